@@ -1,0 +1,58 @@
+import type { FastifyRequest } from 'fastify'
+
+/** Who makes a request, as one of the ways of `auth` found out. */
+export interface Caller {
+  readonly id: string
+  readonly name?: string
+  readonly email?: string
+  readonly roles: readonly string[]
+  readonly scopes: readonly string[]
+  readonly claims: Readonly<Record<string, unknown>>
+  /** The way that let the caller in: session, apiKeys, ... */
+  readonly by: string
+}
+
+/** What the target did for a request, for the access log and metrics. */
+export interface Forwarding {
+  upstream: string
+  target: string
+  /** When the first attempt began, by `performance.now()`. */
+  readonly began: number
+  /** From the first attempt to the head of the upstream's answer, in milliseconds; -1 until there is one. */
+  ms: number
+  bytesIn: number
+  bytesOut: number
+}
+
+/** Reads the address of a client, an IPv4 one that came through an IPv6 socket in its plain form. */
+export function addressOf(request: FastifyRequest): string {
+  const ip = request.ip ?? ''
+  return ip.startsWith('::ffff:') && ip.includes('.') ? ip.slice(7) : ip
+}
+
+/** Tells whether a session lets callers in where these words hold, and so a cookie is a credential. */
+export function sessionCounts(words: Readonly<Record<string, unknown>>): boolean {
+  const auth = words['auth'] as { session?: boolean; by?: readonly string[] } | false | undefined
+  return (
+    typeof auth === 'object' &&
+    auth.session === true &&
+    (auth.by === undefined || auth.by.includes('session'))
+  )
+}
+
+/** Compiles origins and patterns such as "https://*.example.com" into one question; a pattern's `*` is one label, as in `host`. */
+export function originMatcher(origins: readonly string[]): (origin: string) => boolean {
+  const exact = new Set(origins.filter((origin) => !origin.includes('*')))
+  const patterns = origins.flatMap((origin) => {
+    const [scheme = '', rest] = origin.split('*.')
+    return rest === undefined ? [] : [{ scheme, suffix: `.${rest}` }]
+  })
+  return (origin) =>
+    exact.has(origin) ||
+    patterns.some(
+      ({ scheme, suffix }) =>
+        origin.startsWith(scheme) &&
+        origin.endsWith(suffix) &&
+        /^[a-z0-9-]+$/.test(origin.slice(scheme.length, -suffix.length))
+    )
+}

@@ -1,0 +1,155 @@
+import type {
+  FastifyInstance,
+  FastifyPluginAsync,
+  FastifyPluginCallback,
+  FastifyReply,
+  FastifyRequest
+} from 'fastify'
+import type { TSchema } from 'typebox'
+
+/** The words said of a route, each resolved to whole options, or false where it is off; concerns add theirs by declaration merging. */
+export interface SallyportConfig {
+  route?: RouteInfo
+}
+
+/** A built-in or third-party concern: one word of the config, what may be said with it, and a Fastify plugin. */
+export interface Concern {
+  /** The word in the config. */
+  readonly key: string
+  /** The schema of the word at the root. */
+  readonly options: TSchema
+  /** The schema of the word on a route; `overrideOf(options)` for most; false where a route has no say. */
+  readonly override?: TSchema | false
+  /** Whether it is there without being asked for. */
+  readonly always?: boolean | ((words: WordsSaid) => boolean)
+  /** What the environment says of the word, beneath what the config says. */
+  readonly given?: (
+    env: Readonly<Record<string, string | undefined>>
+  ) => Readonly<Record<string, unknown>> | undefined
+  /** Whether it refuses requests, and so takes `global` and `mode`. */
+  readonly gate?: boolean
+  /** What is wrong with resolved options that a schema cannot say, each with the path of the option. */
+  readonly faults?: (options: never, about: About) => readonly OptionFault[]
+  /** The Fastify plugin; its options are the word's root options. */
+  readonly default: FastifyPluginAsync<never> | FastifyPluginCallback<never>
+}
+
+/** Tells which words a config says anywhere. */
+export type WordsSaid = (word: string) => boolean
+
+/** What a concern or a target may ask about the config around its own word. */
+export interface About {
+  readonly upstreams: readonly string[]
+  /** The folder of the file that says the word; files are relative to it. */
+  readonly folder: string
+  /** The root options of another word, resolved, or undefined where it is off. */
+  word(key: string): unknown
+  /** The paths of the route, as the router knows them; empty for what is said at the root. */
+  readonly paths: readonly string[]
+}
+
+/** One thing that is wrong with an option. */
+export interface OptionFault {
+  readonly path: readonly (string | number)[]
+  readonly message: string
+}
+
+/** A built-in or third-party target: what answers a request. */
+export interface Target {
+  readonly key: string
+  readonly target: true
+  readonly options: TSchema
+  /** Whether the root may say the word, as the defaults of every route with this target. */
+  readonly rootDefaults?: boolean
+  /** Whether it sends the answer past Fastify's reply and so keeps the deadline and the head of the answer itself. */
+  readonly streams?: boolean
+  readonly faults?: (options: never, about: About) => readonly OptionFault[]
+  readonly default: FastifyPluginAsync<TargetRoutes<never>> | FastifyPluginCallback<TargetRoutes<never>>
+}
+
+/** The routes that a target has to answer. */
+export interface TargetRoutes<O> {
+  readonly routes: readonly TargetRoute<O>[]
+}
+
+/** A route and what its target word says. */
+export interface TargetRoute<O> {
+  readonly info: RouteInfo
+  readonly options: O
+  /** The URLs and methods to register with Fastify; `app.route({ ...mount, handler })`. */
+  readonly mounts: readonly Mount[]
+}
+
+/** Where a route is registered. */
+export interface Mount {
+  readonly url: string
+  readonly method: string[]
+}
+
+/** A route of the gateway's own, such as the health checks and the login. */
+export interface StandingRoute {
+  readonly name: string
+  readonly path: string
+  readonly hosts: readonly string[]
+  readonly methods: readonly string[]
+  readonly words: Readonly<Record<string, unknown>>
+  readonly handler: (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply) => unknown
+}
+
+/** What the gateway's own routes may depend on. */
+export interface StandingAbout {
+  readonly publicUrl: string | undefined
+  readonly words: Readonly<Record<string, unknown>>
+  readonly routes: readonly {
+    readonly hosts: readonly string[]
+    readonly words: Readonly<Record<string, unknown>>
+  }[]
+}
+
+/** What is known of a route at boot. */
+export interface RouteInfo {
+  /** Where it comes from: the config, the gateway itself, a plugin's own `app.route`, or the answer to what no route takes. */
+  readonly kind: 'config' | 'standing' | 'plugin' | 'notFound'
+  /** What people call it: its name, else its path. */
+  readonly name: string
+  readonly path: string
+  readonly hosts: readonly string[]
+  /** The methods it takes; undefined for all. */
+  readonly methods: readonly string[] | undefined
+  /** The word of its target; undefined for routes of plugins. */
+  readonly target: string | undefined
+  /** Whether its target sends the answer itself, past Fastify's reply. */
+  readonly streams: boolean
+  /** Each word's options, whole, or false where it is off; undefined where nothing was resolved yet. */
+  readonly words: Readonly<Record<string, unknown>>
+  /** Names the place where a word was written: "root", a group or a route. */
+  scope(word: string): string
+  /** What concerns want in the head of every answer. */
+  readonly head: HeadPlan
+  /** The gates on it, in the order they run; filled at boot. */
+  readonly gates: string[]
+}
+
+/** What concerns want in the head of an answer; whoever sends the head applies it. */
+export interface HeadPlan {
+  /** Headers set where the answer does not have them yet. */
+  readonly defaults: [name: string, value: string][]
+  /** Run just before the head goes out. */
+  readonly hooks: HeadHook[]
+}
+
+/** Changes the head of an answer just before it is sent. */
+export type HeadHook = (request: FastifyRequest, reply: FastifyReply, head: Head) => void
+
+/** The head of an answer, whoever sends it; names are in lower case. */
+export interface Head {
+  has(name: string): boolean
+  set(name: string, value: string): void
+  remove(name: string): void
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    sallyport?: SallyportConfig
+  }
+}

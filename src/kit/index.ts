@@ -1,0 +1,107 @@
+export { createError } from '@fastify/error'
+export { fastifyPlugin as fp } from 'fastify-plugin'
+export { Type } from 'typebox'
+export { addressOf, type Caller, type Forwarding, originMatcher, sessionCounts } from './caller.ts'
+export {
+  type Canonical,
+  canonicalHost,
+  canonicalPath,
+  HostInvalid,
+  PathSlash,
+  type PathsOptions,
+  PathUnsafe,
+  pathsOptions,
+  TargetForm,
+  VersionInvalid
+} from './canonical.ts'
+export type {
+  About,
+  Concern,
+  Head,
+  HeadHook,
+  HeadPlan,
+  Mount,
+  OptionFault,
+  RouteInfo,
+  SallyportConfig,
+  StandingAbout,
+  StandingRoute,
+  Target,
+  TargetRoute,
+  TargetRoutes,
+  WordsSaid
+} from './concern.ts'
+export { escapeHtml } from './html.ts'
+export {
+  eachRoute,
+  type Hooks,
+  type Kit,
+  layGround,
+  newRoute,
+  perRoute,
+  refuses,
+  type Verdict
+} from './per-route.ts'
+export {
+  BodyTooLarge,
+  DeadlineExceeded,
+  HeadersTooLarge,
+  Internal,
+  Malformed,
+  MediaUnknown,
+  MethodRefused,
+  type Refusal,
+  RouteUnknown,
+  TooSlow,
+  UrlTooLong,
+  withHeaders
+} from './refusals.ts'
+export { remember } from './remember.ts'
+export { makeRewrite, type Rewrite, restOf, shapeOf } from './rewrite.ts'
+export {
+  allowsFalse,
+  deepFreeze,
+  define,
+  gate,
+  isObject,
+  itemsOf,
+  mapFiles,
+  merge,
+  nearest,
+  type Override,
+  overrideOf,
+  prune,
+  type Static,
+  schemaOf,
+  type TObject,
+  type TSchema
+} from './schema.ts'
+export {
+  Duration,
+  DurationOrNone,
+  duration,
+  durationOrNone,
+  FILE,
+  File,
+  LONGEST_TIMER,
+  SAYS,
+  Share,
+  SizeOrNone,
+  share,
+  size,
+  sizeOrNone,
+  TextOrNone,
+  WHOLE
+} from './units.ts'
+export {
+  claimOf,
+  pathOf,
+  queryOf,
+  queryValue,
+  type Reader,
+  type Template,
+  TemplateError,
+  template,
+  type ValueKind
+} from './values.ts'
+export { type Captured, capture } from './vendor.ts'

@@ -1,0 +1,253 @@
+import type {
+  FastifyContextConfig,
+  FastifyError,
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  RouteOptions
+} from 'fastify'
+import type { Caller, Forwarding } from './caller.ts'
+import type { Head, HeadHook, HeadPlan, RouteInfo } from './concern.ts'
+import { isObject, merge } from './schema.ts'
+
+type Done = (error?: Error) => void
+type GateHook =
+  | ((request: FastifyRequest, reply: FastifyReply, done: Done) => void)
+  | ((request: FastifyRequest, reply: FastifyReply) => Promise<unknown>)
+
+const GATE_PHASES = ['onRequest', 'preValidation', 'preHandler'] as const
+const OTHER_PHASES = [
+  'preParsing',
+  'preSerialization',
+  'onSend',
+  'onResponse',
+  'onError',
+  'onTimeout',
+  'onRequestAbort'
+] as const
+
+/** The hooks that a concern puts on a route: Fastify's own, and `onHead`, which runs before the head goes out whoever sends it. */
+export type Hooks = Partial<Record<(typeof GATE_PHASES)[number], GateHook>> &
+  Partial<Pick<RouteOptions, (typeof OTHER_PHASES)[number]>> & {
+    onHead?: HeadHook
+    /** Headers for every answer of the route that does not bring them itself. */
+    headers?: Readonly<Record<string, string>>
+  }
+
+/** A refusal that report mode let pass, or one step of a trace. */
+export interface Verdict {
+  readonly gate: string
+  readonly phase: string
+  readonly verdict: 'passed' | 'refused' | 'answered' | 'reported'
+  readonly code?: string
+  readonly reason?: string
+  readonly ms?: number
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** What the kit observes, chosen at boot. */
+    sallyportKit: Kit
+  }
+  interface FastifyRequest {
+    /** Who makes the request; null until a way of `auth` let somebody in. */
+    caller: Caller | null
+    /** What the target did; null until it began. */
+    forwarding: Forwarding | null
+    /** Each gate's verdict, in order; null unless the gateway was built with `trace`. */
+    trace: Verdict[] | null
+    /** What gates in report mode would have refused; null where nothing was. */
+    reported: Verdict[] | null
+  }
+}
+
+/** What the kit observes and where it finds what the config says of a route. */
+export interface Kit {
+  readonly trace: boolean
+  /** Called with the time each hook of a concern took, in milliseconds; absent where nobody measures. */
+  readonly cost?: (gate: string, ms: number) => void
+  /** Finds what the config says of a route that is being registered. */
+  readonly planned: (url: string, methods: readonly string[]) => RouteInfo | undefined
+}
+
+/** Prepares an instance for concerns: what they share on the request, and what is observed. */
+export function layGround(app: FastifyInstance, kit: Kit): void {
+  app.decorate('sallyportKit', kit)
+  app.decorateRequest('caller', null)
+  app.decorateRequest('forwarding', null)
+  app.decorateRequest('trace', null)
+  app.decorateRequest('reported', null)
+  app.addHook('onRoute', function nameRoute(route) {
+    infoOf(app, route)
+    addHook(route, 'onSend', applyHead)
+  })
+}
+
+/** Calls `visit` at boot for every route on which the word is on, with the options that hold there. */
+export function eachRoute<O extends object>(
+  app: FastifyInstance,
+  key: string,
+  root: O,
+  visit: (options: O, route: RouteInfo, routeOptions: RouteOptions) => void
+): void {
+  app.addHook('onRoute', function visitRoute(routeOptions) {
+    const info = infoOf(app, routeOptions)
+    const options = optionsOn(key, root, info, routeOptions)
+    if (options !== undefined) visit(options, info, routeOptions)
+  })
+}
+
+/** Puts a concern's hooks on every route on which its word is on; what depends on options alone happens once, at boot. */
+export function perRoute<O extends object>(
+  app: FastifyInstance,
+  key: string,
+  root: O,
+  build: (options: O, route: RouteInfo) => Hooks | undefined
+): void {
+  const kit = app.sallyportKit
+  eachRoute(app, key, root, (options, route, routeOptions) => {
+    const hooks = build(options, route)
+    if (hooks === undefined) return
+    route.gates.push(key)
+    const report = (options as { mode?: unknown }).mode === 'report'
+    for (const phase of GATE_PHASES) {
+      const hook = hooks[phase]
+      if (hook !== undefined) addHook(routeOptions, phase, guarded(hook, key, phase, report, kit))
+    }
+    for (const phase of OTHER_PHASES)
+      if (hooks[phase] !== undefined) addHook(routeOptions, phase, named(hooks[phase], key, phase))
+    if (hooks.onHead !== undefined) route.head.hooks.push(hooks.onHead)
+    if (hooks.headers !== undefined) route.head.defaults.push(...Object.entries(hooks.headers))
+  })
+}
+
+/** Tells whether a gate that cuts in mid-stream has to; in report mode the refusal is noted and the request goes on. */
+export function refuses(request: FastifyRequest, key: string, options: object, error: FastifyError): boolean {
+  if ((options as { mode?: unknown }).mode !== 'report') return true
+  note(request, key, 'body', error)
+  return false
+}
+
+function optionsOn<O extends object>(
+  key: string,
+  root: O,
+  info: RouteInfo,
+  routeOptions: RouteOptions
+): O | undefined {
+  if (info.kind === 'config') {
+    const resolved = info.words[key]
+    return resolved === undefined || resolved === false ? undefined : (resolved as O)
+  }
+  const words = routeOptions.config?.sallyport as Record<string, unknown> | undefined
+  // A standing route that is outside of all has only the words it says.
+  const said = words?.[key] ?? words?.['*']
+  if (said === false) return undefined
+  if (isObject(said)) return merge(undefined, root, said) as O
+  return said === undefined && (root as { global?: boolean }).global === false ? undefined : root
+}
+
+/** Finds or makes what is known of a route that is being registered. */
+function infoOf(app: FastifyInstance, routeOptions: RouteOptions): RouteInfo {
+  const config: FastifyContextConfig = routeOptions.config ?? {}
+  if (config.sallyport?.route !== undefined) return config.sallyport.route
+  const methods = [routeOptions.method].flat()
+  const route =
+    app.sallyportKit.planned(routeOptions.url, methods) ??
+    newRoute({ kind: 'plugin', name: routeOptions.url, path: routeOptions.url, methods })
+  routeOptions.config = { ...config, sallyport: { ...route.words, ...config.sallyport, route } }
+  return route
+}
+
+/** Describes a route, with nothing said of it yet. */
+export function newRoute(
+  about: Pick<RouteInfo, 'kind' | 'name' | 'path'> & Partial<Omit<RouteInfo, 'head' | 'gates'>>
+): RouteInfo {
+  return {
+    hosts: [],
+    methods: undefined,
+    target: undefined,
+    streams: false,
+    words: {},
+    scope: () => 'root',
+    ...about,
+    head: { defaults: [], hooks: [] },
+    gates: []
+  }
+}
+
+// Fastify shares hook arrays with the automatic HEAD twin: always hand over a new one.
+function addHook(routeOptions: RouteOptions, phase: string, hook: unknown): void {
+  const options = routeOptions as unknown as Record<string, unknown>
+  options[phase] = [...[options[phase] ?? []].flat(), hook]
+}
+
+function applyHead(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  payload: unknown,
+  done: (error: null, payload: unknown) => void
+): void {
+  const plan = request.routeOptions.config.sallyport?.route?.head
+  if (plan !== undefined) sendHead(plan, request, reply)
+  done(null, payload)
+}
+
+function sendHead(plan: HeadPlan, request: FastifyRequest, reply: FastifyReply): void {
+  for (const [name, value] of plan.defaults) if (!reply.hasHeader(name)) reply.header(name, value)
+  if (plan.hooks.length === 0) return
+  const head: Head = {
+    has: (name) => reply.hasHeader(name),
+    set: (name, value) => void reply.removeHeader(name).header(name, value),
+    remove: (name) => void reply.removeHeader(name)
+  }
+  for (const hook of plan.hooks) hook(request, reply, head)
+}
+
+function note(request: FastifyRequest, gate: string, phase: string, error: unknown): void {
+  request.reported ??= []
+  request.reported.push({ gate, phase, verdict: 'reported', ...about(error) })
+}
+
+function about(error: unknown): { code: string; reason: string } {
+  const { code, message } = error as Partial<FastifyError>
+  return { code: code ?? 'SP_ERR_INTERNAL', reason: message ?? String(error) }
+}
+
+function named<T>(hook: T, key: string, phase: string): T {
+  if (typeof hook === 'function')
+    Object.defineProperty(hook, 'name', { value: `${key} ${phase}`, configurable: true })
+  return hook
+}
+
+/** Wraps a gate's hook in what somebody asked for; a hook that nobody traces, reports or measures stays as it is. */
+function guarded(hook: GateHook, gate: string, phase: string, report: boolean, kit: Kit): GateHook {
+  if (!report && !kit.trace && kit.cost === undefined) return named(hook, gate, phase)
+  const observed = (request: FastifyRequest, reply: FastifyReply, done: Done): void => {
+    const began = performance.now()
+    const settle = (error?: unknown): void => {
+      const ms = performance.now() - began
+      kit.cost?.(gate, ms)
+      const refused = error !== undefined && error !== null
+      if (kit.trace) {
+        request.trace ??= []
+        const verdict = refused ? (report ? 'reported' : 'refused') : reply.sent ? 'answered' : 'passed'
+        request.trace.push({ gate, phase, verdict, ms, ...(refused ? about(error) : {}) })
+      }
+      if (refused && report) note(request, gate, phase, error)
+      if (refused && !report) done(error as Error)
+      else if (!reply.sent) done()
+    }
+    try {
+      if (hook.length >= 3)
+        (hook as (q: FastifyRequest, p: FastifyReply, d: Done) => void)(request, reply, settle)
+      else
+        (hook as (q: FastifyRequest, p: FastifyReply) => Promise<unknown>)(request, reply).then(
+          () => settle(),
+          settle
+        )
+    } catch (error) {
+      settle(error)
+    }
+  }
+  return named(observed, gate, phase)
+}

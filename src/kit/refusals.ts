@@ -1,0 +1,47 @@
+import { createError } from '@fastify/error'
+import type { FastifyError } from 'fastify'
+
+/** Something went wrong inside the gateway; the log says what. */
+export const Internal = createError('SP_ERR_INTERNAL', 'Something went wrong inside the gateway', 500)
+/** Node's parser refused the request (RFC 9112 section 2.2). */
+export const Malformed = createError('SP_ERR_REQUEST_MALFORMED', 'The request is not well-formed HTTP', 400)
+/** Nothing here reads a body of this kind. */
+export const MediaUnknown = createError('SP_ERR_REQUEST_MEDIA', 'Nothing here reads a body of this kind', 415)
+/** The client took too long to send its request. */
+export const TooSlow = createError('SP_ERR_LIMITS_SLOW', 'The request took too long to arrive', 408)
+/** The request has more or larger headers than the route takes. */
+export const HeadersTooLarge = createError(
+  'SP_ERR_LIMITS_HEADERS',
+  'The headers of the request are more than this route takes',
+  431
+)
+/** The body of the request is larger than the route takes. */
+export const BodyTooLarge = createError(
+  'SP_ERR_LIMITS_BODY',
+  'The body of the request is larger than this route takes',
+  413
+)
+/** The request target is longer than the route takes. */
+export const UrlTooLong = createError('SP_ERR_LIMITS_URL', 'The URL is longer than this route takes', 414)
+/** The head of the answer was not there in time. */
+export const DeadlineExceeded = createError(
+  'SP_ERR_LIMITS_TIME',
+  'The request took longer than this route allows',
+  504
+)
+
+/** A refusal may bring more for its answer: headers, and members of the problem document. */
+export type Refusal = FastifyError & { headers?: Record<string, string>; members?: Record<string, unknown> }
+
+/** Adds headers to a refusal. */
+export const withHeaders = (refusal: FastifyError, headers: Record<string, string>): Refusal =>
+  Object.assign(refusal, { headers })
+
+/** A route takes the path, but not by this method (RFC 9110 section 15.5.6). */
+export const MethodRefused = createError<[string]>(
+  'SP_ERR_ROUTE_METHOD',
+  'This path does not take the method %s',
+  405
+)
+/** No route takes the path. */
+export const RouteUnknown = createError('SP_ERR_ROUTE_UNKNOWN', 'Nothing is served at this path', 404)

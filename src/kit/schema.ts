@@ -1,0 +1,216 @@
+import { type Static, type TObject, type TSchema, Type } from 'typebox'
+import { FILE, WHOLE } from './units.ts'
+
+/** The options that every gate has. */
+export const gate = {
+  global: Type.Boolean({
+    default: true,
+    description: 'Whether routes that do not mention this word get it; false leaves it to those that do.'
+  }),
+  mode: Type.Unsafe<'enforce' | 'report'>({
+    type: 'string',
+    enum: ['enforce', 'report'],
+    default: 'enforce',
+    description: 'Whether a refusal stops the request (enforce) or is only counted and logged (report).'
+  })
+}
+
+type Data = { readonly [key: string]: unknown }
+
+/** What a route may say of a word: any part of its options, `false` to unset one. */
+export type Override<T> = T extends readonly unknown[]
+  ? T
+  : T extends object
+    ? { readonly [K in keyof T]?: Override<T[K]> | false }
+    : T
+
+/** Tells whether a value is an object of keys (and no array). */
+export const isObject = (value: unknown): value is Data =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** Derives the schema of a word on a route: every option optional, `false` unsets it, and no defaults, which would undo what the root says. */
+export function overrideOf(options: TSchema): TSchema {
+  return partial(options) as TSchema
+}
+
+function partial(schema: unknown): unknown {
+  if (!isObject(schema) || schema[WHOLE] === true) return schema
+  const { default: _default, required: _required, ...rest } = schema
+  return within({ ...rest, ...options(schema, (option) => orFalse(partial(option), option)) })
+}
+
+/** What a list or a map holds is written whole at one place: only what has a default may be missing there. */
+function written(schema: unknown): unknown {
+  if (!isObject(schema) || schema[WHOLE] === true) return schema
+  const { default: _default, required, ...rest } = schema
+  const properties = isObject(schema['properties']) ? schema['properties'] : {}
+  const missing = Array.isArray(required)
+    ? required.filter((name) => !hasDefault(properties[String(name)]))
+    : []
+  return within({
+    ...rest,
+    ...(missing.length === 0 ? {} : { required: missing }),
+    ...options(schema, written)
+  })
+}
+
+const hasDefault = (option: unknown): boolean => isObject(option) && option['default'] !== undefined
+
+const options = ({ properties }: Data, change: (option: unknown) => unknown): object =>
+  isObject(properties)
+    ? {
+        properties: Object.fromEntries(
+          Object.entries(properties).map(([name, option]) => [name, change(option)])
+        )
+      }
+    : {}
+
+function within(schema: Data): Data {
+  const { items, patternProperties, anyOf } = schema
+  return {
+    ...schema,
+    ...(items === undefined ? {} : { items: written(items) }),
+    ...(isObject(patternProperties)
+      ? {
+          patternProperties: Object.fromEntries(
+            Object.entries(patternProperties).map(([name, each]) => [name, written(each)])
+          )
+        }
+      : {}),
+    ...(Array.isArray(anyOf) ? { anyOf: anyOf.map(written) } : {})
+  }
+}
+
+function orFalse(schema: unknown, asWritten: unknown): unknown {
+  if (!isObject(schema) || allowsFalse(asWritten)) return schema
+  const { description, ...rest } = schema
+  return { ...(description === undefined ? {} : { description }), anyOf: [rest, { const: false }] }
+}
+
+/** Tells whether `false` is a value of its own to a schema, so that it is kept instead of unsetting the option. */
+export function allowsFalse(schema: unknown): boolean {
+  if (!isObject(schema)) return schema === true
+  if (schema['const'] === false || schema['type'] === 'boolean') return true
+  if (Array.isArray(schema['enum'])) return schema['enum'].includes(false)
+  if (Array.isArray(schema['anyOf'])) return schema['anyOf'].some(allowsFalse)
+  return schema['type'] === undefined && schema['const'] === undefined && schema['anyOf'] === undefined
+}
+
+/** Finds the schema of one key inside a schema, or undefined where it has none. */
+export function schemaOf(schema: unknown, key: string): unknown {
+  if (!isObject(schema)) return undefined
+  const properties = schema['properties']
+  if (isObject(properties) && Object.hasOwn(properties, key)) return properties[key]
+  const patterns = schema['patternProperties']
+  if (isObject(patterns))
+    for (const [pattern, found] of Object.entries(patterns))
+      if (new RegExp(pattern, 'u').test(key)) return found
+  const more = schema['additionalProperties']
+  if (isObject(more)) return more
+  if (Array.isArray(schema['anyOf']))
+    for (const branch of schema['anyOf']) {
+      const found = schemaOf(branch, key)
+      if (found !== undefined) return found
+    }
+  return undefined
+}
+
+/** Merges what is said further in over what is said outside: objects by key, lists and scalars replace, `false` unsets. */
+export function merge(schema: unknown, outer: unknown, inner: unknown): unknown {
+  if (!isObject(outer) || !isObject(inner) || (isObject(schema) && schema[WHOLE] === true)) return inner
+  const merged: Record<string, unknown> = { ...outer }
+  for (const [key, value] of Object.entries(inner)) {
+    const below = schemaOf(schema, key)
+    if (value === false && !allowsFalse(below)) delete merged[key]
+    else define(merged, key, merge(below, Object.hasOwn(merged, key) ? merged[key] : undefined, value))
+  }
+  return merged
+}
+
+/** Drops what is there for people alone: every `false` that only unsets an option, and the user's own `x-` keys where our words stand. */
+export function prune(schema: unknown, value: unknown): unknown {
+  if (isObject(schema) && schema[WHOLE] === true) return value
+  if (Array.isArray(value)) {
+    const items = isObject(schema) ? itemsOf(schema) : undefined
+    return value.map((item) => prune(items, item))
+  }
+  if (!isObject(value)) return value
+  const made = {}
+  for (const [key, inner] of Object.entries(value)) {
+    const below = schemaOf(schema, key)
+    if (below === undefined && key.startsWith('x-')) continue
+    if (inner === false && !allowsFalse(below)) continue
+    define(made, key, prune(below, inner))
+  }
+  return made
+}
+
+/** Copies a value, changing the name of every file that its schema marks as one. */
+export function mapFiles(schema: unknown, value: unknown, change: (file: string) => string): unknown {
+  if (typeof value === 'string') return isFile(schema) ? change(value) : value
+  if (Array.isArray(value)) {
+    const items = isObject(schema) ? itemsOf(schema) : undefined
+    return value.map((item) => mapFiles(items, item, change))
+  }
+  if (!isObject(value)) return value
+  const made = {}
+  for (const [key, inner] of Object.entries(value))
+    define(made, key, mapFiles(schemaOf(schema, key), inner, change))
+  return made
+}
+
+const isFile = (schema: unknown): boolean =>
+  isObject(schema) &&
+  (schema[FILE] === true || (Array.isArray(schema['anyOf']) && schema['anyOf'].some(isFile)))
+
+/** Finds the schema of a list's items, or undefined where it has none. */
+export function itemsOf(schema: Data): unknown {
+  if (schema['items'] !== undefined) return schema['items']
+  return Array.isArray(schema['anyOf'])
+    ? schema['anyOf']
+        .map((branch) => (isObject(branch) ? branch['items'] : undefined))
+        .find((items) => items !== undefined)
+    : undefined
+}
+
+/** Sets a key as data, so that a key named `__proto__` stays a key. */
+export function define(target: object, key: string, value: unknown): void {
+  Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true })
+}
+
+/** Freezes a value and everything inside it. */
+export function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value)
+    for (const inner of Object.values(value)) deepFreeze(inner)
+  }
+  return value
+}
+
+/** Names the one of some words that is nearest to what was typed, for "did you mean", or undefined where none is near. */
+export function nearest(typed: string, known: Iterable<string>): string | undefined {
+  let best: string | undefined
+  let least = Math.max(2, Math.ceil(typed.length / 3)) + 1
+  for (const word of known) {
+    const far = distance(typed.toLowerCase(), word.toLowerCase())
+    if (far < least) [best, least] = [word, far]
+  }
+  return best
+}
+
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min(
+        (row[j] ?? 0) + 1,
+        (next[j - 1] ?? 0) + 1,
+        (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      )
+    row = next
+  }
+  return row[b.length] ?? 0
+}
+
+export type { Static, TObject, TSchema }

@@ -1,0 +1,21 @@
+// Runs tap, passes its output and its exit code through, and closes with one plain line: "N passed, N failed, N skipped".
+import { spawn } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { createInterface } from 'node:readline'
+
+const manifest = createRequire(import.meta.url)('tap/package.json') as { bin: { tap: string } }
+const tap = createRequire(import.meta.url).resolve(`tap/${manifest.bin.tap.replace('./', '')}`)
+const child = spawn(process.execPath, [tap, '-R', 'tap', ...process.argv.slice(2)], {
+  stdio: ['inherit', 'pipe', 'inherit']
+})
+
+let totals = ''
+for await (const line of createInterface({ input: child.stdout })) {
+  console.log(line)
+  if (line.startsWith('# { total:')) totals = line
+}
+const code =
+  child.exitCode ?? (await new Promise<number>((resolve) => child.once('exit', (exit) => resolve(exit ?? 1))))
+const count = (key: string): number => Number(new RegExp(`\\b${key}: (\\d+)`).exec(totals)?.[1] ?? 0)
+console.log(`${count('pass')} passed, ${count('fail')} failed, ${count('skip') + count('todo')} skipped`)
+process.exitCode = code !== 0 ? code : count('total') === 0 ? 1 : 0
