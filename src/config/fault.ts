@@ -1,0 +1,50 @@
+/** Where something stands in a config, counted from 1. */
+export interface Place {
+  readonly file: string
+  readonly line?: number
+  readonly column?: number
+}
+
+/** Keys and indexes from the top of a file to a value. */
+export type Path = readonly (string | number)[]
+
+/** One thing that is wrong with a config, or worth a warning. */
+export interface Fault extends Place {
+  /** The path in the config, such as `routes[2].proxy.upstream`; empty for the file as a whole. */
+  readonly path: string
+  readonly message: string
+}
+
+/** Everything that is wrong with a config, all at once; its message is one line a fault. */
+export class ConfigError extends Error {
+  readonly faults: readonly Fault[]
+  override readonly name = 'ConfigError'
+  readonly code = 'SP_ERR_CONFIG'
+
+  constructor(faults: readonly Fault[]) {
+    super(faults.map(showFault).join('\n'))
+    this.faults = faults
+    this.stack = `${this.name}: ${this.message}`
+  }
+}
+
+/** Writes a place as `file:line:column`. */
+export function showPlace({ file, line, column }: Place): string {
+  return line === undefined ? file : `${file}:${line}:${column ?? 1}`
+}
+
+/** Writes a fault as one line: its place, its path, what is wrong and what would do. */
+export function showFault(fault: Fault): string {
+  return `${showPlace(fault)} ${fault.path === '' ? '' : `${fault.path}: `}${fault.message}`
+}
+
+/** Writes a path as people do: `routes[2].proxy.upstream`. */
+export function showPath(path: Path): string {
+  let made = ''
+  for (const key of path) {
+    if (typeof key === 'number') made += `[${key}]`
+    else if (/^[\w$-]+$/.test(key)) made += made === '' ? key : `.${key}`
+    else made += `[${JSON.stringify(key)}]`
+  }
+  return made
+}

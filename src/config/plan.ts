@@ -1,0 +1,606 @@
+import { isIP } from 'node:net'
+import { resolve } from 'node:path'
+import {
+  type About,
+  type Concern,
+  deepFreeze,
+  isObject,
+  nearest,
+  type OptionFault,
+  type Target
+} from '../kit/index.ts'
+import type { Catalog } from './catalog.ts'
+import { ConfigError, type Fault, type Path, type Place, showPath, showPlace } from './fault.ts'
+import { type Filled, interpolate } from './interpolate.ts'
+import { joinPaths, PathError, type PathPattern, readPath } from './paths.ts'
+import { composeSchema, coreWords, ROOT_ONLY, ROUTABLE, routeWords } from './schema.ts'
+import { faultAt, readSource, type Source } from './source.ts'
+import { check } from './validate.ts'
+import { faultIn, Resolver, type Said, settle, shownIn, unsaid, type WordState } from './words.ts'
+
+/** A config, read, checked, settled and frozen: all that `buildGateway` needs. */
+export interface Plan {
+  readonly file: string
+  /** Every file it was read from, for watching. */
+  readonly files: readonly string[]
+  readonly catalog: Catalog
+  readonly publicUrl: string | undefined
+  readonly trustedProxies: readonly string[]
+  /** The root options of each word that is installed, whole; what is not here is not registered. */
+  readonly words: Readonly<Record<string, unknown>>
+  readonly routes: readonly PlannedRoute[]
+  /** What is allowed but worth a second look. */
+  readonly warnings: readonly Fault[]
+}
+
+/** One route of the config, with all that holds for it. */
+export interface PlannedRoute {
+  readonly name: string
+  readonly hosts: readonly string[]
+  readonly paths: readonly PathPattern[]
+  /** The methods it takes, with HEAD where GET is; undefined for all. */
+  readonly methods: readonly string[] | undefined
+  readonly target: string
+  readonly options: unknown
+  readonly words: Readonly<Record<string, unknown>>
+  /** For each word, the place where it was last written: a limit counts there. */
+  readonly scopes: Readonly<Record<string, string>>
+  readonly place: Place
+}
+
+interface Level {
+  readonly paths: readonly string[]
+  readonly hosts: readonly string[]
+  readonly words: ReadonlyMap<string, WordState>
+  readonly targets: ReadonlyMap<string, WordState>
+  readonly upstreams: ReadonlySet<string>
+  readonly files: readonly string[]
+}
+
+/** Turns a source into a plan; throws a ConfigError with every fault it has. */
+export async function makePlan(
+  source: Source,
+  catalog: Catalog,
+  env: Readonly<Record<string, string | undefined>>
+): Promise<Plan> {
+  const planner = new Planner(catalog, env)
+  return planner.plan(source)
+}
+
+class Planner {
+  readonly #faults: Fault[] = []
+  readonly #warnings: Fault[] = []
+  readonly #catalog: Catalog
+  readonly #env: Readonly<Record<string, string | undefined>>
+  readonly #schema: unknown
+  readonly #resolver: Resolver
+  readonly #routes: PlannedRoute[] = []
+  readonly #checks: (() => void)[] = []
+  readonly #files: string[] = []
+  readonly #mentioned = new Set<string>()
+  #root: Readonly<Record<string, unknown>> = {}
+  #upstreams: Record<string, unknown> = {}
+
+  constructor(catalog: Catalog, env: Readonly<Record<string, string | undefined>>) {
+    this.#catalog = catalog
+    this.#env = env
+    this.#schema = composeSchema(catalog)
+    this.#resolver = new Resolver(this.#faults)
+  }
+
+  async plan(written: Source): Promise<Plan> {
+    const source = interpolate(written, this.#env, this.#schema, this.#faults)
+    this.#files.push(resolve(source.folder, source.file.split('/').at(-1) ?? source.file))
+    if (!isObject(source.value))
+      throw new ConfigError([
+        faultAt(source, [], 'A config is an object; {"routes": []} is the least it can be')
+      ])
+    const value = source.value
+    this.#knownKeys(source, [], value, [...Object.keys(coreWords), 'routes', ...this.#rootWords()])
+    this.#core(source, value)
+    this.#collectUpstreams(source, value)
+    const words = new Map<string, WordState>()
+    for (const concern of this.#catalog.concerns) {
+      if (concern.key === 'upstreams') continue
+      const said: Said = { source, path: [concern.key], value: value[concern.key] }
+      const first: WordState = {
+        ...unsaid,
+        on: concern.always !== undefined,
+        merged: concern.given?.(this.#env)
+      }
+      words.set(
+        concern.key,
+        said.value === undefined ? first : this.#settle(concern, first, said, 'root', false)
+      )
+    }
+    const targets = new Map<string, WordState>()
+    for (const target of this.#catalog.targets) {
+      const said: Said = { source, path: [target.key], value: value[target.key] }
+      if (said.value !== undefined && target.rootDefaults === true)
+        targets.set(target.key, this.#settle(target, unsaid, said, 'root', false))
+    }
+    const level: Level = {
+      paths: [''],
+      hosts: [],
+      words,
+      targets,
+      upstreams: new Set(Object.keys(this.#upstreams)),
+      files: [source.file]
+    }
+    await this.#routesOf(source, [], value['routes'], level)
+    this.#resolveRoot(words)
+    for (const run of this.#checks) run()
+    this.#tellApart()
+    if (this.#faults.length > 0) throw new ConfigError(unique(this.#faults))
+    return deepFreezePlan({
+      file: source.file,
+      files: this.#files,
+      catalog: this.#catalog,
+      publicUrl: typeof value['publicUrl'] === 'string' ? value['publicUrl'].replace(/\/$/, '') : undefined,
+      trustedProxies: trusted(value['trustedProxies']),
+      words: this.#root,
+      routes: this.#routes,
+      warnings: unique(this.#warnings)
+    })
+  }
+
+  #rootWords(): string[] {
+    return [
+      ...this.#catalog.concerns.map(({ key }) => key),
+      ...this.#catalog.targets.filter((t) => t.rootDefaults === true).map(({ key }) => key)
+    ]
+  }
+
+  #settle(word: Concern | Target, outer: WordState, said: Said, scope: string, leaf: boolean): WordState {
+    if (said.value !== false) this.#mentioned.add(word.key)
+    return settle(word, outer, said, scope, leaf, this.#faults)
+  }
+
+  #core(source: Filled, value: Readonly<Record<string, unknown>>): void {
+    for (const [key, schema] of Object.entries(coreWords)) {
+      if (value[key] === undefined) continue
+      const said: Said = { source, path: [key], value: value[key] }
+      for (const wrong of check(schema, said.value, shownIn(said))) this.#faults.push(faultIn(said, wrong))
+    }
+    if (Array.isArray(value['trustedProxies']))
+      for (const [i, range] of value['trustedProxies'].entries())
+        if (typeof range === 'string' && !isRange(range))
+          this.#faults.push(
+            faultAt(
+              source,
+              ['trustedProxies', i],
+              `"${range}" is no address; an IP address, a CIDR range such as "10.0.0.0/8", "loopback" or "private" would do`
+            )
+          )
+  }
+
+  /** Gathers the upstreams of a file; their names are known to all files. */
+  #collectUpstreams(source: Filled, value: Readonly<Record<string, unknown>>): void {
+    const concern = this.#catalog.concerns.find(({ key }) => key === 'upstreams')
+    const upstreams = value['upstreams']
+    if (concern === undefined || upstreams === undefined) return
+    const said: Said = { source, path: ['upstreams'], value: upstreams }
+    const state = settle(concern, unsaid, said, 'root', false, this.#faults)
+    if (!isObject(upstreams)) return
+    for (const name of Object.keys(upstreams))
+      if (Object.hasOwn(this.#upstreams, name))
+        this.#faults.push(
+          faultAt(
+            source,
+            ['upstreams', name],
+            `There is an upstream "${name}" already; its name is for the whole gateway, give this one another`
+          )
+        )
+    const whole = this.#resolver.whole(concern, state)
+    this.#judge(concern, whole, state, source.folder, [])
+    this.#upstreams = { ...this.#upstreams, ...(isObject(whole) ? whole : {}) }
+  }
+
+  async #routesOf(source: Filled, path: Path, routes: unknown, level: Level): Promise<void> {
+    if (routes === undefined) {
+      if (path.length === 0 && level.files.length === 1)
+        this.#faults.push(
+          faultAt(source, [], 'The config has no "routes"; a list of routes, or [], would do')
+        )
+      return
+    }
+    if (!Array.isArray(routes)) {
+      this.#faults.push(faultAt(source, [...path, 'routes'], 'The routes are a list'))
+      return
+    }
+    for (const [i, entry] of routes.entries()) {
+      const at = [...path, 'routes', i]
+      if (isObject(entry)) await this.#entry(source, at, entry, level)
+      else
+        this.#faults.push(
+          faultAt(
+            source,
+            at,
+            `${JSON.stringify(entry)} is no route; an object with a path and a target would do`
+          )
+        )
+    }
+  }
+
+  async #entry(
+    source: Filled,
+    at: Path,
+    entry: Readonly<Record<string, unknown>>,
+    level: Level
+  ): Promise<void> {
+    const concerns = this.#catalog.concerns.filter(({ override }) => override !== false)
+    const targetKeys = this.#catalog.targets.map(({ key }) => key)
+    const known = [...Object.keys(routeWords), 'routes', ...concerns.map(({ key }) => key), ...targetKeys]
+    this.#knownKeys(source, at, entry, known)
+    const said = targetKeys.filter((key) => entry[key] !== undefined)
+    const group = entry['routes'] !== undefined || entry['include'] !== undefined
+    if (group && said.length > 0)
+      this.#faults.push(
+        faultAt(
+          source,
+          [...at, said[0] ?? ''],
+          `A group has routes and no target of its own; "${said[0]}" belongs on a route`
+        )
+      )
+    if (entry['routes'] !== undefined && entry['include'] !== undefined)
+      this.#faults.push(faultAt(source, [...at, 'include'], 'A group has either "routes" or "include"'))
+    const inner = this.#level(source, at, entry, level, !group)
+    if (inner === undefined) return
+    if (entry['include'] !== undefined) return this.#include(source, at, entry['include'], inner)
+    if (group) return this.#routesOf(source, at, entry['routes'], inner)
+    const [key] = said
+    if (key === undefined) {
+      const near = Object.keys(entry)
+        .map((word) => nearest(word, targetKeys))
+        .find((word) => word !== undefined)
+      this.#faults.push(
+        faultAt(
+          source,
+          at,
+          `The route has no target; one of ${targetKeys.join(', ')} says what it does, or "routes" makes it a group${near === undefined ? '' : `; did you mean "${near}"?`}`
+        )
+      )
+      return
+    }
+    if (said.length > 1)
+      this.#faults.push(
+        faultAt(
+          source,
+          [...at, said[1] ?? ''],
+          `The route has ${said.length} targets, ${said.join(' and ')}; it can have one`
+        )
+      )
+    this.#route(source, at, entry, key, inner)
+  }
+
+  /** What holds inside of a group or for a route: its paths, hosts and words. */
+  #level(
+    source: Filled,
+    at: Path,
+    entry: Readonly<Record<string, unknown>>,
+    outer: Level,
+    leaf: boolean
+  ): Level | undefined {
+    let sound = true
+    for (const [key, schema] of Object.entries(routeWords)) {
+      if (entry[key] === undefined) continue
+      const said: Said = { source, path: [...at, key], value: entry[key] }
+      for (const wrong of check(schema, said.value, shownIn(said))) {
+        this.#faults.push(faultIn(said, wrong))
+        sound = false
+      }
+    }
+    if (!sound) return undefined
+    const hosts = list(entry['host'])
+    for (const host of hosts)
+      if (!within(host, outer.hosts))
+        this.#faults.push(
+          faultAt(
+            source,
+            [...at, 'host'],
+            `"${host}" is outside of the group's ${outer.hosts.join(', ')}; a host inside a group can only be one of its own`
+          )
+        )
+    const paths = list(entry['path'])
+    const words = new Map(outer.words)
+    const scope = `${showPlace(source.at(at))} ${showPath(at)}`
+    for (const concern of this.#catalog.concerns) {
+      const value = entry[concern.key]
+      const state = outer.words.get(concern.key)
+      if (value === undefined || state === undefined || concern.override === false) continue
+      words.set(
+        concern.key,
+        this.#settle(concern, state, { source, path: [...at, concern.key], value }, scope, leaf)
+      )
+    }
+    return {
+      ...outer,
+      paths:
+        paths.length === 0
+          ? outer.paths
+          : outer.paths.flatMap((prefix) => paths.map((path) => joinPaths(prefix, path))),
+      hosts: hosts.length === 0 ? outer.hosts : hosts,
+      words
+    }
+  }
+
+  async #include(source: Filled, at: Path, name: unknown, level: Level): Promise<void> {
+    const file = resolve(source.folder, String(name))
+    if (level.files.includes(file)) {
+      this.#faults.push(
+        faultAt(
+          source,
+          [...at, 'include'],
+          `"${String(name)}" includes itself by way of ${level.files.length} files`
+        )
+      )
+      return
+    }
+    let read: Source
+    try {
+      read = await readSource(file)
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error
+      this.#files.push(file)
+      for (const fault of error.faults)
+        this.#faults.push(
+          fault.line === undefined
+            ? faultAt(source, [...at, 'include'], `"${String(name)}": ${fault.message}`)
+            : fault
+        )
+      return
+    }
+    this.#files.push(file)
+    const filled = interpolate(read, this.#env, this.#schema, this.#faults)
+    if (!isObject(filled.value)) {
+      this.#faults.push(faultAt(filled, [], 'An included file is a group: an object with routes'))
+      return
+    }
+    const value = filled.value
+    const concerns = this.#catalog.concerns
+      .filter(({ override, key }) => override !== false || key === 'upstreams')
+      .map(({ key }) => key)
+    for (const key of Object.keys(value))
+      if (ROOT_ONLY.has(key) && key !== '$schema')
+        this.#faults.push(
+          faultAt(filled, [key], `"${key}" is for the root of the main file; an included file is a group`)
+        )
+    this.#knownKeys(filled, [], value, [
+      '$schema',
+      'name',
+      'path',
+      'host',
+      'routes',
+      ...concerns,
+      ...[...ROOT_ONLY]
+    ])
+    this.#collectUpstreams(filled, value)
+    const inner = this.#level(filled, [], value, { ...level, files: [...level.files, file] }, false)
+    if (inner !== undefined) await this.#routesOf(filled, [], value['routes'] ?? [], inner)
+  }
+
+  #route(
+    source: Filled,
+    at: Path,
+    entry: Readonly<Record<string, unknown>>,
+    key: string,
+    level: Level
+  ): void {
+    const target = this.#catalog.targets.find((one) => one.key === key)
+    if (target === undefined) return
+    if (level.paths.every((path) => path === '')) {
+      this.#faults.push(faultAt(source, at, 'The route has no path; "/*" takes every path'))
+      return
+    }
+    const paths: PathPattern[] = []
+    for (const path of level.paths) {
+      try {
+        paths.push(readPath(path))
+      } catch (error) {
+        if (!(error instanceof PathError)) throw error
+        this.#faults.push(faultAt(source, [...at, 'path'], error.message))
+      }
+    }
+    const outer = level.targets.get(key) ?? unsaid
+    const state = this.#settle(
+      target,
+      { ...outer, on: false },
+      { source, path: [...at, key], value: entry[key] },
+      '',
+      true
+    )
+    if (entry[key] === false || (entry[key] === true && outer.said.length === 0))
+      this.#faults.push(
+        faultAt(source, [...at, key], `"${key}" needs an object that says what the route does`)
+      )
+    const options = state.on ? this.#resolver.resolve(target, state) : {}
+    this.#later(target, options, state, source.folder, paths)
+    const words: Record<string, unknown> = {}
+    const scopes: Record<string, string> = {}
+    for (const concern of this.#catalog.concerns) {
+      const word = level.words.get(concern.key)
+      if (word === undefined || concern.override === false) continue
+      words[concern.key] = this.#resolver.resolve(concern, word)
+      scopes[concern.key] = word.scope
+      if (word.on) this.#later(concern, words[concern.key], word, source.folder, paths)
+    }
+    const methods = entry['methods'] === undefined ? undefined : withHead(list(entry['methods']))
+    const name = typeof entry['name'] === 'string' ? entry['name'] : paths.map(({ text }) => text).join(', ')
+    this.#routes.push({
+      name,
+      hosts: level.hosts,
+      paths,
+      methods,
+      target: key,
+      options,
+      words,
+      scopes,
+      place: { ...source.at(at) }
+    })
+  }
+
+  readonly #judged = new WeakMap<object, Set<unknown>>()
+
+  /** Asks a module about its options once everything else is known, once for each set of options. */
+  #later(
+    module: Concern | Target,
+    options: unknown,
+    state: WordState,
+    folder: string,
+    paths: readonly PathPattern[]
+  ): void {
+    if (module.faults === undefined || !isObject(options)) return
+    this.#checks.push(() => this.#judge(module, options, state, folder, paths))
+  }
+
+  #judge(
+    module: Concern | Target,
+    options: unknown,
+    state: WordState,
+    folder: string,
+    paths: readonly PathPattern[]
+  ): void {
+    if (module.faults === undefined || !isObject(options)) return
+    const judged = this.#judged.get(options) ?? new Set<unknown>()
+    const texts = paths.map(({ text }) => text)
+    const once = 'target' in module ? texts.join() : ''
+    if (judged.has(once)) return
+    this.#judged.set(options, judged.add(once))
+    const about: About = {
+      upstreams: Object.keys(this.#upstreams),
+      folder,
+      word: (key) => this.#root[key],
+      paths: texts
+    }
+    const found: readonly OptionFault[] = module.faults(options as never, about)
+    for (const wrong of found) this.#faults.push(this.#resolver.place(state, wrong))
+  }
+
+  /** Resolves the root options of what is installed: what the root says, what is there anyway, and what only routes mention. */
+  #resolveRoot(words: ReadonlyMap<string, WordState>): void {
+    const made: Record<string, unknown> = {}
+    const installed = (key: string): boolean => this.#mentioned.has(key)
+    for (const concern of this.#catalog.concerns) {
+      const { key, always } = concern
+      if (key === 'upstreams') {
+        made[key] = this.#upstreams
+        continue
+      }
+      const state = words.get(key) ?? unsaid
+      const wanted = typeof always === 'function' ? always(installed) : always === true || installed(key)
+      if (!wanted) continue
+      made[key] = this.#rootOptions(concern, state)
+    }
+    this.#root = made
+  }
+
+  #rootOptions(concern: Concern, state: WordState): unknown {
+    if (state.on) return this.#resolver.whole(concern, state)
+    // Nobody gets these but by a route's own word, which is checked there: options may still be missing here.
+    return { ...defaultsOf(concern.options), ...(state.merged as object | undefined), global: false }
+  }
+
+  #knownKeys(
+    source: Filled,
+    at: Path,
+    value: Readonly<Record<string, unknown>>,
+    known: readonly string[]
+  ): void {
+    for (const key of Object.keys(value)) {
+      if (known.includes(key) || key.startsWith('x-')) continue
+      const everywhere = [...known, ...this.#catalog.targets.map((target) => target.key)]
+      const near = nearest(key, known)
+      const elsewhere =
+        everywhere.includes(key) ||
+        this.#catalog.concerns.some((concern) => concern.key === key) ||
+        Object.hasOwn(coreWords, key)
+      const hint =
+        near !== undefined
+          ? `did you mean "${near}"?`
+          : elsewhere
+            ? `"${key}" ${at.length === 0 ? 'belongs on a route' : 'belongs at the root'}`
+            : `known here: ${known.join(', ')}`
+      this.#faults.push(
+        faultAt(
+          source,
+          [...at, key],
+          elsewhere
+            ? `"${key}" can't stand here; it ${at.length === 0 ? 'belongs on a route' : 'belongs at the root'}`
+            : `Unknown word "${key}"; ${hint}`
+        )
+      )
+    }
+  }
+
+  /** Finds routes that can never be told apart: the same host, the same paths and a method in common. */
+  #tellApart(): void {
+    const ignoreCase = (this.#root['paths'] as { ignoreCase?: boolean } | undefined)?.ignoreCase === true
+    const taken = new Map<string, PlannedRoute[]>()
+    for (const route of this.#routes)
+      for (const host of route.hosts.length === 0 ? [''] : new Set(route.hosts))
+        for (const shape of new Set(
+          route.paths.map((path) => (ignoreCase ? path.shape.toLowerCase() : path.shape))
+        )) {
+          const others = taken.get(`${host} ${shape}`) ?? []
+          const other = others.find((one) => overlap(one.methods, route.methods))
+          if (other !== undefined)
+            this.#faults.push({
+              ...route.place,
+              path: '',
+              message: `The route ${route.name} can never be told apart from the one at ${showPlace(other.place)}; give them different paths, hosts or methods`
+            })
+          taken.set(`${host} ${shape}`, [...others, route])
+        }
+  }
+}
+
+function defaultsOf(schema: unknown): Record<string, unknown> {
+  const made: Record<string, unknown> = {}
+  if (isObject(schema) && isObject(schema['properties']))
+    for (const [key, option] of Object.entries(schema['properties']))
+      if (isObject(option) && option['default'] !== undefined) made[key] = option['default']
+  return made
+}
+
+const list = (value: unknown): string[] => (value === undefined ? [] : [value].flat().map(String))
+
+const withHead = (methods: string[]): string[] =>
+  methods.includes('GET') && !methods.includes('HEAD') ? [...methods, 'HEAD'] : methods
+
+const overlap = (a: readonly string[] | undefined, b: readonly string[] | undefined): boolean =>
+  (a ?? ROUTABLE).some((method) => (b ?? ROUTABLE).includes(method))
+
+const within = (host: string, outer: readonly string[]): boolean =>
+  outer.length === 0 ||
+  outer.some(
+    (one) => one === host || (one.startsWith('*.') && host.slice(host.indexOf('.')) === one.slice(1))
+  )
+
+const PRESETS: Readonly<Record<string, readonly string[]>> = {
+  loopback: ['127.0.0.0/8', '::1/128'],
+  private: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', 'fc00::/7', 'fe80::/10']
+}
+
+function isRange(text: string): boolean {
+  if (Object.hasOwn(PRESETS, text)) return true
+  const [address = '', bits, more] = text.split('/')
+  const kind = isIP(address)
+  return (
+    kind !== 0 &&
+    more === undefined &&
+    (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (kind === 4 ? 32 : 128)))
+  )
+}
+
+const trusted = (ranges: unknown): string[] => list(ranges).flatMap((range) => PRESETS[range] ?? [range])
+
+const unique = (faults: readonly Fault[]): Fault[] => [
+  ...new Map(faults.map((fault) => [`${showPlace(fault)} ${fault.path} ${fault.message}`, fault])).values()
+]
+
+function deepFreezePlan(plan: Plan): Plan {
+  for (const { options, words } of plan.routes) deepFreeze([options, words])
+  deepFreeze(plan.words)
+  Object.freeze(plan.routes)
+  return Object.freeze(plan)
+}

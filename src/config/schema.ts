@@ -1,0 +1,148 @@
+import { METHODS } from 'node:http'
+import { type TSchema, Type } from 'typebox'
+import { FILE, isObject, overrideOf, SAYS, WHOLE } from '../kit/index.ts'
+import type { Catalog } from './catalog.ts'
+
+/** The methods that a route can take (RFC 9110 section 9: CONNECT and TRACE are never forwarded). */
+export const ROUTABLE: readonly string[] = METHODS.filter(
+  (method) => method !== 'CONNECT' && method !== 'TRACE'
+)
+
+const oneOrMore = (item: TSchema, description: string): TSchema =>
+  Type.Union([item, Type.Array(item, { minItems: 1 })], { description })
+
+const PATH_PATTERN = '^/'
+const HOST_PATTERN =
+  '^(\\*\\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$|^\\[[0-9a-f:.]+\\]$'
+
+const pathWord = oneOrMore(
+  Type.String({ pattern: PATH_PATTERN, [SAYS]: 'a path that begins with "/"' }),
+  'The path or paths: "/a/*" takes /a and all below, "/a" also /a/, ":id" is one segment, ":id(\\\\d+)" a narrowed one.'
+)
+const hostWord = oneOrMore(
+  Type.String({
+    pattern: HOST_PATTERN,
+    [SAYS]: 'a host name in lower case without a port, such as "api.example.com" or "*.example.com"'
+  }),
+  'The host or hosts it holds for; "*.example.com" is one label.'
+)
+
+/** The words of the config that belong to no concern, with their schemas. */
+export const coreWords: Readonly<Record<string, TSchema>> = {
+  $schema: Type.String({ description: 'Where an editor finds the schema of this file.' }),
+  extensions: Type.Array(
+    Type.Object(
+      {
+        module: Type.String({
+          minLength: 1,
+          description: 'The module: a file relative to this one, or the name of a package.'
+        }),
+        before: Type.Optional(Type.String({ description: 'The word before which the concern runs.' })),
+        after: Type.Optional(Type.String({ description: 'The word after which the concern runs.' }))
+      },
+      { additionalProperties: false, description: 'One module and its place in the order.' }
+    ),
+    { description: 'Third-party concerns and targets, each with its place in the order.' }
+  ),
+  publicUrl: Type.String({
+    pattern: '^https?://[^/?#\\s]+/?$',
+    [SAYS]: 'an origin such as "https://api.example.com"',
+    description: 'The origin that browsers see; without it only a Host that some route names is believed.'
+  }),
+  trustedProxies: Type.Array(Type.String({ minLength: 1 }), {
+    description:
+      'Whose X-Forwarded-* headers are believed: addresses, CIDR ranges, "loopback" or "private"; nobody\'s by default.'
+  })
+}
+
+/** The words of a group or a route that belong to no concern, with their schemas. */
+export const routeWords: Readonly<Record<string, TSchema>> = {
+  name: Type.String({ minLength: 1, description: 'What logs, metrics and messages call it.' }),
+  path: pathWord,
+  host: hostWord,
+  methods: Type.Array(Type.Unsafe<string>({ type: 'string', enum: [...ROUTABLE] }), {
+    minItems: 1,
+    uniqueItems: true,
+    description: 'The methods it takes; without this word all but CONNECT and TRACE. GET brings HEAD.'
+  }),
+  include: Type.String({ minLength: 1, description: 'A file whose words and routes stand here, as a group.' })
+}
+
+/** Words that only the root of the main file may say (CONFIG "Settled"). */
+export const ROOT_ONLY: ReadonlySet<string> = new Set([
+  '$schema',
+  'extensions',
+  'publicUrl',
+  'trustedProxies',
+  'store',
+  'tls',
+  'session',
+  'metrics',
+  'tracing'
+])
+
+/** Composes the published schema of `gateway.json` from the catalog. */
+export function composeSchema(catalog: Catalog): Record<string, unknown> {
+  const rootConcerns: Record<string, unknown> = {}
+  const routeConcerns: Record<string, unknown> = {}
+  for (const { key, options, override } of catalog.concerns) {
+    rootConcerns[key] = word(overrideAtRoot(options))
+    if (override !== false) routeConcerns[key] = word(override ?? overrideOf(options))
+  }
+  const targets: Record<string, unknown> = {}
+  const rootTargets: Record<string, unknown> = {}
+  for (const { key, options, rootDefaults } of catalog.targets) {
+    targets[key] = rootDefaults === true ? partlySaid(options) : options
+    if (rootDefaults === true)
+      rootTargets[key] = { ...overrideOf(options), description: `The defaults of every route with "${key}".` }
+  }
+  const routes = {
+    type: 'array',
+    items: { $ref: '#/$defs/route' },
+    description: 'The routes and groups of routes; their order does not matter.'
+  }
+  const group = { ...routeWords, ...routeConcerns, routes }
+  return plain({
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    title: 'Sallyport gateway configuration',
+    type: 'object',
+    properties: { ...coreWords, ...rootConcerns, ...rootTargets, routes },
+    additionalProperties: false,
+    $defs: {
+      route: {
+        type: 'object',
+        description: 'A route with one target word, or a group with routes or include.',
+        properties: { ...group, ...targets },
+        additionalProperties: false
+      }
+    }
+  }) as Record<string, unknown>
+}
+
+// A word as people may write it: true and false switch it, an object says more.
+const word = (slice: unknown): unknown => {
+  const { description, ...rest } = slice as Record<string, unknown>
+  return { description, anyOf: [{ type: 'boolean' }, rest] }
+}
+
+// At the root an option may be missing where every route says it, so nothing is required; defaults are shown.
+function overrideAtRoot(options: TSchema): unknown {
+  const { required: _required, ...rest } = options as TSchema & { required?: unknown }
+  return rest
+}
+
+const partlySaid = overrideAtRoot
+
+const OWN = { '^x-': { description: "The user's own; Sallyport does not read it." } }
+
+// JSON without our own marks, and with room for the user's own keys wherever our words stand.
+function plain(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(plain)
+  if (!isObject(value)) return value
+  const made: Record<string, unknown> = {}
+  for (const [key, inner] of Object.entries(value))
+    if (key !== SAYS && key !== WHOLE && key !== FILE && inner !== undefined) made[key] = plain(inner)
+  return isObject(made['properties']) && made['additionalProperties'] === false
+    ? { ...made, patternProperties: OWN }
+    : made
+}

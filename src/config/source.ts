@@ -1,0 +1,227 @@
+import { readFile } from 'node:fs/promises'
+import { dirname, extname, relative, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import {
+  findNodeAtLocation,
+  getNodeValue,
+  type Node,
+  type ParseError,
+  parseTree,
+  printParseErrorCode
+} from 'jsonc-parser'
+import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
+import { define } from '../kit/index.ts'
+import { ConfigError, type Fault, type Path, type Place, showPath } from './fault.ts'
+
+/** A config file as it was written: its value, and where each part of it stands. */
+export interface Source {
+  /** The file as messages name it, relative to where the process stands. */
+  readonly file: string
+  /** The folder that files named in it are relative to. */
+  readonly folder: string
+  readonly value: unknown
+  /** Tells where the key at a path stands (or the value, for list items); the nearest part outside of it where there is none. */
+  at(path: Path): Place
+}
+
+/** Makes a fault at a path of a source. */
+export function faultAt(source: Source, path: Path, message: string): Fault {
+  return { ...source.at(path), path: showPath(path), message }
+}
+
+/** Reads a config file by its ending: JSON with comments, YAML, or a module; throws a ConfigError where it is missing, empty or malformed. */
+export async function readSource(file: string): Promise<Source> {
+  const path = resolve(file)
+  const name = shownFile(path)
+  const ending = extname(path).toLowerCase()
+  if (['.ts', '.mts', '.js', '.mjs'].includes(ending)) return readModule(path, name)
+  const text = await readText(path, name)
+  if (text.trim() === '') throw whole(name, 'The file is empty; {"routes": []} is the least a config can be')
+  return ending === '.yaml' || ending === '.yml' ? readYaml(path, name, text) : readJson(path, name, text)
+}
+
+/** Takes a config that is an object already, as an embedding program and tests have it. */
+export function objectSource(value: unknown, file = 'config', folder: string = process.cwd()): Source {
+  return { file, folder, value, at: () => ({ file }) }
+}
+
+const shownFile = (path: string): string => {
+  const near = relative(process.cwd(), path)
+  return near.startsWith('..') ? path : near
+}
+
+const whole = (file: string, message: string): ConfigError => new ConfigError([{ file, path: '', message }])
+
+async function readText(path: string, name: string): Promise<string> {
+  try {
+    return (await readFile(path, 'utf8')).replace(/^\uFEFF/, '')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT')
+      throw whole(
+        name,
+        'There is no such file; "sallyport init" writes one, and -c or GATEWAY_CONFIG names another'
+      )
+    throw whole(name, `The file can't be read (${code ?? String(error)})`)
+  }
+}
+
+async function readModule(path: string, name: string): Promise<Source> {
+  await readText(path, name)
+  let loaded: { default?: unknown }
+  try {
+    loaded = (await import(`${pathToFileURL(path).href}?t=${Date.now()}`)) as { default?: unknown }
+  } catch (error) {
+    throw whole(name, `The module does not load: ${firstLine(error)}`)
+  }
+  if (typeof loaded.default !== 'object' || loaded.default === null)
+    throw whole(
+      name,
+      'The module has no default export; `export default defineConfig({ routes: [] })` would do'
+    )
+  return {
+    file: name,
+    folder: dirname(path),
+    value: structuredClone(loaded.default),
+    at: () => ({ file: name })
+  }
+}
+
+/** Takes the first line of an error's message. */
+export const firstLine = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? ''
+
+function readJson(path: string, name: string, text: string): Source {
+  const lines = lineStarts(text)
+  const errors: ParseError[] = []
+  const tree = parseTree(text, errors, { allowTrailingComma: true })
+  const faults: Fault[] = errors.slice(0, 1).map(({ error, offset }) => ({
+    ...placeAt(name, lines, offset),
+    path: '',
+    message: `This is not JSON: ${spaced(printParseErrorCode(error))}${near(text, offset)}`
+  }))
+  if (tree === undefined || faults.length > 0)
+    throw faults.length > 0 ? new ConfigError(faults) : whole(name, 'This is not JSON')
+  duplicates(tree, [], (key, at, where) =>
+    faults.push({
+      ...placeAt(name, lines, at),
+      path: showPath(where),
+      message: `The key "${key}" stands here twice; one of the two must go`
+    })
+  )
+  if (faults.length > 0) throw new ConfigError(faults)
+  return {
+    file: name,
+    folder: dirname(path),
+    value: getNodeValue(tree),
+    at(where) {
+      for (let depth = where.length; depth > 0; depth--) {
+        const node = findNodeAtLocation(tree, where.slice(0, depth))
+        if (node !== undefined)
+          return placeAt(name, lines, node.parent?.type === 'property' ? node.parent.offset : node.offset)
+      }
+      return placeAt(name, lines, tree.offset)
+    }
+  }
+}
+
+function duplicates(node: Node, path: Path, found: (key: string, offset: number, path: Path) => void): void {
+  const seen = new Set<string>()
+  for (const [i, child] of (node.children ?? []).entries()) {
+    if (node.type === 'array') {
+      duplicates(child, [...path, i], found)
+      continue
+    }
+    const [key, value] = child.children ?? []
+    if (key === undefined) continue
+    const name = String(key.value)
+    if (seen.has(name)) found(name, key.offset, [...path, name])
+    seen.add(name)
+    if (value !== undefined) duplicates(value, [...path, name], found)
+  }
+}
+
+const spaced = (code: string): string => code.replaceAll(/([a-z])([A-Z])/g, '$1 $2').toLowerCase()
+
+function near(text: string, offset: number): string {
+  const word = text.slice(offset, offset + 20).split(/\s/, 1)[0]
+  return word === undefined || word === '' ? '' : ` near ${JSON.stringify(word)}`
+}
+
+function readYaml(path: string, name: string, text: string): Source {
+  const counter = new LineCounter()
+  const document = parseDocument(text, { lineCounter: counter })
+  if (document.errors.length > 0)
+    throw new ConfigError(
+      document.errors.map(({ message, pos }) => ({
+        ...yamlPlace(name, counter, pos[0]),
+        path: '',
+        message: `This is not YAML: ${message.split('\n', 1)[0]?.replace(/ at line.*$/, '')}`
+      }))
+    )
+  let value: unknown
+  try {
+    value = document.toJS({ maxAliasCount: 100 })
+  } catch (error) {
+    throw whole(name, firstLine(error))
+  }
+  return {
+    file: name,
+    folder: dirname(path),
+    value,
+    at(where) {
+      let node: unknown = document.contents
+      let offset = offsetOf(node) ?? 0
+      for (const key of where) {
+        if (isAlias(node)) node = node.resolve(document)
+        if (isMap(node)) {
+          const pair = node.items.find(
+            (item) => isPair(item) && isScalar(item.key) && String(item.key.value) === String(key)
+          )
+          if (pair === undefined) break
+          offset = offsetOf(pair.key) ?? offset
+          node = pair.value
+        } else if (isSeq(node)) {
+          node = node.items[Number(key)]
+          offset = offsetOf(node) ?? offset
+        } else break
+      }
+      return yamlPlace(name, counter, offset)
+    }
+  }
+}
+
+const offsetOf = (node: unknown): number | undefined =>
+  (node as { range?: [number, number, number] } | undefined)?.range?.[0]
+
+function yamlPlace(file: string, counter: LineCounter, offset: number): Place {
+  const { line, col } = counter.linePos(offset)
+  return { file, line, column: col }
+}
+
+function lineStarts(text: string): number[] {
+  const starts = [0]
+  for (let i = text.indexOf('\n'); i !== -1; i = text.indexOf('\n', i + 1)) starts.push(i + 1)
+  return starts
+}
+
+function placeAt(file: string, starts: readonly number[], offset: number): Place {
+  let low = 0
+  let high = starts.length - 1
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2)
+    if ((starts[middle] ?? 0) <= offset) low = middle
+    else high = middle - 1
+  }
+  return { file, line: low + 1, column: offset - (starts[low] ?? 0) + 1 }
+}
+
+/** Copies a value, changing every text in it; keys stay as they are. */
+export function mapTexts(value: unknown, path: Path, change: (text: string, path: Path) => unknown): unknown {
+  if (typeof value === 'string') return change(value, path)
+  if (Array.isArray(value)) return value.map((item, i) => mapTexts(item, [...path, i], change))
+  if (typeof value !== 'object' || value === null) return value
+  const made = {}
+  for (const [key, inner] of Object.entries(value)) define(made, key, mapTexts(inner, [...path, key], change))
+  return made
+}

@@ -1,0 +1,220 @@
+import { METHODS } from 'node:http'
+import type { Mount, RouteInfo } from '../kit/index.ts'
+import { type PathPattern, readPath } from './paths.ts'
+import { ROUTABLE } from './schema.ts'
+
+/** A route as the table takes it. */
+export interface Entry {
+  readonly info: RouteInfo
+  readonly paths: readonly PathPattern[]
+  /** Whether preflights for it are answered here, so that they must find it by the method they ask about. */
+  readonly preflights: boolean
+}
+
+/** A path that some methods have no route for: 405 with `Allow`. */
+export interface Refused extends Mount {
+  readonly allow: readonly string[]
+}
+
+/** Which route takes which request: host before path before method, as Fastify's router is told. */
+export interface Table {
+  readonly mounts: ReadonlyMap<RouteInfo, readonly Mount[]>
+  readonly refused: readonly Refused[]
+  /** The method under which the router knows a method; the same for all that every route treats alike. */
+  readonly methods: ReadonlyMap<string, string>
+  /** The same for preflights, by the method they ask about. */
+  readonly preflights: ReadonlyMap<string, string>
+  /** The hosts that routes name, each with the paths it knows; wildcards by what follows their first label. */
+  readonly hosts: ReadonlyMap<string, HostPaths>
+  readonly wildcards: ReadonlyMap<string, HostPaths>
+}
+
+/** The paths that a host has routes for. */
+export interface HostPaths {
+  /** What stands before the path in the router; the space can't come from a request. */
+  readonly prefix: string
+  readonly paths: readonly string[]
+}
+
+interface Node {
+  readonly url: string
+  rank: number
+  owners: Entry[]
+}
+
+const PREFLIGHT = 'preflight '
+const symbols = [...METHODS, ...ROUTABLE.map((method) => PREFLIGHT + method)]
+
+/** What a host is called in the router: never a path of a request, since those have no spaces. */
+export const hostPrefix = (host: string): string => `/ ${host.startsWith('*.') ? host.slice(1) : host}`
+
+/** Works out which route takes which host, path and method, and tells the router as little as possible: methods that every route treats alike are one method to it. */
+export function makeTable(entries: readonly Entry[], plugins: readonly (readonly string[])[] = []): Table {
+  const nodes = makeNodes(entries)
+  const { classOf, nameOf } = partition(nodes, plugins)
+  const routable = nameOf.filter((name) => name !== nameOf[classOf[symbols.indexOf('TRACE')] ?? 0])
+  const mounts = new Map<RouteInfo, Mount[]>()
+  const refused: Refused[] = []
+  const mount = (info: RouteInfo, made: Mount): void => {
+    const known = mounts.get(info)
+    if (known === undefined) mounts.set(info, [made])
+    else known.push(made)
+  }
+  for (const node of nodes.values()) {
+    const [only] = node.owners
+    if (only !== undefined && node.owners.length === 1 && only.info.methods === undefined) {
+      mount(only.info, { url: node.url, method: [...routable] })
+      continue
+    }
+    const owned = new Map<Entry | undefined, Set<string>>()
+    for (const [i, symbol] of symbols.entries()) {
+      const owner = ownerOf(node, symbol)
+      owned.set(owner, (owned.get(owner) ?? new Set()).add(nameOf[classOf[i] ?? 0] ?? ''))
+    }
+    for (const [owner, names] of owned) {
+      const made = { url: node.url, method: [...names].filter((name) => routable.includes(name)) }
+      if (made.method.length === 0) continue
+      if (owner === undefined) refused.push({ ...made, allow: allowed(node) })
+      else mount(owner.info, made)
+    }
+  }
+  return { mounts, refused, ...methodMaps(classOf, nameOf), ...hostMaps(entries, nodes) }
+}
+
+function makeNodes(entries: readonly Entry[]): Map<string, Node> {
+  const nodes = new Map<string, Node>()
+  const claim = (entry: Entry, url: string, shape: string, rank: number): void => {
+    const node = nodes.get(shape)
+    if (node === undefined) nodes.set(shape, { url, rank, owners: [entry] })
+    else if (rank < node.rank) nodes.set(shape, { url, rank, owners: [entry] })
+    else if (rank === node.rank && !node.owners.includes(entry)) node.owners.push(entry)
+  }
+  for (const entry of entries)
+    for (const host of entry.info.hosts.length === 0 ? [undefined] : entry.info.hosts) {
+      const prefix = host === undefined ? '' : hostPrefix(host)
+      for (const { base, wildcard, shape } of entry.paths) {
+        const bare = wildcard ? shape.slice(0, -2) : shape.replace(/\/$/, '')
+        const path = base.replace(/\/$/, '')
+        const last = entry.info.kind === 'notFound' ? 3 : 2
+        const own = wildcard ? last : shape.endsWith('/') && shape !== '/' ? undefined : 0
+        if (path !== '' && own !== undefined) claim(entry, prefix + path, prefix + bare, own)
+        claim(
+          entry,
+          `${prefix}${path}/`,
+          `${prefix}${bare}/`,
+          wildcard ? last : own === undefined ? 0 : path === '' ? 0 : 1
+        )
+        if (wildcard) claim(entry, `${prefix}${path}/*`, `${prefix}${bare}/*`, last)
+      }
+    }
+  return nodes
+}
+
+/** The entry that takes a method, or a preflight about one, at a path. */
+function ownerOf(node: Node, symbol: string): Entry | undefined {
+  if (!symbol.startsWith(PREFLIGHT))
+    return (
+      node.owners.find((entry) => taken(entry, symbol) && entry.info.kind !== 'standing') ??
+      node.owners.find((entry) => taken(entry, symbol))
+    )
+  const about = symbol.slice(PREFLIGHT.length)
+  return node.owners.find((entry) => entry.preflights && taken(entry, about)) ?? ownerOf(node, 'OPTIONS')
+}
+
+const taken = ({ info }: Entry, method: string): boolean =>
+  info.methods === undefined ? method !== 'CONNECT' && method !== 'TRACE' : info.methods.includes(method)
+
+const allowed = (node: Node): string[] => ROUTABLE.filter((method) => ownerOf(node, method) !== undefined)
+
+/** Splits the methods into classes that every path treats alike; each class goes by the name of one method. */
+function partition(
+  nodes: ReadonlyMap<string, Node>,
+  plugins: readonly (readonly string[])[]
+): { classOf: number[]; nameOf: string[] } {
+  let classOf = symbols.map(() => 0)
+  for (const node of nodes.values()) {
+    const [only] = node.owners
+    if (node.owners.length === 1 && only?.info.methods === undefined) continue
+    classOf = refine(
+      classOf,
+      symbols.map((symbol) => {
+        const owner = ownerOf(node, symbol)
+        return owner === undefined ? -1 : node.owners.indexOf(owner)
+      })
+    )
+  }
+  for (const methods of plugins)
+    classOf = refine(
+      classOf,
+      symbols.map((symbol) => (methods.includes(symbol) ? 1 : 0))
+    )
+  // TRACE and CONNECT are never routed, so they keep a class apart from all that is.
+  classOf = refine(
+    classOf,
+    symbols.map((symbol) => (symbol === 'TRACE' || symbol === 'CONNECT' ? 1 : 0))
+  )
+  const free = METHODS.toReversed().filter((method) => method !== 'CONNECT' && method !== 'TRACE')
+  const nameOf: string[] = []
+  for (const name of ['GET', ...symbols]) {
+    const own = classOf[symbols.indexOf(name)] ?? 0
+    if (!name.startsWith(PREFLIGHT)) nameOf[own] ??= name
+  }
+  for (const own of new Set(classOf))
+    nameOf[own] ??= free.find((method) => !nameOf.includes(method)) ?? 'OPTIONS'
+  return { classOf, nameOf }
+}
+
+function refine(classOf: readonly number[], by: readonly number[]): number[] {
+  const known = new Map<string, number>()
+  return classOf.map((own, i) => {
+    const signature = `${own} ${by[i]}`
+    const made = known.get(signature) ?? known.size
+    known.set(signature, made)
+    return made
+  })
+}
+
+function methodMaps(
+  classOf: readonly number[],
+  nameOf: readonly string[]
+): Pick<Table, 'methods' | 'preflights'> {
+  const methods = new Map<string, string>()
+  const preflights = new Map<string, string>()
+  for (const [i, symbol] of symbols.entries()) {
+    const name = nameOf[classOf[i] ?? 0] ?? symbol
+    if (symbol.startsWith(PREFLIGHT)) preflights.set(symbol.slice(PREFLIGHT.length), name)
+    else if (symbol !== 'TRACE' && symbol !== 'CONNECT') methods.set(symbol, name)
+  }
+  return { methods, preflights }
+}
+
+function hostMaps(
+  entries: readonly Entry[],
+  nodes: ReadonlyMap<string, Node>
+): Pick<Table, 'hosts' | 'wildcards'> {
+  const hosts = new Map<string, HostPaths>()
+  const wildcards = new Map<string, HostPaths>()
+  const urls = new Map<string, string[]>()
+  for (const { url } of nodes.values()) {
+    if (!url.startsWith('/ ')) continue
+    const end = url.indexOf('/', 2)
+    const prefix = end === -1 ? url : url.slice(0, end)
+    const known = urls.get(prefix)
+    if (known === undefined) urls.set(prefix, [url.slice(prefix.length)])
+    else known.push(url.slice(prefix.length))
+  }
+  for (const host of new Set(entries.flatMap(({ info }) => info.hosts))) {
+    const prefix = hostPrefix(host)
+    const known = { prefix, paths: urls.get(prefix) ?? [] }
+    if (host.startsWith('*.')) wildcards.set(host.slice(1), known)
+    else hosts.set(host, known)
+  }
+  return { hosts, wildcards }
+}
+
+/** Makes the entry for a path written in code, as standing routes have it. */
+export const entryFor = (info: RouteInfo): Entry => ({
+  info,
+  paths: [readPath(info.path)],
+  preflights: false
+})
