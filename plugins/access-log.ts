@@ -1,0 +1,102 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import {
+  addressOf,
+  fp,
+  overrideOf,
+  pathOf,
+  perRoute,
+  Share,
+  type Static,
+  share,
+  Type
+} from '../src/kit/index.ts'
+
+export const key = 'accessLog'
+
+export const options = Type.Object(
+  {
+    headers: Type.Array(Type.String({ pattern: '^[a-z0-9-]+$' }), {
+      default: [],
+      description: 'Request headers that the line shows, by their names in lower case.'
+    }),
+    redact: Type.Array(Type.String({ pattern: '^[a-z0-9-]+$' }), {
+      default: ['authorization', 'cookie', 'proxy-authorization', 'set-cookie', 'x-api-key'],
+      description: 'Headers whose values are never written, in lower case.'
+    }),
+    sample: Share({
+      default: '100%',
+      description: 'The share of successful answers that get a line; refusals and failures always do.'
+    })
+  },
+  { additionalProperties: false, description: 'Writes one JSON line an answer to stdout.' }
+)
+
+export const override = overrideOf(options)
+export const always = true
+export type AccessLogOptions = Static<typeof options>
+
+export default fp<AccessLogOptions>(
+  async function accessLog(app, root) {
+    perRoute(app, key, root, ({ headers, redact, sample }, route) => {
+      const kept = share(sample)
+      const shown = headers.map((name) => [name, redact.includes(name)] as const)
+      return {
+        async onResponse(request, reply) {
+          const { statusCode } = reply
+          if (kept < 1 && statusCode < 400 && Math.random() >= kept) return
+          const line = lineOf(request, reply, route.name)
+          if (shown.length > 0)
+            line['headers'] = Object.fromEntries(
+              shown.map(([name, hidden]) => [name, hidden ? '[redacted]' : request.headers[name]])
+            )
+          if (statusCode >= 500) request.log.error(line)
+          else if (statusCode >= 400) request.log.warn(line)
+          else request.log.info(line)
+        }
+      }
+    })
+  },
+  { name: key, fastify: '5.x' }
+)
+
+/** Gathers what the line of an answer tells; the path is without its query. */
+function lineOf(request: FastifyRequest, reply: FastifyReply, route: string): Record<string, unknown> {
+  const { forwarding, caller, refusal, reported } = request
+  const line: Record<string, unknown> = {
+    requestId: request.id,
+    method: request.method,
+    path: pathOf(request),
+    route,
+    status: reply.statusCode,
+    durationMs: round(reply.elapsedTime),
+    upstream: forwarding?.upstream,
+    target: forwarding?.target,
+    upstreamMs: forwarding === null || forwarding.ms < 0 ? undefined : round(forwarding.ms),
+    bytesIn: forwarding?.bytesIn ?? (Number(request.headers['content-length']) || 0),
+    bytesOut: forwarding?.bytesOut ?? (Number(reply.getHeader('content-length')) || 0),
+    caller: caller?.id,
+    ip: addressOf(request)
+  }
+  if (!reply.raw.writableFinished) line['aborted'] = true
+  if (refusal !== null) {
+    line['refusedBy'] = wordOf(refusal.code)
+    line['code'] = refusal.code
+  }
+  if (reported !== null) line['wouldRefuse'] = reported.map(({ gate, code }) => `${gate} ${code}`)
+  return line
+}
+
+const round = (ms: number): number => Math.round(ms * 100) / 100
+
+const words = new Map<string, string>()
+
+// SP_ERR_RATE_LIMIT_EXCEEDED -> rateLimit: the code's words but the last, in camelCase.
+function wordOf(code: string): string {
+  let word = words.get(code)
+  if (word === undefined) {
+    const [first = '', ...more] = code.replace('SP_ERR_', '').split('_').slice(0, -1)
+    word = first.toLowerCase() + more.map((part) => part.charAt(0) + part.slice(1).toLowerCase()).join('')
+    words.set(code, word)
+  }
+  return word
+}

@@ -1,0 +1,294 @@
+import type { FastifyRequest } from 'fastify'
+import {
+  type About,
+  type Caller,
+  claimOf,
+  createError,
+  File,
+  fp,
+  gate,
+  type OptionFault,
+  overrideOf,
+  perRoute,
+  remember,
+  SAYS,
+  type Static,
+  type Template,
+  TemplateError,
+  Type,
+  template,
+  withHeaders
+} from '../../src/kit/index.ts'
+import { apiKey, keyFault, type Listed, readEntries, type User, user, userFault } from './files.ts'
+import { Failures, Users } from './users.ts'
+import { apiKeysWay, sessionWay, type Way } from './ways.ts'
+
+export const key = 'auth'
+
+const from = Type.String({
+  pattern: '^(header:[A-Za-z0-9-]+|query:[^&=#]+)$',
+  [SAYS]: '"header:NAME" or "query:NAME"'
+})
+
+export const options = Type.Object(
+  {
+    ...gate,
+    session: Type.Boolean({ default: false, description: 'Whether a session lets in; it needs users.' }),
+    users: Type.Optional(
+      Type.Object(
+        {
+          file: Type.Optional(File({ description: 'A JSON file with a list of users.' })),
+          list: Type.Optional(Type.Array(user, { description: 'Users, in place.' }))
+        },
+        { additionalProperties: false, description: 'The local users.' }
+      )
+    ),
+    apiKeys: Type.Optional(
+      Type.Object(
+        {
+          from: Type.Array(from, {
+            default: ['header:x-api-key'],
+            minItems: 1,
+            description: 'Where a key may stand: "header:NAME" or "query:NAME".'
+          }),
+          file: Type.Optional(File({ description: 'A JSON file with a list of keys.' })),
+          list: Type.Optional(Type.Array(apiKey, { description: 'Keys, in place.' }))
+        },
+        { additionalProperties: false, description: 'Callers with a key, which is stored as a hash.' }
+      )
+    ),
+    by: Type.Optional(
+      Type.Array(Type.Unsafe<'session' | 'apiKeys'>({ type: 'string', enum: ['session', 'apiKeys'] }), {
+        minItems: 1,
+        description: 'Which of the ways count here; by default all that are defined.'
+      })
+    ),
+    optional: Type.Boolean({
+      default: false,
+      description: 'Whether nobody is fine, too; a wrong credential never is.'
+    }),
+    require: Type.Optional(
+      Type.Object(
+        {
+          roles: Type.Optional(
+            Type.Array(Type.String(), { description: 'The caller has one of these roles.' })
+          ),
+          scopes: Type.Optional(
+            Type.Array(Type.String(), { description: 'The caller has all of these scopes.' })
+          ),
+          claims: Type.Optional(
+            Type.Record(Type.String(), Type.String(), {
+              description: 'The caller has all of these claims; "*" in a value stands for anything.'
+            })
+          )
+        },
+        { additionalProperties: false, description: 'What a caller must have; without it any caller passes.' }
+      )
+    ),
+    challenge: Type.Unsafe<'auto' | 'login' | 'status'>({
+      type: 'string',
+      enum: ['auto', 'login', 'status'],
+      default: 'auto',
+      description:
+        'What a request without a caller gets: auto sends navigations to the log-in and answers all else 401, login sends everything, status nothing.'
+    }),
+    identity: Type.Record(Type.String({ pattern: '^[a-zA-Z0-9-]+$' }), Type.String(), {
+      default: {},
+      description:
+        'Headers that tell the upstream who calls, each with what it tells (id, name, email, roles, scopes, claims.x); no client can send them.'
+    })
+  },
+  { additionalProperties: false, description: 'Who may pass: any of the ways lets a caller in.' }
+)
+
+export const override = overrideOf(options)
+export type AuthOptions = Static<typeof options>
+
+/** The request has no credential that would let it in. */
+export const CallerUnknown = createError(
+  'SP_ERR_AUTH_MISSING',
+  'Who are you? This route is for known callers',
+  401
+)
+/** The request has a credential that is wrong. */
+export const CredentialWrong = createError(
+  'SP_ERR_AUTH_WRONG',
+  'The credential of this request is wrong or has expired',
+  401
+)
+/** The caller is known and lacks what the route requires. */
+export const CallerLacks = createError<[string]>('SP_ERR_AUTH_LACKING', 'The caller lacks %s', 403)
+/** A navigation without a caller goes to the log-in. */
+export const LoginFirst = createError('SP_ERR_AUTH_LOGIN', 'Log in first', 303)
+
+export function faults(said: AuthOptions, { word }: About): OptionFault[] {
+  const found: OptionFault[] = []
+  const defined = waysOf(said)
+  if (said.session && said.users === undefined)
+    found.push({ path: ['session'], message: 'A session needs somebody to log in; say "users" beside it' })
+  if (said.session && (word('session') as { secrets?: unknown } | undefined)?.secrets === undefined)
+    found.push({
+      path: ['session'],
+      message:
+        'A session needs a secret of 32 characters or more; set SESSION_SECRET in the environment, or say "session": { "secrets": [...] } at the root'
+    })
+  if (defined.length === 0)
+    found.push({
+      path: [],
+      message: '"auth" has no way in; define one, such as "session" with "users", or "apiKeys"'
+    })
+  for (const [i, way] of (said.by ?? []).entries())
+    if (!defined.includes(way))
+      found.push({
+        path: ['by', i],
+        message: `The way "${way}" is not defined; defined are ${defined.join(', ') || 'none'}`
+      })
+  if (said.users !== undefined)
+    for (const fault of readEntries(said.users as Listed<User>, user, userFault).faults)
+      found.push({ ...fault, path: ['users', ...fault.path] })
+  if (said.apiKeys !== undefined)
+    for (const fault of readEntries(said.apiKeys, apiKey, keyFault).faults)
+      found.push({ ...fault, path: ['apiKeys', ...fault.path] })
+  for (const [name, value] of Object.entries(said.identity)) {
+    try {
+      template(`{caller.${value}}`)
+    } catch (error) {
+      if (!(error instanceof TemplateError)) throw error
+      found.push({ path: ['identity', name], message: error.message })
+    }
+  }
+  return found
+}
+
+const waysOf = ({ session, apiKeys }: AuthOptions): ('session' | 'apiKeys')[] => [
+  ...(session ? (['session'] as const) : []),
+  ...(apiKeys === undefined ? [] : (['apiKeys'] as const))
+]
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The local users who may log in; null where there are none. */
+    users: Users | null
+    /** The names of all identity headers, in lower case with dashes: no client's own ever reaches an upstream. */
+    identityNames: ReadonlySet<string>
+  }
+  interface FastifyRequest {
+    /** The headers that tell the upstream who calls; null where the route has none. */
+    identity: readonly { readonly name: string; readonly value: Template }[] | null
+  }
+}
+
+export default fp<AuthOptions>(
+  async function auth(app, root) {
+    const failures = app.keep.lease(app, 'auth failures', () => new Failures())
+    const users = new Map<unknown, Users>()
+    const usersOf = (said: AuthOptions['users']): Users =>
+      remember(
+        users,
+        said,
+        () =>
+          new Users(
+            said === undefined ? [] : readEntries(said as Listed<User>, user, userFault).entries,
+            failures
+          )
+      )
+    const made = new Map<AuthOptions, Gate>()
+    const names = new Set<string>()
+    app.decorate('users', root.users === undefined ? null : usersOf(root.users))
+    app.decorate('identityNames', names)
+    app.decorateRequest('identity', null)
+    for (const name of Object.keys(root.identity ?? {})) names.add(name.toLowerCase())
+    perRoute(app, key, root, (said, route) => {
+      if (route.kind === 'standing' || route.kind === 'notFound') return undefined
+      for (const name of Object.keys(said.identity)) names.add(name.toLowerCase())
+      return { onRequest: remember(made, said, () => makeGate(said, waysFor(said, usersOf))) }
+    })
+  },
+  { name: key, fastify: '5.x', dependencies: ['session'] }
+)
+
+function waysFor(said: AuthOptions, usersOf: (said: AuthOptions['users']) => Users): Way[] {
+  const ways: Way[] = []
+  const counts = (name: 'session' | 'apiKeys'): boolean => said.by === undefined || said.by.includes(name)
+  if (said.session && counts('session')) ways.push(sessionWay(usersOf(said.users)))
+  if (said.apiKeys !== undefined && counts('apiKeys'))
+    ways.push(apiKeysWay(said.apiKeys.from, readEntries(said.apiKeys, apiKey, keyFault).entries))
+  return ways
+}
+
+type Gate = (request: FastifyRequest, reply: Parameters<Way['find']>[1]) => Promise<void>
+
+/** Makes the gate of one set of options: the first way that succeeds is the caller, and a wrong credential is refused whatever else is there. */
+function makeGate(said: AuthOptions, ways: readonly Way[]): Gate {
+  const challenge = { 'www-authenticate': ways.map(({ scheme }) => scheme).join(', ') }
+  const judge = judgeOf(said.require)
+  const identity = Object.entries(said.identity).map(([name, value]) => ({
+    name: name.toLowerCase(),
+    value: template(`{caller.${value}}`)
+  }))
+  const bySession = ways.some(({ name }) => name === 'session')
+  return async (request, reply) => {
+    let caller: Caller | null = null
+    for (const way of ways) {
+      const found = await way.find(request, reply)
+      if (found === 'wrong') throw withHeaders(new CredentialWrong(), challenge)
+      caller ??= found
+    }
+    request.caller = caller
+    if (caller === null) {
+      if (said.optional) return
+      if (bySession && (said.challenge === 'login' || (said.challenge === 'auto' && isNavigation(request))))
+        throw toLogin(request)
+      throw withHeaders(new CallerUnknown(), challenge)
+    }
+    const lacks = judge(caller)
+    if (lacks !== undefined) throw new CallerLacks(lacks)
+    if (identity.length > 0) request.identity = identity
+  }
+}
+
+/** Tells whether a browser asks for a page to show (Fetch Metadata); plain-http browsers send no metadata, but ask for secure pages. */
+function isNavigation({ method, headers }: FastifyRequest): boolean {
+  if (method !== 'GET' && method !== 'HEAD') return false
+  const mode = headers['sec-fetch-mode']
+  return mode === undefined ? headers['upgrade-insecure-requests'] === '1' : mode === 'navigate'
+}
+
+function toLogin(request: FastifyRequest): Error {
+  const login = request.server.sessions?.routes.login ?? '/login'
+  return withHeaders(new LoginFirst(), {
+    location: `${login}?return_to=${encodeURIComponent(request.raw.url ?? '/')}`
+  })
+}
+
+/** Compiles what a route requires into one question: what a caller lacks, or undefined. */
+function judgeOf(require: AuthOptions['require']): (caller: Caller) => string | undefined {
+  if (require === undefined) return () => undefined
+  const { roles, scopes = [], claims = {} } = require
+  const wanted = Object.entries(claims).map(([name, value]) => [name, pattern(value)] as const)
+  return (caller) => {
+    if (roles !== undefined && !roles.some((role) => caller.roles.includes(role)))
+      return `a role: one of ${roles.join(', ')}`
+    const scope = scopes.find((each) => !caller.scopes.includes(each))
+    if (scope !== undefined) return `the scope ${scope}`
+    const claim = wanted.find(
+      ([name, matches]) =>
+        ![claimOf(caller.claims, name)].flat().some((value) => value !== undefined && matches(String(value)))
+    )
+    return claim === undefined ? undefined : `the claim ${claim[0]}`
+  }
+}
+
+function pattern(text: string): (value: string) => boolean {
+  if (!text.includes('*')) return (value) => value === text
+  const expression = new RegExp(
+    `^${text
+      .split('*')
+      .map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+      .join('.*')}$`,
+    's'
+  )
+  return (value) => expression.test(value)
+}
+
+export { hashPassword } from './password.ts'

@@ -1,0 +1,162 @@
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import {
+  BodyTooLarge,
+  DeadlineExceeded,
+  eachRoute,
+  escapeHtml,
+  fp,
+  HeadersTooLarge,
+  Internal,
+  Malformed,
+  MediaUnknown,
+  overrideOf,
+  type Refusal,
+  type Static,
+  TooSlow,
+  Type
+} from '../src/kit/index.ts'
+
+export const key = 'errors'
+
+export const options = Type.Object(
+  {
+    format: Type.Unsafe<'problem+json' | 'text' | 'html'>({
+      type: 'string',
+      enum: ['problem+json', 'text', 'html'],
+      default: 'problem+json',
+      description: 'How a refusal is written where the Accept header leaves it open.'
+    })
+  },
+  { additionalProperties: false, description: "The shape of the gateway's own refusals (RFC 9457)." }
+)
+
+export const override = overrideOf(options)
+export const always = true
+export type ErrorsOptions = Static<typeof options>
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The refusal or failure that the answer tells of; null where there was none. */
+    refusal: FastifyError | null
+  }
+}
+
+// What Fastify's own errors are called here; any other of theirs keeps its status and says no more than that.
+const TRANSLATED: Readonly<Record<string, new () => FastifyError>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: BodyTooLarge,
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: MediaUnknown,
+  FST_ERR_HANDLER_TIMEOUT: DeadlineExceeded
+}
+
+export default fp<ErrorsOptions>(
+  async function errors(app, root) {
+    const formats = new WeakMap<object, ErrorsOptions['format']>()
+    eachRoute(app, key, root, ({ format }, route) => void formats.set(route, format))
+    app.decorateRequest('refusal', null)
+    app.setErrorHandler(function answerError(error: Refusal, request, reply) {
+      const refusal = translate(error)
+      request.refusal = refusal
+      if ((refusal.statusCode ?? 500) >= 500 && refusal.code === 'SP_ERR_INTERNAL')
+        request.log.error({ err: error, requestId: request.id }, 'a request failed')
+      const route = request.routeOptions.config.sallyport?.route
+      answer(refusal, request, reply, (route === undefined ? undefined : formats.get(route)) ?? root.format)
+    })
+    app.server.removeAllListeners('clientError')
+    app.server.on('clientError', function answerParser(error: NodeJS.ErrnoException, socket: Socket) {
+      const refusal = fromParser(error)
+      if (error.code !== 'ECONNRESET' && socket.writable) {
+        app.log.warn(
+          { status: refusal.statusCode, code: refusal.code, ip: socket.remoteAddress },
+          'a request was refused before it could be read'
+        )
+        socket.write(rawAnswer(refusal))
+      }
+      socket.destroySoon()
+    })
+  },
+  { name: key, fastify: '5.x' }
+)
+
+function translate(error: Refusal): Refusal {
+  if (error.code?.startsWith('SP_ERR_') === true) return error
+  const known = TRANSLATED[error.code ?? '']
+  if (known !== undefined) return new known()
+  const status = error.statusCode ?? 500
+  if (status < 400 || status >= 500) return new Internal()
+  const made: Refusal = new Malformed()
+  made.message = STATUS_CODES[status] ?? 'The request was refused'
+  made.statusCode = status
+  return made
+}
+
+function answer(
+  refusal: Refusal,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  format: ErrorsOptions['format']
+): void {
+  const status = refusal.statusCode ?? 500
+  const problem = problemOf(refusal, request.id)
+  reply.code(status).headers({ 'cache-control': 'no-store', ...refusal.headers })
+  // Where what follows on the connection can't be told from a body, or is one that nobody wants, the connection ends with the answer.
+  if (status === 413 || status === 408 || refusal.code === 'SP_ERR_REQUEST_MALFORMED')
+    reply.header('connection', 'close')
+  const wanted = preferred(request.headers.accept, format)
+  if (wanted === 'text')
+    reply
+      .type('text/plain; charset=utf-8')
+      .send(`${status} ${problem.title}\n${problem.detail}\n${problem.code} ${request.id}\n`)
+  else if (wanted === 'html') reply.type('text/html; charset=utf-8').send(page(problem))
+  else
+    reply
+      .type('application/problem+json')
+      .serializer(JSON.stringify)
+      .send({ ...problem, ...refusal.members })
+}
+
+interface Problem {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  readonly code: string
+  readonly detail: string
+  readonly requestId?: string
+}
+
+function problemOf(refusal: Refusal, requestId?: string): Problem {
+  const status = refusal.statusCode ?? 500
+  const title = STATUS_CODES[status] ?? 'Error'
+  return {
+    type: 'about:blank',
+    title,
+    status,
+    code: refusal.code,
+    detail: refusal.message,
+    ...(requestId === undefined ? {} : { requestId })
+  }
+}
+
+/** Chooses the shape of an answer by the Accept header: JSON of any kind, HTML or plain text, whichever it names with the most weight. */
+function preferred(accept: string | undefined, format: ErrorsOptions['format']): ErrorsOptions['format'] {
+  if (accept === undefined || accept === '*/*' || accept.includes('json'))
+    return accept?.includes('json') === true ? 'problem+json' : format
+  if (accept.includes('text/html')) return 'html'
+  return accept.includes('text/plain') || accept.includes('text/*') ? 'text' : format
+}
+
+const page = ({ status, title, detail, code, requestId }: Problem): string =>
+  `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${status} ${escapeHtml(title)}</title><h1>${escapeHtml(title)}</h1><p>${escapeHtml(detail)}</p><p><small>${code} ${escapeHtml(requestId ?? '')}</small></p></html>\n`
+
+function fromParser(error: NodeJS.ErrnoException): FastifyError {
+  if (error.code === 'HPE_HEADER_OVERFLOW') return new HeadersTooLarge()
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return new TooSlow()
+  return new Malformed()
+}
+
+function rawAnswer(refusal: FastifyError): string {
+  const body = JSON.stringify(problemOf(refusal))
+  const status = refusal.statusCode ?? 400
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n${body}`
+}

@@ -1,0 +1,122 @@
+import {
+  fp,
+  type OptionFault,
+  overrideOf,
+  perRoute,
+  SAYS,
+  type Static,
+  type Template,
+  TemplateError,
+  Type,
+  template
+} from '../src/kit/index.ts'
+
+export const key = 'headers'
+
+const map = (description: string) =>
+  Type.Record(
+    Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }),
+    Type.Unsafe<string | false>({
+      anyOf: [{ type: 'string' }, { const: false }],
+      [SAYS]: 'a text (with values such as "{client.ip}"), or false to remove it'
+    }),
+    {
+      default: {},
+      description
+    }
+  )
+
+export const options = Type.Object(
+  {
+    request: map('Headers of the request as the upstream gets it: a text sets one, false removes it.'),
+    response: map('Headers of the answer as the client gets it: a text sets one, false removes it.')
+  },
+  { additionalProperties: false, description: 'Sets and removes headers on the way in and out.' }
+)
+
+export const override = overrideOf(options)
+export type HeadersOptions = Static<typeof options>
+
+/** A header to set on the way to the upstream, or to remove where there is no template. */
+export interface HeaderChange {
+  readonly name: string
+  readonly value: Template | undefined
+}
+
+/** Headers that carry the message itself: changing them would break its framing. */
+const FRAMING = new Set([
+  'connection',
+  'content-length',
+  'host',
+  'keep-alive',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade'
+])
+
+export function faults(said: HeadersOptions): OptionFault[] {
+  const found: OptionFault[] = []
+  for (const way of ['request', 'response'] as const)
+    for (const [name, value] of Object.entries(said[way])) {
+      const path = [way, name]
+      if (FRAMING.has(name.toLowerCase()))
+        found.push({ path, message: `"${name}" frames the message itself and can't be changed` })
+      if (typeof value !== 'string') continue
+      if (/[\r\n\0]/.test(value))
+        found.push({ path, message: `The value of "${name}" has a line break, which no header can have` })
+      try {
+        template(value)
+      } catch (error) {
+        if (!(error instanceof TemplateError)) throw error
+        found.push({ path, message: error.message })
+      }
+    }
+  return found
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What the route changes in the request's headers on the way to its upstream; null for nothing. */
+    headerChanges: readonly HeaderChange[] | null
+  }
+}
+
+export default fp<HeadersOptions>(
+  async function headers(app, root) {
+    app.decorateRequest('headerChanges', null)
+    perRoute(app, key, root, (said) => {
+      const onRequest = changes(said.request)
+      const onResponse = changes(said.response)
+      return {
+        ...(onRequest.length === 0
+          ? {}
+          : {
+              onRequest(request, _reply, done) {
+                request.headerChanges = onRequest
+                done()
+              }
+            }),
+        ...(onResponse.length === 0
+          ? {}
+          : {
+              onHead(request, _reply, head) {
+                for (const { name, value } of onResponse)
+                  if (value === undefined) head.remove(name)
+                  else head.set(name, clean(value.render(request)))
+              }
+            })
+      }
+    })
+  },
+  { name: key, fastify: '5.x' }
+)
+
+const changes = (map: HeadersOptions['request']): HeaderChange[] =>
+  Object.entries(map).map(([name, value]) => ({
+    name: name.toLowerCase(),
+    value: value === false ? undefined : template(value)
+  }))
+
+/** Takes out what a header value can't have, since values of a request may have been decoded. */
+const clean = (value: string): string => value.replaceAll(/[^\t\x20-\x7e\x80-\xff]/g, '')

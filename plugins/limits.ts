@@ -1,0 +1,153 @@
+import type { FastifyError, FastifyRequest } from 'fastify'
+import {
+  BodyTooLarge,
+  Duration,
+  DurationOrNone,
+  duration,
+  durationOrNone,
+  eachRoute,
+  fp,
+  gate,
+  HeadersTooLarge,
+  overrideOf,
+  perRoute,
+  refuses,
+  SizeOrNone,
+  type Static,
+  sizeOrNone,
+  Type,
+  UrlTooLong
+} from '../src/kit/index.ts'
+
+export const key = 'limits'
+
+export const options = Type.Object(
+  {
+    ...gate,
+    body: SizeOrNone({
+      default: '1mb',
+      description: 'The largest body of a request, counted while it streams; beyond it the answer is 413.'
+    }),
+    headers: SizeOrNone({
+      default: '16kb',
+      description: 'The largest header section of a request; beyond it the answer is 431.'
+    }),
+    headerCount: Type.Integer({
+      default: 100,
+      minimum: 1,
+      description: 'The most headers a request may have; beyond it the answer is 431.'
+    }),
+    url: SizeOrNone({
+      default: '8kb',
+      description: 'The longest request target; beyond it the answer is 414.'
+    }),
+    time: DurationOrNone({
+      default: '30s',
+      description:
+        'The time until the head of the answer is sent, all tries included; after it the answer is 504.'
+    }),
+    headerTime: Duration({
+      default: '10s',
+      description:
+        'How long a client may take to send its headers; said at the root only, since no route is known before.'
+    }),
+    idle: Duration({
+      default: '60s',
+      description: 'How long a connection may lie idle between requests; said at the root only.'
+    })
+  },
+  { additionalProperties: false, description: 'How much of everything a request may take.' }
+)
+
+const { headerTime: _headerTime, idle: _idle, ...onRoutes } = options.properties
+export const override = overrideOf(
+  Type.Object(onRoutes, {
+    additionalProperties: false,
+    description: 'How much of everything a request may take.'
+  })
+)
+export const always = true
+export type LimitsOptions = Static<typeof options>
+
+/** What a target that streams has to keep to; one object for all requests of a route. */
+export interface StreamLimits {
+  /** Bytes of a body; Infinity for no limit. */
+  readonly body: number
+  /** Milliseconds until the head of the answer is sent; undefined for no limit. */
+  readonly time: number | undefined
+  /** Tells whether a body that grew too large has to be cut, and by which refusal. */
+  tooLarge(request: FastifyRequest): FastifyError | undefined
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What a target that streams has to keep to; null where nothing is limited. */
+    limits: StreamLimits | null
+  }
+  interface FastifyInstance {
+    /** What the sockets of the process have to keep to. */
+    socketLimits: SocketLimits
+  }
+}
+
+/** The limits that hold before a route is known. */
+export interface SocketLimits {
+  /** Bytes of a header section. */
+  readonly headers: number
+  /** Milliseconds to send the headers. */
+  readonly headerTime: number
+  /** Milliseconds a connection may lie idle between requests. */
+  readonly idle: number
+}
+
+const LARGEST_HEADERS = 1024 ** 2
+
+export default fp<LimitsOptions>(
+  async function limits(app, root) {
+    app.decorateRequest('limits', null)
+    app.decorate('socketLimits', {
+      headers: Math.min(sizeOrNone(root.headers), LARGEST_HEADERS),
+      headerTime: duration(root.headerTime),
+      idle: duration(root.idle)
+    })
+    eachRoute(app, key, root, ({ body, time }, { streams }, routeOptions) => {
+      routeOptions.bodyLimit ??= Math.min(sizeOrNone(body), Number.MAX_SAFE_INTEGER)
+      // A target that streams keeps the deadline itself, since it has to end at the head of the answer.
+      const deadline = durationOrNone(time)
+      if (!streams && deadline !== undefined) routeOptions.handlerTimeout ??= deadline
+    })
+    perRoute(app, key, root, (said) => {
+      const urlMost = sizeOrNone(said.url)
+      const headersMost = sizeOrNone(said.headers)
+      const bodyMost = sizeOrNone(said.body)
+      const streamed: StreamLimits = {
+        body: bodyMost,
+        time: durationOrNone(said.time),
+        tooLarge: (request) => {
+          const error = new BodyTooLarge()
+          return refuses(request, key, said, error) ? error : undefined
+        }
+      }
+      return {
+        onRequest(request, _reply, done) {
+          const { raw } = request
+          request.limits = streamed
+          if ((request.originalUrl ?? '').length > urlMost) return done(new UrlTooLong())
+          if (raw.rawHeaders.length / 2 > said.headerCount) return done(new HeadersTooLarge())
+          if (headersMost < app.socketLimits.headers && sizeOf(raw.rawHeaders) > headersMost)
+            return done(new HeadersTooLarge())
+          const length = raw.headers['content-length']
+          if (length !== undefined && Number(length) > bodyMost) return done(new BodyTooLarge())
+          done()
+        }
+      }
+    })
+  },
+  { name: key, fastify: '5.x' }
+)
+
+function sizeOf(rawHeaders: readonly string[]): number {
+  let bytes = 0
+  for (const part of rawHeaders) bytes += part.length + 2
+  return bytes
+}

@@ -1,0 +1,151 @@
+import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
+import {
+  addressOf,
+  createError,
+  Duration,
+  duration,
+  fp,
+  gate,
+  overrideOf,
+  perRoute,
+  type Static,
+  Type,
+  withHeaders
+} from '../src/kit/index.ts'
+
+export const key = 'rateLimit'
+
+export const options = Type.Object(
+  {
+    ...gate,
+    max: Type.Integer({
+      minimum: 1,
+      description: 'How many requests of one key pass in a window; refused ones count, too.'
+    }),
+    window: Duration({ default: '1m', description: 'The time after which a key starts anew.' }),
+    by: Type.String({
+      default: 'ip',
+      pattern: '^(ip|caller|route|header:[A-Za-z0-9-]+|cookie:[\\w.-]+)$',
+      'x-says': '"ip", "caller", "route", "header:NAME" or "cookie:NAME"',
+      description:
+        'What is counted: ip (an IPv6 client is its /64), caller, route, header:NAME or cookie:NAME.'
+    })
+  },
+  {
+    additionalProperties: false,
+    description: 'How often one and the same client may come; the count is kept where the word was written.'
+  }
+)
+
+export const override = overrideOf(options)
+export type RateLimitOptions = Static<typeof options>
+
+/** The client came more often than the limit allows. */
+export const RateLimitExceeded = createError<[number]>(
+  'SP_ERR_RATE_LIMIT_EXCEEDED',
+  'Too many requests; the next one may come in %s s',
+  429
+)
+
+// How many keys one limit remembers at most; beyond that the one longest not seen is forgotten.
+const KEYS_REMEMBERED = 65_536
+
+type Limiter = (request: FastifyRequest) => Promise<{
+  isAllowed: boolean
+  max?: number
+  remaining?: number
+  ttlInSeconds?: number
+  isExceeded?: boolean
+}>
+
+export default fp<RateLimitOptions>(
+  async function rateLimitConcern(app, root) {
+    // The counting is @fastify/rate-limit's, on an instance of its own that no request goes through and that outlives a reload.
+    const engine = await app.keep.lease(
+      app,
+      key,
+      async () => {
+        const counting = fastify()
+        await counting.register(rateLimit, { global: false })
+        await counting.ready()
+        return counting
+      },
+      async (counting) => (await counting).close()
+    )
+
+    perRoute(app, key, root, ({ max, window, by }, route) => {
+      const ms = duration(window)
+      const policy = `"default";q=${max};w=${Math.ceil(ms / 1000)}`
+      const scope = by === 'route' ? `${route.scope(key)} ${route.name}` : route.scope(key)
+      const limiter: Limiter = app.keep.lease(app, `${key} ${scope} ${max} ${ms} ${by}`, () =>
+        engine.createRateLimit({
+          max,
+          timeWindow: ms,
+          cache: KEYS_REMEMBERED,
+          keyGenerator: keyOf(by)
+        } as never)
+      )
+      const count = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+        const { remaining = 0, ttlInSeconds = 0, isExceeded } = await limiter(request)
+        reply
+          .header('ratelimit-policy', policy)
+          .header('ratelimit', `"default";r=${remaining};t=${ttlInSeconds}`)
+        if (isExceeded !== true) return
+        throw withHeaders(new RateLimitExceeded(ttlInSeconds), { 'retry-after': String(ttlInSeconds) })
+      }
+      // Who calls is known only after auth, so a limit by caller counts later.
+      return by === 'caller' ? { preValidation: count } : { onRequest: warned(app.log, count) }
+    })
+  },
+  { name: key, fastify: '5.x' }
+)
+
+let told = false
+
+/** Warns once where a proxy in front is not trusted: all its clients would share one count. */
+function warned(
+  log: { warn(text: string): void },
+  count: (request: FastifyRequest, reply: FastifyReply) => Promise<void>
+): typeof count {
+  return (request, reply) => {
+    if (!told && request.headers['x-forwarded-for'] !== undefined && request.ips === undefined) {
+      told = true
+      log.warn(
+        'A request came with X-Forwarded-For from a peer that "trustedProxies" does not name: limits count the peer, not the client behind it'
+      )
+    }
+    return count(request, reply)
+  }
+}
+
+function keyOf(by: string): (request: FastifyRequest) => string {
+  const address = (request: FastifyRequest): string => normalizeIP(addressOf(request), 64)
+  if (by === 'ip') return address
+  if (by === 'route') return () => ''
+  if (by === 'caller')
+    return (request) => (request.caller === null ? address(request) : `caller ${request.caller.id}`)
+  const name = by.slice(by.indexOf(':') + 1)
+  const read = by.startsWith('header:') ? headerOf(name.toLowerCase()) : cookieOf(name)
+  return (request) => {
+    const value = read(request)
+    return value === undefined || value === '' ? address(request) : `${by} ${value}`
+  }
+}
+
+const headerOf =
+  (name: string) =>
+  (request: FastifyRequest): string | undefined => {
+    const value = request.headers[name]
+    return Array.isArray(value) ? value.join() : value
+  }
+
+const cookieOf =
+  (name: string) =>
+  (request: FastifyRequest): string | undefined => {
+    for (const pair of (request.headers.cookie ?? '').split(';')) {
+      const at = pair.indexOf('=')
+      if (at !== -1 && pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim()
+    }
+    return undefined
+  }

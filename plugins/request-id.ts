@@ -1,0 +1,53 @@
+import { randomBytes } from 'node:crypto'
+import { fp, overrideOf, perRoute, type Static, Type } from '../src/kit/index.ts'
+
+export const key = 'requestId'
+
+export const options = Type.Object(
+  {
+    header: Type.String({
+      default: 'x-request-id',
+      pattern: '^[a-z0-9-]+$',
+      description: 'The header that carries the id, in lower case.'
+    }),
+    trust: Type.Boolean({
+      default: false,
+      description:
+        "Whether a client's own id is taken over, when it is 1 to 128 letters, digits and -_.~:/+=@."
+    })
+  },
+  {
+    additionalProperties: false,
+    description: 'Gives every request an id, which its answer, its log line and its upstream get.'
+  }
+)
+
+export const override = overrideOf(options)
+export const always = true
+export type RequestIdOptions = Static<typeof options>
+
+const SOUND = /^[\w.~:/+=@-]{1,128}$/
+
+// A nonce of this boot and a counter: unique across processes, and cheaper than 16 random bytes a request.
+const boot = randomBytes(8).toString('base64url')
+let count = 0
+
+/** Makes the next request id of this process. */
+export const nextId = (): string => `${boot}-${(count++).toString(36)}`
+
+export default fp<RequestIdOptions>(
+  async function requestId(app, root) {
+    app.setGenReqId(nextId)
+    perRoute(app, key, root, ({ header, trust }) => ({
+      onRequest(request, _reply, done) {
+        if (trust) {
+          const theirs = request.headers[header]
+          if (typeof theirs === 'string' && SOUND.test(theirs)) request.id = theirs
+        }
+        done()
+      },
+      onHead: (request, _reply, head) => head.set(header, request.id)
+    }))
+  },
+  { name: key, fastify: '5.x' }
+)

@@ -1,0 +1,37 @@
+import { fp, overrideOf, perRoute, type Static, Type } from '../src/kit/index.ts'
+
+export const key = 'responseTime'
+
+export const options = Type.Object(
+  {
+    serverTiming: Type.Boolean({
+      default: true,
+      description: 'Whether Server-Timing tells the time in the gateway and at the upstream, too.'
+    })
+  },
+  {
+    additionalProperties: false,
+    description: 'Tells in X-Response-Time how long the answer took, up to its head.'
+  }
+)
+
+export const override = overrideOf(options)
+export type ResponseTimeOptions = Static<typeof options>
+
+export default fp<ResponseTimeOptions>(
+  async function responseTime(app, root) {
+    perRoute(app, key, root, ({ serverTiming }) => ({
+      onHead(request, reply, head) {
+        const ms = reply.elapsedTime.toFixed(2)
+        head.set('x-response-time', `${ms}ms`)
+        if (!serverTiming) return
+        const upstream =
+          request.forwarding === null || request.forwarding.ms < 0
+            ? ''
+            : `, upstream;dur=${request.forwarding.ms.toFixed(2)}`
+        head.set('server-timing', `gateway;dur=${ms}${upstream}`)
+      }
+    }))
+  },
+  { name: key, fastify: '5.x' }
+)

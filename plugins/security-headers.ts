@@ -1,0 +1,167 @@
+import { createServer } from 'node:http'
+import helmet from '@fastify/helmet'
+import fastify from 'fastify'
+import {
+  Duration,
+  duration,
+  fp,
+  overrideOf,
+  perRoute,
+  type Static,
+  TextOrNone,
+  Type
+} from '../src/kit/index.ts'
+
+export const key = 'securityHeaders'
+
+const hsts = Type.Object(
+  {
+    maxAge: Duration({ default: '365d', description: 'How long browsers keep to https.' }),
+    subdomains: Type.Boolean({ default: false, description: 'Whether that holds for all subdomains, too.' }),
+    preload: Type.Boolean({
+      default: false,
+      description: "Whether the host asks to be in browsers' preload lists."
+    })
+  },
+  { additionalProperties: false }
+)
+
+export const options = Type.Object(
+  {
+    preset: Type.Unsafe<'compatible' | 'strict'>({
+      type: 'string',
+      enum: ['compatible', 'strict'],
+      default: 'compatible',
+      description:
+        'What is there without a word: compatible breaks no proxied page, strict is all that @fastify/helmet sets.'
+    }),
+    hsts: Type.Optional(
+      Type.Unsafe<Static<typeof hsts> | false>({
+        anyOf: [hsts, { const: false }],
+        description: 'Strict-Transport-Security (RFC 6797), sent over TLS only; false for none.'
+      })
+    ),
+    csp: Type.Optional(
+      TextOrNone({ description: 'Content-Security-Policy; the preset strict has one, compatible none.' })
+    ),
+    frame: Type.Optional(
+      Type.Unsafe<'sameorigin' | 'deny' | false>({
+        enum: ['sameorigin', 'deny', false],
+        description: 'X-Frame-Options: who may show a page in a frame; false for no such header.'
+      })
+    ),
+    referrer: Type.Optional(
+      TextOrNone({
+        description: 'Referrer-Policy: how much of an address other sites are told; false for no such header.'
+      })
+    ),
+    permissions: Type.Optional(
+      TextOrNone({ description: 'Permissions-Policy: which features of the browser a page may use.' })
+    ),
+    remove: Type.Array(Type.String({ pattern: '^[a-z0-9-]+$' }), {
+      default: ['server', 'x-powered-by'],
+      description: 'Headers that never leave, in lower case.'
+    })
+  },
+  {
+    additionalProperties: false,
+    description: 'Headers that tell browsers to be careful, and the removal of those that tell too much.'
+  }
+)
+
+export const override = overrideOf(options)
+export const always = true
+export type SecurityHeadersOptions = Static<typeof options>
+
+export default fp<SecurityHeadersOptions>(
+  async function securityHeaders(app, root) {
+    const strict = await helmetSet({})
+    const made = new Map([[root, make(root, strict)]])
+    perRoute(app, key, root, (said, route) => {
+      const own = route.scope(key) !== 'root'
+      const { constant, overTls, overPlain, remove } = made.get(said) ?? make(said, strict)
+      const entries = Object.entries(constant)
+      return {
+        // What a route says itself wins over what its upstream sends; what it only inherits does not.
+        ...(own ? {} : { headers: constant }),
+        onHead(request, _reply, head) {
+          for (const name of remove) head.remove(name)
+          if (own) for (const [name, value] of entries) head.set(name, value)
+          if (overPlain !== undefined && request.protocol !== 'https')
+            head.set('content-security-policy', overPlain)
+          if (
+            overTls !== undefined &&
+            (own || !head.has('strict-transport-security')) &&
+            request.protocol === 'https'
+          )
+            head.set('strict-transport-security', overTls)
+        }
+      }
+    })
+  },
+  { name: key, fastify: '5.x' }
+)
+
+interface Made {
+  readonly constant: Readonly<Record<string, string>>
+  readonly overTls: string | undefined
+  /** The strict preset's policy without "upgrade-insecure-requests", which would send the forms of a plain gateway to a port that is not there. */
+  readonly overPlain: string | undefined
+  readonly remove: readonly string[]
+}
+
+/** Works out the headers of one set of options, once. */
+function make(said: SecurityHeadersOptions, strict: Readonly<Record<string, string>>): Made {
+  const constant: Record<string, string> =
+    said.preset === 'strict'
+      ? { ...strict }
+      : {
+          'x-content-type-options': 'nosniff',
+          'x-frame-options': 'SAMEORIGIN',
+          'referrer-policy': 'strict-origin-when-cross-origin'
+        }
+  delete constant['strict-transport-security']
+  put(constant, 'content-security-policy', said.csp)
+  put(constant, 'x-frame-options', typeof said.frame === 'string' ? said.frame.toUpperCase() : said.frame)
+  put(constant, 'referrer-policy', said.referrer)
+  put(constant, 'permissions-policy', said.permissions)
+  const csp = said.csp === undefined ? constant['content-security-policy'] : undefined
+  return {
+    constant,
+    overTls: said.hsts === false ? undefined : hstsOf(said.hsts),
+    overPlain: csp?.replace(/;\s*upgrade-insecure-requests/, ''),
+    remove: said.remove
+  }
+}
+
+function put(headers: Record<string, string>, name: string, value: string | false | undefined): void {
+  if (value === false) delete headers[name]
+  else if (value !== undefined) headers[name] = value
+}
+
+function hstsOf(said: Static<typeof hsts> = { maxAge: '365d', subdomains: false, preload: false }): string {
+  return `max-age=${Math.floor(duration(said.maxAge) / 1000)}${said.subdomains ? '; includeSubDomains' : ''}${said.preload ? '; preload' : ''}`
+}
+
+// helmet computes the same headers anew for each request; it is asked once, at boot, what they are.
+let asked: Promise<Readonly<Record<string, string>>> | undefined
+
+/** Asks @fastify/helmet for its whole set of headers. */
+async function helmetSet(options: object): Promise<Readonly<Record<string, string>>> {
+  asked ??= (async () => {
+    const app = fastify({ serverFactory: (handler) => createServer(handler) })
+    await app.register(helmet, options)
+    app.get('/', async () => '')
+    const { headers } = await app.inject('/')
+    await app.close()
+    const {
+      'content-type': _type,
+      'content-length': _length,
+      date: _date,
+      connection: _connection,
+      ...set
+    } = headers
+    return Object.fromEntries(Object.entries(set).map(([name, value]) => [name, String(value)]))
+  })()
+  return asked
+}

@@ -1,0 +1,144 @@
+import { statSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { extname, join, sep } from 'node:path'
+import fastifyStatic from '@fastify/static'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import {
+  Duration,
+  duration,
+  File,
+  fp,
+  MethodRefused,
+  type OptionFault,
+  pathOf,
+  queryOf,
+  RouteUnknown,
+  restOf,
+  SAYS,
+  type Static,
+  shapeOf,
+  type TargetRoute,
+  type TargetRoutes,
+  Type
+} from '../src/kit/index.ts'
+
+export const key = 'files'
+export const target = true
+
+export const options = Type.Object(
+  {
+    root: File({ description: 'The folder with the files.' }),
+    fallback: Type.Optional(
+      Type.String({
+        pattern: '^/',
+        [SAYS]: 'a path inside the folder, such as "/index.html"',
+        description:
+          'The file for pages that are not there, as a single-page app wants; what looks like a file (a name with an ending) stays 404.'
+      })
+    ),
+    maxAge: Duration({
+      default: '0s',
+      description:
+        'How long browsers may keep a file without asking; pages (.html) are always asked for anew.'
+    })
+  },
+  { additionalProperties: false, description: 'Serves files of a folder.' }
+)
+
+export type FilesOptions = Static<typeof options>
+
+export function faults({ root, fallback }: FilesOptions): OptionFault[] {
+  if (!kindIs(root, 'isDirectory'))
+    return [
+      {
+        path: ['root'],
+        message: `There is no folder "${root}"; folders are relative to the config that names them`
+      }
+    ]
+  return fallback === undefined || kindIs(join(root, fallback), 'isFile')
+    ? []
+    : [{ path: ['fallback'], message: `There is no file "${fallback}" in ${root}` }]
+}
+
+function kindIs(path: string, kind: 'isDirectory' | 'isFile'): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.[kind]() === true
+}
+
+export default fp<TargetRoutes<FilesOptions>>(
+  async function files(app, { routes }) {
+    const [first] = routes
+    if (first === undefined) return
+    await app.register(fastifyStatic, {
+      root: first.options.root,
+      serve: false,
+      dotfiles: 'deny',
+      index: false,
+      etag: true,
+      lastModified: true
+    })
+    for (const route of routes)
+      for (const mount of route.mounts)
+        app.route({
+          ...mount,
+          method: [...mount.method],
+          exposeHeadRoute: false,
+          handler: makeHandler(route)
+        })
+  },
+  { name: key, fastify: '5.x' }
+)
+
+function makeHandler({
+  info,
+  options: { root, fallback, maxAge }
+}: TargetRoute<FilesOptions>): (request: FastifyRequest, reply: FastifyReply) => Promise<unknown> {
+  const shapes = info.path.split(', ').map(shapeOf)
+  const [shape] = shapes
+  const seconds = Math.floor(duration(maxAge) / 1000)
+  const send = (reply: FastifyReply, name: string): unknown =>
+    reply
+      .header(
+        'cache-control',
+        extname(name) === '.html' || seconds === 0 ? 'no-cache' : `public, max-age=${seconds}`
+      )
+      .sendFile(name, root, { cacheControl: false })
+  return async function serveFile(request, reply) {
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      reply.header('allow', 'GET, HEAD')
+      throw new MethodRefused(request.method)
+    }
+    const path = pathOf(request)
+    const name = decoded(shape?.wildcard === true ? restOf(path, shape.depth) : path)
+    const found = name === undefined ? 'none' : await kindOf(root, name)
+    if (name !== undefined && found === 'file') return send(reply, name)
+    if (name !== undefined && found === 'folder') {
+      if (!path.endsWith('/')) return reply.redirect(`${path}/${queryOf(request.raw.url ?? '')}`, 308)
+      const index = `${name}/index.html`
+      if ((await kindOf(root, index)) === 'file') return send(reply, index)
+    }
+    if (fallback !== undefined && extname(path) === '') return send(reply, fallback)
+    throw new RouteUnknown()
+  }
+}
+
+/** Decodes a path into a name below the folder; undefined where a segment hides (".git") or holds a separator of its own. */
+function decoded(path: string): string | undefined {
+  const segments = path
+    .split('/')
+    .filter((segment) => segment !== '')
+    .map(decodeURIComponent)
+  const sound = segments.every(
+    (segment) =>
+      !segment.startsWith('.') && !segment.includes('/') && !segment.includes(sep) && !segment.includes('\0')
+  )
+  return sound ? `/${segments.join('/')}` : undefined
+}
+
+async function kindOf(root: string, name: string): Promise<'file' | 'folder' | 'none'> {
+  try {
+    const found = await stat(join(root, name))
+    return found.isFile() ? 'file' : found.isDirectory() ? 'folder' : 'none'
+  } catch {
+    return 'none'
+  }
+}

@@ -1,0 +1,45 @@
+import type { StandingRoute } from '../src/kit/index.ts'
+
+// The health routes stand outside of everything: no log-in, no limit, and no line in the log for every probe.
+const outside = {
+  '*': false,
+  errors: true,
+  limits: true,
+  requestId: true,
+  securityHeaders: { preset: 'strict' }
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Whether new requests are welcome; false while the process drains. */
+    readiness: { ready: boolean }
+  }
+}
+
+/** The routes by which an orchestrator learns whether the process lives and wants requests. */
+export const health: readonly StandingRoute[] = [
+  {
+    name: 'live',
+    path: '/-/live',
+    hosts: [],
+    methods: ['GET', 'HEAD'],
+    words: outside,
+    async handler(_request, reply) {
+      reply.header('cache-control', 'no-store')
+      return { status: 'live' }
+    }
+  },
+  {
+    name: 'ready',
+    path: '/-/ready',
+    hosts: [],
+    methods: ['GET', 'HEAD'],
+    words: outside,
+    async handler(request, reply) {
+      const { ready } = request.server.readiness
+      reply.code(ready ? 200 : 503).header('cache-control', 'no-store')
+      if (!ready) reply.header('retry-after', '5')
+      return { status: ready ? 'ready' : 'draining' }
+    }
+  }
+]

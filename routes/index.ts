@@ -1,0 +1,16 @@
+import type { StandingAbout, StandingRoute, Target } from '../src/kit/index.ts'
+import * as files from './files.ts'
+import { health } from './health.ts'
+import { loginRoutes, readForms } from './login.ts'
+import * as proxy from './proxy/index.ts'
+import * as redirect from './redirect.ts'
+import * as respond from './respond.ts'
+
+/** What can answer a request. */
+export const targets: readonly Target[] = [proxy, redirect, respond, files]
+
+/** The gateway's own routes. */
+export const standing = {
+  routes: (plan: StandingAbout): StandingRoute[] => [...health, ...loginRoutes(plan)],
+  prepare: readForms
+}

@@ -1,0 +1,230 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Head, HeadPlan } from '../../src/kit/index.ts'
+
+/** What holds for one connection alone and is never passed on, whatever its direction (RFC 9110 section 7.6.1). */
+const HOP = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings'
+])
+
+// What no Connection header can take away, since it frames or addresses the message.
+const KEPT = new Set([
+  'content-length',
+  'host',
+  'content-type',
+  'cookie',
+  'authorization',
+  'date',
+  'cache-control'
+])
+
+/** What a client may say about itself only if it is a trusted proxy. */
+const CLAIMS = new Set(['forwarded', 'x-real-ip'])
+
+/** How a route wants the head of its requests. */
+export interface RequestHead {
+  /** Sends the client's Host on instead of the upstream's. */
+  readonly preserveHost: boolean
+  /** The header that carries the request's id; undefined for none. */
+  readonly requestId: string | undefined
+  /** The names that only the gateway may say, in lower case with dashes. */
+  readonly own: ReadonlySet<string>
+  /** The session's cookie, which stays here. */
+  readonly cookie: string | null
+}
+
+/** Writes the head of the request for the upstream, as one flat list of names and values. */
+export function requestHead(
+  request: FastifyRequest,
+  route: RequestHead,
+  host: string,
+  trusted: boolean,
+  prefix: string
+): string[] {
+  const { raw } = request
+  const { rawHeaders } = raw
+  const nominated = nominatedBy(raw.headers.connection)
+  const head: string[] = ['host', route.preserveHost ? (raw.headers.host ?? host) : host]
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = (rawHeaders[i] as string).toLowerCase()
+    if (HOP.has(name) || name === 'host' || name === 'expect' || name === 'trailer') continue
+    if (nominated?.includes(name)) continue
+    if (mayNotSay(name, route, trusted)) continue
+    let value = rawHeaders[i + 1] as string
+    if (name === 'cookie' && route.cookie !== null && value.includes(route.cookie)) {
+      value = withoutCookie(value, route.cookie)
+      if (value === '') continue
+    }
+    head.push(name, value)
+  }
+  forwarded(head, request, trusted, prefix)
+  if (route.requestId !== undefined) head.push(route.requestId, request.id)
+  if (request.identity && request.caller !== null)
+    for (const { name, value } of request.identity) put(head, name, value.render(request))
+  if (request.headerChanges)
+    for (const { name, value } of request.headerChanges) put(head, name, value?.render(request))
+  return head
+}
+
+// Servers that map headers to variables (CGI, WSGI, Rack) read "-", "_" and "." alike, so all spellings count as one.
+function mayNotSay(name: string, { own, requestId }: RequestHead, trusted: boolean): boolean {
+  const plain = name.includes('_') || name.includes('.') ? name.replaceAll(/[_.]/g, '-') : name
+  if (own.has(plain) || plain === requestId || plain === 'x-request-id') return true
+  if (!plain.startsWith('x-forwarded-') && !CLAIMS.has(plain)) return false
+  return !trusted || plain !== name
+}
+
+function nominatedBy(connection: string | undefined): string[] | undefined {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
+  return connection
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '' && !KEPT.has(name))
+}
+
+function forwarded(head: string[], request: FastifyRequest, trusted: boolean, prefix: string): void {
+  const { raw } = request
+  const { socket } = raw
+  const peer = plainAddress(socket.remoteAddress ?? '')
+  if (!trusted) {
+    head.push(
+      'x-forwarded-for',
+      peer,
+      'x-forwarded-proto',
+      request.protocol,
+      'x-forwarded-host',
+      raw.headers.host ?? '',
+      'x-forwarded-port',
+      String(socket.localPort ?? '')
+    )
+  } else {
+    const before = saidIn(head, 'x-forwarded-for')
+    put(head, 'x-forwarded-for', before === undefined ? peer : `${before}, ${peer}`)
+    if (saidIn(head, 'x-forwarded-proto') === undefined) head.push('x-forwarded-proto', request.protocol)
+    if (saidIn(head, 'x-forwarded-host') === undefined) head.push('x-forwarded-host', raw.headers.host ?? '')
+    if (saidIn(head, 'x-forwarded-port') === undefined)
+      head.push('x-forwarded-port', String(socket.localPort ?? ''))
+  }
+  if (prefix !== '')
+    put(head, 'x-forwarded-prefix', (trusted ? (saidIn(head, 'x-forwarded-prefix') ?? '') : '') + prefix)
+}
+
+const plainAddress = (address: string): string =>
+  address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
+
+function saidIn(head: readonly string[], name: string): string | undefined {
+  let value: string | undefined
+  for (let i = 0; i < head.length; i += 2)
+    if (head[i] === name) value = value === undefined ? head[i + 1] : `${value}, ${head[i + 1]}`
+  return value
+}
+
+/** Sets a header of a flat list, or removes it where there is no value. */
+function put(head: string[], name: string, value: string | undefined): void {
+  for (let i = head.length - 2; i >= 0; i -= 2) if (head[i] === name) head.splice(i, 2)
+  if (value !== undefined) head.push(name, value.replaceAll(/[^\t\x20-\x7e\x80-\xff]/g, ''))
+}
+
+function withoutCookie(value: string, cookie: string): string {
+  return value
+    .split(';')
+    .filter((pair) => pair.slice(0, Math.max(0, pair.indexOf('='))).trim() !== cookie)
+    .join(';')
+    .trim()
+}
+
+/** How a route wants the head of its answers. */
+export interface AnswerHead {
+  readonly plan: HeadPlan
+  /** Translates a Location and the cookies of the upstream into the gateway's; undefined to leave them alone. */
+  readonly back: Back | undefined
+}
+
+/** Translates what an answer says about its upstream's own origin and paths. */
+export interface Back {
+  location(value: string, request: FastifyRequest): string
+  cookie(value: string, request: FastifyRequest): string
+}
+
+/** Writes the head of the answer for the client, as one flat list of names and values: the upstream's, then what the gateway set, then what concerns add. */
+export function answerHead(
+  status: number,
+  rawHeaders: readonly Buffer[],
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { plan, back }: AnswerHead
+): string[] {
+  const own = reply.getHeaders()
+  const head: string[] = []
+  const nominated = nominatedIn(rawHeaders)
+  let vary = ''
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = (rawHeaders[i] as Buffer).toString('latin1').toLowerCase()
+    if (HOP.has(name) || (status === 204 && name === 'content-length')) continue
+    if (nominated?.includes(name)) continue
+    let value = (rawHeaders[i + 1] as Buffer).toString('latin1')
+    if (name === 'vary') {
+      vary = vary === '' ? value : `${vary}, ${value}`
+      continue
+    }
+    if (back !== undefined) {
+      if (name === 'location' || name === 'content-location') value = back.location(value, request)
+      else if (name === 'set-cookie') value = back.cookie(value, request)
+    }
+    if (own[name] === undefined || name === 'set-cookie') head.push(name, value)
+  }
+  for (const name in own) {
+    const value = own[name]
+    if (value === undefined) continue
+    if (name === 'vary') vary = vary === '' ? String(value) : `${vary}, ${String(value)}`
+    else if (Array.isArray(value)) for (const each of value) head.push(name, each)
+    else head.push(name, String(value))
+  }
+  if (vary !== '') head.push('vary', vary)
+  for (const [name, value] of plan.defaults) if (!has(head, name)) head.push(name, value)
+  if (plan.hooks.length > 0) {
+    const flat = new FlatHead(head)
+    for (const hook of plan.hooks) hook(request, reply, flat)
+  }
+  return head
+}
+
+function nominatedIn(rawHeaders: readonly Buffer[]): string[] | undefined {
+  for (let i = 0; i < rawHeaders.length; i += 2)
+    if (rawHeaders[i]?.length === 10 && rawHeaders[i]?.toString('latin1').toLowerCase() === 'connection')
+      return nominatedBy(rawHeaders[i + 1]?.toString('latin1'))
+  return undefined
+}
+
+function has(head: readonly string[], name: string): boolean {
+  for (let i = 0; i < head.length; i += 2) if (head[i] === name) return true
+  return false
+}
+
+class FlatHead implements Head {
+  readonly #head: string[]
+
+  constructor(head: string[]) {
+    this.#head = head
+  }
+
+  has(name: string): boolean {
+    return has(this.#head, name)
+  }
+
+  set(name: string, value: string): void {
+    put(this.#head, name, value)
+  }
+
+  remove(name: string): void {
+    put(this.#head, name, undefined)
+  }
+}

@@ -1,0 +1,166 @@
+import type { IncomingMessage } from 'node:http'
+import type { FastifyRequest } from 'fastify'
+import findMyWay from 'find-my-way'
+import { ROUTABLE } from './config/schema.ts'
+import type { HostPaths, Table } from './config/table.ts'
+import {
+  canonicalHost,
+  canonicalPath,
+  HostInvalid,
+  Malformed,
+  MethodRefused,
+  type PathsOptions,
+  remember,
+  TargetForm,
+  VersionInvalid
+} from './kit/index.ts'
+
+/** The path under which the router knows requests that are refused; the space can't come from a request. */
+export const REFUSED = '/ refused'
+
+type Refusal = Error & { code: string }
+
+interface Entered extends IncomingMessage {
+  /** The canonical URL, where the router was told another. */
+  sallyportUrl?: string
+  /** The method, where the router was told another. */
+  sallyportMethod?: string
+  sallyportRefusal?: Refusal
+  /** What a policy in report mode would have refused. */
+  sallyportReported?: Refusal
+}
+
+/** What happens to a raw request before it is routed, and how it is undone after. */
+export interface Entrance {
+  readonly ignoreCase: boolean
+  readonly rewriteUrl: (raw: IncomingMessage) => string
+  restore(request: FastifyRequest): void
+  /** Takes over the table, once it is made. */
+  seal(): void
+}
+
+/** Why a request was refused before it was routed. */
+export const refusalOf = (raw: IncomingMessage): Refusal =>
+  (raw as Entered).sallyportRefusal ?? new TargetForm()
+
+const HOSTS_REMEMBERED = 1000
+
+/** Makes the hygiene step before routing: one canonical path and host that router, gates and upstream all see, or a refusal. */
+export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entrance {
+  const report = paths.mode === 'report'
+  const hosts = new Map<string, string | null>()
+  let table = getTable()
+  let virtual: ((host: string, path: string) => string) | undefined
+
+  function hostOf(host: string): string | null {
+    if (hosts.size >= HOSTS_REMEMBERED) hosts.clear()
+    return remember(hosts, host, () => canonicalHost(host) ?? null)
+  }
+
+  function refuse(raw: Entered, refusal: Refusal): string {
+    raw.sallyportRefusal = refusal
+    raw.sallyportUrl = raw.url ?? '/'
+    raw.sallyportMethod = raw.method ?? 'GET'
+    raw.method = 'GET'
+    return REFUSED
+  }
+
+  function rewriteUrl(raw: Entered): string {
+    let target = raw.url ?? ''
+    if (raw.httpVersionMajor === 1 ? raw.httpVersionMinor > 1 : raw.httpVersionMajor !== 2)
+      return refuse(raw, new VersionInvalid())
+    // HTTP/1.0 knows no transfer codings: a peer in between may read the body otherwise (RFC 9112 section 6.1).
+    if (
+      raw.httpVersionMinor === 0 &&
+      raw.httpVersionMajor === 1 &&
+      raw.headers['transfer-encoding'] !== undefined
+    )
+      return refuse(raw, new Malformed())
+    const host = countHosts(raw)
+    if (host !== 1) return refuse(raw, new HostInvalid(host === 0 ? 'no Host' : 'more than one Host'))
+    if (target.charCodeAt(0) !== 47) {
+      const absolute = /^https?:\/\/([^/?#]*)(.*)$/i.exec(target)
+      if (absolute === null) return refuse(raw, new TargetForm())
+      raw.headers.host = absolute[1] ?? ''
+      const rest = absolute[2] ?? ''
+      target = rest.startsWith('/') ? rest : `/${rest}`
+    }
+    const name = hostOf(raw.headers.host ?? '')
+    if (name === null) return refuse(raw, new HostInvalid('a malformed Host'))
+    const method = raw.method ?? 'GET'
+    const query = target.indexOf('?')
+    const read = canonicalPath(query === -1 ? target : target.slice(0, query), paths)
+    if (read.refusal !== undefined) {
+      if (!report || read.byPolicy !== true) return refuse(raw, read.refusal)
+      raw.sallyportReported = read.refusal
+    }
+    const known =
+      method === 'OPTIONS' && isPreflight(raw)
+        ? table.preflights.get(raw.headers['access-control-request-method'] ?? '')
+        : table.methods.get(method)
+    if (known === undefined) return refuse(raw, new MethodRefused(method))
+    if (known !== method) {
+      raw.sallyportMethod = method
+      raw.method = known
+    }
+    const url = query === -1 ? read.path : read.path + target.slice(query)
+    if (virtual === undefined) return url
+    const prefix = virtual(name, read.path)
+    if (prefix === '') return url
+    raw.sallyportUrl = url
+    return prefix + url
+  }
+
+  return {
+    ignoreCase: paths.ignoreCase,
+    rewriteUrl,
+    restore({ raw }: { raw: Entered }) {
+      if (raw.sallyportUrl !== undefined) raw.url = raw.sallyportUrl
+      if (raw.sallyportMethod !== undefined) raw.method = raw.sallyportMethod
+    },
+    seal() {
+      table = getTable()
+      virtual = virtualHosts(table, paths.ignoreCase)
+    }
+  }
+}
+
+/** Tells whether an OPTIONS request is a preflight (Fetch Standard, "CORS-preflight request"). */
+export const isPreflight = (raw: IncomingMessage): boolean =>
+  raw.headers.origin !== undefined && ROUTABLE.includes(raw.headers['access-control-request-method'] ?? '')
+
+// Node keeps the first of several Hosts in silence, so the raw ones are counted.
+function countHosts(raw: IncomingMessage): number {
+  if (raw.httpVersionMajor === 2)
+    return raw.headers[':authority'] === undefined && raw.headers.host === undefined ? 0 : 1
+  const { rawHeaders } = raw
+  let found = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]
+    if (name?.length === 4 && name.toLowerCase() === 'host') found++
+  }
+  return found
+}
+
+/** Finds what stands before the path in the router: a host that routes name and that knows the path, else nothing. */
+function virtualHosts(
+  { hosts, wildcards }: Table,
+  ignoreCase: boolean
+): ((host: string, path: string) => string) | undefined {
+  if (hosts.size === 0 && wildcards.size === 0) return undefined
+  const matcher = ({ prefix, paths }: HostPaths): { prefix: string; knows: (path: string) => boolean } => {
+    if (paths.includes('/*')) return { prefix, knows: () => true }
+    const router = findMyWay({ maxParamLength: 65_536, caseSensitive: !ignoreCase })
+    for (const path of paths) router.on('GET', path, () => {})
+    return { prefix, knows: (path) => router.find('GET', path) !== null }
+  }
+  const exact = new Map([...hosts].map(([host, known]) => [host, matcher(known)]))
+  const wild = new Map([...wildcards].map(([suffix, known]) => [suffix, matcher(known)]))
+  return (host, path) => {
+    const found = exact.get(host)
+    if (found?.knows(path) === true) return found.prefix
+    const dot = host.indexOf('.')
+    const wide = dot === -1 ? undefined : wild.get(host.slice(dot))
+    return wide?.knows(path) === true ? wide.prefix : ''
+  }
+}

@@ -1,0 +1,224 @@
+import { createServer, METHODS } from 'node:http'
+import { BlockList, isIPv6 } from 'node:net'
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyPluginCallback,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController
+} from 'fastify'
+import { fastifyPlugin as fp } from 'fastify-plugin'
+import type { Logger } from 'pino'
+import type { Plan, PlannedRoute } from './config/plan.ts'
+import { ROUTABLE } from './config/schema.ts'
+import { type Entry, entryFor, makeTable, type Table } from './config/table.ts'
+import { makeEntrance, REFUSED, refusalOf } from './entrance.ts'
+import type { Keep } from './keep.ts'
+import {
+  type Kit,
+  layGround,
+  MethodRefused,
+  newRoute,
+  type PathsOptions,
+  type RouteInfo,
+  RouteUnknown,
+  type StandingRoute
+} from './kit/index.ts'
+
+/** What may be asked of a gateway beyond its config. */
+export interface GatewayOptions {
+  /** Record every gate's verdict on `request.trace`. */
+  readonly trace?: boolean
+}
+
+/** Builds a gateway from a plan: concerns in their order, then routes; the instance is ready and has no socket. */
+export async function buildGateway(
+  plan: Plan,
+  keep: Keep,
+  log: Logger,
+  options: GatewayOptions = {}
+): Promise<FastifyInstance> {
+  const planned = new Map<string, RouteInfo>()
+  let table: Table = makeTable([])
+  const entrance = makeEntrance(plan.words['paths'] as PathsOptions, () => table)
+  const app: FastifyInstance = fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    // One logger for all: a child a request is the dearest thing Fastify does by default.
+    childLoggerFactory: (logger) => logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    exposeHeadRoutes: true,
+    return503OnClosing: false,
+    trustProxy: plan.trustedProxies.length === 0 ? false : [...plan.trustedProxies],
+    rewriteUrl: entrance.rewriteUrl,
+    serverFactory: (handler) => createServer(handler),
+    routerOptions: { maxParamLength: 65_536, caseSensitive: !entrance.ignoreCase }
+  })
+  const kit: Kit = {
+    trace: options.trace === true,
+    planned: (url, methods) => planned.get(`${url} ${methods[0]}`)
+  }
+  for (const method of METHODS)
+    if (method !== 'CONNECT' && !app.supportedMethods.includes(method))
+      app.addHttpMethod(method, { hasBody: true })
+  app.decorate('keep', keep)
+  app.decorate('trusts', trustIn(plan.trustedProxies))
+  app.decorate('readiness', { ready: true })
+  app.decorate('publicUrl', plan.publicUrl ?? null)
+  layGround(app, kit)
+  app.addHook('onRequest', function enter(request, _reply, done) {
+    entrance.restore(request)
+    done()
+  })
+  const pluginMethods: string[][] = []
+  app.addHook('onRoute', function noticePlugins({ url, method, config }) {
+    const kind = config?.sallyport?.route?.kind
+    if (kind === 'plugin' && url !== REFUSED) pluginMethods.push([method].flat())
+  })
+  for (const { key, default: plugin } of plan.catalog.concerns) {
+    const word = plan.words[key]
+    if (word !== undefined)
+      await app.register(shared(plugin as FastifyPluginCallback<object>, key), word as object)
+  }
+  await addRoutes(app, plan, planned, (entries) => (table = makeTable(entries, pluginMethods)))
+  entrance.seal()
+  await app.ready()
+  return app
+}
+
+// A concern works on the routes of the whole gateway, so it is never encapsulated, even where its author forgot to say so.
+const shared = (plugin: FastifyPluginCallback<object>, key: string): FastifyPluginCallback<object> =>
+  Reflect.has(plugin, Symbol.for('skip-override')) ? plugin : fp(plugin, { name: key, fastify: '5.x' })
+
+async function addRoutes(
+  app: FastifyInstance,
+  plan: Plan,
+  planned: Map<string, RouteInfo>,
+  tabulate: (entries: readonly Entry[]) => Table
+): Promise<void> {
+  const infos = plan.routes.map((route) => [route, infoFor(plan, route)] as const)
+  const standing = plan.catalog.standing
+    .routes({ publicUrl: plan.publicUrl, words: plan.words, routes: plan.routes })
+    .map((route) => [route, newRoute({ kind: 'standing', ...route })] as const)
+  const notFound = newRoute({ kind: 'notFound', name: 'not found', path: '/*' })
+  const table = tabulate([
+    ...infos.map(([{ paths, words }, info]): Entry => ({ info, paths, preflights: isOn(words['cors']) })),
+    ...standing.map(([, info]) => entryFor(info)),
+    { ...entryFor(notFound), preflights: true }
+  ])
+  const plant = (info: RouteInfo): void => {
+    for (const { url, method } of table.mounts.get(info) ?? []) planned.set(`${url} ${method[0]}`, info)
+  }
+  for (const [, info] of infos) plant(info)
+  for (const { key, default: plugin } of plan.catalog.targets) {
+    const routes = infos
+      .filter(([{ target }]) => target === key)
+      .map(([{ options }, info]) => ({
+        info,
+        options: options as never,
+        mounts: table.mounts.get(info) ?? []
+      }))
+    if (routes.length > 0)
+      await app.register(plugin as FastifyPluginCallback<{ routes: unknown }>, { routes })
+  }
+  await app.register(async function standingRoutes(own) {
+    plan.catalog.standing.prepare?.(own)
+    for (const [route, info] of standing) addStanding(own, route, info, table)
+  })
+  for (const { url, method } of table.mounts.get(notFound) ?? []) {
+    planned.set(`${url} ${method[0]}`, notFound)
+    app.route({ url, method, exposeHeadRoute: false, ...refusing(notFoundHere) })
+  }
+  for (const { url, method, allow } of table.refused)
+    app.route({
+      url,
+      method: [...method],
+      exposeHeadRoute: false,
+      config: { sallyport: { route: newRoute({ kind: 'notFound', name: 'method not allowed', path: url }) } },
+      ...refusing(notAllowed(allow))
+    })
+  app.route({
+    url: REFUSED,
+    method: 'GET',
+    exposeHeadRoute: false,
+    config: { sallyport: { route: newRoute({ kind: 'notFound', name: 'refused', path: '' }) } },
+    ...refusing(refusedHere)
+  })
+  app.setNotFoundHandler(notFoundHere)
+}
+
+function addStanding(app: FastifyInstance, route: StandingRoute, info: RouteInfo, table: Table): void {
+  for (const { url, method } of table.mounts.get(info) ?? [])
+    app.route({
+      url,
+      method: [...method],
+      exposeHeadRoute: false,
+      config: { sallyport: { ...route.words, route: info } },
+      handler: route.handler
+    })
+}
+
+function infoFor(plan: Plan, route: PlannedRoute): RouteInfo {
+  const target = plan.catalog.targets.find(({ key }) => key === route.target)
+  return newRoute({
+    kind: 'config',
+    name: route.name,
+    path: route.paths.map(({ text }) => text).join(', '),
+    hosts: route.hosts,
+    methods: route.methods,
+    target: route.target,
+    streams: target?.streams === true,
+    words: route.words,
+    scope: (word) => route.scopes[word] ?? 'root'
+  })
+}
+
+/** Compiles the ranges of trusted proxies into one question. */
+function trustIn(ranges: readonly string[]): (address: string) => boolean {
+  if (ranges.length === 0) return () => false
+  const list = new BlockList()
+  for (const range of ranges) {
+    const [address = '', bits] = range.split('/')
+    const kind = isIPv6(address) ? 'ipv6' : 'ipv4'
+    if (bits === undefined) list.addAddress(address, kind)
+    else list.addSubnet(address, Number(bits), kind)
+  }
+  return (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+}
+
+type Refuse = (request: FastifyRequest, reply: FastifyReply) => Promise<never>
+
+// Refused after the gates and before the body is looked at: what it holds is no longer of interest.
+const refusing = (refuse: Refuse): { preParsing: Refuse; handler: Refuse } => ({
+  preParsing: refuse,
+  handler: refuse
+})
+
+const isOn = (word: unknown): boolean => word !== undefined && word !== false
+
+async function notFoundHere(): Promise<never> {
+  throw new RouteUnknown()
+}
+
+const notAllowed = (allow: readonly string[]) => {
+  const header = allow.join(', ')
+  return async function methodNotAllowed(request: FastifyRequest, reply: FastifyReply): Promise<never> {
+    reply.header('allow', header)
+    throw new MethodRefused(request.method)
+  }
+}
+
+async function refusedHere(request: FastifyRequest, reply: FastifyReply): Promise<never> {
+  const refusal = refusalOf(request.raw)
+  if (refusal.code === 'SP_ERR_ROUTE_METHOD') reply.header('allow', ROUTABLE.join(', '))
+  throw refusal
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The origin that browsers see; null where the config does not say. */
+    publicUrl: string | null
+    /** Tells whether the X-Forwarded-* headers of a peer are believed. */
+    trusts(address: string): boolean
+  }
+}
