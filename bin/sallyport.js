@@ -1,0 +1,17 @@
+#!/usr/bin/env node
+// Plain JavaScript on purpose: it has to run, and say so, on a Node.js that is too old for the rest.
+import { existsSync } from 'node:fs'
+
+const [major, minor] = process.versions.node.split('.').map(Number)
+if (major < 24 || (major === 24 && minor < 13)) {
+  process.stderr.write(`Sallyport needs Node.js 24.13 or newer; this is ${process.versions.node}\n`)
+  process.exit(78)
+}
+
+// The source wins where it is there, so that a clone never runs a stale build.
+const source = new URL('../src/main.ts', import.meta.url)
+const { main } = await import(
+  existsSync(source) ? source.href : new URL('../dist/src/main.js', import.meta.url).href
+)
+const code = await main(process.argv.slice(2))
+if (code !== undefined) process.exitCode = code

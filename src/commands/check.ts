@@ -1,0 +1,30 @@
+import { catalog } from '../catalog.ts'
+import { showFault } from '../config/fault.ts'
+import { loadPlan } from '../config/load.ts'
+import { surveyOf } from '../config/survey.ts'
+import type { Command } from '../main.ts'
+import { orFaults } from './outcome.ts'
+import { settingsOf } from './run.ts'
+
+export const command: Command = {
+  summary: 'checks a config and shows every route with its gates',
+  usage: 'sallyport check [-c FILE] [--strict]',
+  options: { config: { type: 'string', short: 'c' }, strict: { type: 'boolean' } },
+  words: 0,
+  async run({ values }) {
+    const { config } = settingsOf(process.env, values['config'])
+    const plan = await loadPlan(config, catalog, process.env).catch(orFaults)
+    const { routes, warnings } = surveyOf(plan)
+    const width = Math.max(0, ...routes.map(({ what }) => what.length))
+    const lines = routes.map(
+      ({ what, gates, target }) => `${what.padEnd(width)}  ${[...gates, target].join(' > ')}`
+    )
+    for (const warning of warnings) lines.push(`warning: ${showFault(warning)}`)
+    const count = plan.routes.length
+    lines.push(
+      `${config} is sound: ${count === 1 ? 'one route' : `${count} routes`}${warnings.length === 0 ? '' : `, ${warnings.length === 1 ? 'one warning' : `${warnings.length} warnings`}`}`
+    )
+    process.stdout.write(`${lines.join('\n')}\n`)
+    return warnings.length > 0 && values['strict'] === true ? 1 : 0
+  }
+}

@@ -1,0 +1,35 @@
+import type { FastifyInstance } from 'fastify'
+import { pino } from 'pino'
+import { catalog } from './catalog.ts'
+import { loadPlan, planOf } from './config/load.ts'
+import type { Plan } from './config/plan.ts'
+import { objectSource } from './config/source.ts'
+import { buildGateway as build, type GatewayOptions } from './gateway.ts'
+import { Keep } from './keep.ts'
+
+export { ConfigError, type Fault, showFault } from './config/fault.ts'
+export type { Plan, PlannedRoute } from './config/plan.ts'
+export { defineConfig, type GatewayConfig, type RouteConfig } from './define.ts'
+export { Keep } from './keep.ts'
+export { type Served, type ServeOptions, serve } from './server.ts'
+export type { GatewayOptions }
+
+/** Reads and checks a config, a file or an object; throws a ConfigError with all faults at once. */
+export async function loadConfig(
+  config: string | object,
+  env: Readonly<Record<string, string | undefined>> = process.env
+): Promise<Plan> {
+  return typeof config === 'string'
+    ? loadPlan(config, catalog, env)
+    : planOf(objectSource(config), catalog, env)
+}
+
+/** Builds a gateway from a plan: a ready FastifyInstance without a socket. */
+export async function buildGateway(
+  plan: Plan,
+  keep: Keep = new Keep(),
+  log = pino({ level: 'silent' }),
+  options: GatewayOptions = {}
+): Promise<FastifyInstance> {
+  return build(plan, keep, log, options)
+}

@@ -1,0 +1,91 @@
+import { parseArgs } from 'node:util'
+import { config as dotenv } from 'dotenv'
+import { CommandError, UsageError } from './commands/outcome.ts'
+import { nearest } from './kit/index.ts'
+
+/** What a command is given. */
+export interface Command {
+  readonly summary: string
+  readonly usage: string
+  readonly options: NonNullable<Parameters<typeof parseArgs>[0]>['options']
+  /** The most words that may stand beside the options. */
+  readonly words: number
+  run(args: {
+    readonly values: Readonly<Record<string, unknown>>
+    readonly words: readonly string[]
+  }): Promise<number | undefined>
+}
+
+const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = {
+  run: () => import('./commands/run.ts'),
+  check: () => import('./commands/check.ts'),
+  schema: () => import('./commands/schema.ts'),
+  init: () => import('./commands/init.ts'),
+  hash: () => import('./commands/hash.ts')
+}
+
+/** Runs a command line; the exit code is 0 for fine, 1 for a config or a start that failed, 2 for wrong usage, undefined for a process that goes on. */
+export async function main(argv: readonly string[]): Promise<number | undefined> {
+  dotenv({ quiet: true })
+  try {
+    return await dispatch(argv)
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    return error.exitCode
+  }
+}
+
+async function dispatch([first, ...rest]: readonly string[]): Promise<number | undefined> {
+  if (first === '-h' || first === '--help' || first === 'help') return help()
+  if (first === '-v' || first === '--version') return version()
+  const named = first !== undefined && !first.startsWith('-')
+  const name = named ? first : 'run'
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (load === undefined) {
+    const near = nearest(name, Object.keys(commands))
+    throw new UsageError(
+      `There is no command "${name}"; ${near === undefined ? `the commands are ${Object.keys(commands).join(', ')}` : `did you mean "${near}"?`}`
+    )
+  }
+  const { command } = await load()
+  return command.run(readArgs(command, named ? rest : first === undefined ? [] : [first, ...rest]))
+}
+
+function readArgs(
+  command: Command,
+  args: readonly string[]
+): { values: Record<string, unknown>; words: string[] } {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: command.options ?? {},
+      allowPositionals: true,
+      strict: true
+    })
+    if (positionals.length > command.words)
+      throw new Error(`"${positionals[command.words]}" is one word too many`)
+    return { values: { ...values }, words: positionals }
+  } catch (error) {
+    const message = (error instanceof Error ? error.message : String(error)).split(/\. To specify|\n/, 1)[0]
+    throw new UsageError(`${message}; usage: ${command.usage}`)
+  }
+}
+
+async function help(): Promise<number> {
+  const lines = ['Sallyport, an API gateway.', '', 'usage:']
+  for (const load of Object.values(commands)) {
+    const { command } = await load()
+    lines.push(`  ${command.usage.padEnd(44)} ${command.summary}`)
+  }
+  process.stdout.write(`${lines.join('\n')}\n`)
+  return 0
+}
+
+async function version(): Promise<number> {
+  const { default: manifest } = (await import('#root/package.json', { with: { type: 'json' } })) as {
+    default: { version: string }
+  }
+  process.stdout.write(`${manifest.version}\n`)
+  return 0
+}

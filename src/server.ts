@@ -1,0 +1,186 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { setTimeout as wait } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
+
+/** Where a gateway listens and how it ends. */
+export interface ServeOptions {
+  readonly host: string
+  readonly port: number
+  readonly log: Logger
+  /** Milliseconds between saying "not ready" and taking no more connections. */
+  readonly drainDelay?: number
+  /** Milliseconds that requests in flight may take after that. */
+  readonly drainTimeout?: number
+}
+
+/** The listening sockets of a gateway. */
+export interface Served {
+  readonly address: AddressInfo
+  /** Puts another instance in the place of the current one, which closes once it owes nothing. */
+  swap(next: FastifyInstance): void
+  /** Stops gently: not ready, then no more connections, then waits for what is owed; true when nothing was cut. */
+  drain(): Promise<boolean>
+  /** Stops at once. */
+  close(): Promise<void>
+}
+
+/** One instance and the requests that it owes an answer. */
+class Generation {
+  readonly app: FastifyInstance
+  #owed = 0
+  #retired = false
+  readonly #idle: () => void
+
+  constructor(app: FastifyInstance, idle: () => void) {
+    this.app = app
+    this.#idle = idle
+  }
+
+  get owed(): number {
+    return this.#owed
+  }
+
+  take(request: IncomingMessage, response: ServerResponse): void {
+    this.#owed++
+    response.once('close', () => {
+      this.#owed--
+      if (this.#owed === 0) this.#settled()
+    })
+    this.app.routing(request, response)
+  }
+
+  retire(): void {
+    this.#retired = true
+    if (this.#owed === 0) this.#settled()
+  }
+
+  #settled(): void {
+    this.#idle()
+    if (this.#retired) void this.app.close()
+  }
+}
+
+/** How often Node.js looks for connections that took too long, in milliseconds. */
+const CHECK_EVERY = 1000
+
+/** Opens the listening socket of this process; rejects where the port is taken. */
+export async function serve(
+  app: FastifyInstance,
+  { host, port, log, drainDelay = 0, drainTimeout = 30_000 }: ServeOptions
+): Promise<Served> {
+  let idle: () => void = () => {}
+  const generations = new Set<Generation>()
+  const enter = (next: FastifyInstance): Generation => {
+    const made: Generation = new Generation(next, () => {
+      if (made.owed === 0 && made !== current) generations.delete(made)
+      idle()
+    })
+    generations.add(made)
+    return made
+  }
+  let current: Generation = enter(app)
+  let draining = false
+
+  // What a connection may take is watched by the limits of each route; Node's own clock would end a steady long upload.
+  const server = createServer({
+    requestTimeout: 0,
+    connectionsCheckingInterval: CHECK_EVERY,
+    optimizeEmptyRequests: true,
+    insecureHTTPParser: false
+  } as never)
+  const take = (request: IncomingMessage, response: ServerResponse): void => {
+    if (draining) response.shouldKeepAlive = false
+    current.take(request, response)
+  }
+  server.on('request', take)
+  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    continueOnRead(request, response)
+    take(request, response)
+  })
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+    response.shouldKeepAlive = false
+    response.writeHead(417, { 'content-length': '0' }).end()
+    request.resume()
+  })
+  server.on(
+    'clientError',
+    (error: Error, socket: Socket) => void current.app.server.emit('clientError', error, socket)
+  )
+  server.on('connect', (_request: IncomingMessage, socket: Socket) => refuseConnect(socket))
+  apply(server, app)
+  await listen(server, host, port)
+
+  const owed = (): number => [...generations].reduce((sum, generation) => sum + generation.owed, 0)
+  const nothingOwed = (): Promise<true> =>
+    new Promise((resolve) => {
+      idle = () => {
+        if (owed() === 0) resolve(true)
+        else if (draining) server.closeIdleConnections()
+      }
+      idle()
+    })
+
+  return {
+    address: server.address() as AddressInfo,
+    swap(next) {
+      const old = current
+      current = enter(next)
+      apply(server, next)
+      old.retire()
+      if (old.owed === 0) generations.delete(old)
+    },
+    async drain() {
+      for (const { app: each } of generations) each.readiness.ready = false
+      if (drainDelay > 0) await wait(drainDelay)
+      draining = true
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      const clean = await Promise.race([nothingOwed(), wait(drainTimeout, false, { ref: false })])
+      if (!clean) log.warn({ owed: owed() }, 'the drain timeout is over: what is still in flight is cut')
+      server.closeAllConnections()
+      await closed
+      for (const { app: each } of generations) await each.close()
+      return clean
+    },
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      server.closeAllConnections()
+      await closed
+      for (const { app: each } of generations) await each.close()
+    }
+  }
+}
+
+/** Applies what an instance says of connections; Node.js reads these at each use, so they change without a restart. */
+function apply(server: Server, { socketLimits }: FastifyInstance): void {
+  const settings = server as Server & { maxHeaderSize?: number }
+  settings.maxHeaderSize = socketLimits.headers
+  server.headersTimeout = socketLimits.headerTime
+  server.keepAliveTimeout = socketLimits.idle
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host, port }, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+// Node would say "100 Continue" before any gate has run: it is said when somebody begins to read the body.
+function continueOnRead(request: IncomingMessage, response: ServerResponse): void {
+  const read = request._read
+  request._read = function readOn(size) {
+    request._read = read
+    if (!response.headersSent) response.writeContinue()
+    read.call(request, size)
+  }
+}
+
+// Nothing is tunnelled: a CONNECT never reaches a route (RFC 9110 section 9.3.6).
+function refuseConnect(socket: Socket): void {
+  socket.end('HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n')
+}

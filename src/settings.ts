@@ -1,0 +1,94 @@
+import { duration } from './kit/index.ts'
+
+/** What a process is; a change needs a restart. */
+export interface Settings {
+  readonly host: string
+  readonly port: number
+  readonly config: string
+  readonly logLevel: string
+  readonly logPretty: boolean
+  /** Milliseconds. */
+  readonly drainDelay: number
+  /** Milliseconds. */
+  readonly drainTimeout: number
+}
+
+/** One variable of the environment. */
+export interface Variable {
+  readonly name: string
+  readonly fallback: string
+  readonly about: string
+}
+
+/** The variables of the environment, in the order of .env.example. */
+export const variables: readonly Variable[] = [
+  {
+    name: 'HOST',
+    fallback: '127.0.0.1',
+    about: 'The address to listen on; 0.0.0.0 for all, as the container image has it.'
+  },
+  { name: 'PORT', fallback: '3000', about: 'The port to listen on; 0 for any free one.' },
+  {
+    name: 'GATEWAY_CONFIG',
+    fallback: 'gateway.json',
+    about: 'The config file: JSON with comments, YAML, or a .ts or .js module.'
+  },
+  {
+    name: 'LOG_LEVEL',
+    fallback: 'info',
+    about: 'The least level that is logged: trace, debug, info, warn, error, fatal or silent.'
+  },
+  {
+    name: 'LOG_PRETTY',
+    fallback: 'false',
+    about: 'Whether the log is for a person at a terminal instead of one JSON object a line.'
+  },
+  {
+    name: 'DRAIN_DELAY',
+    fallback: '0s',
+    about: 'How long a process that is told to stop still takes requests, while /-/ready says 503.'
+  },
+  { name: 'DRAIN_TIMEOUT', fallback: '30s', about: 'How long requests in flight may take after that.' },
+  {
+    name: 'SESSION_SECRET',
+    fallback: '',
+    about: 'What signs session cookies, 32 characters or more: openssl rand -base64 32.'
+  }
+]
+
+/** What is wrong with the environment; its message says what would do. */
+export class SettingsError extends Error {}
+
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
+
+/** Reads the settings of a process from its environment; throws a SettingsError. */
+export function readSettings(env: Readonly<Record<string, string | undefined>>): Settings {
+  const said = (name: string): string => {
+    const value = env[name]
+    return value === undefined || value === ''
+      ? (variables.find((one) => one.name === name)?.fallback ?? '')
+      : value
+  }
+  const port = Number(said('PORT'))
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new SettingsError(`PORT is "${said('PORT')}"; a number from 0 to 65535 would do`)
+  const logLevel = said('LOG_LEVEL')
+  if (!LEVELS.includes(logLevel))
+    throw new SettingsError(`LOG_LEVEL is "${logLevel}"; one of ${LEVELS.join(', ')} would do`)
+  const time = (name: string): number => {
+    try {
+      return duration(said(name))
+    } catch {
+      throw new SettingsError(`${name} is "${said(name)}"; a duration such as "30s" would do`)
+    }
+  }
+  return {
+    host: said('HOST'),
+    port,
+    config: said('GATEWAY_CONFIG'),
+    logLevel,
+    logPretty: ['1', 'true', 'yes'].includes(said('LOG_PRETTY').toLowerCase()),
+    drainDelay: time('DRAIN_DELAY'),
+    drainTimeout: time('DRAIN_TIMEOUT')
+  }
+}

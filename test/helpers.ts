@@ -1,0 +1,248 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import type { FastifyInstance } from 'fastify'
+import { type Logger, pino } from 'pino'
+import type { Test } from 'tap'
+import {
+  buildGateway,
+  type GatewayConfig,
+  type GatewayOptions,
+  Keep,
+  loadConfig,
+  type Served,
+  serve
+} from '../src/index.ts'
+
+/** A test, or whatever tears things down at its end. */
+export type Scope = Pick<Test, 'teardown'>
+
+/** What of a gateway a test may set by hand. */
+export interface Setup extends GatewayOptions {
+  keep?: Keep
+  log?: Logger
+  env?: Record<string, string | undefined>
+}
+
+/** Builds the gateway of a config as production does; it closes with the test. A config may be a file, or an object without its types where a test is about wrong ones. */
+export async function gateway(
+  t: Scope,
+  config: GatewayConfig | object | string,
+  setup: Setup = {}
+): Promise<FastifyInstance> {
+  const { keep = new Keep(), log, env = { SESSION_SECRET: SECRET }, ...options } = setup
+  const app = await buildGateway(await loadConfig(config, env), keep, log, options)
+  t.teardown(() => app.close())
+  return app
+}
+
+/** A session secret that is long enough. */
+export const SECRET = 'a secret of the tests, 32 characters and more'
+
+/** A gateway with a real socket: its origin, and the instance behind it. */
+export interface Listening {
+  readonly app: FastifyInstance
+  readonly served: Served
+  readonly port: number
+  readonly url: string
+}
+
+/** Builds the gateway of a config and lets it listen on a free port. */
+export async function listening(
+  t: Scope,
+  config: GatewayConfig | object | string,
+  setup: Setup & { drainDelay?: number; drainTimeout?: number } = {}
+): Promise<Listening> {
+  const {
+    drainDelay = 0,
+    drainTimeout = 5000,
+    keep = new Keep(),
+    env = { SESSION_SECRET: SECRET },
+    log = pino({ level: 'silent' }),
+    ...options
+  } = setup
+  const app = await buildGateway(await loadConfig(config, env), keep, log, options)
+  const served = await serve(app, { host: '127.0.0.1', port: 0, log, drainDelay, drainTimeout })
+  t.teardown(() => served.close())
+  return { app, served, port: served.address.port, url: `http://127.0.0.1:${served.address.port}` }
+}
+
+/** Starts a real upstream on a free port and tells its origin; it closes with the test. */
+export async function upstream(t: Scope, listener: RequestListener = echo): Promise<string> {
+  const server: Server = createServer(listener)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+/** What the echo upstream saw of a request. */
+export interface Seen {
+  readonly method: string
+  readonly url: string
+  readonly headers: Record<string, string>
+  readonly rawHeaders: readonly string[]
+  readonly body: string
+}
+
+/** Answers with what it saw. */
+export const echo: RequestListener = (request, response) => {
+  void bodyOf(request).then((body) => {
+    const { method, url, headers, rawHeaders } = request
+    response.setHeader('content-type', 'application/json')
+    response.end(JSON.stringify({ method, url, headers, rawHeaders, body: body.toString('latin1') }))
+  })
+}
+
+/** Reads a body whole. */
+export async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of request) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks)
+}
+
+/** Sends bytes as they are to a port of this machine and reads until the other side closes, or says nothing for `idle` milliseconds: `inject` and every client library would mend them on the way. */
+export function raw(port: number, bytes: string | readonly string[], idle = 300): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let seen = ''
+    const socket = connect(port, '127.0.0.1', () => {
+      for (const part of [bytes].flat()) socket.write(Buffer.from(part, 'latin1'))
+    })
+    socket.setTimeout(idle, () => socket.destroy())
+    socket.on('data', (data) => {
+      seen += data.toString('latin1')
+    })
+    socket.on('error', (error) => (seen === '' ? reject(error) : resolve(seen)))
+    socket.on('close', () => resolve(seen))
+  })
+}
+
+/** Reads the status of a raw answer. */
+export const statusOf = (answer: string): number => Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 0)
+
+/** A log that a test can read: its lines, as objects. */
+export function readableLog(level = 'info'): { log: Logger; lines: Record<string, unknown>[] } {
+  const lines: Record<string, unknown>[] = []
+  const write = (line: string): void => void lines.push(JSON.parse(line) as Record<string, unknown>)
+  return {
+    log: pino({ level, base: null, formatters: { level: (label) => ({ level: label }) } }, { write }),
+    lines
+  }
+}
+
+/** How a run of the command line ended. */
+export interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs the command line as a user does, to its end. */
+export async function sallyport(
+  args: readonly string[],
+  {
+    cwd = process.cwd(),
+    env = {},
+    input = ''
+  }: { cwd?: string; env?: Record<string, string>; input?: string } = {}
+): Promise<Ended> {
+  const child = spawn(process.execPath, [BIN, ...args], { cwd, env: { ...clean, ...env } })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (data: Buffer) => {
+    stdout += data.toString()
+  })
+  child.stderr.on('data', (data: Buffer) => {
+    stderr += data.toString()
+  })
+  child.stdin.on('error', () => {})
+  child.stdin.end(input)
+  const [code] = (await once(child, 'close')) as [number | null]
+  return { code, stdout, stderr }
+}
+
+/** The command line's entry. */
+export const BIN: string = fileURLToPath(new URL('../bin/sallyport.js', import.meta.url))
+
+const { SESSION_SECRET: _secret, GATEWAY_CONFIG: _config, PORT: _port, ...clean } = process.env
+
+/** A gateway in a process of its own. */
+export interface Running {
+  readonly port: number
+  readonly url: string
+  readonly pid: number
+  /** The lines of its log so far. */
+  readonly lines: Record<string, unknown>[]
+  /** Waits for a line of the log. */
+  line(test: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
+  signal(name: NodeJS.Signals): void
+  /** Waits for the end of the process and tells its exit code. */
+  ended: Promise<number | null>
+}
+
+/** Runs the gateway of a config file in a process of its own, as a user does, on a free port; it ends with the test. */
+export async function running(
+  t: Scope,
+  args: readonly string[],
+  { cwd = process.cwd(), env = {} }: { cwd?: string; env?: Record<string, string> } = {}
+): Promise<Running> {
+  const child = spawn(process.execPath, [BIN, 'run', ...args], {
+    cwd,
+    env: { ...clean, PORT: '0', SESSION_SECRET: SECRET, ...env }
+  })
+  const lines: Record<string, unknown>[] = []
+  const waiting = new Set<() => void>()
+  let rest = ''
+  let stderr = ''
+  child.stdout.on('data', (data: Buffer) => {
+    const parts = (rest + data.toString()).split('\n')
+    rest = parts.pop() ?? ''
+    for (const part of parts)
+      if (part.startsWith('{')) lines.push(JSON.parse(part) as Record<string, unknown>)
+    for (const look of waiting) look()
+  })
+  child.stderr.on('data', (data: Buffer) => {
+    stderr += data.toString()
+  })
+  const ended = once(child, 'close').then(([code]) => code as number | null)
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
+  const line = (test: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>> =>
+    new Promise((resolve, reject) => {
+      const look = (): void => {
+        const found = lines.find(test)
+        if (found === undefined) return
+        waiting.delete(look)
+        resolve(found)
+      }
+      waiting.add(look)
+      look()
+      void ended.then((code) => reject(new Error(`the gateway ended with ${code}: ${stderr}`)))
+    })
+  const { port } = (await line((each) => each['port'] !== undefined)) as { port: number }
+  return {
+    port,
+    url: `http://127.0.0.1:${port}`,
+    pid: child.pid ?? 0,
+    lines,
+    line,
+    signal: (name) => void child.kill(name),
+    ended
+  }
+}
+
+/** Sends one request to a URL by Node's own client, headers as given, and reads the answer whole. */
+export async function ask(
+  url: string,
+  init: RequestInit = {}
+): Promise<{ status: number; headers: Headers; text: string }> {
+  const response = await fetch(url, { redirect: 'manual', ...init })
+  return { status: response.status, headers: response.headers, text: await response.text() }
+}
