@@ -1,5 +1,5 @@
 import cors, { type FastifyCorsOptions } from '@fastify/cors'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   capture,
   Duration,
@@ -9,6 +9,7 @@ import {
   originMatcher,
   overrideOf,
   perRoute,
+  remember,
   type Static,
   Type
 } from '../src/kit/index.ts'
@@ -91,33 +92,32 @@ const OURS = [
 
 export default fp<CorsOptions>(
   async function corsConcern(app, root) {
+    const made = new Map<string, Pair>()
+    const ready: Promise<void>[] = []
+    app.addHook('onReady', async function readyCors() {
+      await Promise.all(ready)
+    })
+    const names = new Map<CorsOptions, number>()
     perRoute(app, key, root, (said, route) => {
       const any = said.origins.includes('*')
-      const allowed = originMatcher(said.origins)
       const methods = [...(said.methods ?? route.methods ?? COMMON)]
-      const make = (preflight: boolean): Promise<Hook> =>
-        hookOf(app, { ...vendorOptions(said, any, allowed, methods), preflight })
-      const ready = Promise.all([make(true), make(false)])
-      let onPreflight: Hook
-      let onRequest: Hook
-      app.addHook('onReady', async function readyCors() {
-        ;[onPreflight, onRequest] = await ready
-      })
+      const name = `${remember(names, said, () => names.size)} ${methods.join()}`
+      const hooks = remember(made, name, () => makePair(app, vendorOptions(said, any, methods), ready))
       return {
         onRequest(request, reply, done) {
           if (request.method === 'OPTIONS' && isPreflight(request)) {
-            onPreflight(request, reply, () => {
+            hooks.onPreflight(request, reply, () => {
               // An origin that is not allowed gets an answer without permission, which is what a browser reads as no.
               reply.code(204).header('content-length', '0').send()
             })
           } else if (request.headers.origin === undefined) {
             if (!any) reply.header('vary', 'Origin')
             done()
-          } else onRequest(request, reply, done)
+          } else hooks.onRequest(request, reply, done)
         },
         onHead(_request, reply, head) {
           // The upstream's own permissions would widen ours.
-          for (const name of OURS) if (!reply.hasHeader(name)) head.remove(name)
+          for (const each of OURS) if (!reply.hasHeader(each)) head.remove(each)
         }
       }
     })
@@ -125,20 +125,28 @@ export default fp<CorsOptions>(
   { name: key, fastify: '5.x' }
 )
 
+/** The vendor's hook for preflights, and the one for all other requests. */
+interface Pair {
+  onPreflight: Hook
+  onRequest: Hook
+}
+
+function makePair(app: FastifyInstance, options: FastifyCorsOptions, ready: Promise<void>[]): Pair {
+  const early: Hook = (_request, _reply, next) => next(new Error('cors is not ready'))
+  const pair: Pair = { onPreflight: early, onRequest: early }
+  const take = async (name: keyof Pair, preflight: boolean): Promise<void> => {
+    const [hook] = (await capture(app, cors, { ...options, preflight }))['onRequest'] ?? []
+    pair[name] = hook as unknown as Hook
+  }
+  ready.push(take('onPreflight', true), take('onRequest', false))
+  return pair
+}
+
 const isPreflight = ({ headers }: FastifyRequest): boolean =>
   headers.origin !== undefined && headers['access-control-request-method'] !== undefined
 
-async function hookOf(app: Parameters<typeof capture>[0], options: FastifyCorsOptions): Promise<Hook> {
-  const [hook] = (await capture(app, cors, options))['onRequest'] ?? []
-  return hook as unknown as Hook
-}
-
-function vendorOptions(
-  said: CorsOptions,
-  any: boolean,
-  allowed: (origin: string) => boolean,
-  methods: string[]
-): FastifyCorsOptions {
+function vendorOptions(said: CorsOptions, any: boolean, methods: string[]): FastifyCorsOptions {
+  const allowed = originMatcher(said.origins)
   return {
     origin: any
       ? '*'

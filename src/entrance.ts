@@ -94,21 +94,22 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
       if (!report || read.byPolicy !== true) return refuse(raw, read.refusal)
       raw.sallyportReported = read.refusal
     }
-    const known =
+    const routed =
       method === 'OPTIONS' && isPreflight(raw)
         ? table.preflights.get(raw.headers['access-control-request-method'] ?? '')
         : table.methods.get(method)
-    if (known === undefined) return refuse(raw, new MethodRefused(method))
-    if (known !== method) {
+    if (routed === undefined) return refuse(raw, new MethodRefused(method))
+    if (routed !== method) {
       raw.sallyportMethod = method
-      raw.method = known
+      raw.method = routed
     }
     const url = query === -1 ? read.path : read.path + target.slice(query)
-    if (virtual === undefined) return url
-    const prefix = virtual(name, read.path)
-    if (prefix === '') return url
+    const prefix = virtual === undefined ? '' : virtual(name, read.path)
+    const known = prefix === '' ? read.path : prefix + read.path
+    const alias = table.aliases.get(paths.ignoreCase ? known.toLowerCase() : known)
+    if (alias === undefined && prefix === '') return url
     raw.sallyportUrl = url
-    return prefix + url
+    return (alias ?? known) + url.slice(read.path.length)
   }
 
   return {

@@ -80,7 +80,7 @@ export async function buildGateway(
     if (word !== undefined)
       await app.register(shared(plugin as FastifyPluginCallback<object>, key), word as object)
   }
-  await addRoutes(app, plan, planned, (entries) => (table = makeTable(entries, pluginMethods)))
+  await addRoutes(app, plan, planned, (entries) => (table = makeTable(entries, { plugins: pluginMethods, ignoreCase: entrance.ignoreCase })))
   entrance.seal()
   await app.ready()
   return app

@@ -24,6 +24,8 @@ export interface Table {
   readonly methods: ReadonlyMap<string, string>
   /** The same for preflights, by the method they ask about. */
   readonly preflights: ReadonlyMap<string, string>
+  /** Paths that stand for another one to the router, so that a route is told to it once: "/a" for the "/a/" of "/a/*", "/a/" for an exact "/a". */
+  readonly aliases: ReadonlyMap<string, string>
   /** The hosts that routes name, each with the paths it knows; wildcards by what follows their first label. */
   readonly hosts: ReadonlyMap<string, HostPaths>
   readonly wildcards: ReadonlyMap<string, HostPaths>
@@ -48,9 +50,16 @@ const symbols = [...METHODS, ...ROUTABLE.map((method) => PREFLIGHT + method)]
 /** What a host is called in the router: never a path of a request, since those have no spaces. */
 export const hostPrefix = (host: string): string => `/ ${host.startsWith('*.') ? host.slice(1) : host}`
 
+/** What a table depends on beside its routes. */
+export interface TableSettings {
+  /** The methods of each route that a plugin registers by itself. */
+  readonly plugins?: readonly (readonly string[])[]
+  readonly ignoreCase?: boolean
+}
+
 /** Works out which route takes which host, path and method, and tells the router as little as possible: methods that every route treats alike are one method to it. */
-export function makeTable(entries: readonly Entry[], plugins: readonly (readonly string[])[] = []): Table {
-  const nodes = makeNodes(entries)
+export function makeTable(entries: readonly Entry[], { plugins = [], ignoreCase = false }: TableSettings = {}): Table {
+  const nodes = makeNodes(entries, ignoreCase)
   const { classOf, nameOf } = partition(nodes, plugins)
   const routable = nameOf.filter((name) => name !== nameOf[classOf[symbols.indexOf('TRACE')] ?? 0])
   const mounts = new Map<RouteInfo, Mount[]>()
@@ -60,7 +69,9 @@ export function makeTable(entries: readonly Entry[], plugins: readonly (readonly
     if (known === undefined) mounts.set(info, [made])
     else known.push(made)
   }
+  const aliases = makeAliases(nodes)
   for (const node of nodes.values()) {
+    if (aliases.folded.has(node)) continue
     const [only] = node.owners
     if (only !== undefined && node.owners.length === 1 && only.info.methods === undefined) {
       mount(only.info, { url: node.url, method: [...routable] })
@@ -78,12 +89,19 @@ export function makeTable(entries: readonly Entry[], plugins: readonly (readonly
       else mount(owner.info, made)
     }
   }
-  return { mounts, refused, ...methodMaps(classOf, nameOf), ...hostMaps(entries, nodes) }
+  return {
+    mounts,
+    refused,
+    aliases: aliases.aliases,
+    ...methodMaps(classOf, nameOf),
+    ...hostMaps(entries, nodes)
+  }
 }
 
-function makeNodes(entries: readonly Entry[]): Map<string, Node> {
+function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Map<string, Node> {
   const nodes = new Map<string, Node>()
-  const claim = (entry: Entry, url: string, shape: string, rank: number): void => {
+  const claim = (entry: Entry, url: string, written: string, rank: number): void => {
+    const shape = ignoreCase ? written.toLowerCase() : written
     const node = nodes.get(shape)
     if (node === undefined) nodes.set(shape, { url, rank, owners: [entry] })
     else if (rank < node.rank) nodes.set(shape, { url, rank, owners: [entry] })
@@ -108,6 +126,42 @@ function makeNodes(entries: readonly Entry[]): Map<string, Node> {
       }
     }
   return nodes
+}
+
+// Characters that a canonical path never has encoded, so that one text is the only way to write the path; the space is that of a host.
+const PLAIN = /^[\w.~/ -]*$/
+
+/** Finds the paths that need no registration of their own; Fastify's boot takes the square of their number. */
+function makeAliases(nodes: ReadonlyMap<string, Node>): { aliases: Map<string, string>; folded: Set<Node> } {
+  const aliases = new Map<string, string>()
+  const folded = new Set<Node>()
+  // Beside a parameter, "/a/" would be taken for an empty one.
+  const parents = new Set(
+    [...nodes.keys()].flatMap((shape) =>
+      shape.includes('/:') ? [shape.slice(0, shape.indexOf('/:') + 1)] : []
+    )
+  )
+  const same = (a: Node | undefined, b: Node): a is Node =>
+    a !== undefined &&
+    a.owners.length === b.owners.length &&
+    a.owners.every((owner, i) => owner === b.owners[i])
+  for (const [shape, node] of nodes) {
+    if (!PLAIN.test(shape.replace(/\*$/, ''))) continue
+    const base = shape.endsWith('/*') ? shape.slice(0, -2) : shape
+    const bare = nodes.get(base)
+    const slash = nodes.get(`${base}/`)
+    if (shape.endsWith('/*')) {
+      if (parents.has(`${base}/`) || !same(slash, node)) continue
+      folded.add(slash)
+      if (base === '' || !same(bare, node)) continue
+      folded.add(bare)
+      aliases.set(base, `${base}/`)
+    } else if (!shape.endsWith('/') && slash?.rank === 1 && same(slash, node)) {
+      folded.add(slash)
+      aliases.set(`${base}/`, base)
+    }
+  }
+  return { aliases, folded }
 }
 
 /** The entry that takes a method, or a preflight about one, at a path. */
