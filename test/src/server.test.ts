@@ -1,0 +1,269 @@
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import http from 'node:http'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { buildGateway, Keep, loadConfig } from '../../src/index.ts'
+import { ask, gateway, listening, raw, running, type Scope, SECRET, statusOf, upstream } from '../helpers.ts'
+
+/** Writes a config into a folder of its own, which goes with the test. */
+async function configFile(t: Scope, config: object): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const file = join(folder, 'gateway.json')
+  await writeFile(file, JSON.stringify(config))
+  return file
+}
+
+const answering = (body: string): object => ({ routes: [{ path: '/version', respond: { body } }] })
+
+/** Asks over a connection that is kept, and tells the status, or the code of the error. */
+function get(url: string, agent: http.Agent): Promise<number | string> {
+  return new Promise((resolve) => {
+    const request = http.get(url, { agent }, (response) => {
+      response.resume()
+      response.on('end', () => resolve(response.statusCode ?? 0))
+      response.on('error', (error) => resolve((error as NodeJS.ErrnoException).code ?? 'error'))
+    })
+    request.on('error', (error) => resolve((error as NodeJS.ErrnoException).code ?? 'error'))
+  })
+}
+
+t.test('loses no request in 30 reloads under load, good and broken configs mixed', async (t) => {
+  const slow = await upstream(t, (request, response) => {
+    request.resume()
+    setTimeout(() => response.end('slow'), 5)
+  })
+  const route = (i: number): object => ({
+    routes: [
+      { path: '/a/*', proxy: { upstream: slow } },
+      { path: `/generation-${i}`, respond: { body: String(i) } }
+    ]
+  })
+  const file = await configFile(t, route(0))
+  const process = await running(t, ['-c', file])
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 20 })
+  t.teardown(() => agent.destroy())
+  let stopped = false
+  const seen = new Map<number | string, number>()
+  const client = async (): Promise<void> => {
+    while (!stopped) {
+      const status = await get(`${process.url}/a/x`, agent)
+      seen.set(status, (seen.get(status) ?? 0) + 1)
+    }
+  }
+  const clients = Promise.all(Array.from({ length: 20 }, client))
+  for (let i = 1; i <= 30; i++) {
+    const broken = i % 3 === 0
+    await writeFile(
+      file,
+      broken ? '{ "routes": [ { "path": "/a/*", "proxi": {} } ] }' : JSON.stringify(route(i))
+    )
+    const before = process.lines.length
+    process.signal('SIGHUP')
+    const line = await process.line(
+      (each) =>
+        process.lines.indexOf(each) >= before &&
+        (each['msg'] === 'reloaded' || String(each['msg']).includes('refused'))
+    )
+    t.equal(line['msg'] === 'reloaded', !broken, `reload ${i} is ${broken ? 'refused' : 'taken'}`)
+    const known = broken ? i - 1 : i
+    t.equal((await ask(`${process.url}/generation-${known}`)).status, 200, `generation ${known} answers`)
+  }
+  stopped = true
+  await clients
+  t.strictSame([...seen.keys()], [200], 'every request was answered 200')
+  t.ok((seen.get(200) ?? 0) > 100, 'there was load all along')
+})
+
+t.test('tells why a reload was refused, and goes on as it was', async (t) => {
+  const file = await configFile(t, answering('one'))
+  const process = await running(t, ['-c', file])
+  await writeFile(file, '{ "routes": [ { "path": "/version", "respnd": {} } ] }')
+  process.signal('SIGHUP')
+  const line = await process.line((each) => String(each['msg']).includes('refused'))
+  t.match(line['faults'], [/gateway\.json:1:\d+ .*did you mean "respond"/])
+  t.equal((await ask(`${process.url}/version`)).text, 'one')
+})
+
+t.test('takes up a changed file by itself with --watch, an included one too', async (t) => {
+  const file = await configFile(t, { routes: [{ path: '/team', include: 'team.json' }] })
+  const team = join(file, '..', 'team.json')
+  await writeFile(team, JSON.stringify(answering('one')))
+  const process = await running(t, ['-c', file, '--watch'])
+  t.equal((await ask(`${process.url}/team/version`)).text, 'one')
+  await writeFile(team, JSON.stringify(answering('two')))
+  await process.line((each) => each['msg'] === 'reloaded')
+  t.equal((await ask(`${process.url}/team/version`)).text, 'two')
+})
+
+t.test('answers 20 slow requests in flight when it is told to stop, then ends with 0', async (t) => {
+  const arrived: http.ServerResponse[] = []
+  const all = Promise.withResolvers<void>()
+  const origin = await upstream(t, (request, response) => {
+    request.resume()
+    arrived.push(response)
+    if (arrived.length === 20) all.resolve()
+  })
+  const process = await running(t, [
+    '-c',
+    await configFile(t, { routes: [{ path: '/*', proxy: { upstream: origin } }] })
+  ])
+  const agent = new http.Agent({ keepAlive: true })
+  t.teardown(() => agent.destroy())
+  const answers = Promise.all(Array.from({ length: 20 }, () => get(`${process.url}/slow`, agent)))
+  await all.promise
+  process.signal('SIGTERM')
+  await process.line((line) => line['msg'] === 'draining')
+  t.rejects(ask(`${process.url}/late`), 'a new connection is refused')
+  for (const response of arrived) response.end('done')
+  t.strictSame(await answers, Array(20).fill(200))
+  t.equal(await process.ended, 0)
+})
+
+t.test('ends at once when it is told to stop twice', async (t) => {
+  const reached = Promise.withResolvers<void>()
+  const origin = await upstream(t, () => reached.resolve())
+  const process = await running(t, [
+    '-c',
+    await configFile(t, { routes: [{ path: '/*', proxy: { upstream: origin } }] })
+  ])
+  const agent = new http.Agent()
+  const answer = get(`${process.url}/hangs`, agent)
+  await reached.promise
+  process.signal('SIGTERM')
+  await process.line((line) => line['msg'] === 'draining')
+  process.signal('SIGTERM')
+  t.equal(await process.ended, 1)
+  t.equal(await answer, 'ECONNRESET')
+})
+
+t.test('is not ready, and still serves, for the drain delay', async (t) => {
+  const { served, url } = await listening(t, answering('here'), { drainDelay: 400 })
+  t.equal((await ask(`${url}/-/ready`)).status, 200)
+  const drained = served.drain()
+  const { status, headers } = await ask(`${url}/-/ready`)
+  t.equal(status, 503)
+  t.ok(headers.get('retry-after'))
+  t.equal((await ask(`${url}/-/live`)).status, 200)
+  t.equal((await ask(`${url}/version`)).text, 'here')
+  t.equal(await drained, true)
+})
+
+t.test('cuts what is still in flight when the drain timeout is over', async (t) => {
+  const reached = Promise.withResolvers<void>()
+  const origin = await upstream(t, () => reached.resolve())
+  const { served, url } = await listening(
+    t,
+    { routes: [{ path: '/*', proxy: { upstream: origin } }] },
+    { drainTimeout: 50 }
+  )
+  const answer = get(`${url}/hangs`, new http.Agent())
+  await reached.promise
+  t.equal(await served.drain(), false)
+  t.equal(await answer, 'ECONNRESET')
+})
+
+t.test('closes the retired generation once it owes nothing, and not before', async (t) => {
+  const held: http.ServerResponse[] = []
+  const reached = Promise.withResolvers<void>()
+  const origin = await upstream(t, (_request, response) => {
+    held.push(response)
+    reached.resolve()
+  })
+  const keep = new Keep()
+  const { app, served, url } = await listening(
+    t,
+    { routes: [{ path: '/*', proxy: { upstream: origin } }] },
+    { keep }
+  )
+  const closed = Promise.withResolvers<void>()
+  let open = true
+  const answer = ask(`${url}/slow`)
+  await reached.promise
+  const next = await buildGateway(await loadConfig(answering('two'), {}), keep)
+  const close = app.close.bind(app)
+  Object.assign(app, {
+    close: async () => {
+      open = false
+      await close()
+      closed.resolve()
+    }
+  })
+  served.swap(next)
+  t.equal((await ask(`${url}/version`)).text, 'two', 'new requests go to the new generation')
+  t.equal(open, true, 'the old one lives while it owes an answer')
+  held[0]?.end('late')
+  t.equal((await answer).text, 'late')
+  await closed.promise
+  t.equal(open, false)
+})
+
+t.test('keeps connection pools over a reload, and closes them with their last user', async (t) => {
+  const keep = new Keep()
+  const config = { routes: [{ path: '/*', proxy: { upstream: await upstream(t) } }] }
+  const one = await buildGateway(await loadConfig(config, {}), keep)
+  const pool = one.upstream(config.routes[0]?.proxy.upstream ?? '').targets[0]?.pool
+  const two = await buildGateway(await loadConfig(config, {}), keep)
+  t.equal(two.upstream(config.routes[0]?.proxy.upstream ?? '').targets[0]?.pool, pool, 'both use one pool')
+  await one.close()
+  t.equal(pool?.closed, false)
+  await two.close()
+  t.equal(pool?.closed, true)
+  t.equal(keep.size, 0, 'nothing is kept that nobody uses')
+})
+
+t.test('says "100 Continue" when the body is wanted, and not to a request that is refused', async (t) => {
+  const { port } = await listening(t, {
+    auth: { global: false, apiKeys: { list: [{ id: 'alice', secret: 'key' }] } },
+    routes: [
+      { path: '/open', proxy: { upstream: await upstream(t) } },
+      { path: '/closed', proxy: { upstream: await upstream(t) }, auth: true }
+    ]
+  })
+  const head = (path: string): string =>
+    `POST ${path} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\nConnection: close\r\n\r\n`
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  socket.write(head('/open'))
+  const [first] = (await once(socket, 'data')) as [Buffer]
+  t.match(first.toString(), /^HTTP\/1\.1 100 Continue\r\n\r\n$/, 'before a byte of the body was sent')
+  socket.write('hello')
+  const rest: Buffer[] = []
+  for await (const data of socket) rest.push(data as Buffer)
+  t.match(Buffer.concat(rest).toString(), /^HTTP\/1\.1 200 OK[\s\S]*"body":"hello"/)
+  t.equal(statusOf(await raw(port, head('/closed'))), 401)
+})
+
+t.test('refuses expectations that nobody knows, and tunnels', async (t) => {
+  const { port } = await listening(t, answering('here'))
+  t.equal(
+    statusOf(
+      await raw(port, 'POST /version HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\nContent-Length: 0\r\n\r\n')
+    ),
+    417
+  )
+  t.equal(statusOf(await raw(port, 'CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\n\r\n')), 405)
+})
+
+t.test('takes the limits of connections from the current generation', async (t) => {
+  const { port, served } = await listening(t, { ...answering('one'), limits: { headers: '2kb' } })
+  const big = `GET /version HTTP/1.1\r\nHost: a\r\nX-Big: ${'x'.repeat(3000)}\r\nConnection: close\r\n\r\n`
+  t.equal(statusOf(await raw(port, big)), 431)
+  served.swap(
+    await gateway(t, { ...answering('two'), limits: { headers: '8kb' } }, { env: { SESSION_SECRET: SECRET } })
+  )
+  t.equal(statusOf(await raw(port, big)), 200)
+})
+
+t.test('opens no socket by itself: an embedding program decides where a gateway listens', async (t) => {
+  const app = await gateway(t, answering('here'))
+  t.equal(app.server.listening, false)
+  const server = http.createServer((request, response) => app.routing(request, response)).listen(0)
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  t.match(await raw(port, 'GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'), /here$/)
+})
