@@ -1,5 +1,46 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import http, { type RequestListener } from 'node:http'
+import https from 'node:https'
+import { type AddressInfo, connect, createServer } from 'node:net'
+import { join } from 'node:path'
 import t from 'tap'
-import { ask, listening, type Seen, upstream } from '../helpers.ts'
+import {
+  ask,
+  bodyOf,
+  echo,
+  listening,
+  raw,
+  readableLog,
+  type Scope,
+  type Seen,
+  statusOf,
+  upstream
+} from '../helpers.ts'
+
+/** A gateway whose every path goes to an upstream. */
+const before = async (t: Scope, listener: RequestListener, more: object = {}) =>
+  listening(t, { routes: [{ path: '/*', proxy: { upstream: await upstream(t, listener) } }], ...more })
+
+/** An upstream that answers each connection with the same bytes. */
+async function rawUpstream(t: Scope, bytes: string, end: 'end' | 'reset' | 'open' = 'end'): Promise<string> {
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => {
+      socket.write(Buffer.from(bytes, 'latin1'), () => {
+        if (end === 'end') socket.end()
+        else if (end === 'reset') setImmediate(() => socket.resetAndDestroy())
+      })
+    })
+    t.teardown(() => socket.destroy())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
 
 t.test('forwards a request to the upstream and its answer back', async (t) => {
   const { url } = await listening(t, {
@@ -8,4 +49,393 @@ t.test('forwards a request to the upstream and its answer back', async (t) => {
   const { status, text } = await ask(`${url}/search/a%2Fb?q=1`)
   t.equal(status, 200)
   t.match(JSON.parse(text) as Seen, { method: 'GET', url: '/a%2Fb?q=1' })
+})
+
+t.test('passes bodies as the bytes they came in, whatever they claim to be', async (t) => {
+  const { port } = await before(t, echo)
+  const cases = [
+    {
+      name: 'JSON with a big number and a key twice',
+      type: 'application/json',
+      body: '{"a":12345678901234567890,"a":1}'
+    },
+    { name: 'JSON that is none', type: 'application/json', body: '{bad' },
+    { name: 'a form', type: 'application/x-www-form-urlencoded', body: 'a=1&a=2&b=%zz' },
+    { name: 'a type nobody knows', type: 'x/y; z="q"', body: '\x00\x01\xff' },
+    { name: 'no type', type: undefined, body: 'plain' }
+  ]
+  for (const { name, type, body } of cases) {
+    const head = `POST /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${type === undefined ? '' : `Content-Type: ${type}\r\n`}`
+    const sized = await raw(port, `${head}Content-Length: ${body.length}\r\n\r\n${body}`)
+    const chunked = await raw(
+      port,
+      `${head}Transfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`
+    )
+    for (const answer of [sized, chunked]) {
+      const text = Buffer.from(answer, 'latin1').toString()
+      const seen = JSON.parse(text.slice(text.indexOf('{'), text.lastIndexOf('}') + 1)) as Seen
+      t.equal(seen.body, body, name)
+      t.equal(seen.headers['content-type'], type)
+    }
+  }
+})
+
+t.test('streams both ways: the answer to a body begins before the body has ended', async (t) => {
+  const { port } = await before(t, (request, response) => {
+    response.writeHead(200)
+    request.pipe(response)
+  })
+  const request = http.request({ port, method: 'POST', path: '/x' })
+  request.write('one')
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+  const [first] = (await once(response, 'data')) as [Buffer]
+  t.equal(first.toString(), 'one')
+  request.end('two')
+  t.equal((await bodyOf(response)).toString(), 'two')
+})
+
+t.test('carries 20 MB up and down unchanged', async (t) => {
+  const big = randomBytes(20 * 1024 ** 2)
+  const digest = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
+  const { url } = await before(t, (request, response) => request.pipe(response), { limits: { body: '32mb' } })
+  const answer = await fetch(`${url}/x`, { method: 'POST', body: big })
+  t.equal(digest(Buffer.from(await answer.arrayBuffer())), digest(big))
+})
+
+t.test('reads no faster from an upstream than the client reads from us', async (t) => {
+  let sent = 0
+  const chunk = Buffer.alloc(65_536)
+  const stalled = Promise.withResolvers<void>()
+  const { port } = await before(t, (_request, response) => {
+    const go = (): void => {
+      while (sent < 512 * 1024 ** 2) {
+        sent += chunk.length
+        if (response.write(chunk)) continue
+        const timer = setTimeout(stalled.resolve, 300)
+        response.once('drain', () => {
+          clearTimeout(timer)
+          go()
+        })
+        return
+      }
+    }
+    go()
+  })
+  const socket = connect(port, '127.0.0.1', () => socket.write('GET /x HTTP/1.1\r\nHost: a\r\n\r\n'))
+  socket.pause()
+  t.teardown(() => socket.destroy())
+  await stalled.promise
+  t.ok(sent < 64 * 1024 ** 2, `the upstream was let send ${sent} bytes of 512 MB`)
+})
+
+t.test('cancels the upstream when the client leaves', async (t) => {
+  const phases = [
+    { name: 'before the head', listener: (): void => {}, head: 'GET /x HTTP/1.1\r\nHost: a\r\n\r\n' },
+    {
+      name: 'in the middle of the answer',
+      listener: ((_request, response) => void response.write('begun')) as RequestListener,
+      head: 'GET /x HTTP/1.1\r\nHost: a\r\n\r\n'
+    },
+    {
+      name: 'in the middle of its body',
+      listener: ((request) => void request.resume()) as RequestListener,
+      head: 'POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nbegun'
+    }
+  ]
+  for (const { name, listener, head } of phases) {
+    const arrived = Promise.withResolvers<void>()
+    const cancelled = Promise.withResolvers<void>()
+    const { port } = await before(t, (request, response) => {
+      response.on('close', () => (response.writableFinished ? undefined : cancelled.resolve()))
+      request.on('error', () => {})
+      listener(request, response)
+      arrived.resolve()
+    })
+    const socket = connect(port, '127.0.0.1', () => socket.write(head))
+    await arrived.promise
+    socket.destroy()
+    await cancelled.promise
+    t.pass(name)
+  }
+})
+
+t.test('answers what an upstream that fails deserves, and tells nothing of it', async (t) => {
+  const closed = await upstream(t)
+  const { port } = new URL(closed)
+  const gone = createServer().listen(0, '127.0.0.1')
+  await once(gone, 'listening')
+  const refused = `http://127.0.0.1:${(gone.address() as AddressInfo).port}`
+  gone.close()
+  const cases = [
+    { name: 'refuses connections', upstream: refused, status: 502, code: 'SP_ERR_UPSTREAM_FAILED' },
+    { name: 'has no name', upstream: 'http://nobody.invalid', status: 502, code: 'SP_ERR_UPSTREAM_FAILED' },
+    { name: 'says nothing', upstream: await rawUpstream(t, ''), status: 502, code: 'SP_ERR_UPSTREAM_FAILED' },
+    {
+      name: 'resets',
+      upstream: await rawUpstream(t, '', 'reset'),
+      status: 502,
+      code: 'SP_ERR_UPSTREAM_FAILED'
+    },
+    {
+      name: 'speaks no HTTP',
+      upstream: await rawUpstream(t, '<html>hi</html>'),
+      status: 502,
+      code: 'SP_ERR_UPSTREAM_FAILED'
+    },
+    {
+      name: 'switches protocols unasked',
+      upstream: await rawUpstream(
+        t,
+        'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n'
+      ),
+      status: 502,
+      code: 'SP_ERR_UPSTREAM_FAILED'
+    },
+    {
+      name: 'says two lengths',
+      upstream: await rawUpstream(t, 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 30\r\n\r\nok'),
+      status: 502,
+      code: 'SP_ERR_UPSTREAM_FAILED'
+    },
+    {
+      name: 'is too slow',
+      upstream: await rawUpstream(t, '', 'open'),
+      status: 504,
+      code: 'SP_ERR_UPSTREAM_TIMEOUT',
+      more: { timeouts: { headers: '100ms' } }
+    }
+  ]
+  const { log, lines } = readableLog()
+  const routes = cases.map(({ upstream: to, more }, i) => ({
+    path: `/${i}`,
+    proxy: { upstream: to, ...more }
+  }))
+  const { url } = await listening(t, { routes }, { log })
+  for (const [i, { name, status, code }] of cases.entries())
+    await t.test(`an upstream that ${name}`, async (t) => {
+      const answer = await ask(`${url}/${i}?secret=1`)
+      t.equal(answer.status, status)
+      t.match(JSON.parse(answer.text), { code, status })
+      t.notMatch(
+        answer.text + JSON.stringify([...answer.headers]),
+        /127\.0\.0\.1|nobody|ECONN|ENOTFOUND|secret|node_modules/
+      )
+      t.ok(
+        lines.some(
+          (line) =>
+            line['msg'] === 'an upstream failed' && line['requestId'] === answer.headers.get('x-request-id')
+        ),
+        'the log knows what happened'
+      )
+    })
+  t.ok(port)
+})
+
+t.test('cuts the connection when an upstream dies in the middle, and never ends it cleanly', async (t) => {
+  for (const { name, bytes } of [
+    { name: 'of a sized body', bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello' },
+    { name: 'of chunks', bytes: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n' }
+  ]) {
+    const { port } = await listening(t, {
+      routes: [{ path: '/*', proxy: { upstream: await rawUpstream(t, bytes) } }]
+    })
+    const answer = await raw(port, 'GET /x HTTP/1.1\r\nHost: a\r\n\r\n', 2000)
+    t.match(answer, /hello/, name)
+    t.notMatch(answer, /\r\n0\r\n\r\n$/)
+  }
+})
+
+t.test('ends answers that have no body at their head', async (t) => {
+  const cases = [
+    {
+      name: '204',
+      bytes: 'HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n',
+      expected: /^HTTP\/1\.1 204 No Content\r\n(?![\s\S]*content-length)/i
+    },
+    {
+      name: '304 with a length',
+      bytes: 'HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\nETag: "x"\r\n\r\n',
+      expected: /^HTTP\/1\.1 304 Not Modified\r\n[\s\S]*etag: "x"/
+    },
+    {
+      name: 'HTTP/1.0 without a length',
+      bytes: 'HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nhello',
+      expected: /^HTTP\/1\.1 200 OK\r\n[\s\S]*hello/
+    }
+  ]
+  for (const { name, bytes, expected } of cases) {
+    const { port } = await listening(t, {
+      routes: [{ path: '/*', proxy: { upstream: await rawUpstream(t, bytes) } }]
+    })
+    t.match(await raw(port, 'GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'), expected, name)
+  }
+})
+
+t.test('answers HEAD with the length and no body, and keeps its connections', async (t) => {
+  const connections = new Set<number | undefined>()
+  const { port } = await before(t, (request, response) => {
+    connections.add(request.socket.remotePort)
+    response.setHeader('content-length', '5').end('hello')
+  })
+  const head = await raw(port, 'HEAD /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+  t.match(head, /^HTTP\/1\.1 200 OK\r\n[\s\S]*content-length: 5\r\n[\s\S]*\r\n\r\n$/)
+  t.match(await raw(port, 'GET /y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'), /hello$/)
+  t.equal(connections.size, 1, 'both went over one connection to the upstream')
+})
+
+t.test('passes trailers of an answer', async (t) => {
+  const { port } = await before(t, (_request, response) => {
+    response.writeHead(200, { trailer: 'x-sum' })
+    response.write('body')
+    response.addTrailers({ 'x-sum': '42' })
+    response.end()
+  })
+  t.match(await raw(port, 'GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'), /x-sum: 42\r\n\r\n$/)
+})
+
+t.test(
+  'does not try again what may have been done, and tries once more what was lost with an old connection',
+  async (t) => {
+    let requests = 0
+    const server = createServer((socket) => {
+      let answered = false
+      socket.on('error', () => {})
+      socket.on('data', (data) => {
+        requests++
+        // Each connection answers once, then dies at the next request: what an upstream's idle timeout looks like.
+        if (answered || data.includes('POST')) return socket.destroy()
+        answered = true
+        socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+      })
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.teardown(() => server.close())
+    const { url } = await listening(t, {
+      routes: [
+        { path: '/*', proxy: { upstream: `http://127.0.0.1:${(server.address() as AddressInfo).port}` } }
+      ]
+    })
+    t.equal((await ask(`${url}/x`)).status, 200)
+    t.equal((await ask(`${url}/x`)).status, 200, 'the second GET came over a new connection')
+    t.equal(requests, 3)
+    t.equal((await ask(`${url}/x`, { method: 'POST', body: 'once' })).status, 502, 'a POST is not repeated')
+    t.equal(requests, 4)
+  }
+)
+
+t.test('gives targets their turns by weight', async (t) => {
+  const named = (name: string): Promise<string> => upstream(t, (_request, response) => response.end(name))
+  const { url } = await listening(t, {
+    upstreams: { many: { targets: [await named('a'), { url: await named('b'), weight: 2 }] } },
+    routes: [{ path: '/*', proxy: { upstream: 'many' } }]
+  })
+  const answers: string[] = []
+  for (let i = 0; i < 9; i++) answers.push((await ask(`${url}/x`)).text)
+  t.equal(answers.filter((text) => text === 'a').length, 3)
+  t.equal(answers.filter((text) => text === 'b').length, 6)
+})
+
+t.test('puts the path of the upstream first', async (t) => {
+  const origin = await upstream(t)
+  const { url } = await listening(t, {
+    upstreams: { api: { url: `${origin}/v1/` } },
+    routes: [
+      { path: '/a/*', proxy: { upstream: 'api', rewrite: '/' } },
+      { path: '/b/*', proxy: { upstream: 'api' } }
+    ]
+  })
+  t.equal((JSON.parse((await ask(`${url}/a/x?y`)).text) as Seen).url, '/v1/x?y')
+  t.equal((JSON.parse((await ask(`${url}/b/x`)).text) as Seen).url, '/v1/b/x')
+})
+
+t.test('reaches an upstream behind a Unix socket', async (t) => {
+  const path = join(t.testdir(), 'up.sock')
+  const server = http.createServer(echo).listen(path)
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const { url } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: `unix:${path}` } }] })
+  t.match(JSON.parse((await ask(`${url}/x`)).text) as Seen, { url: '/x', headers: { host: 'localhost' } })
+})
+
+const noOpenssl =
+  spawnSync('openssl', ['version']).status === 0
+    ? false
+    : 'openssl makes the certificate of this test, and is not on this machine'
+
+t.test("verifies an upstream's certificate, unless it is told not to", { skip: noOpenssl }, async (t) => {
+  const folder = t.testdir()
+  const make = [
+    'req',
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:P-256',
+    '-nodes',
+    '-keyout',
+    'up.key',
+    '-out',
+    'up.pem',
+    '-days',
+    '2',
+    '-subj',
+    '/CN=localhost',
+    '-addext',
+    'subjectAltName=DNS:localhost'
+  ]
+  execFileSync('openssl', make, { cwd: folder, stdio: 'ignore' })
+  const file = (name: string): string => join(folder, name)
+  const server = https
+    .createServer({ key: readFileSync(file('up.key')), cert: readFileSync(file('up.pem')) }, echo)
+    .listen(0)
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const at = `https://localhost:${(server.address() as AddressInfo).port}`
+  const { url } = await listening(t, {
+    upstreams: {
+      unknown: { url: at },
+      known: { url: at, tls: { ca: file('up.pem') } },
+      other: { url: at.replace('localhost', '127.0.0.1'), tls: { ca: file('up.pem') } },
+      named: {
+        url: at.replace('localhost', '127.0.0.1'),
+        tls: { ca: file('up.pem'), serverName: 'localhost' }
+      },
+      blind: { url: at, tls: { verify: false } }
+    },
+    routes: ['unknown', 'known', 'other', 'named', 'blind'].map((name) => ({
+      path: `/${name}`,
+      proxy: { upstream: name }
+    }))
+  })
+  for (const [name, status] of Object.entries({
+    unknown: 502,
+    known: 200,
+    other: 502,
+    named: 200,
+    blind: 200
+  }))
+    t.equal((await ask(`${url}/${name}`)).status, status, name)
+})
+
+t.test('lets an answer that was made early stop a large upload', async (t) => {
+  const { port } = await before(t, (_request, response) => {
+    response.writeHead(403, { connection: 'close' }).end('no')
+  })
+  const socket = connect(port, '127.0.0.1', () =>
+    socket.write(`POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n${'x'.repeat(1000)}`)
+  )
+  socket.on('error', () => {})
+  t.teardown(() => socket.destroy())
+  const [answer] = (await once(socket, 'data')) as [Buffer]
+  t.equal(statusOf(answer.toString()), 403)
+})
+
+t.test('serves HTTP/1.0 clients without chunks', async (t) => {
+  const { port } = await before(t, (_request, response) => {
+    response.write('one ')
+    response.end('two')
+  })
+  const answer = await raw(port, 'GET /x HTTP/1.0\r\nHost: a\r\n\r\n')
+  t.match(answer, /\r\n\r\none two$/)
+  t.notMatch(answer, /transfer-encoding/i)
 })
