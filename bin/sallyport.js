@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Plain JavaScript on purpose: it has to run, and say so, on a Node.js that is too old for the rest.
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 
 const [major, minor] = process.versions.node.split('.').map(Number)
 if (major < 24 || (major === 24 && minor < 13)) {
@@ -13,5 +13,6 @@ const source = new URL('../src/main.ts', import.meta.url)
 const { main } = await import(
   existsSync(source) ? source.href : new URL('../dist/src/main.js', import.meta.url).href
 )
-const code = await main(process.argv.slice(2))
+const version = () => JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
+const code = await main(process.argv.slice(2), version)
 if (code !== undefined) process.exitCode = code

@@ -1,7 +1,7 @@
 import { fp, type PathsOptions, pathsOptions, perRoute } from '../src/kit/index.ts'
 
 export const key = 'paths'
-export const options = pathsOptions
+export const options: typeof pathsOptions = pathsOptions
 export const override = false
 export const always = true
 

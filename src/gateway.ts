@@ -80,7 +80,12 @@ export async function buildGateway(
     if (word !== undefined)
       await app.register(shared(plugin as FastifyPluginCallback<object>, key), word as object)
   }
-  await addRoutes(app, plan, planned, (entries) => (table = makeTable(entries, { plugins: pluginMethods, ignoreCase: entrance.ignoreCase })))
+  await addRoutes(
+    app,
+    plan,
+    planned,
+    (entries) => (table = makeTable(entries, { plugins: pluginMethods, ignoreCase: entrance.ignoreCase }))
+  )
   entrance.seal()
   await app.ready()
   return app
@@ -100,6 +105,10 @@ async function addRoutes(
   const standing = plan.catalog.standing
     .routes({ publicUrl: plan.publicUrl, words: plan.words, routes: plan.routes })
     .map((route) => [route, newRoute({ kind: 'standing', ...route })] as const)
+  app.decorate(
+    'routeInfos',
+    [...infos, ...standing].map(([, info]) => info)
+  )
   const notFound = newRoute({ kind: 'notFound', name: 'not found', path: '/*' })
   const table = tabulate([
     ...infos.map(([{ paths, words }, info]): Entry => ({ info, paths, preflights: isOn(words['cors']) })),
@@ -218,6 +227,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** The origin that browsers see; null where the config does not say. */
     publicUrl: string | null
+    /** The routes of the config and the gateway's own, each with the gates on it. */
+    routeInfos: readonly RouteInfo[]
     /** Tells whether the X-Forwarded-* headers of a peer are believed. */
     trusts(address: string): boolean
   }

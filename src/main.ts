@@ -25,10 +25,13 @@ const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = 
 }
 
 /** Runs a command line; the exit code is 0 for fine, 1 for a config or a start that failed, 2 for wrong usage, undefined for a process that goes on. */
-export async function main(argv: readonly string[]): Promise<number | undefined> {
+export async function main(
+  argv: readonly string[],
+  version: () => string = () => 'development'
+): Promise<number | undefined> {
   dotenv({ quiet: true })
   try {
-    return await dispatch(argv)
+    return await dispatch(argv, version)
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
     process.stderr.write(`${error.message}\n`)
@@ -36,9 +39,15 @@ export async function main(argv: readonly string[]): Promise<number | undefined>
   }
 }
 
-async function dispatch([first, ...rest]: readonly string[]): Promise<number | undefined> {
+async function dispatch(
+  [first, ...rest]: readonly string[],
+  version: () => string
+): Promise<number | undefined> {
   if (first === '-h' || first === '--help' || first === 'help') return help()
-  if (first === '-v' || first === '--version') return version()
+  if (first === '-v' || first === '--version') {
+    process.stdout.write(`${version()}\n`)
+    return 0
+  }
   const named = first !== undefined && !first.startsWith('-')
   const name = named ? first : 'run'
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined
@@ -79,13 +88,5 @@ async function help(): Promise<number> {
     lines.push(`  ${command.usage.padEnd(44)} ${command.summary}`)
   }
   process.stdout.write(`${lines.join('\n')}\n`)
-  return 0
-}
-
-async function version(): Promise<number> {
-  const { default: manifest } = (await import('#root/package.json', { with: { type: 'json' } })) as {
-    default: { version: string }
-  }
-  process.stdout.write(`${manifest.version}\n`)
   return 0
 }

@@ -1,7 +1,10 @@
+import { pino } from 'pino'
 import { catalog } from '../catalog.ts'
 import { showFault } from '../config/fault.ts'
 import { loadPlan } from '../config/load.ts'
 import { surveyOf } from '../config/survey.ts'
+import { buildGateway } from '../gateway.ts'
+import { Keep } from '../keep.ts'
 import type { Command } from '../main.ts'
 import { orFaults } from './outcome.ts'
 import { settingsOf } from './run.ts'
@@ -14,7 +17,10 @@ export const command: Command = {
   async run({ values }) {
     const { config } = settingsOf(process.env, values['config'])
     const plan = await loadPlan(config, catalog, process.env).catch(orFaults)
-    const { routes, warnings } = surveyOf(plan)
+    // Built as it would run, without a socket: what is shown is what is there.
+    const app = await buildGateway(plan, new Keep(), pino({ level: 'silent' }))
+    const { routes, warnings } = surveyOf(plan, app.routeInfos)
+    await app.close()
     const width = Math.max(0, ...routes.map(({ what }) => what.length))
     const lines = routes.map(
       ({ what, gates, target }) => `${what.padEnd(width)}  ${[...gates, target].join(' > ')}`

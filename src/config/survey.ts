@@ -12,57 +12,39 @@ export interface Survey {
   readonly warnings: readonly Fault[]
 }
 
-/** Surveys a plan: every route with its words in the order in which they run, and warnings. */
-export function surveyOf(plan: Plan): Survey {
-  const standing = plan.catalog.standing.routes({
-    publicUrl: plan.publicUrl,
-    words: plan.words,
-    routes: plan.routes
-  })
+/** Surveys a plan and the routes that were built from it: every route with its gates in the order in which they run, and warnings. */
+export function surveyOf(plan: Plan, infos: readonly RouteInfo[]): Survey {
   return {
-    routes: [
-      ...plan.routes.map((route) => ({
-        what: whatOf(route),
-        gates: gatesOf(plan, route.words),
-        target: targetOf(route)
-      })),
-      ...standing.map((route) => ({
-        what: `${route.methods.join(',')} ${route.hosts.join(',')}${route.path}`,
-        gates: plan.catalog.concerns
-          .map(({ key }) => key)
-          .filter(
-            (key) =>
-              plan.words[key] !== undefined &&
-              route.words[key] !== false &&
-              (route.words['*'] !== false || route.words[key] !== undefined)
-          )
-          .filter(visible),
-        target: route.name
-      }))
-    ],
-    warnings: [...plan.warnings, ...publicBesideProtected(plan), ...overStanding(plan, standing)]
+    routes: infos.map((info, i) => ({
+      what: whatOf(info),
+      gates: gatesOf(info),
+      target: targetOf(info, plan.routes[i])
+    })),
+    warnings: [
+      ...plan.warnings,
+      ...publicBesideProtected(plan),
+      ...overStanding(
+        plan,
+        infos.filter(({ kind }) => kind === 'standing')
+      )
+    ]
   }
 }
 
-/** Words that put nothing on a route. */
-const visible = (key: string): boolean =>
-  key !== 'upstreams' && key !== 'session' && key !== 'paths' && key !== 'errors'
+const whatOf = ({ methods, hosts, path }: RouteInfo): string =>
+  `${methods?.join(',') ?? '*'} ${hosts.join(',')}${path}`
 
-const whatOf = ({ methods, hosts, paths }: PlannedRoute): string =>
-  `${methods?.join(',') ?? '*'} ${hosts.join(',')}${paths.map(({ text }) => text).join(',')}`
-
-function gatesOf(plan: Plan, words: Readonly<Record<string, unknown>>): string[] {
-  return plan.catalog.concerns.flatMap(({ key }) => {
+const gatesOf = ({ gates, words }: RouteInfo): string[] =>
+  gates.map((key) => {
     const said = words[key]
-    if (!isObject(said) || !visible(key)) return []
-    return [said['mode'] === 'report' ? `${key} (report)` : key]
+    return isObject(said) && said['mode'] === 'report' ? `${key} (report)` : key
   })
-}
 
-function targetOf({ target, options }: PlannedRoute): string {
-  const said = options as { upstream?: string; to?: string; root?: string; status?: number }
+function targetOf(info: RouteInfo, planned: PlannedRoute | undefined): string {
+  if (info.kind !== 'config' || planned === undefined) return info.name
+  const said = planned.options as { upstream?: string; to?: string; root?: string; status?: number }
   const to = said.upstream ?? said.to ?? said.root ?? said.status
-  return to === undefined ? target : `${target} ${String(to)}`
+  return to === undefined ? planned.target : `${planned.target} ${String(to)}`
 }
 
 /** Routes that anybody may use, in a config where others are protected: often one that was forgotten. */

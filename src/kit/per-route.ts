@@ -105,10 +105,19 @@ export function perRoute<O extends object>(
   build: (options: O, route: RouteInfo) => Hooks | undefined
 ): void {
   const kit = app.sallyportKit
+  // A route may stand at several URLs; what is built for it is built once.
+  const built = new Map<RouteInfo, Hooks | undefined>()
   eachRoute(app, key, root, (options, route, routeOptions) => {
-    const hooks = build(options, route)
+    if (!built.has(route)) {
+      const hooks = build(options, route)
+      built.set(route, hooks)
+      if (hooks === undefined) return
+      route.gates.push(key)
+      if (hooks.onHead !== undefined) route.head.hooks.push(hooks.onHead)
+      if (hooks.headers !== undefined) route.head.defaults.push(...Object.entries(hooks.headers))
+    }
+    const hooks = built.get(route)
     if (hooks === undefined) return
-    route.gates.push(key)
     const report = (options as { mode?: unknown }).mode === 'report'
     for (const phase of GATE_PHASES) {
       const hook = hooks[phase]
@@ -116,8 +125,6 @@ export function perRoute<O extends object>(
     }
     for (const phase of OTHER_PHASES)
       if (hooks[phase] !== undefined) addHook(routeOptions, phase, named(hooks[phase], key, phase))
-    if (hooks.onHead !== undefined) route.head.hooks.push(hooks.onHead)
-    if (hooks.headers !== undefined) route.head.defaults.push(...Object.entries(hooks.headers))
   })
 }
 
