@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
   addressOf,
@@ -40,24 +41,49 @@ export default fp<AccessLogOptions>(
     perRoute(app, key, root, ({ headers, redact, sample }, route) => {
       const kept = share(sample)
       const shown = headers.map((name) => [name, redact.includes(name)] as const)
+      const write = (request: FastifyRequest, reply: FastifyReply): void => {
+        const line = lineOf(request, reply, route.name)
+        const status = line['status'] as number
+        if (kept < 1 && status < 400 && Math.random() >= kept) return
+        if (shown.length > 0)
+          line['headers'] = Object.fromEntries(
+            shown.map(([name, hidden]) => [name, hidden ? '[redacted]' : request.headers[name]])
+          )
+        if (status >= 500) request.log.error(line)
+        else if (status >= 400) request.log.warn(line)
+        else request.log.info(line)
+      }
       return {
-        async onResponse(request, reply) {
-          const { statusCode } = reply
-          if (kept < 1 && statusCode < 400 && Math.random() >= kept) return
-          const line = lineOf(request, reply, route.name)
-          if (shown.length > 0)
-            line['headers'] = Object.fromEntries(
-              shown.map(([name, hidden]) => [name, hidden ? '[redacted]' : request.headers[name]])
-            )
-          if (statusCode >= 500) request.log.error(line)
-          else if (statusCode >= 400) request.log.warn(line)
-          else request.log.info(line)
+        onRequest(request, reply, done) {
+          const response: Response = reply.raw
+          response[ENTRY] = { request, reply, write }
+          // Fastify's onResponse tells of answers that were finished; what a client left, or we cut, has its line, too.
+          response.on('close', onClose)
+          done()
         }
       }
     })
   },
   { name: key, fastify: '5.x' }
 )
+
+const ENTRY = Symbol('access log')
+
+interface Response extends ServerResponse {
+  [ENTRY]?: {
+    readonly request: FastifyRequest
+    readonly reply: FastifyReply
+    readonly write: (request: FastifyRequest, reply: FastifyReply) => void
+  }
+}
+
+function onClose(this: Response): void {
+  const entry = this[ENTRY]
+  entry?.write(entry.request, entry.reply)
+}
+
+// What nginx calls an answer that nobody waited for.
+const CLIENT_GONE = 499
 
 /** Gathers what the line of an answer tells; the path is without its query. */
 function lineOf(request: FastifyRequest, reply: FastifyReply, route: string): Record<string, unknown> {
@@ -67,7 +93,7 @@ function lineOf(request: FastifyRequest, reply: FastifyReply, route: string): Re
     method: request.method,
     path: pathOf(request),
     route,
-    status: reply.statusCode,
+    status: reply.raw.headersSent ? reply.statusCode : CLIENT_GONE,
     durationMs: round(reply.elapsedTime),
     upstream: forwarding?.upstream,
     target: forwarding?.target,
@@ -77,7 +103,7 @@ function lineOf(request: FastifyRequest, reply: FastifyReply, route: string): Re
     caller: caller?.id,
     ip: addressOf(request)
   }
-  if (!reply.raw.writableFinished) line['aborted'] = true
+  if (!reply.raw.writableEnded) line['aborted'] = true
   if (refusal !== null) {
     line['refusedBy'] = wordOf(refusal.code)
     line['code'] = refusal.code

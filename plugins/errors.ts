@@ -66,7 +66,10 @@ export default fp<ErrorsOptions>(
     app.server.removeAllListeners('clientError')
     app.server.on('clientError', function answerParser(error: NodeJS.ErrnoException, socket: Socket) {
       const refusal = fromParser(error)
-      if (error.code !== 'ECONNRESET' && socket.writable) {
+      // In the middle of an answer there is no place for another one.
+      const begun =
+        (socket as { _httpMessage?: { headersSent: boolean } | null })._httpMessage?.headersSent === true
+      if (error.code !== 'ECONNRESET' && socket.writable && !begun) {
         app.log.warn(
           { status: refusal.statusCode, code: refusal.code, ip: socket.remoteAddress },
           'a request was refused before it could be read'

@@ -439,3 +439,29 @@ t.test('serves HTTP/1.0 clients without chunks', async (t) => {
   t.match(answer, /\r\n\r\none two$/)
   t.notMatch(answer, /transfer-encoding/i)
 })
+
+t.test('has a line in the log for an answer that nobody waited for, and for one that was cut', async (t) => {
+  const { log, lines } = readableLog()
+  const arrived = Promise.withResolvers<void>()
+  const { port } = await listening(
+    t,
+    {
+      routes: [
+        { path: '/left', proxy: { upstream: await upstream(t, () => arrived.resolve()) } },
+        {
+          path: '/cut',
+          proxy: { upstream: await rawUpstream(t, 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut') }
+        }
+      ]
+    },
+    { log }
+  )
+  const socket = connect(port, '127.0.0.1', () => socket.write('GET /left HTTP/1.1\r\nHost: a\r\n\r\n'))
+  await arrived.promise
+  socket.destroy()
+  t.match(await raw(port, 'GET /cut HTTP/1.1\r\nHost: a\r\n\r\n'), /cut$/)
+  const line = (path: string): Record<string, unknown> | undefined =>
+    lines.find((each) => each['path'] === path)
+  t.match(line('/left'), { status: 499, aborted: true, upstream: 'url', ip: '127.0.0.1' })
+  t.match(line('/cut'), { status: 200, aborted: true, bytesOut: 3 })
+})
