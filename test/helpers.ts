@@ -125,14 +125,43 @@ export function raw(port: number, bytes: string | readonly string[], idle = 300)
 /** Reads the status of a raw answer. */
 export const statusOf = (answer: string): number => Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 0)
 
-/** A log that a test can read: its lines, as objects. */
-export function readableLog(level = 'info'): { log: Logger; lines: Record<string, unknown>[] } {
+/** A log that a test can read. */
+export interface ReadableLog {
+  readonly log: Logger
+  /** Its lines so far, as objects. */
+  readonly lines: Record<string, unknown>[]
+  /** Waits for a line. */
+  line(test: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
+}
+
+/** Opens a log that a test can read. */
+export function readableLog(level = 'info'): ReadableLog {
   const lines: Record<string, unknown>[] = []
-  const write = (line: string): void => void lines.push(JSON.parse(line) as Record<string, unknown>)
-  return {
-    log: pino({ level, base: null, formatters: { level: (label) => ({ level: label }) } }, { write }),
-    lines
+  const waiting = new Set<() => void>()
+  const write = (text: string): void => {
+    lines.push(JSON.parse(text) as Record<string, unknown>)
+    for (const look of waiting) look()
   }
+  const log = pino({ level, base: null, formatters: { level: (label) => ({ level: label }) } }, { write })
+  return { log, lines, line: (test) => firstOf(lines, waiting, test) }
+}
+
+/** Waits until one of some lines passes a test. */
+function firstOf(
+  lines: readonly Record<string, unknown>[],
+  waiting: Set<() => void>,
+  test: (line: Record<string, unknown>) => boolean
+): Promise<Record<string, unknown>> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      const found = lines.find(test)
+      if (found === undefined) return
+      waiting.delete(look)
+      resolve(found)
+    }
+    waiting.add(look)
+    look()
+  })
 }
 
 /** How a run of the command line ended. */
@@ -215,17 +244,12 @@ export async function running(
     await ended
   })
   const line = (test: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>> =>
-    new Promise((resolve, reject) => {
-      const look = (): void => {
-        const found = lines.find(test)
-        if (found === undefined) return
-        waiting.delete(look)
-        resolve(found)
-      }
-      waiting.add(look)
-      look()
-      void ended.then((code) => reject(new Error(`the gateway ended with ${code}: ${stderr}`)))
-    })
+    Promise.race([
+      firstOf(lines, waiting, test),
+      ended.then((code) => {
+        throw new Error(`the gateway ended with ${code}: ${stderr}`)
+      })
+    ])
   const { port } = (await line((each) => each['port'] !== undefined)) as { port: number }
   return {
     port,

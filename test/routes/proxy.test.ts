@@ -441,7 +441,7 @@ t.test('serves HTTP/1.0 clients without chunks', async (t) => {
 })
 
 t.test('has a line in the log for an answer that nobody waited for, and for one that was cut', async (t) => {
-  const { log, lines } = readableLog()
+  const { log, line } = readableLog()
   const arrived = Promise.withResolvers<void>()
   const { port } = await listening(
     t,
@@ -460,8 +460,7 @@ t.test('has a line in the log for an answer that nobody waited for, and for one 
   await arrived.promise
   socket.destroy()
   t.match(await raw(port, 'GET /cut HTTP/1.1\r\nHost: a\r\n\r\n'), /cut$/)
-  const line = (path: string): Record<string, unknown> | undefined =>
-    lines.find((each) => each['path'] === path)
-  t.match(line('/left'), { status: 499, aborted: true, upstream: 'url', ip: '127.0.0.1' })
-  t.match(line('/cut'), { status: 200, aborted: true, bytesOut: 3 })
+  const about = (path: string): Promise<Record<string, unknown>> => line((each) => each['path'] === path)
+  t.match(await about('/left'), { status: 499, aborted: true, upstream: 'url', ip: '127.0.0.1' })
+  t.match(await about('/cut'), { status: 200, aborted: true, bytesOut: 3 })
 })
