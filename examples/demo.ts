@@ -1,0 +1,63 @@
+// npm start: two small services, and the gateway of gateway.json in front of them, run as in production.
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { main } from '../src/main.ts'
+import { start as startCatalog } from './services/catalog.ts'
+import { start as startLegacy } from './services/legacy.ts'
+
+const services = [await startCatalog(0), await startLegacy(0)] as const
+const [catalog, legacy] = services
+const { env } = process
+env['CATALOG_URL'] = urlOf(catalog)
+env['LEGACY_URL'] = urlOf(legacy)
+// A secret of one's own would keep sessions over a restart; the demo has no need to.
+env['SESSION_SECRET'] ||= randomBytes(32).toString('base64')
+if (process.stdout.isTTY) env['LOG_PRETTY'] ||= 'true'
+if (env['PORT'] === '0') env['PORT'] = String(await freePort())
+
+const config = fileURLToPath(new URL('../gateway.json', import.meta.url))
+const code = await main(['run', '--config', config])
+if (code === undefined) console.log(hints(`http://localhost:${env['PORT'] || 3000}`))
+else {
+  // What went wrong stands on stderr: a taken port, for example.
+  process.exitCode = code
+  for (const service of services) service.close()
+}
+
+function urlOf(server: Server): string {
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+/** Finds a port that nobody listens on, so that the lines below can name it. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+function hints(url: string): string {
+  return `
+Sallyport is at ${url}; gateway.json says what it does.
+
+In a browser:
+  ${url}/catalog/items
+  ${url}/login?return_to=/legacy/orders    log in as ada, password lovelace
+
+In a shell:
+  curl -i '${url}/catalog/search?q=brass'
+  curl -i ${url}/legacy/orders                 401, nobody is logged in
+  curl -c jar -d username=ada -d password=lovelace ${url}/login
+  curl -b jar ${url}/legacy/orders
+  curl -b jar -X POST ${url}/logout
+  curl ${url}/hello/world
+  curl -iL '${url}/shop/items/2?from=old'      308, then the catalog
+
+Ctrl-C stops it.
+`
+}
