@@ -1,0 +1,93 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { access } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { loadConfig } from '../src/index.ts'
+import { SECRET } from './helpers.ts'
+
+const top = fileURLToPath(new URL('..', import.meta.url))
+const read = (file: string): string => readFileSync(join(top, file), 'utf8')
+const below = (folder: string, ending: string): string[] =>
+  readdirSync(join(top, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith(ending))
+    .map((name) => join(folder, name))
+
+const pages = [
+  'README.md',
+  ...below('docs', '.md'),
+  ...['src', 'plugins', 'routes', 'test', 'examples'].flatMap((folder) => below(folder, 'README.md'))
+]
+
+/** What the examples ask of the environment. */
+const env = {
+  SESSION_SECRET: SECRET,
+  OLD_SESSION_SECRET: `${SECRET}, an older one`,
+  PASSWORD: 'lovelace',
+  PARTNER_KEY: 'a key of a partner',
+  ORDERS_URL: 'http://127.0.0.1:4003',
+  RATE: '100'
+}
+
+/** The files that the examples name, beside their config. */
+const files = {
+  'users.json': '[{ "name": "ada", "secret": "lovelace" }]',
+  'keys.json': `[{ "id": "alice", "key": "sha256:${'0'.repeat(64)}" }]`,
+  'internal-ca.pem': '',
+  dist: { 'index.html': '' },
+  teams: {
+    'shop.json': '{ "routes": [{ "path": "/cart", "proxy": { "upstream": "http://127.0.0.1:4004" } }] }'
+  },
+  secrets: { session: SECRET }
+}
+
+t.test('every config in the documentation is sound', async (t) => {
+  for (const page of pages) {
+    const configs = [...read(page).matchAll(/```(jsonc?|yaml)\n(.*?)```/gs)].filter(([, kind, text = '']) =>
+      kind === 'yaml' ? /^routes:/m.test(text) : text.includes('"routes"') && text.startsWith('{')
+    )
+    for (const [i, [, kind, text = '']] of configs.entries())
+      t.test(`${page}, example ${i + 1}`, async (t) => {
+        const name = kind === 'yaml' ? 'gateway.yaml' : 'gateway.json'
+        const tenant = `export * from ${JSON.stringify(join(top, 'examples/extensions/tenant.ts'))}
+export { default } from ${JSON.stringify(join(top, 'examples/extensions/tenant.ts'))}`
+        const folder = t.testdir({ ...files, 'tenant.ts': tenant, [name]: text })
+        await t.resolves(loadConfig(join(folder, name), env))
+      })
+  }
+})
+
+t.test('every link of the documentation leads to a file', async (t) => {
+  for (const page of pages)
+    for (const [, link = ''] of read(page).matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g))
+      if (!/^[a-z]+:/.test(link)) await t.resolves(access(join(top, dirname(page), link)), `${page}: ${link}`)
+})
+
+t.test('the table of errors has every code of the source, once, with its status', async (t) => {
+  const source = ['src', 'plugins', 'routes']
+    .flatMap((folder) => below(folder, '.ts'))
+    .map(read)
+    .join('\n')
+  const codes = new Set(source.match(/\bSP_ERR_[A-Z_]+[A-Z]\b/g))
+  const statuses = new Map(
+    [...source.matchAll(/createError(?:<[^>]*>)?\(\s*'(SP_ERR_\w+)',\s*(?:'[^']*'|"[^"]*"),\s*(\d{3})/g)].map(
+      ([, code = '', status = '']) => [code, status]
+    )
+  )
+  const rows = [
+    ...read('docs/errors.md').matchAll(/^\| `(SP_ERR_\w+)` \| (\d{3}|—) \| [^|]+ \| [^|]+ \|$/gm)
+  ].map(([, code = '', status = '']) => ({ code, status }))
+  t.same(
+    rows.map(({ code }) => code).toSorted(),
+    [...codes].toSorted(),
+    'docs/errors.md: one row a code, in the form | `SP_ERR_X` | 404 | what it means | what to do |'
+  )
+  for (const { code, status } of rows) t.equal(status, statuses.get(code) ?? '—', `${code}: the status`)
+})
+
+t.test('every page is in the table of contents', async (t) => {
+  const contents = read('docs/README.md')
+  for (const page of below('docs', '.md'))
+    if (page !== 'docs/README.md')
+      t.ok(contents.includes(`(${page.slice(5)})`), `docs/README.md has a link to ${page.slice(5)}`)
+})
