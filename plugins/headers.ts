@@ -1,4 +1,5 @@
 import {
+  cleanHeader,
   fp,
   type OptionFault,
   overrideOf,
@@ -6,9 +7,9 @@ import {
   SAYS,
   type Static,
   type Template,
-  TemplateError,
   Type,
-  template
+  template,
+  templateFaults
 } from '../src/kit/index.ts'
 
 export const key = 'headers'
@@ -21,6 +22,7 @@ const map = (description: string) =>
       [SAYS]: 'a text (with values such as "{client.ip}"), or false to remove it'
     }),
     {
+      additionalProperties: false,
       default: {},
       description
     }
@@ -65,12 +67,7 @@ export function faults(said: HeadersOptions): OptionFault[] {
       if (typeof value !== 'string') continue
       if (/[\r\n\0]/.test(value))
         found.push({ path, message: `The value of "${name}" has a line break, which no header can have` })
-      try {
-        template(value)
-      } catch (error) {
-        if (!(error instanceof TemplateError)) throw error
-        found.push({ path, message: error.message })
-      }
+      found.push(...templateFaults(value, path))
     }
   return found
 }
@@ -101,9 +98,12 @@ export default fp<HeadersOptions>(
           ? {}
           : {
               onHead(request, _reply, head) {
-                for (const { name, value } of onResponse)
-                  if (value === undefined) head.remove(name)
-                  else head.set(name, clean(value.render(request)))
+                for (const { name, value } of onResponse) {
+                  // A value that the request does not have is no header, not an empty one.
+                  const made = value === undefined ? '' : cleanHeader(value.render(request))
+                  if (made === '') head.remove(name)
+                  else head.set(name, made)
+                }
               }
             })
       }
@@ -117,6 +117,3 @@ const changes = (map: HeadersOptions['request']): HeaderChange[] =>
     name: name.toLowerCase(),
     value: value === false ? undefined : template(value)
   }))
-
-/** Takes out what a header value can't have, since values of a request may have been decoded. */
-const clean = (value: string): string => value.replaceAll(/[^\t\x20-\x7e\x80-\xff]/g, '')

@@ -6,9 +6,9 @@ import {
   SAYS,
   type Static,
   type Template,
-  TemplateError,
   Type,
-  template
+  template,
+  templateFaults
 } from '../src/kit/index.ts'
 
 export const key = 'query'
@@ -28,17 +28,8 @@ export const options = Type.Record(
 export const override = overrideOf(options)
 export type QueryOptions = Static<typeof options>
 
-export function faults(said: QueryOptions): OptionFault[] {
-  return Object.entries(said).flatMap(([name, value]) => {
-    try {
-      if (typeof value === 'string') template(value)
-      return []
-    } catch (error) {
-      if (!(error instanceof TemplateError)) throw error
-      return [{ path: [name], message: error.message }]
-    }
-  })
-}
+export const faults = (said: QueryOptions): OptionFault[] =>
+  Object.entries(said).flatMap(([name, value]) => templateFaults(value, [name]))
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -59,10 +50,8 @@ export default fp<QueryOptions>(
       return {
         onRequest(request, _reply, done) {
           request.changeQuery = (written) => {
-            const kept = written
-              .slice(1)
-              .split('&')
-              .filter((pair) => pair !== '' && !names.has(nameOf(pair)))
+            const pairs = written.length > 1 ? written.slice(1).split('&') : []
+            const kept = pairs.filter((pair) => !names.has(nameOf(pair)))
             for (const [name, value] of set) kept.push(`${name}=${encodeURIComponent(value.render(request))}`)
             return kept.length === 0 ? '' : `?${kept.join('&')}`
           }

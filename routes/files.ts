@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { stat } from 'node:fs/promises'
+import { realpath, stat } from 'node:fs/promises'
 import { extname, join, sep } from 'node:path'
 import fastifyStatic from '@fastify/static'
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -8,15 +8,16 @@ import {
   duration,
   File,
   fp,
+  leaveBodies,
   MethodRefused,
+  makeRewrite,
   type OptionFault,
   pathOf,
   queryOf,
+  type Rewrite,
   RouteUnknown,
-  restOf,
   SAYS,
   type Static,
-  shapeOf,
   type TargetRoute,
   type TargetRoutes,
   Type
@@ -66,6 +67,7 @@ function kindIs(path: string, kind: 'isDirectory' | 'isFile'): boolean {
 
 export default fp<TargetRoutes<FilesOptions>>(
   async function files(app, { routes }) {
+    leaveBodies(app)
     const [first] = routes
     if (first === undefined) return
     await app.register(fastifyStatic, {
@@ -85,40 +87,51 @@ export default fp<TargetRoutes<FilesOptions>>(
           handler: makeHandler(route)
         })
   },
-  { name: key, fastify: '5.x' }
+  { name: key, fastify: '5.x', encapsulate: true }
 )
 
 function makeHandler({
   info,
   options: { root, fallback, maxAge }
 }: TargetRoute<FilesOptions>): (request: FastifyRequest, reply: FastifyReply) => Promise<unknown> {
-  const shapes = info.path.split(', ').map(shapeOf)
-  const [shape] = shapes
   const seconds = Math.floor(duration(maxAge) / 1000)
-  const send = (reply: FastifyReply, name: string): unknown =>
-    reply
-      .header(
-        'cache-control',
-        extname(name) === '.html' || seconds === 0 ? 'no-cache' : `public, max-age=${seconds}`
-      )
-      .sendFile(name, root, { cacheControl: false })
+  const below = belowOf(info.path.split(', '))
+  const send = (request: FastifyRequest, reply: FastifyReply, name: string): unknown => {
+    const whose = request.caller === null ? 'public' : 'private'
+    const kept = extname(name) === '.html' || seconds === 0 ? 'no-cache' : `${whose}, max-age=${seconds}`
+    return reply.header('cache-control', kept).sendFile(name, root, { cacheControl: false })
+  }
   return async function serveFile(request, reply) {
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       reply.header('allow', 'GET, HEAD')
       throw new MethodRefused(request.method)
     }
     const path = pathOf(request)
-    const name = decoded(shape?.wildcard === true ? restOf(path, shape.depth) : path)
-    const found = name === undefined ? 'none' : await kindOf(root, name)
-    if (name !== undefined && found === 'file') return send(reply, name)
-    if (name !== undefined && found === 'folder') {
-      if (!path.endsWith('/')) return reply.redirect(`${path}/${queryOf(request.raw.url ?? '')}`, 308)
-      const index = `${name}/index.html`
-      if ((await kindOf(root, index)) === 'file') return send(reply, index)
+    const name = decoded(below(path, request))
+    if (name === undefined) throw new RouteUnknown()
+    const found = await kindOf(root, name)
+    if (found === 'file') return send(request, reply, name)
+    if (found === 'folder') {
+      if (!path.endsWith('/'))
+        // Two slashes in front would name another host.
+        return reply.redirect(`${path.replace(/^\/+/, '/')}/${queryOf(request.raw.url ?? '')}`, 308)
+      const index = `${name === '/' ? '' : name}/index.html`
+      if ((await kindOf(root, index)) === 'file') return send(request, reply, index)
     }
-    if (fallback !== undefined && extname(path) === '') return send(reply, fallback)
+    if (fallback !== undefined && extname(path) === '') return send(request, reply, fallback)
     throw new RouteUnknown()
   }
+}
+
+/** Makes what reads the part of a path that names a file: what is below the "/*", or the whole of an exact path. */
+function belowOf(patterns: readonly string[]): Rewrite {
+  const exact = new Set(patterns.filter((pattern) => !pattern.endsWith('/*')))
+  if (exact.size === patterns.length) return (path) => path
+  const below = makeRewrite(
+    '/',
+    patterns.filter((pattern) => !exact.has(pattern))
+  )
+  return (path, request) => (exact.has(path) ? path : below(path, request))
 }
 
 /** Decodes a path into a name below the folder; undefined where a segment hides (".git") or holds a separator of its own. */
@@ -136,7 +149,10 @@ function decoded(path: string): string | undefined {
 
 async function kindOf(root: string, name: string): Promise<'file' | 'folder' | 'none'> {
   try {
-    const found = await stat(join(root, name))
+    // A link that leads out of the folder is not followed; the folder itself may be a link.
+    const [folder, file] = await Promise.all([realpath(root), realpath(join(root, name))])
+    if (file !== folder && !file.startsWith(folder.endsWith(sep) ? folder : folder + sep)) return 'none'
+    const found = await stat(file)
     return found.isFile() ? 'file' : found.isDirectory() ? 'folder' : 'none'
   } catch {
     return 'none'

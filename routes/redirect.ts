@@ -1,16 +1,19 @@
 import {
   type About,
   fp,
+  leaveBodies,
   makeRewrite,
   type OptionFault,
   pathOf,
   queryOf,
+  rewriteFaults,
   SAYS,
   type Static,
-  shapeOf,
   type TargetRoutes,
-  TemplateError,
-  Type
+  Type,
+  template,
+  templateFaults,
+  type ValueKind
 } from '../src/kit/index.ts'
 
 export const key = 'redirect'
@@ -36,42 +39,35 @@ export const options = Type.Object(
 export type RedirectOptions = Static<typeof options>
 
 export function faults({ to }: RedirectOptions, { paths }: About): OptionFault[] {
-  return rewriteFaults(to, paths, ['to'])
+  const { origin, path, query } = partsOf(to)
+  return [
+    ...templateFaults(origin, ['to'], ORIGIN),
+    ...rewriteFaults(path, paths, ['to']),
+    ...rewriteFaults(query, paths, ['to'])
+  ]
 }
 
-/** Tells what is wrong with a text that makes a path out of another one. */
-export function rewriteFaults(to: string, paths: readonly string[], path: string[]): OptionFault[] {
-  try {
-    makeRewrite(to, paths)
-  } catch (error) {
-    if (!(error instanceof TemplateError)) throw error
-    return [{ path, message: error.message }]
-  }
-  const known = paths.map((pattern) => [...shapeOf(pattern).params.keys()])
-  const missing = [...to.matchAll(/(?<!\{)\{params\.(\w+)\}/g)]
-    .map(([, name = '']) => name)
-    .find((name) => known.some((params) => !params.includes(name)))
-  return missing === undefined
-    ? []
-    : [
-        {
-          path,
-          message: `The path has no parameter ":${missing}"; it has ${
-            known
-              .flat()
-              .map((name) => `:${name}`)
-              .join(', ') || 'none'
-          }`
-        }
-      ]
+// What else a request says could make any host of it.
+const ORIGIN: readonly ValueKind[] = ['host']
+
+function partsOf(to: string): { origin: string; path: string; query: string } {
+  const [, origin = '', path = '', query = ''] = /^(https?:\/\/[^/?]*)?([^?]*)(.*)$/.exec(to) ?? []
+  return { origin, path: path === '' ? '/' : path, query }
 }
 
 export default fp<TargetRoutes<RedirectOptions>>(
   async function redirect(app, { routes }) {
+    leaveBodies(app)
     for (const { info, mounts, options: said } of routes) {
-      const [, origin = '', to = ''] = /^(https?:\/\/[^/]*)?(.*)$/.exec(said.to) ?? []
-      const [path = '', query] = to.split('?', 2)
-      const rewrite = makeRewrite(path === '' ? '/' : path, info.path.split(', '))
+      const { origin, path, query } = partsOf(said.to)
+      const patterns = info.path.split(', ')
+      const start = template(origin, ORIGIN)
+      const rewrite = makeRewrite(path, patterns)
+      // Without its "/*" a pattern has no rest that would follow the query.
+      const ask = makeRewrite(
+        query,
+        patterns.map((pattern) => pattern.replace(/\/\*$/, ''))
+      )
       const { status } = said
       for (const mount of mounts)
         app.route({
@@ -79,18 +75,20 @@ export default fp<TargetRoutes<RedirectOptions>>(
           method: [...mount.method],
           exposeHeadRoute: false,
           handler: async function sendElsewhere(request, reply) {
-            const made = rewrite(pathOf(request), request)
+            const asked = pathOf(request)
+            const made = rewrite(asked, request)
+            const ours = ask(asked, request)
             const theirs = queryOf(request.raw.url ?? '')
-            const asked =
-              query === undefined ? theirs : theirs === '' ? `?${query}` : `?${query}&${theirs.slice(1)}`
+            const both = ours === '' || theirs === '' ? ours + theirs : `${ours}&${theirs.slice(1)}`
             // Two slashes in front would name another host.
+            const to = origin === '' ? made.replace(/^\/{2,}/, '/') : start.render(request) + made
             return reply
               .code(status)
-              .header('location', `${origin}${origin === '' ? made.replace(/^\/{2,}/, '/') : made}${asked}`)
+              .header('location', to + both)
               .send()
           }
         })
     }
   },
-  { name: key, fastify: '5.x' }
+  { name: key, fastify: '5.x', encapsulate: true }
 )

@@ -1,11 +1,12 @@
 import {
   fp,
+  leaveBodies,
   type OptionFault,
   type Static,
   type TargetRoutes,
-  TemplateError,
   Type,
   template,
+  templateFaults,
   WHOLE
 } from '../src/kit/index.ts'
 
@@ -21,6 +22,7 @@ export const options = Type.Object(
       description: 'The status of the answer.'
     }),
     headers: Type.Record(Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }), Type.String(), {
+      additionalProperties: false,
       default: {},
       [WHOLE]: true,
       description: 'The headers of the answer.'
@@ -38,18 +40,11 @@ export const options = Type.Object(
 
 export type RespondOptions = Static<typeof options>
 
-export function faults({ body }: RespondOptions): OptionFault[] {
-  try {
-    if (typeof body === 'string') template(body)
-    return []
-  } catch (error) {
-    if (!(error instanceof TemplateError)) throw error
-    return [{ path: ['body'], message: error.message }]
-  }
-}
+export const faults = ({ body }: RespondOptions): OptionFault[] => templateFaults(body, ['body'])
 
 export default fp<TargetRoutes<RespondOptions>>(
   async function respond(app, { routes }) {
+    leaveBodies(app)
     for (const { mounts, options: said } of routes) {
       const { status } = said
       const text = typeof said.body === 'string' ? template(said.body) : undefined
@@ -68,7 +63,7 @@ export default fp<TargetRoutes<RespondOptions>>(
         })
     }
   },
-  { name: key, fastify: '5.x' }
+  { name: key, fastify: '5.x', encapsulate: true }
 )
 
 const lower = (headers: Readonly<Record<string, string>>): Record<string, string> =>

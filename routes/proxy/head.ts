@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Head, HeadPlan } from '../../src/kit/index.ts'
+import { cleanHeader, type Head, type HeadPlan } from '../../src/kit/index.ts'
 
 /** What holds for one connection alone and is never passed on, whatever its direction (RFC 9110 section 7.6.1). */
 const HOP = new Set([
@@ -67,9 +67,10 @@ export function requestHead(
   forwarded(head, request, trusted, prefix)
   if (route.requestId !== undefined) head.push(route.requestId, request.id)
   if (request.identity && request.caller !== null)
-    for (const { name, value } of request.identity) put(head, name, value.render(request))
+    for (const { name, value } of request.identity) put(head, name, cleanHeader(value.render(request)))
   if (request.headerChanges)
-    for (const { name, value } of request.headerChanges) put(head, name, value?.render(request))
+    for (const { name, value } of request.headerChanges)
+      put(head, name, value === undefined ? undefined : cleanHeader(value.render(request)))
   return head
 }
 
@@ -130,7 +131,7 @@ function saidIn(head: readonly string[], name: string): string | undefined {
 /** Sets a header of a flat list, or removes it where there is no value. */
 function put(head: string[], name: string, value: string | undefined): void {
   for (let i = head.length - 2; i >= 0; i -= 2) if (head[i] === name) head.splice(i, 2)
-  if (value !== undefined) head.push(name, value.replaceAll(/[^\t\x20-\x7e\x80-\xff]/g, ''))
+  if (value !== undefined) head.push(name, value)
 }
 
 function withoutCookie(value: string, cookie: string): string {

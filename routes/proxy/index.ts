@@ -13,12 +13,12 @@ import {
   type Rewrite,
   type RouteInfo,
   restOf,
+  rewriteFaults,
   SAYS,
   type Static,
   shapeOf,
   type TargetRoute,
   type TargetRoutes,
-  TemplateError,
   Type
 } from '../../src/kit/index.ts'
 import { makeBack } from './back.ts'
@@ -90,26 +90,7 @@ export function faults({ upstream, rewrite }: ProxyOptions, { upstreams, paths }
       message: `No upstream "${upstream}"; ${near !== undefined ? `did you mean "${near}"?` : upstreams.length === 0 ? 'the config has none, and a URL such as "http://localhost:4001" would do' : `the config has ${upstreams.join(', ')}`}`
     })
   }
-  if (rewrite === undefined) return found
-  try {
-    makeRewrite(rewrite, paths)
-  } catch (error) {
-    if (!(error instanceof TemplateError)) throw error
-    return [...found, { path: ['rewrite'], message: error.message }]
-  }
-  const params = paths.map((pattern) => shapeOf(pattern).params)
-  for (const [, name = ''] of rewrite.matchAll(/(?<!\{)\{params\.(\w+)\}/g))
-    if (params.some((known) => !known.has(name)))
-      found.push({
-        path: ['rewrite'],
-        message: `The path has no parameter ":${name}"; it has ${
-          params
-            .flatMap((known) => [...known.keys()])
-            .map((one) => `:${one}`)
-            .join(', ') || 'none'
-        }`
-      })
-  return found
+  return rewrite === undefined ? found : [...found, ...rewriteFaults(rewrite, paths, ['rewrite'])]
 }
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => void

@@ -10,6 +10,7 @@ import type { TSchema } from 'typebox'
 /** The words said of a route, each resolved to whole options, or false where it is off; concerns add theirs by declaration merging. */
 export interface SallyportConfig {
   route?: RouteInfo
+  [word: string]: unknown
 }
 
 /** A built-in or third-party concern: one word of the config, what may be said with it, and a Fastify plugin. */

@@ -1,6 +1,7 @@
 export { createError } from '@fastify/error'
 export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
+export { leaveBodies } from './bodies.ts'
 export { addressOf, type Caller, type Forwarding, originMatcher, sessionCounts } from './caller.ts'
 export {
   type Canonical,
@@ -57,7 +58,7 @@ export {
   withHeaders
 } from './refusals.ts'
 export { remember } from './remember.ts'
-export { makeRewrite, type Rewrite, restOf, shapeOf } from './rewrite.ts'
+export { makeRewrite, type Rewrite, restOf, rewriteFaults, shapeOf } from './rewrite.ts'
 export {
   allowsFalse,
   deepFreeze,
@@ -95,6 +96,7 @@ export {
 } from './units.ts'
 export {
   claimOf,
+  cleanHeader,
   pathOf,
   queryOf,
   queryValue,
@@ -102,6 +104,7 @@ export {
   type Template,
   TemplateError,
   template,
+  templateFaults,
   type ValueKind
 } from './values.ts'
 export { type Captured, capture } from './vendor.ts'

@@ -128,10 +128,11 @@ export function perRoute<O extends object>(
   })
 }
 
-/** Tells whether a gate that cuts in mid-stream has to; in report mode the refusal is noted and the request goes on. */
+/** Tells whether a gate that cuts in mid-stream has to; in report mode the refusal is noted, once, and the request goes on. */
 export function refuses(request: FastifyRequest, key: string, options: object, error: FastifyError): boolean {
   if ((options as { mode?: unknown }).mode !== 'report') return true
-  note(request, key, 'body', error)
+  const known = request.reported?.some(({ gate, code }) => gate === key && code === error.code) === true
+  if (!known) note(request, key, 'body', error)
   return false
 }
 
@@ -141,11 +142,11 @@ function optionsOn<O extends object>(
   info: RouteInfo,
   routeOptions: RouteOptions
 ): O | undefined {
-  if (info.kind === 'config') {
-    const resolved = info.words[key]
-    return resolved === undefined || resolved === false ? undefined : (resolved as O)
-  }
-  const words = routeOptions.config?.sallyport as Record<string, unknown> | undefined
+  // Nothing is resolved of a word on which routes have no say: what the root says holds.
+  const resolved = info.words[key]
+  if (info.kind === 'config' && resolved !== undefined)
+    return resolved === false ? undefined : (resolved as O)
+  const words = routeOptions.config?.sallyport
   // A standing route that is outside of all has only the words it says.
   const said = words?.[key] ?? words?.['*']
   if (said === false) return undefined

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import { queryOf, template, type ValueKind } from './values.ts'
+import type { OptionFault } from './concern.ts'
+import { queryOf, TemplateError, template, type ValueKind } from './values.ts'
 
 /** What a path pattern tells about the paths it takes. */
 interface Shape {
@@ -9,6 +10,8 @@ interface Shape {
   readonly depth: number
   /** The index of each parameter's segment. */
   readonly params: ReadonlyMap<string, number>
+  /** What each segment before the `/*` takes: a text as it is compared, or a pattern for a parameter. */
+  readonly segments: readonly (string | RegExp)[]
 }
 
 /** Reads the shape of a path as the config writes it. */
@@ -17,11 +20,21 @@ export function shapeOf(pattern: string): Shape {
   const body = wildcard ? pattern.slice(0, -2) : pattern
   const segments = body === '' ? [] : body.slice(1).split(/\/(?![^(]*\))/)
   const params = new Map<string, number>()
-  segments.forEach((segment, i) => {
-    const name = /^:(\w+)/.exec(segment)?.[1]
-    if (name !== undefined) params.set(name, i)
+  const taken = segments.map((segment, i) => {
+    const [, name, narrowed = '(.+)'] = /^:(\w+)(\(.+\))?$/.exec(segment) ?? []
+    if (name === undefined) return plain(segment)
+    params.set(name, i)
+    return new RegExp(`^${narrowed}$`)
   })
-  return { wildcard, depth: segments.length, params }
+  return { wildcard, depth: segments.length, params, segments: taken }
+}
+
+function plain(segment: string): string {
+  try {
+    return decodeURIComponent(segment).toLowerCase()
+  } catch {
+    return segment
+  }
 }
 
 /** The values that a rewrite knows: those whose bytes are the request's own, so that nothing is encoded twice. */
@@ -37,29 +50,27 @@ export function makeRewrite(to: string, patterns: readonly string[]): Rewrite {
   const made = shapes.map((shape) =>
     template(to, KNOWN, { params: (name) => segmentReader(shape.params.get(name)), ...encoded })
   )
-  const one =
-    shapes.length === 1 ||
-    shapes.every((shape) => shape.wildcard === first?.wildcard && shape.depth === first.depth)
   const base = made[0]
   if (first === undefined || base === undefined) return (path) => path
-  if (one && first.wildcard && base.constant) {
-    const prefix = base.text.replace(/\/$/, '')
+  const alike = shapes.every(({ wildcard, depth }) => wildcard === first.wildcard && depth === first.depth)
+  if (alike && base.constant) {
+    const start = base.render(NO_REQUEST)
+    if (!first.wildcard) return () => start
+    const prefix = start.replace(/\/$/, '')
     const { depth } = first
     return (path) => prefix + restOf(path, depth) || '/'
   }
-  if (one && !first.wildcard && base.constant) return () => base.text
+  const order = shapes.map((_, i) => i).toSorted((a, b) => narrower(shapes[a] ?? first, shapes[b] ?? first))
   return (path, request) => {
-    const i = one
-      ? 0
-      : Math.max(
-          0,
-          shapes.findIndex((shape) => fits(shape, path))
-        )
+    const i = order.length === 1 ? 0 : (order.find((each) => fits(shapes[each] ?? first, path)) ?? 0)
     const start = made[i]?.render(request) ?? ''
     const shape = shapes[i]
     return shape?.wildcard === true ? start.replace(/\/$/, '') + restOf(path, shape.depth) || '/' : start
   }
 }
+
+// A constant reads nothing of its request.
+const NO_REQUEST = {} as FastifyRequest
 
 const encoded = {
   query: (name: string) => (request: FastifyRequest) =>
@@ -70,9 +81,22 @@ const encoded = {
     encodeURIComponent(template(`{caller.${name}}`).render(request))
 }
 
-const fits = ({ wildcard, depth }: Shape, path: string): boolean => {
-  const segments = path.split('/').length - 1
-  return wildcard ? segments >= depth : segments === depth
+/** Orders patterns as the router does: a text before a parameter, the longer one first. */
+function narrower(a: Shape, b: Shape): number {
+  for (let i = 0; i < Math.min(a.depth, b.depth); i++) {
+    const kind = Number(typeof a.segments[i] !== 'string') - Number(typeof b.segments[i] !== 'string')
+    if (kind !== 0) return kind
+  }
+  return b.depth - a.depth || Number(a.wildcard) - Number(b.wildcard)
+}
+
+function fits({ wildcard, depth, segments }: Shape, path: string): boolean {
+  const parts = (wildcard ? path : path.replace(/(.)\/$/, '$1')).split('/').slice(1)
+  if (wildcard ? parts.length < depth : parts.length !== depth) return false
+  return segments.every((taken, i) => {
+    const part = parts[i] ?? ''
+    return typeof taken === 'string' ? taken === plain(part) : taken.test(part)
+  })
 }
 
 /** Reads one segment of the canonical path as it came, still encoded. */
@@ -94,4 +118,31 @@ export function restOf(path: string, depth: number): string {
     if (at === -1) return ''
   }
   return path.slice(at)
+}
+
+/** Tells what is wrong with a text that makes a path out of another one. */
+export function rewriteFaults(to: string, paths: readonly string[], path: string[]): OptionFault[] {
+  try {
+    makeRewrite(to, paths)
+  } catch (error) {
+    if (!(error instanceof TemplateError)) throw error
+    return [{ path, message: error.message }]
+  }
+  const known = paths.map((pattern) => [...shapeOf(pattern).params.keys()])
+  const missing = [...to.matchAll(/(?<!\{)\{params\.(\w+)\}/g)]
+    .map(([, name = '']) => name)
+    .find((name) => known.some((params) => !params.includes(name)))
+  return missing === undefined
+    ? []
+    : [
+        {
+          path,
+          message: `The path has no parameter ":${missing}"; it has ${
+            known
+              .flat()
+              .map((name) => `:${name}`)
+              .join(', ') || 'none'
+          }`
+        }
+      ]
 }

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { addressOf } from './caller.ts'
+import type { OptionFault } from './concern.ts'
 import { nearest } from './schema.ts'
 
 /** What a place in the config may refer to, by the first word inside the braces. */
@@ -131,6 +132,28 @@ function callerReader(name: string, rest: string): Reader {
     return (request) => textOf(claimOf(request.caller?.claims, claim))
   }
   throw new TemplateError(`No value "{${name}}"; a caller has id, name, email, roles, scopes and claims.x`)
+}
+
+/** Takes out of a value what no header can have (RFC 9110 section 5.5), since values of a request may have been decoded. */
+export const cleanHeader = (value: string): string =>
+  UNCLEAN.test(value) ? value.replaceAll(UNCLEAN_ALL, '') : value
+
+const UNCLEAN = /[^\t\x20-\x7e\x80-\xff]/
+const UNCLEAN_ALL = /[^\t\x20-\x7e\x80-\xff]/g
+
+/** Tells what is wrong with a template at a path of the options, as a list of one fault or none. */
+export function templateFaults(
+  text: unknown,
+  path: readonly (string | number)[],
+  known: readonly ValueKind[] = all
+): OptionFault[] {
+  try {
+    if (typeof text === 'string') template(text, known)
+    return []
+  } catch (error) {
+    if (!(error instanceof TemplateError)) throw error
+    return [{ path, message: error.message }]
+  }
 }
 
 /** Reads a claim, its name tried literally, then by dots. */
