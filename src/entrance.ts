@@ -67,7 +67,7 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
 
   function rewriteUrl(raw: Entered): string {
     let target = raw.url ?? ''
-    if (raw.httpVersionMajor === 1 ? raw.httpVersionMinor > 1 : raw.httpVersionMajor !== 2)
+    if (raw.httpVersionMajor === 1 ? raw.httpVersionMinor > 1 : !isHttp2(raw))
       return refuse(raw, new VersionInvalid())
     // HTTP/1.0 knows no transfer codings: a peer in between may read the body otherwise (RFC 9112 section 6.1).
     if (
@@ -130,10 +130,13 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
 export const isPreflight = (raw: IncomingMessage): boolean =>
   raw.headers.origin !== undefined && ROUTABLE.includes(raw.headers['access-control-request-method'] ?? '')
 
+// HTTP/2 has its method among the headers; a request line of HTTP/1 can claim to be HTTP/2, and Node lets it pass.
+const isHttp2 = (raw: IncomingMessage): boolean =>
+  raw.httpVersionMajor === 2 && raw.headers[':method'] !== undefined
+
 // Node keeps the first of several Hosts in silence, so the raw ones are counted.
 function countHosts(raw: IncomingMessage): number {
-  if (raw.httpVersionMajor === 2)
-    return raw.headers[':authority'] === undefined && raw.headers.host === undefined ? 0 : 1
+  if (isHttp2(raw)) return raw.headers[':authority'] === undefined && raw.headers.host === undefined ? 0 : 1
   const { rawHeaders } = raw
   let found = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -153,7 +156,16 @@ function virtualHosts(
     if (paths.includes('/*')) return { prefix, knows: () => true }
     const router = findMyWay({ maxParamLength: 65_536, caseSensitive: !ignoreCase })
     for (const path of paths) router.on('GET', path, () => {})
-    return { prefix, knows: (path) => router.find('GET', path) !== null }
+    return {
+      prefix,
+      knows(path) {
+        const found = router.find('GET', path)
+        return (
+          found !== null &&
+          Object.entries(found.params).every(([name, value]) => name === '*' || value !== '')
+        )
+      }
+    }
   }
   const exact = new Map([...hosts].map(([host, known]) => [host, matcher(known)]))
   const wild = new Map([...wildcards].map(([suffix, known]) => [suffix, matcher(known)]))

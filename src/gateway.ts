@@ -143,7 +143,13 @@ async function addRoutes(
       url,
       method: [...method],
       exposeHeadRoute: false,
-      config: { sallyport: { route: newRoute({ kind: 'notFound', name: 'method not allowed', path: url }) } },
+      // A preflight that comes here asks about a method that no route takes, or whose route has no cors.
+      config: {
+        sallyport: {
+          cors: false,
+          route: newRoute({ kind: 'notFound', name: 'method not allowed', path: url })
+        }
+      },
       ...refusing(notAllowed(allow))
     })
   app.route({

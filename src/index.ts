@@ -9,7 +9,7 @@ import { Keep } from './keep.ts'
 
 export { ConfigError, type Fault, showFault } from './config/fault.ts'
 export type { Plan, PlannedRoute } from './config/plan.ts'
-export { defineConfig, type GatewayConfig, type RouteConfig } from './define.ts'
+export { defineConfig, type ExtensionWords, type GatewayConfig, type RouteConfig } from './define.ts'
 export { Keep } from './keep.ts'
 export { type Served, type ServeOptions, serve } from './server.ts'
 export type { GatewayOptions }

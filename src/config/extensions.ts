@@ -5,7 +5,9 @@ import { pathToFileURL } from 'node:url'
 import { type Concern, isObject, nearest, type Target } from '../kit/index.ts'
 import type { Catalog } from './catalog.ts'
 import type { Fault } from './fault.ts'
+import { coreWords, ROOT_ONLY, routeWords } from './schema.ts'
 import { faultAt, firstLine, type Source } from './source.ts'
+import { schemaFault } from './validate.ts'
 
 /** Imports the extensions that a config names and puts their words into the catalog, before validation needs them. */
 export async function extend(catalog: Catalog, source: Source, faults: Fault[]): Promise<Catalog> {
@@ -28,8 +30,10 @@ export async function extend(catalog: Catalog, source: Source, faults: Fault[]):
   return { ...catalog, concerns, targets }
 }
 
+const OWN_WORDS = new Set([...Object.keys(coreWords), ...Object.keys(routeWords), ...ROOT_ONLY, 'routes'])
+
 const wordTaken = (key: string, concerns: readonly Concern[], targets: readonly Target[]): boolean =>
-  [...concerns, ...targets].some((module) => module.key === key)
+  OWN_WORDS.has(key) || [...concerns, ...targets].some((module) => module.key === key)
 
 async function load(
   name: string,
@@ -58,7 +62,7 @@ function shaped(
   module: unknown,
   fault: (message: string) => void
 ): Concern | Target | undefined {
-  const { key, options, default: plugin } = module as Partial<Concern>
+  const { key, options, override, default: plugin } = module as Partial<Concern>
   const lacks: string[] = []
   if (typeof key !== 'string' || !/^[a-z][A-Za-z0-9]*$/.test(key)) lacks.push('key (a word in camelCase)')
   if (!isObject(options)) lacks.push('options (a schema)')
@@ -67,6 +71,13 @@ function shaped(
     fault(`${name} is no extension: it does not export ${lacks.join(', ')}`)
     return undefined
   }
+  for (const schema of [options, override])
+    if (isObject(schema)) {
+      const wrong = schemaFault(schema)
+      if (wrong === undefined) continue
+      fault(`${name} is no extension: what it exports as options is no JSON Schema (${wrong})`)
+      return undefined
+    }
   return module as Concern | Target
 }
 
@@ -87,7 +98,7 @@ function placed(
       `No word "${String(word)}" to stand beside; ${near === undefined ? `the order is ${known.join(', ')}` : `did you mean "${near}"?`}`,
       before === undefined ? 'after' : 'before'
     )
-    return concerns
+    return [...concerns, concern]
   }
   return concerns.toSpliced(before === undefined ? at + 1 : at, 0, concern)
 }

@@ -54,7 +54,7 @@ export function readPath(text: string): PathPattern {
     wildcard,
     params,
     depth: segments.length,
-    shape: `/${shape.join('/')}${wildcard ? '/*' : ''}`
+    shape: `${base === '' && wildcard ? '' : '/'}${shape.join('/')}${wildcard ? '/*' : ''}`
   }
 }
 

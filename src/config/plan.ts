@@ -7,6 +7,7 @@ import {
   isObject,
   nearest,
   type OptionFault,
+  prune,
   type Target
 } from '../kit/index.ts'
 import type { Catalog } from './catalog.ts'
@@ -45,6 +46,8 @@ export interface PlannedRoute {
   readonly words: Readonly<Record<string, unknown>>
   /** For each word, the place where it was last written: a limit counts there. */
   readonly scopes: Readonly<Record<string, string>>
+  /** The words that it and its groups say, be it only `false`. */
+  readonly said: readonly string[]
   readonly place: Place
 }
 
@@ -55,6 +58,8 @@ interface Level {
   readonly targets: ReadonlyMap<string, WordState>
   readonly upstreams: ReadonlySet<string>
   readonly files: readonly string[]
+  /** Whether its paths, hosts and methods are known; where they are wrong, only the words inside are checked. */
+  readonly sound: boolean
 }
 
 /** Turns a source into a plan; throws a ConfigError with every fault it has. */
@@ -63,12 +68,14 @@ export async function makePlan(
   catalog: Catalog,
   env: Readonly<Record<string, string | undefined>>
 ): Promise<Plan> {
-  const planner = new Planner(catalog, env)
+  const planner = new Planner(catalog, env, source.file)
   return planner.plan(source)
 }
 
 class Planner {
   readonly #faults: Fault[] = []
+  /** What has no value, as its variable or file is missing; that it will not do where it stands goes without saying. */
+  readonly #unfilled: Fault[] = []
   readonly #warnings: Fault[] = []
   readonly #catalog: Catalog
   readonly #env: Readonly<Record<string, string | undefined>>
@@ -81,16 +88,17 @@ class Planner {
   #root: Readonly<Record<string, unknown>> = {}
   #upstreams: Record<string, unknown> = {}
 
-  constructor(catalog: Catalog, env: Readonly<Record<string, string | undefined>>) {
+  constructor(catalog: Catalog, env: Readonly<Record<string, string | undefined>>, file: string) {
     this.#catalog = catalog
     this.#env = env
     this.#schema = composeSchema(catalog)
-    this.#resolver = new Resolver(this.#faults)
+    this.#resolver = new Resolver(this.#faults, file)
   }
 
   async plan(written: Source): Promise<Plan> {
-    const source = interpolate(written, this.#env, this.#schema, this.#faults)
-    this.#files.push(resolve(source.folder, source.file.split('/').at(-1) ?? source.file))
+    const source = interpolate(written, this.#env, this.#schema, this.#unfilled)
+    const main = resolve(source.folder, source.file.split('/').at(-1) ?? source.file)
+    this.#files.push(main)
     if (!isObject(source.value))
       throw new ConfigError([
         faultAt(source, [], 'A config is an object; {"routes": []} is the least it can be')
@@ -125,13 +133,15 @@ class Planner {
       words,
       targets,
       upstreams: new Set(Object.keys(this.#upstreams)),
-      files: [source.file]
+      files: [main],
+      sound: true
     }
     await this.#routesOf(source, [], value['routes'], level)
-    this.#resolveRoot(words)
+    this.#resolveRoot(words, source.folder)
     for (const run of this.#checks) run()
     this.#tellApart()
-    if (this.#faults.length > 0) throw new ConfigError(unique(this.#faults))
+    const faults = this.#allFaults()
+    if (faults.length > 0) throw new ConfigError(faults)
     return deepFreezePlan({
       file: source.file,
       files: this.#files,
@@ -142,6 +152,11 @@ class Planner {
       routes: this.#routes,
       warnings: unique(this.#warnings)
     })
+  }
+
+  #allFaults(): Fault[] {
+    const empty = new Set(this.#unfilled.map(placeKey))
+    return unique([...this.#unfilled, ...this.#faults.filter((fault) => !empty.has(placeKey(fault)))])
   }
 
   #rootWords(): string[] {
@@ -159,7 +174,7 @@ class Planner {
   #core(source: Filled, value: Readonly<Record<string, unknown>>): void {
     for (const [key, schema] of Object.entries(coreWords)) {
       if (value[key] === undefined) continue
-      const said: Said = { source, path: [key], value: value[key] }
+      const said: Said = { source, path: [key], value: prune(schema, value[key]) }
       for (const wrong of check(schema, said.value, shownIn(said))) this.#faults.push(faultIn(said, wrong))
     }
     if (Array.isArray(value['trustedProxies']))
@@ -245,8 +260,8 @@ class Planner {
     if (entry['routes'] !== undefined && entry['include'] !== undefined)
       this.#faults.push(faultAt(source, [...at, 'include'], 'A group has either "routes" or "include"'))
     const inner = this.#level(source, at, entry, level, !group)
-    if (inner === undefined) return
-    if (entry['include'] !== undefined) return this.#include(source, at, entry['include'], inner)
+    const file = entry['include']
+    if (typeof file === 'string' && file !== '') return this.#include(source, at, file, inner)
     if (group) return this.#routesOf(source, at, entry['routes'], inner)
     const [key] = said
     if (key === undefined) {
@@ -280,18 +295,17 @@ class Planner {
     entry: Readonly<Record<string, unknown>>,
     outer: Level,
     leaf: boolean
-  ): Level | undefined {
-    let sound = true
+  ): Level {
+    const wrongs = new Set<string>()
     for (const [key, schema] of Object.entries(routeWords)) {
       if (entry[key] === undefined) continue
       const said: Said = { source, path: [...at, key], value: entry[key] }
       for (const wrong of check(schema, said.value, shownIn(said))) {
         this.#faults.push(faultIn(said, wrong))
-        sound = false
+        wrongs.add(key)
       }
     }
-    if (!sound) return undefined
-    const hosts = list(entry['host'])
+    const hosts = wrongs.has('host') ? [] : list(entry['host'])
     for (const host of hosts)
       if (!within(host, outer.hosts))
         this.#faults.push(
@@ -301,7 +315,7 @@ class Planner {
             `"${host}" is outside of the group's ${outer.hosts.join(', ')}; a host inside a group can only be one of its own`
           )
         )
-    const paths = list(entry['path'])
+    const paths = wrongs.has('path') ? [] : list(entry['path'])
     const words = new Map(outer.words)
     const scope = `${showPlace(source.at(at))} ${showPath(at)}`
     for (const concern of this.#catalog.concerns) {
@@ -320,19 +334,16 @@ class Planner {
           ? outer.paths
           : outer.paths.flatMap((prefix) => paths.map((path) => joinPaths(prefix, path))),
       hosts: hosts.length === 0 ? outer.hosts : hosts,
-      words
+      words,
+      sound: outer.sound && wrongs.size === 0
     }
   }
 
-  async #include(source: Filled, at: Path, name: unknown, level: Level): Promise<void> {
-    const file = resolve(source.folder, String(name))
+  async #include(source: Filled, at: Path, name: string, level: Level): Promise<void> {
+    const file = resolve(source.folder, name)
     if (level.files.includes(file)) {
       this.#faults.push(
-        faultAt(
-          source,
-          [...at, 'include'],
-          `"${String(name)}" includes itself by way of ${level.files.length} files`
-        )
+        faultAt(source, [...at, 'include'], `"${name}" includes itself by way of ${level.files.length} files`)
       )
       return
     }
@@ -345,13 +356,14 @@ class Planner {
       for (const fault of error.faults)
         this.#faults.push(
           fault.line === undefined
-            ? faultAt(source, [...at, 'include'], `"${String(name)}": ${fault.message}`)
+            ? faultAt(source, [...at, 'include'], `"${name}": ${fault.message}`)
             : fault
         )
       return
     }
+    const again = this.#files.includes(file)
     this.#files.push(file)
-    const filled = interpolate(read, this.#env, this.#schema, this.#faults)
+    const filled = interpolate(read, this.#env, this.#schema, this.#unfilled)
     if (!isObject(filled.value)) {
       this.#faults.push(faultAt(filled, [], 'An included file is a group: an object with routes'))
       return
@@ -374,9 +386,10 @@ class Planner {
       ...concerns,
       ...[...ROOT_ONLY]
     ])
-    this.#collectUpstreams(filled, value)
+    // A file may be included at two places; its upstreams are there once.
+    if (!again) this.#collectUpstreams(filled, value)
     const inner = this.#level(filled, [], value, { ...level, files: [...level.files, file] }, false)
-    if (inner !== undefined) await this.#routesOf(filled, [], value['routes'] ?? [], inner)
+    await this.#routesOf(filled, [], value['routes'] ?? [], inner)
   }
 
   #route(
@@ -388,12 +401,10 @@ class Planner {
   ): void {
     const target = this.#catalog.targets.find((one) => one.key === key)
     if (target === undefined) return
-    if (level.paths.every((path) => path === '')) {
+    if (level.sound && level.paths.every((path) => path === ''))
       this.#faults.push(faultAt(source, at, 'The route has no path; "/*" takes every path'))
-      return
-    }
     const paths: PathPattern[] = []
-    for (const path of level.paths) {
+    for (const path of level.sound ? level.paths.filter((path) => path !== '') : []) {
       try {
         paths.push(readPath(path))
       } catch (error) {
@@ -424,6 +435,7 @@ class Planner {
       scopes[concern.key] = word.scope
       if (word.on) this.#later(concern, words[concern.key], word, source.folder, paths)
     }
+    if (paths.length === 0) return
     const methods = entry['methods'] === undefined ? undefined : withHead(list(entry['methods']))
     const name = typeof entry['name'] === 'string' ? entry['name'] : paths.map(({ text }) => text).join(', ')
     this.#routes.push({
@@ -435,6 +447,7 @@ class Planner {
       options,
       words,
       scopes,
+      said: [...level.words].filter(([, { silent }]) => !silent).map(([word]) => word),
       place: { ...source.at(at) }
     })
   }
@@ -460,7 +473,7 @@ class Planner {
     folder: string,
     paths: readonly PathPattern[]
   ): void {
-    if (module.faults === undefined || !isObject(options)) return
+    if (module.faults === undefined || !isObject(options) || !this.#resolver.sound(options)) return
     const judged = this.#judged.get(options) ?? new Set<unknown>()
     const texts = paths.map(({ text }) => text)
     const once = 'target' in module ? texts.join() : ''
@@ -473,11 +486,11 @@ class Planner {
       paths: texts
     }
     const found: readonly OptionFault[] = module.faults(options as never, about)
-    for (const wrong of found) this.#faults.push(this.#resolver.place(state, wrong))
+    for (const wrong of found) this.#faults.push(this.#resolver.place(module, state, wrong))
   }
 
   /** Resolves the root options of what is installed: what the root says, what is there anyway, and what only routes mention. */
-  #resolveRoot(words: ReadonlyMap<string, WordState>): void {
+  #resolveRoot(words: ReadonlyMap<string, WordState>, folder: string): void {
     const made: Record<string, unknown> = {}
     const installed = (key: string): boolean => this.#mentioned.has(key)
     for (const concern of this.#catalog.concerns) {
@@ -490,6 +503,7 @@ class Planner {
       const wanted = typeof always === 'function' ? always(installed) : always === true || installed(key)
       if (!wanted) continue
       made[key] = this.#rootOptions(concern, state)
+      if (state.on) this.#later(concern, made[key], state, folder, [])
     }
     this.#root = made
   }
@@ -594,8 +608,10 @@ function isRange(text: string): boolean {
 
 const trusted = (ranges: unknown): string[] => list(ranges).flatMap((range) => PRESETS[range] ?? [range])
 
+const placeKey = (fault: Fault): string => `${showPlace(fault)} ${fault.path}`
+
 const unique = (faults: readonly Fault[]): Fault[] => [
-  ...new Map(faults.map((fault) => [`${showPlace(fault)} ${fault.path} ${fault.message}`, fault])).values()
+  ...new Map(faults.map((fault) => [`${placeKey(fault)} ${fault.message}`, fault])).values()
 ]
 
 function deepFreezePlan(plan: Plan): Plan {

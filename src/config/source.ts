@@ -79,11 +79,14 @@ async function readModule(path: string, name: string): Promise<Source> {
       name,
       'The module has no default export; `export default defineConfig({ routes: [] })` would do'
     )
-  return {
-    file: name,
-    folder: dirname(path),
-    value: structuredClone(loaded.default),
-    at: () => ({ file: name })
+  return objectSource(copied(loaded.default, name), name, dirname(path))
+}
+
+function copied(value: object, name: string): unknown {
+  try {
+    return structuredClone(value)
+  } catch (error) {
+    throw whole(name, `A config is data, without functions: ${firstLine(error)}`)
   }
 }
 
@@ -143,9 +146,10 @@ function duplicates(node: Node, path: Path, found: (key: string, offset: number,
 
 const spaced = (code: string): string => code.replaceAll(/([a-z])([A-Z])/g, '$1 $2').toLowerCase()
 
+// One character and no more: what stands there may be a secret.
 function near(text: string, offset: number): string {
-  const word = text.slice(offset, offset + 20).split(/\s/, 1)[0]
-  return word === undefined || word === '' ? '' : ` near ${JSON.stringify(word)}`
+  const char = text.charAt(offset).trim()
+  return char === '' ? '' : ` near ${JSON.stringify(char)}`
 }
 
 function readYaml(path: string, name: string, text: string): Source {

@@ -53,8 +53,8 @@ function publicBesideProtected({ routes }: Plan): Fault[] {
   if (protectedOnes.length === 0) return []
   return routes
     .filter(
-      ({ words, scopes, target }) =>
-        !isObject(words['auth']) && (target === 'proxy' || target === 'files') && scopes['auth'] === 'root'
+      ({ words, said, target }) =>
+        !isObject(words['auth']) && (target === 'proxy' || target === 'files') && !said.includes('auth')
     )
     .map(({ name, place }) => ({
       ...place,

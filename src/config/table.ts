@@ -47,8 +47,9 @@ interface Node {
 const PREFLIGHT = 'preflight '
 const symbols = [...METHODS, ...ROUTABLE.map((method) => PREFLIGHT + method)]
 
-/** What a host is called in the router: never a path of a request, since those have no spaces. */
-export const hostPrefix = (host: string): string => `/ ${host.startsWith('*.') ? host.slice(1) : host}`
+/** What a host is called in the router: never a path of a request, since those have no spaces, nor a parameter, since it has no colons. */
+export const hostPrefix = (host: string): string =>
+  `/ ${(host.startsWith('*.') ? host.slice(1) : host).replaceAll(':', ' ')}`
 
 /** What a table depends on beside its routes. */
 export interface TableSettings {
@@ -58,7 +59,10 @@ export interface TableSettings {
 }
 
 /** Works out which route takes which host, path and method, and tells the router as little as possible: methods that every route treats alike are one method to it. */
-export function makeTable(entries: readonly Entry[], { plugins = [], ignoreCase = false }: TableSettings = {}): Table {
+export function makeTable(
+  entries: readonly Entry[],
+  { plugins = [], ignoreCase = false }: TableSettings = {}
+): Table {
   const nodes = makeNodes(entries, ignoreCase)
   const { classOf, nameOf } = partition(nodes, plugins)
   const routable = nameOf.filter((name) => name !== nameOf[classOf[symbols.indexOf('TRACE')] ?? 0])
@@ -125,7 +129,36 @@ function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Map<string, 
         if (wildcard) claim(entry, `${prefix}${path}/*`, `${prefix}${bare}/*`, last)
       }
     }
+  leaveEmpty(nodes)
   return nodes
+}
+
+/** Leaves the empty segment in the place of a parameter to whoever takes it otherwise, since the router would take it for a parameter. */
+function leaveEmpty(nodes: Map<string, Node>): void {
+  for (const [shape, { url }] of [...nodes]) {
+    const at = shape.lastIndexOf('/:') + 1
+    const empty = shape.slice(0, at)
+    if (at === 0 || nodes.has(empty) || shape.endsWith('/') || shape.endsWith('/*')) continue
+    const wider = widerThan(nodes, empty)
+    if (wider !== undefined) nodes.set(empty, { ...wider, url: url.slice(0, url.lastIndexOf('/:') + 1) })
+  }
+}
+
+/** Finds what takes a path that has no node of its own, as the router would: a text before a parameter, and what is deeper first. */
+function widerThan(nodes: ReadonlyMap<string, Node>, path: string): Node | undefined {
+  const segments = path.split('/').slice(1, -1)
+  const hosted = path.startsWith('/ ')
+  const look = (at: string, i: number): Node | undefined => {
+    const segment = segments[i]
+    if (segment !== undefined)
+      for (const next of hosted && i === 0 ? [segment] : [segment, ':']) {
+        const found = look(`${at}/${next}`, i + 1)
+        if (found !== undefined) return found
+      }
+    else if (at !== '' && nodes.has(`${at}/`)) return nodes.get(`${at}/`)
+    return hosted && i === 0 ? undefined : nodes.get(`${at}/*`)
+  }
+  return look('', 0)
 }
 
 // Characters that a canonical path never has encoded, so that one text is the only way to write the path; the space is that of a host.

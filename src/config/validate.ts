@@ -29,6 +29,16 @@ function validator(schema: object): ValidateFunction {
   return remember(compiled, schema, () => ajv.compile(schema))
 }
 
+/** Tells what is wrong with a schema itself, or undefined where nothing is. */
+export function schemaFault(schema: object): string | undefined {
+  try {
+    validator(schema)
+    return undefined
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+}
+
 /** Checks a value as it was written against a schema; a text that came from outside is shown as `shown` has it. */
 export function check(schema: object, value: unknown, shown: (path: Path) => string | undefined): Wrong[] {
   return run(validator(schema), value, shown)
@@ -155,7 +165,9 @@ const kinds = (branches: readonly unknown[]): string =>
         if (branch['const'] !== undefined) return JSON.stringify(branch['const'])
         if (Array.isArray(branch['enum']))
           return branch['enum'].map((value) => JSON.stringify(value)).join(', ')
-        return article(String(branch['type']))
+        if (branch['type'] === 'integer' && branch['minimum'] !== undefined)
+          return `a whole number from ${String(branch['minimum'])} ${branch['maximum'] === undefined ? 'on' : `to ${String(branch['maximum'])}`}`
+        return branch['minItems'] === 1 ? 'a list of one or more' : article(String(branch['type']))
       })
     )
   ].join(' or ')

@@ -9,7 +9,7 @@ import {
   remember,
   type TSchema
 } from '../kit/index.ts'
-import type { Fault, Path } from './fault.ts'
+import { type Fault, type Path, showPath } from './fault.ts'
 import { type Filled, pathKey } from './interpolate.ts'
 import { faultAt } from './source.ts'
 import { check, complete, type Wrong } from './validate.ts'
@@ -27,6 +27,8 @@ export interface WordState {
   readonly merged: unknown
   readonly said: readonly Said[]
   readonly scope: string
+  /** Whether only the root has said anything, or nobody. */
+  readonly silent: boolean
 }
 
 /** What a word stands for: a concern or a target, by the schemas of what may be said with it. */
@@ -38,7 +40,7 @@ export interface Word {
 }
 
 /** The state of a word of which nothing was said. */
-export const unsaid: WordState = { on: false, merged: undefined, said: [], scope: 'root' }
+export const unsaid: WordState = { on: false, merged: undefined, said: [], scope: 'root', silent: true }
 
 const overrides = new WeakMap<object, TSchema>()
 
@@ -58,18 +60,21 @@ export function settle(
   faults: Fault[]
 ): WordState {
   const value = mapFiles(word.options, said.value, (file) => resolve(said.source.folder, file))
-  if (value === false) return { ...outer, on: false }
-  if (value === true) return { ...outer, on: true, said: outer.said.length === 0 ? [said] : outer.said }
+  const silent = scope === 'root'
+  if (value === false) return { ...outer, on: false, silent }
+  if (value === true)
+    return { ...outer, on: true, silent, said: outer.said.length === 0 ? [said] : outer.said }
   const wrong = check(writtenSchema(word, scope), prunedFor(word, value), shownIn(said))
   for (const one of wrong) faults.push(faultIn(said, one))
-  if (!isObject(value) || wrong.length > 0) return { ...outer, on: true, said: [...outer.said, said], scope }
+  if (!isObject(value)) return { ...outer, on: true, said: [...outer.said, said], scope, silent }
   const { global, ...options } = value
   // An object that says nothing of its own is no place where a limit would count.
   return {
     on: leaf || global !== false,
     merged: outer.merged === undefined ? options : merge(word.options, outer.merged, options),
     said: [...outer.said, said],
-    scope: Object.keys(options).length === 0 && outer.said.length > 0 ? outer.scope : scope
+    scope: Object.keys(options).length === 0 && outer.said.length > 0 ? outer.scope : scope,
+    silent
   }
 }
 
@@ -79,10 +84,13 @@ const prunedFor = (word: Word, value: unknown): unknown => prune(word.options, v
 /** The whole options of a word where it is on: defaults filled in, checked as a whole, frozen; made once for all routes that share them. */
 export class Resolver {
   readonly #known = new WeakMap<WordState, unknown>()
+  readonly #wrong = new WeakSet<object>()
   readonly #faults: Fault[]
+  readonly #file: string
 
-  constructor(faults: Fault[]) {
+  constructor(faults: Fault[], file: string) {
     this.#faults = faults
+    this.#file = file
   }
 
   /** Resolves a state; false where the word is off. */
@@ -102,29 +110,50 @@ export class Resolver {
     )
     for (const one of wrong)
       if (!this.#faults.some((fault) => state.said.some((said) => sameFault(fault, faultIn(said, one)))))
-        this.#faults.push(this.place(state, one))
+        this.#faults.push(this.place(word, state, one))
     made = deepFreeze(value)
     this.#known.set(state, made)
+    if (isObject(made) && wrong.length > 0) this.#wrong.add(made)
     return made
   }
 
-  /** Finds the innermost place that says the option something is wrong with. */
-  place(state: WordState, wrong: Wrong): Fault {
-    const said = state.said.findLast(({ value }) => has(value, wrong.path)) ?? state.said.at(-1)
-    if (said === undefined) return { file: 'config', path: '', message: wrong.message }
-    return faultIn(said, wrong)
+  /** Tells whether resolved options are what their schema wants, so that a module may be asked about them. */
+  sound(options: object): boolean {
+    return !this.#wrong.has(options)
   }
+
+  /** Finds the innermost place that says the option something is wrong with. */
+  place(word: Word, state: WordState, wrong: Wrong): Fault {
+    const said = state.said.findLast(({ value }) => has(value, wrong.path)) ?? state.said.at(-1)
+    if (said === undefined)
+      return { file: this.#file, path: showPath([word.key, ...wrong.path]), message: wrong.message }
+    return faultIn(said, { ...wrong, message: asWritten(said, wrong) })
+  }
+}
+
+/** Puts what was written in the place of what came from outside wherever a message quotes it. */
+function asWritten(said: Said, { path, message }: Wrong): string {
+  const written = said.source.written.get(pathKey([...said.path, ...path]))
+  const value = valueAt(said.value, path)
+  if (written === undefined || typeof value !== 'string' || value === '') return message
+  return message
+    .replaceAll(value, () => written)
+    .replaceAll(/"[^"]{2,}"/g, (quoted) =>
+      value.includes(quoted.slice(1, -1)) ? JSON.stringify(written) : quoted
+    )
 }
 
 const sameFault = (a: Fault, b: Fault): boolean => a.file === b.file && a.path === b.path && a.line === b.line
 
-function has(value: unknown, path: Path): boolean {
+const has = (value: unknown, path: Path): boolean => path.length > 0 && valueAt(value, path) !== undefined
+
+function valueAt(value: unknown, path: Path): unknown {
   let here = value
   for (const key of path) {
-    if (typeof here !== 'object' || here === null || !Object.hasOwn(here, key)) return false
+    if (typeof here !== 'object' || here === null || !Object.hasOwn(here, key)) return undefined
     here = (here as Record<string | number, unknown>)[key]
   }
-  return path.length > 0
+  return here
 }
 
 /** Makes the fault for something wrong inside a word, at its place in the file. */

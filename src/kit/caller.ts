@@ -41,7 +41,9 @@ export function sessionCounts(words: Readonly<Record<string, unknown>>): boolean
 }
 
 /** Compiles origins and patterns such as "https://*.example.com" into one question; a pattern's `*` is one label, as in `host`. */
-export function originMatcher(origins: readonly string[]): (origin: string) => boolean {
+export function originMatcher(said: readonly string[]): (origin: string) => boolean {
+  // Browsers write an origin in lower case.
+  const origins = said.map((origin) => origin.toLowerCase())
   const exact = new Set(origins.filter((origin) => !origin.includes('*')))
   const patterns = origins.flatMap((origin) => {
     const [scheme = '', rest] = origin.split('*.')
