@@ -62,15 +62,16 @@ export const override = overrideOf(options)
 export type CorsOptions = Static<typeof options>
 
 export function faults({ origins, credentials }: CorsOptions): OptionFault[] {
-  if (credentials && origins.includes('*'))
+  // Any page can have the origin "null": it only takes a sandboxed frame.
+  const anybody = origins.find((origin) => origin === '*' || origin === 'null')
+  if (credentials && anybody !== undefined)
     return [
       {
         path: ['credentials'],
-        message:
-          '"credentials" can\'t go with the origin "*": any page could act for your users; name the origins'
+        message: `"credentials" can't go with the origin "${anybody}": any page could act for your users; name the origins`
       }
     ]
-  const wrong = origins.findIndex((origin) => origin !== '*' && !/^https?:\/\/(\*\.)?[^*/]+$/.test(origin))
+  const wrong = origins.findIndex((origin) => !/^(\*|null|https?:\/\/(\*\.)?[^*/]+)$/.test(origin))
   return wrong === -1
     ? []
     : [
@@ -87,7 +88,11 @@ const COMMON = ['GET', 'HEAD', 'PUT', 'PATCH', 'POST', 'DELETE']
 const OURS = [
   'access-control-allow-origin',
   'access-control-allow-credentials',
-  'access-control-expose-headers'
+  'access-control-expose-headers',
+  'access-control-allow-methods',
+  'access-control-allow-headers',
+  'access-control-allow-private-network',
+  'access-control-max-age'
 ]
 
 export default fp<CorsOptions>(
@@ -103,9 +108,11 @@ export default fp<CorsOptions>(
       const methods = [...(said.methods ?? route.methods ?? COMMON)]
       const name = `${remember(names, said, () => names.size)} ${methods.join()}`
       const hooks = remember(made, name, () => makePair(app, vendorOptions(said, any, methods), ready))
+      // A path that refuses a method takes none: it can't permit one either.
+      const answers = route.methods?.length !== 0
       return {
         onRequest(request, reply, done) {
-          if (request.method === 'OPTIONS' && isPreflight(request)) {
+          if (answers && request.method === 'OPTIONS' && isPreflight(request)) {
             hooks.onPreflight(request, reply, () => {
               // An origin that is not allowed gets an answer without permission, which is what a browser reads as no.
               reply.code(204).header('content-length', '0').send()

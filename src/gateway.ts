@@ -143,11 +143,9 @@ async function addRoutes(
       url,
       method: [...method],
       exposeHeadRoute: false,
-      // A preflight that comes here asks about a method that no route takes, or whose route has no cors.
       config: {
         sallyport: {
-          cors: false,
-          route: newRoute({ kind: 'notFound', name: 'method not allowed', path: url })
+          route: newRoute({ kind: 'notFound', name: 'method not allowed', path: url, methods: [] })
         }
       },
       ...refusing(notAllowed(allow))

@@ -113,8 +113,10 @@ export function raw(port: number, bytes: string | readonly string[], idle = 300)
     const socket = connect(port, '127.0.0.1', () => {
       for (const part of [bytes].flat()) socket.write(Buffer.from(part, 'latin1'))
     })
-    socket.setTimeout(idle, () => socket.destroy())
+    // A busy machine may take its time to begin; once it has begun, silence is the end.
+    socket.setTimeout(Math.max(idle, 5000), () => socket.destroy())
     socket.on('data', (data) => {
+      socket.setTimeout(idle)
       seen += data.toString('latin1')
     })
     socket.on('error', (error) => (seen === '' ? reject(error) : resolve(seen)))

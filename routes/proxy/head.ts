@@ -70,7 +70,7 @@ export function requestHead(
     for (const { name, value } of request.identity) put(head, name, cleanHeader(value.render(request)))
   if (request.headerChanges)
     for (const { name, value } of request.headerChanges)
-      put(head, name, value === undefined ? undefined : cleanHeader(value.render(request)))
+      put(head, name, value && (cleanHeader(value.render(request)) || undefined))
   return head
 }
 

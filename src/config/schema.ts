@@ -92,7 +92,7 @@ export function composeSchema(catalog: Catalog): Record<string, unknown> {
   const targets: Record<string, unknown> = {}
   const rootTargets: Record<string, unknown> = {}
   for (const { key, options, rootDefaults } of catalog.targets) {
-    targets[key] = rootDefaults === true ? partlySaid(options) : options
+    targets[key] = rootDefaults === true ? overrideOf(options) : options
     if (rootDefaults === true)
       rootTargets[key] = { ...overrideOf(options), description: `The defaults of every route with "${key}".` }
   }
@@ -131,17 +131,23 @@ function overrideAtRoot(options: TSchema): unknown {
   return rest
 }
 
-const partlySaid = overrideAtRoot
+const hasDefault = (option: unknown): boolean => isObject(option) && option['default'] !== undefined
 
 const OWN = { '^x-': { description: "The user's own; Sallyport does not read it." } }
 
-// JSON without our own marks, and with room for the user's own keys wherever our words stand.
+// JSON without our own marks, where only what has no default must be said, and with room for the user's own keys wherever our words stand.
 function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain)
   if (!isObject(value)) return value
   const made: Record<string, unknown> = {}
   for (const [key, inner] of Object.entries(value))
     if (key !== SAYS && key !== WHOLE && key !== FILE && inner !== undefined) made[key] = plain(inner)
+  const { properties, required } = made
+  if (isObject(properties) && Array.isArray(required)) {
+    const needed = required.filter((name: string) => !hasDefault(properties[name]))
+    if (needed.length > 0) made['required'] = needed
+    else delete made['required']
+  }
   return isObject(made['properties']) && made['additionalProperties'] === false
     ? { ...made, patternProperties: OWN }
     : made

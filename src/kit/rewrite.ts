@@ -56,17 +56,25 @@ export function makeRewrite(to: string, patterns: readonly string[]): Rewrite {
   if (alike && base.constant) {
     const start = base.render(NO_REQUEST)
     if (!first.wildcard) return () => start
-    const prefix = start.replace(/\/$/, '')
     const { depth } = first
-    return (path) => prefix + restOf(path, depth) || '/'
+    const [before, query] = atQuery(start)
+    return (path) => (before + restOf(path, depth) || '/') + query
   }
   const order = shapes.map((_, i) => i).toSorted((a, b) => narrower(shapes[a] ?? first, shapes[b] ?? first))
   return (path, request) => {
     const i = order.length === 1 ? 0 : (order.find((each) => fits(shapes[each] ?? first, path)) ?? 0)
     const start = made[i]?.render(request) ?? ''
     const shape = shapes[i]
-    return shape?.wildcard === true ? start.replace(/\/$/, '') + restOf(path, shape.depth) || '/' : start
+    if (shape?.wildcard !== true) return start
+    const [before, query] = atQuery(start)
+    return (before + restOf(path, shape.depth) || '/') + query
   }
+}
+
+/** Splits the start of a path where the rest of one goes: before its last slash and its query, where it has these. */
+function atQuery(start: string): [before: string, query: string] {
+  const query = queryOf(start)
+  return [start.slice(0, start.length - query.length).replace(/\/$/, ''), query]
 }
 
 // A constant reads nothing of its request.
