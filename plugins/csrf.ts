@@ -42,7 +42,8 @@ export const CrossSite = createError('SP_ERR_CSRF_CROSS_SITE', 'A page of anothe
 
 export default fp<CsrfOptions>(
   async function csrf(app, root) {
-    const ours = app.publicUrl
+    // As browsers write an origin: in lower case, and without the port of its scheme.
+    const ours = URL.parse(app.publicUrl ?? '')?.origin ?? null
     perRoute(app, key, root, (said, route) => {
       if (!counts(route)) return undefined
       const allowed = allowedOrigins(said, route)

@@ -1,14 +1,14 @@
 import { escapeHtml } from '../src/kit/index.ts'
 
 const STYLE = `
-:root{color-scheme:light dark;--ink:#1b2430;--paper:#f4f1ea;--card:#fffdf8;--line:#c9c1b2;--mark:#0b5c5a;--wrong:#a3261b}
-@media (prefers-color-scheme:dark){:root{--ink:#ece7dc;--paper:#161b20;--card:#1f262d;--line:#46505a;--mark:#5cc9bf;--wrong:#ff9a8d}}
+:root{color-scheme:light dark;--ink:#1b2430;--paper:#f4f1ea;--card:#fffdf8;--line:#c9c1b2;--edge:#7d7565;--mark:#0b5c5a;--wrong:#a3261b}
+@media (prefers-color-scheme:dark){:root{--ink:#ece7dc;--paper:#161b20;--card:#1f262d;--line:#46505a;--edge:#8a949e;--mark:#5cc9bf;--wrong:#ff9a8d}}
 *{box-sizing:border-box}
 body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--paper);color:var(--ink);font:1rem/1.5 system-ui,sans-serif;padding:1rem}
-main{width:100%;max-width:24rem;background:var(--card);border:1px solid var(--line);border-top:.35rem solid var(--mark);border-radius:.4rem;padding:2rem}
+main{width:100%;max-width:24rem;background:var(--card);border:1px solid var(--line);border-top:.35rem solid var(--mark);border-radius:.4rem;padding:clamp(1rem,6vw,2rem);overflow-wrap:anywhere}
 h1{margin:0 0 1.25rem;font-size:1.5rem;letter-spacing:-.01em}
 label{display:block;font-weight:600;margin:1rem 0 .3rem}
-input{width:100%;font:inherit;color:inherit;background:transparent;border:1px solid var(--line);border-radius:.3rem;padding:.6rem .7rem}
+input{width:100%;font:inherit;color:inherit;background:transparent;border:1px solid var(--edge);border-radius:.3rem;padding:.6rem .7rem}
 button{margin-top:1.5rem;width:100%;font:inherit;font-weight:600;color:var(--card);background:var(--mark);border:0;border-radius:.3rem;padding:.7rem;cursor:pointer}
 input:focus-visible,button:focus-visible{outline:3px solid var(--mark);outline-offset:2px}
 [role=alert]{margin:0;padding:.6rem .7rem;border:1px solid var(--wrong);border-radius:.3rem;color:var(--wrong)}`
@@ -44,6 +44,7 @@ ${wrong ? '<p role="alert">The name or the password is wrong.</p>\n' : ''}<form 
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${wrong ? 'Error: ' : ''}${user === undefined ? 'Log in' : 'Logged in'}</title>
+<link rel="icon" href="data:,">
 <style>${STYLE}</style>
 </head>
 <body>

@@ -15,28 +15,34 @@ export const LoginWrong = createError('SP_ERR_AUTH_LOGIN_WRONG', 'The name or th
 /** Nobody is logged in. */
 export const NobodyHere = createError('SP_ERR_AUTH_NOBODY', 'Nobody is logged in', 401)
 
-const words = { auth: false, csrf: true, securityHeaders: { preset: 'strict' } }
+const always = { auth: false, csrf: true, securityHeaders: { preset: 'strict' } }
+// Routes of some host alone and routes of all hosts are told apart: what a host has beats what has none.
+const ANY_HOST: readonly string[] = []
 
 /** The routes by which a user logs in and out, where a session lets callers in. */
 export function loginRoutes({ words: root, routes }: StandingAbout): StandingRoute[] {
-  const behind = routes.filter((route) => sessionCounts(route))
+  const behind = routes.filter((route) => sessionCounts(route.words))
   if (behind.length === 0) return []
-  const hosts = behind.some((route) => route.hosts.length === 0)
-    ? []
-    : [...new Set(behind.flatMap((route) => route.hosts))]
+  const named = [...new Set(behind.flatMap((route) => route.hosts))]
+  const places = [
+    ...(behind.some((route) => route.hosts.length === 0) ? [ANY_HOST] : []),
+    ...(named.length === 0 ? [] : [named])
+  ]
   const { login, logout, who } = (
     root['session'] as { routes: { login: string; logout: string; who: string } }
   ).routes
-  const common = { hosts, words }
-  return [
-    { ...common, name: 'login page', path: login, methods: ['GET', 'HEAD'], handler: showPage },
-    { ...common, name: 'login', path: login, methods: ['POST'], handler: logIn },
-    { ...common, name: 'logout', path: logout, methods: ['POST'], handler: logOut },
-    { ...common, name: 'who am I', path: who, methods: ['GET', 'HEAD'], handler: whoAmI }
-  ]
+  // What every route gets of cors is csrf's business here, too: its origins may log in and out.
+  const cors = root['cors'] as { global?: boolean } | undefined
+  const words = cors === undefined || cors.global === false ? always : { ...always, cors }
+  return places.flatMap((hosts): StandingRoute[] => [
+    { hosts, words, name: 'login page', path: login, methods: ['GET', 'HEAD'], handler: showPage },
+    { hosts, words, name: 'login', path: login, methods: ['POST'], handler: logIn },
+    { hosts, words, name: 'logout', path: logout, methods: ['POST'], handler: logOut },
+    { hosts, words, name: 'who am I', path: who, methods: ['GET', 'HEAD'], handler: whoAmI }
+  ])
 }
 
-/** Lets the standing routes read forms; a context of their own keeps other routes from it. */
+/** Lets the standing routes read forms, and JSON that is not there as nothing; a context of their own keeps other routes from it. */
 export function readForms(app: FastifyInstance): void {
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
@@ -45,6 +51,12 @@ export function readForms(app: FastifyInstance): void {
       done(null, Object.fromEntries(new URLSearchParams(String(body))))
     }
   )
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, function readJson(request, body, done) {
+    // Many a program says so with every request; who logs out has nothing to tell.
+    if (body === '') done(null, undefined)
+    else void parse(request, String(body), done)
+  })
 }
 
 /** Finds the user whose session a request has. */
@@ -54,7 +66,7 @@ async function userOf(
 ): Promise<{ name: string; roles: readonly string[] } | undefined> {
   const { sessions, users } = request.server
   const session = await sessions?.load(request, reply)
-  const user = session === null || session === undefined ? undefined : users?.find(session.user)
+  const user = session === null || session === undefined ? undefined : users.find(session.user)
   return user === undefined ? undefined : { name: user.name, roles: user.roles ?? [] }
 }
 
@@ -84,15 +96,15 @@ function page(
 }
 
 async function logIn(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { sessions, users } = request.server
-  if (sessions === null || users === null) throw new LoginWrong()
+  const { sessions, users, failures } = request.server
+  if (sessions === null) throw new LoginWrong()
   if ((await userOf(request, reply)) !== undefined) return done(request, reply, 'Already authenticated')
   const name = formField(request.body, 'username')
   const password = formField(request.body, 'password')
   const user =
     name === undefined || password === undefined
       ? undefined
-      : await users.verify(name, password, addressOf(request))
+      : await failures.attempt(addressOf(request), () => users.verify(name, password))
   if (user === undefined) {
     if (!isForm(request))
       throw Object.assign(new LoginWrong(), { headers: { 'www-authenticate': 'Session' } })
@@ -151,7 +163,8 @@ function formField(body: unknown, name: string): string | undefined {
 
 /** Tells whether a page's form made the request, so that a browser shows what comes back. */
 function isForm({ headers }: FastifyRequest): boolean {
-  if (headers['content-type']?.startsWith('application/x-www-form-urlencoded') !== true) return false
+  if (headers['content-type']?.toLowerCase().startsWith('application/x-www-form-urlencoded') !== true)
+    return false
   const mode = headers['sec-fetch-mode']
   return mode === undefined
     ? headers['upgrade-insecure-requests'] === '1' || headers.accept?.includes('text/html') === true

@@ -106,9 +106,15 @@ function readList(file: string, schema: TObject, fault: (message: string) => voi
   })
 }
 
+const isTexts = (value: unknown): boolean =>
+  value === undefined || (Array.isArray(value) && value.every((each) => typeof each === 'string'))
+
 /** Tells what is wrong with a user's entry. */
-export function userFault({ name, password, secret }: User): string | undefined {
+export function userFault({ name, password, secret, email, roles }: User): string | undefined {
   if (typeof name !== 'string' || name === '') return 'A user needs a name'
+  if (!isTexts(roles)) return `The roles of "${name}" are no list of texts`
+  if (email !== undefined && typeof email !== 'string') return `The email of "${name}" is no text`
+  if (secret !== undefined && typeof secret !== 'string') return `The secret of "${name}" is no text`
   if ((password === undefined) === (secret === undefined))
     return `The user "${name}" needs a "password", the line that "sallyport hash" prints`
   if (password !== undefined && parseHash(password) === undefined)
@@ -117,13 +123,16 @@ export function userFault({ name, password, secret }: User): string | undefined 
 }
 
 /** Tells what is wrong with the entry of a key. */
-export function keyFault({ id, key, secret, expires }: ApiKey): string | undefined {
+export function keyFault({ id, key, secret, roles, scopes, expires }: ApiKey): string | undefined {
   if (typeof id !== 'string' || id === '') return 'A key needs an id'
+  if (!isTexts(roles)) return `The roles of "${id}" are no list of texts`
+  if (!isTexts(scopes)) return `The scopes of "${id}" are no list of texts`
+  if (secret !== undefined && typeof secret !== 'string') return `The secret of "${id}" is no text`
   if ((key === undefined) === (secret === undefined))
     return `The key of "${id}" needs a "key", the line that "sallyport hash --key" prints`
   if (key !== undefined && !/^sha256:[0-9a-f]{64}$/.test(key))
     return `The key of "${id}" is no "sha256:" and 64 hex digits; "sallyport hash --key" makes them`
-  if (expires !== undefined && Number.isNaN(Date.parse(expires)))
+  if (expires !== undefined && (typeof expires !== 'string' || Number.isNaN(Date.parse(expires))))
     return `The key of "${id}" expires on "${expires}", which is no date`
   return undefined
 }

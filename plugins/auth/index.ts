@@ -143,9 +143,16 @@ export function faults(said: AuthOptions, { word }: About): OptionFault[] {
         path: ['by', i],
         message: `The way "${way}" is not defined; defined are ${defined.join(', ') || 'none'}`
       })
-  if (said.users !== undefined)
-    for (const fault of readEntries(said.users as Listed<User>, user, userFault).faults)
-      found.push({ ...fault, path: ['users', ...fault.path] })
+  if (said.users !== undefined) {
+    const { entries, faults: wrong } = readEntries(said.users as Listed<User>, user, userFault)
+    for (const fault of wrong) found.push({ ...fault, path: ['users', ...fault.path] })
+    const twice = entries.find(({ name }, i) => entries.findIndex((other) => other.name === name) !== i)
+    if (twice !== undefined)
+      found.push({
+        path: ['users'],
+        message: `Two users are named "${twice.name}"; each needs a name of its own`
+      })
+  }
   if (said.apiKeys !== undefined)
     for (const fault of readEntries(said.apiKeys, apiKey, keyFault).faults)
       found.push({ ...fault, path: ['apiKeys', ...fault.path] })
@@ -167,8 +174,10 @@ const waysOf = ({ session, apiKeys }: AuthOptions): ('session' | 'apiKeys')[] =>
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The local users who may log in; null where there are none. */
-    users: Users | null
+    /** The local users who may log in, those of every route that a session unlocks. */
+    users: Users
+    /** Keeps log-ins from being guessed. */
+    failures: Failures
     /** The names of all identity headers, in lower case with dashes: no client's own ever reaches an upstream. */
     identityNames: ReadonlySet<string>
   }
@@ -182,19 +191,17 @@ export default fp<AuthOptions>(
   async function auth(app, root) {
     const failures = app.keep.lease(app, 'auth failures', () => new Failures())
     const users = new Map<unknown, Users>()
+    const everybody = new Users()
     const usersOf = (said: AuthOptions['users']): Users =>
-      remember(
-        users,
-        said,
-        () =>
-          new Users(
-            said === undefined ? [] : readEntries(said as Listed<User>, user, userFault).entries,
-            failures
-          )
-      )
+      remember(users, said, () => {
+        const { entries } = readEntries((said ?? {}) as Listed<User>, user, userFault)
+        for (const entry of entries) everybody.add(entry)
+        return new Users(entries)
+      })
     const made = new Map<AuthOptions, Gate>()
     const names = new Set<string>()
-    app.decorate('users', root.users === undefined ? null : usersOf(root.users))
+    app.decorate('users', everybody)
+    app.decorate('failures', failures)
     app.decorate('identityNames', names)
     app.decorateRequest('identity', null)
     for (const name of Object.keys(root.identity ?? {})) names.add(name.toLowerCase())

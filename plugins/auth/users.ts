@@ -1,4 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
+import { normalizeIP } from '@fastify/rate-limit'
 import { createError, withHeaders } from '../../src/kit/index.ts'
 import type { User } from './files.ts'
 import { parseHash, verifyPassword } from './password.ts'
@@ -15,19 +17,25 @@ const FAILURES = 10
 const WINDOW = 300_000
 const ADDRESSES_REMEMBERED = 10_000
 
-// What the password of an unknown user is compared with, so that the answer takes as long as for a known one.
+// What the password of an unknown user is compared with, and a wrong one of a user with a secret, so that a refusal takes as long for all.
 const NOBODY = parseHash(
   '$argon2id$v=19$m=19456,t=2,p=1$c2FsbHlwb3J0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
 )
 
-/** Checks the passwords of local users, slowly and not too often. */
+/** Local users by their names. */
 export class Users {
-  readonly #users: ReadonlyMap<string, User>
-  readonly #failures: Failures
+  readonly #users = new Map<string, User>()
 
-  constructor(users: readonly User[], failures: Failures) {
-    this.#users = new Map(users.map((user) => [user.name, user]))
-    this.#failures = failures
+  constructor(users: readonly User[] = []) {
+    for (const user of users) this.add(user)
+  }
+
+  /** Adds a user; throws where another of that name is known, since a session tells no more than the name. */
+  add(user: User): void {
+    const known = this.#users.get(user.name)
+    if (known !== undefined && !isDeepStrictEqual(known, user))
+      throw new Error(`Two users are named "${user.name}"; a name stands for one user in the whole gateway`)
+    this.#users.set(user.name, user)
   }
 
   /** Finds a user by name. */
@@ -35,46 +43,64 @@ export class Users {
     return this.#users.get(name)
   }
 
-  /** Finds the user whose name and password these are; throws SP_ERR_AUTH_THROTTLED after too many failures of an address. */
-  async verify(name: string, password: string, address: string): Promise<User | undefined> {
-    this.#failures.check(address)
+  /** Finds the user whose name and password these are, slowly. */
+  async verify(name: string, password: string): Promise<User | undefined> {
     const user = this.#users.get(name)
-    const right = await matches(user, password)
-    if (user !== undefined && right) return user
-    this.#failures.add(address)
-    return undefined
+    return (await matches(user, password)) ? user : undefined
   }
 }
 
 async function matches(user: User | undefined, password: string): Promise<boolean> {
-  if (user?.secret !== undefined) return timingSafeEqual(digest(user.secret), digest(password))
+  if (user?.secret !== undefined && timingSafeEqual(digest(user.secret), digest(password))) return true
   const hash = user?.password === undefined ? NOBODY : parseHash(user.password)
-  return hash !== undefined && (await verifyPassword(password, hash)) && user !== undefined
+  return hash !== undefined && (await verifyPassword(password, hash)) && user?.password !== undefined
 }
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
 
-/** Counts failed log-ins by address. */
+interface Attempts {
+  failed: number
+  readonly running: Set<Promise<void>>
+  readonly ends: number
+}
+
+/** Counts failed log-ins by address, an IPv6 client by its /64. */
 export class Failures {
-  readonly #counts = new Map<string, { count: number; ends: number }>()
+  readonly #addresses = new Map<string, Attempts>()
 
-  /** Throws SP_ERR_AUTH_THROTTLED where an address failed too often. */
-  check(address: string): void {
-    const entry = this.#counts.get(address)
-    const now = Date.now()
-    if (entry === undefined || entry.ends <= now || entry.count < FAILURES) return
-    throw withHeaders(new LoginThrottled(), { 'retry-after': String(Math.ceil((entry.ends - now) / 1000)) })
-  }
-
-  add(address: string): void {
-    const now = Date.now()
-    const entry = this.#counts.get(address)
-    if (entry !== undefined && entry.ends > now) entry.count++
-    else {
-      this.#counts.delete(address)
-      if (this.#counts.size >= ADDRESSES_REMEMBERED)
-        this.#counts.delete(this.#counts.keys().next().value ?? '')
-      this.#counts.set(address, { count: 1, ends: now + WINDOW })
+  /** Lets a log-in try; throws SP_ERR_AUTH_THROTTLED where its address failed too often. As many as may still fail run at a time, so that a burst gets no more tries than a queue. */
+  async attempt<T>(address: string, log: () => Promise<T | undefined>): Promise<T | undefined> {
+    const attempts = this.#of(normalizeIP(address, 64))
+    while (attempts.failed + attempts.running.size >= FAILURES) {
+      if (attempts.failed >= FAILURES) throw throttled(attempts)
+      await Promise.race(attempts.running)
+    }
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>()
+    attempts.running.add(ended)
+    try {
+      const found = await log()
+      if (found === undefined) attempts.failed++
+      return found
+    } finally {
+      attempts.running.delete(ended)
+      end()
     }
   }
+
+  #of(address: string): Attempts {
+    const known = this.#addresses.get(address)
+    const now = Date.now()
+    if (known !== undefined && known.ends > now) return known
+    this.#addresses.delete(address)
+    if (this.#addresses.size >= ADDRESSES_REMEMBERED)
+      this.#addresses.delete(this.#addresses.keys().next().value ?? '')
+    const made = { failed: 0, running: new Set<Promise<void>>(), ends: now + WINDOW }
+    this.#addresses.set(address, made)
+    return made
+  }
 }
+
+const throttled = ({ ends }: Attempts): Error =>
+  withHeaders(new LoginThrottled(), {
+    'retry-after': String(Math.max(1, Math.ceil((ends - Date.now()) / 1000)))
+  })

@@ -113,7 +113,12 @@ declare module 'fastify' {
   }
 }
 
-type Hook = (this: unknown, request: FastifyRequest, reply: FastifyReply, ...rest: unknown[]) => void
+type Hook = (
+  this: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  done: (error?: Error | null) => void
+) => void
 
 export default fp<SessionOptions>(
   async function sessionConcern(app, root) {
@@ -126,33 +131,27 @@ export default fp<SessionOptions>(
     app.decorate('sessionCookie', name)
     const store = app.keep.lease(app, key, () => new MemorySessions())
     store.last(duration(root.idle), duration(root.absolute))
-    const attributes = { path: '/', httpOnly: true, sameSite: root.cookie.sameSite, secure: 'auto' } as const
+    // A publicUrl says what browsers see, also where a proxy in front does not tell.
+    const secure = app.publicUrl?.startsWith('https://') === true || ('auto' as const)
+    const attributes = { path: '/', httpOnly: true, sameSite: root.cookie.sameSite, secure } as const
     // @fastify/cookie parses nothing by itself: the cookies of a request are read where a session is.
     await app.register(cookie, { hook: false })
-    // @fastify/session would load one for every request, and make one for every visitor: its two hooks are called where they are needed.
+    // @fastify/session would load one for every request, and make one for every visitor: its first hook is called where it is needed.
+    // Its second one, which saves, makes "strict" a "lax" over plain HTTP and no cookie behind a TLS that it does not see: log-ins save by themselves.
     const hooks = await capture(app, session, {
       secret: [...root.secrets],
       cookieName: name,
-      cookie: { ...attributes },
       rolling: false,
       saveUninitialized: false,
       store
     })
     const load = hooks['onRequest']?.[0] as unknown as Hook
-    const save = hooks['onSend']?.[0] as unknown as Hook
-    const run = (
-      hook: Hook,
-      request: FastifyRequest,
-      reply: FastifyReply,
-      ...rest: unknown[]
-    ): Promise<void> =>
-      new Promise((resolve, reject) =>
-        hook.call(app, request, reply, ...rest, (error?: Error | null) => (error ? reject(error) : resolve()))
-      )
     const read = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
       if (request.session !== null && request.session !== undefined) return
       ;(request as { cookies: unknown }).cookies = app.parseCookie(request.headers.cookie ?? '')
-      await run(load, request, reply)
+      await new Promise<void>((resolve, reject) =>
+        load.call(app, request, reply, (error?: Error | null) => (error ? reject(error) : resolve()))
+      )
     }
     app.decorate('sessions', {
       routes: root.routes,
@@ -169,7 +168,8 @@ export default fp<SessionOptions>(
         await request.session.regenerate()
         request.session.user = user
         request.session.created = Date.now()
-        await run(save, request, reply, null)
+        await request.session.save()
+        reply.setCookie(name, request.session.encryptedSessionId, attributes)
       },
       async end(request, reply) {
         await read(request, reply)

@@ -54,11 +54,13 @@ export class MemorySessions {
     done(null)
   }
 
-  /** Moves the idle end of a session, once a tenth of the idle time has passed. */
+  /** Moves the idle end of a session, once that is by a tenth of the idle time. */
   touch(id: string): void {
     const entry = this.#entries.get(id)
-    if (entry === undefined || entry.ends - Date.now() > this.#idle * 0.9) return
-    entry.ends = this.#endOf(entry.created)
+    if (entry === undefined) return
+    const ends = this.#endOf(entry.created)
+    if (Math.abs(ends - entry.ends) < this.#idle / 10) return
+    entry.ends = ends
     this.#entries.delete(id)
     this.#entries.set(id, entry)
   }
