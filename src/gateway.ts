@@ -62,6 +62,7 @@ export async function buildGateway(
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method))
       app.addHttpMethod(method, { hasBody: true })
   app.decorate('keep', keep)
+  app.decorate('takesUpgrades', false)
   app.decorate('trusts', trustIn(plan.trustedProxies))
   app.decorate('readiness', { ready: true })
   app.decorate('publicUrl', plan.publicUrl ?? null)
@@ -233,6 +234,8 @@ declare module 'fastify' {
     publicUrl: string | null
     /** The routes of the config and the gateway's own, each with the gates on it. */
     routeInfos: readonly RouteInfo[]
+    /** Whether some target takes connections that switch protocols. */
+    takesUpgrades: boolean
     /** Tells whether the X-Forwarded-* headers of a peer are believed. */
     trusts(address: string): boolean
   }

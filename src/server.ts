@@ -1,8 +1,9 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
+import { noteUpgrade, wantsWebSocket } from './kit/index.ts'
 
 /** Where a gateway listens and how it ends. */
 export interface ServeOptions {
@@ -88,6 +89,8 @@ export async function serve(
     requestTimeout: 0,
     connectionsCheckingInterval: CHECK_EVERY,
     optimizeEmptyRequests: true,
+    // Whatever else asks to switch protocols (h2c) is an ordinary request.
+    shouldUpgradeCallback: (request: IncomingMessage) => wantsWebSocket(request) && current.app.takesUpgrades,
     insecureHTTPParser: false
   } as never)
   const take = (request: IncomingMessage, response: ServerResponse): void => {
@@ -98,6 +101,9 @@ export async function serve(
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
     continueOnRead(request, response)
     take(request, response)
+  })
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    take(request, answerOn(request, socket, head))
   })
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
     response.shouldKeepAlive = false
@@ -178,6 +184,21 @@ function continueOnRead(request: IncomingMessage, response: ServerResponse): voi
     if (!response.headersSent) response.writeContinue()
     read.call(request, size)
   }
+}
+
+// Every gate runs for a request to switch protocols as for any other: it gets an answer to write to, on a connection
+// that ends with the answer unless a target takes it over.
+function answerOn(request: IncomingMessage, socket: Socket, head: Buffer): ServerResponse {
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket)
+  response.once('finish', () => {
+    response.detachSocket(socket)
+    socket.end(() => response.emit('close'))
+  })
+  socket.on('error', () => {})
+  noteUpgrade(request, { socket, head })
+  return response
 }
 
 // Nothing is tunnelled: a CONNECT never reaches a route (RFC 9110 section 9.3.6).

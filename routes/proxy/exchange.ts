@@ -1,9 +1,11 @@
 import type { ServerResponse } from 'node:http'
-import type { Readable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
+import { upgradeOf } from '../../src/kit/index.ts'
 import type { Forwarding, StreamLimits } from './contract.ts'
 import { type AnswerHead, answerHead } from './head.ts'
+import { type Joint, join } from './joint.ts'
 import { ClientGone, DeadlineExceeded, refusalFor, UpstreamFailed } from './refusals.ts'
 
 type Abort = (error?: Error) => void
@@ -13,6 +15,8 @@ export interface Outgoing {
   readonly pool: Dispatcher
   readonly options: Dispatcher.DispatchOptions
   readonly answer: AnswerHead
+  /** What a connection that switched protocols may take; undefined where the request does not ask for one. */
+  readonly joint: Joint | undefined
   /** Whether a request that was lost with a reused connection may be sent once more (RFC 9110 section 9.2.2). */
   readonly again: boolean
 }
@@ -111,6 +115,24 @@ export class Exchange {
     // No body can follow, whatever the head says of one.
     if (status === 204 || status === 304 || this.#request.method === 'HEAD') this.#end()
     return true
+  }
+
+  onUpgrade(_status: number, rawHeaders: Buffer[], upstream: Duplex): void {
+    const upgrade = upgradeOf(this.#request.raw)
+    const { joint, answer } = this.#outgoing
+    if (upgrade === undefined || joint === undefined) {
+      upstream.destroy()
+      throw new UpstreamFailed()
+    }
+    this.#state = 'over'
+    clearTimeout(this.#deadline)
+    this.#forwarding.ms = performance.now() - this.#forwarding.began
+    const head = answerHead(101, rawHeaders, this.#request, this.#reply, answer)
+    this.#reply.hijack()
+    this.#reply.raw.statusCode = 101
+    this.#response.writeHead(101, [...head, 'connection', 'Upgrade', 'upgrade', 'websocket'] as never)
+    this.#response.flushHeaders()
+    join(this.#response, upgrade, upstream, joint, this.#forwarding)
   }
 
   onData(chunk: Buffer): boolean {

@@ -5,9 +5,11 @@ import {
   DurationOrNone,
   durationOrNone,
   fp,
+  LONGEST_TIMER,
   makeRewrite,
   nearest,
   type OptionFault,
+  originMatcher,
   pathOf,
   queryOf,
   type Rewrite,
@@ -19,13 +21,15 @@ import {
   shapeOf,
   type TargetRoute,
   type TargetRoutes,
-  Type
+  Type,
+  upgradeOf
 } from '../../src/kit/index.ts'
 import { makeBack } from './back.ts'
 import type { Upstream, UpstreamTarget } from './contract.ts'
 import { bodyOf, Exchange } from './exchange.ts'
 import { type AnswerHead, type RequestHead, requestHead } from './head.ts'
-import { unavailable } from './refusals.ts'
+import type { Joint } from './joint.ts'
+import { OriginRefused, unavailable } from './refusals.ts'
 
 export const key = 'proxy'
 export const target = true
@@ -46,6 +50,25 @@ const timeouts = Type.Object(
     )
   },
   { additionalProperties: false, description: 'How long the upstream may take on this route.' }
+)
+
+// What holds where the word is only true.
+const WEBSOCKET = { idle: '10m', lifetime: '24h' }
+
+const websocket = Type.Object(
+  {
+    origins: Type.Optional(
+      Type.Array(
+        Type.String({ pattern: '^https?://[^/]+$', [SAYS]: 'an origin such as "https://app.example.com"' }),
+        {
+          description: 'The origins whose pages may open one; by default any, as far as csrf lets them.'
+        }
+      )
+    ),
+    idle: DurationOrNone({ default: WEBSOCKET.idle, description: 'How long one may be silent.' }),
+    lifetime: DurationOrNone({ default: WEBSOCKET.lifetime, description: 'How long one may last.' })
+  },
+  { additionalProperties: false, description: 'What WebSockets may take.' }
 )
 
 export const options = Type.Object(
@@ -70,6 +93,11 @@ export const options = Type.Object(
       default: true,
       description:
         "Whether Location and Set-Cookie come back as the gateway's where they name the upstream's own origin or stripped path."
+    }),
+    websocket: Type.Unsafe<boolean | Static<typeof websocket>>({
+      anyOf: [{ type: 'boolean' }, websocket],
+      default: true,
+      description: 'Whether WebSockets pass, through every gate as any request; an object limits them.'
     }),
     timeouts: Type.Optional(timeouts)
   },
@@ -149,6 +177,12 @@ function makeHandler(app: FastifyInstance, { info, options: said }: TargetRoute<
   )
   const headersTimeout = orElse(said.timeouts?.headers, upstream.timeouts.headers)
   const bodyTimeout = orElse(said.timeouts?.body, upstream.timeouts.body)
+  const joint = jointOf(said.websocket)
+  if (joint !== undefined) app.takesUpgrades = true
+  const mayOpen =
+    typeof said.websocket === 'object' && said.websocket.origins !== undefined
+      ? originMatcher(said.websocket.origins)
+      : () => true
   return function forward(request, reply) {
     const target = upstream.pick()
     if (target === undefined) throw unavailable()
@@ -156,7 +190,10 @@ function makeHandler(app: FastifyInstance, { info, options: said }: TargetRoute<
     const prefix = stripped(path)
     const query = queryOf(request.raw.url ?? '')
     const { method } = request
-    const body = bodyOf(request)
+    const upgrades = joint !== undefined && upgradeOf(request.raw) !== undefined
+    if (upgrades && request.headers.origin !== undefined && !mayOpen(request.headers.origin))
+      throw new OriginRefused()
+    const body = upgrades ? null : bodyOf(request)
     const forwarding = {
       upstream: upstream.name,
       target: target.name,
@@ -183,7 +220,8 @@ function makeHandler(app: FastifyInstance, { info, options: said }: TargetRoute<
       headersTimeout,
       bodyTimeout,
       // Left alone, undici closes the connection after every HEAD.
-      reset: false
+      reset: false,
+      ...(upgrades ? { upgrade: 'websocket' } : {})
     }
     new Exchange(
       request,
@@ -192,12 +230,22 @@ function makeHandler(app: FastifyInstance, { info, options: said }: TargetRoute<
         pool: target.pool,
         options,
         answer: answers.get(target) ?? answer,
+        joint: upgrades ? joint : undefined,
         again: body === null && IDEMPOTENT.has(method)
       },
       forwarding
     ).start()
   }
 }
+
+function jointOf(said: ProxyOptions['websocket']): Joint | undefined {
+  if (said === false) return undefined
+  const { idle, lifetime } = said === true ? WEBSOCKET : said
+  return { idle: durationOrNone(idle), lifetime: longest(durationOrNone(lifetime)) }
+}
+
+const longest = (ms: number | undefined): number | undefined =>
+  ms === undefined ? undefined : Math.min(ms, LONGEST_TIMER)
 
 const made = (path: string, rewrite: Rewrite | undefined, request: FastifyRequest): string =>
   rewrite === undefined ? path : rewrite(path, request)

@@ -94,6 +94,7 @@ export {
   TextOrNone,
   WHOLE
 } from './units.ts'
+export { noteUpgrade, type Upgrade, upgradeOf, wantsWebSocket } from './upgrade.ts'
 export {
   claimOf,
   cleanHeader,

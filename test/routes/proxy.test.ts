@@ -464,3 +464,96 @@ t.test('has a line in the log for an answer that nobody waited for, and for one 
   t.match(await about('/left'), { status: 499, aborted: true, upstream: 'url', ip: '127.0.0.1' })
   t.match(await about('/cut'), { status: 200, aborted: true, bytesOut: 3 })
 })
+
+t.test('joins WebSockets once the upstream has agreed, after every gate', async (t) => {
+  const seen: string[] = []
+  const origin = await upstream(t)
+  const server = http.createServer(echo)
+  server.on('upgrade', (request, socket) => {
+    seen.push(JSON.stringify(request.headers))
+    socket.on('error', () => {})
+    if (request.url === '/refused')
+      return socket.end('HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Up\r\nContent-Length: 2\r\n\r\nno')
+    socket.write(
+      'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: b\r\nX-Up: yes\r\n\r\nhello '
+    )
+    socket.pipe(socket)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const at = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { log, line } = readableLog()
+  const { port } = await listening(
+    t,
+    {
+      auth: { global: false, apiKeys: { list: [{ id: 'alice', secret: 'key' }] } },
+      routes: [
+        { path: '/ws', proxy: { upstream: at } },
+        { path: '/refused', proxy: { upstream: at } },
+        { path: '/closed', proxy: { upstream: at }, auth: true },
+        { path: '/none', proxy: { upstream: at, websocket: false } },
+        { path: '/own', proxy: { upstream: at, websocket: { origins: ['https://app.example.com'] } } },
+        { path: '/dead', proxy: { upstream: 'http://nobody.invalid' } },
+        { path: '/said', respond: { body: 'said' } },
+        { path: '/plain', proxy: { upstream: origin } }
+      ]
+    },
+    { log }
+  )
+  const shake = (path: string, more = ''): string =>
+    `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: a, b\r\n${more}\r\n`
+  const joined = await raw(port, [`${shake('/ws')}early`])
+  t.match(joined, /^HTTP\/1\.1 101 Switching Protocols\r\n/)
+  t.match(
+    joined,
+    /sec-websocket-protocol: b\r\n[\s\S]*x-up: yes\r\n[\s\S]*hello early$/,
+    'what came early on either side arrives'
+  )
+  t.match(seen[0], /"sec-websocket-protocol":"a, b"/, 'all subprotocols reach the upstream')
+  t.match(await line((each) => each['path'] === '/ws'), { status: 101, bytesIn: 5, bytesOut: 11 })
+  const cases: [path: string, status: number, more?: string][] = [
+    ['/refused', 401],
+    ['/closed', 401],
+    ['/closed', 101, 'X-Api-Key: key\r\n'],
+    ['/own', 101, 'Origin: https://app.example.com\r\n'],
+    ['/own', 403, 'Origin: https://evil.example\r\n'],
+    ['/own', 101],
+    ['/none', 200],
+    ['/dead', 502],
+    ['/said', 200],
+    ['/nowhere', 404]
+  ]
+  for (const [path, status, more] of cases)
+    t.equal(statusOf(await raw(port, shake(path, more))), status, `${path} ${more ?? ''}`)
+  const h2c =
+    'GET /plain HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n'
+  t.equal(statusOf(await raw(port, h2c)), 200, 'an offer of h2c is an ordinary request')
+})
+
+t.test('ends a WebSocket that is silent or old with "going away", and with its other side', async (t) => {
+  const closed = Promise.withResolvers<void>()
+  const server = http.createServer(echo)
+  server.on('upgrade', (_request, socket) => {
+    socket
+      .on('error', () => {})
+      .on('end', () => closed.resolve())
+      .resume()
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const at = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  for (const websocket of [{ idle: '50ms' }, { lifetime: '50ms' }]) {
+    const { port } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: at, websocket } }] })
+    const answer = await raw(
+      port,
+      'GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+      3000
+    )
+    t.match(answer, /^HTTP\/1\.1 101/)
+    t.ok(answer.endsWith('\r\n\r\n\x88\x02\x03\xe9'), JSON.stringify(websocket))
+    await closed.promise
+  }
+})

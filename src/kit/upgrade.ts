@@ -1,0 +1,27 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+
+/** The connection of a request that asks to switch protocols, which Node's parser has left. */
+export interface Upgrade {
+  readonly socket: Duplex
+  /** What came behind the request already. */
+  readonly head: Buffer
+}
+
+const UPGRADE = Symbol('upgrade')
+
+interface Upgrading extends IncomingMessage {
+  [UPGRADE]?: Upgrade
+}
+
+/** Notes the connection of a request that asks to switch protocols. */
+export function noteUpgrade(request: IncomingMessage, upgrade: Upgrade): void {
+  ;(request as Upgrading)[UPGRADE] = upgrade
+}
+
+/** Finds the connection of a request that asks to switch protocols; undefined for all others. */
+export const upgradeOf = (request: IncomingMessage): Upgrade | undefined => (request as Upgrading)[UPGRADE]
+
+/** Tells whether a request asks for a WebSocket (RFC 6455 section 4.1). */
+export const wantsWebSocket = ({ method, headers, httpVersionMinor }: IncomingMessage): boolean =>
+  method === 'GET' && httpVersionMinor === 1 && headers.upgrade?.toLowerCase() === 'websocket'
