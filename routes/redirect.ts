@@ -39,35 +39,27 @@ export const options = Type.Object(
 export type RedirectOptions = Static<typeof options>
 
 export function faults({ to }: RedirectOptions, { paths }: About): OptionFault[] {
-  const { origin, path, query } = partsOf(to)
-  return [
-    ...templateFaults(origin, ['to'], ORIGIN),
-    ...rewriteFaults(path, paths, ['to']),
-    ...rewriteFaults(query, paths, ['to'])
-  ]
+  const { origin, path } = partsOf(to)
+  return [...templateFaults(origin, ['to'], ORIGIN), ...rewriteFaults(path, paths, ['to'])]
 }
 
 // What else a request says could make any host of it.
 const ORIGIN: readonly ValueKind[] = ['host']
 
-function partsOf(to: string): { origin: string; path: string; query: string } {
-  const [, origin = '', path = '', query = ''] = /^(https?:\/\/[^/?]*)?([^?]*)(.*)$/.exec(to) ?? []
-  return { origin, path: path === '' ? '/' : path, query }
+function partsOf(to: string): { origin: string; path: string } {
+  const [, origin = '', path = ''] = /^(https?:\/\/[^/?]*)?(.*)$/.exec(percentEncoded(to)) ?? []
+  return { origin, path: path.startsWith('/') ? path : `/${path}` }
 }
+
+const percentEncoded = (to: string): string => to.replaceAll(/[^\x21-\x7e]/gu, encodeURIComponent)
 
 export default fp<TargetRoutes<RedirectOptions>>(
   async function redirect(app, { routes }) {
     leaveBodies(app)
     for (const { info, mounts, options: said } of routes) {
-      const { origin, path, query } = partsOf(said.to)
-      const patterns = info.path.split(', ')
+      const { origin, path } = partsOf(said.to)
       const start = template(origin, ORIGIN)
-      const rewrite = makeRewrite(path, patterns)
-      // Without its "/*" a pattern has no rest that would follow the query.
-      const ask = makeRewrite(
-        query,
-        patterns.map((pattern) => pattern.replace(/\/\*$/, ''))
-      )
+      const rewrite = makeRewrite(path, info.path.split(', '))
       const { status } = said
       for (const mount of mounts)
         app.route({
@@ -75,16 +67,14 @@ export default fp<TargetRoutes<RedirectOptions>>(
           method: [...mount.method],
           exposeHeadRoute: false,
           handler: async function sendElsewhere(request, reply) {
-            const asked = pathOf(request)
-            const made = rewrite(asked, request)
-            const ours = ask(asked, request)
-            const theirs = queryOf(request.raw.url ?? '')
-            const both = ours === '' || theirs === '' ? ours + theirs : `${ours}&${theirs.slice(1)}`
+            const made = rewrite(pathOf(request), request)
+            const asked = queryOf(request.raw.url ?? '')
+            const query = asked !== '' && made.includes('?') ? `&${asked.slice(1)}` : asked
             // Two slashes in front would name another host.
             const to = origin === '' ? made.replace(/^\/{2,}/, '/') : start.render(request) + made
             return reply
               .code(status)
-              .header('location', to + both)
+              .header('location', to + query)
               .send()
           }
         })

@@ -48,7 +48,7 @@ export default fp<TargetRoutes<RespondOptions>>(
     for (const { mounts, options: said } of routes) {
       const { status } = said
       const text = typeof said.body === 'string' ? template(said.body) : undefined
-      const json = said.body === undefined || text !== undefined ? '' : JSON.stringify(said.body)
+      const json = said.body === undefined || text !== undefined ? undefined : JSON.stringify(said.body)
       const type = text === undefined ? 'application/json; charset=utf-8' : 'text/plain; charset=utf-8'
       const headers = { ...(said.body === undefined ? {} : { 'content-type': type }), ...lower(said.headers) }
       for (const mount of mounts)
@@ -58,7 +58,7 @@ export default fp<TargetRoutes<RespondOptions>>(
           exposeHeadRoute: false,
           handler: async function answer(request, reply) {
             reply.code(status).headers(headers)
-            return text === undefined ? json : text.render(request)
+            return reply.send(text === undefined ? json : text.render(request))
           }
         })
     }

@@ -92,6 +92,11 @@ export const options = Type.Object(
       description:
         'What a request without a caller gets: auto sends navigations to the log-in and answers all else 401, login sends everything, status nothing.'
     }),
+    passOn: Type.Array(Type.Unsafe<'apiKeys'>({ type: 'string', enum: ['apiKeys'] }), {
+      default: [],
+      description:
+        'The ways whose credentials the upstream may see; the session cookie and what came by query never.'
+    }),
     identity: Type.Record(Type.String({ pattern: '^[a-zA-Z0-9-]+$' }), Type.String(), {
       default: {},
       description:
@@ -182,6 +187,8 @@ declare module 'fastify' {
     identityNames: ReadonlySet<string>
   }
   interface FastifyRequest {
+    /** The headers with the credentials that are for the gateway alone; null where the route has none. */
+    privateHeaders: readonly string[] | null
     /** The headers that tell the upstream who calls; null where the route has none. */
     identity: readonly { readonly name: string; readonly value: Template }[] | null
   }
@@ -203,6 +210,7 @@ export default fp<AuthOptions>(
     app.decorate('users', everybody)
     app.decorate('failures', failures)
     app.decorate('identityNames', names)
+    app.decorateRequest('privateHeaders', null)
     app.decorateRequest('identity', null)
     for (const name of Object.keys(root.identity ?? {})) names.add(name.toLowerCase())
     perRoute(app, key, root, (said, route) => {
@@ -234,7 +242,13 @@ function makeGate(said: AuthOptions, ways: readonly Way[]): Gate {
     value: template(`{caller.${value}}`)
   }))
   const bySession = ways.some(({ name }) => name === 'session')
+  const hidden = said.passOn.includes('apiKeys')
+    ? []
+    : (said.apiKeys?.from ?? []).flatMap((place) =>
+        place.startsWith('header:') ? [place.slice(7).toLowerCase()] : []
+      )
   return async (request, reply) => {
+    if (hidden.length > 0) request.privateHeaders = hidden
     let caller: Caller | null = null
     for (const way of ways) {
       const found = await way.find(request, reply)

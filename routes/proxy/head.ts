@@ -56,7 +56,7 @@ export function requestHead(
     const name = (rawHeaders[i] as string).toLowerCase()
     if (HOP.has(name) || name === 'host' || name === 'expect' || name === 'trailer') continue
     if (nominated?.includes(name)) continue
-    if (mayNotSay(name, route, trusted)) continue
+    if (request.privateHeaders?.includes(name) || mayNotSay(name, route, trusted)) continue
     let value = rawHeaders[i + 1] as string
     if (name === 'cookie' && route.cookie !== null && value.includes(route.cookie)) {
       value = withoutCookie(value, route.cookie)
@@ -67,12 +67,20 @@ export function requestHead(
   forwarded(head, request, trusted, prefix)
   if (route.requestId !== undefined) head.push(route.requestId, request.id)
   if (request.identity && request.caller !== null)
-    for (const { name, value } of request.identity) put(head, name, cleanHeader(value.render(request)))
+    for (const { name, value } of request.identity) put(head, name, encodeIdentity(value.render(request)))
   if (request.headerChanges)
     for (const { name, value } of request.headerChanges)
       put(head, name, value && (cleanHeader(value.render(request)) || undefined))
   return head
 }
+
+// Nothing of an identity may be lost, or "\u0430da" would arrive as somebody else's name: what is no printable ASCII, and
+// "%" itself, is percent-encoded (RFC 3986 section 2.1).
+const encodeIdentity = (value: string): string =>
+  PLAIN.test(value) ? value : value.toWellFormed().replaceAll(NOT_PLAIN, encodeURIComponent)
+
+const PLAIN = /^[\x20-\x24\x26-\x7e]*$/
+const NOT_PLAIN = /[^\x20-\x24\x26-\x7e]+/gu
 
 // Servers that map headers to variables (CGI, WSGI, Rack) read "-", "_" and "." alike, so all spellings count as one.
 function mayNotSay(name: string, { own, requestId }: RequestHead, trusted: boolean): boolean {

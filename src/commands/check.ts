@@ -6,7 +6,7 @@ import { surveyOf } from '../config/survey.ts'
 import { buildGateway } from '../gateway.ts'
 import { Keep } from '../keep.ts'
 import type { Command } from '../main.ts'
-import { orFaults } from './outcome.ts'
+import { orBroken, orFaults } from './outcome.ts'
 import { settingsOf } from './run.ts'
 
 export const command: Command = {
@@ -18,7 +18,7 @@ export const command: Command = {
     const { config } = settingsOf(process.env, values['config'])
     const plan = await loadPlan(config, catalog, process.env).catch(orFaults)
     // Built as it would run, without a socket: what is shown is what is there.
-    const app = await buildGateway(plan, new Keep(), pino({ level: 'silent' }))
+    const app = await buildGateway(plan, new Keep(), pino({ level: 'silent' })).catch(orBroken)
     const { routes, warnings } = surveyOf(plan, app.routeInfos)
     await app.close()
     const width = Math.max(0, ...routes.map(({ what }) => what.length))

@@ -10,6 +10,13 @@ export class UsageError extends CommandError {
   override readonly exitCode = 2
 }
 
+/** Turns a gateway that can't be built from a sound config into the end of a command: an extension that throws, for one. */
+export function orBroken(error: unknown): never {
+  throw new CommandError(
+    `The gateway can't be built: ${error instanceof Error ? error.message : String(error)}`
+  )
+}
+
 /** Turns the faults of a config into the end of a command. */
 export function orFaults(error: unknown): never {
   if (!(error instanceof ConfigError)) throw error

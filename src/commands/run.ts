@@ -11,7 +11,7 @@ import type { Command } from '../main.ts'
 import { type Served, serve } from '../server.ts'
 import { readSettings, type Settings, SettingsError } from '../settings.ts'
 import { type Watch, watchFiles } from '../watch.ts'
-import { CommandError, orFaults } from './outcome.ts'
+import { CommandError, orBroken, orFaults } from './outcome.ts'
 
 export const command: Command = {
   summary: 'runs the gateway; SIGHUP or --watch reloads its config',
@@ -24,7 +24,7 @@ export const command: Command = {
     const { log, flush } = await openLog(settings)
     process.on('exit', flush)
     const keep = new Keep()
-    const app = await buildGateway(plan, keep, log)
+    const app = await buildGateway(plan, keep, log).catch(orBroken)
     const served = await open(app, settings, log)
     const { address, port } = served.address
     log.info(

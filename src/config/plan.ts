@@ -146,7 +146,7 @@ class Planner {
       file: source.file,
       files: this.#files,
       catalog: this.#catalog,
-      publicUrl: typeof value['publicUrl'] === 'string' ? value['publicUrl'].replace(/\/$/, '') : undefined,
+      publicUrl: originOf(value['publicUrl']),
       trustedProxies: trusted(value['trustedProxies']),
       words: this.#root,
       routes: this.#routes,
@@ -177,6 +177,14 @@ class Planner {
       const said: Said = { source, path: [key], value: prune(schema, value[key]) }
       for (const wrong of check(schema, said.value, shownIn(said))) this.#faults.push(faultIn(said, wrong))
     }
+    if (typeof value['publicUrl'] === 'string' && originOf(value['publicUrl']) === undefined)
+      this.#faults.push(
+        faultAt(
+          source,
+          ['publicUrl'],
+          `"${value['publicUrl']}" is no origin; "https://api.example.com" would do`
+        )
+      )
     if (Array.isArray(value['trustedProxies']))
       for (const [i, range] of value['trustedProxies'].entries())
         if (typeof range === 'string' && !isRange(range))
@@ -593,6 +601,11 @@ const within = (host: string, outer: readonly string[]): boolean =>
 const PRESETS: Readonly<Record<string, readonly string[]>> = {
   loopback: ['127.0.0.0/8', '::1/128'],
   private: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', 'fc00::/7', 'fe80::/10']
+}
+
+/** Reads an origin as browsers write it: lower case, without the port of its scheme. */
+function originOf(text: unknown): string | undefined {
+  return typeof text === 'string' && URL.canParse(text) ? new URL(text).origin : undefined
 }
 
 function isRange(text: string): boolean {

@@ -826,3 +826,36 @@ t.test('knows its own origin and those that cors trusts with cookies', async (t)
       t.equal(left.statusCode, login, 'the log-out')
     })
 })
+
+t.test('keeps a key from the upstream, unless the route passes it on', async (t) => {
+  const { url } = await listening(t, {
+    auth: { global: false, apiKeys: { list: [{ id: 'alice', secret: 'key' }] } },
+    routes: [
+      { path: '/kept', proxy: { upstream: await upstream(t) }, auth: true },
+      { path: '/passed', proxy: { upstream: await upstream(t) }, auth: { passOn: ['apiKeys'] } }
+    ]
+  })
+  const seenAt = async (path: string): Promise<Seen> =>
+    JSON.parse((await ask(`${url}${path}`, { headers: { 'x-api-key': 'key' } })).text) as Seen
+  t.equal((await seenAt('/kept')).headers['x-api-key'], undefined)
+  t.equal((await seenAt('/passed')).headers['x-api-key'], 'key')
+})
+
+t.test('loses nothing of an identity on its way: no two names look alike to an upstream', async (t) => {
+  const names = ['ada', '\u0430da', 'a%20da', 'ada\u2028', 'ad\u00e4', 'lone \ud800']
+  const { url } = await listening(t, {
+    auth: {
+      apiKeys: { list: names.map((id, i) => ({ id, secret: `key ${i}` })) },
+      identity: { 'x-user': 'id' }
+    },
+    routes: [{ path: '/*', proxy: { upstream: await upstream(t) } }]
+  })
+  const seen: (string | undefined)[] = []
+  for (const i of names.keys())
+    seen.push(
+      (JSON.parse((await ask(`${url}/x`, { headers: { 'x-api-key': `key ${i}` } })).text) as Seen).headers[
+        'x-user'
+      ]
+    )
+  t.strictSame(seen, ['ada', '%D0%B0da', 'a%2520da', 'ada%E2%80%A8', 'ad%C3%A4', 'lone %EF%BF%BD'])
+})
