@@ -6,6 +6,7 @@ import {
   overrideOf,
   pathOf,
   perRoute,
+  type RouteInfo,
   Share,
   type Static,
   share,
@@ -42,7 +43,7 @@ export default fp<AccessLogOptions>(
       const kept = share(sample)
       const shown = headers.map((name) => [name, redact.includes(name)] as const)
       const write = (request: FastifyRequest, reply: FastifyReply): void => {
-        const line = lineOf(request, reply, route.name)
+        const line = lineOf(request, reply, route)
         const status = line['status'] as number
         if (kept < 1 && status < 400 && Math.random() >= kept) return
         if (shown.length > 0)
@@ -86,7 +87,11 @@ function onClose(this: Response): void {
 const CLIENT_GONE = 499
 
 /** Gathers what the line of an answer tells; the path is without its query. */
-function lineOf(request: FastifyRequest, reply: FastifyReply, route: string): Record<string, unknown> {
+function lineOf(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { name: route, gates }: RouteInfo
+): Record<string, unknown> {
   const { forwarding, caller, refusal, reported } = request
   const line: Record<string, unknown> = {
     requestId: request.id,
@@ -99,30 +104,35 @@ function lineOf(request: FastifyRequest, reply: FastifyReply, route: string): Re
     target: forwarding?.target,
     upstreamMs: forwarding === null || forwarding.ms < 0 ? undefined : round(forwarding.ms),
     bytesIn: forwarding?.bytesIn ?? (Number(request.headers['content-length']) || 0),
-    bytesOut: forwarding?.bytesOut ?? (Number(reply.getHeader('content-length')) || 0),
+    bytesOut: forwarding === null || forwarding.ms < 0 ? ownBytes(request, reply) : forwarding.bytesOut,
     caller: caller?.id,
     ip: addressOf(request)
   }
   if (!reply.raw.writableEnded) line['aborted'] = true
   if (refusal !== null) {
-    line['refusedBy'] = wordOf(refusal.code)
+    line['refusedBy'] = wordOf(refusal.code, gates)
     line['code'] = refusal.code
   }
   if (reported !== null) line['wouldRefuse'] = reported.map(({ gate, code }) => `${gate} ${code}`)
   return line
 }
 
+// The body of an answer of the gateway's own.
+const ownBytes = ({ method }: FastifyRequest, reply: FastifyReply): number =>
+  method === 'HEAD' ? 0 : Number(reply.getHeader('content-length')) || 0
+
 const round = (ms: number): number => Math.round(ms * 100) / 100
 
-const words = new Map<string, string>()
+const words = new Map<string, string | undefined>()
 
-// SP_ERR_RATE_LIMIT_EXCEEDED -> rateLimit: the code's words but the last, in camelCase.
-function wordOf(code: string): string {
-  let word = words.get(code)
-  if (word === undefined) {
-    const [first = '', ...more] = code.replace('SP_ERR_', '').split('_').slice(0, -1)
-    word = first.toLowerCase() + more.map((part) => part.charAt(0) + part.slice(1).toLowerCase()).join('')
-    words.set(code, word)
-  }
+/** Finds the word that a refusal's code begins with: SP_ERR_RATE_LIMIT_EXCEEDED is of rateLimit; undefined where nobody refused, but something failed. */
+function wordOf(code: string, gates: readonly string[]): string | undefined {
+  if (words.has(code)) return words.get(code)
+  const parts = code.replace('SP_ERR_', '').split('_')
+  const gate = gates.find((each) => code.startsWith(`SP_ERR_${screaming(each)}_`))
+  const word = gate ?? (parts.length > 1 ? parts[0]?.toLowerCase() : undefined)
+  words.set(code, word)
   return word
 }
+
+const screaming = (word: string): string => word.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()

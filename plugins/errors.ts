@@ -141,12 +141,24 @@ function problemOf(refusal: Refusal, requestId?: string): Problem {
   }
 }
 
-/** Chooses the shape of an answer by the Accept header: JSON of any kind, HTML or plain text, whichever it names with the most weight. */
+/** Chooses the shape of an answer by the Accept header: JSON of any kind, HTML or plain text, whichever it names with the most weight (RFC 9110 section 12.5.1). */
 function preferred(accept: string | undefined, format: ErrorsOptions['format']): ErrorsOptions['format'] {
-  if (accept === undefined || accept === '*/*' || accept.includes('json'))
-    return accept?.includes('json') === true ? 'problem+json' : format
-  if (accept.includes('text/html')) return 'html'
-  return accept.includes('text/plain') || accept.includes('text/*') ? 'text' : format
+  let best = format
+  let most = 0
+  for (const range of (accept ?? '').toLowerCase().split(',')) {
+    const [type = '', ...params] = range.split(';').map((part) => part.trim())
+    const shape = shapeOf(type, format)
+    const weight = Number(params.find((param) => param.startsWith('q='))?.slice(2) ?? 1)
+    if (shape !== undefined && weight > most) [best, most] = [shape, weight]
+  }
+  return best
+}
+
+function shapeOf(type: string, format: ErrorsOptions['format']): ErrorsOptions['format'] | undefined {
+  if (type === '*/*') return format
+  if (type === 'application/*' || type.endsWith('json')) return 'problem+json'
+  if (type === 'text/html') return 'html'
+  return type === 'text/plain' || type === 'text/*' ? 'text' : undefined
 }
 
 const page = ({ status, title, detail, code, requestId }: Problem): string =>

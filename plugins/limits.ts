@@ -1,17 +1,18 @@
 import type { FastifyError, FastifyRequest } from 'fastify'
 import {
   BodyTooLarge,
-  Duration,
+  DeadlineExceeded,
   DurationOrNone,
-  duration,
   durationOrNone,
   eachRoute,
   fp,
   gate,
   HeadersTooLarge,
+  type HeadHook,
   overrideOf,
   perRoute,
   refuses,
+  SAYS,
   SizeOrNone,
   type Static,
   sizeOrNone,
@@ -32,9 +33,10 @@ export const options = Type.Object(
       default: '16kb',
       description: 'The largest header section of a request; beyond it the answer is 431.'
     }),
-    headerCount: Type.Integer({
+    headerCount: Type.Unsafe<number | false>({
+      anyOf: [{ type: 'integer', minimum: 1 }, { const: false }],
+      [SAYS]: 'a number from 1, or false for none',
       default: 100,
-      minimum: 1,
       description: 'The most headers a request may have; beyond it the answer is 431.'
     }),
     url: SizeOrNone({
@@ -46,12 +48,12 @@ export const options = Type.Object(
       description:
         'The time until the head of the answer is sent, all tries included; after it the answer is 504.'
     }),
-    headerTime: Duration({
+    headerTime: DurationOrNone({
       default: '10s',
       description:
         'How long a client may take to send its headers; said at the root only, since no route is known before.'
     }),
-    idle: Duration({
+    idle: DurationOrNone({
       default: '60s',
       description: 'How long a connection may lie idle between requests; said at the root only.'
     })
@@ -92,11 +94,11 @@ declare module 'fastify' {
 
 /** The limits that hold before a route is known. */
 export interface SocketLimits {
-  /** Bytes of a header section. */
+  /** Bytes of a header section: the most that any route takes. */
   readonly headers: number
-  /** Milliseconds to send the headers. */
+  /** Milliseconds to send the headers; 0 for no limit. */
   readonly headerTime: number
-  /** Milliseconds a connection may lie idle between requests. */
+  /** Milliseconds a connection may lie idle between requests; 0 for no limit. */
   readonly idle: number
 }
 
@@ -105,24 +107,29 @@ const LARGEST_HEADERS = 1024 ** 2
 export default fp<LimitsOptions>(
   async function limits(app, root) {
     app.decorateRequest('limits', null)
-    app.decorate('socketLimits', {
-      headers: Math.min(sizeOrNone(root.headers), LARGEST_HEADERS),
-      headerTime: duration(root.headerTime),
-      idle: duration(root.idle)
-    })
-    eachRoute(app, key, root, ({ body, time }, { streams }, routeOptions) => {
-      routeOptions.bodyLimit ??= Math.min(sizeOrNone(body), Number.MAX_SAFE_INTEGER)
+    const socketLimits = {
+      headers: 0,
+      headerTime: durationOrNone(root.headerTime) ?? 0,
+      idle: durationOrNone(root.idle) ?? 0
+    }
+    const headersFor = ({ headers }: LimitsOptions): number => Math.min(sizeOrNone(headers), LARGEST_HEADERS)
+    socketLimits.headers = headersFor(root)
+    app.decorate('socketLimits', socketLimits)
+    eachRoute(app, key, root, (said, { streams }, routeOptions) => {
+      socketLimits.headers = Math.max(socketLimits.headers, headersFor(said))
+      routeOptions.bodyLimit ??= Math.min(sizeOrNone(said.body), Number.MAX_SAFE_INTEGER)
       // A target that streams keeps the deadline itself, since it has to end at the head of the answer.
-      const deadline = durationOrNone(time)
+      const deadline = enforced(said)
       if (!streams && deadline !== undefined) routeOptions.handlerTimeout ??= deadline
     })
     perRoute(app, key, root, (said) => {
+      const countMost = said.headerCount === false ? Number.POSITIVE_INFINITY : said.headerCount
       const urlMost = sizeOrNone(said.url)
       const headersMost = sizeOrNone(said.headers)
       const bodyMost = sizeOrNone(said.body)
       const streamed: StreamLimits = {
         body: bodyMost,
-        time: durationOrNone(said.time),
+        time: enforced(said),
         tooLarge: (request) => {
           const error = new BodyTooLarge()
           return refuses(request, key, said, error) ? error : undefined
@@ -133,18 +140,31 @@ export default fp<LimitsOptions>(
           const { raw } = request
           request.limits = streamed
           if ((request.originalUrl ?? '').length > urlMost) return done(new UrlTooLong())
-          if (raw.rawHeaders.length / 2 > said.headerCount) return done(new HeadersTooLarge())
-          if (headersMost < app.socketLimits.headers && sizeOf(raw.rawHeaders) > headersMost)
+          if (raw.rawHeaders.length / 2 > countMost) return done(new HeadersTooLarge())
+          if (headersMost < socketLimits.headers && sizeOf(raw.rawHeaders) > headersMost)
             return done(new HeadersTooLarge())
           const length = raw.headers['content-length']
           if (length !== undefined && Number(length) > bodyMost) return done(new BodyTooLarge())
           done()
-        }
+        },
+        ...(said.mode === 'report' ? { onHead: tellLate(said) } : {})
       }
     })
   },
   { name: key, fastify: '5.x' }
 )
+
+/** The deadline that is kept to, in milliseconds; report mode has none. */
+const enforced = ({ mode, time }: LimitsOptions): number | undefined =>
+  mode === 'report' ? undefined : durationOrNone(time)
+
+/** Tells in report mode of an answer that comes after the deadline. */
+function tellLate(said: LimitsOptions): HeadHook {
+  const deadline = durationOrNone(said.time) ?? Number.POSITIVE_INFINITY
+  return (request, reply) => {
+    if (reply.elapsedTime > deadline) refuses(request, key, said, new DeadlineExceeded())
+  }
+}
 
 function sizeOf(rawHeaders: readonly string[]): number {
   let bytes = 0

@@ -1,5 +1,5 @@
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
-import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import {
   addressOf,
   createError,
@@ -9,6 +9,7 @@ import {
   gate,
   overrideOf,
   perRoute,
+  type RouteInfo,
   type Static,
   Type,
   withHeaders
@@ -77,7 +78,7 @@ export default fp<RateLimitOptions>(
     perRoute(app, key, root, ({ max, window, by }, route) => {
       const ms = duration(window)
       const policy = `"default";q=${max};w=${Math.ceil(ms / 1000)}`
-      const scope = by === 'route' ? `${route.scope(key)} ${route.name}` : route.scope(key)
+      const scope = by === 'route' ? `${route.scope(key)} ${nameOf(route)}` : route.scope(key)
       const limiter: Limiter = app.keep.lease(app, `${key} ${scope} ${max} ${ms} ${by}`, () =>
         engine.createRateLimit({
           max,
@@ -94,24 +95,33 @@ export default fp<RateLimitOptions>(
         if (isExceeded !== true) return
         throw withHeaders(new RateLimitExceeded(ttlInSeconds), { 'retry-after': String(ttlInSeconds) })
       }
-      // Who calls is known only after auth, so a limit by caller counts later.
-      return by === 'caller' ? { preValidation: count } : { onRequest: warned(app.log, count) }
+      // Who calls is known only after auth, so a limit by caller counts later; where no route is, nobody asks who calls.
+      return by === 'caller' && route.kind !== 'notFound'
+        ? { preValidation: count }
+        : { onRequest: warned(app, count) }
     })
   },
   { name: key, fastify: '5.x' }
 )
 
-let told = false
+/** Tells a route from all others: routes of the same path differ in methods or hosts. */
+const nameOf = ({ name, path, methods, hosts }: RouteInfo): string =>
+  JSON.stringify([name, path, methods, hosts])
 
 /** Warns once where a proxy in front is not trusted: all its clients would share one count. */
 function warned(
-  log: { warn(text: string): void },
+  app: FastifyInstance,
   count: (request: FastifyRequest, reply: FastifyReply) => Promise<void>
 ): typeof count {
+  const told = app.keep.lease(app, `${key} told`, () => ({ once: false }))
   return (request, reply) => {
-    if (!told && request.headers['x-forwarded-for'] !== undefined && request.ips === undefined) {
-      told = true
-      log.warn(
+    if (
+      !told.once &&
+      request.headers['x-forwarded-for'] !== undefined &&
+      !app.trusts(request.socket.remoteAddress ?? '')
+    ) {
+      told.once = true
+      app.log.warn(
         'A request came with X-Forwarded-For from a peer that "trustedProxies" does not name: limits count the peer, not the client behind it'
       )
     }

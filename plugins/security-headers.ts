@@ -7,6 +7,7 @@ import {
   fp,
   overrideOf,
   perRoute,
+  remember,
   type Static,
   TextOrNone,
   Type
@@ -75,26 +76,29 @@ export type SecurityHeadersOptions = Static<typeof options>
 
 export default fp<SecurityHeadersOptions>(
   async function securityHeaders(app, root) {
-    const strict = await helmetSet({})
+    const strict = await helmetSet()
     const made = new Map([[root, make(root, strict)]])
+    // The gateway's own pages are strict whatever others are; HSTS holds for the whole host, and so stays as the root says it.
+    const pages: Made = {
+      ...make({ preset: 'strict', remove: root.remove }, strict),
+      hsts: make(root, strict).hsts
+    }
     perRoute(app, key, root, (said, route) => {
       const own = route.scope(key) !== 'root'
-      const { constant, overTls, overPlain, remove } = made.get(said) ?? make(said, strict)
-      const entries = Object.entries(constant)
+      const here = route.kind === 'standing' ? pages : remember(made, said, () => make(said, strict))
+      const entries = Object.entries(here.constant)
       return {
         // What a route says itself wins over what its upstream sends; what it only inherits does not.
-        ...(own ? {} : { headers: constant }),
+        ...(own ? {} : { headers: here.constant }),
         onHead(request, _reply, head) {
-          for (const name of remove) head.remove(name)
+          const tls = request.protocol === 'https'
+          const offer = (name: string, value: string | undefined): void => {
+            if (value !== undefined && (own || !head.has(name))) head.set(name, value)
+          }
+          for (const name of here.remove) head.remove(name)
           if (own) for (const [name, value] of entries) head.set(name, value)
-          if (overPlain !== undefined && request.protocol !== 'https')
-            head.set('content-security-policy', overPlain)
-          if (
-            overTls !== undefined &&
-            (own || !head.has('strict-transport-security')) &&
-            request.protocol === 'https'
-          )
-            head.set('strict-transport-security', overTls)
+          offer('content-security-policy', tls ? here.csp : here.plainCsp)
+          if (tls) offer('strict-transport-security', here.hsts)
         }
       }
     })
@@ -104,42 +108,50 @@ export default fp<SecurityHeadersOptions>(
 
 interface Made {
   readonly constant: Readonly<Record<string, string>>
-  readonly overTls: string | undefined
+  readonly csp: string | undefined
   /** The strict preset's policy without "upgrade-insecure-requests", which would send the forms of a plain gateway to a port that is not there. */
-  readonly overPlain: string | undefined
+  readonly plainCsp: string | undefined
+  readonly hsts: string | undefined
   readonly remove: readonly string[]
 }
 
 /** Works out the headers of one set of options, once. */
 function make(said: SecurityHeadersOptions, strict: Readonly<Record<string, string>>): Made {
-  const constant: Record<string, string> =
-    said.preset === 'strict'
-      ? { ...strict }
-      : {
-          'x-content-type-options': 'nosniff',
-          'x-frame-options': 'SAMEORIGIN',
-          'referrer-policy': 'strict-origin-when-cross-origin'
-        }
-  delete constant['strict-transport-security']
-  put(constant, 'content-security-policy', said.csp)
+  const { 'strict-transport-security': strictHsts, 'content-security-policy': strictCsp, ...more } = strict
+  const isStrict = said.preset === 'strict'
+  const constant: Record<string, string> = isStrict
+    ? more
+    : {
+        'x-content-type-options': 'nosniff',
+        'x-frame-options': 'SAMEORIGIN',
+        'referrer-policy': 'strict-origin-when-cross-origin'
+      }
   put(constant, 'x-frame-options', typeof said.frame === 'string' ? said.frame.toUpperCase() : said.frame)
   put(constant, 'referrer-policy', said.referrer)
   put(constant, 'permissions-policy', said.permissions)
-  const csp = said.csp === undefined ? constant['content-security-policy'] : undefined
+  const csp = isStrict ? strictCsp : undefined
   return {
     constant,
-    overTls: said.hsts === false ? undefined : hstsOf(said.hsts),
-    overPlain: csp?.replace(/;\s*upgrade-insecure-requests/, ''),
+    csp: orNone(said.csp, csp),
+    plainCsp: orNone(said.csp, csp?.replace(/;\s*upgrade-insecure-requests/, '')),
+    hsts: orNone(
+      said.hsts === undefined || said.hsts === false ? said.hsts : hstsOf(said.hsts),
+      isStrict ? strictHsts : hstsOf({ maxAge: '365d', subdomains: false, preload: false })
+    ),
     remove: said.remove
   }
 }
+
+/** What is said, nothing where that is `false`, and what is there by itself where nothing is said. */
+const orNone = (said: string | false | undefined, byItself: string | undefined): string | undefined =>
+  said === undefined ? byItself : said === false ? undefined : said
 
 function put(headers: Record<string, string>, name: string, value: string | false | undefined): void {
   if (value === false) delete headers[name]
   else if (value !== undefined) headers[name] = value
 }
 
-function hstsOf(said: Static<typeof hsts> = { maxAge: '365d', subdomains: false, preload: false }): string {
+function hstsOf(said: Static<typeof hsts>): string {
   return `max-age=${Math.floor(duration(said.maxAge) / 1000)}${said.subdomains ? '; includeSubDomains' : ''}${said.preload ? '; preload' : ''}`
 }
 
@@ -147,10 +159,10 @@ function hstsOf(said: Static<typeof hsts> = { maxAge: '365d', subdomains: false,
 let asked: Promise<Readonly<Record<string, string>>> | undefined
 
 /** Asks @fastify/helmet for its whole set of headers. */
-async function helmetSet(options: object): Promise<Readonly<Record<string, string>>> {
+async function helmetSet(): Promise<Readonly<Record<string, string>>> {
   asked ??= (async () => {
     const app = fastify({ serverFactory: (handler) => createServer(handler) })
-    await app.register(helmet, options)
+    await app.register(helmet)
     app.get('/', async () => '')
     const { headers } = await app.inject('/')
     await app.close()

@@ -8,6 +8,7 @@ import type {
 } from 'fastify'
 import type { Caller, Forwarding } from './caller.ts'
 import type { Head, HeadHook, HeadPlan, RouteInfo } from './concern.ts'
+import { Internal } from './refusals.ts'
 import { isObject, merge } from './schema.ts'
 
 type Done = (error?: Error) => void
@@ -232,14 +233,17 @@ function guarded(hook: GateHook, gate: string, phase: string, report: boolean, k
   if (!report && !kit.trace && kit.cost === undefined) return named(hook, gate, phase)
   const observed = (request: FastifyRequest, reply: FastifyReply, done: Done): void => {
     const began = performance.now()
+    if (kit.trace) request.trace ??= []
+    const { trace } = request
+    // A gate that answers by itself need not come back to say so.
+    const step = (trace?.push({ gate, phase, verdict: 'answered' }) ?? 0) - 1
     const settle = (error?: unknown): void => {
       const ms = performance.now() - began
       kit.cost?.(gate, ms)
       const refused = error !== undefined && error !== null
-      if (kit.trace) {
-        request.trace ??= []
+      if (trace !== null) {
         const verdict = refused ? (report ? 'reported' : 'refused') : reply.sent ? 'answered' : 'passed'
-        request.trace.push({ gate, phase, verdict, ms, ...(refused ? about(error) : {}) })
+        trace[step] = { gate, phase, verdict, ms, ...(refused ? about(error) : {}) }
       }
       if (refused && report) note(request, gate, phase, error)
       if (refused && !report) done(error as Error)
@@ -251,10 +255,11 @@ function guarded(hook: GateHook, gate: string, phase: string, report: boolean, k
       else
         (hook as (q: FastifyRequest, p: FastifyReply) => Promise<unknown>)(request, reply).then(
           () => settle(),
-          settle
+          (error: unknown) => settle(error ?? new Internal())
         )
     } catch (error) {
-      settle(error)
+      // Whatever was thrown, and be it nothing, is no "yes".
+      settle(error ?? new Internal())
     }
   }
   return named(observed, gate, phase)

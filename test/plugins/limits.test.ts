@@ -1,0 +1,461 @@
+import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import t from 'tap'
+import { loadConfig } from '../../src/index.ts'
+import {
+  ask,
+  bodyOf,
+  gateway,
+  listening,
+  raw,
+  readableLog,
+  type Seen,
+  statusOf,
+  upstream
+} from '../helpers.ts'
+
+const respond = { body: 'hello' }
+const problemIn = (answer: string): unknown => JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4))
+const head = (path: string, ...headers: string[]): string =>
+  [
+    'GET ',
+    path,
+    ' HTTP/1.1\r\nHost: a\r\nConnection: close\r\n',
+    ...headers.map((each) => `${each}\r\n`),
+    '\r\n'
+  ].join('')
+/** A header that makes a header section so many bytes longer. */
+const long = (bytes: number): string => `x-long: ${'a'.repeat(bytes - 10)}`
+
+/** A target that never answers, as an extension would bring it. */
+const silentTarget = `
+export const key = 'silent'
+export const target = true
+export const options = { type: 'object', properties: {}, additionalProperties: false }
+export default async function silent(app, { routes }) {
+  for (const { mounts } of routes)
+    for (const mount of mounts)
+      app.route({ ...mount, method: [...mount.method], exposeHeadRoute: false, handler: () => new Promise(() => {}) })
+}
+`
+
+t.test('takes a body up to its size and refuses what is larger', async (t) => {
+  let seen = 0
+  const target = await upstream(t, (request, response) => {
+    seen++
+    void bodyOf(request).then((body) => response.end(String(body.length)))
+  })
+  const { port } = await listening(t, {
+    limits: { body: '1kb' },
+    routes: [
+      { path: '/proxy/*', proxy: { upstream: target } },
+      { path: '/respond', respond },
+      { path: '/wide/*', proxy: { upstream: target }, limits: { body: '4kb' } },
+      { path: '/narrow/*', proxy: { upstream: target }, limits: { body: '10b' } },
+      { path: '/none/*', proxy: { upstream: target }, limits: { body: false } },
+      { path: '/off/*', proxy: { upstream: target }, limits: false }
+    ]
+  })
+  const post = (path: string, framing: string, body: string): Promise<string> =>
+    raw(port, `POST ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${framing}\r\n\r\n${body}`, 5000)
+  const framings = {
+    'Content-Length': (path: string, bytes: number) =>
+      post(path, `Content-Length: ${bytes}`, 'x'.repeat(bytes)),
+    chunks: (path: string, bytes: number) =>
+      post(path, 'Transfer-Encoding: chunked', `${bytes.toString(16)}\r\n${'x'.repeat(bytes)}\r\n0\r\n\r\n`)
+  }
+  const cases: [path: string, bytes: number, status: number][] = [
+    ['/proxy/x', 1024, 200],
+    ['/proxy/x', 1025, 413],
+    ['/wide/x', 4096, 200],
+    ['/wide/x', 4097, 413],
+    ['/narrow/x', 10, 200],
+    ['/narrow/x', 11, 413],
+    ['/none/x', 1_500_000, 200],
+    ['/off/x', 1_500_000, 200]
+  ]
+  for (const [framing, send] of Object.entries(framings))
+    for (const [path, bytes, status] of cases)
+      t.test(`${bytes} bytes to ${path} by ${framing}`, async (t) => {
+        const before = seen
+        const answer = await send(path, bytes)
+        t.equal(statusOf(answer), status)
+        if (status === 200) t.ok(answer.endsWith(`\r\n\r\n${bytes}`) || answer.includes(`\r\n${bytes}\r\n`))
+        else {
+          t.match(problemIn(answer), { status: 413, code: 'SP_ERR_LIMITS_BODY', title: 'Payload Too Large' })
+          t.match(answer, /\r\nconnection: close\r\n/i, 'nobody reads the rest')
+          if (framing === 'Content-Length') t.equal(seen, before, 'the upstream never hears of it')
+        }
+      })
+  t.test('by what it is said to be, before a byte of it is asked for', async (t) => {
+    for (const path of ['/proxy/x', '/respond', '/nowhere']) {
+      const answer = await post(path, 'Content-Length: 1025\r\nExpect: 100-continue', '')
+      t.equal(statusOf(answer), 413, path)
+      t.notMatch(answer, /100 Continue/)
+    }
+    const client = connect(port, '127.0.0.1')
+    client.write('POST /proxy/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n')
+    const [asked] = (await once(client, 'data')) as [Buffer]
+    t.equal(
+      asked.toString('latin1'),
+      'HTTP/1.1 100 Continue\r\n\r\n',
+      'a body of the right size is asked for'
+    )
+    client.write('hello')
+    const [answer] = (await once(client, 'data')) as [Buffer]
+    t.equal(statusOf(answer.toString('latin1')), 200)
+    client.destroy()
+  })
+})
+
+t.test('cuts the upstream off when a body grows too large on its way', async (t) => {
+  const arrived: { request?: IncomingMessage } = {}
+  const seen = Promise.withResolvers<void>()
+  const cut = Promise.withResolvers<boolean>()
+  const target = await upstream(t, (request) => {
+    arrived.request = request
+    request.once('data', () => seen.resolve())
+    request.on('data', () => {})
+    request.on('error', () => {})
+    request.on('close', () => cut.resolve(request.complete))
+  })
+  const { port } = await listening(t, {
+    limits: { body: '1kb' },
+    routes: [{ path: '/a/*', proxy: { upstream: target } }]
+  })
+  const client = connect(port, '127.0.0.1')
+  t.teardown(() => client.destroy())
+  let answer = ''
+  client.on('data', (data) => {
+    answer += data.toString('latin1')
+  })
+  const chunk = `200\r\n${'x'.repeat(512)}\r\n`
+  client.write(`POST /a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}`)
+  await seen.promise
+  t.equal(answer, '', 'the upstream has the first bytes, and nothing is refused')
+  client.on('error', () => {})
+  client.write(`${chunk}1\r\nx\r\n`)
+  await once(client, 'close')
+  t.equal(statusOf(answer), 413)
+  t.equal(await cut.promise, false, 'the upstream knows that the request is not whole')
+})
+
+t.test('takes a URL up to its length', async (t) => {
+  const { port } = await listening(t, {
+    routes: [
+      { path: '/a/*', respond },
+      { path: '/short/*', respond, limits: { url: '20b' } },
+      { path: '/long/*', respond, limits: { url: '12kb' } },
+      { path: '/none/*', respond, limits: { url: false } }
+    ]
+  })
+  const url = (start: string, bytes: number): string => start + 'x'.repeat(bytes - start.length)
+  const cases: [url: string, status: number][] = [
+    [url('/a/', 8192), 200],
+    [url('/a/', 8193), 414],
+    [url('/a/?', 8193), 414],
+    [url('/nowhere/', 8193), 414],
+    [url('/short/', 20), 200],
+    [url('/short/', 21), 414],
+    [url('/short/?', 21), 414],
+    [url('/long/', 12_288), 200],
+    [url('/long/', 12_289), 414],
+    [url('/none/', 15_000), 200]
+  ]
+  for (const [path, status] of cases)
+    t.test(`${path.slice(0, 10)} with ${path.length} bytes`, async (t) => {
+      const answer = await raw(port, head(path), 5000)
+      t.equal(statusOf(answer), status)
+      if (status === 414)
+        t.match(problemIn(answer), { status, code: 'SP_ERR_LIMITS_URL', title: 'URI Too Long' })
+    })
+})
+
+t.test('takes so many headers and bytes of headers', async (t) => {
+  const { log, lines } = readableLog()
+  const { port } = await listening(
+    t,
+    {
+      routes: [
+        { path: '/a/*', respond },
+        { path: '/few', respond, limits: { headerCount: 4 } },
+        { path: '/many', respond, limits: { headerCount: 150 } },
+        { path: '/any', respond, limits: { headerCount: false } },
+        { path: '/small', respond, limits: { headers: '1kb' } },
+        { path: '/large', respond, limits: { headers: '32kb' } }
+      ]
+    },
+    { log }
+  )
+  const many = (count: number): string[] => Array.from({ length: count - 2 }, (_, i) => `x-${i}: a`)
+  const cases: [name: string, request: string, status: number][] = [
+    ['100 headers', head('/a/x', ...many(100)), 200],
+    ['101 headers', head('/a/x', ...many(101)), 431],
+    ['101 headers where nobody serves', head('/nowhere', ...many(101)), 431],
+    ['101 times the same header', head('/a/x', ...Array.from({ length: 99 }, () => 'x-a: b')), 431],
+    ['4 headers on a route for few', head('/few', ...many(4)), 200],
+    ['5 headers on a route for few', head('/few', ...many(5)), 431],
+    ['150 headers on a route for many', head('/many', ...many(150)), 200],
+    ['151 headers on a route for many', head('/many', ...many(151)), 431],
+    ['500 headers where no number is set', head('/any', ...many(500)), 200],
+    ['15,000 bytes', head('/a/x', long(15_000)), 200],
+    ['20,000 bytes', head('/a/x', long(20_000)), 431],
+    ['900 bytes on a route for small ones', head('/small', long(900)), 200],
+    ['1,100 bytes on a route for small ones', head('/small', long(1100)), 431],
+    ['20,000 bytes on a route for large ones', head('/large', long(20_000)), 200],
+    ['33,000 bytes on a route for large ones', head('/large', long(33_000)), 431]
+  ]
+  for (const [name, request, status] of cases)
+    t.test(name, async (t) => {
+      const answer = await raw(port, request, 5000)
+      t.equal(statusOf(answer), status)
+      if (status !== 431) return
+      t.match(answer, /\r\ncontent-type: application\/problem\+json\r\n/)
+      t.match(problemIn(answer), {
+        type: 'about:blank',
+        status,
+        code: 'SP_ERR_LIMITS_HEADERS',
+        title: 'Request Header Fields Too Large'
+      })
+    })
+  t.test("logs what Node's parser refuses", async (t) => {
+    const before = lines.length
+    await raw(port, head('/a/x', long(70_000)), 5000)
+    t.match(lines.slice(before), [
+      { level: 'warn', status: 431, code: 'SP_ERR_LIMITS_HEADERS', ip: '127.0.0.1' }
+    ])
+  })
+})
+
+t.test('ends a request whose answer does not begin in time', async (t) => {
+  const folder = t.testdir({ 'silent.mjs': silentTarget })
+  const cuts: Promise<unknown>[] = []
+  const target = await upstream(t, (_request, response) => {
+    cuts.push(once(response, 'close'))
+  })
+  const { log, line } = readableLog()
+  const { url } = await listening(
+    t,
+    {
+      extensions: [{ module: `${folder}/silent.mjs` }],
+      limits: { time: '30ms' },
+      routes: [
+        { path: '/proxy/*', proxy: { upstream: target } },
+        { path: '/own/*', proxy: { upstream: target }, limits: { time: '20ms' } },
+        { path: '/silent', silent: {} }
+      ]
+    },
+    { log }
+  )
+  for (const path of ['/proxy/x', '/own/x', '/silent'])
+    await t.test(path, async (t) => {
+      const answer = await ask(`${url}${path}?secret=1`)
+      t.equal(answer.status, 504)
+      t.match(JSON.parse(answer.text), {
+        status: 504,
+        code: 'SP_ERR_LIMITS_TIME',
+        title: 'Gateway Timeout',
+        detail: 'The request took longer than this route allows'
+      })
+      t.notMatch(answer.text, /127\.0\.0\.1|secret/, 'neither an address nor the query')
+      t.match(await line((each) => each['path'] === path), {
+        level: 'error',
+        status: 504,
+        refusedBy: 'limits',
+        code: 'SP_ERR_LIMITS_TIME'
+      })
+    })
+  await Promise.all(cuts)
+  t.equal(cuts.length, 2, 'the upstream is told that nobody waits any more')
+})
+
+t.test('counts the time up to the head of the answer, and not where it is unset', async (t) => {
+  const folder = t.testdir({ 'silent.mjs': silentTarget })
+  const waiting = new Map<string, () => void>()
+  const asked = new Map<string, () => void>()
+  const target = await upstream(t, (request, response) => {
+    const path = String(request.url)
+    if (path.startsWith('/begun')) response.write('be')
+    waiting.set(path, () => response.end('gun'))
+    asked.get(path)?.()
+  })
+  const { url } = await listening(t, {
+    extensions: [{ module: `${folder}/silent.mjs` }],
+    limits: { time: '30ms' },
+    routes: [
+      { path: '/begun', proxy: { upstream: target } },
+      { path: '/unset', proxy: { upstream: target }, limits: { time: false } },
+      { path: '/off', proxy: { upstream: target }, limits: false },
+      { path: '/report', proxy: { upstream: target }, limits: { mode: 'report' } },
+      { path: '/late', proxy: { upstream: target } },
+      { path: '/silent', silent: {} }
+    ]
+  })
+  const paths = ['/begun', '/unset', '/off', '/report']
+  const arrived = paths.map((path) => new Promise<void>((resolve) => asked.set(path, resolve)))
+  const answers = paths.map((path) => ask(`${url}${path}`))
+  await Promise.all(arrived)
+  // When a request that came later is over time, so would the others be.
+  t.equal((await ask(`${url}/late`)).status, 504)
+  t.equal((await ask(`${url}/silent`)).status, 504)
+  for (const path of paths) waiting.get(path)?.()
+  const texts = (await Promise.all(answers)).map(({ status, text }) => `${status} ${text}`)
+  t.same(texts, ['200 begun', '200 gun', '200 gun', '200 gun'])
+})
+
+/** Opens a connection and tells what came back over it when the gateway has closed it. */
+async function answerOf(port: number, bytes: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1')
+  let seen = ''
+  socket.on('data', (data) => {
+    seen += data.toString('latin1')
+  })
+  if (bytes !== '') socket.write(bytes)
+  await once(socket, 'close')
+  return seen
+}
+
+t.test('waits so long for the headers of a request, and for the next one', async (t) => {
+  const { log, line } = readableLog()
+  const routes = [{ path: '/a', respond }]
+  const hasty = await listening(t, { limits: { headerTime: '500ms', idle: '100ms' }, routes }, { log })
+  const patient = await listening(t, { limits: { headerTime: false, idle: false }, routes })
+  const open = async (request: string): Promise<Socket> => {
+    const socket = connect(patient.port, '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    await once(socket, 'connect')
+    socket.write(request)
+    return socket
+  }
+  const half = 'GET /a HTTP/1.1\r\nHost: a\r\n'
+  const slow = await open(half)
+  const idle = await open(`${half}\r\n`)
+  await once(idle, 'data')
+  const [cut, silent, served] = await Promise.all([
+    answerOf(hasty.port, half),
+    answerOf(hasty.port, ''),
+    answerOf(hasty.port, `${half}\r\n`)
+  ])
+  t.equal(statusOf(cut), 408)
+  t.match(problemIn(cut), { status: 408, code: 'SP_ERR_LIMITS_SLOW', title: 'Request Timeout' })
+  t.match(cut, /\r\nconnection: close\r\n/)
+  t.ok(silent === '' || statusOf(silent) === 408, 'a connection that says nothing is closed, too')
+  t.match(served, /^HTTP\/1\.1 200 OK\r\n.*hello$/s, 'one that lies idle is closed without a word')
+  t.match(await line(({ status }) => status === 408), {
+    level: 'warn',
+    code: 'SP_ERR_LIMITS_SLOW',
+    ip: '127.0.0.1'
+  })
+  // Connections to the gateway without these limits are older, and still open.
+  for (const [socket, rest] of [
+    [slow, '\r\n'],
+    [idle, `${half}\r\n`]
+  ] as const) {
+    socket.write(rest)
+    const [data] = (await once(socket, 'data')) as [Buffer]
+    t.equal(statusOf(data.toString('latin1')), 200)
+  }
+})
+
+t.test('only tells, in report mode', async (t) => {
+  const { log, line } = readableLog()
+  const { port } = await listening(
+    t,
+    {
+      limits: { body: '10b', url: '20b', headerCount: 5, mode: 'report' },
+      routes: [
+        { path: '/proxy/*', proxy: { upstream: await upstream(t) } },
+        { path: '/respond', respond, methods: ['POST'] }
+      ]
+    },
+    { log }
+  )
+  const body = 'x'.repeat(5000)
+  const chunks = `${`64\r\n${'x'.repeat(100)}\r\n`.repeat(50)}0\r\n\r\n`
+  const cases: [name: string, request: string, reported: string[]][] = [
+    [
+      'a body by Content-Length',
+      `POST /proxy/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5000\r\n\r\n${body}`,
+      ['limits SP_ERR_LIMITS_BODY']
+    ],
+    [
+      'a body in chunks',
+      `POST /proxy/y HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}`,
+      ['limits SP_ERR_LIMITS_BODY']
+    ],
+    [
+      'a body that nobody forwards',
+      `POST /respond HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 5000\r\n\r\n${body}`,
+      ['limits SP_ERR_LIMITS_BODY']
+    ],
+    ['a URL', head(`/proxy/${'x'.repeat(20)}`), ['limits SP_ERR_LIMITS_URL']],
+    ['headers', head('/proxy/z', 'a: 1', 'b: 2', 'c: 3', 'd: 4'), ['limits SP_ERR_LIMITS_HEADERS']]
+  ]
+  for (const [name, request, reported] of cases)
+    t.test(name, async (t) => {
+      const answer = await raw(port, request, 5000)
+      t.equal(statusOf(answer), 200)
+      if (request.includes('/proxy/') && request.startsWith('POST'))
+        t.equal(
+          (problemIn(answer.replace(/\r\n[0-9a-f]+\r\n\{/, '\r\n{').replace(/\}\r\n0\r\n\r\n$/, '}')) as Seen)
+            .body,
+          body,
+          'the upstream has all of it'
+        )
+      const [, path = ''] = request.split(' ')
+      const told = await line((each) => each['path'] === path)
+      t.match(told, { level: 'info', status: 200, refusedBy: undefined })
+      t.strictSame(told['wouldRefuse'], reported, 'once')
+    })
+  t.test('an answer that is late', async (t) => {
+    const waiting = new Map<string, () => void>()
+    const arrived = Promise.withResolvers<void>()
+    const target = await upstream(t, (request, response) => {
+      waiting.set(String(request.url), () => response.end('late'))
+      if (request.url === '/report') arrived.resolve()
+    })
+    const { log, line } = readableLog()
+    const { url } = await listening(
+      t,
+      {
+        limits: { time: '20ms' },
+        routes: [
+          { path: '/report', proxy: { upstream: target }, limits: { mode: 'report' } },
+          { path: '/enforce', proxy: { upstream: target } }
+        ]
+      },
+      { log }
+    )
+    const answer = ask(`${url}/report`)
+    await arrived.promise
+    t.equal((await ask(`${url}/enforce`)).status, 504)
+    waiting.get('/report')?.()
+    t.match(await answer, { status: 200, text: 'late' })
+    const told = await line(({ path }) => path === '/report')
+    t.strictSame(told['wouldRefuse'], ['limits SP_ERR_LIMITS_TIME'])
+  })
+})
+
+t.test('says what would do, where a limit is none', async (t) => {
+  const cases: [name: string, config: object, message: RegExp][] = [
+    ['a bare number', { limits: { body: 1024 } }, /a size such as "64kb" or "1mb", or false for none/],
+    ['no headers at all', { limits: { headerCount: 0 } }, /headerCount/],
+    [
+      'what holds before a route is known, on a route',
+      { routes: [{ path: '/a', respond, limits: { headerTime: '1s' } }] },
+      /headerTime/
+    ]
+  ]
+  for (const [name, config, message] of cases)
+    t.test(name, async (t) => {
+      await t.rejects(loadConfig({ routes: [], ...config }, {}), { message })
+    })
+})
+
+t.test('holds without being asked for', async (t) => {
+  const app = await gateway(t, { routes: [{ path: '/a', respond }] })
+  const large = await app.inject({ method: 'POST', url: '/a', payload: 'x'.repeat(1024 ** 2 + 1) })
+  t.match(large, { statusCode: 413 })
+  t.match(await app.inject(`/a?${'x'.repeat(8192)}`), { statusCode: 414 })
+})

@@ -1,0 +1,611 @@
+import { mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
+import t, { type Test } from 'tap'
+import { loadConfig } from '../../src/index.ts'
+import { ask, gateway, listening, raw, readableLog, type Seen, statusOf, upstream } from '../helpers.ts'
+
+const get = (path: string, ...headers: string[]): string =>
+  [`GET ${path} HTTP/1.1`, 'Host: a', 'Connection: close', ...headers, '', ''].join('\r\n')
+const headerOf = (answer: string, name: string): string | undefined =>
+  new RegExp(`\r\n${name}: ([^\r]*)`, 'i').exec(answer)?.[1]
+const bodyIn = (answer: string): string => answer.slice(answer.indexOf('\r\n\r\n') + 4)
+
+/** Bodies that a route which does not read them has nothing to say about. */
+const bodies: [type: string | undefined, payload: string][] = [
+  ['application/json', '{"half": '],
+  ['application/json', ''],
+  ['text/xml', '<a/>'],
+  ['multipart/form-data; boundary=x', '--x'],
+  ['application/x-www-form-urlencoded', 'a=b'],
+  [undefined, 'bytes']
+]
+const post = (app: FastifyInstance, url: string, [type, payload]: [string | undefined, string]) =>
+  app.inject({ method: 'POST', url, payload, headers: type === undefined ? {} : { 'content-type': type } })
+
+t.test('respond', async (t) => {
+  t.test('answers by itself', async (t) => {
+    const app = await gateway(t, {
+      routes: [
+        { path: '/text', respond: { body: 'hello' } },
+        { path: '/empty', respond: { status: 204 } },
+        { path: '/nothing', respond: {} },
+        { path: '/blank', respond: { body: '' } },
+        { path: '/object', respond: { body: { id: '{params.id}', list: [1, null, 'é'] } } },
+        { path: '/list', respond: { body: [] } },
+        { path: '/null', respond: { body: null } },
+        { path: '/number', respond: { body: 7 } },
+        { path: '/false', respond: { body: false } },
+        { path: '/wide', respond: { body: 'größe €' } },
+        {
+          path: '/gone',
+          respond: { status: 410, headers: { 'Content-Type': 'text/html', 'X-Why': 'moved' }, body: '<p>' }
+        }
+      ]
+    })
+    const text = 'text/plain; charset=utf-8'
+    const json = 'application/json; charset=utf-8'
+    const cases: [url: string, status: number, type: string | undefined, body: string][] = [
+      ['/text', 200, text, 'hello'],
+      ['/empty', 204, undefined, ''],
+      ['/nothing', 200, undefined, ''],
+      ['/blank', 200, text, ''],
+      ['/object', 200, json, '{"id":"{params.id}","list":[1,null,"é"]}'],
+      ['/list', 200, json, '[]'],
+      ['/null', 200, json, 'null'],
+      ['/number', 200, json, '7'],
+      ['/false', 200, json, 'false'],
+      ['/wide', 200, text, 'größe €'],
+      ['/gone', 410, 'text/html', '<p>']
+    ]
+    for (const [url, status, type, body] of cases)
+      t.test(url, async (t) => {
+        const answer = await app.inject(url)
+        t.equal(answer.statusCode, status)
+        t.equal(answer.headers['content-type'], type)
+        t.equal(answer.body, body)
+        if (status !== 204) t.equal(answer.headers['content-length'], String(Buffer.byteLength(body)))
+        const head = await app.inject({ method: 'HEAD', url })
+        t.equal(head.statusCode, status)
+        t.equal(head.body, '')
+        const same = { date: '', 'x-request-id': '', ...(body === '' ? { 'content-length': '0' } : {}) }
+        t.match({ ...answer.headers, ...same }, { ...head.headers, ...same })
+        t.match({ ...head.headers, ...same }, { ...answer.headers, ...same })
+      })
+    t.equal((await app.inject('/gone')).headers['x-why'], 'moved')
+  })
+
+  t.test('puts values of the request into a text', async (t) => {
+    const app = await gateway(t, {
+      auth: { optional: true, apiKeys: { list: [{ id: 'alice', secret: 'key' }] } },
+      routes: [
+        {
+          path: '/hi/:name/*',
+          respond: {
+            body: '{{{params.name}}} {query.q} {path} {host} {client.ip} {caller.id} {headers.X-A} {{}}'
+          }
+        }
+      ]
+    })
+    const { body } = await app.inject({
+      url: '/hi/b%C3%A9a/x?q=1%202',
+      headers: { host: 'api.test', 'x-a': 'a', 'x-api-key': 'key' }
+    })
+    t.equal(body, '{béa} 1 2 /hi/b%C3%A9a/x api.test 127.0.0.1 alice a {}')
+  })
+
+  t.test('takes every method, and every body for nothing', async (t) => {
+    const app = await gateway(t, { routes: [{ path: '/a', respond: { body: 'hello' } }] })
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const)
+      t.equal((await app.inject({ method, url: '/a' })).body, 'hello', method)
+    for (const body of bodies) t.equal((await post(app, '/a', body)).body, 'hello', String(body))
+  })
+
+  t.test('answers at once, however long the body still is', async (t) => {
+    const { port } = await listening(t, { routes: [{ path: '/a', respond: { body: 'hello' } }] })
+    const half = 'POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n'
+    const whole = `${half}0\r\n\r\n${get('/a')}`
+    const answers = (await raw(port, whole, 5000)).match(/HTTP\/1\.1 200 OK/g)
+    t.equal(answers?.length, 2, 'the connection goes on after a body that nobody read')
+    t.equal(statusOf(await raw(port, half, 100)), 200)
+  })
+
+  t.test('refuses what it can not answer', async (t) => {
+    const cases: [name: string, respond: object, message: RegExp][] = [
+      ['a status that is none', { status: 99 }, /status/],
+      ['a value that is none', { body: 'Hello {name}' }, /No value "\{name\}"/],
+      ['a header name that is none', { headers: { 'x a': 'b' } }, /x a/]
+    ]
+    for (const [name, respond, message] of cases)
+      t.test(name, async (t) => {
+        await t.rejects(loadConfig({ routes: [{ path: '/a', respond }] }, {}), { message })
+      })
+  })
+})
+
+t.test('redirect', async (t) => {
+  const { app, port } = await listening(t, {
+    paths: { doubleSlash: 'keep' },
+    routes: [
+      { path: '/old/*', redirect: { to: '/new/' } },
+      { path: '/bare/*', redirect: { to: '/' } },
+      { path: '/away/*', redirect: { to: 'https://example.com/v2' } },
+      { path: '/host/*', redirect: { to: 'https://example.com' } },
+      { path: '/exact', redirect: { to: '/there' } },
+      { path: '/asks', redirect: { to: '/there?from=exact' } },
+      { path: '/asked/*', redirect: { to: 'https://example.com/v2/?from=asked' } },
+      { path: '/item/:id', redirect: { to: '/items?id={params.id}' } },
+      { path: '/user/:id/*', redirect: { to: '/users/{params.id}' } },
+      { path: '/search', redirect: { to: '/find/{query.q}' } },
+      { path: '/same/*', redirect: { to: 'https://{host}/same' } },
+      { path: '/größe', redirect: { to: '/Maße und €' } },
+      { path: ['/two/*', '/by/two/*'], redirect: { to: '/one' } },
+      { path: '/', redirect: { to: '/home' } },
+      ...[301, 302, 303, 307, 308].map((status) => ({ path: `/${status}`, redirect: { to: '/', status } }))
+    ]
+  })
+  const cases: [path: string, location: string][] = [
+    ['/old', '/new'],
+    ['/old/', '/new/'],
+    ['/old/a/b', '/new/a/b'],
+    ['/old/a%2Fb%20c?x=%2F&y=a+b', '/new/a%2Fb%20c?x=%2F&y=a+b'],
+    ['/old?x=1', '/new?x=1'],
+    ['/bare', '/'],
+    ['/bare/a', '/a'],
+    ['/bare//evil.test', '/evil.test'],
+    ['/bare///evil.test/x', '/evil.test/x'],
+    ['/bare/%2Fevil.test', '/%2Fevil.test'],
+    ['/away/a?x=1', 'https://example.com/v2/a?x=1'],
+    ['/away//a', 'https://example.com/v2//a'],
+    ['/away', 'https://example.com/v2'],
+    ['/host/a', 'https://example.com/a'],
+    ['/host', 'https://example.com/'],
+    ['/host/@evil.test', 'https://example.com/@evil.test'],
+    ['/host/.evil.test', 'https://example.com/.evil.test'],
+    ['/exact', '/there'],
+    ['/exact?x=1', '/there?x=1'],
+    ['/asks', '/there?from=exact'],
+    ['/asks?x=1', '/there?from=exact&x=1'],
+    ['/asked/a', 'https://example.com/v2/a?from=asked'],
+    ['/asked/a?x=1', 'https://example.com/v2/a?from=asked&x=1'],
+    ['/item/a%20b', '/items?id=a%20b'],
+    ['/item/a%26b%3Dc?x=1', '/items?id=a%26b%3Dc&x=1'],
+    ['/user/a%2Fb/c', '/users/a%2Fb/c'],
+    ['/user/%5Cevil.test/x', ''],
+    ['/search?q=//evil.test', '/find/%2F%2Fevil.test?q=//evil.test'],
+    ['/search?q=a%20b', '/find/a%20b?q=a%20b'],
+    ['/same/x', 'https://gateway.test/same/x'],
+    ['/gr%C3%B6%C3%9Fe', '/Ma%C3%9Fe%20und%20%E2%82%AC'],
+    ['/two/a', '/one/a'],
+    ['/by/two/a', '/one/a'],
+    ['/', '/home']
+  ]
+  for (const [path, location] of cases)
+    t.test(`${path} goes to ${location || 'nowhere'}`, async (t) => {
+      const answer = await raw(port, get(path).replace('Host: a', 'Host: gateway.test'), 5000)
+      t.equal(statusOf(answer), location === '' ? 400 : 308)
+      if (location === '') return
+      t.equal(headerOf(answer, 'location'), location)
+      t.notMatch(headerOf(answer, 'location'), /^[/\\]{2}/, 'two slashes would name another host')
+      t.equal(bodyIn(answer), '')
+    })
+  for (const status of [301, 302, 303, 307, 308])
+    t.test(`by ${status}`, async (t) => {
+      for (const method of ['GET', 'HEAD', 'POST'] as const) {
+        const answer = await app.inject({ method, url: `/${status}` })
+        t.match(answer, { statusCode: status, headers: { location: '/' } })
+        t.match(answer.headers, { 'x-content-type-options': 'nosniff' })
+      }
+    })
+  t.test('whatever the body is', async (t) => {
+    for (const body of bodies) t.equal((await post(app, '/exact', body)).statusCode, 308, String(body))
+  })
+  t.test('refuses to go where a client could lead', async (t) => {
+    const wrong: [name: string, path: string, to: string, message: RegExp][] = [
+      ['another scheme', '/a', 'javascript:alert(1)', /a path or an http\(s\) URL/],
+      ['no path', '/a', 'there', /a path or an http\(s\) URL/],
+      ['a parameter that is none', '/a/:id', '/{params.name}', /no parameter ":name"; it has :id/],
+      [
+        'a host out of the path',
+        '/a/:id',
+        'https://{params.id}.example.com/',
+        /No value "\{params\.id\}" here/
+      ],
+      ['a host out of the query', '/a', 'https://{query.h}', /No value "\{query\.h\}" here/],
+      ['a status that is none', '/a', '/b', /status/]
+    ]
+    for (const [name, path, to, message] of wrong)
+      t.test(name, async (t) => {
+        const redirect = name === 'a status that is none' ? { to, status: 200 } : { to }
+        await t.rejects(loadConfig({ routes: [{ path, redirect }] }, {}), { message })
+      })
+  })
+})
+
+/** A folder as a build of a single-page app leaves it, with what should never be served beside and inside of it. */
+function site(t: Pick<Test, 'testdir'>): { root: string; secret: string } {
+  const folder = t.testdir({
+    secret: { 'secret.txt': 'a secret' },
+    'dist-old': { 'old.txt': 'a secret' },
+    dist: {
+      'index.html': '<h1>app</h1>',
+      'about.html': '<h1>about</h1>',
+      'app.js': 'let it = "be"',
+      'style.css': 'a{}',
+      'data.json': '{}',
+      LICENSE: 'MIT',
+      'numbers.txt': '0123456789',
+      'a b.txt': 'a space',
+      '100%.txt': 'a percent',
+      'a%20b.txt': 'a percent-encoded space',
+      'a#b?c.txt': 'a hash',
+      'größe.txt': 'wide',
+      '.env': 'a secret',
+      '.git': { config: 'a secret' },
+      '.well-known': { 'x.txt': 'a secret' },
+      assets: { 'logo.svg': '<svg/>', '.hidden': 'a secret' },
+      docs: { 'index.html': '<h1>docs</h1>', sub: { 'index.html': '<h1>sub</h1>' } }
+    }
+  })
+  const root = join(folder, 'dist')
+  symlinkSync(join(folder, 'secret'), join(root, 'out'))
+  symlinkSync(join(folder, 'secret', 'secret.txt'), join(root, 'out.txt'))
+  symlinkSync(join(folder, 'dist-old'), join(root, 'old'))
+  symlinkSync('numbers.txt', join(root, 'in.txt'))
+  symlinkSync('docs', join(root, 'guide'))
+  symlinkSync('loop', join(root, 'loop'))
+  symlinkSync('nowhere', join(root, 'dangling.txt'))
+  mkdirSync(join(folder, 'linked'))
+  symlinkSync(root, join(folder, 'linked', 'current'))
+  return { root, secret: join(folder, 'linked', 'current') }
+}
+
+t.test('files', async (t) => {
+  t.test('serves a single-page app in front of its API', async (t) => {
+    const { root } = site(t)
+    const { url } = await listening(t, {
+      routes: [
+        { path: '/api/*', proxy: { upstream: await upstream(t), rewrite: '/' } },
+        { path: '/*', files: { root, fallback: '/index.html', maxAge: '7d' } }
+      ]
+    })
+    const cases: [path: string, status: number, body: string | RegExp, type: string][] = [
+      ['/', 200, '<h1>app</h1>', 'text/html; charset=utf-8'],
+      ['/index.html', 200, '<h1>app</h1>', 'text/html; charset=utf-8'],
+      ['/orders/7', 200, '<h1>app</h1>', 'text/html; charset=utf-8'],
+      ['/orders/7/', 200, '<h1>app</h1>', 'text/html; charset=utf-8'],
+      ['/orders?page=2', 200, '<h1>app</h1>', 'text/html; charset=utf-8'],
+      ['/apiary', 200, '<h1>app</h1>', 'text/html; charset=utf-8'],
+      ['/app.js', 200, 'let it = "be"', 'application/javascript; charset=utf-8'],
+      ['/app.js?v=1', 200, 'let it = "be"', 'application/javascript; charset=utf-8'],
+      ['/style.css', 200, 'a{}', 'text/css; charset=utf-8'],
+      ['/assets/logo.svg', 200, '<svg/>', 'image/svg+xml'],
+      ['/LICENSE', 200, 'MIT', 'application/octet-stream'],
+      ['/docs/', 200, '<h1>docs</h1>', 'text/html; charset=utf-8'],
+      ['/missing.js', 404, /SP_ERR_ROUTE_UNKNOWN/, 'application/problem+json'],
+      ['/assets/missing.svg', 404, /SP_ERR_ROUTE_UNKNOWN/, 'application/problem+json'],
+      ['/api/orders', 200, /"url":"\/orders"/, 'application/json'],
+      ['/api', 200, /"url":"\/"/, 'application/json']
+    ]
+    for (const [path, status, body, type] of cases)
+      t.test(path, async (t) => {
+        const answer = await ask(url + path)
+        t.equal(answer.status, status)
+        t.match(answer.text, body)
+        if (typeof body === 'string') t.equal(answer.text, body)
+        t.equal(answer.headers.get('content-type'), type)
+      })
+  })
+
+  t.test('serves what is there, and nothing else', async (t) => {
+    const { root } = site(t)
+    const { port } = await listening(t, {
+      routes: [
+        { path: '/*', files: { root } },
+        { path: '/pre/fix/*', files: { root } },
+        { path: ['/one/*', '/two/deep/*'], files: { root } },
+        { path: '/group', routes: [{ path: '/*', files: { root: join(root, 'docs') } }] }
+      ]
+    })
+    const cases: [path: string, status: number, body?: string][] = [
+      ['/', 200, '<h1>app</h1>'],
+      ['/a%20b.txt', 200, 'a space'],
+      ['/100%25.txt', 200, 'a percent'],
+      ['/a%2520b.txt', 200, 'a percent-encoded space'],
+      ['/a%23b%3Fc.txt', 200, 'a hash'],
+      ['/gr%C3%B6%C3%9Fe.txt', 200, 'wide'],
+      ['/pre/fix/numbers.txt', 200, '0123456789'],
+      ['/pre/fix', 308],
+      ['/one/numbers.txt', 200, '0123456789'],
+      ['/two/deep/numbers.txt', 200, '0123456789'],
+      ['/two/deep/assets/logo.svg', 200, '<svg/>'],
+      ['/group/', 200, '<h1>docs</h1>'],
+      ['/group/sub/', 200, '<h1>sub</h1>'],
+      ['/docs', 308],
+      ['/docs/', 200, '<h1>docs</h1>'],
+      ['/docs/index.html', 200, '<h1>docs</h1>'],
+      ['/docs/sub', 308],
+      ['/assets/', 404],
+      ['/nothing', 404],
+      ['/NUMBERS.TXT', 404],
+      ['/numbers.txt/x', 404],
+      [`/${'x'.repeat(3000)}`, 404],
+      ['/*', 404]
+    ]
+    for (const [path, status, body] of cases)
+      t.test(path.slice(0, 40), async (t) => {
+        const answer = await raw(port, get(path), 5000)
+        t.equal(statusOf(answer), status)
+        if (body !== undefined) t.equal(Buffer.from(bodyIn(answer), 'latin1').toString(), body)
+      })
+    t.test('sends a folder to itself with a slash, and the query with it', async (t) => {
+      const answer = await raw(port, get('/docs?q=%2F'), 5000)
+      t.equal(headerOf(answer, 'location'), '/docs/?q=%2F')
+    })
+  })
+
+  t.test('never leaves its folder', async (t) => {
+    const { root, secret } = site(t)
+    const hidden = [
+      '/.env',
+      '/%2eenv',
+      '/.git/config',
+      '/.git/',
+      '/.git',
+      '/assets/.hidden',
+      '/.well-known/x.txt',
+      '/out.txt',
+      '/out/secret.txt',
+      '/out/',
+      '/out',
+      '/old/old.txt',
+      '/loop',
+      '/dangling.txt',
+      '/../secret/secret.txt',
+      '/assets/../../secret/secret.txt',
+      '/%2e%2e/secret/secret.txt',
+      '/.%2e/secret/secret.txt',
+      '/%2e%2e%2fsecret%2fsecret.txt',
+      '/..%2fsecret%2fsecret.txt',
+      '/%252e%252e/secret/secret.txt',
+      '/%252e%252e%252fsecret%252fsecret.txt',
+      '/..%5csecret%5csecret.txt',
+      '/..\\secret\\secret.txt',
+      '/..;/secret/secret.txt',
+      '/%c0%ae%c0%ae/secret/secret.txt',
+      '/%uff0e%uff0e/secret/secret.txt',
+      '/....//secret/secret.txt',
+      '//../secret/secret.txt',
+      '/numbers.txt%00.html',
+      '/assets%2flogo.svg',
+      '/%2fetc/passwd',
+      '//etc/passwd',
+      '/etc/passwd',
+      'http://a/../secret/secret.txt'
+    ]
+    const setups: [name: string, config: object][] = [
+      ['by itself', { routes: [{ path: '/*', files: { root } }] }],
+      ['through a link to it', { routes: [{ path: '/*', files: { root: secret } }] }],
+      [
+        'with every slash let in',
+        { paths: { doubleSlash: 'keep' }, routes: [{ path: '/*', files: { root } }] }
+      ],
+      [
+        'with encoded slashes decoded',
+        { paths: { encodedSlash: 'decode', doubleSlash: 'merge' }, routes: [{ path: '/*', files: { root } }] }
+      ],
+      ['with a fallback', { routes: [{ path: '/*', files: { root, fallback: '/index.html' } }] }]
+    ]
+    for (const [name, config] of setups)
+      t.test(name, async (t) => {
+        const { port } = await listening(t, config)
+        for (const path of hidden) {
+          const answer = await raw(port, get(path), 5000)
+          t.notMatch(answer, /a secret|root:/, path)
+          const decoding = name === 'with encoded slashes decoded' && path === '/assets%2flogo.svg'
+          const page = name === 'with a fallback' && ['/out/', '/out', '/loop', '/etc/passwd'].includes(path)
+          t.ok(
+            [decoding || page ? 200 : 404, 400].includes(statusOf(answer)),
+            `${path} is ${statusOf(answer)}`
+          )
+          if (page) t.equal(bodyIn(answer), '<h1>app</h1>')
+        }
+        t.match(await raw(port, get('/in.txt'), 5000), '0123456789', 'a link inside of it is fine')
+        t.match(await raw(port, get('/guide/'), 5000), '<h1>docs</h1>')
+      })
+    t.test('nor sends to another host', async (t) => {
+      const { port } = await listening(t, setups[2]?.[1] ?? {})
+      const answer = await raw(port, get('//docs'), 5000)
+      t.equal(headerOf(answer, 'location'), '/docs/')
+    })
+  })
+
+  t.test('lets browsers ask whether something changed, or for a part', async (t) => {
+    const { root } = site(t)
+    const file = join(root, 'numbers.txt')
+    utimesSync(file, 1_700_000_000, 1_700_000_000)
+    const app = await gateway(t, { routes: [{ path: '/*', files: { root } }] })
+    const first = await app.inject('/numbers.txt')
+    const etag = String(first.headers['etag'])
+    t.match(etag, /^(W\/)?"[^"]+"$/)
+    t.equal(first.headers['last-modified'], new Date(1_700_000_000_000).toUTCString())
+    t.equal(first.headers['accept-ranges'], 'bytes')
+    const cases: [
+      name: string,
+      headers: Record<string, string>,
+      status: number,
+      body: string,
+      range?: string
+    ][] = [
+      ['the same tag', { 'if-none-match': etag }, 304, ''],
+      ['one of its tags', { 'if-none-match': `"other", ${etag}` }, 304, ''],
+      ['any tag', { 'if-none-match': '*' }, 304, ''],
+      ['another tag', { 'if-none-match': '"other"' }, 200, '0123456789'],
+      ['since then', { 'if-modified-since': String(first.headers['last-modified']) }, 304, ''],
+      ['since before', { 'if-modified-since': new Date(0).toUTCString() }, 200, '0123456789'],
+      ['a range', { range: 'bytes=2-4' }, 206, '234', 'bytes 2-4/10'],
+      ['the end', { range: 'bytes=-3' }, 206, '789', 'bytes 7-9/10'],
+      ['all from', { range: 'bytes=8-' }, 206, '89', 'bytes 8-9/10'],
+      ['a range of what was', { range: 'bytes=2-4', 'if-range': '"other"' }, 200, '0123456789'],
+      ['a range that is none', { range: 'lines=1-2' }, 200, '0123456789']
+    ]
+    for (const [name, headers, status, body, range] of cases)
+      t.test(name, async (t) => {
+        const answer = await app.inject({ url: '/numbers.txt', headers })
+        t.equal(answer.statusCode, status)
+        t.equal(answer.body, body)
+        t.equal(answer.headers['content-range'], range)
+        t.ok(answer.headers['x-content-type-options'], 'with the headers of every answer')
+        if (status === 304) t.equal(answer.headers['etag'], etag)
+      })
+    t.test('a range that is not there', async (t) => {
+      const answer = await app.inject({ url: '/numbers.txt', headers: { range: 'bytes=20-30' } })
+      t.equal(answer.statusCode, 416)
+      t.match(answer.json(), { status: 416, title: 'Range Not Satisfiable' })
+      t.notMatch(answer.body, /dist|numbers/)
+    })
+    t.test('and tells of a change', async (t) => {
+      writeFileSync(file, 'changed')
+      const answer = await app.inject({ url: '/numbers.txt', headers: { 'if-none-match': etag } })
+      t.match(answer, { statusCode: 200, body: 'changed' })
+      t.not(answer.headers['etag'], etag)
+    })
+    t.test('by HEAD, too', async (t) => {
+      const answer = await app.inject({ method: 'HEAD', url: '/app.js' })
+      t.equal(answer.statusCode, 200)
+      t.equal(answer.body, '')
+      t.equal(answer.headers['content-length'], String(readFileSync(join(root, 'app.js')).length))
+      t.equal((await app.inject({ method: 'HEAD', url: '/nothing' })).statusCode, 404)
+    })
+  })
+
+  t.test('is read only', async (t) => {
+    const { root } = site(t)
+    const app = await gateway(t, { routes: [{ path: '/*', files: { root } }] })
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const)
+      for (const url of ['/app.js', '/nothing']) {
+        const answer = await app.inject({ method, url })
+        t.equal(answer.statusCode, 405, `${method} ${url}`)
+        t.equal(answer.headers['allow'], 'GET, HEAD')
+        t.match(answer.json(), { code: 'SP_ERR_ROUTE_METHOD' })
+      }
+    for (const body of bodies) t.equal((await post(app, '/app.js', body)).statusCode, 405, String(body))
+  })
+
+  t.test('says how long a file may be kept', async (t) => {
+    const { root } = site(t)
+    const auth = { apiKeys: { list: [{ id: 'alice', secret: 'key' }] } }
+    const app = await gateway(t, {
+      auth: { ...auth, global: false },
+      routes: [
+        { path: '/week/*', files: { root, maxAge: '7d', fallback: '/index.html' } },
+        { path: '/none/*', files: { root } },
+        { path: '/mine/*', files: { root, maxAge: '7d' }, auth: true }
+      ]
+    })
+    const key = { 'x-api-key': 'key' }
+    const cases: [url: string, kept: string, headers?: Record<string, string>][] = [
+      ['/week/app.js', 'public, max-age=604800'],
+      ['/week/LICENSE', 'public, max-age=604800'],
+      ['/week/', 'no-cache'],
+      ['/week/about.html', 'no-cache'],
+      ['/week/docs/', 'no-cache'],
+      ['/week/some/page', 'no-cache'],
+      ['/week/missing.js', 'no-store'],
+      ['/none/app.js', 'no-cache'],
+      ['/mine/app.js', 'private, max-age=604800', key],
+      ['/mine/app.js', 'no-store']
+    ]
+    for (const [url, kept, headers = {}] of cases)
+      t.equal((await app.inject({ url, headers })).headers['cache-control'], kept, url)
+  })
+
+  t.test('refuses a folder or a fallback that is not there', async (t) => {
+    const { root } = site(t)
+    const cases: [name: string, files: object, message: RegExp][] = [
+      ['no folder', { root: join(root, 'nothing') }, /There is no folder/],
+      ['a file', { root: join(root, 'app.js') }, /There is no folder/],
+      ['no fallback', { root, fallback: '/nothing.html' }, /There is no file "\/nothing\.html"/],
+      ['a folder as fallback', { root, fallback: '/docs' }, /There is no file "\/docs"/],
+      ['a fallback without its slash', { root, fallback: 'index.html' }, /a path inside the folder/]
+    ]
+    for (const [name, files, message] of cases)
+      t.test(name, async (t) => {
+        await t.rejects(loadConfig({ routes: [{ path: '/*', files }] }, {}), { message })
+      })
+  })
+})
+
+t.test('health', async (t) => {
+  const { log, lines } = readableLog('trace')
+  const app = await gateway(
+    t,
+    {
+      auth: { apiKeys: { list: [] } },
+      rateLimit: { max: 1, window: '1h' },
+      cors: { origins: ['https://app.example.com'] },
+      headers: { response: { 'x-served-by': 'sallyport' } },
+      responseTime: true,
+      routes: [
+        { path: '/*', respond: { body: 'everything' } },
+        { path: '/*', host: 'api.test', respond: { body: 'everything of a host' } }
+      ]
+    },
+    { log }
+  )
+  const probe = (url: string, method: 'GET' | 'HEAD' | 'POST' = 'GET'): Promise<LightMyRequestResponse> =>
+    app.inject({ method, url, headers: { origin: 'https://app.example.com' } })
+
+  t.test('answers probes outside of all that the config says', async (t) => {
+    for (const [url, status] of [
+      ['/-/live', 'live'],
+      ['/-/ready', 'ready']
+    ] as const)
+      for (let i = 0; i < 3; i++) {
+        const answer = await probe(url)
+        t.equal(answer.statusCode, 200)
+        t.strictSame(answer.json(), { status })
+        t.equal(answer.headers['cache-control'], 'no-store')
+        for (const name of ['access-control-allow-origin', 'ratelimit', 'x-served-by', 'x-response-time'])
+          t.equal(answer.headers[name], undefined, name)
+        t.equal((await probe(url, 'HEAD')).statusCode, 200)
+      }
+    t.strictSame(lines, [], 'and none of them has a line in the log')
+  })
+  t.test('says that it drains', async (t) => {
+    app.readiness.ready = false
+    const answer = await probe('/-/ready')
+    t.equal(answer.statusCode, 503)
+    t.strictSame(answer.json(), { status: 'draining' })
+    t.equal(answer.headers['retry-after'], '5')
+    t.equal((await probe('/-/live')).statusCode, 200, 'a process that drains lives')
+    app.readiness.ready = true
+    t.equal((await probe('/-/ready')).statusCode, 200)
+  })
+  t.test('takes no other method, and no other path', async (t) => {
+    const app = await gateway(t, { routes: [{ path: '/*', respond: { body: 'everything' } }] })
+    for (const url of ['/-/live', '/-/ready']) {
+      const answer = await app.inject({ method: 'POST', url })
+      t.match(answer, { statusCode: 405, headers: { allow: 'GET, HEAD' } })
+    }
+    t.equal((await app.inject('/-/other')).body, 'everything', 'what is beside them is as any path')
+  })
+})
+
+t.test('the first path that is most exact answers, whatever its target', async (t) => {
+  const { root } = site(t)
+  const app = await gateway(t, {
+    routes: [
+      { path: '/*', files: { root, fallback: '/index.html' } },
+      { path: '/robots.txt', respond: { body: 'User-agent: *' } },
+      { path: '/old/*', redirect: { to: '/new' } },
+      { path: '/old/kept', respond: { body: 'kept' } },
+      { path: '/api/*', proxy: { upstream: await upstream(t) } }
+    ]
+  })
+  t.equal((await app.inject('/robots.txt')).body, 'User-agent: *')
+  t.equal((await app.inject('/old/x')).headers['location'], '/new/x')
+  t.equal((await app.inject('/old/kept')).body, 'kept')
+  t.equal((await app.inject('/api/x')).json<Seen>().url, '/api/x')
+  t.equal((await app.inject('/page')).body, '<h1>app</h1>')
+})
