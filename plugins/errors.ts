@@ -13,6 +13,7 @@ import {
   MediaUnknown,
   overrideOf,
   type Refusal,
+  Refused,
   type Static,
   TooSlow,
   Type
@@ -47,6 +48,8 @@ declare module 'fastify' {
 const TRANSLATED: Readonly<Record<string, new () => FastifyError>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: BodyTooLarge,
   FST_ERR_CTP_INVALID_MEDIA_TYPE: MediaUnknown,
+  FST_ERR_CTP_EMPTY_JSON_BODY: Malformed,
+  FST_ERR_CTP_INVALID_JSON_BODY: Malformed,
   FST_ERR_HANDLER_TIMEOUT: DeadlineExceeded
 }
 
@@ -87,9 +90,9 @@ function translate(error: Refusal): Refusal {
   const known = TRANSLATED[error.code ?? '']
   if (known !== undefined) return new known()
   const status = error.statusCode ?? 500
+  if (error instanceof SyntaxError && status === 400) return new Malformed()
   if (status < 400 || status >= 500) return new Internal()
-  const made: Refusal = new Malformed()
-  made.message = STATUS_CODES[status] ?? 'The request was refused'
+  const made: Refusal = new Refused(STATUS_CODES[status] ?? 'The request was refused')
   made.statusCode = status
   return made
 }
@@ -104,7 +107,7 @@ function answer(
   const problem = problemOf(refusal, request.id)
   reply.code(status).headers({ 'cache-control': 'no-store', ...refusal.headers })
   // Where what follows on the connection can't be told from a body, or is one that nobody wants, the connection ends with the answer.
-  if (status === 413 || status === 408 || refusal.code === 'SP_ERR_REQUEST_MALFORMED')
+  if (status === 413 || status === 408 || status === 417 || refusal.code === 'SP_ERR_REQUEST_MALFORMED')
     reply.header('connection', 'close')
   const wanted = preferred(request.headers.accept, format)
   if (wanted === 'text')
@@ -164,14 +167,16 @@ function shapeOf(type: string, format: ErrorsOptions['format']): ErrorsOptions['
 const page = ({ status, title, detail, code, requestId }: Problem): string =>
   `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${status} ${escapeHtml(title)}</title><h1>${escapeHtml(title)}</h1><p>${escapeHtml(detail)}</p><p><small>${code} ${escapeHtml(requestId ?? '')}</small></p></html>\n`
 
-function fromParser(error: NodeJS.ErrnoException): FastifyError {
+function fromParser(error: NodeJS.ErrnoException): Refusal {
+  if (error.code?.startsWith('SP_ERR_') === true) return error as Refusal
   if (error.code === 'HPE_HEADER_OVERFLOW') return new HeadersTooLarge()
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return new TooSlow()
   return new Malformed()
 }
 
-function rawAnswer(refusal: FastifyError): string {
+function rawAnswer(refusal: Refusal): string {
   const body = JSON.stringify(problemOf(refusal))
   const status = refusal.statusCode ?? 400
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n${body}`
+  const more = Object.entries(refusal.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${more.join('')}content-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n${body}`
 }

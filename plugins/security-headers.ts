@@ -92,19 +92,20 @@ export default fp<SecurityHeadersOptions>(
         ...(own ? {} : { headers: here.constant }),
         onHead(request, _reply, head) {
           const tls = request.protocol === 'https'
-          const offer = (name: string, value: string | undefined): void => {
-            if (value !== undefined && (own || !head.has(name))) head.set(name, value)
-          }
+          const csp = tls ? here.csp : here.plainCsp
           for (const name of here.remove) head.remove(name)
           if (own) for (const [name, value] of entries) head.set(name, value)
-          offer('content-security-policy', tls ? here.csp : here.plainCsp)
-          if (tls) offer('strict-transport-security', here.hsts)
+          if (csp !== undefined && (own || !head.has(CSP))) head.set(CSP, csp)
+          if (tls && here.hsts !== undefined && (own || !head.has(HSTS))) head.set(HSTS, here.hsts)
         }
       }
     })
   },
   { name: key, fastify: '5.x' }
 )
+
+const CSP = 'content-security-policy'
+const HSTS = 'strict-transport-security'
 
 interface Made {
   readonly constant: Readonly<Record<string, string>>

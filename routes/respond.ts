@@ -1,4 +1,5 @@
 import {
+  escapeHtml,
   fp,
   leaveBodies,
   type OptionFault,
@@ -31,7 +32,7 @@ export const options = Type.Object(
       Type.Unknown({
         [WHOLE]: true,
         description:
-          'The body: a text is sent as it is (with values such as "{params.id}"), anything else as JSON.'
+          'The body: a text is sent as it is (with values such as "{params.id}", escaped in a page), anything else as JSON.'
       })
     )
   },
@@ -40,7 +41,24 @@ export const options = Type.Object(
 
 export type RespondOptions = Static<typeof options>
 
-export const faults = ({ body }: RespondOptions): OptionFault[] => templateFaults(body, ['body'])
+/** Headers that frame the message itself, and are made by whoever sends it. */
+const FRAMING = new Set(['connection', 'content-length', 'keep-alive', 'transfer-encoding', 'upgrade'])
+
+export function faults({ headers, body }: RespondOptions): OptionFault[] {
+  const wrong = Object.entries(headers).flatMap(([name, value]): OptionFault[] => {
+    if (FRAMING.has(name.toLowerCase()))
+      return [{ path: ['headers', name], message: `"${name}" frames the message itself and can't be said` }]
+    return /[\r\n\0]/.test(value)
+      ? [
+          {
+            path: ['headers', name],
+            message: `The value of "${name}" has a line break, which no header can have`
+          }
+        ]
+      : []
+  })
+  return [...wrong, ...templateFaults(body, ['body'])]
+}
 
 export default fp<TargetRoutes<RespondOptions>>(
   async function respond(app, { routes }) {
@@ -51,6 +69,8 @@ export default fp<TargetRoutes<RespondOptions>>(
       const json = said.body === undefined || text !== undefined ? undefined : JSON.stringify(said.body)
       const type = text === undefined ? 'application/json; charset=utf-8' : 'text/plain; charset=utf-8'
       const headers = { ...(said.body === undefined ? {} : { 'content-type': type }), ...lower(said.headers) }
+      // In a page, a value of the request is text and never markup (CWE-79).
+      const safe = /html|xml/i.test(String(headers['content-type'])) ? escapeHtml : undefined
       for (const mount of mounts)
         app.route({
           ...mount,
@@ -58,7 +78,7 @@ export default fp<TargetRoutes<RespondOptions>>(
           exposeHeadRoute: false,
           handler: async function answer(request, reply) {
             reply.code(status).headers(headers)
-            return reply.send(text === undefined ? json : text.render(request))
+            return reply.send(text === undefined ? json : text.render(request, safe))
           }
         })
     }

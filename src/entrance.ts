@@ -1,15 +1,16 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import findMyWay from 'find-my-way'
-import { ROUTABLE } from './config/schema.ts'
 import type { HostPaths, Table } from './config/table.ts'
 import {
   canonicalHost,
   canonicalPath,
+  ExpectationUnknown,
   HostInvalid,
   Malformed,
   MethodRefused,
   type PathsOptions,
+  ROUTABLE,
   remember,
   TargetForm,
   VersionInvalid
@@ -76,6 +77,9 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
       raw.headers['transfer-encoding'] !== undefined
     )
       return refuse(raw, new Malformed())
+    const { expect } = raw.headers
+    if (expect !== undefined && expect.toLowerCase() !== '100-continue')
+      return refuse(raw, new ExpectationUnknown())
     const host = countHosts(raw)
     if (host !== 1) return refuse(raw, new HostInvalid(host === 0 ? 'no Host' : 'more than one Host'))
     if (target.charCodeAt(0) !== 47) {

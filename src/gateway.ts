@@ -11,7 +11,6 @@ import fastify, {
 import { fastifyPlugin as fp } from 'fastify-plugin'
 import type { Logger } from 'pino'
 import type { Plan, PlannedRoute } from './config/plan.ts'
-import { ROUTABLE } from './config/schema.ts'
 import { type Entry, entryFor, makeTable, type Table } from './config/table.ts'
 import { makeEntrance, REFUSED, refusalOf } from './entrance.ts'
 import type { Keep } from './keep.ts'
@@ -21,6 +20,7 @@ import {
   MethodRefused,
   newRoute,
   type PathsOptions,
+  ROUTABLE,
   type RouteInfo,
   RouteUnknown,
   type StandingRoute

@@ -3,7 +3,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
-import { noteUpgrade, wantsWebSocket } from './kit/index.ts'
+import { MethodRefused, noteUpgrade, ROUTABLE, wantsWebSocket, withHeaders } from './kit/index.ts'
 
 /** Where a gateway listens and how it ends. */
 export interface ServeOptions {
@@ -105,16 +105,17 @@ export async function serve(
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     take(request, answerOn(request, socket, head))
   })
-  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
-    response.shouldKeepAlive = false
-    response.writeHead(417, { 'content-length': '0' }).end()
-    request.resume()
-  })
+  // Expectations that nobody knows are refused with all that a refusal has.
+  server.on('checkExpectation', take)
   server.on(
     'clientError',
     (error: Error, socket: Socket) => void current.app.server.emit('clientError', error, socket)
   )
-  server.on('connect', (_request: IncomingMessage, socket: Socket) => refuseConnect(socket))
+  // Nothing is tunnelled: a CONNECT never reaches a route (RFC 9110 section 9.3.6).
+  server.on('connect', (_request: IncomingMessage, socket: Socket) => {
+    const refusal = withHeaders(new MethodRefused('CONNECT'), { allow: ROUTABLE.join(', ') })
+    current.app.server.emit('clientError', refusal, socket)
+  })
   apply(server, app)
   await listen(server, host, port)
 
@@ -199,9 +200,4 @@ function answerOn(request: IncomingMessage, socket: Socket, head: Buffer): Serve
   socket.on('error', () => {})
   noteUpgrade(request, { socket, head })
   return response
-}
-
-// Nothing is tunnelled: a CONNECT never reaches a route (RFC 9110 section 9.3.6).
-function refuseConnect(socket: Socket): void {
-  socket.end('HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n')
 }

@@ -98,6 +98,7 @@ export const options = Type.Object(
         'The ways whose credentials the upstream may see; the session cookie and what came by query never.'
     }),
     identity: Type.Record(Type.String({ pattern: '^[a-zA-Z0-9-]+$' }), Type.String(), {
+      additionalProperties: false,
       default: {},
       description:
         'Headers that tell the upstream who calls, each with what it tells (id, name, email, roles, scopes, claims.x); no client can send them.'

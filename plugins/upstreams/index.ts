@@ -103,6 +103,7 @@ export const upstream = Type.Object(
 )
 
 export const options = Type.Record(Type.String({ pattern: '^[\\w.-]+$' }), upstream, {
+  additionalProperties: false,
   description: 'The services behind the gateway, by name.'
 })
 export const override = false

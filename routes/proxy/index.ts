@@ -79,8 +79,8 @@ export const options = Type.Object(
     }),
     rewrite: Type.Optional(
       Type.String({
-        pattern: '^/',
-        [SAYS]: 'a path that begins with "/"',
+        pattern: '^/[^?#]*$',
+        [SAYS]: 'a path that begins with "/", without a query (the word "query" sets one)',
         description:
           'What replaces the part of the path before "/*" ("/" strips it), or the whole of an exact path; without it the path goes on unchanged.'
       })

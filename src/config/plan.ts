@@ -8,13 +8,14 @@ import {
   nearest,
   type OptionFault,
   prune,
+  ROUTABLE,
   type Target
 } from '../kit/index.ts'
 import type { Catalog } from './catalog.ts'
 import { ConfigError, type Fault, type Path, type Place, showPath, showPlace } from './fault.ts'
 import { type Filled, interpolate } from './interpolate.ts'
 import { joinPaths, PathError, type PathPattern, readPath } from './paths.ts'
-import { composeSchema, coreWords, ROOT_ONLY, ROUTABLE, routeWords } from './schema.ts'
+import { composeSchema, coreWords, ROOT_ONLY, routeWords } from './schema.ts'
 import { faultAt, readSource, type Source } from './source.ts'
 import { check } from './validate.ts'
 import { faultIn, Resolver, type Said, settle, shownIn, unsaid, type WordState } from './words.ts'

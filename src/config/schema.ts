@@ -1,12 +1,6 @@
-import { METHODS } from 'node:http'
 import { type TSchema, Type } from 'typebox'
-import { FILE, isObject, overrideOf, SAYS, WHOLE } from '../kit/index.ts'
+import { FILE, isObject, overrideOf, ROUTABLE, SAYS, WHOLE } from '../kit/index.ts'
 import type { Catalog } from './catalog.ts'
-
-/** The methods that a route can take (RFC 9110 section 9: CONNECT and TRACE are never forwarded). */
-export const ROUTABLE: readonly string[] = METHODS.filter(
-  (method) => method !== 'CONNECT' && method !== 'TRACE'
-)
 
 const oneOrMore = (item: TSchema, description: string): TSchema =>
   Type.Union([item, Type.Array(item, { minItems: 1 })], { description })

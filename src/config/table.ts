@@ -1,7 +1,6 @@
 import { METHODS } from 'node:http'
-import type { Mount, RouteInfo } from '../kit/index.ts'
+import { type Mount, ROUTABLE, type RouteInfo } from '../kit/index.ts'
 import { type PathPattern, readPath } from './paths.ts'
-import { ROUTABLE } from './schema.ts'
 
 /** A route as the table takes it. */
 export interface Entry {

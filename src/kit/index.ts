@@ -33,6 +33,7 @@ export type {
   WordsSaid
 } from './concern.ts'
 export { escapeHtml } from './html.ts'
+export { ROUTABLE } from './methods.ts'
 export {
   eachRoute,
   type Hooks,
@@ -46,12 +47,14 @@ export {
 export {
   BodyTooLarge,
   DeadlineExceeded,
+  ExpectationUnknown,
   HeadersTooLarge,
   Internal,
   Malformed,
   MediaUnknown,
   MethodRefused,
   type Refusal,
+  Refused,
   RouteUnknown,
   TooSlow,
   UrlTooLong,

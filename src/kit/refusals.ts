@@ -30,6 +30,15 @@ export const DeadlineExceeded = createError(
   504
 )
 
+/** The request expects what nobody here can do (RFC 9110 section 10.1.1). */
+export const ExpectationUnknown = createError(
+  'SP_ERR_REQUEST_EXPECTATION',
+  'Only "100-continue" can be expected here',
+  417
+)
+/** Something refused the request without a code of ours: a plugin, or Fastify itself. */
+export const Refused = createError<[string]>('SP_ERR_REQUEST_REFUSED', '%s', 400)
+
 /** A refusal may bring more for its answer: headers, and members of the problem document. */
 export type Refusal = FastifyError & { headers?: Record<string, string>; members?: Record<string, unknown> }
 

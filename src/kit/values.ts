@@ -16,7 +16,8 @@ export interface Template {
   readonly params: readonly string[]
   /** Whether it reads nothing of the request. */
   readonly constant: boolean
-  render(request: FastifyRequest): string
+  /** Fills in the values; `safe` makes each one safe for where it stands. */
+  render(request: FastifyRequest, safe?: (value: string) => string): string
 }
 
 /** What can be wrong with a template; its message says what would do. */
@@ -32,6 +33,8 @@ const all: readonly ValueKind[] = [
   'caller',
   'requestId'
 ]
+
+const asItIs = (value: string): string => value
 
 /** Compiles a text with `{client.ip}`, `{params.x}` and so on in it; `{{` is a literal brace; throws a TemplateError for a value that the place does not know. */
 export function template(
@@ -67,9 +70,9 @@ export function template(
     text,
     params,
     constant: false,
-    render(request) {
+    render(request, safe = asItIs) {
       let made = ''
-      for (const part of parts) made += typeof part === 'string' ? part : (part(request) ?? '')
+      for (const part of parts) made += typeof part === 'string' ? part : safe(part(request) ?? '')
       return made
     }
   }
