@@ -1,0 +1,245 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parse } from 'dotenv'
+import t from 'tap'
+import { catalog } from '../../src/catalog.ts'
+import { composeSchema } from '../../src/config/schema.ts'
+import { readSettings, variables } from '../../src/settings.ts'
+
+// The rules of the house. Where one fails, its message says what to do.
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const read = (file: string): string => readFileSync(join(root, file), 'utf8')
+const sources: readonly string[] = ['src', 'plugins', 'routes'].flatMap((folder) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => `${folder}/${file}`)
+)
+
+/** The files of ours that a file imports, from the top of the repository. */
+const importsOf = (file: string): string[] =>
+  [...read(file).matchAll(/(?:^|\s)(?:from|import)\s*\(?\s*'(\.[^']+|#root\/[^']+)'/g)].map(([, to = '']) =>
+    to.startsWith('#root/') ? to.slice(6) : relative(root, join(root, dirname(file), to))
+  )
+
+interface Floor {
+  readonly what: string
+  readonly files: RegExp
+  readonly may: RegExp
+}
+
+const FLOORS: readonly Floor[] = [
+  { what: 'the kit imports packages and itself', files: /^src\/kit\//, may: /^src\/kit\// },
+  {
+    what: 'reading a config knows the kit, and is handed the catalog',
+    files: /^src\/config\//,
+    may: /^src\/(config\/|kit\/index\.ts$)/
+  },
+  {
+    what: 'the list of a room names what is in it',
+    files: /^plugins\/index\.ts$/,
+    may: /^(plugins\/|src\/kit\/index\.ts$)/
+  },
+  {
+    what: 'the list of a room names what is in it',
+    files: /^routes\/index\.ts$/,
+    may: /^(routes\/|src\/kit\/index\.ts$)/
+  },
+  {
+    what: 'a concern knows the kit and its own folder',
+    files: /^plugins\//,
+    may: /^(plugins\/|src\/kit\/index\.ts$)/
+  },
+  {
+    what: 'a target knows the kit and its own folder',
+    files: /^routes\//,
+    may: /^(routes\/|src\/kit\/index\.ts$)/
+  },
+  {
+    what: 'only the catalog knows concerns and targets by name',
+    files: /^src\/catalog\.ts$/,
+    may: /^(plugins|routes)\/index\.ts$|^src\/config\//
+  },
+  {
+    what: 'the types of a config come from what is in the rooms',
+    files: /^src\/define\.ts$/,
+    may: /^(plugins|routes)\/|^src\/kit\/index\.ts$/
+  },
+  {
+    what: 'assembly knows the contract, not the tenants',
+    files: /^src\/(gateway|entrance|keep)\.ts$/,
+    may: /^src\/(config\/|kit\/index\.ts$|entrance\.ts$|keep\.ts$)/
+  },
+  {
+    what: 'sockets and settings know an instance, not the config',
+    files: /^src\/(server|settings|log|watch)\.ts$/,
+    may: /^src\/(kit\/index|settings)\.ts$/
+  },
+  {
+    what: 'the embedding API is made of what is below',
+    files: /^src\/index\.ts$/,
+    may: /^src\/(config\/|catalog|define|gateway|keep|server)/
+  },
+  {
+    what: 'the process is made of what is below, and a command may ask a room for what it alone knows',
+    files: /^src\/(main\.ts$|commands\/)/,
+    may: /^src\/|^plugins\/auth\/index\.ts$|^package\.json$/
+  }
+]
+
+t.test('the floor plan: who may import whom', async (t) => {
+  for (const file of sources) {
+    const floor = FLOORS.find(({ files }) => files.test(file))
+    t.ok(floor, `${file} has a floor; give it one here and in src/README.md`)
+    for (const to of importsOf(file))
+      t.match(
+        to,
+        floor?.may,
+        `${file} imports ${to}: ${floor?.what}. Move what both need into src/kit, or let them meet by a decorator of Fastify`
+      )
+  }
+
+  t.test('nobody goes past the door of a folder', async (t) => {
+    const FOLDER = /^(src\/kit|(?:plugins|routes)\/[^/]+)\//
+    for (const file of sources)
+      for (const to of importsOf(file)) {
+        const [, folder] = FOLDER.exec(to) ?? []
+        if (folder === undefined || file.startsWith(`${folder}/`)) continue
+        t.equal(
+          to,
+          `${folder}/index.ts`,
+          `${file} imports ${to}; import ${folder}/index.ts, and export there what others may use`
+        )
+      }
+  })
+
+  t.test('no concern and no target imports another one', async (t) => {
+    for (const room of ['plugins', 'routes']) {
+      const listed = importsOf(`${room}/index.ts`).filter((file) => file.startsWith(`${room}/`))
+      t.ok(listed.length > 0)
+      for (const file of sources.filter((each) => each.startsWith(`${room}/`) && each !== `${room}/index.ts`))
+        for (const to of importsOf(file).filter((each) => listed.includes(each)))
+          t.equal(
+            dirname(to),
+            dirname(file) === room ? undefined : dirname(file),
+            `${file} imports ${to}, which is a word of its own; let them meet by a decorator of Fastify, or move what both need into src/kit`
+          )
+    }
+  })
+})
+
+t.test('one word names a concern everywhere', async (t) => {
+  const fileOf = (key: string): string => key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+  for (const [room, modules] of [
+    ['plugins', catalog.concerns],
+    ['routes', catalog.targets]
+  ] as const)
+    for (const { key, default: plugin } of modules) {
+      const file = `${room}/${fileOf(key)}`
+      t.ok(
+        sources.includes(`${file}.ts`) || sources.includes(`${file}/index.ts`),
+        `"${key}" lives in ${file}.ts or ${file}/index.ts; name the file for its word`
+      )
+      const { name } = Reflect.get(plugin, Symbol.for('plugin-meta')) as { name: string }
+      t.equal(name, key, `the plugin of "${key}" goes by its word; say fp(…, { name: key })`)
+    }
+})
+
+t.test(
+  'the order of the concerns is what plugins/index.ts says, and it changes only on purpose',
+  async (t) => {
+    t.strictSame(
+      catalog.concerns.map(({ key }) => key),
+      [
+        'errors',
+        'requestId',
+        'accessLog',
+        'responseTime',
+        'paths',
+        'securityHeaders',
+        'cors',
+        'upstreams',
+        'session',
+        'limits',
+        'rateLimit',
+        'auth',
+        'csrf',
+        'headers',
+        'query'
+      ],
+      'the order changed; if it was meant, change it here, and look what now runs before what'
+    )
+    const list = /concerns[^=]*= \[\n([\s\S]*?)\n\]/.exec(read('plugins/index.ts'))?.[1]?.split('\n') ?? []
+    t.equal(list.length, catalog.concerns.length)
+    for (const line of list)
+      t.match(
+        line,
+        /^ {2}\w+,? +\/\/ +\S.{4,}/,
+        `"${line.trim()}" gives the reason for its place; write it behind the word`
+      )
+  }
+)
+
+t.test('gateway.schema.json is fresh', async (t) => {
+  const composed = composeSchema(catalog)
+  t.strictSame(JSON.parse(read('gateway.schema.json')), composed, 'run "npm run schema" and commit the file')
+
+  t.test('every option has a description of one sentence', async (t) => {
+    const bare: string[] = []
+    const walk = (schema: unknown, path: string, described: boolean): void => {
+      if (typeof schema !== 'object' || schema === null) return
+      const { description, properties, items, anyOf, additionalProperties, $defs } = schema as Record<
+        string,
+        unknown
+      >
+      if (!described && !/^[A-Z"].*\.$/.test(String(description ?? ''))) bare.push(path)
+      for (const [key, inner] of Object.entries(properties ?? {})) walk(inner, `${path}.${key}`, false)
+      for (const [key, inner] of Object.entries($defs ?? {})) walk(inner, key, false)
+      walk(items, `${path}[]`, true)
+      for (const branch of (anyOf ?? []) as unknown[]) walk(branch, path, true)
+      walk(additionalProperties, `${path}.*`, true)
+    }
+    walk(composed, 'gateway', true)
+    t.strictSame(bare, [], 'give each of these a description: one sentence, with a capital and a full stop')
+  })
+})
+
+t.test('every code of an error is documented, and every documented code is there', async (t) => {
+  const used = new Set<string>()
+  const statuses = new Map<string, string>()
+  for (const file of sources) {
+    const text = read(file)
+    for (const [code] of text.matchAll(/SP_ERR_[A-Z_]*[A-Z]/g)) used.add(code)
+    for (const [, code = '', status = ''] of text.matchAll(
+      /createError(?:<[^>]*>)?\(\s*'(SP_ERR_\w+)',\s*(?:'(?:[^'\\]|\\.)*'|"[^"]*"|`[^`]*`),\s*(\d{3})\s*\)/g
+    ))
+      statuses.set(code, status)
+  }
+  const documented = new Map(
+    [...read('docs/errors.md').matchAll(/^\| `(SP_ERR_\w+)` \| ([^|]*?) \| ([^|]*?) \|/gm)].map(
+      ([, code = '', status = '', meaning = '']) => [code, { status, meaning }] as const
+    )
+  )
+  t.ok(used.size > 20, 'the codes are found')
+  t.ok(statuses.size > 20, 'and so are their statuses')
+  for (const code of used)
+    t.ok(documented.has(code), `${code} is in the source; add a row for it to docs/errors.md`)
+  for (const [code, { meaning }] of documented) {
+    t.ok(used.has(code), `${code} is in docs/errors.md and nowhere in the source; take its row out`)
+    t.match(meaning, /\S/, `the row of ${code} in docs/errors.md says what it means`)
+  }
+  for (const [code, status] of statuses)
+    t.match(documented.get(code)?.status, status, `${code} is a ${status}; docs/errors.md says otherwise`)
+})
+
+t.test('.env.example is complete', async (t) => {
+  const text = read('.env.example')
+  const [, ...blocks] = text.trimEnd().split('\n\n')
+  t.strictSame(
+    blocks,
+    variables.map(({ name, fallback, about }) => `# ${about}\n${name}=${fallback}`),
+    'each variable of src/settings.ts stands in .env.example: "# " and what it is about, then NAME=fallback, in the same order'
+  )
+  t.strictSame(readSettings(parse(text)), readSettings({}), 'and what it says is what holds without it')
+})
