@@ -1,8 +1,10 @@
 import {
+  type About,
   escapeHtml,
   fp,
   leaveBodies,
   type OptionFault,
+  paramFaults,
   type Static,
   type TargetRoutes,
   Type,
@@ -44,7 +46,7 @@ export type RespondOptions = Static<typeof options>
 /** Headers that frame the message itself, and are made by whoever sends it. */
 const FRAMING = new Set(['connection', 'content-length', 'keep-alive', 'transfer-encoding', 'upgrade'])
 
-export function faults({ headers, body }: RespondOptions): OptionFault[] {
+export function faults({ headers, body }: RespondOptions, { paths }: About): OptionFault[] {
   const wrong = Object.entries(headers).flatMap(([name, value]): OptionFault[] => {
     if (FRAMING.has(name.toLowerCase()))
       return [{ path: ['headers', name], message: `"${name}" frames the message itself and can't be said` }]
@@ -57,7 +59,8 @@ export function faults({ headers, body }: RespondOptions): OptionFault[] {
         ]
       : []
   })
-  return [...wrong, ...templateFaults(body, ['body'])]
+  const text = typeof body === 'string' ? body : ''
+  return [...wrong, ...templateFaults(text, ['body']), ...paramFaults(text, paths, ['body'])]
 }
 
 export default fp<TargetRoutes<RespondOptions>>(

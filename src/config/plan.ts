@@ -434,7 +434,7 @@ class Planner {
         faultAt(source, [...at, key], `"${key}" needs an object that says what the route does`)
       )
     const options = state.on ? this.#resolver.resolve(target, state) : {}
-    this.#later(target, options, state, source.folder, paths)
+    if (state.on) this.#later(target, options, state, source.folder, paths)
     const words: Record<string, unknown> = {}
     const scopes: Record<string, string> = {}
     for (const concern of this.#catalog.concerns) {
@@ -624,7 +624,14 @@ const trusted = (ranges: unknown): string[] => list(ranges).flatMap((range) => P
 
 const placeKey = (fault: Fault): string => `${showPlace(fault)} ${fault.path}`
 
-const unique = (faults: readonly Fault[]): Fault[] => [
+/** Puts faults in the order in which a reader of the files meets them, each once. */
+const unique = (faults: readonly Fault[]): Fault[] =>
+  once(faults).sort(
+    (a, b) =>
+      a.file.localeCompare(b.file) || (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0)
+  )
+
+const once = (faults: readonly Fault[]): Fault[] => [
   ...new Map(faults.map((fault) => [`${placeKey(fault)} ${fault.message}`, fault])).values()
 ]
 

@@ -61,7 +61,7 @@ export {
   withHeaders
 } from './refusals.ts'
 export { remember } from './remember.ts'
-export { makeRewrite, type Rewrite, restOf, rewriteFaults, shapeOf } from './rewrite.ts'
+export { makeRewrite, paramFaults, type Rewrite, restOf, rewriteFaults, shapeOf } from './rewrite.ts'
 export {
   allowsFalse,
   deepFreeze,

@@ -136,21 +136,17 @@ export function rewriteFaults(to: string, paths: readonly string[], path: string
     if (!(error instanceof TemplateError)) throw error
     return [{ path, message: error.message }]
   }
+  return paramFaults(to, paths, path)
+}
+
+/** Tells which path parameter a text refers to that not every path of its route has, as a list of one fault or none. */
+export function paramFaults(text: string, paths: readonly string[], path: string[]): OptionFault[] {
   const known = paths.map((pattern) => [...shapeOf(pattern).params.keys()])
-  const missing = [...to.matchAll(/(?<!\{)\{params\.(\w+)\}/g)]
+  const missing = [...text.matchAll(/(?<!\{)\{params\.(\w+)\}/g)]
     .map(([, name = '']) => name)
     .find((name) => known.some((params) => !params.includes(name)))
-  return missing === undefined
-    ? []
-    : [
-        {
-          path,
-          message: `The path has no parameter ":${missing}"; it has ${
-            known
-              .flat()
-              .map((name) => `:${name}`)
-              .join(', ') || 'none'
-          }`
-        }
-      ]
+  if (missing === undefined) return []
+  const has = new Set(known.flat().map((name) => `:${name}`))
+  const list = has.size === 0 ? 'none' : [...has].join(', ')
+  return [{ path, message: `The path has no parameter ":${missing}"; it has ${list}` }]
 }

@@ -1,0 +1,394 @@
+import { once } from 'node:events'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { join } from 'node:path'
+import t from 'tap'
+import { ask, type Ended, gateway, running, SECRET, sallyport } from '../helpers.ts'
+
+// The command line, run as a user does: many processes, one after the other.
+t.setTimeout(180_000)
+
+const read = (file: string): string => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
+const linesOf = (text: string): string[] => text.split('\n').filter((line) => line !== '')
+const STACK = /^\s+at |node:internal|file:\/\//m
+
+/** Ends a command that was refused: an exit code, one line of stderr, nothing on stdout. */
+const refusal = ({
+  code,
+  stdout,
+  stderr
+}: Ended): { code: number | null; stdout: string; lines: string[] } => ({
+  code,
+  stdout,
+  lines: linesOf(stderr)
+})
+
+const hello = { 'gateway.json': '{ "routes": [ { "path": "/hello", "respond": { "body": "hello" } } ] }' }
+
+t.test('check', async (t) => {
+  const folder = t.testdir({
+    ...hello,
+    'shop.json': `{
+  "rateLimit": { "max": 5 },
+  "auth": { "global": false, "apiKeys": { "list": [ { "id": "ada", "secret": "ada-s-own-key" } ] } },
+  "routes": [
+    { "path": "/open", "rateLimit": false, "respond": { "body": "x" } },
+    { "path": "/closed/*", "host": "api.test", "methods": ["GET"], "auth": { "mode": "report" }, "proxy": { "upstream": "http://127.0.0.1:9" } },
+    { "name": "pages", "path": "/pages/*", "files": { "root": "." } },
+    { "path": "/-/live", "respond": {} }
+  ]
+}`,
+    'wrong.json': `{
+  "rateLimt": {},
+  "routes": [ { "path": "/a", "proxy": { "upstream": "shop" } } ]
+}`,
+    '.env': 'GATEWAY_CONFIG=shop.json\n'
+  })
+
+  t.test('shows every route with its gates in the order in which they run', async (t) => {
+    const { code, stdout, stderr } = await sallyport(['check', '-c', 'shop.json'], { cwd: folder })
+    t.equal(code, 0)
+    t.equal(stderr, '')
+    const lines = linesOf(stdout)
+    const gatesOf = (route: string): string[] =>
+      lines
+        .find((line) => line.startsWith(`${route} `))
+        ?.slice(route.length)
+        .trim()
+        .split(' > ') ?? []
+    const closed = gatesOf('GET,HEAD api.test/closed/*')
+    t.equal(closed.at(-1), 'proxy http://127.0.0.1:9')
+    t.strictSame(
+      closed.filter((gate) => ['requestId', 'limits', 'rateLimit', 'auth (report)'].includes(gate)),
+      ['requestId', 'limits', 'rateLimit', 'auth (report)']
+    )
+    const open = gatesOf('* /open')
+    t.equal(open.at(-1), 'respond 200')
+    t.notOk(open.includes('rateLimit'), 'and none that is off')
+    t.notOk(open.includes('auth'))
+    t.ok(gatesOf('GET,HEAD /-/ready').length > 0, "the gateway's own routes included")
+  })
+
+  t.test('warns, and fails of that with --strict alone', async (t) => {
+    const plain = await sallyport(['check', '-c', 'shop.json'], { cwd: folder })
+    const warnings = linesOf(plain.stdout).filter((line) => line.startsWith('warning: '))
+    t.equal(warnings.length, 2)
+    t.match(
+      warnings[0],
+      /^warning: shop\.json:7:5: The route pages is public beside protected ones; "auth": false says that it is meant$/
+    )
+    t.match(
+      warnings[1],
+      /^warning: shop\.json:8:5: The route \/-\/live stands in the place of the gateway's own/
+    )
+    t.match(linesOf(plain.stdout).at(-1), /^shop\.json is sound: 4 routes, 2 warnings$/)
+    const strict = await sallyport(['check', '-c', 'shop.json', '--strict'], { cwd: folder })
+    t.equal(strict.code, 1)
+    t.equal(strict.stdout, plain.stdout)
+    t.match(await sallyport(['check', '--strict', '-c', 'gateway.json'], { cwd: folder }), {
+      code: 0,
+      stderr: ''
+    })
+  })
+
+  t.test('tells all faults, each with its place, and no stack', async (t) => {
+    const { code, stdout, stderr } = await sallyport(['check', '-c', 'wrong.json'], { cwd: folder })
+    t.equal(code, 1)
+    t.equal(stdout, '')
+    t.strictSame(linesOf(stderr), [
+      'wrong.json:2:3 rateLimt: Unknown word "rateLimt"; did you mean "rateLimit"?',
+      'wrong.json:3:42 routes[0].proxy.upstream: No upstream "shop"; the config has none, and a URL such as "http://localhost:4001" would do',
+      '2 faults; nothing was started.'
+    ])
+    t.notMatch(stderr, STACK)
+  })
+
+  t.test('finds its config by -c, else by the environment, else by .env, else beside itself', async (t) => {
+    const sound = async (
+      args: string[],
+      env: Record<string, string>,
+      cwd = folder
+    ): Promise<string | undefined> =>
+      /^(\S+) is sound/m.exec((await sallyport(['check', ...args], { cwd, env })).stdout)?.[1]
+    t.equal(await sound(['-c', 'gateway.json'], { GATEWAY_CONFIG: 'wrong.json' }), 'gateway.json')
+    t.equal(await sound(['--config=gateway.json'], {}), 'gateway.json')
+    t.equal(await sound([], { GATEWAY_CONFIG: 'gateway.json' }), 'gateway.json')
+    t.equal(await sound([], {}), 'shop.json')
+    t.equal(await sound([], {}, t.testdir(hello)), 'gateway.json')
+  })
+
+  t.test('fails of a file that is missing', async (t) => {
+    const { code, stdout, stderr } = await sallyport(['check'], { cwd: t.testdir({}) })
+    t.equal(code, 1)
+    t.equal(stdout, '')
+    t.match(stderr, /^gateway\.json There is no such file; "sallyport init" writes one/)
+    t.notMatch(stderr, STACK)
+  })
+})
+
+t.test('schema', async (t) => {
+  t.test('prints what gateway.schema.json is', async (t) => {
+    const { code, stdout, stderr } = await sallyport(['schema'])
+    t.equal(code, 0)
+    t.equal(stderr, '')
+    t.strictSame(JSON.parse(stdout), JSON.parse(read('gateway.schema.json')))
+  })
+
+  const tenant = `export const key = 'tenant'
+export const options = { type: 'object', description: 'Who rents.', properties: { known: { type: 'integer', description: 'How many.' } }, additionalProperties: false }
+export default async function tenant () {}`
+
+  t.test("knows an extension's word with -c, at the root and on routes", async (t) => {
+    const cwd = t.testdir({
+      'gateway.json': '{ "extensions": [ { "module": "./tenant.js", "after": "auth" } ], "routes": [] }',
+      'tenant.js': tenant
+    })
+    const { code, stdout } = await sallyport(['schema', '-c', 'gateway.json'], { cwd })
+    t.equal(code, 0)
+    const { properties, $defs } = JSON.parse(stdout) as {
+      properties: Record<string, unknown>
+      $defs: { route: { properties: Record<string, unknown> } }
+    }
+    for (const words of [properties, $defs.route.properties])
+      t.match(words['tenant'], {
+        description: 'Who rents.',
+        anyOf: [{ type: 'boolean' }, { properties: { known: {} } }]
+      })
+  })
+
+  t.test('fails of an extension that is none', async (t) => {
+    const cwd = t.testdir({ 'gateway.json': '{ "extensions": [ { "module": "./nope.js" } ], "routes": [] }' })
+    const { code, stdout, stderr } = await sallyport(['schema', '-c', 'gateway.json'], { cwd })
+    t.equal(code, 1)
+    t.equal(stdout, '')
+    t.match(stderr, /^gateway\.json:1:21 extensions\[0\]\.module: There is no file \.\/nope\.js/)
+  })
+})
+
+t.test('hash', async (t) => {
+  t.test('makes the line by which a user logs in; a final newline is no part of a password', async (t) => {
+    for (const input of ['correct horse', 'correct horse\n', 'correct horse\r\n']) {
+      const { code, stdout, stderr } = await sallyport(['hash'], { input })
+      t.equal(code, 0)
+      t.equal(stderr, '')
+      t.match(stdout, /^\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$[\w+/]+\$[\w+/]+\n$/)
+      const app = await gateway(t, {
+        auth: { session: true, users: { list: [{ name: 'ada', password: stdout.trimEnd() }] } },
+        routes: [{ path: '/a', respond: {} }]
+      })
+      const logIn = async (password: string): Promise<number> =>
+        (await app.inject({ method: 'POST', url: '/login', payload: { username: 'ada', password } }))
+          .statusCode
+      t.equal(await logIn('correct horse'), 200)
+      t.equal(await logIn('correct horse\n'), 401)
+    }
+  })
+
+  t.test('never makes the same line twice', async (t) => {
+    const [one, two] = await Promise.all([
+      sallyport(['hash'], { input: 'x' }),
+      sallyport(['hash'], { input: 'x' })
+    ])
+    t.not(one?.stdout, two?.stdout)
+  })
+
+  t.test('makes the line of a key with --key', async (t) => {
+    const { code, stdout } = await sallyport(['hash', '--key'], { input: 'key-of-ada\n' })
+    t.equal(code, 0)
+    t.match(stdout, /^sha256:[0-9a-f]{64}\n$/)
+    const app = await gateway(t, {
+      auth: { apiKeys: { list: [{ id: 'ada', key: stdout.trimEnd() }] } },
+      routes: [{ path: '/a', respond: { body: '{caller.id}' } }]
+    })
+    t.equal((await app.inject({ url: '/a', headers: { 'x-api-key': 'key-of-ada' } })).body, 'ada')
+    t.equal((await app.inject({ url: '/a', headers: { 'x-api-key': 'key-of-eve' } })).statusCode, 401)
+  })
+
+  t.test('refuses what is no line', async (t) => {
+    const cases: [name: string, args: string[], input: string, says: RegExp][] = [
+      ['nothing', [], '', /^There is nothing on stdin to hash; printf /],
+      ['an empty line', ['--key'], '\n', /^There is nothing on stdin to hash/],
+      [
+        'two lines',
+        [],
+        'hunter2\nhunter3\n',
+        /^There is more than one line on stdin; one is hashed at a time$/
+      ],
+      ['an empty line at the end', ['--key'], 'hunter2\n\n', /^There is more than one line on stdin/]
+    ]
+    await Promise.all(
+      cases.map(async ([name, args, input, says]) => {
+        const { code, stdout, lines } = refusal(await sallyport(['hash', ...args], { input }))
+        t.equal(code, 1, name)
+        t.equal(stdout, '')
+        t.equal(lines.length, 1)
+        t.match(lines[0], says)
+        t.notMatch(lines[0], /hunter/)
+      })
+    )
+  })
+})
+
+t.test('init', async (t) => {
+  t.test('writes a gateway that runs', async (t) => {
+    const cwd = t.testdir({})
+    const { code, stdout, stderr } = await sallyport(['init', 'edge'], { cwd })
+    t.equal(code, 0)
+    t.equal(stderr, '')
+    t.match(
+      stdout,
+      /^Wrote edge\/gateway\.json, .*\nNow: cd edge && npx sallyport, then curl http:\/\/localhost:3000\/hello\/you\n$/
+    )
+    const folder = join(cwd, 'edge')
+    t.strictSame(readdirSync(folder).toSorted(), [
+      '.dockerignore',
+      '.env',
+      '.gitignore',
+      'Dockerfile',
+      'gateway.json'
+    ])
+    t.equal(statSync(join(folder, '.env')).mode & 0o777, 0o600, 'what holds a secret is for its owner alone')
+    t.match(readFileSync(join(folder, '.gitignore'), 'utf8'), /^\.env$/m)
+    t.match(readFileSync(join(folder, '.env'), 'utf8'), /^SESSION_SECRET=\S{32,}$/m)
+    t.match(await sallyport(['check', '--strict'], { cwd: folder }), { code: 0, stderr: '' })
+    // The log is read by the test, so it is not for a person, whatever .env says: the real environment wins.
+    const { url } = await running(t, [], { cwd: folder, env: { LOG_PRETTY: 'false' } })
+    const answer = await ask(`${url}/hello/you`)
+    t.equal(answer.status, 200)
+    t.equal(answer.text, 'Hello, you!\n')
+  })
+
+  t.test('makes another secret each time', async (t) => {
+    const secret = async (): Promise<string> => {
+      const cwd = t.testdir({})
+      await sallyport(['init'], { cwd })
+      return readFileSync(join(cwd, '.env'), 'utf8')
+    }
+    t.not(await secret(), await secret())
+  })
+
+  for (const name of ['gateway.json', '.env', 'Dockerfile'])
+    t.test(`never overwrites a ${name}, and then writes nothing`, async (t) => {
+      const cwd = t.testdir({ [name]: 'mine' })
+      const { code, stdout, lines } = refusal(await sallyport(['init'], { cwd }))
+      t.equal(code, 1)
+      t.equal(stdout, '')
+      t.equal(lines.length, 1)
+      t.match(
+        lines[0],
+        `There is a ${name} in . already; nothing was written. Another folder would do: sallyport init gateway`
+      )
+      t.strictSame(
+        readdirSync(cwd).filter((each) => each !== '.tap'),
+        [name],
+        "beside tap's own folder"
+      )
+      t.equal(readFileSync(join(cwd, name), 'utf8'), 'mine')
+    })
+
+  t.test('lets what else is there stay as it is', async (t) => {
+    const cwd = t.testdir({ '.gitignore': 'mine\n' })
+    const { code, stdout } = await sallyport(['init'], { cwd })
+    t.equal(code, 0)
+    t.notMatch(stdout, /gitignore/)
+    t.equal(readFileSync(join(cwd, '.gitignore'), 'utf8'), 'mine\n')
+  })
+})
+
+t.test('wrong usage ends with 2, in one line that says what would do', async (t) => {
+  const cases: [args: string[], says: RegExp][] = [
+    [['chek'], /^There is no command "chek"; did you mean "check"\?$/],
+    [['frobnicate'], /^There is no command "frobnicate"; the commands are run, check, schema, init, hash$/],
+    [['constructor'], /^There is no command "constructor"; /],
+    [
+      ['check', 'gateway.json'],
+      /^"gateway\.json" is one word too many; usage: sallyport check \[-c FILE\] \[--strict\]$/
+    ],
+    [['check', '--stric'], /^Unknown option '--stric'; usage: sallyport check /],
+    [['check', '-c'], /argument missing; usage: sallyport check /],
+    [['check', '--strict=no'], /does not take an argument; usage: sallyport check /],
+    [['init', 'a', 'b'], /^"b" is one word too many; usage: sallyport init \[DIR\]$/],
+    [['hash', 'hunter2'], /usage: sallyport hash \[--key\]$/],
+    [['--wach'], /^Unknown option '--wach'; usage: sallyport \[run\] \[-c FILE\] \[--watch\]$/]
+  ]
+  const cwd = t.testdir(hello)
+  await Promise.all(
+    cases.map(async ([args, says]) => {
+      const { code, stdout, lines } = refusal(await sallyport(args, { cwd }))
+      t.equal(code, 2, args.join(' '))
+      t.equal(stdout, '')
+      t.equal(lines.length, 1)
+      t.match(lines[0], says)
+    })
+  )
+})
+
+t.test('tells what it can do and which version it is', async (t) => {
+  for (const args of [['--help'], ['-h'], ['help']]) {
+    const { code, stdout, stderr } = await sallyport(args)
+    t.equal(code, 0)
+    t.equal(stderr, '')
+    for (const command of ['[run]', 'check', 'schema', 'init', 'hash'])
+      t.match(stdout, `  sallyport ${command}`)
+  }
+  const { version } = JSON.parse(read('package.json')) as { version: string }
+  for (const args of [['--version'], ['-v']])
+    t.strictSame(await sallyport(args), { code: 0, stdout: `${version}\n`, stderr: '' })
+})
+
+t.test('a start that fails ends with 1, and one line', async (t) => {
+  const cwd = t.testdir({ ...hello, 'wrong.json': '{ "routes": 5 }' })
+  const taken = createServer()
+  taken.listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  t.teardown(() => taken.close())
+  const { port } = taken.address() as AddressInfo
+  const cases: [name: string, env: Record<string, string>, says: RegExp][] = [
+    [
+      'a busy port',
+      { PORT: String(port) },
+      new RegExp(
+        `^The port ${port} of 127\\.0\\.0\\.1 is taken; set PORT to another one, or 0 for any free one$`
+      )
+    ],
+    ['a PORT that is no number', { PORT: 'http' }, /^PORT is "http"; a number from 0 to 65535 would do$/],
+    ['a PORT that is too large', { PORT: '65536' }, /^PORT is "65536"; /],
+    ['a PORT that is broken', { PORT: '30.5' }, /^PORT is "30\.5"; /],
+    [
+      'a LOG_LEVEL that is none',
+      { LOG_LEVEL: 'loud' },
+      /^LOG_LEVEL is "loud"; one of trace, debug, info, warn, error, fatal, silent would do$/
+    ],
+    [
+      'a DRAIN_TIMEOUT without a unit',
+      { DRAIN_TIMEOUT: '30' },
+      /^DRAIN_TIMEOUT is "30"; a duration such as "30s" would do$/
+    ],
+    ['a HOST that is not ours', { HOST: '192.0.2.1' }, /^The gateway can't listen on 192\.0\.2\.1:0: \S/]
+  ]
+  await Promise.all(
+    cases.map(async ([name, env, says]) => {
+      const { code, stdout, lines } = refusal(await sallyport([], { cwd, env: { PORT: '0', ...env } }))
+      t.equal(code, 1, name)
+      t.equal(stdout, '')
+      t.equal(lines.length, 1, lines.join(' | '))
+      t.match(lines[0], says)
+    })
+  )
+
+  t.test('a config with faults: a line for each', async (t) => {
+    const { code, stdout, lines } = refusal(
+      await sallyport(['run', '-c', 'wrong.json'], { cwd, env: { PORT: '0' } })
+    )
+    t.equal(code, 1)
+    t.equal(stdout, '')
+    t.strictSame(lines, ['wrong.json:1:3 routes: The routes are a list', 'One fault; nothing was started.'])
+  })
+})
+
+t.test('run takes its settings from .env, and the real environment wins', async (t) => {
+  const cwd = t.testdir({ ...hello, '.env': `PORT=nonsense\nLOG_LEVEL=info\nSESSION_SECRET=${SECRET}\n` })
+  t.match(await sallyport(['run'], { cwd }), { code: 1, stderr: /^PORT is "nonsense"/ })
+  const { url } = await running(t, [], { cwd, env: { PORT: '0' } })
+  t.equal((await ask(`${url}/hello`)).text, 'hello')
+})
