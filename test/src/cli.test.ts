@@ -121,7 +121,7 @@ t.test('check', async (t) => {
     const { code, stdout, stderr } = await sallyport(['check'], { cwd: t.testdir({}) })
     t.equal(code, 1)
     t.equal(stdout, '')
-    t.match(stderr, /^gateway\.json There is no such file; "sallyport init" writes one/)
+    t.match(stderr, /^gateway\.json: There is no such file; "sallyport init" writes one/)
     t.notMatch(stderr, STACK)
   })
 })
