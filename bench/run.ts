@@ -118,7 +118,7 @@ function load(url: string, seconds: number): { requests: number; p99: string } {
   if (wrong !== null) throw new Error(`${url}: ${wrong[1]} answers were no 2xx`)
   return {
     requests: Number(/(\d+) requests in/.exec(out)?.[1] ?? 0),
-    p99: /99%\s+(\S+)/.exec(out)?.[1] ?? ''
+    p99: /99%\s+([\d.]+\w+)/.exec(out)?.[1] ?? ''
   }
 }
 
