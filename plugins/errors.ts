@@ -69,9 +69,11 @@ export default fp<ErrorsOptions>(
     app.server.removeAllListeners('clientError')
     app.server.on('clientError', function answerParser(error: NodeJS.ErrnoException, socket: Socket) {
       const refusal = fromParser(error)
-      // In the middle of an answer there is no place for another one.
-      const begun =
-        (socket as { _httpMessage?: { headersSent: boolean } | null })._httpMessage?.headersSent === true
+      // In the middle of an answer there is no place for another one, nor before the answer to an earlier request.
+      const pending = (
+        socket as { _httpMessage?: { headersSent: boolean; req: { complete: boolean } } | null }
+      )._httpMessage
+      const begun = pending !== null && pending !== undefined && (pending.headersSent || pending.req.complete)
       if (error.code !== 'ECONNRESET' && socket.writable && !begun) {
         app.log.warn(
           { status: refusal.statusCode, code: refusal.code, ip: socket.remoteAddress },

@@ -55,7 +55,8 @@ export const options = Type.Object(
     }),
     idle: DurationOrNone({
       default: '60s',
-      description: 'How long a connection may lie idle between requests; said at the root only.'
+      description:
+        'How long a connection may lie idle between requests, or a client take no byte of its answer; said at the root only.'
     })
   },
   { additionalProperties: false, description: 'How much of everything a request may take.' }
@@ -77,6 +78,8 @@ export interface StreamLimits {
   readonly body: number
   /** Milliseconds until the head of the answer is sent; undefined for no limit. */
   readonly time: number | undefined
+  /** Milliseconds that a client may take no byte of its answer; undefined for no limit. */
+  readonly idle: number | undefined
   /** Tells whether a body that grew too large has to be cut, and by which refusal. */
   tooLarge(request: FastifyRequest): FastifyError | undefined
 }
@@ -130,6 +133,7 @@ export default fp<LimitsOptions>(
       const streamed: StreamLimits = {
         body: bodyMost,
         time: enforced(said),
+        idle: said.mode === 'report' ? undefined : durationOrNone(root.idle),
         tooLarge: (request) => {
           const error = new BodyTooLarge()
           return refuses(request, key, said, error) ? error : undefined

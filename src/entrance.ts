@@ -1,14 +1,16 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import findMyWay from 'find-my-way'
-import type { HostPaths, Table } from './config/table.ts'
+import { type HostPaths, MARK, type Table } from './config/table.ts'
 import {
   canonicalHost,
   canonicalPath,
   ExpectationUnknown,
+  HeaderRepeated,
   HostInvalid,
   Malformed,
   MethodRefused,
+  matchable,
   type PathsOptions,
   ROUTABLE,
   remember,
@@ -16,8 +18,8 @@ import {
   VersionInvalid
 } from './kit/index.ts'
 
-/** The path under which the router knows requests that are refused; the space can't come from a request. */
-export const REFUSED = '/ refused'
+/** The path under which the router knows requests that are refused; no request can have it. */
+export const REFUSED = `/${MARK}refused`
 
 type Refusal = Error & { code: string }
 
@@ -34,6 +36,8 @@ interface Entered extends IncomingMessage {
 /** What happens to a raw request before it is routed, and how it is undone after. */
 export interface Entrance {
   readonly ignoreCase: boolean
+  /** Whether paths may have empty segments, which no parameter takes. */
+  readonly keepsEmpty: boolean
   readonly rewriteUrl: (raw: IncomingMessage) => string
   restore(request: FastifyRequest): void
   /** Takes over the table, once it is made. */
@@ -80,6 +84,8 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
     const { expect } = raw.headers
     if (expect !== undefined && expect.toLowerCase() !== '100-continue')
       return refuse(raw, new ExpectationUnknown())
+    const repeated = repeatedIn(raw)
+    if (repeated !== undefined) return refuse(raw, new HeaderRepeated(repeated))
     const host = countHosts(raw)
     if (host !== 1) return refuse(raw, new HostInvalid(host === 0 ? 'no Host' : 'more than one Host'))
     if (target.charCodeAt(0) !== 47) {
@@ -108,16 +114,18 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
       raw.method = routed
     }
     const url = query === -1 ? read.path : read.path + target.slice(query)
-    const prefix = virtual === undefined ? '' : virtual(name, read.path)
-    const known = prefix === '' ? read.path : prefix + read.path
+    const plain = matchable(read.path)
+    const prefix = virtual === undefined ? '' : virtual(name, plain)
+    const known = prefix === '' ? plain : prefix + plain
     const alias = table.aliases.get(paths.ignoreCase ? known.toLowerCase() : known)
-    if (alias === undefined && prefix === '') return url
+    if (alias === undefined && known === read.path) return url
     raw.sallyportUrl = url
     return (alias ?? known) + url.slice(read.path.length)
   }
 
   return {
     ignoreCase: paths.ignoreCase,
+    keepsEmpty: paths.doubleSlash === 'keep',
     rewriteUrl,
     restore({ raw }: { raw: Entered }) {
       if (raw.sallyportUrl !== undefined) raw.url = raw.sallyportUrl
@@ -138,9 +146,10 @@ export const isPreflight = (raw: IncomingMessage): boolean =>
 const isHttp2 = (raw: IncomingMessage): boolean =>
   raw.httpVersionMajor === 2 && raw.headers[':method'] !== undefined
 
-// Node keeps the first of several Hosts in silence, so the raw ones are counted.
+// Node keeps the first of several of these in silence, and an upstream may keep the last: they are counted as they came.
 function countHosts(raw: IncomingMessage): number {
-  if (isHttp2(raw)) return raw.headers[':authority'] === undefined && raw.headers.host === undefined ? 0 : 1
+  if (raw.httpVersionMajor === 2)
+    return raw.headers[':authority'] === undefined && raw.headers.host === undefined ? 0 : 1
   const { rawHeaders } = raw
   let found = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -148,6 +157,19 @@ function countHosts(raw: IncomingMessage): number {
     if (name?.length === 4 && name.toLowerCase() === 'host') found++
   }
   return found
+}
+
+/** Finds a header that stands there twice and may stand there once; by length first, since most names are neither. */
+function repeatedIn({ rawHeaders }: IncomingMessage): string | undefined {
+  let types = 0
+  let credentials = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]
+    if (name?.length === 12 && name.toLowerCase() === 'content-type' && ++types > 1) return 'Content-Type'
+    if (name?.length === 13 && name.toLowerCase() === 'authorization' && ++credentials > 1)
+      return 'Authorization'
+  }
+  return undefined
 }
 
 /** Finds what stands before the path in the router: a host that routes name and that knows the path, else nothing. */

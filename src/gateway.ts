@@ -69,7 +69,7 @@ export async function buildGateway(
   layGround(app, kit)
   app.addHook('onRequest', function enter(request, _reply, done) {
     entrance.restore(request)
-    done()
+    done(entrance.keepsEmpty && hasEmpty(request.params as object) ? new RouteUnknown() : undefined)
   })
   const pluginMethods: string[][] = []
   app.addHook('onRoute', function noticePlugins({ url, method, config }) {
@@ -199,6 +199,10 @@ function trustIn(ranges: readonly string[]): (address: string) => boolean {
   }
   return (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
 }
+
+/** Tells whether a parameter is empty, which a segment never is; the rest behind a wildcard may be. */
+const hasEmpty = (params: object): boolean =>
+  Object.entries(params).some(([name, value]) => value === '' && name !== '*')
 
 type Refuse = (request: FastifyRequest, reply: FastifyReply) => Promise<never>
 

@@ -1,9 +1,10 @@
-import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
-import { MethodRefused, noteUpgrade, ROUTABLE, wantsWebSocket, withHeaders } from './kit/index.ts'
+import { MethodRefused, ROUTABLE, wantsWebSocket, withHeaders } from './kit/index.ts'
+import { Detached, enterInLine, leaveLine } from './sockets.ts'
 
 /** Where a gateway listens and how it ends. */
 export interface ServeOptions {
@@ -44,8 +45,10 @@ class Generation {
   }
 
   take(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request
     this.#owed++
     response.once('close', () => {
+      leaveLine(socket)
       this.#owed--
       if (this.#owed === 0) this.#settled()
     })
@@ -93,17 +96,20 @@ export async function serve(
     shouldUpgradeCallback: (request: IncomingMessage) => wantsWebSocket(request) && current.app.takesUpgrades,
     insecureHTTPParser: false
   } as never)
-  const take = (request: IncomingMessage, response: ServerResponse): void => {
-    if (draining) response.shouldKeepAlive = false
-    current.take(request, response)
-  }
+  const detached = new Detached()
+  const take = (request: IncomingMessage, response: ServerResponse): void =>
+    enterInLine(request.socket, () => {
+      if (draining) response.shouldKeepAlive = false
+      current.take(request, response)
+    })
   server.on('request', take)
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
     continueOnRead(request, response)
     take(request, response)
   })
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-    take(request, answerOn(request, socket, head))
+    const upgrade = detached.own(socket, head)
+    enterInLine(socket, () => current.take(request, detached.answerOn(request, upgrade)))
   })
   // Expectations that nobody knows are refused with all that a refusal has.
   server.on('checkExpectation', take)
@@ -112,7 +118,8 @@ export async function serve(
     (error: Error, socket: Socket) => void current.app.server.emit('clientError', error, socket)
   )
   // Nothing is tunnelled: a CONNECT never reaches a route (RFC 9110 section 9.3.6).
-  server.on('connect', (_request: IncomingMessage, socket: Socket) => {
+  server.on('connect', (_request: IncomingMessage, socket: Socket, head: Buffer) => {
+    detached.own(socket, head)
     const refusal = withHeaders(new MethodRefused('CONNECT'), { allow: ROUTABLE.join(', ') })
     current.app.server.emit('clientError', refusal, socket)
   })
@@ -146,6 +153,7 @@ export async function serve(
       const clean = await Promise.race([nothingOwed(), wait(drainTimeout, false, { ref: false })])
       if (!clean) log.warn({ owed: owed() }, 'the drain timeout is over: what is still in flight is cut')
       server.closeAllConnections()
+      detached.end()
       await closed
       for (const { app: each } of generations) await each.close()
       return clean
@@ -153,6 +161,7 @@ export async function serve(
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       server.closeAllConnections()
+      detached.end()
       await closed
       for (const { app: each } of generations) await each.close()
     }
@@ -185,19 +194,4 @@ function continueOnRead(request: IncomingMessage, response: ServerResponse): voi
     if (!response.headersSent) response.writeContinue()
     read.call(request, size)
   }
-}
-
-// Every gate runs for a request to switch protocols as for any other: it gets an answer to write to, on a connection
-// that ends with the answer unless a target takes it over.
-function answerOn(request: IncomingMessage, socket: Socket, head: Buffer): ServerResponse {
-  const response = new ServerResponse(request)
-  response.shouldKeepAlive = false
-  response.assignSocket(socket)
-  response.once('finish', () => {
-    response.detachSocket(socket)
-    socket.end(() => response.emit('close'))
-  })
-  socket.on('error', () => {})
-  noteUpgrade(request, { socket, head })
-  return response
 }

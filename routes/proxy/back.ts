@@ -26,10 +26,8 @@ export function makeBack(
     location(value, request) {
       const own = ownPath(value, target.origin)
       if (own === undefined) return value
-      const path = outward(own, request)
-      if (path !== undefined) return path
       // A path of its own that no route of ours leads to: at least its address stays behind.
-      return own
+      return oneSlash(outward(own, request) ?? own)
     },
     cookie(value, request) {
       return value
@@ -58,12 +56,16 @@ function cookiePath(said: string, outward: string | undefined, prefix: string): 
   return outward ?? said
 }
 
-/** Reads a Location as a path of the upstream; undefined where it names another origin. */
+// Two slashes in front, of either kind, would name another host.
+const oneSlash = (path: string): string => path.replace(/^[/\\]{2,}/, '/')
+
+/** Reads a Location as a path of the upstream, as browsers do (WHATWG URL); undefined where it names another origin. */
 function ownPath(value: string, origin: string): string | undefined {
-  if (value.startsWith('/') && !value.startsWith('//')) return value
-  if (!/^(https?:)?\/\//i.test(value)) return undefined
+  if (/^\/(?![/\\])/.test(value)) return value
+  if (!/^(https?:|[/\\]{2})/i.test(value)) return undefined
   try {
-    const url = new URL(value, origin)
+    // With a scheme of its own it is absolute, however few slashes follow.
+    const url = /^https?:/i.test(value) ? new URL(value) : new URL(value, origin)
     return url.origin === origin ? url.pathname + url.search + url.hash : undefined
   } catch {
     return undefined

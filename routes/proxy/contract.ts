@@ -23,6 +23,7 @@ export interface UpstreamTarget {
 export interface StreamLimits {
   readonly body: number
   readonly time: number | undefined
+  readonly idle: number | undefined
   tooLarge(request: FastifyRequest): FastifyError | undefined
 }
 

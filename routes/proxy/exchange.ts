@@ -38,6 +38,7 @@ export class Exchange {
   #abort: Abort | undefined
   #resume: (() => void) | undefined
   #deadline: NodeJS.Timeout | undefined
+  #stall: NodeJS.Timeout | undefined
   #state: 'waiting' | 'streaming' | 'over' = 'waiting'
   #failure: Error | undefined
   #listening = false
@@ -143,6 +144,8 @@ export class Exchange {
       this.#listening = true
       this.#response.on('drain', onDrain)
     }
+    const idle = this.#limits?.idle
+    if (idle !== undefined) this.#stall = setTimeout(onStall, idle, this)
     return false
   }
 
@@ -203,11 +206,18 @@ export class Exchange {
 
   /** Takes up the upstream's bytes again, now that the client has taken the last ones. */
   drained(): void {
+    clearTimeout(this.#stall)
     this.#resume?.()
+  }
+
+  /** Cuts a client that takes no more of its answer. */
+  stalled(): void {
+    this.#response.destroy()
   }
 
   /** Ends what is left of the exchange when the client's side is closed. */
   closed(): void {
+    clearTimeout(this.#stall)
     clearTimeout(this.#deadline)
     if (this.#state !== 'over') this.fail(new ClientGone('The client went away'))
   }
@@ -224,6 +234,11 @@ function onDrain(this: Response): void {
 
 function onDeadline(exchange: Exchange): void {
   exchange.fail(new DeadlineExceeded())
+}
+
+// A client that takes nothing would keep its upstream's connection from all others.
+function onStall(exchange: Exchange): void {
+  exchange.stalled()
 }
 
 // What an idle connection looks like that the upstream closed just when it was used again: no byte of an answer.

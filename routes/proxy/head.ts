@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { cleanHeader, type Head, type HeadPlan } from '../../src/kit/index.ts'
+import { cleanHeader, type Head, type HeadPlan, peerOf } from '../../src/kit/index.ts'
 
 /** What holds for one connection alone and is never passed on, whatever its direction (RFC 9110 section 7.6.1). */
 const HOP = new Set([
@@ -26,7 +26,17 @@ const KEPT = new Set([
 ])
 
 /** What a client may say about itself only if it is a trusted proxy. */
-const CLAIMS = new Set(['forwarded', 'x-real-ip'])
+const CLAIMS = new Set([
+  'client-ip',
+  'forwarded',
+  'forwarded-for',
+  'true-client-ip',
+  'x-client-ip',
+  'x-forwarded',
+  'x-original-url',
+  'x-real-ip',
+  'x-rewrite-url'
+])
 
 /** How a route wants the head of its requests. */
 export interface RequestHead {
@@ -54,7 +64,8 @@ export function requestHead(
   const head: string[] = ['host', route.preserveHost ? (raw.headers.host ?? host) : host]
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = (rawHeaders[i] as string).toLowerCase()
-    if (HOP.has(name) || name === 'host' || name === 'expect' || name === 'trailer') continue
+    if (HOP.has(name) || name === 'host' || name === 'expect' || name === 'trailer' || name === 'proxy')
+      continue
     if (nominated?.includes(name)) continue
     if (request.privateHeaders?.includes(name) || mayNotSay(name, route, trusted)) continue
     let value = rawHeaders[i + 1] as string
@@ -101,8 +112,8 @@ function nominatedBy(connection: string | undefined): string[] | undefined {
 
 function forwarded(head: string[], request: FastifyRequest, trusted: boolean, prefix: string): void {
   const { raw } = request
-  const { socket } = raw
-  const peer = plainAddress(socket.remoteAddress ?? '')
+  const peer = plainAddress(peerOf(request))
+  const port = String((raw.socket as typeof raw.socket | null)?.localPort ?? '')
   if (!trusted) {
     head.push(
       'x-forwarded-for',
@@ -112,15 +123,14 @@ function forwarded(head: string[], request: FastifyRequest, trusted: boolean, pr
       'x-forwarded-host',
       raw.headers.host ?? '',
       'x-forwarded-port',
-      String(socket.localPort ?? '')
+      port
     )
   } else {
     const before = saidIn(head, 'x-forwarded-for')
     put(head, 'x-forwarded-for', before === undefined ? peer : `${before}, ${peer}`)
     if (saidIn(head, 'x-forwarded-proto') === undefined) head.push('x-forwarded-proto', request.protocol)
     if (saidIn(head, 'x-forwarded-host') === undefined) head.push('x-forwarded-host', raw.headers.host ?? '')
-    if (saidIn(head, 'x-forwarded-port') === undefined)
-      head.push('x-forwarded-port', String(socket.localPort ?? ''))
+    if (saidIn(head, 'x-forwarded-port') === undefined) head.push('x-forwarded-port', port)
   }
   if (prefix !== '')
     put(head, 'x-forwarded-prefix', (trusted ? (saidIn(head, 'x-forwarded-prefix') ?? '') : '') + prefix)
@@ -155,6 +165,8 @@ export interface AnswerHead {
   readonly plan: HeadPlan
   /** Translates a Location and the cookies of the upstream into the gateway's; undefined to leave them alone. */
   readonly back: Back | undefined
+  /** The session's cookie, which no upstream may set; null where there is none. */
+  readonly cookie: string | null
 }
 
 /** Translates what an answer says about its upstream's own origin and paths. */
@@ -169,7 +181,7 @@ export function answerHead(
   rawHeaders: readonly Buffer[],
   request: FastifyRequest,
   reply: FastifyReply,
-  { plan, back }: AnswerHead
+  { plan, back, cookie }: AnswerHead
 ): string[] {
   const own = reply.getHeaders()
   const head: string[] = []
@@ -184,9 +196,16 @@ export function answerHead(
       vary = vary === '' ? value : `${vary}, ${value}`
       continue
     }
+    // The gateway's session is the gateway's to set.
+    if (name === 'set-cookie' && cookie !== null && value.trimStart().startsWith(`${cookie}=`)) continue
     if (back !== undefined) {
       if (name === 'location' || name === 'content-location') value = back.location(value, request)
       else if (name === 'set-cookie') value = back.cookie(value, request)
+      else if (name === 'refresh')
+        value = value.replace(
+          /(url\s*=\s*)([^\s;]+)/i,
+          (_all, key: string, to: string) => key + back.location(to, request)
+        )
     }
     if (own[name] === undefined || name === 'set-cookie') head.push(name, value)
   }
@@ -207,10 +226,13 @@ export function answerHead(
 }
 
 function nominatedIn(rawHeaders: readonly Buffer[]): string[] | undefined {
+  let said: string | undefined
   for (let i = 0; i < rawHeaders.length; i += 2)
-    if (rawHeaders[i]?.length === 10 && rawHeaders[i]?.toString('latin1').toLowerCase() === 'connection')
-      return nominatedBy(rawHeaders[i + 1]?.toString('latin1'))
-  return undefined
+    if (rawHeaders[i]?.length === 10 && rawHeaders[i]?.toString('latin1').toLowerCase() === 'connection') {
+      const value = rawHeaders[i + 1]?.toString('latin1') ?? ''
+      said = said === undefined ? value : `${said},${value}`
+    }
+  return nominatedBy(said)
 }
 
 function has(head: readonly string[], name: string): boolean {

@@ -11,6 +11,7 @@ import {
   type OptionFault,
   originMatcher,
   pathOf,
+  peerOf,
   queryOf,
   type Rewrite,
   type RouteInfo,
@@ -168,11 +169,16 @@ function makeHandler(app: FastifyInstance, { info, options: said }: TargetRoute<
     own: app.hasDecorator('identityNames') ? app.identityNames : new Set(),
     cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null
   }
-  const answer: AnswerHead = { plan: info.head, back: undefined }
+  const { cookie } = head
+  const answer: AnswerHead = { plan: info.head, back: undefined, cookie }
   const answers = new Map<UpstreamTarget, AnswerHead>(
     upstream.targets.map((target) => [
       target,
-      { plan: info.head, back: said.rewriteBack ? makeBack(target, said.rewrite, stripped) : undefined }
+      {
+        plan: info.head,
+        back: said.rewriteBack ? makeBack(target, said.rewrite, stripped) : undefined,
+        cookie
+      }
     ])
   )
   const headersTimeout = orElse(said.timeouts?.headers, upstream.timeouts.headers)
@@ -209,18 +215,12 @@ function makeHandler(app: FastifyInstance, { info, options: said }: TargetRoute<
         made(path, rewrite, request) +
         (request.changeQuery ? request.changeQuery(query) : query),
       method: method as never,
-      headers: requestHead(
-        request,
-        head,
-        target.host,
-        app.trusts(request.raw.socket.remoteAddress ?? ''),
-        prefix
-      ),
+      headers: requestHead(request, head, target.host, app.trusts(peerOf(request)), prefix),
       body,
       headersTimeout,
       bodyTimeout,
-      // Left alone, undici closes the connection after every HEAD.
-      reset: false,
+      // undici closes the connection after a HEAD: a body that came with its answer all the same would be the next one's.
+      reset: method === 'HEAD',
       ...(upgrades ? { upgrade: 'websocket' } : {})
     }
     new Exchange(

@@ -17,11 +17,12 @@ const LAST_WORD = 1000
 /** Joins two connections that speak a protocol of their own from here on; the end of one is the end of the other. */
 export function join(
   response: ServerResponse,
-  { socket: client, head }: Upgrade,
+  upgrade: Upgrade,
   upstream: Duplex,
   { idle, lifetime }: Joint,
   forwarding: Forwarding
 ): void {
+  const { socket: client, head } = upgrade
   response.detachSocket(client as never)
   let over = false
   const timers: NodeJS.Timeout[] = []
@@ -42,6 +43,7 @@ export function join(
     response.emit('close')
   }
   const away = (): void => end(GOING_AWAY)
+  upgrade.leave = away
   if (lifetime !== undefined) timers.push(setTimeout(away, lifetime))
   const stir = idle === undefined ? () => {} : watch(idle, away, timers)
   client.on('data', (chunk: Buffer) => {

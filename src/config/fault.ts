@@ -35,7 +35,7 @@ export function showPlace({ file, line, column }: Place): string {
 
 /** Writes a fault as one line: its place, its path, what is wrong and what would do. */
 export function showFault(fault: Fault): string {
-  return `${showPlace(fault)}${fault.path === '' ? '' : ` ${fault.path}`}: ${fault.message}`
+  return `${showPlace(fault)} ${fault.path === '' ? '' : `${fault.path}: `}${fault.message}`
 }
 
 /** Writes a path as people do: `routes[2].proxy.upstream`. */

@@ -1,3 +1,5 @@
+import { matchable } from '../kit/index.ts'
+
 /** A path of the config, read into its segments. */
 export interface PathPattern {
   /** As people wrote it, with the prefixes of its groups. */
@@ -102,9 +104,15 @@ function readLiteral(text: string, segment: string, last: boolean): string {
     throw new PathError(
       `The path "${text}" has a character that a path can't have; percent-encode it, and leave the query out`
     )
+  let literal: string
   try {
-    return decodeURI(segment)
+    literal = matchable(decodeURI(segment))
   } catch {
     throw new PathError(`The path "${text}" has a "%" that is no percent-encoding`)
   }
+  // What stays encoded in every request (a slash, a question mark) is no separator there, and no name the router has.
+  const encoded = /%[0-9A-F]{2}/.exec(literal)?.[0]
+  if (encoded !== undefined)
+    throw new PathError(`The path "${text}" has "${encoded}", which no route can name; a parameter takes it`)
+  return literal
 }

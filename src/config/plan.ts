@@ -624,14 +624,7 @@ const trusted = (ranges: unknown): string[] => list(ranges).flatMap((range) => P
 
 const placeKey = (fault: Fault): string => `${showPlace(fault)} ${fault.path}`
 
-/** Puts faults in the order in which a reader of the files meets them, each once. */
-const unique = (faults: readonly Fault[]): Fault[] =>
-  once(faults).sort(
-    (a, b) =>
-      a.file.localeCompare(b.file) || (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0)
-  )
-
-const once = (faults: readonly Fault[]): Fault[] => [
+const unique = (faults: readonly Fault[]): Fault[] => [
   ...new Map(faults.map((fault) => [`${placeKey(fault)} ${fault.message}`, fault])).values()
 ]
 

@@ -32,7 +32,7 @@ export interface Table {
 
 /** The paths that a host has routes for. */
 export interface HostPaths {
-  /** What stands before the path in the router; the space can't come from a request. */
+  /** What stands before the path in the router; no request can have it in its path. */
   readonly prefix: string
   readonly paths: readonly string[]
 }
@@ -46,9 +46,12 @@ interface Node {
 const PREFLIGHT = 'preflight '
 const symbols = [...METHODS, ...ROUTABLE.map((method) => PREFLIGHT + method)]
 
-/** What a host is called in the router: never a path of a request, since those have no spaces, nor a parameter, since it has no colons. */
+/** Marks what only the gateway says to its router: a control character, which a path has neither plain nor encoded. */
+export const MARK = '\u0001'
+
+/** What a host is called in the router: never a path of a request, nor a parameter, since it has no colons. */
 export const hostPrefix = (host: string): string =>
-  `/ ${(host.startsWith('*.') ? host.slice(1) : host).replaceAll(':', ' ')}`
+  `/${MARK}${(host.startsWith('*.') ? host.slice(1) : host).replaceAll(':', MARK)}`
 
 /** What a table depends on beside its routes. */
 export interface TableSettings {
@@ -146,7 +149,7 @@ function leaveEmpty(nodes: Map<string, Node>): void {
 /** Finds what takes a path that has no node of its own, as the router would: a text before a parameter, and what is deeper first. */
 function widerThan(nodes: ReadonlyMap<string, Node>, path: string): Node | undefined {
   const segments = path.split('/').slice(1, -1)
-  const hosted = path.startsWith('/ ')
+  const hosted = path.startsWith(`/${MARK}`)
   const look = (at: string, i: number): Node | undefined => {
     const segment = segments[i]
     if (segment !== undefined)
@@ -160,8 +163,8 @@ function widerThan(nodes: ReadonlyMap<string, Node>, path: string): Node | undef
   return look('', 0)
 }
 
-// Characters that a canonical path never has encoded, so that one text is the only way to write the path; the space is that of a host.
-const PLAIN = /^[\w.~/ -]*$/
+// Characters that a canonical path never has encoded, so that one text is the only way to write the path; the mark is that of a host.
+const PLAIN = new RegExp(`^[\\w.~/${MARK}-]*$`)
 
 /** Finds the paths that need no registration of their own; Fastify's boot takes the square of their number. */
 function makeAliases(nodes: ReadonlyMap<string, Node>): { aliases: Map<string, string>; folded: Set<Node> } {
@@ -282,7 +285,7 @@ function hostMaps(
   const wildcards = new Map<string, HostPaths>()
   const urls = new Map<string, string[]>()
   for (const { url } of nodes.values()) {
-    if (!url.startsWith('/ ')) continue
+    if (!url.startsWith(`/${MARK}`)) continue
     const end = url.indexOf('/', 2)
     const prefix = end === -1 ? url : url.slice(0, end)
     const known = urls.get(prefix)

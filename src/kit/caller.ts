@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 
 /** Who makes a request, as one of the ways of `auth` found out. */
@@ -26,9 +27,18 @@ export interface Forwarding {
 
 /** Reads the address of a client, an IPv4 one that came through an IPv6 socket in its plain form. */
 export function addressOf(request: FastifyRequest): string {
-  const ip = request.ip ?? ''
-  return ip.startsWith('::ffff:') && ip.includes('.') ? ip.slice(7) : ip
+  const said = request.ip ?? ''
+  if (isIP(said) !== 0) return unmapped(said)
+  // A proxy that is believed may write "1.2.3.4:80" or "[::1]:80"; what is no address at all says nothing of the client.
+  const bare = /^\[(.+)\](?::\d+)?$/.exec(said)?.[1] ?? /^([\d.]+):\d+$/.exec(said)?.[1] ?? ''
+  return unmapped(isIP(bare) === 0 ? peerOf(request) : bare)
 }
+
+/** Reads the address of the peer itself, whatever it says of others; empty once its connection is gone. */
+export const peerOf = ({ raw }: FastifyRequest): string =>
+  (raw.socket as FastifyRequest['raw']['socket'] | null)?.remoteAddress ?? ''
+
+const unmapped = (ip: string): string => (ip.startsWith('::ffff:') && ip.includes('.') ? ip.slice(7) : ip)
 
 /** Tells whether a session lets callers in where these words hold, and so a cookie is a credential. */
 export function sessionCounts(words: Readonly<Record<string, unknown>>): boolean {

@@ -125,6 +125,18 @@ function closely(path: string, policy: PathsOptions): Canonical {
   return slash === undefined ? { path: made } : { path: made, refusal: slash, byPolicy: true }
 }
 
+// What a segment may have unencoded (RFC 3986 section 3.3), but for "*", which a pattern reads otherwise.
+const PLAIN_IN_SEGMENT = "!$&'()+,;=:@"
+
+/** Brings a canonical path, or a literal of a pattern, into the form in which the two are compared: an upstream reads "%40" as "@", so a gate on "/@scope" has to. */
+export function matchable(path: string): string {
+  if (!path.includes('%')) return path
+  return path.replaceAll(/%[0-9a-f]{2}/gi, (encoded) => {
+    const char = String.fromCharCode(Number.parseInt(encoded.slice(1), 16))
+    return PLAIN_IN_SEGMENT.includes(char) ? char : encoded.toUpperCase()
+  })
+}
+
 const unsafe = (path: string, why: string): Canonical => ({ path, refusal: new PathUnsafe(why) })
 
 function slashRefused(path: string, policy: PathsOptions): (Error & { code: string }) | undefined {
@@ -193,7 +205,12 @@ function hasDotSegment(path: string): boolean {
     const dots = end - start - 1
     if (
       (dots === 1 || dots === 2) &&
-      (end === path.length || path[end] === '/' || path[end] === ';' || path[end] === '?')
+      (end === path.length ||
+        path[end] === '/' ||
+        path[end] === ';' ||
+        path[end] === '?' ||
+        path[end] === '#' ||
+        path[end] === ' ')
     )
       return true
   }

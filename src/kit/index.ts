@@ -2,12 +2,13 @@ export { createError } from '@fastify/error'
 export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
 export { leaveBodies } from './bodies.ts'
-export { addressOf, type Caller, type Forwarding, originMatcher, sessionCounts } from './caller.ts'
+export { addressOf, type Caller, type Forwarding, originMatcher, peerOf, sessionCounts } from './caller.ts'
 export {
   type Canonical,
   canonicalHost,
   canonicalPath,
   HostInvalid,
+  matchable,
   PathSlash,
   type PathsOptions,
   PathUnsafe,
@@ -48,6 +49,7 @@ export {
   BodyTooLarge,
   DeadlineExceeded,
   ExpectationUnknown,
+  HeaderRepeated,
   HeadersTooLarge,
   Internal,
   Malformed,

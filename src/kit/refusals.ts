@@ -36,6 +36,12 @@ export const ExpectationUnknown = createError(
   'Only "100-continue" can be expected here',
   417
 )
+/** A header that may stand in a request once stands there more often (RFC 9110 section 5.3). */
+export const HeaderRepeated = createError<[string]>(
+  'SP_ERR_REQUEST_REPEATED',
+  'The request has more than one %s',
+  400
+)
 /** Something refused the request without a code of ours: a plugin, or Fastify itself. */
 export const Refused = createError<[string]>('SP_ERR_REQUEST_REFUSED', '%s', 400)
 

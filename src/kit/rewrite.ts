@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { canonicalPath } from './canonical.ts'
 import type { OptionFault } from './concern.ts'
 import { queryOf, TemplateError, template, type ValueKind } from './values.ts'
 
@@ -63,7 +64,7 @@ export function makeRewrite(to: string, patterns: readonly string[]): Rewrite {
   const order = shapes.map((_, i) => i).toSorted((a, b) => narrower(shapes[a] ?? first, shapes[b] ?? first))
   return (path, request) => {
     const i = order.length === 1 ? 0 : (order.find((each) => fits(shapes[each] ?? first, path)) ?? 0)
-    const start = made[i]?.render(request) ?? ''
+    const start = inPlace(made[i]?.render(request) ?? '')
     const shape = shapes[i]
     if (shape?.wildcard !== true) return start
     const [before, query] = atQuery(start)
@@ -97,6 +98,15 @@ function narrower(a: Shape, b: Shape): number {
   }
   return b.depth - a.depth || Number(a.wildcard) - Number(b.wildcard)
 }
+
+/** Refuses a path that values of the request lead out of its place, or make empty in the middle (CWE-22). */
+function inPlace(path: string): string {
+  const { refusal } = canonicalPath(path.slice(0, path.length - queryOf(path).length), STRICT)
+  if (refusal !== undefined) throw refusal
+  return path
+}
+
+const STRICT = { mode: 'enforce', encodedSlash: 'keep', doubleSlash: 'reject', ignoreCase: false } as const
 
 function fits({ wildcard, depth, segments }: Shape, path: string): boolean {
   const parts = (wildcard ? path : path.replace(/(.)\/$/, '$1')).split('/').slice(1)

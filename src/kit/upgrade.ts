@@ -6,6 +6,8 @@ export interface Upgrade {
   readonly socket: Duplex
   /** What came behind the request already. */
   readonly head: Buffer
+  /** Ends it in its own protocol's way, once a target has taken it over. */
+  leave?: () => void
 }
 
 const UPGRADE = Symbol('upgrade')
@@ -24,4 +26,9 @@ export const upgradeOf = (request: IncomingMessage): Upgrade | undefined => (req
 
 /** Tells whether a request asks for a WebSocket (RFC 6455 section 4.1). */
 export const wantsWebSocket = ({ method, headers, httpVersionMinor }: IncomingMessage): boolean =>
-  method === 'GET' && httpVersionMinor === 1 && headers.upgrade?.toLowerCase() === 'websocket'
+  method === 'GET' &&
+  httpVersionMinor === 1 &&
+  headers.upgrade?.toLowerCase() === 'websocket' &&
+  // A body would be taken for what the other protocol says.
+  headers['transfer-encoding'] === undefined &&
+  (headers['content-length'] === undefined || headers['content-length'] === '0')

@@ -75,11 +75,11 @@ t.test('check', async (t) => {
     t.equal(warnings.length, 2)
     t.match(
       warnings[0],
-      /^warning: shop\.json:7:5: The route pages is public beside protected ones; "auth": false says that it is meant$/
+      /^warning: shop\.json:7:5 The route pages is public beside protected ones; "auth": false says that it is meant$/
     )
     t.match(
       warnings[1],
-      /^warning: shop\.json:8:5: The route \/-\/live stands in the place of the gateway's own/
+      /^warning: shop\.json:8:5 The route \/-\/live stands in the place of the gateway's own/
     )
     t.match(linesOf(plain.stdout).at(-1), /^shop\.json is sound: 4 routes, 2 warnings$/)
     const strict = await sallyport(['check', '-c', 'shop.json', '--strict'], { cwd: folder })
@@ -121,7 +121,7 @@ t.test('check', async (t) => {
     const { code, stdout, stderr } = await sallyport(['check'], { cwd: t.testdir({}) })
     t.equal(code, 1)
     t.equal(stdout, '')
-    t.match(stderr, /^gateway\.json: There is no such file; "sallyport init" writes one/)
+    t.match(stderr, /^gateway\.json There is no such file; "sallyport init" writes one/)
     t.notMatch(stderr, STACK)
   })
 })

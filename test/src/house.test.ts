@@ -73,8 +73,8 @@ const FLOORS: readonly Floor[] = [
   },
   {
     what: 'sockets and settings know an instance, not the config',
-    files: /^src\/(server|settings|log|watch)\.ts$/,
-    may: /^src\/(kit\/index|settings)\.ts$/
+    files: /^src\/(server|sockets|settings|log|watch)\.ts$/,
+    may: /^src\/(kit\/index|settings|sockets)\.ts$/
   },
   {
     what: 'the embedding API is made of what is below',
