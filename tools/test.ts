@@ -1,10 +1,10 @@
 // Runs tap, passes its output and its exit code through, and closes with one plain line: "N passed, N failed, N skipped".
 import { spawn } from 'node:child_process'
-import { createRequire } from 'node:module'
+import { realpathSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 
-const manifest = createRequire(import.meta.url)('tap/package.json') as { bin: { tap: string } }
-const tap = createRequire(import.meta.url).resolve(`tap/${manifest.bin.tap.replace('./', '')}`)
+const tap = realpathSync(fileURLToPath(new URL('../node_modules/.bin/tap', import.meta.url)))
 const child = spawn(process.execPath, [tap, '-R', 'tap', ...process.argv.slice(2)], {
   stdio: ['inherit', 'pipe', 'inherit']
 })
