@@ -1,10 +1,10 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { MethodRefused, ROUTABLE, wantsWebSocket, withHeaders } from './kit/index.ts'
-import { Detached, enterInLine, leaveLine } from './sockets.ts'
+import { Detached, type Enter, enterInLine, leaveLine } from './sockets.ts'
 
 /** Where a gateway listens and how it ends. */
 export interface ServeOptions {
@@ -28,6 +28,18 @@ export interface Served {
   close(): Promise<void>
 }
 
+const TAKEN = Symbol('taken')
+
+interface Taken extends ServerResponse {
+  [TAKEN]?: { readonly generation: Generation; readonly socket: Socket }
+}
+
+// One function for all answers: a request makes no closure.
+function onAnswered(this: Taken): void {
+  const taken = this[TAKEN]
+  taken?.generation.answered(taken.socket)
+}
+
 /** One instance and the requests that it owes an answer. */
 class Generation {
   readonly app: FastifyInstance
@@ -45,14 +57,18 @@ class Generation {
   }
 
   take(request: IncomingMessage, response: ServerResponse): void {
-    const { socket } = request
     this.#owed++
-    response.once('close', () => {
-      leaveLine(socket)
-      this.#owed--
-      if (this.#owed === 0) this.#settled()
-    })
+    const taken: Taken = response
+    taken[TAKEN] = { generation: this, socket: request.socket }
+    taken.on('close', onAnswered)
     this.app.routing(request, response)
+  }
+
+  /** Counts an answer that was owed, and lets in the next request of its connection. */
+  answered(socket: Socket): void {
+    leaveLine(socket)
+    this.#owed--
+    if (this.#owed === 0) this.#settled()
   }
 
   retire(): void {
@@ -97,19 +113,23 @@ export async function serve(
     insecureHTTPParser: false
   } as never)
   const detached = new Detached()
-  const take = (request: IncomingMessage, response: ServerResponse): void =>
-    enterInLine(request.socket, () => {
-      if (draining) response.shouldKeepAlive = false
-      current.take(request, response)
-    })
+  const enterNow: Enter = (request, response) => {
+    if (draining) response.shouldKeepAlive = false
+    current.take(request, response)
+  }
+  const upgradeNow: Enter = (request, response) => {
+    detached.answerOn(request, response)
+    current.take(request, response)
+  }
+  const take: Enter = (request, response) => enterInLine(enterNow, request, response)
   server.on('request', take)
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
     continueOnRead(request, response)
     take(request, response)
   })
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-    const upgrade = detached.own(socket, head)
-    enterInLine(socket, () => current.take(request, detached.answerOn(request, upgrade)))
+    detached.own(socket, head)
+    enterInLine(upgradeNow, request, new ServerResponse(request))
   })
   // Expectations that nobody knows are refused with all that a refusal has.
   server.on('checkExpectation', take)

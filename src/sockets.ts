@@ -1,12 +1,15 @@
-import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { noteUpgrade, type Upgrade } from './kit/index.ts'
 
 const LINE = Symbol('line')
 
+/** Lets a request in. */
+export type Enter = (request: IncomingMessage, response: ServerResponse) => void
+
 interface Line {
   busy: boolean
-  readonly waiting: (() => void)[]
+  readonly waiting: (readonly [enter: Enter, request: IncomingMessage, response: ServerResponse])[]
 }
 
 interface Lined extends Socket {
@@ -14,16 +17,17 @@ interface Lined extends Socket {
 }
 
 /** Lets the requests of one connection in one after another: a client that pipelines takes one place, not a hundred thousand. */
-export function enterInLine(socket: Lined, enter: () => void): void {
+export function enterInLine(enter: Enter, request: IncomingMessage, response: ServerResponse): void {
+  const socket: Lined = request.socket
   socket[LINE] ??= { busy: false, waiting: [] }
   const line = socket[LINE]
   if (line.busy) {
-    line.waiting.push(enter)
+    line.waiting.push([enter, request, response])
     // What else the client sends stays with the kernel, whose buffer is bounded.
     socket.pause()
   } else {
     line.busy = true
-    enter()
+    enter(request, response)
   }
 }
 
@@ -33,7 +37,8 @@ export function leaveLine(socket: Lined): void {
   if (line === undefined) return
   const next = socket.destroyed ? undefined : line.waiting.shift()
   if (next !== undefined) {
-    next()
+    const [enter, request, response] = next
+    enter(request, response)
     return
   }
   line.busy = false
@@ -48,18 +53,17 @@ export class Detached {
   readonly #upgrades = new Map<Socket, Upgrade>()
 
   /** Takes a connection over; from here on somebody listens to what happens to it. */
-  own(socket: Socket, head: Buffer): Upgrade {
-    const upgrade: Upgrade = { socket, head }
-    this.#upgrades.set(socket, upgrade)
+  own(socket: Socket, head: Buffer): void {
+    this.#upgrades.set(socket, { socket, head })
     socket.on('error', () => {})
     socket.once('close', () => this.#upgrades.delete(socket))
-    return upgrade
   }
 
-  /** Makes an answer to write to for a request to switch protocols: every gate runs for it as for any other, and the connection ends with the answer unless a target takes it over. */
-  answerOn(request: IncomingMessage, upgrade: Upgrade): ServerResponse {
+  /** Puts an answer on the connection of a request to switch protocols: every gate runs for it as for any other, and the connection ends with the answer unless a target takes it over. */
+  answerOn(request: IncomingMessage, response: ServerResponse): void {
+    const upgrade = this.#upgrades.get(request.socket)
+    if (upgrade === undefined) return
     const { socket } = upgrade
-    const response = new ServerResponse(request)
     response.shouldKeepAlive = false
     response.assignSocket(socket as Socket)
     response.once('finish', () => {
@@ -72,7 +76,6 @@ export class Detached {
       response.emit('close')
     })
     noteUpgrade(request, upgrade)
-    return response
   }
 
   /** Ends all of them, the joined ones with a word. */
