@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import {
   type About,
@@ -8,13 +7,14 @@ import {
   nearest,
   type OptionFault,
   prune,
-  ROUTABLE,
   type Target
 } from '../kit/index.ts'
 import type { Catalog } from './catalog.ts'
 import { ConfigError, type Fault, type Path, type Place, showPath, showPlace } from './fault.ts'
 import { type Filled, interpolate } from './interpolate.ts'
+import { isRange, originOf, trusted } from './network.ts'
 import { joinPaths, PathError, type PathPattern, readPath } from './paths.ts'
+import { sameRoutes } from './same-routes.ts'
 import { composeSchema, coreWords, ROOT_ONLY, routeWords } from './schema.ts'
 import { faultAt, readSource, type Source } from './source.ts'
 import { check } from './validate.ts'
@@ -140,7 +140,8 @@ class Planner {
     await this.#routesOf(source, [], value['routes'], level)
     this.#resolveRoot(words, source.folder)
     for (const run of this.#checks) run()
-    this.#tellApart()
+    const { ignoreCase } = (this.#root['paths'] ?? {}) as { ignoreCase?: boolean }
+    this.#faults.push(...sameRoutes(this.#routes, ignoreCase === true))
     const faults = this.#allFaults()
     if (faults.length > 0) throw new ConfigError(faults)
     return deepFreezePlan({
@@ -148,7 +149,7 @@ class Planner {
       files: this.#files,
       catalog: this.#catalog,
       publicUrl: originOf(value['publicUrl']),
-      trustedProxies: trusted(value['trustedProxies']),
+      trustedProxies: trusted(list(value['trustedProxies'])),
       words: this.#root,
       routes: this.#routes,
       warnings: unique(this.#warnings)
@@ -554,27 +555,6 @@ class Planner {
       )
     }
   }
-
-  /** Finds routes that can never be told apart: the same host, the same paths and a method in common. */
-  #tellApart(): void {
-    const ignoreCase = (this.#root['paths'] as { ignoreCase?: boolean } | undefined)?.ignoreCase === true
-    const taken = new Map<string, PlannedRoute[]>()
-    for (const route of this.#routes)
-      for (const host of route.hosts.length === 0 ? [''] : new Set(route.hosts))
-        for (const shape of new Set(
-          route.paths.map((path) => (ignoreCase ? path.shape.toLowerCase() : path.shape))
-        )) {
-          const others = taken.get(`${host} ${shape}`) ?? []
-          const other = others.find((one) => overlap(one.methods, route.methods))
-          if (other !== undefined)
-            this.#faults.push({
-              ...route.place,
-              path: '',
-              message: `The route ${route.name} can never be told apart from the one at ${showPlace(other.place)}; give them different paths, hosts or methods`
-            })
-          taken.set(`${host} ${shape}`, [...others, route])
-        }
-  }
 }
 
 function defaultsOf(schema: unknown): Record<string, unknown> {
@@ -590,37 +570,11 @@ const list = (value: unknown): string[] => (value === undefined ? [] : [value].f
 const withHead = (methods: string[]): string[] =>
   methods.includes('GET') && !methods.includes('HEAD') ? [...methods, 'HEAD'] : methods
 
-const overlap = (a: readonly string[] | undefined, b: readonly string[] | undefined): boolean =>
-  (a ?? ROUTABLE).some((method) => (b ?? ROUTABLE).includes(method))
-
 const within = (host: string, outer: readonly string[]): boolean =>
   outer.length === 0 ||
   outer.some(
     (one) => one === host || (one.startsWith('*.') && host.slice(host.indexOf('.')) === one.slice(1))
   )
-
-const PRESETS: Readonly<Record<string, readonly string[]>> = {
-  loopback: ['127.0.0.0/8', '::1/128'],
-  private: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', 'fc00::/7', 'fe80::/10']
-}
-
-/** Reads an origin as browsers write it: lower case, without the port of its scheme. */
-function originOf(text: unknown): string | undefined {
-  return typeof text === 'string' && URL.canParse(text) ? new URL(text).origin : undefined
-}
-
-function isRange(text: string): boolean {
-  if (Object.hasOwn(PRESETS, text)) return true
-  const [address = '', bits, more] = text.split('/')
-  const kind = isIP(address)
-  return (
-    kind !== 0 &&
-    more === undefined &&
-    (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (kind === 4 ? 32 : 128)))
-  )
-}
-
-const trusted = (ranges: unknown): string[] => list(ranges).flatMap((range) => PRESETS[range] ?? [range])
 
 const placeKey = (fault: Fault): string => `${showPlace(fault)} ${fault.path}`
 
