@@ -56,7 +56,7 @@ const contenders: Contender[] = [
     args: [here('plain.ts'), '19301', String(UPSTREAM)]
   },
   {
-    name: 'the same, with five plugins',
+    name: 'the same, with its log and plugins',
     port: 19_302,
     path: '/a/x',
     args: [here('plain.ts'), '19302', String(UPSTREAM), 'plugins']

@@ -139,7 +139,7 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
 }
 
 /** Tells whether an OPTIONS request is a preflight (Fetch Standard, "CORS-preflight request"). */
-export const isPreflight = (raw: IncomingMessage): boolean =>
+const isPreflight = (raw: IncomingMessage): boolean =>
   raw.headers.origin !== undefined && ROUTABLE.includes(raw.headers['access-control-request-method'] ?? '')
 
 // HTTP/2 has its method among the headers; a request line of HTTP/1 can claim to be HTTP/2, and Node lets it pass.

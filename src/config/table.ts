@@ -50,7 +50,7 @@ const symbols = [...METHODS, ...ROUTABLE.map((method) => PREFLIGHT + method)]
 export const MARK = '\u0001'
 
 /** What a host is called in the router: never a path of a request, nor a parameter, since it has no colons. */
-export const hostPrefix = (host: string): string =>
+const hostPrefix = (host: string): string =>
   `/${MARK}${(host.startsWith('*.') ? host.slice(1) : host).replaceAll(':', MARK)}`
 
 /** What a table depends on beside its routes. */
