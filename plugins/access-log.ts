@@ -71,15 +71,18 @@ export default fp<AccessLogOptions>(
 const ENTRY = Symbol('access log')
 
 interface Response extends ServerResponse {
-  [ENTRY]?: {
-    readonly request: FastifyRequest
-    readonly reply: FastifyReply
-    readonly write: (request: FastifyRequest, reply: FastifyReply) => void
-  }
+  [ENTRY]?:
+    | {
+        readonly request: FastifyRequest
+        readonly reply: FastifyReply
+        readonly write: (request: FastifyRequest, reply: FastifyReply) => void
+      }
+    | undefined
 }
 
 function onClose(this: Response): void {
   const entry = this[ENTRY]
+  this[ENTRY] = undefined
   entry?.write(entry.request, entry.reply)
 }
 

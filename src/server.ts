@@ -31,12 +31,14 @@ export interface Served {
 const TAKEN = Symbol('taken')
 
 interface Taken extends ServerResponse {
-  [TAKEN]?: { readonly generation: Generation; readonly socket: Socket }
+  [TAKEN]?: { readonly generation: Generation; readonly socket: Socket } | undefined
 }
 
 // One function for all answers: a request makes no closure.
 function onAnswered(this: Taken): void {
   const taken = this[TAKEN]
+  // An answer on a connection that was handed over may close twice; it was owed once.
+  this[TAKEN] = undefined
   taken?.generation.answered(taken.socket)
 }
 
