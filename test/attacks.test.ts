@@ -300,3 +300,35 @@ t.test('what a parser refuses behind an unanswered request is not taken for its 
   await once(socket, 'end')
   t.equal(seen, '')
 })
+
+t.test(
+  'an upstream that is slow has a bounded line of waiting requests, and the next one is told at once',
+  async (t) => {
+    const held: (() => void)[] = []
+    const reached = Promise.withResolvers<void>()
+    const origin = await upstream(t, (_request, response) => {
+      held.push(() => response.end('late'))
+      reached.resolve()
+    })
+    const { url, app } = await listening(t, {
+      upstreams: { up: { url: origin, connections: { max: 1, pending: 1 } } },
+      routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+    })
+    const first = ask(`${url}/one`)
+    await reached.promise
+    const { load } = app.upstream('up').targets[0] ?? { load: { requests: -1 } }
+    const left = new AbortController()
+    const second = ask(`${url}/two`, { signal: left.signal })
+    second.catch(() => {})
+    while (load.requests < 2) await new Promise((resolve) => setImmediate(resolve))
+    const refused = await ask(`${url}/three`)
+    t.equal(refused.status, 503)
+    t.equal(refused.headers.get('retry-after'), '5')
+    t.match(refused.text, /SP_ERR_UPSTREAM_UNAVAILABLE/)
+    left.abort()
+    held[0]?.()
+    t.equal((await first).text, 'late')
+    while (load.requests > 0) await new Promise((resolve) => setImmediate(resolve))
+    t.equal(load.requests, 0, 'who left takes no place')
+  }
+)

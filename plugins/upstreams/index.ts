@@ -81,6 +81,12 @@ const connections = Type.Object(
       default: 128,
       minimum: 1,
       description: 'The most connections to one target at a time.'
+    }),
+    pending: Type.Integer({
+      default: 256,
+      minimum: 0,
+      description:
+        'The most requests to one target that may wait for a connection; beyond them the answer is 503.'
     })
   },
   { additionalProperties: false, description: 'How many connections are opened.', default: {} }

@@ -14,12 +14,16 @@ export interface Target {
   /** What its URL has before every path; empty for none. */
   readonly base: string
   readonly pool: Pool
+  /** The requests that it has now, waiting ones included, over a reload. */
+  readonly load: { requests: number }
+  /** The most requests it may have. */
+  readonly most: number
   readonly weight: number
 }
 
 const DEFAULTS: UpstreamOptions = {
   timeouts: { connect: '2s', headers: '30s', body: '60s', keepAlive: '30s' },
-  connections: { max: 128 }
+  connections: { max: 128, pending: 256 }
 }
 
 /** Reads a one-off URL as an upstream; undefined where the text is no URL. */
@@ -94,18 +98,20 @@ function makeTarget(app: FastifyInstance, said: UpstreamOptions, text: string, w
           ...(tls.serverName === undefined ? {} : { servername: tls.serverName })
         })
   }
-  const pool = app.keep.lease(
+  const { pool, load } = app.keep.lease(
     app,
-    `pool ${text} ${JSON.stringify([connect, connections, timeouts.keepAlive])}`,
-    () =>
-      new Pool(url.origin, {
+    `pool ${text} ${JSON.stringify([connect, connections.max, timeouts.keepAlive])}`,
+    () => ({
+      load: { requests: 0 },
+      pool: new Pool(url.origin, {
         connect,
         connections: connections.max,
         pipelining: 1,
         keepAliveTimeout: duration(timeouts.keepAlive),
         keepAliveMaxTimeout: 600_000
-      } as never),
-    (kept) => kept.close()
+      } as never)
+    }),
+    (kept) => kept.pool.close()
   )
   return {
     name: unix ?? url.host,
@@ -113,6 +119,8 @@ function makeTarget(app: FastifyInstance, said: UpstreamOptions, text: string, w
     origin: url.origin,
     base: url.pathname === '/' ? '' : url.pathname.replace(/\/$/, ''),
     pool,
+    load,
+    most: connections.max + connections.pending,
     weight
   }
 }

@@ -17,6 +17,8 @@ export interface UpstreamTarget {
   readonly origin: string
   readonly base: string
   readonly pool: Dispatcher
+  readonly load: { requests: number }
+  readonly most: number
 }
 
 /** What a request's route allows it; `request.limits` says no less. */

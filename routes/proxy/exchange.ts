@@ -13,6 +13,8 @@ type Abort = (error?: Error) => void
 /** What one request to an upstream needs. */
 export interface Outgoing {
   readonly pool: Dispatcher
+  /** The requests that the target has now. */
+  readonly load: { requests: number }
   readonly options: Dispatcher.DispatchOptions
   readonly answer: AnswerHead
   /** What a connection that switched protocols may take; undefined where the request does not ask for one. */
@@ -43,6 +45,7 @@ export class Exchange {
   #failure: Error | undefined
   #listening = false
   #answering = false
+  #released = false
   #tries = 0
 
   constructor(request: FastifyRequest, reply: FastifyReply, outgoing: Outgoing, forwarding: Forwarding) {
@@ -56,6 +59,12 @@ export class Exchange {
 
   /** Sends the request; the answer, or a refusal, goes to the client by itself. */
   start(): void {
+    this.#outgoing.load.requests++
+    // Who left while the gates were at work is not asked for.
+    if (this.#response.destroyed) {
+      this.closed()
+      return
+    }
     this.#response[EXCHANGE] = this
     this.#response.on('close', onClose)
     const time = this.#limits?.time
@@ -133,6 +142,8 @@ export class Exchange {
     this.#reply.raw.statusCode = 101
     this.#response.writeHead(101, [...head, 'connection', 'Upgrade', 'upgrade', 'websocket'] as never)
     this.#response.flushHeaders()
+    // From here on it has a connection of its own, beside the pool's.
+    this.#release()
     join(this.#response, upgrade, upstream, joint, this.#forwarding)
   }
 
@@ -210,6 +221,13 @@ export class Exchange {
     this.#resume?.()
   }
 
+  /** Takes the request off the target's load, once. */
+  #release(): void {
+    if (this.#released) return
+    this.#released = true
+    this.#outgoing.load.requests--
+  }
+
   /** Cuts a client that takes no more of its answer. */
   stalled(): void {
     this.#response.destroy()
@@ -217,6 +235,7 @@ export class Exchange {
 
   /** Ends what is left of the exchange when the client's side is closed. */
   closed(): void {
+    this.#release()
     clearTimeout(this.#stall)
     clearTimeout(this.#deadline)
     if (this.#state !== 'over') this.fail(new ClientGone('The client went away'))

@@ -191,7 +191,7 @@ function makeHandler(app: FastifyInstance, { info, options: said }: TargetRoute<
       : () => true
   return function forward(request, reply) {
     const target = upstream.pick()
-    if (target === undefined) throw unavailable()
+    if (target === undefined || target.load.requests >= target.most) throw unavailable()
     const path = pathOf(request)
     const prefix = stripped(path)
     const query = queryOf(request.raw.url ?? '')
@@ -228,6 +228,7 @@ function makeHandler(app: FastifyInstance, { info, options: said }: TargetRoute<
       reply,
       {
         pool: target.pool,
+        load: target.load,
         options,
         answer: answers.get(target) ?? answer,
         joint: upgrades ? joint : undefined,
