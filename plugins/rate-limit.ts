@@ -8,6 +8,7 @@ import {
   fp,
   gate,
   overrideOf,
+  peerOf,
   perRoute,
   type RouteInfo,
   type Static,
@@ -115,11 +116,7 @@ function warned(
 ): typeof count {
   const told = app.keep.lease(app, `${key} told`, () => ({ once: false }))
   return (request, reply) => {
-    if (
-      !told.once &&
-      request.headers['x-forwarded-for'] !== undefined &&
-      !app.trusts(request.socket.remoteAddress ?? '')
-    ) {
+    if (!told.once && request.headers['x-forwarded-for'] !== undefined && !app.trusts(peerOf(request))) {
       told.once = true
       app.log.warn(
         'A request came with X-Forwarded-For from a peer that "trustedProxies" does not name: limits count the peer, not the client behind it'

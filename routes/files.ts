@@ -95,7 +95,7 @@ function makeHandler({
   options: { root, fallback, maxAge }
 }: TargetRoute<FilesOptions>): (request: FastifyRequest, reply: FastifyReply) => Promise<unknown> {
   const seconds = Math.floor(duration(maxAge) / 1000)
-  const below = belowOf(info.path.split(', '))
+  const below = belowOf(info.paths)
   const send = (request: FastifyRequest, reply: FastifyReply, name: string): unknown => {
     const whose = request.caller === null ? 'public' : 'private'
     const kept = extname(name) === '.html' || seconds === 0 ? 'no-cache' : `${whose}, max-age=${seconds}`

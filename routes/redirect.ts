@@ -59,7 +59,7 @@ export default fp<TargetRoutes<RedirectOptions>>(
     for (const { info, mounts, options: said } of routes) {
       const { origin, path } = partsOf(said.to)
       const start = template(origin, ORIGIN)
-      const rewrite = makeRewrite(path, info.path.split(', '))
+      const rewrite = makeRewrite(path, info.paths)
       const { status } = said
       for (const mount of mounts)
         app.route({

@@ -178,6 +178,7 @@ function infoFor(plan: Plan, route: PlannedRoute): RouteInfo {
     kind: 'config',
     name: route.name,
     path: route.paths.map(({ text }) => text).join(', '),
+    paths: route.paths.map(({ text }) => text),
     hosts: route.hosts,
     methods: route.methods,
     target: route.target,

@@ -2,11 +2,11 @@ import type { ServerResponse } from 'node:http'
 import type { Duplex, Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
-import { upgradeOf } from '../../src/kit/index.ts'
+import { DeadlineExceeded, upgradeOf } from '../../src/kit/index.ts'
 import type { Forwarding, StreamLimits } from './contract.ts'
 import { type AnswerHead, answerHead } from './head.ts'
 import { type Joint, join } from './joint.ts'
-import { ClientGone, DeadlineExceeded, refusalFor, UpstreamFailed } from './refusals.ts'
+import { ClientGone, refusalFor, UpstreamFailed } from './refusals.ts'
 
 type Abort = (error?: Error) => void
 
@@ -114,7 +114,6 @@ export class Exchange {
     const head = answerHead(status, rawHeaders, this.#request, this.#reply, this.#outgoing.answer)
     clearTimeout(this.#deadline)
     this.#reply.hijack()
-    this.#reply.raw.statusCode = status
     this.#state = 'streaming'
     try {
       response.writeHead(status, reasonOf(statusText), head as never)
@@ -139,7 +138,6 @@ export class Exchange {
     this.#forwarding.ms = performance.now() - this.#forwarding.began
     const head = answerHead(101, rawHeaders, this.#request, this.#reply, answer)
     this.#reply.hijack()
-    this.#reply.raw.statusCode = 101
     this.#response.writeHead(101, [...head, 'connection', 'Upgrade', 'upgrade', 'websocket'] as never)
     this.#response.flushHeaders()
     // From here on it has a connection of its own, beside the pool's.

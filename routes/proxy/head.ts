@@ -112,7 +112,7 @@ function nominatedBy(connection: string | undefined): string[] | undefined {
 
 function forwarded(head: string[], request: FastifyRequest, trusted: boolean, prefix: string): void {
   const { raw } = request
-  const peer = plainAddress(peerOf(request))
+  const peer = peerOf(request)
   const port = String((raw.socket as typeof raw.socket | null)?.localPort ?? '')
   if (!trusted) {
     head.push(
@@ -135,9 +135,6 @@ function forwarded(head: string[], request: FastifyRequest, trusted: boolean, pr
   if (prefix !== '')
     put(head, 'x-forwarded-prefix', (trusted ? (saidIn(head, 'x-forwarded-prefix') ?? '') : '') + prefix)
 }
-
-const plainAddress = (address: string): string =>
-  address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
 
 function saidIn(head: readonly string[], name: string): string | undefined {
   let value: string | undefined

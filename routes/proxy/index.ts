@@ -159,7 +159,7 @@ export default fp<TargetRoutes<ProxyOptions>>(
 /** Makes the handler of a route; all that depends on options alone is done here, once. */
 function makeHandler(app: FastifyInstance, { info, options: said }: TargetRoute<ProxyOptions>): Handler {
   const upstream: Upstream = app.upstream(said.upstream)
-  const patterns = info.path.split(', ')
+  const patterns = info.paths
   const rewrite = said.rewrite === undefined ? undefined : makeRewrite(said.rewrite, patterns)
   const stripped = strippedBy(said.rewrite, patterns)
   const requestId = info.words['requestId'] as { header: string } | false | undefined

@@ -1,6 +1,6 @@
 import { createError } from '@fastify/error'
 import type { FastifyError } from 'fastify'
-import { DeadlineExceeded, withHeaders } from '../../src/kit/index.ts'
+import { withHeaders } from '../../src/kit/index.ts'
 
 /** The upstream gave no usable answer: it refused the connection, broke it, or did not speak HTTP (RFC 9110 section 15.6.3). */
 export const UpstreamFailed = createError(
@@ -48,5 +48,3 @@ export function refusalFor(error: Error & { code?: string; statusCode?: number }
 
 /** Makes the refusal for an upstream that has no target to offer. */
 export const unavailable = (): FastifyError => withHeaders(new UpstreamUnavailable(), { 'retry-after': '5' })
-
-export { DeadlineExceeded }

@@ -31,8 +31,6 @@ export interface Plan {
   /** The root options of each word that is installed, whole; what is not here is not registered. */
   readonly words: Readonly<Record<string, unknown>>
   readonly routes: readonly PlannedRoute[]
-  /** What is allowed but worth a second look. */
-  readonly warnings: readonly Fault[]
 }
 
 /** One route of the config, with all that holds for it. */
@@ -77,7 +75,6 @@ class Planner {
   readonly #faults: Fault[] = []
   /** What has no value, as its variable or file is missing; that it will not do where it stands goes without saying. */
   readonly #unfilled: Fault[] = []
-  readonly #warnings: Fault[] = []
   readonly #catalog: Catalog
   readonly #env: Readonly<Record<string, string | undefined>>
   readonly #schema: unknown
@@ -151,8 +148,7 @@ class Planner {
       publicUrl: originOf(value['publicUrl']),
       trustedProxies: trusted(list(value['trustedProxies'])),
       words: this.#root,
-      routes: this.#routes,
-      warnings: unique(this.#warnings)
+      routes: this.#routes
     })
   }
 

@@ -21,7 +21,6 @@ export function surveyOf(plan: Plan, infos: readonly RouteInfo[]): Survey {
       target: targetOf(info, plan.routes[i])
     })),
     warnings: [
-      ...plan.warnings,
       ...publicBesideProtected(plan),
       ...overStanding(
         plan,

@@ -31,13 +31,14 @@ export function addressOf(request: FastifyRequest): string {
   if (isIP(said) !== 0) return unmapped(said)
   // A proxy that is believed may write "1.2.3.4:80" or "[::1]:80"; what is no address at all says nothing of the client.
   const bare = /^\[(.+)\](?::\d+)?$/.exec(said)?.[1] ?? /^([\d.]+):\d+$/.exec(said)?.[1] ?? ''
-  return unmapped(isIP(bare) === 0 ? peerOf(request) : bare)
+  return isIP(bare) === 0 ? peerOf(request) : unmapped(bare)
 }
 
 /** Reads the address of the peer itself, whatever it says of others; empty once its connection is gone. */
 export const peerOf = ({ raw }: FastifyRequest): string =>
-  (raw.socket as FastifyRequest['raw']['socket'] | null)?.remoteAddress ?? ''
+  unmapped((raw.socket as FastifyRequest['raw']['socket'] | null)?.remoteAddress ?? '')
 
+/** Writes an IPv4 address that came through an IPv6 socket in its plain form. */
 const unmapped = (ip: string): string => (ip.startsWith('::ffff:') && ip.includes('.') ? ip.slice(7) : ip)
 
 /** Tells whether a session lets callers in where these words hold, and so a cookie is a credential. */

@@ -114,6 +114,8 @@ export interface RouteInfo {
   /** What people call it: its name, else its path. */
   readonly name: string
   readonly path: string
+  /** Its paths one by one, as the config writes them. */
+  readonly paths: readonly string[]
   readonly hosts: readonly string[]
   /** The methods it takes; undefined for all. */
   readonly methods: readonly string[] | undefined

@@ -172,6 +172,7 @@ export function newRoute(
   about: Pick<RouteInfo, 'kind' | 'name' | 'path'> & Partial<Omit<RouteInfo, 'head' | 'gates'>>
 ): RouteInfo {
   return {
+    paths: [about.path],
     hosts: [],
     methods: undefined,
     target: undefined,

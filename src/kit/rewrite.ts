@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { canonicalPath } from './canonical.ts'
 import type { OptionFault } from './concern.ts'
-import { queryOf, TemplateError, template, type ValueKind } from './values.ts'
+import { pathOf, queryOf, queryValue, TemplateError, template, type ValueKind } from './values.ts'
 
 /** What a path pattern tells about the paths it takes. */
 interface Shape {
@@ -83,11 +83,13 @@ const NO_REQUEST = {} as FastifyRequest
 
 const encoded = {
   query: (name: string) => (request: FastifyRequest) =>
-    encodeURIComponent(new URLSearchParams(queryOf(request.raw.url ?? '')).get(name) ?? ''),
+    encodeURIComponent(queryValue(request.raw.url ?? '', name) ?? ''),
   headers: (name: string) => (request: FastifyRequest) =>
     encodeURIComponent(String(request.headers[name.toLowerCase()] ?? '')),
-  caller: (name: string) => (request: FastifyRequest) =>
-    encodeURIComponent(template(`{caller.${name}}`).render(request))
+  caller: (name: string) => {
+    const value = template(`{caller.${name}}`)
+    return (request: FastifyRequest) => encodeURIComponent(value.render(request))
+  }
 }
 
 /** Orders patterns as the router does: a text before a parameter, the longer one first. */
@@ -120,13 +122,8 @@ function fits({ wildcard, depth, segments }: Shape, path: string): boolean {
 /** Reads one segment of the canonical path as it came, still encoded. */
 const segmentReader =
   (index: number | undefined) =>
-  (request: FastifyRequest): string => {
-    const url = request.raw.url ?? '/'
-    const end = url.indexOf('?')
-    return index === undefined
-      ? ''
-      : ((end === -1 ? url : url.slice(0, end)).split('/', index + 2)[index + 1] ?? '')
-  }
+  (request: FastifyRequest): string =>
+    index === undefined ? '' : (pathOf(request).split('/', index + 2)[index + 1] ?? '')
 
 /** What a path has after its first `depth` segments, with the slash. */
 export function restOf(path: string, depth: number): string {
