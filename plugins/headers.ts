@@ -1,6 +1,8 @@
 import {
   cleanHeader,
   fp,
+  HeaderName,
+  headerFaults,
   type OptionFault,
   overrideOf,
   perRoute,
@@ -16,7 +18,7 @@ export const key = 'headers'
 
 const map = (description: string) =>
   Type.Record(
-    Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }),
+    HeaderName,
     Type.Unsafe<string | false>({
       anyOf: [{ type: 'string' }, { const: false }],
       [SAYS]: 'a text (with values such as "{client.ip}"), or false to remove it'
@@ -57,20 +59,13 @@ const FRAMING = new Set([
   'upgrade'
 ])
 
-export function faults(said: HeadersOptions): OptionFault[] {
-  const found: OptionFault[] = []
-  for (const way of ['request', 'response'] as const)
-    for (const [name, value] of Object.entries(said[way])) {
+export const faults = (said: HeadersOptions): OptionFault[] =>
+  (['request', 'response'] as const).flatMap((way) =>
+    Object.entries(said[way]).flatMap(([name, value]) => {
       const path = [way, name]
-      if (FRAMING.has(name.toLowerCase()))
-        found.push({ path, message: `"${name}" frames the message itself and can't be changed` })
-      if (typeof value !== 'string') continue
-      if (/[\r\n\0]/.test(value))
-        found.push({ path, message: `The value of "${name}" has a line break, which no header can have` })
-      found.push(...templateFaults(value, path))
-    }
-  return found
-}
+      return [...headerFaults(name, value, path, FRAMING), ...templateFaults(value, path)]
+    })
+  )
 
 declare module 'fastify' {
   interface FastifyRequest {

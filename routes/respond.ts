@@ -2,6 +2,8 @@ import {
   type About,
   escapeHtml,
   fp,
+  HeaderName,
+  headerFaults,
   leaveBodies,
   type OptionFault,
   paramFaults,
@@ -24,7 +26,7 @@ export const options = Type.Object(
       maximum: 599,
       description: 'The status of the answer.'
     }),
-    headers: Type.Record(Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }), Type.String(), {
+    headers: Type.Record(HeaderName, Type.String(), {
       additionalProperties: false,
       default: {},
       [WHOLE]: true,
@@ -47,18 +49,9 @@ export type RespondOptions = Static<typeof options>
 const FRAMING = new Set(['connection', 'content-length', 'keep-alive', 'transfer-encoding', 'upgrade'])
 
 export function faults({ headers, body }: RespondOptions, { paths }: About): OptionFault[] {
-  const wrong = Object.entries(headers).flatMap(([name, value]): OptionFault[] => {
-    if (FRAMING.has(name.toLowerCase()))
-      return [{ path: ['headers', name], message: `"${name}" frames the message itself and can't be said` }]
-    return /[\r\n\0]/.test(value)
-      ? [
-          {
-            path: ['headers', name],
-            message: `The value of "${name}" has a line break, which no header can have`
-          }
-        ]
-      : []
-  })
+  const wrong = Object.entries(headers).flatMap(([name, value]) =>
+    headerFaults(name, value, ['headers', name], FRAMING)
+  )
   const text = typeof body === 'string' ? body : ''
   return [...wrong, ...templateFaults(text, ['body']), ...paramFaults(text, paths, ['body'])]
 }

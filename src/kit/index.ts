@@ -33,6 +33,7 @@ export type {
   TargetRoutes,
   WordsSaid
 } from './concern.ts'
+export { HeaderName, headerFaults } from './headers.ts'
 export { escapeHtml } from './html.ts'
 export { ROUTABLE } from './methods.ts'
 export {
