@@ -8,6 +8,7 @@ import {
   fp,
   gate,
   overrideOf,
+  partReader,
   peerOf,
   perRoute,
   type RouteInfo,
@@ -132,27 +133,9 @@ function keyOf(by: string): (request: FastifyRequest) => string {
   if (by === 'route') return () => ''
   if (by === 'caller')
     return (request) => (request.caller === null ? address(request) : `caller ${request.caller.id}`)
-  const name = by.slice(by.indexOf(':') + 1)
-  const read = by.startsWith('header:') ? headerOf(name.toLowerCase()) : cookieOf(name)
+  const read = partReader(by)
   return (request) => {
     const value = read(request)
     return value === undefined || value === '' ? address(request) : `${by} ${value}`
   }
 }
-
-const headerOf =
-  (name: string) =>
-  (request: FastifyRequest): string | undefined => {
-    const value = request.headers[name]
-    return Array.isArray(value) ? value.join() : value
-  }
-
-const cookieOf =
-  (name: string) =>
-  (request: FastifyRequest): string | undefined => {
-    for (const pair of (request.headers.cookie ?? '').split(';')) {
-      const at = pair.indexOf('=')
-      if (at !== -1 && pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim()
-    }
-    return undefined
-  }

@@ -26,6 +26,11 @@ export class Keep {
     return held.value as T
   }
 
+  /** Gives back what an instance no longer needs, before it closes. */
+  release(app: FastifyInstance, key: string): void {
+    if (this.#leases.get(app)?.delete(key) === true) void this.#giveBack(key)
+  }
+
   /** Finds what an instance has taken; one hook gives all of it back when it closes. */
   #leasesOf(app: FastifyInstance): Set<string> {
     return remember(this.#leases, app, () => {

@@ -1,29 +1,18 @@
-import { readFileSync } from 'node:fs'
-import type { FastifyInstance } from 'fastify'
-import { Pool } from 'undici'
-import { duration, durationOrNone } from '../../src/kit/index.ts'
-import type { UpstreamOptions } from './index.ts'
-
-/** One place an upstream listens at, with its connections. */
-export interface Target {
-  /** What logs call it: host and port, or the path of a socket. */
-  readonly name: string
-  /** The Host it is addressed by. */
-  readonly host: string
-  readonly origin: string
-  /** What its URL has before every path; empty for none. */
-  readonly base: string
-  readonly pool: Pool
-  /** The requests that it has now, waiting ones included, over a reload. */
-  readonly load: { requests: number }
-  /** The most requests it may have. */
-  readonly most: number
-  readonly weight: number
-}
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { durationOrNone, share } from '../../src/kit/index.ts'
+import { type Balancer, makeBalancer } from './balance.ts'
+import { Discovery, keyOf } from './discover.ts'
+import type { UpstreamOptions } from './options.ts'
+import { Sticky } from './sticky.ts'
+import { type Endpoint, Target } from './target.ts'
 
 const DEFAULTS: UpstreamOptions = {
   timeouts: { connect: '2s', headers: '30s', body: '60s', keepAlive: '30s' },
-  connections: { max: 128, pending: 256 }
+  connections: { max: 128, pending: 256 },
+  balance: 'roundRobin',
+  hashOn: 'ip',
+  slowStart: false,
+  http2: false
 }
 
 /** Reads a one-off URL as an upstream; undefined where the text is no URL. */
@@ -31,96 +20,164 @@ export function originOf(text: string): UpstreamOptions | undefined {
   return /^(https?:\/\/|unix:\/)/.test(text) ? { ...DEFAULTS, url: text } : undefined
 }
 
+/** The requests of an upstream, over a reload. */
+export interface Traffic {
+  /** Those that are under way. */
+  active: number
+  /** The tries among them that are not the first. */
+  extra: number
+}
+
+// With few requests a share of them would be none: so many may always be tried again (as Envoy's min_retry_concurrency).
+const LEAST_BUDGET = 3
+
+// How long to wait is not known where no breaker tells, in seconds.
+const COME_BACK = 5
+
 /** A service behind the gateway: its targets, and which of them is next. */
 export class Upstream {
   readonly name: string
-  readonly targets: readonly Target[]
   /** Milliseconds; 0 for none. */
   readonly timeouts: { readonly headers: number; readonly body: number }
-  readonly #turns: readonly Target[]
-  #turn = 0
+  readonly traffic: Traffic
+  /** Settles once the targets are known, or are known not to be. */
+  readonly found: Promise<void>
+  readonly #app: FastifyInstance
+  readonly #said: UpstreamOptions
+  readonly #balance: Balancer
+  readonly #sticky: Sticky | undefined
+  readonly #panic: number
+  readonly #mostOut: number
+  #targets: readonly Target[] = []
+  #ready: readonly Target[] = []
+  #watching: (() => void)[] = []
 
   constructor(app: FastifyInstance, name: string, said: UpstreamOptions) {
+    this.#app = app
+    this.#said = said
     this.name = name
     this.timeouts = {
       headers: durationOrNone(said.timeouts.headers) ?? 0,
       body: durationOrNone(said.timeouts.body) ?? 0
     }
-    const listed = said.targets ?? (said.url === undefined ? [] : [said.url])
-    this.targets = listed.map((target) =>
-      typeof target === 'string'
-        ? makeTarget(app, said, target, 1)
-        : makeTarget(app, said, target.url, target.weight)
-    )
-    this.#turns = spread(this.targets)
+    this.traffic = app.keep.lease(app, `traffic ${name} ${said.url ?? ''}`, () => ({ active: 0, extra: 0 }))
+    this.#balance = makeBalancer(said)
+    this.#sticky = said.sticky === undefined ? undefined : new Sticky(app, said.sticky)
+    this.#panic = said.eject === undefined ? 0 : share(said.eject.panic)
+    this.#mostOut = said.eject === undefined ? 0 : share(said.eject.max)
+    app.addHook('onClose', async () => this.#unwatch())
+    this.found = this.#find()
   }
 
-  /** Picks the target for the next request: in turn, each as often as its weight says. */
-  pick(): Target | undefined {
-    const turns = this.#turns
-    if (turns.length <= 1) return turns[0]
-    this.#turn = (this.#turn + 1) % turns.length
-    return turns[this.#turn]
+  get targets(): readonly Target[] {
+    return this.#targets
   }
-}
 
-/** Lays out one round of turns in which no target comes twice in a row if it need not (nginx's smooth weighted round robin). */
-function spread(targets: readonly Target[]): Target[] {
-  const total = targets.reduce((sum, { weight }) => sum + weight, 0)
-  const current = targets.map(() => 0)
-  return Array.from({ length: total }, () => {
-    let best = 0
-    for (const [i, { weight }] of targets.entries()) {
-      current[i] = (current[i] ?? 0) + weight
-      if ((current[i] ?? 0) > (current[best] ?? 0)) best = i
+  /** Picks the target for a request, not one of those that were tried if there is another; undefined where none can take it. */
+  pick(request: FastifyRequest, tried: readonly Target[] = []): Target | undefined {
+    const ready = this.#ready
+    if (this.#sticky !== undefined && tried.length === 0) {
+      const found = this.#sticky.find(request, ready)
+      if (found?.hasRoom === true) return found
     }
-    current[best] = (current[best] ?? 0) - total
-    return targets[best] as Target
-  })
+    const [only] = ready
+    if (ready.length === 1 && only?.hasRoom === true) return only
+    if (ready.length === 0) return undefined
+    if (tried.length === 0) {
+      const next = this.#balance(ready, request)
+      if (next.hasRoom) return next
+    }
+    const free = ready.filter(({ hasRoom }) => hasRoom)
+    const fresh = tried.length === 0 ? free : free.filter((target) => !tried.includes(target))
+    const among = fresh.length > 0 ? fresh : free
+    return among.length === 0 ? undefined : this.#balance(among, request)
+  }
+
+  /** Writes the cookie that keeps a client at a target; undefined where it needs none. */
+  cookieFor(request: FastifyRequest, target: Target): string | undefined {
+    return this.#sticky?.cookieFor(request, target)
+  }
+
+  /** Tells whether one more request may be tried again, so that retries never double the load of who is down. */
+  mayRepeat(budget: number): boolean {
+    const { active, extra } = this.traffic
+    return extra < Math.max(LEAST_BUDGET, active * budget)
+  }
+
+  /** How long to wait until a target may take requests again, in whole seconds. */
+  get retryAfter(): number {
+    const waits = this.#targets.map(({ condition }) => condition.remaining).filter((ms) => ms > 0)
+    return waits.length === 0 ? COME_BACK : Math.max(1, Math.ceil(Math.min(...waits) / 1000))
+  }
+
+  async #find(): Promise<void> {
+    const { url, targets, discover } = this.#said
+    if (discover === undefined) {
+      this.#use((targets ?? [url ?? '']).map(endpointOf))
+      return
+    }
+    const discovery = this.#app.keep.lease(
+      this.#app,
+      `discovery ${JSON.stringify(discover)}`,
+      () => new Discovery(discover, this.#app.log),
+      (kept) => kept.stop()
+    )
+    const unwatch = discovery.watch(() => this.#use(discovery.endpoints))
+    this.#app.addHook('onClose', async () => unwatch())
+    this.#use(discovery.endpoints)
+    await discovery.first
+  }
+
+  /** Takes these targets instead of those before; one that stays keeps its connections, one that goes ends what it has begun. */
+  #use(endpoints: readonly Endpoint[]): void {
+    const before = new Map(this.#targets.map((target) => [target.key, target]))
+    const slowStart = durationOrNone(this.#said.slowStart) ?? 0
+    const isFirst = this.#targets.length === 0
+    this.#targets = [...new Map(endpoints.map((endpoint) => [keyOf(endpoint), endpoint]))].map(
+      ([key, endpoint]) => {
+        const kept = before.get(key)
+        before.delete(key)
+        if (kept !== undefined) return kept
+        const made = new Target(this.#app, this.#said, key, endpoint, slowStart, () => this.#mayEject())
+        if (!isFirst) made.condition.arrive()
+        return made
+      }
+    )
+    this.#unwatch()
+    this.#watching = this.#targets.map(({ condition }) => condition.watch(() => this.#sort()))
+    this.#sort()
+    for (const gone of before.values()) gone.release()
+  }
+
+  #unwatch(): void {
+    for (const unwatch of this.#watching) unwatch()
+    this.#watching = []
+  }
+
+  /** Sorts out who may be asked now: the main targets that are well, else the backups; all of them where too few are well. */
+  #sort(): void {
+    const weighty = this.#targets.filter(({ weight }) => weight > 0)
+    const main = weighty.filter(({ backup }) => !backup)
+    const well = main.filter(({ condition }) => condition.well)
+    const backups = weighty.filter(({ backup, condition }) => backup && condition.well)
+    const panics = well.length < main.length * this.#panic
+    const asked = well.some(({ condition }) => !condition.open)
+      ? panics
+        ? main
+        : well
+      : backups.length > 0
+        ? backups
+        : panics
+          ? main
+          : well
+    this.#ready = asked.filter(({ condition }) => !condition.open)
+  }
+
+  #mayEject(): boolean {
+    const out = this.#targets.filter(({ condition }) => condition.ejected).length
+    return out < Math.max(1, Math.floor(this.#targets.length * this.#mostOut))
+  }
 }
 
-function makeTarget(app: FastifyInstance, said: UpstreamOptions, text: string, weight: number): Target {
-  const unix = text.startsWith('unix:') ? text.slice(5) : undefined
-  const url = new URL(unix === undefined ? text : 'http://localhost')
-  const { timeouts, connections, tls } = said
-  const pem = (file: string | undefined): string | undefined =>
-    file === undefined ? undefined : readFileSync(file, 'utf8')
-  const connect = {
-    timeout: duration(timeouts.connect),
-    ...(unix === undefined ? {} : { socketPath: unix }),
-    ...(tls === undefined
-      ? {}
-      : {
-          ca: pem(tls.ca),
-          cert: pem(tls.cert),
-          key: pem(tls.key),
-          rejectUnauthorized: tls.verify,
-          ...(tls.serverName === undefined ? {} : { servername: tls.serverName })
-        })
-  }
-  const { pool, load } = app.keep.lease(
-    app,
-    `pool ${text} ${JSON.stringify([connect, connections.max, timeouts.keepAlive])}`,
-    () => ({
-      load: { requests: 0 },
-      pool: new Pool(url.origin, {
-        connect,
-        connections: connections.max,
-        pipelining: 1,
-        keepAliveTimeout: duration(timeouts.keepAlive),
-        keepAliveMaxTimeout: 600_000
-      } as never)
-    }),
-    (kept) => kept.pool.close()
-  )
-  return {
-    name: unix ?? url.host,
-    host: url.host,
-    origin: url.origin,
-    base: url.pathname === '/' ? '' : url.pathname.replace(/\/$/, ''),
-    pool,
-    load,
-    most: connections.max + connections.pending,
-    weight
-  }
-}
+const endpointOf = (said: string | { url: string; weight: number; backup: boolean }): Endpoint =>
+  typeof said === 'string' ? { url: said, weight: 1, backup: false } : said

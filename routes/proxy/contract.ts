@@ -4,10 +4,17 @@ import type { Dispatcher } from 'undici'
 /** What the forwarder needs of an upstream; `app.upstream` hands out no less. */
 export interface Upstream {
   readonly name: string
-  readonly targets: readonly UpstreamTarget[]
   /** Milliseconds; 0 for none. */
   readonly timeouts: { readonly headers: number; readonly body: number }
-  pick(): UpstreamTarget | undefined
+  /** The requests under way, and the tries among them that are not the first. */
+  readonly traffic: { active: number; extra: number }
+  /** Seconds until a target may take requests again. */
+  readonly retryAfter: number
+  pick(request: FastifyRequest, tried?: readonly UpstreamTarget[]): UpstreamTarget | undefined
+  /** Tells whether one more request may be tried again, `budget` being the share of those under way. */
+  mayRepeat(budget: number): boolean
+  /** Writes the cookie that keeps a client at a target. */
+  cookieFor(request: FastifyRequest, target: UpstreamTarget): string | undefined
 }
 
 /** One place an upstream listens at. */
@@ -16,9 +23,14 @@ export interface UpstreamTarget {
   readonly host: string
   readonly origin: string
   readonly base: string
+  readonly http2: boolean
   readonly pool: Dispatcher
-  readonly load: { requests: number }
-  readonly most: number
+  readonly upgrades: Dispatcher
+  /** Notes that a request is sent; tells whether it tries a target that may be down still. */
+  take(): boolean
+  judge(ok: boolean, probe: boolean): void
+  untried(probe: boolean): void
+  leave(): void
 }
 
 /** What a request's route allows it; `request.limits` says no less. */

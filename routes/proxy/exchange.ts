@@ -1,27 +1,16 @@
 import type { ServerResponse } from 'node:http'
-import type { Duplex, Readable } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
-import { DeadlineExceeded, upgradeOf } from '../../src/kit/index.ts'
-import type { Forwarding, StreamLimits } from './contract.ts'
-import { type AnswerHead, answerHead } from './head.ts'
-import { type Joint, join } from './joint.ts'
-import { ClientGone, refusalFor, UpstreamFailed } from './refusals.ts'
-
-type Abort = (error?: Error) => void
-
-/** What one request to an upstream needs. */
-export interface Outgoing {
-  readonly pool: Dispatcher
-  /** The requests that the target has now. */
-  readonly load: { requests: number }
-  readonly options: Dispatcher.DispatchOptions
-  readonly answer: AnswerHead
-  /** What a connection that switched protocols may take; undefined where the request does not ask for one. */
-  readonly joint: Joint | undefined
-  /** Whether a request that was lost with a reused connection may be sent once more (RFC 9110 section 9.2.2). */
-  readonly again: boolean
-}
+import { DeadlineExceeded, type Forwarding, upgradeOf } from '../../src/kit/index.ts'
+import type { StreamLimits, UpstreamTarget } from './contract.ts'
+import { answerHead, informationHead } from './head.ts'
+import { join } from './joint.ts'
+import { ClientGone, refusalFor, UpstreamFailed, unavailable } from './refusals.ts'
+import { HEDGE_BUDGET, retryAfterOf } from './retry.ts'
+import { type Asker, type Fate, Try, Unwanted } from './try.ts'
+import { Upload } from './upload.ts'
+import type { Errand, Lane, Way } from './way.ts'
 
 const EXCHANGE = Symbol('exchange')
 
@@ -29,73 +18,145 @@ interface Response extends ServerResponse {
   [EXCHANGE]?: Exchange
 }
 
-/** One request on its way to an upstream, and its answer on the way back: bytes as they come, as fast as the slower side takes them. */
-export class Exchange {
+// How long a client may go on sending a body whose answer it already has, in milliseconds.
+const LINGER = 2000
+
+/** One request of a client and its answer, in as many tries as the route allows: bytes as they come, as fast as the slower side takes them. */
+export class Exchange implements Asker {
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   readonly #response: Response
-  readonly #outgoing: Outgoing
-  readonly #forwarding: Forwarding
+  readonly #way: Way
+  readonly #lane: Lane
+  readonly #errand: Errand
   readonly #limits: StreamLimits | null
-  #abort: Abort | undefined
-  #resume: (() => void) | undefined
+  readonly #upload: Upload | null
+  readonly #forwarding: Forwarding
+  readonly #tried: UpstreamTarget[] = []
+  readonly #live: Try[] = []
+  #chosen: Try | undefined
+  #due = Number.POSITIVE_INFINITY
   #deadline: NodeJS.Timeout | undefined
   #stall: NodeJS.Timeout | undefined
+  #backoff: NodeJS.Timeout | undefined
+  #hedge: NodeJS.Timeout | undefined
   #state: 'waiting' | 'streaming' | 'over' = 'waiting'
   #failure: Error | undefined
   #listening = false
-  #answering = false
-  #released = false
-  #tries = 0
+  #endless = false
+  #counted = false
+  #extra = 0
 
-  constructor(request: FastifyRequest, reply: FastifyReply, outgoing: Outgoing, forwarding: Forwarding) {
+  constructor(request: FastifyRequest, reply: FastifyReply, way: Way, lane: Lane, errand: Errand) {
     this.#request = request
     this.#reply = reply
     this.#response = reply.raw
-    this.#outgoing = outgoing
-    this.#forwarding = forwarding
+    this.#way = way
+    this.#lane = lane
+    this.#errand = errand
     this.#limits = request.limits
+    this.#upload =
+      errand.body === null ? null : new Upload(errand.body, errand.keep, (chunk) => this.#received(chunk))
+    this.#forwarding = {
+      upstream: lane.upstream.name,
+      target: '',
+      began: performance.now(),
+      ms: -1,
+      bytesIn: 0,
+      bytesOut: 0
+    }
+    request.forwarding = this.#forwarding
   }
 
   /** Sends the request; the answer, or a refusal, goes to the client by itself. */
   start(): void {
-    this.#outgoing.load.requests++
     // Who left while the gates were at work is not asked for.
     if (this.#response.destroyed) {
-      this.closed()
+      this.#state = 'over'
       return
     }
+    this.#lane.upstream.traffic.active++
+    this.#counted = true
     this.#response[EXCHANGE] = this
     this.#response.on('close', onClose)
     const time = this.#limits?.time
-    if (time !== undefined) this.#deadline = setTimeout(onDeadline, time, this)
-    this.#dispatch()
+    if (time !== undefined) {
+      this.#due = this.#forwarding.began + time
+      this.#deadline = setTimeout(onDeadline, time, this)
+    }
+    this.#try()
+    const { hedge } = this.#way
+    if (hedge !== undefined && this.#errand.idempotent && this.#state === 'waiting')
+      this.#hedge = setTimeout(onHedge, hedge, this)
   }
 
-  #dispatch(): void {
-    this.#tries++
-    // undici takes this older form of a handler as it is: raw buffers in, no object of headers made (TRAPS.md).
-    this.#outgoing.pool.dispatch(this.#outgoing.options, this as unknown as Dispatcher.DispatchHandler)
+  /** The body of the request, once it has come whole and was kept. */
+  get whole(): Buffer | null | undefined {
+    return this.#upload === null ? null : this.#upload.whole
+  }
+
+  /** Tries once more, now that the wait is over. */
+  tryAgain(): void {
+    if (this.#state === 'waiting') this.#try()
+  }
+
+  /** Asks another target as well. */
+  askAnother(): void {
+    if (this.#state !== 'waiting' || this.#live.length !== 1 || !this.#mayRepeat(HEDGE_BUDGET)) return
+    const target = this.#lane.upstream.pick(this.#request, this.#tried)
+    // The same one again would only get busier.
+    if (target === undefined || this.#tried.includes(target)) return
+    this.#countExtra()
+    this.#send(target)
   }
 
   /** Gives up, telling the client why where it has no head yet. */
   fail(error: Error): void {
     if (this.#state === 'over') return
     this.#failure ??= error
-    if (this.#abort === undefined) this.onError(error)
-    else this.#abort(error)
+    clearTimeout(this.#backoff)
+    if (this.#live.length === 0) this.#refuse(error)
+    else for (const each of [...this.#live]) each.stop(error)
   }
 
-  onConnect(abort: Abort): void {
-    if (this.#failure !== undefined) abort(this.#failure)
-    else this.#abort = abort
+  #try(): void {
+    const target = this.#lane.upstream.pick(this.#request, this.#tried)
+    if (target === undefined) this.#refuse(unavailable(this.#lane.upstream.retryAfter))
+    else this.#send(target)
   }
 
-  onResponseStarted(): void {
-    this.#answering = true
+  #send(target: UpstreamTarget): void {
+    this.#tried.push(target)
+    this.#forwarding.target = target.name
+    const attempt = new Try(this, target, this.#errand.joint !== undefined, this.#lane.stillness)
+    this.#live.push(attempt)
+    attempt.send()
   }
 
-  onBodySent(chunk: Buffer): void {
+  get maySendAgain(): boolean {
+    return this.#errand.idempotent && this.#upload === null
+  }
+
+  optionsFor(target: UpstreamTarget): Dispatcher.DispatchOptions {
+    const { path, head, joint } = this.#errand
+    const { method } = this.#request
+    // Only the Host differs from target to target; undici reads the list at once and keeps none of it.
+    if (!this.#way.head.preserveHost || head[1] === '') head[1] = target.host
+    return {
+      path: target.base + path,
+      method: method as never,
+      headers: head,
+      body: this.#upload === null ? null : this.#upload.open(),
+      headersTimeout: this.#lane.headersTimeout,
+      // Only the head tells of an event stream, which may be silent for as long as it likes: we watch bodies ourselves.
+      bodyTimeout: 0,
+      // undici closes the connection after a HEAD: a body that came with its answer all the same would be the next one's.
+      reset: method === 'HEAD',
+      ...(joint === undefined ? {} : { upgrade: 'websocket' })
+    }
+  }
+
+  #received(chunk: Buffer): void {
     const limits = this.#limits
     this.#forwarding.bytesIn += chunk.length
     if (limits === null || this.#forwarding.bytesIn <= limits.body) return
@@ -103,50 +164,65 @@ export class Exchange {
     if (refusal !== undefined) this.fail(refusal)
   }
 
-  onHeaders(status: number, rawHeaders: Buffer[], resume: () => void, statusText: string): boolean {
-    if (status < 200) {
-      if (status < 100 || status === 101) throw new UpstreamFailed()
-      return true
-    }
-    const response = this.#response
-    this.#forwarding.ms = performance.now() - this.#forwarding.began
-    this.#resume = resume
-    const head = answerHead(status, rawHeaders, this.#request, this.#reply, this.#outgoing.answer)
-    clearTimeout(this.#deadline)
-    this.#reply.hijack()
+  onInformation(status: number, rawHeaders: readonly Buffer[]): void {
+    const { raw } = this.#request
+    if (this.#state !== 'waiting' || status === 100 || raw.httpVersionMinor === 0) return
+    this.#response.writeInformation?.(status, informationHead(rawHeaders))
+  }
+
+  onHead(from: Try, status: number, rawHeaders: Buffer[], statusText: string): Fate {
+    if (this.#state !== 'waiting') return 'dropped'
+    if (status >= 400 && this.#mayTryAgain(from, String(status), retryAfterOf(rawHeaders))) return 'dropped'
+    this.#choose(from)
     this.#state = 'streaming'
+    const { method } = this.#request
+    const head = answerHead(
+      status,
+      rawHeaders,
+      this.#request,
+      this.#reply,
+      this.#way.answerFor(from.target),
+      this.#lane.upstream.cookieFor(this.#request, from.target)
+    )
+    this.#endless = head.endless
+    this.#reply.hijack()
     try {
-      response.writeHead(status, reasonOf(statusText), head as never)
+      this.#response.writeHead(status, reasonOf(statusText), head.flat as never)
     } catch (error) {
-      response.destroy()
+      this.#response.destroy()
       throw error
     }
     // No body can follow, whatever the head says of one.
-    if (status === 204 || status === 304 || this.#request.method === 'HEAD') this.#end()
-    return true
+    if (status === 204 || status === 304 || method === 'HEAD') this.#end()
+    if (this.#state !== 'streaming') return 'dropped'
+    return head.endless ? 'endless' : 'wanted'
   }
 
-  onUpgrade(_status: number, rawHeaders: Buffer[], upstream: Duplex): void {
+  onSwitch(from: Try, rawHeaders: Buffer[], upstream: Duplex): void {
     const upgrade = upgradeOf(this.#request.raw)
-    const { joint, answer } = this.#outgoing
-    if (upgrade === undefined || joint === undefined) {
+    const { joint } = this.#errand
+    if (this.#state !== 'waiting' || upgrade === undefined || joint === undefined) {
       upstream.destroy()
       throw new UpstreamFailed()
     }
+    this.#choose(from)
     this.#state = 'over'
-    clearTimeout(this.#deadline)
-    this.#forwarding.ms = performance.now() - this.#forwarding.began
-    const head = answerHead(101, rawHeaders, this.#request, this.#reply, answer)
+    const { flat } = answerHead(
+      101,
+      rawHeaders,
+      this.#request,
+      this.#reply,
+      this.#way.answerFor(from.target),
+      this.#lane.upstream.cookieFor(this.#request, from.target)
+    )
     this.#reply.hijack()
-    this.#response.writeHead(101, [...head, 'connection', 'Upgrade', 'upgrade', 'websocket'] as never)
+    this.#response.writeHead(101, [...flat, 'connection', 'Upgrade', 'upgrade', 'websocket'] as never)
     this.#response.flushHeaders()
-    // From here on it has a connection of its own, beside the pool's.
-    this.#release()
+    this.#uncount()
     join(this.#response, upgrade, upstream, joint, this.#forwarding)
   }
 
-  onData(chunk: Buffer): boolean {
-    if (this.#state !== 'streaming') return true
+  onBody(chunk: Buffer): boolean {
     this.#forwarding.bytesOut += chunk.length
     if (this.#response.write(chunk)) return true
     if (!this.#listening) {
@@ -154,23 +230,19 @@ export class Exchange {
       this.#response.on('drain', onDrain)
     }
     const idle = this.#limits?.idle
-    if (idle !== undefined) this.#stall = setTimeout(onStall, idle, this)
+    if (idle !== undefined && !this.#endless) this.#stall = setTimeout(onStall, idle, this)
     return false
   }
 
-  onComplete(rawTrailers: Buffer[] | null): void {
+  onTrailers(trailers: readonly [string, string][]): void {
     if (this.#state !== 'streaming') return
-    if (rawTrailers !== null && rawTrailers.length > 0) this.#response.addTrailers(trailersOf(rawTrailers))
+    if (trailers.length > 0) this.#response.addTrailers(trailers as [string, string][])
     this.#end()
   }
 
-  #end(): void {
-    this.#state = 'over'
-    this.#response.end()
-  }
-
-  onError(error: Error & { code?: string }): void {
-    if (this.#state === 'over') return
+  onFailure(from: Try, error: Error & { code?: string }): void {
+    this.#drop(from)
+    if (this.#state === 'over' || error instanceof Unwanted) return
     const failure = this.#failure ?? error
     if (this.#state === 'streaming') {
       // The head is out: only a cut connection tells the client that the rest is missing.
@@ -179,22 +251,91 @@ export class Exchange {
       this.#response.destroy()
       return
     }
-    if (
-      this.#failure === undefined &&
-      this.#outgoing.again &&
-      this.#tries === 1 &&
-      !this.#answering &&
-      lostWithConnection(error)
-    ) {
-      this.#abort = undefined
-      this.#dispatch()
-      return
+    if (this.#failure === undefined) {
+      this.#report(failure)
+      if (this.#mayTryAgain(from, reasonOfFailure(from, error), 0)) return
     }
-    this.#state = 'over'
+    this.#refuse(failure)
+  }
+
+  /** Tells whether what a try brought is passed over, and sees to the next one. */
+  #mayTryAgain(from: Try, reason: string, retryAfter: number): boolean {
+    const { retry } = this.#way
+    const failed = from.lost || retry?.takes(reason) === true
+    // A hedge is under way still: it may do better.
+    if (failed && this.#live.some((each) => each !== from)) {
+      this.#drop(from)
+      return true
+    }
+    if (retry === undefined || !retry.takes(reason)) return false
+    if (!this.#errand.idempotent || this.#tried.length >= retry.attempts) return false
+    if (this.#upload !== null && !this.#upload.replayable) return false
+    const wait = Math.max(retry.wait(this.#tried.length), retryAfter)
+    // A try that can't end in time is not begun.
+    if (performance.now() + wait >= this.#due || !this.#mayRepeat(retry.budget)) return false
+    this.#drop(from)
+    this.#countExtra()
+    this.#backoff = setTimeout(onBackoff, wait, this)
+    return true
+  }
+
+  #mayRepeat(otherwise: number): boolean {
+    return this.#lane.upstream.mayRepeat(this.#way.retry?.budget ?? otherwise)
+  }
+
+  #countExtra(): void {
+    this.#extra++
+    this.#lane.upstream.traffic.extra++
+  }
+
+  #choose(from: Try): void {
+    this.#chosen = from
+    this.#forwarding.target = from.target.name
+    this.#forwarding.ms = performance.now() - this.#forwarding.began
+    this.#clear()
+    if (this.#live.length > 1)
+      for (const each of [...this.#live])
+        if (each !== from) each.stop(new Unwanted('Another answer came first'))
+  }
+
+  #drop(from: Try): void {
+    const at = this.#live.indexOf(from)
+    if (at !== -1) this.#live.splice(at, 1)
+  }
+
+  #clear(): void {
     clearTimeout(this.#deadline)
-    this.#report(failure)
+    if (this.#hedge !== undefined) clearTimeout(this.#hedge)
+    if (this.#backoff !== undefined) clearTimeout(this.#backoff)
+  }
+
+  #end(): void {
+    this.#state = 'over'
+    this.#response.end()
+    if (this.#upload !== null && !this.#upload.ended) this.#linger(this.#upload)
+  }
+
+  // Who goes on sending a body whose answer it has gets a while to notice; then the connection ends.
+  #linger(upload: Upload): void {
+    const { raw } = this.#request
+    const timer = setTimeout(() => raw.socket.destroy(), LINGER)
+    raw.once('close', () => clearTimeout(timer))
+    upload.discard()
+  }
+
+  #refuse(failure: Error & { code?: string }): void {
+    this.#state = 'over'
+    this.#clear()
     if (failure instanceof ClientGone || this.#response.destroyed) return
-    this.#reply.send(refusalFor(failure))
+    const refusal = refusalFor(failure)
+    // What is left of a body would be taken for the next request.
+    if (this.#upload !== null && !this.#upload.ended) {
+      this.#reply.header('connection', 'close')
+      this.#linger(this.#upload)
+    }
+    const { fallback } = this.#way
+    if (fallback === undefined || (refusal.statusCode ?? 500) < 502) this.#reply.send(refusal)
+    else fallback(this.#request, this.#reply, refusal)
   }
 
   // The log is the only place that learns what really happened.
@@ -216,14 +357,7 @@ export class Exchange {
   /** Takes up the upstream's bytes again, now that the client has taken the last ones. */
   drained(): void {
     clearTimeout(this.#stall)
-    this.#resume?.()
-  }
-
-  /** Takes the request off the target's load, once. */
-  #release(): void {
-    if (this.#released) return
-    this.#released = true
-    this.#outgoing.load.requests--
+    this.#chosen?.resume()
   }
 
   /** Cuts a client that takes no more of its answer. */
@@ -233,10 +367,19 @@ export class Exchange {
 
   /** Ends what is left of the exchange when the client's side is closed. */
   closed(): void {
-    this.#release()
+    this.#uncount()
     clearTimeout(this.#stall)
-    clearTimeout(this.#deadline)
+    this.#clear()
+    this.#way.mirror?.(this.#request, this.#errand, this.whole)
     if (this.#state !== 'over') this.fail(new ClientGone('The client went away'))
+  }
+
+  #uncount(): void {
+    if (!this.#counted) return
+    this.#counted = false
+    const { traffic } = this.#lane.upstream
+    traffic.active--
+    traffic.extra -= this.#extra
   }
 }
 
@@ -253,35 +396,22 @@ function onDeadline(exchange: Exchange): void {
   exchange.fail(new DeadlineExceeded())
 }
 
+function onHedge(exchange: Exchange): void {
+  exchange.askAnother()
+}
+
+function onBackoff(exchange: Exchange): void {
+  exchange.tryAgain()
+}
+
 // A client that takes nothing would keep its upstream's connection from all others.
 function onStall(exchange: Exchange): void {
   exchange.stalled()
 }
 
-// What an idle connection looks like that the upstream closed just when it was used again: no byte of an answer.
-function lostWithConnection(error: Error & { code?: string; socket?: { bytesRead?: number } }): boolean {
-  return (
-    (error.code === 'UND_ERR_SOCKET' || error.code === 'ECONNRESET' || error.code === 'EPIPE') &&
-    (error.socket?.bytesRead ?? 1) > 0
-  )
+function reasonOfFailure(from: Try, { code }: Error & { code?: string }): string {
+  if (!from.connected) return 'connect'
+  return code === 'UND_ERR_HEADERS_TIMEOUT' ? 'timeout' : 'reset'
 }
 
 const reasonOf = (text: string): string => (/^[\t\x20-\x7e\x80-\xff]*$/.test(text) ? text : '')
-
-function trailersOf(raw: readonly Buffer[]): [string, string][] {
-  const trailers: [string, string][] = []
-  for (let i = 0; i < raw.length; i += 2)
-    trailers.push([raw[i]?.toString('latin1') ?? '', raw[i + 1]?.toString('latin1') ?? ''])
-  return trailers
-}
-
-/** Tells whether a request has a body, by its framing (RFC 9112 section 6). */
-export function bodyOf(request: FastifyRequest): Readable | null {
-  const { headers } = request.raw
-  if (
-    headers['transfer-encoding'] === undefined &&
-    (headers['content-length'] === undefined || headers['content-length'] === '0')
-  )
-    return null
-  return (request.body as Readable | undefined) ?? request.raw
-}

@@ -54,14 +54,14 @@ export interface RequestHead {
 export function requestHead(
   request: FastifyRequest,
   route: RequestHead,
-  host: string,
   trusted: boolean,
   prefix: string
 ): string[] {
   const { raw } = request
   const { rawHeaders } = raw
   const nominated = nominatedBy(raw.headers.connection)
-  const head: string[] = ['host', route.preserveHost ? (raw.headers.host ?? host) : host]
+  // The Host comes first: where it is not the client's, it is that of the target, whichever that will be.
+  const head: string[] = ['host', route.preserveHost ? (raw.headers.host ?? '') : '']
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = (rawHeaders[i] as string).toLowerCase()
     if (HOP.has(name) || name === 'host' || name === 'expect' || name === 'trailer' || name === 'proxy')
@@ -172,18 +172,38 @@ export interface Back {
   cookie(value: string, request: FastifyRequest): string
 }
 
-/** Writes the head of the answer for the client, as one flat list of names and values: the upstream's, then what the gateway set, then what concerns add. */
+/** A head as it goes to the client. */
+export interface Answer {
+  /** Names and values in turn. */
+  readonly flat: string[]
+  /** Whether the body may be silent for as long as it likes: an event stream (WHATWG HTML section 9.2). */
+  readonly endless: boolean
+}
+
+/** Writes the head of an interim answer: all but what holds for one connection alone. */
+export function informationHead(rawHeaders: readonly Buffer[]): string[] {
+  const head: string[] = []
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = (rawHeaders[i] as Buffer).toString('latin1')
+    if (!HOP.has(name.toLowerCase())) head.push(name, (rawHeaders[i + 1] as Buffer).toString('latin1'))
+  }
+  return head
+}
+
+/** Writes the head of the answer for the client: the upstream's, then what the gateway set, then what concerns add. */
 export function answerHead(
   status: number,
   rawHeaders: readonly Buffer[],
   request: FastifyRequest,
   reply: FastifyReply,
-  { plan, back, cookie }: AnswerHead
-): string[] {
+  { plan, back, cookie }: AnswerHead,
+  stick: string | undefined
+): Answer {
   const own = reply.getHeaders()
   const head: string[] = []
   const nominated = nominatedIn(rawHeaders)
   let vary = ''
+  let endless = false
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = (rawHeaders[i] as Buffer).toString('latin1').toLowerCase()
     if (HOP.has(name) || (status === 204 && name === 'content-length')) continue
@@ -193,6 +213,7 @@ export function answerHead(
       vary = vary === '' ? value : `${vary}, ${value}`
       continue
     }
+    if (name === 'content-type') endless = value.toLowerCase().startsWith('text/event-stream')
     // The gateway's session is the gateway's to set.
     if (name === 'set-cookie' && cookie !== null && value.trimStart().startsWith(`${cookie}=`)) continue
     if (back !== undefined) {
@@ -213,13 +234,14 @@ export function answerHead(
     else if (Array.isArray(value)) for (const each of value) head.push(name, each)
     else head.push(name, String(value))
   }
+  if (stick !== undefined) head.push('set-cookie', stick)
   if (vary !== '') head.push('vary', vary)
   for (const [name, value] of plan.defaults) if (!has(head, name)) head.push(name, value)
   if (plan.hooks.length > 0) {
     const flat = new FlatHead(head)
     for (const hook of plan.hooks) hook(request, reply, flat)
   }
-  return head
+  return { flat: head, endless }
 }
 
 function nominatedIn(rawHeaders: readonly Buffer[]): string[] | undefined {

@@ -21,6 +21,12 @@ export const UpstreamUnavailable = createError(
   503
 )
 
+/** The body of an answer stood still for too long; its client sees a cut. */
+export class UpstreamStill extends Error {
+  readonly code = 'UND_ERR_BODY_TIMEOUT'
+  readonly statusCode = 504
+}
+
 /** A page of this origin may not open a WebSocket here (RFC 6455 section 10.2). */
 export const OriginRefused = createError(
   'SP_ERR_PROXY_ORIGIN',
@@ -47,4 +53,5 @@ export function refusalFor(error: Error & { code?: string; statusCode?: number }
 }
 
 /** Makes the refusal for an upstream that has no target to offer. */
-export const unavailable = (): FastifyError => withHeaders(new UpstreamUnavailable(), { 'retry-after': '5' })
+export const unavailable = (seconds = 5): FastifyError =>
+  withHeaders(new UpstreamUnavailable(), { 'retry-after': String(seconds) })

@@ -41,6 +41,30 @@ export const peerOf = ({ raw }: FastifyRequest): string =>
 /** Writes an IPv4 address that came through an IPv6 socket in its plain form. */
 const unmapped = (ip: string): string => (ip.startsWith('::ffff:') && ip.includes('.') ? ip.slice(7) : ip)
 
+/** Compiles the name of a header or a cookie, such as "header:x-user" or "cookie:sid", into what reads it from a request; throws a RangeError on anything else. */
+export function partReader(said: string): (request: FastifyRequest) => string | undefined {
+  const name = said.slice(said.indexOf(':') + 1)
+  if (said.startsWith('header:')) {
+    const header = name.toLowerCase()
+    return ({ headers }) => {
+      const value = headers[header]
+      return Array.isArray(value) ? value.join() : value
+    }
+  }
+  if (said.startsWith('cookie:')) return (request) => cookieIn(request.headers.cookie, name)
+  throw new RangeError(`"${said}" is neither "header:NAME" nor "cookie:NAME"`)
+}
+
+/** Finds a cookie in a Cookie header; undefined where it is not there (RFC 6265 section 4.2). */
+export function cookieIn(header: string | undefined, name: string): string | undefined {
+  if (header === undefined || !header.includes(name)) return undefined
+  for (const pair of header.split(';')) {
+    const at = pair.indexOf('=')
+    if (at !== -1 && pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim()
+  }
+  return undefined
+}
+
 /** Tells whether a session lets callers in where these words hold, and so a cookie is a credential. */
 export function sessionCounts(words: Readonly<Record<string, unknown>>): boolean {
   const auth = words['auth'] as { session?: boolean; by?: readonly string[] } | false | undefined

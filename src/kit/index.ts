@@ -2,7 +2,16 @@ export { createError } from '@fastify/error'
 export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
 export { leaveBodies } from './bodies.ts'
-export { addressOf, type Caller, type Forwarding, originMatcher, peerOf, sessionCounts } from './caller.ts'
+export {
+  addressOf,
+  type Caller,
+  cookieIn,
+  type Forwarding,
+  originMatcher,
+  partReader,
+  peerOf,
+  sessionCounts
+} from './caller.ts'
 export {
   type Canonical,
   canonicalHost,
@@ -65,6 +74,7 @@ export {
 } from './refusals.ts'
 export { remember } from './remember.ts'
 export { makeRewrite, paramFaults, type Rewrite, restOf, rewriteFaults, shapeOf } from './rewrite.ts'
+export { fraction, scatter } from './scatter.ts'
 export {
   allowsFalse,
   deepFreeze,

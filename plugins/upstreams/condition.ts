@@ -1,0 +1,139 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { duration, LONGEST_TIMER } from '../../src/kit/index.ts'
+import { Breaker } from './breaker.ts'
+import type { BreakerOptions, EjectOptions } from './options.ts'
+
+// A target that fails again and again stays out longer each time, as in Envoy's outlier detection.
+const LONGEST_EJECTION = 10
+
+/** How a target fares: what the checks say, what its answers say, and its circuit breaker; it outlives a reload. */
+export class Condition {
+  readonly #name: string
+  readonly #log: FastifyBaseLogger
+  readonly #eject: EjectOptions | undefined
+  readonly #breaker: Breaker | undefined
+  readonly #watchers = new Set<() => void>()
+  #healthy = true
+  #ejected = false
+  #failures = 0
+  #ejections = 0
+  #return: NodeJS.Timeout | undefined
+  #since = 0
+
+  constructor(
+    name: string,
+    log: FastifyBaseLogger,
+    eject: EjectOptions | undefined,
+    breaker: BreakerOptions | undefined
+  ) {
+    this.#name = name
+    this.#log = log
+    this.#eject = eject
+    this.#breaker =
+      breaker === undefined
+        ? undefined
+        : new Breaker(breaker, () => {
+            this.#tell(`breaker ${this.#breaker?.state}`, this.#breaker?.state === 'closed')
+          })
+  }
+
+  /** Whether nothing speaks against it but perhaps its breaker. */
+  get well(): boolean {
+    return this.#healthy && !this.#ejected
+  }
+
+  get ejected(): boolean {
+    return this.#ejected
+  }
+
+  /** Whether its breaker keeps all requests from it. */
+  get open(): boolean {
+    return this.#breaker?.state === 'open'
+  }
+
+  /** Whether it takes one more request now. */
+  get admits(): boolean {
+    return this.#breaker?.admits ?? true
+  }
+
+  /** Milliseconds until it may be tried again; 0 where nothing tells. */
+  get remaining(): number {
+    return this.#breaker?.remaining ?? 0
+  }
+
+  /** When it came, or came back, in milliseconds since the epoch; 0 for one that was there from the beginning. */
+  get since(): number {
+    return this.#since
+  }
+
+  /** Marks it as one that has just come, for a slow start. */
+  arrive(): void {
+    this.#since = Date.now()
+  }
+
+  /** Calls back whenever it changes, until the returned function is called. */
+  watch(changed: () => void): () => void {
+    this.#watchers.add(changed)
+    return () => void this.#watchers.delete(changed)
+  }
+
+  /** Notes that a request is sent; tells whether it tries a target whose breaker is half-open. */
+  take(): boolean {
+    return this.#breaker?.take() ?? false
+  }
+
+  /** Notes a request that was left before it told anything. */
+  untried(probe: boolean): void {
+    if (probe) this.#breaker?.untried()
+  }
+
+  /** Notes how a request went; `mayEject` is asked before the target is taken out. */
+  judge(ok: boolean, probe: boolean, mayEject: () => boolean): void {
+    this.#breaker?.judge(ok, probe)
+    const eject = this.#eject
+    if (eject === undefined) return
+    if (ok) {
+      this.#failures = 0
+      if (!this.#ejected && this.#ejections > 0 && this.#settled(eject)) this.#ejections = 0
+    } else if (++this.#failures >= eject.failures && !this.#ejected && mayEject()) this.#out(eject)
+  }
+
+  /** Notes what the checks say. */
+  setHealthy(healthy: boolean): void {
+    if (this.#healthy === healthy) return
+    this.#healthy = healthy
+    if (healthy) this.arrive()
+    this.#tell(healthy ? 'healthy' : 'unhealthy', healthy)
+  }
+
+  stop(): void {
+    clearTimeout(this.#return)
+    this.#breaker?.stop()
+  }
+
+  // One that has done well for as long as it was out is trusted like any other.
+  #settled(eject: EjectOptions): boolean {
+    return Date.now() - this.#since > duration(eject.for)
+  }
+
+  #out(eject: EjectOptions): void {
+    this.#ejected = true
+    this.#failures = 0
+    this.#ejections = Math.min(this.#ejections + 1, LONGEST_EJECTION)
+    this.#return = setTimeout(
+      () => {
+        this.#ejected = false
+        this.arrive()
+        this.#tell('back', true)
+      },
+      Math.min(duration(eject.for) * this.#ejections, LONGEST_TIMER)
+    )
+    this.#return.unref()
+    this.#tell('ejected', false)
+  }
+
+  #tell(state: string, good: boolean): void {
+    this.#log[good ? 'info' : 'warn']({ target: this.#name, state }, 'the condition of a target has changed')
+    for (const changed of this.#watchers) changed()
+  }
+}

@@ -1,0 +1,61 @@
+import type { Dispatcher } from 'undici'
+import { duration } from '../../src/kit/index.ts'
+import type { HealthOptions } from './options.ts'
+import type { Target } from './target.ts'
+
+// Where many gateways start at once, their checks do not stay in step.
+const JITTER = 0.1
+
+/** Asks a target from time to time whether it is well, on a connection of its own. */
+export class HealthCheck {
+  readonly #options: HealthOptions
+  readonly #target: Target
+  readonly #pool: Dispatcher
+  #timer: NodeJS.Timeout | undefined
+  #stopped = false
+  #good = 0
+  #bad = 0
+
+  constructor(options: HealthOptions, target: Target, open: () => Dispatcher) {
+    this.#options = options
+    this.#target = target
+    this.#pool = open()
+    void this.#check()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    void this.#pool.destroy().catch(() => {})
+    this.#target.condition.setHealthy(true)
+  }
+
+  async #check(): Promise<void> {
+    const well = await this.#ask()
+    if (this.#stopped) return
+    this.#good = well ? this.#good + 1 : 0
+    this.#bad = well ? 0 : this.#bad + 1
+    if (this.#good >= this.#options.healthyAfter) this.#target.condition.setHealthy(true)
+    if (this.#bad >= this.#options.unhealthyAfter) this.#target.condition.setHealthy(false)
+    const every = duration(this.#options.every)
+    this.#timer = setTimeout(() => void this.#check(), every * (1 - JITTER * Math.random()))
+    this.#timer.unref()
+  }
+
+  async #ask(): Promise<boolean> {
+    const [least = 200, most = 299] = this.#options.status
+    const timeout = duration(this.#options.timeout)
+    try {
+      const { statusCode, body } = await this.#pool.request({
+        path: this.#options.path,
+        method: 'GET',
+        headers: { host: this.#options.host ?? this.#target.host, 'user-agent': 'sallyport-health' },
+        signal: AbortSignal.timeout(timeout)
+      })
+      await body.dump({ limit: 65_536 })
+      return statusCode >= least && statusCode <= most
+    } catch {
+      return false
+    }
+  }
+}

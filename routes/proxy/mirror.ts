@@ -1,0 +1,115 @@
+import type { FastifyRequest } from 'fastify'
+import type { Dispatcher } from 'undici'
+import { Share, SizeOrNone, type Static, share, sizeOrNone, Type } from '../../src/kit/index.ts'
+import type { Upstream, UpstreamTarget } from './contract.ts'
+import { type Asker, type Fate, Try } from './try.ts'
+import type { Errand } from './way.ts'
+
+export const mirror = Type.Object(
+  {
+    upstream: Type.String({
+      minLength: 1,
+      description: 'Where the copies go: a name from "upstreams", or a URL for a one-off.'
+    }),
+    share: Share({ default: '100%', description: 'The share of the requests that is copied.' }),
+    max: Type.Integer({
+      default: 64,
+      minimum: 1,
+      description: 'The most copies under way; beyond them none is sent.'
+    }),
+    maxBody: SizeOrNone({
+      default: '64kb',
+      description: 'The largest body that is copied; a request with a larger one is not.'
+    })
+  },
+  {
+    additionalProperties: false,
+    description: 'Sends copies of requests elsewhere, after the answer and without waiting for theirs.'
+  }
+)
+
+export type MirrorOptions = Static<typeof mirror>
+
+/** Sends copies of requests to another upstream; nobody waits for the answers, and nobody learns of a failure. */
+export class Mirror {
+  /** Bytes of a body that are kept. */
+  readonly keep: number
+  readonly #upstream: Upstream
+  readonly #share: number
+  readonly #max: number
+  #underWay = 0
+
+  constructor(upstream: Upstream, { share: part, max, maxBody }: MirrorOptions) {
+    this.#upstream = upstream
+    this.#share = share(part)
+    this.#max = max
+    this.keep = sizeOrNone(maxBody)
+  }
+
+  /** Copies a request, or not: by its share, and where there is room. */
+  send(request: FastifyRequest, errand: Errand, body: Buffer | null | undefined): void {
+    if (body === undefined || errand.joint !== undefined) return
+    if (this.#underWay >= this.#max || Math.random() >= this.#share) return
+    const target = this.#upstream.pick(request)
+    if (target === undefined) return
+    this.#underWay++
+    const copy = new Copy(
+      request.method,
+      errand,
+      body,
+      this.#upstream.timeouts.headers,
+      () => this.#underWay--
+    )
+    new Try(copy, target, false, undefined).send()
+  }
+}
+
+class Copy implements Asker {
+  readonly maySendAgain = false
+  readonly #method: string
+  readonly #errand: Errand
+  readonly #body: Buffer | null
+  readonly #headersTimeout: number
+  readonly #over: () => void
+
+  constructor(method: string, errand: Errand, body: Buffer | null, headersTimeout: number, over: () => void) {
+    this.#method = method
+    this.#errand = errand
+    this.#body = body
+    this.#headersTimeout = headersTimeout
+    this.#over = over
+  }
+
+  optionsFor(target: UpstreamTarget): Dispatcher.DispatchOptions {
+    return {
+      path: target.base + this.#errand.path,
+      method: this.#method as never,
+      headers: ['host', target.host, ...this.#errand.head.slice(2)],
+      body: this.#body,
+      headersTimeout: this.#headersTimeout,
+      bodyTimeout: this.#headersTimeout,
+      reset: this.#method === 'HEAD'
+    }
+  }
+
+  onInformation(): void {}
+
+  onHead(): Fate {
+    this.#over()
+    return 'dropped'
+  }
+
+  onSwitch(): void {
+    this.#over()
+  }
+
+  onBody(): boolean {
+    return true
+  }
+
+  onTrailers(): void {}
+
+  onFailure(): void {
+    this.#over()
+  }
+}

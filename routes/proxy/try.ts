@@ -1,0 +1,203 @@
+import type { Duplex } from 'node:stream'
+import type { Dispatcher } from 'undici'
+import type { UpstreamTarget } from './contract.ts'
+import { UpstreamFailed, UpstreamStill } from './refusals.ts'
+import type { Flowing, Stillness } from './stillness.ts'
+
+type Abort = (error?: Error) => void
+
+/** What becomes of a body: it is wanted, wanted and silent for as long as it likes, or not wanted. */
+export type Fate = 'wanted' | 'endless' | 'dropped'
+
+/** Who asked, and gets what comes. */
+export interface Asker {
+  /** Tells whether the same request may go out once more after its connection was lost. */
+  readonly maySendAgain: boolean
+  /** Makes the options of one dispatch; a body is opened anew each time. */
+  optionsFor(target: UpstreamTarget): Dispatcher.DispatchOptions
+  onInformation(status: number, rawHeaders: readonly Buffer[]): void
+  /** Takes the head of an answer; tells what becomes of its body. */
+  onHead(from: Try, status: number, rawHeaders: Buffer[], statusText: string): Fate
+  onSwitch(from: Try, rawHeaders: Buffer[], upstream: Duplex): void
+  /** Takes a part of the body; tells whether more may come at once. */
+  onBody(chunk: Buffer): boolean
+  onTrailers(trailers: readonly [string, string][]): void
+  onFailure(from: Try, error: Error): void
+}
+
+/** Says that nobody waits for this try any more; its target did nothing wrong. */
+export class Unwanted extends Error {}
+
+// What is left of an answer that nobody wants is read, so that its connection can be used again; if it is longer than this, in bytes, the connection ends.
+const DREGS = 65_536
+
+/** One request to one target, and its answer. */
+export class Try implements Flowing {
+  readonly target: UpstreamTarget
+  readonly #asker: Asker
+  readonly #upgrades: boolean
+  readonly #stillness: Stillness | undefined
+  readonly #probe: boolean
+  seen = 0
+  paused = false
+  #abort: Abort | undefined
+  #resume: (() => void) | undefined
+  #state: 'open' | 'wanted' | 'dropped' | 'over' = 'open'
+  #judged = false
+  #left = false
+  #answering = false
+  #sent = 0
+  #dregs = 0
+  #stopped: Error | undefined
+
+  constructor(asker: Asker, target: UpstreamTarget, upgrades: boolean, stillness: Stillness | undefined) {
+    this.#asker = asker
+    this.target = target
+    this.#upgrades = upgrades
+    this.#stillness = stillness
+    this.#probe = target.take()
+  }
+
+  /** Whether it ended without an answer. */
+  get lost(): boolean {
+    return this.#state === 'over'
+  }
+
+  /** Whether it ever got a connection. */
+  get connected(): boolean {
+    return this.#abort !== undefined
+  }
+
+  /** Sends the request. */
+  send(): void {
+    this.#sent++
+    const { pool, upgrades } = this.target
+    // undici takes this older form of a handler as it is: raw buffers in, no object of headers made (TRAPS.md).
+    const handler = this as unknown as Dispatcher.DispatchHandler
+    ;(this.#upgrades ? upgrades : pool).dispatch(this.#asker.optionsFor(this.target), handler)
+  }
+
+  /** Gives up. */
+  stop(error: Error): void {
+    if (this.#state === 'over' || this.#stopped !== undefined) return
+    this.#stopped = error
+    if (this.#abort === undefined) this.onError(error)
+    else this.#abort(error)
+  }
+
+  /** Reads on after the client has taken what there was. */
+  resume(): void {
+    this.paused = false
+    this.#resume?.()
+  }
+
+  onConnect(abort: Abort): void {
+    if (this.#stopped === undefined) this.#abort = abort
+    else abort(this.#stopped)
+  }
+
+  onResponseStarted(): void {
+    this.#answering = true
+  }
+
+  onHeaders(status: number, rawHeaders: Buffer[], resume: () => void, statusText: string): boolean {
+    if (status < 200) {
+      if (status < 100 || status === 101) throw new UpstreamFailed()
+      this.#asker.onInformation(status, rawHeaders)
+      return true
+    }
+    this.#resume = resume
+    this.#judge(status < 500)
+    const fate = this.#asker.onHead(this, status, rawHeaders, statusText)
+    this.#state = fate === 'dropped' ? 'dropped' : 'wanted'
+    if (fate === 'wanted') this.#stillness?.add(this)
+    return true
+  }
+
+  onUpgrade(_status: number, rawHeaders: Buffer[], upstream: Duplex): void {
+    this.#judge(true)
+    // From here on it has a connection of its own, beside the pool's.
+    this.#over()
+    this.#asker.onSwitch(this, rawHeaders, upstream)
+  }
+
+  onData(chunk: Buffer): boolean {
+    if (this.#stillness !== undefined) this.seen = this.#stillness.tick
+    if (this.#state === 'dropped') {
+      this.#dregs += chunk.length
+      if (this.#dregs > DREGS) this.stop(new Unwanted('Nobody waits for this answer'))
+      return true
+    }
+    if (this.#state !== 'wanted' || this.#asker.onBody(chunk)) return true
+    this.paused = true
+    return false
+  }
+
+  onComplete(trailers: Buffer[] | Record<string, string> | null): void {
+    const wanted = this.#state === 'wanted'
+    this.#over()
+    if (wanted) this.#asker.onTrailers(trailersOf(trailers))
+  }
+
+  onError(error: Error): void {
+    if (this.#state === 'over') return
+    if (
+      this.#state === 'open' &&
+      this.#stopped === undefined &&
+      this.#sent === 1 &&
+      !this.#answering &&
+      lostWithConnection(error) &&
+      this.#asker.maySendAgain
+    ) {
+      this.#abort = undefined
+      this.send()
+      return
+    }
+    const dropped = this.#state === 'dropped'
+    if (this.#state === 'wanted' && (this.#stopped === undefined || isTimeout(this.#stopped)))
+      this.target.judge(false, false)
+    if (this.#stopped === undefined || isTimeout(this.#stopped)) this.#judge(false)
+    this.#over()
+    if (!dropped) this.#asker.onFailure(this, this.#stopped ?? error)
+  }
+
+  /** Ends a body that stood still for too long. */
+  still(): void {
+    this.stop(new UpstreamStill())
+  }
+
+  #judge(ok: boolean): void {
+    if (this.#judged) return
+    this.#judged = true
+    this.target.judge(ok, this.#probe)
+  }
+
+  #over(): void {
+    this.#state = 'over'
+    this.#stillness?.delete(this)
+    if (this.#left) return
+    this.#left = true
+    if (!this.#judged) this.target.untried(this.#probe)
+    this.target.leave()
+  }
+}
+
+const isTimeout = (error: Error & { statusCode?: number }): boolean => error.statusCode === 504
+
+// What an idle connection looks like that the upstream closed just when it was used again: no byte of an answer.
+function lostWithConnection(error: Error & { code?: string; socket?: { bytesRead?: number } }): boolean {
+  return (
+    (error.code === 'UND_ERR_SOCKET' || error.code === 'ECONNRESET' || error.code === 'EPIPE') &&
+    (error.socket?.bytesRead ?? 1) > 0
+  )
+}
+
+// HTTP/1.1 brings them as a flat list, HTTP/2 as an object.
+function trailersOf(raw: Buffer[] | Record<string, string> | null): [string, string][] {
+  if (raw === null) return []
+  if (!Array.isArray(raw)) return Object.entries(raw)
+  const trailers: [string, string][] = []
+  for (let i = 0; i < raw.length; i += 2)
+    trailers.push([raw[i]?.toString('latin1') ?? '', raw[i + 1]?.toString('latin1') ?? ''])
+  return trailers
+}

@@ -1,0 +1,99 @@
+import { Readable } from 'node:stream'
+import type { FastifyRequest } from 'fastify'
+
+/** The body of a request on its way to an upstream; while it is small, it can be sent again from its beginning. */
+export class Upload {
+  readonly #source: Readable
+  readonly #keep: number
+  readonly #seen: (chunk: Buffer) => void
+  #kept: Buffer[] | undefined
+  #size = 0
+  #attached = false
+  #ended = false
+  #stream: Readable | undefined
+
+  /** Takes a body, the bytes of it that are kept at most, and who is told of each part that comes. */
+  constructor(source: Readable, keep: number, seen: (chunk: Buffer) => void) {
+    this.#source = source
+    this.#keep = keep
+    this.#seen = seen
+    this.#kept = keep > 0 ? [] : undefined
+  }
+
+  /** Whether all that came so far can be sent again. */
+  get replayable(): boolean {
+    return this.#kept !== undefined
+  }
+
+  /** Whether all of it has come. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /** The whole body, if it has come and was kept. */
+  get whole(): Buffer | undefined {
+    return this.#ended && this.#kept !== undefined ? Buffer.concat(this.#kept) : undefined
+  }
+
+  /** Opens a stream of the body from its beginning; what comes from now on goes there. */
+  open(): Readable {
+    const stream = new Readable({
+      read: () => this.#resume(),
+      destroy: (error, done) => {
+        // The client's connection stays, whatever became of the upstream's.
+        if (this.#stream === stream) {
+          this.#stream = undefined
+          if (this.#attached && !this.#ended) this.#source.pause()
+        }
+        done(error)
+      }
+    })
+    // A stream that is given up has nobody to listen.
+    stream.on('error', () => {})
+    this.#stream = stream
+    for (const chunk of this.#kept ?? []) stream.push(chunk)
+    if (this.#ended) stream.push(null)
+    return stream
+  }
+
+  /** Reads the rest of it for nobody. */
+  discard(): void {
+    this.#stream = undefined
+    this.#kept = undefined
+    this.#source.removeAllListeners('data')
+    this.#source.resume()
+  }
+
+  #resume(): void {
+    if (this.#ended) return
+    if (!this.#attached) {
+      this.#attached = true
+      this.#source.on('data', (chunk: Buffer) => this.#take(chunk))
+      this.#source.on('end', () => {
+        this.#ended = true
+        this.#stream?.push(null)
+      })
+      this.#source.on('error', (error: Error) => void this.#stream?.destroy(error))
+    }
+    this.#source.resume()
+  }
+
+  #take(chunk: Buffer): void {
+    this.#size += chunk.length
+    if (this.#size > this.#keep) this.#kept = undefined
+    else this.#kept?.push(chunk)
+    this.#seen(chunk)
+    if (this.#stream === undefined || !this.#stream.push(chunk)) this.#source.pause()
+  }
+}
+
+/** Finds the body of a request, by its framing (RFC 9112 section 6); null where it has none. */
+export function bodyOf(request: FastifyRequest): Readable | null {
+  const { headers } = request.raw
+  if (
+    headers['transfer-encoding'] === undefined &&
+    (headers['content-length'] === undefined || headers['content-length'] === '0')
+  )
+    return null
+  return (request.body as Readable | undefined) ?? request.raw
+}

@@ -1,0 +1,47 @@
+import type { Readable } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Refusal } from '../../src/kit/index.ts'
+import type { Upstream, UpstreamTarget } from './contract.ts'
+import type { AnswerHead, RequestHead } from './head.ts'
+import type { Joint } from './joint.ts'
+import type { RetryPolicy } from './retry.ts'
+import type { Stillness } from './stillness.ts'
+
+/** An upstream, and how long it may take on a route. */
+export interface Lane {
+  readonly upstream: Upstream
+  /** Milliseconds; 0 for none. */
+  readonly headersTimeout: number
+  /** Watches bodies that stand still; undefined where they may. */
+  readonly stillness: Stillness | undefined
+}
+
+/** How a route forwards, compiled at boot; the same for all its requests. */
+export interface Way {
+  readonly head: RequestHead
+  readonly retry: RetryPolicy | undefined
+  /** Milliseconds after which a second target is asked. */
+  readonly hedge: number | undefined
+  /** Answers in the place of an upstream that gave no answer. */
+  readonly fallback: ((request: FastifyRequest, reply: FastifyReply, refusal: Refusal) => void) | undefined
+  /** Sends a copy of a request elsewhere, once its body is known. */
+  readonly mirror:
+    | ((request: FastifyRequest, errand: Errand, body: Buffer | null | undefined) => void)
+    | undefined
+  answerFor(target: UpstreamTarget): AnswerHead
+}
+
+/** What one request asks of an upstream, whichever target gets it. */
+export interface Errand {
+  /** The path and the query, behind the path of the target. */
+  readonly path: string
+  /** The head, as a flat list that begins with the Host, which is the target's to say. */
+  readonly head: string[]
+  readonly body: Readable | null
+  /** Bytes of the body that are kept, to be sent again. */
+  readonly keep: number
+  /** Whether it may be executed twice. */
+  readonly idempotent: boolean
+  /** What a connection that switches protocols may take; undefined where the request does not ask for one. */
+  readonly joint: Joint | undefined
+}
