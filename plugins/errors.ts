@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
@@ -6,11 +7,13 @@ import {
   DeadlineExceeded,
   eachRoute,
   escapeHtml,
+  File,
   fp,
   HeadersTooLarge,
   Internal,
   Malformed,
   MediaUnknown,
+  type OptionFault,
   overrideOf,
   type Refusal,
   Refused,
@@ -21,6 +24,10 @@ import {
 
 export const key = 'errors'
 
+const page = File({
+  description: 'A file in HTML; {status}, {title}, {detail}, {code} and {requestId} are filled in.'
+})
+
 export const options = Type.Object(
   {
     format: Type.Unsafe<'problem+json' | 'text' | 'html'>({
@@ -28,6 +35,12 @@ export const options = Type.Object(
       enum: ['problem+json', 'text', 'html'],
       default: 'problem+json',
       description: 'How a refusal is written where the Accept header leaves it open.'
+    }),
+    pages: Type.Record(Type.String({ pattern: '^[45](\\d\\d|xx)$' }), page, {
+      additionalProperties: false,
+      default: {},
+      description:
+        'Pages for refusals that are answered in HTML, by status ("502") or class ("5xx"), each a file with values such as "{status}" and "{requestId}" in it.'
     })
   },
   { additionalProperties: false, description: "The shape of the gateway's own refusals (RFC 9457)." }
@@ -36,6 +49,18 @@ export const options = Type.Object(
 export const override = overrideOf(options)
 export const always = true
 export type ErrorsOptions = Static<typeof options>
+
+export function faults({ pages }: ErrorsOptions): OptionFault[] {
+  return Object.entries(pages).flatMap(([status, file]) => {
+    try {
+      readFileSync(file)
+      return []
+    } catch {
+      const message = `The file "${file}" can't be read; files are relative to the config that names them`
+      return [{ path: ['pages', status], message }]
+    }
+  })
+}
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -55,8 +80,11 @@ const TRANSLATED: Readonly<Record<string, new () => FastifyError>> = {
 
 export default fp<ErrorsOptions>(
   async function errors(app, root) {
-    const formats = new WeakMap<object, ErrorsOptions['format']>()
-    eachRoute(app, key, root, ({ format }, route) => void formats.set(route, format))
+    const shapes = new WeakMap<object, Shape>()
+    const fallback = shapeFor(root)
+    eachRoute(app, key, root, (said, route) => {
+      shapes.set(route, said === root ? fallback : shapeFor(said))
+    })
     app.decorateRequest('refusal', null)
     app.setErrorHandler(function answerError(error: Refusal, request, reply) {
       const refusal = translate(error)
@@ -64,7 +92,7 @@ export default fp<ErrorsOptions>(
       if ((refusal.statusCode ?? 500) >= 500 && refusal.code === 'SP_ERR_INTERNAL')
         request.log.error({ err: error, requestId: request.id }, 'a request failed')
       const route = request.routeOptions.config.sallyport?.route
-      answer(refusal, request, reply, (route === undefined ? undefined : formats.get(route)) ?? root.format)
+      answer(refusal, request, reply, (route === undefined ? undefined : shapes.get(route)) ?? fallback)
     })
     app.server.removeAllListeners('clientError')
     app.server.on('clientError', function answerParser(error: NodeJS.ErrnoException, socket: Socket) {
@@ -103,7 +131,7 @@ function answer(
   refusal: Refusal,
   request: FastifyRequest,
   reply: FastifyReply,
-  format: ErrorsOptions['format']
+  { format, pages }: Shape
 ): void {
   const status = refusal.statusCode ?? 500
   const problem = problemOf(refusal, request.id)
@@ -116,12 +144,46 @@ function answer(
     reply
       .type('text/plain; charset=utf-8')
       .send(`${status} ${problem.title}\n${problem.detail}\n${problem.code} ${request.id}\n`)
-  else if (wanted === 'html') reply.type('text/html; charset=utf-8').send(page(problem))
+  else if (wanted === 'html')
+    reply.type('text/html; charset=utf-8').send((pages.get(status) ?? ownPage)(problem))
   else
     reply
       .type('application/problem+json')
       .serializer(JSON.stringify)
       .send({ ...problem, ...refusal.members })
+}
+
+type Page = (problem: Problem) => string
+
+/** How the refusals of a route look. */
+interface Shape {
+  readonly format: ErrorsOptions['format']
+  readonly pages: ReadonlyMap<number, Page>
+}
+
+/** Reads the pages of a route once; one for a status wins over one for its class. */
+function shapeFor({ format, pages }: ErrorsOptions): Shape {
+  const made = new Map<number, Page>()
+  for (const [said, file] of Object.entries(pages).sort(
+    ([a], [b]) => (a.endsWith('xx') ? -1 : 1) - (b.endsWith('xx') ? -1 : 1)
+  )) {
+    const page = pageFrom(readFileSync(file, 'utf8'))
+    const first = Number(said.replace('xx', '00'))
+    const last = said.endsWith('xx') ? first + 99 : first
+    for (let status = first; status <= last; status++) made.set(status, page)
+  }
+  return { format, pages: made }
+}
+
+const BLANKS = /\{(status|title|detail|code|requestId)\}/
+
+// Braces of styles and scripts are none of ours: only these five names are filled in.
+function pageFrom(text: string): Page {
+  const parts = text.split(BLANKS)
+  return (problem) =>
+    parts
+      .map((part, i) => (i % 2 === 0 ? part : escapeHtml(String(problem[part as keyof Problem] ?? ''))))
+      .join('')
 }
 
 interface Problem {
@@ -166,7 +228,7 @@ function shapeOf(type: string, format: ErrorsOptions['format']): ErrorsOptions['
   return type === 'text/plain' || type === 'text/*' ? 'text' : undefined
 }
 
-const page = ({ status, title, detail, code, requestId }: Problem): string =>
+const ownPage = ({ status, title, detail, code, requestId }: Problem): string =>
   `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${status} ${escapeHtml(title)}</title><h1>${escapeHtml(title)}</h1><p>${escapeHtml(detail)}</p><p><small>${code} ${escapeHtml(requestId ?? '')}</small></p></html>\n`
 
 function fromParser(error: NodeJS.ErrnoException): Refusal {

@@ -4,6 +4,7 @@ import * as auth from './auth/index.ts'
 import * as cors from './cors.ts'
 import * as csrf from './csrf.ts'
 import * as errors from './errors.ts'
+import * as fault from './fault.ts'
 import * as headers from './headers.ts'
 import * as limits from './limits.ts'
 import * as paths from './paths.ts'
@@ -31,5 +32,6 @@ export const concerns: readonly Concern[] = [
   auth, //            who calls, and whether they may
   csrf, //            after auth: only a session is a credential that a browser sends by itself
   headers, //         after auth: values may name the caller
-  query //            likewise
+  query, //           likewise
+  fault //            last: a drill stands in for the target
 ]

@@ -3,6 +3,7 @@ import type { AuthOptions } from '../plugins/auth/index.ts'
 import type { CorsOptions } from '../plugins/cors.ts'
 import type { CsrfOptions } from '../plugins/csrf.ts'
 import type { ErrorsOptions } from '../plugins/errors.ts'
+import type { FaultOptions } from '../plugins/fault.ts'
 import type { HeadersOptions } from '../plugins/headers.ts'
 import type { LimitsOptions } from '../plugins/limits.ts'
 import type { QueryOptions } from '../plugins/query.ts'
@@ -27,6 +28,7 @@ interface Words {
   cors?: Word<CorsOptions>
   csrf?: Word<CsrfOptions>
   errors?: Word<ErrorsOptions>
+  fault?: Word<FaultOptions>
   headers?: Word<HeadersOptions>
   limits?: Word<LimitsOptions>
   query?: Word<QueryOptions>

@@ -13,7 +13,7 @@ export interface ServeOptions {
   readonly log: Logger
   /** Milliseconds between saying "not ready" and taking no more connections. */
   readonly drainDelay?: number
-  /** Milliseconds that requests in flight may take after that. */
+  /** Milliseconds that requests in flight may take after that, and WebSockets after a swap. */
   readonly drainTimeout?: number
 }
 
@@ -164,6 +164,7 @@ export async function serve(
       const old = current
       current = enter(next)
       apply(server, next)
+      detached.retire(drainTimeout)
       old.retire()
       if (old.owed === 0) generations.delete(old)
     },

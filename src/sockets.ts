@@ -45,6 +45,10 @@ export function leaveLine(socket: Lined): void {
   if (socket.isPaused()) socket.resume()
 }
 
+// What a WebSocket is told that ends through no fault of its own (RFC 6455 section 7.4.1 and its registry).
+const GOING_AWAY = 1001
+const SERVICE_RESTART = 1012
+
 // How long a connection that was refused may take to read its answer, in milliseconds.
 const LAST_WORD = 1000
 
@@ -78,11 +82,22 @@ export class Detached {
     noteUpgrade(request, upgrade)
   }
 
+  /** Ends those that are joined now, after a while, since the config that they were opened under is gone. */
+  retire(after: number): void {
+    const joined = [...this.#upgrades.values()].filter(({ leave }) => leave !== undefined)
+    if (joined.length === 0) return
+    const timer = setTimeout(() => {
+      for (const { socket, leave } of joined)
+        if (this.#upgrades.has(socket as Socket)) leave?.(SERVICE_RESTART)
+    }, after)
+    timer.unref()
+  }
+
   /** Ends all of them, the joined ones with a word. */
   end(): void {
     for (const { socket, leave } of this.#upgrades.values()) {
       if (leave === undefined) socket.destroy()
-      else leave()
+      else leave(GOING_AWAY)
     }
   }
 }

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Forwarding, Upgrade } from '../../src/kit/index.ts'
+import { closeFrame, Frames, GOING_AWAY } from './frames.ts'
 
 /** What a joined connection may take, in milliseconds; undefined for no limit. */
 export interface Joint {
@@ -8,13 +9,10 @@ export interface Joint {
   readonly lifetime: number | undefined
 }
 
-/** How a WebSocket ends that did nothing wrong: "going away" (RFC 6455 section 7.4.1, code 1001), as an unmasked close frame. */
-const GOING_AWAY = Buffer.from([0x88, 0x02, 0x03, 0xe9])
-
-// How long a client may take to read its last frame, in milliseconds.
+// How long a frame may take to end, and then a client to read its last one, in milliseconds.
 const LAST_WORD = 1000
 
-/** Joins two connections that speak a protocol of their own from here on; the end of one is the end of the other. */
+/** Joins two WebSocket connections from here on; the end of one is the end of the other. */
 export function join(
   response: ServerResponse,
   upgrade: Upgrade,
@@ -24,14 +22,17 @@ export function join(
 ): void {
   const { socket: client, head } = upgrade
   response.detachSocket(client as never)
+  const frames = new Frames()
   let over = false
+  let last: Buffer | undefined
   const timers: NodeJS.Timeout[] = []
-  const end = (last?: Buffer): void => {
+  const end = (): void => {
     if (over) return
     over = true
     for (const timer of timers) clearTimeout(timer)
+    upstream.unpipe(client)
     upstream.destroy()
-    if (last === undefined || !client.writable) client.destroy()
+    if (last === undefined || !client.writable || !frames.between) client.destroy()
     else {
       // A client that no longer reads does not get to hold the connection.
       const timer = setTimeout(() => client.destroy(), LAST_WORD)
@@ -42,8 +43,15 @@ export function join(
     }
     response.emit('close')
   }
-  const away = (): void => end(GOING_AWAY)
-  upgrade.leave = away
+  const leave = (code: number): void => {
+    if (over || last !== undefined) return
+    last = closeFrame(code)
+    // In the middle of a frame a close would be read as a part of it.
+    if (frames.between) end()
+    else timers.push(setTimeout(end, LAST_WORD))
+  }
+  const away = (): void => leave(GOING_AWAY)
+  upgrade.leave = leave
   if (lifetime !== undefined) timers.push(setTimeout(away, lifetime))
   const stir = idle === undefined ? () => {} : watch(idle, away, timers)
   client.on('data', (chunk: Buffer) => {
@@ -52,15 +60,20 @@ export function join(
   })
   upstream.on('data', (chunk: Buffer) => {
     forwarding.bytesOut += chunk.length
+    frames.take(chunk)
     stir()
   })
-  for (const side of [client, upstream]) side.on('error', () => end()).on('close', () => end())
+  for (const side of [client, upstream]) side.on('error', end).on('close', end)
   if (head.length > 0) {
     forwarding.bytesIn += head.length
     upstream.write(head)
   }
   client.pipe(upstream)
   upstream.pipe(client)
+  // Behind the pipe, so that the rest of a frame is on its way before the last word.
+  upstream.on('data', () => {
+    if (last !== undefined && frames.between) end()
+  })
 }
 
 /** Calls back once nothing has stirred for a while. */

@@ -6,8 +6,8 @@ export interface Upgrade {
   readonly socket: Duplex
   /** What came behind the request already. */
   readonly head: Buffer
-  /** Ends it in its own protocol's way, once a target has taken it over. */
-  leave?: () => void
+  /** Ends it in its own protocol's way, with a WebSocket's close code, once a target has taken it over. */
+  leave?: (code: number) => void
 }
 
 const UPGRADE = Symbol('upgrade')

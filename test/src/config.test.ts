@@ -158,7 +158,9 @@ refused('an upstream that nothing is known of is refused', [
   {
     name: 'one with no place to go to',
     config: '{ "upstreams": { "users": {} }, "routes": [] }',
-    faults: ['gateway.json:1:18 upstreams.users: The upstream "users" needs either "url" or "targets" or "discover"']
+    faults: [
+      'gateway.json:1:18 upstreams.users: The upstream "users" needs either "url" or "targets" or "discover"'
+    ]
   }
 ])
 

@@ -166,7 +166,8 @@ t.test(
         'auth',
         'csrf',
         'headers',
-        'query'
+        'query',
+        'fault'
       ],
       'the order changed; if it was meant, change it here, and look what now runs before what'
     )
