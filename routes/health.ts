@@ -1,4 +1,4 @@
-import type { StandingRoute } from '../src/kit/index.ts'
+import { queryValue, type StandingRoute } from '../src/kit/index.ts'
 
 // The health routes stand outside of everything: no log-in, no limit, and no line in the log for every probe.
 const outside = {
@@ -39,7 +39,9 @@ export const health: readonly StandingRoute[] = [
       const { ready } = request.server.readiness
       reply.code(ready ? 200 : 503).header('cache-control', 'no-store')
       if (!ready) reply.header('retry-after', '5')
-      return { status: ready ? 'ready' : 'draining' }
+      const status = ready ? 'ready' : 'draining'
+      if (queryValue(request.raw.url ?? '', 'verbose') === undefined) return { status }
+      return { status, upstreams: request.server.upstreamHealth() }
     }
   }
 ]

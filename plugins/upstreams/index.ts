@@ -58,6 +58,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Finds the upstream of a name, or makes the one for a URL; throws SP_ERR_UPSTREAM_UNKNOWN. */
     upstream(nameOrUrl: string): Upstream
+    /** Tells of every upstream of the config that a route uses how many targets it has, and how many can be asked. */
+    upstreamHealth(): Record<string, { targets: number; ready: number }>
   }
 }
 
@@ -72,6 +74,12 @@ export default fp<UpstreamsOptions>(
       found = new Upstream(app, Object.hasOwn(root, nameOrUrl) ? nameOrUrl : 'url', said)
       made.set(nameOrUrl, found)
       return found
+    })
+    app.decorate('upstreamHealth', () => {
+      const named = [...made].filter(([name]) => Object.hasOwn(root, name))
+      return Object.fromEntries(
+        named.map(([name, { targets, ready }]) => [name, { targets: targets.length, ready: ready.length }])
+      )
     })
     // Who is asked for by name is looked for before the first request comes; who can't be found is "none", not a failed start.
     app.addHook('onReady', async () => {

@@ -73,6 +73,11 @@ export class Upstream {
     return this.#targets
   }
 
+  /** Those of the targets that are asked now. */
+  get ready(): readonly Target[] {
+    return this.#ready
+  }
+
   /** Picks the target for a request, not one of those that were tried if there is another; undefined where none can take it. */
   pick(request: FastifyRequest, tried: readonly Target[] = []): Target | undefined {
     const ready = this.#ready

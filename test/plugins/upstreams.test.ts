@@ -1,0 +1,271 @@
+import type { RequestListener } from 'node:http'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { loadConfig } from '../../src/index.ts'
+import { gateway, type Scope, upstream } from '../helpers.ts'
+
+/** Starts targets that answer with their own number, and can be made to fail. */
+async function fleet(t: Scope, count: number): Promise<{ urls: string[]; status: number[]; hits: number[] }> {
+  const status = Array.from({ length: count }, () => 200)
+  const hits = status.map(() => 0)
+  const urls = await Promise.all(
+    status.map((_, i) =>
+      upstream(t, (_request, response) => {
+        hits[i] = (hits[i] ?? 0) + 1
+        response.writeHead(status[i] ?? 200).end(String(i))
+      })
+    )
+  )
+  return { urls, status, hits }
+}
+
+const routes = [{ path: '/*', proxy: { upstream: 'up' } }]
+
+/** Asks some times, one after another, and tells the bodies. */
+async function askAll(
+  app: FastifyInstance,
+  times: number,
+  headers: Record<string, string> = {}
+): Promise<string[]> {
+  const bodies: string[] = []
+  for (let i = 0; i < times; i++) bodies.push((await app.inject({ url: '/x', headers })).body)
+  return bodies
+}
+
+const count = (bodies: readonly string[], of: string): number => bodies.filter((body) => body === of).length
+
+t.test('balances in turn by weight, at random by weight, and by who is less busy', async (t) => {
+  const { urls } = await fleet(t, 3)
+  const targets = urls.map((url, i) => ({ url, weight: [1, 2, 0][i] }))
+  const inTurn = await gateway(t, { upstreams: { up: { targets } }, routes })
+  const turns = await askAll(inTurn, 30)
+  t.same([count(turns, '0'), count(turns, '1'), count(turns, '2')], [10, 20, 0])
+  const random = await gateway(t, { upstreams: { up: { targets, balance: 'random' } }, routes })
+  const any = await askAll(random, 600)
+  t.ok(count(any, '1') > 300 && count(any, '1') < 500, `two thirds: ${count(any, '1')} of 600`)
+  t.equal(count(any, '2'), 0)
+})
+
+t.test('asks the less busy target', async (t) => {
+  for (const [balance, least] of [
+    ['leastRequests', 20],
+    ['powerOfTwo', 8]
+  ] as const) {
+    const { urls } = await fleet(t, 2)
+    const app = await gateway(t, { upstreams: { up: { targets: urls, balance } }, routes })
+    const [busy] = app.upstream('up').targets
+    if (busy === undefined) throw new Error('there is a first target')
+    busy.load.requests += 50
+    const bodies = await askAll(app, 20)
+    busy.load.requests -= 50
+    t.ok(count(bodies, '1') >= least, `${balance}: ${count(bodies, '1')} of 20`)
+  }
+})
+
+t.test('keeps a key at its target by a hash, and moves only the share of a target that comes', async (t) => {
+  const { urls } = await fleet(t, 4)
+  const on = async (targets: string[]): Promise<string[]> => {
+    const app = await gateway(t, {
+      upstreams: { up: { targets, balance: 'hash', hashOn: 'header:x-user' } },
+      routes
+    })
+    const bodies: string[] = []
+    for (let i = 0; i < 200; i++) bodies.push(...(await askAll(app, 1, { 'x-user': `user ${i}` })))
+    return bodies
+  }
+  const before = await on(urls.slice(0, 3))
+  t.same(await on(urls.slice(0, 3)), before, 'the same in every process')
+  for (const each of ['0', '1', '2'])
+    t.ok(count(before, each) > 35, `${each} has ${count(before, each)} of 200`)
+  const after = await on(urls)
+  const moved = after.filter((body, i) => body !== before[i])
+  t.ok(
+    moved.every((body) => body === '3'),
+    'who moved is at the new one'
+  )
+  t.ok(moved.length > 25 && moved.length < 85, `about a quarter moved: ${moved.length} of 200`)
+})
+
+t.test('names the target in a cookie that tells nothing, and comes back to it', async (t) => {
+  const { urls, status } = await fleet(t, 3)
+  const app = await gateway(t, {
+    publicUrl: 'https://a.example.com',
+    upstreams: { up: { targets: urls, sticky: { cookie: 'lb' }, eject: { failures: 1, for: '1m' } } },
+    routes
+  })
+  const first = await app.inject('/x')
+  const said = String(first.headers['set-cookie'])
+  t.match(said, /^lb=[\w-]{22}; Path=\/; HttpOnly; SameSite=Lax; Secure$/)
+  const cookie = said.split(';')[0] ?? ''
+  const again = await askAll(app, 10, { cookie })
+  t.equal(count(again, first.body), 10)
+  t.equal(
+    (await app.inject({ url: '/x', headers: { cookie } })).headers['set-cookie'],
+    undefined,
+    'said once'
+  )
+  t.ok(
+    (await app.inject({ url: '/x', headers: { cookie: 'lb=forged' } })).headers['set-cookie'],
+    'a wrong one is replaced'
+  )
+  status[Number(first.body)] = 500
+  t.equal((await app.inject({ url: '/x', headers: { cookie } })).statusCode, 500)
+  const moved = await app.inject({ url: '/x', headers: { cookie } })
+  t.equal(moved.statusCode, 200, 'a target that was ejected keeps nobody')
+  t.ok(moved.headers['set-cookie'])
+})
+
+t.test('takes a target out that fails, keeps the others, and takes it back', async (t) => {
+  const { urls, status, hits } = await fleet(t, 3)
+  const app = await gateway(t, {
+    upstreams: { up: { targets: urls, eject: { failures: 2, for: '80ms' } } },
+    routes
+  })
+  status[1] = 503
+  await askAll(app, 6)
+  t.equal(app.upstream('up').ready.length, 2)
+  const seen = hits[1]
+  const bodies = await askAll(app, 20)
+  t.equal(count(bodies, '1'), 0)
+  t.equal(hits[1], seen)
+  status[1] = 200
+  const back = Promise.withResolvers<void>()
+  app.upstream('up').targets[1]?.condition.watch(back.resolve)
+  await back.promise
+  t.ok(count(await askAll(app, 6), '1') >= 2, 'it is back')
+})
+
+t.test('takes out no more than the most, and uses all when too few are well', async (t) => {
+  const { urls, status } = await fleet(t, 4)
+  const limited = await gateway(t, {
+    upstreams: { up: { targets: urls, eject: { failures: 1, for: '1m', max: '50%', panic: '0%' } } },
+    routes
+  })
+  status.fill(500)
+  await askAll(limited, 20)
+  t.equal(limited.upstream('up').ready.length, 2, 'half of four')
+  const panics = await gateway(t, {
+    upstreams: { up: { targets: urls, eject: { failures: 1, for: '1m', max: '75%', panic: '50%' } } },
+    routes
+  })
+  await askAll(panics, 20)
+  t.equal(panics.upstream('up').ready.length, 4, 'with one of four well all are used')
+})
+
+t.test('asks backups only while no other target is well, and 503 where none is', async (t) => {
+  const { urls, status } = await fleet(t, 2)
+  const health = { path: '/healthz', every: '20ms', unhealthyAfter: 1, healthyAfter: 1 }
+  const app = await gateway(t, {
+    upstreams: { up: { targets: [urls[0], { url: urls[1], backup: true }], health } },
+    routes
+  })
+  const [main, backup] = app.upstream('up').targets
+  if (main === undefined || backup === undefined) throw new Error('there are two targets')
+  const until = async (ready: number): Promise<void> => {
+    while (app.upstream('up').ready.length !== ready || main.condition.well !== (status[0] === 200))
+      await new Promise<void>((resolve) => {
+        const stop = [main, backup].map(({ condition }) => condition.watch(() => done()))
+        const done = (): void => {
+          for (const each of stop) each()
+          resolve()
+        }
+      })
+  }
+  t.equal(count(await askAll(app, 4), '0'), 4)
+  status[0] = 500
+  await until(1)
+  t.equal(count(await askAll(app, 4), '1'), 4)
+  status[1] = 500
+  await until(0)
+  const none = await app.inject('/x')
+  t.equal(none.statusCode, 503)
+  t.equal(none.headers['retry-after'], '5')
+  t.match((await app.inject('/-/ready?verbose')).json(), {
+    status: 'ready',
+    upstreams: { up: { targets: 2, ready: 0 } }
+  })
+  status.fill(200)
+  await until(1)
+  t.equal(count(await askAll(app, 4), '0'), 4, 'the main one is back')
+})
+
+t.test('opens a breaker, lets one request try, and closes it', async (t) => {
+  let status = 500
+  let hits = 0
+  const held: (() => void)[] = []
+  const reached = Promise.withResolvers<void>()
+  const url = await upstream(t, (request, response) => {
+    hits++
+    if (request.url !== '/hold') return void response.writeHead(status).end()
+    held.push(() => response.end('held'))
+    reached.resolve()
+  })
+  const app = await gateway(t, {
+    upstreams: { up: { url, breaker: { failures: '50%', of: 4, within: '10s', openFor: '100ms' } } },
+    routes
+  })
+  const { condition } = app.upstream('up').targets[0] ?? {}
+  if (condition === undefined) throw new Error('there is a target')
+  await askAll(app, 4)
+  t.equal(hits, 4)
+  const open = await app.inject('/x')
+  t.equal(open.statusCode, 503)
+  t.equal(open.headers['retry-after'], '1')
+  t.equal(hits, 4, 'nothing is sent')
+  const changed = async (): Promise<void> => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const stop = condition.watch(resolve)
+    await promise
+    stop()
+  }
+  await changed()
+  const probe = app.inject('/hold')
+  await reached.promise
+  t.equal((await app.inject('/x')).statusCode, 503, 'one alone tries')
+  status = 200
+  for (const answer of held) answer()
+  t.equal((await probe).statusCode, 200)
+  t.equal((await app.inject('/x')).statusCode, 200, 'closed again')
+  status = 500
+  await askAll(app, 4)
+  t.equal(condition.open, true)
+})
+
+t.test('asks another target when one is full, and says 503 when all are', async (t) => {
+  const held: (() => void)[] = []
+  const reached = Promise.withResolvers<void>()
+  const slow: RequestListener = (_request, response) => {
+    held.push(() => response.end('ok'))
+    if (held.length === 2) reached.resolve()
+  }
+  const app = await gateway(t, {
+    upstreams: {
+      up: { targets: [await upstream(t, slow), await upstream(t, slow)], connections: { max: 1, pending: 0 } }
+    },
+    routes
+  })
+  const both = [app.inject('/x'), app.inject('/x')]
+  await reached.promise
+  const full = await app.inject('/x')
+  t.equal(full.statusCode, 503)
+  t.ok(full.headers['retry-after'])
+  for (const answer of held) answer()
+  t.same(
+    (await Promise.all(both)).map(({ statusCode }) => statusCode),
+    [200, 200]
+  )
+})
+
+t.test('refuses upstreams that say too much or too little of their targets', async (t) => {
+  const cases = [
+    { up: {}, message: /needs either "url" or "targets" or "discover"/ },
+    { up: { url: 'http://a', targets: ['http://b'] }, message: /needs either/ },
+    { up: { discover: {} }, message: /either "dns" or "srv"/ },
+    { up: { discover: { dns: 'a', srv: 'b' } }, message: /either "dns" or "srv"/ },
+    { up: { discover: { srv: '_http._tcp.a', port: 80 } }, message: /"port" goes with "dns"/ },
+    { up: { url: 'http://a', balance: 'roundrobin' }, message: /balance/ },
+    { up: { url: 'http://a', hashOn: 'user' }, message: /hashOn/ }
+  ]
+  for (const { up, message } of cases)
+    await t.rejects(loadConfig({ upstreams: { up }, routes }, {}), { message }, JSON.stringify(up))
+})
