@@ -51,6 +51,7 @@ export function makeHandler(
   const answers = new WeakMap<UpstreamTarget, AnswerHead>()
   const mirror =
     said.mirror === undefined ? undefined : new Mirror(app.upstream(said.mirror.upstream), said.mirror)
+  if (mirror !== undefined) app.addHook('preClose', async () => mirror.close())
   const way: Way = {
     head,
     retry: said.retry === undefined ? undefined : makeRetry(said.retry),

@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import { Share, SizeOrNone, type Static, share, sizeOrNone, Type } from '../../src/kit/index.ts'
 import type { Upstream, UpstreamTarget } from './contract.ts'
-import { type Asker, type Fate, Try } from './try.ts'
+import { type Asker, type Fate, Try, Unwanted } from './try.ts'
 import type { Errand } from './way.ts'
 
 export const mirror = Type.Object(
@@ -37,7 +37,7 @@ export class Mirror {
   readonly #upstream: Upstream
   readonly #share: number
   readonly #max: number
-  #underWay = 0
+  readonly #underWay = new Set<Try>()
 
   constructor(upstream: Upstream, { share: part, max, maxBody }: MirrorOptions) {
     this.#upstream = upstream
@@ -49,18 +49,18 @@ export class Mirror {
   /** Copies a request, or not: by its share, and where there is room. */
   send(request: FastifyRequest, errand: Errand, body: Buffer | null | undefined): void {
     if (body === undefined || errand.joint !== undefined) return
-    if (this.#underWay >= this.#max || Math.random() >= this.#share) return
+    if (this.#underWay.size >= this.#max || Math.random() >= this.#share) return
     const target = this.#upstream.pick(request)
     if (target === undefined) return
-    this.#underWay++
-    const copy = new Copy(
-      request.method,
-      errand,
-      body,
-      this.#upstream.timeouts.headers,
-      () => this.#underWay--
-    )
-    new Try(copy, target, false, undefined).send()
+    const copy = new Copy(request.method, errand, body, this.#upstream.timeouts.headers, this.#underWay)
+    const attempt = new Try(copy, target, false, undefined)
+    this.#underWay.add(attempt)
+    attempt.send()
+  }
+
+  /** Gives up the copies that are under way. */
+  close(): void {
+    for (const attempt of this.#underWay) attempt.stop(new Unwanted('The gateway closes'))
   }
 }
 
@@ -70,14 +70,20 @@ class Copy implements Asker {
   readonly #errand: Errand
   readonly #body: Buffer | null
   readonly #headersTimeout: number
-  readonly #over: () => void
+  readonly #underWay: Set<Try>
 
-  constructor(method: string, errand: Errand, body: Buffer | null, headersTimeout: number, over: () => void) {
+  constructor(
+    method: string,
+    errand: Errand,
+    body: Buffer | null,
+    headersTimeout: number,
+    underWay: Set<Try>
+  ) {
     this.#method = method
     this.#errand = errand
     this.#body = body
     this.#headersTimeout = headersTimeout
-    this.#over = over
+    this.#underWay = underWay
   }
 
   optionsFor(target: UpstreamTarget): Dispatcher.DispatchOptions {
@@ -94,13 +100,13 @@ class Copy implements Asker {
 
   onInformation(): void {}
 
-  onHead(): Fate {
-    this.#over()
+  onHead(from: Try): Fate {
+    this.#underWay.delete(from)
     return 'dropped'
   }
 
-  onSwitch(): void {
-    this.#over()
+  onSwitch(from: Try): void {
+    this.#underWay.delete(from)
   }
 
   onBody(): boolean {
@@ -109,7 +115,7 @@ class Copy implements Asker {
 
   onTrailers(): void {}
 
-  onFailure(): void {
-    this.#over()
+  onFailure(from: Try): void {
+    this.#underWay.delete(from)
   }
 }

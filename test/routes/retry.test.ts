@@ -1,0 +1,291 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+import t from 'tap'
+import { bodyOf, gateway, listening, type Scope, upstream } from '../helpers.ts'
+
+type Answer = (request: IncomingMessage, response: ServerResponse, nth: number) => void
+
+/** Starts an upstream that tells how often it was asked. */
+async function counting(t: Scope, answer: Answer): Promise<{ url: string; hits: () => number }> {
+  let hits = 0
+  const listener: RequestListener = (request, response) => answer(request, response, ++hits)
+  return { url: await upstream(t, listener), hits: () => hits }
+}
+
+const failing =
+  (times: number, status: number, headers: Record<string, string> = {}): Answer =>
+  (request, response, nth) => {
+    request.resume()
+    if (nth <= times) response.writeHead(status, headers).end('failed')
+    else response.end('ok')
+  }
+
+const cutting =
+  (times: number): Answer =>
+  (request, response, nth) => {
+    if (nth <= times) request.socket.destroy()
+    else response.end('ok')
+  }
+
+/** Tells a port of this machine that nobody listens on. */
+async function nobody(): Promise<string> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  return `http://127.0.0.1:${port}`
+}
+
+t.test('tries again what the route says, and nothing else', async (t) => {
+  const cases: {
+    name: string
+    answer: Answer
+    retry?: object
+    method?: 'GET' | 'HEAD' | 'PUT' | 'DELETE' | 'POST' | 'PATCH'
+    timeouts?: object
+    status: number
+    hits: number
+  }[] = [
+    { name: 'nothing without the word', answer: failing(1, 503), status: 503, hits: 1 },
+    { name: 'a 503', answer: failing(1, 503), retry: {}, status: 200, hits: 2 },
+    { name: 'a 502', answer: failing(1, 502), retry: {}, status: 200, hits: 2 },
+    { name: 'not a 500 by default', answer: failing(1, 500), retry: {}, status: 500, hits: 1 },
+    {
+      name: 'a 500 where it is named',
+      answer: failing(1, 500),
+      retry: { on: ['500'] },
+      status: 200,
+      hits: 2
+    },
+    {
+      name: 'a 429 where it is named',
+      answer: failing(1, 429),
+      retry: { on: ['429'] },
+      status: 200,
+      hits: 2
+    },
+    { name: 'a lost connection', answer: cutting(1), retry: {}, status: 200, hits: 2 },
+    {
+      name: 'not a lost one where it is not named',
+      answer: cutting(1),
+      retry: { on: ['503'] },
+      status: 502,
+      hits: 1
+    },
+    {
+      name: 'all attempts, the first included',
+      answer: failing(9, 503),
+      retry: { attempts: 3 },
+      status: 503,
+      hits: 3
+    },
+    {
+      name: 'one attempt is none again',
+      answer: failing(1, 503),
+      retry: { attempts: 1 },
+      status: 503,
+      hits: 1
+    },
+    { name: 'HEAD', answer: failing(1, 503), retry: {}, method: 'HEAD', status: 200, hits: 2 },
+    { name: 'PUT', answer: failing(1, 503), retry: {}, method: 'PUT', status: 200, hits: 2 },
+    { name: 'DELETE', answer: failing(1, 503), retry: {}, method: 'DELETE', status: 200, hits: 2 },
+    { name: 'never POST', answer: failing(1, 503), retry: {}, method: 'POST', status: 503, hits: 1 },
+    { name: 'never PATCH', answer: cutting(1), retry: {}, method: 'PATCH', status: 502, hits: 1 },
+    {
+      name: 'no answer in time, where it is named',
+      answer: (_request, response, nth) => void (nth > 1 && response.end('ok')),
+      retry: { on: ['timeout'] },
+      timeouts: { headers: '100ms' },
+      status: 200,
+      hits: 2
+    }
+  ]
+  for (const { name, answer, retry, method = 'GET', timeouts, status, hits } of cases)
+    await t.test(name, async (t) => {
+      const up = await counting(t, answer)
+      const app = await gateway(t, {
+        routes: [
+          {
+            path: '/*',
+            proxy: {
+              upstream: up.url,
+              ...(retry === undefined ? {} : { retry: { backoff: '1ms', ...retry } }),
+              ...(timeouts === undefined ? {} : { timeouts })
+            }
+          }
+        ]
+      })
+      const reply = await app.inject({ method, url: '/x' })
+      t.equal(reply.statusCode, status)
+      t.equal(up.hits(), hits)
+    })
+})
+
+t.test('chooses another target for the next try, also where the first one refuses', async (t) => {
+  const good = await upstream(t, (_request, response) => response.end('ok'))
+  const app = await gateway(t, {
+    upstreams: { up: { targets: [await nobody(), good] } },
+    routes: [{ path: '/*', proxy: { upstream: 'up', retry: { backoff: '1ms' } } }]
+  })
+  for (let i = 0; i < 10; i++) t.equal((await app.inject('/x')).statusCode, 200)
+})
+
+t.test('sends a body again as the bytes it was, up to a size', async (t) => {
+  const digest = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
+  const small = randomBytes(40_000)
+  const big = randomBytes(100_000)
+  for (const { body, chunked, status, hits } of [
+    { body: small, chunked: false, status: 200, hits: 2 },
+    { body: small, chunked: true, status: 200, hits: 2 },
+    { body: big, chunked: false, status: 503, hits: 1 },
+    { body: big, chunked: true, status: 503, hits: 1 }
+  ]) {
+    const up = await counting(t, (request, response, nth) => {
+      void bodyOf(request).then((bytes) => response.writeHead(nth === 1 ? 503 : 200).end(digest(bytes)))
+    })
+    const { url } = await listening(t, {
+      routes: [{ path: '/*', proxy: { upstream: up.url, retry: { backoff: '1ms', maxBody: '64kb' } } }]
+    })
+    const stream = new ReadableStream({
+      start(controller) {
+        for (let i = 0; i < body.length; i += 10_000) controller.enqueue(body.subarray(i, i + 10_000))
+        controller.close()
+      }
+    })
+    const init = chunked ? { body: stream, duplex: 'half' } : { body }
+    const answer = await fetch(`${url}/x`, { method: 'PUT', ...init } as RequestInit)
+    t.equal(answer.status, status, `${body.length} ${chunked}`)
+    t.equal(await answer.text(), digest(body))
+    t.equal(up.hits(), hits)
+  }
+})
+
+t.test('honours Retry-After up to the deadline, and passes the answer on beyond it', async (t) => {
+  const dated = new Date(Date.now() + 3_600_000).toUTCString()
+  for (const { said, time, status, hits } of [
+    { said: '0', time: '5s', status: 200, hits: 2 },
+    { said: '1', time: '5s', status: 200, hits: 2 },
+    { said: '1', time: '900ms', status: 503, hits: 1 },
+    { said: '3600', time: '5s', status: 503, hits: 1 },
+    { said: dated, time: '100ms', status: 503, hits: 1 },
+    { said: 'soon', time: '5s', status: 200, hits: 2 }
+  ]) {
+    let began = 0
+    let waited = 0
+    const up = await counting(t, (_request, response, nth) => {
+      if (nth === 1) began = Date.now()
+      else waited = Date.now() - began
+      response.writeHead(nth === 1 ? 503 : 200, nth === 1 ? { 'retry-after': said } : {}).end()
+    })
+    const app = await gateway(t, {
+      limits: { time },
+      routes: [{ path: '/*', proxy: { upstream: up.url, retry: { backoff: '1ms' } } }]
+    })
+    const answer = await app.inject('/x')
+    t.equal(answer.statusCode, status, said)
+    t.equal(up.hits(), hits)
+    if (status === 503) t.equal(answer.headers['retry-after'], said, 'it comes to the client as it was')
+    if (hits === 2 && said === '1') t.ok(waited >= 990, 'it was waited for')
+  }
+})
+
+t.test('ends all tries with the one deadline of the request', async (t) => {
+  const up = await counting(t, () => {})
+  const app = await gateway(t, {
+    limits: { time: '250ms' },
+    routes: [
+      {
+        path: '/*',
+        proxy: {
+          upstream: up.url,
+          retry: { attempts: 10, on: ['timeout'], backoff: '1ms' },
+          timeouts: { headers: '100ms' }
+        }
+      }
+    ]
+  })
+  const answer = await app.inject('/x')
+  t.equal(answer.statusCode, 504)
+  t.equal(answer.json<{ code: string }>().code, 'SP_ERR_LIMITS_TIME')
+})
+
+t.test('keeps tries beyond the first within the budget', async (t) => {
+  let underWay = 0
+  let most = 0
+  const seen = new Set<string>()
+  const up = await upstream(t, (request, response) => {
+    const id = String(request.headers['x-id'])
+    const again = seen.has(id)
+    seen.add(id)
+    if (again) most = Math.max(most, ++underWay)
+    setImmediate(() => {
+      if (again) underWay--
+      response.writeHead(503).end()
+    })
+  })
+  const app = await gateway(t, {
+    upstreams: { up: { url: up } },
+    routes: [{ path: '/*', proxy: { upstream: 'up', retry: { backoff: '5ms', budget: '10%' } } }]
+  })
+  const answers = await Promise.all(
+    Array.from({ length: 100 }, (_, i) => app.inject({ url: '/x', headers: { 'x-id': String(i) } }))
+  )
+  t.ok(answers.every(({ statusCode }) => statusCode === 503))
+  t.ok(most >= 1 && most <= 10, `a tenth of 100 at a time at most: ${most}`)
+  t.same({ ...app.upstream('up').traffic }, { active: 0, extra: 0 }, 'the count comes back to nothing')
+})
+
+t.test(
+  'asks a second target where the first is slow, takes the first answer and leaves the other',
+  async (t) => {
+    const left = Promise.withResolvers<void>()
+    const slow = await upstream(t, (_request, response) => response.on('close', left.resolve))
+    const quick = await counting(t, (_request, response) => response.end('quick'))
+    const app = await gateway(t, {
+      upstreams: {
+        up: { targets: [slow, quick.url] },
+        one: { url: slow },
+        post: { targets: [slow, quick.url] }
+      },
+      limits: { time: '400ms' },
+      routes: [
+        { path: '/both/*', proxy: { upstream: 'up', hedge: { after: '20ms' } } },
+        { path: '/one', proxy: { upstream: 'one', hedge: { after: '20ms' } } },
+        { path: '/post', proxy: { upstream: 'post', hedge: { after: '20ms' } } }
+      ]
+    })
+    const turn = app.upstream('up').targets
+    const first = await app.inject('/both/a')
+    const second = await app.inject('/both/b')
+    t.same([first.body, second.body], ['quick', 'quick'])
+    await left.promise
+    t.equal(quick.hits(), 2)
+    t.equal((await app.inject('/one')).statusCode, 504, 'one target is not asked twice')
+    t.equal(
+      turn.reduce((sum, { load }) => sum + load.requests, 0),
+      0
+    )
+    const post = await app.inject({ method: 'POST', url: '/post' })
+    t.equal(post.statusCode, 504, 'what may not be done twice is asked once')
+    t.equal(quick.hits(), 2)
+  }
+)
+
+t.test('waits for a hedge when the first try fails', async (t) => {
+  const failedAt = Promise.withResolvers<void>()
+  const fails = await upstream(t, (request) => {
+    failedAt.promise.then(() => request.socket.destroy())
+  })
+  const works = await upstream(t, (_request, response) => {
+    failedAt.resolve()
+    setImmediate(() => setImmediate(() => response.end('ok')))
+  })
+  const app = await gateway(t, {
+    upstreams: { up: { targets: [fails, works] } },
+    routes: [{ path: '/*', proxy: { upstream: 'up', hedge: { after: '20ms' } } }]
+  })
+  t.equal((await app.inject('/x')).body, 'ok')
+})
