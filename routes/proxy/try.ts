@@ -110,7 +110,8 @@ export class Try implements Flowing {
     this.#judge(status < 500)
     const fate = this.#asker.onHead(this, status, rawHeaders, statusText)
     this.#state = fate === 'dropped' ? 'dropped' : 'wanted'
-    if (fate === 'wanted') this.#stillness?.add(this)
+    // What nobody wants is watched as well, or an upstream that never ends it would keep its connection.
+    if (fate !== 'endless') this.#stillness?.add(this)
     return true
   }
 
