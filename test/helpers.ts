@@ -1,7 +1,9 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
@@ -262,6 +264,22 @@ export async function running(
     signal: (name) => void child.kill(name),
     ended
   }
+}
+
+/** Why a test that wants a certificate is skipped; false where it is not. */
+export const noOpenssl: string | false =
+  spawnSync('openssl', ['version']).status === 0
+    ? false
+    : 'openssl makes the certificate of this test, and is not on this machine'
+
+/** Makes a certificate for "localhost", and the file that it can be trusted by. */
+export function certificate(t: Pick<Test, 'testdir'>): { key: Buffer; cert: Buffer; ca: string } {
+  const folder = t.testdir()
+  const make =
+    'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout up.key -out up.pem -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost'
+  execFileSync('openssl', make.split(' '), { cwd: folder, stdio: 'ignore' })
+  const file = (name: string): string => join(folder, name)
+  return { key: readFileSync(file('up.key')), cert: readFileSync(file('up.pem')), ca: file('up.pem') }
 }
 
 /** Sends one request to a URL by Node's own client, headers as given, and reads the answer whole. */

@@ -46,6 +46,11 @@ export class Condition {
     return this.#ejected
   }
 
+  /** Whether its breaker, if it has one, lets all requests through. */
+  get closed(): boolean {
+    return this.#breaker === undefined || this.#breaker.state === 'closed'
+  }
+
   /** Whether its breaker keeps all requests from it. */
   get open(): boolean {
     return this.#breaker?.state === 'open'

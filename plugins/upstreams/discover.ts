@@ -1,6 +1,5 @@
 import type { RecordWithTtl } from 'node:dns'
 import { lookup, Resolver } from 'node:dns/promises'
-import { isIPv6 } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { duration } from '../../src/kit/index.ts'
 import type { DiscoverOptions } from './options.ts'
@@ -151,5 +150,4 @@ const sorted = (endpoints: readonly Endpoint[]): Endpoint[] =>
   [...endpoints].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))
 
 /** Names an endpoint, so that one which stays is told from one which comes. */
-export const keyOf = ({ url, place, weight, backup }: Endpoint): string =>
-  `${url} ${place === undefined ? '' : isIPv6(place.address) ? `[${place.address}]` : place.address} ${weight} ${backup}`
+export const keyOf = ({ url, place }: Endpoint): string => `${url} ${place?.address ?? ''}`

@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici'
 import { duration } from '../../src/kit/index.ts'
+import type { Condition } from './condition.ts'
 import type { HealthOptions } from './options.ts'
-import type { Target } from './target.ts'
 
 // Where many gateways start at once, their checks do not stay in step.
 const JITTER = 0.1
@@ -9,17 +9,19 @@ const JITTER = 0.1
 /** Asks a target from time to time whether it is well, on a connection of its own. */
 export class HealthCheck {
   readonly #options: HealthOptions
-  readonly #target: Target
+  readonly #host: string
+  readonly #condition: Condition
   readonly #pool: Dispatcher
   #timer: NodeJS.Timeout | undefined
   #stopped = false
   #good = 0
   #bad = 0
 
-  constructor(options: HealthOptions, target: Target, open: () => Dispatcher) {
+  constructor(options: HealthOptions, host: string, condition: Condition, pool: Dispatcher) {
     this.#options = options
-    this.#target = target
-    this.#pool = open()
+    this.#host = options.host ?? host
+    this.#condition = condition
+    this.#pool = pool
     void this.#check()
   }
 
@@ -27,7 +29,6 @@ export class HealthCheck {
     this.#stopped = true
     clearTimeout(this.#timer)
     void this.#pool.destroy().catch(() => {})
-    this.#target.condition.setHealthy(true)
   }
 
   async #check(): Promise<void> {
@@ -35,8 +36,8 @@ export class HealthCheck {
     if (this.#stopped) return
     this.#good = well ? this.#good + 1 : 0
     this.#bad = well ? 0 : this.#bad + 1
-    if (this.#good >= this.#options.healthyAfter) this.#target.condition.setHealthy(true)
-    if (this.#bad >= this.#options.unhealthyAfter) this.#target.condition.setHealthy(false)
+    if (this.#good >= this.#options.healthyAfter) this.#condition.setHealthy(true)
+    if (this.#bad >= this.#options.unhealthyAfter) this.#condition.setHealthy(false)
     const every = duration(this.#options.every)
     this.#timer = setTimeout(() => void this.#check(), every * (1 - JITTER * Math.random()))
     this.#timer.unref()
@@ -49,7 +50,7 @@ export class HealthCheck {
       const { statusCode, body } = await this.#pool.request({
         path: this.#options.path,
         method: 'GET',
-        headers: { host: this.#options.host ?? this.#target.host, 'user-agent': 'sallyport-health' },
+        headers: { host: this.#host, 'user-agent': 'sallyport-health' },
         signal: AbortSignal.timeout(timeout)
       })
       await body.dump({ limit: 65_536 })

@@ -38,7 +38,7 @@ export class Sticky {
     let name = this.#names.get(target)
     if (name === undefined) {
       name = createHmac('sha256', this.#secret)
-        .update(`${target.origin} ${target.name}`)
+        .update(`${target.origin}${target.base} ${target.name}`)
         .digest('base64url')
         .slice(0, 22)
       this.#names.set(target, name)

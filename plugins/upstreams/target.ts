@@ -34,8 +34,9 @@ export class Target {
   readonly origin: string
   /** What its URL has before every path; empty for none. */
   readonly base: string
-  readonly weight: number
-  readonly backup: boolean
+  /** Its share of the requests, and whether it stands by; what finds it may change both. */
+  weight: number
+  backup: boolean
   /** Sends requests. */
   readonly pool: Pool
   /** Sends those that switch protocols, which HTTP/2 does not do. */
@@ -113,14 +114,14 @@ export class Target {
       : pool
     const { eject, breaker, health } = said
     this.condition = lease(
-      `condition ${where} ${JSON.stringify([eject, breaker])}`,
+      `condition ${where} ${JSON.stringify([eject, breaker, health])}`,
       () => new Condition(this.name, app.log, eject, breaker),
       (kept) => kept.stop()
     )
     if (health !== undefined)
       lease(
         `health ${where} ${JSON.stringify([health, eject, breaker])}`,
-        () => new HealthCheck(health, this, () => open(false)),
+        () => new HealthCheck(health, this.host, this.condition, open(http2)),
         (kept) => kept.stop()
       )
     this.#release = () => {

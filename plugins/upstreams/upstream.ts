@@ -142,7 +142,11 @@ export class Upstream {
       ([key, endpoint]) => {
         const kept = before.get(key)
         before.delete(key)
-        if (kept !== undefined) return kept
+        if (kept !== undefined) {
+          kept.weight = endpoint.weight
+          kept.backup = endpoint.backup
+          return kept
+        }
         const made = new Target(this.#app, this.#said, key, endpoint, slowStart, () => this.#mayEject())
         if (!isFirst) made.condition.arrive()
         return made
@@ -159,19 +163,19 @@ export class Upstream {
     this.#watching = []
   }
 
-  /** Sorts out who may be asked now: the main targets that are well, else the backups; all of them where too few are well. */
+  /** Sorts out who may be asked now: the main targets that are well, else the backups, with those that are just tried; all of them where too few are well. */
   #sort(): void {
     const weighty = this.#targets.filter(({ weight }) => weight > 0)
     const main = weighty.filter(({ backup }) => !backup)
     const well = main.filter(({ condition }) => condition.well)
     const backups = weighty.filter(({ backup, condition }) => backup && condition.well)
     const panics = well.length < main.length * this.#panic
-    const asked = well.some(({ condition }) => !condition.open)
+    const asked = well.some(({ condition }) => condition.closed)
       ? panics
         ? main
         : well
       : backups.length > 0
-        ? backups
+        ? [...well, ...backups]
         : panics
           ? main
           : well

@@ -145,7 +145,7 @@ export class Exchange implements Asker {
     return {
       path: target.base + path,
       method: method as never,
-      headers: head,
+      headers: target.http2 && takesTrailers(this.#request) ? [...head, 'te', 'trailers'] : head,
       body: this.#upload === null ? null : this.#upload.open(),
       headersTimeout: this.#lane.headersTimeout,
       // Only the head tells of an event stream, which may be silent for as long as it likes: we watch bodies ourselves.
@@ -195,6 +195,8 @@ export class Exchange implements Asker {
     // No body can follow, whatever the head says of one.
     if (status === 204 || status === 304 || method === 'HEAD') this.#end()
     if (this.#state !== 'streaming') return 'dropped'
+    // With a body behind it at once it goes out in one write; alone it does not wait for one.
+    process.nextTick(onHeadAlone, this)
     return head.endless ? 'endless' : 'wanted'
   }
 
@@ -354,6 +356,11 @@ export class Exchange implements Asker {
     )
   }
 
+  /** Sends the head by itself where no body has come with it. */
+  flushHead(): void {
+    if (this.#state === 'streaming' && this.#forwarding.bytesOut === 0) this.#response.flushHeaders()
+  }
+
   /** Takes up the upstream's bytes again, now that the client has taken the last ones. */
   drained(): void {
     clearTimeout(this.#stall)
@@ -388,6 +395,10 @@ function onClose(this: Response): void {
   this[EXCHANGE]?.closed()
 }
 
+function onHeadAlone(exchange: Exchange): void {
+  exchange.flushHead()
+}
+
 function onDrain(this: Response): void {
   this[EXCHANGE]?.drained()
 }
@@ -413,5 +424,9 @@ function reasonOfFailure(from: Try, { code }: Error & { code?: string }): string
   if (!from.connected) return 'connect'
   return code === 'UND_ERR_HEADERS_TIMEOUT' ? 'timeout' : 'reset'
 }
+
+// Over HTTP/2 it says nothing of a connection, and gRPC insists on it (RFC 9113 section 8.2.2).
+const takesTrailers = ({ headers: { te } }: FastifyRequest): boolean =>
+  typeof te === 'string' && /\btrailers\b/i.test(te)
 
 const reasonOf = (text: string): string => (/^[\t\x20-\x7e\x80-\xff]*$/.test(text) ? text : '')

@@ -1,7 +1,5 @@
-import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import http, { type RequestListener } from 'node:http'
 import https from 'node:https'
 import { type AddressInfo, connect, createServer } from 'node:net'
@@ -10,8 +8,10 @@ import t from 'tap'
 import {
   ask,
   bodyOf,
+  certificate,
   echo,
   listening,
+  noOpenssl,
   raw,
   readableLog,
   type Scope,
@@ -361,48 +361,20 @@ t.test('reaches an upstream behind a Unix socket', async (t) => {
   t.match(JSON.parse((await ask(`${url}/x`)).text) as Seen, { url: '/x', headers: { host: 'localhost' } })
 })
 
-const noOpenssl =
-  spawnSync('openssl', ['version']).status === 0
-    ? false
-    : 'openssl makes the certificate of this test, and is not on this machine'
-
 t.test("verifies an upstream's certificate, unless it is told not to", { skip: noOpenssl }, async (t) => {
-  const folder = t.testdir()
-  const make = [
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-nodes',
-    '-keyout',
-    'up.key',
-    '-out',
-    'up.pem',
-    '-days',
-    '2',
-    '-subj',
-    '/CN=localhost',
-    '-addext',
-    'subjectAltName=DNS:localhost'
-  ]
-  execFileSync('openssl', make, { cwd: folder, stdio: 'ignore' })
-  const file = (name: string): string => join(folder, name)
-  const server = https
-    .createServer({ key: readFileSync(file('up.key')), cert: readFileSync(file('up.pem')) }, echo)
-    .listen(0)
+  const { key, cert, ca } = certificate(t)
+  const server = https.createServer({ key, cert }, echo).listen(0)
   await once(server, 'listening')
   t.teardown(() => server.close())
   const at = `https://localhost:${(server.address() as AddressInfo).port}`
   const { url } = await listening(t, {
     upstreams: {
       unknown: { url: at },
-      known: { url: at, tls: { ca: file('up.pem') } },
-      other: { url: at.replace('localhost', '127.0.0.1'), tls: { ca: file('up.pem') } },
+      known: { url: at, tls: { ca: ca } },
+      other: { url: at.replace('localhost', '127.0.0.1'), tls: { ca: ca } },
       named: {
         url: at.replace('localhost', '127.0.0.1'),
-        tls: { ca: file('up.pem'), serverName: 'localhost' }
+        tls: { ca: ca, serverName: 'localhost' }
       },
       blind: { url: at, tls: { verify: false } }
     },

@@ -1,0 +1,160 @@
+import { once } from 'node:events'
+import http from 'node:http'
+import http2, { type Http2Server, type ServerHttp2Stream } from 'node:http2'
+import { type AddressInfo, connect } from 'node:net'
+import { text } from 'node:stream/consumers'
+import t from 'tap'
+import { ask, certificate, listening, noOpenssl, raw, type Scope, statusOf } from '../helpers.ts'
+
+type OnStream = (stream: ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void
+
+const answers: OnStream = (stream, headers) => {
+  stream.on('error', () => {})
+  const path = headers[':path'] ?? ''
+  if (path === '/reset') return stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR)
+  if (path === '/cut') {
+    stream.respond({ ':status': 200, 'content-length': '100' })
+    stream.write('half', () => stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR))
+    return
+  }
+  if (path === '/204') return stream.respond({ ':status': 204 }, { endStream: true })
+  if (path === '/404') return stream.respond({ ':status': 404 }, { endStream: true })
+  if (path === '/early') stream.additionalHeaders({ ':status': 103, link: '</a.css>; rel=preload' })
+  if (path.startsWith('/grpc')) {
+    stream.respond(
+      { ':status': 200, 'content-type': 'application/grpc', 'x-te': headers['te'] ?? 'none' },
+      { waitForTrailers: true }
+    )
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', 'grpc-message': 'fine' }))
+    stream.pipe(stream)
+    return
+  }
+  void text(stream).then((body) => {
+    if (stream.destroyed) return
+    stream.respond({ ':status': 200, 'set-cookie': ['a=1', 'b=2'], 'content-type': 'application/json' })
+    stream.end(JSON.stringify({ headers, body }))
+  })
+}
+
+async function over(t: Scope, server: Http2Server): Promise<number> {
+  const sessions = new Set<http2.ServerHttp2Session>()
+  server.on('session', (session) => sessions.add(session))
+  server.on('stream', answers)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const session of sessions) session.destroy()
+    server.close()
+  })
+  return (server.address() as AddressInfo).port
+}
+
+t.test('forwards by HTTP/2 without TLS, both sides knowing it', async (t) => {
+  let opened = 0
+  const server = http2.createServer()
+  server.on('session', () => opened++)
+  const up = await over(t, server)
+  const { url, port } = await listening(t, {
+    upstreams: { up: { url: `http://127.0.0.1:${up}`, http2: true, timeouts: { headers: '5s' } } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' }, limits: { body: '10mb' } }]
+  })
+  const seen = await ask(`${url}/x?y=1`, { headers: { 'x-mine': 'yes', cookie: 'a=1; b=2' } })
+  t.equal(seen.status, 200)
+  const { headers } = JSON.parse(seen.text) as { headers: Record<string, string> }
+  t.match(headers, { ':path': '/x?y=1', ':method': 'GET', 'x-mine': 'yes', cookie: 'a=1; b=2' })
+  for (const name of ['connection', 'transfer-encoding', 'keep-alive', 'host']) t.notOk(headers[name], name)
+  t.same(seen.headers.getSetCookie(), ['a=1', 'b=2'])
+  const body = 'x'.repeat(2_000_000)
+  const posted = await ask(`${url}/x`, { method: 'POST', body })
+  t.equal((JSON.parse(posted.text) as { body: string }).body.length, body.length)
+  t.equal((await ask(`${url}/204`)).status, 204)
+  t.equal((await ask(`${url}/404`)).status, 404)
+  t.equal((await ask(`${url}/x`, { method: 'HEAD' })).status, 200)
+  t.equal((await ask(`${url}/reset`)).status, 502, 'a stream that is reset is no answer')
+  await t.rejects(ask(`${url}/cut`), 'an answer that is cut is seen to be cut')
+  const many = await Promise.all(Array.from({ length: 80 }, (_, i) => ask(`${url}/${i}`)))
+  t.ok(many.every(({ status }) => status === 200))
+  t.ok(opened < 10, `80 at a time over few connections: ${opened}`)
+  const closed = `GET /grpc HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTE: trailers\r\n\r\n`
+  t.match(await raw(port, closed), /grpc-status: 0\r\ngrpc-message: fine\r\n\r\n$/, 'trailers come back')
+})
+
+t.test('carries a gRPC exchange in all but the client side, which HTTP/1.1 has no streams for', async (t) => {
+  const up = await over(t, http2.createServer())
+  const { port } = await listening(t, {
+    upstreams: { up: { url: `http://127.0.0.1:${up}`, http2: true } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+  })
+  const request = http.request({
+    port,
+    method: 'POST',
+    path: '/grpc.Service/Method',
+    headers: { 'content-type': 'application/grpc', te: 'trailers' }
+  })
+  request.write('one')
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+  t.match(response.headers, { 'content-type': 'application/grpc', 'x-te': 'trailers' })
+  const [first] = (await once(response, 'data')) as [Buffer]
+  t.equal(first.toString(), 'one', 'both directions stream at a time')
+  request.end('two')
+  t.equal(await text(response), 'two')
+  t.match(response.trailers, { 'grpc-status': '0', 'grpc-message': 'fine' })
+})
+
+t.test('ends the stream of a client that leaves', async (t) => {
+  const reached = Promise.withResolvers<ServerHttp2Stream>()
+  const server = http2.createServer()
+  const up = await over(t, server)
+  server.removeAllListeners('stream')
+  server.on('stream', (stream) => reached.resolve(stream.on('error', () => {})))
+  const { port } = await listening(t, {
+    upstreams: { up: { url: `http://127.0.0.1:${up}`, http2: true } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+  })
+  const client = connect(port, '127.0.0.1', () => client.write('GET /x HTTP/1.1\r\nHost: a\r\n\r\n'))
+  client.on('error', () => {})
+  const stream = await reached.promise
+  const closed = once(stream, 'close')
+  client.destroy()
+  await closed
+  t.equal(stream.aborted, true, 'it was not ended, but given up')
+})
+
+t.test(
+  'forwards by HTTP/2 over TLS where the target offers it, and by HTTP/1.1 where it does not',
+  { skip: noOpenssl },
+  async (t) => {
+    const { key, cert, ca } = certificate(t)
+    const two = await over(t, http2.createSecureServer({ key, cert, allowHTTP1: true }) as never)
+    const { url } = await listening(t, {
+      upstreams: {
+        up: { url: `https://localhost:${two}`, http2: true, tls: { ca }, timeouts: { headers: '5s' } },
+        unknown: { url: `https://localhost:${two}`, http2: true }
+      },
+      routes: [
+        { path: '/x/*', proxy: { upstream: 'up' } },
+        { path: '/unknown', proxy: { upstream: 'unknown' } }
+      ]
+    })
+    const { status, text: body } = await ask(`${url}/x/y`)
+    t.equal(status, 200)
+    t.match(JSON.parse(body), { headers: { ':scheme': 'https', ':authority': `localhost:${two}` } })
+    t.equal((await ask(`${url}/unknown`)).status, 502, 'the certificate is verified as ever')
+  }
+)
+
+t.test('opens a WebSocket to an upstream that speaks HTTP/2 by HTTP/1.1', { skip: noOpenssl }, async (t) => {
+  const { key, cert, ca } = certificate(t)
+  const server = http2.createSecureServer({ key, cert, allowHTTP1: true })
+  server.on('upgrade', (_request, socket) => {
+    socket.on('error', () => {})
+    socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+  })
+  const up = await over(t, server as never)
+  const { port } = await listening(t, {
+    upstreams: { up: { url: `https://localhost:${up}`, http2: true, tls: { ca } } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+  })
+  const shake = 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+  t.equal(statusOf(await raw(port, shake)), 101)
+})

@@ -1,0 +1,173 @@
+import { once } from 'node:events'
+import http from 'node:http'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import t from 'tap'
+import { bodyOf, listening, raw, type Scope, upstream } from '../helpers.ts'
+
+/** An upstream that speaks by hand on each connection, once it has read something. */
+async function byHand(t: Scope, speak: (socket: Socket, data: Buffer) => void): Promise<string> {
+  const server = createServer((socket) => {
+    socket.on('error', () => {}).on('data', (data) => speak(socket, data))
+    t.teardown(() => socket.destroy())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+const to = (url: string, more: object = {}): object => ({
+  routes: [{ path: '/*', proxy: { upstream: url, ...more } }]
+})
+const closing = 'GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+
+t.test('passes early hints on before the answer, to who knows them', async (t) => {
+  const up = await upstream(t, (_request, response) => {
+    response.writeEarlyHints({ link: '</a.css>; rel=preload', 'x-more': 'yes' }, () => response.end('ok'))
+  })
+  const { port } = await listening(t, to(up))
+  const answer = await raw(port, closing)
+  t.match(answer, /^HTTP\/1\.1 103 Early Hints\r\n/i)
+  t.match(answer, /link: <\/a\.css>; rel=preload\r\n/i)
+  t.match(answer, /\r\n\r\nHTTP\/1\.1 200 OK\r\n/)
+  t.match(await raw(port, 'GET /x HTTP/1.0\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200/, 'HTTP/1.0 has none')
+})
+
+t.test(
+  'skips "100 Continue" that nobody asked for, in whatever pieces it comes, and touches no body',
+  async (t) => {
+    const interim = 'HTTP/1.1 100 Continue\r\nx-a: b\r\n\r\n'
+    const final = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+    const cases: Record<string, readonly string[]> = {
+      once: [interim, final],
+      'in one piece': [interim + final],
+      twice: [interim + interim, final],
+      'byte by byte': [...interim, ...final],
+      'before early hints': [`${interim}HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n${final}`],
+      'as a body': [`HTTP/1.1 200 OK\r\nContent-Length: ${interim.length}\r\n\r\n`, interim],
+      'as a chunk': [
+        'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n',
+        `${interim.length.toString(16)}\r\n`,
+        interim,
+        '\r\n0\r\n\r\n'
+      ]
+    }
+    for (const [name, parts] of Object.entries(cases)) {
+      const up = await byHand(t, (socket) => {
+        const left = [...parts]
+        const next = (): void => {
+          const part = left.shift()
+          if (part !== undefined) socket.write(part, () => setImmediate(next))
+        }
+        next()
+      })
+      const { url } = await listening(t, to(up, { timeouts: { headers: '2s' } }))
+      for (const turn of ['first', 'second']) {
+        const answer = await fetch(`${url}/x`)
+        t.equal(answer.status, 200, `${name}, ${turn}`)
+        t.equal(await answer.text(), name.startsWith('as a') ? interim : 'ok')
+      }
+    }
+  }
+)
+
+t.test(
+  'looks for no "100 Continue" in an early answer, while chunks of a request are on their way',
+  async (t) => {
+    const part = 'HTTP/1.1 100 Continue\r\n\r\n'
+    const up = await byHand(t, (socket, data) => {
+      if (data.includes('POST')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n')
+      if (data.includes('AAAA') || data.includes('BBBB')) socket.write(part)
+    })
+    const { port } = await listening(t, to(up))
+    const request = http.request({ port, method: 'POST', path: '/x' })
+    request.on('error', () => {})
+    request.write('one')
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+    for (const each of ['AAAA', 'BBBB']) {
+      request.write(each)
+      const [data] = (await once(response, 'data')) as [Buffer]
+      t.equal(data.toString(), part)
+    }
+    request.destroy()
+  }
+)
+
+t.test(
+  'lets an event stream be silent for as long as it likes, and ends it when its reader leaves',
+  async (t) => {
+    const left = Promise.withResolvers<void>()
+    let goOn: () => void = () => {}
+    const up = await upstream(t, (request, response) => {
+      response.writeHead(200, {
+        'content-type': request.url === '/events' ? 'text/event-stream; charset=utf-8' : 'text/plain'
+      })
+      response.write('data: 1\n\n')
+      response.on('close', () => request.url === '/events' && left.resolve())
+      goOn = () => response.write('data: 2\n\n')
+    })
+    const { url } = await listening(t, to(up, { timeouts: { body: '60ms' } }))
+    const cut = await fetch(`${url}/plain`)
+    const stream = await fetch(`${url}/events`)
+    const reader = stream.body?.getReader()
+    t.equal(new TextDecoder().decode((await reader?.read())?.value), 'data: 1\n\n')
+    await t.rejects(cut.text(), 'a body of another kind is cut when it stands still')
+    const later = await fetch(`${url}/plain`)
+    await t.rejects(later.text())
+    const events = await fetch(`${url}/events`)
+    const second = events.body?.getReader()
+    await second?.read()
+    goOn()
+    t.equal(new TextDecoder().decode((await second?.read())?.value), 'data: 2\n\n', 'and goes on')
+    await reader?.cancel()
+    await left.promise
+    await second?.cancel()
+  }
+)
+
+t.test('passes text that is no UTF-8 as the bytes it is, and as they come', async (t) => {
+  const bytes = Buffer.from([0xff, 0xfe, 0x00, 0xe9, 0x80])
+  const up = await upstream(t, (request, response) => {
+    void bodyOf(request).then((body) => response.end(body))
+  })
+  const { url } = await listening(t, to(up))
+  for (const type of [
+    'text/plain',
+    'text/plain; charset=latin1',
+    'application/json',
+    'application/x-www-form-urlencoded',
+    'x/y'
+  ]) {
+    const answer = await fetch(`${url}/x`, { method: 'POST', body: bytes, headers: { 'content-type': type } })
+    t.same(Buffer.from(await answer.arrayBuffer()), bytes, type)
+  }
+})
+
+t.test('answers a client whose upload the upstream refused or lost, instead of cutting it', async (t) => {
+  const cases = [
+    {
+      name: 'an early 413',
+      status: 413,
+      speak: (s: Socket) => s.end('HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno')
+    },
+    {
+      name: 'an early 401 that stays open',
+      status: 401,
+      speak: (s: Socket) => s.write('HTTP/1.1 401 Who\r\nContent-Length: 2\r\n\r\nno')
+    },
+    { name: 'a reset', status: 502, speak: (s: Socket) => s.resetAndDestroy() }
+  ]
+  for (const { name, status, speak } of cases) {
+    const up = await byHand(t, (socket) => void (socket.destroyed || speak(socket)))
+    const { port } = await listening(t, to(up))
+    const socket = connect(port, '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    socket.on('error', () => {})
+    socket.write('POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n')
+    const sending = setInterval(() => socket.write('x'.repeat(1000)), 5)
+    t.teardown(() => clearInterval(sending))
+    const [answer] = (await once(socket, 'data')) as [Buffer]
+    clearInterval(sending)
+    t.match(answer.toString(), new RegExp(`^HTTP/1\\.1 ${status} `), name)
+  }
+})
