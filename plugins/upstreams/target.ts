@@ -5,6 +5,7 @@ import { duration, scatter } from '../../src/kit/index.ts'
 import { Condition } from './condition.ts'
 import { makeConnector, type Place } from './connector.ts'
 import { HealthCheck } from './health.ts'
+import { Multiplexed } from './multiplexed.ts'
 import type { UpstreamOptions } from './options.ts'
 
 /** Where a target is, and how much of the requests it gets. */
@@ -38,7 +39,7 @@ export class Target {
   weight: number
   backup: boolean
   /** Sends requests. */
-  readonly pool: Pool
+  readonly pool: Pool | Multiplexed
   /** Sends those that switch protocols, which HTTP/2 does not do. */
   readonly upgrades: Dispatcher
   readonly http2: boolean
@@ -90,17 +91,21 @@ export class Target {
       keys.push(key)
       return app.keep.lease(app, key, make, end)
     }
-    const open = (h2: boolean): Pool =>
+    const open = (h2: boolean, atOnce = 1): Pool =>
       new Pool(url.origin, {
         connect: makeConnector({ ...connect, ...(h2 ? h2With(url) : {}) } as never, place),
         connections: connections.max,
         keepAliveTimeout: duration(timeouts.keepAlive),
         keepAliveMaxTimeout: 600_000,
-        ...(h2 ? MULTIPLEXED : { pipelining: 1 })
+        pipelining: atOnce,
+        ...(h2 ? { allowH2: true, maxConcurrentStreams: atOnce } : {})
       } as never)
     const { pool, load } = lease(
       `pool ${where} ${http2}`,
-      () => ({ load: { requests: 0 }, pool: open(http2) }),
+      () => ({
+        load: { requests: 0 },
+        pool: http2 ? new Multiplexed(open(true, STREAMS), open(true)) : open(false)
+      }),
       (kept) => kept.pool.close()
     )
     this.pool = pool
@@ -168,7 +173,8 @@ export class Target {
   }
 }
 
-const MULTIPLEXED = { allowH2: true, pipelining: 100, maxConcurrentStreams: 100 }
+// The most requests that share a connection at a time.
+const STREAMS = 100
 
 // Without TLS there is nobody to agree with on a protocol: both sides know it (RFC 9113 section 3.3).
 const h2With = (url: URL): object => (url.protocol === 'https:' ? { allowH2: true } : { useH2c: true })

@@ -42,7 +42,7 @@ t.test(
       once: [interim, final],
       'in one piece': [interim + final],
       twice: [interim + interim, final],
-      'byte by byte': [...interim, ...final],
+      'byte by byte': (interim + final).split(''),
       'before early hints': [`${interim}HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n${final}`],
       'as a body': [`HTTP/1.1 200 OK\r\nContent-Length: ${interim.length}\r\n\r\n`, interim],
       'as a chunk': [

@@ -1,7 +1,5 @@
-import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
-import http2 from 'node:http2'
-import { type AddressInfo, connect } from 'node:net'
+import { connect } from 'node:net'
 import t from 'tap'
 import { ask, gateway, listening, readableLog, upstream } from '../../helpers.ts'
 import { askAll, fleet, routes, tally, target, until } from './fleet.ts'
@@ -121,36 +119,6 @@ t.test('checks two upstreams of one address each by its own path', async (t) => 
     ['/up', '/down', '/blind'].map(async (path) => (await app.inject(path)).statusCode)
   )
   t.same(statuses, [200, 503, 200])
-})
-
-t.test('checks a target that speaks HTTP/2 alone by HTTP/2', async (t) => {
-  const checked = Promise.withResolvers<void>()
-  const server = http2.createServer((request, response) => {
-    if (request.url === '/healthz') checked.resolve()
-    response.end('two')
-  })
-  const sessions = new Set<http2.ServerHttp2Session>()
-  server.on('session', (session) => sessions.add(session))
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    for (const session of sessions) session.destroy()
-    server.close()
-  })
-  const app = await gateway(t, {
-    upstreams: {
-      up: {
-        url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-        http2: true,
-        health: { ...quick, unhealthyAfter: 1 }
-      }
-    },
-    routes
-  })
-  await app.ready()
-  await checked.promise
-  t.equal((await app.inject('/x')).body, 'two')
-  t.equal(target(app, 0).condition.well, true)
 })
 
 t.test('keeps errors from clients once one target of three fails, and takes it back', async (t) => {
