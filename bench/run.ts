@@ -1,16 +1,18 @@
 // npm run bench: what a request costs, in CPU microseconds of the process that serves it, side by side in one run.
 // It wants wrk and Linux; numbers of different runs or machines can't be compared, the ratios within one can.
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { others } from './others.ts'
 
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 5)
 const CONNECTIONS = 32
 const UPSTREAM = 19_300
+const PINS = spawnSync('taskset', ['-V']).error === undefined
 const TICKS = Number(execFileSync('getconf', ['CLK_TCK']).toString())
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'sallyport-bench-'))
@@ -20,6 +22,8 @@ interface Contender {
   readonly port: number
   readonly path: string
   readonly args: readonly string[]
+  /** What is started; Node.js by default. */
+  readonly command?: string
   readonly env?: Readonly<Record<string, string>>
 }
 
@@ -61,6 +65,7 @@ const contenders: Contender[] = [
     path: '/a/x',
     args: [here('plain.ts'), '19302', String(UPSTREAM), 'plugins']
   },
+  ...others(folder, UPSTREAM).map((other) => ({ ...other, path: '/a/x' })),
   sallyport('Sallyport, a route', 19_303, { upstreams, accessLog: false, routes: [forward] }),
   sallyport('Sallyport, all concerns', 19_304, { upstreams, ...concerns, routes: [forward] }),
   sallyport('Sallyport, 10,000 routes', 19_305, { upstreams, ...concerns, routes: many(10_000) }, '/r9999/x')
@@ -71,7 +76,7 @@ if (spawnSync('wrk', ['-v']).error !== undefined) {
   process.exit(1)
 }
 
-const upstream = spawn(process.execPath, [here('upstream.ts'), String(UPSTREAM)], { stdio: 'ignore' })
+const upstream = pinned(1, process.execPath, [here('upstream.ts'), String(UPSTREAM)], { stdio: 'ignore' })
 const results: Result[] = []
 try {
   await listening(UPSTREAM)
@@ -82,12 +87,19 @@ try {
 }
 report(results)
 
-async function measure({ name, port, path, args, env }: Contender): Promise<Result> {
+async function measure({
+  name,
+  port,
+  path,
+  args,
+  env,
+  command = process.execPath
+}: Contender): Promise<Result> {
   const child =
     args.length === 0
       ? upstream
-      : spawn(process.execPath, args, {
-          stdio: ['ignore', 'ignore', 'inherit'],
+      : pinned(0, command, args, {
+          stdio: ['ignore', 'ignore', command === process.execPath ? 'inherit' : 'ignore'],
           env: { ...process.env, ...env }
         })
   try {
@@ -113,7 +125,9 @@ async function measure({ name, port, path, args, env }: Contender): Promise<Resu
 }
 
 function load(url: string, seconds: number): { requests: number; p99: string } {
-  const out = execFileSync('wrk', ['-t1', `-c${CONNECTIONS}`, `-d${seconds}`, '--latency', url]).toString()
+  const out = execFileSync(
+    ...onCore(1, 'wrk', ['-t1', `-c${CONNECTIONS}`, `-d${seconds}`, '--latency', url])
+  ).toString()
   const wrong = /Non-2xx or 3xx responses: (\d+)/.exec(out)
   if (wrong !== null) throw new Error(`${url}: ${wrong[1]} answers were no 2xx`)
   return {
@@ -122,16 +136,38 @@ function load(url: string, seconds: number): { requests: number; p99: string } {
   }
 }
 
-// User and system time of a process, in seconds (proc(5), fields 14 and 15 of stat).
-function cpuOf({ pid }: ChildProcess): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / TICKS
+// Each process keeps to one core where taskset is: the contender to the first, all else to the second.
+function onCore(core: number, command: string, args: readonly string[]): [string, string[]] {
+  return PINS ? ['taskset', ['-c', String(core), command, ...args]] : [command, [...args]]
 }
 
-function memoryOf({ pid }: ChildProcess): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
+function pinned(core: number, command: string, args: readonly string[], options: SpawnOptions): ChildProcess {
+  return spawn(...onCore(core, command, args), options)
+}
+
+/** Finds a process and all that it has started. */
+function treeOf(pid: number): number[] {
+  const children = spawnSync('pgrep', ['-P', String(pid)])
+    .stdout.toString()
+    .split('\n')
+    .filter(Boolean)
+  return [pid, ...children.flatMap((child) => treeOf(Number(child)))]
+}
+
+// User and system time of a process and its children, in seconds (proc(5), fields 14 and 15 of stat).
+function cpuOf({ pid = 0 }: ChildProcess): number {
+  return treeOf(pid).reduce((sum, each) => {
+    const fields = readFileSync(`/proc/${each}/stat`, 'utf8')
+      .replace(/^.*\) /, '')
+      .split(' ')
+    return sum + (Number(fields[11]) + Number(fields[12])) / TICKS
+  }, 0)
+}
+
+function memoryOf({ pid = 0 }: ChildProcess): number {
+  const of = (each: number): number =>
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${each}/status`, 'utf8'))?.[1] ?? 0) / 1024
+  return treeOf(pid).reduce((sum, each) => sum + of(each), 0)
 }
 
 async function listening(port: number): Promise<void> {

@@ -10,7 +10,7 @@ interface Held {
 /** Holds values that outlive a reload (connection pools, counters, sessions) for as long as some generation uses them. */
 export class Keep {
   readonly #held = new Map<string, Held>()
-  readonly #leases = new WeakMap<FastifyInstance, Set<string>>()
+  readonly #leases = new WeakMap<FastifyInstance, Map<string, number>>()
 
   /** Hands out the value of a key, made at first use; when the last instance that took it has closed, `end` is called. */
   lease<T>(app: FastifyInstance, key: string, make: () => T, end: (value: T) => unknown = () => {}): T {
@@ -19,24 +19,30 @@ export class Keep {
       return { value, end: () => end(value), leases: 0 }
     })
     const mine = this.#leasesOf(app)
-    if (!mine.has(key)) {
-      mine.add(key)
-      held.leases++
-    }
+    const times = mine.get(key) ?? 0
+    if (times === 0) held.leases++
+    mine.set(key, times + 1)
     return held.value as T
   }
 
-  /** Gives back what an instance no longer needs, before it closes. */
+  /** Gives back what an instance no longer needs, before it closes; as often as it was taken. */
   release(app: FastifyInstance, key: string): void {
-    if (this.#leases.get(app)?.delete(key) === true) void this.#giveBack(key)
+    const mine = this.#leases.get(app)
+    const times = mine?.get(key)
+    if (mine === undefined || times === undefined) return
+    if (times > 1) mine.set(key, times - 1)
+    else {
+      mine.delete(key)
+      void this.#giveBack(key)
+    }
   }
 
   /** Finds what an instance has taken; one hook gives all of it back when it closes. */
-  #leasesOf(app: FastifyInstance): Set<string> {
+  #leasesOf(app: FastifyInstance): Map<string, number> {
     return remember(this.#leases, app, () => {
-      const mine = new Set<string>()
+      const mine = new Map<string, number>()
       app.addHook('onClose', async () => {
-        await Promise.all([...mine].map((key) => this.#giveBack(key)))
+        await Promise.all([...mine.keys()].map((key) => this.#giveBack(key)))
       })
       return mine
     })

@@ -137,6 +137,10 @@ export class Exchange implements Asker {
     return this.#errand.idempotent && this.#upload === null
   }
 
+  get uploads(): boolean {
+    return this.#upload !== null && !this.#upload.ended
+  }
+
   optionsFor(target: UpstreamTarget): Dispatcher.DispatchOptions {
     const { path, head, joint } = this.#errand
     const { method } = this.#request

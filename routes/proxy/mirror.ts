@@ -66,6 +66,7 @@ export class Mirror {
 
 class Copy implements Asker {
   readonly maySendAgain = false
+  readonly uploads = false
   readonly #method: string
   readonly #errand: Errand
   readonly #body: Buffer | null

@@ -13,6 +13,8 @@ export type Fate = 'wanted' | 'endless' | 'dropped'
 export interface Asker {
   /** Tells whether the same request may go out once more after its connection was lost. */
   readonly maySendAgain: boolean
+  /** Whether a part of the body has yet to come. */
+  readonly uploads: boolean
   /** Makes the options of one dispatch; a body is opened anew each time. */
   optionsFor(target: UpstreamTarget): Dispatcher.DispatchOptions
   onInformation(status: number, rawHeaders: readonly Buffer[]): void
@@ -157,7 +159,8 @@ export class Try implements Flowing {
     const dropped = this.#state === 'dropped'
     if (this.#state === 'wanted' && (this.#stopped === undefined || isTimeout(this.#stopped)))
       this.target.judge(false, false)
-    if (this.#stopped === undefined || isTimeout(this.#stopped)) this.#judge(false)
+    // A client that is slow to send what it has to say is no fault of the target.
+    if (this.#stopped === undefined || (isTimeout(this.#stopped) && !this.#asker.uploads)) this.#judge(false)
     this.#over()
     if (!dropped) this.#asker.onFailure(this, this.#stopped ?? error)
   }

@@ -2,7 +2,7 @@ import type { RequestListener } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
-import { gateway, type Scope, upstream } from '../helpers.ts'
+import { gateway, listening, raw, type Scope, statusOf, upstream } from '../helpers.ts'
 
 /** Starts targets that answer with their own number, and can be made to fail. */
 async function fleet(t: Scope, count: number): Promise<{ urls: string[]; status: number[]; hits: number[] }> {
@@ -133,6 +133,18 @@ t.test('takes a target out that fails, keeps the others, and takes it back', asy
   app.upstream('up').targets[1]?.condition.watch(back.resolve)
   await back.promise
   t.ok(count(await askAll(app, 6), '1') >= 2, 'it is back')
+})
+
+t.test('blames no target for a client that is slow to send', async (t) => {
+  const url = await upstream(t, (request, response) => void request.on('end', () => response.end()).resume())
+  const { app, port } = await listening(t, {
+    limits: { time: '60ms' },
+    upstreams: { up: { targets: [url, url.replace('127.0.0.1', 'localhost')], eject: { failures: 1 } } },
+    routes
+  })
+  const answer = await raw(port, 'POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf', 500)
+  t.equal(statusOf(answer), 504)
+  t.equal(app.upstream('up').ready.length, 2)
 })
 
 t.test('takes out no more than the most, and uses all when too few are well', async (t) => {
