@@ -103,6 +103,8 @@ export class Exchange implements Asker {
   /** Asks another target as well. */
   askAnother(): void {
     if (this.#state !== 'waiting' || this.#live.length !== 1 || !this.#mayRepeat(HEDGE_BUDGET)) return
+    // A body goes to two targets only once it is here whole; what still comes belongs to the first.
+    if (this.#upload !== null && this.#upload.whole === undefined) return
     const target = this.#lane.upstream.pick(this.#request, this.#tried)
     // The same one again would only get busier.
     if (target === undefined || this.#tried.includes(target)) return

@@ -274,6 +274,34 @@ t.test(
   }
 )
 
+t.test('takes no body from the first target to ask a second one', async (t) => {
+  const body = 'x'.repeat(1000)
+  const slow = await upstream(t, (request, response) => {
+    void bodyOf(request).then((bytes) => setTimeout(() => response.end(`slow ${bytes.length}`), 150))
+  })
+  const quick = await upstream(t, (request, response) => {
+    void bodyOf(request).then((bytes) => response.end(`quick ${bytes.length}`))
+  })
+  for (const { retry, answer } of [
+    { retry: undefined, answer: 'slow 1000' },
+    { retry: { maxBody: '10b' }, answer: 'slow 1000' },
+    { retry: { maxBody: '64kb' }, answer: 'quick 1000' }
+  ]) {
+    const { url } = await listening(t, {
+      upstreams: { up: { targets: [slow, quick] } },
+      routes: [
+        {
+          path: '/*',
+          proxy: { upstream: 'up', hedge: { after: '20ms' }, ...(retry === undefined ? {} : { retry }) }
+        }
+      ]
+    })
+    const got = await fetch(`${url}/x`, { method: 'PUT', body })
+    t.equal(got.status, 200)
+    t.equal(await got.text(), answer)
+  }
+})
+
 t.test('waits for a hedge when the first try fails', async (t) => {
   const failedAt = Promise.withResolvers<void>()
   const fails = await upstream(t, (request) => {
