@@ -12,6 +12,7 @@ export const FAULTS = [
   'endless',
   'in head',
   'in body',
+  'short',
   'slow'
 ] as const
 export type Fault = (typeof FAULTS)[number]
@@ -54,36 +55,60 @@ export async function faultProxy(t: Scope, upstream: string, choose: () => Fault
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, open }
 }
 
-// Bytes of an answer after which a connection is reset: in the head, or in the body.
-const CUTS: Partial<Record<Fault, number>> = { 'in head': 10, 'in body': 400 }
+// Bytes of an answer after which a connection is lost: in the head, or in the body.
+const CUTS: Partial<Record<Fault, number>> = { 'in head': 10, 'in body': 400, short: 400 }
+
+// What a slow answer brings at a time, in bytes, and how often, in milliseconds.
+const DRIP = 200
+const OFTEN = 2
 
 function spoil(client: Socket, first: Buffer, port: number, fault: Fault): void {
   if (fault === 'before') return void client.resetAndDestroy()
   if (fault === 'silent') return
   if (fault === 'garbage') return void client.end('\x00\x01<html>what?</html>\r\n\r\n')
   if (fault === 'endless') {
-    client.write('HTTP/1.1 200 OK\r\n')
-    const more = (): void => {
-      if (!client.destroyed)
-        client.write('x-more: and more and more\r\n'.repeat(100), () => setImmediate(more))
-    }
-    more()
+    goOn(client)
     return
   }
   const up = net.connect(port, '127.0.0.1', () => up.write(first))
-  let passed = 0
-  up.on('data', (data) => {
-    const cut = CUTS[fault]
-    if (cut === undefined) {
-      if (fault === 'slow') setTimeout(() => client.write(data), 20)
-      else client.write(data)
-      return
-    }
-    client.write(data.subarray(0, Math.max(0, cut - passed)))
-    passed += data.length
-    if (passed >= cut) setImmediate(() => client.resetAndDestroy())
-  })
+  if (fault === 'slow') drip(up, client)
+  else if (CUTS[fault] === undefined) up.pipe(client)
+  else cut(up, client, CUTS[fault], fault === 'short')
   client.on('data', (data) => up.write(data))
-  up.on('error', () => client.destroy()).on('close', () => client.end())
+  up.on('error', () => client.destroy())
   client.on('close', () => up.destroy())
+}
+
+/** Sends headers for as long as they are read. */
+function goOn(client: Socket): void {
+  client.write('HTTP/1.1 200 OK\r\n')
+  const more = (): void => {
+    if (!client.destroyed) client.write('x-more: and more and more\r\n'.repeat(100), () => setImmediate(more))
+  }
+  more()
+}
+
+/** Passes an answer on up to some byte; then the connection ends, or is reset. */
+function cut(up: Socket, client: Socket, after: number, ends: boolean): void {
+  let left = after
+  up.on('data', (data) => {
+    if (left <= 0) return
+    client.write(data.subarray(0, left))
+    left -= data.length
+    if (left <= 0) setImmediate(() => (ends ? client.end() : client.resetAndDestroy()))
+  })
+}
+
+/** Passes an answer on in small pieces. */
+function drip(up: Socket, client: Socket): void {
+  let rest = Buffer.alloc(0)
+  const timer = setInterval(() => {
+    if (rest.length > 0 && !client.destroyed) client.write(rest.subarray(0, DRIP))
+    rest = rest.subarray(DRIP)
+    if (rest.length === 0 && up.readableEnded) client.end()
+  }, OFTEN)
+  up.on('data', (data) => {
+    rest = Buffer.concat([rest, data])
+  })
+  client.on('close', () => clearInterval(timer))
 }

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
-import { DeadlineExceeded, type Forwarding, upgradeOf } from '../../src/kit/index.ts'
+import { DeadlineExceeded, type Forwarding, LONGEST_TIMER, upgradeOf } from '../../src/kit/index.ts'
 import type { StreamLimits, UpstreamTarget } from './contract.ts'
 import { answerHead, informationHead } from './head.ts'
 import { join } from './joint.ts'
@@ -82,12 +82,12 @@ export class Exchange implements Asker {
     const time = this.#limits?.time
     if (time !== undefined) {
       this.#due = this.#forwarding.began + time
-      this.#deadline = setTimeout(onDeadline, time, this)
+      this.#deadline = setTimeout(onDeadline, Math.min(time, LONGEST_TIMER), this)
     }
     this.#try()
     const { hedge } = this.#way
     if (hedge !== undefined && this.#errand.idempotent && this.#state === 'waiting')
-      this.#hedge = setTimeout(onHedge, hedge, this)
+      this.#hedge = setTimeout(onHedge, Math.min(hedge, LONGEST_TIMER), this)
   }
 
   /** The body of the request, once it has come whole and was kept. */
@@ -104,7 +104,7 @@ export class Exchange implements Asker {
   askAnother(): void {
     if (this.#state !== 'waiting' || this.#live.length !== 1 || !this.#mayRepeat(HEDGE_BUDGET)) return
     // A body goes to two targets only once it is here whole; what still comes belongs to the first.
-    if (this.#upload !== null && this.#upload.whole === undefined) return
+    if (this.uploads || this.#upload?.mayReplay(this.#way.retry?.maxBody ?? 0) === false) return
     const target = this.#lane.upstream.pick(this.#request, this.#tried)
     // The same one again would only get busier.
     if (target === undefined || this.#tried.includes(target)) return
@@ -238,7 +238,8 @@ export class Exchange implements Asker {
       this.#response.on('drain', onDrain)
     }
     const idle = this.#limits?.idle
-    if (idle !== undefined && !this.#endless) this.#stall = setTimeout(onStall, idle, this)
+    if (idle !== undefined && !this.#endless)
+      this.#stall = setTimeout(onStall, Math.min(idle, LONGEST_TIMER), this)
     return false
   }
 
@@ -277,10 +278,11 @@ export class Exchange implements Asker {
     }
     if (retry === undefined || !retry.takes(reason)) return false
     if (!this.#errand.idempotent || this.#tried.length >= retry.attempts) return false
-    if (this.#upload !== null && !this.#upload.replayable) return false
+    if (this.#upload?.mayReplay(retry.maxBody) === false) return false
     const wait = Math.max(retry.wait(this.#tried.length), retryAfter)
-    // A try that can't end in time is not begun.
-    if (performance.now() + wait >= this.#due || !this.#mayRepeat(retry.budget)) return false
+    // A try that can't end in time is not begun, nor one that no timer would wait for.
+    if (performance.now() + wait >= this.#due || wait > LONGEST_TIMER || !this.#mayRepeat(retry.budget))
+      return false
     this.#drop(from)
     this.#countExtra()
     this.#backoff = setTimeout(onBackoff, wait, this)

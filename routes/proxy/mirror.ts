@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import { Share, SizeOrNone, type Static, share, sizeOrNone, Type } from '../../src/kit/index.ts'
 import type { Upstream, UpstreamTarget } from './contract.ts'
+import { type Stillness, stillnessOf } from './stillness.ts'
 import { type Asker, type Fate, Try, Unwanted } from './try.ts'
 import type { Errand } from './way.ts'
 
@@ -37,23 +38,27 @@ export class Mirror {
   readonly #upstream: Upstream
   readonly #share: number
   readonly #max: number
+  readonly #stillness: Stillness | undefined
   readonly #underWay = new Set<Try>()
 
   constructor(upstream: Upstream, { share: part, max, maxBody }: MirrorOptions) {
     this.#upstream = upstream
     this.#share = share(part)
     this.#max = max
+    this.#stillness = stillnessOf(upstream.timeouts.body)
     this.keep = sizeOrNone(maxBody)
   }
 
   /** Copies a request, or not: by its share, and where there is room. */
   send(request: FastifyRequest, errand: Errand, body: Buffer | null | undefined): void {
     if (body === undefined || errand.joint !== undefined) return
+    // A body may have been kept for a retry.
+    if (body !== null && body.length > this.keep) return
     if (this.#underWay.size >= this.#max || Math.random() >= this.#share) return
     const target = this.#upstream.pick(request)
     if (target === undefined) return
     const copy = new Copy(request.method, errand, body, this.#upstream.timeouts.headers, this.#underWay)
-    const attempt = new Try(copy, target, false, undefined)
+    const attempt = new Try(copy, target, false, this.#stillness)
     this.#underWay.add(attempt)
     attempt.send()
   }

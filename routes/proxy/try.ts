@@ -125,12 +125,13 @@ export class Try implements Flowing {
   }
 
   onData(chunk: Buffer): boolean {
-    if (this.#stillness !== undefined) this.seen = this.#stillness.tick
+    // What nobody wants gets its time once: a part of it that comes gives it no more.
     if (this.#state === 'dropped') {
       this.#dregs += chunk.length
       if (this.#dregs > DREGS) this.stop(new Unwanted('Nobody waits for this answer'))
       return true
     }
+    if (this.#stillness !== undefined) this.seen = this.#stillness.tick
     if (this.#state !== 'wanted' || this.#asker.onBody(chunk)) return true
     this.paused = true
     return false

@@ -20,9 +20,9 @@ export class Upload {
     this.#kept = keep > 0 ? [] : undefined
   }
 
-  /** Whether all that came so far can be sent again. */
-  get replayable(): boolean {
-    return this.#kept !== undefined
+  /** Tells whether all that came so far can be sent again, and is no more than so many bytes. */
+  mayReplay(most: number): boolean {
+    return this.#kept !== undefined && this.#size <= most
   }
 
   /** Whether all of it has come. */

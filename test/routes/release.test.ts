@@ -1,7 +1,19 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import { EventEmitter, once } from 'node:events'
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
-import { bodyOf, gateway, readableLog, type Scope, upstream } from '../helpers.ts'
+import {
+  ask,
+  bodyOf,
+  gateway,
+  listening,
+  raw,
+  readableLog,
+  type Scope,
+  statusOf,
+  upstream
+} from '../helpers.ts'
 
 const naming = (t: Scope, name: string): Promise<string> =>
   upstream(t, (_request, response) => response.end(name))
@@ -137,4 +149,144 @@ t.test('answers by the fallback where the upstream gives none, and the log knows
     t.equal(answer.headers['x-from'], 'fallback')
   }
   t.equal((await app.inject('/fails')).body, 'own', "an upstream's own answer is an answer")
+})
+
+t.test('has no answer changed or held up by a mirror that breaks, in whatever way', async (t) => {
+  const cases: { name: string; mirror: string }[] = [
+    { name: 'refuses', mirror: 'http://127.0.0.1:1' },
+    { name: 'answers 500', mirror: await upstream(t, (_request, response) => response.writeHead(500).end()) },
+    { name: 'cuts', mirror: await upstream(t, (request) => request.socket.destroy()) },
+    { name: 'never answers', mirror: await upstream(t, () => {}) }
+  ]
+  const up = await upstream(t, (_request, response) => response.end('real'))
+  const { log, lines } = readableLog()
+  const app = await gateway(
+    t,
+    {
+      routes: cases.map(({ name, mirror }) => ({
+        path: `/${encodeURIComponent(name)}`,
+        proxy: { upstream: up, mirror: { upstream: mirror } }
+      }))
+    },
+    { log }
+  )
+  for (const { name } of cases)
+    for (let i = 0; i < 3; i++) {
+      const answer = await app.inject(`/${encodeURIComponent(name)}`)
+      t.same([answer.statusCode, answer.body], [200, 'real'], name)
+    }
+  t.notOk(
+    lines.some(({ msg }) => msg === 'an upstream failed'),
+    'nobody learns of it'
+  )
+})
+
+t.test('copies bytes of any kind and framing, nothing beyond "maxBody", and no WebSocket', async (t) => {
+  const copies: { url: string; upgrade: boolean; body: Buffer }[] = []
+  const arrived = new EventEmitter()
+  const shadow = await upstream(t, (request, response) => {
+    void bodyOf(request).then((body) => {
+      const { url = '', headers } = request
+      copies.push({ url, upgrade: headers.upgrade !== undefined, body })
+      response.end(() => arrived.emit(url))
+    })
+  })
+  const server = createServer((request, response) => void bodyOf(request).then(() => response.end('real')))
+  server.on('upgrade', (_request, socket) => {
+    socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const up = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { url, port } = await listening(t, {
+    routes: [{ path: '/*', proxy: { upstream: up, retry: {}, mirror: { upstream: shadow, maxBody: '1kb' } } }]
+  })
+  const bytes = Buffer.from([0xff, 0xfe, 0x00, 0x0d, 0x0a, 0x80])
+  const stream = new ReadableStream({
+    start(controller) {
+      for (const byte of bytes) controller.enqueue(Buffer.from([byte]))
+      controller.close()
+    }
+  })
+  const bodies = { '/sized': { body: bytes }, '/chunked': { body: stream, duplex: 'half' } }
+  for (const [path, init] of Object.entries(bodies)) {
+    const copied = once(arrived, path)
+    t.equal((await ask(url + path, { method: 'POST', ...init } as RequestInit)).text, 'real')
+    await copied
+    t.same(copies.at(-1)?.body, bytes, path)
+  }
+  // A retry keeps more of it than the mirror may have.
+  t.equal((await ask(`${url}/large`, { method: 'PUT', body: Buffer.alloc(1025) })).text, 'real')
+  const shake = 'GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+  t.equal(statusOf(await raw(port, shake)), 101)
+  const copied = once(arrived, '/last')
+  t.equal((await ask(`${url}/last`)).text, 'real')
+  await copied
+  t.same(
+    copies.map(({ url: path, upgrade }) => [path, upgrade]),
+    [
+      ['/sized', false],
+      ['/chunked', false],
+      ['/last', false]
+    ]
+  )
+})
+
+t.test('leaves a mirror that never ends its answer, though it never stands still', async (t) => {
+  const left = Promise.withResolvers<void>()
+  const shadow = await upstream(t, (_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    const drip = setInterval(() => response.write(':\n\n'), 5)
+    response.on('close', () => {
+      clearInterval(drip)
+      left.resolve()
+    })
+  })
+  const app = await gateway(t, {
+    upstreams: { shadow: { url: shadow, timeouts: { body: '100ms' } } },
+    routes: [{ path: '/*', proxy: { upstream: await naming(t, 'real'), mirror: { upstream: 'shadow' } } }]
+  })
+  t.equal((await app.inject('/x')).body, 'real')
+  await left.promise
+})
+
+t.test('tells the log who really refused where a fallback answered', async (t) => {
+  const busy = Promise.withResolvers<void>()
+  const silent = await upstream(t, () => busy.resolve())
+  const { log, line } = readableLog()
+  const fallback = { status: 200, headers: { 'content-type': 'text/html' }, body: '<p>Back soon</p>' }
+  const app = await gateway(
+    t,
+    {
+      upstreams: { full: { url: silent, connections: { max: 1, pending: 0 } } },
+      routes: [
+        { path: '/first', proxy: { upstream: 'full' }, limits: { time: '2s' } },
+        { path: '/none', proxy: { upstream: 'full', fallback } },
+        { path: '/timeout', proxy: { upstream: silent, timeouts: { headers: '50ms' }, fallback } },
+        { path: '/deadline', proxy: { upstream: silent, fallback }, limits: { time: '50ms' } },
+        {
+          path: '/body',
+          limits: { body: '10b' },
+          proxy: { upstream: await upstream(t, (request) => request.resume()), fallback }
+        }
+      ]
+    },
+    { log }
+  )
+  const first = app.inject('/first')
+  await busy.promise
+  for (const { path, code, refusedBy } of [
+    { path: '/none', code: 'SP_ERR_UPSTREAM_UNAVAILABLE', refusedBy: 'upstream' },
+    { path: '/timeout', code: 'SP_ERR_UPSTREAM_TIMEOUT', refusedBy: 'upstream' },
+    { path: '/deadline', code: 'SP_ERR_LIMITS_TIME', refusedBy: 'limits' }
+  ]) {
+    const answer = await app.inject(path)
+    t.same([answer.statusCode, answer.body], [200, fallback.body], path)
+    t.equal(answer.headers['content-type'], 'text/html')
+    t.match(await line((each) => each['path'] === path), { status: 200, code, refusedBy })
+  }
+  const large = await app.inject({ method: 'POST', url: '/body', payload: 'x'.repeat(11) })
+  t.equal(large.statusCode, 413, "a refusal of the gateway's own is none of the upstream's")
+  t.equal((await first).statusCode, 504)
 })

@@ -1,10 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { createServer } from 'node:net'
 import t from 'tap'
-import { bodyOf, gateway, listening, type Scope, upstream } from '../helpers.ts'
+import { ask, bodyOf, gateway, listening, readableLog, type Scope, upstream } from '../helpers.ts'
 
 type Answer = (request: IncomingMessage, response: ServerResponse, nth: number) => void
 
@@ -124,13 +124,110 @@ t.test('tries again what the route says, and nothing else', async (t) => {
     })
 })
 
-t.test('chooses another target for the next try, also where the first one refuses', async (t) => {
+t.test('chooses another target for the next try, and the log tells of the one that failed', async (t) => {
   const good = await upstream(t, (_request, response) => response.end('ok'))
+  const sick = await counting(t, failing(99, 503))
+  for (const first of [await nobody(), sick.url])
+    await t.test(first === sick.url ? 'a 503' : 'no connection', async (t) => {
+      const { log, lines } = readableLog()
+      const app = await gateway(
+        t,
+        {
+          upstreams: { up: { targets: [first, good] } },
+          routes: [{ path: '/*', proxy: { upstream: 'up', retry: { backoff: '1ms' } } }]
+        },
+        { log }
+      )
+      for (let i = 0; i < 10; i++) t.equal((await app.inject('/x')).body, 'ok')
+      const failures = lines.filter(({ msg }) => msg === 'an upstream failed')
+      // A status is an answer: it stands in nobody's way, and in no line.
+      t.equal(failures.length, first === sick.url ? 0 : 5)
+      for (const each of failures)
+        t.match(each, { target: new URL(first).host, cause: 'ECONNREFUSED', requestId: /./, level: 'warn' })
+      t.equal(lines.filter(({ status }) => status === 200).length, 10, 'and one line an answer')
+    })
+  t.equal(sick.hits(), 5)
+})
+
+t.test('tries nothing again once a byte of the answer went to the client', async (t) => {
+  const up = await counting(t, (_request, response) => {
+    response.writeHead(200, { 'content-length': 100 })
+    response.write('the first bytes', () => response.destroy())
+  })
+  const { log, line } = readableLog()
+  const { url, app } = await listening(
+    t,
+    {
+      upstreams: { up: { url: up.url } },
+      routes: [{ path: '/*', proxy: { upstream: 'up', retry: { attempts: 5, backoff: '1ms' } } }]
+    },
+    { log }
+  )
+  await t.rejects(ask(`${url}/x`), 'the client sees the cut')
+  t.match(await line(({ path }) => path === '/x'), { aborted: true })
+  t.equal(up.hits(), 1)
+  t.same({ ...app.upstream('up').traffic }, { active: 0, extra: 0 })
+})
+
+t.test('reads the rest of a short answer that it passes over, and cuts a long one', async (t) => {
+  for (const { length, opened } of [
+    { length: 1000, opened: 1 },
+    { length: 10_000_000, opened: 2 }
+  ])
+    await t.test(`${length} bytes`, async (t) => {
+      const sockets = new Set<Socket>()
+      const cut = Promise.withResolvers<void>()
+      const up = await counting(t, (request, response, nth) => {
+        sockets.add(request.socket)
+        if (nth > 1) return void response.end('ok')
+        request.socket.on('close', cut.resolve)
+        response.writeHead(503, { 'content-length': length, 'retry-after': '1' }).end(Buffer.alloc(length))
+      })
+      const app = await gateway(t, {
+        routes: [{ path: '/*', proxy: { upstream: up.url, retry: { backoff: '1ms' } } }]
+      })
+      t.equal((await app.inject('/x')).body, 'ok')
+      t.equal(sockets.size, opened)
+      if (opened > 1) await cut.promise
+    })
+})
+
+t.test('ends an answer that it passes over, however it drips', async (t) => {
+  const cut = Promise.withResolvers<void>()
+  const up = await counting(t, (_request, response, nth) => {
+    if (nth > 1) return void response.end('ok')
+    response.writeHead(503)
+    const drip = setInterval(() => response.write('.'), 5)
+    response.on('close', () => {
+      clearInterval(drip)
+      cut.resolve()
+    })
+  })
   const app = await gateway(t, {
-    upstreams: { up: { targets: [await nobody(), good] } },
+    upstreams: { up: { url: up.url, timeouts: { body: '100ms' } } },
     routes: [{ path: '/*', proxy: { upstream: 'up', retry: { backoff: '1ms' } } }]
   })
-  for (let i = 0; i < 10; i++) t.equal((await app.inject('/x')).statusCode, 200)
+  t.equal((await app.inject('/x')).body, 'ok')
+  await cut.promise
+})
+
+t.test('keeps a body for a retry no larger than "maxBody" says, though a mirror keeps more', async (t) => {
+  const shadow = await upstream(t)
+  const up = await counting(t, (request, response) => {
+    void bodyOf(request).then(() => response.writeHead(503).end())
+  })
+  const { url } = await listening(t, {
+    routes: [
+      {
+        path: '/*',
+        proxy: { upstream: up.url, retry: { maxBody: '100b' }, mirror: { upstream: shadow, maxBody: '1mb' } }
+      }
+    ]
+  })
+  t.equal((await ask(`${url}/x`, { method: 'PUT', body: 'x'.repeat(101) })).status, 503)
+  t.equal(up.hits(), 1)
+  t.equal((await ask(`${url}/x`, { method: 'PUT', body: 'x'.repeat(100) })).status, 503)
+  t.equal(up.hits(), 3)
 })
 
 t.test('sends a body again as the bytes it was, up to a size', async (t) => {
@@ -171,7 +268,10 @@ t.test('honours Retry-After up to the deadline, and passes the answer on beyond 
     { said: '1', time: '900ms', status: 503, hits: 1 },
     { said: '3600', time: '5s', status: 503, hits: 1 },
     { said: dated, time: '100ms', status: 503, hits: 1 },
-    { said: 'soon', time: '5s', status: 200, hits: 2 }
+    { said: new Date(Date.now() - 60_000).toUTCString(), time: '5s', status: 200, hits: 2 },
+    { said: 'soon', time: '5s', status: 200, hits: 2 },
+    // No timer of Node.js waits for so long: it would be tried again at once.
+    { said: '99999999', time: false, status: 503, hits: 1 }
   ]) {
     let began = 0
     let waited = 0

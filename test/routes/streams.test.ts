@@ -1,4 +1,4 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import http from 'node:http'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import t from 'tap'
@@ -170,4 +170,104 @@ t.test('answers a client whose upload the upstream refused or lost, instead of c
     clearInterval(sending)
     t.match(answer.toString(), new RegExp(`^HTTP/1\\.1 ${status} `), name)
   }
+})
+
+t.test('lets the reader of an event stream be idle, and ends the upstream with it', async (t) => {
+  const left = Promise.withResolvers<void>()
+  const timer = Promise.withResolvers<void>()
+  let response: http.ServerResponse | undefined
+  const up = await upstream(t, (request, answer) => {
+    if (request.url === '/plain') {
+      answer.writeHead(200, { 'content-type': 'text/plain' }).write('one')
+      // It is cut by the same limit that the event stream outlives.
+      return void answer.on('close', timer.resolve)
+    }
+    response = answer
+    answer.on('close', left.resolve)
+    answer.writeHead(200, { 'content-type': 'Text/Event-Stream' }).write('data: 1\n\n')
+  })
+  const { url } = await listening(t, {
+    limits: { idle: '100ms', time: '100ms' },
+    ...to(up, { timeouts: { body: '100ms' } })
+  })
+  const events = await fetch(`${url}/events`)
+  const reader = events.body?.getReader()
+  await reader?.read()
+  const plain = await fetch(`${url}/plain`)
+  await t.rejects(plain.text())
+  await timer.promise
+  response?.write('data: 2\n\n')
+  t.equal(new TextDecoder().decode((await reader?.read())?.value), 'data: 2\n\n')
+  await reader?.cancel()
+  await left.promise
+})
+
+t.test('streams a text in both directions, each part as it comes', async (t) => {
+  const up = await upstream(t, (request, response) => {
+    response.writeHead(200, { 'content-type': 'text/plain' }).flushHeaders()
+    request.on('data', (part: Buffer) => response.write(part)).on('end', () => response.end())
+  })
+  const { port } = await listening(t, to(up))
+  const request = http.request({
+    port,
+    method: 'POST',
+    path: '/x',
+    headers: { 'content-type': 'text/plain' }
+  })
+  // undici sends the head with the first byte of a body.
+  request.write('first')
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+  t.equal(String((await once(response, 'data'))[0]), 'first')
+  for (const part of [Buffer.from([0xff, 0xfe]), Buffer.from([0xc3]), Buffer.from([0x28, 0x00])]) {
+    request.write(part)
+    t.same((await once(response, 'data'))[0], part)
+  }
+  request.end()
+  await once(response.resume(), 'end')
+})
+
+t.test('keeps a connection whose upload came to its end after an early answer', async (t) => {
+  const open = new Set<Socket>()
+  const none = new EventEmitter()
+  const up = await byHand(t, (socket, data) => {
+    if (!open.has(socket)) {
+      open.add(socket)
+      socket.on('close', () => {
+        open.delete(socket)
+        none.emit('close')
+      })
+    }
+    if (/^(POST|GET)/.test(data.toString('latin1')))
+      socket.write('HTTP/1.1 401 Who\r\nContent-Length: 2\r\n\r\nno')
+  })
+  const { port } = await listening(t, to(up))
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  socket.write('POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n')
+  socket.write('x'.repeat(50_000))
+  t.match((await once(socket, 'data'))[0].toString(), /^HTTP\/1\.1 401 /)
+  while (open.size > 0) await once(none, 'close')
+  t.pass('the connection to the upstream, which waits for the rest, is not kept')
+  socket.write(`${'x'.repeat(50_000)}GET /x HTTP/1.1\r\nHost: a\r\n\r\n`)
+  t.match((await once(socket, 'data'))[0].toString(), /^HTTP\/1\.1 401 /, 'the next request has its answer')
+})
+
+t.test('ends the connection of who goes on sending what nobody reads', async (t) => {
+  const up = await byHand(t, (socket) => socket.end('HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno'))
+  const { port, app } = await listening(t, {
+    upstreams: { up: { url: up } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' }, limits: { body: false } }]
+  })
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  socket.on('error', () => {})
+  socket.write('POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n')
+  const closed = Promise.withResolvers<unknown>()
+  socket.on('close', closed.resolve)
+  const send = (): void => void (socket.destroyed || socket.write('5\r\nhello\r\n', () => setImmediate(send)))
+  send()
+  t.match((await once(socket, 'data'))[0].toString(), /^HTTP\/1\.1 413 /)
+  await closed.promise
+  t.same({ ...app.upstream('up').traffic }, { active: 0, extra: 0 })
+  t.equal(app.upstream('up').targets[0]?.load.requests, 0)
 })
