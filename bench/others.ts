@@ -63,6 +63,8 @@ events { worker_connections 1024; }
 http {
   upstream up { server 127.0.0.1:${upstream}; keepalive 128; keepalive_requests 1000000000; }
   keepalive_requests 1000000000;
+  # Bodies of any size pass as they come, as they do through the others; none waits in a file.
+  client_max_body_size 0; proxy_request_buffering off; proxy_max_temp_file_size 0;
   client_body_temp_path ${folder}/b${port}; proxy_temp_path ${folder}/p${port}; fastcgi_temp_path ${folder}/f${port}; uwsgi_temp_path ${folder}/u${port}; scgi_temp_path ${folder}/s${port};
   ${http}
   server {
