@@ -3,9 +3,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
   addressOf,
   fp,
+  lineWriter,
   overrideOf,
   pathOf,
   perRoute,
+  quote,
   type RouteInfo,
   Share,
   type Static,
@@ -41,18 +43,14 @@ export default fp<AccessLogOptions>(
   async function accessLog(app, root) {
     perRoute(app, key, root, ({ headers, redact, sample }, route) => {
       const kept = share(sample)
-      const shown = headers.map((name) => [name, redact.includes(name)] as const)
+      const shown: Shown = headers.map((name) => [name, redact.includes(name)] as const)
+      const writeLine = lineWriter(app.log)
       const write = (request: FastifyRequest, reply: FastifyReply): void => {
-        const line = lineOf(request, reply, route)
-        const status = line['status'] as number
+        const status = reply.raw.headersSent ? reply.statusCode : CLIENT_GONE
         if (kept < 1 && status < 400 && Math.random() >= kept) return
-        if (shown.length > 0)
-          line['headers'] = Object.fromEntries(
-            shown.map(([name, hidden]) => [name, hidden ? '[redacted]' : request.headers[name]])
-          )
-        if (status >= 500) request.log.error(line)
-        else if (status >= 400) request.log.warn(line)
-        else request.log.info(line)
+        const level = status >= 500 ? 'error' : status >= 400 ? 'warn' : 'info'
+        if (writeLine === undefined) request.log[level](lineOf(request, reply, route, status, shown))
+        else writeLine(level, fieldsOf(lineOf(request, reply, route, status, shown)))
       }
       return {
         onRequest(request, reply, done) {
@@ -89,35 +87,82 @@ function onClose(this: Response): void {
 // What nginx calls an answer that nobody waited for.
 const CLIENT_GONE = 499
 
+/** The headers that a line shows, each with whether its value stays hidden. */
+type Shown = readonly (readonly [name: string, hidden: boolean])[]
+
+/** What the line of an answer tells. */
+interface Line {
+  readonly requestId: string
+  readonly method: string
+  readonly path: string
+  readonly route: string
+  readonly status: number
+  readonly durationMs: number
+  readonly upstream: string | undefined
+  readonly target: string | undefined
+  readonly upstreamMs: number | undefined
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly caller: string | undefined
+  readonly ip: string
+  aborted?: true
+  refusedBy?: string | undefined
+  code?: string
+  wouldRefuse?: string[]
+  headers?: Record<string, unknown>
+}
+
 /** Gathers what the line of an answer tells; the path is without its query. */
 function lineOf(
   request: FastifyRequest,
   reply: FastifyReply,
-  { name: route, gates }: RouteInfo
-): Record<string, unknown> {
+  { name: route, gates }: RouteInfo,
+  status: number,
+  shown: Shown
+): Line {
   const { forwarding, caller, refusal, reported } = request
-  const line: Record<string, unknown> = {
+  const answered = forwarding !== null && forwarding.ms >= 0
+  const line: Line = {
     requestId: request.id,
     method: request.method,
     path: pathOf(request),
     route,
-    status: reply.raw.headersSent ? reply.statusCode : CLIENT_GONE,
+    status,
     durationMs: round(reply.elapsedTime),
     upstream: forwarding?.upstream,
     target: forwarding?.target,
-    upstreamMs: forwarding === null || forwarding.ms < 0 ? undefined : round(forwarding.ms),
+    upstreamMs: answered ? round(forwarding.ms) : undefined,
     bytesIn: forwarding?.bytesIn ?? (Number(request.headers['content-length']) || 0),
-    bytesOut: forwarding === null || forwarding.ms < 0 ? ownBytes(request, reply) : forwarding.bytesOut,
+    bytesOut: answered ? forwarding.bytesOut : ownBytes(request, reply),
     caller: caller?.id,
     ip: addressOf(request)
   }
-  if (!reply.raw.writableEnded) line['aborted'] = true
+  if (!reply.raw.writableEnded) line.aborted = true
   if (refusal !== null) {
-    line['refusedBy'] = wordOf(refusal.code, gates)
-    line['code'] = refusal.code
+    line.refusedBy = wordOf(refusal.code, gates)
+    line.code = refusal.code
   }
-  if (reported !== null) line['wouldRefuse'] = reported.map(({ gate, code }) => `${gate} ${code}`)
+  if (reported !== null) line.wouldRefuse = reported.map(({ gate, code }) => `${gate} ${code}`)
+  if (shown.length > 0)
+    line.headers = Object.fromEntries(
+      shown.map(([name, hidden]) => [name, hidden ? '[redacted]' : request.headers[name]])
+    )
   return line
+}
+
+/** Writes a line as JSON, field by field: its keys are known, so nothing has to find out what they are. */
+function fieldsOf(line: Line): string {
+  const { upstream, caller } = line
+  let json = `"requestId":${quote(line.requestId)},"method":"${line.method}","path":${quote(line.path)},"route":${quote(line.route)},"status":${line.status},"durationMs":${line.durationMs}`
+  if (upstream !== undefined)
+    json += `,"upstream":${quote(upstream)},"target":${quote(line.target ?? '')}${line.upstreamMs === undefined ? '' : `,"upstreamMs":${line.upstreamMs}`}`
+  json += `,"bytesIn":${line.bytesIn},"bytesOut":${line.bytesOut}${caller === undefined ? '' : `,"caller":${quote(caller)}`},"ip":"${line.ip}"`
+  if (line.aborted) json += ',"aborted":true'
+  if (line.code !== undefined)
+    json += `${line.refusedBy === undefined ? '' : `,"refusedBy":${quote(line.refusedBy)}`},"code":${quote(line.code)}`
+  if (line.wouldRefuse !== undefined) json += `,"wouldRefuse":${JSON.stringify(line.wouldRefuse)}`
+  if (line.headers !== undefined) json += `,"headers":${JSON.stringify(line.headers)}`
+  return json
 }
 
 // The body of an answer of the gateway's own.

@@ -118,14 +118,12 @@ export default fp<CorsOptions>(
               reply.code(204).header('content-length', '0').send()
             })
           } else if (request.headers.origin === undefined) {
-            if (!any) reply.header('vary', 'Origin')
             done()
           } else hooks.onRequest(request, reply, done)
         },
-        onHead(_request, reply, head) {
-          // The upstream's own permissions would widen ours.
-          for (const each of OURS) if (!reply.hasHeader(each)) head.remove(each)
-        }
+        ...(any ? {} : { vary: 'Origin' }),
+        // The upstream's own permissions would widen ours.
+        strips: OURS
       }
     })
   },

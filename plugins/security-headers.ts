@@ -90,10 +90,11 @@ export default fp<SecurityHeadersOptions>(
       return {
         // What a route says itself wins over what its upstream sends; what it only inherits does not.
         ...(own ? {} : { headers: here.constant }),
+        strips: own ? [...here.remove, ...Object.keys(here.constant)] : here.remove,
         onHead(request, _reply, head) {
           const tls = request.protocol === 'https'
           const csp = tls ? here.csp : here.plainCsp
-          for (const name of here.remove) head.remove(name)
+          if (request.forwarding === null) for (const name of here.remove) head.remove(name)
           if (own) for (const [name, value] of entries) head.set(name, value)
           if (csp !== undefined && (own || !head.has(CSP))) head.set(CSP, csp)
           if (tls && here.hsts !== undefined && (own || !head.has(HSTS))) head.set(HSTS, here.hsts)

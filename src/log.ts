@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
+import { LINES, type WriteLine } from './kit/index.ts'
 import type { Settings } from './settings.ts'
 
 /** The log of a process, and how to write out what it still holds. */
@@ -19,7 +20,7 @@ export async function openLog({
   const options = {
     level: logLevel,
     base: null,
-    timestamp: pino.stdTimeFunctions.isoTime,
+    timestamp: timeField,
     formatters: { level: (label: string) => ({ level: label }) }
   }
   if (logPretty) {
@@ -41,8 +42,12 @@ export async function openLog({
   const timer = setInterval(() => destination.flush(), FLUSH_EVERY)
   timer.unref()
   const log = pino(options, destination)
+  // A line an answer is most of what a log is: it is not taken apart by keys again.
+  const writeLine: WriteLine = (level, fields) => {
+    if (log.isLevelEnabled(level)) destination.write(`{"level":"${level}"${timeField()},${fields}}\n`)
+  }
   return {
-    log,
+    log: Object.assign(log, { [LINES]: writeLine }),
     flush() {
       try {
         destination.flushSync()
@@ -51,6 +56,20 @@ export async function openLog({
       }
     }
   }
+}
+
+let second = 0
+let upToSecond = ''
+
+/** Writes the field with the time (RFC 3339, in UTC); what is the same for a whole second is worked out once. */
+function timeField(): string {
+  const now = Date.now()
+  const millis = now % 1000
+  if (now - millis !== second) {
+    second = now - millis
+    upToSecond = `,"time":"${new Date(second).toISOString().slice(0, -4)}`
+  }
+  return `${upToSecond}${millis < 10 ? '00' : millis < 100 ? '0' : ''}${millis}Z"`
 }
 
 function prettyLine(line: Record<string, unknown>, messageKey: string): string {

@@ -31,6 +31,9 @@ const nameOf = ({ servername }: ConnectorOptions, hostname: string): string | un
   servername ?? (/^[\d.]+$|:|^\[/.test(hostname) ? undefined : hostname)
 
 const CONTINUE = Buffer.from('HTTP/1.1 100')
+// Where the class of a status stands in a status line; only interim answers are looked at any closer.
+const AT = 9
+const ONE = 0x31
 const END_OF_HEAD = Buffer.from('\r\n\r\n')
 
 // The longest head of a "100 Continue" that is waited for, in bytes.
@@ -50,6 +53,10 @@ function skipContinue(socket: Socket): void {
   socket.read = function readOn(this: Socket, size?: number): unknown {
     const chunk = read.call(this, size) as Buffer | null
     if (!due || chunk === null) return chunk
+    if (held === undefined && chunk.length > AT && chunk[AT] !== ONE) {
+      due = false
+      return chunk
+    }
     const rest = afterContinue(held === undefined ? chunk : Buffer.concat([held, chunk]))
     held = rest.held
     due = rest.chunk === null

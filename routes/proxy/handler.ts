@@ -20,7 +20,7 @@ import { makeBack } from './back.ts'
 import type { UpstreamTarget } from './contract.ts'
 import { Exchange } from './exchange.ts'
 import { makeFallback } from './fallback.ts'
-import { type AnswerHead, type RequestHead, requestHead } from './head.ts'
+import { type AnswerHead, answerKinds, type RequestHead, requestHeadFor } from './head.ts'
 import type { Joint } from './joint.ts'
 import { Mirror } from './mirror.ts'
 import { type ProxyOptions, WEBSOCKET } from './options.ts'
@@ -48,7 +48,11 @@ export function makeHandler(
     own: app.hasDecorator('identityNames') ? app.identityNames : new Set(),
     cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null
   }
+  const requestHead = requestHeadFor(head)
   const answers = new WeakMap<UpstreamTarget, AnswerHead>()
+  // What concerns want of the head is known whole once all of them have seen the route, which is after this.
+  let sorted: AnswerHead['kinds'] | undefined
+  const kinds = (): AnswerHead['kinds'] => (sorted ??= answerKinds(info.head))
   const mirror =
     said.mirror === undefined ? undefined : new Mirror(app.upstream(said.mirror.upstream), said.mirror)
   if (mirror !== undefined) app.addHook('preClose', async () => mirror.close())
@@ -62,7 +66,7 @@ export function makeHandler(
       let answer = answers.get(target)
       if (answer === undefined) {
         const back = said.rewriteBack ? makeBack(target, said.rewrite, stripped) : undefined
-        answer = { plan: info.head, back, cookie: head.cookie }
+        answer = { plan: info.head, back, cookie: head.cookie, kinds: kinds() }
         answers.set(target, answer)
       }
       return answer
@@ -87,7 +91,7 @@ export function makeHandler(
       path:
         (rewrite === undefined ? path : rewrite(path, request)) +
         (request.changeQuery ? request.changeQuery(query) : query),
-      head: requestHead(request, head, app.trusts(peerOf(request)), stripped(path)),
+      head: requestHead(request, app.trusts(peerOf(request)), stripped(path)),
       body: upgrades ? null : bodyOf(request),
       keep: idempotent ? keepIdempotent : (mirror?.keep ?? 0),
       idempotent,

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { cleanHeader, type Head, type HeadPlan, peerOf } from '../../src/kit/index.ts'
+import { cleanHeader, type Head, type HeadPlan, joinVary, peerOf } from '../../src/kit/index.ts'
 
 /** What holds for one connection alone and is never passed on, whatever its direction (RFC 9110 section 7.6.1). */
 const HOP = new Set([
@@ -50,40 +50,55 @@ export interface RequestHead {
   readonly cookie: string | null
 }
 
-/** Writes the head of the request for the upstream, as one flat list of names and values. */
-export function requestHead(
-  request: FastifyRequest,
-  route: RequestHead,
-  trusted: boolean,
-  prefix: string
-): string[] {
-  const { raw } = request
-  const { rawHeaders } = raw
-  const nominated = nominatedBy(raw.headers.connection)
-  // The Host comes first: where it is not the client's, it is that of the target, whichever that will be.
-  const head: string[] = ['host', route.preserveHost ? (raw.headers.host ?? '') : '']
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = (rawHeaders[i] as string).toLowerCase()
-    if (HOP.has(name) || name === 'host' || name === 'expect' || name === 'trailer' || name === 'proxy')
-      continue
-    if (nominated?.includes(name)) continue
-    if (request.privateHeaders?.includes(name) || mayNotSay(name, route, trusted)) continue
-    let value = rawHeaders[i + 1] as string
-    if (name === 'cookie' && route.cookie !== null && value.includes(route.cookie)) {
-      value = withoutCookie(value, route.cookie)
-      if (value === '') continue
+// How many spellings of header names a route remembers; a client that makes names up is judged without.
+const NAMES_REMEMBERED = 512
+
+/** Compiles what of a client's head may go on; writes the head of the request for the upstream, as one flat list of names and values. */
+export function requestHeadFor(
+  route: RequestHead
+): (request: FastifyRequest, trusted: boolean, prefix: string) => string[] {
+  const known = { trusted: new Map<string, string | null>(), stranger: new Map<string, string | null>() }
+  return (request, trusted, prefix) => {
+    const { raw, privateHeaders } = request
+    const { rawHeaders } = raw
+    const nominated = nominatedBy(raw.headers.connection)
+    const names = trusted ? known.trusted : known.stranger
+    // The Host comes first: where it is not the client's, it is that of the target, whichever that will be.
+    const head: string[] = ['host', route.preserveHost ? (raw.headers.host ?? '') : '']
+    for (let i = 0; i < rawHeaders.length; i += 2) {
+      const spelled = rawHeaders[i] as string
+      let name = names.get(spelled)
+      if (name === undefined) {
+        name = passes(spelled.toLowerCase(), route, trusted)
+        if (names.size < NAMES_REMEMBERED) names.set(spelled, name)
+      }
+      if (name === null || nominated?.includes(name) === true || privateHeaders?.includes(name) === true)
+        continue
+      let value = rawHeaders[i + 1] as string
+      if (name === 'cookie' && route.cookie !== null && value.includes(route.cookie)) {
+        value = withoutCookie(value, route.cookie)
+        if (value === '') continue
+      }
+      head.push(name, value)
     }
-    head.push(name, value)
+    forwarded(head, request, trusted, prefix)
+    if (route.requestId !== undefined) head.push(route.requestId, request.id)
+    if (request.identity && request.caller !== null)
+      for (const { name, value } of request.identity) put(head, name, encodeIdentity(value.render(request)))
+    if (request.headerChanges)
+      for (const { name, value } of request.headerChanges)
+        put(head, name, value && (cleanHeader(value.render(request)) || undefined))
+    return head
   }
-  forwarded(head, request, trusted, prefix)
-  if (route.requestId !== undefined) head.push(route.requestId, request.id)
-  if (request.identity && request.caller !== null)
-    for (const { name, value } of request.identity) put(head, name, encodeIdentity(value.render(request)))
-  if (request.headerChanges)
-    for (const { name, value } of request.headerChanges)
-      put(head, name, value && (cleanHeader(value.render(request)) || undefined))
-  return head
 }
+
+/** Names a header as it goes on, in lower case; null where it stays here, whatever its value. */
+function passes(name: string, route: RequestHead, trusted: boolean): string | null {
+  return HOP.has(name) || STAYS.has(name) || mayNotSay(name, route, trusted) ? null : name
+}
+
+// The Host is said anew; the rest is between the client and the gateway ("proxy" is CVE-2016-5385).
+const STAYS = new Set(['host', 'expect', 'trailer', 'proxy'])
 
 // Nothing of an identity may be lost, or "\u0430da" would arrive as somebody else's name: what is no printable ASCII, and
 // "%" itself, is percent-encoded (RFC 3986 section 2.1).
@@ -164,6 +179,24 @@ export interface AnswerHead {
   readonly back: Back | undefined
   /** The session's cookie, which no upstream may set; null where there is none. */
   readonly cookie: string | null
+  /** The headers that don't simply pass, by their names. */
+  readonly kinds: ReadonlyMap<string, Kind>
+}
+
+type Kind = 'dropped' | 'vary' | 'type' | 'length' | 'cookie' | 'place' | 'refresh'
+
+/** Sorts out which headers of an answer don't simply pass. */
+export function answerKinds({ strips }: HeadPlan): ReadonlyMap<string, Kind> {
+  return new Map<string, Kind>([
+    ['vary', 'vary'],
+    ['content-type', 'type'],
+    ['content-length', 'length'],
+    ['set-cookie', 'cookie'],
+    ['location', 'place'],
+    ['content-location', 'place'],
+    ['refresh', 'refresh'],
+    ...[...HOP, ...strips].map((name) => [name, 'dropped'] as const)
+  ])
 }
 
 /** Translates what an answer says about its upstream's own origin and paths. */
@@ -196,41 +229,36 @@ export function answerHead(
   rawHeaders: readonly Buffer[],
   request: FastifyRequest,
   reply: FastifyReply,
-  { plan, back, cookie }: AnswerHead,
+  { plan, back, cookie, kinds }: AnswerHead,
   stick: string | undefined
 ): Answer {
   const own = reply.getHeaders()
   const head: string[] = []
   const nominated = nominatedIn(rawHeaders)
-  let vary = ''
+  let { vary } = plan
   let endless = false
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = (rawHeaders[i] as Buffer).toString('latin1').toLowerCase()
-    if (HOP.has(name) || (status === 204 && name === 'content-length')) continue
-    if (nominated?.includes(name)) continue
+    const kind = kinds.get(name)
+    if (kind === 'dropped' || nominated?.includes(name) === true) continue
     let value = (rawHeaders[i + 1] as Buffer).toString('latin1')
-    if (name === 'vary') {
-      vary = vary === '' ? value : `${vary}, ${value}`
-      continue
+    if (kind !== undefined) {
+      if (kind === 'vary') {
+        vary = joinVary(value, vary)
+        continue
+      }
+      if (kind === 'type') endless = value.toLowerCase().startsWith('text/event-stream')
+      if (kind === 'length' && status === 204) continue
+      // The gateway's session is the gateway's to set.
+      if (kind === 'cookie' && cookie !== null && value.trimStart().startsWith(`${cookie}=`)) continue
+      if (back !== undefined) value = comeBack(kind, value, back, request)
     }
-    if (name === 'content-type') endless = value.toLowerCase().startsWith('text/event-stream')
-    // The gateway's session is the gateway's to set.
-    if (name === 'set-cookie' && cookie !== null && value.trimStart().startsWith(`${cookie}=`)) continue
-    if (back !== undefined) {
-      if (name === 'location' || name === 'content-location') value = back.location(value, request)
-      else if (name === 'set-cookie') value = back.cookie(value, request)
-      else if (name === 'refresh')
-        value = value.replace(
-          /(url\s*=\s*)([^\s;]+)/i,
-          (_all, key: string, to: string) => key + back.location(to, request)
-        )
-    }
-    if (own[name] === undefined || name === 'set-cookie') head.push(name, value)
+    if (kind === 'cookie' || own[name] === undefined) head.push(name, value)
   }
   for (const name in own) {
     const value = own[name]
     if (value === undefined) continue
-    if (name === 'vary') vary = vary === '' ? String(value) : `${vary}, ${String(value)}`
+    if (name === 'vary') vary = joinVary(vary, String(value))
     else if (Array.isArray(value)) for (const each of value) head.push(name, each)
     else head.push(name, String(value))
   }
@@ -242,6 +270,16 @@ export function answerHead(
     for (const hook of plan.hooks) hook(request, reply, flat)
   }
   return { flat: head, endless }
+}
+
+function comeBack(kind: Kind, value: string, back: Back, request: FastifyRequest): string {
+  if (kind === 'place') return back.location(value, request)
+  if (kind === 'cookie') return back.cookie(value, request)
+  if (kind !== 'refresh') return value
+  return value.replace(
+    /(url\s*=\s*)([^\s;]+)/i,
+    (_all, key: string, to: string) => key + back.location(to, request)
+  )
 }
 
 function nominatedIn(rawHeaders: readonly Buffer[]): string[] | undefined {

@@ -28,6 +28,8 @@ export interface Forwarding {
 /** Reads the address of a client, an IPv4 one that came through an IPv6 socket in its plain form. */
 export function addressOf(request: FastifyRequest): string {
   const said = request.ip ?? ''
+  // Nobody stands in between: it is the peer's own.
+  if (said === request.raw.socket?.remoteAddress) return unmapped(said)
   if (isIP(said) !== 0) return unmapped(said)
   // A proxy that is believed may write "1.2.3.4:80" or "[::1]:80"; what is no address at all says nothing of the client.
   const bare = /^\[(.+)\](?::\d+)?$/.exec(said)?.[1] ?? /^([\d.]+):\d+$/.exec(said)?.[1] ?? ''

@@ -137,6 +137,10 @@ export interface RouteInfo {
 export interface HeadPlan {
   /** Headers set where the answer does not have them yet. */
   readonly defaults: [name: string, value: string][]
+  /** What every answer varies by, beside what it says itself; empty for nothing. */
+  vary: string
+  /** Headers that an upstream's answer loses on its way: a concern says them itself, or nobody may. */
+  readonly strips: Set<string>
   /** Run just before the head goes out. */
   readonly hooks: HeadHook[]
 }

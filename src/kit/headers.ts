@@ -18,3 +18,17 @@ export function headerFaults(
     found.push({ path, message: `The value of "${name}" has a line break, which no header can have` })
   return found
 }
+
+/** Joins two lists of what an answer varies by, with nothing twice. */
+export function joinVary(one: string, other: string): string {
+  if (one === '' || one === other) return other
+  if (other === '') return one
+  const known = one.toLowerCase().split(',').map(trim)
+  const more = other
+    .split(',')
+    .map(trim)
+    .filter((name) => !known.includes(name.toLowerCase()))
+  return [one, ...more].join(', ')
+}
+
+const trim = (text: string): string => text.trim()

@@ -42,8 +42,9 @@ export type {
   TargetRoutes,
   WordsSaid
 } from './concern.ts'
-export { HeaderName, headerFaults } from './headers.ts'
+export { HeaderName, headerFaults, joinVary } from './headers.ts'
 export { escapeHtml } from './html.ts'
+export { LINES, type LineLevel, lineWriter, quote, type WriteLine } from './lines.ts'
 export { ROUTABLE } from './methods.ts'
 export {
   eachRoute,

@@ -8,6 +8,7 @@ import type {
 } from 'fastify'
 import type { Caller, Forwarding } from './caller.ts'
 import type { Head, HeadHook, HeadPlan, RouteInfo } from './concern.ts'
+import { joinVary } from './headers.ts'
 import { Internal } from './refusals.ts'
 import { isObject, merge } from './schema.ts'
 
@@ -33,6 +34,10 @@ export type Hooks = Partial<Record<(typeof GATE_PHASES)[number], GateHook>> &
     onHead?: HeadHook
     /** Headers for every answer of the route that does not bring them itself. */
     headers?: Readonly<Record<string, string>>
+    /** What every answer of the route varies by (RFC 9110 section 12.5.5). */
+    vary?: string
+    /** Headers, in lower case, that an upstream's answer loses on its way to the client. */
+    strips?: readonly string[]
   }
 
 /** A refusal that report mode let pass, or one step of a trace. */
@@ -116,6 +121,8 @@ export function perRoute<O extends object>(
       route.gates.push(key)
       if (hooks.onHead !== undefined) route.head.hooks.push(hooks.onHead)
       if (hooks.headers !== undefined) route.head.defaults.push(...Object.entries(hooks.headers))
+      if (hooks.vary !== undefined) route.head.vary = joinVary(route.head.vary, hooks.vary)
+      for (const name of hooks.strips ?? []) route.head.strips.add(name)
     }
     const hooks = built.get(route)
     if (hooks === undefined) return
@@ -180,7 +187,7 @@ export function newRoute(
     words: {},
     scope: () => 'root',
     ...about,
-    head: { defaults: [], hooks: [] },
+    head: { defaults: [], vary: '', strips: new Set(), hooks: [] },
     gates: []
   }
 }
@@ -204,6 +211,7 @@ function applyHead(
 
 function sendHead(plan: HeadPlan, request: FastifyRequest, reply: FastifyReply): void {
   for (const [name, value] of plan.defaults) if (!reply.hasHeader(name)) reply.header(name, value)
+  if (plan.vary !== '') reply.header('vary', joinVary(String(reply.getHeader('vary') ?? ''), plan.vary))
   if (plan.hooks.length === 0) return
   const head: Head = {
     has: (name) => reply.hasHeader(name),
