@@ -9,11 +9,12 @@ import * as headers from './headers.ts'
 import * as limits from './limits.ts'
 import * as paths from './paths.ts'
 import * as query from './query.ts'
-import * as rateLimit from './rate-limit.ts'
+import * as rateLimit from './rate-limit/index.ts'
 import * as requestId from './request-id.ts'
 import * as responseTime from './response-time.ts'
 import * as securityHeaders from './security-headers.ts'
 import * as session from './session/index.ts'
+import * as store from './store/index.ts'
 import * as upstreams from './upstreams/index.ts'
 
 /** The concerns, in the order in which they are registered and run. */
@@ -26,6 +27,7 @@ export const concerns: readonly Concern[] = [
   securityHeaders, // refusals carry them as well
   cors, //            answers preflights before any gate: they carry no credentials
   upstreams, //       no hook: opens the pools that the targets ask for
+  store, //           no hook: what sessions, limits and throttles of several instances share
   session, //         no hook: loads sessions when auth asks, so that a flood never reads the store
   limits, //          cheap looks at sizes, before anything that costs
   rateLimit, //       by address before auth, so that guessing is counted; by caller after it

@@ -41,7 +41,9 @@ export const health: readonly StandingRoute[] = [
       if (!ready) reply.header('retry-after', '5')
       const status = ready ? 'ready' : 'draining'
       if (queryValue(request.raw.url ?? '', 'verbose') === undefined) return { status }
-      return { status, upstreams: request.server.upstreamHealth() }
+      const { shared } = request.server.store
+      const store = shared === null ? 'memory' : shared.up ? 'up' : 'away'
+      return { status, store, upstreams: request.server.upstreamHealth() }
     }
   }
 ]

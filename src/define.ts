@@ -7,11 +7,12 @@ import type { FaultOptions } from '../plugins/fault.ts'
 import type { HeadersOptions } from '../plugins/headers.ts'
 import type { LimitsOptions } from '../plugins/limits.ts'
 import type { QueryOptions } from '../plugins/query.ts'
-import type { RateLimitOptions } from '../plugins/rate-limit.ts'
+import type { RateLimitOptions } from '../plugins/rate-limit/index.ts'
 import type { RequestIdOptions } from '../plugins/request-id.ts'
 import type { ResponseTimeOptions } from '../plugins/response-time.ts'
 import type { SecurityHeadersOptions } from '../plugins/security-headers.ts'
 import type { SessionOptions } from '../plugins/session/index.ts'
+import type { StoreOptions } from '../plugins/store/index.ts'
 import type { UpstreamOptions } from '../plugins/upstreams/index.ts'
 import type { FilesOptions } from '../routes/files.ts'
 import type { ProxyOptions } from '../routes/proxy/index.ts'
@@ -68,6 +69,7 @@ export interface GatewayConfig extends Words, ExtensionWords, Own {
   trustedProxies?: readonly string[]
   upstreams?: Readonly<Record<string, Override<UpstreamOptions>>>
   session?: Word<SessionOptions>
+  store?: Word<StoreOptions>
   paths?: Word<PathsOptions>
   proxy?: Override<ProxyOptions>
   routes: readonly RouteConfig[]

@@ -53,6 +53,11 @@ export const variables: readonly Variable[] = [
     name: 'SESSION_SECRET',
     fallback: '',
     about: 'What signs session cookies, 32 characters or more: openssl rand -base64 32.'
+  },
+  {
+    name: 'REDIS_URL',
+    fallback: '',
+    about: 'The Redis or Valkey that several instances share; empty: the memory of this process.'
   }
 ]
 

@@ -113,7 +113,9 @@ export class Resolver {
         this.#faults.push(this.place(word, state, one))
     made = deepFreeze(value)
     this.#known.set(state, made)
-    if (isObject(made) && wrong.length > 0) this.#wrong.add(made)
+    // What is no word at all was told of already; nobody is asked about what was put in its place.
+    const misshapen = state.said.some(({ value }) => typeof value !== 'boolean' && !isObject(value))
+    if (isObject(made) && (wrong.length > 0 || misshapen)) this.#wrong.add(made)
     return made
   }
 

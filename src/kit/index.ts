@@ -94,6 +94,7 @@ export {
   type TObject,
   type TSchema
 } from './schema.ts'
+export { type Script, type SharedStore, type Store, storeAway } from './store.ts'
 export {
   Duration,
   DurationOrNone,

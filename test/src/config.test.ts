@@ -499,12 +499,12 @@ refused('a value of the wrong kind is refused with what it takes', [
   {
     name: 'a missing option',
     config: word('"rateLimit": {}'),
-    faults: [/^gateway\.json:1:3 rateLimit: "max" is missing: how many requests/]
+    faults: [/^gateway\.json:1:3 rateLimit: "max" is missing; a limit needs it/]
   },
   {
     name: 'a missing option of a word that is only switched on',
     config: word('"rateLimit": true'),
-    faults: [/^gateway\.json:1:3 rateLimit: "max" is missing: how many requests/]
+    faults: [/^gateway\.json:1:3 rateLimit: "max" is missing; a limit needs it/]
   },
   {
     name: 'a missing option that no route gets by itself, but one asks for',

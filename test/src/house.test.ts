@@ -160,6 +160,7 @@ t.test(
         'securityHeaders',
         'cors',
         'upstreams',
+        'store',
         'session',
         'limits',
         'rateLimit',

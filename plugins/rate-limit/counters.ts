@@ -1,0 +1,140 @@
+/** How much of what passes in which time. */
+export interface Quota {
+  readonly max: number
+  /** Milliseconds. */
+  readonly window: number
+  /** How many may come at once, where tokens are counted. */
+  readonly burst: number
+}
+
+/** Where a key stands after a request of it was counted; times in milliseconds. */
+export interface Standing {
+  readonly allowed: boolean
+  readonly remaining: number
+  /** Until all of the quota is there again. */
+  readonly reset: number
+  /** Until the next request may come; 0 where this one passed. */
+  readonly wait: number
+}
+
+/** Counts requests by key. */
+export interface Counter {
+  hit(key: string, cost: number): Standing | Promise<Standing>
+}
+
+// How many keys one limit remembers at most; beyond that the one whose window began first is forgotten.
+const KEYS_REMEMBERED = 65_536
+
+/** Keeps what is known of keys, bounded; the oldest go first. */
+class Keys<T> {
+  readonly #entries = new Map<string, T>()
+
+  get(key: string): T | undefined {
+    return this.#entries.get(key)
+  }
+
+  /** Puts a key at the end of those that may be forgotten. */
+  renew(key: string, value: T): T {
+    if (!this.#entries.delete(key) && this.#entries.size >= KEYS_REMEMBERED)
+      this.#entries.delete(this.#entries.keys().next().value as string)
+    this.#entries.set(key, value)
+    return value
+  }
+}
+
+/** Counts in windows that begin with the first request of a key. */
+export class FixedWindow implements Counter {
+  readonly #keys = new Keys<{ count: number; readonly ends: number }>()
+  readonly #quota: Quota
+
+  constructor(quota: Quota) {
+    this.#quota = quota
+  }
+
+  hit(key: string, cost: number): Standing {
+    const { max, window } = this.#quota
+    const now = Date.now()
+    const known = this.#keys.get(key)
+    const entry =
+      known !== undefined && known.ends > now
+        ? known
+        : this.#keys.renew(key, { count: 0, ends: now + window })
+    entry.count += cost
+    const reset = entry.ends - now
+    const allowed = entry.count <= max
+    return { allowed, remaining: allowed ? max - entry.count : 0, reset, wait: allowed ? 0 : reset }
+  }
+}
+
+/** Counts over the last window, as the share of the window before that still lies in it plus what came in this one. */
+export class SlidingWindow implements Counter {
+  readonly #keys = new Keys<{ index: number; now: number; before: number }>()
+  readonly #quota: Quota
+
+  constructor(quota: Quota) {
+    this.#quota = quota
+  }
+
+  hit(key: string, cost: number): Standing {
+    const { max, window } = this.#quota
+    const now = Date.now()
+    const index = Math.floor(now / window)
+    let entry = this.#keys.get(key)
+    if (entry === undefined || entry.index !== index)
+      entry = this.#keys.renew(key, {
+        index,
+        now: 0,
+        before: entry?.index === index - 1 ? entry.now : 0
+      })
+    const passed = (now % window) / window
+    const used = entry.before * (1 - passed) + entry.now
+    const allowed = used + cost <= max
+    // What is refused takes no room: who asks a little too often would never get in again.
+    if (allowed) entry.now += cost
+    return slidingStanding(allowed, entry.before, entry.now, passed, cost, this.#quota)
+  }
+}
+
+function slidingStanding(
+  allowed: boolean,
+  before: number,
+  now: number,
+  passed: number,
+  cost: number,
+  { max, window }: Quota
+): Standing {
+  const remaining = Math.max(0, Math.floor(max - before * (1 - passed) - now))
+  const reset = Math.ceil((1 - passed + (now > 0 ? 1 : 0)) * window)
+  if (allowed) return { allowed, remaining, reset, wait: 0 }
+  const room = max - cost - now
+  // Either enough of the window before has left within this one, or of this one within the next.
+  const share = room >= 0 ? 1 - room / before - passed : 1 - passed + 1 - Math.max(0, max - cost) / now
+  return { allowed, remaining, reset, wait: Math.max(1, Math.ceil(share * window)) }
+}
+
+/** Counts tokens, which come back at a steady rate: `max` in a window, `burst` of them at once. */
+export class TokenBucket implements Counter {
+  readonly #keys = new Keys<{ tokens: number; seen: number }>()
+  readonly #quota: Quota
+
+  constructor(quota: Quota) {
+    this.#quota = quota
+  }
+
+  hit(key: string, cost: number): Standing {
+    const { max, window, burst } = this.#quota
+    const rate = max / window
+    const now = Date.now()
+    const entry = this.#keys.get(key) ?? this.#keys.renew(key, { tokens: burst, seen: now })
+    entry.tokens = Math.min(burst, entry.tokens + (now - entry.seen) * rate)
+    entry.seen = now
+    const allowed = entry.tokens >= cost
+    if (allowed) entry.tokens -= cost
+    return {
+      allowed,
+      remaining: Math.floor(entry.tokens),
+      reset: Math.ceil((burst - entry.tokens) / rate),
+      wait: allowed ? 0 : Math.max(1, Math.ceil((cost - entry.tokens) / rate))
+    }
+  }
+}

@@ -1,0 +1,164 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { createError, fp, peerOf, perRoute, storeAway, withHeaders } from '../../src/kit/index.ts'
+import { leaveAtTheEnd } from './in-flight.ts'
+import { type Limit, makeLimit, type Seen } from './limit.ts'
+import { faults, options, override, type RateLimitOptions } from './options.ts'
+
+export const key = 'rateLimit'
+
+export type { RateLimitOptions }
+export { faults, options, override }
+
+/** The client came more often than the limit allows. */
+export const RateLimitExceeded = createError<[number]>(
+  'SP_ERR_RATE_LIMIT_EXCEEDED',
+  'Too many requests; the next one may come in %s s',
+  429
+)
+/** The client has as many requests under way as the limit allows. */
+export const TooManyInFlight = createError(
+  'SP_ERR_RATE_LIMIT_IN_FLIGHT',
+  'Too many requests at a time; the next one may come when another is answered',
+  429
+)
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Where the client stands with each limit that saw the request; null before the first. */
+    rateLimits: Seen[] | null
+  }
+}
+
+type Done = (error?: Error) => void
+
+export default fp<RateLimitOptions>(
+  async function rateLimit(app, root) {
+    app.decorateRequest('rateLimits', null)
+    perRoute(app, key, root, (said, route) => {
+      const place = route.scope(key)
+      const limits = [
+        makeLimit(app, place, 'default', said, route),
+        ...Object.entries(said.also).map(([name, more]) => makeLimit(app, place, name, more, route))
+      ]
+      const early = limits.filter(({ late }) => !late)
+      const late = limits.filter((limit) => limit.late)
+      const fails = said.onStoreFailure === 'deny'
+      return {
+        // Who calls is known only after auth, so what depends on it is counted later.
+        ...(early.length === 0 ? {} : { onRequest: warned(app, counting(early, fails)) }),
+        ...(late.length === 0 ? {} : { preValidation: counting(late, fails) }),
+        onHead: tell
+      }
+    })
+  },
+  { name: key, fastify: '5.x', dependencies: ['store'] }
+)
+
+/** Tells a client where it stands (draft-ietf-httpapi-ratelimit-headers-10). */
+function tell(
+  { rateLimits }: FastifyRequest,
+  _reply: unknown,
+  head: { set(name: string, value: string): void }
+): void {
+  if (rateLimits === null) return
+  let policies = ''
+  let states = ''
+  for (const { name, policy, standing } of rateLimits) {
+    const state = `"${name}";r=${standing.remaining};t=${Math.ceil(standing.reset / 1000)}`
+    policies = policies === '' ? policy : `${policies}, ${policy}`
+    states = states === '' ? state : `${states}, ${state}`
+  }
+  if (policies === '') return
+  head.set('ratelimit-policy', policies)
+  head.set('ratelimit', states)
+}
+
+/** Makes the hook that counts a request in each of some limits, and refuses what one of them does; nothing waits where the counts are here. */
+function counting(
+  limits: readonly Limit[],
+  fails: boolean
+): (request: FastifyRequest, reply: FastifyReply, done: Done) => void {
+  const [only] = limits
+  const single = limits.length === 1 ? only : undefined
+  return (request, reply, done) => {
+    request.rateLimits ??= []
+    if (single !== undefined) {
+      const refusal = count(single, request, reply, fails)
+      if (refusal instanceof Promise) refusal.then(done, done)
+      else done(refusal)
+      return
+    }
+    const found = limits.map((limit) => count(limit, request, reply, fails))
+    if (found.some((each) => each instanceof Promise))
+      Promise.all(found).then((refusals) => done(worst(refusals)), done)
+    else done(worst(found as (FastifyError | undefined)[]))
+  }
+}
+
+/** Counts a request in one limit; tells why it is refused. */
+function count(
+  limit: Limit,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  fails: boolean
+): FastifyError | undefined | Promise<FastifyError | undefined> {
+  const name = limit.keyOf(request)
+  const tier = limit.tierOf(request)
+  const settle = (standing: Seen['standing']): FastifyError | undefined => {
+    request.rateLimits?.push({ name: limit.name, policy: tier.policy, standing })
+    if (standing.allowed) return undefined
+    const seconds = Math.max(1, Math.ceil(standing.wait / 1000))
+    return withHeaders(new RateLimitExceeded(seconds), { 'retry-after': String(seconds) })
+  }
+  const enter = (
+    refusal: FastifyError | undefined
+  ): FastifyError | undefined | Promise<FastifyError | undefined> => {
+    const { inFlight } = tier
+    if (inFlight === undefined || refusal !== undefined) return refusal
+    const entered = (yes: boolean): FastifyError | undefined => {
+      if (!yes) return withHeaders(new TooManyInFlight(), { 'retry-after': '1' })
+      leaveAtTheEnd(reply.raw, inFlight, name)
+      return undefined
+    }
+    const may = inFlight.enter(name)
+    return may instanceof Promise ? may.then(entered) : entered(may)
+  }
+  const standing = tier.counter?.hit(name, limit.cost)
+  if (!(standing instanceof Promise)) {
+    const next = enter(standing === undefined ? undefined : settle(standing))
+    return next instanceof Promise ? next.catch(withoutStore(fails)) : next
+  }
+  return standing.then(settle).then(enter).catch(withoutStore(fails))
+}
+
+/** Of several refusals the one that lasts longest. */
+function worst(refusals: readonly (FastifyError | undefined)[]): FastifyError | undefined {
+  let found: FastifyError | undefined
+  for (const refusal of refusals)
+    if (refusal !== undefined && waitOf(refusal) > waitOf(found)) found = refusal
+  return found
+}
+
+const waitOf = (refusal: (FastifyError & { headers?: Record<string, string> }) | undefined): number =>
+  refusal === undefined ? -1 : Number(refusal.headers?.['retry-after'] ?? 0)
+
+const withoutStore =
+  (fails: boolean) =>
+  (error: FastifyError): FastifyError | undefined => {
+    if (error.code !== 'SP_ERR_STORE_UNAVAILABLE') throw error
+    return fails ? storeAway() : undefined
+  }
+
+/** Warns once where a proxy in front is not trusted: all its clients would share one count. */
+function warned(app: FastifyInstance, count: ReturnType<typeof counting>): typeof count {
+  const told = app.keep.lease(app, `${key} told`, () => ({ once: false }))
+  return (request, reply, done) => {
+    if (!told.once && request.headers['x-forwarded-for'] !== undefined && !app.trusts(peerOf(request))) {
+      told.once = true
+      app.log.warn(
+        'A request came with X-Forwarded-For from a peer that "trustedProxies" does not name: limits count the peer, not the client behind it'
+      )
+    }
+    count(request, reply, done)
+  }
+}

@@ -1,0 +1,119 @@
+import { Duration, gate, type OptionFault, overrideOf, SAYS, type Static, Type } from '../../src/kit/index.ts'
+
+const max = Type.Optional(
+  Type.Integer({ minimum: 1, description: 'How many requests of one key pass in a window.' })
+)
+const burst = Type.Optional(
+  Type.Integer({
+    minimum: 1,
+    description:
+      'How many may come at once where the algorithm is tokenBucket, "max" by default; a window lets "max" come at once anyway.'
+  })
+)
+const maxInFlight = Type.Optional(
+  Type.Integer({ minimum: 1, description: 'How many requests of one key may be under way at a time.' })
+)
+const cost = Type.Integer({
+  default: 1,
+  minimum: 1,
+  description: 'How much one request takes of "max".'
+})
+const window = Duration({ default: '1m', description: 'The time in which "max" requests pass.' })
+
+const tier = Type.Object(
+  {
+    max,
+    window: Type.Optional(Duration({ description: 'The time in which "max" requests of this tier pass.' })),
+    burst,
+    maxInFlight
+  },
+  { additionalProperties: false, description: 'What callers with this role get instead.' }
+)
+
+const quota = {
+  max,
+  window,
+  by: Type.String({
+    default: 'ip',
+    pattern: '^(ip|caller|route|header:[A-Za-z0-9-]+|cookie:[\\w.-]+)$',
+    [SAYS]: '"ip", "caller", "route", "header:NAME" or "cookie:NAME"',
+    description: 'What is counted: ip (an IPv6 client is its /64), caller, route, header:NAME or cookie:NAME.'
+  }),
+  algorithm: Type.Unsafe<'fixedWindow' | 'slidingWindow' | 'tokenBucket'>({
+    type: 'string',
+    enum: ['fixedWindow', 'slidingWindow', 'tokenBucket'],
+    default: 'fixedWindow',
+    description:
+      'How it is counted: in windows that begin with a first request, over the last window, or as tokens that come back steadily.'
+  }),
+  burst,
+  maxInFlight,
+  cost,
+  tiers: Type.Record(Type.String({ minLength: 1 }), tier, {
+    default: {},
+    description: 'Other quotas for callers with a role, by its name; of several the largest holds.'
+  })
+}
+
+const also = Type.Object(quota, {
+  additionalProperties: false,
+  description: 'One more limit; all of them must let a request through.'
+})
+
+export const options = Type.Object(
+  {
+    ...gate,
+    ...quota,
+    also: Type.Record(Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]*$', [SAYS]: 'a name of letters' }), also, {
+      default: {},
+      description: 'Further limits by a name of theirs, such as one a day beside one a second.'
+    }),
+    onStoreFailure: Type.Unsafe<'allow' | 'deny'>({
+      type: 'string',
+      enum: ['allow', 'deny'],
+      default: 'allow',
+      description:
+        'What happens while the shared store is away: allow lets requests through uncounted, deny answers 503.'
+    })
+  },
+  {
+    additionalProperties: false,
+    description: 'How often one and the same client may come; the count is kept where the word was written.'
+  }
+)
+
+export const override = overrideOf(options)
+export type RateLimitOptions = Static<typeof options>
+export type QuotaOptions = Static<typeof also>
+
+/** Tells what is wrong that the schema can't say: a limit that limits nothing, a cost that never passes. */
+export function faults(said: RateLimitOptions): OptionFault[] {
+  return [
+    ...quotaFaults(said, []),
+    ...Object.entries(said.also).flatMap(([name, more]) => [
+      ...(name === 'default'
+        ? [
+            {
+              path: ['also', name],
+              message: '"default" is what the limit itself is called; take another name'
+            }
+          ]
+        : []),
+      ...quotaFaults(more, ['also', name])
+    ])
+  ]
+}
+
+function quotaFaults(said: QuotaOptions, path: readonly string[]): OptionFault[] {
+  const found: OptionFault[] = []
+  if (said.max === undefined && said.maxInFlight === undefined)
+    found.push({ path, message: '"max" is missing; a limit needs it, or "maxInFlight"' })
+  const { max = Number.POSITIVE_INFINITY } = said
+  const capacity = said.algorithm === 'tokenBucket' ? (said.burst ?? max) : max
+  if (said.cost > capacity)
+    found.push({
+      path: [...path, 'cost'],
+      message: `A request that costs ${said.cost} never passes where ${capacity} is the most; say less, or raise "${said.algorithm === 'tokenBucket' && said.burst !== undefined ? 'burst' : 'max'}"`
+    })
+  return found
+}

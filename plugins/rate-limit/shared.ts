@@ -1,0 +1,84 @@
+import type { SharedStore } from '../../src/kit/index.ts'
+import type { Counter, Quota, Standing } from './counters.ts'
+
+// Each counts like its namesake in counters.ts, in one step and by the clock of the store, so that any number of
+// gateways let exactly as many through as one. They answer: allowed, remaining, reset, wait.
+const FIXED_WINDOW = `
+local max, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local count = redis.call('INCRBY', KEYS[1], cost)
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 then
+  redis.call('PEXPIRE', KEYS[1], window)
+  left = window
+end
+if count <= max then return {1, max - count, left, 0} end
+return {0, 0, left, math.max(1, left)}`
+
+const SLIDING_WINDOW = `
+local max, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local index = math.floor(ms / window)
+local kept = redis.call('HMGET', KEYS[1], 'index', 'now', 'before')
+local at, now, before = tonumber(kept[1]), tonumber(kept[2] or 0), tonumber(kept[3] or 0)
+if at ~= index then
+  if at == index - 1 then before = now else before = 0 end
+  now = 0
+end
+local passed = (ms % window) / window
+local allowed = before * (1 - passed) + now + cost <= max
+if allowed then now = now + cost end
+redis.call('HSET', KEYS[1], 'index', index, 'now', now, 'before', before)
+redis.call('PEXPIRE', KEYS[1], window * 2)
+local remaining = math.max(0, math.floor(max - before * (1 - passed) - now))
+local rest = 1 - passed
+if now > 0 then rest = rest + 1 end
+local reset = math.ceil(rest * window)
+if allowed then return {1, remaining, reset, 0} end
+local room = max - cost - now
+local share
+if room >= 0 then share = 1 - room / before - passed else share = 2 - passed - math.max(0, max - cost) / now end
+return {0, remaining, reset, math.max(1, math.ceil(share * window))}`
+
+const TOKEN_BUCKET = `
+local max, window, cost, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local rate = max / window
+local time = redis.call('TIME')
+local ms = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
+local kept = redis.call('HMGET', KEYS[1], 'tokens', 'seen')
+local tokens = math.min(burst, tonumber(kept[1] or burst) + math.max(0, ms - tonumber(kept[2] or ms)) * rate)
+local allowed = tokens >= cost
+if allowed then tokens = tokens - cost end
+redis.call('HSET', KEYS[1], 'tokens', string.format('%.6f', tokens), 'seen', string.format('%.3f', ms))
+redis.call('PEXPIRE', KEYS[1], math.ceil((burst - tokens) / rate) + 1000)
+local reset = math.ceil((burst - tokens) / rate)
+if allowed then return {1, math.floor(tokens), reset, 0} end
+return {0, math.floor(tokens), reset, math.max(1, math.ceil((cost - tokens) / rate))}`
+
+const SCRIPTS = {
+  fixedWindow: FIXED_WINDOW,
+  slidingWindow: SLIDING_WINDOW,
+  tokenBucket: TOKEN_BUCKET
+}
+
+/** Makes a counter that all gateways with the same store share: one round trip a request. */
+export function sharedCounter(
+  store: SharedStore,
+  algorithm: keyof typeof SCRIPTS,
+  name: string,
+  { max, window, burst }: Quota
+): Counter {
+  const run = store.script(algorithm, 1, SCRIPTS[algorithm])
+  const prefix = `${store.prefix}limit:${name}:`
+  return {
+    async hit(key, cost): Promise<Standing> {
+      const [allowed, remaining, reset, wait] = (await run([prefix + key], [max, window, cost, burst])) as [
+        number,
+        number,
+        number,
+        number
+      ]
+      return { allowed: allowed === 1, remaining, reset, wait }
+    }
+  }
+}

@@ -1,0 +1,211 @@
+import { mock } from 'node:test'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { loadConfig } from '../../src/index.ts'
+import { ask, gateway, listening, upstream } from '../helpers.ts'
+
+const respond = { body: 'hello' }
+
+// Only the clock is not the real one: windows of minutes would take minutes.
+t.beforeEach(() => {
+  mock.timers.reset()
+  mock.timers.enable({ apis: ['Date'], now: Date.UTC(2026, 0, 1) })
+})
+t.afterEach(() => mock.timers.reset())
+
+/** Asks a number of times and tells how many passed. */
+async function passed(
+  app: FastifyInstance,
+  times: number,
+  headers: Record<string, string> = {}
+): Promise<number> {
+  let count = 0
+  for (let i = 0; i < times; i++) if ((await app.inject({ url: '/a', headers })).statusCode === 200) count++
+  return count
+}
+
+t.test('counts by the algorithm that is asked for', async (t) => {
+  // Seconds that pass, requests that come, and how many of them pass, step by step.
+  const cases = [
+    {
+      name: 'a fixed window begins with the first request, and refused ones count in it alone',
+      limit: { max: 10, window: '60s' },
+      steps: [
+        [0, 15, 10],
+        [59, 5, 0],
+        [1, 15, 10]
+      ]
+    },
+    {
+      name: 'a sliding window lets nobody come twice as often around its edge',
+      limit: { max: 10, window: '60s', algorithm: 'slidingWindow' },
+      steps: [
+        [59, 15, 10],
+        [1, 5, 0],
+        [30, 10, 5],
+        [30, 10, 5],
+        [120, 15, 10]
+      ]
+    },
+    {
+      name: 'a sliding window lets in who asks a little too often',
+      limit: { max: 10, window: '60s', algorithm: 'slidingWindow' },
+      steps: [
+        [0, 12, 10],
+        [60, 12, 0],
+        [30, 12, 5],
+        [30, 12, 5]
+      ]
+    },
+    {
+      name: 'tokens come back steadily',
+      limit: { max: 60, window: '60s', algorithm: 'tokenBucket', burst: 5 },
+      steps: [
+        [0, 10, 5],
+        [1, 10, 1],
+        [3, 10, 3],
+        [60, 10, 5]
+      ]
+    },
+    {
+      name: 'a bucket without a burst holds what comes in a window',
+      limit: { max: 4, window: '4s', algorithm: 'tokenBucket' },
+      steps: [
+        [0, 10, 4],
+        [2, 10, 2]
+      ]
+    },
+    {
+      name: 'a request takes what it costs',
+      limit: { max: 10, window: '60s', cost: 3 },
+      steps: [[0, 5, 3]]
+    }
+  ]
+  for (const { name, limit, steps } of cases)
+    t.test(name, async (t) => {
+      const app = await gateway(t, { rateLimit: limit, routes: [{ path: '/a', respond }] })
+      for (const [seconds = 0, times = 0, expected] of steps) {
+        mock.timers.tick(seconds * 1000)
+        t.equal(await passed(app, times), expected, `after ${seconds} s`)
+      }
+    })
+})
+
+t.test('says when to come back, and whoever does is let in', async (t) => {
+  const cases = [
+    { max: 10, window: '60s' },
+    { max: 10, window: '60s', algorithm: 'slidingWindow' },
+    { max: 10, window: '60s', algorithm: 'slidingWindow', cost: 4 },
+    { max: 10, window: '60s', algorithm: 'tokenBucket' },
+    { max: 10, window: '60s', algorithm: 'tokenBucket', burst: 3, cost: 2 }
+  ]
+  for (const limit of cases)
+    t.test(JSON.stringify(limit), async (t) => {
+      const app = await gateway(t, { rateLimit: limit, routes: [{ path: '/a', respond }] })
+      mock.timers.tick(17_000)
+      for (let round = 0; round < 5; round++) {
+        let refused = await app.inject('/a')
+        while (refused.statusCode === 200) refused = await app.inject('/a')
+        const seconds = Number(refused.headers['retry-after'])
+        t.ok(seconds >= 1 && seconds <= 60, `${seconds} s`)
+        mock.timers.tick(seconds * 1000)
+        t.equal(await passed(app, 1), 1)
+      }
+    })
+})
+
+t.test('all of several limits have to let a request through, and each tells of itself', async (t) => {
+  const app = await gateway(t, {
+    rateLimit: { max: 2, window: '1s', also: { day: { max: 3, window: '1d', by: 'header:x-user' } } },
+    routes: [{ path: '/a', respond }]
+  })
+  const first = await app.inject({ url: '/a', headers: { 'x-user': 'ada' } })
+  t.equal(first.headers['ratelimit-policy'], '"default";q=2;w=1, "day";q=3;w=86400')
+  t.equal(first.headers['ratelimit'], '"default";r=1;t=1, "day";r=2;t=86400')
+  t.equal(await passed(app, 2, { 'x-user': 'ada' }), 1, 'the second is the narrower one')
+  mock.timers.tick(1000)
+  const last = await app.inject({ url: '/a', headers: { 'x-user': 'ada' } })
+  t.equal(last.statusCode, 429, 'the day is used up: refused requests count')
+  t.equal(last.headers['retry-after'], '86399')
+  t.equal(await passed(app, 1, { 'x-user': 'grace' }), 1)
+})
+
+t.test('a role may bring another quota, and the largest of several holds', async (t) => {
+  const list = [
+    { id: 'plain', secret: 'plain-key' },
+    { id: 'silver', secret: 'silver-key', roles: ['silver'] },
+    { id: 'both', secret: 'both-key', roles: ['silver', 'gold'] }
+  ]
+  const app = await gateway(t, {
+    auth: { apiKeys: { list }, optional: true },
+    rateLimit: {
+      max: 1,
+      window: '1h',
+      by: 'caller',
+      tiers: { silver: { max: 2 }, gold: { max: 3, window: '2h' } }
+    },
+    routes: [{ path: '/a', respond }]
+  })
+  for (const [key, expected] of [
+    ['plain-key', 1],
+    ['silver-key', 2],
+    ['both-key', 3]
+  ] as const)
+    t.equal(await passed(app, 5, { 'x-api-key': key }), expected, key)
+  const gold = await app.inject({ url: '/a', headers: { 'x-api-key': 'both-key' } })
+  t.equal(gold.headers['ratelimit-policy'], '"default";q=3;w=7200')
+  t.equal(await passed(app, 5), 1, 'nobody is nobody special')
+})
+
+t.test('what is under way is counted until its answer is over, however it ends', async (t) => {
+  const open: (() => void)[] = []
+  const waiting: ((value: unknown) => void)[] = []
+  const target = await upstream(t, (_request, response) => {
+    open.push(() => response.end('done'))
+    waiting.shift()?.(undefined)
+  })
+  const { url } = await listening(t, {
+    rateLimit: { maxInFlight: 2 },
+    routes: [{ path: '/a', proxy: { upstream: target } }]
+  })
+  const arrive = (): Promise<unknown> => new Promise((resolve) => waiting.push(resolve))
+  const leaving = new AbortController()
+  let arrived = arrive()
+  const first = ask(`${url}/a`)
+  await arrived
+  arrived = arrive()
+  const second = ask(`${url}/a`, { signal: leaving.signal }).catch(() => undefined)
+  await arrived
+  const refused = await ask(`${url}/a`)
+  t.equal(refused.status, 429)
+  t.match(JSON.parse(refused.text), { code: 'SP_ERR_RATE_LIMIT_IN_FLIGHT' })
+  t.notOk(refused.headers.has('ratelimit'), 'there is no quota to tell of')
+  leaving.abort()
+  await second
+  // The gateway learns of it a moment later.
+  arrived = arrive()
+  let third = ask(`${url}/a`)
+  while ((await Promise.race([arrived, third])) !== undefined) third = ask(`${url}/a`)
+  for (const end of open) end()
+  t.equal((await first).status, 200)
+  t.equal((await third).status, 200)
+})
+
+t.test('a limit that can limit nothing is a fault', async (t) => {
+  const cases: [object, RegExp][] = [
+    [{ window: '1m' }, /rateLimit: "max" is missing; a limit needs it, or "maxInFlight"/],
+    [{ max: 5, cost: 6 }, /rateLimit\.cost: A request that costs 6 never passes where 5 is the most/],
+    [
+      { max: 50, cost: 6, burst: 5, algorithm: 'tokenBucket' },
+      /rateLimit\.cost: A request that costs 6 never passes where 5 is the most; say less, or raise "burst"/
+    ],
+    [
+      { max: 5, also: { default: { max: 1 } } },
+      /rateLimit\.also\.default: "default" is what the limit itself/
+    ],
+    [{ max: 5, also: { day: {} } }, /rateLimit\.also\.day: "max" is missing/],
+    [{ max: 5, onStoreFailure: 'panic' }, /rateLimit\.onStoreFailure: "panic" will not do/]
+  ]
+  for (const [rateLimit, expected] of cases)
+    await t.rejects(loadConfig({ rateLimit, routes: [{ path: '/a', respond }] }, {}), { message: expected })
+})
