@@ -96,7 +96,7 @@ function page(
 }
 
 async function logIn(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { sessions, users, failures } = request.server
+  const { sessions, users, throttle } = request.server
   if (sessions === null) throw new LoginWrong()
   if ((await userOf(request, reply)) !== undefined) return done(request, reply, 'Already authenticated')
   const name = formField(request.body, 'username')
@@ -104,7 +104,7 @@ async function logIn(request: FastifyRequest, reply: FastifyReply): Promise<unkn
   const user =
     name === undefined || password === undefined
       ? undefined
-      : await failures.attempt(addressOf(request), () => users.verify(name, password))
+      : await throttle.attempt(addressOf(request), name, () => users.verify(name, password))
   if (user === undefined) {
     if (!isForm(request))
       throw Object.assign(new LoginWrong(), { headers: { 'www-authenticate': 'Session' } })

@@ -16,7 +16,8 @@ import {
 } from '../../src/kit/index.ts'
 import { apiKey, keyFault, type Listed, readEntries, type User, user, userFault } from './files.ts'
 import { type Gate, makeGate } from './gate.ts'
-import { Failures, Users } from './users.ts'
+import { Throttle } from './throttle.ts'
+import { Users } from './users.ts'
 import { apiKeysWay, sessionWay, type Way } from './ways.ts'
 
 export const key = 'auth'
@@ -162,7 +163,7 @@ declare module 'fastify' {
     /** The local users who may log in, those of every route that a session unlocks. */
     users: Users
     /** Keeps log-ins from being guessed. */
-    failures: Failures
+    throttle: Throttle
     /** The names of all identity headers, in lower case with dashes: no client's own ever reaches an upstream. */
     identityNames: ReadonlySet<string>
   }
@@ -176,7 +177,12 @@ declare module 'fastify' {
 
 export default fp<AuthOptions>(
   async function auth(app, root) {
-    const failures = app.keep.lease(app, 'auth failures', () => new Failures())
+    const throttle = app.keep.lease(
+      app,
+      `auth throttle ${app.store.shared?.id ?? ''}`,
+      () => new Throttle(app.store),
+      (kept) => kept.close()
+    )
     const users = new Map<unknown, Users>()
     const everybody = new Users()
     const usersOf = (said: AuthOptions['users']): Users =>
@@ -188,7 +194,7 @@ export default fp<AuthOptions>(
     const made = new Map<AuthOptions, Gate>()
     const names = new Set<string>()
     app.decorate('users', everybody)
-    app.decorate('failures', failures)
+    app.decorate('throttle', throttle)
     app.decorate('identityNames', names)
     app.decorateRequest('privateHeaders', null)
     app.decorateRequest('identity', null)
@@ -199,7 +205,7 @@ export default fp<AuthOptions>(
       return { onRequest: remember(made, said, () => makeGate(said, waysFor(said, usersOf))) }
     })
   },
-  { name: key, fastify: '5.x', dependencies: ['session'] }
+  { name: key, fastify: '5.x', dependencies: ['store', 'session'] }
 )
 
 function waysFor(said: AuthOptions, usersOf: (said: AuthOptions['users']) => Users): Way[] {

@@ -61,7 +61,7 @@ export function makeLimit(
     const where = [scope, role, by, algorithm, quota.max, window, quota.burst, maxInFlight].join(' ')
     const id = createHash('sha256').update(where).digest('base64url').slice(0, 16)
     const lease = <T>(what: string, made: () => T, end?: (value: T) => void): T =>
-      app.keep.lease(app, `rateLimit ${what} ${shared === null ? '' : 'shared '}${where}`, made, end)
+      app.keep.lease(app, `rateLimit ${what} ${shared === null ? '' : shared.id} ${where}`, made, end)
     return {
       max: quota.max,
       policy: `"${name}";q=${quota.max};w=${Math.ceil(window / 1000)}`,

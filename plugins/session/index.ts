@@ -11,7 +11,16 @@ import {
   Type,
   type WordsSaid
 } from '../../src/kit/index.ts'
-import { type Kept, MemorySessions } from './store.ts'
+import {
+  type Kept,
+  type Listed,
+  MemorySessions,
+  ownedBy,
+  type Provided,
+  type SessionStore,
+  SharedSessions,
+  startedAt
+} from './store.ts'
 
 export const key = 'session'
 
@@ -56,7 +65,8 @@ export const options = Type.Object(
       {
         login: path('Where one logs in.', '/login'),
         logout: path('Where one logs out.', '/logout'),
-        who: path('Where one sees who one is.', '/session')
+        who: path('Where one sees who one is.', '/session'),
+        callback: path('Where an OIDC provider sends one back to.', '/login/callback')
       },
       {
         additionalProperties: false,
@@ -91,14 +101,31 @@ export function faults({ secrets }: SessionOptions): OptionFault[] {
 
 /** Loads, starts and ends the sessions of callers. */
 export interface Sessions {
-  /** Loads the session that a request's cookie names; null for none, a stale or a forged one. */
+  /** Loads the session that a request's cookie names; null for none, a stale or a forged one, and while the store is away. */
   load(request: FastifyRequest, reply: FastifyReply): Promise<Kept | null>
-  /** Starts a session under a new id and sets its cookie. */
-  start(request: FastifyRequest, reply: FastifyReply, user: string): Promise<void>
+  /** Starts a session under a new id and sets its cookie; throws SP_ERR_STORE_UNAVAILABLE. */
+  start(request: FastifyRequest, reply: FastifyReply, user: string, provided?: Provided): Promise<void>
+  /** Changes what the session of a request remembers of its provider. */
+  renew(request: FastifyRequest, provided: Provided): Promise<void>
   /** Ends the session of a request and clears its cookie. */
   end(request: FastifyRequest, reply: FastifyReply): Promise<void>
-  readonly routes: { readonly login: string; readonly logout: string; readonly who: string }
+  /** Lists the sessions of whose session a request has, its own marked. */
+  mine(request: FastifyRequest): Promise<(Listed & { readonly current: boolean })[]>
+  /** Ends the sessions of whose session a request has: all of them, or the one of this id; tells how many. */
+  endMine(request: FastifyRequest, only?: string): Promise<number>
+  /** Ends sessions on the word of their provider, by its session or by its user; tells how many. */
+  endProvided(issuer: string, by: { readonly sid: string } | { readonly sub: string }): Promise<number>
+  readonly routes: {
+    readonly login: string
+    readonly logout: string
+    readonly who: string
+    readonly callback: string
+  }
+  /** The attributes of the cookies that belong to a log-in. */
+  readonly cookie: { readonly httpOnly: true; readonly secure: boolean | 'auto' }
 }
+
+export type { Kept, Listed, Provided }
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -110,6 +137,7 @@ declare module 'fastify' {
   interface Session {
     user?: string
     created?: number
+    provided?: Provided
   }
 }
 
@@ -129,7 +157,10 @@ export default fp<SessionOptions>(
     }
     const name = root.cookie.name ?? (app.publicUrl?.startsWith('https://') === true ? '__Host-sid' : 'sid')
     app.decorate('sessionCookie', name)
-    const store = app.keep.lease(app, key, () => new MemorySessions())
+    const { shared } = app.store
+    const store: SessionStore = app.keep.lease(app, shared === null ? key : `${key} ${shared.id}`, () =>
+      shared === null ? new MemorySessions() : new SharedSessions(shared)
+    )
     store.last(duration(root.idle), duration(root.absolute))
     // A publicUrl says what browsers see, also where a proxy in front does not tell.
     const secure = app.publicUrl?.startsWith('https://') === true || ('auto' as const)
@@ -153,30 +184,50 @@ export default fp<SessionOptions>(
         load.call(app, request, reply, (error?: Error | null) => (error ? reject(error) : resolve()))
       )
     }
+    const owner = ({ session: { user = '', provided } }: FastifyRequest): string =>
+      ownedBy(provided === undefined ? user : `${provided.issuer} ${provided.sub}`)
     app.decorate('sessions', {
       routes: root.routes,
+      cookie: { httpOnly: true, secure },
       async load(request, reply) {
         if (request.headers.cookie === undefined || !request.headers.cookie.includes(name)) return null
-        await read(request, reply)
-        const { user, created, sessionId } = request.session
+        try {
+          await read(request, reply)
+        } catch (error) {
+          // Nobody is let in whose session can't be read.
+          if ((error as { code?: string }).code === 'SP_ERR_STORE_UNAVAILABLE') return null
+          throw error
+        }
+        const { user, created, provided } = request.session
         if (user === undefined || created === undefined) return null
-        store.touch(sessionId)
-        return { user, created }
+        return { user, created, ...(provided === undefined ? {} : { provided }) }
       },
-      async start(request, reply, user) {
+      async start(request, reply, user, provided) {
         await read(request, reply)
         await request.session.regenerate()
         request.session.user = user
         request.session.created = Date.now()
+        if (provided !== undefined) request.session.provided = provided
         await request.session.save()
         reply.setCookie(name, request.session.encryptedSessionId, attributes)
+      },
+      async renew(request, provided) {
+        request.session.provided = provided
+        await request.session.save()
       },
       async end(request, reply) {
         await read(request, reply)
         await request.session.destroy()
         reply.clearCookie(name, attributes)
-      }
+      },
+      async mine(request) {
+        const current = store.nameOf(request.session.sessionId)
+        return (await store.of(owner(request))).map((one) => ({ ...one, current: one.id === current }))
+      },
+      endMine: (request, only) => store.end(owner(request), only),
+      endProvided: (issuer, by) =>
+        store.end('sid' in by ? startedAt(issuer, by.sid) : ownedBy(`${issuer} ${by.sub}`))
     } satisfies Sessions)
   },
-  { name: key, fastify: '5.x' }
+  { name: key, fastify: '5.x', dependencies: ['store'] }
 )

@@ -1,80 +1,255 @@
+import { createHash } from 'node:crypto'
+import type { SharedStore } from '../../src/kit/index.ts'
+
+/** Who logged in at a provider, as its tokens said. */
+export interface Provided {
+  readonly issuer: string
+  readonly sub: string
+  /** The provider's own name of its session, by which it may end ours (OpenID Connect Back-Channel Logout 1.0). */
+  readonly sid?: string
+  readonly name?: string
+  readonly email?: string
+  readonly roles: readonly string[]
+  readonly scopes: readonly string[]
+  readonly claims: Readonly<Record<string, unknown>>
+  readonly idToken?: string
+  readonly refreshToken?: string
+  /** When the tokens have to be renewed, in milliseconds since 1970; absent for never. */
+  readonly renewAt?: number
+}
+
 /** What a session remembers. */
 export interface Kept {
+  /** The name of a local user, or what the provider calls the user. */
   readonly user: string
   /** When it began, in milliseconds since 1970. */
   readonly created: number
+  readonly provided?: Provided
+}
+
+/** A session as its owner sees it. */
+export interface Listed {
+  /** What it is called here; no cookie can be made of it. */
+  readonly id: string
+  readonly created: number
+}
+
+type Done = (error?: Error | null) => void
+
+/** Finds what a session is stored under: who reads the store can't pretend to be anybody. */
+const keyOf = (id: string): string => createHash('sha256').update(id).digest('base64url')
+
+/** What a session can be found by, beside its id. */
+export const ownedBy = (user: string): string => `user ${user}`
+export const startedAt = (issuer: string, sid: string): string => `sid ${issuer} ${sid}`
+
+const namesOf = ({ user, provided }: Kept): string[] => [
+  ownedBy(provided === undefined ? user : `${provided.issuer} ${provided.sub}`),
+  ...(provided?.sid === undefined ? [] : [startedAt(provided.issuer, provided.sid)])
+]
+
+/** Sessions with idle and absolute ends; a store as @fastify/session wants one. */
+export abstract class SessionStore {
+  protected idle = 0
+  protected absolute = 0
+
+  /** Sets how long sessions last, in milliseconds; a reload may change it. */
+  last(idle: number, absolute: number): void {
+    this.idle = idle
+    this.absolute = absolute
+  }
+
+  set(id: string, session: object, done: Done): void {
+    const kept = session as Partial<Kept>
+    // A session without a user is that of a visitor: nobody who never logs in is remembered.
+    if (kept.user === undefined) return done(null)
+    const text = JSON.stringify({ ...kept, created: kept.created ?? Date.now() })
+    answer(this.write(keyOf(id), JSON.parse(text) as Kept, text), done)
+  }
+
+  get(id: string, done: (error: Error | null, session?: never) => void): void {
+    const found = this.read(keyOf(id))
+    const parsed = (text: string | undefined): void =>
+      done(null, text === undefined ? undefined : (JSON.parse(text) as never))
+    if (found instanceof Promise) found.then(parsed, (error: Error) => done(error))
+    else parsed(found)
+  }
+
+  destroy(id: string, done: Done): void {
+    answer(this.remove(keyOf(id)), done)
+  }
+
+  /** Lists the sessions of a name that still live. */
+  abstract of(name: string): Promise<Listed[]>
+
+  /** Ends sessions of a name, all of them or one; tells how many. */
+  async end(name: string, only?: string): Promise<number> {
+    const found = (await this.of(name)).filter(({ id }) => only === undefined || id === only)
+    for (const { id } of found) await this.remove(id)
+    return found.length
+  }
+
+  /** Tells what a session is called in lists. */
+  nameOf(id: string): string {
+    return keyOf(id)
+  }
+
+  protected abstract write(key: string, kept: Kept, text: string): void | Promise<void>
+  /** Reads a session and moves its idle end, once that is by a tenth of the idle time. */
+  protected abstract read(key: string): string | undefined | Promise<string | undefined>
+  protected abstract remove(key: string): void | Promise<void>
+
+  protected endOf(created: number): number {
+    return Math.min(Date.now() + this.idle, created + this.absolute)
+  }
+}
+
+function answer(result: void | Promise<void>, done: Done): void {
+  if (result instanceof Promise)
+    result.then(
+      () => done(null),
+      (error: Error) => done(error)
+    )
+  else done(null)
 }
 
 interface Entry {
   readonly text: string
   readonly created: number
+  readonly names: readonly string[]
   ends: number
 }
 
 // How many sessions one process remembers; beyond that the one longest not used ends.
 const MOST = 100_000
 
-/** Sessions in the memory of this process, bounded, with idle and absolute ends; a store as @fastify/session wants one. */
-export class MemorySessions {
+/** Sessions in the memory of this process, bounded. */
+export class MemorySessions extends SessionStore {
   readonly #entries = new Map<string, Entry>()
-  #idle = 0
-  #absolute = 0
-
-  /** Sets how long sessions last, in milliseconds; a reload may change it. */
-  last(idle: number, absolute: number): void {
-    this.#idle = idle
-    this.#absolute = absolute
-  }
+  readonly #names = new Map<string, Set<string>>()
 
   /** Counts the sessions that are stored, ended ones that nobody came for included. */
   get size(): number {
     return this.#entries.size
   }
 
-  set(id: string, session: object, done: (error?: Error | null) => void): void {
-    const created = (session as Partial<Kept>).created ?? Date.now()
-    // A session without a user is that of a visitor: nobody who never logs in is remembered.
-    if ((session as Partial<Kept>).user !== undefined) {
-      this.#entries.delete(id)
-      this.#entries.set(id, { text: JSON.stringify(session), created, ends: this.#endOf(created) })
-      if (this.#entries.size > MOST) this.#forget()
+  async of(name: string): Promise<Listed[]> {
+    const now = Date.now()
+    return [...(this.#names.get(name) ?? [])].flatMap((id) => {
+      const entry = this.#entries.get(id)
+      return entry === undefined || entry.ends <= now ? [] : [{ id, created: entry.created }]
+    })
+  }
+
+  protected write(key: string, kept: Kept, text: string): void {
+    this.remove(key)
+    const names = namesOf(kept)
+    this.#entries.set(key, { text, created: kept.created, names, ends: this.endOf(kept.created) })
+    for (const name of names) {
+      const keys = this.#names.get(name)
+      if (keys === undefined) this.#names.set(name, new Set([key]))
+      else keys.add(key)
     }
-    done(null)
+    if (this.#entries.size > MOST) this.#forget()
   }
 
-  get(id: string, done: (error: Error | null, session?: never) => void): void {
-    const entry = this.#entries.get(id)
-    const lives = entry !== undefined && entry.ends > Date.now()
-    if (!lives) this.#entries.delete(id)
-    done(null, lives ? (JSON.parse(entry.text) as never) : undefined)
+  protected read(key: string): string | undefined {
+    const entry = this.#entries.get(key)
+    if (entry === undefined) return undefined
+    if (entry.ends <= Date.now()) {
+      this.remove(key)
+      return undefined
+    }
+    const ends = this.endOf(entry.created)
+    if (Math.abs(ends - entry.ends) >= this.idle / 10) {
+      entry.ends = ends
+      this.#entries.delete(key)
+      this.#entries.set(key, entry)
+    }
+    return entry.text
   }
 
-  destroy(id: string, done: (error?: Error | null) => void): void {
-    this.#entries.delete(id)
-    done(null)
-  }
-
-  /** Moves the idle end of a session, once that is by a tenth of the idle time. */
-  touch(id: string): void {
-    const entry = this.#entries.get(id)
+  protected remove(key: string): void {
+    const entry = this.#entries.get(key)
     if (entry === undefined) return
-    const ends = this.#endOf(entry.created)
-    if (Math.abs(ends - entry.ends) < this.#idle / 10) return
-    entry.ends = ends
-    this.#entries.delete(id)
-    this.#entries.set(id, entry)
-  }
-
-  #endOf(created: number): number {
-    return Math.min(Date.now() + this.#idle, created + this.#absolute)
+    this.#entries.delete(key)
+    for (const name of entry.names) {
+      const keys = this.#names.get(name)
+      keys?.delete(key)
+      if (keys?.size === 0) this.#names.delete(name)
+    }
   }
 
   #forget(): void {
     const now = Date.now()
-    for (const [id, { ends }] of this.#entries) if (ends <= now) this.#entries.delete(id)
-    for (const id of this.#entries.keys()) {
+    for (const [key, { ends }] of this.#entries) if (ends <= now) this.remove(key)
+    for (const key of this.#entries.keys()) {
       if (this.#entries.size <= MOST) return
-      this.#entries.delete(id)
+      this.remove(key)
     }
+  }
+}
+
+const READ = `
+local text = redis.call('GET', KEYS[1])
+if not text then return false end
+local idle, absolute = tonumber(ARGV[1]), tonumber(ARGV[2])
+local time = redis.call('TIME')
+local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local left = math.min(idle, cjson.decode(text).created + absolute - ms)
+if left <= 0 then
+  redis.call('DEL', KEYS[1])
+  return false
+end
+if math.abs(left - redis.call('PTTL', KEYS[1])) >= idle / 10 then redis.call('PEXPIRE', KEYS[1], math.ceil(left)) end
+return text`
+
+/** Sessions in the store that gateways share. */
+export class SharedSessions extends SessionStore {
+  readonly #store: SharedStore
+  readonly #read: ReturnType<SharedStore['script']>
+
+  constructor(store: SharedStore) {
+    super()
+    this.#store = store
+    this.#read = store.script('session', 1, READ)
+  }
+
+  async of(name: string): Promise<Listed[]> {
+    const index = this.#index(name)
+    await this.#store.call('ZREMRANGEBYSCORE', index, '-inf', Date.now())
+    const keys = (await this.#store.call('ZRANGE', index, 0, -1)) as string[]
+    const texts = await Promise.all(keys.map((key) => this.#store.call('GET', this.#at(key))))
+    return keys.flatMap((id, i) => {
+      const text = texts[i] as string | null
+      return text === null ? [] : [{ id, created: (JSON.parse(text) as Kept).created }]
+    })
+  }
+
+  protected async write(key: string, kept: Kept, text: string): Promise<void> {
+    const last = kept.created + this.absolute
+    for (const name of namesOf(kept)) {
+      const index = this.#index(name)
+      await this.#store.call('ZADD', index, last, key)
+      await this.#store.call('PEXPIREAT', index, last)
+    }
+    const left = Math.max(1, this.endOf(kept.created) - Date.now())
+    await this.#store.call('SET', this.#at(key), text, 'PX', left)
+  }
+
+  protected async read(key: string): Promise<string | undefined> {
+    return ((await this.#read([this.#at(key)], [this.idle, this.absolute])) as string | null) ?? undefined
+  }
+
+  protected async remove(key: string): Promise<void> {
+    await this.#store.call('DEL', this.#at(key))
+  }
+
+  #at(key: string): string {
+    return `${this.#store.prefix}session:${key}`
+  }
+
+  #index(name: string): string {
+    return `${this.#store.prefix}sessions:${keyOf(name)}`
   }
 }

@@ -31,8 +31,11 @@ const LONGEST_WAIT = 500
 // What Redis says of one command alone; all else that it says is about itself (LOADING, READONLY, CLUSTERDOWN, OOM, NOAUTH ...).
 const OF_THE_COMMAND = /^(ERR|WRONGTYPE|NOSCRIPT|EXECABORT|user_script)/
 
+let opened = 0
+
 /** Redis or Valkey, as a store that is there or away: nobody queues for it, and nobody waits longer than its timeout. */
 export class RedisStore implements SharedStore {
+  readonly id = `store ${opened++}`
   readonly prefix: string
   /** Settles once the first connection stands, or after the timeout. */
   readonly opened: Promise<unknown>

@@ -17,6 +17,8 @@ export type Script = (keys: readonly string[], args: readonly (string | number)[
 
 /** What several instances share, in Redis or Valkey. A call ends within the store's timeout, and at once while the store is known to be away: it rejects with SP_ERR_STORE_UNAVAILABLE. */
 export interface SharedStore {
+  /** What tells this connection from all others of the process. */
+  readonly id: string
   /** What every key begins with. */
   readonly prefix: string
   /** Whether it answers now. */

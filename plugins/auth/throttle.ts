@@ -1,0 +1,98 @@
+import { createHash } from 'node:crypto'
+import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import fastify from 'fastify'
+import { createError, type Store, storeAway, withHeaders } from '../../src/kit/index.ts'
+
+/** Too many log-ins failed, from this address or for this name. */
+export const LoginThrottled = createError(
+  'SP_ERR_AUTH_THROTTLED',
+  'Too many failed log-ins; wait before the next one',
+  429
+)
+
+/** How many log-ins may fail within a window, before any hashing is done: from one address, and for one name from anywhere. */
+const OF_AN_ADDRESS = 10
+const OF_A_NAME = 50
+const WINDOW = 300_000
+const REMEMBERED = 10_000
+
+type Limiter = (
+  asked: { key: string },
+  how?: { increment: false }
+) => Promise<{ remaining: number; ttlInSeconds: number }>
+
+/** Keeps log-ins from being guessed: counts failed ones by address, an IPv6 client by its /64, and by name, whether there is such a user or not. The counting is @fastify/rate-limit's, in memory or in the store that gateways share. */
+export class Throttle {
+  readonly #store: Store
+  readonly #engine: Promise<{ address: Limiter; name: Limiter; close(): Promise<void> }>
+  readonly #running = new Map<string, Set<Promise<void>>>()
+
+  constructor(store: Store) {
+    this.#store = store
+    this.#engine = openEngine(store)
+  }
+
+  /** Lets a log-in try; throws SP_ERR_AUTH_THROTTLED where its address or its name failed too often. As many as may still fail run at a time, so that a burst gets no more tries than a queue. */
+  async attempt<T>(address: string, name: string, log: () => Promise<T | undefined>): Promise<T | undefined> {
+    // Nobody guesses uncounted; a log-in could not be kept anyway.
+    if (this.#store.shared?.up === false) throw storeAway()
+    const limits = await this.#engine
+    const from = { key: `ip ${normalizeIP(address, 64)}` }
+    const whose = {
+      key: `name ${createHash('sha256').update(name.normalize().toLowerCase()).digest('base64url')}`
+    }
+    const running = this.#running.get(from.key) ?? new Set()
+    for (;;) {
+      const [byAddress, byName] = await Promise.all([
+        limits.address(from, { increment: false }),
+        limits.name(whose, { increment: false })
+      ])
+      if (byAddress.remaining === 0) throw throttled(byAddress.ttlInSeconds)
+      if (byName.remaining === 0) throw throttled(byName.ttlInSeconds)
+      if (running.size < byAddress.remaining) break
+      await Promise.race(running)
+    }
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>()
+    running.add(ended)
+    this.#running.set(from.key, running)
+    try {
+      const found = await log()
+      if (found === undefined) await Promise.all([limits.address(from), limits.name(whose)])
+      return found
+    } finally {
+      running.delete(ended)
+      if (running.size === 0) this.#running.delete(from.key)
+      end()
+    }
+  }
+
+  /** Ends what it counts with. */
+  async close(): Promise<void> {
+    await (await this.#engine).close()
+  }
+}
+
+// An instance of its own that no request goes through: the vendor's hooks would hold for all routes.
+async function openEngine({
+  shared
+}: Store): Promise<{ address: Limiter; name: Limiter; close(): Promise<void> }> {
+  const engine = fastify()
+  await engine.register(rateLimit, {
+    global: false,
+    ...(shared === null ? {} : { redis: shared.client, nameSpace: `${shared.prefix}login:` })
+  })
+  await engine.ready()
+  const limiter = (max: number): Limiter => {
+    const limit = engine.createRateLimit({
+      max,
+      timeWindow: WINDOW,
+      cache: REMEMBERED,
+      keyGenerator: (asked: unknown) => (asked as { key: string }).key
+    } as never) as unknown as (asked: unknown, how: unknown) => ReturnType<Limiter>
+    return ({ key }, how) => limit({ key, routeOptions: {} }, how)
+  }
+  return { address: limiter(OF_AN_ADDRESS), name: limiter(OF_A_NAME), close: () => engine.close() }
+}
+
+const throttled = (seconds: number): Error =>
+  withHeaders(new LoginThrottled(), { 'retry-after': String(Math.max(1, seconds)) })
