@@ -9,6 +9,7 @@ main{width:100%;max-width:24rem;background:var(--card);border:1px solid var(--li
 h1{margin:0 0 1.25rem;font-size:1.5rem;letter-spacing:-.01em}
 label{display:block;font-weight:600;margin:1rem 0 .3rem}
 input{width:100%;font:inherit;color:inherit;background:transparent;border:1px solid var(--edge);border-radius:.3rem;padding:.6rem .7rem}
+a{color:var(--mark)}
 button{margin-top:1.5rem;width:100%;font:inherit;font-weight:600;color:var(--card);background:var(--mark);border:0;border-radius:.3rem;padding:.7rem;cursor:pointer}
 input:focus-visible,button:focus-visible{outline:3px solid var(--mark);outline-offset:2px}
 [role=alert]{margin:0;padding:.6rem .7rem;border:1px solid var(--wrong);border-radius:.3rem;color:var(--wrong)}`
@@ -18,12 +19,14 @@ export interface LoginPage {
   readonly login: string
   readonly logout: string
   readonly returnTo: string
+  /** Whether one may log in at a provider as well. */
+  readonly provider: boolean
   readonly user: string | undefined
   readonly wrong: boolean
 }
 
 /** Writes the log-in page: no script, one style, and labels that a screen reader finds. */
-export function loginPage({ login, logout, returnTo, user, wrong }: LoginPage): string {
+export function loginPage({ login, logout, returnTo, provider, user, wrong }: LoginPage): string {
   const content =
     user === undefined
       ? `<h1>Log in</h1>
@@ -34,7 +37,7 @@ ${wrong ? '<p role="alert">The name or the password is wrong.</p>\n' : ''}<form 
 <label for="password">Password</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required>
 <button>Log in</button>
-</form>`
+</form>${provider ? `\n<p><a href="${escapeHtml(`${login}?with=provider&return_to=${encodeURIComponent(returnTo)}`)}">Log in with your organisation</a></p>` : ''}`
       : `<h1>Hello, ${escapeHtml(user)}</h1>
 <p>You are logged in.</p>
 <form method="post" action="${escapeHtml(logout)}"><button>Log out</button></form>`

@@ -1,7 +1,8 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   addressOf,
   createError,
+  escapeHtml,
   isObject,
   queryValue,
   type StandingAbout,
@@ -12,6 +13,12 @@ import { loginPage } from './login-page.ts'
 
 /** The name or the password is wrong; which of them is not told. */
 export const LoginWrong = createError('SP_ERR_AUTH_LOGIN_WRONG', 'The name or the password is wrong', 401)
+/** There is no such session of this user. */
+export const SessionUnknown = createError(
+  'SP_ERR_AUTH_SESSION_UNKNOWN',
+  'There is no such session of yours',
+  404
+)
 /** Nobody is logged in. */
 export const NobodyHere = createError('SP_ERR_AUTH_NOBODY', 'Nobody is logged in', 401)
 
@@ -28,9 +35,9 @@ export function loginRoutes({ words: root, routes }: StandingAbout): StandingRou
     ...(behind.some((route) => route.hosts.length === 0) ? [ANY_HOST] : []),
     ...(named.length === 0 ? [] : [named])
   ]
-  const { login, logout, who } = (
-    root['session'] as { routes: { login: string; logout: string; who: string } }
-  ).routes
+  const { login, logout, who, callback } = (root['session'] as { routes: Readonly<Record<string, string>> })
+    .routes as { login: string; logout: string; who: string; callback: string }
+  const provided = behind.some(({ words: said }) => (said['auth'] as { oidc?: unknown }).oidc !== undefined)
   // What every route gets of cors is csrf's business here, too: its origins may log in and out.
   const cors = root['cors'] as { global?: boolean } | undefined
   const words = cors === undefined || cors.global === false ? always : { ...always, cors }
@@ -38,7 +45,20 @@ export function loginRoutes({ words: root, routes }: StandingAbout): StandingRou
     { hosts, words, name: 'login page', path: login, methods: ['GET', 'HEAD'], handler: showPage },
     { hosts, words, name: 'login', path: login, methods: ['POST'], handler: logIn },
     { hosts, words, name: 'logout', path: logout, methods: ['POST'], handler: logOut },
-    { hosts, words, name: 'who am I', path: who, methods: ['GET', 'HEAD'], handler: whoAmI }
+    { hosts, words, name: 'who am I', path: who, methods: ['GET', 'HEAD'], handler: whoAmI },
+    ...(provided
+      ? [
+          { hosts, words, name: 'login callback', path: callback, methods: ['GET'], handler: comeBack },
+          {
+            hosts,
+            words,
+            name: 'logout by provider',
+            path: callback,
+            methods: ['POST'],
+            handler: endProvided
+          }
+        ]
+      : [])
   ])
 }
 
@@ -59,21 +79,62 @@ export function readForms(app: FastifyInstance): void {
   })
 }
 
-/** Finds the user whose session a request has. */
-async function userOf(
-  request: FastifyRequest,
-  reply: FastifyReply
-): Promise<{ name: string; roles: readonly string[] } | undefined> {
-  const { sessions, users } = request.server
-  const session = await sessions?.load(request, reply)
-  const user = session === null || session === undefined ? undefined : users.find(session.user)
-  return user === undefined ? undefined : { name: user.name, roles: user.roles ?? [] }
+async function showPage(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const { oidc, users, callerOfSession } = request.server
+  const caller = await callerOfSession(request, reply)
+  const asked = queryValue(request.raw.url ?? '', 'with') === 'provider'
+  if (caller === null && oidc !== null && (asked || users.size === 0)) {
+    const location = await oidc.begin(request, reply, returnToOf(request))
+    return reply.code(303).header('cache-control', 'no-store').header('location', location).send()
+  }
+  return page(request, reply, { user: caller === null ? undefined : (caller.name ?? caller.id) })
 }
 
-async function showPage(request: FastifyRequest, reply: FastifyReply): Promise<string> {
-  const user = await userOf(request, reply)
-  return page(request, reply, { user: user?.name })
+/** Takes back somebody whom the provider let in. */
+async function comeBack(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const { oidc, sessions, callerOfSession } = request.server
+  if (oidc === null || sessions === null) throw new LoginWrong()
+  reply.header('cache-control', 'no-store')
+  let found: Awaited<ReturnType<typeof oidc.finish>>
+  try {
+    found = await oidc.finish(request, reply)
+  } catch (error) {
+    // Who went back in the history, or did it twice in two tabs, is there already.
+    if ((error as FastifyError).statusCode === 401 && (await callerOfSession(request, reply)) !== null)
+      return reply.code(303).header('location', '/').send()
+    throw error
+  }
+  const { provided, returnTo } = found
+  await sessions.start(request, reply, provided.name ?? provided.sub, provided)
+  // A redirect that another site began does not bring a strict cookie along; a page of ours does.
+  if (sessions.cookie.sameSite === 'strict') return onward(reply, returnTo)
+  return reply.code(303).header('location', returnTo).send()
 }
+
+/** Ends sessions on the word of the provider (OpenID Connect Back-Channel Logout 1.0 section 2.5). */
+async function endProvided(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const { oidc } = request.server
+  if (oidc === null) throw new LoginWrong()
+  await oidc.takeLogout(request)
+  return reply.header('cache-control', 'no-store').send()
+}
+
+/** Sends a browser on by a page, where a redirect would not do. */
+function onward(reply: FastifyReply, location: string): string {
+  reply.type('text/html; charset=utf-8')
+  const place = escapeHtml(location)
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>One moment</title>
+<meta http-equiv="refresh" content="0; url=${place}">
+<p><a href="${place}">Go on</a></p>
+</html>
+`
+}
+
+const returnToOf = (request: FastifyRequest): string =>
+  ownPath(queryValue(request.raw.url ?? '', 'return_to') ?? formField(request.body, 'return_to'), request)
 
 function page(
   request: FastifyRequest,
@@ -81,24 +142,22 @@ function page(
   said: { user?: string | undefined; wrong?: boolean }
 ): string {
   const routes = request.server.sessions?.routes ?? { login: '/login', logout: '/logout' }
-  const returnTo = ownPath(
-    queryValue(request.raw.url ?? '', 'return_to') ?? formField(request.body, 'return_to'),
-    request
-  )
+  const returnTo = returnToOf(request)
   reply.type('text/html; charset=utf-8').header('cache-control', 'no-store')
   return loginPage({
     login: routes.login,
     logout: routes.logout,
     returnTo,
+    provider: request.server.oidc !== null,
     user: said.user,
     wrong: said.wrong === true
   })
 }
 
 async function logIn(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { sessions, users, throttle } = request.server
+  const { sessions, users, throttle, callerOfSession } = request.server
   if (sessions === null) throw new LoginWrong()
-  if ((await userOf(request, reply)) !== undefined) return done(request, reply, 'Already authenticated')
+  if ((await callerOfSession(request, reply)) !== null) return done(request, reply, 'Already authenticated')
   const name = formField(request.body, 'username')
   const password = formField(request.body, 'password')
   const user =
@@ -133,25 +192,60 @@ function done(request: FastifyRequest, reply: FastifyReply, message: string): un
 }
 
 async function logOut(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { sessions } = request.server
-  if (sessions === null || (await userOf(request, reply)) === undefined)
-    throw Object.assign(new NobodyHere(), { headers: { 'www-authenticate': 'Session' } })
-  await sessions.end(request, reply)
+  const { sessions, oidc, callerOfSession } = request.server
+  if (sessions === null || (await callerOfSession(request, reply)) === null) throw nobodyHere()
   reply.header('cache-control', 'no-store')
+  const one = formField(request.body, 'session')
+  if (one !== undefined) {
+    if ((await sessions.endMine(request, one)) === 0) throw new SessionUnknown()
+    return answer(request, reply, 'Successfully logged out')
+  }
+  const { provided } = request.session
+  if (isTrue(request.body, 'everywhere')) await sessions.endMine(request)
+  await sessions.end(request, reply)
+  const location =
+    provided === undefined || oidc === null ? undefined : await oidc.logoutUrl(request, provided)
+  // A form may not lead to another site (Content-Security-Policy: form-action); a page may.
+  if (isForm(request) && location !== undefined) return onward(reply, location)
   if (isForm(request)) return reply.code(303).header('location', sessions.routes.login).send()
+  if (location !== undefined && wantsJson(request)) return { message: 'Successfully logged out', location }
   return answer(request, reply, 'Successfully logged out')
 }
 
 async function whoAmI(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const user = await userOf(request, reply)
-  if (user === undefined)
-    throw Object.assign(new NobodyHere(), { headers: { 'www-authenticate': 'Session' } })
+  const { sessions, callerOfSession } = request.server
+  const caller = await callerOfSession(request, reply)
+  if (caller === null || sessions === null) throw nobodyHere()
   reply.header('cache-control', 'no-store')
-  return { id: user.name, name: user.name, roles: user.roles, by: 'session' }
+  const { id, name = id, email, roles, by } = caller
+  return {
+    id,
+    name,
+    ...(email === undefined ? {} : { email }),
+    roles,
+    by,
+    ...(queryValue(request.raw.url ?? '', 'sessions') === undefined
+      ? {}
+      : { sessions: (await sessions.mine(request)).map(seen) })
+  }
 }
 
+const seen = ({ created, ...rest }: { id: string; created: number; current: boolean }): object => ({
+  ...rest,
+  since: new Date(created).toISOString()
+})
+
+const nobodyHere = (): Error =>
+  Object.assign(new NobodyHere(), { headers: { 'www-authenticate': 'Session' } })
+
+const isTrue = (body: unknown, name: string): boolean =>
+  isObject(body) &&
+  (body[name] === true || body[name] === 'true' || body[name] === '1' || body[name] === 'on')
+
+const wantsJson = ({ headers }: FastifyRequest): boolean => headers.accept?.includes('json') === true
+
 function answer(request: FastifyRequest, reply: FastifyReply, message: string): unknown {
-  if (request.headers.accept?.includes('json') === true) return { message }
+  if (wantsJson(request)) return { message }
   reply.type('text/plain; charset=utf-8')
   return message
 }

@@ -22,6 +22,7 @@ const pages = [
 /** What the examples ask of the environment. */
 const env = {
   SESSION_SECRET: SECRET,
+  OIDC_SECRET: 'a secret of the client',
   OLD_SESSION_SECRET: `${SECRET}, an older one`,
   PASSWORD: 'lovelace',
   PARTNER_KEY: 'a key of a partner',

@@ -1,5 +1,7 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
   type About,
+  type Caller,
   File,
   fp,
   gate,
@@ -16,9 +18,11 @@ import {
 } from '../../src/kit/index.ts'
 import { apiKey, keyFault, type Listed, readEntries, type User, user, userFault } from './files.ts'
 import { type Gate, makeGate } from './gate.ts'
+import { makeOidc, type Oidc, oidc, oidcFaults, Provider } from './oidc/index.ts'
+import { callerOfSession, sessionWay } from './session-way.ts'
 import { Throttle } from './throttle.ts'
 import { Users } from './users.ts'
-import { apiKeysWay, sessionWay, type Way } from './ways.ts'
+import { apiKeysWay, type Way } from './ways.ts'
 
 export const key = 'auth'
 
@@ -30,7 +34,10 @@ const from = Type.String({
 export const options = Type.Object(
   {
     ...gate,
-    session: Type.Boolean({ default: false, description: 'Whether a session lets in; it needs users.' }),
+    session: Type.Boolean({
+      default: false,
+      description: 'Whether a session lets in; it needs users, or oidc.'
+    }),
     users: Type.Optional(
       Type.Object(
         {
@@ -40,6 +47,7 @@ export const options = Type.Object(
         { additionalProperties: false, description: 'The local users.' }
       )
     ),
+    oidc: Type.Optional(oidc),
     apiKeys: Type.Optional(
       Type.Object(
         {
@@ -110,8 +118,19 @@ export type AuthOptions = Static<typeof options>
 export function faults(said: AuthOptions, { word }: About): OptionFault[] {
   const found: OptionFault[] = []
   const defined = waysOf(said)
-  if (said.session && said.users === undefined)
-    found.push({ path: ['session'], message: 'A session needs somebody to log in; say "users" beside it' })
+  if (said.session && said.users === undefined && said.oidc === undefined)
+    found.push({
+      path: ['session'],
+      message: 'A session needs somebody to log in; say "users" or "oidc" beside it'
+    })
+  if (said.oidc !== undefined) {
+    if (!said.session)
+      found.push({
+        path: ['oidc'],
+        message: 'Who comes from a provider needs a session; say "session": true beside it'
+      })
+    for (const fault of oidcFaults(said.oidc)) found.push({ ...fault, path: ['oidc', ...fault.path] })
+  }
   if (said.session && (word('session') as { secrets?: unknown } | undefined)?.secrets === undefined)
     found.push({
       path: ['session'],
@@ -164,6 +183,10 @@ declare module 'fastify' {
     users: Users
     /** Keeps log-ins from being guessed. */
     throttle: Throttle
+    /** Log-ins at a provider; null where there are none. */
+    oidc: Oidc | null
+    /** Finds who the session of a request belongs to, whatever route unlocks with it. */
+    callerOfSession(request: FastifyRequest, reply: FastifyReply): Promise<Caller | null>
     /** The names of all identity headers, in lower case with dashes: no client's own ever reaches an upstream. */
     identityNames: ReadonlySet<string>
   }
@@ -195,12 +218,33 @@ export default fp<AuthOptions>(
     const names = new Set<string>()
     app.decorate('users', everybody)
     app.decorate('throttle', throttle)
+    app.decorate('oidc', null)
+    app.decorate('callerOfSession', (request: FastifyRequest, reply: FastifyReply) =>
+      callerOfSession(request, reply, everybody, app.oidc?.issuer)
+    )
     app.decorate('identityNames', names)
     app.decorateRequest('privateHeaders', null)
     app.decorateRequest('identity', null)
     for (const name of Object.keys(root.identity ?? {})) names.add(name.toLowerCase())
+    const providers = new Set<string>()
+    const useProvider = (said: AuthOptions['oidc']): void => {
+      if (said === undefined || app.sessions === null) return
+      const text = JSON.stringify(said)
+      if (providers.size > 0 && !providers.has(text))
+        throw new Error(
+          `Two log-ins at providers ("oidc" of ${said.issuer} is the second); a gateway has one`
+        )
+      if (providers.has(text)) return
+      providers.add(text)
+      const { shared } = app.store
+      app.oidc = makeOidc(
+        app,
+        app.keep.lease(app, `oidc ${text} ${shared?.id ?? ''}`, () => new Provider(said, app.store, app.log))
+      )
+    }
     perRoute(app, key, root, (said, route) => {
       if (route.kind === 'standing' || route.kind === 'notFound') return undefined
+      useProvider(said.oidc)
       for (const name of Object.keys(said.identity)) names.add(name.toLowerCase())
       return { onRequest: remember(made, said, () => makeGate(said, waysFor(said, usersOf))) }
     })
@@ -211,7 +255,7 @@ export default fp<AuthOptions>(
 function waysFor(said: AuthOptions, usersOf: (said: AuthOptions['users']) => Users): Way[] {
   const ways: Way[] = []
   const counts = (name: 'session' | 'apiKeys'): boolean => said.by === undefined || said.by.includes(name)
-  if (said.session && counts('session')) ways.push(sessionWay(usersOf(said.users)))
+  if (said.session && counts('session')) ways.push(sessionWay(usersOf(said.users), said.oidc?.issuer))
   if (said.apiKeys !== undefined && counts('apiKeys'))
     ways.push(apiKeysWay(said.apiKeys.from, readEntries(said.apiKeys, apiKey, keyFault).entries))
   return ways

@@ -24,6 +24,11 @@ export class Users {
     this.#users.set(user.name, user)
   }
 
+  /** Counts the users. */
+  get size(): number {
+    return this.#users.size
+  }
+
   /** Finds a user by name. */
   find(name: string): User | undefined {
     return this.#users.get(name)

@@ -2,7 +2,6 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Caller, queryOf } from '../../src/kit/index.ts'
 import type { ApiKey } from './files.ts'
-import type { Users } from './users.ts'
 
 /** One way to let a caller in: the caller, null where the request has no such credential, or "wrong". */
 export interface Way {
@@ -13,28 +12,6 @@ export interface Way {
     request: FastifyRequest,
     reply: FastifyReply
   ): Promise<Caller | null | 'wrong'> | Caller | null | 'wrong'
-}
-
-/** Lets in whoever has a session of a user that is still known; a stale cookie counts as none. */
-export function sessionWay(users: Users): Way {
-  return {
-    name: 'session',
-    scheme: 'Session',
-    async find(request, reply) {
-      const session = await request.server.sessions?.load(request, reply)
-      const user = session === null || session === undefined ? undefined : users.find(session.user)
-      if (user === undefined) return null
-      return {
-        id: user.name,
-        name: user.name,
-        ...(user.email === undefined ? {} : { email: user.email }),
-        roles: user.roles ?? [],
-        scopes: [],
-        claims: {},
-        by: 'session'
-      }
-    }
-  }
 }
 
 /** Lets in whoever has one of the keys, which are known by their hashes alone. */

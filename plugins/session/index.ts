@@ -11,6 +11,7 @@ import {
   Type,
   type WordsSaid
 } from '../../src/kit/index.ts'
+import { makeSeal, type Seal } from './seal.ts'
 import {
   type Kept,
   type Listed,
@@ -121,8 +122,14 @@ export interface Sessions {
     readonly who: string
     readonly callback: string
   }
+  /** Keeps what a log-in needs with the browser until it is done. */
+  readonly seal: Seal
   /** The attributes of the cookies that belong to a log-in. */
-  readonly cookie: { readonly httpOnly: true; readonly secure: boolean | 'auto' }
+  readonly cookie: {
+    readonly httpOnly: true
+    readonly secure: boolean | 'auto'
+    readonly sameSite: 'lax' | 'strict'
+  }
 }
 
 export type { Kept, Listed, Provided }
@@ -188,7 +195,8 @@ export default fp<SessionOptions>(
       ownedBy(provided === undefined ? user : `${provided.issuer} ${provided.sub}`)
     app.decorate('sessions', {
       routes: root.routes,
-      cookie: { httpOnly: true, secure },
+      seal: makeSeal(root.secrets),
+      cookie: { httpOnly: true, secure, sameSite: root.cookie.sameSite },
       async load(request, reply) {
         if (request.headers.cookie === undefined || !request.headers.cookie.includes(name)) return null
         try {

@@ -62,7 +62,10 @@ export abstract class SessionStore {
   set(id: string, session: object, done: Done): void {
     const kept = session as Partial<Kept>
     // A session without a user is that of a visitor: nobody who never logs in is remembered.
-    if (kept.user === undefined) return done(null)
+    if (kept.user === undefined) {
+      done(null)
+      return
+    }
     const text = JSON.stringify({ ...kept, created: kept.created ?? Date.now() })
     answer(this.write(keyOf(id), JSON.parse(text) as Kept, text), done)
   }

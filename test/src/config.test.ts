@@ -834,7 +834,7 @@ t.test('who may call', async (t) => {
       config: word('"auth": { "session": true }'),
       env: { SESSION_SECRET: SECRET },
       faults: [
-        /^gateway\.json:1:13 auth\.session: A session needs somebody to log in; say "users" beside it$/
+        /^gateway\.json:1:13 auth\.session: A session needs somebody to log in; say "users" or "oidc" beside it$/
       ]
     },
     {

@@ -1,0 +1,52 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Caller } from '../../src/kit/index.ts'
+import type { Provided } from './oidc/index.ts'
+import type { Users } from './users.ts'
+import type { Way } from './ways.ts'
+
+/** Lets in whoever has a session of a user that is still known, or of one whom a provider knows; a stale cookie counts as none. */
+export function sessionWay(users: Users, issuer: string | undefined): Way {
+  return {
+    name: 'session',
+    scheme: 'Session',
+    find: (request, reply) => callerOfSession(request, reply, users, issuer)
+  }
+}
+
+/** Finds who the session of a request belongs to, among some users and those of one provider. */
+export async function callerOfSession(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  users: Users,
+  issuer: string | undefined
+): Promise<Caller | null> {
+  const { sessions, oidc } = request.server
+  const kept = await sessions?.load(request, reply)
+  if (kept === null || kept === undefined) return null
+  if (kept.provided === undefined) {
+    const user = users.find(kept.user)
+    if (user === undefined) return null
+    return {
+      id: user.name,
+      name: user.name,
+      ...(user.email === undefined ? {} : { email: user.email }),
+      roles: user.roles ?? [],
+      scopes: [],
+      claims: {},
+      by: 'session'
+    }
+  }
+  if (oidc === null || kept.provided.issuer !== issuer) return null
+  const provided = await oidc.fresh(request, reply, kept.provided)
+  return provided === null ? null : callerOf(provided)
+}
+
+const callerOf = ({ sub, name, email, roles, scopes, claims }: Provided): Caller => ({
+  id: sub,
+  ...(name === undefined ? {} : { name }),
+  ...(email === undefined ? {} : { email }),
+  roles,
+  scopes,
+  claims,
+  by: 'session'
+})
