@@ -35,7 +35,13 @@ export function contenders(folder: string, upstream: number): Contender[] {
   const sallyport = (name: string, port: number, config: object, prefix = '/a'): Contender => {
     const file = join(folder, `${port}.json`)
     writeFileSync(file, JSON.stringify({ upstreams, ...config }))
-    return { name, port, prefix, args: [here('../bin/sallyport.js'), '-c', file], env: { PORT: String(port) } }
+    return {
+      name,
+      port,
+      prefix,
+      args: [here('../bin/sallyport.js'), '-c', file],
+      env: { PORT: String(port) }
+    }
   }
   const many = (count: number): object[] =>
     Array.from({ length: count }, (_, i) => ({ ...forward, path: `/r${i}/*` }))

@@ -80,7 +80,10 @@ if (flags.write) {
     here('results.json'),
     `${JSON.stringify({ node: process.version, seconds: SECONDS, results }, null, 2)}\n`
   )
-  writeFileSync(here('../docs/bench.svg'), chart(results.filter(({ workload }) => workload === '1 KB answers')))
+  writeFileSync(
+    here('../docs/bench.svg'),
+    chart(results.filter(({ workload }) => workload === '1 KB answers'))
+  )
 }
 
 async function measure(contender: Contender): Promise<Result[]> {
