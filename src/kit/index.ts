@@ -45,6 +45,7 @@ export type {
 export { HeaderName, headerFaults } from './headers.ts'
 export { escapeHtml } from './html.ts'
 export { ROUTABLE } from './methods.ts'
+export { isRange, originOf, RANGE_SAYS, rangeMatcher, spellOut } from './network.ts'
 export {
   eachRoute,
   type Hooks,
