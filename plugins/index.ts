@@ -6,6 +6,7 @@ import * as csrf from './csrf.ts'
 import * as errors from './errors.ts'
 import * as fault from './fault.ts'
 import * as headers from './headers.ts'
+import * as ipAccess from './ip-access.ts'
 import * as limits from './limits.ts'
 import * as paths from './paths.ts'
 import * as query from './query.ts'
@@ -28,6 +29,7 @@ export const concerns: readonly Concern[] = [
   upstreams, //       no hook: opens the pools that the targets ask for
   session, //         no hook: loads sessions when auth asks, so that a flood never reads the store
   limits, //          cheap looks at sizes, before anything that costs
+  ipAccess, //        who may not come at all costs no count
   rateLimit, //       by address before auth, so that guessing is counted; by caller after it
   auth, //            who calls, and whether they may
   csrf, //            after auth: only a session is a credential that a browser sends by itself

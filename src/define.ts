@@ -5,6 +5,7 @@ import type { CsrfOptions } from '../plugins/csrf.ts'
 import type { ErrorsOptions } from '../plugins/errors.ts'
 import type { FaultOptions } from '../plugins/fault.ts'
 import type { HeadersOptions } from '../plugins/headers.ts'
+import type { IpAccessOptions } from '../plugins/ip-access.ts'
 import type { LimitsOptions } from '../plugins/limits.ts'
 import type { QueryOptions } from '../plugins/query.ts'
 import type { RateLimitOptions } from '../plugins/rate-limit.ts'
@@ -30,6 +31,7 @@ interface Words {
   errors?: Word<ErrorsOptions>
   fault?: Word<FaultOptions>
   headers?: Word<HeadersOptions>
+  ipAccess?: Word<IpAccessOptions>
   limits?: Word<LimitsOptions>
   query?: Word<QueryOptions>
   rateLimit?: Word<RateLimitOptions>

@@ -162,6 +162,7 @@ t.test(
         'upstreams',
         'session',
         'limits',
+        'ipAccess',
         'rateLimit',
         'auth',
         'csrf',
