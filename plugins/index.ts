@@ -8,6 +8,7 @@ import * as fault from './fault.ts'
 import * as headers from './headers.ts'
 import * as ipAccess from './ip-access.ts'
 import * as limits from './limits.ts'
+import * as overload from './overload.ts'
 import * as paths from './paths.ts'
 import * as query from './query.ts'
 import * as rateLimit from './rate-limit.ts'
@@ -24,6 +25,7 @@ export const concerns: readonly Concern[] = [
   accessLog, //       begins before anything can refuse, so that refusals have their line, too
   responseTime, //    measures all that follows
   paths, //           what the hygiene before routing let pass in report mode
+  overload, //        sheds what is too much before it costs more than a look
   securityHeaders, // refusals carry them as well
   cors, //            answers preflights before any gate: they carry no credentials
   upstreams, //       no hook: opens the pools that the targets ask for

@@ -7,6 +7,7 @@ import type { FaultOptions } from '../plugins/fault.ts'
 import type { HeadersOptions } from '../plugins/headers.ts'
 import type { IpAccessOptions } from '../plugins/ip-access.ts'
 import type { LimitsOptions } from '../plugins/limits.ts'
+import type { OverloadOptions } from '../plugins/overload.ts'
 import type { QueryOptions } from '../plugins/query.ts'
 import type { RateLimitOptions } from '../plugins/rate-limit.ts'
 import type { RequestIdOptions } from '../plugins/request-id.ts'
@@ -33,6 +34,7 @@ interface Words {
   headers?: Word<HeadersOptions>
   ipAccess?: Word<IpAccessOptions>
   limits?: Word<LimitsOptions>
+  overload?: Word<OverloadOptions>
   query?: Word<QueryOptions>
   rateLimit?: Word<RateLimitOptions>
   requestId?: Word<RequestIdOptions>

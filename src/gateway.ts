@@ -63,6 +63,7 @@ export async function buildGateway(
       app.addHttpMethod(method, { hasBody: true })
   app.decorate('keep', keep)
   app.decorate('takesUpgrades', false)
+  app.decorate('maxConnections', Number.POSITIVE_INFINITY)
   app.decorate('trusts', rangeMatcher(plan.trustedProxies))
   app.decorate('readiness', { ready: true })
   app.decorate('publicUrl', plan.publicUrl ?? null)
@@ -228,6 +229,8 @@ declare module 'fastify' {
     routeInfos: readonly RouteInfo[]
     /** Whether some target takes connections that switch protocols. */
     takesUpgrades: boolean
+    /** How many connections the process takes. */
+    maxConnections: number
     /** Tells whether the X-Forwarded-* headers of a peer are believed. */
     trusts(address: string): boolean
   }

@@ -157,6 +157,7 @@ t.test(
         'accessLog',
         'responseTime',
         'paths',
+        'overload',
         'securityHeaders',
         'cors',
         'upstreams',
