@@ -6,7 +6,9 @@ import * as csrf from './csrf.ts'
 import * as errors from './errors.ts'
 import * as fault from './fault.ts'
 import * as headers from './headers.ts'
-import * as limits from './limits.ts'
+import * as ipAccess from './ip-access.ts'
+import * as limits from './limits/index.ts'
+import * as overload from './overload.ts'
 import * as paths from './paths.ts'
 import * as query from './query.ts'
 import * as rateLimit from './rate-limit/index.ts'
@@ -24,12 +26,14 @@ export const concerns: readonly Concern[] = [
   accessLog, //       begins before anything can refuse, so that refusals have their line, too
   responseTime, //    measures all that follows
   paths, //           what the hygiene before routing let pass in report mode
+  overload, //        sheds what is too much before it costs more than a look
   securityHeaders, // refusals carry them as well
   cors, //            answers preflights before any gate: they carry no credentials
   upstreams, //       no hook: opens the pools that the targets ask for
   store, //           no hook: what sessions, limits and throttles of several instances share
   session, //         no hook: loads sessions when auth asks, so that a flood never reads the store
   limits, //          cheap looks at sizes, before anything that costs
+  ipAccess, //        who may not come at all costs no count
   rateLimit, //       by address before auth, so that guessing is counted; by caller after it
   auth, //            who calls, and whether they may
   csrf, //            after auth: only a session is a credential that a browser sends by itself

@@ -5,7 +5,9 @@ import type { CsrfOptions } from '../plugins/csrf.ts'
 import type { ErrorsOptions } from '../plugins/errors.ts'
 import type { FaultOptions } from '../plugins/fault.ts'
 import type { HeadersOptions } from '../plugins/headers.ts'
-import type { LimitsOptions } from '../plugins/limits.ts'
+import type { IpAccessOptions } from '../plugins/ip-access.ts'
+import type { LimitsOptions } from '../plugins/limits/index.ts'
+import type { OverloadOptions } from '../plugins/overload.ts'
 import type { QueryOptions } from '../plugins/query.ts'
 import type { RateLimitOptions } from '../plugins/rate-limit/index.ts'
 import type { RequestIdOptions } from '../plugins/request-id.ts'
@@ -31,7 +33,9 @@ interface Words {
   errors?: Word<ErrorsOptions>
   fault?: Word<FaultOptions>
   headers?: Word<HeadersOptions>
+  ipAccess?: Word<IpAccessOptions>
   limits?: Word<LimitsOptions>
+  overload?: Word<OverloadOptions>
   query?: Word<QueryOptions>
   rateLimit?: Word<RateLimitOptions>
   requestId?: Word<RequestIdOptions>

@@ -1,5 +1,4 @@
 import { createServer, METHODS } from 'node:http'
-import { BlockList, isIPv6 } from 'node:net'
 import fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -23,6 +22,7 @@ import {
   ROUTABLE,
   type RouteInfo,
   RouteUnknown,
+  rangeMatcher,
   type StandingRoute
 } from './kit/index.ts'
 
@@ -63,7 +63,8 @@ export async function buildGateway(
       app.addHttpMethod(method, { hasBody: true })
   app.decorate('keep', keep)
   app.decorate('takesUpgrades', false)
-  app.decorate('trusts', trustIn(plan.trustedProxies))
+  app.decorate('maxConnections', Number.POSITIVE_INFINITY)
+  app.decorate('trusts', rangeMatcher(plan.trustedProxies))
   app.decorate('readiness', { ready: true })
   app.decorate('publicUrl', plan.publicUrl ?? null)
   layGround(app, kit)
@@ -188,19 +189,6 @@ function infoFor(plan: Plan, route: PlannedRoute): RouteInfo {
   })
 }
 
-/** Compiles the ranges of trusted proxies into one question. */
-function trustIn(ranges: readonly string[]): (address: string) => boolean {
-  if (ranges.length === 0) return () => false
-  const list = new BlockList()
-  for (const range of ranges) {
-    const [address = '', bits] = range.split('/')
-    const kind = isIPv6(address) ? 'ipv6' : 'ipv4'
-    if (bits === undefined) list.addAddress(address, kind)
-    else list.addSubnet(address, Number(bits), kind)
-  }
-  return (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
-}
-
 /** Tells whether a parameter is empty, which a segment never is; the rest behind a wildcard may be. */
 const hasEmpty = (params: object): boolean =>
   Object.entries(params).some(([name, value]) => value === '' && name !== '*')
@@ -241,6 +229,8 @@ declare module 'fastify' {
     routeInfos: readonly RouteInfo[]
     /** Whether some target takes connections that switch protocols. */
     takesUpgrades: boolean
+    /** How many connections the process takes. */
+    maxConnections: number
     /** Tells whether the X-Forwarded-* headers of a peer are believed. */
     trusts(address: string): boolean
   }

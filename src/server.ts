@@ -4,7 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { MethodRefused, ROUTABLE, wantsWebSocket, withHeaders } from './kit/index.ts'
-import { Detached, type Enter, enterInLine, leaveLine } from './sockets.ts'
+import { Detached, Drops, type Enter, enterInLine, leaveLine } from './sockets.ts'
 
 /** Where a gateway listens and how it ends. */
 export interface ServeOptions {
@@ -145,6 +145,8 @@ export async function serve(
     const refusal = withHeaders(new MethodRefused('CONNECT'), { allow: ROUTABLE.join(', ') })
     current.app.server.emit('clientError', refusal, socket)
   })
+  const drops = new Drops(log)
+  server.on('drop', () => drops.note(current.app.maxConnections))
   apply(server, app)
   await listen(server, host, port)
 
@@ -192,11 +194,12 @@ export async function serve(
 }
 
 /** Applies what an instance says of connections; Node.js reads these at each use, so they change without a restart. */
-function apply(server: Server, { socketLimits }: FastifyInstance): void {
+function apply(server: Server, { socketLimits, maxConnections }: FastifyInstance): void {
   const settings = server as Server & { maxHeaderSize?: number }
   settings.maxHeaderSize = socketLimits.headers
   server.headersTimeout = socketLimits.headerTime
   server.keepAliveTimeout = socketLimits.idle
+  server.maxConnections = maxConnections
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {

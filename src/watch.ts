@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type FSWatcher, readFileSync, watch } from 'node:fs'
+import { existsSync, type FSWatcher, readFileSync, watch } from 'node:fs'
 import { dirname } from 'node:path'
 
 /** A watch over files. */
@@ -23,9 +23,8 @@ export function watchFiles(files: readonly string[], changed: () => void): Watch
       changed()
     }, SETTLED_AFTER)
   }
-  const watchers: FSWatcher[] = [...new Set(files.map((file) => dirname(file)))].map((folder) =>
-    watch(folder, look).on('error', look)
-  )
+  const folders = [...new Set(files.map((file) => dirname(file)))].filter((folder) => existsSync(folder))
+  const watchers: FSWatcher[] = folders.map((folder) => watch(folder, look).on('error', look))
   return {
     close() {
       clearTimeout(timer)

@@ -34,6 +34,7 @@ const env = {
 const files = {
   'users.json': '[{ "name": "ada", "secret": "lovelace" }]',
   'keys.json': `[{ "id": "alice", "key": "sha256:${'0'.repeat(64)}" }]`,
+  'blocked.txt': '192.0.2.7\n',
   'internal-ca.pem': '',
   dist: { 'index.html': '' },
   teams: {

@@ -1,5 +1,5 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { createError, fp, peerOf, perRoute, storeAway, withHeaders } from '../../src/kit/index.ts'
+import { callBack, createError, fp, peerOf, perRoute, storeAway, withHeaders } from '../../src/kit/index.ts'
 import { leaveAtTheEnd } from './in-flight.ts'
 import { type Limit, makeLimit, type Seen } from './limit.ts'
 import { faults, options, override, type RateLimitOptions } from './options.ts'
@@ -84,16 +84,24 @@ function counting(
     request.rateLimits ??= []
     if (single !== undefined) {
       const refusal = count(single, request, reply, fails)
-      if (refusal instanceof Promise) refusal.then(done, done)
+      if (refusal instanceof Promise) callBack<FastifyError | undefined>(refusal, later(done))
       else done(refusal)
       return
     }
     const found = limits.map((limit) => count(limit, request, reply, fails))
     if (found.some((each) => each instanceof Promise))
-      Promise.all(found).then((refusals) => done(worst(refusals)), done)
+      callBack<FastifyError | undefined>(
+        Promise.all(found.map(async (each) => each)).then(worst),
+        later(done)
+      )
     else done(worst(found as (FastifyError | undefined)[]))
   }
 }
+
+const later =
+  (done: Done) =>
+  (error: unknown, refusal?: FastifyError | undefined): void =>
+    done((error as Error | null) ?? refusal)
 
 /** Counts a request in one limit; tells why it is refused. */
 function count(

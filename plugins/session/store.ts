@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { SharedStore } from '../../src/kit/index.ts'
+import { callBack, type SharedStore } from '../../src/kit/index.ts'
 
 /** Who logged in at a provider, as its tokens said. */
 export interface Provided {
@@ -72,10 +72,10 @@ export abstract class SessionStore {
 
   get(id: string, done: (error: Error | null, session?: never) => void): void {
     const found = this.read(keyOf(id))
-    const parsed = (text: string | undefined): void =>
-      done(null, text === undefined ? undefined : (JSON.parse(text) as never))
-    if (found instanceof Promise) found.then(parsed, (error: Error) => done(error))
-    else parsed(found)
+    const parsed = (error: unknown, text?: string | undefined): void =>
+      done(error as Error | null, text === undefined ? undefined : (JSON.parse(text) as never))
+    if (found instanceof Promise) callBack<string | undefined>(found, parsed)
+    else parsed(null, found)
   }
 
   destroy(id: string, done: Done): void {
@@ -108,11 +108,7 @@ export abstract class SessionStore {
 }
 
 function answer(result: void | Promise<void>, done: Done): void {
-  if (result instanceof Promise)
-    result.then(
-      () => done(null),
-      (error: Error) => done(error)
-    )
+  if (result instanceof Promise) callBack(result, (error) => done(error as Error | null))
   else done(null)
 }
 

@@ -39,6 +39,8 @@ export interface StreamLimits {
   readonly time: number | undefined
   readonly idle: number | undefined
   tooLarge(request: FastifyRequest): FastifyError | undefined
+  /** Says who reads the body of a request, and is told when it comes too slowly. */
+  readBy(request: FastifyRequest, reader: { fail(error: FastifyError): void }): void
 }
 
 export type { Forwarding } from '../../src/kit/index.ts'

@@ -79,6 +79,7 @@ export class Exchange implements Asker {
     this.#counted = true
     this.#response[EXCHANGE] = this
     this.#response.on('close', onClose)
+    if (this.#upload !== null) this.#limits?.readBy(this.#request, this)
     const time = this.#limits?.time
     if (time !== undefined) {
       this.#due = this.#forwarding.began + time

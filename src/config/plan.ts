@@ -4,15 +4,19 @@ import {
   type Concern,
   deepFreeze,
   isObject,
+  isRange,
+  mapFiles,
   nearest,
   type OptionFault,
+  originOf,
   prune,
+  RANGE_SAYS,
+  spellOut,
   type Target
 } from '../kit/index.ts'
 import type { Catalog } from './catalog.ts'
 import { ConfigError, type Fault, type Path, type Place, showPath, showPlace } from './fault.ts'
 import { type Filled, interpolate } from './interpolate.ts'
-import { isRange, originOf, trusted } from './network.ts'
 import { joinPaths, PathError, type PathPattern, readPath } from './paths.ts'
 import { sameRoutes } from './same-routes.ts'
 import { composeSchema, coreWords, ROOT_ONLY, routeWords } from './schema.ts'
@@ -23,7 +27,7 @@ import { faultIn, Resolver, type Said, settle, shownIn, unsaid, type WordState }
 /** A config, read, checked, settled and frozen: all that `buildGateway` needs. */
 export interface Plan {
   readonly file: string
-  /** Every file it was read from, for watching. */
+  /** Every file it was read from, and those that its concerns read, for watching. */
   readonly files: readonly string[]
   readonly catalog: Catalog
   readonly publicUrl: string | undefined
@@ -82,6 +86,9 @@ class Planner {
   readonly #routes: PlannedRoute[] = []
   readonly #checks: (() => void)[] = []
   readonly #files: string[] = []
+  /** The files that concerns read: a list of users, a page. */
+  readonly #named = new Set<string>()
+  readonly #looked = new WeakSet<object>()
   readonly #mentioned = new Set<string>()
   #root: Readonly<Record<string, unknown>> = {}
   #upstreams: Record<string, unknown> = {}
@@ -143,10 +150,10 @@ class Planner {
     if (faults.length > 0) throw new ConfigError(faults)
     return deepFreezePlan({
       file: source.file,
-      files: this.#files,
+      files: [...new Set([...this.#files, ...this.#named])],
       catalog: this.#catalog,
       publicUrl: originOf(value['publicUrl']),
-      trustedProxies: trusted(list(value['trustedProxies'])),
+      trustedProxies: spellOut(list(value['trustedProxies'])),
       words: this.#root,
       routes: this.#routes
     })
@@ -187,11 +194,7 @@ class Planner {
       for (const [i, range] of value['trustedProxies'].entries())
         if (typeof range === 'string' && !isRange(range))
           this.#faults.push(
-            faultAt(
-              source,
-              ['trustedProxies', i],
-              `"${range}" is no address; an IP address, a CIDR range such as "10.0.0.0/8", "loopback" or "private" would do`
-            )
+            faultAt(source, ['trustedProxies', i], `"${range}" is no address; ${RANGE_SAYS} would do`)
           )
   }
 
@@ -213,6 +216,7 @@ class Planner {
           )
         )
     const whole = this.#resolver.whole(concern, state)
+    if (isObject(whole)) this.#noteFiles(concern, whole)
     this.#judge(concern, whole, state, source.folder, [])
     this.#upstreams = { ...this.#upstreams, ...(isObject(whole) ? whole : {}) }
   }
@@ -468,8 +472,21 @@ class Planner {
     folder: string,
     paths: readonly PathPattern[]
   ): void {
-    if (module.faults === undefined || !isObject(options)) return
+    if (!isObject(options)) return
+    // What a target names may be a folder, and is read at each request.
+    if (!('target' in module)) this.#noteFiles(module, options)
+    if (module.faults === undefined) return
     this.#checks.push(() => this.#judge(module, options, state, folder, paths))
+  }
+
+  /** Notes the files that a concern reads at boot, once for each set of options. */
+  #noteFiles(concern: Concern, options: object): void {
+    if (this.#looked.has(options)) return
+    this.#looked.add(options)
+    mapFiles(concern.options, options, (file) => {
+      this.#named.add(file)
+      return file
+    })
   }
 
   #judge(

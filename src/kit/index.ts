@@ -2,6 +2,7 @@ export { createError } from '@fastify/error'
 export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
 export { leaveBodies } from './bodies.ts'
+export { callBack } from './call-back.ts'
 export {
   addressOf,
   type Caller,
@@ -46,6 +47,7 @@ export { HeaderName, headerFaults, joinVary } from './headers.ts'
 export { escapeHtml } from './html.ts'
 export { LINES, type LineLevel, lineWriter, quote, type WriteLine } from './lines.ts'
 export { ROUTABLE } from './methods.ts'
+export { isRange, originOf, RANGE_SAYS, rangeMatcher, spellOut } from './network.ts'
 export {
   eachRoute,
   type Hooks,

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { FastifyError, FastifyRequest } from 'fastify'
 import {
   BodyTooLarge,
@@ -16,9 +17,12 @@ import {
   SizeOrNone,
   type Static,
   sizeOrNone,
+  TooSlow,
   Type,
-  UrlTooLong
-} from '../src/kit/index.ts'
+  UrlTooLong,
+  upgradeOf
+} from '../../src/kit/index.ts'
+import { Pace, type Reader, type Rule, readBy } from './pace.ts'
 
 export const key = 'limits'
 
@@ -53,6 +57,11 @@ export const options = Type.Object(
       description:
         'How long a client may take to send its headers; said at the root only, since no route is known before.'
     }),
+    bodyRate: SizeOrNone({
+      default: '1kb',
+      description:
+        'How much of a body a client has to send a second, taken over five seconds, once the gateway reads it; below it the answer is 408.'
+    }),
     idle: DurationOrNone({
       default: '60s',
       description:
@@ -82,6 +91,8 @@ export interface StreamLimits {
   readonly idle: number | undefined
   /** Tells whether a body that grew too large has to be cut, and by which refusal. */
   tooLarge(request: FastifyRequest): FastifyError | undefined
+  /** Says who reads the body of a request, and is told when it comes too slowly. */
+  readBy(request: FastifyRequest, reader: Reader): void
 }
 
 declare module 'fastify' {
@@ -118,6 +129,12 @@ export default fp<LimitsOptions>(
     const headersFor = ({ headers }: LimitsOptions): number => Math.min(sizeOrNone(headers), LARGEST_HEADERS)
     socketLimits.headers = headersFor(root)
     app.decorate('socketLimits', socketLimits)
+    const pace = app.keep.lease(
+      app,
+      `${key} pace`,
+      () => new Pace(),
+      (each) => each.close()
+    )
     eachRoute(app, key, root, (said, { streams }, routeOptions) => {
       socketLimits.headers = Math.max(socketLimits.headers, headersFor(said))
       routeOptions.bodyLimit ??= Math.min(sizeOrNone(said.body), Number.MAX_SAFE_INTEGER)
@@ -137,10 +154,12 @@ export default fp<LimitsOptions>(
         tooLarge: (request) => {
           const error = new BodyTooLarge()
           return refuses(request, key, said, error) ? error : undefined
-        }
+        },
+        readBy
       }
+      const rule = ruleFor(said)
       return {
-        onRequest(request, _reply, done) {
+        onRequest(request, reply, done) {
           const { raw } = request
           request.limits = streamed
           if ((request.originalUrl ?? '').length > urlMost) return done(new UrlTooLong())
@@ -149,6 +168,7 @@ export default fp<LimitsOptions>(
             return done(new HeadersTooLarge())
           const length = raw.headers['content-length']
           if (length !== undefined && Number(length) > bodyMost) return done(new BodyTooLarge())
+          if (rule !== undefined && hasBody(raw)) pace.watch(request, reply, rule)
           done()
         },
         ...(said.mode === 'report' ? { onHead: tellLate(said) } : {})
@@ -161,6 +181,23 @@ export default fp<LimitsOptions>(
 /** The deadline that is kept to, in milliseconds; report mode has none. */
 const enforced = ({ mode, time }: LimitsOptions): number | undefined =>
   mode === 'report' ? undefined : durationOrNone(time)
+
+/** Makes what a body is held to; undefined where it may come as slowly as it likes. */
+function ruleFor(said: LimitsOptions): Rule | undefined {
+  if (said.bodyRate === false) return undefined
+  return {
+    least: sizeOrNone(said.bodyRate),
+    refuse(request) {
+      const error = new TooSlow()
+      return refuses(request, key, said, error) ? error : undefined
+    }
+  }
+}
+
+/** Tells by its framing whether a request has a body that is to be read as one (RFC 9112 section 6). */
+const hasBody = (raw: IncomingMessage): boolean =>
+  (raw.headers['transfer-encoding'] !== undefined || Number(raw.headers['content-length'] ?? 0) > 0) &&
+  upgradeOf(raw) === undefined
 
 /** Tells in report mode of an answer that comes after the deadline. */
 function tellLate(said: LimitsOptions): HeadHook {

@@ -1,0 +1,121 @@
+import { readFileSync } from 'node:fs'
+import {
+  addressOf,
+  createError,
+  File,
+  fp,
+  gate,
+  isRange,
+  type OptionFault,
+  overrideOf,
+  perRoute,
+  RANGE_SAYS,
+  rangeMatcher,
+  remember,
+  type Static,
+  Type
+} from '../src/kit/index.ts'
+
+export const key = 'ipAccess'
+
+export const options = Type.Object(
+  {
+    ...gate,
+    allow: Type.Optional(
+      Type.Array(Type.String(), {
+        minItems: 1,
+        description:
+          'Who may come, and nobody else: addresses, CIDR ranges, "loopback" or "private"; without it all may come that are not denied.'
+      })
+    ),
+    deny: Type.Array(Type.String(), {
+      default: [],
+      description:
+        'Who may not come, be they allowed or not: addresses, CIDR ranges, "loopback" or "private".'
+    }),
+    file: Type.Optional(
+      File({
+        description: 'A file with more to deny, one address or range a line; what follows a "#" is a comment.'
+      })
+    )
+  },
+  { additionalProperties: false, description: 'Which addresses may send requests.' }
+)
+
+export const override = overrideOf(options)
+export type IpAccessOptions = Static<typeof options>
+
+export function faults({ allow = [], deny, file }: IpAccessOptions): OptionFault[] {
+  const inLists = ([path, ranges]: readonly [string, readonly string[]]): OptionFault[] =>
+    ranges.flatMap((range, i) => (isRange(range) ? [] : [{ path: [path, i], message: noRange(range) }]))
+  return [
+    ...[['allow', allow] as const, ['deny', deny] as const].flatMap(inLists),
+    ...(file === undefined ? [] : fileFaults(file))
+  ]
+}
+
+/** Requests from this address are not taken here (RFC 9110 section 15.5.4). */
+export const IpAccessDenied = createError(
+  'SP_ERR_IP_ACCESS_DENIED',
+  'Requests from this address are not taken here',
+  403
+)
+
+// How many addresses are remembered with their verdicts; beyond that all are forgotten, and judged anew.
+const REMEMBERED = 10_000
+
+export default fp<IpAccessOptions>(
+  async function ipAccess(app, root) {
+    // Routes that inherit the same options share a verdict on each address.
+    const judges = new Map<IpAccessOptions, Judge>()
+    perRoute(app, key, root, (said) => {
+      if (said.allow === undefined && said.deny.length === 0 && said.file === undefined) return undefined
+      const mayCome = remember(judges, said, () => makeJudge(said))
+      return {
+        onRequest(request, _reply, done) {
+          done(mayCome(addressOf(request)) ? undefined : new IpAccessDenied())
+        }
+      }
+    })
+  },
+  { name: key, fastify: '5.x' }
+)
+
+type Judge = (address: string) => boolean
+
+function makeJudge({ allow, deny, file }: IpAccessOptions): Judge {
+  const denied = rangeMatcher(file === undefined ? deny : [...deny, ...linesOf(file).map(({ text }) => text)])
+  const allowed = allow === undefined ? () => true : rangeMatcher(allow)
+  const verdicts = new Map<string, boolean>()
+  return (address) => {
+    const known = verdicts.get(address)
+    if (known !== undefined) return known
+    if (verdicts.size >= REMEMBERED) verdicts.clear()
+    // Whose connection is gone has no address any more, and may have had one that is denied.
+    const may = address !== '' && !denied(address) && allowed(address)
+    verdicts.set(address, may)
+    return may
+  }
+}
+
+const noRange = (text: string): string => `"${text}" is no address; ${RANGE_SAYS} would do`
+
+function fileFaults(file: string): OptionFault[] {
+  try {
+    return linesOf(file)
+      .filter(({ text }) => !isRange(text))
+      .map(({ text, line }) => ({ path: ['file'], message: `${file}:${line}: ${noRange(text)}` }))
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return [{ path: ['file'], message: `The file ${file} can't be read (${code})` }]
+  }
+}
+
+/** Reads what a file says, line by line, without its comments and empty lines. */
+function linesOf(file: string): { text: string; line: number }[] {
+  return readFileSync(file, 'utf8')
+    .replace(/^\uFEFF/, '')
+    .split('\n')
+    .map((written, i) => ({ text: written.replace(/#.*/, '').trim(), line: i + 1 }))
+    .filter(({ text }) => text !== '')
+}

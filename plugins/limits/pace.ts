@@ -1,0 +1,121 @@
+import type { IncomingMessage } from 'node:http'
+import { Readable } from 'node:stream'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+
+/** How fast a body has to come on a route. */
+export interface Rule {
+  /** Bytes a second. */
+  readonly least: number
+  /** Makes the refusal of one that is too slow; undefined where it is only told. */
+  refuse(request: FastifyRequest): FastifyError | undefined
+}
+
+/** Who reads a body past Fastify, and answers for it. */
+export interface Reader {
+  fail(error: FastifyError): void
+}
+
+// How often bodies are looked at, in milliseconds, and how many looks make up the time over which their pace is taken.
+const EVERY = 1000
+const LOOKS = 5
+
+const BODY = Symbol('body')
+
+interface Incoming extends IncomingMessage {
+  [BODY]?: Body
+}
+
+interface Body {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly rule: Rule
+  readonly pace: Pace
+  reader: Reader | undefined
+  came: number
+  looks: number
+}
+
+/** Watches that bodies come at some pace: one timer for all of them, and one addition a chunk. */
+export class Pace {
+  readonly #bodies = new Set<Body>()
+  #timer: NodeJS.Timeout | undefined
+
+  /** Watches the body of a request until it is whole, or too slow. */
+  watch(request: FastifyRequest, reply: FastifyReply, rule: Rule): void {
+    // The first look comes at any moment and is no whole one.
+    const body: Body = { request, reply, rule, pace: this, reader: undefined, came: 0, looks: -1 }
+    const raw: Incoming = request.raw
+    raw[BODY] = body
+    raw.push = countedPush
+    this.#bodies.add(body)
+    if (this.#timer !== undefined) return
+    this.#timer = setInterval(() => this.#look(), EVERY)
+    this.#timer.unref()
+  }
+
+  forget(body: Body): void {
+    this.#bodies.delete(body)
+  }
+
+  /** Forgets all of them. */
+  close(): void {
+    this.#bodies.clear()
+    clearInterval(this.#timer)
+  }
+
+  #look(): void {
+    for (const body of this.#bodies) {
+      const { raw } = body.request
+      if (raw.destroyed || raw.complete) this.#bodies.delete(body)
+      else if (!waitsForClient(body)) {
+        body.looks = 0
+        body.came = 0
+      } else if (++body.looks >= LOOKS) {
+        const slow = body.came < (body.rule.least * LOOKS * EVERY) / 1000
+        body.looks = 0
+        body.came = 0
+        if (!slow) continue
+        this.#bodies.delete(body)
+        end(body)
+      }
+    }
+    if (this.#bodies.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+}
+
+/** Says who reads the body of a request, and is told when it comes too slowly. */
+export function readBy({ raw }: FastifyRequest, reader: Reader): void {
+  const body = (raw as Incoming)[BODY]
+  if (body !== undefined) body.reader = reader
+}
+
+// Chunks are counted where they come in, so that nobody begins to read a body that is not wanted yet.
+function countedPush(this: Incoming, chunk: Buffer | null, encoding?: BufferEncoding): boolean {
+  const body = this[BODY]
+  if (body !== undefined) {
+    if (chunk === null) body.pace.forget(body)
+    else body.came += chunk.length
+  }
+  return Readable.prototype.push.call(this, chunk, encoding)
+}
+
+/** Tells whether it is the client that a body waits for: not one whose reader has enough for now, nor one that is a talk with an answer under way. */
+function waitsForClient({ request: { raw }, reply }: Body): boolean {
+  // Node reads what is left of a body after its answer.
+  if (reply.raw.writableFinished) return true
+  if (reply.raw.headersSent || raw.readableLength > 0) return false
+  return raw.readableFlowing === true || raw.listenerCount('readable') > 0
+}
+
+function end({ request, reply, rule, reader }: Body): void {
+  const refusal = rule.refuse(request)
+  if (refusal === undefined) return
+  const { raw } = request
+  if (reply.raw.writableFinished) raw.destroy()
+  else if (reader !== undefined) reader.fail(refusal)
+  // Whoever reads it by Node's own events learns of it as of any other failure of the stream.
+  else if (raw.listenerCount('error') > 0) raw.emit('error', refusal)
+  else raw.destroy()
+}

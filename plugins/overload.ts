@@ -1,0 +1,180 @@
+import type { ServerResponse } from 'node:http'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { FastifyError } from 'fastify'
+import {
+  createError,
+  DurationOrNone,
+  durationOrNone,
+  fp,
+  gate,
+  overrideOf,
+  perRoute,
+  SAYS,
+  type Static,
+  Type,
+  upgradeOf,
+  withHeaders
+} from '../src/kit/index.ts'
+
+export const key = 'overload'
+
+const numberOrNone = <D extends number | false>(said: { default: D; description: string }) =>
+  Type.Unsafe<number | false>({
+    anyOf: [{ type: 'integer', minimum: 1 }, { const: false }],
+    [SAYS]: 'a number from 1, or false for none',
+    ...said
+  })
+
+export const options = Type.Object(
+  {
+    ...gate,
+    eventLoopDelay: DurationOrNone({
+      default: '200ms',
+      description: 'How late the process may be with its work; beyond it the answer is 503.'
+    }),
+    maxInFlight: numberOrNone({
+      default: 2000,
+      description: 'How many requests of the whole process may be under way; beyond it the answer is 503.'
+    }),
+    maxConnections: numberOrNone({
+      default: false,
+      description:
+        'How many connections the process takes; beyond it they are closed at once. Said at the root only, since no route is known before.'
+    }),
+    priority: Type.Unsafe<'critical' | 'normal' | 'background'>({
+      type: 'string',
+      enum: ['critical', 'normal', 'background'],
+      default: 'normal',
+      description:
+        'Who is refused first: background at 80 % of a limit, normal at the limit, critical at twice as much.'
+    })
+  },
+  { additionalProperties: false, description: 'Refuses what is more than the process can do.' }
+)
+
+const { maxConnections: _maxConnections, ...onRoutes } = options.properties
+export const override = overrideOf(
+  Type.Object(onRoutes, {
+    additionalProperties: false,
+    description: 'Refuses what is more than the process can do.'
+  })
+)
+export type OverloadOptions = Static<typeof options>
+
+/** The process is too late with its work (RFC 9110 section 15.6.4). */
+export const EventLoopLate = createError(
+  'SP_ERR_OVERLOAD_EVENT_LOOP',
+  'The gateway has more to do than it can; try again in a while',
+  503
+)
+/** As many requests are under way as the process takes. */
+export const InFlightExceeded = createError(
+  'SP_ERR_OVERLOAD_IN_FLIGHT',
+  'The gateway has as many requests under way as it takes; try again in a while',
+  503
+)
+
+// How much of a limit each priority may use.
+const SHARES = { background: 0.8, normal: 1, critical: 2 } as const
+
+// Who is refused comes back after 1 to so many seconds: not all at once.
+const COME_BACK_WITHIN = 3
+
+export default fp<OverloadOptions>(
+  async function overload(app, root) {
+    if (root.maxConnections !== false) app.maxConnections = root.maxConnections
+    const load = app.keep.lease(app, `${key} load`, () => ({ inFlight: 0 }))
+    perRoute(app, key, root, ({ eventLoopDelay, maxInFlight, priority, mode }) => {
+      const share = SHARES[priority]
+      const mostInFlight =
+        maxInFlight === false ? Number.POSITIVE_INFINITY : Math.max(1, Math.floor(maxInFlight * share))
+      const latest = (durationOrNone(eventLoopDelay) ?? Number.POSITIVE_INFINITY) * share
+      const lateness =
+        eventLoopDelay === false
+          ? IN_TIME
+          : app.keep.lease(
+              app,
+              `${key} lateness`,
+              () => new Lateness(),
+              (each) => each.close()
+            )
+      const report = mode === 'report'
+      return {
+        onRequest(request, reply, done) {
+          let refusal: FastifyError | undefined
+          if (lateness.ms > latest) refusal = new EventLoopLate()
+          else if (load.inFlight >= mostInFlight) refusal = new InFlightExceeded()
+          // A connection that switches protocols may stay for hours and do nothing: it is no request under way.
+          if ((refusal === undefined || report) && upgradeOf(request.raw) === undefined)
+            count(load, reply.raw)
+          done(refusal && comeBack(refusal))
+        }
+      }
+    })
+  },
+  { name: key, fastify: '5.x' }
+)
+
+const comeBack = (refusal: FastifyError): FastifyError =>
+  withHeaders(refusal, { 'retry-after': String(1 + Math.floor(Math.random() * COME_BACK_WITHIN)) })
+
+const LOAD = Symbol('load')
+
+interface Load {
+  inFlight: number
+}
+
+interface Counted extends ServerResponse {
+  [LOAD]?: Load | undefined
+}
+
+function count(load: Load, response: Counted): void {
+  // Whose client left while other hooks were at work has closed already.
+  if (response.destroyed) return
+  load.inFlight++
+  response[LOAD] = load
+  response.on('close', uncount)
+}
+
+// One function for all answers: a request makes no closure, and one that closes twice counts once.
+function uncount(this: Counted): void {
+  const load = this[LOAD]
+  this[LOAD] = undefined
+  if (load !== undefined) load.inFlight--
+}
+
+// How often, and how exactly, the event loop is looked at, in milliseconds.
+const LOOK_EVERY = 500
+const RESOLUTION = 20
+const NANOSECONDS = 1e6
+
+const IN_TIME = { ms: 0 }
+
+/** Tells how late a process is with its work: the middle one of the last three half seconds, so that one long pause, such as a reload, is no overload. */
+class Lateness {
+  ms = 0
+  #last: readonly number[] = [0, 0, 0]
+  readonly #histogram = monitorEventLoopDelay({ resolution: RESOLUTION })
+  readonly #timer = setInterval(() => this.#look(), LOOK_EVERY)
+
+  constructor() {
+    this.#timer.unref()
+    this.#histogram.enable()
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    this.#histogram.disable()
+  }
+
+  #look(): void {
+    const { count: turns, mean, stddev } = this.#histogram
+    // The first turn after a reset is not measured: where turns are long, there may be none yet.
+    if (turns === 0) return
+    this.#histogram.reset()
+    // A request falls into a long turn more often than into a short one: turns count by their length.
+    const met = (mean + stddev ** 2 / mean) / NANOSECONDS - RESOLUTION
+    this.#last = [...this.#last.slice(1), Math.max(0, met)]
+    this.ms = this.#last.toSorted((a, b) => a - b)[1] ?? 0
+  }
+}

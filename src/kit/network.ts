@@ -1,0 +1,65 @@
+import { BlockList, isIP, SocketAddress } from 'node:net'
+
+const PRESETS: Readonly<Record<string, readonly string[]>> = {
+  loopback: ['127.0.0.0/8', '::1/128'],
+  private: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', 'fc00::/7', 'fe80::/10']
+}
+
+/** Reads an origin as browsers write it: lower case, without the port of its scheme. */
+export function originOf(text: unknown): string | undefined {
+  return typeof text === 'string' && URL.canParse(text) ? new URL(text).origin : undefined
+}
+
+/** Tells whether a text is an address, a CIDR range or the name of a preset. */
+export function isRange(text: string): boolean {
+  if (Object.hasOwn(PRESETS, text)) return true
+  const [address = '', bits, more] = text.split('/')
+  const kind = isIP(address)
+  return (
+    kind !== 0 &&
+    more === undefined &&
+    (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (kind === 4 ? 32 : 128)))
+  )
+}
+
+/** What would do where `isRange` says no. */
+export const RANGE_SAYS = 'an IP address, a CIDR range such as "10.0.0.0/8", "loopback" or "private"'
+
+/** Spells out the presets among ranges. */
+export const spellOut = (ranges: readonly string[]): string[] =>
+  ranges.flatMap((range) => PRESETS[range] ?? [range])
+
+/** Compiles addresses, ranges and presets into one question; a range of one family says nothing of the other, and what is no address is in none. */
+export function rangeMatcher(ranges: readonly string[]): (address: string) => boolean {
+  if (ranges.length === 0) return () => false
+  // In one list of both, "::/0" would hold all of IPv4, too.
+  const lists = { ipv4: new BlockList(), ipv6: new BlockList() }
+  for (const range of spellOut(ranges)) {
+    const [written = '', bits] = range.split('/')
+    const { text, family } = readAddress(written) ?? { text: written, family: 'ipv6' }
+    const mapped = family === 'ipv4' && isIP(written) === 6 ? MAPPED_BITS : 0
+    if (bits === undefined) lists[family].addAddress(text, family)
+    else if (Number(bits) < mapped) lists.ipv6.addSubnet(written, Number(bits), 'ipv6')
+    else lists[family].addSubnet(text, Number(bits) - mapped, family)
+  }
+  return (address) => {
+    const read = readAddress(address)
+    return read !== undefined && lists[read.family].check(read.text, read.family)
+  }
+}
+
+const MAPPED = '::ffff:'
+const MAPPED_BITS = 96
+
+/** Reads an address without its zone, an IPv4 one in its plain form however it is written (RFC 4291 section 2.5.5.2). */
+function readAddress(written: string): { text: string; family: 'ipv4' | 'ipv6' } | undefined {
+  const zone = written.indexOf('%')
+  const address = zone === -1 ? written : written.slice(0, zone)
+  const kind = isIP(address)
+  if (kind === 0) return undefined
+  if (kind === 4) return { text: address, family: 'ipv4' }
+  const { address: text } = new SocketAddress({ address, family: 'ipv6' })
+  return text.startsWith(MAPPED) && text.includes('.')
+    ? { text: text.slice(MAPPED.length), family: 'ipv4' }
+    : { text, family: 'ipv6' }
+}
