@@ -100,7 +100,7 @@ function counting(
 
 const later =
   (done: Done) =>
-  (error: unknown, refusal?: FastifyError | undefined): void =>
+  (error: unknown, refusal?: FastifyError): void =>
     done((error as Error | null) ?? refusal)
 
 /** Counts a request in one limit; tells why it is refused. */

@@ -72,7 +72,7 @@ export abstract class SessionStore {
 
   get(id: string, done: (error: Error | null, session?: never) => void): void {
     const found = this.read(keyOf(id))
-    const parsed = (error: unknown, text?: string | undefined): void =>
+    const parsed = (error: unknown, text?: string): void =>
       done(error as Error | null, text === undefined ? undefined : (JSON.parse(text) as never))
     if (found instanceof Promise) callBack<string | undefined>(found, parsed)
     else parsed(null, found)
