@@ -9,7 +9,7 @@ export interface Log {
 }
 
 // Lines are gathered and written together: a write a line is the dearest part of a log.
-const GATHERED = 4096
+const GATHERED = 8192
 const FLUSH_EVERY = 200
 
 /** Opens the log of a process: one JSON object a line on stdout, or for a person with LOG_PRETTY. */
@@ -39,17 +39,32 @@ export async function openLog({
     }
   }
   const destination = pino.destination({ dest: 1, sync: false, minLength: GATHERED })
-  const timer = setInterval(() => destination.flush(), FLUSH_EVERY)
+  // The destination measures what it holds at every write, so it gets many lines at once.
+  let held = ''
+  const write = (line: string): void => {
+    held += line
+    if (held.length >= GATHERED) handOver()
+  }
+  const handOver = (): void => {
+    const lines = held
+    held = ''
+    if (lines !== '') destination.write(lines)
+  }
+  const timer = setInterval(() => {
+    handOver()
+    destination.flush()
+  }, FLUSH_EVERY)
   timer.unref()
-  const log = pino(options, destination)
+  const log = pino(options, { write })
   // A line an answer is most of what a log is: it is not taken apart by keys again.
   const writeLine: WriteLine = (level, fields) => {
-    if (log.isLevelEnabled(level)) destination.write(`{"level":"${level}"${timeField()},${fields}}\n`)
+    if (log.isLevelEnabled(level)) write(`{"level":"${level}"${timeField()},${fields}}\n`)
   }
   return {
     log: Object.assign(log, { [LINES]: writeLine }),
     flush() {
       try {
+        handOver()
         destination.flushSync()
       } catch {
         // The log's reader is gone, or it was never opened: there is nobody left to tell.

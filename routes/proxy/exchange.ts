@@ -203,8 +203,8 @@ export class Exchange implements Asker {
     if (status === 204 || status === 304 || method === 'HEAD') this.#end()
     if (this.#state !== 'streaming') return 'dropped'
     // With a body behind it at once it goes out in one write; alone it does not wait for one.
-    process.nextTick(onHeadAlone, this)
-    return head.endless ? 'endless' : 'wanted'
+    if (begun.push(this) === 1) setImmediate(afterHeads)
+    return 'wanted'
   }
 
   onSwitch(from: Try, rawHeaders: Buffer[], upstream: Duplex): void {
@@ -365,9 +365,11 @@ export class Exchange implements Asker {
     )
   }
 
-  /** Sends the head by itself where no body has come with it. */
-  flushHead(): void {
-    if (this.#state === 'streaming' && this.#forwarding.bytesOut === 0) this.#response.flushHeaders()
+  /** Sends the head by itself where no body has come with it; what is not whole by now is watched. */
+  afterHead(): void {
+    if (this.#state !== 'streaming') return
+    if (this.#forwarding.bytesOut === 0) this.#response.flushHeaders()
+    if (!this.#endless) this.#chosen?.watch()
   }
 
   /** Takes up the upstream's bytes again, now that the client has taken the last ones. */
@@ -404,8 +406,13 @@ function onClose(this: Response): void {
   this[EXCHANGE]?.closed()
 }
 
-function onHeadAlone(exchange: Exchange): void {
-  exchange.flushHead()
+// The answers that have begun since the event loop came round last.
+let begun: Exchange[] = []
+
+function afterHeads(): void {
+  const exchanges = begun
+  begun = []
+  for (const exchange of exchanges) exchange.afterHead()
 }
 
 function onDrain(this: Response): void {

@@ -6,8 +6,8 @@ import type { Flowing, Stillness } from './stillness.ts'
 
 type Abort = (error?: Error) => void
 
-/** What becomes of a body: it is wanted, wanted and silent for as long as it likes, or not wanted. */
-export type Fate = 'wanted' | 'endless' | 'dropped'
+/** What becomes of a body. */
+export type Fate = 'wanted' | 'dropped'
 
 /** Who asked, and gets what comes. */
 export interface Asker {
@@ -46,6 +46,7 @@ export class Try implements Flowing {
   #resume: (() => void) | undefined
   #state: 'open' | 'wanted' | 'dropped' | 'over' = 'open'
   #judged = false
+  #watched = false
   #left = false
   #answering = false
   #sent = 0
@@ -77,6 +78,13 @@ export class Try implements Flowing {
     // undici takes this older form of a handler as it is: raw buffers in, no object of headers made (TRAPS.md).
     const handler = this as unknown as Dispatcher.DispatchHandler
     ;(this.#upgrades ? upgrades : pool).dispatch(this.#asker.optionsFor(this.target), handler)
+  }
+
+  /** Begins to look whether the body stands still for too long. */
+  watch(): void {
+    if (this.#stillness === undefined || this.#watched || this.#state === 'over') return
+    this.#watched = true
+    this.#stillness.add(this)
   }
 
   /** Gives up. */
@@ -111,9 +119,9 @@ export class Try implements Flowing {
     this.#resume = resume
     this.#judge(status < 500)
     const fate = this.#asker.onHead(this, status, rawHeaders, statusText)
-    this.#state = fate === 'dropped' ? 'dropped' : 'wanted'
+    this.#state = fate
     // What nobody wants is watched as well, or an upstream that never ends it would keep its connection.
-    if (fate !== 'endless') this.#stillness?.add(this)
+    if (fate === 'dropped') this.watch()
     return true
   }
 
@@ -179,7 +187,7 @@ export class Try implements Flowing {
 
   #over(): void {
     this.#state = 'over'
-    this.#stillness?.delete(this)
+    if (this.#watched) this.#stillness?.delete(this)
     if (this.#left) return
     this.#left = true
     if (!this.#judged) this.target.untried(this.#probe)
