@@ -134,6 +134,13 @@ function answer(
   { format, pages }: Shape
 ): void {
   const status = refusal.statusCode ?? 500
+  if (refusal.instead !== undefined) {
+    reply
+      .code(status)
+      .headers({ ...refusal.instead.headers })
+      .send(refusal.instead.body)
+    return
+  }
   const problem = problemOf(refusal, request.id)
   reply.code(status).headers({ 'cache-control': 'no-store', ...refusal.headers })
   // Where what follows on the connection can't be told from a body, or is one that nobody wants, the connection ends with the answer.

@@ -1,6 +1,7 @@
 import type { StandingAbout, StandingRoute, Target } from '../src/kit/index.ts'
 import * as files from './files.ts'
 import { health } from './health.ts'
+import { jwksRoutes } from './jwks.ts'
 import { loginRoutes, readForms } from './login.ts'
 import * as proxy from './proxy/index.ts'
 import * as redirect from './redirect.ts'
@@ -11,6 +12,6 @@ export const targets: readonly Target[] = [proxy, redirect, respond, files]
 
 /** The gateway's own routes. */
 export const standing = {
-  routes: (plan: StandingAbout): StandingRoute[] => [...health, ...loginRoutes(plan)],
+  routes: (plan: StandingAbout): StandingRoute[] => [...health, ...jwksRoutes(plan), ...loginRoutes(plan)],
   prepare: readForms
 }

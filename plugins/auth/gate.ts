@@ -1,7 +1,8 @@
-import type { FastifyRequest } from 'fastify'
-import { type Caller, claimOf, createError, template, withHeaders } from '../../src/kit/index.ts'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { type Caller, callBack, claimOf, createError, template, withHeaders } from '../../src/kit/index.ts'
+import type { Signer } from './assertion.ts'
 import type { AuthOptions } from './index.ts'
-import type { Way } from './ways.ts'
+import type { Found, Way } from './ways.ts'
 
 /** The request has no credential that would let it in. */
 export const CallerUnknown = createError(
@@ -20,43 +21,113 @@ export const CallerLacks = createError<[string]>('SP_ERR_AUTH_LACKING', 'The cal
 /** A navigation without a caller goes to the log-in. */
 export const LoginFirst = createError('SP_ERR_AUTH_LOGIN', 'Log in first', 303)
 
-/** Lets a request pass, or throws why not. */
-export type Gate = (request: FastifyRequest, reply: Parameters<Way['find']>[1]) => Promise<void>
+type Done = (error?: Error) => void
 
-/** Makes the gate of one set of options: the first way that succeeds is the caller, and a wrong credential is refused whatever else is there. */
-export function makeGate(said: AuthOptions, ways: readonly Way[]): Gate {
-  const challenge = { 'www-authenticate': ways.map(({ scheme }) => scheme).join(', ') }
+/** Lets a request pass, or tells why not. */
+export type Gate = (request: FastifyRequest, reply: FastifyReply, done: Done) => void
+
+/** What a gate is made of. */
+export interface Parts {
+  /** The ways that count, in their order. */
+  readonly ways: readonly Way[]
+  /** The headers whose credentials are for the gateway alone, whichever way lets in. */
+  readonly hidden: readonly string[]
+  /** Those that stay here where a way has let in whose own may go on. */
+  readonly hiddenBy: ReadonlyMap<string, readonly string[]>
+  /** Signs for upstreams who calls; undefined where nobody wants it. */
+  readonly signer: Signer | undefined
+}
+
+/** Makes the gate of one set of options: the first way that succeeds is the caller, and a wrong credential is refused whatever else is there. Nothing waits where every way knows its answer. */
+export function makeGate(said: AuthOptions, { ways, hidden, hiddenBy, signer }: Parts): Gate {
+  const bySession = ways.some(({ name }) => name === 'session')
+  const schemes = ways.flatMap(({ name, scheme }) =>
+    scheme === undefined || (name === 'basic' && bySession) ? [] : [scheme]
+  )
+  const challenge = schemes.length === 0 ? {} : { 'www-authenticate': schemes.join(', ') }
+  const wrong = schemes.length === 0 ? {} : { 'www-authenticate': schemes.map(ofWrong).join(', ') }
   const judge = judgeOf(said.require)
   const identity = Object.entries(said.identity).map(([name, value]) => ({
     name: name.toLowerCase(),
     value: template(`{caller.${value}}`)
   }))
-  const bySession = ways.some(({ name }) => name === 'session')
-  const hidden = said.passOn.includes('apiKeys')
-    ? []
-    : (said.apiKeys?.from ?? []).flatMap((place) =>
-        place.startsWith('header:') ? [place.slice(7).toLowerCase()] : []
-      )
-  return async (request, reply) => {
-    if (hidden.length > 0) request.privateHeaders = hidden
-    let caller: Caller | null = null
-    for (const way of ways) {
-      const found = await way.find(request, reply)
-      if (found === 'wrong') throw withHeaders(new CredentialWrong(), challenge)
-      caller ??= found
-    }
+
+  /** Judges who was found; what is signed for upstreams may take a moment. */
+  function settle(request: FastifyRequest, caller: Caller | null): Promise<void> | undefined {
     request.caller = caller
+    const rest = caller === null ? undefined : hiddenBy.get(caller.by)
+    if (rest !== undefined) request.privateHeaders = rest
     if (caller === null) {
-      if (said.optional) return
+      if (said.optional) return undefined
       if (bySession && (said.challenge === 'login' || (said.challenge === 'auto' && isNavigation(request))))
         throw toLogin(request)
       throw withHeaders(new CallerUnknown(), challenge)
     }
     const lacks = judge(caller)
     if (lacks !== undefined) throw new CallerLacks(lacks)
-    if (identity.length > 0) request.identity = identity
+    if (identity.length > 0)
+      request.identity = request.identity === null ? identity : [...identity, ...request.identity]
+    if (signer === undefined) return undefined
+    const signed = signer.sign(caller)
+    const tell = (token: string): void => {
+      const told = { name: signer.header, value: { render: () => token }, verbatim: true }
+      request.identity = [...(request.identity ?? []), told]
+    }
+    if (signed instanceof Promise) return signed.then(tell)
+    tell(signed)
+    return undefined
+  }
+
+  async function goOn(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    from: number,
+    asked: Promise<Found>,
+    before: Caller | null
+  ): Promise<void> {
+    const first = take(await asked, wrong)
+    let caller = before ?? first
+    for (const way of ways.slice(from + 1)) {
+      if (way.last === true && caller !== null) continue
+      const found = take(await way.find(request, reply), wrong)
+      caller ??= found
+    }
+    await settle(request, caller)
+  }
+
+  function decide(request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined {
+    if (hidden.length > 0) request.privateHeaders = hidden
+    let caller: Caller | null = null
+    for (const [i, way] of ways.entries()) {
+      if (way.last === true && caller !== null) continue
+      const found = way.find(request, reply)
+      if (found instanceof Promise) return goOn(request, reply, i, found, caller)
+      const known = take(found, wrong)
+      caller ??= known
+    }
+    return settle(request, caller)
+  }
+
+  return (request, reply, done) => {
+    let waiting: Promise<void> | undefined
+    try {
+      waiting = decide(request, reply)
+    } catch (error) {
+      done(error as Error)
+      return
+    }
+    if (waiting === undefined) done()
+    else callBack(waiting, (error) => done((error as Error | null) ?? undefined))
   }
 }
+
+function take(found: Found, wrong: Record<string, string>): Caller | null {
+  if (found === 'wrong') throw withHeaders(new CredentialWrong(), wrong)
+  return found
+}
+
+// A Bearer says more of a token that is wrong (RFC 6750 section 3.1).
+const ofWrong = (scheme: string): string => (scheme === 'Bearer' ? 'Bearer error="invalid_token"' : scheme)
 
 /** Tells whether a browser asks for a page to show (Fetch Metadata); plain-http browsers send no metadata, but ask for secure pages. */
 function isNavigation({ method, headers }: FastifyRequest): boolean {

@@ -1,4 +1,4 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   type About,
   type Caller,
@@ -16,8 +16,12 @@ import {
   Type,
   template
 } from '../../src/kit/index.ts'
+import { assertion, assertionFaults, makeSigner, type Signer } from './assertion.ts'
+import { basicWay } from './basic.ts'
 import { apiKey, keyFault, type Listed, readEntries, type User, user, userFault } from './files.ts'
-import { type Gate, makeGate } from './gate.ts'
+import { forward, forwardFaults, forwardWay } from './forward.ts'
+import { type Gate, makeGate, type Parts } from './gate.ts'
+import { jwt, jwtFaults, jwtWay } from './jwt.ts'
 import { makeOidc, type Oidc, oidc, oidcFaults, Provider } from './oidc/index.ts'
 import { callerOfSession, sessionWay } from './session-way.ts'
 import { Throttle } from './throttle.ts'
@@ -25,6 +29,10 @@ import { Users } from './users.ts'
 import { apiKeysWay, type Way } from './ways.ts'
 
 export const key = 'auth'
+
+/** The ways in, in the order in which they are tried. */
+const WAYS = ['session', 'jwt', 'apiKeys', 'basic', 'forward'] as const
+type WayName = (typeof WAYS)[number]
 
 const from = Type.String({
   pattern: '^(header:[A-Za-z0-9-]+|query:[^&=#]+)$',
@@ -62,8 +70,14 @@ export const options = Type.Object(
         { additionalProperties: false, description: 'Callers with a key, which is stored as a hash.' }
       )
     ),
+    jwt: Type.Optional(jwt),
+    basic: Type.Boolean({
+      default: false,
+      description: 'Whether a user may say name and password with each request (HTTP Basic); it needs users.'
+    }),
+    forward: Type.Optional(forward),
     by: Type.Optional(
-      Type.Array(Type.Unsafe<'session' | 'apiKeys'>({ type: 'string', enum: ['session', 'apiKeys'] }), {
+      Type.Array(Type.Unsafe<WayName>({ type: 'string', enum: [...WAYS] }), {
         minItems: 1,
         description: 'Which of the ways count here; by default all that are defined.'
       })
@@ -97,11 +111,18 @@ export const options = Type.Object(
       description:
         'What a request without a caller gets: auto sends navigations to the log-in and answers all else 401, login sends everything, status nothing.'
     }),
-    passOn: Type.Array(Type.Unsafe<'apiKeys'>({ type: 'string', enum: ['apiKeys'] }), {
-      default: [],
-      description:
-        'The ways whose credentials the upstream may see; the session cookie and what came by query never.'
-    }),
+    passOn: Type.Array(
+      Type.Unsafe<WayName>({
+        type: 'string',
+        enum: WAYS.filter((way) => way !== 'session' && way !== 'forward')
+      }),
+      {
+        default: [],
+        description:
+          'The ways whose credentials the upstream may see; the session cookie and what came by query never.'
+      }
+    ),
+    assertion: Type.Optional(assertion),
     identity: Type.Record(Type.String({ pattern: '^[a-zA-Z0-9-]+$' }), Type.String(), {
       additionalProperties: false,
       default: {},
@@ -115,7 +136,8 @@ export const options = Type.Object(
 export const override = overrideOf(options)
 export type AuthOptions = Static<typeof options>
 
-export function faults(said: AuthOptions, { word }: About): OptionFault[] {
+export function faults(said: AuthOptions, about: About): OptionFault[] {
+  const { word } = about
   const found: OptionFault[] = []
   const defined = waysOf(said)
   if (said.session && said.users === undefined && said.oidc === undefined)
@@ -140,7 +162,7 @@ export function faults(said: AuthOptions, { word }: About): OptionFault[] {
   if (defined.length === 0)
     found.push({
       path: [],
-      message: '"auth" has no way in; define one, such as "session" with "users", or "apiKeys"'
+      message: '"auth" has no way in; define one, such as "session" with "users", "jwt" or "apiKeys"'
     })
   for (const [i, way] of (said.by ?? []).entries())
     if (!defined.includes(way))
@@ -148,6 +170,14 @@ export function faults(said: AuthOptions, { word }: About): OptionFault[] {
         path: ['by', i],
         message: `The way "${way}" is not defined; defined are ${defined.join(', ') || 'none'}`
       })
+  if (said.basic && said.users === undefined)
+    found.push({ path: ['basic'], message: 'Basic needs somebody to know; say "users" beside it' })
+  const within = (name: string, faults: readonly OptionFault[]): void => {
+    for (const fault of faults) found.push({ ...fault, path: [name, ...fault.path] })
+  }
+  if (said.jwt !== undefined) within('jwt', jwtFaults(said.jwt))
+  if (said.forward !== undefined) within('forward', forwardFaults(said.forward, about))
+  if (said.assertion !== undefined) within('assertion', assertionFaults(said.assertion))
   if (said.users !== undefined) {
     const { entries, faults: wrong } = readEntries(said.users as Listed<User>, user, userFault)
     for (const fault of wrong) found.push({ ...fault, path: ['users', ...fault.path] })
@@ -172,10 +202,16 @@ export function faults(said: AuthOptions, { word }: About): OptionFault[] {
   return found
 }
 
-const waysOf = ({ session, apiKeys }: AuthOptions): ('session' | 'apiKeys')[] => [
-  ...(session ? (['session'] as const) : []),
-  ...(apiKeys === undefined ? [] : (['apiKeys'] as const))
-]
+const waysOf = (said: AuthOptions): WayName[] =>
+  WAYS.filter((way) => said[way] !== undefined && said[way] !== false)
+
+/** A header that tells the upstream something of the caller. */
+export interface Told {
+  readonly name: string
+  readonly value: Pick<Template, 'render'>
+  /** Whether it goes on as it is; other values are made safe for a header. */
+  readonly verbatim?: boolean
+}
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -185,6 +221,8 @@ declare module 'fastify' {
     throttle: Throttle
     /** Log-ins at a provider; null where there are none. */
     oidc: Oidc | null
+    /** What signs for upstreams who calls. */
+    signers: ReadonlyMap<string, Signer>
     /** Finds who the session of a request belongs to, whatever route unlocks with it. */
     callerOfSession(request: FastifyRequest, reply: FastifyReply): Promise<Caller | null>
     /** The names of all identity headers, in lower case with dashes: no client's own ever reaches an upstream. */
@@ -194,7 +232,7 @@ declare module 'fastify' {
     /** The headers with the credentials that are for the gateway alone; null where the route has none. */
     privateHeaders: readonly string[] | null
     /** The headers that tell the upstream who calls; null where the route has none. */
-    identity: readonly { readonly name: string; readonly value: Template }[] | null
+    identity: readonly Told[] | null
   }
 }
 
@@ -225,7 +263,18 @@ export default fp<AuthOptions>(
     app.decorate('identityNames', names)
     app.decorateRequest('privateHeaders', null)
     app.decorateRequest('identity', null)
-    for (const name of Object.keys(root.identity ?? {})) names.add(name.toLowerCase())
+    const addNames = ({ identity = {}, forward: asked, assertion: signed }: Partial<AuthOptions>): void => {
+      const copied = asked === undefined ? [] : asked.copy
+      for (const name of [
+        ...Object.keys(identity),
+        ...copied,
+        ...(signed === undefined ? [] : [signed.header])
+      ])
+        names.add(name.toLowerCase().replaceAll(/[_.]/g, '-'))
+    }
+    addNames(root)
+    const signers = new Map<string, Signer>()
+    app.decorate('signers', signers)
     const providers = new Set<string>()
     const useProvider = (said: AuthOptions['oidc']): void => {
       if (said === undefined || app.sessions === null) return
@@ -242,23 +291,53 @@ export default fp<AuthOptions>(
         app.keep.lease(app, `oidc ${text} ${shared?.id ?? ''}`, () => new Provider(said, app.store, app.log))
       )
     }
+    const partsOf = (said: AuthOptions): Parts => {
+      const ways = waysFor(app, said, usersOf)
+      const hidden = ways.flatMap(({ headers }) => headers)
+      const signed = said.assertion
+      return {
+        ways: ways.filter(({ name }) => said.by?.includes(name as WayName) ?? true),
+        hidden,
+        hiddenBy: new Map(
+          ways
+            .filter(({ name }) => said.passOn.includes(name as WayName))
+            .map(({ name, headers }) => [name, hidden.filter((header) => !headers.includes(header))])
+        ),
+        signer:
+          signed === undefined
+            ? undefined
+            : remember(signers, JSON.stringify(signed), () =>
+                makeSigner(signed, app.publicUrl ?? 'sallyport')
+              )
+      }
+    }
     perRoute(app, key, root, (said, route) => {
       if (route.kind === 'standing' || route.kind === 'notFound') return undefined
       useProvider(said.oidc)
-      for (const name of Object.keys(said.identity)) names.add(name.toLowerCase())
-      return { onRequest: remember(made, said, () => makeGate(said, waysFor(said, usersOf))) }
+      addNames(said)
+      return { onRequest: remember(made, said, () => makeGate(said, partsOf(said))) }
     })
   },
-  { name: key, fastify: '5.x', dependencies: ['store', 'session'] }
+  { name: key, fastify: '5.x', dependencies: ['store', 'session', 'upstreams'] }
 )
 
-function waysFor(said: AuthOptions, usersOf: (said: AuthOptions['users']) => Users): Way[] {
-  const ways: Way[] = []
-  const counts = (name: 'session' | 'apiKeys'): boolean => said.by === undefined || said.by.includes(name)
-  if (said.session && counts('session')) ways.push(sessionWay(usersOf(said.users), said.oidc?.issuer))
-  if (said.apiKeys !== undefined && counts('apiKeys'))
-    ways.push(apiKeysWay(said.apiKeys.from, readEntries(said.apiKeys, apiKey, keyFault).entries))
-  return ways
+/** Makes the ways that are defined, in their order. */
+function waysFor(
+  app: FastifyInstance,
+  said: AuthOptions,
+  usersOf: (said: AuthOptions['users']) => Users
+): Way[] {
+  const make: Record<WayName, () => Way | undefined> = {
+    session: () => (said.session ? sessionWay(usersOf(said.users), said.oidc?.issuer) : undefined),
+    jwt: () => (said.jwt === undefined ? undefined : jwtWay(app, said.jwt)),
+    apiKeys: () =>
+      said.apiKeys === undefined
+        ? undefined
+        : apiKeysWay(said.apiKeys.from, readEntries(said.apiKeys, apiKey, keyFault).entries),
+    basic: () => (said.basic ? basicWay(app, usersOf(said.users)) : undefined),
+    forward: () => (said.forward === undefined ? undefined : forwardWay(app, said.forward))
+  }
+  return WAYS.flatMap((name) => make[name]() ?? [])
 }
 
 export { hashPassword } from './password.ts'

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Caller } from '../../src/kit/index.ts'
 import type { Provided } from './oidc/index.ts'
-import type { Users } from './users.ts'
+import { callerOf, type Users } from './users.ts'
 import type { Way } from './ways.ts'
 
 /** Lets in whoever has a session of a user that is still known, or of one whom a provider knows; a stale cookie counts as none. */
@@ -9,6 +9,7 @@ export function sessionWay(users: Users, issuer: string | undefined): Way {
   return {
     name: 'session',
     scheme: 'Session',
+    headers: [],
     find: (request, reply) => callerOfSession(request, reply, users, issuer)
   }
 }
@@ -26,22 +27,14 @@ export async function callerOfSession(
   if (kept.provided === undefined) {
     const user = users.find(kept.user)
     if (user === undefined) return null
-    return {
-      id: user.name,
-      name: user.name,
-      ...(user.email === undefined ? {} : { email: user.email }),
-      roles: user.roles ?? [],
-      scopes: [],
-      claims: {},
-      by: 'session'
-    }
+    return { ...callerOf(user), by: 'session' }
   }
   if (oidc === null || kept.provided.issuer !== issuer) return null
   const provided = await oidc.fresh(request, reply, kept.provided)
-  return provided === null ? null : callerOf(provided)
+  return provided === null ? null : callerProvided(provided)
 }
 
-const callerOf = ({ sub, name, email, roles, scopes, claims }: Provided): Caller => ({
+const callerProvided = ({ sub, name, email, roles, scopes, claims }: Provided): Caller => ({
   id: sub,
   ...(name === undefined ? {} : { name }),
   ...(email === undefined ? {} : { email }),

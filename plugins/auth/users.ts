@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
+import type { Caller } from '../../src/kit/index.ts'
 import type { User } from './files.ts'
 import { parseHash, verifyPassword } from './password.ts'
 
@@ -40,6 +41,16 @@ export class Users {
     return (await matches(user, password)) ? user : undefined
   }
 }
+
+/** Tells what a user is as a caller, but for the way in. */
+export const callerOf = ({ name, email, roles = [] }: User): Omit<Caller, 'by'> => ({
+  id: name,
+  name,
+  ...(email === undefined ? {} : { email }),
+  roles,
+  scopes: [],
+  claims: {}
+})
 
 async function matches(user: User | undefined, password: string): Promise<boolean> {
   if (user?.secret !== undefined && timingSafeEqual(digest(user.secret), digest(password))) return true

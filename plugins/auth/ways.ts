@@ -3,21 +3,25 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Caller, queryOf } from '../../src/kit/index.ts'
 import type { ApiKey } from './files.ts'
 
-/** One way to let a caller in: the caller, null where the request has no such credential, or "wrong". */
+/** What a way makes of a request: the caller, null where the request has no such credential, or "wrong". */
+export type Found = Caller | null | 'wrong'
+
+/** One way to let a caller in. */
 export interface Way {
   readonly name: string
-  /** The scheme that a 401 names for it. */
-  readonly scheme: string
-  find(
-    request: FastifyRequest,
-    reply: FastifyReply
-  ): Promise<Caller | null | 'wrong'> | Caller | null | 'wrong'
+  /** The scheme that a 401 names for it; undefined where there is none. */
+  readonly scheme?: string
+  /** The headers that hold its credential, which is for the gateway alone unless `passOn` says otherwise. */
+  readonly headers: readonly string[]
+  /** Whether it is asked only where no other way has found anybody. */
+  readonly last?: boolean
+  find(request: FastifyRequest, reply: FastifyReply): Promise<Found> | Found
 }
 
 /** Lets in whoever has one of the keys, which are known by their hashes alone. */
 export function apiKeysWay(from: readonly string[], keys: readonly ApiKey[]): Way {
   const readers = from.map(readerOf)
-  const parameters = from.filter((place) => place.startsWith('query:')).map(nameIn)
+  const parameters = parametersIn(from)
   const known = new Map<string, { hash: Buffer; caller: Caller; ends: number }>()
   for (const { id, key, secret, roles = [], scopes = [], expires } of keys) {
     const hash = key === undefined ? sha256(secret ?? '') : Buffer.from(key.slice(7), 'hex')
@@ -30,6 +34,7 @@ export function apiKeysWay(from: readonly string[], keys: readonly ApiKey[]): Wa
   return {
     name: 'apiKeys',
     scheme: 'ApiKey',
+    headers: from.flatMap((place) => (place.startsWith('header:') ? [nameIn(place).toLowerCase()] : [])),
     find(request) {
       const keys = readers.flatMap((read) => read(request))
       for (const name of parameters) dropParameter(request, name)
@@ -51,7 +56,12 @@ const sha256 = (text: string): Buffer => createHash('sha256').update(text).diges
 
 const nameIn = (place: string): string => place.slice(place.indexOf(':') + 1)
 
-function readerOf(place: string): (request: FastifyRequest) => string[] {
+/** Names the parameters of the query among some places. */
+export const parametersIn = (from: readonly string[]): string[] =>
+  from.filter((place) => place.startsWith('query:')).map(nameIn)
+
+/** Compiles a place such as "header:x-api-key" or "query:key" into what reads all that stands there. */
+export function readerOf(place: string): (request: FastifyRequest) => string[] {
   const name = nameIn(place)
   if (place.startsWith('query:'))
     return (request) => new URLSearchParams(queryOf(request.raw.url ?? '')).getAll(name)
@@ -63,7 +73,7 @@ function readerOf(place: string): (request: FastifyRequest) => string[] {
 }
 
 /** Takes a parameter out of the query of a request, so that nobody further in sees it; the others stay byte for byte. */
-function dropParameter({ raw }: FastifyRequest, name: string): void {
+export function dropParameter({ raw }: FastifyRequest, name: string): void {
   const url = raw.url ?? ''
   const query = queryOf(url)
   if (query === '') return

@@ -1,5 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { cleanHeader, type Head, type HeadPlan, joinVary, peerOf } from '../../src/kit/index.ts'
+import {
+  cleanHeader,
+  type Head,
+  type HeadPlan,
+  joinVary,
+  peerOf,
+  withoutCookie
+} from '../../src/kit/index.ts'
 
 /** What holds for one connection alone and is never passed on, whatever its direction (RFC 9110 section 7.6.1). */
 const HOP = new Set([
@@ -83,8 +90,9 @@ export function requestHeadFor(
     }
     forwarded(head, request, trusted, prefix)
     if (route.requestId !== undefined) head.push(route.requestId, request.id)
-    if (request.identity && request.caller !== null)
-      for (const { name, value } of request.identity) put(head, name, encodeIdentity(value.render(request)))
+    if (request.identity)
+      for (const { name, value, verbatim } of request.identity)
+        put(head, name, verbatim === true ? value.render(request) : encodeIdentity(value.render(request)))
     if (request.headerChanges)
       for (const { name, value } of request.headerChanges)
         put(head, name, value && (cleanHeader(value.render(request)) || undefined))
@@ -162,14 +170,6 @@ function saidIn(head: readonly string[], name: string): string | undefined {
 function put(head: string[], name: string, value: string | undefined): void {
   for (let i = head.length - 2; i >= 0; i -= 2) if (head[i] === name) head.splice(i, 2)
   if (value !== undefined) head.push(name, value)
-}
-
-function withoutCookie(value: string, cookie: string): string {
-  return value
-    .split(';')
-    .filter((pair) => pair.slice(0, Math.max(0, pair.indexOf('='))).trim() !== cookie)
-    .join(';')
-    .trim()
 }
 
 /** How a route wants the head of its answers. */

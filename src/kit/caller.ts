@@ -67,6 +67,15 @@ export function cookieIn(header: string | undefined, name: string): string | und
   return undefined
 }
 
+/** Takes a cookie out of a Cookie header. */
+export function withoutCookie(header: string, name: string): string {
+  return header
+    .split(';')
+    .filter((pair) => pair.slice(0, Math.max(0, pair.indexOf('='))).trim() !== name)
+    .join(';')
+    .trim()
+}
+
 /** Tells whether a session lets callers in where these words hold, and so a cookie is a credential. */
 export function sessionCounts(words: Readonly<Record<string, unknown>>): boolean {
   const auth = words['auth'] as { session?: boolean; by?: readonly string[] } | false | undefined

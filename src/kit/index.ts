@@ -11,7 +11,8 @@ export {
   originMatcher,
   partReader,
   peerOf,
-  sessionCounts
+  sessionCounts,
+  withoutCookie
 } from './caller.ts'
 export {
   type Canonical,

@@ -45,8 +45,12 @@ export const HeaderRepeated = createError<[string]>(
 /** Something refused the request without a code of ours: a plugin, or Fastify itself. */
 export const Refused = createError<[string]>('SP_ERR_REQUEST_REFUSED', '%s', 400)
 
-/** A refusal may bring more for its answer: headers, and members of the problem document. */
-export type Refusal = FastifyError & { headers?: Record<string, string>; members?: Record<string, unknown> }
+/** A refusal may bring more for its answer: headers, members of the problem document, or the whole answer of somebody who was asked. */
+export type Refusal = FastifyError & {
+  headers?: Record<string, string>
+  members?: Record<string, unknown>
+  instead?: { readonly headers: Readonly<Record<string, string | string[]>>; readonly body: Buffer }
+}
 
 /** Adds headers to a refusal. */
 export const withHeaders = (refusal: FastifyError, headers: Record<string, string>): Refusal =>

@@ -816,7 +816,7 @@ t.test('who may call', async (t) => {
       name: 'auth without a way in',
       config: word('"auth": true'),
       faults: [
-        /^gateway\.json:1:3 auth: "auth" has no way in; define one, such as "session" with "users", or "apiKeys"$/
+        /^gateway\.json:1:3 auth: "auth" has no way in; define one, such as "session" with "users", "jwt" or "apiKeys"$/
       ]
     },
     {

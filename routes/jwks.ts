@@ -1,0 +1,33 @@
+import type { StandingAbout, StandingRoute } from '../src/kit/index.ts'
+
+// Like the health checks it stands outside of everything: upstreams fetch it without a caller.
+const outside = {
+  '*': false,
+  errors: true,
+  limits: true,
+  requestId: true,
+  securityHeaders: { preset: 'strict' }
+}
+
+/** The keys by which upstreams verify who the gateway says calls; where some route signs. */
+export function jwksRoutes({ routes }: StandingAbout): StandingRoute[] {
+  if (!routes.some(({ words }) => signs(words['auth']))) return []
+  return [
+    {
+      name: 'keys',
+      path: '/-/jwks.json',
+      hosts: [],
+      methods: ['GET', 'HEAD'],
+      words: outside,
+      async handler(request, reply) {
+        const keys = await Promise.all([...request.server.signers.values()].map(({ jwk }) => jwk))
+        const known = new Map(keys.map((key) => [key.kid, key]))
+        reply.type('application/jwk-set+json').header('cache-control', 'public, max-age=300')
+        return JSON.stringify({ keys: [...known.values()] })
+      }
+    }
+  ]
+}
+
+const signs = (auth: unknown): boolean =>
+  typeof auth === 'object' && auth !== null && (auth as { assertion?: unknown }).assertion !== undefined
