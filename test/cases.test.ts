@@ -3,11 +3,14 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { type Case, type Lane, run, statusesOf } from './cases/run.ts'
 import { recording } from './cases/upstream.ts'
-import { listening, raw, type Scope } from './helpers.ts'
+import { listening, raw, readableLog, type Scope } from './helpers.ts'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 const cases = JSON.parse(readFileSync(here('cases/cases.json'), 'utf8')) as readonly Case[]
-const standard = JSON.parse(readFileSync(here('cases/gateway.json'), 'utf8')) as { routes: object[] }
+const standard = JSON.parse(readFileSync(here('cases/gateway.json'), 'utf8')) as {
+  routes: object[]
+  auth: { apiKeys: object }
+}
 
 /** What some cases want beside the standard config. */
 const MORE: Readonly<Record<string, object>> = {
@@ -27,6 +30,36 @@ const MORE: Readonly<Record<string, object>> = {
 
 const NOTHING = {}
 
+const { auth: guard } = standard
+const user = { list: [{ name: 'alice', secret: 'alice' }] }
+
+/** What the words are that some cases need. */
+const NEEDS: Readonly<Record<string, object>> = {
+  login: { auth: { ...guard, session: true, users: user } },
+  jwt: {
+    auth: {
+      ...guard,
+      jwt: {
+        issuer: 'https://issuer.test',
+        audience: 'gateway',
+        keys: here('cases/jwt/jwks.json'),
+        algorithms: ['RS256', 'ES256']
+      }
+    }
+  },
+  cors: {
+    routes: standard.routes.map((route) =>
+      (route as { path: string }).path === '/public/*'
+        ? { ...route, cors: { origins: ['https://app.test', 'https://*.ok.test'], credentials: true } }
+        : route
+    )
+  },
+  websocket: { routes: [...standard.routes, { path: '/ws', proxy: { upstream: 'a' } }] }
+}
+
+const moreFor = ({ setup, needs }: Case): object =>
+  MORE[setup] ?? needs?.map((need) => NEEDS[need]).find((more) => more !== undefined) ?? NOTHING
+
 /** Where we mean to differ, and why. */
 const DIFFERENT: Readonly<Record<string, string>> = {
   'dos-body-too-large-chunked':
@@ -43,19 +76,20 @@ async function lane(t: Scope, more: object): Promise<Lane> {
     url: `http://127.0.0.1:${port}`,
     timeouts: { headers: '5s' }
   })
-  const auth = { ...(standard as { auth?: { apiKeys?: object } }).auth }
+  const { auth = guard, ...rest } = more as { auth?: typeof guard }
   const config = {
     ...standard,
     auth: { ...auth, apiKeys: { ...auth.apiKeys, file: here('cases/keys.json') } },
     upstreams: { a: at(a), b: at(b) },
-    ...more
+    ...rest
   }
-  const { port } = await listening(t, config)
-  return { port, a, b }
+  const { log, lines } = readableLog()
+  const { port } = await listening(t, config, { log })
+  return { port, a, b, lines }
 }
 
 t.test('the cases from the field', async (t) => {
-  const bySetup = Map.groupBy(cases, ({ setup }) => MORE[setup] ?? NOTHING)
+  const bySetup = Map.groupBy(cases, moreFor)
   const wrong = new Map<string, string[]>()
   for (const [more, group] of bySetup) {
     const left = [...group]

@@ -155,19 +155,23 @@ function judgeOf(require: AuthOptions['require']): (caller: Caller) => string | 
     if (scope !== undefined) return `the scope ${scope}`
     const claim = wanted.find(
       ([name, matches]) =>
+        // An address that its provider has not seen to be the user's is anybody's to claim.
+        (name === 'email' && caller.claims['email_verified'] === false) ||
         ![claimOf(caller.claims, name)].flat().some((value) => value !== undefined && matches(String(value)))
     )
     return claim === undefined ? undefined : `the claim ${claim[0]}`
   }
 }
 
+// In a mail address "*" stands for no "@": "a@evil.com@example.com" is nobody at example.com (GHSA-c5c4-8r6x-56w3).
 function pattern(text: string): (value: string) => boolean {
   if (!text.includes('*')) return (value) => value === text
+  const anything = text.includes('@') ? '[^@]*' : '.*'
   const expression = new RegExp(
     `^${text
       .split('*')
       .map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
-      .join('.*')}$`,
+      .join(anything)}$`,
     's'
   )
   return (value) => expression.test(value)

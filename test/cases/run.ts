@@ -8,6 +8,8 @@ export interface Case {
   readonly group: string
   readonly severity: 'must' | 'should'
   readonly setup: string
+  /** What of the gateway it is about that the standard config does not have. */
+  readonly needs?: readonly string[]
   readonly raw?: string
   readonly chunks?: readonly { readonly data: string; readonly delay_ms?: number }[]
   readonly steps?: readonly string[]
@@ -29,6 +31,7 @@ export interface Case {
     readonly if_forwarded_must_see?: readonly string[]
     readonly response_must_match?: readonly string[]
     readonly response_must_not_match?: readonly string[]
+    readonly log_must_not_match?: readonly string[]
     readonly connection_must_close?: boolean
     readonly closed_within_ms?: number
   }
@@ -39,6 +42,8 @@ export interface Lane {
   readonly port: number
   readonly a: Recording
   readonly b: Recording
+  /** The lines of the gateway's log so far. */
+  readonly lines: readonly object[]
 }
 
 interface Heard {
@@ -85,7 +90,9 @@ function filler({ port, a, b }: Lane): Fill {
     USER_KEY: 'user-key',
     ADMIN_KEY: 'admin-key',
     KEY_HEADER: 'X-Api-Key',
-    ID_HEADER: 'X-User-Id'
+    ID_HEADER: 'X-User-Id',
+    LOGIN_PATH: '/login',
+    LOGOUT_PATH: '/logout'
   }
   return (text) =>
     text
@@ -163,7 +170,7 @@ export function statusesOf(text: string): number[] {
   return found
 }
 
-function judge({ expect }: Case, heard: readonly Heard[], { a, b }: Lane, fill: Fill): string[] {
+function judge({ expect }: Case, heard: readonly Heard[], { a, b, lines }: Lane, fill: Fill): string[] {
   const last = heard.at(-1) as Heard
   const answers = statusesOf(last.text).filter((status) => status >= 200)
   const first = answers[0] ?? 0
@@ -195,6 +202,8 @@ function judge({ expect }: Case, heard: readonly Heard[], { a, b }: Lane, fill: 
     hold(!matches(each, last.text), `the answer has ${each}`)
   for (const each of expect.response_must_match ?? [])
     hold(matches(each, last.text), `the answer lacks ${each}`)
+  for (const each of expect.log_must_not_match ?? [])
+    hold(!matches(each, JSON.stringify(lines)), `the log has ${each}`)
   if (expect.connection_must_close) hold(last.closed, 'the connection was left open')
   if (expect.closed_within_ms !== undefined)
     hold(

@@ -240,7 +240,13 @@ t.test('tells roles, scopes and claims by the names that the issuer has for them
     { url: '/scope', claims: { scp: ['a', 'b'] }, expected: 200 },
     { url: '/scope', claims: { scp: 'ab' }, expected: 403 },
     { url: '/claim', claims: { email: 'ada@example.com', 'https://x/y.z': 'yes' }, expected: 200 },
-    { url: '/claim', claims: { email: 'ada@example.com.evil', 'https://x/y.z': 'yes' }, expected: 403 }
+    { url: '/claim', claims: { email: 'ada@example.com.evil', 'https://x/y.z': 'yes' }, expected: 403 },
+    { url: '/claim', claims: { email: 'ada@evil.com@example.com', 'https://x/y.z': 'yes' }, expected: 403 },
+    {
+      url: '/claim',
+      claims: { email: 'ada@example.com', email_verified: false, 'https://x/y.z': 'yes' },
+      expected: 403
+    }
   ]
   for (const { url, claims, expected } of cases) {
     const answer = await app.inject({ url, headers: bearer(await from.sign(claims)) })
