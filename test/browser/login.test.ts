@@ -1,40 +1,7 @@
-import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { listening } from '../helpers.ts'
-
-/** Finds a Chromium on the PATH. */
-function findChromium(): string | undefined {
-  const folders = (process.env['PATH'] ?? '').split(delimiter)
-  return folders
-    .flatMap((folder) => ['chromium', 'chromium-browser', 'google-chrome'].map((name) => join(folder, name)))
-    .find((file) => {
-      try {
-        accessSync(file, constants.X_OK)
-        return true
-      } catch {
-        return false
-      }
-    })
-}
-
-const executablePath = findChromium()
-const skip = executablePath === undefined && 'there is no Chromium on the PATH'
-
-const open = (): Promise<Browser> =>
-  chromium.launch({
-    ...(executablePath === undefined ? {} : { executablePath }),
-    args: [
-      '--no-sandbox',
-      '--disable-dev-shm-usage',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync'
-    ]
-  })
+import { newPage, open, skip } from './chromium.ts'
 
 const gate = (t: Test) =>
   listening(t, {
@@ -49,19 +16,6 @@ const gate = (t: Test) =>
       }
     ]
   })
-
-/** Opens a page and writes down what its console complains of; a refused navigation is one of those by its nature. */
-async function newPage(context: BrowserContext): Promise<{ page: Page; complaints: string[] }> {
-  const page = await context.newPage()
-  const complaints: string[] = []
-  page.on('pageerror', ({ message }) => complaints.push(message))
-  page.on('requestfailed', (request) => complaints.push(`${request.url()} failed`))
-  page.on('console', (message) => {
-    if (message.type() !== 'error' && message.type() !== 'warning') return
-    if (!message.text().includes('status of 401')) complaints.push(message.text())
-  })
-  return { page, complaints }
-}
 
 /** Computes how a text stands out from what is behind it (WCAG 2.2, "contrast ratio"). */
 async function contrast(page: Page, selector: string): Promise<number> {
