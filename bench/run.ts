@@ -68,7 +68,9 @@ const upstream = pinned(1, process.execPath, [here('upstream.ts'), String(UPSTRE
 const results: Result[] = []
 try {
   await listening(UPSTREAM)
-  for (const contender of contenders(folder, UPSTREAM).filter(({ name }) => name.includes(flags.only)))
+  for (const contender of (await contenders(folder, UPSTREAM)).filter(({ name }) =>
+    name.includes(flags.only)
+  ))
     results.push(...(await measure(contender)))
 } finally {
   await end(upstream)
@@ -87,7 +89,7 @@ if (flags.write) {
 }
 
 async function measure(contender: Contender): Promise<Result[]> {
-  const { name, port, prefix, args, env, command = process.execPath } = contender
+  const { name, port, prefix, args, env, headers, command = process.execPath } = contender
   const child =
     args.length === 0
       ? upstream
@@ -98,12 +100,13 @@ async function measure(contender: Contender): Promise<Result[]> {
   try {
     await listening(port)
     return WORKLOADS.filter(
-      ({ name: workload, once }) => workload.includes(flags.workload) && !(once && /\d routes/.test(name))
+      ({ name: workload, once }) =>
+        workload.includes(flags.workload) && !(once && /\d routes|and an? /.test(name))
     ).map((workload) => {
       const url = `http://127.0.0.1:${port}${prefix}${workload.path}`
-      load(url, workload, 2)
+      load(url, workload, 2, headers)
       const before = cpuOf(child)
-      const { requests, p50, p99 } = load(url, workload, SECONDS)
+      const { requests, p50, p99 } = load(url, workload, SECONDS, headers)
       const cpu = cpuOf(child) - before
       return {
         name,
@@ -123,11 +126,21 @@ async function measure(contender: Contender): Promise<Result[]> {
 function load(
   url: string,
   { connections, script }: Workload,
-  seconds: number
+  seconds: number,
+  headers: Contender['headers'] = {}
 ): { requests: number; p50: string; p99: string } {
   const file = join(folder, 'wrk.lua')
   if (script !== undefined) writeFileSync(file, script)
-  const args = ['-t1', `-c${connections}`, `-d${seconds}`, '--latency', ...(script ? ['-s', file] : []), url]
+  const said = Object.entries(headers).flatMap(([header, value]) => ['-H', `${header}: ${value}`])
+  const args = [
+    '-t1',
+    `-c${connections}`,
+    `-d${seconds}`,
+    '--latency',
+    ...(script ? ['-s', file] : []),
+    ...said,
+    url
+  ]
   const out = execFileSync(...onCore(1, 'wrk', args)).toString()
   const wrong = /Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)/.exec(out)
   if (wrong !== null) throw new Error(`${url}: ${wrong[0]}`)

@@ -321,6 +321,12 @@ export default fp<AuthOptions>(
   { name: key, fastify: '5.x', dependencies: ['store', 'session', 'upstreams'] }
 )
 
+/** A provider may know the whole world. */
+export const warnings = ({ oidc: at, require, optional, by }: AuthOptions): string[] =>
+  at !== undefined && require === undefined && !optional && by?.includes('session') !== false
+    ? [`lets in everybody whom ${at.issuer} knows; "require" says who of them is meant`]
+    : []
+
 /** Makes the ways that are defined, in their order. */
 function waysFor(
   app: FastifyInstance,

@@ -22,6 +22,7 @@ export function surveyOf(plan: Plan, infos: readonly RouteInfo[]): Survey {
     })),
     warnings: [
       ...publicBesideProtected(plan),
+      ...byConcerns(plan),
       ...overStanding(
         plan,
         infos.filter(({ kind }) => kind === 'standing')
@@ -60,6 +61,23 @@ function publicBesideProtected({ routes }: Plan): Fault[] {
       path: '',
       message: `The route ${name} is public beside protected ones; "auth": false says that it is meant`
     }))
+}
+
+/** What the concerns themselves find worth a second look. */
+function byConcerns({ routes, catalog }: Plan): Fault[] {
+  return catalog.concerns.flatMap(({ key, warnings }) =>
+    warnings === undefined
+      ? []
+      : routes
+          .filter(({ words }) => isObject(words[key]))
+          .flatMap(({ name, place, words }) =>
+            warnings(words[key] as never).map((said) => ({
+              ...place,
+              path: '',
+              message: `The route ${name} ${said}`
+            }))
+          )
+  )
 }
 
 function overStanding({ routes }: Plan, standing: readonly Pick<RouteInfo, 'path' | 'name'>[]): Fault[] {

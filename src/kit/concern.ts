@@ -31,6 +31,8 @@ export interface Concern {
   readonly gate?: boolean
   /** What is wrong with resolved options that a schema cannot say, each with the path of the option. */
   readonly faults?: (options: never, about: About) => readonly OptionFault[]
+  /** What is worth a second look in the options of a route, for `check`: each a sentence that goes on from "The route x". */
+  readonly warnings?: (options: never) => readonly string[]
   /** The Fastify plugin; its options are the word's root options. */
   readonly default: FastifyPluginAsync<never> | FastifyPluginCallback<never>
 }

@@ -7,6 +7,7 @@ import {
   readableLog,
   type Scope,
   type Seen,
+  sallyport,
   upstream
 } from '../helpers.ts'
 import { provider, type RealProvider, Visitor } from '../provider.ts'
@@ -315,4 +316,27 @@ t.test('local users and the provider side by side', async (t) => {
   })
   t.equal(local.status, 200)
   t.equal((await new Visitor().logInAs('ada', `${url}/login?with=provider&return_to=%2Fprivate`)).text, 'in')
+})
+
+t.test('check warns where everybody whom a provider knows would be let in', async (t) => {
+  const oidc = { issuer: 'https://accounts.example.com', clientId: 'gateway' }
+  const routes = [
+    { path: '/all', respond: {} },
+    { path: '/some', auth: { require: { claims: { email: '*@example.com' } } }, respond: {} },
+    { path: '/open', auth: false, respond: {} }
+  ]
+  const folder = t.testdir({
+    'gateway.json': JSON.stringify({ auth: { session: true, oidc }, routes }, null, 1)
+  })
+  const { code, stdout } = await sallyport(['check', '--strict'], {
+    cwd: folder,
+    env: { SESSION_SECRET: 'a secret of 32 characters or more' }
+  })
+  t.equal(code, 1)
+  t.same(
+    stdout.split('\n').filter((line) => line.startsWith('warning')),
+    [
+      'warning: gateway.json:10:3 The route /all lets in everybody whom https://accounts.example.com knows; "require" says who of them is meant'
+    ]
+  )
 })
