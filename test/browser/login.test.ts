@@ -1,4 +1,4 @@
-import type { Browser, Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { listening } from '../helpers.ts'
 import { newPage, open, skip } from './chromium.ts'
