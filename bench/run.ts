@@ -13,7 +13,9 @@ import { cpuOf, end, listening, memoryOf, onCore, pinned } from './processes.ts'
 const { values: flags } = parseArgs({
   options: {
     /** Seconds of load for each contender and workload. */
-    seconds: { type: 'string', default: '4' },
+    seconds: { type: 'string', default: '3' },
+    /** How often all of it is done, one contender after the other; the least that each needed counts. */
+    rounds: { type: 'string', default: '3' },
     /** Only the contenders whose name has this in it. */
     only: { type: 'string', default: '' },
     /** Only the workload of this name. */
@@ -68,10 +70,10 @@ const upstream = pinned(1, process.execPath, [here('upstream.ts'), String(UPSTRE
 const results: Result[] = []
 try {
   await listening(UPSTREAM)
-  for (const contender of (await contenders(folder, UPSTREAM)).filter(({ name }) =>
-    name.includes(flags.only)
-  ))
-    results.push(...(await measure(contender)))
+  const those = (await contenders(folder, UPSTREAM)).filter(({ name }) => name.includes(flags.only))
+  // What else the machine does only ever adds: the least of some rounds is nearest to what a request costs.
+  for (let round = 0; round < Number(flags.rounds); round++)
+    for (const contender of those) for (const result of await measure(contender)) keepLeast(result)
 } finally {
   await end(upstream)
   rmSync(folder, { recursive: true, force: true })
@@ -80,12 +82,18 @@ report()
 if (flags.write) {
   writeFileSync(
     here('results.json'),
-    `${JSON.stringify({ node: process.version, seconds: SECONDS, results }, null, 2)}\n`
+    `${JSON.stringify({ node: process.version, seconds: SECONDS, rounds: Number(flags.rounds), results }, null, 2)}\n`
   )
   writeFileSync(
     here('../docs/bench.svg'),
     chart(results.filter(({ workload }) => workload === '1 KB answers'))
   )
+}
+
+function keepLeast(result: Result): void {
+  const at = results.findIndex(({ name, workload }) => name === result.name && workload === result.workload)
+  if (at === -1) results.push(result)
+  else if (result.cpuPerRequest < (results[at]?.cpuPerRequest ?? 0)) results[at] = result
 }
 
 async function measure(contender: Contender): Promise<Result[]> {
@@ -104,7 +112,7 @@ async function measure(contender: Contender): Promise<Result[]> {
         workload.includes(flags.workload) && !(once && /\d routes|and an? /.test(name))
     ).map((workload) => {
       const url = `http://127.0.0.1:${port}${prefix}${workload.path}`
-      load(url, workload, 2, headers)
+      load(url, workload, 1, headers)
       const before = cpuOf(child)
       const { requests, p50, p99 } = load(url, workload, SECONDS, headers)
       const cpu = cpuOf(child) - before
@@ -156,7 +164,9 @@ function report(): void {
     const rows = results.filter((result) => result.workload === workload)
     if (rows.length === 0) continue
     const base = rows.find(({ name }) => name === BASE)?.cpuPerRequest
-    console.log(`${workload}: ${connections} connections, ${SECONDS} s each, ${cpus().length} cores`)
+    console.log(
+      `${workload}: ${connections} connections, the least of ${flags.rounds} rounds of ${SECONDS} s, ${cpus().length} cores`
+    )
     console.table(
       rows.map(({ name, cpuPerRequest, perSecond, p50, p99, megabytes }) => ({
         name,
