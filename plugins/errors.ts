@@ -11,6 +11,7 @@ import {
   fp,
   HeadersTooLarge,
   Internal,
+  isHttp2,
   Malformed,
   MediaUnknown,
   type OptionFault,
@@ -144,7 +145,10 @@ function answer(
   const problem = problemOf(refusal, request.id)
   reply.code(status).headers({ 'cache-control': 'no-store', ...refusal.headers })
   // Where what follows on the connection can't be told from a body, or is one that nobody wants, the connection ends with the answer.
-  if (status === 413 || status === 408 || status === 417 || refusal.code === 'SP_ERR_REQUEST_MALFORMED')
+  if (
+    !isHttp2(request.raw) &&
+    (status === 413 || status === 408 || status === 417 || refusal.code === 'SP_ERR_REQUEST_MALFORMED')
+  )
     reply.header('connection', 'close')
   const wanted = preferred(request.headers.accept, format)
   if (wanted === 'text')

@@ -17,6 +17,7 @@ import * as responseTime from './response-time.ts'
 import * as securityHeaders from './security-headers.ts'
 import * as session from './session/index.ts'
 import * as store from './store/index.ts'
+import * as tls from './tls/index.ts'
 import * as upstreams from './upstreams/index.ts'
 
 /** The concerns, in the order in which they are registered and run. */
@@ -29,6 +30,7 @@ export const concerns: readonly Concern[] = [
   overload, //        sheds what is too much before it costs more than a look
   securityHeaders, // refusals carry them as well
   cors, //            answers preflights before any gate: they carry no credentials
+  tls, //             no hook: what the listening socket needs, and what sessions ask about
   upstreams, //       no hook: opens the pools that the targets ask for
   store, //           no hook: what sessions, limits and throttles of several instances share
   session, //         no hook: loads sessions when auth asks, so that a flood never reads the store

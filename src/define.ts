@@ -15,6 +15,7 @@ import type { ResponseTimeOptions } from '../plugins/response-time.ts'
 import type { SecurityHeadersOptions } from '../plugins/security-headers.ts'
 import type { SessionOptions } from '../plugins/session/index.ts'
 import type { StoreOptions } from '../plugins/store/index.ts'
+import type { TlsOptions } from '../plugins/tls/index.ts'
 import type { UpstreamOptions } from '../plugins/upstreams/index.ts'
 import type { FilesOptions } from '../routes/files.ts'
 import type { ProxyOptions } from '../routes/proxy/index.ts'
@@ -74,6 +75,7 @@ export interface GatewayConfig extends Words, ExtensionWords, Own {
   upstreams?: Readonly<Record<string, Override<UpstreamOptions>>>
   session?: Word<SessionOptions>
   store?: Word<StoreOptions>
+  tls?: Word<TlsOptions>
   paths?: Word<PathsOptions>
   proxy?: Override<ProxyOptions>
   routes: readonly RouteConfig[]

@@ -8,6 +8,7 @@ import {
   ExpectationUnknown,
   HeaderRepeated,
   HostInvalid,
+  isHttp2,
   Malformed,
   MethodRefused,
   matchable,
@@ -86,6 +87,15 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
       return refuse(raw, new ExpectationUnknown())
     const repeated = repeatedIn(raw)
     if (repeated !== undefined) return refuse(raw, new HeaderRepeated(repeated))
+    if (isHttp2(raw)) {
+      // The authority stands for the Host, and may not differ from one (RFC 9113 section 8.3.1).
+      const authority = raw.headers[':authority']
+      if (typeof authority === 'string') {
+        if (raw.headers.host !== undefined && raw.headers.host !== authority)
+          return refuse(raw, new HostInvalid('a Host beside another authority'))
+        raw.headers.host = authority
+      }
+    }
     const host = countHosts(raw)
     if (host !== 1) return refuse(raw, new HostInvalid(host === 0 ? 'no Host' : 'more than one Host'))
     if (target.charCodeAt(0) !== 47) {
@@ -142,14 +152,9 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
 const isPreflight = (raw: IncomingMessage): boolean =>
   raw.headers.origin !== undefined && ROUTABLE.includes(raw.headers['access-control-request-method'] ?? '')
 
-// HTTP/2 has its method among the headers; a request line of HTTP/1 can claim to be HTTP/2, and Node lets it pass.
-const isHttp2 = (raw: IncomingMessage): boolean =>
-  raw.httpVersionMajor === 2 && raw.headers[':method'] !== undefined
-
 // Node keeps the first of several of these in silence, and an upstream may keep the last: they are counted as they came.
 function countHosts(raw: IncomingMessage): number {
-  if (raw.httpVersionMajor === 2)
-    return raw.headers[':authority'] === undefined && raw.headers.host === undefined ? 0 : 1
+  if (isHttp2(raw)) return raw.headers[':authority'] === undefined && raw.headers.host === undefined ? 0 : 1
   const { rawHeaders } = raw
   let found = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {

@@ -1,9 +1,11 @@
-import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { AddressInfo, Server, Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
-import { MethodRefused, ROUTABLE, wantsWebSocket, withHeaders } from './kit/index.ts'
+import { grounded } from './http2.ts'
+import { isHttp2, MethodRefused, ROUTABLE, wantsWebSocket, withHeaders } from './kit/index.ts'
+import { makeListener, makeRedirector, restartFor } from './listener.ts'
 import { Detached, Drops, type Enter, enterInLine, leaveLine } from './sockets.ts'
 
 /** Where a gateway listens and how it ends. */
@@ -20,13 +22,18 @@ export interface ServeOptions {
 /** The listening sockets of a gateway. */
 export interface Served {
   readonly address: AddressInfo
-  /** Puts another instance in the place of the current one, which closes once it owes nothing. */
+  /** The plain port that sends everything to https; undefined where there is none. */
+  readonly redirects: number | undefined
+  /** Puts another instance in the place of the current one, which closes once it owes nothing; throws a RestartNeeded. */
   swap(next: FastifyInstance): void
   /** Stops gently: not ready, then no more connections, then waits for what is owed; true when nothing was cut. */
   drain(): Promise<boolean>
   /** Stops at once. */
   close(): Promise<void>
 }
+
+/** What has changed takes a restart; the instance that was to take over is not used. */
+export class RestartNeeded extends Error {}
 
 const TAKEN = Symbol('taken')
 
@@ -84,9 +91,6 @@ class Generation {
   }
 }
 
-/** How often Node.js looks for connections that took too long, in milliseconds. */
-const CHECK_EVERY = 1000
-
 /** Opens the listening socket of this process; rejects where the port is taken. */
 export async function serve(
   app: FastifyInstance,
@@ -105,15 +109,12 @@ export async function serve(
   let current: Generation = enter(app)
   let draining = false
 
-  // What a connection may take is watched by the limits of each route; Node's own clock would end a steady long upload.
-  const server = createServer({
-    requestTimeout: 0,
-    connectionsCheckingInterval: CHECK_EVERY,
-    optimizeEmptyRequests: true,
-    // Whatever else asks to switch protocols (h2c) is an ordinary request.
-    shouldUpgradeCallback: (request: IncomingMessage) => wantsWebSocket(request) && current.app.takesUpgrades,
-    insecureHTTPParser: false
-  } as never)
+  const listener = makeListener(
+    app,
+    (request) => wantsWebSocket(request) && current.app.takesUpgrades,
+    () => current.app
+  )
+  const { server } = listener
   const detached = new Detached()
   const enterNow: Enter = (request, response) => {
     if (draining) response.shouldKeepAlive = false
@@ -123,7 +124,11 @@ export async function serve(
     detached.answerOn(request, response)
     current.take(request, response)
   }
-  const take: Enter = (request, response) => enterInLine(enterNow, request, response)
+  const take: Enter = (request, response) => {
+    // HTTP/2 has a line for each request, and bounds how many there are.
+    if (isHttp2(request)) enterNow(grounded(request), response)
+    else enterInLine(enterNow, request, response)
+  }
   server.on('request', take)
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
     continueOnRead(request, response)
@@ -140,32 +145,53 @@ export async function serve(
     (error: Error, socket: Socket) => void current.app.server.emit('clientError', error, socket)
   )
   // Nothing is tunnelled: a CONNECT never reaches a route (RFC 9110 section 9.3.6).
-  server.on('connect', (_request: IncomingMessage, socket: Socket, head: Buffer) => {
+  server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    if (isHttp2(request)) {
+      ;(socket as unknown as ServerResponse).writeHead(405, { allow: ROUTABLE.join(', ') }).end()
+      return
+    }
     detached.own(socket, head)
     const refusal = withHeaders(new MethodRefused('CONNECT'), { allow: ROUTABLE.join(', ') })
     current.app.server.emit('clientError', refusal, socket)
   })
   const drops = new Drops(log)
   server.on('drop', () => drops.note(current.app.maxConnections))
-  apply(server, app)
+  listener.apply(app)
   await listen(server, host, port)
+  const redirectFrom = app.edge?.redirectFrom
+  const { port: own } = server.address() as AddressInfo
+  const redirector =
+    redirectFrom === undefined
+      ? undefined
+      : makeRedirector(
+          () => own,
+          () => current.app
+        )
+  if (redirector !== undefined)
+    await listen(redirector, host, redirectFrom ?? 0).catch((error: Error) => {
+      server.close()
+      throw error
+    })
 
   const owed = (): number => [...generations].reduce((sum, generation) => sum + generation.owed, 0)
   const nothingOwed = (): Promise<true> =>
     new Promise((resolve) => {
       idle = () => {
         if (owed() === 0) resolve(true)
-        else if (draining) server.closeIdleConnections()
+        else if (draining) listener.closeIdle()
       }
       idle()
     })
 
   return {
     address: server.address() as AddressInfo,
+    redirects: (redirector?.address() as AddressInfo | undefined)?.port,
     swap(next) {
+      const why = restartFor(current.app, next)
+      if (why !== undefined) throw new RestartNeeded(why)
       const old = current
       current = enter(next)
-      apply(server, next)
+      listener.apply(next)
       detached.retire(drainTimeout)
       old.retire()
       if (old.owed === 0) generations.delete(old)
@@ -174,32 +200,28 @@ export async function serve(
       for (const { app: each } of generations) each.readiness.ready = false
       if (drainDelay > 0) await wait(drainDelay)
       draining = true
+      redirector?.close()
+      redirector?.closeAllConnections()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      listener.closeIdle()
       const clean = await Promise.race([nothingOwed(), wait(drainTimeout, false, { ref: false })])
       if (!clean) log.warn({ owed: owed() }, 'the drain timeout is over: what is still in flight is cut')
-      server.closeAllConnections()
+      listener.closeAll()
       detached.end()
       await closed
       for (const { app: each } of generations) await each.close()
       return clean
     },
     async close() {
+      redirector?.close()
+      redirector?.closeAllConnections()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      server.closeAllConnections()
+      listener.closeAll()
       detached.end()
       await closed
       for (const { app: each } of generations) await each.close()
     }
   }
-}
-
-/** Applies what an instance says of connections; Node.js reads these at each use, so they change without a restart. */
-function apply(server: Server, { socketLimits, maxConnections }: FastifyInstance): void {
-  const settings = server as Server & { maxHeaderSize?: number }
-  settings.maxHeaderSize = socketLimits.headers
-  server.headersTimeout = socketLimits.headerTime
-  server.keepAliveTimeout = socketLimits.idle
-  server.maxConnections = maxConnections
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {

@@ -18,6 +18,7 @@ import {
 } from '../../src/kit/index.ts'
 import { assertion, assertionFaults, makeSigner, type Signer } from './assertion.ts'
 import { basicWay } from './basic.ts'
+import { clientCertificateWay } from './client-certificate.ts'
 import { apiKey, keyFault, type Listed, readEntries, type User, user, userFault } from './files.ts'
 import { forward, forwardFaults, forwardWay } from './forward.ts'
 import { type Gate, makeGate, type Parts } from './gate.ts'
@@ -31,8 +32,11 @@ import { apiKeysWay, type Way } from './ways.ts'
 export const key = 'auth'
 
 /** The ways in, in the order in which they are tried. */
-const WAYS = ['session', 'jwt', 'apiKeys', 'basic', 'forward'] as const
+const WAYS = ['session', 'jwt', 'apiKeys', 'basic', 'clientCertificate', 'forward'] as const
 type WayName = (typeof WAYS)[number]
+
+// Those whose credential stands in a header of the request.
+const CARRIED: ReadonlySet<WayName> = new Set(['jwt', 'apiKeys', 'basic'])
 
 const from = Type.String({
   pattern: '^(header:[A-Za-z0-9-]+|query:[^&=#]+)$',
@@ -75,6 +79,11 @@ export const options = Type.Object(
       default: false,
       description: 'Whether a user may say name and password with each request (HTTP Basic); it needs users.'
     }),
+    clientCertificate: Type.Boolean({
+      default: false,
+      description:
+        'Whether the certificate of a connection lets in; it needs "tls" with "clientCertificates".'
+    }),
     forward: Type.Optional(forward),
     by: Type.Optional(
       Type.Array(Type.Unsafe<WayName>({ type: 'string', enum: [...WAYS] }), {
@@ -114,7 +123,7 @@ export const options = Type.Object(
     passOn: Type.Array(
       Type.Unsafe<WayName>({
         type: 'string',
-        enum: WAYS.filter((way) => way !== 'session' && way !== 'forward')
+        enum: WAYS.filter((way) => CARRIED.has(way))
       }),
       {
         default: [],
@@ -172,6 +181,12 @@ export function faults(said: AuthOptions, about: About): OptionFault[] {
       })
   if (said.basic && said.users === undefined)
     found.push({ path: ['basic'], message: 'Basic needs somebody to know; say "users" beside it' })
+  const tls = word('tls') as { clientCertificates?: unknown } | false | undefined
+  if (said.clientCertificate && (tls === undefined || tls === false || tls.clientCertificates === undefined))
+    found.push({
+      path: ['clientCertificate'],
+      message: 'Nobody is asked for a certificate; say "tls" with "clientCertificates" at the root'
+    })
   const within = (name: string, faults: readonly OptionFault[]): void => {
     for (const fault of faults) found.push({ ...fault, path: [name, ...fault.path] })
   }
@@ -341,6 +356,7 @@ function waysFor(
         ? undefined
         : apiKeysWay(said.apiKeys.from, readEntries(said.apiKeys, apiKey, keyFault).entries),
     basic: () => (said.basic ? basicWay(app, usersOf(said.users)) : undefined),
+    clientCertificate: () => (said.clientCertificate ? clientCertificateWay() : undefined),
     forward: () => (said.forward === undefined ? undefined : forwardWay(app, said.forward))
   }
   return WAYS.flatMap((name) => make[name]() ?? [])

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { hangUp } from '../../src/kit/index.ts'
 
 /** How fast a body has to come on a route. */
 export interface Rule {
@@ -113,9 +114,9 @@ function end({ request, reply, rule, reader }: Body): void {
   const refusal = rule.refuse(request)
   if (refusal === undefined) return
   const { raw } = request
-  if (reply.raw.writableFinished) raw.destroy()
+  if (reply.raw.writableFinished) hangUp(raw)
   else if (reader !== undefined) reader.fail(refusal)
   // Whoever reads it by Node's own events learns of it as of any other failure of the stream.
   else if (raw.listenerCount('error') > 0) raw.emit('error', refusal)
-  else raw.destroy()
+  else hangUp(raw)
 }

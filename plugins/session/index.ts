@@ -44,7 +44,7 @@ export const options = Type.Object(
           Type.String({
             pattern: "^[\\w!#$%&'*.^`|~+-]+$",
             description:
-              'The name of the cookie; "sid" by default, "__Host-sid" where the publicUrl is https.'
+              'The name of the cookie; "sid" by default, "__Host-sid" where there is tls or the publicUrl is https.'
           })
         ),
         sameSite: Type.Unsafe<'lax' | 'strict'>({
@@ -162,7 +162,8 @@ export default fp<SessionOptions>(
       app.decorate('sessionCookie', null)
       return
     }
-    const name = root.cookie.name ?? (app.publicUrl?.startsWith('https://') === true ? '__Host-sid' : 'sid')
+    const isHttps = app.edge !== null || app.publicUrl?.startsWith('https://') === true
+    const name = root.cookie.name ?? (isHttps ? '__Host-sid' : 'sid')
     app.decorate('sessionCookie', name)
     const { shared } = app.store
     const store: SessionStore = app.keep.lease(app, shared === null ? key : `${key} ${shared.id}`, () =>
@@ -170,7 +171,7 @@ export default fp<SessionOptions>(
     )
     store.last(duration(root.idle), duration(root.absolute))
     // A publicUrl says what browsers see, also where a proxy in front does not tell.
-    const secure = app.publicUrl?.startsWith('https://') === true || ('auto' as const)
+    const secure = isHttps || ('auto' as const)
     const attributes = { path: '/', httpOnly: true, sameSite: root.cookie.sameSite, secure } as const
     // @fastify/cookie parses nothing by itself: the cookies of a request are read where a session is.
     await app.register(cookie, { hook: false })

@@ -1,8 +1,16 @@
 import type { ServerResponse } from 'node:http'
+import { constants, type Http2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
-import { DeadlineExceeded, type Forwarding, LONGEST_TIMER, upgradeOf } from '../../src/kit/index.ts'
+import {
+  DeadlineExceeded,
+  type Forwarding,
+  hangUp,
+  isHttp2,
+  LONGEST_TIMER,
+  upgradeOf
+} from '../../src/kit/index.ts'
 import type { StreamLimits, UpstreamTarget } from './contract.ts'
 import { answerHead, informationHead } from './head.ts'
 import { join } from './joint.ts'
@@ -71,7 +79,7 @@ export class Exchange implements Asker {
   /** Sends the request; the answer, or a refusal, goes to the client by itself. */
   start(): void {
     // Who left while the gates were at work is not asked for.
-    if (this.#response.destroyed) {
+    if (isGone(this.#response)) {
       this.#state = 'over'
       return
     }
@@ -194,9 +202,10 @@ export class Exchange implements Asker {
     this.#endless = head.endless
     this.#reply.hijack()
     try {
-      this.#response.writeHead(status, reasonOf(statusText), head.flat as never)
+      if (isHttp2(this.#request.raw)) this.#response.writeHead(status, manyIn(head.flat))
+      else this.#response.writeHead(status, reasonOf(statusText), head.flat as never)
     } catch (error) {
-      this.#response.destroy()
+      cut(this.#response)
       throw error
     }
     // No body can follow, whatever the head says of one.
@@ -246,7 +255,10 @@ export class Exchange implements Asker {
 
   onTrailers(trailers: readonly [string, string][]): void {
     if (this.#state !== 'streaming') return
-    if (trailers.length > 0) this.#response.addTrailers(trailers as [string, string][])
+    if (trailers.length > 0)
+      this.#response.addTrailers(
+        isHttp2(this.#request.raw) ? Object.fromEntries(trailers) : (trailers as [string, string][])
+      )
     this.#end()
   }
 
@@ -258,7 +270,7 @@ export class Exchange implements Asker {
       // The head is out: only a cut connection tells the client that the rest is missing.
       this.#state = 'over'
       this.#report(failure)
-      this.#response.destroy()
+      cut(this.#response)
       return
     }
     if (this.#failure === undefined) {
@@ -329,7 +341,7 @@ export class Exchange implements Asker {
   // Who goes on sending a body whose answer it has gets a while to notice; then the connection ends.
   #linger(upload: Upload): void {
     const { raw } = this.#request
-    const timer = setTimeout(() => raw.socket.destroy(), LINGER)
+    const timer = setTimeout(() => hangUp(raw), LINGER)
     raw.once('close', () => clearTimeout(timer))
     upload.discard()
   }
@@ -337,11 +349,11 @@ export class Exchange implements Asker {
   #refuse(failure: Error & { code?: string }): void {
     this.#state = 'over'
     this.#clear()
-    if (failure instanceof ClientGone || this.#response.destroyed) return
+    if (failure instanceof ClientGone || isGone(this.#response)) return
     const refusal = refusalFor(failure)
     // What is left of a body would be taken for the next request.
     if (this.#upload !== null && !this.#upload.ended) {
-      this.#reply.header('connection', 'close')
+      if (!isHttp2(this.#request.raw)) this.#reply.header('connection', 'close')
       this.#linger(this.#upload)
     }
     const { fallback } = this.#way
@@ -380,7 +392,7 @@ export class Exchange implements Asker {
 
   /** Cuts a client that takes no more of its answer. */
   stalled(): void {
-    this.#response.destroy()
+    cut(this.#response)
   }
 
   /** Ends what is left of the exchange when the client's side is closed. */
@@ -399,6 +411,29 @@ export class Exchange implements Asker {
     traffic.active--
     traffic.extra -= this.#extra
   }
+}
+
+// HTTP/2's response says of its stream what HTTP/1's says of itself.
+const isGone = (response: ServerResponse & { stream?: { destroyed: boolean } }): boolean =>
+  response.destroyed === true || response.stream?.destroyed === true
+
+/** Ends an answer so that nobody takes what came for all of it. */
+function cut(response: ServerResponse & { stream?: Http2Stream }): void {
+  if (response.stream === undefined) response.destroy()
+  else response.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+}
+
+/** Makes an object of a flat head, as HTTP/2 wants it. */
+function manyIn(flat: readonly string[]): Record<string, string[] | string> {
+  const headers: Record<string, string[] | string> = {}
+  for (let i = 0; i < flat.length; i += 2) {
+    const name = flat[i] as string
+    const value = flat[i + 1] as string
+    const before = headers[name]
+    if (before === undefined) headers[name] = value
+    else headers[name] = [before, value].flat()
+  }
+  return headers
 }
 
 // One function each for all exchanges: a request makes no closures.

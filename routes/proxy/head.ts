@@ -3,6 +3,7 @@ import {
   cleanHeader,
   type Head,
   type HeadPlan,
+  isHttp2,
   joinVary,
   peerOf,
   withoutCookie
@@ -82,6 +83,11 @@ export function requestHeadFor(
       if (name === null || nominated?.includes(name) === true || privateHeaders?.includes(name) === true)
         continue
       let value = rawHeaders[i + 1] as string
+      if (name === 'cookie' && isHttp2(raw)) {
+        // HTTP/2 may send a cookie a field; HTTP/1.1 has one field (RFC 9113 section 8.2.3).
+        if (head.includes('cookie')) continue
+        value = raw.headers.cookie ?? ''
+      }
       if (name === 'cookie' && route.cookie !== null && value.includes(route.cookie)) {
         value = withoutCookie(value, route.cookie)
         if (value === '') continue
@@ -102,7 +108,10 @@ export function requestHeadFor(
 
 /** Names a header as it goes on, in lower case; null where it stays here, whatever its value. */
 function passes(name: string, route: RequestHead, trusted: boolean): string | null {
-  return HOP.has(name) || STAYS.has(name) || mayNotSay(name, route, trusted) ? null : name
+  // A name that begins with ":" is HTTP/2's own (RFC 9113 section 8.3).
+  return name.startsWith(':') || HOP.has(name) || STAYS.has(name) || mayNotSay(name, route, trusted)
+    ? null
+    : name
 }
 
 // The Host is said anew; the rest is between the client and the gateway ("proxy" is CVE-2016-5385).

@@ -1,5 +1,7 @@
+import type { Http2ServerRequest } from 'node:http2'
 import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
+import { isHttp2 } from '../../src/kit/index.ts'
 
 /** The body of a request on its way to an upstream; while it is small, it can be sent again from its beginning. */
 export class Upload {
@@ -90,6 +92,11 @@ export class Upload {
 /** Finds the body of a request, by its framing (RFC 9112 section 6); null where it has none. */
 export function bodyOf(request: FastifyRequest): Readable | null {
   const { headers } = request.raw
+  // HTTP/2 ends a request by a flag, not by a length.
+  if (isHttp2(request.raw)) {
+    const { stream } = request.raw as unknown as Http2ServerRequest
+    return stream.endAfterHeaders ? null : request.raw
+  }
   if (
     headers['transfer-encoding'] === undefined &&
     (headers['content-length'] === undefined || headers['content-length'] === '0')

@@ -8,7 +8,7 @@ import { buildGateway } from '../gateway.ts'
 import { Keep } from '../keep.ts'
 import { openLog } from '../log.ts'
 import type { Command } from '../main.ts'
-import { type Served, serve } from '../server.ts'
+import { RestartNeeded, type Served, serve } from '../server.ts'
 import { readSettings, type Settings, SettingsError } from '../settings.ts'
 import { type Watch, watchFiles } from '../watch.ts'
 import { CommandError, orBroken, orFaults } from './outcome.ts'
@@ -29,9 +29,9 @@ export const command: Command = {
     const { address, port } = served.address
     log.info(
       { host: address, port, config: settings.config, routes: plan.routes.length },
-      `listening on http://${address.includes(':') ? `[${address}]` : address}:${port}`
+      `listening on ${app.edge === null ? 'http' : 'https'}://${address.includes(':') ? `[${address}]` : address}:${port}`
     )
-    live({ served, keep, log, flush, settings, plan, watch: values['watch'] === true })
+    live({ served, keep, log, flush, settings, plan, edge: app.edge, watch: values['watch'] === true })
     return undefined
   }
 }
@@ -72,6 +72,7 @@ interface Living {
   readonly settings: Settings
   readonly watch: boolean
   plan: Plan
+  edge: FastifyInstance['edge']
   flush(): void
 }
 
@@ -81,7 +82,9 @@ function live(living: Living): void {
   let watching: Watch | undefined
   const watch = (): void => {
     watching?.close()
-    if (living.watch) watching = watchFiles(living.plan.files, () => reload('a file changed'))
+    // Certificates are renewed by others, who tell nobody.
+    const files = living.watch ? living.plan.files : (living.edge?.files ?? [])
+    if (files.length > 0) watching = watchFiles(files, () => reload('a file changed'))
   }
   // One reload at a time, in their order: the last one that was asked for is the one that holds.
   let line = Promise.resolve()
@@ -119,11 +122,19 @@ async function reloaded(living: Living, why: string): Promise<void> {
   const { keep, log, served, settings } = living
   try {
     const plan = await loadPlan(settings.config, catalog, process.env)
-    served.swap(await buildGateway(plan, keep, log))
+    const next = await buildGateway(plan, keep, log)
+    try {
+      served.swap(next)
+    } catch (error) {
+      await next.close()
+      throw error
+    }
     living.plan = plan
+    living.edge = next.edge
     log.info({ why, routes: plan.routes.length }, 'reloaded')
   } catch (error) {
-    const faults = error instanceof ConfigError ? error.message.split('\n') : undefined
+    const faults =
+      error instanceof ConfigError || error instanceof RestartNeeded ? error.message.split('\n') : undefined
     log.error(
       faults === undefined ? { why, err: error } : { why, faults },
       'the reload was refused; the gateway goes on as it was'

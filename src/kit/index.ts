@@ -1,7 +1,7 @@
 export { createError } from '@fastify/error'
 export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
-export { leaveBodies } from './bodies.ts'
+export { hangUp, leaveBodies } from './bodies.ts'
 export { callBack } from './call-back.ts'
 export {
   addressOf,
@@ -46,6 +46,7 @@ export type {
 } from './concern.ts'
 export { HeaderName, headerFaults, joinVary } from './headers.ts'
 export { escapeHtml } from './html.ts'
+export { isHttp2 } from './http2.ts'
 export { LINES, type LineLevel, lineWriter, quote, type WriteLine } from './lines.ts'
 export { ROUTABLE } from './methods.ts'
 export { isRange, originOf, RANGE_SAYS, rangeMatcher, spellOut } from './network.ts'

@@ -73,8 +73,8 @@ const FLOORS: readonly Floor[] = [
   },
   {
     what: 'sockets and settings know an instance, not the config',
-    files: /^src\/(server|sockets|settings|log|watch)\.ts$/,
-    may: /^src\/(kit\/index|settings|sockets)\.ts$/
+    files: /^src\/(server|listener|http2|sockets|settings|log|watch)\.ts$/,
+    may: /^src\/(kit\/index|listener|http2|settings|sockets)\.ts$/
   },
   {
     what: 'the embedding API is made of what is below',
@@ -160,6 +160,7 @@ t.test(
         'overload',
         'securityHeaders',
         'cors',
+        'tls',
         'upstreams',
         'store',
         'session',

@@ -1,0 +1,473 @@
+import { once } from 'node:events'
+import { copyFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2'
+import { type RequestOptions, request as requestHttps } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { connect, type DetailedPeerCertificate, type TLSSocket } from 'node:tls'
+import t, { type Test } from 'tap'
+import { buildGateway, loadConfig } from '../../src/index.ts'
+import { type Authority, authority, type Pair } from '../certificates.ts'
+import {
+  ask,
+  bodyOf,
+  echo,
+  type Listening,
+  listening,
+  noOpenssl,
+  running,
+  type Scope,
+  type Seen,
+  upstream
+} from '../helpers.ts'
+
+const skip = noOpenssl
+
+const certificateOf = ({ certFile, keyFile }: Pair): object => ({ cert: certFile, key: keyFile })
+
+interface Stage extends Listening {
+  readonly ca: Authority
+}
+
+async function stage(t: Scope, more: object = {}, tls: object = {}): Promise<Stage> {
+  const ca = authority(t)
+  const gateway = await listening(t, {
+    tls: { certificates: [certificateOf(ca.issue('/CN=localhost', 'DNS:localhost'))], ...tls },
+    accessLog: false,
+    routes: [{ path: '/*', proxy: { upstream: await upstream(t, echo) } }],
+    ...more
+  })
+  return { ...gateway, ca }
+}
+
+interface Answer {
+  readonly status: number
+  readonly headers: Record<string, string | string[] | undefined>
+  readonly text: string
+  readonly certificate: DetailedPeerCertificate
+}
+
+/** Asks by HTTP/1.1 over TLS. */
+function secure(port: number, { ca }: Pick<Stage, 'ca'>, options: RequestOptions = {}): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const request = requestHttps(
+      { host: '127.0.0.1', servername: 'localhost', port, path: '/x', ca: ca.cert, agent: false, ...options },
+      (response) => {
+        const certificate = (response.socket as TLSSocket).getPeerCertificate(true)
+        void bodyOf(response).then((body) =>
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: response.headers,
+            text: body.toString(),
+            certificate
+          })
+        )
+      }
+    )
+    request.on('error', reject).end()
+  })
+}
+
+/** Opens a connection of HTTP/2. */
+async function http2(
+  t: Test,
+  port: number,
+  { ca }: Pick<Stage, 'ca'>,
+  more: object = {}
+): Promise<ClientHttp2Session> {
+  const session = connectHttp2(`https://localhost:${port}`, {
+    ca: ca.cert,
+    lookup: undefined,
+    ...more
+  } as never)
+  session.on('error', () => {})
+  t.teardown(() => session.destroy())
+  await once(session, 'connect')
+  return session
+}
+
+/** Asks by HTTP/2. */
+async function over(
+  session: ClientHttp2Session,
+  headers: Record<string, string | string[]>,
+  body?: string | Buffer
+): Promise<{
+  status: number
+  headers: Record<string, unknown>
+  text: string
+  trailers?: Record<string, unknown>
+}> {
+  const stream = session.request({ ':path': '/x', ...headers }, { endStream: body === undefined })
+  if (body !== undefined) stream.end(body)
+  let trailers: Record<string, unknown> | undefined
+  stream.on('trailers', (said: Record<string, unknown>) => {
+    trailers = said
+  })
+  const [head] = (await once(stream, 'response')) as [Record<string, unknown>]
+  const chunks: Buffer[] = []
+  for await (const chunk of stream) chunks.push(chunk as Buffer)
+  return {
+    status: Number(head[':status']),
+    headers: head,
+    text: Buffer.concat(chunks).toString(),
+    ...(trailers === undefined ? {} : { trailers })
+  }
+}
+
+t.test('speaks TLS, with HTTP/1.1 and HTTP/2 on one port', { skip }, async (t) => {
+  const at = await stage(t, { responseTime: true, cors: { origins: ['https://app.example'] } })
+  const one = await secure(at.port, at)
+  t.equal(one.status, 200)
+  t.match(JSON.parse(one.text), { headers: { 'x-forwarded-proto': 'https', 'x-forwarded-for': '127.0.0.1' } })
+  t.match(one.headers['strict-transport-security'], /^max-age=31536000$/)
+  const session = await http2(t, at.port, at)
+  t.equal(session.alpnProtocol, 'h2')
+  const two = await over(session, { cookie: ['a=1', 'b=2'], 'x-mine': 'yes' })
+  t.equal(two.status, 200)
+  const seen = JSON.parse(two.text) as Seen
+  t.match(seen, {
+    method: 'GET',
+    url: '/x',
+    headers: {
+      'x-mine': 'yes',
+      cookie: 'a=1; b=2',
+      'x-forwarded-proto': 'https',
+      'x-forwarded-for': '127.0.0.1',
+      'x-forwarded-host': `localhost:${at.port}`
+    }
+  })
+  t.notOk(Object.keys(seen.headers).some((name) => name.startsWith(':')))
+  t.match(two.headers, { 'x-request-id': /./, 'x-response-time': /ms$/, vary: 'Origin' })
+  const many = await Promise.all(
+    Array.from({ length: 50 }, (_, i) =>
+      over(session, { ':method': 'POST', ':path': `/x/${i}` }, `body ${i}`)
+    )
+  )
+  for (const [i, { text }] of many.entries())
+    t.match(JSON.parse(text), { method: 'POST', url: `/x/${i}`, body: `body ${i}` })
+})
+
+t.test('HTTP/2 passes what HTTP/1.1 passes', { skip }, async (t) => {
+  const target = await upstream(t, (request, response) => {
+    if (request.url === '/cookies') response.setHeader('set-cookie', ['a=1', 'b=2'])
+    if (request.url === '/empty') response.statusCode = 204
+    if (request.url === '/hop') response.setHeader('keep-alive', 'timeout=5')
+    if (request.url === '/broken') {
+      response.writeHead(200, { 'content-length': '100' }).write('half')
+      setImmediate(() => request.socket.destroy())
+      return
+    }
+    if (request.url === '/trailers') {
+      response.writeHead(200, { trailer: 'x-sum' })
+      response.write('body')
+      response.addTrailers({ 'x-sum': '42' })
+    }
+    void bodyOf(request).then(
+      (body) => response.end(request.url === '/big' ? String(body.length) : undefined),
+      () => response.destroy()
+    )
+  })
+  const at = await stage(t, {
+    limits: { body: '3mb' },
+    routes: [
+      { path: '/*', proxy: { upstream: target } },
+      { path: '/own', respond: { body: 'mine' } },
+      { path: '/closed', auth: { apiKeys: { list: [{ id: 'a', secret: 'b' }] } }, respond: { body: 'mine' } }
+    ]
+  })
+  const session = await http2(t, at.port, at)
+  const path = (name: string): Record<string, string> => ({ ':path': name })
+  t.same((await over(session, path('/cookies'))).headers['set-cookie'], ['a=1', 'b=2'])
+  t.equal((await over(session, path('/empty'))).status, 204)
+  t.equal((await over(session, path('/hop'))).status, 200, 'what belongs to one connection stays there')
+  t.equal((await over(session, path('/own'))).text, 'mine')
+  t.equal((await over(session, { ...path('/own'), ':method': 'HEAD' })).text, '')
+  t.equal((await over(session, { ...path('/own'), ':method': 'PUT' })).status, 200)
+  const refused = await over(session, path('/closed'))
+  t.equal(refused.status, 401)
+  t.match(JSON.parse(refused.text), { code: 'SP_ERR_AUTH_MISSING' })
+  t.equal((await over(session, path('/%00'))).status, 400)
+  t.match((await over(session, path('/trailers'))).trailers, { 'x-sum': '42' })
+  t.equal(
+    (await over(session, { ...path('/big'), ':method': 'POST' }, Buffer.alloc(2_000_000))).text,
+    '2000000'
+  )
+  t.equal((await over(session, { ...path('/big'), ':method': 'POST' }, Buffer.alloc(4_000_000))).status, 413)
+  await t.rejects(
+    over(session, path('/broken')),
+    { code: 'ERR_HTTP2_STREAM_ERROR' },
+    'half an answer never ends clean'
+  )
+  t.equal((await over(session, { ':authority': 'a.example', host: 'b.example' })).status, 400)
+  t.equal((await over(session, path('/own'))).status, 200, 'the connection has borne all of it')
+})
+
+t.test(
+  'a client that leaves a request of HTTP/2 cancels it at the upstream, and nothing else',
+  { skip },
+  async (t) => {
+    const { promise: gone, resolve: leave } = Promise.withResolvers<void>()
+    const { promise: here, resolve: arrive } = Promise.withResolvers<void>()
+    const target = await upstream(t, (request, response) => {
+      if (request.url !== '/slow') return void response.end('fast')
+      response.on('close', leave)
+      arrive()
+    })
+    const at = await stage(t, { routes: [{ path: '/*', proxy: { upstream: target } }] })
+    const session = await http2(t, at.port, at)
+    const slow = session.request({ ':path': '/slow' })
+    slow.on('error', () => {})
+    await here
+    slow.close(constants.NGHTTP2_CANCEL)
+    await gone
+    t.equal((await over(session, { ':path': '/fast' })).text, 'fast')
+  }
+)
+
+t.test('shows each host its own certificate, wildcards included', { skip }, async (t) => {
+  const ca = authority(t)
+  const names = { first: 'DNS:localhost', shop: 'DNS:shop.example', wild: 'DNS:*.example' }
+  const certificates = Object.entries(names).map(([name, san]) => certificateOf(ca.issue(`/CN=${name}`, san)))
+  const { port } = await listening(t, {
+    tls: { certificates },
+    routes: [{ path: '/*', respond: { body: 'in' } }]
+  })
+  const cases: [string, string][] = [
+    ['localhost', 'first'],
+    ['shop.example', 'shop'],
+    ['SHOP.example', 'shop'],
+    ['other.example', 'wild'],
+    ['a.b.example', 'first'],
+    ['nobody.test', 'first']
+  ]
+  for (const [servername, expected] of cases) {
+    const { certificate } = await secure(port, { ca }, { servername, rejectUnauthorized: false })
+    t.equal(certificate.subject.CN, expected, servername)
+  }
+})
+
+t.test('speaks nothing old', { skip }, async (t) => {
+  const at = await stage(t)
+  const hello = (options: object): Promise<string> =>
+    new Promise((resolve) => {
+      const socket = connect(
+        { port: at.port, host: '127.0.0.1', servername: 'localhost', ca: at.ca.cert, ...options },
+        () => {
+          resolve(`${socket.getProtocol()} ${socket.getCipher().name}`)
+          socket.destroy()
+        }
+      )
+      socket.on('error', () => resolve('refused'))
+    })
+  t.match(await hello({}), /^TLSv1\.3 /)
+  t.match(await hello({ maxVersion: 'TLSv1.2' }), /^TLSv1\.2 ECDHE-.*(GCM|POLY1305)/)
+  for (const options of [
+    { maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0' },
+    { maxVersion: 'TLSv1.2', ciphers: 'AES128-SHA' },
+    { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-SHA256' }
+  ])
+    t.equal(await hello(options), 'refused', JSON.stringify(options))
+  const strict = await stage(t, {}, { minVersion: 'TLSv1.3' })
+  await t.rejects(secure(strict.port, strict, { maxVersion: 'TLSv1.2' }))
+  const plain = await stage(t, {}, { http2: false })
+  t.equal((await secure(plain.port, plain, { ALPNProtocols: ['h2', 'http/1.1'] } as never)).status, 200)
+})
+
+t.test('sends a plain port to https, whatever the path and the method', { skip }, async (t) => {
+  const at = await stage(t, {}, { redirectFrom: 0 })
+  const { redirects } = at.served
+  for (const [method, path] of [
+    ['GET', '/a?b=c&d=%2F'],
+    ['POST', '/']
+  ] as const) {
+    const answer = await ask(`http://127.0.0.1:${redirects}${path}`, { method })
+    t.equal(answer.status, 308)
+    t.equal(answer.headers.get('location'), `https://127.0.0.1:${at.port}${path}`)
+  }
+  const named = await stage(t, { publicUrl: 'https://api.example.com' }, { redirectFrom: 0 })
+  const answer = await ask(`http://127.0.0.1:${named.served.redirects}/x`)
+  t.equal(answer.headers.get('location'), 'https://api.example.com/x')
+})
+
+t.test('knows callers by their certificates', { skip }, async (t) => {
+  const clients = authority(t)
+  const strangers = authority(t)
+  const ada = clients.issue(
+    '/O=Analytical Engines/OU=math/CN=ada',
+    'email:ada@example.com,URI:spiffe://example/ada'
+  )
+  const nameless = clients.issue('/O=Nobody', 'DNS:machine.example')
+  const eve = strangers.issue('/CN=ada', 'email:ada@example.com')
+  const shared = {
+    auth: {
+      clientCertificate: true,
+      identity: { 'x-id': 'id', 'x-mail': 'email', 'x-ou': 'claims.ou' }
+    },
+    routes: [
+      { path: '/up', proxy: { upstream: await upstream(t, echo) } },
+      { path: '/math', auth: { require: { claims: { ou: 'math' } } }, respond: { body: 'in' } },
+      {
+        path: '/spiffe',
+        auth: { require: { claims: { san: 'spiffe://example/*' } } },
+        respond: { body: 'in' }
+      },
+      { path: '/open', auth: false, respond: { body: 'for all' } }
+    ]
+  }
+  const loose = await stage(t, shared, { clientCertificates: { ca: clients.certFile, required: false } })
+  const as = (pair: Pair | undefined, path: string, at = loose): Promise<Answer> =>
+    secure(at.port, at, { path, ...(pair === undefined ? {} : { cert: pair.cert, key: pair.key }) })
+  t.match(JSON.parse((await as(ada, '/up')).text), {
+    headers: { 'x-id': 'ada', 'x-mail': 'ada@example.com', 'x-ou': 'math' }
+  })
+  const cases: [string, Pair | undefined, string, number][] = [
+    ['a claim of the subject', ada, '/math', 200],
+    ['an alternative name', ada, '/spiffe', 200],
+    ['who lacks it', nameless, '/math', 403],
+    ['nobody', undefined, '/math', 401],
+    ['nobody, where anybody may', undefined, '/open', 200],
+    ['a certificate of nobody we know', eve, '/math', 401]
+  ]
+  for (const [name, pair, path, expected] of cases) t.equal((await as(pair, path)).status, expected, name)
+  t.match(JSON.parse((await as(nameless, '/up')).text), { headers: { 'x-id': 'machine.example' } })
+  const session = await http2(t, loose.port, loose, { cert: ada.cert, key: ada.key })
+  t.equal((await over(session, { ':path': '/math' })).status, 200, 'over HTTP/2 as well')
+  const strict = await stage(t, shared, { clientCertificates: { ca: clients.certFile } })
+  t.equal((await as(ada, '/math', strict)).status, 200)
+  await t.rejects(as(undefined, '/open', strict), 'where one is required, nobody without gets a connection')
+  await t.rejects(as(eve, '/open', strict))
+})
+
+t.test(
+  'takes up renewed certificates by itself, and keeps the old ones where the new are broken',
+  { skip },
+  async (t) => {
+    const ca = authority(t)
+    const dir = t.testdir({
+      'gateway.json': JSON.stringify({
+        tls: { certificates: [{ cert: 'live.pem', key: 'live.key' }] },
+        routes: [{ path: '/*', respond: { body: 'in' } }]
+      })
+    })
+    const install = ({ certFile, keyFile }: Pair): void => {
+      copyFileSync(keyFile, join(dir, 'live.key'))
+      copyFileSync(certFile, join(dir, 'live.pem'))
+    }
+    install(ca.issue('/CN=one', 'DNS:localhost'))
+    const gateway = await running(t, ['-c', join(dir, 'gateway.json')])
+    const shown = async (): Promise<string | undefined> =>
+      [(await secure(gateway.port, { ca })).certificate.subject.CN].flat()[0]
+    t.equal(await shown(), 'one')
+    install(ca.issue('/CN=two', 'DNS:localhost'))
+    await gateway.line(({ msg }) => msg === 'reloaded')
+    t.equal(await shown(), 'two')
+    writeFileSync(join(dir, 'live.pem'), 'broken')
+    const refused = await gateway.line(({ msg }) => /^the reload was refused/.test(String(msg)))
+    t.match(JSON.stringify(refused), /live\.pem holds no certificate as PEM/)
+    t.equal(await shown(), 'two')
+  }
+)
+
+t.test('says what takes a restart, and goes on as it was', { skip }, async (t) => {
+  const at = await stage(t)
+  const certificates = [certificateOf(at.ca.issue('/CN=localhost', 'DNS:localhost'))]
+  const routes = [{ path: '/*', respond: { body: 'new' } }]
+  const cases: [object, RegExp][] = [
+    [{}, /^"tls" can't be switched off without a restart$/],
+    [{ tls: { certificates, http2: false } }, /^"tls\.http2" can't change without a restart$/],
+    [{ tls: { certificates, redirectFrom: 0 } }, /^"tls\.redirectFrom" can't change without a restart$/]
+  ]
+  for (const [tls, expected] of cases) {
+    const next = await buildGateway(await loadConfig({ ...tls, routes }, {}))
+    t.throws(() => at.served.swap(next), { message: expected })
+    await next.close()
+  }
+  t.equal((await secure(at.port, at)).status, 200)
+  const next = await buildGateway(await loadConfig({ tls: { certificates }, routes }, {}))
+  at.served.swap(next)
+  t.equal((await secure(at.port, at)).text, 'new')
+})
+
+t.test('lets requests of HTTP/2 end when it drains, and takes no more', { skip }, async (t) => {
+  const { promise: here, resolve: arrive } = Promise.withResolvers<void>()
+  let answer = (): void => {}
+  const target = await upstream(t, (_request, response) => {
+    answer = () => response.end('done')
+    arrive()
+  })
+  const at = await stage(t, { routes: [{ path: '/*', proxy: { upstream: target } }] })
+  const session = await http2(t, at.port, at)
+  const pending = over(session, { ':path': '/slow' })
+  await here
+  const goaway = once(session, 'goaway')
+  const drained = at.served.drain()
+  await goaway
+  answer()
+  t.equal((await pending).text, 'done')
+  t.equal(await drained, true)
+})
+
+t.test('certificates that can serve nobody are faults', { skip }, async (t) => {
+  const ca = authority(t)
+  const one = ca.issue('/CN=a', 'DNS:a.example')
+  const two = ca.issue('/CN=b', 'DNS:b.example')
+  const broken = join(t.testdir({ 'x.pem': 'no pem' }), 'x.pem')
+  const cases: [object, RegExp][] = [
+    [
+      { certificates: [{ cert: one.certFile, key: two.keyFile }] },
+      /tls\.certificates\[0\]\.key: The key .* is not that of/
+    ],
+    [
+      { certificates: [{ cert: broken, key: one.keyFile }] },
+      /tls\.certificates\[0\]\.cert: .* holds no certificate as PEM/
+    ],
+    [
+      { certificates: [{ cert: one.certFile, key: broken }] },
+      /tls\.certificates\[0\]\.key: .* holds no private key as PEM/
+    ],
+    [
+      { certificates: [{ cert: '/gone.pem', key: one.keyFile }] },
+      /tls\.certificates\[0\]\.cert: .* can't be read \(ENOENT\)/
+    ],
+    [
+      { certificates: [certificateOf(one)], clientCertificates: { ca: broken } },
+      /tls\.clientCertificates\.ca: .* holds no certificate as PEM/
+    ]
+  ]
+  const routes = [{ path: '/*', respond: { body: 'in' } }]
+  for (const [tls, expected] of cases) await t.rejects(loadConfig({ tls, routes }, {}), { message: expected })
+  await t.rejects(loadConfig({ auth: { clientCertificate: true }, routes }, {}), {
+    message: /auth\.clientCertificate: Nobody is asked for a certificate; say "tls" with "clientCertificates"/
+  })
+})
+
+t.test('joins WebSockets over TLS', { skip }, async (t) => {
+  const server = createServer()
+  server.on('upgrade', (_request, socket) => {
+    socket.on('error', () => {})
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+    socket.pipe(socket)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const up = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const at = await stage(t, { routes: [{ path: '/ws', proxy: { upstream: up } }] })
+  const socket = connect({
+    port: at.port,
+    host: '127.0.0.1',
+    servername: 'localhost',
+    ca: at.ca.cert,
+    ALPNProtocols: ['http/1.1']
+  })
+  t.teardown(() => socket.destroy())
+  socket.write(
+    'GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\nSec-WebSocket-Version: 13\r\n\r\n'
+  )
+  const [head] = (await once(socket, 'data')) as [Buffer]
+  t.match(head.toString(), /^HTTP\/1\.1 101 /)
+  socket.write('hello')
+  const [echoed] = (await once(socket, 'data')) as [Buffer]
+  t.equal(echoed.toString(), 'hello')
+})
