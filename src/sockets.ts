@@ -50,6 +50,8 @@ export function leaveLine(socket: Lined): void {
 const GOING_AWAY = 1001
 const SERVICE_RESTART = 1012
 
+const NOTHING = Buffer.alloc(0)
+
 // How long a connection that was refused may take to read its answer, in milliseconds.
 const LAST_WORD = 1000
 
@@ -59,7 +61,8 @@ export class Detached {
 
   /** Takes a connection over; from here on somebody listens to what happens to it. */
   own(socket: Socket, head: Buffer): void {
-    this.#upgrades.set(socket, { socket, head })
+    // An empty one would keep all that was read with the request.
+    this.#upgrades.set(socket, { socket, head: head.length === 0 ? NOTHING : Buffer.from(head) })
     socket.on('error', () => {})
     socket.once('close', () => this.#upgrades.delete(socket))
   }

@@ -23,7 +23,7 @@ import type { Errand, Lane, Way } from './way.ts'
 const EXCHANGE = Symbol('exchange')
 
 interface Response extends ServerResponse {
-  [EXCHANGE]?: Exchange
+  [EXCHANGE]?: Exchange | undefined
 }
 
 // How long a client may go on sending a body whose answer it already has, in milliseconds.
@@ -237,6 +237,9 @@ export class Exchange implements Asker {
     this.#response.writeHead(101, [...flat, 'connection', 'Upgrade', 'upgrade', 'websocket'] as never)
     this.#response.flushHeaders()
     this.#uncount()
+    // The two connections go on for hours; what there was of an exchange does not.
+    this.#response[EXCHANGE] = undefined
+    this.#response.off('close', onClose)
     join(this.#response, upgrade, upstream, joint, this.#forwarding)
   }
 
