@@ -52,6 +52,7 @@ export async function contenders(folder: string, upstream: number): Promise<Cont
   return [
     { name: 'the upstream itself', port: upstream, prefix: '', args: [] },
     script('the tutorial (Express)', 19_309, 'tutorial/server.js'),
+    script('the same, no session for visitors', 19_314, 'tutorial/server.js', 'lean'),
     script('Fastify, @fastify/http-proxy', 19_301, 'plain.ts'),
     script('the same, with its log and plugins', 19_302, 'plain.ts', 'plugins'),
     ...others(folder, upstream).map((other) => ({ ...other, prefix: '/a' })),
