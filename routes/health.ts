@@ -1,13 +1,5 @@
 import { queryValue, type StandingRoute } from '../src/kit/index.ts'
-
-// The health routes stand outside of everything: no log-in, no limit, and no line in the log for every probe.
-const outside = {
-  '*': false,
-  errors: true,
-  limits: true,
-  requestId: true,
-  securityHeaders: { preset: 'strict' }
-}
+import { outside } from './outside.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

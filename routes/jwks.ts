@@ -1,13 +1,5 @@
 import type { StandingAbout, StandingRoute } from '../src/kit/index.ts'
-
-// Like the health checks it stands outside of everything: upstreams fetch it without a caller.
-const outside = {
-  '*': false,
-  errors: true,
-  limits: true,
-  requestId: true,
-  securityHeaders: { preset: 'strict' }
-}
+import { outside } from './outside.ts'
 
 /** The keys by which upstreams verify who the gateway says calls; where some route signs. */
 export function jwksRoutes({ routes }: StandingAbout): StandingRoute[] {

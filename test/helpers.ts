@@ -290,3 +290,13 @@ export async function ask(
   const response = await fetch(url, { redirect: 'manual', ...init })
   return { status: response.status, headers: response.headers, text: await response.text() }
 }
+
+/** Moves the clock of this process: what lasts for minutes, no test can wait for. */
+export function clock(t: Pick<Test, 'intercept'>): (seconds: number) => void {
+  let ahead = 0
+  const { now } = Date
+  t.intercept(Date, 'now', { value: () => now() + ahead * 1000 })
+  return (seconds) => {
+    ahead += seconds
+  }
+}

@@ -11,7 +11,6 @@ import {
 import { visit } from 'jsonc-parser'
 import {
   type Caller,
-  claimOf,
   createError,
   Duration,
   duration,
@@ -23,6 +22,7 @@ import {
   Type,
   withHeaders
 } from '../../src/kit/index.ts'
+import { claimNames, textIn, toldBy } from './claims.ts'
 import { KeysAway, RemoteKeys } from './jwks.ts'
 import { dropParameter, parametersIn, readerOf, type Way } from './ways.ts'
 
@@ -67,14 +67,7 @@ export const jwt = Type.Object(
       minItems: 1,
       description: 'The signatures that count; all others are refused, whatever a token says of itself.'
     }),
-    rolesClaim: Type.String({
-      default: 'roles',
-      description: 'The claim that holds the roles, tried literally and then by its dots.'
-    }),
-    scopesClaim: Type.String({
-      default: 'scope',
-      description: 'The claim that holds the scopes, as a list or a text with spaces.'
-    }),
+    ...claimNames,
     from: Type.Array(
       Type.String({
         pattern: '^(header:[A-Za-z0-9-]+|query:[^&=#]+)$',
@@ -259,26 +252,6 @@ function keysFor(app: FastifyInstance, { jwks, keys, secret }: JwtOptions): Keys
   }
 }
 
-function callerIn(
-  claims: Readonly<Record<string, unknown>>,
-  { rolesClaim, scopesClaim }: JwtOptions
-): Caller {
-  const text = (name: string): string | undefined =>
-    typeof claims[name] === 'string' ? claims[name] : undefined
-  const name = text('name') ?? text('preferred_username')
-  const email = text('email')
-  return {
-    id: text('sub') ?? text('client_id') ?? text('azp') ?? '',
-    ...(name === undefined ? {} : { name }),
-    ...(email === undefined ? {} : { email }),
-    roles: listOf(claimOf(claims, rolesClaim)),
-    scopes: listOf(claimOf(claims, scopesClaim)),
-    claims,
-    by: 'jwt'
-  }
-}
-
-function listOf(value: unknown): string[] {
-  if (typeof value === 'string') return value.split(' ').filter(Boolean)
-  return Array.isArray(value) ? value.filter((each) => typeof each === 'string') : []
+function callerIn(claims: Readonly<Record<string, unknown>>, said: JwtOptions): Caller {
+  return { id: textIn(claims, 'sub', 'client_id', 'azp') ?? '', ...toldBy(claims, said), claims, by: 'jwt' }
 }

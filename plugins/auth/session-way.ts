@@ -1,6 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Caller } from '../../src/kit/index.ts'
-import type { Provided } from './oidc/index.ts'
+import type { Caller, Provided } from '../../src/kit/index.ts'
 import { callerOf, type Users } from './users.ts'
 import type { Way } from './ways.ts'
 

@@ -7,6 +7,7 @@ import {
   duration,
   fp,
   type OptionFault,
+  type Provided,
   type Static,
   Type,
   type WordsSaid
@@ -17,7 +18,6 @@ import {
   type Listed,
   MemorySessions,
   ownedBy,
-  type Provided,
   type SessionStore,
   SharedSessions,
   startedAt
@@ -132,7 +132,7 @@ export interface Sessions {
   }
 }
 
-export type { Kept, Listed, Provided }
+export type { Kept, Listed }
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -1,22 +1,5 @@
 import { createHash } from 'node:crypto'
-import { callBack, type SharedStore } from '../../src/kit/index.ts'
-
-/** Who logged in at a provider, as its tokens said. */
-export interface Provided {
-  readonly issuer: string
-  readonly sub: string
-  /** The provider's own name of its session, by which it may end ours (OpenID Connect Back-Channel Logout 1.0). */
-  readonly sid?: string
-  readonly name?: string
-  readonly email?: string
-  readonly roles: readonly string[]
-  readonly scopes: readonly string[]
-  readonly claims: Readonly<Record<string, unknown>>
-  readonly idToken?: string
-  readonly refreshToken?: string
-  /** When the tokens have to be renewed, in milliseconds since 1970; absent for never. */
-  readonly renewAt?: number
-}
+import { callBack, type Provided, type SharedStore } from '../../src/kit/index.ts'
 
 /** What a session remembers. */
 export interface Kept {

@@ -1,13 +1,13 @@
-import { readFileSync } from 'node:fs'
 import {
+  connectionOptions,
   Duration,
   duration,
-  File,
   fp,
   type OptionFault,
   type Static,
   type Store,
-  Type
+  Type,
+  tlsToward
 } from '../../src/kit/index.ts'
 import { RedisStore } from './redis.ts'
 
@@ -48,20 +48,10 @@ export const options = Type.Object(
       )
     ),
     tls: Type.Optional(
-      Type.Object(
-        {
-          ca: Type.Optional(
-            File({ description: 'The authorities that are believed, in place of the usual.' })
-          ),
-          cert: Type.Optional(File({ description: 'The certificate that the gateway shows.' })),
-          key: Type.Optional(File({ description: 'The key of that certificate.' })),
-          serverName: Type.Optional(
-            Type.String({ description: 'The name the certificate of the store has to be for.' })
-          ),
-          verify: Type.Boolean({ default: true, description: 'Whether the certificate of the store counts.' })
-        },
-        { additionalProperties: false, description: 'How the gateway speaks TLS with the store.' }
-      )
+      Type.Object(tlsToward, {
+        additionalProperties: false,
+        description: 'How the gateway speaks TLS with the store.'
+      })
     ),
     prefix: Type.String({
       default: 'sallyport:',
@@ -132,13 +122,5 @@ export default fp<StoreOptions>(
 function tlsOf({ tls, redis = '', cluster: [node = ''] = [], sentinel }: StoreOptions): object | undefined {
   const plain = !(redis || node || sentinel?.nodes[0] || '').startsWith('rediss:')
   if (tls === undefined) return plain ? undefined : {}
-  const pem = (file: string | undefined): string | undefined =>
-    file === undefined ? undefined : readFileSync(file, 'utf8')
-  return {
-    ca: pem(tls.ca),
-    cert: pem(tls.cert),
-    key: pem(tls.key),
-    rejectUnauthorized: tls.verify,
-    ...(tls.serverName === undefined ? {} : { servername: tls.serverName })
-  }
+  return connectionOptions(tls)
 }

@@ -1,4 +1,4 @@
-import { Duration, DurationOrNone, File, SAYS, Share, type Static, Type } from '../../src/kit/index.ts'
+import { Duration, DurationOrNone, SAYS, Share, type Static, Type, tlsToward } from '../../src/kit/index.ts'
 
 const url = (description: string) =>
   Type.String({
@@ -46,23 +46,10 @@ const timeouts = Type.Object(
   { additionalProperties: false, description: 'How long an upstream may take.', default: {} }
 )
 
-const tls = Type.Object(
-  {
-    ca: Type.Optional(
-      File({ description: 'A file with the certificates of the authorities that are trusted, in PEM.' })
-    ),
-    cert: Type.Optional(File({ description: 'A file with the certificate that the gateway shows, in PEM.' })),
-    key: Type.Optional(File({ description: 'A file with the key of that certificate, in PEM.' })),
-    serverName: Type.Optional(
-      Type.String({ description: "The name that is asked for (SNI) and checked; by default the URL's." })
-    ),
-    verify: Type.Boolean({
-      default: true,
-      description: "Whether the upstream's certificate is verified; false is for tests alone."
-    })
-  },
-  { additionalProperties: false, description: 'TLS towards the upstream.' }
-)
+const tls = Type.Object(tlsToward, {
+  additionalProperties: false,
+  description: 'TLS towards the upstream.'
+})
 
 const connections = Type.Object(
   {

@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
 import { type Dispatcher, Pool } from 'undici'
-import { duration, scatter } from '../../src/kit/index.ts'
+import { connectionOptions, duration, scatter } from '../../src/kit/index.ts'
 import { Condition } from './condition.ts'
 import { makeConnector, type Place } from './connector.ts'
 import { HealthCheck } from './health.ts'
@@ -71,7 +70,7 @@ export class Target {
     const connect = {
       timeout: duration(timeouts.connect),
       ...(unix === undefined ? {} : { socketPath: unix }),
-      ...tlsOf(said)
+      ...(said.tls === undefined ? {} : connectionOptions(said.tls))
     }
     this.key = key
     this.name = unix ?? (place === undefined ? url.host : `${place.address}:${place.port}`)
@@ -178,16 +177,3 @@ const STREAMS = 100
 
 // Without TLS there is nobody to agree with on a protocol: both sides know it (RFC 9113 section 3.3).
 const h2With = (url: URL): object => (url.protocol === 'https:' ? { allowH2: true } : { useH2c: true })
-
-function tlsOf({ tls }: UpstreamOptions): object {
-  if (tls === undefined) return {}
-  const pem = (file: string | undefined): string | undefined =>
-    file === undefined ? undefined : readFileSync(file, 'utf8')
-  return {
-    ca: pem(tls.ca),
-    cert: pem(tls.cert),
-    key: pem(tls.key),
-    rejectUnauthorized: tls.verify,
-    ...(tls.serverName === undefined ? {} : { servername: tls.serverName })
-  }
-}

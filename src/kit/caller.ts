@@ -13,6 +13,23 @@ export interface Caller {
   readonly by: string
 }
 
+/** Who logged in at a provider, as its tokens said. */
+export interface Provided {
+  readonly issuer: string
+  readonly sub: string
+  /** The provider's own name of its session, by which it may end ours (OpenID Connect Back-Channel Logout 1.0). */
+  readonly sid?: string
+  readonly name?: string
+  readonly email?: string
+  readonly roles: readonly string[]
+  readonly scopes: readonly string[]
+  readonly claims: Readonly<Record<string, unknown>>
+  readonly idToken?: string
+  readonly refreshToken?: string
+  /** When the tokens have to be renewed, in milliseconds since 1970; absent for never. */
+  readonly renewAt?: number
+}
+
 /** What the target did for a request, for the access log and metrics. */
 export interface Forwarding {
   upstream: string

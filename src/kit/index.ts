@@ -9,6 +9,7 @@ export {
   cookieIn,
   type Forwarding,
   originMatcher,
+  type Provided,
   partReader,
   peerOf,
   sessionCounts,
@@ -99,6 +100,7 @@ export {
   type TSchema
 } from './schema.ts'
 export { type Script, type SharedStore, type Store, storeAway } from './store.ts'
+export { connectionOptions, tlsToward } from './tls.ts'
 export {
   Duration,
   DurationOrNone,

@@ -2,9 +2,19 @@ import { generateKeyPairSync } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
 import { exportJWK, type JWK, SignJWT } from 'jose'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { Keep, loadConfig } from '../../src/index.ts'
-import { ask, echo, gateway, listening, readableLog, type Scope, type Seen, upstream } from '../helpers.ts'
+import {
+  ask,
+  clock,
+  echo,
+  gateway,
+  listening,
+  readableLog,
+  type Scope,
+  type Seen,
+  upstream
+} from '../helpers.ts'
 
 const tokens = JSON.parse(
   readFileSync(new URL('../cases/jwt/tokens.json', import.meta.url), 'utf8')
@@ -83,16 +93,6 @@ const status = async (app: FastifyInstance, token: string): Promise<number> =>
   (await app.inject({ url: '/a', headers: bearer(token) })).statusCode
 
 const open = { path: '/a', respond: { body: 'hello' } }
-
-/** Moves the clock of the process. */
-function clock(t: Test): (seconds: number) => void {
-  let ahead = 0
-  const { now } = Date
-  t.intercept(Date, 'now', { value: () => now() + ahead * 1000 })
-  return (seconds) => {
-    ahead += seconds
-  }
-}
 
 t.test('fetches the keys once for all who come at a time, and not again while they are fresh', async (t) => {
   const from = await issuer(t)

@@ -1,6 +1,7 @@
-import t, { type Test } from 'tap'
+import t from 'tap'
 import {
   ask,
+  clock,
   echo,
   type Listening,
   listening,
@@ -179,16 +180,6 @@ t.test('a way back that did not begin here is no way in', async (t) => {
   t.notMatch(JSON.stringify(lines), 'a secret of the client', 'no secret is logged')
   t.notMatch(JSON.stringify(lines), new URL(callback).searchParams.get('code') ?? '-', 'nor is a code')
 })
-
-/** Moves the clock of this process, in which the provider runs as well. */
-function clock(t: Test): (seconds: number) => void {
-  let ahead = 0
-  const { now } = Date
-  t.intercept(Date, 'now', { value: () => now() + ahead * 1000 })
-  return (seconds) => {
-    ahead += seconds
-  }
-}
 
 t.test('renews the tokens of a session, so that what changed at the provider counts', async (t) => {
   const { url, real, lines } = await stage(t, { session: { idle: '7d', absolute: '30d' } })

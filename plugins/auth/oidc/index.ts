@@ -1,9 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { isObject, queryOf, queryValue } from '../../../src/kit/index.ts'
-import { type Journey, LoginRefused, LogoutTokenWrong, type Provided, Provider } from './provider.ts'
+import { isObject, type Provided, queryOf, queryValue } from '../../../src/kit/index.ts'
+import { type Journey, LoginRefused, LogoutTokenWrong, Provider } from './provider.ts'
 
 export { type OidcOptions, oidc, oidcFaults } from './options.ts'
-export { type Provided, Provider }
+export { Provider }
 
 /** Log-ins at a provider, as the standing routes use them. */
 export interface Oidc {

@@ -1,4 +1,5 @@
 import { type OptionFault, SAYS, type Static, Type } from '../../../src/kit/index.ts'
+import { claimNames } from '../claims.ts'
 
 const endpoint = (description: string) => Type.Optional(Type.String({ pattern: '^https?://', description }))
 
@@ -20,14 +21,7 @@ export const oidc = Type.Object(
       default: ['openid', 'email', 'profile'],
       description: 'What is asked for; "openid" is always among it, "offline_access" brings renewal.'
     }),
-    rolesClaim: Type.String({
-      default: 'roles',
-      description: 'The claim that holds the roles, tried literally and then by its dots.'
-    }),
-    scopesClaim: Type.String({
-      default: 'scope',
-      description: 'The claim that holds the scopes, as a list or a text with spaces.'
-    }),
+    ...claimNames,
     endpoints: Type.Object(
       {
         authorization: endpoint('Where people log in.'),

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import * as client from 'openid-client'
-import { claimOf, createError, type Store, withHeaders } from '../../../src/kit/index.ts'
+import { createError, type Provided, type Store, withHeaders } from '../../../src/kit/index.ts'
+import { textIn, toldBy } from '../claims.ts'
 import type { OidcOptions } from './options.ts'
 
 /** The provider can't be reached, and so nobody can log in there. */
@@ -23,21 +24,6 @@ export const LogoutTokenWrong = createError(
   'This is no logout token for this gateway',
   400
 )
-
-/** Who logged in, as a session remembers it. */
-export interface Provided {
-  readonly issuer: string
-  readonly sub: string
-  readonly sid?: string
-  readonly name?: string
-  readonly email?: string
-  readonly roles: readonly string[]
-  readonly scopes: readonly string[]
-  readonly claims: Readonly<Record<string, unknown>>
-  readonly idToken?: string
-  readonly refreshToken?: string
-  readonly renewAt?: number
-}
 
 /** One log-in under way, between leaving for the provider and coming back. */
 export interface Journey {
@@ -208,14 +194,7 @@ export class Provider {
         ? {}
         : await client.fetchUserInfo(config, tokens.access_token, sub)
     const claims: Record<string, unknown> = { ...before?.claims, ...idClaims, ...more }
-    const text = (...names: string[]): string | undefined => {
-      for (const name of names)
-        if (typeof claims[name] === 'string' && claims[name] !== '') return claims[name]
-      return undefined
-    }
-    const name = text('name', 'preferred_username', 'nickname')
-    const email = text('email')
-    const sid = text('sid')
+    const sid = textIn(claims, 'sid')
     const idToken = tokens.id_token ?? before?.idToken
     const refreshToken = tokens.refresh_token ?? before?.refreshToken
     const lasts = tokens.expiresIn()
@@ -223,10 +202,7 @@ export class Provider {
       issuer: this.issuer,
       sub,
       ...(sid === undefined ? {} : { sid }),
-      ...(name === undefined ? {} : { name }),
-      ...(email === undefined ? {} : { email }),
-      roles: listOf(claimOf(claims, this.#said.rolesClaim)),
-      scopes: listOf(claimOf(claims, this.#said.scopesClaim) ?? tokens.scope),
+      ...toldBy(claims, this.#said, tokens.scope),
       claims: Object.fromEntries(Object.entries(claims).filter(([claim]) => !OF_THE_TOKEN.has(claim))),
       ...(idToken === undefined ? {} : { idToken }),
       ...(refreshToken === undefined ? {} : { refreshToken }),
@@ -328,9 +304,4 @@ function isAway(error: unknown): boolean {
     (status !== undefined && status >= 500) ||
     (cause instanceof Response && cause.status >= 500)
   )
-}
-
-function listOf(value: unknown): string[] {
-  if (typeof value === 'string') return value.split(' ').filter(Boolean)
-  return Array.isArray(value) ? value.filter((each) => typeof each === 'string') : []
 }

@@ -1,0 +1,54 @@
+import { claimOf, Type } from '../../src/kit/index.ts'
+
+/** The options that say where a token holds roles and scopes. */
+export const claimNames = {
+  rolesClaim: Type.String({
+    default: 'roles',
+    description: 'The claim that holds the roles, tried literally and then by its dots.'
+  }),
+  scopesClaim: Type.String({
+    default: 'scope',
+    description: 'The claim that holds the scopes, as a list or a text with spaces.'
+  })
+}
+
+/** What claims tell of somebody. */
+export interface Told {
+  readonly name?: string
+  readonly email?: string
+  readonly roles: readonly string[]
+  readonly scopes: readonly string[]
+}
+
+/** Reads what claims tell of somebody; `scope` is what was granted where no claim says it. */
+export function toldBy(
+  claims: Readonly<Record<string, unknown>>,
+  { rolesClaim, scopesClaim }: { readonly rolesClaim: string; readonly scopesClaim: string },
+  scope?: string
+): Told {
+  const name = textIn(claims, 'name', 'preferred_username', 'nickname')
+  const email = textIn(claims, 'email')
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(email === undefined ? {} : { email }),
+    roles: listOf(claimOf(claims, rolesClaim)),
+    scopes: listOf(claimOf(claims, scopesClaim) ?? scope)
+  }
+}
+
+/** Reads the first of some claims that is a text with something in it. */
+export function textIn(
+  claims: Readonly<Record<string, unknown>>,
+  ...names: readonly string[]
+): string | undefined {
+  for (const name of names) {
+    const value = Object.hasOwn(claims, name) ? claims[name] : undefined
+    if (typeof value === 'string' && value !== '') return value
+  }
+  return undefined
+}
+
+function listOf(value: unknown): string[] {
+  if (typeof value === 'string') return value.split(' ').filter(Boolean)
+  return Array.isArray(value) ? value.filter((each) => typeof each === 'string') : []
+}
