@@ -13,7 +13,7 @@ export const claimNames = {
 }
 
 /** What claims tell of somebody. */
-export interface Told {
+export interface Claimed {
   readonly name?: string
   readonly email?: string
   readonly roles: readonly string[]
@@ -25,14 +25,16 @@ export function toldBy(
   claims: Readonly<Record<string, unknown>>,
   { rolesClaim, scopesClaim }: { readonly rolesClaim: string; readonly scopesClaim: string },
   scope?: string
-): Told {
+): Claimed {
   const name = textIn(claims, 'name', 'preferred_username', 'nickname')
   const email = textIn(claims, 'email')
+  const scopes = claimOf(claims, scopesClaim) ?? scope
   return {
     ...(name === undefined ? {} : { name }),
     ...(email === undefined ? {} : { email }),
+    // A role may have spaces in its name: "not admin" is one, and no "admin". Scopes have none (RFC 6749 section 3.3).
     roles: listOf(claimOf(claims, rolesClaim)),
-    scopes: listOf(claimOf(claims, scopesClaim) ?? scope)
+    scopes: typeof scopes === 'string' ? scopes.split(' ').filter(Boolean) : listOf(scopes)
   }
 }
 
@@ -48,7 +50,5 @@ export function textIn(
   return undefined
 }
 
-function listOf(value: unknown): string[] {
-  if (typeof value === 'string') return value.split(' ').filter(Boolean)
-  return Array.isArray(value) ? value.filter((each) => typeof each === 'string') : []
-}
+const listOf = (value: unknown): string[] =>
+  [value].flat().filter((each) => typeof each === 'string' && each !== '') as string[]

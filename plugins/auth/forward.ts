@@ -124,7 +124,7 @@ export function forwardWay(app: FastifyInstance, said: ForwardOptions): Way {
       }
       const identity = copied.flatMap((name) => {
         const value = textIn(headers, name)
-        return value === undefined ? [] : [{ name, value: { render: () => value }, verbatim: true }]
+        return value === undefined ? [] : [{ name, value: { render: () => value } }]
       })
       if (identity.length > 0) request.identity = [...(request.identity ?? []), ...identity]
       return callerIn(headers, said.caller)

@@ -1,8 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { type Caller, callBack, claimOf, createError, template, withHeaders } from '../../src/kit/index.ts'
+import { type Caller, callBack, claimOf, createError, Internal, withHeaders } from '../../src/kit/index.ts'
 import type { Signer } from './assertion.ts'
+import { toldOf } from './identity.ts'
 import type { AuthOptions } from './index.ts'
-import type { Found, Way } from './ways.ts'
+import { dropParameter, type Found, type Way } from './ways.ts'
 
 /** The request has no credential that would let it in. */
 export const CallerUnknown = createError(
@@ -32,6 +33,8 @@ export interface Parts {
   readonly ways: readonly Way[]
   /** The headers whose credentials are for the gateway alone, whichever way lets in. */
   readonly hidden: readonly string[]
+  /** The parameters of the query with credentials of any way that is defined, whether it counts here or not. */
+  readonly parameters: readonly string[]
   /** Those that stay here where a way has let in whose own may go on. */
   readonly hiddenBy: ReadonlyMap<string, readonly string[]>
   /** Signs for upstreams who calls; undefined where nobody wants it. */
@@ -39,21 +42,22 @@ export interface Parts {
 }
 
 /** Makes the gate of one set of options: the first way that succeeds is the caller, and a wrong credential is refused whatever else is there. Nothing waits where every way knows its answer. */
-export function makeGate(said: AuthOptions, { ways, hidden, hiddenBy, signer }: Parts): Gate {
+export function makeGate(said: AuthOptions, { ways, hidden, parameters, hiddenBy, signer }: Parts): Gate {
   const bySession = ways.some(({ name }) => name === 'session')
   const schemes = ways.flatMap(({ name, scheme }) =>
     scheme === undefined || (name === 'basic' && bySession) ? [] : [scheme]
   )
   const challenge = schemes.length === 0 ? {} : { 'www-authenticate': schemes.join(', ') }
-  const wrong = schemes.length === 0 ? {} : { 'www-authenticate': schemes.map(ofWrong).join(', ') }
+  // A Bearer says more where it is a token that is wrong (RFC 6750 section 3.1).
+  const wrongToken = {
+    'www-authenticate': schemes.join(', ').replace('Bearer', 'Bearer error="invalid_token"')
+  }
+  const foreign = parameters.filter((name) => !ways.some((way) => way.parameters?.includes(name) === true))
   const judge = judgeOf(said.require)
-  const identity = Object.entries(said.identity).map(([name, value]) => ({
-    name: name.toLowerCase(),
-    value: template(`{caller.${value}}`)
-  }))
+  const identity = Object.entries(said.identity).map(([name, value]) => toldOf(name, value))
 
   /** Judges who was found; what is signed for upstreams may take a moment. */
-  function settle(request: FastifyRequest, caller: Caller | null): Promise<void> | undefined {
+  function settle(request: FastifyRequest, caller: Caller | null): Promise<true> | undefined {
     request.caller = caller
     const rest = caller === null ? undefined : hiddenBy.get(caller.by)
     if (rest !== undefined) request.privateHeaders = rest
@@ -69,13 +73,21 @@ export function makeGate(said: AuthOptions, { ways, hidden, hiddenBy, signer }: 
       request.identity = request.identity === null ? identity : [...identity, ...request.identity]
     if (signer === undefined) return undefined
     const signed = signer.sign(caller)
-    const tell = (token: string): void => {
-      const told = { name: signer.header, value: { render: () => token }, verbatim: true }
+    const tell = (token: string): true => {
+      const told = { name: signer.header, value: { render: () => token } }
       request.identity = [...(request.identity ?? []), told]
+      return true
     }
     if (signed instanceof Promise) return signed.then(tell)
     tell(signed)
     return undefined
+  }
+
+  /** Takes what a way has found; throws where it is wrong. */
+  function take(found: Found, { scheme }: Way): Caller | null {
+    if (found === 'wrong')
+      throw withHeaders(new CredentialWrong(), scheme === 'Bearer' ? wrongToken : challenge)
+    return found
   }
 
   async function goOn(
@@ -84,50 +96,50 @@ export function makeGate(said: AuthOptions, { ways, hidden, hiddenBy, signer }: 
     from: number,
     asked: Promise<Found>,
     before: Caller | null
-  ): Promise<void> {
-    const first = take(await asked, wrong)
+  ): Promise<true> {
+    const first = take(await asked, ways[from] as Way)
     let caller = before ?? first
     for (const way of ways.slice(from + 1)) {
       if (way.last === true && caller !== null) continue
-      const found = take(await way.find(request, reply), wrong)
+      const found = take(await way.find(request, reply), way)
       caller ??= found
     }
     await settle(request, caller)
+    return true
   }
 
-  function decide(request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined {
+  function decide(request: FastifyRequest, reply: FastifyReply): Promise<true> | undefined {
     if (hidden.length > 0) request.privateHeaders = hidden
+    for (const name of foreign) dropParameter(request, name)
     let caller: Caller | null = null
     for (const [i, way] of ways.entries()) {
       if (way.last === true && caller !== null) continue
       const found = way.find(request, reply)
       if (found instanceof Promise) return goOn(request, reply, i, found, caller)
-      const known = take(found, wrong)
+      const known = take(found, way)
       caller ??= known
     }
     return settle(request, caller)
   }
 
   return (request, reply, done) => {
-    let waiting: Promise<void> | undefined
+    // Whatever was thrown, and be it nothing, is no "yes".
+    const refuse = (error: unknown): void => {
+      // In report mode it goes on, and some ways may not have been asked yet.
+      for (const name of parameters) dropParameter(request, name)
+      done((error as Error | null | undefined) ?? new Internal())
+    }
+    let waiting: Promise<true> | undefined
     try {
       waiting = decide(request, reply)
     } catch (error) {
-      done(error as Error)
+      refuse(error)
       return
     }
     if (waiting === undefined) done()
-    else callBack(waiting, (error) => done((error as Error | null) ?? undefined))
+    else callBack(waiting, (error, passed) => (passed === true ? done() : refuse(error)))
   }
 }
-
-function take(found: Found, wrong: Record<string, string>): Caller | null {
-  if (found === 'wrong') throw withHeaders(new CredentialWrong(), wrong)
-  return found
-}
-
-// A Bearer says more of a token that is wrong (RFC 6750 section 3.1).
-const ofWrong = (scheme: string): string => (scheme === 'Bearer' ? 'Bearer error="invalid_token"' : scheme)
 
 /** Tells whether a browser asks for a page to show (Fetch Metadata); plain-http browsers send no metadata, but ask for secure pages. */
 function isNavigation({ method, headers }: FastifyRequest): boolean {

@@ -22,7 +22,7 @@ import { clientCertificateWay } from './client-certificate.ts'
 import { apiKey, keyFault, type Listed, readEntries, type User, user, userFault } from './files.ts'
 import { forward, forwardFaults, forwardWay } from './forward.ts'
 import { type Gate, makeGate, type Parts } from './gate.ts'
-import { jwt, jwtFaults, jwtWay } from './jwt.ts'
+import { jwt, jwtFaults, jwtWarnings, jwtWay } from './jwt.ts'
 import { makeOidc, type Oidc, oidc, oidcFaults, Provider } from './oidc/index.ts'
 import { callerOfSession, sessionWay } from './session-way.ts'
 import { Throttle } from './throttle.ts'
@@ -223,9 +223,8 @@ const waysOf = (said: AuthOptions): WayName[] =>
 /** A header that tells the upstream something of the caller. */
 export interface Told {
   readonly name: string
+  /** What writes it, safe for a header. */
   readonly value: Pick<Template, 'render'>
-  /** Whether it goes on as it is; other values are made safe for a header. */
-  readonly verbatim?: boolean
 }
 
 declare module 'fastify' {
@@ -313,6 +312,7 @@ export default fp<AuthOptions>(
       return {
         ways: ways.filter(({ name }) => said.by?.includes(name as WayName) ?? true),
         hidden,
+        parameters: ways.flatMap(({ parameters = [] }) => parameters),
         hiddenBy: new Map(
           ways
             .filter(({ name }) => said.passOn.includes(name as WayName))
@@ -336,11 +336,13 @@ export default fp<AuthOptions>(
   { name: key, fastify: '5.x', dependencies: ['store', 'session', 'upstreams'] }
 )
 
-/** A provider may know the whole world. */
-export const warnings = ({ oidc: at, require, optional, by }: AuthOptions): string[] =>
-  at !== undefined && require === undefined && !optional && by?.includes('session') !== false
+/** A provider may know the whole world, and make tokens for all of it. */
+export const warnings = ({ oidc: at, jwt: token, require, optional, by }: AuthOptions): string[] => [
+  ...(at !== undefined && require === undefined && !optional && by?.includes('session') !== false
     ? [`lets in everybody whom ${at.issuer} knows; "require" says who of them is meant`]
-    : []
+    : []),
+  ...(token !== undefined && by?.includes('jwt') !== false ? jwtWarnings(token) : [])
+]
 
 /** Makes the ways that are defined, in their order. */
 function waysFor(

@@ -2,10 +2,13 @@ import type { FastifyBaseLogger } from 'fastify'
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import { request } from 'undici'
 
-// Milliseconds: how long the provider may take, how long keys count as fresh, and how soon they are asked for again for a key that is not among them, or after a failure.
+// Milliseconds: how long the provider may take, when keys are renewed behind the back of who asks, and when who asks waits for it.
 const TIMEOUT = 5000
 const FRESH = 600_000
+const STALE = 2 * FRESH
+// How soon it is asked again for a key that is not among them or after a failure, and after one where none are known.
 const COOL_DOWN = 30_000
+const SOON = 1000
 const LARGEST = 1024 * 1024
 
 /** The keys could not be had, and none are known from before. */
@@ -13,15 +16,16 @@ export class KeysAway extends Error {}
 
 /** The keys of a provider: fetched when they are first needed, once for all who wait; renewed in the background; kept while the provider is away; asked for anew when a token names one that is not known (RFC 7517). */
 export class RemoteKeys {
-  /** Changes whenever the keys do: what was verified before has to be verified anew. */
-  generation = 0
   readonly #url: string
   readonly #log: FastifyBaseLogger
   #keys: JWTVerifyGetKey | undefined
   #text = ''
-  #fetchedAt = 0
-  #askedAt = Number.NEGATIVE_INFINITY
+  #generation = 0
   #fetching: Promise<void> | undefined
+  // From when on they are renewed, from when on somebody has to wait for it, and from when on a stranger is worth a question.
+  #renewAt = 0
+  #waitAt = 0
+  #strangerAt = 0
   #told = false
 
   constructor(url: string, log: FastifyBaseLogger) {
@@ -29,30 +33,43 @@ export class RemoteKeys {
     this.#log = log
   }
 
+  /** Numbers the keys: what was verified by others has to be verified anew; undefined where `find` has to look first whether they still hold. */
+  generation(): number | undefined {
+    const now = Date.now()
+    // Asked with every request, so that a key which was taken back is missed even where nobody comes with a new token.
+    if (this.#keys !== undefined && now >= this.#renewAt) void this.#fetch()
+    return now >= this.#waitAt ? undefined : this.#generation
+  }
+
   /** Finds the key that a token names; throws KeysAway, or what jose says of a key that is not there. */
   readonly find: JWTVerifyGetKey = async (header, token) => {
-    if (this.#keys === undefined) await this.#fetch(false)
-    // Those that wait for fresh ones wait for nothing that matters.
-    else if (Date.now() - this.#fetchedAt > FRESH) void this.#fetch(true).catch(() => {})
+    const unknown = this.#keys === undefined
+    const due = unknown ? this.#renewAt : this.#waitAt
+    if (Date.now() >= due || (unknown && this.#fetching !== undefined)) await this.#fetch()
     if (this.#keys === undefined) throw new KeysAway()
+    const before = this.#generation
     try {
       return await this.#keys(header, token)
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
-      const before = this.generation
-      await this.#fetch(true).catch(() => {})
-      if (before === this.generation) throw error
+      await this.#fetchForStranger()
+      if (before === this.#generation) throw error
       return this.#keys(header, token)
     }
   }
 
-  /** Fetches the keys, once for all who ask at a time and not again before it has cooled down. */
-  #fetch(known: boolean): Promise<void> {
-    if (this.#fetching !== undefined) return this.#fetching
-    // With no key at all nobody gets in, so it is tried more often.
-    if (Date.now() - this.#askedAt < (known ? COOL_DOWN : 1000)) return Promise.reject(new KeysAway())
-    this.#askedAt = Date.now()
-    this.#fetching = this.#load().finally(() => {
+  /** Asks for keys because of one that is not known; the first may come at any time, so that a key counts as soon as it is used. */
+  async #fetchForStranger(): Promise<void> {
+    if (this.#fetching === undefined) {
+      if (Date.now() < this.#strangerAt) return
+      this.#strangerAt = Date.now() + COOL_DOWN
+    }
+    await this.#fetch()
+  }
+
+  /** Fetches the keys, once for all who ask at a time; a failure is told to the log. */
+  #fetch(): Promise<void> {
+    this.#fetching ??= this.#load().finally(() => {
       this.#fetching = undefined
     })
     return this.#fetching
@@ -60,27 +77,35 @@ export class RemoteKeys {
 
   async #load(): Promise<void> {
     try {
-      const text = await read(this.#url)
-      if (text !== this.#text) {
-        const set = JSON.parse(text) as JSONWebKeySet
-        this.#keys = createLocalJWKSet(set)
-        this.#text = text
-        this.generation++
-      }
-      this.#fetchedAt = Date.now()
+      this.#take(await read(this.#url))
+      this.#renewAt = Date.now() + FRESH
       if (this.#told) this.#log.info('the keys for tokens can be had again')
       this.#told = false
     } catch (error) {
+      this.#renewAt = Date.now() + (this.#keys === undefined ? SOON : COOL_DOWN)
       if (!this.#told)
         this.#log.warn(
           { cause: (error as { code?: string }).code ?? (error as Error).name },
           "the keys for tokens can't be had; those that are known go on"
         )
       this.#told = true
-      throw new KeysAway()
     }
+    this.#waitAt = Date.now() + STALE
+  }
+
+  #take(text: string): void {
+    if (text === this.#text) return
+    const set = JSON.parse(text) as JSONWebKeySet
+    const keys = createLocalJWKSet(set)
+    // A provider without keys is one that is ill: it would shut everybody out.
+    if (set.keys.length === 0) throw failure('no keys')
+    this.#keys = keys
+    this.#text = text
+    this.#generation++
   }
 }
+
+const failure = (code: string): Error => Object.assign(new Error('no keys'), { code })
 
 async function read(url: string): Promise<string> {
   const { statusCode, body } = await request(url, {
@@ -91,13 +116,13 @@ async function read(url: string): Promise<string> {
   })
   if (statusCode !== 200) {
     await body.dump()
-    throw Object.assign(new Error('no keys'), { code: `status ${statusCode}` })
+    throw failure(`status ${statusCode}`)
   }
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of body as AsyncIterable<Buffer>) {
     size += chunk.length
-    if (size > LARGEST) throw Object.assign(new Error('too many keys'), { code: 'too large' })
+    if (size > LARGEST) throw failure('too large')
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')

@@ -9,8 +9,13 @@ export function sessionWay(users: Users, issuer: string | undefined): Way {
     name: 'session',
     scheme: 'Session',
     headers: [],
-    find: (request, reply) => callerOfSession(request, reply, users, issuer)
+    // Nothing waits for a store where there is no cookie to look up.
+    find: (request, reply) => (mayHave(request) ? callerOfSession(request, reply, users, issuer) : null)
   }
+}
+
+function mayHave({ headers: { cookie }, server: { sessionCookie } }: FastifyRequest): boolean {
+  return cookie !== undefined && sessionCookie !== null && cookie.includes(sessionCookie)
 }
 
 /** Finds who the session of a request belongs to, among some users and those of one provider. */

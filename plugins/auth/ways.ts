@@ -13,6 +13,8 @@ export interface Way {
   readonly scheme?: string
   /** The headers that hold its credential, which is for the gateway alone unless `passOn` says otherwise. */
   readonly headers: readonly string[]
+  /** The parameters of the query that hold it, which no upstream ever sees. */
+  readonly parameters?: readonly string[]
   /** Whether it is asked only where no other way has found anybody. */
   readonly last?: boolean
   find(request: FastifyRequest, reply: FastifyReply): Promise<Found> | Found
@@ -35,6 +37,7 @@ export function apiKeysWay(from: readonly string[], keys: readonly ApiKey[]): Wa
     name: 'apiKeys',
     scheme: 'ApiKey',
     headers: from.flatMap((place) => (place.startsWith('header:') ? [nameIn(place).toLowerCase()] : [])),
+    parameters,
     find(request) {
       const keys = readers.flatMap((read) => read(request))
       for (const name of parameters) dropParameter(request, name)

@@ -97,8 +97,7 @@ export function requestHeadFor(
     forwarded(head, request, trusted, prefix)
     if (route.requestId !== undefined) head.push(route.requestId, request.id)
     if (request.identity)
-      for (const { name, value, verbatim } of request.identity)
-        put(head, name, verbatim === true ? value.render(request) : encodeIdentity(value.render(request)))
+      for (const { name, value } of request.identity) put(head, name, value.render(request))
     if (request.headerChanges)
       for (const { name, value } of request.headerChanges)
         put(head, name, value && (cleanHeader(value.render(request)) || undefined))
@@ -116,14 +115,6 @@ function passes(name: string, route: RequestHead, trusted: boolean): string | nu
 
 // The Host is said anew; the rest is between the client and the gateway ("proxy" is CVE-2016-5385).
 const STAYS = new Set(['host', 'expect', 'trailer', 'proxy'])
-
-// Nothing of an identity may be lost, or "\u0430da" would arrive as somebody else's name: what is no printable ASCII, and
-// "%" itself, is percent-encoded (RFC 3986 section 2.1).
-const encodeIdentity = (value: string): string =>
-  PLAIN.test(value) ? value : value.toWellFormed().replaceAll(NOT_PLAIN, encodeURIComponent)
-
-const PLAIN = /^[\x20-\x24\x26-\x7e]*$/
-const NOT_PLAIN = /[^\x20-\x24\x26-\x7e]+/gu
 
 // Servers that map headers to variables (CGI, WSGI, Rack) read "-", "_" and "." alike, so all spellings count as one.
 function mayNotSay(name: string, { own, requestId }: RequestHead, trusted: boolean): boolean {

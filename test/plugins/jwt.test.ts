@@ -1,18 +1,25 @@
-import { generateKeyPairSync } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { createHmac, generateKeyPairSync } from 'node:crypto'
+import { once } from 'node:events'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { exportJWK, type JWK, SignJWT } from 'jose'
 import t from 'tap'
 import { Keep, loadConfig } from '../../src/index.ts'
 import {
   ask,
+  certificate,
   clock,
   echo,
   gateway,
   listening,
+  noOpenssl,
   readableLog,
   type Scope,
   type Seen,
+  sallyport,
   upstream
 } from '../helpers.ts'
 
@@ -56,35 +63,47 @@ t.test('takes tokens that are right, and no other of the forty-odd from the fiel
 interface Issuer {
   readonly url: string
   asked: number
-  rotate(): Promise<void>
-  sign(claims?: Record<string, unknown>): Promise<string>
-  answer: 'keys' | 'failure' | 'garbage'
+  /** Brings a new key, beside the others or in their place, with or without an id. */
+  rotate(how?: { beside?: boolean; nameless?: boolean }): Promise<void>
+  sign(claims?: Record<string, unknown>, header?: Record<string, unknown>): Promise<string>
+  answer: 'keys' | 'failure' | 'garbage' | 'none' | 'too much'
 }
+
+const named = (kid: string | undefined): { kid?: string } => (kid === undefined ? {} : { kid })
 
 async function issuer(t: Scope): Promise<Issuer> {
   let count = 0
-  let kid = ''
+  let kid: string | undefined
   let keys: JWK[] = []
   let pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const made: Issuer = {
     url: '',
     asked: 0,
     answer: 'keys',
-    async rotate() {
+    async rotate({ beside = false, nameless = false } = {}) {
       pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-      kid = `key ${count++}`
-      keys = [{ ...(await exportJWK(pair.publicKey)), kid, alg: 'ES256', use: 'sig' }]
+      kid = nameless ? undefined : `key ${count++}`
+      const key = { ...(await exportJWK(pair.publicKey)), ...named(kid), alg: 'ES256', use: 'sig' }
+      keys = beside ? [key, ...keys] : [key]
     },
-    sign: (claims = {}) =>
+    sign: (claims = {}, header = {}) =>
       new SignJWT({ sub: 'ada', exp: Math.floor(Date.now() / 1000) + 3600, ...claims })
-        .setProtectedHeader({ alg: 'ES256', kid })
+        .setProtectedHeader({ alg: 'ES256', ...named(kid), ...header })
         .sign(pair.privateKey)
   }
   await made.rotate()
   const url = await upstream(t, (_request, response) => {
     made.asked++
     if (made.answer === 'failure') response.statusCode = 500
-    response.end(made.answer === 'garbage' ? '{"keys": 1' : JSON.stringify({ keys }))
+    response.end(
+      {
+        garbage: '{"keys": 1',
+        none: '{"keys": []}',
+        'too much': `{"keys": [], "more": "${'x'.repeat(1024 * 1024)}"}`,
+        keys: JSON.stringify({ keys }),
+        failure: ''
+      }[made.answer]
+    )
   })
   return Object.assign(made, { url: `${url}/jwks.json` })
 }
@@ -128,8 +147,115 @@ t.test('asks anew for a key that it does not know, once for all, and not too oft
   t.equal(await status(app, early), 200)
 })
 
+t.test('takes a new key as soon as it is used, however soon', async (t) => {
+  const from = await issuer(t)
+  const app = await gateway(t, { auth: { jwt: { jwks: from.url } }, routes: [open] })
+  t.equal(await status(app, await from.sign()), 200)
+  await from.rotate()
+  t.equal(await status(app, await from.sign()), 200)
+  t.equal(from.asked, 2)
+})
+
+t.test('misses a key that was taken back, though nobody comes with a new token', async (t) => {
+  for (const [minutes, first] of [
+    [11, 200],
+    [21, 401]
+  ] as const)
+    t.test(`${minutes} minutes later`, async (t) => {
+      const from = await issuer(t)
+      const pass = clock(t)
+      const app = await gateway(t, { auth: { jwt: { jwks: from.url } }, routes: [open] })
+      const token = await from.sign()
+      for (let i = 0; i < 3; i++) t.equal(await status(app, token), 200)
+      await from.rotate()
+      pass(minutes * 60)
+      t.equal(await status(app, token), first, 'what is known for long is looked at before it counts')
+      for (let i = 0; i < 300 && (await status(app, token)) === 200; i++) await wait(10)
+      t.equal(await status(app, token), 401)
+    })
+})
+
+t.test(
+  'believes no provider whose certificate is not the one of its name',
+  { skip: noOpenssl },
+  async (t) => {
+    const { key, cert } = certificate(t)
+    const from = await issuer(t)
+    const server = createServer({ key, cert }, (_request, response) => {
+      from.asked++
+      response.end('{"keys": []}')
+    }).listen(0, '127.0.0.1')
+    t.teardown(() => server.close())
+    await once(server, 'listening')
+    const jwks = `https://localhost:${(server.address() as AddressInfo).port}/jwks.json`
+    const app = await gateway(t, { auth: { jwt: { jwks } }, routes: [open] })
+    t.equal(await status(app, await from.sign()), 503)
+    t.equal(from.asked, 0)
+  }
+)
+
+t.test('tries each of the keys that a token without the name of one may mean', async (t) => {
+  const from = await issuer(t)
+  await from.rotate({ nameless: true })
+  const first = await from.sign()
+  await from.rotate({ nameless: true, beside: true })
+  const second = await from.sign()
+  const app = await gateway(t, { auth: { jwt: { jwks: from.url } }, routes: [open] })
+  t.equal(await status(app, first), 200)
+  t.equal(await status(app, second), 200)
+  await from.rotate({ nameless: true })
+  t.equal(await status(app, await from.sign()), 401)
+  t.equal(await status(app, await from.sign({ exp: 1 })), 401)
+})
+
+t.test('takes tokens for access alone, and those that everybody reads alike', async (t) => {
+  const from = await issuer(t)
+  const app = await gateway(t, { auth: { jwt: { jwks: from.url } }, routes: [open] })
+  for (const [typ, expected] of [
+    ['JWT', 200],
+    ['at+jwt', 200],
+    ['application/at+JWT', 200],
+    ['application/jwt', 200],
+    ['logout+jwt', 401],
+    ['dpop+jwt', 401],
+    ['', 401],
+    [7, 401]
+  ] as const)
+    t.equal(await status(app, await from.sign({}, { typ })), expected, String(typ))
+  for (const claims of [
+    { sub: '' },
+    { sub: 7 },
+    { sub: undefined },
+    { exp: undefined },
+    { exp: 'never' },
+    { nbf: Math.floor(Date.now() / 1000) + 60 },
+    { iat: Math.floor(Date.now() / 1000) + 60 },
+    { x: 'x'.repeat(16_384) }
+  ])
+    t.equal(await status(app, await from.sign(claims)), 401, JSON.stringify(claims).slice(0, 40))
+  const now = Math.floor(Date.now() / 1000)
+  t.equal(await status(app, await from.sign({ nbf: now + 10, iat: now + 10 })), 200, 'within the leeway')
+  // Only the parts are ours: whoever signs them signs what stands there twice.
+  const key = 'a secret that two sides share, long enough'
+  const twice = await gateway(t, {
+    auth: { jwt: { secret: key, algorithms: ['HS256'] } },
+    routes: [open]
+  })
+  for (const [header, payload, expected] of [
+    ['{"alg":"HS256"}', '{"sub":"ada","exp":4102444800}', 200],
+    ['{"alg":"HS256"}', '{"sub":"ada","exp":4102444800,"act":{"sub":"bob"}}', 200],
+    ['{"alg":"HS256"}', '{"sub":"ada","sub":"bob","exp":4102444800}', 401],
+    ['{"alg":"HS256"}', '{"sub":"ada","exp":4102444800,"a":[{"b":1,"\\u0062":2}]}', 401],
+    ['{"alg":"none","alg":"HS256"}', '{"sub":"ada","exp":4102444800}', 401]
+  ] as const) {
+    const parts = [header, payload].map((part) => Buffer.from(part).toString('base64url')).join('.')
+    const signature = createHmac('sha256', key).update(parts).digest('base64url')
+    t.equal(await status(twice, `${parts}.${signature}`), expected, `${header}.${payload}`)
+  }
+})
+
 t.test('goes on with the keys that it knows while the provider is away', async (t) => {
-  for (const answer of ['failure', 'garbage'] as const)
+  for (const answer of ['failure', 'garbage', 'none', 'too much'] as const)
     t.test(answer, async (t) => {
       const from = await issuer(t)
       const pass = clock(t)
@@ -214,12 +340,60 @@ t.test('takes tokens from where it is told to, and keeps them from the upstream'
   t.equal((await kept.inject({ url: '/a', headers: { authorization: 'Basic YTpi' } })).statusCode, 401)
 })
 
+t.test('keeps every credential of the query from the upstream, whoever lets in', async (t) => {
+  const from = await issuer(t)
+  const target = await upstream(t, echo)
+  const token = await from.sign()
+  const app = await gateway(t, {
+    auth: {
+      jwt: { jwks: from.url, from: ['query:token'] },
+      apiKeys: { list: [{ id: 'alice', secret: 'key' }], from: ['header:x-api-key', 'query:key'] }
+    },
+    routes: [
+      { path: '/both', proxy: { upstream: target } },
+      { path: '/keys', auth: { by: ['apiKeys'] }, proxy: { upstream: target } },
+      { path: '/report', auth: { mode: 'report' }, proxy: { upstream: target } }
+    ]
+  })
+  for (const url of [
+    `/both?token=${token}&a=1&key=key`,
+    `/keys?token=${token}&a=1&key=key`,
+    `/keys?token=wrong&key=key&a=1`,
+    `/report?token=wrong&a=1&key=key`,
+    `/report?token=${token}&a=1&key=wrong`
+  ]) {
+    const answer = await app.inject(url)
+    t.equal(answer.statusCode, 200, url)
+    t.equal(answer.json<Seen>().url, `${url.split('?')[0]}?a=1`)
+  }
+})
+
+t.test('says of a token alone that it is wrong', async (t) => {
+  const from = await issuer(t)
+  const app = await gateway(t, {
+    auth: { jwt: { jwks: from.url }, apiKeys: { list: [{ id: 'alice', secret: 'key' }] } },
+    routes: [open]
+  })
+  for (const [headers, expected] of [
+    [{}, 'Bearer, ApiKey'],
+    [{ 'x-api-key': 'wrong' }, 'Bearer, ApiKey'],
+    [{ ...bearer(await from.sign()), 'x-api-key': 'wrong' }, 'Bearer, ApiKey'],
+    [bearer('wrong'), 'Bearer error="invalid_token", ApiKey'],
+    [{ ...bearer('wrong'), 'x-api-key': 'key' }, 'Bearer error="invalid_token", ApiKey'],
+    [{ authorization: 'Bearer' }, 'Bearer error="invalid_token", ApiKey']
+  ] as const) {
+    const answer = await app.inject({ url: '/a', headers })
+    t.equal(answer.statusCode, 401)
+    t.equal(answer.headers['www-authenticate'], expected, JSON.stringify(headers))
+  }
+})
+
 t.test('tells roles, scopes and claims by the names that the issuer has for them', async (t) => {
   const from = await issuer(t)
   const app = await gateway(t, {
     auth: {
       jwt: { jwks: from.url, rolesClaim: 'realm_access.roles', scopesClaim: 'scp' },
-      identity: { 'x-id': 'id', 'x-plan': 'claims.plan' }
+      identity: { 'x-id': 'id', 'x-roles': 'roles', 'x-plan': 'claims.plan', 'x-teams': 'claims.teams' }
     },
     routes: [
       { path: '/role', auth: { require: { roles: ['staff'] } }, respond: {} },
@@ -236,6 +410,10 @@ t.test('tells roles, scopes and claims by the names that the issuer has for them
     { url: '/role', claims: { realm_access: { roles: ['staff'] } }, expected: 200 },
     { url: '/role', claims: { 'realm_access.roles': ['staff'] }, expected: 200 },
     { url: '/role', claims: { roles: ['staff'] }, expected: 403 },
+    { url: '/role', claims: { realm_access: { roles: 'staff' } }, expected: 200 },
+    { url: '/role', claims: { realm_access: { roles: 'no staff' } }, expected: 403 },
+    { url: '/role', claims: { realm_access: { roles: ['x,staff', { staff: true }, 7] } }, expected: 403 },
+    { url: '/role', claims: { realm_access: { roles: { staff: true } } }, expected: 403 },
     { url: '/scope', claims: { scp: 'a b c' }, expected: 200 },
     { url: '/scope', claims: { scp: ['a', 'b'] }, expected: 200 },
     { url: '/scope', claims: { scp: 'ab' }, expected: 403 },
@@ -252,8 +430,22 @@ t.test('tells roles, scopes and claims by the names that the issuer has for them
     const answer = await app.inject({ url, headers: bearer(await from.sign(claims)) })
     t.equal(answer.statusCode, expected, `${url} ${JSON.stringify(claims)}`)
   }
-  const seen = await app.inject({ url: '/echo', headers: bearer(await from.sign({ plan: 'gold' })) })
-  t.match(seen.json<Seen>().headers, { 'x-id': 'ada', 'x-plan': 'gold' })
+  const claims = {
+    plan: 'gold, for all',
+    teams: ['one', 'two,admin'],
+    realm_access: { roles: ['staff', 'x,admin', '50%'] }
+  }
+  const seen = await app.inject({ url: '/echo', headers: bearer(await from.sign(claims)) })
+  t.match(
+    seen.json<Seen>().headers,
+    {
+      'x-id': 'ada',
+      'x-plan': 'gold, for all',
+      'x-teams': 'one,two%2Cadmin',
+      'x-roles': 'staff,x%2Cadmin,50%25'
+    },
+    'an item of a list never looks like two'
+  )
 })
 
 t.test('a secret is a secret, and a key is a key', async (t) => {
@@ -283,6 +475,9 @@ t.test('what can verify nothing, or too much, is a fault', async (t) => {
     ],
     [{ jwks, algorithms: ['none'] }, /auth\.jwt\.algorithms\[0\]: "none"/],
     [{ jwks: 'http://issuer.test/jwks.json' }, /auth\.jwt\.jwks: .* is plain http/],
+    [{ jwks: 'http://localhost.evil.test/jwks.json' }, /auth\.jwt\.jwks: .* is plain http/],
+    [{ jwks: 'http://localhost@evil.test/jwks.json' }, /auth\.jwt\.jwks: .* is plain http/],
+    [{ jwks: 'https://' }, /auth\.jwt\.jwks: "https:\/\/" is no URL/],
     [{ keys: '/nowhere.json' }, /auth\.jwt\.keys: The file \/nowhere\.json can't be read \(ENOENT\)/]
   ]
   for (const [said, expected] of cases)
@@ -291,6 +486,43 @@ t.test('what can verify nothing, or too much, is a fault', async (t) => {
       { message: expected },
       JSON.stringify(said)
     )
+})
+
+t.test('a file has keys that everybody may know', async (t) => {
+  const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const right = await exportJWK(pair.publicKey)
+  const weak = generateKeyPairSync('rsa', { modulusLength: 1024 })
+  const cases: [unknown, RegExp][] = [
+    ['{', /The file .* is not JSON/],
+    [[right], /The file .* has no "keys"/],
+    [{ keys: [] }, /The file .* has no "keys"/],
+    [{ keys: [right, 7] }, /: key 2 is no object/],
+    [{ keys: [right, { kty: 'oct', k: 'c2VjcmV0' }] }, /: key 2 is a shared secret; say it as "secret"/],
+    [{ keys: [await exportJWK(pair.privateKey)] }, /: key 1 is a private one/],
+    [{ keys: [await exportJWK(weak.publicKey)] }, /: key 1 has 1024 bits; RSA takes 2048 or more/],
+    [{ keys: [{ kty: 'EC', crv: 'P-256', x: 'a', y: 'b' }] }, /: key 1 is one that nobody can use/]
+  ]
+  const file = `${t.testdir()}/keys.json`
+  const load = (said: unknown): Promise<unknown> => {
+    writeFileSync(file, typeof said === 'string' ? said : JSON.stringify(said))
+    return loadConfig({ auth: { jwt: { keys: file } }, routes: [open] }, {})
+  }
+  await t.resolves(load({ keys: [right] }))
+  for (const [said, expected] of cases) await t.rejects(load(said), { message: expected })
+})
+
+t.test('check warns where tokens for anybody are taken', async (t) => {
+  const warned = async (jwt: object, more: object = {}): Promise<string> => {
+    const config = JSON.stringify({ auth: { jwt, ...more }, routes: [open] })
+    return (await sallyport(['check'], { cwd: t.testdir({ 'gateway.json': config }) })).stdout
+  }
+  const jwks = 'https://issuer.test/jwks.json'
+  t.match(
+    await warned({ jwks, issuer: 'https://issuer.test' }),
+    'The route /a takes tokens of https://issuer.test that were made for others; "audience" says which are meant'
+  )
+  t.notMatch(await warned({ jwks, audience: 'api' }), 'made for others')
+  t.notMatch(await warned({ secret: 'x'.repeat(32), algorithms: ['HS256'] }), 'made for others')
 })
 
 t.test('nothing of a token is logged', async (t) => {
