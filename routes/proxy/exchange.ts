@@ -235,7 +235,7 @@ export class Exchange implements Asker {
     )
     this.#reply.hijack()
     this.#response.writeHead(101, [...flat, 'connection', 'Upgrade', 'upgrade', 'websocket'] as never)
-    this.#response.flushHeaders()
+    flushHead(this.#response)
     this.#uncount()
     // The two connections go on for hours; what there was of an exchange does not.
     this.#response[EXCHANGE] = undefined
@@ -383,7 +383,7 @@ export class Exchange implements Asker {
   /** Sends the head by itself where no body has come with it; what is not whole by now is watched. */
   afterHead(): void {
     if (this.#state !== 'streaming') return
-    if (this.#forwarding.bytesOut === 0) this.#response.flushHeaders()
+    if (this.#forwarding.bytesOut === 0) flushHead(this.#response)
     if (!this.#endless) this.#chosen?.watch()
   }
 
@@ -424,6 +424,14 @@ const isGone = (response: ServerResponse & { stream?: { destroyed: boolean } }):
 function cut(response: ServerResponse & { stream?: Http2Stream }): void {
   if (response.stream === undefined) response.destroy()
   else response.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+}
+
+/** Sends the head of an answer alone. Its values are bytes of any kind (RFC 9110 section 5.5): Node writes them as Latin-1 with a body, and by itself would as UTF-8. */
+function flushHead(response: ServerResponse & { stream?: Http2Stream }): void {
+  const socket = response.stream === undefined ? response.socket : null
+  socket?.setDefaultEncoding('latin1')
+  response.flushHeaders()
+  socket?.setDefaultEncoding('utf8')
 }
 
 /** Makes an object of a flat head, as HTTP/2 wants it. */

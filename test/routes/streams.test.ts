@@ -33,6 +33,41 @@ t.test('passes early hints on before the answer, to who knows them', async (t) =
   t.match(await raw(port, 'GET /x HTTP/1.0\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200/, 'HTTP/1.0 has none')
 })
 
+t.test('a head that goes out alone keeps the bytes of its values', async (t) => {
+  const value = 'caf\xc3\xa9 \xf0\x9f\x98\x80 \xe9'
+  let goOn: () => void = () => {}
+  const up = await byHand(t, (socket, data) => {
+    const switches = data.includes('websocket')
+    const head = switches
+      ? '101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket'
+      : '200 OK\r\nContent-Length: 2'
+    const hint = `HTTP/1.1 103 Early Hints\r\nX-Name: ${value}\r\n\r\n`
+    socket.write(`${switches ? '' : hint}HTTP/1.1 ${head}\r\nX-Name: ${value}\r\n\r\n`, 'latin1')
+    goOn = () => socket.write('ok')
+  })
+  const { port } = await listening(t, to(up))
+  const head = async (more: string): Promise<string> => {
+    const socket = connect(port, '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    socket.write(`GET /x HTTP/1.1\r\nHost: a\r\n${more}\r\n`)
+    let seen = ''
+    socket.on('data', (data) => {
+      seen += data.toString('latin1')
+    })
+    while (!/HTTP\/1\.1 (101|200)[\s\S]*\r\n\r\n/.test(seen)) await once(socket, 'data')
+    return seen
+  }
+  const ofSwitch = await head('Connection: Upgrade\r\nUpgrade: websocket\r\n')
+  t.ok(ofSwitch.includes(`x-name: ${value}\r\n`), 'of a switch of protocols')
+  const ofAnswer = await head('')
+  t.equal(
+    ofAnswer.replaceAll('X-Name', 'x-name').split(`x-name: ${value}\r\n`).length,
+    3,
+    'of a hint, and of an answer'
+  )
+  goOn()
+})
+
 t.test(
   'skips "100 Continue" that nobody asked for, in whatever pieces it comes, and touches no body',
   async (t) => {
