@@ -205,12 +205,41 @@ function lostWithConnection(error: Error & { code?: string; socket?: { bytesRead
   )
 }
 
+// What frames, routes, signs or describes a message stands in its head alone (RFC 9110 section 6.5.1): whoever merges trailers into the head would let them replace what the gateway said there.
+const NO_TRAILERS = new Set([
+  'age',
+  'authorization',
+  'cache-control',
+  'connection',
+  'content-encoding',
+  'content-length',
+  'content-range',
+  'content-type',
+  'date',
+  'expires',
+  'host',
+  'keep-alive',
+  'location',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'retry-after',
+  'set-cookie',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'vary',
+  'www-authenticate'
+])
+
 // HTTP/1.1 brings them as a flat list, HTTP/2 as an object.
 function trailersOf(raw: Buffer[] | Record<string, string> | null): [string, string][] {
   if (raw === null) return []
-  if (!Array.isArray(raw)) return Object.entries(raw)
   const trailers: [string, string][] = []
-  for (let i = 0; i < raw.length; i += 2)
-    trailers.push([raw[i]?.toString('latin1') ?? '', raw[i + 1]?.toString('latin1') ?? ''])
-  return trailers
+  if (!Array.isArray(raw)) trailers.push(...Object.entries(raw))
+  else
+    for (let i = 0; i < raw.length; i += 2)
+      trailers.push([raw[i]?.toString('latin1') ?? '', raw[i + 1]?.toString('latin1') ?? ''])
+  return trailers.filter(([name]) => !NO_TRAILERS.has(name.toLowerCase()))
 }

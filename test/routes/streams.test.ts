@@ -33,6 +33,15 @@ t.test('passes early hints on before the answer, to who knows them', async (t) =
   t.match(await raw(port, 'GET /x HTTP/1.0\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200/, 'HTTP/1.0 has none')
 })
 
+t.test('passes no trailer that belongs into a head', async (t) => {
+  const up = await byHand(t, (socket) => {
+    socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n')
+    socket.write('Authorization: Bearer x\r\nset-cookie: sid=1\r\nLocation: /evil\r\nX-Custom: value\r\n\r\n')
+  })
+  const { port } = await listening(t, to(up))
+  t.match(await raw(port, closing), /\r\n2\r\nok\r\n0\r\nx-custom: value\r\n\r\n$/i)
+})
+
 t.test('a head that goes out alone keeps the bytes of its values', async (t) => {
   const value = 'caf\xc3\xa9 \xf0\x9f\x98\x80 \xe9'
   let goOn: () => void = () => {}
