@@ -7,7 +7,8 @@ import {
   type RouteInfo,
   rewriteFaults,
   share,
-  type TargetRoutes
+  type TargetRoutes,
+  takeAnyType
 } from '../../src/kit/index.ts'
 import { fallbackFaults } from './fallback.ts'
 import { type Handler, makeHandler } from './handler.ts'
@@ -83,6 +84,7 @@ export default fp<TargetRoutes<ProxyOptions>>(
               : handlers.get(route.config.sallyport.route)
           if (handler !== undefined) route.handler = handler
         })
+        takeAnyType(own)
         // Fastify's own reader of text would take such a body whole, and as UTF-8.
         own.removeAllContentTypeParsers()
         await own.register(httpProxy, {

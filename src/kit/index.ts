@@ -1,7 +1,7 @@
 export { createError } from '@fastify/error'
 export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
-export { hangUp, leaveBodies } from './bodies.ts'
+export { hangUp, leaveBodies, takeAnyType } from './bodies.ts'
 export { callBack } from './call-back.ts'
 export {
   addressOf,

@@ -62,7 +62,11 @@ t.test('passes bodies as the bytes they came in, whatever they claim to be', asy
     { name: 'JSON that is none', type: 'application/json', body: '{bad' },
     { name: 'a form', type: 'application/x-www-form-urlencoded', body: 'a=1&a=2&b=%zz' },
     { name: 'a type nobody knows', type: 'x/y; z="q"', body: '\x00\x01\xff' },
-    { name: 'no type', type: undefined, body: 'plain' }
+    { name: 'no type', type: undefined, body: 'plain' },
+    { name: 'a type that is none, which was answered 415', type: 'nonsense', body: '\x00' },
+    { name: 'an empty type', type: '', body: 'plain' },
+    { name: 'half a type', type: 'text/; charset=', body: 'plain' },
+    { name: 'a list of types', type: 'text/plain, text/html', body: 'plain' }
   ]
   for (const { name, type, body } of cases) {
     const head = `POST /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${type === undefined ? '' : `Content-Type: ${type}\r\n`}`

@@ -16,6 +16,7 @@ const bodies: [type: string | undefined, payload: string][] = [
   ['application/json', '{"half": '],
   ['application/json', ''],
   ['text/xml', '<a/>'],
+  ['nonsense', 'of a type that is none'],
   ['multipart/form-data; boundary=x', '--x'],
   ['application/x-www-form-urlencoded', 'a=b'],
   [undefined, 'bytes']
