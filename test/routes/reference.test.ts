@@ -1,0 +1,864 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import http, { type IncomingHttpHeaders, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
+import http2 from 'node:http2'
+import { type AddressInfo, createServer } from 'node:net'
+import type { Duplex } from 'node:stream'
+import t from 'tap'
+import { bodyOf, echo, listening, readableLog, type Scope, type Seen, upstream } from '../helpers.ts'
+
+// What users of @fastify/reply-from and @fastify/http-proxy are used to, file by file of their test suites: each
+// behaviour that a gateway has is a case here. Where Sallyport does another thing on purpose, the name of the test says why.
+
+/** One request by Node's own client, which sends what it is told; a connection of its own unless it is given an agent. */
+interface Asked {
+  readonly path: string
+  readonly method?: string
+  readonly headers?: OutgoingHttpHeaders
+  readonly body?: string | Buffer
+  readonly agent?: http.Agent
+}
+
+interface Answered {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly text: string
+  readonly trailers: NodeJS.Dict<string>
+  readonly reused: boolean
+}
+
+async function send(
+  port: number,
+  { path, method = 'GET', headers = {}, body, agent }: Asked
+): Promise<Answered> {
+  const request = http.request({ port, path, method, headers, agent: agent ?? false })
+  request.end(body)
+  const [response] = (await once(request, 'response')) as [IncomingMessage]
+  const text = (await bodyOf(response)).toString('latin1')
+  const { statusCode: status = 0, headers: got, trailers } = response
+  return { status, headers: got, text, trailers, reused: request.reusedSocket }
+}
+
+/** An upstream by hand: it says what it is told, "{up}" being its own origin, then ends the connection. */
+async function saying(t: Scope, bytes: string): Promise<string> {
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => socket.end(Buffer.from(bytes.replaceAll('{up}', origin), 'latin1')))
+    t.teardown(() => socket.destroy())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return origin
+}
+
+type Words = Record<string, unknown>
+
+/** An upstream that tells its path to requests and to WebSockets alike, and says each message back. */
+async function sockets(t: Scope, name = ''): Promise<string> {
+  const server = http.createServer((request, response) => response.end(`${name}${request.url}`))
+  server.on('upgrade', (request, socket) => {
+    const accept = createHash('sha1')
+      .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+      .digest('base64')
+    const protocol = request.headers['sec-websocket-protocol']?.split(', ')[0]
+    const said = protocol === undefined ? '' : `Sec-WebSocket-Protocol: ${protocol}\r\n`
+    socket.on('error', () => {})
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n${said}\r\n`
+    )
+    const { cookie, 'x-mine': mine } = request.headers
+    const told = [`${name}${request.url}`, cookie, mine].filter((each) => each !== undefined).join(' ')
+    socket.write(frame(0x81, Buffer.from(told)))
+    sayBack(socket)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+const frame = (kind: number, data: Buffer): Buffer => Buffer.concat([Buffer.from([kind, data.length]), data])
+
+/** Sends each short frame of a client back without its mask, of whatever kind it is (RFC 6455 section 5.2). */
+function sayBack(socket: Duplex): void {
+  let rest: Buffer = Buffer.alloc(0)
+  socket.on('data', (data: Buffer) => {
+    rest = Buffer.concat([rest, data])
+    while (rest.length >= 6 && rest.length >= 6 + ((rest[1] ?? 0) & 127)) {
+      const [kind = 0, second = 0] = rest
+      const length = second & 127
+      const mask = rest.subarray(2, 6)
+      const said = rest.subarray(6, 6 + length).map((byte, i) => byte ^ (mask[i % 4] ?? 0))
+      rest = rest.subarray(6 + length)
+      socket.write(frame(kind, Buffer.from(said)))
+      // The server is the one that ends the connection (RFC 6455 section 7.1.1).
+      if (kind === 0x88) socket.end()
+    }
+  })
+}
+
+/** Opens a WebSocket by Node's own client, and waits for its first message. */
+async function open(
+  t: Scope,
+  port: number,
+  path: string,
+  init: { protocols?: string[]; headers?: Record<string, string> } = {}
+): Promise<{ socket: WebSocket; first: unknown }> {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, init)
+  socket.binaryType = 'arraybuffer'
+  t.teardown(() => socket.close())
+  return { socket, first: await message(socket) }
+}
+
+/** Waits for the next message; a socket that is refused or lost has none. */
+const message = (socket: WebSocket): Promise<unknown> =>
+  new Promise((resolve, reject) => {
+    socket.addEventListener('message', ({ data }) => resolve(data), { once: true })
+    socket.addEventListener('close', ({ code }) => reject(new Error(`closed with ${code}`)), { once: true })
+  })
+
+/** Asks for a WebSocket by a path that no client mends, and tells what its upstream saw; a status where it was refused. */
+function joins(port: number, path: string, host = 'a'): Promise<string | number> {
+  return new Promise((resolve, reject) => {
+    const headers = { host, connection: 'Upgrade', upgrade: 'websocket' }
+    const request = http.request({ port, path, headers, agent: false }).end()
+    request.on('error', reject)
+    request.on('response', (response) => {
+      resolve(response.statusCode ?? 0)
+      response.resume()
+    })
+    request.on('upgrade', (_response, socket, head) => {
+      let seen = head
+      const look = (): void => {
+        if (seen.length < 2 || seen.length < 2 + (seen[1] ?? 0)) return
+        resolve(seen.subarray(2).toString())
+        socket.destroy()
+      }
+      socket.on('error', reject).on('data', (data: Buffer) => {
+        seen = Buffer.concat([seen, data])
+        look()
+      })
+      look()
+    })
+  })
+}
+
+t.test('where a request goes, and a WebSocket with it', async (t) => {
+  interface Mounted {
+    /** Which of their tests it is. */
+    readonly name: string
+    /** What stands behind the origin of the upstream. */
+    readonly base?: string
+    readonly routes: Words[]
+    readonly more?: Words
+    /** What is asked for, and what the upstream sees; a number where it sees nothing. */
+    readonly asks: readonly (readonly [path: string, comes: string | number])[]
+  }
+  const cases: Mounted[] = [
+    {
+      name: 'basic proxy, base get, base querystring, no prefix to "/"',
+      routes: [{ path: '/*' }],
+      asks: [
+        ['/', '/'],
+        ['/a', '/a'],
+        ['/pub/', '/pub/'],
+        ['/hello?a=b', '/hello?a=b']
+      ]
+    },
+    {
+      name: 'base path, undici and core with a path in the base, whether it ends with a slash or not',
+      base: '/hello',
+      routes: [{ path: '/*' }],
+      asks: [
+        ['/world', '/hello/world'],
+        ['/hi/', '/hello/hi/'],
+        ['/hi/more?a=/b', '/hello/hi/more?a=/b']
+      ]
+    },
+    {
+      name: 'handles a trailing slash in base',
+      base: '/hello/',
+      routes: [{ path: '/*' }],
+      asks: [['/world', '/hello/world']]
+    },
+    {
+      name: 'appends instead of overriding the base, where two slashes may pass',
+      routes: [{ path: '/*' }],
+      more: { paths: { doubleSlash: 'keep' } },
+      asks: [
+        ['//10.0.0.10/hi', '//10.0.0.10/hi'],
+        ['//nobody.invalid/hi', '//nobody.invalid/hi']
+      ]
+    },
+    {
+      name: 'two slashes are refused by default: servers disagree on what they name',
+      routes: [{ path: '/*' }],
+      asks: [['//10.0.0.10/hi', 400]]
+    },
+    {
+      name: 'throws when trying to override the base',
+      base: '/exposed',
+      routes: [{ path: '/exposed/*', rewrite: '/' }],
+      asks: [
+        ['/exposed/hi', '/exposed/hi'],
+        ['/exposed-extra', 404],
+        ['/private', 404],
+        ['/exposed/../private', 400],
+        ['/exposed/%2e%2e/private', 400],
+        ['/exposed/http://10.0.0.10/hi', 400],
+        ['/exposed/urn:foo:bar', '/exposed/urn:foo:bar']
+      ]
+    },
+    {
+      name: 'fix for GHSA-2q7r-29rg-6m5h: encoded dot segments, but not dots in a name or a query',
+      base: '/hi/',
+      routes: [{ path: '/*' }],
+      asks: [
+        ['/ho/%2E%2E/hi', 400],
+        ['/ho/..%2fhi', 400],
+        ['/ho/.../hi', '/hi/ho/.../hi'],
+        ['/hi?a=/ho/%2E%2E/hi', '/hi/hi?a=/ho/%2E%2E/hi']
+      ]
+    },
+    {
+      name: 'prefixed proxy, where "rewrite" takes the prefix off',
+      routes: [{ path: '/my-prefix/*', rewrite: '/' }],
+      asks: [
+        ['/my-prefix/', '/'],
+        ['/my-prefix', '/'],
+        ['/my-prefix/a', '/a'],
+        ['/my-prefix?x=1', '/?x=1'],
+        ['/my-prefixes', 404]
+      ]
+    },
+    {
+      name: 'without "rewrite" a prefix stays: what a path is called is the same on both sides unless the config says so',
+      routes: [{ path: '/my-prefix/*' }],
+      asks: [['/my-prefix/a', '/my-prefix/a']]
+    },
+    {
+      name: '"/pub/" to "/public/", by the base or by rewritePrefix',
+      base: '/public/',
+      routes: [
+        { path: '/pub/*', rewrite: '/' },
+        { path: '/other/*', rewrite: '/x/' }
+      ],
+      asks: [
+        ['/', 404],
+        ['/pub/', '/public/'],
+        ['/pub/test', '/public/test'],
+        ['/other/test', '/public/x/test']
+      ]
+    },
+    {
+      name: 'rewritePrefix with a prefix and without',
+      routes: [
+        { path: '/api/*', rewrite: '/api2' },
+        { path: '/*', rewrite: '/root' }
+      ],
+      asks: [
+        ['/api/a', '/api2/a'],
+        ['/a', '/root/a']
+      ]
+    },
+    {
+      name: 'prefix and rewritePrefix with variables',
+      routes: [
+        { path: '/api/:id/static/*', rewrite: '/api2' },
+        { path: '/api/:id/*', rewrite: '/variable-api/{params.id}' },
+        { path: '/exact/:id/static', rewrite: '/variable-api/{params.id}/endpoint' },
+        { path: '/:id', rewrite: '/variable-api/{params.id}/endpoint' }
+      ],
+      asks: [
+        ['/api/123/static/a', '/api2/a'],
+        ['/api/123/endpoint', '/variable-api/123/endpoint'],
+        ['/exact/123/static', '/variable-api/123/endpoint'],
+        ['/123', '/variable-api/123/endpoint'],
+        ['/api/123/endpoint?foo=bar&foo=baz&abc=qux', '/variable-api/123/endpoint?foo=bar&foo=baz&abc=qux'],
+        ['/api/a%2Fb/c', '/variable-api/a%2Fb/c']
+      ]
+    },
+    {
+      name: 'prefixed proxy with query search',
+      base: '/second-service',
+      routes: [{ path: '/second-service/*', rewrite: '/' }],
+      asks: [
+        ['/second-service/foo?lang=en', '/second-service/foo?lang=en'],
+        ['/second-service/?lang=en', '/second-service/?lang=en']
+      ]
+    },
+    {
+      name: 'a bare prefix that "rewrite" replaces by "/" has that slash at the upstream, for the config says so',
+      base: '/second-service',
+      routes: [{ path: '/second-service/*', rewrite: '/' }, { path: '/third' }],
+      asks: [
+        ['/second-service?lang=en', '/second-service/?lang=en'],
+        ['/third?lang=en', '/second-service/third?lang=en']
+      ]
+    },
+    {
+      name: 'full querystring, as the bytes it is',
+      routes: [{ path: '/*' }],
+      asks: [
+        ['/hi?a=b&a=c&a[]=%zz&&=;?', '/hi?a=b&a=c&a[]=%zz&&=;?'],
+        ['/hi?', '/hi?']
+      ]
+    },
+    {
+      name: 'full querystring rewrite option, as an object, a string and a function: the word "query"',
+      routes: [{ path: '/*', words: { query: { q: 'test', path: '{path}', a: false } } }],
+      asks: [
+        ['/hi?a=b&c=%64', '/hi?c=%64&q=test&path=%2Fhi'],
+        ['/hi', '/hi?q=test&path=%2Fhi']
+      ]
+    },
+    {
+      name: 'querystring rewrite to nothing takes the question mark as well',
+      routes: [{ path: '/*', words: { query: { a: false } } }],
+      asks: [['/hi?a=b', '/hi']]
+    },
+    {
+      name: 'querystring rewrite by an empty object leaves all as it is: nothing said is nothing changed',
+      routes: [{ path: '/*', words: { query: {} } }],
+      asks: [['/hi?a=b', '/hi?a=b']]
+    }
+  ]
+  for (const { name, base = '', routes, more = {}, asks } of cases)
+    t.test(name, async (t) => {
+      const up = await sockets(t)
+      const { port } = await listening(t, {
+        ...more,
+        routes: routes.map(({ path, words = {}, ...proxy }) => ({
+          path,
+          ...(words as Words),
+          proxy: { upstream: `${up}${base}`, ...proxy }
+        }))
+      })
+      for (const [path, comes] of asks) {
+        const { status, text } = await send(port, { path })
+        t.equal(status === 200 ? text : status, comes, path)
+        t.equal(await joins(port, path), comes, `a WebSocket to ${path}`)
+      }
+    })
+})
+
+t.test('what a request carries', async (t) => {
+  interface Carried {
+    readonly name: string
+    readonly method?: string
+    readonly headers?: OutgoingHttpHeaders
+    readonly body?: string | Buffer
+    readonly words?: Words
+    readonly proxy?: Words
+    /** Headers as the upstream sees them; undefined where it must not. */
+    readonly sees?: Record<string, string | undefined>
+  }
+  const latin = (bytes: readonly number[]): Buffer => Buffer.from(bytes)
+  const type = (of: string): OutgoingHttpHeaders => ({ 'content-type': of })
+  const cases: Carried[] = [
+    { name: 'posting stuff', method: 'POST', headers: type('application/json'), body: '{"hello":"world"}' },
+    {
+      name: 'padded body: not made anew, what was signed or counted is what arrives',
+      method: 'POST',
+      headers: type('application/json'),
+      body: '{\n  "hello": "world"\n}'
+    },
+    {
+      name: 'GHSA-v2v2-hph8-q5xp: a JSON text is not parsed, whatever stands around its type',
+      method: 'POST',
+      headers: type('application/json ; charset=utf-8'),
+      body: '"{\\"method\\":\\"invalid_method\\"}"'
+    },
+    {
+      name: 'post with extended content-type, and with custom encoded content-type',
+      method: 'POST',
+      headers: type('application/vnd.api+json;charset=latin1'),
+      body: latin([0x22, 0xe9, 0x22])
+    },
+    {
+      name: 'post-formbody',
+      method: 'POST',
+      headers: type('application/x-www-form-urlencoded'),
+      body: 'some=info&another=detail&a=%zz'
+    },
+    { name: 'post plain text', method: 'POST', headers: type('text/plain'), body: 'this is plain text' },
+    {
+      name: 'post with octet-stream',
+      method: 'POST',
+      headers: type('application/octet-stream'),
+      body: latin([0, 255, 13, 10, 0])
+    },
+    {
+      name: 'post multipart, fastify-multipart incompatibility: nothing here reads it',
+      method: 'POST',
+      headers: type('multipart/form-data; boundary=x'),
+      body: '--x\r\nContent-Disposition: form-data; name="a"; filename="a.txt"\r\n\r\n\xff\r\n--x--\r\n'
+    },
+    {
+      name: 'no body of application/json: an empty one is for the upstream to judge',
+      method: 'POST',
+      headers: { ...type('application/json'), 'content-length': 0 },
+      sees: { 'content-length': '0', 'content-type': 'application/json' }
+    },
+    {
+      name: 'no body, said by nothing',
+      method: 'DELETE',
+      headers: type('application/json'),
+      sees: { 'content-type': 'application/json', 'transfer-encoding': undefined }
+    },
+    {
+      name: 'delete with a body',
+      method: 'DELETE',
+      headers: { ...type('application/json'), 'content-length': 7 },
+      body: '{"a":1}'
+    },
+    {
+      name: 'a method that is new',
+      method: 'QUERY',
+      headers: type('application/json'),
+      body: '{"a":1}'
+    },
+    {
+      name: 'get with body: passed on with its length, as every proxy has to know where it ends',
+      method: 'GET',
+      headers: { 'content-length': 16 },
+      body: 'this is get body',
+      sees: { 'content-length': '16' }
+    },
+    { name: 'get with chunks', method: 'GET', headers: { 'transfer-encoding': 'chunked' }, body: 'chunks' },
+    { name: 'head with body', method: 'HEAD', headers: { 'content-length': 4 }, body: 'head' },
+    { name: 'a method of WebDAV', method: 'PROPFIND', headers: type('text/xml'), body: '<a/>' },
+    {
+      name: 'post stream, undici and core: chunks stay chunks',
+      method: 'POST',
+      headers: { 'transfer-encoding': 'chunked' },
+      body: 'streamed',
+      sees: { 'transfer-encoding': 'chunked', 'content-length': undefined }
+    },
+    { name: 'hostname and port', sees: { host: '{up}', 'x-forwarded-host': 'gateway.test:81' } },
+    {
+      name: 'hostname of the client where it is asked for',
+      proxy: { preserveHost: true },
+      sees: { host: 'gateway.test:81' }
+    },
+    {
+      name: 'strips headers listed in Connection, one or more, and preserves all others',
+      headers: {
+        connection: 'keep-alive, X-Custom-One ,x-custom-two',
+        'x-custom-one': '1',
+        'X-Custom-Two': '2',
+        'x-keep-header': 'keep-me'
+      },
+      sees: { 'x-custom-one': undefined, 'x-custom-two': undefined, 'x-keep-header': 'keep-me' }
+    },
+    {
+      name: 'does not strip headers added by rewriteRequestHeaders: the word "headers"',
+      headers: { connection: 'X-Forwarded-By', 'x-forwarded-by': 'me' },
+      words: { headers: { request: { 'x-forwarded-by': 'sallyport' } } },
+      sees: { 'x-forwarded-by': 'sallyport' }
+    },
+    {
+      name: 'rewriteRequestHeaders: sets by values of the request, and removes',
+      headers: { 'x-req': 'from-header', 'x-gone': 'yes' },
+      words: { headers: { request: { 'x-test': '{headers.x-req}', 'x-gone': false } } },
+      sees: { 'x-test': 'from-header', 'x-gone': undefined }
+    },
+    {
+      name: 'headers of one connection stay on it, "te" too: HTTP/1.1 asks for no trailers on our behalf',
+      headers: {
+        te: 'trailers',
+        'keep-alive': 'timeout=5',
+        'proxy-connection': 'x',
+        'proxy-authorization': 'Basic eDp5'
+      },
+      sees: {
+        te: undefined,
+        'keep-alive': undefined,
+        'proxy-connection': undefined,
+        'proxy-authorization': undefined
+      }
+    },
+    {
+      name: 'headers come once for each time they were sent',
+      headers: { 'x-list': ['a', 'b'], cookie: 'a=1; b=2' },
+      sees: { 'x-list': 'a, b', cookie: 'a=1; b=2' }
+    }
+  ]
+  for (const { name, method = 'GET', headers = {}, body = '', words = {}, proxy = {}, sees = {} } of cases)
+    t.test(name, async (t) => {
+      const arrived = Promise.withResolvers<Omit<Seen, 'rawHeaders'>>()
+      const up = await upstream(t, (request, response) => {
+        void bodyOf(request).then((bytes) => {
+          arrived.resolve({
+            method: request.method ?? '',
+            url: request.url ?? '',
+            headers: request.headers as Record<string, string>,
+            body: bytes.toString('latin1')
+          })
+          response.end()
+        })
+      })
+      const { port } = await listening(t, {
+        routes: [{ path: '/*', ...words, proxy: { upstream: up, ...proxy } }]
+      })
+      const answer = await send(port, {
+        path: '/x',
+        method,
+        headers: { host: 'gateway.test:81', ...headers },
+        body
+      })
+      if (!t.equal(answer.status, 200, answer.text)) return
+      const seen = await arrived.promise
+      t.equal(seen.method, method)
+      t.equal(seen.body, Buffer.concat([Buffer.from(body)]).toString('latin1'))
+      t.equal(seen.headers['content-type'], (headers['content-type'] as string | undefined)?.trim())
+      for (const [header, value] of Object.entries(sees))
+        t.equal(seen.headers[header], value === '{up}' ? new URL(up).host : value, header)
+    })
+})
+
+t.test(
+  'a QUERY without a type is refused: servers have to fail it (RFC 10008 section 2), so no cache or log is misled',
+  async (t) => {
+    const { port } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: await upstream(t) } }] })
+    const query = { path: '/x', method: 'QUERY', headers: { 'content-length': 1 }, body: 'x' }
+    t.equal((await send(port, query)).status, 400)
+  }
+)
+
+t.test('what an answer brings back', async (t) => {
+  interface Brought {
+    readonly name: string
+    /** The answer of the upstream, by hand; "{up}" is its origin. */
+    readonly says: string
+    readonly words?: Words
+    readonly proxy?: Words
+    readonly path?: string
+    readonly status: number
+    readonly text?: string
+    readonly gets?: Record<string, string | string[] | undefined>
+    readonly trailers?: Record<string, string>
+  }
+  const ok = (lines: string, body = 'hi'): string =>
+    `HTTP/1.1 200 OK\r\n${lines}Content-Length: ${body.length}\r\n\r\n${body}`
+  const moved = (to: string): string => `HTTP/1.1 302 Found\r\nLocation: ${to}\r\nContent-Length: 0\r\n\r\n`
+  const stripped = { path: '/api/x', proxy: { rewrite: '/' } }
+  const cases: Brought[] = [
+    {
+      name: 'full get: status, type, headers of its own and the body',
+      says: 'HTTP/1.1 205 Reset\r\nContent-Type: text/plain\r\nX-My-Header: hi!\r\nContent-Length: 2\r\n\r\nhi',
+      status: 205,
+      text: 'hi',
+      gets: { 'content-type': 'text/plain', 'x-my-header': 'hi!' }
+    },
+    {
+      name: 'on invalid upstream response: a status beyond 599 is passed on, as clients know to read it as 5xx (RFC 9110 section 15)',
+      says: 'HTTP/1.1 888 Eight\r\nContent-Length: 0\r\n\r\n',
+      status: 888
+    },
+    {
+      name: 'redirects passthrough',
+      says: moved('https://fastify.dev'),
+      status: 302,
+      gets: { location: 'https://fastify.dev' }
+    },
+    {
+      name: 'rewrite location headers: the prefix that was stripped is put back',
+      says: moved('/something'),
+      ...stripped,
+      status: 302,
+      gets: { location: '/api/something' }
+    },
+    {
+      name: 'undici POST: a location without a prefix stays',
+      says: moved('/something'),
+      status: 302,
+      gets: { location: '/something' }
+    },
+    {
+      name: 'an absolute location of the upstream is led back to the gateway: its address is nobody’s business',
+      says: moved('{up}/something'),
+      ...stripped,
+      status: 302,
+      gets: { location: '/api/something' }
+    },
+    {
+      name: 'location headers are preserved when internalRewriteLocationHeader is false: the word "rewriteBack"',
+      says: moved('/relative-url'),
+      path: '/api/x',
+      proxy: { rewrite: '/', rewriteBack: false },
+      status: 302,
+      gets: { location: '/relative-url' }
+    },
+    {
+      name: 'rewriteHeaders: the word "headers", by values of the request',
+      says: ok('X-Gone: yes\r\nX-Test: up\r\n'),
+      words: { headers: { response: { 'x-test': 'test', 'x-path': '{path}', 'x-gone': false } } },
+      status: 200,
+      gets: { 'x-test': 'test', 'x-path': '/x', 'x-gone': undefined }
+    },
+    {
+      name: 'several cookies stay several',
+      says: ok('Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n'),
+      status: 200,
+      gets: { 'set-cookie': ['a=1', 'b=2'] }
+    },
+    {
+      name: 'strips headers of the connection from the response, and those that it names',
+      says: ok(
+        'Connection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=99\r\nProxy-Authenticate: Basic\r\nX-Keep: 2\r\n'
+      ),
+      status: 200,
+      gets: { 'x-hop': undefined, 'proxy-authenticate': undefined, 'x-keep': '2' }
+    },
+    {
+      name: 'sanitizeHeaders: a header beyond ASCII is passed on as the bytes it is, since its charset is the upstream’s to know',
+      says: ok('X-Name: caf\xe9 \xf0\x9f\x98\x80\r\n'),
+      status: 200,
+      gets: { 'x-name': 'caf\xe9 \xf0\x9f\x98\x80' }
+    },
+    {
+      name: 'sse content type, with what it says of its charset',
+      says: ok('Content-Type: text/event-stream; charset=utf-8\r\n', 'data: 1\n\n'),
+      status: 200,
+      text: 'data: 1\n\n',
+      gets: { 'content-type': 'text/event-stream; charset=utf-8', 'content-length': '9' }
+    },
+    {
+      name: 'a body that is compressed is not touched',
+      says: ok('Content-Encoding: gzip\r\n', '\x1f\x8b\xff'),
+      status: 200,
+      text: '\x1f\x8b\xff',
+      gets: { 'content-encoding': 'gzip', 'content-length': '3' }
+    },
+    {
+      name: 'forwards trailers from upstream server, without being asked to',
+      says: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Custom-Trailer\r\n\r\n5\r\nHello\r\n0\r\nX-Custom-Trailer: up\r\n\r\n',
+      status: 200,
+      text: 'Hello',
+      gets: { trailer: 'X-Custom-Trailer' },
+      trailers: { 'x-custom-trailer': 'up' }
+    },
+    {
+      name: 'an answer with 204 has no body and no type of our making',
+      says: 'HTTP/1.1 204 No Content\r\n\r\n',
+      status: 204,
+      text: '',
+      gets: { 'content-type': undefined, 'content-length': undefined, 'transfer-encoding': undefined }
+    }
+  ]
+  for (const { name, says, words = {}, proxy = {}, path = '/x', status, text, gets = {}, trailers } of cases)
+    t.test(name, async (t) => {
+      const up = await saying(t, says)
+      const { port } = await listening(t, {
+        routes: [{ path: path === '/x' ? '/*' : '/api/*', ...words, proxy: { upstream: up, ...proxy } }]
+      })
+      const answer = await send(port, { path })
+      t.equal(answer.status, status)
+      if (text !== undefined) t.equal(answer.text, text)
+      for (const [header, value] of Object.entries(gets)) t.same(answer.headers[header], value, header)
+      if (trailers !== undefined) t.same(answer.trailers, trailers)
+    })
+})
+
+t.test('what happens when an upstream fails', async (t) => {
+  t.test('http request timeout, and a specific one that is longer: 504', async (t) => {
+    const waiting = Promise.withResolvers<() => void>()
+    const up = await upstream(t, (request, response) => {
+      if (request.url === '/success') waiting.resolve(() => response.end('hello world'))
+    })
+    const { port } = await listening(t, {
+      upstreams: { up: { url: up, timeouts: { headers: '50ms' } } },
+      routes: [
+        { path: '/fail', proxy: { upstream: 'up' } },
+        { path: '/success', proxy: { upstream: 'up', timeouts: { headers: '30s' } } }
+      ]
+    })
+    const success = send(port, { path: '/success' })
+    const answer = await waiting.promise
+    const late = await send(port, { path: '/fail' })
+    t.equal(late.status, 504)
+    t.match(JSON.parse(late.text), { code: 'SP_ERR_UPSTREAM_TIMEOUT' })
+    answer()
+    t.match(await success, { status: 200, text: 'hello world' })
+  })
+
+  t.test('fix-338: an answer that came is not timed out later, in the log either', async (t) => {
+    const up = await upstream(t, (request, response) => {
+      if (request.method === 'PUT') response.writeHead(204).end()
+    })
+    const { log, lines, line } = readableLog('debug')
+    const { port } = await listening(
+      t,
+      { routes: [{ path: '/*', proxy: { upstream: up, timeouts: { headers: '50ms' } } }] },
+      { log }
+    )
+    t.equal((await send(port, { path: '/api', method: 'PUT' })).status, 204)
+    t.equal((await send(port, { path: '/slow' })).status, 504, 'the time is over now')
+    await line(({ path }) => path === '/slow')
+    t.same(
+      lines.filter(({ path }) => path === '/api').map(({ status, level }) => ({ status, level })),
+      [{ status: 204, level: 'info' }]
+    )
+  })
+
+  t.test('an upstream that is not there is 502: 503 is for one that is not asked at all', async (t) => {
+    const gone = createServer().listen(0, '127.0.0.1')
+    await once(gone, 'listening')
+    const { port: at } = gone.address() as AddressInfo
+    gone.close()
+    await once(gone, 'close')
+    const { port } = await listening(t, {
+      upstreams: {
+        http1: { url: `http://127.0.0.1:${at}` },
+        http2: { url: `http://127.0.0.1:${at}`, http2: true },
+        named: { url: 'http://nobody.invalid' }
+      },
+      routes: ['http1', 'http2', 'named'].map((name) => ({ path: `/${name}`, proxy: { upstream: name } }))
+    })
+    for (const path of ['/http1', '/http2', '/named']) {
+      const answer = await send(port, { path })
+      t.equal(answer.status, 502, path)
+      t.notMatch(answer.text, /127\.0\.0\.1|nobody|ECONN/)
+    }
+  })
+
+  t.test(
+    'no GET is tried again on 500 or 503 unless "retry" says so: what is overloaded gets no more',
+    async (t) => {
+      for (const status of [500, 503]) {
+        let asked = 0
+        const up = await upstream(t, (_request, response) => {
+          asked++
+          response.writeHead(status, { 'retry-after': '1' }).end()
+        })
+        const { port } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: up } }] })
+        const answer = await send(port, { path: '/x' })
+        t.match(answer, { status, headers: { 'retry-after': '1' } })
+        t.equal(asked, 1)
+      }
+    }
+  )
+})
+
+t.test(
+  'http2: an upstream that goes away between requests, or is gone for a while, is asked anew',
+  async (t) => {
+    const sessions = new Set<http2.ServerHttp2Session>()
+    const server = http2.createServer()
+    let opened = 0
+    server.on('session', (session) => {
+      opened++
+      sessions.add(session.on('close', () => sessions.delete(session)))
+    })
+    server.on('stream', (stream) => {
+      stream.on('error', () => {})
+      stream.respond({ ':status': 200 })
+      stream.end('served')
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port: at } = server.address() as AddressInfo
+    t.teardown(() => {
+      for (const session of sessions) session.destroy()
+      server.close()
+    })
+    const { port } = await listening(t, {
+      upstreams: { up: { url: `http://127.0.0.1:${at}`, http2: true } },
+      routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+    })
+    const ends = async (how: (session: http2.ServerHttp2Session) => void): Promise<void> => {
+      for (const session of [...sessions]) {
+        const closed = once(session, 'close')
+        how(session)
+        await closed
+      }
+    }
+    const served = { status: 200, text: 'served' }
+    t.match(await send(port, { path: '/1' }), served)
+    await ends((session) => session.close())
+    t.match(await send(port, { path: '/2' }), served, 'after GOAWAY')
+    t.equal(opened, 2)
+    await ends((session) => session.destroy())
+    t.match(await send(port, { path: '/3' }), served, 'after its connection was lost')
+    server.close()
+    await ends((session) => session.destroy())
+    t.equal((await send(port, { path: '/4' })).status, 502, 'while it is gone')
+    server.listen(at, '127.0.0.1')
+    await once(server, 'listening')
+    t.match(await send(port, { path: '/5' }), served, 'once it is back')
+  }
+)
+
+t.test(
+  'keeps the downstream connection reusable after an upload was read, and after one that nobody read',
+  async (t) => {
+    const up = await upstream(t, (request, response) => {
+      if (request.url === '/early') response.end('early')
+      else void bodyOf(request).then(() => response.end('complete'))
+    })
+    const { port } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: up } }] })
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+    t.teardown(() => agent.destroy())
+    const post = (path: string): Promise<Answered> =>
+      send(port, { path, method: 'POST', headers: { 'content-length': 5 }, body: 'hello', agent })
+    t.match(await post('/first'), { text: 'complete', reused: false })
+    t.match(await post('/early'), { text: 'early', reused: true })
+    t.match(await post('/last'), { text: 'complete', reused: true })
+  }
+)
+
+t.test('settings of method types: another method is 405 with Allow, since the path is known', async (t) => {
+  const { port } = await listening(t, {
+    routes: [{ path: '/a', methods: ['POST'], proxy: { upstream: await upstream(t, echo) } }]
+  })
+  t.equal((await send(port, { path: '/a', method: 'POST', headers: { 'content-length': 0 } })).status, 200)
+  t.match(await send(port, { path: '/a' }), { status: 405, headers: { allow: 'POST' } })
+})
+
+t.test('WebSockets', async (t) => {
+  t.test(
+    'basic websocket proxy: texts stay texts, bytes stay bytes, subprotocol and cookie arrive',
+    async (t) => {
+      const up = await sockets(t)
+      const { port } = await listening(t, {
+        routes: [{ path: '/*', headers: { request: { 'x-mine': '{path}' } }, proxy: { upstream: up } }]
+      })
+      const { socket, first } = await open(t, port, '/chat?q=test', {
+        protocols: ['foo-subprotocol', 'other'],
+        headers: { cookie: 'foo=bar' }
+      })
+      t.equal(first, '/chat?q=test foo=bar /chat', 'also what rewriteRequestHeaders is for')
+      t.equal(socket.protocol, 'foo-subprotocol')
+      socket.send('hello')
+      t.equal(await message(socket), 'hello')
+      socket.send(Buffer.from('fastify'))
+      t.same(Buffer.from((await message(socket)) as ArrayBuffer), Buffer.from('fastify'))
+      const closed = once(socket, 'close')
+      socket.close(4001, 'done')
+      const [{ code, reason, wasClean }] = (await closed) as [CloseEvent]
+      t.same({ code, reason, wasClean }, { code: 4001, reason: 'done', wasClean: true })
+    }
+  )
+
+  t.test('multiple websocket upstreams, whatever the order and by host', async (t) => {
+    const names = ['/A', '/A/B', '/C/D', '/C']
+    const hosts = ['foo.test', 'bar.test']
+    const routes = await Promise.all([
+      ...names.map(async (name) => ({
+        path: `${name}/*`,
+        proxy: { upstream: await sockets(t, `${name} `) }
+      })),
+      ...hosts.map(async (host) => ({ path: '/*', host, proxy: { upstream: await sockets(t, `${host} `) } }))
+    ])
+    const { port } = await listening(t, { routes })
+    for (const name of names) t.equal((await open(t, port, name)).first, `${name} ${name}`)
+    for (const host of hosts) t.equal(await joins(port, '/?q=1', host), `${host} /?q=1`)
+    t.equal(await joins(port, '/elsewhere'), 404, 'what no route takes is no upstream’s')
+  })
+})
