@@ -1,14 +1,47 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
 import http, { type IncomingHttpHeaders, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import http2 from 'node:http2'
 import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import t from 'tap'
 import { bodyOf, echo, listening, readableLog, type Scope, type Seen, upstream } from '../helpers.ts'
 
 // What users of @fastify/reply-from and @fastify/http-proxy are used to, file by file of their test suites: each
-// behaviour that a gateway has is a case here. Where Sallyport does another thing on purpose, the name of the test says why.
+// behaviour that a gateway has is a case here. Where Sallyport differs on purpose, the name of the test says why.
+//
+// Pinned elsewhere (theirs: ours):
+// - full-https-get, tls-verification, unix-*, http1-aborted-request*, onRequest and preHandler before a WebSocket,
+//   ws-upgrade-prefix: proxy.test.ts. Certificates are verified unless told not to.
+// - full-post-stream*, text-event-stream-custom-parser, sse and timeouts, undici-timeout-body*, incomplete-request: streams.test.ts.
+//   A body that stands still is cut, for its head is out; a connection with an upload that nobody wants is kept while the rest comes.
+// - http2-http2, http-http2, full-post-http2, full-delete-http2, http2-canceled-streams-cleanup, http2-te-header: http2.test.ts.
+// - http-retry, retry-on-*, the statuses of retry-with-a-custom-handler: retry.test.ts. Retry-After is in seconds there.
+// - on-error: release.test.ts ("fallback"). balanced-pool: ../plugins/upstreams/balance.test.ts.
+// - existing-routes, constraints, multiple prefixes, host of a WebSocket: ../src/settled.test.ts. Only "host" tells routes apart.
+// - "no upstream will throw", validateOptions: ../src/config.test.ts. "captures errors on start": ../src/cli.test.ts.
+// - preHandler that answers 401: ../plugins/auth.test.ts. disable-request-logging: ../plugins/head.test.ts ("accessLog").
+// - "should gracefully close when clients attempt to connect after calling close": websocket.test.ts, ../src/server.test.ts.
+//   The sockets that listen are closed first, so there is no 503; a WebSocket that is open has until the end of the drain.
+//
+// Without a word of the config, each for a reason:
+// - Functions: getUpstream and get-upstream-*, rewriteHeaders, rewriteRequestHeaders, queryString, preRewrite, onResponse,
+//   rewriteTrailers, onTrailers, addTrailers, custom retry handlers, wsHooks, preHandler, preValidation, beforeHandler, config,
+//   and their errors (unexpected-error). A config is data; "split", "headers", "query", "retry" and extensions stand in for them.
+// - Bodies made anew: full-rewrite-body*, transform-body, no-body-opts-*, no-stream-body-option, unsupported body types,
+//   proxyPayloads, method. A body is forwarded as the bytes it came in, a request by the method it came with.
+// - Clients: http-agents, https-agents, *-global-agent, custom-undici-instance, undici-agent, undici-options, undici-no-destroy,
+//   undici-proxy-agent, destroyAgent, "core" and "undici" variants. There is one, with a pool for each target.
+// - The API of a plugin: async-route-handler, fromParameters, modifyCoreObjects, build-url, a base as a list, export, types,
+//   get-upstream-cache and GHSA-v574-6498-x57v (targets are known at boot, no URL is ever put together or remembered), utils.
+// - wsReconnect: a gateway cannot know what a new connection would have to hear again; a WebSocket ends with its other side.
+// - wsUpstream, "ws://" as an upstream, wsClientOptions, wsServerOptions: a WebSocket is a request like any other, so it goes
+//   where its route goes, through the same gates, with the same headers. ws-coexist-fastify-websocket: no other server is inside.
+// - socket.io: polling, and a WebSocket of the same path; both are cases here.
+// - maxTrailerSize: the parser of the client bounds heads and trailers alike.
 
 /** One request by Node's own client, which sends what it is told; a connection of its own unless it is given an agent. */
 interface Asked {
@@ -688,6 +721,21 @@ t.test('what happens when an upstream fails', async (t) => {
     t.match(await success, { status: 200, text: 'hello world' })
   })
 
+  t.test('connect timeout: 504, for TLS that never begins as well', async (t) => {
+    const silent = createServer((socket) => t.teardown(() => socket.on('error', () => {}).destroy()))
+    silent.listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    t.teardown(() => silent.close())
+    const url = `https://127.0.0.1:${(silent.address() as AddressInfo).port}`
+    const { port } = await listening(t, {
+      upstreams: { up: { url, timeouts: { connect: '50ms' } } },
+      routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+    })
+    const late = await send(port, { path: '/x' })
+    t.equal(late.status, 504)
+    t.match(JSON.parse(late.text), { code: 'SP_ERR_UPSTREAM_TIMEOUT' })
+  })
+
   t.test('fix-338: an answer that came is not timed out later, in the log either', async (t) => {
     const up = await upstream(t, (request, response) => {
       if (request.method === 'PUT') response.writeHead(204).end()
@@ -756,8 +804,9 @@ t.test(
       opened++
       sessions.add(session.on('close', () => sessions.delete(session)))
     })
-    server.on('stream', (stream) => {
+    server.on('stream', (stream, { ':path': path }) => {
       stream.on('error', () => {})
+      if (path === '/slow') return
       stream.respond({ ':status': 200 })
       stream.end('served')
     })
@@ -770,7 +819,10 @@ t.test(
     })
     const { port } = await listening(t, {
       upstreams: { up: { url: `http://127.0.0.1:${at}`, http2: true } },
-      routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+      routes: [
+        { path: '/*', proxy: { upstream: 'up' } },
+        { path: '/slow', proxy: { upstream: 'up', timeouts: { headers: '50ms' } } }
+      ]
     })
     const ends = async (how: (session: http2.ServerHttp2Session) => void): Promise<void> => {
       for (const session of [...sessions]) {
@@ -792,8 +844,31 @@ t.test(
     server.listen(at, '127.0.0.1')
     await once(server, 'listening')
     t.match(await send(port, { path: '/5' }), served, 'once it is back')
+    t.equal((await send(port, { path: '/slow' })).status, 504, 'http2 request timeout')
+    t.match(await send(port, { path: '/6' }), served, 'which ends one stream, not the connection')
+    t.equal(opened, 4)
   }
 )
+
+t.test('http2 over a Unix socket, which theirs refuses: nothing of HTTP/2 stands against it', async (t) => {
+  // The path of a socket has to be short, so it is no folder of the test.
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  const path = join(folder, 'up.sock')
+  const server = http2.createServer()
+  server.on('stream', (stream, { ':path': asked }) => {
+    stream.respond({ ':status': 200 })
+    stream.end(asked)
+  })
+  server.listen(path)
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const { port } = await listening(t, {
+    upstreams: { up: { url: `unix:${path}`, http2: true } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+  })
+  t.match(await send(port, { path: '/hello?a=b' }), { status: 200, text: '/hello?a=b' })
+})
 
 t.test(
   'keeps the downstream connection reusable after an upload was read, and after one that nobody read',
