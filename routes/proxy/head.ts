@@ -247,7 +247,7 @@ export function answerHead(
         vary = joinVary(value, vary)
         continue
       }
-      if (kind === 'type') endless = value.toLowerCase().startsWith('text/event-stream')
+      if (kind === 'type') endless = isEventStream(value)
       if (kind === 'length' && status === 204) continue
       // The gateway's session is the gateway's to set.
       if (kind === 'cookie' && cookie !== null && value.trimStart().startsWith(`${cookie}=`)) continue
@@ -270,6 +270,12 @@ export function answerHead(
     for (const hook of plan.hooks) hook(request, reply, flat)
   }
   return { flat: head, endless }
+}
+
+// Its parameters say nothing of it (WHATWG HTML section 9.2.5).
+function isEventStream(type: string): boolean {
+  const end = type.indexOf(';')
+  return (end === -1 ? type : type.slice(0, end)).trim().toLowerCase() === 'text/event-stream'
 }
 
 function comeBack(kind: Kind, value: string, back: Back, request: FastifyRequest): string {

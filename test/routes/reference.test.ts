@@ -40,8 +40,7 @@ import { bodyOf, echo, listening, readableLog, type Scope, type Seen, upstream }
 // - wsReconnect: a gateway cannot know what a new connection would have to hear again; a WebSocket ends with its other side.
 // - wsUpstream, "ws://" as an upstream, wsClientOptions, wsServerOptions: a WebSocket is a request like any other, so it goes
 //   where its route goes, through the same gates, with the same headers. ws-coexist-fastify-websocket: no other server is inside.
-// - socket.io: polling, and a WebSocket of the same path; both are cases here.
-// - maxTrailerSize: the parser of the client bounds heads and trailers alike.
+// - socket.io: polling, and a WebSocket of the same path; both are cases here. maxTrailerSize: the bound is that of a head.
 
 /** One request by Node's own client, which sends what it is told; a connection of its own unless it is given an agent. */
 interface Asked {
@@ -555,14 +554,11 @@ t.test('what a request carries', async (t) => {
     })
 })
 
-t.test(
-  'a QUERY without a type is refused: servers have to fail it (RFC 10008 section 2), so no cache or log is misled',
-  async (t) => {
-    const { port } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: await upstream(t) } }] })
-    const query = { path: '/x', method: 'QUERY', headers: { 'content-length': 1 }, body: 'x' }
-    t.equal((await send(port, query)).status, 400)
-  }
-)
+t.test('a QUERY without a type is refused: servers have to fail it (RFC 10008 section 2)', async (t) => {
+  const { port } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: await upstream(t) } }] })
+  const query = { path: '/x', method: 'QUERY', headers: { 'content-length': 1 }, body: 'x' }
+  t.equal((await send(port, query)).status, 400)
+})
 
 t.test('what an answer brings back', async (t) => {
   interface Brought {
@@ -698,6 +694,18 @@ t.test('what an answer brings back', async (t) => {
       if (trailers !== undefined) t.same(answer.trailers, trailers)
     })
 })
+
+t.test(
+  'respects trailer size limits: an answer with more than a head may have is cut, not told as whole',
+  async (t) => {
+    const up = await saying(
+      t,
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nHello\r\n0\r\nX-Long: ${'x'.repeat(100_000)}\r\n\r\n`
+    )
+    const { port } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: up } }] })
+    await t.rejects(send(port, { path: '/x' }), { code: 'ECONNRESET' })
+  }
+)
 
 t.test('what happens when an upstream fails', async (t) => {
   t.test('http request timeout, and a specific one that is longer: 504', async (t) => {
