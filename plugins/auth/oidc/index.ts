@@ -29,8 +29,7 @@ export function makeOidc(app: FastifyInstance, provider: Provider): Oidc {
   const { sessions } = app
   if (sessions === null) throw new Error('a log-in at a provider needs sessions')
   const { routes, cookie } = sessions
-  const ours = (request: FastifyRequest): string =>
-    app.publicUrl ?? `${request.protocol}://${request.host}`
+  const ours = (request: FastifyRequest): string => app.publicUrl ?? `${request.protocol}://${request.host}`
   // Each log-in has a cookie of its own: two tabs may be at it at once.
   const cookieOf = (state: string): string => `sallyport-login-${state.slice(0, 12)}`
   const attributes = { ...cookie, path: routes.callback, sameSite: 'lax' } as const
