@@ -42,7 +42,7 @@ t.test('a line that is written field by field says what the same line as an obje
     requestId,
     durationMs,
     upstreamMs,
-    time,
+    time: _time,
     target,
     ...rest
   }: Record<string, unknown>): object => ({
