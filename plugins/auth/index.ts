@@ -8,6 +8,7 @@ import {
   type OptionFault,
   overrideOf,
   perRoute,
+  plainName,
   remember,
   SAYS,
   type Static,
@@ -284,7 +285,7 @@ export default fp<AuthOptions>(
         ...copied,
         ...(signed === undefined ? [] : [signed.header])
       ])
-        names.add(name.toLowerCase().replaceAll(/[_.]/g, '-'))
+        names.add(plainName(name.toLowerCase()))
     }
     addNames(root)
     const signers = new Map<string, Signer>()

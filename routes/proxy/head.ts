@@ -3,9 +3,11 @@ import {
   cleanHeader,
   type Head,
   type HeadPlan,
+  isClaim,
   isHttp2,
   joinVary,
   peerOf,
+  plainName,
   withoutCookie
 } from '../../src/kit/index.ts'
 
@@ -31,19 +33,6 @@ const KEPT = new Set([
   'authorization',
   'date',
   'cache-control'
-])
-
-/** What a client may say about itself only if it is a trusted proxy. */
-const CLAIMS = new Set([
-  'client-ip',
-  'forwarded',
-  'forwarded-for',
-  'true-client-ip',
-  'x-client-ip',
-  'x-forwarded',
-  'x-original-url',
-  'x-real-ip',
-  'x-rewrite-url'
 ])
 
 /** How a route wants the head of its requests. */
@@ -116,12 +105,11 @@ function passes(name: string, route: RequestHead, trusted: boolean): string | nu
 // The Host is said anew; the rest is between the client and the gateway ("proxy" is CVE-2016-5385).
 const STAYS = new Set(['host', 'expect', 'trailer', 'proxy'])
 
-// Servers that map headers to variables (CGI, WSGI, Rack) read "-", "_" and "." alike, so all spellings count as one.
+// All spellings of a name count as one.
 function mayNotSay(name: string, { own, requestId }: RequestHead, trusted: boolean): boolean {
-  const plain = name.includes('_') || name.includes('.') ? name.replaceAll(/[_.]/g, '-') : name
+  const plain = plainName(name)
   if (own.has(plain) || plain === requestId || plain === 'x-request-id') return true
-  if (!plain.startsWith('x-forwarded-') && !CLAIMS.has(plain)) return false
-  return !trusted || plain !== name
+  return isClaim(plain) && (!trusted || plain !== name)
 }
 
 function nominatedBy(connection: string | undefined): string[] | undefined {

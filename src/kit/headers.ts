@@ -32,3 +32,28 @@ export function joinVary(one: string, other: string): string {
 }
 
 const trim = (text: string): string => text.trim()
+
+/** Names a header, given in lower case, as servers know it that map headers to variables (CGI, WSGI, Rack): all that is no letter and no digit is alike. */
+export const plainName = (name: string): string => (ODD.test(name) ? name.replaceAll(ODD_ALL, '-') : name)
+
+const ODD = /[^a-z0-9-]/
+const ODD_ALL = /[^a-z0-9-]/g
+
+// What is said of a request before it came here, beside X-Forwarded-*.
+const CLAIMS = new Set([
+  'client-ip',
+  'forwarded',
+  'forwarded-for',
+  'true-client-ip',
+  'x-client-ip',
+  'x-forwarded',
+  'x-original-host',
+  'x-original-method',
+  'x-original-uri',
+  'x-original-url',
+  'x-real-ip',
+  'x-rewrite-url'
+])
+
+/** Tells whether a header, by its plain name, says what only a trusted proxy may say: where a request came from and what was asked for. */
+export const isClaim = (plain: string): boolean => plain.startsWith('x-forwarded-') || CLAIMS.has(plain)

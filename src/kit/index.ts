@@ -45,7 +45,7 @@ export type {
   TargetRoutes,
   WordsSaid
 } from './concern.ts'
-export { HeaderName, headerFaults, joinVary } from './headers.ts'
+export { HeaderName, headerFaults, isClaim, joinVary, plainName } from './headers.ts'
 export { escapeHtml } from './html.ts'
 export { isHttp2 } from './http2.ts'
 export { LINES, type LineLevel, lineWriter, quote, type WriteLine } from './lines.ts'
