@@ -7,9 +7,11 @@ import {
   Duration,
   duration,
   HeaderName,
+  isClaim,
   nearest,
   type OptionFault,
   peerOf,
+  plainName,
   type Refusal,
   type Static,
   Type,
@@ -85,6 +87,7 @@ const NOT_ASKED = new Set([
   'expect',
   'host',
   'keep-alive',
+  'proxy',
   'proxy-authorization',
   'proxy-connection',
   'te',
@@ -177,8 +180,10 @@ export function forwardWay(app: FastifyInstance, said: ForwardOptions): Way {
     const head = ['host', host]
     for (let i = 0; i < rawHeaders.length; i += 2) {
       const name = (rawHeaders[i] as string).toLowerCase()
-      const plain = name.replaceAll(/[_.]/g, '-')
+      const plain = plainName(name)
       if (NOT_ASKED.has(name) || plain.startsWith('x-forwarded-') || app.identityNames.has(plain)) continue
+      // Who decides may believe them: what was asked for is the gateway's to say, and no stranger's.
+      if (isClaim(plain) && (!trusted || plain !== name)) continue
       let value = rawHeaders[i + 1] as string
       if (name === 'cookie' && app.sessionCookie !== null) {
         value = withoutCookie(value, app.sessionCookie)

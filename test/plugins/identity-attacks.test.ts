@@ -1,5 +1,40 @@
 import t from 'tap'
-import { listening, raw, type Seen, upstream } from '../helpers.ts'
+import { ask, listening, raw, type Seen, upstream } from '../helpers.ts'
+
+t.test(
+  'who decides for a gateway learns what is asked for from the gateway alone, whatever a client says of it',
+  async (t) => {
+    const asked: string[][] = []
+    // As some services do, it believes X-Original-URL before X-Forwarded-Uri.
+    const decider = await upstream(t, ({ headers, rawHeaders }, response) => {
+      asked.push(rawHeaders.filter((_value, i) => i % 2 === 0))
+      const uri = headers['x-original-url'] ?? headers['x-original-uri'] ?? headers['x-forwarded-uri']
+      response.writeHead(uri === '/public' ? 200 : 403).end()
+    })
+    const config = {
+      auth: { forward: { upstream: decider } },
+      routes: [{ path: '/*', proxy: { upstream: await upstream(t) } }]
+    }
+    const { url } = await listening(t, config)
+    const names = [
+      ...['X-Original-URL', 'X_Original_Url', 'x-original-uri', 'X-Original-Method', 'X-Rewrite-URL'],
+      ...['X-Real-IP', 'Forwarded', 'True-Client-IP', 'X~Original~URL', 'Proxy']
+    ]
+    t.equal((await ask(`${url}/public`)).status, 200)
+    for (const name of names) {
+      t.equal((await ask(`${url}/admin`, { headers: { [name]: '/public' } })).status, 403, name)
+      t.notOk(
+        asked.at(-1)?.some((each) => each.toLowerCase() === name.toLowerCase()),
+        name
+      )
+    }
+    t.test('and from a trusted proxy', async (t) => {
+      const { url } = await listening(t, { trustedProxies: ['loopback'], ...config })
+      t.equal((await ask(`${url}/admin`, { headers: { 'X-Original-URL': '/public' } })).status, 200)
+      t.equal((await ask(`${url}/admin`, { headers: { X_Original_URL: '/public' } })).status, 403)
+    })
+  }
+)
 
 t.test('no client can spell an identity header so that it passes, nor take the real one away', async (t) => {
   const { port } = await listening(t, {
