@@ -106,8 +106,8 @@ export interface Sessions {
   load(request: FastifyRequest, reply: FastifyReply): Promise<Kept | null>
   /** Starts a session under a new id and sets its cookie; throws SP_ERR_STORE_UNAVAILABLE. */
   start(request: FastifyRequest, reply: FastifyReply, user: string, provided?: Provided): Promise<void>
-  /** Changes what the session of a request remembers of its provider. */
-  renew(request: FastifyRequest, provided: Provided): Promise<void>
+  /** Changes what the session of a request remembers of its provider; tells whether it is still there. */
+  renew(request: FastifyRequest, provided: Provided): Promise<boolean>
   /** Ends the session of a request and clears its cookie. */
   end(request: FastifyRequest, reply: FastifyReply): Promise<void>
   /** Lists the sessions of whose session a request has, its own marked. */
@@ -220,9 +220,9 @@ export default fp<SessionOptions>(
         await request.session.save()
         reply.setCookie(name, request.session.encryptedSessionId, attributes)
       },
-      async renew(request, provided) {
-        request.session.provided = provided
-        await request.session.save()
+      renew({ session: renewed }, provided) {
+        renewed.provided = provided
+        return store.change(renewed.sessionId, renewed)
       },
       async end(request, reply) {
         await read(request, reply)

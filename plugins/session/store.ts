@@ -53,6 +53,12 @@ export abstract class SessionStore {
     answer(this.write(keyOf(id), JSON.parse(text) as Kept, text), done)
   }
 
+  /** Changes what a session remembers; one that was ended meanwhile stays ended, which is told by a no. */
+  async change(id: string, session: object): Promise<boolean> {
+    const text = JSON.stringify(session)
+    return this.rewrite(keyOf(id), JSON.parse(text) as Kept, text)
+  }
+
   get(id: string, done: (error: Error | null, session?: never) => void): void {
     const found = this.read(keyOf(id))
     const parsed = (error: unknown, text?: string): void =>
@@ -81,6 +87,7 @@ export abstract class SessionStore {
   }
 
   protected abstract write(key: string, kept: Kept, text: string): void | Promise<void>
+  protected abstract rewrite(key: string, kept: Kept, text: string): boolean | Promise<boolean>
   /** Reads a session and moves its idle end, once that is by a tenth of the idle time. */
   protected abstract read(key: string): string | undefined | Promise<string | undefined>
   protected abstract remove(key: string): void | Promise<void>
@@ -133,6 +140,12 @@ export class MemorySessions extends SessionStore {
       else keys.add(key)
     }
     if (this.#entries.size > MOST) this.#forget()
+  }
+
+  protected rewrite(key: string, kept: Kept, text: string): boolean {
+    if (this.read(key) === undefined) return false
+    this.write(key, kept, text)
+    return true
   }
 
   protected read(key: string): string | undefined {
@@ -217,6 +230,11 @@ export class SharedSessions extends SessionStore {
     }
     const left = Math.max(1, this.endOf(kept.created) - Date.now())
     await this.#store.call('SET', this.#at(key), text, 'PX', left)
+  }
+
+  protected async rewrite(key: string, kept: Kept, text: string): Promise<boolean> {
+    const left = Math.max(1, this.endOf(kept.created) - Date.now())
+    return (await this.#store.call('SET', this.#at(key), text, 'XX', 'PX', left)) !== null
   }
 
   protected async read(key: string): Promise<string | undefined> {

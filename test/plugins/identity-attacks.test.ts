@@ -1,5 +1,9 @@
+import type { ServerResponse } from 'node:http'
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import t from 'tap'
-import { ask, listening, raw, type Seen, upstream } from '../helpers.ts'
+import { ask, bodyOf, type Listening, listening, raw, type Scope, type Seen, upstream } from '../helpers.ts'
+import { Visitor } from '../provider.ts'
+import { redis, withoutRedis } from '../redis.ts'
 
 t.test(
   'who decides for a gateway learns what is asked for from the gateway alone, whatever a client says of it',
@@ -58,4 +62,124 @@ t.test('no client can spell an identity header so that it passes, nor take the r
   const { headers, rawHeaders } = await seenBy('x-api-key: right\r\n')
   t.equal(headers['x-user-id'], 'ada')
   t.notMatch(rawHeaders.join(), /root|right/)
+})
+
+/** A provider that says what a test wants it to say, and can be held up. */
+interface Puppet {
+  readonly issuer: string
+  /** What its ID tokens and its userinfo tell; false for an answer of 503. */
+  idClaims: Record<string, unknown>
+  userinfo: Record<string, unknown> | false
+  /** What was asked for at the place of tokens, without the first log-in. */
+  readonly renewals: URLSearchParams[]
+  /** Runs before a renewal is answered; what it answers by itself is answered. */
+  onRenewal: (response: ServerResponse) => Promise<void> | void
+  /** Makes a logout token. */
+  logout(claims: Record<string, unknown>): Promise<string>
+}
+
+async function puppet(t: Scope): Promise<Puppet> {
+  const { publicKey, privateKey } = await generateKeyPair('RS256')
+  const jwk = { ...(await exportJWK(publicKey)), kid: 'one', alg: 'RS256', use: 'sig' }
+  let nonce = ''
+  const sign = (claims: Record<string, unknown>): Promise<string> =>
+    new SignJWT(claims)
+      .setProtectedHeader({ alg: 'RS256', kid: 'one' })
+      .setIssuer(made.issuer)
+      .setAudience('gateway')
+      .setIssuedAt()
+      .setExpirationTime('1h')
+      .sign(privateKey)
+  const issuer = await upstream(t, (request, response) => {
+    const { pathname, searchParams } = new URL(request.url ?? '', made.issuer)
+    const json = (value: object): void =>
+      void response.setHeader('content-type', 'application/json').end(JSON.stringify(value))
+    if (pathname === '/.well-known/openid-configuration')
+      json({
+        issuer: made.issuer,
+        authorization_endpoint: `${made.issuer}/authorize`,
+        token_endpoint: `${made.issuer}/token`,
+        userinfo_endpoint: `${made.issuer}/me`,
+        jwks_uri: `${made.issuer}/jwks`
+      })
+    else if (pathname === '/jwks') json({ keys: [jwk] })
+    else if (pathname === '/me') {
+      if (made.userinfo === false) response.writeHead(503).end()
+      else json({ sub: 'ada', ...made.userinfo })
+    } else if (pathname === '/authorize') {
+      nonce = searchParams.get('nonce') ?? ''
+      const back = new URL(searchParams.get('redirect_uri') ?? '')
+      back.searchParams.set('code', 'a code')
+      back.searchParams.set('state', searchParams.get('state') ?? '')
+      response.writeHead(303, { location: back.href }).end()
+    } else
+      void (async () => {
+        const said = new URLSearchParams((await bodyOf(request)).toString())
+        const again = said.get('grant_type') === 'refresh_token'
+        if (again) {
+          made.renewals.push(said)
+          await made.onRenewal(response)
+          if (response.writableEnded) return
+        }
+        json({
+          access_token: 'an access token',
+          token_type: 'bearer',
+          // The first one is over at once.
+          expires_in: again ? 3600 : 0,
+          refresh_token: `refresh ${made.renewals.length}`,
+          id_token: await sign({ sub: 'ada', sid: 'theirs', ...made.idClaims, ...(again ? {} : { nonce }) })
+        })
+      })()
+  })
+  const made: Puppet = {
+    issuer,
+    idClaims: {},
+    userinfo: {},
+    renewals: [],
+    onRenewal: () => {},
+    logout: (claims) =>
+      sign({ jti: 'one', events: { 'http://schemas.openid.net/event/backchannel-logout': {} }, ...claims })
+  }
+  return made
+}
+
+/** A gateway that knows people by a provider, and somebody who has come through it with tokens that are over. */
+async function behind(
+  t: Scope,
+  { issuer }: Puppet,
+  more: object = {}
+): Promise<Listening & { ada: Visitor; open: () => Promise<number>; staff: () => Promise<number> }> {
+  const gateway = await listening(t, {
+    auth: { session: true, oidc: { issuer, clientId: 'gateway', clientSecret: 'a secret' } },
+    routes: [
+      { path: '/a', respond: { body: 'for all that are known' } },
+      { path: '/staff', auth: { require: { roles: ['staff'] } }, respond: { body: 'for staff' } },
+      { path: '/after', auth: false, respond: { body: 'here' } }
+    ],
+    ...more
+  })
+  const ada = new Visitor()
+  await ada.open(`${gateway.url}/login?return_to=/after`)
+  const asked = (path: string) => async (): Promise<number> =>
+    (await ask(gateway.url + path, { headers: { cookie: ada.cookiesFor(gateway.url) } })).status
+  return { ...gateway, ada, open: asked('/a'), staff: asked('/staff') }
+}
+
+t.test('a session that is ended while its tokens are renewed stays ended', async (t) => {
+  const stores: [string, (t: Scope) => Promise<object>, string | false][] = [
+    ['in memory', async () => ({}), false],
+    ['in Redis', async (t) => ({ store: { redis: (await redis(t)).url } }), withoutRedis]
+  ]
+  for (const [where, store, skip] of stores)
+    t.test(where, { skip }, async (t) => {
+      const real = await puppet(t)
+      const { url, open } = await behind(t, real, await store(t))
+      real.onRenewal = async () => {
+        const body = new URLSearchParams({ logout_token: await real.logout({ sub: 'ada', sid: 'theirs' }) })
+        t.equal((await ask(`${url}/login/callback`, { method: 'POST', body })).status, 200)
+      }
+      t.equal(await open(), 401, 'who was under way')
+      real.onRenewal = () => {}
+      t.equal(await open(), 401, 'and from then on')
+    })
 })

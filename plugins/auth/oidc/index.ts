@@ -71,8 +71,8 @@ export function makeOidc(app: FastifyInstance, provider: Provider): Oidc {
       }
       // Its provider does not answer: who was let in stays so until the session ends by itself.
       if (renewed === undefined) return provided
-      await sessions.renew(request, renewed)
-      return renewed
+      // Somebody may have ended it while the provider was asked.
+      return (await sessions.renew(request, renewed)) ? renewed : null
     }
   }
 }
