@@ -67,8 +67,8 @@ t.test('no client can spell an identity header so that it passes, nor take the r
 /** A provider that says what a test wants it to say, and can be held up. */
 interface Puppet {
   readonly issuer: string
-  /** What its ID tokens and its userinfo tell; false for an answer of 503. */
-  idClaims: Record<string, unknown>
+  /** What its ID tokens and its userinfo tell; false for a renewal without an ID token, and an answer of 503. */
+  idClaims: Record<string, unknown> | false
   userinfo: Record<string, unknown> | false
   /** What was asked for at the place of tokens, without the first log-in. */
   readonly renewals: URLSearchParams[]
@@ -127,7 +127,16 @@ async function puppet(t: Scope): Promise<Puppet> {
           // The first one is over at once.
           expires_in: again ? 3600 : 0,
           refresh_token: `refresh ${made.renewals.length}`,
-          id_token: await sign({ sub: 'ada', sid: 'theirs', ...made.idClaims, ...(again ? {} : { nonce }) })
+          ...(made.idClaims === false
+            ? {}
+            : {
+                id_token: await sign({
+                  sub: 'ada',
+                  sid: 'theirs',
+                  ...made.idClaims,
+                  ...(again ? {} : { nonce })
+                })
+              })
         })
       })()
   })
@@ -181,5 +190,27 @@ t.test('a session that is ended while its tokens are renewed stays ended', async
       t.equal(await open(), 401, 'who was under way')
       real.onRenewal = () => {}
       t.equal(await open(), 401, 'and from then on')
+    })
+})
+
+t.test('a role that a provider tells of no more is gone with the next renewal', async (t) => {
+  const roles = ['staff']
+  const cases: [string, Partial<Puppet>, Partial<Puppet>, number][] = [
+    ['the ID token told of it', { idClaims: { roles } }, { idClaims: {} }, 403],
+    ['userinfo told of it', { userinfo: { roles } }, { userinfo: {} }, 403],
+    ['and there is no new ID token', { userinfo: { roles } }, { userinfo: {}, idClaims: false }, 403],
+    [
+      'but what an ID token said counts until there is another',
+      { idClaims: { roles } },
+      { idClaims: false },
+      200
+    ]
+  ]
+  for (const [name, before, after, expected] of cases)
+    t.test(name, async (t) => {
+      const real = Object.assign(await puppet(t), before)
+      const { staff } = await behind(t, real)
+      Object.assign(real, after)
+      t.equal(await staff(), expected)
     })
 })

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
-import { createRemoteJWKSet, jwtVerify } from 'jose'
+import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose'
 import * as client from 'openid-client'
 import { createError, type Provided, type Store, withHeaders } from '../../../src/kit/index.ts'
 import { textIn, toldBy } from '../claims.ts'
@@ -186,16 +186,17 @@ export class Provider {
   }
 
   async #read(config: client.Configuration, tokens: Tokens, before: Provided | undefined): Promise<Provided> {
-    const idClaims = tokens.claims()
+    const idToken = tokens.id_token ?? before?.idToken
+    // What was told before counts only where it is told again, or a role would never end.
+    const idClaims = tokens.claims() ?? (idToken === undefined ? undefined : decodeJwt(idToken))
     const sub = idClaims?.sub ?? before?.sub
     if (sub === undefined || (before !== undefined && sub !== before.sub)) throw new LoginRefused()
     const more =
       config.serverMetadata().userinfo_endpoint === undefined
         ? {}
         : await client.fetchUserInfo(config, tokens.access_token, sub)
-    const claims: Record<string, unknown> = { ...before?.claims, ...idClaims, ...more }
-    const sid = textIn(claims, 'sid')
-    const idToken = tokens.id_token ?? before?.idToken
+    const claims: Record<string, unknown> = { ...idClaims, ...more }
+    const sid = textIn(claims, 'sid') ?? before?.sid
     const refreshToken = tokens.refresh_token ?? before?.refreshToken
     const lasts = tokens.expiresIn()
     return {
