@@ -214,3 +214,20 @@ t.test('a role that a provider tells of no more is gone with the next renewal', 
       t.equal(await staff(), expected)
     })
 })
+
+t.test(
+  'a provider that fails half-way through a renewal ends no session and is not asked at once again',
+  async (t) => {
+    const real = await puppet(t)
+    const { open } = await behind(t, real)
+    real.userinfo = false
+    t.equal(await open(), 200)
+    t.equal(await open(), 200)
+    t.equal(real.renewals.length, 1, 'what it gave is kept: a token that was used ends the session there')
+    const other = await puppet(t)
+    other.onRenewal = (response) => void response.writeHead(503).end()
+    const gateway = await behind(t, other)
+    for (let i = 0; i < 3; i++) t.equal(await gateway.open(), 200)
+    t.equal(other.renewals.length, 1)
+  }
+)

@@ -114,8 +114,9 @@ export class Provider {
     this.#renewals.set(refreshToken, renewal)
     void renewal.then((outcome) => {
       // A token that is changed at each use is worth nothing after it: who still comes with it gets what it was changed for.
-      const used = typeof outcome === 'object' && outcome.refreshToken !== refreshToken
-      if (used) setTimeout(() => this.#renewals.delete(refreshToken), REMEMBERED).unref()
+      // And a provider that does not answer is not waited for with each request.
+      const kept = outcome === undefined || (outcome !== 'ended' && outcome.refreshToken !== refreshToken)
+      if (kept) setTimeout(() => this.#renewals.delete(refreshToken), REMEMBERED).unref()
       else this.#renewals.delete(refreshToken)
     })
     return renewal
@@ -191,11 +192,9 @@ export class Provider {
     const idClaims = tokens.claims() ?? (idToken === undefined ? undefined : decodeJwt(idToken))
     const sub = idClaims?.sub ?? before?.sub
     if (sub === undefined || (before !== undefined && sub !== before.sub)) throw new LoginRefused()
-    const more =
-      config.serverMetadata().userinfo_endpoint === undefined
-        ? {}
-        : await client.fetchUserInfo(config, tokens.access_token, sub)
-    const claims: Record<string, unknown> = { ...idClaims, ...more }
+    const more = await this.#more(config, tokens.access_token, sub, before)
+    const claims: Record<string, unknown> =
+      more === null ? { ...before?.claims, ...idClaims } : { ...idClaims, ...more }
     const sid = textIn(claims, 'sid') ?? before?.sid
     const refreshToken = tokens.refresh_token ?? before?.refreshToken
     const lasts = tokens.expiresIn()
@@ -208,6 +207,23 @@ export class Provider {
       ...(idToken === undefined ? {} : { idToken }),
       ...(refreshToken === undefined ? {} : { refreshToken }),
       ...(refreshToken === undefined || lasts === undefined ? {} : { renewAt: Date.now() + lasts * 1000 })
+    }
+  }
+
+  /** Asks what more is known of a user; null where a renewal has to go on without, since its token is used up. */
+  async #more(
+    config: client.Configuration,
+    token: string,
+    sub: string,
+    before: Provided | undefined
+  ): Promise<Record<string, unknown> | null> {
+    if (config.serverMetadata().userinfo_endpoint === undefined) return {}
+    try {
+      return await client.fetchUserInfo(config, token, sub)
+    } catch (error) {
+      if (before === undefined || !isAway(error)) throw error
+      this.#tell(error, 'the provider told no more of a user whose session it renewed')
+      return null
     }
   }
 
