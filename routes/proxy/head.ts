@@ -238,7 +238,7 @@ export function answerHead(
       if (kind === 'type') endless = isEventStream(value)
       if (kind === 'length' && status === 204) continue
       // The gateway's session is the gateway's to set.
-      if (kind === 'cookie' && cookie !== null && value.trimStart().startsWith(`${cookie}=`)) continue
+      if (kind === 'cookie' && cookie !== null && cookieNameIn(value) === cookie) continue
       if (back !== undefined) value = comeBack(kind, value, back, request)
     }
     if (kind === 'cookie' || own[name] === undefined) head.push(name, value)
@@ -264,6 +264,12 @@ export function answerHead(
 function isEventStream(type: string): boolean {
   const end = type.indexOf(';')
   return (end === -1 ? type : type.slice(0, end)).trim().toLowerCase() === 'text/event-stream'
+}
+
+/** Names the cookie that a Set-Cookie sets, as it comes back: browsers drop spaces around a name, and send the value of a cookie without one as it is (RFC 6265bis section 5.6). */
+function cookieNameIn(value: string): string {
+  const said = value.replace(/^[\s=]+/, '')
+  return said.slice(0, Math.max(0, said.indexOf('='))).trim()
 }
 
 function comeBack(kind: Kind, value: string, back: Back, request: FastifyRequest): string {

@@ -1,9 +1,10 @@
 import type { ServerResponse } from 'node:http'
+import { join } from 'node:path'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import t from 'tap'
 import { ask, bodyOf, type Listening, listening, raw, type Scope, type Seen, upstream } from '../helpers.ts'
 import { Visitor } from '../provider.ts'
-import { redis, withoutRedis } from '../redis.ts'
+import { redis, until, withoutRedis } from '../redis.ts'
 
 t.test(
   'who decides for a gateway learns what is asked for from the gateway alone, whatever a client says of it',
@@ -231,3 +232,87 @@ t.test(
     t.equal(other.renewals.length, 1)
   }
 )
+
+t.test('a token whose key is gone is refused, also where no other token ever comes', async (t) => {
+  const [stolen, next] = await Promise.all([generateKeyPair('ES256'), generateKeyPair('ES256')])
+  let keys = [{ ...(await exportJWK(stolen.publicKey)), kid: 'stolen' }]
+  let fetched = 0
+  const jwks = await upstream(t, (_request, response) => {
+    fetched++
+    response.end(JSON.stringify({ keys }))
+  })
+  const { url } = await listening(t, {
+    auth: { jwt: { jwks: `${jwks}/jwks.json` } },
+    routes: [{ path: '/a', respond: { body: 'hello' } }]
+  })
+  const token = await new SignJWT({ sub: 'eve' })
+    .setProtectedHeader({ alg: 'ES256', kid: 'stolen' })
+    .setExpirationTime('30d')
+    .sign(stolen.privateKey)
+  const open = async (): Promise<number> =>
+    (await ask(`${url}/a`, { headers: { authorization: `Bearer ${token}` } })).status
+  t.same([await open(), await open()], [200, 200])
+  keys = [{ ...(await exportJWK(next.publicKey)), kid: 'next' }]
+  const later = Date.now() + 11 * 60_000
+  t.intercept(Date, 'now', { value: () => later })
+  t.equal(await open(), 200, 'nobody waits for what may well be the same')
+  await until(() => fetched === 2)
+  let status = 200
+  while (status === 200) status = await open()
+  t.equal(status, 401)
+})
+
+t.test('a credential in the query never reaches an upstream, whoever is let in', async (t) => {
+  const { publicKey } = await generateKeyPair('ES256')
+  const keys = JSON.stringify({ keys: [await exportJWK(publicKey)] })
+  const asked: string[] = []
+  const decider = await upstream(t, ({ headers }, response) => {
+    asked.push(String(headers['x-forwarded-uri']))
+    response.end()
+  })
+  const proxy = { upstream: await upstream(t) }
+  const auth = {
+    jwt: { keys: join(t.testdir({ 'keys.json': keys }), 'keys.json'), from: ['query:token'] },
+    apiKeys: { from: ['query:apikey', 'header:x-api-key'], list: [{ id: 'ada', secret: 'right' }] },
+    forward: { upstream: decider }
+  }
+  const { url } = await listening(t, {
+    auth,
+    routes: [
+      { path: '/keys', auth: { by: ['apiKeys'] }, proxy },
+      { path: '/forward', auth: { by: ['forward'] }, proxy },
+      { path: '/report', auth: { mode: 'report' }, proxy }
+    ]
+  })
+  const cases: [string, string, string][] = [
+    ['of a way that does not count', '/keys?a=1&token=secret&apikey=right&b', '/keys?a=1&b'],
+    ['of two of them', '/forward?token=secret&apikey=secret', '/forward'],
+    ['of a way behind one that refuses, in report mode', '/report?token=secret&apikey=right', '/report']
+  ]
+  for (const [name, path, expected] of cases) {
+    const { status, text } = await ask(url + path)
+    t.equal(status, 200, name)
+    t.equal((JSON.parse(text) as Seen).url, expected, name)
+  }
+  t.same(asked, ['/forward'])
+})
+
+t.test('no upstream can give a browser a session, however it spells the cookie', async (t) => {
+  const spellings = ['sid=x', ' sid=x', 'sid =x', '\tsid\t=x', '=sid=x', ' = sid=x; Path=/']
+  const others = ['sid2=x', 'a=sid=x', '=a; sid=x', 'Sid=x']
+  const { url } = await listening(t, {
+    auth: { global: false, session: true, users: { list: [{ name: 'ada', secret: 'lovelace' }] } },
+    routes: [
+      {
+        path: '/*',
+        proxy: {
+          upstream: await upstream(t, ({ socket }) => {
+            const cookies = [...spellings, ...others].map((each) => `set-cookie:${each}\r\n`).join('')
+            socket.end(`HTTP/1.1 200 OK\r\n${cookies}content-length: 0\r\n\r\n`)
+          })
+        }
+      }
+    ]
+  })
+  t.same((await ask(`${url}/a`)).headers.getSetCookie(), others)
+})
