@@ -89,7 +89,8 @@ async function openEngine({
       cache: REMEMBERED,
       keyGenerator: (asked: unknown) => (asked as { key: string }).key
     } as never) as unknown as (asked: unknown, how: unknown) => ReturnType<Limiter>
-    return ({ key }, how) => limit({ key, routeOptions: {} }, how)
+    const asked: Limiter = ({ key }, how) => limit({ key, routeOptions: {} }, how)
+    return shared === null ? asked : (...about) => shared.ask(() => asked(...about))
   }
   return { address: limiter(OF_AN_ADDRESS), name: limiter(OF_A_NAME), close: () => engine.close() }
 }

@@ -67,24 +67,7 @@ export class RedisStore implements SharedStore {
     return this.#client
   }
 
-  call(command: string, ...args: readonly (string | number)[]): Promise<unknown> {
-    return this.#ask(() => this.#client.call(command, args.map(String)))
-  }
-
-  script(name: string, keys: number, lua: string): Script {
-    const command = `sallyport_${name}`
-    if (this.#client[command] === undefined) this.#client.defineCommand(command, { numberOfKeys: keys, lua })
-    return (named, args) => this.#ask(() => (this.#client[command] as Client[string])(...named, ...args))
-  }
-
-  /** Ends the connections. */
-  close(): void {
-    this.#closed = true
-    clearInterval(this.#asking)
-    this.#client.disconnect()
-  }
-
-  async #ask<T>(run: () => Promise<T>): Promise<T> {
+  async ask<T>(run: () => Promise<T>): Promise<T> {
     if (this.#away) throw storeAway()
     try {
       return await run()
@@ -95,6 +78,23 @@ export class RedisStore implements SharedStore {
       else this.#leave(message)
       throw storeAway()
     }
+  }
+
+  call(command: string, ...args: readonly (string | number)[]): Promise<unknown> {
+    return this.ask(() => this.#client.call(command, args.map(String)))
+  }
+
+  script(name: string, keys: number, lua: string): Script {
+    const command = `sallyport_${name}`
+    if (this.#client[command] === undefined) this.#client.defineCommand(command, { numberOfKeys: keys, lua })
+    return (named, args) => this.ask(() => (this.#client[command] as Client[string])(...named, ...args))
+  }
+
+  /** Ends the connections. */
+  close(): void {
+    this.#closed = true
+    clearInterval(this.#asking)
+    this.#client.disconnect()
   }
 
   // From here on nobody waits for it; one question at a time finds out when it is back.

@@ -25,6 +25,8 @@ export interface SharedStore {
   readonly up: boolean
   /** The client itself, for vendors that want one (ioredis). */
   readonly client: unknown
+  /** Runs what a vendor asks of the client, as any call is run. */
+  ask<T>(run: () => Promise<T>): Promise<T>
   /** Runs one command. */
   call(command: string, ...args: readonly (string | number)[]): Promise<unknown>
   /** Defines a script by a name of its own; defining it again is fine. */

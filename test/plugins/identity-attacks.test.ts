@@ -316,3 +316,28 @@ t.test('no upstream can give a browser a session, however it spells the cookie',
   })
   t.same((await ask(`${url}/a`)).headers.getSetCookie(), others)
 })
+
+t.test(
+  'a log-in that finds the store hanging is 503, and no other waits for it',
+  { skip: withoutRedis },
+  async (t) => {
+    const store = await redis(t)
+    const { url } = await listening(t, {
+      store: { redis: store.url },
+      auth: { session: true, basic: true, users: { list: [{ name: 'ada', secret: 'lovelace' }] } },
+      routes: [{ path: '/a', respond: { body: 'hello' } }]
+    })
+    const logIn = async (): Promise<number> => {
+      const body = new URLSearchParams({ username: 'ada', password: 'byron' })
+      return (await ask(`${url}/login`, { method: 'POST', body })).status
+    }
+    const basic = { authorization: `Basic ${Buffer.from('ada:lovelace').toString('base64')}` }
+    t.equal(await logIn(), 401)
+    store.hang()
+    t.equal(await logIn(), 503)
+    const began = performance.now()
+    t.equal(await logIn(), 503)
+    t.equal((await ask(`${url}/a`, { headers: basic })).status, 503)
+    t.ok(performance.now() - began < 400)
+  }
+)
