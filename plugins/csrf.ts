@@ -49,7 +49,7 @@ export default fp<CsrfOptions>(
       const allowed = allowedOrigins(said, route)
       return {
         onRequest(request, _reply, done) {
-          const safe = request.caller !== null && request.caller.by !== 'session'
+          const safe = request.caller !== null && !BY_ITSELF.has(request.caller.by)
           done(safe || isSafe(request, ours, allowed) ? undefined : new CrossSite())
         }
       }
@@ -57,6 +57,9 @@ export default fp<CsrfOptions>(
   },
   { name: key, fastify: '5.x' }
 )
+
+// The ways whose credentials a browser brings along by itself, whoever's page asks.
+const BY_ITSELF = new Set(['session', 'basic'])
 
 // Where a cookie is the credential: routes that a session unlocks, log-in and log-out.
 function counts(route: RouteInfo): boolean {

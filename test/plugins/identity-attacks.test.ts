@@ -341,3 +341,33 @@ t.test(
     t.ok(performance.now() - began < 400)
   }
 )
+
+t.test('a page of another site can use no password that a browser remembers', async (t) => {
+  const { url } = await listening(t, {
+    auth: {
+      session: true,
+      basic: true,
+      users: { list: [{ name: 'ada', secret: 'lovelace' }] },
+      apiKeys: { list: [{ id: 'key', secret: 'right' }] }
+    },
+    routes: [{ path: '/a', respond: { body: 'hello' } }]
+  })
+  const basic = { authorization: `Basic ${Buffer.from('ada:lovelace').toString('base64')}` }
+  const cases: [string, Record<string, string>, number][] = [
+    [
+      'a form of another site',
+      { ...basic, 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' },
+      403
+    ],
+    ['one that an old browser sent', { ...basic, origin: 'https://evil.example' }, 403],
+    ['a page of our own', { ...basic, 'sec-fetch-site': 'same-origin' }, 200],
+    ['a program', basic, 200],
+    [
+      'a key, which no browser brings by itself',
+      { 'x-api-key': 'right', origin: 'https://other.example' },
+      200
+    ]
+  ]
+  for (const [name, headers, expected] of cases)
+    t.equal((await ask(`${url}/a`, { method: 'POST', headers })).status, expected, name)
+})
