@@ -32,8 +32,9 @@ export function basicWay(app: FastifyInstance, users: Users): Way {
     scheme: 'Basic realm="gateway", charset="UTF-8"',
     headers: ['authorization'],
     find(request) {
-      const [, encoded] = /^basic +(.*)$/i.exec(request.headers.authorization ?? '') ?? []
-      if (encoded === undefined) return null
+      const { authorization = '' } = request.headers
+      if (!/^basic(\s|$)/i.test(authorization)) return null
+      const encoded = authorization.slice(5).trim()
       if (!/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) return 'wrong'
       const said = Buffer.from(encoded, 'base64').toString('utf8')
       const known = right.get(digest(said))

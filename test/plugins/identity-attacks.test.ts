@@ -370,3 +370,13 @@ t.test('a page of another site can use no password that a browser remembers', as
   for (const [name, headers, expected] of cases)
     t.equal((await ask(`${url}/a`, { method: 'POST', headers })).status, expected, name)
 })
+
+t.test('a scheme without a password is a wrong credential, not none', async (t) => {
+  const { url } = await listening(t, {
+    auth: { basic: true, optional: true, users: { list: [{ name: 'ada', secret: 'lovelace' }] } },
+    routes: [{ path: '/a', respond: { body: 'hello' } }]
+  })
+  for (const authorization of ['Basic', 'basic\t', 'Basic !'])
+    t.equal((await ask(`${url}/a`, { headers: { authorization } })).status, 401, authorization)
+  t.equal((await ask(`${url}/a`)).status, 200, 'nobody is fine')
+})
