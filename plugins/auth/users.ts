@@ -4,7 +4,7 @@ import type { Caller } from '../../src/kit/index.ts'
 import type { User } from './files.ts'
 import { parseHash, verifyPassword } from './password.ts'
 
-// What the password of an unknown user is compared with, and a wrong one of a user with a secret, so that a refusal takes as long for all.
+// What the password of an unknown user is compared with, and a wrong one of a user with a secret, where no user has a hash.
 const NOBODY = parseHash(
   '$argon2id$v=19$m=19456,t=2,p=1$c2FsbHlwb3J0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
 )
@@ -12,6 +12,8 @@ const NOBODY = parseHash(
 /** Local users by their names. */
 export class Users {
   readonly #users = new Map<string, User>()
+  // The first hash stands for users who have none, so that a refusal takes as long for all.
+  #nobody = NOBODY
 
   constructor(users: readonly User[] = []) {
     for (const user of users) this.add(user)
@@ -22,6 +24,7 @@ export class Users {
     const known = this.#users.get(user.name)
     if (known !== undefined && !isDeepStrictEqual(known, user))
       throw new Error(`Two users are named "${user.name}"; a name stands for one user in the whole gateway`)
+    if (this.#nobody === NOBODY && user.password !== undefined) this.#nobody = parseHash(user.password)
     this.#users.set(user.name, user)
   }
 
@@ -38,7 +41,7 @@ export class Users {
   /** Finds the user whose name and password these are, slowly. */
   async verify(name: string, password: string): Promise<User | undefined> {
     const user = this.#users.get(name)
-    return (await matches(user, password)) ? user : undefined
+    return (await matches(user, password, this.#nobody)) ? user : undefined
   }
 }
 
@@ -52,9 +55,9 @@ export const callerOf = ({ name, email, roles = [] }: User): Omit<Caller, 'by'> 
   claims: {}
 })
 
-async function matches(user: User | undefined, password: string): Promise<boolean> {
+async function matches(user: User | undefined, password: string, nobody: typeof NOBODY): Promise<boolean> {
   if (user?.secret !== undefined && timingSafeEqual(digest(user.secret), digest(password))) return true
-  const hash = user?.password === undefined ? NOBODY : parseHash(user.password)
+  const hash = user?.password === undefined ? nobody : parseHash(user.password)
   return hash !== undefined && (await verifyPassword(password, hash)) && user?.password !== undefined
 }
 

@@ -1,3 +1,4 @@
+import { createHook } from 'node:async_hooks'
 import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
@@ -379,4 +380,25 @@ t.test('a scheme without a password is a wrong credential, not none', async (t) 
   for (const authorization of ['Basic', 'basic\t', 'Basic !'])
     t.equal((await ask(`${url}/a`, { headers: { authorization } })).status, 401, authorization)
   t.equal((await ask(`${url}/a`)).status, 200, 'nobody is fine')
+})
+
+t.test('a name that nobody has costs as much as one that somebody has', async (t) => {
+  // scrypt, as from another program: the hash of no password at all.
+  const password = `$scrypt$ln=10,r=8,p=1$c2FsbHlwb3J0c2FsdA$${'A'.repeat(43)}`
+  const { url } = await listening(t, {
+    auth: { basic: true, users: { list: [{ name: 'ada', password }] } },
+    routes: [{ path: '/a', respond: { body: 'hello' } }]
+  })
+  const hashes: string[] = []
+  const hook = createHook({
+    init(_id, type) {
+      if (/^(ARGON2|SCRYPT)REQUEST$/.test(type)) hashes.push(type)
+    }
+  }).enable()
+  t.teardown(() => hook.disable())
+  for (const name of ['ada', 'eve']) {
+    const authorization = `Basic ${Buffer.from(`${name}:guess`).toString('base64')}`
+    t.equal((await ask(`${url}/a`, { headers: { authorization } })).status, 401)
+  }
+  t.same(hashes, ['SCRYPTREQUEST', 'SCRYPTREQUEST'])
 })
