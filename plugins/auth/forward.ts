@@ -153,6 +153,11 @@ export function forwardWay(app: FastifyInstance, said: ForwardOptions): Way {
         bodyTimeout: timeout,
         signal
       })
+      // A status that nobody can pass on is no answer (RFC 9110 section 15).
+      if (answer.statusCode > 599) {
+        await answer.body.dump()
+        throw new RangeError('The answer of the service that decides has no status')
+      }
       const chunks: Buffer[] = []
       let size = 0
       for await (const chunk of answer.body as AsyncIterable<Buffer>) {

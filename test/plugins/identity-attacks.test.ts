@@ -402,3 +402,17 @@ t.test('a name that nobody has costs as much as one that somebody has', async (t
   }
   t.same(hashes, ['SCRYPTREQUEST', 'SCRYPTREQUEST'])
 })
+
+t.test('a service that decides can answer with no status that there is not', async (t) => {
+  const decider = await upstream(
+    t,
+    ({ socket }) => void socket.end('HTTP/1.1 999 No\r\ncontent-length: 0\r\n\r\n')
+  )
+  const { url } = await listening(t, {
+    auth: { forward: { upstream: decider } },
+    routes: [{ path: '/a', respond: { body: 'hello' } }]
+  })
+  const { status, text } = await ask(`${url}/a`)
+  t.equal(status, 503)
+  t.match(JSON.parse(text), { code: 'SP_ERR_AUTH_UNAVAILABLE' })
+})
