@@ -265,9 +265,12 @@ function isForm({ headers }: FastifyRequest): boolean {
     : mode === 'navigate'
 }
 
+// How long a place to return to may be, in characters.
+const LONGEST = 2048
+
 /** Reads a place to return to: a path of our own origin, else "/" (CWE-601; the classes are those of the WHATWG URL parser). */
 export function ownPath(asked: string | undefined, request: FastifyRequest): string {
-  if (asked === undefined || asked.length > 2048) return '/'
+  if (asked === undefined || asked.length > LONGEST) return '/'
   // What the URL parser drops or turns into a slash before it looks for a host: controls, spaces, backslashes.
   for (const char of asked)
     if (char <= ' ' || char === '\\' || char === '\u007f' || (char > '~' && /[\s\p{C}]/u.test(char)))
@@ -288,5 +291,7 @@ export function ownPath(asked: string | undefined, request: FastifyRequest): str
     url.password !== ''
   )
     return '/'
-  return url.pathname.startsWith('//') ? '/' : url.pathname + url.search + url.hash
+  const made = url.pathname + url.search + url.hash
+  // Encoded it may be longer: a cookie has to hold it.
+  return made.startsWith('//') || made.length > LONGEST ? '/' : made
 }

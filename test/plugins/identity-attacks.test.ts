@@ -416,3 +416,12 @@ t.test('a service that decides can answer with no status that there is not', asy
   t.equal(status, 503)
   t.match(JSON.parse(text), { code: 'SP_ERR_AUTH_UNAVAILABLE' })
 })
+
+t.test('no place to return to makes a log-in fail: browsers drop a cookie that is too long', async (t) => {
+  const { url } = await behind(t, await puppet(t))
+  for (const place of [`/${'a'.repeat(2000)}`, `/${'é'.repeat(700)}`, `/${'"'.repeat(2000)}`]) {
+    const { status, headers } = await ask(`${url}/login?return_to=${encodeURIComponent(place)}`)
+    t.equal(status, 303)
+    t.ok((headers.getSetCookie()[0]?.length ?? 9999) < 4096, place.slice(0, 2))
+  }
+})
