@@ -108,12 +108,22 @@ function quotaFaults(said: QuotaOptions, path: readonly string[]): OptionFault[]
   const found: OptionFault[] = []
   if (said.max === undefined && said.maxInFlight === undefined)
     found.push({ path, message: '"max" is missing; a limit needs it, or "maxInFlight"' })
-  const { max = Number.POSITIVE_INFINITY } = said
-  const capacity = said.algorithm === 'tokenBucket' ? (said.burst ?? max) : max
-  if (said.cost > capacity)
-    found.push({
-      path: [...path, 'cost'],
-      message: `A request that costs ${said.cost} never passes where ${capacity} is the most; say less, or raise "${said.algorithm === 'tokenBucket' && said.burst !== undefined ? 'burst' : 'max'}"`
-    })
+  found.push(...costFaults(said, [...path, 'cost']))
+  for (const [role, tier] of Object.entries(said.tiers))
+    found.push(...costFaults({ ...said, ...tier }, [...path, 'tiers', role]))
   return found
+}
+
+function costFaults(
+  { max = Number.POSITIVE_INFINITY, burst, cost, algorithm }: QuotaOptions,
+  path: readonly string[]
+): OptionFault[] {
+  const capacity = algorithm === 'tokenBucket' ? (burst ?? max) : max
+  if (cost <= capacity) return []
+  return [
+    {
+      path,
+      message: `A request that costs ${cost} never passes where ${capacity} is the most; say less, or raise "${algorithm === 'tokenBucket' && burst !== undefined ? 'burst' : 'max'}"`
+    }
+  ]
 }

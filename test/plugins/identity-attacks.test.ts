@@ -425,3 +425,11 @@ t.test('no place to return to makes a log-in fail: browsers drop a cookie that i
     t.ok((headers.getSetCookie()[0]?.length ?? 9999) < 4096, place.slice(0, 2))
   }
 })
+
+t.test('a tier whose requests could never pass is a fault of the config', async (t) => {
+  const rateLimit = { max: 10, cost: 5, tiers: { trial: { max: 4 } } }
+  await t.rejects(
+    listening(t, { rateLimit, routes: [{ path: '/a', respond: { body: 'hello' } }] }),
+    /rateLimit\.tiers\.trial: A request that costs 5 never passes where 4 is the most/
+  )
+})
