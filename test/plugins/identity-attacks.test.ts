@@ -433,3 +433,24 @@ t.test('a tier whose requests could never pass is a fault of the config', async 
     /rateLimit\.tiers\.trial: A request that costs 5 never passes where 4 is the most/
   )
 })
+
+t.test(
+  'a log-out that the store could not take is taken when the provider says so again',
+  { skip: withoutRedis },
+  async (t) => {
+    const store = await redis(t)
+    const real = await puppet(t)
+    const { url, open } = await behind(t, real, { store: { redis: store.url } })
+    t.equal(await open(), 200)
+    const body = new URLSearchParams({ logout_token: await real.logout({ sub: 'ada', sid: 'theirs' }) })
+    const logOut = async (): Promise<number> =>
+      (await ask(`${url}/login/callback`, { method: 'POST', body })).status
+    store.hang()
+    t.equal(await logOut(), 503)
+    store.go()
+    while ((await open()) !== 200);
+    t.equal(await logOut(), 200)
+    t.equal(await open(), 401)
+    t.equal(await logOut(), 400, 'and once only')
+  }
+)

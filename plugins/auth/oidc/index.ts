@@ -60,7 +60,13 @@ export function makeOidc(app: FastifyInstance, provider: Provider): Oidc {
     async takeLogout({ body }) {
       const token = isObject(body) ? body['logout_token'] : undefined
       if (typeof token !== 'string') throw new LogoutTokenWrong()
-      return sessions.endProvided(provider.issuer, await provider.readLogout(token))
+      const { by, jti } = await provider.readLogout(token)
+      try {
+        return await sessions.endProvided(provider.issuer, by)
+      } catch (error) {
+        provider.forget(jti)
+        throw error
+      }
     },
     async fresh(request, reply, provided) {
       if (provided.renewAt === undefined || provided.renewAt > Date.now()) return provided

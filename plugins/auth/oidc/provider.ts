@@ -136,8 +136,8 @@ export class Provider {
     }
   }
 
-  /** Reads a logout token (OpenID Connect Back-Channel Logout 1.0 section 2.6): whose sessions end; throws SP_ERR_AUTH_OIDC_LOGOUT. */
-  async readLogout(token: string): Promise<{ sid: string } | { sub: string }> {
+  /** Reads a logout token (OpenID Connect Back-Channel Logout 1.0 section 2.6): whose sessions end, and what to forget where they can't be ended now; throws SP_ERR_AUTH_OIDC_LOGOUT. */
+  async readLogout(token: string): Promise<{ by: { sid: string } | { sub: string }; jti: string }> {
     const config = await this.#discovered()
     this.#keys ??= createRemoteJWKSet(new URL(config.serverMetadata().jwks_uri ?? ''), {
       timeoutDuration: TIMEOUT * 1000
@@ -154,8 +154,8 @@ export class Provider {
       const { sub, sid, jti = '', events, nonce } = payload
       const isLogout = typeof events === 'object' && events !== null && LOGOUT_EVENT in events
       if (!isLogout || nonce !== undefined || !this.#isNew(jti)) throw new LogoutTokenWrong()
-      if (typeof sid === 'string') return { sid }
-      if (typeof sub === 'string') return { sub }
+      if (typeof sid === 'string') return { by: { sid }, jti }
+      if (typeof sub === 'string') return { by: { sub }, jti }
       throw new LogoutTokenWrong()
     } catch (error) {
       this.#tell(error, 'a logout token was refused')
@@ -273,6 +273,11 @@ export class Provider {
     config.timeout = TIMEOUT
     for (const permit of insecure) permit(config)
     return config
+  }
+
+  /** Takes a logout token for a new one when it comes again: what it said could not be done. */
+  forget(jti: string): void {
+    this.#seen.delete(jti)
   }
 
   #isNew(jti: string): boolean {
