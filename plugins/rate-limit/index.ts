@@ -1,7 +1,7 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { callBack, createError, fp, peerOf, perRoute, storeAway, withHeaders } from '../../src/kit/index.ts'
 import { leaveAtTheEnd } from './in-flight.ts'
-import { type Limit, makeLimit, type Seen } from './limit.ts'
+import { type Limit, makeLimit, type Seen, type Tier } from './limit.ts'
 import { faults, options, override, type RateLimitOptions } from './options.ts'
 
 export const key = 'rateLimit'
@@ -84,17 +84,14 @@ function counting(
     request.rateLimits ??= []
     if (single !== undefined) {
       const refusal = count(single, request, reply, fails)
-      if (refusal instanceof Promise) callBack<FastifyError | undefined>(refusal, later(done))
+      if (refusal instanceof Promise) callBack<Refused>(refusal, later(done))
       else done(refusal)
       return
     }
     const found = limits.map((limit) => count(limit, request, reply, fails))
     if (found.some((each) => each instanceof Promise))
-      callBack<FastifyError | undefined>(
-        Promise.all(found.map(async (each) => each)).then(worst),
-        later(done)
-      )
-    else done(worst(found as (FastifyError | undefined)[]))
+      callBack<Refused>(Promise.all(found.map(async (each) => each)).then(worst), later(done))
+    else done(worst(found as Refused[]))
   }
 }
 
@@ -103,44 +100,55 @@ const later =
   (error: unknown, refusal?: FastifyError): void =>
     done((error as Error | null) ?? refusal)
 
-/** Counts a request in one limit; tells why it is refused. */
+type Refused = FastifyError | undefined
+
+/** Counts a request in one limit; tells why it is refused. What is counted here makes no closures. */
 function count(
   limit: Limit,
   request: FastifyRequest,
   reply: FastifyReply,
   fails: boolean
-): FastifyError | undefined | Promise<FastifyError | undefined> {
+): Refused | Promise<Refused> {
   const name = limit.keyOf(request)
   const tier = limit.tierOf(request)
-  const settle = (standing: Seen['standing']): FastifyError | undefined => {
-    request.rateLimits?.push({ name: limit.name, policy: tier.policy, standing })
-    if (standing.allowed) return undefined
-    const seconds = Math.max(1, Math.ceil(standing.wait / 1000))
-    return withHeaders(new RateLimitExceeded(seconds), { 'retry-after': String(seconds) })
-  }
-  const enter = (
-    refusal: FastifyError | undefined
-  ): FastifyError | undefined | Promise<FastifyError | undefined> => {
-    const { inFlight } = tier
-    if (inFlight === undefined || refusal !== undefined) return refusal
-    const entered = (yes: boolean): FastifyError | undefined => {
-      if (!yes) return withHeaders(new TooManyInFlight(), { 'retry-after': '1' })
-      leaveAtTheEnd(reply.raw, inFlight, name)
-      return undefined
-    }
-    const may = inFlight.enter(name)
-    return may instanceof Promise ? may.then(entered) : entered(may)
-  }
   const standing = tier.counter?.hit(name, limit.cost)
-  if (!(standing instanceof Promise)) {
-    const next = enter(standing === undefined ? undefined : settle(standing))
-    return next instanceof Promise ? next.catch(withoutStore(fails)) : next
+  if (standing instanceof Promise)
+    return standing
+      .then((there) => settle(limit, tier, request, there) ?? enter(tier, reply, name))
+      .catch(withoutStore(fails))
+  const refusal = standing === undefined ? undefined : settle(limit, tier, request, standing)
+  if (refusal !== undefined || tier.inFlight === undefined) return refusal
+  const entered = enter(tier, reply, name)
+  return entered instanceof Promise ? entered.catch(withoutStore(fails)) : entered
+}
+
+/** Notes where the client stands; tells why it is refused. */
+function settle(
+  limit: Limit,
+  { policy }: Tier,
+  request: FastifyRequest,
+  standing: Seen['standing']
+): Refused {
+  request.rateLimits?.push({ name: limit.name, policy, standing })
+  if (standing.allowed) return undefined
+  const seconds = Math.max(1, Math.ceil(standing.wait / 1000))
+  return withHeaders(new RateLimitExceeded(seconds), { 'retry-after': String(seconds) })
+}
+
+/** Takes a place for as long as the request lasts; tells why there is none. */
+function enter({ inFlight }: Tier, { raw }: FastifyReply, name: string): Refused | Promise<Refused> {
+  if (inFlight === undefined) return undefined
+  const entered = (yes: boolean): Refused => {
+    if (!yes) return withHeaders(new TooManyInFlight(), { 'retry-after': '1' })
+    leaveAtTheEnd(raw, inFlight, name)
+    return undefined
   }
-  return standing.then(settle).then(enter).catch(withoutStore(fails))
+  const may = inFlight.enter(name)
+  return may instanceof Promise ? may.then(entered) : entered(may)
 }
 
 /** Of several refusals the one that lasts longest. */
-function worst(refusals: readonly (FastifyError | undefined)[]): FastifyError | undefined {
+function worst(refusals: readonly Refused[]): FastifyError | undefined {
   let found: FastifyError | undefined
   for (const refusal of refusals)
     if (refusal !== undefined && waitOf(refusal) > waitOf(found)) found = refusal

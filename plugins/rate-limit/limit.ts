@@ -15,7 +15,7 @@ import type { QuotaOptions } from './options.ts'
 import { sharedCounter } from './shared.ts'
 
 /** What one limit lets through: of everybody, or of those with a role. */
-interface Tier {
+export interface Tier {
   /** What RateLimit-Policy says of it. */
   readonly policy: string
   readonly counter: Counter | undefined
