@@ -19,6 +19,7 @@ import {
   withoutCookie
 } from '../../src/kit/index.ts'
 import type { Way } from './ways.ts'
+import { wholeOf } from './whole.ts'
 
 export const forward = Type.Object(
   {
@@ -158,15 +159,10 @@ export function forwardWay(app: FastifyInstance, said: ForwardOptions): Way {
         await answer.body.dump()
         throw new RangeError('The answer of the service that decides has no status')
       }
-      const chunks: Buffer[] = []
-      let size = 0
-      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-        size += chunk.length
-        if (size > LARGEST) throw new RangeError('The answer of the service that decides is too large')
-        chunks.push(chunk)
-      }
+      const body = await wholeOf(answer.body as AsyncIterable<Buffer>, LARGEST)
+      if (body === undefined) throw new RangeError('The answer of the service that decides is too large')
       ok = answer.statusCode < 500
-      return { statusCode: answer.statusCode, headers: answer.headers, body: Buffer.concat(chunks) }
+      return { statusCode: answer.statusCode, headers: answer.headers, body }
     } catch (error) {
       app.log.warn(
         { upstream: upstream.name, cause: (error as { code?: string }).code ?? (error as Error).name },

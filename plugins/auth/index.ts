@@ -290,16 +290,16 @@ export default fp<AuthOptions>(
     addNames(root)
     const signers = new Map<string, Signer>()
     app.decorate('signers', signers)
-    const providers = new Set<string>()
+    let provider: string | undefined
     const useProvider = (said: AuthOptions['oidc']): void => {
       if (said === undefined || app.sessions === null) return
       const text = JSON.stringify(said)
-      if (providers.size > 0 && !providers.has(text))
+      if (provider === text) return
+      if (provider !== undefined)
         throw new Error(
           `Two log-ins at providers ("oidc" of ${said.issuer} is the second); a gateway has one`
         )
-      if (providers.has(text)) return
-      providers.add(text)
+      provider = text
       const { shared } = app.store
       app.oidc = makeOidc(
         app,

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import { request } from 'undici'
+import { wholeOf } from './whole.ts'
 
 // Milliseconds: how long the provider may take, when keys are renewed behind the back of who asks, and when who asks waits for it.
 const TIMEOUT = 5000
@@ -118,12 +119,7 @@ async function read(url: string): Promise<string> {
     await body.dump()
     throw failure(`status ${statusCode}`)
   }
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > LARGEST) throw failure('too large')
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
+  const whole = await wholeOf(body as AsyncIterable<Buffer>, LARGEST)
+  if (whole === undefined) throw failure('too large')
+  return whole.toString('utf8')
 }

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Duration, File, isObject, type OptionFault, SAYS, type Static, Type } from '../../src/kit/index.ts'
 import { claimNames } from './claims.ts'
 import { verifierFor } from './verifier.ts'
-import { dropParameter, parametersIn, readerOf, type Way } from './ways.ts'
+import { dropParameter, headersIn, parametersIn, readerOf, type Way } from './ways.ts'
 
 const ALGORITHMS = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'],
@@ -152,9 +152,7 @@ export function jwtWay(app: FastifyInstance, said: JwtOptions): Way {
   return {
     name: 'jwt',
     scheme: 'Bearer',
-    headers: said.from.flatMap((place) =>
-      place.startsWith('header:') ? [place.slice(7).toLowerCase()] : []
-    ),
+    headers: headersIn(said.from),
     parameters,
     find(request) {
       const tokens = readers.flatMap((read) => read(request))

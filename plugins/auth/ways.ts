@@ -36,7 +36,7 @@ export function apiKeysWay(from: readonly string[], keys: readonly ApiKey[]): Wa
   return {
     name: 'apiKeys',
     scheme: 'ApiKey',
-    headers: from.flatMap((place) => (place.startsWith('header:') ? [nameIn(place).toLowerCase()] : [])),
+    headers: headersIn(from),
     parameters,
     find(request) {
       const keys = readers.flatMap((read) => read(request))
@@ -58,6 +58,10 @@ export function apiKeysWay(from: readonly string[], keys: readonly ApiKey[]): Wa
 const sha256 = (text: string): Buffer => hash('sha256', text, 'buffer')
 
 const nameIn = (place: string): string => place.slice(place.indexOf(':') + 1)
+
+/** Names the headers among some places, in lower case. */
+export const headersIn = (from: readonly string[]): string[] =>
+  from.filter((place) => place.startsWith('header:')).map((place) => nameIn(place).toLowerCase())
 
 /** Names the parameters of the query among some places. */
 export const parametersIn = (from: readonly string[]): string[] =>
