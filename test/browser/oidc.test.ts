@@ -42,12 +42,14 @@ async function stage(t: Test): Promise<{ url: string; issuer: string; people: Ma
   return { url, issuer: real.issuer, people: real.people }
 }
 
-/** Logs in at the provider's own pages, by hand. */
-async function logIn(tab: Page, person: string): Promise<void> {
+/** Logs in at the provider's own pages, by hand, and waits until one is back at a page. */
+async function logIn(tab: Page, person: string, back: string): Promise<void> {
   await tab.fill('input[name=login]', person)
   await tab.fill('input[name=password]', 'any')
   await tab.click('button[type=submit]')
+  await tab.locator('input[name=login]').waitFor({ state: 'detached' })
   await tab.click('button[type=submit]')
+  await tab.waitForURL(back)
 }
 
 const heading = (tab: Page): Promise<string> => tab.locator('h1').innerText()
@@ -67,7 +69,7 @@ t.test('log in at a provider, in a browser', { skip }, async (t) => {
     const { context, tab } = await visit(t)
     await tab.goto(`${url}/orders?page=2`)
     t.match(tab.url(), '/interaction/')
-    await logIn(tab, 'ada')
+    await logIn(tab, 'ada', `${url}/orders?page=2`)
     t.equal(await heading(tab), 'Orders of Ada Lovelace')
     t.equal(tab.url(), `${url}/orders?page=2`)
     await tab.reload()
@@ -82,7 +84,7 @@ t.test('log in at a provider, in a browser', { skip }, async (t) => {
     const { url } = await stage(t)
     const { tab } = await visit(t)
     await tab.goto(`${url}/orders`)
-    await logIn(tab, 'ada')
+    await logIn(tab, 'ada', `${url}/orders`)
     await tab.goto(`${url}/bills`)
     t.equal(await heading(tab), 'Bills of Ada Lovelace')
     await tab.goBack()
@@ -99,7 +101,7 @@ t.test('log in at a provider, in a browser', { skip }, async (t) => {
     const { page: two } = await newPage(context)
     await one.goto(`${url}/orders`)
     await two.goto(`${url}/bills`)
-    await logIn(one, 'ada')
+    await logIn(one, 'ada', `${url}/orders`)
     t.equal(await heading(one), 'Orders of Ada Lovelace')
     await two.goto(`${url}/bills`)
     t.equal(await heading(two), 'Bills of Ada Lovelace')
@@ -109,7 +111,7 @@ t.test('log in at a provider, in a browser', { skip }, async (t) => {
     const { url, people } = await stage(t)
     const { tab } = await visit(t)
     await tab.goto(`${url}/orders`)
-    await logIn(tab, 'ada')
+    await logIn(tab, 'ada', `${url}/orders`)
     people.set('ada', { name: 'Ada King', email: 'ada@example.com', roles: [] })
     const { now } = Date
     t.intercept(Date, 'now', { value: () => now() + 120_000 })
@@ -121,7 +123,7 @@ t.test('log in at a provider, in a browser', { skip }, async (t) => {
     const { url, issuer } = await stage(t)
     const { tab } = await visit(t)
     await tab.goto(`${url}/orders`)
-    await logIn(tab, 'ada')
+    await logIn(tab, 'ada', `${url}/orders`)
     await tab.click('button')
     await tab.waitForURL(`${issuer}/session/end**`)
     await tab.click('button[value=yes]')
