@@ -5,6 +5,7 @@ import {
   fp,
   lineWriter,
   overrideOf,
+  ownBytesOf,
   pathOf,
   perRoute,
   quote,
@@ -12,7 +13,9 @@ import {
   Share,
   type Static,
   share,
-  Type
+  statusOf,
+  Type,
+  wordOf
 } from '../src/kit/index.ts'
 
 export const key = 'accessLog'
@@ -46,7 +49,7 @@ export default fp<AccessLogOptions>(
       const shown: Shown = headers.map((name) => [name, redact.includes(name)] as const)
       const writeLine = lineWriter(app.log)
       const write = (request: FastifyRequest, reply: FastifyReply): void => {
-        const status = reply.raw.headersSent ? reply.statusCode : CLIENT_GONE
+        const status = statusOf(reply)
         if (kept < 1 && status < 400 && Math.random() >= kept) return
         const level = status >= 500 ? 'error' : status >= 400 ? 'warn' : 'info'
         if (writeLine === undefined) request.log[level](lineOf(request, reply, route, status, shown))
@@ -83,9 +86,6 @@ function onClose(this: Response): void {
   this[ENTRY] = undefined
   entry?.write(entry.request, entry.reply)
 }
-
-// What nginx calls an answer that nobody waited for.
-const CLIENT_GONE = 499
 
 /** The headers that a line shows, each with whether its value stays hidden. */
 type Shown = readonly (readonly [name: string, hidden: boolean])[]
@@ -133,7 +133,7 @@ function lineOf(
     target: forwarding?.target,
     upstreamMs: answered ? round(forwarding.ms) : undefined,
     bytesIn: forwarding?.bytesIn ?? (Number(request.headers['content-length']) || 0),
-    bytesOut: answered ? forwarding.bytesOut : ownBytes(request, reply),
+    bytesOut: answered ? forwarding.bytesOut : ownBytesOf(request, reply),
     caller: caller?.id,
     ip: addressOf(request)
   }
@@ -165,22 +165,4 @@ function fieldsOf(line: Line): string {
   return json
 }
 
-// The body of an answer of the gateway's own.
-const ownBytes = ({ method }: FastifyRequest, reply: FastifyReply): number =>
-  method === 'HEAD' ? 0 : Number(reply.getHeader('content-length')) || 0
-
 const round = (ms: number): number => Math.round(ms * 100) / 100
-
-const words = new Map<string, string | undefined>()
-
-/** Finds the word that a refusal's code begins with: SP_ERR_RATE_LIMIT_EXCEEDED is of rateLimit; undefined where nobody refused, but something failed. */
-function wordOf(code: string, gates: readonly string[]): string | undefined {
-  if (words.has(code)) return words.get(code)
-  const parts = code.replace('SP_ERR_', '').split('_')
-  const gate = gates.find((each) => code.startsWith(`SP_ERR_${screaming(each)}_`))
-  const word = gate ?? (parts.length > 1 ? parts[0]?.toLowerCase() : undefined)
-  words.set(code, word)
-  return word
-}
-
-const screaming = (word: string): string => word.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()

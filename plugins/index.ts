@@ -8,6 +8,7 @@ import * as fault from './fault.ts'
 import * as headers from './headers.ts'
 import * as ipAccess from './ip-access.ts'
 import * as limits from './limits/index.ts'
+import * as metrics from './metrics/index.ts'
 import * as overload from './overload.ts'
 import * as paths from './paths.ts'
 import * as query from './query.ts'
@@ -25,6 +26,7 @@ export const concerns: readonly Concern[] = [
   errors, //          first: whatever fails from here on is answered in one shape
   requestId, //       every line and every refusal below names the request
   accessLog, //       begins before anything can refuse, so that refusals have their line, too
+  metrics, //         likewise; and before the gates, whose time it measures
   responseTime, //    measures all that follows
   paths, //           what the hygiene before routing let pass in report mode
   overload, //        sheds what is too much before it costs more than a look

@@ -7,6 +7,7 @@ import type { FaultOptions } from '../plugins/fault.ts'
 import type { HeadersOptions } from '../plugins/headers.ts'
 import type { IpAccessOptions } from '../plugins/ip-access.ts'
 import type { LimitsOptions } from '../plugins/limits/index.ts'
+import type { MetricsOptions } from '../plugins/metrics/index.ts'
 import type { OverloadOptions } from '../plugins/overload.ts'
 import type { QueryOptions } from '../plugins/query.ts'
 import type { RateLimitOptions } from '../plugins/rate-limit/index.ts'
@@ -73,6 +74,7 @@ export interface GatewayConfig extends Words, ExtensionWords, Own {
   publicUrl?: string
   trustedProxies?: readonly string[]
   upstreams?: Readonly<Record<string, Override<UpstreamOptions>>>
+  metrics?: Word<MetricsOptions>
   session?: Word<SessionOptions>
   store?: Word<StoreOptions>
   tls?: Word<TlsOptions>

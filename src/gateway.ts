@@ -64,6 +64,7 @@ export async function buildGateway(
   app.decorate('keep', keep)
   app.decorate('takesUpgrades', false)
   app.decorate('edge', null)
+  app.decorate('metrics', null)
   app.decorate('maxConnections', Number.POSITIVE_INFINITY)
   app.decorate('trusts', rangeMatcher(plan.trustedProxies))
   app.decorate('readiness', { ready: true })

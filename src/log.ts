@@ -1,25 +1,28 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
 import { LINES, type WriteLine } from './kit/index.ts'
 import type { Settings } from './settings.ts'
+import { Sink } from './sink.ts'
 
 /** The log of a process, and how to write out what it still holds. */
 export interface Log {
   readonly log: Logger
-  flush(): void
+  /** Takes lines that are written already. */
+  pass(lines: string): void
+  /** Settles once it is written, or a while later if nobody takes it. */
+  flush(): Promise<void>
+  /** Writes what can be written at once, at the very end. */
+  close(): void
 }
 
-// Lines are gathered and written together: a write a line is the dearest part of a log.
-const GATHERED = 8192
-const FLUSH_EVERY = 200
-
-/** Opens the log of a process: one JSON object a line on stdout, or for a person with LOG_PRETTY. */
-export async function openLog({
-  logLevel,
-  logPretty
-}: Pick<Settings, 'logLevel' | 'logPretty'>): Promise<Log> {
+/** Opens the log of a process: one JSON object a line on stdout, or for a person with LOG_PRETTY; a worker's lines carry its number. */
+export async function openLog(
+  { logLevel, logPretty }: Pick<Settings, 'logLevel' | 'logPretty'>,
+  worker?: number
+): Promise<Log> {
+  const name = worker === undefined ? '' : `,"worker":${worker}`
   const options = {
     level: logLevel,
-    base: null,
+    base: worker === undefined ? null : { worker },
     timestamp: timeField,
     formatters: { level: (label: string) => ({ level: label }) }
   }
@@ -35,41 +38,26 @@ export async function openLog({
             'requestId,method,path,route,status,durationMs,upstream,target,upstreamMs,bytesIn,bytesOut,ip'
         }) as DestinationStream
       ),
-      flush: () => {}
+      pass: (lines) => void process.stdout.write(lines),
+      flush: async () => {},
+      close: () => {}
     }
   }
-  const destination = pino.destination({ dest: 1, sync: false, minLength: GATHERED })
-  // The destination measures what it holds at every write, so it gets many lines at once.
-  let held = ''
-  const write = (line: string): void => {
-    held += line
-    if (held.length >= GATHERED) handOver()
-  }
-  const handOver = (): void => {
-    const lines = held
-    held = ''
-    if (lines !== '') destination.write(lines)
-  }
-  const timer = setInterval(() => {
-    handOver()
-    destination.flush()
-  }, FLUSH_EVERY)
-  timer.unref()
-  const log = pino(options, { write })
+  const lineOf = (level: string, fields: string): string =>
+    `{"level":"${level}"${timeField()}${name},${fields}}\n`
+  const sink = new Sink(1, (lost) =>
+    lineOf('warn', `"lost":${lost},"msg":"lines of the log were lost: nobody took them"`)
+  )
+  const log = pino(options, sink)
   // A line an answer is most of what a log is: it is not taken apart by keys again.
   const writeLine: WriteLine = (level, fields) => {
-    if (log.isLevelEnabled(level)) write(`{"level":"${level}"${timeField()},${fields}}\n`)
+    if (log.isLevelEnabled(level)) sink.write(lineOf(level, fields))
   }
   return {
     log: Object.assign(log, { [LINES]: writeLine }),
-    flush() {
-      try {
-        handOver()
-        destination.flushSync()
-      } catch {
-        // The log's reader is gone, or it was never opened: there is nobody left to tell.
-      }
-    }
+    pass: (lines) => sink.write(lines),
+    flush: () => sink.flush(),
+    close: () => sink.close()
   }
 }
 

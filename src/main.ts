@@ -13,6 +13,7 @@ export interface Command {
   run(args: {
     readonly values: Readonly<Record<string, unknown>>
     readonly words: readonly string[]
+    readonly version: string
   }): Promise<number | undefined>
 }
 
@@ -58,7 +59,8 @@ async function dispatch(
     )
   }
   const { command } = await load()
-  return command.run(readArgs(command, named ? rest : first === undefined ? [] : [first, ...rest]))
+  const args = readArgs(command, named ? rest : first === undefined ? [] : [first, ...rest])
+  return command.run({ ...args, version: version() })
 }
 
 function readArgs(

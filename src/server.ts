@@ -24,12 +24,26 @@ export interface Served {
   readonly address: AddressInfo
   /** The plain port that sends everything to https; undefined where there is none. */
   readonly redirects: number | undefined
+  /** Tells what it has to do now. */
+  load(): Load
+  /** Counts the connections that are open. */
+  connections(): Promise<number>
   /** Puts another instance in the place of the current one, which closes once it owes nothing; throws a RestartNeeded. */
   swap(next: FastifyInstance): void
   /** Stops gently: not ready, then no more connections, then waits for what is owed; true when nothing was cut. */
   drain(): Promise<boolean>
   /** Stops at once. */
   close(): Promise<void>
+}
+
+/** What a listening socket has to do at a moment. */
+export interface Load {
+  /** The requests without an answer, WebSockets among them. */
+  readonly inFlight: number
+  readonly webSockets: number
+  /** How often another instance was swapped in, the first one counted. */
+  readonly generation: number
+  readonly draining: boolean
 }
 
 /** What has changed takes a restart; the instance that was to take over is not used. */
@@ -108,6 +122,7 @@ export async function serve(
   }
   let current: Generation = enter(app)
   let draining = false
+  let generation = 1
 
   const listener = makeListener(
     app,
@@ -186,11 +201,20 @@ export async function serve(
   return {
     address: server.address() as AddressInfo,
     redirects: (redirector?.address() as AddressInfo | undefined)?.port,
+    load: () => ({
+      inFlight: owed(),
+      webSockets: detached.joined,
+      generation,
+      draining: !current.app.readiness.ready
+    }),
+    connections: () =>
+      new Promise((resolve) => server.getConnections((error, count) => resolve(error === null ? count : 0))),
     swap(next) {
       const why = restartFor(current.app, next)
       if (why !== undefined) throw new RestartNeeded(why)
       const old = current
       current = enter(next)
+      generation++
       listener.apply(next)
       detached.retire(drainTimeout)
       old.retire()

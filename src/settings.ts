@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { duration } from './kit/index.ts'
 
 /** What a process is; a change needs a restart. */
@@ -5,6 +6,13 @@ export interface Settings {
   readonly host: string
   readonly port: number
   readonly config: string
+  /** How many processes serve requests. */
+  readonly workers: number
+  readonly adminHost: string
+  /** undefined for no admin listener. */
+  readonly adminPort: number | undefined
+  /** undefined where none is wanted. */
+  readonly adminToken: string | undefined
   readonly logLevel: string
   readonly logPretty: boolean
   /** Milliseconds. */
@@ -34,6 +42,11 @@ export const variables: readonly Variable[] = [
     about: 'The config file: JSON with comments, YAML, or a .ts or .js module.'
   },
   {
+    name: 'WORKERS',
+    fallback: '1',
+    about: 'How many processes serve requests: a number, or auto for one a core.'
+  },
+  {
     name: 'LOG_LEVEL',
     fallback: 'info',
     about: 'The least level that is logged: trace, debug, info, warn, error, fatal or silent.'
@@ -42,6 +55,21 @@ export const variables: readonly Variable[] = [
     name: 'LOG_PRETTY',
     fallback: 'false',
     about: 'Whether the log is for a person at a terminal instead of one JSON object a line.'
+  },
+  {
+    name: 'ADMIN_HOST',
+    fallback: '127.0.0.1',
+    about: 'The address of the admin listener, which tells /metrics, /status and /config.'
+  },
+  {
+    name: 'ADMIN_PORT',
+    fallback: '9901',
+    about: 'Its port; empty for no admin listener, 0 for any free one.'
+  },
+  {
+    name: 'ADMIN_TOKEN',
+    fallback: '',
+    about: 'What it wants to be told, as Authorization: Bearer; empty for nothing.'
   },
   {
     name: 'DRAIN_DELAY',
@@ -74,9 +102,12 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
       ? (variables.find((one) => one.name === name)?.fallback ?? '')
       : value
   }
-  const port = Number(said('PORT'))
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new SettingsError(`PORT is "${said('PORT')}"; a number from 0 to 65535 would do`)
+  const portOf = (name: string): number => {
+    const port = Number(said(name))
+    if (!Number.isInteger(port) || port < 0 || port > 65_535)
+      throw new SettingsError(`${name} is "${said(name)}"; a number from 0 to 65535 would do`)
+    return port
+  }
   const logLevel = said('LOG_LEVEL')
   if (!LEVELS.includes(logLevel))
     throw new SettingsError(`LOG_LEVEL is "${logLevel}"; one of ${LEVELS.join(', ')} would do`)
@@ -89,11 +120,27 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
   }
   return {
     host: said('HOST'),
-    port,
+    port: portOf('PORT'),
     config: said('GATEWAY_CONFIG'),
+    workers: workersOf(said('WORKERS')),
+    adminHost: said('ADMIN_HOST'),
+    // Here an empty value is one: no listener.
+    adminPort: env['ADMIN_PORT'] === '' ? undefined : portOf('ADMIN_PORT'),
+    adminToken: said('ADMIN_TOKEN') === '' ? undefined : said('ADMIN_TOKEN'),
     logLevel,
     logPretty: ['1', 'true', 'yes'].includes(said('LOG_PRETTY').toLowerCase()),
     drainDelay: time('DRAIN_DELAY'),
     drainTimeout: time('DRAIN_TIMEOUT')
   }
+}
+
+// More than this is a slip of the hand.
+const MOST_WORKERS = 1024
+
+function workersOf(said: string): number {
+  if (said === 'auto') return availableParallelism()
+  const workers = Number(said)
+  if (!Number.isInteger(workers) || workers < 1 || workers > MOST_WORKERS)
+    throw new SettingsError(`WORKERS is "${said}"; a number from 1 on, or auto, would do`)
+  return workers
 }

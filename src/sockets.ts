@@ -86,6 +86,13 @@ export class Detached {
     noteUpgrade(request, upgrade)
   }
 
+  /** Counts those that have switched protocols. */
+  get joined(): number {
+    let count = 0
+    for (const { leave } of this.#upgrades.values()) if (leave !== undefined) count++
+    return count
+  }
+
   /** Ends those that are joined now, after a while, since the config that they were opened under is gone. */
   retire(after: number): void {
     const joined = [...this.#upgrades.values()].filter(({ leave }) => leave !== undefined)

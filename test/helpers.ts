@@ -202,7 +202,13 @@ export async function sallyport(
 /** The command line's entry. */
 export const BIN: string = fileURLToPath(new URL('../bin/sallyport.js', import.meta.url))
 
-const { SESSION_SECRET: _secret, GATEWAY_CONFIG: _config, PORT: _port, ...clean } = process.env
+const { SESSION_SECRET: _secret, GATEWAY_CONFIG: _config, PORT: _port, ...own } = process.env
+
+/** What a process of the command line is started with, beside what a test says; where it compiled something, no other one has to. */
+export const clean: NodeJS.ProcessEnv = {
+  ...own,
+  NODE_COMPILE_CACHE: fileURLToPath(new URL('../.tap/compile-cache', import.meta.url))
+}
 
 /** A gateway in a process of its own. */
 export interface Running {
@@ -226,7 +232,7 @@ export async function running(
 ): Promise<Running> {
   const child = spawn(process.execPath, [BIN, 'run', ...args], {
     cwd,
-    env: { ...clean, PORT: '0', SESSION_SECRET: SECRET, ...env }
+    env: { ...clean, PORT: '0', ADMIN_PORT: '', SESSION_SECRET: SECRET, ...env }
   })
   const lines: Record<string, unknown>[] = []
   const waiting = new Set<() => void>()

@@ -42,6 +42,11 @@ export class Condition {
     return this.#healthy && !this.#ejected
   }
 
+  /** Whether the checks, if there are any, find it well. */
+  get healthy(): boolean {
+    return this.#healthy
+  }
+
   get ejected(): boolean {
     return this.#ejected
   }

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { createError, fp, type OptionFault } from '../../src/kit/index.ts'
+import { createError, fp, type OptionFault, type UpstreamState } from '../../src/kit/index.ts'
 import { options, type UpstreamsOptions } from './options.ts'
 import { originOf, Upstream } from './upstream.ts'
 
@@ -60,6 +60,8 @@ declare module 'fastify' {
     upstream(nameOrUrl: string): Upstream
     /** Tells of every upstream of the config that a route uses how many targets it has, and how many can be asked. */
     upstreamHealth(): Record<string, { targets: number; ready: number }>
+    /** Tells how every upstream fares that a route uses; addresses are in it, so it is for those who run the gateway. */
+    upstreamStates(): UpstreamState[]
   }
 }
 
@@ -81,6 +83,7 @@ export default fp<UpstreamsOptions>(
         named.map(([name, { targets, ready }]) => [name, { targets: targets.length, ready: ready.length }])
       )
     })
+    app.decorate('upstreamStates', () => [...made].map(([name, upstream]) => stateOf(name, upstream)))
     // Who is asked for by name is looked for before the first request comes; who can't be found is "none", not a failed start.
     app.addHook('onReady', async () => {
       await Promise.all([...made.values()].map(({ found }) => found))
@@ -88,6 +91,24 @@ export default fp<UpstreamsOptions>(
   },
   { name: key, fastify: '5.x' }
 )
+
+/** Describes an upstream and each of its targets. */
+const stateOf = (name: string, { traffic, targets, ready }: Upstream): UpstreamState => ({
+  name,
+  inFlight: traffic.active,
+  retries: traffic.retries,
+  retriesRefused: traffic.refused,
+  targets: targets.map((target) => ({
+    name: target.name,
+    weight: target.weight,
+    backup: target.backup,
+    inFlight: target.load.requests,
+    ready: ready.includes(target),
+    healthy: target.condition.healthy,
+    ejected: target.condition.ejected,
+    breaker: target.condition.closed ? 'closed' : target.condition.open ? 'open' : 'half-open'
+  }))
+})
 
 export type { UpstreamOptions, UpstreamsOptions } from './options.ts'
 export type { Target } from './target.ts'

@@ -26,6 +26,9 @@ export interface Traffic {
   active: number
   /** The tries among them that are not the first. */
   extra: number
+  /** The tries so far that were not the first, and those that the budget did not allow. */
+  retries: number
+  refused: number
 }
 
 // With few requests a share of them would be none: so many may always be tried again (as Envoy's min_retry_concurrency).
@@ -60,7 +63,12 @@ export class Upstream {
       headers: durationOrNone(said.timeouts.headers) ?? 0,
       body: durationOrNone(said.timeouts.body) ?? 0
     }
-    this.traffic = app.keep.lease(app, `traffic ${name} ${said.url ?? ''}`, () => ({ active: 0, extra: 0 }))
+    this.traffic = app.keep.lease(app, `traffic ${name} ${said.url ?? ''}`, () => ({
+      active: 0,
+      extra: 0,
+      retries: 0,
+      refused: 0
+    }))
     this.#balance = makeBalancer(said)
     this.#sticky = said.sticky === undefined ? undefined : new Sticky(app, said.sticky)
     this.#panic = said.eject === undefined ? 0 : share(said.eject.panic)
@@ -106,7 +114,9 @@ export class Upstream {
   /** Tells whether one more request may be tried again, so that retries never double the load of who is down. */
   mayRepeat(budget: number): boolean {
     const { active, extra } = this.traffic
-    return extra < Math.max(LEAST_BUDGET, active * budget)
+    if (extra < Math.max(LEAST_BUDGET, active * budget)) return true
+    this.traffic.refused++
+    return false
   }
 
   /** How long to wait until a target may take requests again, in whole seconds. */

@@ -7,7 +7,7 @@ export interface Upstream {
   /** Milliseconds; 0 for none. */
   readonly timeouts: { readonly headers: number; readonly body: number }
   /** The requests under way, and the tries among them that are not the first. */
-  readonly traffic: { active: number; extra: number }
+  readonly traffic: { active: number; extra: number; retries: number }
   /** Seconds until a target may take requests again. */
   readonly retryAfter: number
   pick(request: FastifyRequest, tried?: readonly UpstreamTarget[]): UpstreamTarget | undefined

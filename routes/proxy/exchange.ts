@@ -312,6 +312,7 @@ export class Exchange implements Asker {
   #countExtra(): void {
     this.#extra++
     this.#lane.upstream.traffic.extra++
+    this.#lane.upstream.traffic.retries++
   }
 
   #choose(from: Try): void {

@@ -1,16 +1,15 @@
-import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
+import { openAdmin } from '../admin.ts'
 import { catalog } from '../catalog.ts'
-import { ConfigError } from '../config/fault.ts'
+import { Fleet, StartFailed } from '../cluster.ts'
 import { loadPlan } from '../config/load.ts'
-import type { Plan } from '../config/plan.ts'
-import { buildGateway } from '../gateway.ts'
-import { Keep } from '../keep.ts'
-import { openLog } from '../log.ts'
+import { Engine } from '../engine.ts'
+import { type Log, openLog } from '../log.ts'
 import type { Command } from '../main.ts'
-import { RestartNeeded, type Served, serve } from '../server.ts'
+import { type Insight, insightOf } from '../report.ts'
 import { readSettings, type Settings, SettingsError } from '../settings.ts'
 import { type Watch, watchFiles } from '../watch.ts'
+import { serveAsWorker, startAsWorker, workerNumber } from '../worker.ts'
 import { CommandError, orBroken, orFaults } from './outcome.ts'
 
 export const command: Command = {
@@ -18,22 +17,61 @@ export const command: Command = {
   usage: 'sallyport [run] [-c FILE] [--watch]',
   options: { config: { type: 'string', short: 'c' }, watch: { type: 'boolean', short: 'w' } },
   words: 0,
-  async run({ values }) {
+  async run({ values, version }) {
     const settings = settingsOf(process.env, values['config'])
-    const plan = await loadPlan(settings.config, catalog, process.env).catch(orFaults)
-    const { log, flush } = await openLog(settings)
-    process.on('exit', flush)
-    const keep = new Keep()
-    const app = await buildGateway(plan, keep, log).catch(orBroken)
-    const served = await open(app, settings, log)
-    const { address, port } = served.address
-    log.info(
-      { host: address, port, config: settings.config, routes: plan.routes.length },
-      `listening on ${app.edge === null ? 'http' : 'https'}://${address.includes(':') ? `[${address}]` : address}:${port}`
+    const worker = workerNumber()
+    const watchesAll = values['watch'] === true
+    if (worker === undefined && settings.workers > 1) return runFleet(settings, version)
+    const start = async (): Promise<{ engine: Engine; log: Log }> => {
+      const plan = await loadPlan(settings.config, catalog, process.env).catch(orFaults)
+      const log = await openLog(settings, worker)
+      process.on('exit', log.close)
+      return { log, engine: await Engine.start(settings, plan, log.log, orBroken).catch(orTaken(settings)) }
+    }
+    const { engine, log } = await (worker === undefined ? start() : startAsWorker(start))
+    const { address, port } = engine.served.address
+    log.log.info(
+      { host: address, port, config: settings.config, routes: engine.plan.routes.length },
+      `listening on ${engine.app.edge === null ? 'http' : 'https'}://${hostIn(address)}:${port}`
     )
-    live({ served, keep, log, flush, settings, plan, edge: app.edge, watch: values['watch'] === true })
+    if (worker !== undefined) {
+      let draining = false
+      const drain = (why: string): void => {
+        if (draining) return
+        draining = true
+        log.log.info({ why, timeout: settings.drainTimeout }, 'draining')
+        void end(engine.served.drain(), log)
+      }
+      serveAsWorker(engine, worker, { watchesAll, drain })
+      return undefined
+    }
+    await look(insightOf(engine), settings, version, log.log)
+    live(
+      {
+        filesToWatch: () => engine.filesToWatch(watchesAll),
+        reload: (why) => engine.reload(why),
+        drain: () => engine.served.drain(),
+        kill: () => {}
+      },
+      settings,
+      log
+    )
     return undefined
   }
+}
+
+/** Runs the gateway in several processes; this one takes no requests itself. */
+async function runFleet(settings: Settings, version: string): Promise<undefined> {
+  const log = await openLog(settings)
+  process.on('exit', log.close)
+  const fleet = new Fleet(settings.workers, log.log, log.pass)
+  await fleet.start().catch((error: unknown) => {
+    if (!(error instanceof StartFailed)) throw error
+    // The worker has said why.
+    process.exit(error.exitCode)
+  })
+  await look(fleet, settings, version, log.log)
+  live(fleet, settings, log)
 }
 
 /** Reads the settings; what is wrong with them ends the command. */
@@ -47,69 +85,73 @@ export function settingsOf(env: NodeJS.ProcessEnv, config: unknown): Settings {
   }
 }
 
-async function open(app: FastifyInstance, settings: Settings, log: Logger): Promise<Served> {
-  try {
-    return await serve(app, { ...settings, log })
-  } catch (error) {
+const hostIn = (address: string): string => (address.includes(':') ? `[${address}]` : address)
+
+const orTaken =
+  ({ host, port }: Settings) =>
+  (error: unknown): never => {
+    if (error instanceof CommandError) throw error
     const { code, message } = error as NodeJS.ErrnoException
-    await app.close()
     if (code === 'EADDRINUSE')
       throw new CommandError(
-        `The port ${settings.port} of ${settings.host} is taken; set PORT to another one, or 0 for any free one`
+        `The port ${port} of ${host} is taken; set PORT to another one, or 0 for any free one`
       )
     if (code === 'EACCES')
       throw new CommandError(
-        `The port ${settings.port} needs rights that this process has not; a port from 1024 on would do`
+        `The port ${port} needs rights that this process has not; a port from 1024 on would do`
       )
-    throw new CommandError(`The gateway can't listen on ${settings.host}:${settings.port}: ${message}`)
+    throw new CommandError(`The gateway can't listen on ${host}:${port}: ${message}`)
+  }
+
+/** Opens the admin listener, where one is wanted; one that can't open is no reason not to serve. */
+async function look(
+  insight: Insight,
+  { adminHost: host, adminPort: port, adminToken: token }: Settings,
+  version: string,
+  log: Logger
+): Promise<void> {
+  if (port === undefined) return
+  try {
+    const { address } = await openAdmin(insight, { host, port, token, version })
+    log.info({ admin: `http://${hostIn(address.address)}:${address.port}` }, 'the admin listener is open')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    log.warn({ host, adminPort: port, code }, "the admin listener can't open; set ADMIN_PORT to another port")
   }
 }
 
-interface Living {
-  readonly served: Served
-  readonly keep: Keep
-  readonly log: Logger
-  readonly settings: Settings
-  readonly watch: boolean
-  plan: Plan
-  edge: FastifyInstance['edge']
-  flush(): void
+/** A gateway, in one process or several. */
+interface Running {
+  filesToWatch(): readonly string[]
+  reload(why: string): Promise<unknown>
+  drain(): Promise<boolean>
+  /** Ends what drains at once. */
+  kill(): void
 }
 
-/** Reloads and stops the process when it is told to. */
-function live(living: Living): void {
-  const { log, settings } = living
+/** Reloads and stops the gateway when this process is told to. */
+function live(gateway: Running, settings: Settings, log: Log): void {
   let watching: Watch | undefined
+  let stopping = false
   const watch = (): void => {
     watching?.close()
-    // Certificates are renewed by others, who tell nobody.
-    const files = living.watch ? living.plan.files : (living.edge?.files ?? [])
+    if (stopping) return
+    const files = gateway.filesToWatch()
     if (files.length > 0) watching = watchFiles(files, () => reload('a file changed'))
   }
-  // One reload at a time, in their order: the last one that was asked for is the one that holds.
-  let line = Promise.resolve()
   const reload = (why: string): void => {
-    line = line.then(async () => {
-      if (stopping) return
-      await reloaded(living, why)
-      watch()
-    })
+    if (!stopping) void gateway.reload(why).then(watch)
   }
-  let stopping = false
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) {
-      log.warn({ signal }, 'told to stop once more: ending at once')
-      living.flush()
+      log.log.warn({ signal }, 'told to stop once more: ending at once')
+      gateway.kill()
       process.exit(1)
     }
     stopping = true
     watching?.close()
-    log.info({ signal, delay: settings.drainDelay, timeout: settings.drainTimeout }, 'draining')
-    void living.served.drain().then((clean) => {
-      log.info({ clean }, 'stopped')
-      living.flush()
-      process.exit(0)
-    })
+    log.log.info({ signal, delay: settings.drainDelay, timeout: settings.drainTimeout }, 'draining')
+    void end(gateway.drain(), log)
   }
   process.on('SIGHUP', () => reload('SIGHUP'))
   process.on('SIGTERM', stop)
@@ -117,27 +159,10 @@ function live(living: Living): void {
   watch()
 }
 
-/** Builds the next generation and swaps it in; whatever is wrong with it, the current one goes on as it is. */
-async function reloaded(living: Living, why: string): Promise<void> {
-  const { keep, log, served, settings } = living
-  try {
-    const plan = await loadPlan(settings.config, catalog, process.env)
-    const next = await buildGateway(plan, keep, log)
-    try {
-      served.swap(next)
-    } catch (error) {
-      await next.close()
-      throw error
-    }
-    living.plan = plan
-    living.edge = next.edge
-    log.info({ why, routes: plan.routes.length }, 'reloaded')
-  } catch (error) {
-    const faults =
-      error instanceof ConfigError || error instanceof RestartNeeded ? error.message.split('\n') : undefined
-    log.error(
-      faults === undefined ? { why, err: error } : { why, faults },
-      'the reload was refused; the gateway goes on as it was'
-    )
-  }
+/** Ends the process once it has drained and its log is written. */
+async function end(drained: Promise<boolean>, { log, flush }: Log): Promise<void> {
+  const clean = await drained
+  log.info({ clean }, 'stopped')
+  await flush()
+  process.exit(0)
 }

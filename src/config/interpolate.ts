@@ -8,6 +8,8 @@ import { faultAt, mapTexts, type Source } from './source.ts'
 export interface Filled extends Source {
   /** Texts that came from outside, as they were written; messages show these instead of the value. */
   readonly written: ReadonlyMap<string, string>
+  /** What they were filled in with; who is shown the config is not shown these. */
+  readonly outside: ReadonlySet<string>
 }
 
 /** Makes the key under which a path stands in `written`. */
@@ -21,14 +23,16 @@ export function interpolate(
   faults: Fault[]
 ): Filled {
   const written = new Map<string, string>()
+  const outside = new Set<string>()
   const value = mapTexts(source.value, [], (text, path) => {
     if (!text.includes('${') || path[0] === '$schema') return text
     written.set(pathKey(path), text)
     const fault = (message: string): void => void faults.push(faultAt(source, path, message))
     const filled = fill(text, env, source.folder, fault)
+    outside.add(filled)
     return /^\$\{[^{}]*\}$/.test(text) ? typed(filled, path, schema) : filled
   })
-  return { ...source, value, written }
+  return { ...source, value, written, outside }
 }
 
 function fill(

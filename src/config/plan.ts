@@ -35,6 +35,8 @@ export interface Plan {
   /** The root options of each word that is installed, whole; what is not here is not registered. */
   readonly words: Readonly<Record<string, unknown>>
   readonly routes: readonly PlannedRoute[]
+  /** The texts in it that came from the environment or a file by `${…}`. */
+  readonly outside: ReadonlySet<string>
 }
 
 /** One route of the config, with all that holds for it. */
@@ -90,6 +92,7 @@ class Planner {
   readonly #named = new Set<string>()
   readonly #looked = new WeakSet<object>()
   readonly #mentioned = new Set<string>()
+  readonly #outside = new Set<string>()
   #root: Readonly<Record<string, unknown>> = {}
   #upstreams: Record<string, unknown> = {}
 
@@ -101,7 +104,7 @@ class Planner {
   }
 
   async plan(written: Source): Promise<Plan> {
-    const source = interpolate(written, this.#env, this.#schema, this.#unfilled)
+    const source = this.#fill(written)
     const main = resolve(source.folder, source.file.split('/').at(-1) ?? source.file)
     this.#files.push(main)
     if (!isObject(source.value))
@@ -155,8 +158,16 @@ class Planner {
       publicUrl: originOf(value['publicUrl']),
       trustedProxies: spellOut(list(value['trustedProxies'])),
       words: this.#root,
-      routes: this.#routes
+      routes: this.#routes,
+      outside: this.#outside
     })
+  }
+
+  /** Fills in what a file has from outside, and notes it. */
+  #fill(written: Source): Filled {
+    const filled = interpolate(written, this.#env, this.#schema, this.#unfilled)
+    for (const text of filled.outside) this.#outside.add(text)
+    return filled
   }
 
   #allFaults(): Fault[] {
@@ -373,7 +384,7 @@ class Planner {
     }
     const again = this.#files.includes(file)
     this.#files.push(file)
-    const filled = interpolate(read, this.#env, this.#schema, this.#unfilled)
+    const filled = this.#fill(read)
     if (!isObject(filled.value)) {
       this.#faults.push(faultAt(filled, [], 'An included file is a group: an object with routes'))
       return

@@ -1,6 +1,7 @@
 export { createError } from '@fastify/error'
 export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
+export { ownBytesOf, statusOf, wordOf } from './answers.ts'
 export { hangUp, leaveBodies, takeAnyType } from './bodies.ts'
 export { callBack } from './call-back.ts'
 export {
@@ -50,6 +51,14 @@ export { escapeHtml } from './html.ts'
 export { isHttp2 } from './http2.ts'
 export { LINES, type LineLevel, lineWriter, quote, type WriteLine } from './lines.ts'
 export { ROUTABLE } from './methods.ts'
+export {
+  Durations,
+  type MetricFamily,
+  type MetricValue,
+  Tally,
+  type TargetState,
+  type UpstreamState
+} from './metrics.ts'
 export { isRange, originOf, RANGE_SAYS, rangeMatcher, spellOut } from './network.ts'
 export {
   eachRoute,

@@ -73,8 +73,18 @@ const FLOORS: readonly Floor[] = [
   },
   {
     what: 'sockets and settings know an instance, not the config',
-    files: /^src\/(server|listener|http2|sockets|settings|log|watch)\.ts$/,
-    may: /^src\/(kit\/index|listener|http2|settings|sockets)\.ts$/
+    files: /^src\/(server|listener|http2|sockets|settings|log|sink|watch|channel)\.ts$/,
+    may: /^src\/(kit\/index|listener|http2|settings|sink|sockets)\.ts$/
+  },
+  {
+    what: 'the gateway of a process is made of what is below',
+    files: /^src\/engine\.ts$/,
+    may: /^src\/(config\/|kit\/index|catalog|gateway|keep|server|settings)/
+  },
+  {
+    what: 'workers and those who look into a gateway know what an engine tells, not what it is made of',
+    files: /^src\/(admin|cluster|report|status|worker)\.ts$/,
+    may: /^src\/(kit\/index|channel|cluster|engine|report|status)\.ts$/
   },
   {
     what: 'the embedding API is made of what is below',
@@ -155,6 +165,7 @@ t.test(
         'errors',
         'requestId',
         'accessLog',
+        'metrics',
         'responseTime',
         'paths',
         'overload',

@@ -1,0 +1,101 @@
+import type { ServerResponse } from 'node:http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import {
+  Duration,
+  duration,
+  fp,
+  type MetricFamily,
+  type OptionFault,
+  perRoute,
+  type RouteInfo,
+  type Static,
+  Type
+} from '../../src/kit/index.ts'
+import { Recorder, type RouteCounts } from './recorder.ts'
+
+export const key = 'metrics'
+
+export const options = Type.Object(
+  {
+    buckets: Type.Array(Duration({ description: 'The longest duration in a bucket.' }), {
+      minItems: 1,
+      default: ['5ms', '10ms', '25ms', '50ms', '100ms', '250ms', '500ms', '1s', '2500ms', '5s', '10s'],
+      description: 'The buckets of durations, from the shortest to the longest.'
+    })
+  },
+  {
+    additionalProperties: false,
+    description: 'Counts requests, for /metrics of the admin listener.'
+  }
+)
+
+export const override = false
+export type MetricsOptions = Static<typeof options>
+
+export function faults({ buckets }: MetricsOptions): OptionFault[] {
+  const bounds = buckets.map(duration)
+  return bounds.flatMap((bound, i) =>
+    i > 0 && bound <= (bounds[i - 1] ?? 0)
+      ? [
+          {
+            path: ['buckets', i],
+            message: `"${buckets[i]}" is not longer than "${buckets[i - 1]}" before it; buckets rise`
+          }
+        ]
+      : []
+  )
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** What is counted of requests; null where nobody counts. */
+    metrics: { families(): MetricFamily[] } | null
+  }
+}
+
+export default fp<MetricsOptions>(
+  async function metrics(app, { buckets }) {
+    const bounds = buckets.map(duration)
+    const recorder = app.keep.lease(app, `metrics ${bounds.join()}`, () => new Recorder(bounds))
+    app.metrics = recorder
+    app.sallyportKit.cost = (gate, ms) => recorder.cost(gate, ms)
+    perRoute(app, key, {}, (_options, route) => {
+      const counts = app.keep.lease(
+        app,
+        `metrics ${bounds.join()} ${route.name}`,
+        () => recorder.add(route.name),
+        () => recorder.remove(route.name)
+      )
+      return {
+        onRequest(request, reply, done) {
+          const response: Response = reply.raw
+          response[COUNTED] = { recorder, counts, request, reply, route }
+          response.on('close', onClose)
+          done()
+        }
+      }
+    })
+  },
+  { name: key, fastify: '5.x' }
+)
+
+const COUNTED = Symbol('counted')
+
+interface Response extends ServerResponse {
+  [COUNTED]?:
+    | {
+        readonly recorder: Recorder
+        readonly counts: RouteCounts
+        readonly request: FastifyRequest
+        readonly reply: FastifyReply
+        readonly route: RouteInfo
+      }
+    | undefined
+}
+
+// An answer on a connection that was handed over may close twice; it is counted once.
+function onClose(this: Response): void {
+  const counted = this[COUNTED]
+  this[COUNTED] = undefined
+  counted?.recorder.count(counted.counts, counted.request, counted.reply, counted.route)
+}

@@ -1,0 +1,195 @@
+import { METHODS } from 'node:http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import {
+  Durations,
+  type MetricFamily,
+  ownBytesOf,
+  type RouteInfo,
+  statusOf,
+  Tally,
+  wordOf
+} from '../../src/kit/index.ts'
+
+// What a client may call a method is bounded over HTTP/1 alone.
+const known: ReadonlySet<string> = new Set(METHODS)
+
+const CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
+
+/** What is counted of one route. */
+export interface RouteCounts {
+  readonly name: string
+  /** The answers of a method, by the class of their status. */
+  readonly answers: Map<string, Float64Array>
+  readonly durations: Durations
+  bytesIn: number
+  bytesOut: number
+}
+
+/** What one process counts of its requests, over reloads. */
+export class Recorder {
+  readonly #bounds: readonly number[]
+  readonly #routes = new Map<string, RouteCounts>()
+  readonly #upstreams = new Map<string, Durations>()
+  readonly #refusals = new Tally('gate', 'code')
+  readonly #wouldRefuse = new Tally('gate', 'code')
+  readonly #callers = new Tally('way', 'outcome')
+  readonly #limits = new Tally('limit', 'outcome')
+  readonly #gates = new Map<string, { seconds: number; count: number }>()
+
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds
+  }
+
+  /** Begins to count a route. */
+  add(name: string): RouteCounts {
+    const counts = {
+      name,
+      answers: new Map<string, Float64Array>(),
+      durations: new Durations(this.#bounds),
+      bytesIn: 0,
+      bytesOut: 0
+    }
+    this.#routes.set(name, counts)
+    return counts
+  }
+
+  /** Forgets a route that no config has any more. */
+  remove(name: string): void {
+    this.#routes.delete(name)
+  }
+
+  /** Counts an answer that is over, be it that its client has left. */
+  count(counts: RouteCounts, request: FastifyRequest, reply: FastifyReply, { gates }: RouteInfo): void {
+    const status = statusOf(reply)
+    const method = known.has(request.method) ? request.method : 'other'
+    let answers = counts.answers.get(method)
+    if (answers === undefined) {
+      answers = new Float64Array(CLASSES.length)
+      counts.answers.set(method, answers)
+    }
+    const at = Math.min(4, Math.max(0, Math.floor(status / 100) - 1))
+    answers[at] = (answers[at] as number) + 1
+    // How long a connection stays that has switched protocols says nothing of how fast anybody was.
+    if (status !== 101) counts.durations.count(reply.elapsedTime)
+    const { forwarding, refusal, reported, caller, rateLimits } = request
+    if (forwarding === null) {
+      counts.bytesIn += Number(request.headers['content-length']) || 0
+      counts.bytesOut += ownBytesOf(request, reply)
+    } else {
+      counts.bytesIn += forwarding.bytesIn
+      counts.bytesOut += forwarding.bytesOut
+      if (forwarding.ms >= 0) this.#upstream(forwarding.upstream).count(forwarding.ms)
+    }
+    if (refusal !== null) this.#refusals.count(wordOf(refusal.code, gates) ?? 'none', refusal.code)
+    if (reported !== null) for (const { gate, code = '' } of reported) this.#wouldRefuse.count(gate, code)
+    if (caller !== null) this.#callers.count(caller.by, refusal?.statusCode === 403 ? 'refused' : 'passed')
+    else if (refusal !== null && wordOf(refusal.code, gates) === 'auth')
+      this.#callers.count('none', 'refused')
+    if (rateLimits !== null && rateLimits !== undefined)
+      for (const { name, standing } of rateLimits)
+        this.#limits.count(name, standing.allowed ? 'passed' : 'refused')
+  }
+
+  /** Counts how long a gate took with one of the requests that are measured, in milliseconds. */
+  cost(gate: string, ms: number): void {
+    const spent = this.#gates.get(gate)
+    if (spent === undefined) this.#gates.set(gate, { seconds: ms / 1000, count: 1 })
+    else {
+      spent.seconds += ms / 1000
+      spent.count++
+    }
+  }
+
+  /** Lists what was counted, for whoever scrapes. */
+  families(): MetricFamily[] {
+    const routes = [...this.#routes.values()].filter(({ answers }) => answers.size > 0)
+    const bytes = (which: 'bytesIn' | 'bytesOut'): MetricFamily['values'] =>
+      routes.map((counts) => ({ labels: { route: counts.name }, value: counts[which] }))
+    return [
+      {
+        name: 'sallyport_requests_total',
+        help: 'Answers by route, method and class of status.',
+        type: 'counter',
+        values: routes.flatMap(({ name, answers }) =>
+          [...answers].flatMap(([method, classes]) =>
+            CLASSES.flatMap((status, i) =>
+              classes[i] === 0
+                ? []
+                : [{ labels: { route: name, method, status }, value: classes[i] as number }]
+            )
+          )
+        )
+      },
+      {
+        name: 'sallyport_request_duration_seconds',
+        help: 'Time from a request to the end of its answer; connections that switched protocols are not in it.',
+        type: 'histogram',
+        values: routes.flatMap(({ name, durations }) =>
+          durations.values('sallyport_request_duration_seconds', { route: name })
+        )
+      },
+      {
+        name: 'sallyport_request_bytes_total',
+        help: 'Bytes of the bodies of requests.',
+        type: 'counter',
+        values: bytes('bytesIn')
+      },
+      {
+        name: 'sallyport_response_bytes_total',
+        help: 'Bytes of the bodies of answers.',
+        type: 'counter',
+        values: bytes('bytesOut')
+      },
+      {
+        name: 'sallyport_upstream_duration_seconds',
+        help: 'Time from the first try of a request to the head of its answer.',
+        type: 'histogram',
+        values: [...this.#upstreams].flatMap(([upstream, durations]) =>
+          durations.values('sallyport_upstream_duration_seconds', { upstream })
+        )
+      },
+      {
+        name: 'sallyport_refusals_total',
+        help: 'Requests that were refused or failed, by gate and code.',
+        type: 'counter',
+        values: this.#refusals.values()
+      },
+      {
+        name: 'sallyport_would_refuse_total',
+        help: 'Requests that a gate in report mode would have refused.',
+        type: 'counter',
+        values: this.#wouldRefuse.values()
+      },
+      {
+        name: 'sallyport_auth_total',
+        help: 'Requests by the way that found their caller, and whether they were let in; "none" where there was no caller.',
+        type: 'counter',
+        values: this.#callers.values()
+      },
+      {
+        name: 'sallyport_rate_limit_total',
+        help: 'Requests that a limit has counted, and whether it let them pass.',
+        type: 'counter',
+        values: this.#limits.values()
+      },
+      {
+        name: 'sallyport_gate_duration_seconds',
+        help: 'Time that gates take, measured at one request of 64.',
+        type: 'summary',
+        values: [...this.#gates].flatMap(([gate, { seconds, count }]) => [
+          { metricName: 'sallyport_gate_duration_seconds_sum', labels: { gate }, value: seconds },
+          { metricName: 'sallyport_gate_duration_seconds_count', labels: { gate }, value: count }
+        ])
+      }
+    ]
+  }
+
+  #upstream(name: string): Durations {
+    let durations = this.#upstreams.get(name)
+    if (durations === undefined) {
+      durations = new Durations(this.#bounds)
+      this.#upstreams.set(name, durations)
+    }
+    return durations
+  }
+}

@@ -1,0 +1,209 @@
+import cluster, { type Worker } from 'node:cluster'
+import type { Readable } from 'node:stream'
+import type { Logger } from 'pino'
+import { Channel } from './channel.ts'
+import type { Reloaded } from './engine.ts'
+import type { MetricFamily } from './kit/index.ts'
+import type { Insight, Report } from './report.ts'
+
+/** The variable by which a process learns that it is a worker, and which one. */
+export const WORKER = 'SALLYPORT_WORKER'
+
+/** What a worker says once it takes requests, and after each reload. */
+export interface Standing {
+  /** The files that call for a reload when they change. */
+  readonly files: readonly string[]
+}
+
+interface Member {
+  readonly number: number
+  readonly process: Worker
+  readonly channel: Channel
+  standing: Standing | undefined
+}
+
+/** The first worker could not start; what it has to say is on stderr. */
+export class StartFailed extends Error {
+  readonly exitCode: number
+
+  constructor(exitCode: number) {
+    super('a worker could not start')
+    this.exitCode = exitCode
+  }
+}
+
+// How long nobody waits for a worker that says nothing, in milliseconds.
+const PATIENCE = 5000
+
+// A worker that dies again and again is started after a while that doubles, in milliseconds.
+const FIRST_WAIT = 100
+const LONGEST_WAIT = 30_000
+// One that lived for so long has done well.
+const LIVED_WELL = 60_000
+
+/** The workers of a gateway: keeps so many alive, and hands on to them what this process is told. */
+export class Fleet implements Insight {
+  readonly #size: number
+  readonly #log: Logger
+  readonly #pass: (lines: string) => void
+  readonly #members = new Map<number, Member>()
+  readonly #deaths = new Map<number, number>()
+  #line: Promise<unknown> = Promise.resolve()
+  #draining = false
+  #over: (() => void) | undefined
+
+  /** Makes a fleet of so many; `pass` takes the lines that they log. */
+  constructor(size: number, log: Logger, pass: (lines: string) => void) {
+    this.#size = size
+    this.#log = log
+    this.#pass = pass
+    cluster.setupPrimary({ silent: true })
+  }
+
+  /** Starts the workers: the first alone, since what it can't do no other one can; throws a StartFailed. */
+  async start(): Promise<void> {
+    await this.#hire(1)
+    const others = Array.from({ length: this.#size - 1 }, (_, i) => this.#hire(i + 2).catch(() => {}))
+    await Promise.all(others)
+    this.#log.info({ workers: this.#members.size }, 'the workers serve')
+  }
+
+  /** The files that call for a reload when they change. */
+  filesToWatch(): readonly string[] {
+    return this.#first?.standing?.files ?? []
+  }
+
+  /** Reloads the workers one by one, and stops at the first that refuses. */
+  reload(why: string): Promise<void> {
+    const reloaded = this.#line.then(() => this.#reload(why))
+    this.#line = reloaded
+    return reloaded
+  }
+
+  /** Lets the workers drain, all at a time; true where each ended by itself. */
+  drain(): Promise<boolean> {
+    this.#draining = true
+    let clean = true
+    const all = new Promise<void>((resolve) => {
+      this.#over = resolve
+    })
+    for (const { process: worker, channel } of this.#members.values()) {
+      worker.once('exit', (code) => {
+        if (code !== 0) clean = false
+      })
+      channel.tell('drain')
+    }
+    if (this.#members.size === 0) this.#over?.()
+    return all.then(() => clean)
+  }
+
+  /** Ends the workers at once. */
+  kill(): void {
+    for (const { process: worker } of this.#members.values()) worker.process.kill('SIGKILL')
+  }
+
+  async reports(): Promise<Report[]> {
+    return (await this.#askAll('report')) as Report[]
+  }
+
+  async metrics(): Promise<MetricFamily[][]> {
+    return ((await this.#askAll('metrics')) as MetricFamily[][][]).flat()
+  }
+
+  async config(): Promise<unknown> {
+    return this.#first?.channel.ask('config', undefined, PATIENCE)
+  }
+
+  get #first(): Member | undefined {
+    return [...this.#members.values()].find(({ standing }) => standing !== undefined)
+  }
+
+  async #askAll(what: string): Promise<unknown[]> {
+    const serving = [...this.#members.values()].filter(({ standing }) => standing !== undefined)
+    const answers = await Promise.all(serving.map(({ channel }) => channel.ask(what, undefined, PATIENCE)))
+    return answers.filter((answer) => answer !== undefined)
+  }
+
+  async #reload(why: string): Promise<void> {
+    let taken = 0
+    for (const member of [...this.#members.values()]) {
+      if (this.#draining) return
+      const answer = (await member.channel.ask('reload', why)) as
+        | { reloaded: Reloaded; standing: Standing }
+        | undefined
+      // It died meanwhile; whoever comes in its place reads the config of now.
+      if (answer === undefined) continue
+      member.standing = answer.standing
+      if (answer.reloaded.outcome === 'refused') {
+        if (taken > 0)
+          this.#log.error(
+            { worker: member.number, taken },
+            'a worker has refused the config that others took; they differ until the next reload'
+          )
+        return
+      }
+      taken++
+    }
+  }
+
+  /** Starts a worker; settles once it takes requests. */
+  #hire(number: number): Promise<void> {
+    const began = Date.now()
+    const worker = cluster.fork({ [WORKER]: String(number) })
+    return new Promise((resolve, reject) => {
+      const channel = new Channel((message) => send(worker, message), {
+        standing: (standing: Standing) => {
+          member.standing = standing
+          resolve()
+        }
+      })
+      const member: Member = { number, process: worker, channel, standing: undefined }
+      this.#members.set(number, member)
+      worker.on('message', (message) => channel.take(message))
+      passLines(worker.process.stdout, this.#pass)
+      worker.process.stderr?.pipe(process.stderr, { end: false })
+      worker.once('exit', (code, signal) => {
+        channel.close()
+        this.#members.delete(number)
+        const served = member.standing !== undefined
+        if (this.#draining) {
+          if (this.#members.size === 0) this.#over?.()
+        } else if (served || number !== 1 || this.#deaths.has(number))
+          this.#replace(number, { code, signal, lived: served ? Date.now() - began : 0 })
+        reject(new StartFailed(code ?? 1))
+      })
+    })
+  }
+
+  /** Puts a worker in the place of one that died, after a while where that happens often. */
+  #replace(number: number, { code, signal, lived }: { code: number; signal: string; lived: number }): void {
+    const deaths = lived > LIVED_WELL ? 1 : (this.#deaths.get(number) ?? 0) + 1
+    this.#deaths.set(number, deaths)
+    const wait = deaths === 1 ? 0 : Math.min(FIRST_WAIT * 2 ** (deaths - 2), LONGEST_WAIT)
+    this.#log.error({ worker: number, code, signal, wait }, 'a worker died; another one takes its place')
+    setTimeout(() => {
+      if (!this.#draining) this.#hire(number).catch(() => {})
+    }, wait)
+  }
+}
+
+function send(worker: Worker, message: object): void {
+  // One that dies takes no more messages; its end is seen elsewhere.
+  if (worker.isConnected()) worker.send(message, () => {})
+}
+
+/** Hands on the lines of a stream, whole ones alone: several workers write to one log. */
+function passLines(stream: Readable | null, pass: (lines: string) => void): void {
+  let rest: Buffer[] = []
+  stream?.on('data', (chunk: Buffer) => {
+    const end = chunk.lastIndexOf(10) + 1
+    if (end > 0) {
+      pass(Buffer.concat([...rest, chunk.subarray(0, end)]).toString())
+      rest = []
+    }
+    if (end < chunk.length) rest.push(chunk.subarray(end))
+  })
+  stream?.on('end', () => {
+    if (rest.length > 0) pass(`${Buffer.concat(rest).toString()}\n`)
+  })
+}

@@ -1,0 +1,136 @@
+import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
+import { catalog } from './catalog.ts'
+import { ConfigError } from './config/fault.ts'
+import { loadPlan } from './config/load.ts'
+import type { Plan } from './config/plan.ts'
+import { shownOf } from './config/shown.ts'
+import { buildGateway } from './gateway.ts'
+import { Keep } from './keep.ts'
+import { RestartNeeded, type Served, serve } from './server.ts'
+import type { Settings } from './settings.ts'
+
+/** How a reload went. */
+export interface Reloaded {
+  /** When it ended, in ISO 8601. */
+  readonly at: string
+  readonly why: string
+  readonly outcome: 'taken' | 'refused'
+  /** What was wrong with the config; empty where it was taken. */
+  readonly faults: readonly string[]
+}
+
+/** The gateway of one process: its config, the instance made of it, and the sockets in front. */
+export class Engine {
+  readonly startedAt = Date.now()
+  readonly #settings: Settings
+  readonly #log: Logger
+  readonly #keep: Keep
+  readonly #served: Served
+  #plan: Plan
+  #app: FastifyInstance
+  #last: Reloaded | undefined
+  readonly #reloads = { taken: 0, refused: 0 }
+  // One reload at a time, in their order: the last one that was asked for is the one that holds.
+  #line: Promise<unknown> = Promise.resolve()
+
+  private constructor(
+    settings: Settings,
+    log: Logger,
+    keep: Keep,
+    plan: Plan,
+    app: FastifyInstance,
+    served: Served
+  ) {
+    this.#settings = settings
+    this.#log = log
+    this.#keep = keep
+    this.#plan = plan
+    this.#app = app
+    this.#served = served
+  }
+
+  /** Builds the gateway of a plan and opens its sockets; what fails while building is handed to `broken`. */
+  static async start(
+    settings: Settings,
+    plan: Plan,
+    log: Logger,
+    broken: (error: unknown) => never
+  ): Promise<Engine> {
+    const keep = new Keep()
+    const app = await buildGateway(plan, keep, log).catch(broken)
+    try {
+      const served = await serve(app, { ...settings, log })
+      return new Engine(settings, log, keep, plan, app, served)
+    } catch (error) {
+      await app.close()
+      throw error
+    }
+  }
+
+  get served(): Served {
+    return this.#served
+  }
+
+  get app(): FastifyInstance {
+    return this.#app
+  }
+
+  get plan(): Plan {
+    return this.#plan
+  }
+
+  get lastReload(): Reloaded | undefined {
+    return this.#last
+  }
+
+  /** The reloads so far, by how they went. */
+  get reloads(): Readonly<Record<'taken' | 'refused', number>> {
+    return this.#reloads
+  }
+
+  /** The files that call for a reload when they change: all that were read, or those alone that others renew and tell nobody. */
+  filesToWatch(all: boolean): readonly string[] {
+    return all ? this.#plan.files : (this.#app.edge?.files ?? [])
+  }
+
+  /** Shows the config as it holds now, without its secrets. */
+  shown(): unknown {
+    return shownOf(this.#plan)
+  }
+
+  /** Reads the config anew, builds the next generation and swaps it in; whatever is wrong with it, the current one goes on as it is. */
+  reload(why: string): Promise<Reloaded> {
+    const reloaded = this.#line.then(() => this.#reload(why))
+    this.#line = reloaded
+    return reloaded
+  }
+
+  async #reload(why: string): Promise<Reloaded> {
+    let faults: readonly string[] = []
+    try {
+      const plan = await loadPlan(this.#settings.config, catalog, process.env)
+      const next = await buildGateway(plan, this.#keep, this.#log)
+      try {
+        this.#served.swap(next)
+      } catch (error) {
+        await next.close()
+        throw error
+      }
+      this.#plan = plan
+      this.#app = next
+      this.#log.info({ why, routes: plan.routes.length }, 'reloaded')
+    } catch (error) {
+      const known = error instanceof ConfigError || error instanceof RestartNeeded
+      faults = known ? error.message.split('\n') : ["The gateway can't be built; the log says why"]
+      this.#log.error(
+        known ? { why, faults } : { why, err: error },
+        'the reload was refused; the gateway goes on as it was'
+      )
+    }
+    const outcome = faults.length === 0 ? 'taken' : 'refused'
+    this.#reloads[outcome]++
+    this.#last = { at: new Date().toISOString(), why, outcome, faults }
+    return this.#last
+  }
+}

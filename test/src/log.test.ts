@@ -1,0 +1,139 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, constants, openSync, readSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { Sink } from '../../src/sink.ts'
+import { ask, BIN, clean } from '../helpers.ts'
+
+const CONFIG = '{ "routes": [{ "path": "/*", "respond": { "body": "here" } }] }'
+
+/** Finds a port that is free, for a process whose log can't tell. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** Runs a gateway whose log goes where it is told to, and waits until it answers. */
+async function logging(
+  t: Test,
+  stdout: number | 'pipe'
+): Promise<{ url: string; stop(): Promise<number | null>; stdout: NodeJS.ReadableStream | null }> {
+  const port = await freePort()
+  const child = spawn(process.execPath, [BIN], {
+    cwd: t.testdir({ 'gateway.json': CONFIG }),
+    env: { ...clean, PORT: String(port), ADMIN_PORT: '' },
+    stdio: ['ignore', stdout, 'inherit']
+  })
+  const ended = once(child, 'exit').then(([code]) => code as number | null)
+  t.teardown(() => child.kill('SIGKILL'))
+  const url = `http://127.0.0.1:${port}`
+  while ((await ask(url).catch(() => undefined)) === undefined);
+  return {
+    url,
+    stdout: child.stdout,
+    stop() {
+      child.kill('SIGTERM')
+      return ended
+    }
+  }
+}
+
+/** Asks so often that the log is far more than a pipe takes. */
+async function askALot(t: Test, url: string): Promise<void> {
+  const path = `/${'x'.repeat(5000)}`
+  let good = 0
+  for (let i = 0; i < 10; i++) {
+    const answers = await Promise.all(Array.from({ length: 20 }, () => ask(url + path)))
+    good += answers.filter(({ status }) => status === 200).length
+  }
+  t.equal(good, 200)
+}
+
+t.test('the log never stands in the way', async (t) => {
+  t.test('on a full disk the gateway goes on serving, and ends when it is told to', async (t) => {
+    const full = openSync('/dev/full', 'w')
+    t.teardown(() => closeSync(full))
+    const { url, stop } = await logging(t, full)
+    await askALot(t, url)
+    t.equal(await stop(), 0)
+  })
+
+  t.test('behind a blocked pipe likewise', async (t) => {
+    const { url, stop } = await logging(t, 'pipe')
+    await askALot(t, url)
+    t.equal(await stop(), 0)
+  })
+
+  t.test('where its reader is gone likewise', async (t) => {
+    const { url, stop, stdout } = await logging(t, 'pipe')
+    ;(stdout as unknown as { destroy(): void }).destroy()
+    await askALot(t, url)
+    t.equal(await stop(), 0)
+  })
+})
+
+/** A pipe that nobody reads from but the test. */
+function pipe(t: Test): { fd: number; read(): Buffer } {
+  const file = join(t.testdir(), 'pipe')
+  execFileSync('mkfifo', [file])
+  const fd = openSync(file, constants.O_RDWR | constants.O_NONBLOCK)
+  t.teardown(() => closeSync(fd))
+  const bytes = Buffer.alloc(1_048_576)
+  return {
+    fd,
+    read() {
+      try {
+        return Buffer.from(bytes.subarray(0, readSync(fd, bytes)))
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return Buffer.alloc(0)
+        throw error
+      }
+    }
+  }
+}
+
+t.test('what nobody takes is kept up to a size, and what is lost is told of', async (t) => {
+  const { fd, read } = pipe(t)
+  const sink = new Sink(fd, (lost) => `lost ${lost}\n`)
+  const line = (i: number): string => `${String(i).padStart(7, '0')} ${'ä'.repeat(500)}\n`
+  const count = 20_000
+  for (let i = 0; i < count; i++) sink.write(line(i))
+  const seen: Buffer[] = []
+  const take = (): void => {
+    for (let part = read(); part.length > 0; part = read()) seen.push(part)
+  }
+  const flushed = sink.flush()
+  const timer = setInterval(take, 1)
+  await flushed
+  sink.write('the end\n')
+  await sink.flush()
+  clearInterval(timer)
+  take()
+  sink.close()
+  const lines = Buffer.concat(seen).toString().trimEnd().split('\n')
+  t.equal(lines.pop(), 'the end')
+  const lost = Number(lines.find((each) => each.startsWith('lost'))?.slice(5))
+  t.ok(lost > 0, `${lost} were lost`)
+  const whole = lines.filter((each) => !each.startsWith('lost'))
+  t.equal(whole.length + lost, count, 'each line is there, or counted')
+  t.strictSame(
+    whole,
+    whole.map((_, i) => line(i).trimEnd()),
+    'in their order, none of them torn'
+  )
+})
+
+t.test('what is held is written at the very end', async (t) => {
+  const { fd, read } = pipe(t)
+  const sink = new Sink(fd, () => '')
+  sink.write('last words\n')
+  sink.close()
+  t.equal(read().toString(), 'last words\n')
+})

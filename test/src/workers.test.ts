@@ -1,0 +1,248 @@
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { ask, type Running, running, sallyport, statusOf, upstream } from '../helpers.ts'
+
+// Each test starts three processes or more.
+t.setTimeout(180_000)
+
+type Line = Record<string, unknown>
+const listens = (worker: number) => (line: Line) => line['worker'] === worker && line['port'] !== undefined
+
+/** Runs a gateway with two workers on a config that a test may write anew. */
+async function workers(
+  t: Test,
+  config: object,
+  env: Record<string, string> = {}
+): Promise<Running & { admin: string; write(text: string): void }> {
+  const cwd = t.testdir({ 'gateway.json': JSON.stringify(config) })
+  const gateway = await running(t, [], { cwd, env: { WORKERS: '2', ADMIN_PORT: '0', ...env } })
+  const { admin } = (await gateway.line(({ admin }) => admin !== undefined)) as { admin: string }
+  return { ...gateway, admin, write: (text) => writeFileSync(join(cwd, 'gateway.json'), text) }
+}
+
+interface Member {
+  readonly worker: number
+  readonly pid: number
+  readonly generation: number
+  readonly inFlight: number
+}
+
+async function members(admin: string): Promise<Member[]> {
+  const { workers } = JSON.parse((await ask(`${admin}/status`)).text) as { workers: Member[] }
+  return workers.toSorted((one, other) => one.worker - other.worker)
+}
+
+/** An upstream that answers when it is told to. */
+async function patient(
+  t: Test
+): Promise<{ url: string; asked(count: number): Promise<void>; answer(): void }> {
+  const waiting: (() => void)[] = []
+  const told = new Set<() => void>()
+  const url = await upstream(t, (request, response) => {
+    if (request.url !== '/slow') return void response.end('at once')
+    waiting.push(() => response.end('at last'))
+    for (const look of told) look()
+  })
+  return {
+    url,
+    asked: (count) =>
+      new Promise((resolve) => {
+        const look = (): void => {
+          if (waiting.length < count) return
+          told.delete(look)
+          resolve()
+        }
+        told.add(look)
+        look()
+      }),
+    answer: () => {
+      for (const end of waiting.splice(0)) end()
+    }
+  }
+}
+
+/** Sends a request on a connection of its own, and reads until that ends. */
+function slowly(port: number): { socket: Socket; answer: Promise<string> } {
+  const socket = connect(port, '127.0.0.1')
+  socket.write('GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n')
+  let seen = ''
+  socket.on('data', (data) => {
+    seen += data.toString()
+  })
+  socket.on('error', () => {})
+  return { socket, answer: once(socket, 'close').then(() => seen) }
+}
+
+t.test('several processes serve one port', async (t) => {
+  const service = await upstream(t, (_request, response) => response.end('ok'))
+  const gateway = await workers(t, { metrics: true, routes: [{ path: '/*', proxy: { upstream: service } }] })
+  for (let i = 0; i < 20; i++)
+    t.equal((await ask(`${gateway.url}/${i}`, { headers: { connection: 'close' } })).status, 200)
+  await gateway.line(({ path }) => path === '/19')
+  const by = gateway.lines.filter(({ method }) => method === 'GET').map(({ worker }) => worker)
+  t.strictSame(new Set(by), new Set([1, 2]), 'each line tells its worker, and both have some')
+  const [one, two] = await members(gateway.admin)
+  t.match([one, two], [{ worker: 1 }, { worker: 2 }])
+  t.not(one?.pid, two?.pid)
+  const { text } = await ask(`${gateway.admin}/metrics`)
+  t.match(
+    text,
+    /^sallyport_requests_total\{route="\/\*",method="GET",status="2xx"\} 20$/m,
+    'their counts add up'
+  )
+  t.match(text, /^sallyport_workers 2$/m)
+  t.match(JSON.parse((await ask(`${gateway.admin}/config`)).text), { routes: [{ path: ['/*'] }] })
+  gateway.signal('SIGTERM')
+  t.equal(await gateway.ended, 0)
+  t.equal(gateway.lines.filter(({ msg }) => msg === 'stopped').length, 3)
+})
+
+t.test('a worker that is killed loses its own requests alone, and another one takes its place', async (t) => {
+  const service = await patient(t)
+  const gateway = await workers(t, { routes: [{ path: '/*', proxy: { upstream: service.url } }] })
+  const requests = [slowly(gateway.port), slowly(gateway.port), slowly(gateway.port), slowly(gateway.port)]
+  await service.asked(4)
+  const [one, two] = await members(gateway.admin)
+  t.equal((one?.inFlight ?? 0) + (two?.inFlight ?? 0), 4)
+  process.kill(one?.pid ?? 0, 'SIGKILL')
+  await gateway.line(({ msg, signal }) => signal === 'SIGKILL' && /died/.test(String(msg)))
+  t.equal((await ask(gateway.url)).text, 'at once', 'the other one serves meanwhile')
+  service.answer()
+  const answers = await Promise.all(requests.map(({ answer }) => answer))
+  t.equal(answers.filter((answer) => statusOf(answer) === 200).length, two?.inFlight)
+  const again = (lines: Line[]): Line[] => lines.filter(listens(1))
+  await gateway.line(() => again(gateway.lines).length === 2)
+  for (let after = await members(gateway.admin); after.length < 2; after = await members(gateway.admin));
+  t.not((await members(gateway.admin))[0]?.pid, one?.pid)
+})
+
+t.test('one that dies again and again is started after a while that doubles', async (t) => {
+  const gateway = await workers(t, { routes: [] })
+  for (let i = 1; i <= 4; i++) {
+    const [one] = await members(gateway.admin)
+    process.kill(one?.pid ?? 0, 'SIGKILL')
+    await gateway.line(() => gateway.lines.filter(listens(1)).length === i + 1)
+    while ((await members(gateway.admin)).length < 2);
+  }
+  const waits = gateway.lines.filter(({ msg }) => /died/.test(String(msg))).map(({ wait: ms }) => ms)
+  t.strictSame(waits, [0, 100, 200, 400])
+})
+
+t.test('SIGHUP goes through the workers one by one, and stops at the first that refuses', async (t) => {
+  const config = (body: string): string => JSON.stringify({ routes: [{ path: '/', respond: { body } }] })
+  const gateway = await workers(t, JSON.parse(config('one')))
+  gateway.write(config('two'))
+  gateway.signal('SIGHUP')
+  await gateway.line(({ msg, worker }) => msg === 'reloaded' && worker === 2)
+  t.match(await members(gateway.admin), [{ generation: 2 }, { generation: 2 }])
+  for (let i = 0; i < 4; i++)
+    t.equal((await ask(gateway.url, { headers: { connection: 'close' } })).text, 'two')
+  gateway.write('{ "routes": 7 }')
+  gateway.signal('SIGHUP')
+  const refused = await gateway.line(({ msg }) => /refused/.test(String(msg)))
+  t.equal(refused['worker'], 1)
+  gateway.write(config('three'))
+  gateway.signal('SIGHUP')
+  await gateway.line(({ msg, worker, why }) => msg === 'reloaded' && worker === 2 && why === 'SIGHUP')
+  await gateway.line(
+    () => gateway.lines.filter(({ msg, worker }) => msg === 'reloaded' && worker === 2).length === 2
+  )
+  t.equal(
+    gateway.lines.filter(({ msg }) => /refused/.test(String(msg))).length,
+    1,
+    'the second was not asked'
+  )
+  t.equal((await ask(gateway.url)).text, 'three')
+})
+
+t.test('--watch reloads them all', async (t) => {
+  const cwd = t.testdir({ 'gateway.json': '{ "routes": [{ "path": "/", "respond": { "body": "one" } }] }' })
+  const gateway = await running(t, ['--watch'], { cwd, env: { WORKERS: '2' } })
+  await gateway.line(({ workers: count }) => count === 2)
+  writeFileSync(join(cwd, 'gateway.json'), '{ "routes": [{ "path": "/", "respond": { "body": "two" } }] }')
+  await gateway.line(({ msg, worker }) => msg === 'reloaded' && worker === 2)
+  t.equal((await ask(gateway.url)).text, 'two')
+})
+
+t.test('told to stop, all of them drain', async (t) => {
+  const service = await patient(t)
+  const gateway = await workers(t, { routes: [{ path: '/*', proxy: { upstream: service.url } }] })
+  const requests = Array.from({ length: 6 }, () => slowly(gateway.port))
+  await service.asked(6)
+  gateway.signal('SIGTERM')
+  await gateway.line(({ msg, worker }) => msg === 'draining' && worker === 1)
+  await gateway.line(({ msg, worker }) => msg === 'draining' && worker === 2)
+  service.answer()
+  for (const { answer } of requests) t.equal(statusOf(await answer), 200)
+  t.equal(await gateway.ended, 0)
+})
+
+t.test('told so twice, they end at once', async (t) => {
+  const service = await patient(t)
+  const gateway = await workers(t, { routes: [{ path: '/*', proxy: { upstream: service.url } }] })
+  const { answer } = slowly(gateway.port)
+  await service.asked(1)
+  gateway.signal('SIGTERM')
+  await gateway.line(({ msg }) => msg === 'draining')
+  gateway.signal('SIGTERM')
+  t.equal(await gateway.ended, 1)
+  t.equal(await answer, '')
+})
+
+t.test('where the primary is killed, what is in flight is answered, and nothing stays behind', async (t) => {
+  const service = await patient(t)
+  const gateway = await workers(t, { routes: [{ path: '/*', proxy: { upstream: service.url } }] })
+  const pids = (await members(gateway.admin)).map(({ pid }) => pid)
+  const requests = [slowly(gateway.port), slowly(gateway.port)]
+  await service.asked(2)
+  gateway.signal('SIGKILL')
+  await gateway.ended
+  service.answer()
+  for (const { answer } of requests) t.equal(statusOf(await answer), 200)
+  const lives = (pid: number): boolean => {
+    try {
+      return process.kill(pid, 0)
+    } catch {
+      return false
+    }
+  }
+  while (pids.some(lives)) await wait(20)
+  t.pass('both workers have ended')
+})
+
+t.test('what no worker can do ends the start, and is said once', async (t) => {
+  t.test('a config with a fault', async (t) => {
+    const cwd = t.testdir({ 'gateway.json': '{ "routes": [], "rateLimt": {} }' })
+    const { code, stdout, stderr } = await sallyport([], { cwd, env: { WORKERS: '2', ADMIN_PORT: '' } })
+    t.equal(code, 1)
+    t.equal(stdout, '')
+    t.equal(stderr.match(/did you mean/g)?.length, 1)
+  })
+
+  t.test('a port that is taken', async (t) => {
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    t.teardown(() => other.close())
+    const { port } = other.address() as AddressInfo
+    const cwd = t.testdir({ 'gateway.json': '{ "routes": [] }' })
+    const { code, stderr } = await sallyport([], {
+      cwd,
+      env: { WORKERS: '2', ADMIN_PORT: '', PORT: String(port) }
+    })
+    t.equal(code, 1)
+    t.match(stderr, `The port ${port} of 127.0.0.1 is taken`)
+  })
+
+  t.test('a number of workers that is none', async (t) => {
+    for (const said of ['0', '-1', '1.5', 'many', '1025']) {
+      const { code, stderr } = await sallyport([], { env: { WORKERS: said } })
+      t.equal(code, 1)
+      t.match(stderr, `WORKERS is "${said}"; a number from 1 on, or auto, would do`)
+    }
+  })
+})
