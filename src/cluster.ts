@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import { Channel } from './channel.ts'
 import type { Reloaded } from './engine.ts'
 import type { MetricFamily } from './kit/index.ts'
+import type { Told } from './peers.ts'
 import type { Insight, Report } from './report.ts'
 
 /** The variable by which a process learns that it is a worker, and which one. */
@@ -19,6 +20,8 @@ interface Member {
   readonly number: number
   readonly process: Worker
   readonly channel: Channel
+  /** Settles once it takes requests, or is gone. */
+  readonly begun: Promise<void>
   standing: Standing | undefined
 }
 
@@ -91,6 +94,7 @@ export class Fleet implements Insight {
       worker.once('exit', (code) => {
         if (code !== 0) clean = false
       })
+      // One that only begins is told so then.
       channel.tell('drain')
     }
     if (this.#members.size === 0) this.#over?.()
@@ -114,6 +118,12 @@ export class Fleet implements Insight {
     return this.#first?.channel.ask('config', undefined, PATIENCE)
   }
 
+  /** Hands on what one worker tells; settles once all others have it. */
+  async #tell(told: Told, from: number): Promise<void> {
+    const others = [...this.#members.values()].filter(({ number }) => number !== from)
+    await Promise.all(others.map(({ channel }) => channel.ask('told', told, PATIENCE)))
+  }
+
   get #first(): Member | undefined {
     return [...this.#members.values()].find(({ standing }) => standing !== undefined)
   }
@@ -127,6 +137,8 @@ export class Fleet implements Insight {
   async #reload(why: string): Promise<void> {
     let taken = 0
     for (const member of [...this.#members.values()]) {
+      // What it begins with may be older than what it is to take.
+      await member.begun
       if (this.#draining) return
       const answer = (await member.channel.ask('reload', why)) as
         | { reloaded: Reloaded; standing: Standing }
@@ -150,20 +162,27 @@ export class Fleet implements Insight {
   #hire(number: number): Promise<void> {
     const began = Date.now()
     const worker = cluster.fork({ [WORKER]: String(number) })
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
     return new Promise((resolve, reject) => {
       const channel = new Channel((message) => send(worker, message), {
         standing: (standing: Standing) => {
           member.standing = standing
+          begin()
           resolve()
-        }
+          if (this.#draining) channel.tell('drain')
+        },
+        tellOthers: (told: Told) => this.#tell(told, number),
+        // Whoever has served for longest knows most.
+        catchUp: () => this.#first?.channel.ask('all', undefined, PATIENCE)
       })
-      const member: Member = { number, process: worker, channel, standing: undefined }
+      const member: Member = { number, process: worker, channel, begun, standing: undefined }
       this.#members.set(number, member)
       worker.on('message', (message) => channel.take(message))
       passLines(worker.process.stdout, this.#pass)
       worker.process.stderr?.pipe(process.stderr, { end: false })
       worker.once('exit', (code, signal) => {
         channel.close()
+        begin()
         this.#members.delete(number)
         const served = member.standing !== undefined
         if (this.#draining) {

@@ -7,6 +7,7 @@ import type { Plan } from './config/plan.ts'
 import { shownOf } from './config/shown.ts'
 import { buildGateway } from './gateway.ts'
 import { Keep } from './keep.ts'
+import type { Peers } from './kit/index.ts'
 import { RestartNeeded, type Served, serve } from './server.ts'
 import type { Settings } from './settings.ts'
 
@@ -50,16 +51,18 @@ export class Engine {
     this.#served = served
   }
 
-  /** Builds the gateway of a plan and opens its sockets; what fails while building is handed to `broken`. */
+  /** Builds the gateway of a plan and opens its sockets; what fails while building is handed to `broken`, and a worker learns from its peers before it takes requests. */
   static async start(
     settings: Settings,
     plan: Plan,
     log: Logger,
-    broken: (error: unknown) => never
+    broken: (error: unknown) => never,
+    peers: (Peers & { catchUp(): Promise<void> }) | null = null
   ): Promise<Engine> {
-    const keep = new Keep()
+    const keep = new Keep(peers)
     const app = await buildGateway(plan, keep, log).catch(broken)
     try {
+      await peers?.catchUp()
       const served = await serve(app, { ...settings, log })
       return new Engine(settings, log, keep, plan, app, served)
     } catch (error) {

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { remember } from './kit/index.ts'
+import { type Peers, remember } from './kit/index.ts'
 
 interface Held {
   readonly value: unknown
@@ -9,8 +9,14 @@ interface Held {
 
 /** Holds values that outlive a reload (connection pools, counters, sessions) for as long as some generation uses them. */
 export class Keep {
+  /** The other workers, where there are any. */
+  readonly peers: Peers | null
   readonly #held = new Map<string, Held>()
   readonly #leases = new WeakMap<FastifyInstance, Map<string, number>>()
+
+  constructor(peers: Peers | null = null) {
+    this.peers = peers
+  }
 
   /** Hands out the value of a key, made at first use; when the last instance that took it has closed, `end` is called. */
   lease<T>(app: FastifyInstance, key: string, make: () => T, end: (value: T) => unknown = () => {}): T {

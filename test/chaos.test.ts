@@ -100,7 +100,7 @@ for (const seed of [1, 2, 3])
     // Idle connections are closed after keepAlive, all others with their request.
     await closed(broken.open)
     t.equal(broken.open.size, 0, 'no connection to the upstream is left')
-    t.same({ ...app.upstream('up').traffic }, { active: 0, extra: 0 }, 'no request is counted for ever')
+    t.match(app.upstream('up').traffic, { active: 0, extra: 0 }, 'no request is counted for ever')
     t.equal(app.upstream('up').targets[0]?.load.requests, 0)
   })
 
@@ -219,6 +219,6 @@ t.test('leaves no socket behind after thousands of clients that left', async (t)
     await closed(open)
   }
   t.equal(open.size, 0, 'ten thousand requests were given up upstream')
-  t.same({ ...app.upstream('up').traffic }, { active: 0, extra: 0 })
+  t.match(app.upstream('up').traffic, { active: 0, extra: 0 })
   t.equal(app.upstream('up').targets[0]?.load.requests, 0)
 })

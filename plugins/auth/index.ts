@@ -256,7 +256,7 @@ export default fp<AuthOptions>(
     const throttle = app.keep.lease(
       app,
       `auth throttle ${app.store.shared?.id ?? ''}`,
-      () => new Throttle(app.store),
+      () => new Throttle(app.store, app.keep.peers),
       (kept) => kept.close()
     )
     const users = new Map<unknown, Users>()

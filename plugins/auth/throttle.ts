@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import fastify from 'fastify'
-import { createError, type Store, storeAway, withHeaders } from '../../src/kit/index.ts'
+import { createError, type Peers, type Store, storeAway, withHeaders } from '../../src/kit/index.ts'
 
 /** Too many log-ins failed, from this address or for this name. */
 export const LoginThrottled = createError(
@@ -16,6 +16,14 @@ const OF_A_NAME = 50
 const WINDOW = 300_000
 const REMEMBERED = 10_000
 
+const TOPIC = 'log-in'
+
+/** The keys under which a log-in that failed is counted. */
+interface Failed {
+  readonly address: string
+  readonly name: string
+}
+
 type Limiter = (
   asked: { key: string },
   how?: { increment: false }
@@ -26,10 +34,18 @@ export class Throttle {
   readonly #store: Store
   readonly #engine: Promise<{ address: Limiter; name: Limiter; close(): Promise<void> }>
   readonly #running = new Map<string, Set<Promise<void>>>()
+  readonly #tell: (failed: Failed) => unknown
+  readonly #leave: () => void
 
-  constructor(store: Store) {
+  /** Opens it; workers without a store tell each other of log-ins that failed. */
+  constructor(store: Store, peers: Peers | null) {
     this.#store = store
     this.#engine = openEngine(store)
+    const others = store.shared === null ? peers : null
+    this.#tell = (failed) => others?.tell(TOPIC, failed)
+    // What failed before a worker began is not told: its count begins with it.
+    this.#leave =
+      others?.join<Failed>(TOPIC, { take: (failed) => void this.#count(failed), all: () => [] }) ?? (() => {})
   }
 
   /** Lets a log-in try; throws SP_ERR_AUTH_THROTTLED where its address or its name failed too often. As many as may still fail run at a time, so that a burst gets no more tries than a queue. */
@@ -57,7 +73,10 @@ export class Throttle {
     this.#running.set(from.key, running)
     try {
       const found = await log()
-      if (found === undefined) await Promise.all([limits.address(from), limits.name(whose)])
+      if (found === undefined) {
+        const failed = { address: from.key, name: whose.key }
+        await Promise.all([this.#count(failed), this.#tell(failed)])
+      }
       return found
     } finally {
       running.delete(ended)
@@ -66,8 +85,14 @@ export class Throttle {
     }
   }
 
+  async #count({ address, name }: Failed): Promise<void> {
+    const limits = await this.#engine
+    await Promise.all([limits.address({ key: address }), limits.name({ key: name })])
+  }
+
   /** Ends what it counts with. */
   async close(): Promise<void> {
+    this.#leave()
     await (await this.#engine).close()
   }
 }

@@ -22,6 +22,25 @@ export interface Counter {
   hit(key: string, cost: number): Standing | Promise<Standing>
 }
 
+/** What was counted of a key, for a worker that counts the same. */
+export interface Noted {
+  readonly key: string
+  cost: number
+  /** When its window began, or when it came, in milliseconds since 1970. */
+  readonly at: number
+}
+
+/** Counts in the memory of this process, and takes what others have counted. */
+export interface OwnCounter extends Counter {
+  hit(key: string, cost: number): Standing
+  /** Describes a request that was counted; undefined for one that takes no room. */
+  noted(key: string, cost: number, standing: Standing): Noted | undefined
+  /** Takes what another process has counted. */
+  note(noted: Noted): void
+  /** Lists what is counted now. */
+  all(): Noted[]
+}
+
 // How many keys one limit remembers at most; beyond that the one whose window began first is forgotten.
 const KEYS_REMEMBERED = 65_536
 
@@ -31,6 +50,10 @@ class Keys<T> {
 
   get(key: string): T | undefined {
     return this.#entries.get(key)
+  }
+
+  entries(): [string, T][] {
+    return [...this.#entries]
   }
 
   /** Puts a key at the end of those that may be forgotten. */
@@ -43,7 +66,7 @@ class Keys<T> {
 }
 
 /** Counts in windows that begin with the first request of a key. */
-export class FixedWindow implements Counter {
+export class FixedWindow implements OwnCounter {
   readonly #keys = new Keys<{ count: number; readonly ends: number }>()
   readonly #quota: Quota
 
@@ -64,10 +87,27 @@ export class FixedWindow implements Counter {
     const allowed = entry.count <= max
     return { allowed, remaining: allowed ? max - entry.count : 0, reset, wait: allowed ? 0 : reset }
   }
+
+  noted(key: string, cost: number, { reset }: Standing): Noted {
+    return { key, cost, at: Date.now() + reset - this.#quota.window }
+  }
+
+  note({ key, cost, at }: Noted): void {
+    const known = this.#keys.get(key)
+    const ends = at + this.#quota.window
+    if (known !== undefined && known.ends > Date.now()) known.count += cost
+    else if (ends > Date.now()) this.#keys.renew(key, { count: cost, ends })
+  }
+
+  all(): Noted[] {
+    return this.#keys
+      .entries()
+      .map(([key, { count, ends }]) => ({ key, cost: count, at: ends - this.#quota.window }))
+  }
 }
 
 /** Counts over the last window, as the share of the window before that still lies in it plus what came in this one. */
-export class SlidingWindow implements Counter {
+export class SlidingWindow implements OwnCounter {
   readonly #keys = new Keys<{ index: number; now: number; before: number }>()
   readonly #quota: Quota
 
@@ -93,6 +133,27 @@ export class SlidingWindow implements Counter {
     if (allowed) entry.now += cost
     return slidingStanding(allowed, entry.before, entry.now, passed, cost, this.#quota)
   }
+
+  noted(key: string, cost: number, { allowed }: Standing): Noted | undefined {
+    return allowed ? { key, cost, at: Date.now() } : undefined
+  }
+
+  note({ key, cost, at }: Noted): void {
+    const index = Math.floor(at / this.#quota.window)
+    const entry = this.#keys.get(key)
+    if (entry === undefined || entry.index < index)
+      this.#keys.renew(key, { index, now: cost, before: entry?.index === index - 1 ? entry.now : 0 })
+    else if (entry.index === index) entry.now += cost
+    else if (entry.index === index + 1) entry.before += cost
+  }
+
+  all(): Noted[] {
+    const { window } = this.#quota
+    return this.#keys.entries().flatMap(([key, { index, now, before }]) => [
+      { key, cost: before, at: (index - 1) * window },
+      { key, cost: now, at: index * window }
+    ])
+  }
 }
 
 function slidingStanding(
@@ -113,7 +174,7 @@ function slidingStanding(
 }
 
 /** Counts tokens, which come back at a steady rate: `max` in a window, `burst` of them at once. */
-export class TokenBucket implements Counter {
+export class TokenBucket implements OwnCounter {
   readonly #keys = new Keys<{ tokens: number; seen: number }>()
   readonly #quota: Quota
 
@@ -122,12 +183,9 @@ export class TokenBucket implements Counter {
   }
 
   hit(key: string, cost: number): Standing {
-    const { max, window, burst } = this.#quota
-    const rate = max / window
-    const now = Date.now()
-    const entry = this.#keys.get(key) ?? this.#keys.renew(key, { tokens: burst, seen: now })
-    entry.tokens = Math.min(burst, entry.tokens + (now - entry.seen) * rate)
-    entry.seen = now
+    const { burst } = this.#quota
+    const rate = this.#rate
+    const entry = this.#filled(key)
     const allowed = entry.tokens >= cost
     if (allowed) entry.tokens -= cost
     return {
@@ -136,5 +194,36 @@ export class TokenBucket implements Counter {
       reset: Math.ceil((burst - entry.tokens) / rate),
       wait: allowed ? 0 : Math.max(1, Math.ceil((cost - entry.tokens) / rate))
     }
+  }
+
+  noted(key: string, cost: number, { allowed }: Standing): Noted | undefined {
+    return allowed ? { key, cost, at: Date.now() } : undefined
+  }
+
+  note({ key, cost }: Noted): void {
+    const entry = this.#filled(key)
+    // What several workers let through at a time is owed, up to a bucket.
+    entry.tokens = Math.max(-this.#quota.burst, entry.tokens - cost)
+  }
+
+  all(): Noted[] {
+    const { burst } = this.#quota
+    return this.#keys
+      .entries()
+      .map(([key]) => ({ key, cost: burst - this.#filled(key).tokens, at: Date.now() }))
+  }
+
+  get #rate(): number {
+    return this.#quota.max / this.#quota.window
+  }
+
+  /** Finds the bucket of a key, with the tokens that have come back since it was seen. */
+  #filled(key: string): { tokens: number; seen: number } {
+    const { burst } = this.#quota
+    const now = Date.now()
+    const entry = this.#keys.get(key) ?? this.#keys.renew(key, { tokens: burst, seen: now })
+    entry.tokens = Math.min(burst, entry.tokens + (now - entry.seen) * this.#rate)
+    entry.seen = now
+    return entry
   }
 }

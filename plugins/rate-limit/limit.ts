@@ -5,6 +5,7 @@ import { addressOf, duration, partReader, type RouteInfo } from '../../src/kit/i
 import {
   type Counter,
   FixedWindow,
+  type OwnCounter,
   type Quota,
   SlidingWindow,
   type Standing,
@@ -12,6 +13,7 @@ import {
 } from './counters.ts'
 import { type InFlight, OwnInFlight, SharedInFlight } from './in-flight.ts'
 import type { QuotaOptions } from './options.ts'
+import { PeerCounter } from './peers.ts'
 import { sharedCounter } from './shared.ts'
 
 /** What one limit lets through: of everybody, or of those with a role. */
@@ -53,6 +55,7 @@ export function makeLimit(
   const { by, algorithm, cost, tiers } = said
   const scope = `${place} ${name}${by === 'route' ? ` ${nameOf(route)}` : ''}`
   const { shared } = app.store
+  const { peers } = app.keep
   const make = (tier: Pick<QuotaOptions, 'max' | 'window' | 'burst' | 'maxInFlight'>, role: string): Tier => {
     const { max, maxInFlight } = tier
     const window = duration(tier.window)
@@ -62,15 +65,23 @@ export function makeLimit(
     const id = createHash('sha256').update(where).digest('base64url').slice(0, 16)
     const lease = <T>(what: string, made: () => T, end?: (value: T) => void): T =>
       app.keep.lease(app, `rateLimit ${what} ${shared === null ? '' : shared.id} ${where}`, made, end)
+    const leaseOwn = (made: () => OwnCounter, topic: string): Counter =>
+      peers === null
+        ? lease('counter', made)
+        : lease(
+            'counter',
+            () => new PeerCounter(made(), peers, `rateLimit ${topic}`),
+            (kept) => kept.close()
+          )
     return {
       max: quota.max,
       policy: `"${name}";q=${quota.max};w=${Math.ceil(window / 1000)}`,
       counter:
         max === undefined
           ? undefined
-          : lease('counter', () =>
-              shared === null ? new COUNTERS[algorithm](quota) : sharedCounter(shared, algorithm, id, quota)
-            ),
+          : shared === null
+            ? leaseOwn(() => new COUNTERS[algorithm](quota), id)
+            : lease('counter', () => sharedCounter(shared, algorithm, id, quota)),
       inFlight:
         maxInFlight === undefined
           ? undefined

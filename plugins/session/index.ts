@@ -18,6 +18,7 @@ import {
   type Listed,
   MemorySessions,
   ownedBy,
+  PeerSessions,
   type SessionStore,
   SharedSessions,
   startedAt
@@ -166,8 +167,17 @@ export default fp<SessionOptions>(
     const name = root.cookie.name ?? (isHttps ? '__Host-sid' : 'sid')
     app.decorate('sessionCookie', name)
     const { shared } = app.store
-    const store: SessionStore = app.keep.lease(app, shared === null ? key : `${key} ${shared.id}`, () =>
-      shared === null ? new MemorySessions() : new SharedSessions(shared)
+    const { peers } = app.keep
+    const store: SessionStore = app.keep.lease<SessionStore>(
+      app,
+      shared === null ? key : `${key} ${shared.id}`,
+      () =>
+        shared !== null
+          ? new SharedSessions(shared)
+          : peers !== null
+            ? new PeerSessions(peers)
+            : new MemorySessions(),
+      (kept) => kept.close()
     )
     store.last(duration(root.idle), duration(root.absolute))
     // A publicUrl says what browsers see, also where a proxy in front does not tell.

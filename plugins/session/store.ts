@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { callBack, type Provided, type SharedStore } from '../../src/kit/index.ts'
+import { callBack, type Peers, type Provided, type SharedStore } from '../../src/kit/index.ts'
 
 /** What a session remembers. */
 export interface Kept {
@@ -81,6 +81,9 @@ export abstract class SessionStore {
     return found.length
   }
 
+  /** Ends what it does beside remembering. */
+  close(): void {}
+
   /** Tells what a session is called in lists. */
   nameOf(id: string): string {
     return keyOf(id)
@@ -130,10 +133,15 @@ export class MemorySessions extends SessionStore {
     })
   }
 
-  protected write(key: string, kept: Kept, text: string): void {
-    this.remove(key)
+  protected write(key: string, kept: Kept, text: string): void | Promise<void> {
+    this.put(key, kept, text, this.endOf(kept.created))
+  }
+
+  /** Remembers a session. */
+  protected put(key: string, kept: Kept, text: string, ends: number): void {
+    this.forget(key)
     const names = namesOf(kept)
-    this.#entries.set(key, { text, created: kept.created, names, ends: this.endOf(kept.created) })
+    this.#entries.set(key, { text, created: kept.created, names, ends })
     for (const name of names) {
       const keys = this.#names.get(name)
       if (keys === undefined) this.#names.set(name, new Set([key]))
@@ -142,9 +150,9 @@ export class MemorySessions extends SessionStore {
     if (this.#entries.size > MOST) this.#forget()
   }
 
-  protected rewrite(key: string, kept: Kept, text: string): boolean {
+  protected async rewrite(key: string, kept: Kept, text: string): Promise<boolean> {
     if (this.read(key) === undefined) return false
-    this.write(key, kept, text)
+    await this.write(key, kept, text)
     return true
   }
 
@@ -152,19 +160,34 @@ export class MemorySessions extends SessionStore {
     const entry = this.#entries.get(key)
     if (entry === undefined) return undefined
     if (entry.ends <= Date.now()) {
-      this.remove(key)
+      this.forget(key)
       return undefined
     }
     const ends = this.endOf(entry.created)
-    if (Math.abs(ends - entry.ends) >= this.idle / 10) {
-      entry.ends = ends
-      this.#entries.delete(key)
-      this.#entries.set(key, entry)
-    }
+    if (Math.abs(ends - entry.ends) >= this.idle / 10) this.extend(key, ends)
     return entry.text
   }
 
-  protected remove(key: string): void {
+  /** Moves the idle end of a session. */
+  protected extend(key: string, ends: number): void {
+    const entry = this.#entries.get(key)
+    if (entry === undefined) return
+    entry.ends = ends
+    this.#entries.delete(key)
+    this.#entries.set(key, entry)
+  }
+
+  /** Lists the sessions with their ends. */
+  protected all(): [key: string, text: string, ends: number][] {
+    return [...this.#entries].map(([key, { text, ends }]) => [key, text, ends])
+  }
+
+  protected remove(key: string): void | Promise<void> {
+    this.forget(key)
+  }
+
+  /** Remembers a session no longer. */
+  protected forget(key: string): void {
     const entry = this.#entries.get(key)
     if (entry === undefined) return
     this.#entries.delete(key)
@@ -177,13 +200,67 @@ export class MemorySessions extends SessionStore {
 
   #forget(): void {
     const now = Date.now()
-    for (const [key, { ends }] of this.#entries) if (ends <= now) this.remove(key)
+    for (const [key, { ends }] of this.#entries) if (ends <= now) this.forget(key)
     for (const key of this.#entries.keys()) {
       if (this.#entries.size <= MOST) return
-      this.remove(key)
+      this.forget(key)
     }
   }
 }
+
+/** What one worker tells the others of a session: that it has begun or changed, that it lasts longer, or that it is over. */
+type SessionNews =
+  | { key: string; text: string; ends: number }
+  | { key: string; ends: number }
+  | { key: string }
+
+/** Sessions in the memory of each worker: who logs in at one is known to all before the answer goes out. */
+export class PeerSessions extends MemorySessions {
+  readonly #peers: Peers
+  readonly #leave: () => void
+
+  constructor(peers: Peers) {
+    super()
+    this.#peers = peers
+    this.#leave = peers.join<SessionNews>(TOPIC, {
+      take: (news) => this.#take(news),
+      all: () => this.all().map(([key, text, ends]) => ({ key, text, ends }))
+    })
+  }
+
+  override close(): void {
+    this.#leave()
+  }
+
+  protected override async write(key: string, kept: Kept, text: string): Promise<void> {
+    const ends = this.endOf(kept.created)
+    this.put(key, kept, text, ends)
+    await this.#tell({ key, text, ends })
+  }
+
+  protected override extend(key: string, ends: number): void {
+    super.extend(key, ends)
+    void this.#tell({ key, ends })
+  }
+
+  protected override async remove(key: string): Promise<void> {
+    this.forget(key)
+    await this.#tell({ key })
+  }
+
+  #tell(news: SessionNews): Promise<void> {
+    return this.#peers.tell(TOPIC, news)
+  }
+
+  #take(news: SessionNews): void {
+    const { key } = news
+    if ('text' in news) this.put(key, JSON.parse(news.text) as Kept, news.text, news.ends)
+    else if ('ends' in news) super.extend(key, news.ends)
+    else this.forget(key)
+  }
+}
+
+const TOPIC = 'session'
 
 const READ = `
 local text = redis.call('GET', KEYS[1])

@@ -15,11 +15,11 @@ export const command: Command = {
   options: { config: { type: 'string', short: 'c' }, strict: { type: 'boolean' } },
   words: 0,
   async run({ values }) {
-    const { config } = settingsOf(process.env, values['config'])
+    const { config, workers } = settingsOf(process.env, values['config'])
     const plan = await loadPlan(config, catalog, process.env).catch(orFaults)
     // Built as it would run, without a socket: what is shown is what is there.
     const app = await buildGateway(plan, new Keep(), pino({ level: 'silent' })).catch(orBroken)
-    const { routes, warnings } = surveyOf(plan, app.routeInfos)
+    const { routes, warnings } = surveyOf(plan, app.routeInfos, workers)
     await app.close()
     const width = Math.max(0, ...routes.map(({ what }) => what.length))
     const lines = routes.map(

@@ -9,7 +9,7 @@ import type { Command } from '../main.ts'
 import { type Insight, insightOf } from '../report.ts'
 import { readSettings, type Settings, SettingsError } from '../settings.ts'
 import { type Watch, watchFiles } from '../watch.ts'
-import { serveAsWorker, startAsWorker, workerNumber } from '../worker.ts'
+import { Membership, workerNumber } from '../worker.ts'
 import { CommandError, orBroken, orFaults } from './outcome.ts'
 
 export const command: Command = {
@@ -22,19 +22,22 @@ export const command: Command = {
     const worker = workerNumber()
     const watchesAll = values['watch'] === true
     if (worker === undefined && settings.workers > 1) return runFleet(settings, version)
+    const membership = worker === undefined ? undefined : new Membership()
     const start = async (): Promise<{ engine: Engine; log: Log }> => {
       const plan = await loadPlan(settings.config, catalog, process.env).catch(orFaults)
       const log = await openLog(settings, worker)
       process.on('exit', log.close)
-      return { log, engine: await Engine.start(settings, plan, log.log, orBroken).catch(orTaken(settings)) }
+      const peers = membership?.peers ?? null
+      const engine = await Engine.start(settings, plan, log.log, orBroken, peers).catch(orTaken(settings))
+      return { log, engine }
     }
-    const { engine, log } = await (worker === undefined ? start() : startAsWorker(start))
+    const { engine, log } = await (membership === undefined ? start() : membership.start(start))
     const { address, port } = engine.served.address
     log.log.info(
       { host: address, port, config: settings.config, routes: engine.plan.routes.length },
       `listening on ${engine.app.edge === null ? 'http' : 'https'}://${hostIn(address)}:${port}`
     )
-    if (worker !== undefined) {
+    if (worker !== undefined && membership !== undefined) {
       let draining = false
       const drain = (why: string): void => {
         if (draining) return
@@ -42,7 +45,7 @@ export const command: Command = {
         log.log.info({ why, timeout: settings.drainTimeout }, 'draining')
         void end(engine.served.drain(), log)
       }
-      serveAsWorker(engine, worker, { watchesAll, drain })
+      membership.serve(engine, worker, { watchesAll, drain })
       return undefined
     }
     await look(insightOf(engine), settings, version, log.log)

@@ -13,7 +13,7 @@ export interface Survey {
 }
 
 /** Surveys a plan and the routes that were built from it: every route with its gates in the order in which they run, and warnings. */
-export function surveyOf(plan: Plan, infos: readonly RouteInfo[]): Survey {
+export function surveyOf(plan: Plan, infos: readonly RouteInfo[], workers = 1): Survey {
   return {
     routes: infos.map((info, i) => ({
       what: whatOf(info),
@@ -23,6 +23,7 @@ export function surveyOf(plan: Plan, infos: readonly RouteInfo[]): Survey {
     warnings: [
       ...publicBesideProtected(plan),
       ...byConcerns(plan),
+      ...(workers > 1 ? withoutStore(plan) : []),
       ...overStanding(
         plan,
         infos.filter(({ kind }) => kind === 'standing')
@@ -78,6 +79,24 @@ function byConcerns({ routes, catalog }: Plan): Fault[] {
             }))
           )
   )
+}
+
+/** What several workers count or remember, each in its own memory. */
+function withoutStore({ file, words, routes }: Plan): Fault[] {
+  const { redis, cluster, sentinel } = (words['store'] ?? {}) as Readonly<Record<string, unknown>>
+  if (redis !== undefined || cluster !== undefined || sentinel !== undefined) return []
+  const uses = ['session', 'rateLimit'].filter(
+    (word) => isObject(words[word]) || routes.some(({ words: own }) => isObject(own[word]))
+  )
+  return uses.length === 0
+    ? []
+    : [
+        {
+          file,
+          path: '',
+          message: `Several workers without a "store" share "${uses.join('" and "')}" by telling each other: limits let a little more through, and all is lost when they end; a Redis (REDIS_URL) would be exact`
+        }
+      ]
 }
 
 function overStanding({ routes }: Plan, standing: readonly Pick<RouteInfo, 'path' | 'name'>[]): Fault[] {

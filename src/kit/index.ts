@@ -60,6 +60,7 @@ export {
   type UpstreamState
 } from './metrics.ts'
 export { isRange, originOf, RANGE_SAYS, rangeMatcher, spellOut } from './network.ts'
+export type { Peers, PeerTopic } from './peers.ts'
 export {
   eachRoute,
   type Hooks,

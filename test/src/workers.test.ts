@@ -246,3 +246,89 @@ t.test('what no worker can do ends the start, and is said once', async (t) => {
     }
   })
 })
+
+t.test('without a store, workers tell each other what they count and remember', async (t) => {
+  const ada = { name: 'ada', secret: 'a password of ada' }
+  const config = {
+    session: {},
+    auth: { session: true, users: { list: [ada] } },
+    routes: [
+      { path: '/mine', respond: { body: '{caller.name}' } },
+      ...(['fixedWindow', 'slidingWindow', 'tokenBucket'] as const).map((algorithm) => ({
+        path: `/${algorithm}`,
+        auth: false,
+        rateLimit: { max: 40, window: '1h', algorithm },
+        respond: { body: 'x' }
+      }))
+    ]
+  }
+  const gateway = await workers(t, config)
+  const fresh = { connection: 'close' }
+  const askFresh = (path: string, headers: Record<string, string> = {}) =>
+    ask(gateway.url + path, { headers: { ...fresh, ...headers } })
+
+  t.test('a session counts at all of them before its cookie is out, until it is over', async (t) => {
+    const answer = await ask(`${gateway.url}/login`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ username: 'ada', password: ada.secret })
+    })
+    t.equal(answer.status, 200)
+    const cookie = (answer.headers.get('set-cookie') ?? '').split(';')[0] ?? ''
+    for (let i = 0; i < 6; i++) t.equal((await askFresh('/mine', { cookie })).text, 'ada')
+    const [one] = await members(gateway.admin)
+    process.kill(one?.pid ?? 0, 'SIGKILL')
+    await gateway.line(() => gateway.lines.filter(listens(1)).length === 2)
+    while ((await members(gateway.admin)).length < 2);
+    for (let i = 0; i < 6; i++)
+      t.equal((await askFresh('/mine', { cookie })).text, 'ada', 'also at one that has just begun')
+    t.equal((await ask(`${gateway.url}/logout`, { method: 'POST', headers: { cookie } })).status, 200)
+    for (let i = 0; i < 6; i++) t.equal((await askFresh('/mine', { cookie })).status, 401)
+  })
+
+  for (const algorithm of ['fixedWindow', 'slidingWindow', 'tokenBucket'])
+    t.test(`a limit is one for all: ${algorithm}`, async (t) => {
+      let passed = 0
+      // Slower than they tell each other: what one has counted, the others know.
+      for (let i = 0; i < 12; i++) {
+        const answers = await Promise.all(Array.from({ length: 5 }, () => askFresh(`/${algorithm}`)))
+        passed += answers.filter(({ status }) => status === 200).length
+        await wait(60)
+      }
+      t.ok(passed >= 40 && passed <= 45, `${passed} passed, of 60`)
+    })
+
+  t.test('log-ins that failed are counted together', async (t) => {
+    let refused = 0
+    for (let i = 0; i < 14; i++) {
+      const { status } = await ask(`${gateway.url}/login`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...fresh },
+        body: JSON.stringify({ username: 'ada', password: 'guessed' })
+      })
+      if (status === 429) refused++
+    }
+    t.equal(refused, 4, 'ten may fail')
+  })
+})
+
+t.test('check warns of workers that count without a store', async (t) => {
+  const limited = { rateLimit: { max: 1, window: '1s' }, routes: [{ path: '/', respond: { body: 'x' } }] }
+  const cases = [
+    { name: 'two workers that count', config: limited, env: { WORKERS: '2' }, code: 1 },
+    { name: 'one worker', config: limited, env: {}, code: 0 },
+    { name: 'two that count nothing', config: { routes: [] }, env: { WORKERS: '2' }, code: 0 },
+    {
+      name: 'two with a store',
+      config: { ...limited, store: { redis: 'redis://127.0.0.1:1' } },
+      env: { WORKERS: '2' },
+      code: 0
+    }
+  ]
+  for (const { name, config, env, code } of cases) {
+    const cwd = t.testdir({ 'gateway.json': JSON.stringify(config) })
+    const ended = await sallyport(['check', '--strict'], { cwd, env: env as Record<string, string> })
+    t.equal(ended.code, code, name)
+    if (code === 1) t.match(ended.stdout, 'share "rateLimit" by telling each other')
+  }
+})
