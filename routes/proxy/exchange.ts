@@ -5,6 +5,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import {
   DeadlineExceeded,
+  endWithHead,
   type Forwarding,
   hangUp,
   isHttp2,
@@ -64,7 +65,9 @@ export class Exchange implements Asker {
     this.#errand = errand
     this.#limits = request.limits
     this.#upload =
-      errand.body === null ? null : new Upload(errand.body, errand.keep, (chunk) => this.#received(chunk))
+      errand.body === null
+        ? null
+        : new Upload(errand.body, Math.max(errand.keep, lane.replay), (chunk) => this.#received(chunk))
     this.#forwarding = {
       upstream: lane.upstream.name,
       target: '',
@@ -148,6 +151,10 @@ export class Exchange implements Asker {
     return this.#errand.idempotent && this.#upload === null
   }
 
+  get mayReplay(): boolean {
+    return this.#upload === null || this.#upload.replays
+  }
+
   get uploads(): boolean {
     return this.#upload !== null && !this.#upload.ended
   }
@@ -185,7 +192,7 @@ export class Exchange implements Asker {
     this.#response.writeInformation?.(status, informationHead(rawHeaders))
   }
 
-  onHead(from: Try, status: number, rawHeaders: Buffer[], statusText: string): Fate {
+  onHead(from: Try, status: number, rawHeaders: Buffer[], statusText: string, bare: boolean): Fate {
     if (this.#state !== 'waiting') return 'dropped'
     if (status >= 400 && this.#mayTryAgain(from, String(status), retryAfterOf(rawHeaders))) return 'dropped'
     this.#choose(from)
@@ -202,14 +209,16 @@ export class Exchange implements Asker {
     this.#endless = head.endless
     this.#reply.hijack()
     try {
-      if (isHttp2(this.#request.raw)) this.#response.writeHead(status, manyIn(head.flat))
-      else this.#response.writeHead(status, reasonOf(statusText), head.flat as never)
+      if (isHttp2(this.#request.raw)) {
+        if (bare) endWithHead(this.#response)
+        this.#response.writeHead(status, manyIn(head.flat))
+      } else this.#response.writeHead(status, reasonOf(statusText), head.flat as never)
     } catch (error) {
       cut(this.#response)
       throw error
     }
     // No body can follow, whatever the head says of one.
-    if (status === 204 || status === 304 || method === 'HEAD') this.#end()
+    if (status === 204 || status === 304 || method === 'HEAD' || bare) this.#end()
     if (this.#state !== 'streaming') return 'dropped'
     // With a body behind it at once it goes out in one write; alone it does not wait for one.
     if (begun.push(this) === 1) setImmediate(afterHeads)
@@ -260,7 +269,7 @@ export class Exchange implements Asker {
     if (this.#state !== 'streaming') return
     if (trailers.length > 0)
       this.#response.addTrailers(
-        isHttp2(this.#request.raw) ? Object.fromEntries(trailers) : (trailers as [string, string][])
+        isHttp2(this.#request.raw) ? manyIn(trailers.flat()) : (trailers as [string, string][])
       )
     this.#end()
   }

@@ -27,6 +27,11 @@ export class Upload {
     return this.#kept !== undefined && this.#size <= most
   }
 
+  /** Whether all that came so far, which may be nothing, can be sent again. */
+  get replays(): boolean {
+    return this.#kept !== undefined || this.#size === 0
+  }
+
   /** Whether all of it has come. */
   get ended(): boolean {
     return this.#ended

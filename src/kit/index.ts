@@ -48,7 +48,7 @@ export type {
 } from './concern.ts'
 export { HeaderName, headerFaults, isClaim, joinVary, plainName } from './headers.ts'
 export { escapeHtml } from './html.ts'
-export { isHttp2 } from './http2.ts'
+export { endWithHead, isHttp2 } from './http2.ts'
 export { LINES, type LineLevel, lineWriter, quote, type WriteLine } from './lines.ts'
 export { ROUTABLE } from './methods.ts'
 export {
@@ -84,6 +84,7 @@ export {
   Refused,
   RouteUnknown,
   TooSlow,
+  Untaken,
   UrlTooLong,
   withHeaders
 } from './refusals.ts'

@@ -1,10 +1,12 @@
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import http2, { type Http2Server, type ServerHttp2Stream } from 'node:http2'
+import https from 'node:https'
 import { type AddressInfo, connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
-import { ask, certificate, listening, noOpenssl, raw, type Scope, statusOf } from '../helpers.ts'
+import { ask, certificate, echo, listening, noOpenssl, raw, type Scope, statusOf } from '../helpers.ts'
 
 type OnStream = (stream: ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void
 
@@ -79,6 +81,39 @@ t.test('forwards by HTTP/2 without TLS, both sides knowing it', async (t) => {
   t.match(await raw(port, closed), /grpc-status: 0\r\ngrpc-message: fine\r\n\r\n$/, 'trailers come back')
 })
 
+t.test('carries the bytes of a header as they are, in both directions', { skip: noOpenssl }, async (t) => {
+  const { ca } = certificate(t)
+  const bytes = 'caf\xc3\xa9 \xff'
+  const seen: unknown[] = []
+  const server = http2.createServer()
+  const up = await over(t, server)
+  server.removeAllListeners('stream')
+  server.on('stream', (stream, headers) => {
+    seen.push(headers['x-in'])
+    stream.respond({ ':status': 200, 'x-out': bytes }, { waitForTrailers: true })
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'x-end': bytes }))
+    stream.end('x')
+  })
+  const routes = [{ path: '/*', proxy: { upstream: 'up' } }]
+  const upstreams = { up: { url: `http://127.0.0.1:${up}`, http2: true } }
+  const { port } = await listening(t, { upstreams, routes })
+  const said = `GET / HTTP/1.1\r\nHost: a\r\nX-In: ${bytes}\r\nConnection: close\r\nTE: trailers\r\n\r\n`
+  const answer = await raw(port, said)
+  t.match(answer, `x-out: ${bytes}\r\n`)
+  t.match(answer, `x-end: ${bytes}\r\n`)
+  const tls = { certificates: [{ cert: ca, key: ca.replace('.pem', '.key') }] }
+  const edge = await listening(t, { upstreams, routes, tls })
+  const client = http2.connect(`https://localhost:${edge.port}`, { ca: readFileSync(ca) })
+  t.teardown(() => client.destroy())
+  const stream = client.request({ ':path': '/', 'x-in': bytes })
+  const [headers] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
+  t.equal(headers['x-out'], bytes)
+  stream.resume()
+  const [trailers] = (await once(stream, 'trailers')) as [http2.IncomingHttpHeaders]
+  t.equal(trailers['x-end'], bytes)
+  t.same(seen, [bytes, bytes])
+})
+
 t.test('carries a gRPC exchange in all but the client side, which HTTP/1.1 has no streams for', async (t) => {
   const up = await over(t, http2.createServer())
   const { port } = await listening(t, {
@@ -140,6 +175,17 @@ t.test(
     t.equal(status, 200)
     t.match(JSON.parse(body), { headers: { ':scheme': 'https', ':authority': `localhost:${two}` } })
     t.equal((await ask(`${url}/unknown`)).status, 502, 'the certificate is verified as ever')
+    const one = await over(t, https.createServer({ key, cert }, echo) as never)
+    const plain = await listening(t, {
+      upstreams: { up: { url: `https://localhost:${one}`, http2: true, tls: { ca } } },
+      routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+    })
+    const all = await Promise.all(
+      Array.from({ length: 9 }, () => ask(plain.url, { method: 'POST', body: 'x' }))
+    )
+    t.ok(
+      all.every(({ status, text }) => status === 200 && (JSON.parse(text) as { body: string }).body === 'x')
+    )
   }
 )
 
