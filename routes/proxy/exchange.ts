@@ -7,7 +7,10 @@ import {
   DeadlineExceeded,
   endWithHead,
   type Forwarding,
+  grpcRefusal,
+  grpcTimeoutOf,
   hangUp,
+  isGrpc,
   isHttp2,
   LONGEST_TIMER,
   upgradeOf
@@ -91,7 +94,7 @@ export class Exchange implements Asker {
     this.#response[EXCHANGE] = this
     this.#response.on('close', onClose)
     if (this.#upload !== null) this.#limits?.readBy(this.#request, this)
-    const time = this.#limits?.time
+    const time = this.#lane.upstream.http2 ? this.#sooner(this.#limits?.time) : this.#limits?.time
     if (time !== undefined) {
       this.#due = this.#forwarding.began + time
       this.#deadline = setTimeout(onDeadline, Math.min(time, LONGEST_TIMER), this)
@@ -145,6 +148,13 @@ export class Exchange implements Asker {
     const attempt = new Try(this, target, this.#errand.joint !== undefined, this.#lane.stillness)
     this.#live.push(attempt)
     attempt.send()
+  }
+
+  // A client of gRPC says how long it waits; the upstream is told as well.
+  #sooner(time: number | undefined): number | undefined {
+    const patience = grpcTimeoutOf(this.#request)
+    if (patience === undefined || time === undefined) return patience ?? time
+    return Math.min(patience, time)
   }
 
   get maySendAgain(): boolean {
@@ -282,7 +292,11 @@ export class Exchange implements Asker {
       // The head is out: only a cut connection tells the client that the rest is missing.
       this.#state = 'over'
       this.#report(failure)
-      cut(this.#response)
+      if (isHttp2(this.#request.raw) && isGrpc(this.#request) && !isGone(this.#response)) {
+        // A call has a status for this, and no message of it is taken for whole that is not.
+        this.#response.addTrailers({ ...grpcRefusal(refusalFor(failure)) })
+        this.#end()
+      } else cut(this.#response)
       return
     }
     if (this.#failure === undefined) {
