@@ -45,7 +45,7 @@ export class Multiplexed extends Dispatcher {
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    if (this.#plainUntil > Date.now()) return this.plain.dispatch(options, handler)
+    if (this.#plainUntil !== 0 && this.#plainUntil > Date.now()) return this.plain.dispatch(options, handler)
     const stream = new Stream(options, handler as unknown as Handler)
     if (this.#closed) {
       stream.fail(new errors.ClientClosedError())

@@ -301,9 +301,19 @@ export class Exchange implements Asker {
     }
     if (this.#failure === undefined) {
       this.#report(failure)
+      if (from.untaken && this.#sendElsewhere()) return
       if (this.#mayTryAgain(from, reasonOfFailure(from, error), 0)) return
     }
     this.#refuse(failure)
+  }
+
+  /** Sends what a target has not taken to another one, whatever the method is; tells whether there is one. */
+  #sendElsewhere(): boolean {
+    if (!this.mayReplay || this.#live.length > 0) return false
+    const target = this.#lane.upstream.pick(this.#request, this.#tried)
+    if (target === undefined || this.#tried.includes(target)) return false
+    this.#send(target)
+    return true
   }
 
   /** Tells whether what a try brought is passed over, and sees to the next one. */

@@ -46,6 +46,8 @@ export class Try implements Flowing {
   readonly #upgrades: boolean
   readonly #stillness: Stillness | undefined
   readonly #probe: boolean
+  /** Whether the target is sure not to have taken the request. */
+  untaken = false
   seen = 0
   paused = false
   #abort: Abort | undefined
@@ -108,6 +110,7 @@ export class Try implements Flowing {
   }
 
   onConnect(abort: Abort): void {
+    this.untaken = false
     if (this.#stopped === undefined) this.#abort = abort
     else abort(this.#stopped)
   }
@@ -185,7 +188,10 @@ export class Try implements Flowing {
   }
 
   #maySendAgain(error: Error): boolean {
-    if (error instanceof Untaken) return this.#sent < MOST_UNTAKEN && this.#asker.mayReplay
+    if (error instanceof Untaken) {
+      this.untaken = true
+      return this.#sent < MOST_UNTAKEN && this.#asker.mayReplay
+    }
     return this.#sent === 1 && !this.#answering && lostWithConnection(error) && this.#asker.maySendAgain
   }
 

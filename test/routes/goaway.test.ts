@@ -134,6 +134,31 @@ t.test('sends again what a GOAWAY says was not taken, whatever the method is', a
     })
 })
 
+t.test('asks another target where the one that has not taken a request is gone', async (t) => {
+  const went: Upstream[] = []
+  const leaves = (up: () => Upstream) => (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+    if (headers[':path'] === '/first' || went.length > 0) return echo(stream)
+    went.push(up())
+    up().server.close()
+    stream.session?.goaway(NGHTTP2_NO_ERROR, (stream.id ?? 0) - 2)
+  }
+  const one: Upstream = await over(
+    t,
+    leaves(() => one)
+  )
+  const two: Upstream = await over(
+    t,
+    leaves(() => two)
+  )
+  const { url } = await listening(t, {
+    upstreams: { up: { targets: [one, two].map(({ port }) => `http://127.0.0.1:${port}`), http2: true } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+  })
+  for (let i = 0; i < 2; i++) await ask(`${url}/first`)
+  t.equal((await ask(`${url}/x`, { method: 'POST', body: 'once' })).text, 'got once')
+  t.equal(went.length, 1)
+})
+
 t.test('sends no body again that it has not kept', async (t) => {
   const up = await over(t, (stream) => {
     if (stream.id === 1) return echo(stream)
