@@ -6,7 +6,17 @@ import https from 'node:https'
 import { type AddressInfo, connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
-import { ask, certificate, echo, listening, noOpenssl, raw, type Scope, statusOf } from '../helpers.ts'
+import {
+  ask,
+  certificate,
+  echo,
+  listening,
+  noOpenssl,
+  raw,
+  readableLog,
+  type Scope,
+  statusOf
+} from '../helpers.ts'
 
 type OnStream = (stream: ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void
 
@@ -134,6 +144,29 @@ t.test('carries a gRPC exchange in all but the client side, which HTTP/1.1 has n
   request.end('two')
   t.equal(await text(response), 'two')
   t.match(response.trailers, { 'grpc-status': '0', 'grpc-message': 'fine' })
+})
+
+t.test('asks by HTTP/2 whether a target is well', async (t) => {
+  const server = http2.createServer()
+  const up = await over(t, server)
+  let asked = 0
+  server.removeAllListeners('stream')
+  server.on('stream', (stream, headers) => {
+    t.match(headers, { ':path': '/healthz', 'user-agent': 'sallyport-health' })
+    stream.respond({ ':status': asked++ === 0 ? 500 : 204 }, { endStream: true })
+  })
+  const { log, line } = readableLog()
+  const health = { path: '/healthz', every: '20ms', unhealthyAfter: 1, healthyAfter: 1 }
+  await listening(
+    t,
+    {
+      upstreams: { up: { url: `http://127.0.0.1:${up}`, http2: true, health } },
+      routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+    },
+    { log }
+  )
+  await line(({ state }) => state === 'unhealthy')
+  await line(({ state }) => state === 'healthy')
 })
 
 t.test('ends the stream of a client that leaves', async (t) => {
