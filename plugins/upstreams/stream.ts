@@ -1,5 +1,5 @@
 import { type ClientHttp2Stream, constants } from 'node:http2'
-import type { Readable } from 'node:stream'
+import { addAbortSignal, type Readable } from 'node:stream'
 import { type Dispatcher, errors } from 'undici'
 import { Untaken } from '../../src/kit/index.ts'
 import type { Connection } from './connection.ts'
@@ -23,7 +23,7 @@ export interface Handler {
   onError(error: Error): void
 }
 
-const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
+const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
 
 /** One request on its way to a connection and through it, and its answer. */
 export class Stream {
@@ -154,7 +154,7 @@ export class Stream {
     if (this.#over || !this.#headed || rstCode !== NGHTTP2_NO_ERROR) return
     this.#end()
     // The answer is whole, and whatever is left of the request is for nobody.
-    if (this.#stream?.writableEnded === false) this.#stream.close(NGHTTP2_CANCEL)
+    if (this.#stream?.writableEnded === false) cancel(this.#stream)
     this.handler.onComplete(this.#trailers)
   }
 
@@ -187,9 +187,7 @@ export class Stream {
     this.#end()
     const stream = this.#stream
     if (stream !== undefined) {
-      stream.close(NGHTTP2_CANCEL)
-      // It closes once nothing of it is unread.
-      stream.resume()
+      cancel(stream)
       this.#connection?.suspect()
     }
     this.handler.onError(error)
@@ -214,6 +212,9 @@ export class Stream {
     }
   }
 }
+
+/** Resets a stream with CANCEL. Node's own `close` would first say that the request ends here, and half a body would be taken for a whole one; only an AbortError of its own cancels at once. */
+const cancel = (stream: ClientHttp2Stream): void => void addAbortSignal(AbortSignal.abort(), stream)
 
 const noop = (): void => {}
 

@@ -48,6 +48,22 @@ async function over(
   return Object.assign(up, { port: (server.address() as AddressInfo).port })
 }
 
+/** Joins connections to those of an upstream, so that a test can break them. */
+async function between(t: Scope, upstream: number): Promise<{ port: number; joined: Socket[] }> {
+  const joined: Socket[] = []
+  const server = createServer((near) => {
+    const far = connect(upstream, '127.0.0.1')
+    for (const socket of [near, far]) joined.push(socket.on('error', () => {}))
+    near.pipe(far).pipe(near)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of joined) socket.destroy()
+    server.close()
+  })
+  return { port: (server.address() as AddressInfo).port, joined }
+}
+
 const to = (port: number, more: object = {}): object => ({
   upstreams: { up: { url: `http://127.0.0.1:${port}`, http2: true, ...more } },
   routes: [{ path: '/*', proxy: { upstream: 'up' }, limits: { body: '10mb' } }]
@@ -222,12 +238,29 @@ t.test('sends a refused stream again, but not for ever', async (t) => {
 })
 
 t.test('an answer whose connection is lost is seen to be cut', async (t) => {
-  const up = await over(t, (stream) => {
-    stream.respond({ ':status': 200 })
-    stream.write('half', () => stream.session?.socket.destroy())
-  })
-  const { url } = await listening(t, to(up.port))
-  await t.rejects(ask(`${url}/x`))
+  const ways: Record<string, (stream: ServerHttp2Stream, near: Socket) => void> = {
+    'with a GOAWAY': (stream) => void stream.session?.socket.destroy(),
+    'ended without a word': (_stream, near) => void near.end(),
+    'reset without a word': (_stream, near) => void near.resetAndDestroy(),
+    // A close of Node's would be a clean end.
+    'by the stream alone': (stream) => void stream.destroy(new Error('lost'))
+  }
+  for (const [name, lose] of Object.entries(ways))
+    t.test(name, async (t) => {
+      const reached = Promise.withResolvers<ServerHttp2Stream>()
+      const up = await over(t, (stream) => {
+        stream.respond({ ':status': 200 })
+        stream.write('half')
+        reached.resolve(stream)
+      })
+      const { port, joined } = await between(t, up.port)
+      const { url } = await listening(t, to(port))
+      const answer = await fetch(`${url}/x`)
+      const [near] = joined as [Socket]
+      near.unpipe()
+      lose(await reached.promise, near)
+      await t.rejects(answer.text())
+    })
 })
 
 t.test('takes no more streams than the target says', async (t) => {
@@ -253,30 +286,16 @@ t.test('takes no more streams than the target says', async (t) => {
 
 t.test('leaves a connection that is dead without a word', async (t) => {
   const up = await over(t, echo)
-  const dead = Promise.withResolvers<void>()
-  const joined: Socket[] = []
-  let first = true
-  const between = createServer((near) => {
-    const far = connect(up.port, '127.0.0.1')
-    for (const socket of [near, far]) joined.push(socket.on('error', () => {}))
-    near.pipe(far).pipe(near)
-    if (first) near.on('close', () => dead.resolve())
-    first = false
-  }).listen(0, '127.0.0.1')
-  await once(between, 'listening')
-  t.teardown(() => {
-    for (const socket of joined) socket.destroy()
-    between.close()
-  })
-  const { port } = between.address() as AddressInfo
+  const { port, joined } = await between(t, up.port)
   const { url } = await listening(t, to(port, { timeouts: { headers: '100ms', connect: '300ms' } }))
   t.equal((await ask(url)).status, 200)
   const [near, far] = joined as [Socket, Socket]
   near.unpipe(far)
   near.resume()
+  const dead = once(near, 'close')
   t.equal((await ask(url)).status, 504)
   t.equal((await ask(url)).status, 504, 'nothing has come in since: it is asked whether it is there')
-  await dead.promise
+  await dead
   t.equal((await ask(url)).status, 200)
 })
 

@@ -169,6 +169,34 @@ t.test('asks by HTTP/2 whether a target is well', async (t) => {
   await line(({ state }) => state === 'healthy')
 })
 
+t.test('a body that its client leaves half-way never looks whole', async (t) => {
+  const reached = Promise.withResolvers<ServerHttp2Stream>()
+  const server = http2.createServer()
+  const up = await over(t, server)
+  server.removeAllListeners('stream')
+  server.on('stream', (stream) => reached.resolve(stream.on('error', () => {})))
+  const { port } = await listening(t, {
+    upstreams: { up: { url: `http://127.0.0.1:${up}`, http2: true } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+  })
+  const client = connect(port, '127.0.0.1', () =>
+    client.write('POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n')
+  )
+  client.on('error', () => {})
+  const stream = await reached.promise
+  // Node ends a stream that was cancelled as well, but not before it says so.
+  let whole = false
+  stream.on('end', () => {
+    whole = !stream.aborted
+  })
+  await once(stream, 'data')
+  const closed = once(stream, 'close').catch((error: unknown) => error)
+  client.destroy()
+  await closed
+  t.equal(whole, false)
+  t.equal(stream.rstCode, http2.constants.NGHTTP2_CANCEL)
+})
+
 t.test('ends the stream of a client that leaves', async (t) => {
   const reached = Promise.withResolvers<ServerHttp2Stream>()
   const server = http2.createServer()
