@@ -77,6 +77,8 @@ export class Upload {
       this.#attached = true
       this.#source.on('data', (chunk: Buffer) => this.#take(chunk))
       this.#source.on('end', () => {
+        // A request of HTTP/2 that was cancelled ends as well; it is not whole.
+        if ((this.#source as Readable & { aborted?: boolean }).aborted === true) return
         this.#ended = true
         this.#stream?.push(null)
       })

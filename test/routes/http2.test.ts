@@ -197,6 +197,58 @@ t.test('a body that its client leaves half-way never looks whole', async (t) => 
   t.equal(stream.rstCode, http2.constants.NGHTTP2_CANCEL)
 })
 
+t.test(
+  'a body that a client of HTTP/2 cancels looks whole to no upstream',
+  { skip: noOpenssl },
+  async (t) => {
+    const { ca } = certificate(t)
+    const came: { ended: boolean }[] = []
+    let met = Promise.withResolvers<void>()
+    const watch = (request: http.IncomingMessage): void => {
+      const seen = { ended: false }
+      came.push(seen)
+      request.on('data', () => met.resolve())
+      request.on('end', () => {
+        seen.ended = !request.aborted
+      })
+      request.on('error', () => {})
+      request.on('close', () => over.resolve())
+    }
+    let over = Promise.withResolvers<void>()
+    const one = http.createServer(watch).listen(0, '127.0.0.1')
+    const two = http2.createServer(watch as never).listen(0, '127.0.0.1')
+    await Promise.all([once(one, 'listening'), once(two, 'listening')])
+    t.teardown(() => {
+      one.closeAllConnections()
+      for (const server of [one, two]) server.close()
+    })
+    const at = (server: { address(): unknown }): string =>
+      `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const { port } = await listening(t, {
+      tls: { certificates: [{ cert: ca, key: ca.replace('.pem', '.key') }] },
+      upstreams: { one: { url: at(one) }, two: { url: at(two), http2: true } },
+      routes: [
+        { path: '/one', proxy: { upstream: 'one' } },
+        { path: '/two', proxy: { upstream: 'two' } }
+      ]
+    })
+    const client = http2.connect(`https://localhost:${port}`, { ca: readFileSync(ca) })
+    t.teardown(() => client.destroy())
+    for (const path of ['/one', '/two']) {
+      met = Promise.withResolvers()
+      over = Promise.withResolvers()
+      const leave = new AbortController()
+      const stream = client.request({ ':method': 'POST', ':path': path }, { signal: leave.signal })
+      stream.on('error', () => {})
+      stream.write('half')
+      await met.promise
+      leave.abort()
+      await over.promise
+      t.equal(came.at(-1)?.ended, false, path)
+    }
+  }
+)
+
 t.test('ends the stream of a client that leaves', async (t) => {
   const reached = Promise.withResolvers<ServerHttp2Stream>()
   const server = http2.createServer()
