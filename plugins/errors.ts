@@ -6,11 +6,14 @@ import {
   BodyTooLarge,
   DeadlineExceeded,
   eachRoute,
+  endWithHead,
   escapeHtml,
   File,
   fp,
+  grpcRefusal,
   HeadersTooLarge,
   Internal,
+  isGrpc,
   isHttp2,
   Malformed,
   MediaUnknown,
@@ -135,6 +138,10 @@ function answer(
   { format, pages }: Shape
 ): void {
   const status = refusal.statusCode ?? 500
+  if (isGrpc(request)) {
+    answerCall(refusal, request, reply)
+    return
+  }
   if (refusal.instead !== undefined) {
     reply
       .code(status)
@@ -144,12 +151,7 @@ function answer(
   }
   const problem = problemOf(refusal, request.id)
   reply.code(status).headers({ 'cache-control': 'no-store', ...refusal.headers })
-  // Where what follows on the connection can't be told from a body, or is one that nobody wants, the connection ends with the answer.
-  if (
-    !isHttp2(request.raw) &&
-    (status === 413 || status === 408 || status === 417 || refusal.code === 'SP_ERR_REQUEST_MALFORMED')
-  )
-    reply.header('connection', 'close')
+  endConnection(refusal, request, reply)
   const wanted = preferred(request.headers.accept, format)
   if (wanted === 'text')
     reply
@@ -162,6 +164,28 @@ function answer(
       .type('application/problem+json')
       .serializer(JSON.stringify)
       .send({ ...problem, ...refusal.members })
+}
+
+/** Answers a call of gRPC by a status alone, in the head (gRPC over HTTP/2, "Trailers-Only"). */
+function answerCall(refusal: Refusal, request: FastifyRequest, reply: FastifyReply): void {
+  reply
+    .code(200)
+    .headers({ 'cache-control': 'no-store', ...refusal.headers, ...grpcRefusal(refusal) })
+    .type('application/grpc')
+  endConnection(refusal, request, reply)
+  if (isHttp2(request.raw)) endWithHead(reply.raw)
+  reply.send(null)
+}
+
+// Where what follows on the connection can't be told from a body, or is one that nobody wants, the connection ends with the answer.
+function endConnection(
+  { statusCode: status, code }: Refusal,
+  request: FastifyRequest,
+  reply: FastifyReply
+): void {
+  if (isHttp2(request.raw)) return
+  if (status === 413 || status === 408 || status === 417 || code === 'SP_ERR_REQUEST_MALFORMED')
+    reply.header('connection', 'close')
 }
 
 type Page = (problem: Problem) => string

@@ -7,7 +7,7 @@ export interface Place {
   readonly port: number
 }
 
-type Connector = buildConnector.connector
+export type Connector = buildConnector.connector
 
 /** How connections are opened: what undici's connector takes, with what TLS takes. */
 export type ConnectorOptions = buildConnector.BuildOptions & { servername?: string; useH2c?: boolean }

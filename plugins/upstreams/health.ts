@@ -50,7 +50,7 @@ export class HealthCheck {
       const { statusCode, body } = await this.#pool.request({
         path: this.#options.path,
         method: 'GET',
-        headers: { host: this.#host, 'user-agent': 'sallyport-health' },
+        headers: ['host', this.#host, 'user-agent', 'sallyport-health'],
         signal: AbortSignal.timeout(timeout)
       })
       await body.dump({ limit: 65_536 })

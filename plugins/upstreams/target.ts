@@ -90,32 +90,34 @@ export class Target {
       keys.push(key)
       return app.keep.lease(app, key, make, end)
     }
-    const open = (h2: boolean, atOnce = 1): Pool =>
+    const keepAlive = duration(timeouts.keepAlive)
+    const plain = (): Pool =>
       new Pool(url.origin, {
-        connect: makeConnector({ ...connect, ...(h2 ? h2With(url) : {}) } as never, place),
+        connect: makeConnector(connect as never, place),
         connections: connections.max,
-        keepAliveTimeout: duration(timeouts.keepAlive),
+        keepAliveTimeout: keepAlive,
         keepAliveMaxTimeout: 600_000,
-        pipelining: atOnce,
-        ...(h2 ? { allowH2: true, maxConcurrentStreams: atOnce } : {})
+        pipelining: 1
       } as never)
+    const open = (): Pool | Multiplexed =>
+      http2
+        ? new Multiplexed({
+            origin: url,
+            connect: makeConnector({ ...connect, ...h2With(url) } as never, place),
+            connections: connections.max,
+            keepAlive,
+            patience: connect.timeout,
+            plain: plain()
+          })
+        : plain()
     const { pool, load } = lease(
       `pool ${where} ${http2}`,
-      () => ({
-        load: { requests: 0 },
-        pool: http2 ? new Multiplexed(open(true, STREAMS), open(true)) : open(false)
-      }),
+      () => ({ load: { requests: 0 }, pool: open() }),
       (kept) => kept.pool.close()
     )
     this.pool = pool
     this.load = load
-    this.upgrades = http2
-      ? lease(
-          `pool ${where} false upgrades`,
-          () => open(false),
-          (kept) => kept.close()
-        )
-      : pool
+    this.upgrades = pool instanceof Multiplexed ? pool.plain : pool
     const { eject, breaker, health } = said
     this.condition = lease(
       `condition ${where} ${JSON.stringify([eject, breaker, health])}`,
@@ -125,7 +127,7 @@ export class Target {
     if (health !== undefined)
       lease(
         `health ${where} ${JSON.stringify([health, eject, breaker])}`,
-        () => new HealthCheck(health, this.host, this.condition, open(http2)),
+        () => new HealthCheck(health, this.host, this.condition, open()),
         (kept) => kept.stop()
       )
     this.#release = () => {
@@ -171,9 +173,6 @@ export class Target {
     this.#release()
   }
 }
-
-// The most requests that share a connection at a time.
-const STREAMS = 100
 
 // Without TLS there is nobody to agree with on a protocol: both sides know it (RFC 9113 section 3.3).
 const h2With = (url: URL): object => (url.protocol === 'https:' ? { allowH2: true } : { useH2c: true })

@@ -40,6 +40,8 @@ const COME_BACK = 5
 /** A service behind the gateway: its targets, and which of them is next. */
 export class Upstream {
   readonly name: string
+  /** Whether requests go by HTTP/2 where a target offers it. */
+  readonly http2: boolean
   /** Milliseconds; 0 for none. */
   readonly timeouts: { readonly headers: number; readonly body: number }
   readonly traffic: Traffic
@@ -59,6 +61,7 @@ export class Upstream {
     this.#app = app
     this.#said = said
     this.name = name
+    this.http2 = said.http2
     this.timeouts = {
       headers: durationOrNone(said.timeouts.headers) ?? 0,
       body: durationOrNone(said.timeouts.body) ?? 0

@@ -4,6 +4,8 @@ import type { Dispatcher } from 'undici'
 /** What the forwarder needs of an upstream; `app.upstream` hands out no less. */
 export interface Upstream {
   readonly name: string
+  /** Whether requests go by HTTP/2 where a target offers it. */
+  readonly http2: boolean
   /** Milliseconds; 0 for none. */
   readonly timeouts: { readonly headers: number; readonly body: number }
   /** The requests under way, and the tries among them that are not the first. */

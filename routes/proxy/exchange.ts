@@ -5,8 +5,12 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import {
   DeadlineExceeded,
+  endWithHead,
   type Forwarding,
+  grpcRefusal,
+  grpcTimeoutOf,
   hangUp,
+  isGrpc,
   isHttp2,
   LONGEST_TIMER,
   upgradeOf
@@ -64,7 +68,9 @@ export class Exchange implements Asker {
     this.#errand = errand
     this.#limits = request.limits
     this.#upload =
-      errand.body === null ? null : new Upload(errand.body, errand.keep, (chunk) => this.#received(chunk))
+      errand.body === null
+        ? null
+        : new Upload(errand.body, Math.max(errand.keep, lane.replay), (chunk) => this.#received(chunk))
     this.#forwarding = {
       upstream: lane.upstream.name,
       target: '',
@@ -88,7 +94,7 @@ export class Exchange implements Asker {
     this.#response[EXCHANGE] = this
     this.#response.on('close', onClose)
     if (this.#upload !== null) this.#limits?.readBy(this.#request, this)
-    const time = this.#limits?.time
+    const time = this.#lane.upstream.http2 ? this.#sooner(this.#limits?.time) : this.#limits?.time
     if (time !== undefined) {
       this.#due = this.#forwarding.began + time
       this.#deadline = setTimeout(onDeadline, Math.min(time, LONGEST_TIMER), this)
@@ -144,8 +150,19 @@ export class Exchange implements Asker {
     attempt.send()
   }
 
+  // A client of gRPC says how long it waits; the upstream is told as well.
+  #sooner(time: number | undefined): number | undefined {
+    const patience = grpcTimeoutOf(this.#request)
+    if (patience === undefined || time === undefined) return patience ?? time
+    return Math.min(patience, time)
+  }
+
   get maySendAgain(): boolean {
     return this.#errand.idempotent && this.#upload === null
+  }
+
+  get mayReplay(): boolean {
+    return this.#upload === null || this.#upload.replays
   }
 
   get uploads(): boolean {
@@ -185,7 +202,7 @@ export class Exchange implements Asker {
     this.#response.writeInformation?.(status, informationHead(rawHeaders))
   }
 
-  onHead(from: Try, status: number, rawHeaders: Buffer[], statusText: string): Fate {
+  onHead(from: Try, status: number, rawHeaders: Buffer[], statusText: string, bare: boolean): Fate {
     if (this.#state !== 'waiting') return 'dropped'
     if (status >= 400 && this.#mayTryAgain(from, String(status), retryAfterOf(rawHeaders))) return 'dropped'
     this.#choose(from)
@@ -202,14 +219,16 @@ export class Exchange implements Asker {
     this.#endless = head.endless
     this.#reply.hijack()
     try {
-      if (isHttp2(this.#request.raw)) this.#response.writeHead(status, manyIn(head.flat))
-      else this.#response.writeHead(status, reasonOf(statusText), head.flat as never)
+      if (isHttp2(this.#request.raw)) {
+        if (bare) endWithHead(this.#response)
+        this.#response.writeHead(status, manyIn(head.flat))
+      } else this.#response.writeHead(status, reasonOf(statusText), head.flat as never)
     } catch (error) {
       cut(this.#response)
       throw error
     }
     // No body can follow, whatever the head says of one.
-    if (status === 204 || status === 304 || method === 'HEAD') this.#end()
+    if (status === 204 || status === 304 || method === 'HEAD' || bare) this.#end()
     if (this.#state !== 'streaming') return 'dropped'
     // With a body behind it at once it goes out in one write; alone it does not wait for one.
     if (begun.push(this) === 1) setImmediate(afterHeads)
@@ -260,7 +279,7 @@ export class Exchange implements Asker {
     if (this.#state !== 'streaming') return
     if (trailers.length > 0)
       this.#response.addTrailers(
-        isHttp2(this.#request.raw) ? Object.fromEntries(trailers) : (trailers as [string, string][])
+        isHttp2(this.#request.raw) ? manyIn(trailers.flat()) : (trailers as [string, string][])
       )
     this.#end()
   }
@@ -273,14 +292,28 @@ export class Exchange implements Asker {
       // The head is out: only a cut connection tells the client that the rest is missing.
       this.#state = 'over'
       this.#report(failure)
-      cut(this.#response)
+      if (isHttp2(this.#request.raw) && isGrpc(this.#request) && !isGone(this.#response)) {
+        // A call has a status for this, and no message of it is taken for whole that is not.
+        this.#response.addTrailers({ ...grpcRefusal(refusalFor(failure)) })
+        this.#end()
+      } else cut(this.#response)
       return
     }
     if (this.#failure === undefined) {
       this.#report(failure)
+      if (from.untaken && this.#sendElsewhere()) return
       if (this.#mayTryAgain(from, reasonOfFailure(from, error), 0)) return
     }
     this.#refuse(failure)
+  }
+
+  /** Sends what a target has not taken to another one, whatever the method is; tells whether there is one. */
+  #sendElsewhere(): boolean {
+    if (!this.mayReplay || this.#live.length > 0) return false
+    const target = this.#lane.upstream.pick(this.#request, this.#tried)
+    if (target === undefined || this.#tried.includes(target)) return false
+    this.#send(target)
+    return true
   }
 
   /** Tells whether what a try brought is passed over, and sees to the next one. */

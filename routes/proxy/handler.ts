@@ -101,6 +101,9 @@ export function makeHandler(
   }
 }
 
+// Bytes; what is longer is sent once.
+const REPLAY = 65_536
+
 /** Compiles which upstream a request goes to: the one there is, or one of several by their shares. */
 function makeLanes(
   app: FastifyInstance,
@@ -111,6 +114,7 @@ function makeLanes(
     return {
       upstream: found,
       headersTimeout: orElse(timeouts?.headers, found.timeouts.headers),
+      replay: found.http2 ? REPLAY : 0,
       stillness: stillnessOf(orElse(timeouts?.body, found.timeouts.body))
     }
   }

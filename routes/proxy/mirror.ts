@@ -71,6 +71,7 @@ export class Mirror {
 
 class Copy implements Asker {
   readonly maySendAgain = false
+  readonly mayReplay = true
   readonly uploads = false
   readonly #method: string
   readonly #errand: Errand

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Dispatcher } from 'undici'
+import { Untaken } from '../../src/kit/index.ts'
 import type { UpstreamTarget } from './contract.ts'
 import { UpstreamFailed, UpstreamStill } from './refusals.ts'
 import type { Flowing, Stillness } from './stillness.ts'
@@ -13,13 +14,15 @@ export type Fate = 'wanted' | 'dropped'
 export interface Asker {
   /** Tells whether the same request may go out once more after its connection was lost. */
   readonly maySendAgain: boolean
+  /** Tells whether the body of the request can be sent once more from its beginning. */
+  readonly mayReplay: boolean
   /** Whether a part of the body has yet to come. */
   readonly uploads: boolean
   /** Makes the options of one dispatch; a body is opened anew each time. */
   optionsFor(target: UpstreamTarget): Dispatcher.DispatchOptions
   onInformation(status: number, rawHeaders: readonly Buffer[]): void
-  /** Takes the head of an answer; tells what becomes of its body. */
-  onHead(from: Try, status: number, rawHeaders: Buffer[], statusText: string): Fate
+  /** Takes the head of an answer, and whether it is known to be all of it; tells what becomes of its body. */
+  onHead(from: Try, status: number, rawHeaders: Buffer[], statusText: string, bare: boolean): Fate
   onSwitch(from: Try, rawHeaders: Buffer[], upstream: Duplex): void
   /** Takes a part of the body; tells whether more may come at once. */
   onBody(chunk: Buffer): boolean
@@ -33,6 +36,9 @@ export class Unwanted extends Error {}
 // What is left of an answer that nobody wants is read, so that its connection can be used again; if it is longer than this, in bytes, the connection ends.
 const DREGS = 65_536
 
+// How often a request goes to a target that takes none of it: a connection of HTTP/2 may end whenever the other side likes, and the next one as well.
+const MOST_UNTAKEN = 8
+
 /** One request to one target, and its answer. */
 export class Try implements Flowing {
   readonly target: UpstreamTarget
@@ -40,6 +46,8 @@ export class Try implements Flowing {
   readonly #upgrades: boolean
   readonly #stillness: Stillness | undefined
   readonly #probe: boolean
+  /** Whether the target is sure not to have taken the request. */
+  untaken = false
   seen = 0
   paused = false
   #abort: Abort | undefined
@@ -102,6 +110,7 @@ export class Try implements Flowing {
   }
 
   onConnect(abort: Abort): void {
+    this.untaken = false
     if (this.#stopped === undefined) this.#abort = abort
     else abort(this.#stopped)
   }
@@ -110,7 +119,13 @@ export class Try implements Flowing {
     this.#answering = true
   }
 
-  onHeaders(status: number, rawHeaders: Buffer[], resume: () => void, statusText: string): boolean {
+  onHeaders(
+    status: number,
+    rawHeaders: Buffer[],
+    resume: () => void,
+    statusText: string,
+    bare = false
+  ): boolean {
     if (status < 200) {
       if (status < 100 || status === 101) throw new UpstreamFailed()
       this.#asker.onInformation(status, rawHeaders)
@@ -118,7 +133,7 @@ export class Try implements Flowing {
     }
     this.#resume = resume
     this.#judge(status < 500)
-    const fate = this.#asker.onHead(this, status, rawHeaders, statusText)
+    const fate = this.#asker.onHead(this, status, rawHeaders, statusText, bare)
     this.#state = fate
     // What nobody wants is watched as well, or an upstream that never ends it would keep its connection.
     if (fate === 'dropped') this.watch()
@@ -153,14 +168,7 @@ export class Try implements Flowing {
 
   onError(error: Error): void {
     if (this.#state === 'over') return
-    if (
-      this.#state === 'open' &&
-      this.#stopped === undefined &&
-      this.#sent === 1 &&
-      !this.#answering &&
-      lostWithConnection(error) &&
-      this.#asker.maySendAgain
-    ) {
+    if (this.#state === 'open' && this.#stopped === undefined && this.#maySendAgain(error)) {
       this.#abort = undefined
       this.send()
       return
@@ -177,6 +185,14 @@ export class Try implements Flowing {
   /** Ends a body that stood still for too long. */
   still(): void {
     this.stop(new UpstreamStill())
+  }
+
+  #maySendAgain(error: Error): boolean {
+    if (error instanceof Untaken) {
+      this.untaken = true
+      return this.#sent < MOST_UNTAKEN && this.#asker.mayReplay
+    }
+    return this.#sent === 1 && !this.#answering && lostWithConnection(error) && this.#asker.maySendAgain
   }
 
   #judge(ok: boolean): void {

@@ -27,6 +27,11 @@ export class Upload {
     return this.#kept !== undefined && this.#size <= most
   }
 
+  /** Whether all that came so far, which may be nothing, can be sent again. */
+  get replays(): boolean {
+    return this.#kept !== undefined || this.#size === 0
+  }
+
   /** Whether all of it has come. */
   get ended(): boolean {
     return this.#ended
@@ -72,6 +77,8 @@ export class Upload {
       this.#attached = true
       this.#source.on('data', (chunk: Buffer) => this.#take(chunk))
       this.#source.on('end', () => {
+        // A request of HTTP/2 that was cancelled ends as well; it is not whole.
+        if ((this.#source as Readable & { aborted?: boolean }).aborted === true) return
         this.#ended = true
         this.#stream?.push(null)
       })

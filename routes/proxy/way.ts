@@ -12,6 +12,8 @@ export interface Lane {
   readonly upstream: Upstream
   /** Milliseconds; 0 for none. */
   readonly headersTimeout: number
+  /** Bytes of a body that are kept for a target that ends its connection before it has taken it, whatever the method is. */
+  readonly replay: number
   /** Watches bodies that stand still; undefined where they may. */
   readonly stillness: Stillness | undefined
 }

@@ -46,9 +46,10 @@ export type {
   TargetRoutes,
   WordsSaid
 } from './concern.ts'
+export { grpcRefusal, grpcTimeoutOf, isGrpc } from './grpc.ts'
 export { HeaderName, headerFaults, isClaim, joinVary, plainName } from './headers.ts'
 export { escapeHtml } from './html.ts'
-export { isHttp2 } from './http2.ts'
+export { endWithHead, isHttp2 } from './http2.ts'
 export { LINES, type LineLevel, lineWriter, quote, type WriteLine } from './lines.ts'
 export { ROUTABLE } from './methods.ts'
 export {
@@ -85,6 +86,7 @@ export {
   Refused,
   RouteUnknown,
   TooSlow,
+  Untaken,
   UrlTooLong,
   withHeaders
 } from './refusals.ts'

@@ -21,6 +21,15 @@ export const BodyTooLarge = createError(
   'The body of the request is larger than this route takes',
   413
 )
+/** A server is sure not to have taken a request, which may then be sent again whatever its method is (RFC 9113 section 8.7). */
+export class Untaken extends Error {
+  readonly code = 'UPSTREAM_UNTAKEN'
+
+  constructor() {
+    super('The connection was lost before the request was taken')
+  }
+}
+
 /** The request target is longer than the route takes. */
 export const UrlTooLong = createError('SP_ERR_LIMITS_URL', 'The URL is longer than this route takes', 414)
 /** The head of the answer was not there in time. */

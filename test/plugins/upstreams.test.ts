@@ -118,7 +118,7 @@ t.test('names the target in a cookie that tells nothing, and comes back to it', 
 t.test('takes a target out that fails, keeps the others, and takes it back', async (t) => {
   const { urls, status, hits } = await fleet(t, 3)
   const app = await gateway(t, {
-    upstreams: { up: { targets: urls, eject: { failures: 2, for: '80ms' } } },
+    upstreams: { up: { targets: urls, eject: { failures: 2, for: '1s' } } },
     routes
   })
   status[1] = 503

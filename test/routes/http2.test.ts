@@ -1,10 +1,22 @@
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import http2, { type Http2Server, type ServerHttp2Stream } from 'node:http2'
+import https from 'node:https'
 import { type AddressInfo, connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
-import { ask, certificate, listening, noOpenssl, raw, type Scope, statusOf } from '../helpers.ts'
+import {
+  ask,
+  certificate,
+  echo,
+  listening,
+  noOpenssl,
+  raw,
+  readableLog,
+  type Scope,
+  statusOf
+} from '../helpers.ts'
 
 type OnStream = (stream: ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void
 
@@ -79,6 +91,39 @@ t.test('forwards by HTTP/2 without TLS, both sides knowing it', async (t) => {
   t.match(await raw(port, closed), /grpc-status: 0\r\ngrpc-message: fine\r\n\r\n$/, 'trailers come back')
 })
 
+t.test('carries the bytes of a header as they are, in both directions', { skip: noOpenssl }, async (t) => {
+  const { ca } = certificate(t)
+  const bytes = 'caf\xc3\xa9 \xff'
+  const seen: unknown[] = []
+  const server = http2.createServer()
+  const up = await over(t, server)
+  server.removeAllListeners('stream')
+  server.on('stream', (stream, headers) => {
+    seen.push(headers['x-in'])
+    stream.respond({ ':status': 200, 'x-out': bytes }, { waitForTrailers: true })
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'x-end': bytes }))
+    stream.end('x')
+  })
+  const routes = [{ path: '/*', proxy: { upstream: 'up' } }]
+  const upstreams = { up: { url: `http://127.0.0.1:${up}`, http2: true } }
+  const { port } = await listening(t, { upstreams, routes })
+  const said = `GET / HTTP/1.1\r\nHost: a\r\nX-In: ${bytes}\r\nConnection: close\r\nTE: trailers\r\n\r\n`
+  const answer = await raw(port, said)
+  t.match(answer, `x-out: ${bytes}\r\n`)
+  t.match(answer, `x-end: ${bytes}\r\n`)
+  const tls = { certificates: [{ cert: ca, key: ca.replace('.pem', '.key') }] }
+  const edge = await listening(t, { upstreams, routes, tls })
+  const client = http2.connect(`https://localhost:${edge.port}`, { ca: readFileSync(ca) })
+  t.teardown(() => client.destroy())
+  const stream = client.request({ ':path': '/', 'x-in': bytes })
+  const [headers] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
+  t.equal(headers['x-out'], bytes)
+  stream.resume()
+  const [trailers] = (await once(stream, 'trailers')) as [http2.IncomingHttpHeaders]
+  t.equal(trailers['x-end'], bytes)
+  t.same(seen, [bytes, bytes])
+})
+
 t.test('carries a gRPC exchange in all but the client side, which HTTP/1.1 has no streams for', async (t) => {
   const up = await over(t, http2.createServer())
   const { port } = await listening(t, {
@@ -100,6 +145,109 @@ t.test('carries a gRPC exchange in all but the client side, which HTTP/1.1 has n
   t.equal(await text(response), 'two')
   t.match(response.trailers, { 'grpc-status': '0', 'grpc-message': 'fine' })
 })
+
+t.test('asks by HTTP/2 whether a target is well', async (t) => {
+  const server = http2.createServer()
+  const up = await over(t, server)
+  let asked = 0
+  server.removeAllListeners('stream')
+  server.on('stream', (stream, headers) => {
+    t.match(headers, { ':path': '/healthz', 'user-agent': 'sallyport-health' })
+    stream.respond({ ':status': asked++ === 0 ? 500 : 204 }, { endStream: true })
+  })
+  const { log, line } = readableLog()
+  const health = { path: '/healthz', every: '20ms', unhealthyAfter: 1, healthyAfter: 1 }
+  await listening(
+    t,
+    {
+      upstreams: { up: { url: `http://127.0.0.1:${up}`, http2: true, health } },
+      routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+    },
+    { log }
+  )
+  await line(({ state }) => state === 'unhealthy')
+  await line(({ state }) => state === 'healthy')
+})
+
+t.test('a body that its client leaves half-way never looks whole', async (t) => {
+  const reached = Promise.withResolvers<ServerHttp2Stream>()
+  const server = http2.createServer()
+  const up = await over(t, server)
+  server.removeAllListeners('stream')
+  server.on('stream', (stream) => reached.resolve(stream.on('error', () => {})))
+  const { port } = await listening(t, {
+    upstreams: { up: { url: `http://127.0.0.1:${up}`, http2: true } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+  })
+  const client = connect(port, '127.0.0.1', () =>
+    client.write('POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n')
+  )
+  client.on('error', () => {})
+  const stream = await reached.promise
+  // Node ends a stream that was cancelled as well, but not before it says so.
+  let whole = false
+  stream.on('end', () => {
+    whole = !stream.aborted
+  })
+  await once(stream, 'data')
+  const closed = once(stream, 'close').catch((error: unknown) => error)
+  client.destroy()
+  await closed
+  t.equal(whole, false)
+  t.equal(stream.rstCode, http2.constants.NGHTTP2_CANCEL)
+})
+
+t.test(
+  'a body that a client of HTTP/2 cancels looks whole to no upstream',
+  { skip: noOpenssl },
+  async (t) => {
+    const { ca } = certificate(t)
+    const came: { ended: boolean }[] = []
+    let met = Promise.withResolvers<void>()
+    const watch = (request: http.IncomingMessage): void => {
+      const seen = { ended: false }
+      came.push(seen)
+      request.on('data', () => met.resolve())
+      request.on('end', () => {
+        seen.ended = !request.aborted
+      })
+      request.on('error', () => {})
+      request.on('close', () => over.resolve())
+    }
+    let over = Promise.withResolvers<void>()
+    const one = http.createServer(watch).listen(0, '127.0.0.1')
+    const two = http2.createServer(watch as never).listen(0, '127.0.0.1')
+    await Promise.all([once(one, 'listening'), once(two, 'listening')])
+    t.teardown(() => {
+      one.closeAllConnections()
+      for (const server of [one, two]) server.close()
+    })
+    const at = (server: { address(): unknown }): string =>
+      `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const { port } = await listening(t, {
+      tls: { certificates: [{ cert: ca, key: ca.replace('.pem', '.key') }] },
+      upstreams: { one: { url: at(one) }, two: { url: at(two), http2: true } },
+      routes: [
+        { path: '/one', proxy: { upstream: 'one' } },
+        { path: '/two', proxy: { upstream: 'two' } }
+      ]
+    })
+    const client = http2.connect(`https://localhost:${port}`, { ca: readFileSync(ca) })
+    t.teardown(() => client.destroy())
+    for (const path of ['/one', '/two']) {
+      met = Promise.withResolvers()
+      over = Promise.withResolvers()
+      const leave = new AbortController()
+      const stream = client.request({ ':method': 'POST', ':path': path }, { signal: leave.signal })
+      stream.on('error', () => {})
+      stream.write('half')
+      await met.promise
+      leave.abort()
+      await over.promise
+      t.equal(came.at(-1)?.ended, false, path)
+    }
+  }
+)
 
 t.test('ends the stream of a client that leaves', async (t) => {
   const reached = Promise.withResolvers<ServerHttp2Stream>()
@@ -140,6 +288,17 @@ t.test(
     t.equal(status, 200)
     t.match(JSON.parse(body), { headers: { ':scheme': 'https', ':authority': `localhost:${two}` } })
     t.equal((await ask(`${url}/unknown`)).status, 502, 'the certificate is verified as ever')
+    const one = await over(t, https.createServer({ key, cert }, echo) as never)
+    const plain = await listening(t, {
+      upstreams: { up: { url: `https://localhost:${one}`, http2: true, tls: { ca } } },
+      routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+    })
+    const all = await Promise.all(
+      Array.from({ length: 9 }, () => ask(plain.url, { method: 'POST', body: 'x' }))
+    )
+    t.ok(
+      all.every(({ status, text }) => status === 200 && (JSON.parse(text) as { body: string }).body === 'x')
+    )
   }
 )
 

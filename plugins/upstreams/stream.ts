@@ -1,0 +1,244 @@
+import { type ClientHttp2Stream, constants } from 'node:http2'
+import { addAbortSignal, type Readable } from 'node:stream'
+import { type Dispatcher, errors } from 'undici'
+import { Untaken } from '../../src/kit/index.ts'
+import type { Connection } from './connection.ts'
+
+/** Who gets an answer: undici's older form of a handler, with raw buffers in. */
+export interface Handler {
+  /** Whether nobody waits for it any more. */
+  readonly lost?: boolean
+  onConnect(abort: (error?: Error) => void): void
+  onResponseStarted?(): void
+  /** Takes a head; `bare` says that nothing follows, which HTTP/1.1 tells by a length at best. */
+  onHeaders(
+    status: number,
+    rawHeaders: Buffer[],
+    resume: () => void,
+    statusText: string,
+    bare?: boolean
+  ): boolean
+  onData(chunk: Buffer): boolean
+  onComplete(trailers: Buffer[]): void
+  onError(error: Error): void
+}
+
+const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
+
+/** One request on its way to a connection and through it, and its answer. */
+export class Stream {
+  readonly options: Dispatcher.DispatchOptions
+  readonly handler: Handler
+  #connection: Connection | undefined
+  #stream: ClientHttp2Stream | undefined
+  #over = false
+  #headed = false
+  #trailers: Buffer[] = []
+  #failure: Error | undefined
+  #due: NodeJS.Timeout | undefined
+
+  constructor(options: Dispatcher.DispatchOptions, handler: Handler) {
+    this.options = options
+    this.handler = handler
+  }
+
+  /** Fails before anything was sent. */
+  fail(error: Error): void {
+    if (this.#over) return
+    this.#end()
+    this.handler.onError(error)
+  }
+
+  /** Sends the request. */
+  begin(connection: Connection): void {
+    this.#connection = connection
+    this.handler.onConnect((error) => this.#abort(error ?? new errors.RequestAbortedError()))
+    // Who asked may have left while the request waited.
+    if (this.#over) {
+      connection.leave()
+      return
+    }
+    const { body } = this.options
+    let stream: ClientHttp2Stream
+    try {
+      stream = connection.request(
+        headOf(this.options, connection.scheme),
+        body === null || body === undefined
+      )
+    } catch (error) {
+      connection.leave()
+      this.fail(error as Error)
+      return
+    }
+    this.#stream = stream
+    stream.on('headers', (_headers, _flags, raw) => this.#informed(raw as never))
+    stream.on('response', (_headers, flags, raw) => this.#answered(flags, raw as never))
+    stream.on('trailers', (_trailers, _flags, raw) => {
+      this.#trailers = buffersOf(raw as never)
+    })
+    stream.on('data', (chunk: Buffer) => this.#took(chunk))
+    stream.on('end', () => this.#ended())
+    stream.on('error', (error) => {
+      this.#failure = error
+    })
+    stream.on('close', () => this.#closed())
+    this.#upload(stream)
+  }
+
+  #upload(stream: ClientHttp2Stream): void {
+    const { body } = this.options
+    if (!isStream(body)) {
+      if (body !== null && body !== undefined) stream.end(body as Buffer)
+      this.#owes()
+      return
+    }
+    body.on('data', (chunk: Buffer) => {
+      if (this.#over || stream.write(chunk)) return
+      body.pause()
+      // It waits for the other side now, not for the client.
+      this.#owes()
+    })
+    stream.on('drain', () => {
+      clearTimeout(this.#due)
+      body.resume()
+    })
+    body.on('end', () => {
+      stream.end()
+      this.#owes()
+    })
+    body.on('error', (error) => this.#abort(error))
+  }
+
+  /** Waits for the head of the answer, now that the other side has all that there is. */
+  #owes(): void {
+    const { headersTimeout } = this.options
+    if (!headersTimeout || this.#headed || this.#over) return
+    clearTimeout(this.#due)
+    this.#due = setTimeout(() => this.#abort(new errors.HeadersTimeoutError()), headersTimeout)
+  }
+
+  #informed(raw: readonly string[]): void {
+    this.#hear()
+    const status = statusOf(raw)
+    // It is for who sent "Expect: 100-continue", which we never do.
+    if (!this.#over && status !== 100)
+      this.#try(() => void this.handler.onHeaders(status, buffersOf(raw), noop, ''))
+  }
+
+  #answered(flags: number, raw: readonly string[]): void {
+    this.#hear()
+    if (this.#over) return
+    this.#headed = true
+    clearTimeout(this.#due)
+    if (this.#connection !== undefined) this.#connection.answered++
+    const stream = this.#stream as ClientHttp2Stream
+    this.#try(() => {
+      this.handler.onResponseStarted?.()
+      const bare = (flags & NGHTTP2_FLAG_END_STREAM) !== 0
+      const more = this.handler.onHeaders(statusOf(raw), buffersOf(raw), () => stream.resume(), '', bare)
+      if (!more) stream.pause()
+    })
+  }
+
+  #took(chunk: Buffer): void {
+    this.#hear()
+    if (this.#over) return
+    this.#try(() => {
+      if (!this.handler.onData(chunk)) this.#stream?.pause()
+    })
+  }
+
+  // A stream that was reset or lost with its connection ends as well: only its code tells that it is not whole.
+  #ended(): void {
+    const { rstCode } = this.#stream as ClientHttp2Stream
+    if (this.#over || !this.#headed || rstCode !== NGHTTP2_NO_ERROR) return
+    this.#end()
+    // The answer is whole, and whatever is left of the request is for nobody.
+    if (this.#stream?.writableEnded === false) cancel(this.#stream)
+    this.handler.onComplete(this.#trailers)
+  }
+
+  #closed(): void {
+    if (!this.#over) {
+      this.#end()
+      this.handler.onError(this.#reason())
+    }
+    this.#connection?.leave()
+  }
+
+  #reason(): Error {
+    const { id, rstCode } = this.#stream as ClientHttp2Stream
+    const connection = this.#connection as Connection
+    // Node says REFUSED_STREAM of what a GOAWAY has left out, too.
+    if (
+      !this.#headed &&
+      (rstCode === NGHTTP2_REFUSED_STREAM || id === undefined || id > connection.lastTaken)
+    )
+      return new Untaken()
+    if (!connection.over)
+      return this.#failure ?? new errors.InformationalError(`The stream was reset: ${rstCode}`)
+    const lost = new errors.SocketError(connection.failure?.message ?? 'other side closed')
+    // What is told of a connection of HTTP/1.1 by the bytes that it has read: whether it has been of use before.
+    return Object.assign(lost, { socket: { bytesRead: connection.answered } })
+  }
+
+  #abort(error: Error): void {
+    if (this.#over) return
+    this.#end()
+    const stream = this.#stream
+    if (stream !== undefined) {
+      cancel(stream)
+      this.#connection?.suspect()
+    }
+    this.handler.onError(error)
+  }
+
+  #end(): void {
+    this.#over = true
+    clearTimeout(this.#due)
+    const { body } = this.options
+    if (isStream(body) && !body.readableEnded) body.destroy()
+  }
+
+  #hear(): void {
+    if (this.#connection !== undefined) this.#connection.heard = true
+  }
+
+  #try(tell: () => void): void {
+    try {
+      tell()
+    } catch (error) {
+      this.#abort(error as Error)
+    }
+  }
+}
+
+/** Resets a stream with CANCEL. Node's own `close` would first say that the request ends here, and half a body would be taken for a whole one; only an AbortError of its own cancels at once. */
+const cancel = (stream: ClientHttp2Stream): void => void addAbortSignal(AbortSignal.abort(), stream)
+
+const noop = (): void => {}
+
+const isStream = (body: unknown): body is Readable =>
+  typeof (body as Partial<Readable> | null | undefined)?.pipe === 'function'
+
+/** Makes the head of HTTP/2 of a flat one, whose Host becomes the authority (RFC 9113 section 8.3.1). */
+function headOf({ method, path, headers }: Dispatcher.DispatchOptions, scheme: string): string[] {
+  const said = headers as readonly string[]
+  let authority = ''
+  const rest: string[] = []
+  for (let i = 0; i < said.length; i += 2)
+    if (said[i] === 'host') authority = said[i + 1] as string
+    else rest.push(said[i] as string, said[i + 1] as string)
+  return [':method', method, ':scheme', scheme, ':authority', authority, ':path', path, ...rest]
+}
+
+const statusOf = (raw: readonly string[]): number => Number(raw[raw.indexOf(':status') + 1])
+
+/** Turns what Node read as Latin-1 into the bytes that came, as undici hands them out for HTTP/1.1. */
+function buffersOf(raw: readonly string[]): Buffer[] {
+  const buffers: Buffer[] = []
+  for (let i = 0; i < raw.length; i += 2)
+    if (raw[i]?.startsWith(':') === false)
+      buffers.push(Buffer.from(raw[i] as string, 'latin1'), Buffer.from(raw[i + 1] as string, 'latin1'))
+  return buffers
+}
