@@ -46,6 +46,7 @@ export type {
   TargetRoutes,
   WordsSaid
 } from './concern.ts'
+export type { DnsChallenge } from './dns.ts'
 export { HeaderName, headerFaults, isClaim, joinVary, plainName } from './headers.ts'
 export { escapeHtml } from './html.ts'
 export { isHttp2 } from './http2.ts'

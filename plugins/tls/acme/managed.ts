@@ -1,0 +1,241 @@
+import { createHash } from 'node:crypto'
+import type { FastifyBaseLogger } from 'fastify'
+import { isObject } from '../../../src/kit/index.ts'
+import { orAborted } from './abort.ts'
+import { type Account, Busy } from './account.ts'
+import type { ChallengeType } from './options.ts'
+import { order } from './order.ts'
+import { pace } from './pace.ts'
+import { type Pair, readPair } from './pair.ts'
+import type { Lock } from './storage.ts'
+import { Problem } from './transport.ts'
+
+/** What went wrong, for all instances: how often in a row, and before when nobody tries again. */
+interface Trouble {
+  readonly failures: number
+  /** Milliseconds since 1970. */
+  readonly next: number
+  /** What kind it is, without a name or an address. */
+  readonly kind: string
+}
+
+/** One certificate from an authority: looked after for as long as somebody serves it. */
+export class Managed {
+  readonly names: readonly string[]
+  readonly account: Account
+  readonly #log: FastifyBaseLogger
+  readonly #file: string
+  readonly #ending = new AbortController()
+  #ways: readonly ChallengeType[] = []
+  #pair: Pair | undefined
+  #unusable: string | undefined
+  #trouble: Trouble | undefined
+  #told = ''
+  #changed: (() => void) | undefined
+  #timer: NodeJS.Timeout | undefined
+  #looking: Promise<void> | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(account: Account, names: readonly string[], log: FastifyBaseLogger) {
+    this.account = account
+    this.names = names
+    this.#log = log
+    this.#file = fileOf(names)
+  }
+
+  /** The certificate of now; undefined while there is none yet. */
+  get pair(): Pair | undefined {
+    return this.#pair
+  }
+
+  /** What is wrong, for people who may not know more; undefined where nothing is. */
+  get trouble(): string | undefined {
+    if (this.#trouble === undefined) return this.#told === '' ? undefined : 'its storage is not available'
+    const { failures, next, kind } = this.#trouble
+    const times = failures === 1 ? 'once' : `${failures} times`
+    return `could not be had ${times} (${kind}); tried again at ${new Date(next).toISOString()}`
+  }
+
+  /** Settles once all has ended, where it has begun to. */
+  async closed(): Promise<void> {
+    await this.#closing
+  }
+
+  /** Reads what the storage has. */
+  async load(): Promise<void> {
+    const { storage } = this.account
+    const pem = await storage.read(`${this.#file}.pem`)
+    this.#trouble = readTrouble(await storage.read(`${this.#file}.trouble`))
+    if (pem === this.#pair?.pem || (pem !== undefined && pem === this.#unusable)) return
+    const pair = pem === undefined ? undefined : readPair(pem)
+    if (pair !== undefined) this.#serve(pair)
+    else if (pem !== undefined) {
+      this.#unusable = pem
+      this.#log.warn({ names: this.names }, 'the stored certificate can not be used, and is ordered anew')
+    }
+  }
+
+  /** Begins to look after it, its names proven by the first way that works, and calls back whenever there is another one; who began before is called no more. */
+  start(ways: readonly ChallengeType[], changed: () => void): void {
+    this.#ways = ways
+    this.#changed = changed
+    if (this.#looking === undefined && this.#timer === undefined) this.#look()
+  }
+
+  /** Ends all that is under way. */
+  close(): Promise<void> {
+    this.#closing ??= this.#end()
+    return this.#closing
+  }
+
+  async #end(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#ending.abort()
+    await this.#looking
+  }
+
+  #serve(pair: Pair): void {
+    this.#pair = pair
+    this.#changed?.()
+  }
+
+  #look(): void {
+    this.#looking = this.#lookOnce().then(() => {
+      if (this.#ending.signal.aborted) return
+      this.#looking = undefined
+      const pause = this.#pair === undefined && this.#trouble === undefined ? pace.lookEagerly : pace.look
+      this.#timer = setTimeout(() => this.#look(), pause).unref()
+    })
+  }
+
+  async #lookOnce(): Promise<void> {
+    try {
+      const before = this.#pair
+      await this.load()
+      this.#told = ''
+      if (before !== undefined && this.#pair !== before)
+        this.#log.info(this.#about(), 'a renewed certificate is taken up')
+      if (this.#due()) await this.account.inLine(() => this.#orderAlone(), this.#ending.signal)
+    } catch (error) {
+      if (error instanceof Busy || this.#ending.signal.aborted) return
+      this.#tell(error)
+    }
+  }
+
+  #due(): boolean {
+    return Date.now() >= Math.max(this.#pair?.due ?? 0, this.#trouble?.next ?? 0)
+  }
+
+  // Of all instances one orders; what another has done meanwhile need not be done.
+  async #orderAlone(): Promise<void> {
+    const lock = await this.account.storage.lock(this.#file)
+    if (lock === undefined) return
+    try {
+      await this.load()
+      if (this.#due()) await this.#order(lock)
+    } finally {
+      await lock.release().catch(() => {})
+    }
+  }
+
+  async #order(lock: Lock): Promise<void> {
+    const { storage } = this.account
+    const first = this.#pair === undefined
+    const lost = new AbortController()
+    const kept = setInterval(() => {
+      lock.extend().then(
+        (held) => held || lost.abort(),
+        () => {}
+      )
+    }, pace.extend).unref()
+    const signal = AbortSignal.any([this.#ending.signal, lost.signal, AbortSignal.timeout(pace.order)])
+    try {
+      const wanted = { names: this.names, ways: this.#waysNow() }
+      const pem = await orAborted(order(this.account, wanted, signal), signal)
+      const pair = readPair(pem)
+      if (pair === undefined) throw new Problem('certificate', 'what the authority issued can not be served')
+      await storage.write(`${this.#file}.pem`, pem)
+      await storage.remove(`${this.#file}.trouble`)
+      this.#trouble = undefined
+      this.#serve(pair)
+      this.#log.info(this.#about(), first ? 'a certificate was issued' : 'a certificate was renewed')
+    } catch (error) {
+      if (error instanceof Busy || this.#ending.signal.aborted || lost.signal.aborted) throw new Busy()
+      if (error instanceof Problem && error.kind === 'accountDoesNotExist') await this.account.forget()
+      await this.#fail(error)
+    } finally {
+      clearInterval(kept)
+    }
+  }
+
+  // What did not work is not tried first again where there is another way.
+  #waysNow(): ChallengeType[] {
+    const turn = (this.#trouble?.failures ?? 0) % Math.max(this.#ways.length, 1)
+    return [...this.#ways.slice(turn), ...this.#ways.slice(0, turn)]
+  }
+
+  async #fail(error: unknown): Promise<void> {
+    const failures = (this.#trouble?.failures ?? 0) + 1
+    const grown = Math.min(pace.firstWait * 2 ** (failures - 1), pace.longestWait)
+    const wait = Math.max(grown * (0.75 + Math.random() / 2), error instanceof Problem ? error.retryAfter : 0)
+    this.#trouble = {
+      failures,
+      next: Math.round(Date.now() + wait),
+      kind: error instanceof Problem ? error.kind : 'the authority is not available'
+    }
+    this.#log.error(
+      {
+        ...this.#about(),
+        failures,
+        cause: causeOf(error),
+        next: new Date(this.#trouble.next).toISOString()
+      },
+      this.#pair === undefined
+        ? 'a certificate could not be had'
+        : 'a certificate could not be renewed; the one from before is served on'
+    )
+    await this.account.storage.write(`${this.#file}.trouble`, JSON.stringify(this.#trouble))
+  }
+
+  // A storage that is away is away at every look: it is told of once.
+  #tell(error: unknown): void {
+    const cause = causeOf(error)
+    if (cause === this.#told) return
+    this.#told = cause
+    this.#log.error({ names: this.names, cause }, 'the storage of certificates is not available')
+  }
+
+  #about(): object {
+    return {
+      names: this.names,
+      ...(this.#pair === undefined ? {} : { ends: new Date(this.#pair.ends).toISOString() })
+    }
+  }
+}
+
+/** Names the file of a certificate by its first name, and by all where there are several. */
+function fileOf(names: readonly string[]): string {
+  const first = `certificates/${(names[0] ?? '').replace('*', '_')}`
+  if (names.length === 1) return first
+  return `${first}-${createHash('sha256')
+    .update([...names].sort().join())
+    .digest('hex')
+    .slice(0, 8)}`
+}
+
+function readTrouble(text: string | undefined): Trouble | undefined {
+  try {
+    const found: unknown = JSON.parse(text ?? '')
+    return isObject(found) && Number.isFinite(found['failures']) && Number.isFinite(found['next'])
+      ? (found as unknown as Trouble)
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function causeOf(error: unknown): string {
+  if (error instanceof Problem) return `${error.kind}: ${error.message}`
+  const { name, message, code } = error as NodeJS.ErrnoException
+  return message === '' ? (code ?? name) : message
+}
