@@ -35,7 +35,15 @@ export const health: readonly StandingRoute[] = [
       if (queryValue(request.raw.url ?? '', 'verbose') === undefined) return { status }
       const { shared } = request.server.store
       const store = shared === null ? 'memory' : shared.up ? 'up' : 'away'
-      return { status, store, upstreams: request.server.upstreamHealth() }
+      const certificates = request.server.edge
+        ?.certificates()
+        .map(({ ends, ...state }) => ({ ...state, ends: ends === 0 ? null : new Date(ends).toISOString() }))
+      return {
+        status,
+        store,
+        upstreams: request.server.upstreamHealth(),
+        ...(certificates === undefined ? {} : { certificates })
+      }
     }
   }
 ]
