@@ -135,7 +135,7 @@ function handshakes(spoken: readonly string[], now: () => FastifyInstance['edge'
     SNICallback(this: TLSSocket, host: string, done: Handshake) {
       const edge = now()
       if (edge === null || !challenged.has(this)) done(null, edge?.contextFor(host))
-      else callBack<SecureContext | undefined>(edge.challenge(host), done)
+      else callBack(edge.challenge(host), done)
     }
   }
 }

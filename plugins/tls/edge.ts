@@ -135,13 +135,13 @@ export class Edge {
     return this.#acme?.challenges.map((each) => each.own(host)).find((found) => found !== undefined)
   }
 
-  /** Finds the certificate for an authority that asks by TLS, whoever ordered. */
-  async challenge(host: string): Promise<SecureContext | undefined> {
+  /** Finds the certificate for an authority that asks by TLS, whoever ordered; rejects where there is none. */
+  async challenge(host: string): Promise<SecureContext> {
     for (const challenges of this.#acme?.challenges ?? []) {
       const found = await challenges.context(host.toLowerCase())
       if (found !== undefined) return found
     }
-    return undefined
+    throw new Error(`nobody has asked an authority about ${host}`)
   }
 
   #issued(): Issued[] {

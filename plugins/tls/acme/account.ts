@@ -69,7 +69,7 @@ export class Account implements AccountPlace {
     const { promise: done, resolve: leave } = Promise.withResolvers<void>()
     this.#line = before.then(() => done)
     try {
-      await orAborted(before, signal)
+      await orAborted(() => before, signal)
       await job()
     } finally {
       leave()

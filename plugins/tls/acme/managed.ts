@@ -68,7 +68,7 @@ export class Managed {
     this.#trouble = readTrouble(await storage.read(`${this.#file}.trouble`))
     if (pem === this.#pair?.pem || (pem !== undefined && pem === this.#unusable)) return
     const pair = pem === undefined ? undefined : readPair(pem)
-    if (pair !== undefined) this.#serve(pair)
+    if (pair !== undefined) this.#takeUp(pair)
     else if (pem !== undefined) {
       this.#unusable = pem
       this.#log.warn({ names: this.names }, 'the stored certificate can not be used, and is ordered anew')
@@ -94,6 +94,12 @@ export class Managed {
     await this.#looking
   }
 
+  #takeUp(pair: Pair): void {
+    this.#serve(pair)
+    // What was there before the first look is no event.
+    if (this.#changed !== undefined) this.#log.info(this.#about(), 'a certificate was taken up')
+  }
+
   #serve(pair: Pair): void {
     this.#pair = pair
     this.#changed?.()
@@ -110,11 +116,8 @@ export class Managed {
 
   async #lookOnce(): Promise<void> {
     try {
-      const before = this.#pair
       await this.load()
       this.#told = ''
-      if (before !== undefined && this.#pair !== before)
-        this.#log.info(this.#about(), 'a renewed certificate is taken up')
       if (this.#due()) await this.account.inLine(() => this.#orderAlone(), this.#ending.signal)
     } catch (error) {
       if (error instanceof Busy || this.#ending.signal.aborted) return
@@ -151,7 +154,7 @@ export class Managed {
     const signal = AbortSignal.any([this.#ending.signal, lost.signal, AbortSignal.timeout(pace.order)])
     try {
       const wanted = { names: this.names, ways: this.#waysNow() }
-      const pem = await orAborted(order(this.account, wanted, signal), signal)
+      const pem = await orAborted(() => order(this.account, wanted, signal), signal)
       const pair = readPair(pem)
       if (pair === undefined) throw new Problem('certificate', 'what the authority issued can not be served')
       await storage.write(`${this.#file}.pem`, pem)

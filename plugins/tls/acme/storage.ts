@@ -76,8 +76,7 @@ export class DiskStorage implements Storage {
     return {
       async extend() {
         if (!(await held())) return false
-        const at = Date.now() / 1000
-        await utimes(file, at, at)
+        await touch(file)
         return true
       },
       async release() {
@@ -108,7 +107,14 @@ async function created(file: string, text: string): Promise<boolean> {
   })
   if (handle === undefined) return false
   await written(handle, text)
+  await touch(file)
   return true
+}
+
+// The age of a lock is told by the clock that looks at it, whatever the clock of the folder says.
+async function touch(file: string): Promise<void> {
+  const at = Date.now() / 1000
+  await utimes(file, at, at)
 }
 
 // Of several that find a lock whose holder is gone, one gets it by renaming; who got a newer one by mistake gives it back.
