@@ -98,9 +98,13 @@ export function makeListener(
       server.setSecureContext(edge.options)
       server.requestCert = edge.asks
       server.rejectUnauthorized = edge.requires
-      edge.start(() => {
-        if (now().edge === edge) server.setSecureContext(edge.options)
-      })
+      const start = (): void =>
+        edge.start(() => {
+          if (now().edge === edge) server.setSecureContext(edge.options)
+        })
+      // Who orders a certificate has to be there when the authority asks back.
+      if (server.listening) start()
+      else server.once('listening', start)
     },
     closeIdle() {
       HttpServer.prototype.closeIdleConnections.call(server)
