@@ -1,13 +1,32 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import t from 'tap'
-import { failed, issued, renewed, secure, serialOf, shown, stage, standIn } from '../acme.ts'
-import { ask, clock } from '../helpers.ts'
+import { failed, issued, renewed, routes, secure, serialOf, shown, stage, standIn } from '../acme.ts'
+import { authority } from '../certificates.ts'
+import { ask, clock, listening } from '../helpers.ts'
 import { type Pebble, pebble, withoutPebble } from '../pebble.ts'
 
 const skip = withoutPebble
 
 // One authority for all of them; each has a storage, and so an account, of its own.
 const server = (skip === false ? await pebble(t) : undefined) as Pebble
+
+const loaded = (): boolean =>
+  Object.keys(createRequire(import.meta.url).cache).some((file) => file.includes('/acme-client/'))
+
+t.test('the client of ACME is loaded by who orders, and by nobody else', { skip }, async (t) => {
+  const files = authority(t).issue('/CN=files', 'DNS:one.example')
+  const certificates = [{ cert: files.certFile, key: files.keyFile }]
+  const { port, app } = await listening(t, { tls: { certificates }, routes })
+  t.match(await shown(port), { subject: { CN: 'files' } })
+  t.match(app.edge?.certificates(), [
+    { names: ['one.example'], ends: Number, from: 'files', trouble: undefined }
+  ])
+  t.equal(loaded(), false)
+  const { line } = await stage(t, server)
+  await line(issued)
+  t.equal(loaded(), true)
+})
 
 for (const way of ['http-01', 'tls-alpn-01'])
   t.test(`has a certificate by itself in the first start (${way})`, { skip }, async (t) => {
