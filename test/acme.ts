@@ -59,9 +59,13 @@ export async function stage(
   const log = readableLog()
   const config = { tls: { acme: { ...at(server), storage: folder, ...acme }, ...tls }, routes, ...more }
   const gateway = await listening(t, config, { log: log.log, port, keep })
-  const place = server.directory.slice('https://'.length).replaceAll(/[^\w.-]+/g, '-')
+  const place = placeOf(server)
   return { ...gateway, ...log, folder, file: (name) => join(folder, place, name) }
 }
+
+/** Names the place of an authority in a storage. */
+export const placeOf = ({ directory }: Place): string =>
+  directory.slice('https://'.length).replaceAll(/[^\w.-]+/g, '-')
 
 // A clock that a test moves on by an hour must not make a lock look left behind.
 function quickly(t: Test): void {

@@ -1,9 +1,21 @@
-import { readdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { buildGateway, Keep, loadConfig } from '../../src/index.ts'
-import { at, emptyFolder, failed, issued, renewed, routes, serialOf, shown, stage, takenUp } from '../acme.ts'
+import {
+  at,
+  emptyFolder,
+  failed,
+  issued,
+  placeOf,
+  renewed,
+  routes,
+  serialOf,
+  shown,
+  stage,
+  takenUp
+} from '../acme.ts'
 import { authority } from '../certificates.ts'
 import { bodyOf, clock, upstream } from '../helpers.ts'
 import { type Pebble, pebble, withoutPebble } from '../pebble.ts'
@@ -129,7 +141,7 @@ t.test('a stored certificate that can not be used is ordered anew, and said', { 
   writeFileSync(first.file('certificates/one.example.pem'), 'no certificate')
   const { port, line, lines } = await stage(t, server, { acme: { storage: first.folder } })
   await line(issued)
-  t.match(lines[0], { level: 'warn', names: ['one.example'], msg: /can not be used, and is ordered anew$/ })
+  t.match(lines[0], { level: 'warn', names: ['one.example'], msg: /can not be used: it is ordered anew$/ })
   t.match(await shown(port), { subjectaltname: 'DNS:one.example' })
 })
 
@@ -214,6 +226,48 @@ for (const [where, reason] of [
     }
   )
 
+t.test(
+  'a store that is away, and comes back empty, costs no certificate',
+  { skip: skip || withoutRedis },
+  async (t) => {
+    const cache = await redis(t)
+    const { port, app, line, lines } = await stage(t, server, {
+      acme: { storage: false },
+      more: { store: { redis: cache.url } }
+    })
+    await line(issued)
+    const before = serialOf(await shown(port))
+    await cache.kill()
+    await line(({ msg }) => msg === 'the storage of certificates is not available')
+    t.equal(serialOf(await shown(port)), before)
+    t.match(app.edge?.certificates(), [
+      { names: ['one.example'], ends: Number, trouble: /^its storage is not available$/ }
+    ])
+    await cache.start()
+    await line(({ msg }) => msg === 'a certificate was put back into its storage')
+    t.match(
+      cli(cache.port, 'get', 'sallyport:acme:'.concat(placeOf(server), ':certificates/one.example.pem')),
+      /BEGIN CERT/
+    )
+    t.equal(serialOf(await shown(port)), before)
+    t.equal(lines.filter(issued).length, 1)
+  }
+)
+
+t.test(
+  'a stored certificate that breaks while it is served is replaced by the one that is',
+  { skip },
+  async (t) => {
+    const { file, line } = await stage(t, server)
+    await line(issued)
+    const stored = file('certificates/one.example.pem')
+    const pem = readFileSync(stored, 'utf8')
+    writeFileSync(stored, pem.slice(0, 100))
+    await line(({ msg }) => msg === 'a certificate was put back into its storage')
+    t.equal(readFileSync(stored, 'utf8'), pem)
+  }
+)
+
 t.test('what can never be had is said before anything starts', { skip }, async (t) => {
   const acme = { agreeToTerms: true, domains: ['one.example'], storage: emptyFolder(t) }
   const broken = join(t.testdir({ 'x.pem': 'no pem' }), 'x.pem')
@@ -228,6 +282,10 @@ t.test('what can never be had is said before anything starts', { skip }, async (
     [
       { acme: { ...acme, directory: 'http://plain' } },
       /tls\.acme\.directory: .* it takes "production" or "staging"/
+    ],
+    [
+      { acme: { ...acme, domains: ['10.0.0.1'] } },
+      /tls\.acme\.domains\[0\]: "10\.0\.0\.1" is an address; certificates/
     ],
     [{ acme: { ...acme, domains: ['a b'] } }, /tls\.acme\.domains\[0\]: .* it takes a host such as/],
     [

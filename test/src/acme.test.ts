@@ -52,6 +52,11 @@ for (const way of ['http-01', 'tls-alpn-01'])
     }
     t.match(ready.certificates, [{ names: ['one.example'], ends: /^2.*Z$/, from: 'acme' }])
     t.type(await shown(port, { ALPNProtocols: ['acme-tls/1'] }), 'string', 'nobody is asked about any more')
+    t.type(
+      await shown(port, { ALPNProtocols: ['acme-tls/1'], servername: '../certificates/one.example' }),
+      'string',
+      'nor is there a way to other files'
+    )
     await served.close()
     t.equal(statSync(file('certificates/one.example.pem')).mode & 0o777, 0o600)
     t.equal(statSync(file('certificates')).mode & 0o777, 0o700)

@@ -1,7 +1,7 @@
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Authorization } from 'acme-client'
 import type { DnsChallenge } from '../../../src/kit/index.ts'
-import type { ChallengeType } from './options.ts'
+import { type ChallengeType, isName } from './options.ts'
 import { pace } from './pace.ts'
 import type { Storage } from './storage.ts'
 
@@ -27,6 +27,8 @@ export class Challenges {
   /** How records get into the DNS; undefined where no extension can. */
   dns: DnsChallenge | undefined
   readonly #storage: Storage
+  // What this instance presents itself it has at hand, however many ask.
+  readonly #tokens = new Map<string, string>()
   readonly #contexts = new Map<string, SecureContext>()
   #lookups = 0
 
@@ -45,8 +47,12 @@ export class Challenges {
       return async () => dns?.cleanup(record, value)
     }
     if (type === 'http-01') {
+      this.#tokens.set(token, value)
       await this.#storage.write(tokenFile(token), value, pace.answer)
-      return () => this.#storage.remove(tokenFile(token))
+      return async () => {
+        this.#tokens.delete(token)
+        await this.#storage.remove(tokenFile(token))
+      }
     }
     const pem = await alpnPem(authorization, value)
     this.#contexts.set(name, createSecureContext({ key: pem, cert: pem }))
@@ -59,7 +65,7 @@ export class Challenges {
 
   /** Finds the answer to http-01; undefined where there is none. */
   async answer(token: string): Promise<string | undefined> {
-    return TOKEN.test(token) ? this.#look(tokenFile(token)) : undefined
+    return this.#tokens.get(token) ?? (TOKEN.test(token) ? this.#look(tokenFile(token)) : undefined)
   }
 
   /** Finds the certificate of tls-alpn-01 that this instance presents itself. */
@@ -70,7 +76,7 @@ export class Challenges {
   /** Finds the certificate of tls-alpn-01, whoever presents it; undefined where there is none. */
   async context(name: string): Promise<SecureContext | undefined> {
     const own = this.#contexts.get(name)
-    if (own !== undefined) return own
+    if (own !== undefined || !isName(name)) return own
     const pem = await this.#look(nameFile(name))
     return pem === undefined ? undefined : createSecureContext({ key: pem, cert: pem })
   }

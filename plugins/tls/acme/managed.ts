@@ -28,7 +28,7 @@ export class Managed {
   readonly #ending = new AbortController()
   #ways: readonly ChallengeType[] = []
   #pair: Pair | undefined
-  #unusable: string | undefined
+  #stored: string | undefined
   #trouble: Trouble | undefined
   #told = ''
   #changed: (() => void) | undefined
@@ -66,13 +66,16 @@ export class Managed {
     const { storage } = this.account
     const pem = await storage.read(`${this.#file}.pem`)
     this.#trouble = readTrouble(await storage.read(`${this.#file}.trouble`))
-    if (pem === this.#pair?.pem || (pem !== undefined && pem === this.#unusable)) return
-    const pair = pem === undefined ? undefined : readPair(pem)
+    if (pem === this.#stored) return
+    this.#stored = pem
+    if (pem === undefined || pem === this.#pair?.pem) return
+    const pair = readPair(pem)
     if (pair !== undefined) this.#takeUp(pair)
-    else if (pem !== undefined) {
-      this.#unusable = pem
-      this.#log.warn({ names: this.names }, 'the stored certificate can not be used, and is ordered anew')
-    }
+    else
+      this.#log.warn(
+        { names: this.names },
+        `the stored certificate can not be used: ${this.#pair === undefined ? 'it is ordered anew' : 'the one in use takes its place'}`
+      )
   }
 
   /** Begins to look after it, its names proven by the first way that works, and calls back whenever there is another one; who began before is called no more. */
@@ -118,7 +121,9 @@ export class Managed {
     try {
       await this.load()
       this.#told = ''
-      if (this.#due()) await this.account.inLine(() => this.#orderAlone(), this.#ending.signal)
+      if (this.#lost()) await this.#alone(() => this.#putBack())
+      if (this.#due())
+        await this.account.inLine(() => this.#alone((lock) => this.#order(lock)), this.#ending.signal)
     } catch (error) {
       if (error instanceof Busy || this.#ending.signal.aborted) return
       this.#tell(error)
@@ -129,19 +134,32 @@ export class Managed {
     return Date.now() >= Math.max(this.#pair?.due ?? 0, this.#trouble?.next ?? 0)
   }
 
-  // Of all instances one orders; what another has done meanwhile need not be done.
-  async #orderAlone(): Promise<void> {
+  /** Tells whether the storage has lost what is served: an empty Redis is no reason to order hundreds of certificates. */
+  #lost(): boolean {
+    return this.#pair !== undefined && this.#stored !== this.#pair.pem
+  }
+
+  // Of all instances one does what there is to do; what another has done meanwhile need not be done.
+  async #alone(job: (lock: Lock) => Promise<void>): Promise<void> {
     const lock = await this.account.storage.lock(this.#file)
     if (lock === undefined) return
     try {
       await this.load()
-      if (this.#due()) await this.#order(lock)
+      await job(lock)
     } finally {
       await lock.release().catch(() => {})
     }
   }
 
+  async #putBack(): Promise<void> {
+    if (this.#pair === undefined || !this.#lost()) return
+    await this.account.storage.write(`${this.#file}.pem`, this.#pair.pem)
+    this.#stored = this.#pair.pem
+    this.#log.info(this.#about(), 'a certificate was put back into its storage')
+  }
+
   async #order(lock: Lock): Promise<void> {
+    if (!this.#due()) return
     const { storage } = this.account
     const first = this.#pair === undefined
     const lost = new AbortController()
@@ -158,6 +176,7 @@ export class Managed {
       const pair = readPair(pem)
       if (pair === undefined) throw new Problem('certificate', 'what the authority issued can not be served')
       await storage.write(`${this.#file}.pem`, pem)
+      this.#stored = pem
       await storage.remove(`${this.#file}.trouble`)
       this.#trouble = undefined
       this.#serve(pair)

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { File, type OptionFault, type Static, Type } from '../../../src/kit/index.ts'
 
 /** The directories that go by a word: Let's Encrypt's. */
@@ -10,6 +11,11 @@ const DIRECTORIES: Readonly<Record<string, string>> = {
 export type ChallengeType = 'http-01' | 'tls-alpn-01' | 'dns-01'
 
 const NAME = '^(\\*\\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'
+
+const PATTERN = new RegExp(NAME)
+
+/** Tells whether a text is a host as a certificate names it, and so fit for the name of a file. */
+export const isName = (text: string): boolean => text.length <= 253 && PATTERN.test(text)
 
 const name = Type.String({
   pattern: NAME,
@@ -98,13 +104,14 @@ export function acmeFaults({ agreeToTerms, challenges, domains = [] }: AcmeOptio
       message:
         'No authority issues certificates unless its terms of service are agreed to; read them, and say "agreeToTerms": true'
     })
-  if (challenges !== undefined && !challenges.includes('dns-01'))
-    for (const [i, names] of certificatesOf(domains).entries())
-      for (const each of names)
-        if (each.startsWith('*.'))
-          found.push({
-            path: ['domains', i],
-            message: `"${each}" takes the challenge dns-01, which "challenges" leaves out`
-          })
+  const byDns = challenges === undefined || challenges.includes('dns-01')
+  for (const [i, names] of certificatesOf(domains).entries())
+    for (const each of names) {
+      const path = ['domains', i]
+      if (isIP(each) !== 0)
+        found.push({ path, message: `"${each}" is an address; certificates are ordered for names alone` })
+      if (each.startsWith('*.') && !byDns)
+        found.push({ path, message: `"${each}" takes the challenge dns-01, which "challenges" leaves out` })
+    }
   return found
 }
