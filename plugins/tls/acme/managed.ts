@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
-import { isObject } from '../../../src/kit/index.ts'
 import { orAborted } from './abort.ts'
 import { type Account, Busy } from './account.ts'
 import type { ChallengeType } from './options.ts'
@@ -9,15 +8,7 @@ import { pace } from './pace.ts'
 import { type Pair, readPair } from './pair.ts'
 import type { Lock } from './storage.ts'
 import { Problem } from './transport.ts'
-
-/** What went wrong, for all instances: how often in a row, and before when nobody tries again. */
-interface Trouble {
-  readonly failures: number
-  /** Milliseconds since 1970. */
-  readonly next: number
-  /** What kind it is, without a name or an address. */
-  readonly kind: string
-}
+import { causeOf, readTrouble, sayTrouble, type Trouble, troubleAfter } from './trouble.ts'
 
 /** One certificate from an authority: looked after for as long as somebody serves it. */
 export class Managed {
@@ -51,9 +42,7 @@ export class Managed {
   /** What is wrong, for people who may not know more; undefined where nothing is. */
   get trouble(): string | undefined {
     if (this.#trouble === undefined) return this.#told === '' ? undefined : 'its storage is not available'
-    const { failures, next, kind } = this.#trouble
-    const times = failures === 1 ? 'once' : `${failures} times`
-    return `could not be had ${times} (${kind}); tried again at ${new Date(next).toISOString()}`
+    return sayTrouble(this.#trouble)
   }
 
   /** Settles once all has ended, where it has begun to. */
@@ -152,15 +141,20 @@ export class Managed {
   }
 
   async #putBack(): Promise<void> {
-    if (this.#pair === undefined || !this.#lost()) return
-    await this.account.storage.write(`${this.#file}.pem`, this.#pair.pem)
-    this.#stored = this.#pair.pem
+    if (!this.#lost()) return
+    await this.#write()
     this.#log.info(this.#about(), 'a certificate was put back into its storage')
+  }
+
+  async #write(): Promise<void> {
+    if (this.#pair === undefined) return
+    const { pem } = this.#pair
+    await this.account.storage.write(`${this.#file}.pem`, pem)
+    this.#stored = pem
   }
 
   async #order(lock: Lock): Promise<void> {
     if (!this.#due()) return
-    const { storage } = this.account
     const first = this.#pair === undefined
     const lost = new AbortController()
     const kept = setInterval(() => {
@@ -175,18 +169,22 @@ export class Managed {
       const pem = await orAborted(() => order(this.account, wanted, signal), signal)
       const pair = readPair(pem)
       if (pair === undefined) throw new Problem('certificate', 'what the authority issued can not be served')
-      await storage.write(`${this.#file}.pem`, pem)
-      this.#stored = pem
-      await storage.remove(`${this.#file}.trouble`)
       this.#trouble = undefined
       this.#serve(pair)
-      this.#log.info(this.#about(), first ? 'a certificate was issued' : 'a certificate was renewed')
     } catch (error) {
       if (error instanceof Busy || this.#ending.signal.aborted || lost.signal.aborted) throw new Busy()
       if (error instanceof Problem && error.kind === 'accountDoesNotExist') await this.account.forget()
       await this.#fail(error)
+      return
     } finally {
       clearInterval(kept)
+    }
+    // A storage that is away just now loses nothing: what is served is put back once it is there.
+    try {
+      await this.#write()
+      await this.account.storage.remove(`${this.#file}.trouble`)
+    } finally {
+      this.#log.info(this.#about(), first ? 'a certificate was issued' : 'a certificate was renewed')
     }
   }
 
@@ -197,18 +195,11 @@ export class Managed {
   }
 
   async #fail(error: unknown): Promise<void> {
-    const failures = (this.#trouble?.failures ?? 0) + 1
-    const grown = Math.min(pace.firstWait * 2 ** (failures - 1), pace.longestWait)
-    const wait = Math.max(grown * (0.75 + Math.random() / 2), error instanceof Problem ? error.retryAfter : 0)
-    this.#trouble = {
-      failures,
-      next: Math.round(Date.now() + wait),
-      kind: error instanceof Problem ? error.kind : 'the authority is not available'
-    }
+    this.#trouble = troubleAfter(this.#trouble, error)
     this.#log.error(
       {
         ...this.#about(),
-        failures,
+        failures: this.#trouble.failures,
         cause: causeOf(error),
         next: new Date(this.#trouble.next).toISOString()
       },
@@ -243,21 +234,4 @@ function fileOf(names: readonly string[]): string {
     .update([...names].sort().join())
     .digest('hex')
     .slice(0, 8)}`
-}
-
-function readTrouble(text: string | undefined): Trouble | undefined {
-  try {
-    const found: unknown = JSON.parse(text ?? '')
-    return isObject(found) && Number.isFinite(found['failures']) && Number.isFinite(found['next'])
-      ? (found as unknown as Trouble)
-      : undefined
-  } catch {
-    return undefined
-  }
-}
-
-function causeOf(error: unknown): string {
-  if (error instanceof Problem) return `${error.kind}: ${error.message}`
-  const { name, message, code } = error as NodeJS.ErrnoException
-  return message === '' ? (code ?? name) : message
 }
