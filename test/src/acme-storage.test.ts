@@ -150,6 +150,7 @@ t.test('what can never be had is said before anything starts', { skip }, async (
   const acme = { agreeToTerms: true, domains: ['one.example'], storage: emptyFolder(t) }
   const broken = join(t.testdir({ 'x.pem': 'no pem' }), 'x.pem')
   const cases: [object, RegExp][] = [
+    [{ acme: 'staging' }, /tls\.acme: "staging" will not do; it takes an account such as/],
     [{}, /^(\S+ )?tls: There is no certificate; say "certificates", "acme", or both$/],
     [
       { acme: { domains: ['a.example'] } },

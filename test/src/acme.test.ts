@@ -28,11 +28,11 @@ t.test('the client of ACME is loaded by who orders, and by nobody else', { skip 
   t.equal(loaded(), true)
 })
 
-for (const way of ['http-01', 'tls-alpn-01'])
+for (const way of ['http-01', 'tls-alpn-01', 'tls-alpn-01, without HTTP/2'])
   t.test(`has a certificate by itself in the first start (${way})`, { skip }, async (t) => {
     const plain = way === 'http-01'
     const { port, file, line, app, served } = await stage(t, server, {
-      ...(plain ? {} : { tls: {}, port: server.tlsPort }),
+      ...(plain ? {} : { tls: { http2: way === 'tls-alpn-01' }, port: server.tlsPort }),
       acme: { email: 'ops@example.com' }
     })
     t.match(await shown(port), /ALERT_HANDSHAKE_FAILURE$/, 'until then there is nothing but an alert')

@@ -34,6 +34,7 @@ const account = Type.Object(
         }),
         {
           minItems: 1,
+          uniqueItems: true,
           description:
             'The hosts to have certificates for, one each; a list among them shares one. By default the hosts that routes name.'
         }
@@ -82,6 +83,7 @@ const account = Type.Object(
 /** What may be said of ACME: one account, or several. */
 export const acme = Type.Unsafe<AcmeOptions | readonly AcmeOptions[]>({
   anyOf: [account, Type.Array(account, { minItems: 1 })],
+  'x-says': 'an account such as { "domains": ["api.example.com"], "agreeToTerms": true }, or a list of them',
   description: 'Has certificates issued and renewed by an authority (ACME); a list is several accounts.'
 })
 
