@@ -1,4 +1,4 @@
-import { queryValue, type StandingRoute } from '../src/kit/index.ts'
+import { queryValue, type StandingRoute, showCertificate } from '../src/kit/index.ts'
 import { outside } from './outside.ts'
 
 declare module 'fastify' {
@@ -35,9 +35,7 @@ export const health: readonly StandingRoute[] = [
       if (queryValue(request.raw.url ?? '', 'verbose') === undefined) return { status }
       const { shared } = request.server.store
       const store = shared === null ? 'memory' : shared.up ? 'up' : 'away'
-      const certificates = request.server.edge
-        ?.certificates()
-        .map(({ ends, ...state }) => ({ ...state, ends: ends === 0 ? null : new Date(ends).toISOString() }))
+      const certificates = request.server.edge?.certificates().map(showCertificate)
       return {
         status,
         store,

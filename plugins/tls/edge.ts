@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
-import { remember } from '../../src/kit/index.ts'
+import { type CertificateState, remember } from '../../src/kit/index.ts'
 import type { Acme, Managed, Pair } from './acme/index.ts'
 import type { TlsOptions } from './options.ts'
 
@@ -11,16 +11,6 @@ interface Served {
   readonly ends: number
   readonly said: SecureContextOptions
   readonly context: SecureContext
-}
-
-/** How a certificate is doing. */
-export interface CertificateState {
-  readonly names: readonly string[]
-  /** When it ends, in milliseconds since 1970; 0 where there is none yet. */
-  readonly ends: number
-  readonly from: 'files' | 'acme'
-  /** Why there is none, or no newer one; without an address. */
-  readonly trouble?: string
 }
 
 // TLS 1.2 with forward secrecy and authenticated encryption alone (RFC 9325 section 4.2); TLS 1.3 has nothing else.

@@ -5,14 +5,14 @@ import { createSecureContext } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { fp, type OptionFault } from '../../src/kit/index.ts'
 import { Acme, type AcmeOptions, acmeFaults } from './acme/index.ts'
-import { type CertificateState, Edge } from './edge.ts'
+import { Edge } from './edge.ts'
 import { options, type TlsOptions } from './options.ts'
 
 export const key = 'tls'
 
 export { options }
 export const override = false
-export type { CertificateState, TlsOptions }
+export type { TlsOptions }
 
 /** Tells what is wrong with the files: a reload with a broken one is refused, and the certificates from before go on. */
 export function faults({ certificates = [], acme, clientCertificates }: TlsOptions): OptionFault[] {

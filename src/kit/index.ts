@@ -29,6 +29,7 @@ export {
   TargetForm,
   VersionInvalid
 } from './canonical.ts'
+export { type CertificateState, type ShownCertificate, showCertificate } from './certificates.ts'
 export type {
   About,
   Concern,
