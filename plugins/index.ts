@@ -32,9 +32,9 @@ export const concerns: readonly Concern[] = [
   overload, //        sheds what is too much before it costs more than a look
   securityHeaders, // refusals carry them as well
   cors, //            answers preflights before any gate: they carry no credentials
+  store, //           no hook: what certificates, sessions, limits and throttles of several instances share
   tls, //             no hook: what the listening socket needs, and what sessions ask about
   upstreams, //       no hook: opens the pools that the targets ask for
-  store, //           no hook: what sessions, limits and throttles of several instances share
   session, //         no hook: loads sessions when auth asks, so that a flood never reads the store
   limits, //          cheap looks at sizes, before anything that costs
   ipAccess, //        who may not come at all costs no count

@@ -1,4 +1,4 @@
-import { queryValue, type StandingRoute } from '../src/kit/index.ts'
+import { queryValue, type StandingRoute, showCertificate } from '../src/kit/index.ts'
 import { outside } from './outside.ts'
 
 declare module 'fastify' {
@@ -35,7 +35,13 @@ export const health: readonly StandingRoute[] = [
       if (queryValue(request.raw.url ?? '', 'verbose') === undefined) return { status }
       const { shared } = request.server.store
       const store = shared === null ? 'memory' : shared.up ? 'up' : 'away'
-      return { status, store, upstreams: request.server.upstreamHealth() }
+      const certificates = request.server.edge?.certificates().map(showCertificate)
+      return {
+        status,
+        store,
+        upstreams: request.server.upstreamHealth(),
+        ...(certificates === undefined ? {} : { certificates })
+      }
     }
   }
 ]

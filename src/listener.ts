@@ -2,8 +2,9 @@ import { createServer, Server as HttpServer, type IncomingMessage, type ServerRe
 import { createSecureServer, type Http2Session } from 'node:http2'
 import { createServer as createHttpsServer } from 'node:https'
 import type { Server } from 'node:net'
-import type { TLSSocket } from 'node:tls'
+import type { SecureContext, TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
+import { callBack } from './kit/index.ts'
 
 /** The listening socket, whatever it speaks. */
 export interface Listener {
@@ -51,8 +52,7 @@ export function makeListener(
     ...edge.options,
     requestCert: edge.asks,
     rejectUnauthorized: edge.requires,
-    SNICallback: (host: string, done: (error: null, context?: never) => void) =>
-      done(null, now().edge?.contextFor(host) as never)
+    ...handshakes(edge.http2 ? ['h2', 'http/1.1'] : ['http/1.1'], () => now().edge)
   }
   const sessions = new Set<Http2Session>()
   const server = (
@@ -64,7 +64,7 @@ export function makeListener(
           maxHeaderListPairs: MOST_PAIRS,
           settings: { maxConcurrentStreams: MOST_STREAMS, enablePush: false }
         } as never)
-      : createHttpsServer({ ...tls, ...http, ALPNProtocols: ['http/1.1'] } as never)
+      : createHttpsServer({ ...tls, ...http } as never)
   ) as HttpServer & {
     setSecureContext(options: object): void
     requestCert?: boolean
@@ -72,6 +72,11 @@ export function makeListener(
   }
   const sockets = new Set<TLSSocket>()
   server.on('secureConnection', (socket: TLSSocket) => {
+    if (socket.alpnProtocol === ACME) {
+      // An authority has seen what it wanted to see by now.
+      socket.destroy()
+      return
+    }
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
     // One that breaks while nobody reads from it ends alone.
@@ -89,9 +94,17 @@ export function makeListener(
     apply(next) {
       applyHttp(server, next)
       if (next.edge === null) return
-      server.setSecureContext(next.edge.options)
-      server.requestCert = next.edge.asks
-      server.rejectUnauthorized = next.edge.requires
+      const { edge } = next
+      server.setSecureContext(edge.options)
+      server.requestCert = edge.asks
+      server.rejectUnauthorized = edge.requires
+      const start = (): void =>
+        edge.start(() => {
+          if (now().edge === edge) server.setSecureContext(edge.options)
+        })
+      // Who orders a certificate has to be there when the authority asks back.
+      if (server.listening) start()
+      else server.once('listening', start)
     },
     closeIdle() {
       HttpServer.prototype.closeIdleConnections.call(server)
@@ -100,6 +113,33 @@ export function makeListener(
     closeAll() {
       for (const session of sessions) session.destroy()
       for (const socket of sockets) socket.destroy()
+    }
+  }
+}
+
+// What an authority speaks that looks for an answer in a handshake (RFC 8737).
+const ACME = 'acme-tls/1'
+
+type Handshake = (error: unknown, context?: SecureContext) => void
+
+/** Makes what is asked during a handshake: which protocol is spoken, and with which certificate. */
+function handshakes(spoken: readonly string[], now: () => FastifyInstance['edge']): object {
+  const challenged = new WeakSet<TLSSocket>()
+  return {
+    // Before the certificate in TLS 1.3, after it in TLS 1.2, where only the instance that ordered has an answer at hand.
+    ALPNCallback(this: TLSSocket, { servername, protocols }: { servername: string; protocols: string[] }) {
+      const edge = now()
+      if (edge?.challenged !== true || !protocols.includes(ACME))
+        return spoken.find((protocol) => protocols.includes(protocol))
+      challenged.add(this)
+      const own = edge.ownChallenge(servername.toLowerCase())
+      if (own !== undefined) this.setKeyCert(own)
+      return ACME
+    },
+    SNICallback(this: TLSSocket, host: string, done: Handshake) {
+      const edge = now()
+      if (edge === null || !challenged.has(this)) done(null, edge?.contextFor(host))
+      else callBack(edge.challenge(host), done)
     }
   }
 }
@@ -124,17 +164,46 @@ function applyHttp(server: HttpServer, { socketLimits, maxConnections }: Fastify
   server.maxConnections = maxConnections
 }
 
-/** Makes the plain server beside one with TLS: it sends everything to https (308), and serves nothing. */
+/** Makes the plain server beside one with TLS: it answers authorities that ask whether a name is ours (http-01), sends all else to https (308), and serves nothing. */
 export function makeRedirector(port: () => number, now: () => FastifyInstance): HttpServer {
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000 }, (request, response) => {
-    const to = placeFor(request, port(), now())
-    if (to === undefined) refuse(response)
-    else response.writeHead(308, { location: to, 'content-length': '0', connection: 'close' }).end()
     request.resume()
+    const token = CHALLENGE.exec(request.url ?? '')?.[1]
+    const { edge } = now()
+    if (token === undefined || edge?.challenged !== true) sendOn(request, response, port(), now())
+    else
+      void edge.answer(token).then((found) => {
+        if (found === undefined) sendOn(request, response, port(), now())
+        else answer(response, found)
+      })
   })
   server.on('clientError', (_error, socket) => socket.destroy())
   server.on('connect', (_request, socket) => socket.destroy())
   return server
+}
+
+// Where an authority looks for an answer (RFC 8555 section 8.3).
+const CHALLENGE = /^\/\.well-known\/acme-challenge\/([\w-]+)$/
+
+function sendOn(
+  request: IncomingMessage,
+  response: ServerResponse,
+  port: number,
+  app: FastifyInstance
+): void {
+  const to = placeFor(request, port, app)
+  if (to === undefined) refuse(response)
+  else response.writeHead(308, { location: to, 'content-length': '0', connection: 'close' }).end()
+}
+
+function answer(response: ServerResponse, text: string): void {
+  response
+    .writeHead(200, {
+      'content-type': 'application/octet-stream',
+      'content-length': String(Buffer.byteLength(text)),
+      connection: 'close'
+    })
+    .end(text)
 }
 
 const HOST = /^([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$/i

@@ -1,6 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Engine, Reloaded } from './engine.ts'
-import type { MetricFamily, RouteInfo, UpstreamState } from './kit/index.ts'
+import type { CertificateState, MetricFamily, RouteInfo, UpstreamState } from './kit/index.ts'
 
 /** What is told of a gateway, be it one process or many. */
 export interface Insight {
@@ -27,6 +27,7 @@ export interface Report {
   readonly memoryBytes: number
   readonly store: 'memory' | 'up' | 'away'
   readonly upstreams: readonly UpstreamState[]
+  readonly certificates: readonly CertificateState[]
   readonly routes: readonly ReportedRoute[]
   readonly lastReload: Reloaded | null
 }
@@ -73,6 +74,7 @@ async function reportOf({ startedAt, served, app, lastReload }: Engine, worker?:
     memoryBytes: process.memoryUsage.rss(),
     store: shared === null ? 'memory' : shared.up ? 'up' : 'away',
     upstreams: app.upstreamStates(),
+    certificates: app.edge?.certificates() ?? [],
     routes: app.routeInfos.map(routeOf),
     lastReload: lastReload ?? null
   }
@@ -104,6 +106,11 @@ function familiesOf({ reloads }: Engine, report: Report): MetricFamily[] {
         labels: { upstream: name, target: target.name }
       }))
     )
+  const perCertificate = (of: (certificate: CertificateState) => number): MetricFamily['values'] =>
+    report.certificates.map((each) => ({
+      value: of(each),
+      labels: { names: each.names.join(), from: each.from }
+    }))
   const perUpstream = (of: (upstream: UpstreamState) => number): MetricFamily['values'] =>
     upstreams.map((upstream) => ({ value: of(upstream), labels: { upstream: upstream.name } }))
   return [
@@ -133,6 +140,18 @@ function familiesOf({ reloads }: Engine, report: Report): MetricFamily[] {
       'Whether the store that instances share answers; absent where there is none.',
       report.store === 'memory' ? [] : one(report.store === 'up' ? 1 : 0),
       'min'
+    ),
+    gauge(
+      'sallyport_certificate_expiry_seconds',
+      'When a certificate ends, in seconds since 1970; 0 where there is none yet.',
+      perCertificate(({ ends }) => ends / 1000),
+      'min'
+    ),
+    gauge(
+      'sallyport_certificate_trouble',
+      'Whether a certificate could not be had or renewed.',
+      perCertificate(({ trouble }) => Number(trouble !== undefined)),
+      'max'
     ),
     gauge(
       'sallyport_upstream_target_up',

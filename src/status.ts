@@ -1,12 +1,13 @@
-import type { TargetState, UpstreamState } from './kit/index.ts'
+import { type ShownCertificate, showCertificate, type TargetState, type UpstreamState } from './kit/index.ts'
 import type { Report } from './report.ts'
 
 // What is the same in every process is told once.
-type Own = Omit<Report, 'routes' | 'upstreams' | 'store' | 'lastReload'>
+type Own = Omit<Report, 'routes' | 'upstreams' | 'certificates' | 'store' | 'lastReload'>
 
 /** What /status says of a gateway. */
 export interface Status extends Pick<Report, 'routes' | 'upstreams' | 'store' | 'lastReload'> {
   readonly version: string
+  readonly certificates: readonly ShownCertificate[]
   readonly node: string
   /** In ISO 8601. */
   readonly startedAt: string
@@ -43,6 +44,7 @@ export function statusOf(reports: readonly Report[], version: string): Status | 
     upstreams: first.upstreams.map((upstream) =>
       together(reports.flatMap(({ upstreams }) => upstreams.filter(({ name }) => name === upstream.name)))
     ),
+    certificates: first.certificates.map(showCertificate),
     routes: first.routes,
     workers: reports.map(ownOf)
   }

@@ -55,9 +55,10 @@ export interface Listening {
 export async function listening(
   t: Scope,
   config: GatewayConfig | object | string,
-  setup: Setup & { drainDelay?: number; drainTimeout?: number } = {}
+  setup: Setup & { port?: number; drainDelay?: number; drainTimeout?: number } = {}
 ): Promise<Listening> {
   const {
+    port = 0,
     drainDelay = 0,
     drainTimeout = 5000,
     keep = new Keep(),
@@ -66,7 +67,7 @@ export async function listening(
     ...options
   } = setup
   const app = await buildGateway(await loadConfig(config, env), keep, log, options)
-  const served = await serve(app, { host: '127.0.0.1', port: 0, log, drainDelay, drainTimeout })
+  const served = await serve(app, { host: '127.0.0.1', port, log, drainDelay, drainTimeout })
   t.teardown(() => served.close())
   return { app, served, port: served.address.port, url: `http://127.0.0.1:${served.address.port}` }
 }

@@ -1,11 +1,15 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
+import { type CertificateState, remember } from '../../src/kit/index.ts'
+import type { Acme, Managed, Pair } from './acme/index.ts'
 import type { TlsOptions } from './options.ts'
 
 /** A certificate, and the names that it is for. */
 interface Served {
   readonly names: readonly string[]
+  readonly ends: number
+  readonly said: SecureContextOptions
   readonly context: SecureContext
 }
 
@@ -31,11 +35,15 @@ export class Edge {
   readonly requires: boolean
   /** The files that it was read from; a change of one calls for a reload. */
   readonly files: readonly string[]
-  /** What a server is opened with, and what its context becomes after a reload. */
-  readonly options: SecureContextOptions
+  readonly #acme: Acme | undefined
+  readonly #common: SecureContextOptions
   readonly #served: readonly Served[]
+  readonly #contexts = new WeakMap<Pair, SecureContext>()
 
-  constructor({ certificates, http2, redirectFrom, minVersion, clientCertificates }: TlsOptions) {
+  constructor(
+    { certificates = [], http2, redirectFrom, minVersion, clientCertificates }: TlsOptions,
+    acme: Acme | undefined
+  ) {
     this.http2 = http2
     this.redirectFrom = redirectFrom
     this.asks = clientCertificates !== undefined
@@ -44,38 +52,119 @@ export class Edge {
       ...certificates.flatMap(({ cert, key }) => [cert, key]),
       ...(clientCertificates === undefined ? [] : [clientCertificates.ca])
     ]
-    const common: SecureContextOptions = {
+    this.#acme = acme
+    this.#common = {
       minVersion,
       ciphers: CIPHERS,
       honorCipherOrder: true,
       ...(clientCertificates === undefined ? {} : { ca: readFileSync(clientCertificates.ca) })
     }
-    const each = certificates.map(({ cert, key }) => {
-      const said = { ...common, cert: readFileSync(cert), key: readFileSync(key) }
-      return { said, names: namesOf(said.cert), context: createSecureContext(said) }
+    this.#served = certificates.map(({ cert, key }) => {
+      const said = { ...this.#common, cert: readFileSync(cert), key: readFileSync(key) }
+      const { names, ends } = aboutOf(said.cert)
+      return { said, names, ends, context: createSecureContext(said) }
     })
-    this.options = each[0]?.said ?? common
-    this.#served = each
   }
 
-  /** Finds the certificate for a host: by its name, then by a wildcard, else the first. */
+  /** What a server is opened with, and what its context becomes after a reload or a renewal. */
+  get options(): SecureContextOptions {
+    const [first] = this.#served
+    if (first !== undefined) return first.said
+    const pem = this.#issued()[0]?.pair.pem
+    return pem === undefined ? this.#common : { ...this.#common, key: pem, cert: pem }
+  }
+
+  /** Tells whether a certificate from files is for a name. */
+  holds(name: string): boolean {
+    return pick(this.#served, name) !== undefined
+  }
+
+  /** Finds the certificate for a host: by its name, then by a wildcard, else the first; of two, the one from files. */
   contextFor(host: string): SecureContext | undefined {
     const name = host.toLowerCase()
-    const dot = name.indexOf('.')
-    const wild = dot === -1 ? '' : `*${name.slice(dot)}`
-    const found =
-      this.#served.find(({ names }) => names.includes(name)) ??
-      this.#served.find(({ names }) => names.includes(wild)) ??
-      this.#served[0]
-    return found?.context
+    const issued = this.#issued()
+    const found = pick<Served | Issued>([...this.#served, ...issued], name) ?? this.#served[0] ?? issued[0]
+    if (found === undefined) return undefined
+    return 'context' in found ? found.context : this.#contextOf(found.pair)
+  }
+
+  /** Tells how every certificate is doing. */
+  certificates(): readonly CertificateState[] {
+    return [
+      ...this.#served.map(({ names, ends }) => ({ names, ends, from: 'files' as const })),
+      ...(this.#acme?.managed ?? []).map(({ names, pair, trouble }) => ({
+        names,
+        ends: pair?.ends ?? 0,
+        from: 'acme' as const,
+        ...(trouble === undefined ? {} : { trouble })
+      }))
+    ]
+  }
+
+  /** Begins to look after certificates that are renewed, and calls back whenever one has changed. */
+  start(changed: () => void): void {
+    this.#acme?.start(changed)
+  }
+
+  /** Finds the answer to an authority that asks by plain HTTP (http-01); undefined where there is none. */
+  async answer(token: string): Promise<string | undefined> {
+    for (const challenges of this.#acme?.challenges ?? []) {
+      const found = await challenges.answer(token)
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+
+  /** Tells whether authorities may ask by TLS (tls-alpn-01). */
+  get challenged(): boolean {
+    return this.#acme !== undefined
+  }
+
+  /** Finds the certificate for an authority that asks by TLS, where this instance ordered itself. */
+  ownChallenge(host: string): SecureContext | undefined {
+    return this.#acme?.challenges.map((each) => each.own(host)).find((found) => found !== undefined)
+  }
+
+  /** Finds the certificate for an authority that asks by TLS, whoever ordered; rejects where there is none. */
+  async challenge(host: string): Promise<SecureContext> {
+    for (const challenges of this.#acme?.challenges ?? []) {
+      const found = await challenges.context(host.toLowerCase())
+      if (found !== undefined) return found
+    }
+    throw new Error(`nobody has asked an authority about ${host}`)
+  }
+
+  #issued(): Issued[] {
+    return (this.#acme?.managed ?? []).filter(isIssued)
+  }
+
+  #contextOf(pair: Pair): SecureContext {
+    return remember(this.#contexts, pair, () =>
+      createSecureContext({ ...this.#common, key: pair.pem, cert: pair.pem })
+    )
   }
 }
 
-/** Reads the DNS names that a certificate is for (RFC 6125 section 6.4), in lower case. */
-function namesOf(pem: Buffer): string[] {
-  const { subjectAltName } = new X509Certificate(pem)
-  return (subjectAltName ?? '')
+type Issued = Managed & { readonly pair: Pair }
+
+const isIssued = (managed: Managed): managed is Issued => managed.pair !== undefined
+
+/** Picks what is for a name: by the name itself, then by a wildcard. */
+function pick<T extends { readonly names: readonly string[] }>(
+  among: readonly T[],
+  name: string
+): T | undefined {
+  const dot = name.indexOf('.')
+  const wild = dot === -1 ? '' : `*${name.slice(dot)}`
+  return among.find(({ names }) => names.includes(name)) ?? among.find(({ names }) => names.includes(wild))
+}
+
+/** Reads the DNS names that a certificate is for (RFC 6125 section 6.4), in lower case, and when it ends. */
+function aboutOf(pem: Buffer): { names: string[]; ends: number } {
+  const { subjectAltName, validTo } = new X509Certificate(pem)
+  const names = (subjectAltName ?? '')
     .split(/,\s*/)
     .filter((name) => name.startsWith('DNS:'))
     .map((name) => name.slice(4).toLowerCase())
+  return { names, ends: Date.parse(validTo) }
 }

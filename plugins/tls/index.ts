@@ -1,7 +1,10 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { createSecureContext } from 'node:tls'
+import type { FastifyInstance } from 'fastify'
 import { fp, type OptionFault } from '../../src/kit/index.ts'
+import { Acme, type AcmeOptions, acmeFaults } from './acme/index.ts'
 import { Edge } from './edge.ts'
 import { options, type TlsOptions } from './options.ts'
 
@@ -12,8 +15,10 @@ export const override = false
 export type { TlsOptions }
 
 /** Tells what is wrong with the files: a reload with a broken one is refused, and the certificates from before go on. */
-export function faults({ certificates, clientCertificates }: TlsOptions): OptionFault[] {
+export function faults({ certificates = [], acme, clientCertificates }: TlsOptions): OptionFault[] {
   const found: OptionFault[] = []
+  if (certificates.length === 0 && acme === undefined)
+    found.push({ path: [], message: 'There is no certificate; say "certificates", "acme", or both' })
   const read = (path: (string | number)[], file: string): Buffer | undefined => {
     try {
       return readFileSync(file)
@@ -30,15 +35,26 @@ export function faults({ certificates, clientCertificates }: TlsOptions): Option
     const wrong = pairFault(pem, cert, secret, keyFile)
     if (wrong !== undefined) found.push({ path: ['certificates', i, wrong.option], message: wrong.message })
   }
-  if (clientCertificates !== undefined) {
-    const pem = read(['clientCertificates', 'ca'], clientCertificates.ca)
+  const authority = (path: (string | number)[], file: string | undefined): void => {
+    if (file === undefined) return
+    const pem = read(path, file)
     if (pem !== undefined && !isCertificate(pem))
-      found.push({
-        path: ['clientCertificates', 'ca'],
-        message: `The file ${clientCertificates.ca} holds no certificate as PEM`
-      })
+      found.push({ path, message: `The file ${file} holds no certificate as PEM` })
+  }
+  authority(['clientCertificates', 'ca'], clientCertificates?.ca)
+  for (const { said, path } of accountsOf(acme)) {
+    found.push(...acmeFaults(said).map((fault) => ({ ...fault, path: [...path, ...fault.path] })))
+    authority([...path, 'ca'], said.ca)
   }
   return found
+}
+
+/** Spells out the accounts that are said, each with its place. */
+function accountsOf(acme: TlsOptions['acme']): { said: AcmeOptions; path: (string | number)[] }[] {
+  if (acme === undefined) return []
+  return Array.isArray(acme)
+    ? (acme as readonly AcmeOptions[]).map((said, i) => ({ said, path: ['acme', i] }))
+    : [{ said: acme as AcmeOptions, path: ['acme'] }]
 }
 
 function pairFault(
@@ -79,9 +95,34 @@ declare module 'fastify' {
   }
 }
 
+/** Lists the hosts that routes name and that a certificate can be for. */
+function hostsOf({ routeInfos }: FastifyInstance): string[] {
+  const hosts = routeInfos.filter(({ kind }) => kind === 'config').flatMap((route) => route.hosts)
+  return [...new Set(hosts.map((host) => host.toLowerCase()))].filter(
+    (host) => host.includes('.') && isIP(host) === 0
+  )
+}
+
 export default fp<TlsOptions>(
   async function tls(app, root) {
-    app.edge = new Edge(root)
+    const { acme: said } = root
+    const acme =
+      said === undefined
+        ? undefined
+        : new Acme(
+            app,
+            accountsOf(said).map(({ said }) => said)
+          )
+    const edge = new Edge(root, acme)
+    app.edge = edge
+    if (acme === undefined) return
+    app.addHook('onReady', async function openCertificates() {
+      const hosts = hostsOf(app).filter((host) => !edge.holds(host))
+      await acme.open({ hosts, redirects: edge.redirectFrom !== undefined })
+    })
+    app.addHook('onClose', async function closeCertificates() {
+      await acme.close()
+    })
   },
   { name: key, fastify: '5.x' }
 )

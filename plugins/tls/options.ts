@@ -1,26 +1,31 @@
 import { File, type Static, Type } from '../../src/kit/index.ts'
+import { acme } from './acme/index.ts'
 
 export const options = Type.Object(
   {
-    certificates: Type.Array(
-      Type.Object(
+    certificates: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            cert: File({ description: 'The certificate with those that vouch for it, as PEM.' }),
+            key: File({ description: 'Its private key, as PEM.' })
+          },
+          { additionalProperties: false, description: 'One certificate.' }
+        ),
         {
-          cert: File({ description: 'The certificate with those that vouch for it, as PEM.' }),
-          key: File({ description: 'Its private key, as PEM.' })
-        },
-        { additionalProperties: false, description: 'One certificate.' }
-      ),
-      {
-        minItems: 1,
-        description:
-          'The certificates, each for the names it says itself; the first is for clients that name no host, or another.'
-      }
+          minItems: 1,
+          description:
+            'The certificates, each for the names it says itself; the first is for clients that name no host, or another.'
+        }
+      )
     ),
+    acme: Type.Optional(acme),
     redirectFrom: Type.Optional(
       Type.Integer({
         minimum: 0,
         maximum: 65_535,
-        description: 'A plain port, whose requests are sent to https (308); 0 for any free one.'
+        description:
+          'A plain port, whose requests are sent to https (308), and where http-01 is answered; 0 for any free one.'
       })
     ),
     minVersion: Type.Unsafe<'TLSv1.2' | 'TLSv1.3'>({

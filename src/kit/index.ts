@@ -29,6 +29,7 @@ export {
   TargetForm,
   VersionInvalid
 } from './canonical.ts'
+export { type CertificateState, type ShownCertificate, showCertificate } from './certificates.ts'
 export type {
   About,
   Concern,
@@ -46,6 +47,7 @@ export type {
   TargetRoutes,
   WordsSaid
 } from './concern.ts'
+export type { DnsChallenge } from './dns.ts'
 export { grpcRefusal, grpcTimeoutOf, isGrpc } from './grpc.ts'
 export { HeaderName, headerFaults, isClaim, joinVary, plainName } from './headers.ts'
 export { escapeHtml } from './html.ts'

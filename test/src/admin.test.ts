@@ -11,7 +11,8 @@ import { loadPlan } from '../../src/config/load.ts'
 import { Engine } from '../../src/engine.ts'
 import { type Insight, insightOf } from '../../src/report.ts'
 import { readSettings } from '../../src/settings.ts'
-import { ask, raw, running, SECRET, statusOf, upstream } from '../helpers.ts'
+import { authority } from '../certificates.ts'
+import { ask, noOpenssl, raw, running, SECRET, statusOf, upstream } from '../helpers.ts'
 
 interface Stage {
   readonly engine: Engine
@@ -219,6 +220,22 @@ t.test('without "metrics" no request is counted, and what is known anyway is tol
   t.equal(Object.keys(await values(admin, 'sallyport_event_loop_delay_seconds')).length, 3)
   const { headers } = await ask(`${admin}/metrics`)
   t.match(headers.get('content-type'), /^text\/plain; version=0\.0\.4/)
+})
+
+t.test('tells when each certificate ends, and whether it is in trouble', { skip: noOpenssl }, async (t) => {
+  const { certFile, keyFile } = authority(t).issue('/CN=one', 'DNS:one.example,DNS:two.example')
+  const { admin } = await stage(t, {
+    tls: { certificates: [{ cert: certFile, key: keyFile }] },
+    routes: [{ path: '/', respond: { body: 'x' } }]
+  })
+  const status = JSON.parse((await ask(`${admin}/status`)).text) as { certificates: { ends: string }[] }
+  t.match(status.certificates, [{ names: ['one.example', 'two.example'], ends: /Z$/, from: 'files' }])
+  t.strictSame(await values(admin, 'sallyport_certificate_expiry_seconds'), {
+    '{names="one.example,two.example",from="files"}': Date.parse(status.certificates[0]?.ends ?? '') / 1000
+  })
+  t.strictSame(await values(admin, 'sallyport_certificate_trouble'), {
+    '{names="one.example,two.example",from="files"}': 0
+  })
 })
 
 t.test('what a client says does not make more series', async (t) => {

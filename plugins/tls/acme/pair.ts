@@ -1,0 +1,26 @@
+import { X509Certificate } from 'node:crypto'
+import { createSecureContext } from 'node:tls'
+import { fraction, scatter } from '../../../src/kit/index.ts'
+import { pace } from './pace.ts'
+
+/** A certificate that can be served, with its key, as PEM. */
+export interface Pair {
+  readonly pem: string
+  /** When it ends, in milliseconds since 1970. */
+  readonly ends: number
+  /** When it is renewed: the same moment in every instance. */
+  readonly due: number
+}
+
+/** Reads a key and its certificate; undefined where they can't be served. */
+export function readPair(pem: string): Pair | undefined {
+  try {
+    createSecureContext({ key: pem, cert: pem })
+    const { validFrom, validTo, fingerprint256 } = new X509Certificate(pem)
+    const [starts, ends] = [Date.parse(validFrom), Date.parse(validTo)]
+    const share = pace.renewAt - pace.renewEarlier * fraction(scatter(fingerprint256))
+    return { pem, ends, due: starts + (ends - starts) * share }
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,131 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import type { RequestListener } from 'node:http'
+import { createServer as createSecure, request } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { connect, type PeerCertificate } from 'node:tls'
+import type { Test } from 'tap'
+import { pace } from '../plugins/tls/acme/pace.ts'
+import { Keep } from '../src/index.ts'
+import { authority } from './certificates.ts'
+import { bodyOf, type Listening, listening, type ReadableLog, readableLog } from './helpers.ts'
+import type { Pebble } from './pebble.ts'
+
+/** How a gateway of these tests differs from the next. */
+export interface Said {
+  readonly acme?: object
+  readonly tls?: object
+  readonly more?: object
+  readonly port?: number
+  readonly keep?: Keep
+}
+
+export interface Stage extends Listening, ReadableLog {
+  readonly folder: string
+  /** Where the things of its authority are. */
+  file(name: string): string
+}
+
+/** Where an authority is, and where it looks for answers. */
+export type Place = Pick<Pebble, 'directory' | 'ca' | 'httpPort'>
+
+export const routes = [{ path: '/*', respond: { body: 'in' } }]
+
+/** What is said of an authority by all. */
+export const at = ({ directory, ca }: Place): object => ({
+  directory,
+  ca,
+  agreeToTerms: true,
+  domains: ['one.example']
+})
+
+/** Makes a folder, which goes with the test; one test may have several. */
+export function emptyFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-acme-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** Lets a gateway listen where the authority looks for it; minutes pass in moments. */
+export async function stage(
+  t: Test,
+  server: Place,
+  { acme = {}, tls = { redirectFrom: server.httpPort }, more = {}, port = 0, keep = new Keep() }: Said = {}
+): Promise<Stage> {
+  quickly(t)
+  const folder = emptyFolder(t)
+  const log = readableLog()
+  const config = { tls: { acme: { ...at(server), storage: folder, ...acme }, ...tls }, routes, ...more }
+  const gateway = await listening(t, config, { log: log.log, port, keep })
+  const place = placeOf(server)
+  return { ...gateway, ...log, folder, file: (name) => join(folder, place, name) }
+}
+
+/** Names the place of an authority in a storage. */
+export const placeOf = ({ directory }: Place): string =>
+  directory.slice('https://'.length).replaceAll(/[^\w.-]+/g, '-')
+
+// A clock that a test moves on by an hour must not make a lock look left behind.
+function quickly(t: Test): void {
+  for (const [name, value] of Object.entries({
+    look: 50,
+    lookEagerly: 50,
+    firstWait: 100,
+    ask: 50,
+    lock: 86_400_000
+  }))
+    t.intercept(pace, name as 'look', { value })
+}
+
+export const issued = ({ msg }: Record<string, unknown>): boolean => msg === 'a certificate was issued'
+export const renewed = ({ msg }: Record<string, unknown>): boolean => msg === 'a certificate was renewed'
+export const takenUp = ({ msg }: Record<string, unknown>): boolean => msg === 'a certificate was taken up'
+export const failed = ({ msg }: Record<string, unknown>): boolean =>
+  /^a certificate could not be/.test(String(msg))
+
+/** Shakes hands, and tells the certificate that is shown, or the code of what went wrong. */
+export function shown(port: number, options: object = {}): Promise<PeerCertificate | string> {
+  return new Promise((resolve) => {
+    const socket = connect(
+      { host: '127.0.0.1', port, servername: 'one.example', rejectUnauthorized: false, ...options },
+      () => {
+        resolve(socket.getPeerCertificate())
+        socket.destroy()
+      }
+    )
+    socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+  })
+}
+
+/** Starts what answers in the place of an authority. */
+export async function standIn(t: Test, listener: RequestListener): Promise<Place> {
+  const ca = authority(t)
+  const own = ca.issue('/CN=stand-in', 'DNS:localhost')
+  const server = createSecure({ cert: own.cert, key: own.key }, listener).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  return { directory: `https://localhost:${port}/dir`, ca: ca.certFile, httpPort: 0 }
+}
+
+export const serialOf = (certificate: PeerCertificate | string): string =>
+  typeof certificate === 'string' ? certificate : certificate.serialNumber
+
+/** Asks over TLS on a connection of its own, which is verified. */
+export function secure(port: number, ca: string, path = '/'): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    request({ host: '127.0.0.1', port, path, ca, servername: 'one.example', agent: false }, (response) => {
+      bodyOf(response).then(
+        (body) => resolve({ status: response.statusCode ?? 0, text: body.toString() }),
+        reject
+      )
+    })
+      .on('error', reject)
+      .end()
+  })
+}

@@ -1,0 +1,120 @@
+import { utimesSync, writeFileSync } from 'node:fs'
+import t from 'tap'
+import { issued, placeOf, renewed, serialOf, shown, stage, takenUp } from '../acme.ts'
+import { clock } from '../helpers.ts'
+import { type Pebble, pebble, withoutPebble } from '../pebble.ts'
+import { cli, redis, withoutRedis } from '../redis.ts'
+
+const skip = withoutPebble
+
+// One authority for all of them; each has a storage, and so an account, of its own.
+const server = (skip === false ? await pebble(t) : undefined) as Pebble
+
+t.test('a lock of another is waited for; one that was left behind is not', { skip }, async (t) => {
+  const first = await stage(t, server)
+  await first.line(issued)
+  await first.served.close()
+  const lock = first.file('certificates/two.example.lock')
+  writeFileSync(lock, 'another')
+  const { app, line, lines } = await stage(t, server, {
+    acme: { storage: first.folder, domains: ['two.example', 'three.example'] }
+  })
+  await line((each) => issued(each) && String(each['names']) === 'three.example')
+  t.notOk(lines.some((each) => issued(each) && String(each['names']) === 'two.example'))
+  t.match(app.edge?.certificates()[0], { names: ['two.example'], ends: 0 })
+  utimesSync(lock, 1, 1)
+  await line((each) => issued(each) && String(each['names']) === 'two.example')
+})
+
+for (const [where, reason] of [
+  ['a folder', skip],
+  ['the store', skip || withoutRedis]
+] as const)
+  t.test(
+    `instances that share ${where} order once, answer for each other, and take up what another has`,
+    { skip: reason },
+    async (t) => {
+      const ahead = clock(t)
+      const shared = where === 'the store'
+      const cache = shared ? await redis(t) : undefined
+      const acme = { storage: shared ? false : t.testdir() }
+      const more = cache === undefined ? {} : { store: { redis: cache.url } }
+      // The only one that the authority reaches.
+      const door = await stage(t, server, {
+        acme: { ...acme, domains: ['door.example'] },
+        port: server.tlsPort,
+        more
+      })
+      await door.line(issued)
+      for (const [name, challenge] of [
+        ['one.example', 'http-01'],
+        ['two.example', 'tls-alpn-01']
+      ]) {
+        const said = {
+          acme: { ...acme, domains: [name], challenges: [challenge] },
+          tls: { redirectFrom: 0 },
+          more
+        }
+        const [one, two] = await Promise.all([stage(t, server, said), stage(t, server, said)])
+        const both = [one, two]
+        await Promise.all(both.map(({ line }) => line((each) => issued(each) || takenUp(each))))
+        const lines = (): Record<string, unknown>[] => both.flatMap((each) => each.lines)
+        t.equal(lines().filter(issued).length, 1, `${challenge}: one has ordered`)
+        const serials = (): Promise<string[]> =>
+          Promise.all(both.map(async ({ port }) => serialOf(await shown(port, { servername: name }))))
+        const before = await serials()
+        t.equal(before[0], before[1])
+        ahead(0.67 * 3600)
+        const due = lines().length
+        await Promise.any(both.map(({ line }) => line(renewed)))
+        ahead(-0.67 * 3600)
+        await Promise.all(
+          both.map(({ line, lines }) =>
+            line((each) => lines.indexOf(each) > 0 && (renewed(each) || takenUp(each)))
+          )
+        )
+        t.equal(lines().filter(renewed).length, 1, `${challenge}: one has renewed`)
+        t.equal(lines().length, due + 2)
+        const after = await serials()
+        t.equal(after[0], after[1])
+        t.not(after[0], before[0])
+        await Promise.all(both.map(({ served }) => served.close()))
+      }
+      if (cache === undefined) return
+      await door.served.close()
+      const keys = cli(cache.port, 'keys', 'sallyport:acme:*').trim().split('\n')
+      t.ok(keys.some((key) => key.endsWith('certificates/one.example.pem')))
+      t.notOk(
+        keys.some((key) => key.endsWith('.lock')),
+        'locks are gone'
+      )
+    }
+  )
+
+t.test(
+  'a store that is away, and comes back empty, costs no certificate',
+  { skip: skip || withoutRedis },
+  async (t) => {
+    const cache = await redis(t)
+    const { port, app, line, lines } = await stage(t, server, {
+      acme: { storage: false },
+      more: { store: { redis: cache.url } }
+    })
+    await line(issued)
+    const before = serialOf(await shown(port))
+    await cache.kill()
+    await line(({ msg }) => msg === 'the storage of certificates is not available')
+    t.equal(serialOf(await shown(port)), before)
+    t.match(app.edge?.certificates(), [
+      { names: ['one.example'], ends: Number, trouble: /^its storage is not available$/ }
+    ])
+    await cache.start()
+    await line(({ msg }) => msg === 'a certificate was put back into its storage')
+    t.match(
+      cli(cache.port, 'get', 'sallyport:acme:'.concat(placeOf(server), ':certificates/one.example.pem')),
+      /BEGIN CERT/
+    )
+    t.equal(serialOf(await shown(port)), before)
+    t.equal(lines.filter(issued).length, 1)
+  }
+)
