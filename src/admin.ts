@@ -11,6 +11,8 @@ import { statusOf } from './status.ts'
 export interface AdminOptions {
   readonly host: string
   readonly port: number
+  /** A socket that is open already, by file descriptor. */
+  readonly fd?: number | undefined
   /** What they have to bring; undefined for nothing. */
   readonly token: string | undefined
   readonly version: string
@@ -66,7 +68,8 @@ export async function openAdmin(insight: Insight, options: AdminOptions): Promis
   app.setNotFoundHandler(async () => {
     throw new AdminPath()
   })
-  await app.listen({ host: options.host, port: options.port })
+  const { host, port, fd } = options
+  await app.listen(fd === undefined ? { host, port } : ({ fd } as never))
   return { address: app.server.address() as AddressInfo, close: () => app.close() }
 }
 

@@ -6,9 +6,7 @@ import type { Reloaded } from './engine.ts'
 import type { MetricFamily } from './kit/index.ts'
 import type { Told } from './peers.ts'
 import type { Insight, Report } from './report.ts'
-
-/** The variable by which a process learns that it is a worker, and which one. */
-export const WORKER = 'SALLYPORT_WORKER'
+import { WORKER } from './settings.ts'
 
 /** What a worker says once it takes requests, and after each reload. */
 export interface Standing {

@@ -13,6 +13,8 @@ export interface ServeOptions {
   readonly host: string
   readonly port: number
   readonly log: Logger
+  /** Sockets that are open already, by file descriptor, in the place of those that would be opened. */
+  readonly inherited?: { readonly main?: number; readonly redirect?: number }
   /** Milliseconds between saying "not ready" and taking no more connections. */
   readonly drainDelay?: number
   /** Milliseconds that requests in flight may take after that, and WebSockets after a swap. */
@@ -108,7 +110,7 @@ class Generation {
 /** Opens the listening socket of this process; rejects where the port is taken. */
 export async function serve(
   app: FastifyInstance,
-  { host, port, log, drainDelay = 0, drainTimeout = 30_000 }: ServeOptions
+  { host, port, log, inherited = {}, drainDelay = 0, drainTimeout = 30_000 }: ServeOptions
 ): Promise<Served> {
   let idle: () => void = () => {}
   const generations = new Set<Generation>()
@@ -172,7 +174,7 @@ export async function serve(
   const drops = new Drops(log)
   server.on('drop', () => drops.note(current.app.maxConnections))
   listener.apply(app)
-  await listen(server, host, port)
+  await listen(server, inherited.main === undefined ? { host, port } : { fd: inherited.main })
   const redirectFrom = app.edge?.redirectFrom
   const { port: own } = server.address() as AddressInfo
   const redirector =
@@ -183,7 +185,10 @@ export async function serve(
           () => current.app
         )
   if (redirector !== undefined)
-    await listen(redirector, host, redirectFrom ?? 0).catch((error: Error) => {
+    await listen(
+      redirector,
+      inherited.redirect === undefined ? { host, port: redirectFrom ?? 0 } : { fd: inherited.redirect }
+    ).catch((error: Error) => {
       server.close()
       throw error
     })
@@ -248,10 +253,10 @@ export async function serve(
   }
 }
 
-function listen(server: Server, host: string, port: number): Promise<void> {
+function listen(server: Server, where: { host: string; port: number } | { fd: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen({ host, port }, () => {
+    server.listen(where, () => {
       server.off('error', reject)
       resolve()
     })

@@ -15,11 +15,25 @@ export interface Settings {
   readonly adminToken: string | undefined
   readonly logLevel: string
   readonly logPretty: boolean
+  /** The sockets that were opened before the process began, by file descriptor; undefined where it opens its own. */
+  readonly inherited: Inherited
   /** Milliseconds. */
   readonly drainDelay: number
   /** Milliseconds. */
   readonly drainTimeout: number
 }
+
+/** Sockets that systemd has opened (socket activation); with them HOST and PORT say nothing. */
+export interface Inherited {
+  readonly main?: number
+  /** In the place of `tls.redirectFrom`. */
+  readonly redirect?: number
+  /** In the place of ADMIN_HOST and ADMIN_PORT. */
+  readonly admin?: number
+}
+
+/** The variable by which a process learns that it is a worker, and which one. */
+export const WORKER = 'SALLYPORT_WORKER'
 
 /** One variable of the environment. */
 export interface Variable {
@@ -129,6 +143,7 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
     adminToken: said('ADMIN_TOKEN') === '' ? undefined : said('ADMIN_TOKEN'),
     logLevel,
     logPretty: ['1', 'true', 'yes'].includes(said('LOG_PRETTY').toLowerCase()),
+    inherited: inheritedFrom(env),
     drainDelay: time('DRAIN_DELAY'),
     drainTimeout: time('DRAIN_TIMEOUT')
   }
@@ -143,4 +158,21 @@ function workersOf(said: string): number {
   if (!Number.isInteger(workers) || workers < 1 || workers > MOST_WORKERS)
     throw new SettingsError(`WORKERS is "${said}"; a number from 1 on, or auto, would do`)
   return workers
+}
+
+// Where systemd begins to number what it hands over (sd_listen_fds(3)).
+const FIRST_FD = 3
+
+/** Finds the sockets that were handed to this process, or to the primary of which it is a worker: by their names "redirect" and "admin", any other one is the main one. */
+function inheritedFrom(env: Readonly<Record<string, string | undefined>>): Inherited {
+  const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES = '' } = env
+  // A worker listens by the primary, to whom they were handed.
+  if (LISTEN_PID !== String(env[WORKER] === undefined ? process.pid : process.ppid)) return {}
+  const names = LISTEN_FDNAMES.split(':')
+  const found: { -readonly [K in keyof Inherited]: Inherited[K] } = {}
+  for (let i = Number(LISTEN_FDS) - 1; i >= 0; i--) {
+    const name = names[i]
+    found[name === 'redirect' || name === 'admin' ? name : 'main'] = FIRST_FD + i
+  }
+  return found
 }

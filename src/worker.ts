@@ -1,9 +1,10 @@
 import cluster from 'node:cluster'
 import { type Answers, Channel } from './channel.ts'
-import { type Standing, WORKER } from './cluster.ts'
+import type { Standing } from './cluster.ts'
 import type { Engine, Reloaded } from './engine.ts'
 import { type Told, WorkerPeers } from './peers.ts'
 import { insightOf } from './report.ts'
+import { WORKER } from './settings.ts'
 
 /** Reads which worker this process is; undefined where it is none. */
 export function workerNumber(): number | undefined {

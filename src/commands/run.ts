@@ -109,13 +109,13 @@ const orTaken =
 /** Opens the admin listener, where one is wanted; one that can't open is no reason not to serve. */
 async function look(
   insight: Insight,
-  { adminHost: host, adminPort: port, adminToken: token }: Settings,
+  { adminHost: host, adminPort: port, adminToken: token, inherited: { admin: fd } }: Settings,
   version: string,
   log: Logger
 ): Promise<void> {
-  if (port === undefined) return
+  if (port === undefined && fd === undefined) return
   try {
-    const { address } = await openAdmin(insight, { host, port, token, version })
+    const { address } = await openAdmin(insight, { host, port: port ?? 0, fd, token, version })
     log.info({ admin: `http://${hostIn(address.address)}:${address.port}` }, 'the admin listener is open')
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
