@@ -49,7 +49,8 @@ export class Fleet implements Insight {
   readonly #pass: (lines: string) => void
   readonly #members = new Map<number, Member>()
   readonly #deaths = new Map<number, number>()
-  #line: Promise<unknown> = Promise.resolve()
+  #current: Promise<void> = Promise.resolve()
+  #next: Promise<void> | undefined
   #draining = false
   #over: (() => void) | undefined
 
@@ -76,9 +77,13 @@ export class Fleet implements Insight {
 
   /** Reloads the workers one by one, and stops at the first that refuses. */
   reload(why: string): Promise<void> {
-    const reloaded = this.#line.then(() => this.#reload(why))
-    this.#line = reloaded
-    return reloaded
+    // One at a time; whoever asks while another one waits gets that.
+    this.#next ??= this.#current.then(() => {
+      this.#next = undefined
+      this.#current = this.#reload(why)
+      return this.#current
+    })
+    return this.#next
   }
 
   /** Lets the workers drain, all at a time; true where each ended by itself. */

@@ -32,8 +32,8 @@ export class Engine {
   #app: FastifyInstance
   #last: Reloaded | undefined
   readonly #reloads = { taken: 0, refused: 0 }
-  // One reload at a time, in their order: the last one that was asked for is the one that holds.
-  #line: Promise<unknown> = Promise.resolve()
+  #current: Promise<unknown> = Promise.resolve()
+  #next: Promise<Reloaded> | undefined
 
   private constructor(
     settings: Settings,
@@ -104,9 +104,14 @@ export class Engine {
 
   /** Reads the config anew, builds the next generation and swaps it in; whatever is wrong with it, the current one goes on as it is. */
   reload(why: string): Promise<Reloaded> {
-    const reloaded = this.#line.then(() => this.#reload(why))
-    this.#line = reloaded
-    return reloaded
+    // One at a time; whoever asks while another one waits gets that: it reads what is there then.
+    this.#next ??= this.#current.then(() => {
+      this.#next = undefined
+      const reloaded = this.#reload(why)
+      this.#current = reloaded
+      return reloaded
+    })
+    return this.#next
   }
 
   async #reload(why: string): Promise<Reloaded> {

@@ -9,6 +9,7 @@ import fastify, {
 } from 'fastify'
 import { fastifyPlugin as fp } from 'fastify-plugin'
 import type { Logger } from 'pino'
+import { sliced } from './boot.ts'
 import type { Plan, PlannedRoute } from './config/plan.ts'
 import { type Entry, entryFor, makeTable, type Table } from './config/table.ts'
 import { makeEntrance, REFUSED, refusalOf } from './entrance.ts'
@@ -42,18 +43,20 @@ export async function buildGateway(
   const planned = new Map<string, RouteInfo>()
   let table: Table = makeTable([])
   const entrance = makeEntrance(plan.words['paths'] as PathsOptions, () => table)
-  const app: FastifyInstance = fastify({
-    loggerInstance: log as FastifyBaseLogger,
-    // One logger for all: a child a request is the dearest thing Fastify does by default.
-    childLoggerFactory: (logger) => logger,
-    logController: new LogController({ disableRequestLogging: true }),
-    exposeHeadRoutes: true,
-    return503OnClosing: false,
-    trustProxy: plan.trustedProxies.length === 0 ? false : [...plan.trustedProxies],
-    rewriteUrl: entrance.rewriteUrl,
-    serverFactory: (handler) => createServer(handler),
-    routerOptions: { maxParamLength: 65_536, caseSensitive: !entrance.ignoreCase }
-  })
+  const { app, settleRoutes } = sliced(() =>
+    fastify({
+      loggerInstance: log as FastifyBaseLogger,
+      // One logger for all: a child a request is the dearest thing Fastify does by default.
+      childLoggerFactory: (logger) => logger,
+      logController: new LogController({ disableRequestLogging: true }),
+      exposeHeadRoutes: true,
+      return503OnClosing: false,
+      trustProxy: plan.trustedProxies.length === 0 ? false : [...plan.trustedProxies],
+      rewriteUrl: entrance.rewriteUrl,
+      serverFactory: (handler) => createServer(handler),
+      routerOptions: { maxParamLength: 65_536, caseSensitive: !entrance.ignoreCase }
+    })
+  )
   const kit: Kit = {
     trace: options.trace === true,
     planned: (url, methods) => planned.get(`${url} ${methods[0]}`)
@@ -91,6 +94,8 @@ export async function buildGateway(
     (entries) => (table = makeTable(entries, { plugins: pluginMethods, ignoreCase: entrance.ignoreCase }))
   )
   entrance.seal()
+  await app.after()
+  await settleRoutes()
   await app.ready()
   return app
 }

@@ -1,6 +1,7 @@
 import httpProxy from '@fastify/http-proxy'
 import {
   type About,
+  Breath,
   fp,
   nearest,
   type OptionFault,
@@ -64,17 +65,36 @@ function unknown(name: string, upstreams: readonly string[]): string {
     : `No upstream "${name}"; the config has ${upstreams.join(', ')}`
 }
 
+interface Mounted {
+  readonly method: string[]
+  readonly urls: string[]
+}
+
+// One mount of all routes would be one long slice of work, one for each route a long way to the last.
+const MOUNTED_AT_ONCE = 50
+
+const inParts = ({ method, urls }: Mounted): Mounted[] =>
+  Array.from({ length: Math.ceil(urls.length / MOUNTED_AT_ONCE) }, (_, i) => ({
+    method,
+    urls: urls.slice(i * MOUNTED_AT_ONCE, (i + 1) * MOUNTED_AT_ONCE)
+  }))
+
 export default fp<TargetRoutes<ProxyOptions>>(
   async function proxy(app, { routes }) {
     const handlers = new Map<RouteInfo, Handler>()
-    for (const route of routes) handlers.set(route.info, makeHandler(app, route))
-    const groups = new Map<string, { method: string[]; urls: string[] }>()
+    const breath = new Breath()
+    for (const route of routes) {
+      await breath.take()
+      handlers.set(route.info, makeHandler(app, route))
+    }
+    const groups = new Map<string, Mounted>()
     for (const { url, method } of routes.flatMap(({ mounts }) => mounts)) {
       const group = groups.get(method.join()) ?? { method: [...method], urls: [] }
       group.urls.push(url)
       groups.set(method.join(), group)
     }
-    for (const { method, urls } of groups.values())
+    for (const { method, urls } of [...groups.values()].flatMap(inParts)) {
+      await breath.take()
       await app.register(async function mounted(own) {
         // http-proxy mounts the routes and lets bodies pass unread; the answering, and the paths, are ours.
         own.addHook('onRoute', function answerByForwarder(route) {
@@ -95,6 +115,7 @@ export default fp<TargetRoutes<ProxyOptions>>(
           exposeHeadRoutes: false
         } as never)
       })
+    }
   },
   { name: key, fastify: '5.x', dependencies: ['upstreams'] }
 )

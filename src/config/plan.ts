@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import {
   type About,
+  Breath,
   type Concern,
   deepFreeze,
   isObject,
@@ -93,6 +94,7 @@ class Planner {
   readonly #looked = new WeakSet<object>()
   readonly #mentioned = new Set<string>()
   readonly #outside = new Set<string>()
+  readonly #breath = new Breath()
   #root: Readonly<Record<string, unknown>> = {}
   #upstreams: Record<string, unknown> = {}
 
@@ -146,7 +148,10 @@ class Planner {
     }
     await this.#routesOf(source, [], value['routes'], level)
     this.#resolveRoot(words, source.folder)
-    for (const run of this.#checks) run()
+    for (const run of this.#checks) {
+      await this.#breath.take()
+      run()
+    }
     const { ignoreCase } = (this.#root['paths'] ?? {}) as { ignoreCase?: boolean }
     this.#faults.push(...sameRoutes(this.#routes, ignoreCase === true))
     const faults = this.#allFaults()
@@ -245,6 +250,7 @@ class Planner {
       return
     }
     for (const [i, entry] of routes.entries()) {
+      await this.#breath.take()
       const at = [...path, 'routes', i]
       if (isObject(entry)) await this.#entry(source, at, entry, level)
       else

@@ -68,8 +68,8 @@ const FLOORS: readonly Floor[] = [
   },
   {
     what: 'assembly knows the contract, not the tenants',
-    files: /^src\/(gateway|entrance|keep)\.ts$/,
-    may: /^src\/(config\/|kit\/index\.ts$|entrance\.ts$|keep\.ts$)/
+    files: /^src\/(gateway|boot|entrance|keep)\.ts$/,
+    may: /^src\/(config\/|kit\/index\.ts$|boot\.ts$|entrance\.ts$|keep\.ts$)/
   },
   {
     what: 'sockets and settings know an instance, not the config',

@@ -267,3 +267,29 @@ t.test('opens no socket by itself: an embedding program decides where a gateway 
   const { port } = server.address() as { port: number }
   t.match(await raw(port, 'GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'), /here$/)
 })
+
+t.test('while a config of many routes is taken, requests are answered in between', async (t) => {
+  const many = {
+    routes: [
+      { path: '/version', respond: { body: 'one' } },
+      ...Array.from({ length: 500 }, (_, i) => ({
+        path: `/r${i}/*`,
+        proxy: { upstream: 'http://127.0.0.1:9' }
+      }))
+    ]
+  }
+  const { served, url } = await listening(t, many)
+  let building = true
+  let answered = 0
+  const asking = (async () => {
+    while (building) {
+      t.equal((await ask(`${url}/version`)).text, 'one')
+      answered++
+    }
+  })()
+  const next = await buildGateway(await loadConfig(many, {}))
+  building = false
+  await asking
+  t.ok(answered > 5, `${answered} were answered meanwhile`)
+  served.swap(next)
+})
