@@ -82,21 +82,27 @@ export async function buildGateway(
     const kind = config?.sallyport?.route?.kind
     if (kind === 'plugin' && url !== REFUSED) pluginMethods.push([method].flat())
   })
-  for (const { key, default: plugin } of plan.catalog.concerns) {
-    const word = plan.words[key]
-    if (word !== undefined)
-      await app.register(shared(plugin as FastifyPluginCallback<object>, key), word as object)
+  try {
+    for (const { key, default: plugin } of plan.catalog.concerns) {
+      const word = plan.words[key]
+      if (word !== undefined)
+        await app.register(shared(plugin as FastifyPluginCallback<object>, key), word as object)
+    }
+    await addRoutes(
+      app,
+      plan,
+      planned,
+      (entries) => (table = makeTable(entries, { plugins: pluginMethods, ignoreCase: entrance.ignoreCase }))
+    )
+    entrance.seal()
+    await app.after()
+    await settleRoutes()
+    await app.ready()
+  } catch (error) {
+    // What it has taken so far, others may need no longer.
+    await app.close().catch(() => {})
+    throw error
   }
-  await addRoutes(
-    app,
-    plan,
-    planned,
-    (entries) => (table = makeTable(entries, { plugins: pluginMethods, ignoreCase: entrance.ignoreCase }))
-  )
-  entrance.seal()
-  await app.after()
-  await settleRoutes()
-  await app.ready()
   return app
 }
 

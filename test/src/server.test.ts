@@ -293,3 +293,34 @@ t.test('while a config of many routes is taken, requests are answered in between
   t.ok(answered > 5, `${answered} were answered meanwhile`)
   served.swap(next)
 })
+
+t.test('a gateway that can not be built keeps nothing', async (t) => {
+  const cases = [
+    { name: 'since a plugin throws', body: "throw new Error('no')" },
+    {
+      name: 'since it never gets ready',
+      body: "app.addHook('onReady', async () => { throw new Error('no') })"
+    }
+  ]
+  for (const { name, body } of cases) {
+    const folder = t.testdir({
+      'broken.js': `export const key = 'broken'
+        export const options = { type: 'object', properties: {}, description: 'Breaks.' }
+        export const override = false
+        export default async function broken (app) { ${body} }`,
+      'gateway.json': JSON.stringify({
+        extensions: [{ module: './broken.js' }],
+        broken: {},
+        rateLimit: { max: 1, window: '1s' },
+        routes: [{ path: '/', proxy: { upstream: 'http://127.0.0.1:9' } }]
+      })
+    })
+    const keep = new Keep()
+    await t.rejects(
+      buildGateway(await loadConfig(join(folder, 'gateway.json'), {}), keep),
+      { message: 'no' },
+      name
+    )
+    t.equal(keep.size, 0, name)
+  }
+})
