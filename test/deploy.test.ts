@@ -3,6 +3,8 @@ import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parser as promql } from '@prometheus-io/lezer-promql'
+import { DCLinter } from 'dclint'
 import { DockerfileParser, type JSONInstruction } from 'dockerfile-ast'
 import { validate as lint } from 'dockerfile-utils'
 import type { Deployment } from 'kubernetes-models/apps/v1'
@@ -284,4 +286,196 @@ t.test('Kubernetes', async (t) => {
     t.ok(ports.has(endpoint?.port), 'metrics are asked of a port that is there')
     t.ok((endpoint?.authorization.credentials.key ?? '') in secret.stringData)
   })
+})
+
+t.test('compose', async (t) => {
+  interface Service {
+    readonly environment?: Record<string, string>
+    readonly command?: string[]
+    readonly volumes?: string[]
+    readonly depends_on?: object
+    readonly networks: string[]
+    readonly secrets?: string[]
+    readonly stop_grace_period?: string
+  }
+  const file = 'deploy/compose.yaml'
+  const [compose] = documents<{
+    services: Record<string, Service>
+    networks: object
+    volumes: object
+    secrets: Record<string, { environment: string }>
+  }>(file)
+  const services = compose?.services ?? {}
+
+  t.test('a linter finds nothing, by the schema of compose and by its own rules', async (t) => {
+    // How the file is sorted is ours to say; that each port is quoted it overlooks where an address stands before it.
+    const rules = {
+      'service-keys-order': 0,
+      'services-alphabetical-order': 0,
+      'require-quotes-in-ports': 0
+    } as const
+    const linter = new DCLinter({ rules, quiet: true, debug: false, exclude: [] })
+    t.strictSame(
+      (linter.lintFiles([join(top, file)], false) as { messages: object[] }[]).flatMap(
+        ({ messages }) => messages
+      ),
+      []
+    )
+  })
+
+  t.test('whatever names another thing names one that is there', async (t) => {
+    for (const [name, service] of Object.entries(services)) {
+      for (const other of Object.keys(service.depends_on ?? {}).filter((each) => !/^\d+$/.test(each)))
+        t.ok(other in services, `${name} waits for ${other}`)
+      for (const network of service.networks)
+        t.ok(network in (compose?.networks ?? {}), `${name}: ${network}`)
+      for (const [from = ''] of (service.volumes ?? []).map((each) => each.split(':')))
+        t.ok(
+          from.startsWith('.') ? existsSync(join(top, 'deploy', from)) : from in (compose?.volumes ?? {}),
+          `${name} mounts ${from}`
+        )
+      for (const secret of service.secrets ?? [])
+        t.ok(secret in (compose?.secrets ?? {}), `${name}: ${secret}`)
+    }
+    for (const name of Object.keys(services['gateway']?.environment ?? {}))
+      t.ok(NAMES.has(name), `${name} is a variable of src/settings.ts`)
+    const { DRAIN_DELAY = '0s', DRAIN_TIMEOUT = '30s' } = services['gateway']?.environment ?? {}
+    t.ok(
+      duration(services['gateway']?.stop_grace_period ?? '10s') >
+        duration(DRAIN_DELAY) + duration(DRAIN_TIMEOUT),
+      'the gateway is killed after its drain'
+    )
+  })
+
+  t.test('only the gateway reaches what is behind it', async (t) => {
+    const inside = Object.entries(services).filter(([, { networks }]) => networks.includes('inside'))
+    t.strictSame(inside.map(([name]) => name).toSorted(), ['gateway', 'redis', 'shop'])
+    t.match(compose?.networks, { inside: { internal: true } })
+  })
+
+  t.test('Prometheus scrapes the admin port of the gateway, with its token', async (t) => {
+    const [prometheus] = documents<{
+      rule_files: string[]
+      scrape_configs: {
+        authorization: { credentials_file: string }
+        dns_sd_configs: { names: string[]; port: number }[]
+      }[]
+    }>('deploy/prometheus/prometheus.yml')
+    const [scrape] = prometheus?.scrape_configs ?? []
+    const [found] = scrape?.dns_sd_configs ?? []
+    t.ok(found?.names.every((name) => name in services))
+    t.equal(String(found?.port), services['gateway']?.environment?.['ADMIN_PORT'])
+    const secret = scrape?.authorization.credentials_file.replace('/run/secrets/', '') ?? ''
+    t.ok(services['prometheus']?.secrets?.includes(secret))
+    t.equal(compose?.secrets[secret]?.environment, 'ADMIN_TOKEN')
+    for (const rules of prometheus?.rule_files ?? []) t.ok(existsSync(join(top, 'deploy/prometheus', rules)))
+  })
+
+  t.test('its gateway passes check --strict', async (t) => {
+    const gateway = join(top, 'deploy/compose/gateway/gateway.json')
+    const { code, stdout, stderr } = await sallyport(['check', '--strict', '-c', gateway])
+    t.equal(code, 0, `${stdout}${stderr}`)
+    if (catalog.concerns.some(({ key }) => (key as string) === 'metrics'))
+      t.match(
+        await loadConfig(gateway, {}),
+        { words: { metrics: {} } },
+        'it asks for metrics, once there are any'
+      )
+  })
+})
+
+/** What the gateway counts, and the labels of it; _bucket, _sum and _count belong to histograms. */
+const METRICS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['sallyport_requests_total', ['route', 'method', 'status']],
+  ['sallyport_request_duration_seconds', ['route']],
+  ['sallyport_requests_in_flight', []],
+  ['sallyport_request_bytes_total', ['route']],
+  ['sallyport_response_bytes_total', ['route']],
+  ['sallyport_upstream_duration_seconds', ['upstream']],
+  ['sallyport_upstream_target_up', ['upstream', 'target']],
+  ['sallyport_upstream_target_ejected', ['upstream', 'target']],
+  ['sallyport_upstream_breaker_open', ['upstream', 'target']],
+  ['sallyport_upstream_requests_in_flight', ['upstream', 'target']],
+  ['sallyport_upstream_retries_total', ['upstream']],
+  ['sallyport_upstream_retries_refused_total', ['upstream']],
+  ['sallyport_refusals_total', ['gate', 'code']],
+  ['sallyport_would_refuse_total', ['gate', 'code']],
+  ['sallyport_auth_total', ['way', 'outcome']],
+  ['sallyport_reloads_total', ['outcome']],
+  ['sallyport_generation', []],
+  ['sallyport_certificate_days_left', ['name']],
+  ['sallyport_websockets_open', []],
+  ['sallyport_event_loop_delay_seconds', ['quantile']],
+  ['sallyport_workers', []],
+  // What prom-client and Prometheus add by themselves.
+  ['process_cpu_seconds_total', []],
+  ['process_resident_memory_bytes', []],
+  ['up', []]
+])
+
+/** Reads the metrics of an expression, each with the labels that it is asked or summed by; throws where it is none. */
+function metricsOf(expression: string): { names: string[]; labels: string[] } {
+  const text = expression.replaceAll('$__rate_interval', '5m')
+  const names: string[] = []
+  const labels: string[] = []
+  promql.parse(text).iterate({
+    enter({ type, from, to }) {
+      const said = text.slice(from, to)
+      if (type.isError) throw new Error(`"${text}" is broken at ${from}`)
+      if (type.name === 'Identifier') names.push(said)
+      if (type.name === 'LabelName') labels.push(said)
+    }
+  })
+  return { names, labels }
+}
+
+t.test('the dashboard and the alerts ask for what the gateway counts', async (t) => {
+  const dashboard = JSON.parse(read('deploy/grafana/sallyport.json')) as {
+    panels: { id: number; title: string; description?: string; type: string; targets?: { expr: string }[] }[]
+    templating: { list: { name: string; definition?: string }[] }
+    annotations: { list: { expr: string }[] }
+  }
+  const [alerts] = documents<{ groups: { rules: { alert: string; expr: string; annotations: object }[] }[] }>(
+    'deploy/prometheus/alerts.yml'
+  )
+  const rules = alerts?.groups.flatMap((each) => each.rules) ?? []
+  const asked = [
+    ...dashboard.panels.flatMap(({ title, targets = [] }) => targets.map(({ expr }) => ({ title, expr }))),
+    ...dashboard.annotations.list.map(({ expr }) => ({ title: 'the annotations', expr })),
+    ...rules.map(({ alert, expr }) => ({ title: alert, expr }))
+  ]
+  t.ok(asked.length > 30)
+  const used = new Set<string>()
+  for (const { title, expr } of asked) {
+    const { names, labels } = metricsOf(expr)
+    t.not(names.length, 0, title)
+    // What Prometheus itself puts on every series, and what a histogram has.
+    const known = new Set(['instance', 'job', 'le'])
+    for (const name of names) {
+      const metric = METRICS.has(name) ? name : name.replace(/_(bucket|sum|count)$/, '')
+      t.ok(METRICS.has(metric), `${title}: the gateway counts ${name}`)
+      used.add(metric)
+      for (const label of METRICS.get(metric) ?? []) known.add(label)
+    }
+    for (const label of labels) t.ok(known.has(label), `${title}: ${names.join(', ')} has ${label}`)
+  }
+  t.strictSame(
+    [...METRICS.keys()].filter((name) => !used.has(name)),
+    [],
+    'and nothing is counted that nobody looks at'
+  )
+  for (const { name, definition } of dashboard.templating.list) {
+    const [, metric = '', label = ''] = /^label_values\((\w+), (\w+)\)$/.exec(definition ?? '') ?? []
+    if (definition === undefined) continue
+    t.ok(METRICS.has(metric), `the variable ${name} comes from ${metric}`)
+    t.ok(label === 'instance' || METRICS.get(metric)?.includes(label), `${metric} has ${label}`)
+  }
+  for (const { type, title, description } of dashboard.panels)
+    if (type !== 'row') t.ok(description, `${title} says what it shows`)
+  t.equal(
+    new Set(dashboard.panels.map(({ id }) => id)).size,
+    dashboard.panels.length,
+    'no two panels are one'
+  )
+  t.throws(() => metricsOf('sum(rate(x[5m])'), /broken/)
 })
