@@ -479,3 +479,41 @@ t.test('the dashboard and the alerts ask for what the gateway counts', async (t)
   )
   t.throws(() => metricsOf('sum(rate(x[5m])'), /broken/)
 })
+
+t.test('systemd', async (t) => {
+  const unit = (name: string): Map<string, string[]> => {
+    const said = new Map<string, string[]>()
+    for (const [, key = '', value = ''] of read(`deploy/systemd/${name}`).matchAll(/^(\w+)=(.*)$/gm))
+      said.set(key, [...(said.get(key) ?? []), value])
+    return said
+  }
+  const service = unit('sallyport.service')
+  const one = (key: string): string => service.get(key)?.join(' ') ?? ''
+  const env = new Map(
+    one('Environment')
+      .split(' ')
+      .map((each) => each.split('=') as [string, string])
+  )
+  for (const name of env.keys())
+    t.ok(name === 'NODE_ENV' || NAMES.has(name), `${name} is a variable of src/settings.ts`)
+  const drain = ['DRAIN_DELAY', 'DRAIN_TIMEOUT'].map((name) =>
+    duration(env.get(name) ?? variables.find((each) => each.name === name)?.fallback ?? '')
+  )
+  t.ok(
+    Number(one('TimeoutStopSec')) * 1000 > drain.reduce((sum, each) => sum + each),
+    'it is killed after its drain'
+  )
+  t.match(
+    one('ExecStart'),
+    /^\S+\/node \S+\/bin\/sallyport\.js run$/,
+    'no shell stands between it and its signals'
+  )
+  t.match(service.get('ExecReload'), [/ check$/, /^\/bin\/kill -HUP \$MAINPID$/])
+  t.equal(one('KillMode'), 'mixed')
+  t.match(service.get('SystemCallFilter'), ['@system-service'])
+  for (const key of ['DynamicUser', 'NoNewPrivileges', 'PrivateTmp', 'ProtectHome']) t.equal(one(key), 'yes')
+  t.equal(one('ProtectSystem'), 'strict')
+  t.notOk(service.has('MemoryDenyWriteExecute'), 'V8 would not start')
+  const port = Number(unit('sallyport.socket').get('ListenStream')?.[0])
+  t.ok(port >= 1024 || one('AmbientCapabilities') === 'CAP_NET_BIND_SERVICE')
+})
