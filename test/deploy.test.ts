@@ -1,6 +1,15 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parser as promql } from '@prometheus-io/lezer-promql'
@@ -14,7 +23,7 @@ import { catalog } from '../src/catalog.ts'
 import { loadConfig } from '../src/index.ts'
 import { duration } from '../src/kit/index.ts'
 import { variables } from '../src/settings.ts'
-import { certificate, listening, noOpenssl, SECRET, sallyport } from './helpers.ts'
+import { ask, certificate, listening, noOpenssl, running, SECRET, sallyport } from './helpers.ts'
 import { freePort } from './redis.ts'
 
 const top = fileURLToPath(new URL('..', import.meta.url))
@@ -223,6 +232,34 @@ t.test('Kubernetes', async (t) => {
     )
     const { version } = JSON.parse(read('package.json')) as { version: string }
     t.match(kustomization?.images, [{ name: container?.image, newTag: version }])
+  })
+
+  t.test('a ConfigMap that changes is taken up by the running pod', async (t) => {
+    // As the kubelet does it: files are links into ..data, which is a link that is replaced in one step.
+    const mount = t.testdir({})
+    let version = 0
+    const update = (body: string): void => {
+      const [old, next] = [`..${version++}`, `..${version}`]
+      mkdirSync(join(mount, next))
+      writeFileSync(
+        join(mount, next, 'gateway.json'),
+        JSON.stringify({ routes: [{ path: '/', respond: { body } }] })
+      )
+      symlinkSync(next, join(mount, '..data_tmp'))
+      renameSync(join(mount, '..data_tmp'), join(mount, '..data'))
+      rmSync(join(mount, old), { recursive: true, force: true })
+    }
+    update('one')
+    symlinkSync('..data/gateway.json', join(mount, 'gateway.json'))
+    const { url, line, lines } = await running(t, ['--watch'], {
+      env: { GATEWAY_CONFIG: join(mount, 'gateway.json') }
+    })
+    t.equal((await ask(url)).text, 'one')
+    for (const [i, body] of ['two', 'three'].entries()) {
+      update(body)
+      await line(() => lines.filter(({ msg }) => msg === 'reloaded').length > i)
+      t.equal((await ask(url)).text, body)
+    }
   })
 
   t.test('every pod runs as nobody, reads only, and can do nothing', async (t) => {
