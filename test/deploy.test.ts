@@ -77,6 +77,15 @@ t.test('the image', async (t) => {
     }
   })
 
+  t.test('the one of sallyport init is as sound', async (t) => {
+    const folder = t.testdir({})
+    t.equal((await sallyport(['init', folder])).code, 0)
+    const written = readFileSync(join(folder, 'Dockerfile'), 'utf8')
+    t.strictSame(lint(written), [], 'a linter finds nothing')
+    t.match(written, /^USER node$/m)
+    t.match(written, /^CMD \["node", /m)
+  })
+
   t.test('asks itself whether it lives', async (t) => {
     const health = async (port: number): Promise<number> => {
       const child = spawn(process.execPath, [join(top, 'deploy/healthcheck.js')], {
