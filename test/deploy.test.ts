@@ -17,10 +17,8 @@ import { DCLinter } from 'dclint'
 import { DockerfileParser, type JSONInstruction } from 'dockerfile-ast'
 import { validate as lint } from 'dockerfile-utils'
 import type { Deployment } from 'kubernetes-models/apps/v1'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { parseAllDocuments } from 'yaml'
-import { catalog } from '../src/catalog.ts'
-import { loadConfig } from '../src/index.ts'
 import { duration } from '../src/kit/index.ts'
 import { variables } from '../src/settings.ts'
 import { ask, certificate, listening, noOpenssl, running, SECRET, sallyport } from './helpers.ts'
@@ -30,13 +28,7 @@ const top = fileURLToPath(new URL('..', import.meta.url))
 const read = (file: string): string => readFileSync(join(top, file), 'utf8')
 
 /** The variables that a process reads. */
-const NAMES: ReadonlySet<string> = new Set([
-  ...variables.map(({ name }) => name),
-  'ADMIN_HOST',
-  'ADMIN_PORT',
-  'ADMIN_TOKEN',
-  'WORKERS'
-])
+const NAMES: ReadonlySet<string> = new Set(variables.map(({ name }) => name))
 
 t.test('the image', async (t) => {
   const dockerfile = DockerfileParser.parse(read('Dockerfile'))
@@ -208,12 +200,7 @@ t.test('Kubernetes', async (t) => {
       env: { REDIS_URL: 'redis://:word@sallyport-redis:6379', SESSION_SECRET: SECRET }
     })
     t.equal(code, 0, `${stdout}${stderr}`)
-    if (catalog.concerns.some(({ key }) => (key as string) === 'metrics'))
-      t.match(
-        await loadConfig(file, {}),
-        { words: { metrics: {} } },
-        'it asks for metrics, once there are any'
-      )
+    t.match(readFileSync(file, 'utf8'), '"metrics": true', 'it counts for Prometheus')
   })
 
   t.test('the container and the process agree', async (t) => {
@@ -421,43 +408,43 @@ t.test('compose', async (t) => {
     const gateway = join(top, 'deploy/compose/gateway/gateway.json')
     const { code, stdout, stderr } = await sallyport(['check', '--strict', '-c', gateway])
     t.equal(code, 0, `${stdout}${stderr}`)
-    if (catalog.concerns.some(({ key }) => (key as string) === 'metrics'))
-      t.match(
-        await loadConfig(gateway, {}),
-        { words: { metrics: {} } },
-        'it asks for metrics, once there are any'
-      )
+    t.match(readFileSync(gateway, 'utf8'), '"metrics": true', 'it counts for Prometheus')
   })
 })
 
-/** What the gateway counts, and the labels of it; _bucket, _sum and _count belong to histograms. */
-const METRICS: ReadonlyMap<string, readonly string[]> = new Map([
-  ['sallyport_requests_total', ['route', 'method', 'status']],
-  ['sallyport_request_duration_seconds', ['route']],
-  ['sallyport_requests_in_flight', []],
-  ['sallyport_request_bytes_total', ['route']],
-  ['sallyport_response_bytes_total', ['route']],
-  ['sallyport_upstream_duration_seconds', ['upstream']],
-  ['sallyport_upstream_target_up', ['upstream', 'target']],
-  ['sallyport_upstream_target_ejected', ['upstream', 'target']],
-  ['sallyport_upstream_breaker_open', ['upstream', 'target']],
-  ['sallyport_upstream_requests_in_flight', ['upstream', 'target']],
-  ['sallyport_upstream_retries_total', ['upstream']],
-  ['sallyport_upstream_retries_refused_total', ['upstream']],
-  ['sallyport_refusals_total', ['gate', 'code']],
-  ['sallyport_would_refuse_total', ['gate', 'code']],
-  ['sallyport_auth_total', ['way', 'outcome']],
-  ['sallyport_reloads_total', ['outcome']],
-  ['sallyport_generation', []],
-  ['sallyport_certificate_days_left', ['name']],
-  ['sallyport_websockets_open', []],
-  ['sallyport_event_loop_delay_seconds', ['quantile']],
-  ['sallyport_workers', []],
-  // What prom-client and Prometheus add by themselves.
-  ['process_cpu_seconds_total', []],
-  ['process_resident_memory_bytes', []],
-  ['up', []]
-])
+/** What a gateway counts, as its /metrics tells; histograms and summaries by the names of their series. */
+async function counted(t: Test): Promise<Set<string>> {
+  const folder = t.testdir({
+    'gateway.json': JSON.stringify({ metrics: true, routes: [{ path: '/', respond: { body: 'fine' } }] })
+  })
+  const port = await freePort()
+  const { line } = await running(t, ['-c', join(folder, 'gateway.json')], {
+    env: { ADMIN_PORT: String(port) }
+  })
+  await line(({ msg }) => String(msg).startsWith('listening on'))
+  const { text } = await ask(`http://127.0.0.1:${port}/metrics`)
+  const kinds = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)]
+  return new Set(
+    kinds.flatMap(([, name = '', kind]) =>
+      kind === 'histogram'
+        ? ['_bucket', '_sum', '_count'].map((end) => name + end)
+        : kind === 'summary'
+          ? [name, `${name}_sum`, `${name}_count`]
+          : [name]
+    )
+  )
+}
+
+/** Which labels the documentation gives a metric. */
+function labelsOf(name: string): string[] {
+  const metric = name.replace(/_(bucket|sum|count)$/, '')
+  const row = read('docs/admin.md')
+    .split('\n')
+    .find((line) => line.startsWith('|') && line.split('|')[1]?.includes(`\`${metric}\``))
+  const own = [...(row?.split('|')[2] ?? '').matchAll(/`(\w+)`/g)].map(([, label = '']) => label)
+  // What Prometheus itself puts on every series, and what a histogram has.
+  return [...own, 'instance', 'job', ...(name.endsWith('_bucket') ? ['le'] : [])]
+}
 
 /** Reads the metrics of an expression, each with the labels that it is asked or summed by; throws where it is none. */
 function metricsOf(expression: string): { names: string[]; labels: string[] } {
@@ -491,30 +478,35 @@ t.test('the dashboard and the alerts ask for what the gateway counts', async (t)
     ...rules.map(({ alert, expr }) => ({ title: alert, expr }))
   ]
   t.ok(asked.length > 30)
+  const metrics = (await counted(t)).add('up')
   const used = new Set<string>()
   for (const { title, expr } of asked) {
     const { names, labels } = metricsOf(expr)
     t.not(names.length, 0, title)
-    // What Prometheus itself puts on every series, and what a histogram has.
-    const known = new Set(['instance', 'job', 'le'])
     for (const name of names) {
-      const metric = METRICS.has(name) ? name : name.replace(/_(bucket|sum|count)$/, '')
-      t.ok(METRICS.has(metric), `${title}: the gateway counts ${name}`)
-      used.add(metric)
-      for (const label of METRICS.get(metric) ?? []) known.add(label)
+      t.ok(metrics.has(name), `${title}: the gateway counts ${name}`)
+      used.add(name.replace(/_(bucket|sum|count)$/, ''))
     }
-    for (const label of labels) t.ok(known.has(label), `${title}: ${names.join(', ')} has ${label}`)
+    for (const label of labels)
+      t.ok(
+        names.some((name) => labelsOf(name).includes(label)),
+        `${title}: ${names.join(', ')} has ${label}`
+      )
   }
   t.strictSame(
-    [...METRICS.keys()].filter((name) => !used.has(name)),
+    [...metrics].filter(
+      (name) => name.startsWith('sallyport_') && !used.has(name.replace(/_(bucket|sum|count)$/, ''))
+    ),
     [],
-    'and nothing is counted that nobody looks at'
+    'and it counts nothing of its own that nobody looks at'
   )
   for (const { name, definition } of dashboard.templating.list) {
-    const [, metric = '', label = ''] = /^label_values\((\w+), (\w+)\)$/.exec(definition ?? '') ?? []
     if (definition === undefined) continue
-    t.ok(METRICS.has(metric), `the variable ${name} comes from ${metric}`)
-    t.ok(label === 'instance' || METRICS.get(metric)?.includes(label), `${metric} has ${label}`)
+    const [, metric = '', label = ''] = /^label_values\((\w+), (\w+)\)$/.exec(definition) ?? []
+    t.ok(
+      metrics.has(metric) && labelsOf(metric).includes(label),
+      `the variable ${name} is a label of ${metric}`
+    )
   }
   for (const { type, title, description } of dashboard.panels)
     if (type !== 'row') t.ok(description, `${title} says what it shows`)
