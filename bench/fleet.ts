@@ -37,7 +37,7 @@ const upstream = pinned(
   1,
   process.execPath,
   [fileURLToPath(new URL('upstream.ts', import.meta.url)), String(UPSTREAM)],
-  { stdio: 'ignore' }
+  { stdio: ['ignore', 'ignore', 'inherit'] }
 )
 const store = new Store(REDIS)
 const proxy = { upstream: 'one' }
