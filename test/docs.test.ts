@@ -16,7 +16,9 @@ const below = (folder: string, ending: string): string[] =>
 const pages = [
   'README.md',
   ...below('docs', '.md'),
-  ...['src', 'plugins', 'routes', 'test', 'examples'].flatMap((folder) => below(folder, 'README.md'))
+  ...['src', 'plugins', 'routes', 'test', 'examples', 'bench', 'deploy'].flatMap((folder) =>
+    below(folder, 'README.md')
+  )
 ]
 
 /** What the examples ask of the environment. */

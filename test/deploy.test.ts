@@ -1,0 +1,557 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parser as promql } from '@prometheus-io/lezer-promql'
+import { DCLinter } from 'dclint'
+import { DockerfileParser, type JSONInstruction } from 'dockerfile-ast'
+import { validate as lint } from 'dockerfile-utils'
+import type { Deployment } from 'kubernetes-models/apps/v1'
+import t, { type Test } from 'tap'
+import { parseAllDocuments } from 'yaml'
+import { duration } from '../src/kit/index.ts'
+import { variables } from '../src/settings.ts'
+import { ask, certificate, listening, noOpenssl, running, SECRET, sallyport } from './helpers.ts'
+import { freePort } from './redis.ts'
+
+const top = fileURLToPath(new URL('..', import.meta.url))
+const read = (file: string): string => readFileSync(join(top, file), 'utf8')
+
+/** The variables that a process reads. */
+const NAMES: ReadonlySet<string> = new Set(variables.map(({ name }) => name))
+
+t.test('the image', async (t) => {
+  const dockerfile = DockerfileParser.parse(read('Dockerfile'))
+  const instructions = dockerfile.getInstructions()
+  const last = instructions.findLastIndex((each) => each.getKeyword() === 'FROM')
+  const final = instructions.slice(last)
+  const said = (keyword: string): string =>
+    final.find((each) => each.getKeyword() === keyword)?.getArgumentsContent() ?? ''
+
+  t.strictSame(lint(read('Dockerfile')), [], 'a linter finds nothing')
+  t.match(said('USER'), /^[1-9]\d*:[1-9]\d*$/, 'it runs as a number that is not root')
+  for (const keyword of ['ENTRYPOINT', 'CMD']) {
+    const one = final.find((each) => each.getKeyword() === keyword) as JSONInstruction | undefined
+    t.ok(one?.getOpeningBracket(), `${keyword} runs without a shell, so that signals reach Node.js`)
+  }
+  t.match(said('ENTRYPOINT'), /^\["node", /)
+  t.match(said('HEALTHCHECK'), /CMD \["node", /)
+  t.match(said('ENV'), 'HOST=0.0.0.0')
+  for (const [, name = ''] of said('ENV').matchAll(/(\w+)=/g))
+    t.ok(name === 'NODE_ENV' || NAMES.has(name), `${name} is a variable of src/settings.ts`)
+  const { engines } = JSON.parse(read('package.json')) as { engines: { node: string } }
+  t.match(
+    dockerfile.getFROMs()[0]?.getImage(),
+    `node:${/\d+/.exec(engines.node)?.[0]}`,
+    'it has the Node.js that package.json wants'
+  )
+
+  t.test('takes what it copies from the repository, past .dockerignore', async (t) => {
+    const [all, ...letIn] = read('.dockerignore')
+      .split('\n')
+      .filter((line) => line !== '' && !line.startsWith('#'))
+    t.equal(all, '*')
+    const copied = dockerfile.getCOPYs().filter((each) => !each.getFromFlag())
+    t.ok(copied.length > 5)
+    for (const source of copied.flatMap((each) => each.getArguments().slice(0, -1))) {
+      t.ok(existsSync(join(top, source.getValue())), `${source.getValue()} is there`)
+      t.ok(letIn.includes(`!${source.getValue()}`), `.dockerignore lets in ${source.getValue()}`)
+    }
+  })
+
+  t.test('the one of sallyport init is as sound', async (t) => {
+    const folder = t.testdir({})
+    t.equal((await sallyport(['init', folder])).code, 0)
+    const written = readFileSync(join(folder, 'Dockerfile'), 'utf8')
+    t.strictSame(lint(written), [], 'a linter finds nothing')
+    t.match(written, /^USER node$/m)
+    t.match(written, /^CMD \["node", /m)
+  })
+
+  t.test('asks itself whether it lives', async (t) => {
+    const health = async (port: number): Promise<number> => {
+      const child = spawn(process.execPath, [join(top, 'deploy/healthcheck.js')], {
+        env: { ...process.env, PORT: String(port) },
+        stdio: 'ignore'
+      })
+      const [code] = (await once(child, 'exit')) as [number]
+      return code
+    }
+    const routes = [{ path: '/', respond: { body: 'fine' } }]
+    const plain = await listening(t, { routes })
+    t.equal(await health(plain.port), 0)
+    t.equal(await health(await freePort()), 1, 'nobody is there')
+    t.test('over TLS', { skip: noOpenssl }, async (t) => {
+      const { ca } = certificate(t)
+      const tls = { certificates: [{ cert: ca, key: ca.replace('up.pem', 'up.key') }] }
+      t.equal(await health((await listening(t, { tls, routes })).port), 0)
+      const strict = { ...tls, clientCertificates: { ca, required: true } }
+      t.equal(await health((await listening(t, { tls: strict, routes })).port), 0, 'which refuses strangers')
+    })
+  })
+})
+
+/** A document of Kubernetes, as far as all of them are alike. */
+interface Resource {
+  readonly apiVersion: string
+  readonly kind: string
+  readonly metadata: { readonly name: string }
+}
+
+/** Reads a file of YAML documents. */
+function documents<T>(file: string): T[] {
+  return parseAllDocuments(read(file), { merge: true }).map((each) => {
+    if (each.errors.length > 0) throw each.errors[0]
+    return each.toJS() as T
+  })
+}
+
+/** What a validator never looked at is what the schema does not know: a typo, which Kubernetes would drop in silence. */
+function watched(value: object, path: string, unseen: Set<string>): object {
+  const seen = new Map<string, unknown>()
+  for (const key of Object.keys(value)) unseen.add(`${path}.${key}`)
+  return new Proxy(value, {
+    get(target, key) {
+      const inner = Reflect.get(target, key) as unknown
+      if (typeof key !== 'string') return inner
+      unseen.delete(`${path}.${key}`)
+      if (typeof inner !== 'object' || inner === null) return inner
+      if (!seen.has(key)) seen.set(key, watched(inner, `${path}.${key}`, unseen))
+      return seen.get(key)
+    }
+  })
+}
+
+type Validator = ((data: unknown) => boolean) & { errors?: { instancePath: string; params: object }[] | null }
+
+/** Tells what the schema of Kubernetes has against a document. */
+async function faultsOf(resource: Resource): Promise<string[]> {
+  const [group = '', version = ''] = `core/${resource.apiVersion}`.split('/').slice(-2)
+  const title = (word: string): string => `${word.charAt(0).toUpperCase()}${word.slice(1)}`
+  const name = `IoK8sApi${title(group.split('.')[0] ?? '')}${title(version)}${resource.kind}`
+  const { validate } = (await import(`kubernetes-models/_schemas/${name}`)) as { validate: Validator }
+  const unseen = new Set<string>()
+  const sound = validate(watched(resource, resource.kind, unseen))
+  const faults = sound ? [] : (validate.errors ?? [])
+  return [
+    ...faults.map(({ instancePath, params }) => `${resource.kind}${instancePath}: ${JSON.stringify(params)}`),
+    ...[...unseen].map((path) => `${path} is nothing that Kubernetes knows`)
+  ]
+}
+
+t.test('Kubernetes', async (t) => {
+  const folder = 'deploy/kubernetes'
+  const [kustomization] = documents<{
+    resources: string[]
+    images: { name: string; newTag: string }[]
+    configMapGenerator: { name: string; files: string[] }[]
+  }>(`${folder}/kustomization.yaml`)
+  const files = kustomization?.resources ?? []
+  const resources = [...files, 'secret.example.yaml'].flatMap((file) =>
+    documents<Resource>(`${folder}/${file}`)
+  )
+  const find = <T>(kind: string, name = 'sallyport'): T => {
+    const found = resources.find((each) => each.kind === kind && each.metadata.name === name)
+    if (found === undefined) throw new Error(`there is no ${kind} ${name}`)
+    return found as unknown as T
+  }
+  const deployment = find<Deployment>('Deployment')
+  const pod = deployment.spec?.template.spec
+  const container = pod?.containers[0]
+  const ports = new Map(container?.ports?.map(({ name, containerPort }) => [name, containerPort]))
+  const env = new Map(container?.env?.map((each) => [each.name, each]))
+  const settled = (name: string): string =>
+    env.get(name)?.value ?? variables.find((each) => each.name === name)?.fallback ?? ''
+
+  t.test('every document is one of Kubernetes, and no file is left out', async (t) => {
+    t.ok(resources.length >= 10)
+    for (const resource of resources)
+      t.strictSame(await faultsOf(resource), [], `${resource.kind} ${resource.metadata.name}`)
+    const there = readdirSync(join(top, folder)).filter((file) => file.endsWith('.yaml'))
+    t.strictSame(there.toSorted(), [...files, 'kustomization.yaml', 'secret.example.yaml'].toSorted())
+  })
+
+  t.test('a typo would be found', async (t) => {
+    const wrong = structuredClone(find<Resource>('Service')) as unknown as {
+      spec: { selectr?: string; type?: unknown }
+    }
+    wrong.spec.selectr = 'x'
+    t.strictSame(await faultsOf(wrong as unknown as Resource), [
+      'Service.spec.selectr is nothing that Kubernetes knows'
+    ])
+    wrong.spec.type = 7
+    t.match(await faultsOf(wrong as unknown as Resource), [/type/])
+  })
+
+  t.test('the config passes check --strict', async (t) => {
+    t.strictSame(kustomization?.configMapGenerator, [{ name: 'sallyport', files: ['gateway.json'] }])
+    const file = join(top, folder, 'gateway.json')
+    const { code, stdout, stderr } = await sallyport(['check', '--strict', '-c', file], {
+      env: { REDIS_URL: 'redis://:word@sallyport-redis:6379', SESSION_SECRET: SECRET }
+    })
+    t.equal(code, 0, `${stdout}${stderr}`)
+    t.match(readFileSync(file, 'utf8'), '"metrics": true', 'it counts for Prometheus')
+  })
+
+  t.test('the container and the process agree', async (t) => {
+    const known = new Set([...NAMES, 'REDIS_PASSWORD'])
+    for (const name of env.keys()) t.ok(known.has(name), `${name} is a variable of src/settings.ts`)
+    t.match(settled('REDIS_URL'), '$(REDIS_PASSWORD)', 'the password is for the URL alone')
+    t.equal(ports.get('http'), Number(settled('PORT')))
+    t.equal(ports.get('admin'), Number(settled('ADMIN_PORT')))
+    t.ok(env.has('ADMIN_TOKEN') || settled('ADMIN_HOST') === '127.0.0.1', 'the admin port wants a token')
+    const mount = container?.volumeMounts?.find(({ name }) => name === 'config')
+    t.equal(`${mount?.mountPath}/gateway.json`, settled('GATEWAY_CONFIG'))
+    t.notOk(mount?.subPath, 'a file that is mounted alone never changes')
+    t.strictSame(container?.args, ['run', '--watch'])
+    const probes = [container?.livenessProbe, container?.readinessProbe, container?.startupProbe]
+    t.strictSame(
+      probes.map((probe) => probe?.httpGet?.path),
+      ['/-/live', '/-/ready', '/-/ready']
+    )
+    for (const probe of probes) t.equal(probe?.httpGet?.port, 'http')
+    const sleep = container?.lifecycle?.preStop?.sleep?.seconds ?? 0
+    const drain = (duration(settled('DRAIN_DELAY')) + duration(settled('DRAIN_TIMEOUT'))) / 1000
+    t.ok(
+      (pod?.terminationGracePeriodSeconds ?? 30) > sleep + drain,
+      `it is killed after preStop and the drain, ${sleep + drain} s`
+    )
+    const { version } = JSON.parse(read('package.json')) as { version: string }
+    t.match(kustomization?.images, [{ name: container?.image, newTag: version }])
+  })
+
+  t.test('a ConfigMap that changes is taken up by the running pod', async (t) => {
+    // As the kubelet does it: files are links into ..data, which is a link that is replaced in one step.
+    const mount = t.testdir({})
+    let version = 0
+    const update = (body: string): void => {
+      const [old, next] = [`..${version++}`, `..${version}`]
+      mkdirSync(join(mount, next))
+      writeFileSync(
+        join(mount, next, 'gateway.json'),
+        JSON.stringify({ routes: [{ path: '/', respond: { body } }] })
+      )
+      symlinkSync(next, join(mount, '..data_tmp'))
+      renameSync(join(mount, '..data_tmp'), join(mount, '..data'))
+      rmSync(join(mount, old), { recursive: true, force: true })
+    }
+    update('one')
+    symlinkSync('..data/gateway.json', join(mount, 'gateway.json'))
+    const { url, line, lines } = await running(t, ['--watch'], {
+      env: { GATEWAY_CONFIG: join(mount, 'gateway.json') }
+    })
+    t.equal((await ask(url)).text, 'one')
+    for (const [i, body] of ['two', 'three'].entries()) {
+      update(body)
+      await line(() => lines.filter(({ msg }) => msg === 'reloaded').length > i)
+      t.equal((await ask(url)).text, body)
+    }
+  })
+
+  t.test('every pod runs as nobody, reads only, and can do nothing', async (t) => {
+    for (const { kind, spec } of resources as unknown as Pick<Deployment, 'kind' | 'spec'>[]) {
+      if (spec?.template === undefined) continue
+      const of = spec.template.spec
+      t.match(of?.securityContext, { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } }, kind)
+      t.equal(of?.automountServiceAccountToken, false)
+      for (const each of of?.containers ?? [])
+        t.match(each.securityContext, {
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ['ALL'] }
+        })
+    }
+  })
+
+  t.test('whatever names another thing names one that is there', async (t) => {
+    const labels = new Map(
+      (resources as unknown as Pick<Deployment, 'metadata' | 'spec'>[])
+        .filter(({ spec }) => spec?.template !== undefined)
+        .map(({ metadata, spec }) => [metadata?.name, spec?.template.metadata?.labels])
+    )
+    for (const [name, own] of labels) {
+      t.match(own, find<{ spec: { selector: object } }>('Service', name).spec.selector, `the service ${name}`)
+      t.match(
+        own,
+        find<{ spec: { podSelector: { matchLabels: object } } }>('NetworkPolicy', name).spec.podSelector
+          .matchLabels,
+        `the policy ${name}`
+      )
+    }
+    const budget = find<{ spec: { selector: { matchLabels: object } } }>('PodDisruptionBudget')
+    t.match(labels.get('sallyport'), budget.spec.selector.matchLabels)
+    const autoscaler = find<{ spec: { scaleTargetRef: object; minReplicas: number } }>(
+      'HorizontalPodAutoscaler'
+    )
+    t.match(deployment, {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: 'sallyport' }
+    })
+    t.strictSame(autoscaler.spec.scaleTargetRef, {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      name: 'sallyport'
+    })
+    t.ok(autoscaler.spec.minReplicas >= 2, 'one may go while another serves')
+    const secret = find<{ stringData: object }>('Secret')
+    const asked = JSON.stringify(resources).matchAll(/"secretKeyRef":\{"name":"(\w+)","key":"([\w-]+)"/g)
+    for (const [, name, key = ''] of asked) {
+      t.equal(name, 'sallyport')
+      t.ok(key in secret.stringData, `secret.example.yaml has ${key}`)
+    }
+    const [monitor] = documents<{
+      spec: {
+        podMetricsEndpoints: { port: string; authorization: { credentials: { name: string; key: string } } }[]
+      }
+    }>(`${folder}/prometheus-operator/pod-monitor.yaml`)
+    const endpoint = monitor?.spec.podMetricsEndpoints[0]
+    t.ok(ports.has(endpoint?.port), 'metrics are asked of a port that is there')
+    t.ok((endpoint?.authorization.credentials.key ?? '') in secret.stringData)
+  })
+})
+
+t.test('compose', async (t) => {
+  interface Service {
+    readonly environment?: Record<string, string>
+    readonly command?: string[]
+    readonly volumes?: string[]
+    readonly depends_on?: object
+    readonly networks: string[]
+    readonly secrets?: string[]
+    readonly stop_grace_period?: string
+  }
+  const file = 'deploy/compose.yaml'
+  const [compose] = documents<{
+    services: Record<string, Service>
+    networks: object
+    volumes: object
+    secrets: Record<string, { environment: string }>
+  }>(file)
+  const services = compose?.services ?? {}
+
+  t.test('a linter finds nothing, by the schema of compose and by its own rules', async (t) => {
+    // How the file is sorted is ours to say; that each port is quoted it overlooks where an address stands before it.
+    const rules = {
+      'service-keys-order': 0,
+      'services-alphabetical-order': 0,
+      'require-quotes-in-ports': 0
+    } as const
+    const linter = new DCLinter({ rules, quiet: true, debug: false, exclude: [] })
+    t.strictSame(
+      (linter.lintFiles([join(top, file)], false) as { messages: object[] }[]).flatMap(
+        ({ messages }) => messages
+      ),
+      []
+    )
+  })
+
+  t.test('whatever names another thing names one that is there', async (t) => {
+    for (const [name, service] of Object.entries(services)) {
+      for (const other of Object.keys(service.depends_on ?? {}).filter((each) => !/^\d+$/.test(each)))
+        t.ok(other in services, `${name} waits for ${other}`)
+      for (const network of service.networks)
+        t.ok(network in (compose?.networks ?? {}), `${name}: ${network}`)
+      for (const [from = ''] of (service.volumes ?? []).map((each) => each.split(':')))
+        t.ok(
+          from.startsWith('.') ? existsSync(join(top, 'deploy', from)) : from in (compose?.volumes ?? {}),
+          `${name} mounts ${from}`
+        )
+      for (const secret of service.secrets ?? [])
+        t.ok(secret in (compose?.secrets ?? {}), `${name}: ${secret}`)
+    }
+    for (const name of Object.keys(services['gateway']?.environment ?? {}))
+      t.ok(NAMES.has(name), `${name} is a variable of src/settings.ts`)
+    const { DRAIN_DELAY = '0s', DRAIN_TIMEOUT = '30s' } = services['gateway']?.environment ?? {}
+    t.ok(
+      duration(services['gateway']?.stop_grace_period ?? '10s') >
+        duration(DRAIN_DELAY) + duration(DRAIN_TIMEOUT),
+      'the gateway is killed after its drain'
+    )
+  })
+
+  t.test('only the gateway reaches what is behind it', async (t) => {
+    const inside = Object.entries(services).filter(([, { networks }]) => networks.includes('inside'))
+    t.strictSame(inside.map(([name]) => name).toSorted(), ['gateway', 'redis', 'shop'])
+    t.match(compose?.networks, { inside: { internal: true } })
+  })
+
+  t.test('Prometheus scrapes the admin port of the gateway, with its token', async (t) => {
+    const [prometheus] = documents<{
+      rule_files: string[]
+      scrape_configs: {
+        authorization: { credentials_file: string }
+        dns_sd_configs: { names: string[]; port: number }[]
+      }[]
+    }>('deploy/prometheus/prometheus.yml')
+    const [scrape] = prometheus?.scrape_configs ?? []
+    const [found] = scrape?.dns_sd_configs ?? []
+    t.ok(found?.names.every((name) => name in services))
+    t.equal(String(found?.port), services['gateway']?.environment?.['ADMIN_PORT'])
+    const secret = scrape?.authorization.credentials_file.replace('/run/secrets/', '') ?? ''
+    t.ok(services['prometheus']?.secrets?.includes(secret))
+    t.equal(compose?.secrets[secret]?.environment, 'ADMIN_TOKEN')
+    for (const rules of prometheus?.rule_files ?? []) t.ok(existsSync(join(top, 'deploy/prometheus', rules)))
+  })
+
+  t.test('its gateway passes check --strict', async (t) => {
+    const gateway = join(top, 'deploy/compose/gateway/gateway.json')
+    const { code, stdout, stderr } = await sallyport(['check', '--strict', '-c', gateway])
+    t.equal(code, 0, `${stdout}${stderr}`)
+    t.match(readFileSync(gateway, 'utf8'), '"metrics": true', 'it counts for Prometheus')
+  })
+})
+
+/** What a gateway counts, as its /metrics tells; histograms and summaries by the names of their series. */
+async function counted(t: Test): Promise<Set<string>> {
+  const folder = t.testdir({
+    'gateway.json': JSON.stringify({ metrics: true, routes: [{ path: '/', respond: { body: 'fine' } }] })
+  })
+  const port = await freePort()
+  const { line } = await running(t, ['-c', join(folder, 'gateway.json')], {
+    env: { ADMIN_PORT: String(port) }
+  })
+  await line(({ msg }) => String(msg).startsWith('listening on'))
+  const { text } = await ask(`http://127.0.0.1:${port}/metrics`)
+  const kinds = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)]
+  return new Set(
+    kinds.flatMap(([, name = '', kind]) =>
+      kind === 'histogram'
+        ? ['_bucket', '_sum', '_count'].map((end) => name + end)
+        : kind === 'summary'
+          ? [name, `${name}_sum`, `${name}_count`]
+          : [name]
+    )
+  )
+}
+
+/** Which labels the documentation gives a metric. */
+function labelsOf(name: string): string[] {
+  const metric = name.replace(/_(bucket|sum|count)$/, '')
+  const row = read('docs/admin.md')
+    .split('\n')
+    .find((line) => line.startsWith('|') && line.split('|')[1]?.includes(`\`${metric}\``))
+  const own = [...(row?.split('|')[2] ?? '').matchAll(/`(\w+)`/g)].map(([, label = '']) => label)
+  // What Prometheus itself puts on every series, and what a histogram has.
+  return [...own, 'instance', 'job', ...(name.endsWith('_bucket') ? ['le'] : [])]
+}
+
+/** Reads the metrics of an expression, each with the labels that it is asked or summed by; throws where it is none. */
+function metricsOf(expression: string): { names: string[]; labels: string[] } {
+  const text = expression.replaceAll('$__rate_interval', '5m')
+  const names: string[] = []
+  const labels: string[] = []
+  promql.parse(text).iterate({
+    enter({ type, from, to }) {
+      const said = text.slice(from, to)
+      if (type.isError) throw new Error(`"${text}" is broken at ${from}`)
+      if (type.name === 'Identifier') names.push(said)
+      if (type.name === 'LabelName') labels.push(said)
+    }
+  })
+  return { names, labels }
+}
+
+t.test('the dashboard and the alerts ask for what the gateway counts', async (t) => {
+  const dashboard = JSON.parse(read('deploy/grafana/sallyport.json')) as {
+    panels: { id: number; title: string; description?: string; type: string; targets?: { expr: string }[] }[]
+    templating: { list: { name: string; definition?: string }[] }
+    annotations: { list: { expr: string }[] }
+  }
+  const [alerts] = documents<{ groups: { rules: { alert: string; expr: string; annotations: object }[] }[] }>(
+    'deploy/prometheus/alerts.yml'
+  )
+  const rules = alerts?.groups.flatMap((each) => each.rules) ?? []
+  const asked = [
+    ...dashboard.panels.flatMap(({ title, targets = [] }) => targets.map(({ expr }) => ({ title, expr }))),
+    ...dashboard.annotations.list.map(({ expr }) => ({ title: 'the annotations', expr })),
+    ...rules.map(({ alert, expr }) => ({ title: alert, expr }))
+  ]
+  t.ok(asked.length > 30)
+  const metrics = (await counted(t)).add('up')
+  const used = new Set<string>()
+  for (const { title, expr } of asked) {
+    const { names, labels } = metricsOf(expr)
+    t.not(names.length, 0, title)
+    for (const name of names) {
+      t.ok(metrics.has(name), `${title}: the gateway counts ${name}`)
+      used.add(name.replace(/_(bucket|sum|count)$/, ''))
+    }
+    for (const label of labels)
+      t.ok(
+        names.some((name) => labelsOf(name).includes(label)),
+        `${title}: ${names.join(', ')} has ${label}`
+      )
+  }
+  t.strictSame(
+    [...metrics].filter(
+      (name) => name.startsWith('sallyport_') && !used.has(name.replace(/_(bucket|sum|count)$/, ''))
+    ),
+    [],
+    'and it counts nothing of its own that nobody looks at'
+  )
+  for (const { name, definition } of dashboard.templating.list) {
+    if (definition === undefined) continue
+    const [, metric = '', label = ''] = /^label_values\((\w+), (\w+)\)$/.exec(definition) ?? []
+    t.ok(
+      metrics.has(metric) && labelsOf(metric).includes(label),
+      `the variable ${name} is a label of ${metric}`
+    )
+  }
+  for (const { type, title, description } of dashboard.panels)
+    if (type !== 'row') t.ok(description, `${title} says what it shows`)
+  t.equal(
+    new Set(dashboard.panels.map(({ id }) => id)).size,
+    dashboard.panels.length,
+    'no two panels are one'
+  )
+  t.throws(() => metricsOf('sum(rate(x[5m])'), /broken/)
+})
+
+t.test('systemd', async (t) => {
+  const unit = (name: string): Map<string, string[]> => {
+    const said = new Map<string, string[]>()
+    for (const [, key = '', value = ''] of read(`deploy/systemd/${name}`).matchAll(/^(\w+)=(.*)$/gm))
+      said.set(key, [...(said.get(key) ?? []), value])
+    return said
+  }
+  const service = unit('sallyport.service')
+  const one = (key: string): string => service.get(key)?.join(' ') ?? ''
+  const env = new Map(
+    one('Environment')
+      .split(' ')
+      .map((each) => each.split('=') as [string, string])
+  )
+  for (const name of env.keys())
+    t.ok(name === 'NODE_ENV' || NAMES.has(name), `${name} is a variable of src/settings.ts`)
+  const drain = ['DRAIN_DELAY', 'DRAIN_TIMEOUT'].map((name) =>
+    duration(env.get(name) ?? variables.find((each) => each.name === name)?.fallback ?? '')
+  )
+  t.ok(
+    Number(one('TimeoutStopSec')) * 1000 > drain.reduce((sum, each) => sum + each),
+    'it is killed after its drain'
+  )
+  t.match(
+    one('ExecStart'),
+    /^\S+\/node \S+\/bin\/sallyport\.js run$/,
+    'no shell stands between it and its signals'
+  )
+  t.match(service.get('ExecReload'), [/ check$/, /^\/bin\/kill -HUP \$MAINPID$/])
+  t.equal(one('KillMode'), 'mixed')
+  t.match(service.get('SystemCallFilter'), ['@system-service'])
+  for (const key of ['DynamicUser', 'NoNewPrivileges', 'PrivateTmp', 'ProtectHome']) t.equal(one(key), 'yes')
+  t.equal(one('ProtectSystem'), 'strict')
+  t.notOk(service.has('MemoryDenyWriteExecute'), 'V8 would not start')
+  const port = Number(unit('sallyport.socket').get('ListenStream')?.[0])
+  t.ok(port >= 1024 || one('AmbientCapabilities') === 'CAP_NET_BIND_SERVICE')
+})
