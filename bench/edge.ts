@@ -83,7 +83,8 @@ async function sallyport(
   const port = nextPort++
   const file = join(folder, `${port}.json`)
   writeFileSync(file, JSON.stringify(config))
-  const args = [here('../bin/sallyport.js'), '-c', file]
+  // As its first line has it.
+  const args = ['--max-semi-space-size=4', here('../bin/sallyport.js'), '-c', file]
   const options = {
     stdio: ['ignore', 'pipe', 'inherit'] as ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, PORT: String(port), ADMIN_PORT: '', ...env }

@@ -59,7 +59,7 @@ export class Fleet implements Insight {
     this.#size = size
     this.#log = log
     this.#pass = pass
-    cluster.setupPrimary({ silent: true })
+    cluster.setupPrimary({ silent: true, execArgv: execArgvOf(process.execArgv) })
   }
 
   /** Starts the workers: the first alone, since what it can't do no other one can; throws a StartFailed. */
@@ -208,6 +208,12 @@ export class Fleet implements Insight {
     }, wait)
   }
 }
+
+// What the command line of a gateway has, too (bin/sallyport.js says why).
+const YOUNG = '--max-semi-space-size=4'
+
+const execArgvOf = (own: readonly string[]): string[] =>
+  own.some((flag) => flag.startsWith('--max-semi-space-size')) ? [...own] : [...own, YOUNG]
 
 function send(worker: Worker, message: object): void {
   // One that dies takes no more messages; its end is seen elsewhere.

@@ -16,6 +16,8 @@ export class Membership {
   readonly peers: WorkerPeers
   readonly #channel: Channel
   readonly #answers: Record<string, Answers[string]> = {}
+  // What to do where the primary is gone: nothing has begun yet.
+  #alone: () => void = () => process.exit(0)
 
   /** Takes part; messages that come before anybody can do what they say are as good as lost, but for what peers tell. */
   constructor() {
@@ -24,7 +26,12 @@ export class Membership {
     this.#answers['told'] = (told: Told) => this.peers.take(told)
     this.#answers['all'] = () => this.peers.all()
     process.on('message', (message) => this.#channel.take(message))
-    process.on('disconnect', () => this.#channel.close())
+    process.on('disconnect', () => {
+      this.#channel.close()
+      this.#alone()
+    })
+    // A signal to the whole group is for the primary, which tells the workers.
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
   }
 
   /** Starts what the worker does; one that can't lets go of the channel, which would keep it alive. */
@@ -34,6 +41,7 @@ export class Membership {
     try {
       return await start()
     } catch (error) {
+      this.#alone = () => {}
       process.disconnect?.()
       throw error
     }
@@ -57,11 +65,7 @@ export class Membership {
         return { reloaded, standing: standing() }
       }
     })
-    process.on('disconnect', () => drain('the primary is gone'))
-    // A signal to the whole group is for the primary, which tells the workers.
-    process.on('SIGTERM', () => {})
-    process.on('SIGINT', () => {})
-    process.on('SIGHUP', () => {})
+    this.#alone = () => drain('the primary is gone')
     this.#channel.tell('standing', standing())
   }
 }

@@ -543,7 +543,7 @@ t.test('systemd', async (t) => {
   )
   t.match(
     one('ExecStart'),
-    /^\S+\/node \S+\/bin\/sallyport\.js run$/,
+    /^\S+\/node --max-semi-space-size=4 \S+\/bin\/sallyport\.js run$/,
     'no shell stands between it and its signals'
   )
   t.match(service.get('ExecReload'), [/ check$/, /^\/bin\/kill -HUP \$MAINPID$/])

@@ -11,6 +11,7 @@ const read = (file: string): string => readFileSync(join(top, file), 'utf8')
 const below = (folder: string, ending: string): string[] =>
   readdirSync(join(top, folder), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith(ending))
+    .filter((name) => !name.includes('node_modules'))
     .map((name) => join(folder, name))
 
 const pages = [

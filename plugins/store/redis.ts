@@ -26,6 +26,9 @@ type Client = (Redis | Cluster) & Record<string, (...args: unknown[]) => Promise
 
 // How often a store that is away is asked whether it is back, and how long the client waits between connections at most, in milliseconds.
 const ASK_EVERY = 200
+
+// A time-out that comes so much too late is that of a process that stood still, in milliseconds.
+const LATE = 50
 const LONGEST_WAIT = 500
 
 // What Redis says of one command alone; all else that it says is about itself (LOADING, READONLY, CLUSTERDOWN, OOM, NOAUTH ...).
@@ -43,6 +46,8 @@ export class RedisStore implements SharedStore {
   readonly #log: FastifyBaseLogger
   readonly #timeout: number
   #away = false
+  // Since when there is a doubt, by performance.now(); 0 for none.
+  #doubted = 0
   #asking: NodeJS.Timeout | undefined
   #closed = false
 
@@ -69,13 +74,16 @@ export class RedisStore implements SharedStore {
 
   async ask<T>(run: () => Promise<T>): Promise<T> {
     if (this.#away) throw storeAway()
+    const began = performance.now()
     try {
-      return await run()
+      const answer = await run()
+      this.#doubted = 0
+      return answer
     } catch (error) {
       const { message } = error as Error
       if (OF_THE_COMMAND.test(message))
         this.#log.error({ cause: message }, 'the store did not take a command')
-      else this.#leave(message)
+      else if (!this.#stoodStill(began)) this.#leave(message)
       throw storeAway()
     }
   }
@@ -95,6 +103,14 @@ export class RedisStore implements SharedStore {
     this.#closed = true
     clearInterval(this.#asking)
     this.#client.disconnect()
+  }
+
+  /** Tells whether this process itself did nothing for a while, and so read no answers either: that says nothing of the store, unless it happens twice in a row. */
+  #stoodStill(began: number): boolean {
+    const now = performance.now()
+    if (now - began < this.#timeout + LATE || (this.#doubted !== 0 && began > this.#doubted)) return false
+    if (this.#doubted === 0) this.#doubted = now
+    return true
   }
 
   // From here on nobody waits for it; one question at a time finds out when it is back.

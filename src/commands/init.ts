@@ -81,5 +81,5 @@ COPY gateway.json ./
 USER node
 EXPOSE 3000
 HEALTHCHECK CMD ["node", "-e", "fetch('http://127.0.0.1:3000/-/live').then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "node_modules/sallyport/bin/sallyport.js"]
+CMD ["node", "--max-semi-space-size=4", "node_modules/sallyport/bin/sallyport.js"]
 `

@@ -21,6 +21,7 @@ export const command: Command = {
     const settings = settingsOf(process.env, values['config'])
     const worker = workerNumber()
     const watchesAll = values['watch'] === true
+    if (worker === undefined) stopEarly()
     if (worker === undefined && settings.workers > 1) return runFleet(settings, version)
     const membership = worker === undefined ? undefined : new Membership()
     const start = async (): Promise<{ engine: Engine; log: Log }> => {
@@ -76,6 +77,18 @@ async function runFleet(settings: Settings, version: string): Promise<undefined>
   await look(fleet, settings, version, log.log)
   live(fleet, settings, log)
 }
+
+// Nobody tells the first process of a container to end but by a signal that it listens to.
+const STOPS = ['SIGTERM', 'SIGINT'] as const
+
+/** Ends a process that is told to stop before it has begun; to reload means nothing yet. */
+function stopEarly(): void {
+  for (const signal of STOPS) process.on(signal, endAtOnce)
+  process.on('SIGHUP', waitForStart)
+}
+
+const endAtOnce = (): never => process.exit(0)
+const waitForStart = (): void => {}
 
 /** Reads the settings; what is wrong with them ends the command. */
 export function settingsOf(env: NodeJS.ProcessEnv, config: unknown): Settings {
@@ -157,8 +170,8 @@ function live(gateway: Running, settings: Settings, log: Log): void {
     void end(gateway.drain(), log)
   }
   process.on('SIGHUP', () => reload('SIGHUP'))
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
+  process.off('SIGHUP', waitForStart)
+  for (const signal of STOPS) process.on(signal, stop).off(signal, endAtOnce)
   watch()
 }
 

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -5,7 +6,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { ask, type Running, running, sallyport, statusOf, upstream } from '../helpers.ts'
+import { ask, BIN, clean, type Running, running, sallyport, statusOf, upstream } from '../helpers.ts'
 
 // Each test starts three processes or more.
 t.setTimeout(180_000)
@@ -330,5 +331,22 @@ t.test('check warns of workers that count without a store', async (t) => {
     const ended = await sallyport(['check', '--strict'], { cwd, env: env as Record<string, string> })
     t.equal(ended.code, code, name)
     if (code === 1) t.match(ended.stdout, 'share "rateLimit" by telling each other')
+  }
+})
+
+t.test('told to stop before they have begun, they end', async (t) => {
+  const cwd = t.testdir({
+    'slow.js': `process.stderr.write('loading')
+      await new Promise((resolve) => setTimeout(resolve, 60_000))`,
+    'gateway.json': '{ "extensions": [{ "module": "./slow.js" }], "routes": [] }'
+  })
+  for (const count of ['1', '2']) {
+    const child = spawn(process.execPath, [BIN], { cwd, env: { ...clean, WORKERS: count, ADMIN_PORT: '' } })
+    t.teardown(() => child.kill('SIGKILL'))
+    const ended = once(child, 'close')
+    await once(child.stderr, 'data')
+    child.kill('SIGHUP')
+    child.kill('SIGTERM')
+    t.strictSame(await ended, [0, null], `${count} process(es)`)
   }
 })
