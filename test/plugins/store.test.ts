@@ -269,3 +269,27 @@ function knows(port: number): boolean {
     return false
   }
 }
+
+t.test('a process that stood still does not take its store for away', { skip }, async (t) => {
+  const server = await redis(t)
+  const { log, lines } = readableLog()
+  const app = await gateway(
+    t,
+    {
+      store: { redis: server.url, timeout: '100ms' },
+      rateLimit: { max: 100, window: '1h' },
+      routes: [{ path: '/a', respond: { body: 'x' } }]
+    },
+    { log }
+  )
+  t.equal((await app.inject('/a')).headers['ratelimit'], '"default";r=99;t=3600')
+  for (let i = 0; i < 5; i++) {
+    const asked = app.inject('/a')
+    // What is to be sent is sent; then nothing is done for a while, and what has come is not read.
+    await new Promise(setImmediate)
+    for (const until = performance.now() + 400; performance.now() < until; );
+    t.equal((await asked).statusCode, 200)
+    t.match((await app.inject('/a')).headers['ratelimit'], /^"default";r=\d+/, 'the next one is counted')
+  }
+  t.notOk(lines.some(({ msg }) => /the store is away/.test(String(msg))))
+})
