@@ -1,0 +1,117 @@
+import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2'
+import type { TLSSocket } from 'node:tls'
+import type { FastifyInstance } from 'fastify'
+
+type Limits = Pick<FastifyInstance['socketLimits'], 'headerTime' | 'idle'>
+
+// How often connections are looked at, in milliseconds.
+const EVERY = 1000
+
+// How much of an answer a client has to take in the time that it may take nothing, in bytes: what is held for it is one chunk, or more.
+const CHUNK = 65_536
+
+const WATCHED = Symbol('watched')
+
+interface Watched {
+  readonly socket: TLSSocket
+  readonly streams: Set<Stream>
+  /** Whether there was a request at all. */
+  greeted: boolean
+  /** Looks since there was one. */
+  idle: number
+}
+
+interface Stream extends ServerHttp2Stream {
+  [WATCHED]?: Held
+}
+
+/** What a stream holds for its client, and for how many looks it has held just that. */
+interface Held {
+  readonly of: Watched
+  bytes: number
+  looks: number
+}
+
+/** The connections of HTTP/2: one timer for all of them ends those that do nothing, and answers that nobody takes. Node's own timeout stands still while a client talks of other things, and a session that is closed waits for its streams, be it for ever. */
+export class Sessions {
+  readonly #limits: () => Limits
+  readonly #open = new Map<Http2Session, Watched>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(limits: () => Limits) {
+    this.#limits = limits
+  }
+
+  /** Watches a connection until it ends. */
+  add(session: Http2Session, socket: TLSSocket): void {
+    const watched: Watched = { socket, streams: new Set(), greeted: false, idle: 0 }
+    this.#open.set(session, watched)
+    session.on('error', () => {})
+    session.once('close', () => this.#open.delete(session))
+    session.on('stream', (stream: Stream) => {
+      watched.greeted = true
+      watched.idle = 0
+      watched.streams.add(stream)
+      stream[WATCHED] = { of: watched, bytes: 0, looks: 0 }
+      stream.on('close', onClose)
+    })
+    this.#timer ??= setInterval(() => this.#look(), EVERY).unref()
+  }
+
+  /** Lets them end what they have begun, and tells them to bring nothing more. */
+  close(): void {
+    for (const session of this.#open.keys()) session.close()
+  }
+
+  /** Ends them at once. */
+  destroy(): void {
+    for (const session of this.#open.keys()) session.destroy()
+    clearInterval(this.#timer)
+  }
+
+  #look(): void {
+    const { headerTime, idle } = this.#limits()
+    for (const [session, watched] of this.#open) {
+      if (watched.streams.size > 0) endHeld(watched, idle)
+      else {
+        watched.idle++
+        const most = watched.greeted || headerTime === 0 ? idle : headerTime
+        // Whoever does not even take the GOAWAY is not waited for.
+        if (session.closed && watched.idle > 1) watched.socket.destroy()
+        else if (most > 0 && watched.idle * EVERY > most) {
+          watched.idle = 0
+          session.close()
+        }
+      }
+    }
+    if (this.#open.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+}
+
+// One function for all requests.
+function onClose(this: Stream): void {
+  this[WATCHED]?.of.streams.delete(this)
+}
+
+/** Ends the answers that nobody takes; where that does not help, since nobody reads from the connection either, the connection. */
+function endHeld({ streams, socket }: Watched, idle: number): void {
+  for (const stream of streams) {
+    const held = stream[WATCHED]
+    if (held === undefined) continue
+    const bytes = stream.writableLength
+    const waits = bytes > 0 || (stream.writableEnded && (stream.endAfterHeaders || stream.readableEnded))
+    if (!waits || bytes !== held.bytes) held.looks = 0
+    else held.looks++
+    held.bytes = bytes
+    if (stream.closed && held.looks > 1) {
+      socket.destroy()
+      return
+    }
+    if (idle > 0 && held.looks * EVERY >= idle * Math.max(1, bytes / CHUNK)) {
+      held.looks = 0
+      stream.close(constants.NGHTTP2_CANCEL)
+    }
+  }
+}
