@@ -6,6 +6,7 @@ import type { SecureContext, TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { callBack } from './kit/index.ts'
 import { Sessions } from './sessions.ts'
+import { Connections } from './sockets.ts'
 
 /** The listening socket, whatever it speaks. */
 export interface Listener {
@@ -50,8 +51,10 @@ export function makeListener(
     insecureHTTPParser: false
   }
   const { edge } = app
+  const connections = new Connections(() => now().socketLimits.idle)
   if (edge === null) {
     const server = createServer(http as never)
+    server.on('connection', (socket) => connections.add(socket))
     return {
       server,
       apply: (next) => applyHttp(server, next),
@@ -87,7 +90,6 @@ export function makeListener(
     requestCert?: boolean
     rejectUnauthorized?: boolean
   }
-  const sockets = new Set<TLSSocket>()
   // Node makes the session of a connection while it tells of it: this comes before 'session'.
   let latest: TLSSocket
   server.prependListener('secureConnection', (socket: TLSSocket) => {
@@ -99,8 +101,7 @@ export function makeListener(
       socket.destroy()
       return
     }
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
+    connections.add(socket)
     // One that breaks while nobody reads from it ends alone.
     socket.on('error', () => {})
   })
@@ -135,7 +136,7 @@ export function makeListener(
     },
     closeAll() {
       sessions.destroy()
-      for (const socket of sockets) socket.destroy()
+      connections.destroy()
     }
   }
 }

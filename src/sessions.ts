@@ -1,14 +1,9 @@
 import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
+import { type Held, LOOK_EVERY, takesNothing } from './sockets.ts'
 
 type Limits = Pick<FastifyInstance['socketLimits'], 'headerTime' | 'idle'>
-
-// How often connections are looked at, in milliseconds.
-const EVERY = 1000
-
-// How much of an answer a client has to take in the time that it may take nothing, in bytes: what is held for it is one chunk, or more.
-const CHUNK = 65_536
 
 const WATCHED = Symbol('watched')
 
@@ -22,14 +17,7 @@ interface Watched {
 }
 
 interface Stream extends ServerHttp2Stream {
-  [WATCHED]?: Held
-}
-
-/** What a stream holds for its client, and for how many looks it has held just that. */
-interface Held {
-  readonly of: Watched
-  bytes: number
-  looks: number
+  [WATCHED]?: Held & { readonly of: Watched }
 }
 
 /** The connections of HTTP/2: one timer for all of them ends those that do nothing, and answers that nobody takes. Node's own timeout stands still while a client talks of other things, and a session that is closed waits for its streams, be it for ever. */
@@ -55,7 +43,7 @@ export class Sessions {
       stream[WATCHED] = { of: watched, bytes: 0, looks: 0 }
       stream.on('close', onClose)
     })
-    this.#timer ??= setInterval(() => this.#look(), EVERY).unref()
+    this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref()
   }
 
   /** Lets them end what they have begun, and tells them to bring nothing more. */
@@ -78,7 +66,7 @@ export class Sessions {
         const most = watched.greeted || headerTime === 0 ? idle : headerTime
         // Whoever does not even take the GOAWAY is not waited for.
         if (session.closed && watched.idle > 1) watched.socket.destroy()
-        else if (most > 0 && watched.idle * EVERY > most) {
+        else if (most > 0 && watched.idle * LOOK_EVERY > most) {
           watched.idle = 0
           session.close()
         }
@@ -102,16 +90,13 @@ function endHeld({ streams, socket }: Watched, idle: number): void {
     if (held === undefined) continue
     const bytes = stream.writableLength
     const waits = bytes > 0 || (stream.writableEnded && (stream.endAfterHeaders || stream.readableEnded))
-    if (!waits || bytes !== held.bytes) held.looks = 0
-    else held.looks++
-    held.bytes = bytes
+    const nothing = takesNothing(held, bytes, idle, waits)
     if (stream.closed && held.looks > 1) {
       socket.destroy()
       return
     }
-    if (idle > 0 && held.looks * EVERY >= idle * Math.max(1, bytes / CHUNK)) {
-      held.looks = 0
-      stream.close(constants.NGHTTP2_CANCEL)
-    }
+    if (!nothing) continue
+    held.looks = 0
+    stream.close(constants.NGHTTP2_CANCEL)
   }
 }

@@ -113,6 +113,60 @@ export class Detached {
   }
 }
 
+// How often what clients take is looked at, in milliseconds.
+export const LOOK_EVERY = 1000
+
+// How much of an answer a client has to take in the time that it may take nothing, in bytes: what is held for it is one chunk, or more.
+const CHUNK = 65_536
+
+/** What is held for a client, and for how many looks it has been just that. */
+export interface Held {
+  bytes: number
+  looks: number
+}
+
+/** Notes what is held for a client now; tells whether it has taken nothing for so many milliseconds. */
+export function takesNothing(held: Held, bytes: number, idle: number, waits: boolean = bytes > 0): boolean {
+  held.looks = waits && bytes === held.bytes ? held.looks + 1 : 0
+  held.bytes = bytes
+  return idle > 0 && held.looks * LOOK_EVERY >= idle * Math.max(1, bytes / CHUNK)
+}
+
+/** The open connections: one timer for all of them ends those whose client takes nothing of what was written to it. A target that streams knows by itself; a file, or an answer of our own, would be held for ever. */
+export class Connections {
+  readonly #idle: () => number
+  readonly #open = new Map<Socket, Held>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(idle: () => number) {
+    this.#idle = idle
+  }
+
+  /** Watches a connection until it ends. */
+  add(socket: Socket): void {
+    // Node finds out whose it is when it is first asked, which may be after the end: the log asks last.
+    void socket.remoteAddress
+    this.#open.set(socket, { bytes: 0, looks: 0 })
+    socket.once('close', () => this.#open.delete(socket))
+    this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref()
+  }
+
+  /** Ends them at once. */
+  destroy(): void {
+    for (const socket of this.#open.keys()) socket.destroy()
+    clearInterval(this.#timer)
+  }
+
+  #look(): void {
+    const idle = this.#idle()
+    for (const [socket, held] of this.#open)
+      if (takesNothing(held, socket.writableLength, idle)) socket.destroy()
+    if (this.#open.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+}
+
 // How often the log tells of connections that were not taken, in milliseconds.
 const TELL_EVERY = 10_000
 
