@@ -1,7 +1,7 @@
 import { createServer, Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createSecureServer, type Http2Session, type Settings } from 'node:http2'
 import { createServer as createHttpsServer } from 'node:https'
-import type { Server } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { callBack } from './kit/index.ts'
@@ -105,6 +105,12 @@ export function makeListener(
     // One that breaks while nobody reads from it ends alone.
     socket.on('error', () => {})
   })
+  // Those that are in their handshake are no one's yet, and would be waited for.
+  const raw = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    raw.add(socket)
+    socket.once('close', () => raw.delete(socket))
+  })
   // Where there is no TLS yet there is nothing to write an answer to, and an end would wait for it for ever.
   server.prependListener('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
     now().log.debug({ cause: error.code, ip: socket.remoteAddress }, 'a TLS handshake failed')
@@ -137,6 +143,7 @@ export function makeListener(
     closeAll() {
       sessions.destroy()
       connections.destroy()
+      for (const socket of raw) socket.destroy()
     }
   }
 }
