@@ -1,6 +1,7 @@
 import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
+import { resetConnection } from './kit/index.ts'
 import { type Held, LOOK_EVERY, takesNothing } from './sockets.ts'
 
 type Limits = Pick<FastifyInstance['socketLimits'], 'headerTime' | 'idle'>
@@ -65,7 +66,7 @@ export class Sessions {
         watched.idle++
         const most = watched.greeted || headerTime === 0 ? idle : headerTime
         // Whoever does not even take the GOAWAY is not waited for.
-        if (session.closed && watched.idle > 1) watched.socket.destroy()
+        if (session.closed && watched.idle > 1) resetConnection(watched.socket)
         else if (most > 0 && watched.idle * LOOK_EVERY > most) {
           watched.idle = 0
           session.close()
@@ -92,7 +93,7 @@ function endHeld({ streams, socket }: Watched, idle: number): void {
     const waits = bytes > 0 || (stream.writableEnded && (stream.endAfterHeaders || stream.readableEnded))
     const nothing = takesNothing(held, bytes, idle, waits)
     if (stream.closed && held.looks > 1) {
-      socket.destroy()
+      resetConnection(socket)
       return
     }
     if (!nothing) continue

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
-import { noteUpgrade, type Upgrade } from './kit/index.ts'
+import { noteUpgrade, resetConnection, type Upgrade } from './kit/index.ts'
 
 const LINE = Symbol('line')
 
@@ -160,7 +160,7 @@ export class Connections {
   #look(): void {
     const idle = this.#idle()
     for (const [socket, held] of this.#open)
-      if (takesNothing(held, socket.writableLength, idle)) socket.destroy()
+      if (takesNothing(held, socket.writableLength, idle)) resetConnection(socket)
     if (this.#open.size > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined

@@ -247,13 +247,18 @@ t.test(
         void t.test(`${path}, ${kind}`, { buffered: true }, async (t) => {
           const socket = dial[kind]()
           t.teardown(() => socket.destroy())
-          socket.on('error', () => {})
+          const ended = new Promise((resolve) =>
+            socket.on('error', ({ code }: NodeJS.ErrnoException) => resolve(code))
+          )
           socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
           socket.pause()
           t.match(await logs[kind].line((each) => each['path'] === path && each['aborted'] === true), {
             aborted: true,
             ip: '127.0.0.1'
           })
+          // It was reset: what the kernel held for it is gone.
+          socket.resume()
+          t.equal(await ended, 'ECONNRESET')
         })
     void t.test('one that takes a while over it is not ended', { buffered: true }, async (t) => {
       const socket = connect(plain.port, '127.0.0.1')
