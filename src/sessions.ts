@@ -18,7 +18,14 @@ interface Watched {
 }
 
 interface Stream extends ServerHttp2Stream {
-  [WATCHED]?: Held & { readonly of: Watched }
+  [WATCHED]?: HeldStream
+}
+
+interface HeldStream extends Held {
+  readonly of: Watched
+  /** Whether its writes are counted: only where one look has found what the last one had. */
+  counts: boolean
+  writes: number
 }
 
 /** The connections of HTTP/2: one timer for all of them ends those that do nothing, and answers that nobody takes. Node's own timeout stands still while a client talks of other things, and a session that is closed waits for its streams, be it for ever. */
@@ -41,7 +48,7 @@ export class Sessions {
       watched.greeted = true
       watched.idle = 0
       watched.streams.add(stream)
-      stream[WATCHED] = { of: watched, bytes: 0, looks: 0 }
+      stream[WATCHED] = { of: watched, counts: false, writes: 0, bytes: 0, written: 0, looks: 0 }
       stream.on('close', onClose)
     })
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref()
@@ -91,7 +98,13 @@ function endHeld({ streams, socket }: Watched, idle: number): void {
     if (held === undefined) continue
     const bytes = stream.writableLength
     const waits = bytes > 0 || (stream.writableEnded && (stream.endAfterHeaders || stream.readableEnded))
-    const nothing = takesNothing(held, bytes, idle, waits)
+    const nothing = takesNothing(held, bytes, held.writes, idle, waits)
+    if (held.looks > 0 && !held.counts) {
+      countWrites(stream, held)
+      // Up to here the same number may have been that of other bytes.
+      held.looks = 0
+      continue
+    }
     if (stream.closed && held.looks > 1) {
       resetConnection(socket)
       return
@@ -99,5 +112,19 @@ function endHeld({ streams, socket }: Watched, idle: number): void {
     if (!nothing) continue
     held.looks = 0
     stream.close(constants.NGHTTP2_CANCEL)
+  }
+}
+
+// A stream does not tell what it has sent.
+function countWrites(stream: Stream, held: HeldStream): void {
+  held.counts = true
+  const { _write: write, _writev: writev } = stream
+  stream._write = function writeCounted(...args) {
+    held.writes++
+    write.apply(this, args)
+  }
+  stream._writev = function writeAllCounted(...args) {
+    held.writes++
+    writev?.apply(this, args)
   }
 }

@@ -122,13 +122,22 @@ const CHUNK = 65_536
 /** What is held for a client, and for how many looks it has been just that. */
 export interface Held {
   bytes: number
+  /** How much was written before it: what is held may be as much as before, and something else. */
+  written: number
   looks: number
 }
 
 /** Notes what is held for a client now; tells whether it has taken nothing for so many milliseconds. */
-export function takesNothing(held: Held, bytes: number, idle: number, waits: boolean = bytes > 0): boolean {
-  held.looks = waits && bytes === held.bytes ? held.looks + 1 : 0
+export function takesNothing(
+  held: Held,
+  bytes: number,
+  written: number,
+  idle: number,
+  waits: boolean = bytes > 0
+): boolean {
+  held.looks = waits && bytes === held.bytes && written === held.written ? held.looks + 1 : 0
   held.bytes = bytes
+  held.written = written
   return idle > 0 && held.looks * LOOK_EVERY >= idle * Math.max(1, bytes / CHUNK)
 }
 
@@ -146,7 +155,7 @@ export class Connections {
   add(socket: Socket): void {
     // Node finds out whose it is when it is first asked, which may be after the end: the log asks last.
     void socket.remoteAddress
-    this.#open.set(socket, { bytes: 0, looks: 0 })
+    this.#open.set(socket, { bytes: 0, written: 0, looks: 0 })
     socket.once('close', () => this.#open.delete(socket))
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref()
   }
@@ -160,7 +169,7 @@ export class Connections {
   #look(): void {
     const idle = this.#idle()
     for (const [socket, held] of this.#open)
-      if (takesNothing(held, socket.writableLength, idle)) resetConnection(socket)
+      if (takesNothing(held, socket.writableLength, socket.bytesWritten, idle)) resetConnection(socket)
     if (this.#open.size > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined

@@ -269,9 +269,15 @@ export class FrameClient {
 
   /** How many bytes of DATA have come on a stream. */
   bytesOn(stream: number): number {
+    return this.textOn(stream).length
+  }
+
+  /** What has come on a stream, a character a byte. */
+  textOn(stream: number): string {
     return this.frames
       .filter((each) => each.type === TYPE.data && each.stream === stream)
-      .reduce((sum, { payload }) => sum + payload.length, 0)
+      .map(({ payload }) => payload.toString('latin1'))
+      .join('')
   }
 
   #take(data: Buffer): void {

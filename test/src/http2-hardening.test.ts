@@ -44,6 +44,10 @@ interface Stage extends Listening {
 
 const BIG = 200_000
 
+// A file that is longer than a client takes of it in twice the time that it may take nothing.
+const CHUNK = 65_536
+const FILE = 25 * CHUNK
+
 // The head of a record of 512 bytes, and of a ClientHello in it.
 const HALF_A_HELLO = Buffer.from('1603010200010001fc0303', 'hex')
 
@@ -72,6 +76,7 @@ async function stage(t: Test, limits: object = {}, log?: ReadableLog): Promise<S
       routes: [
         { path: '/slow', proxy: { upstream: target } },
         { path: '/own', respond: { body: 'mine' } },
+        { path: '/files/*', files: { root: t.testdir({ 'big.txt': 'x'.repeat(FILE) }) } },
         { path: ['/big', '/stuck'], respond: { body: 'x'.repeat(BIG) } },
         { path: '/empty', redirect: { to: 'https://a.example/' } },
         { path: '/small', limits: { body: '1kb' }, proxy: { upstream: target } }
@@ -371,6 +376,21 @@ t.test('connections that do nothing, or take nothing, end in their time', { skip
         await chatter(stalled, grow(1, 1)).closed
         t.equal(stalled.resetOf(1), CODE.cancel)
         t.ok(stalled.bytesOn(1) > 0)
+      }
+    },
+    {
+      name: 'but not one that takes as much as is written at a time',
+      run: async (t) => {
+        const steady = open(t, [4, CHUNK])
+        steady.send(grow(0, FILE))
+        steady.send(get(1, '/files/big.txt'))
+        t.equal(await steady.status(1), 200)
+        const timer = setInterval(() => steady.send(grow(1, CHUNK)), 250)
+        await steady.frame(
+          ({ type, flags, stream }) => stream === 1 && type === TYPE.data && flags === FLAG.endStream
+        )
+        clearInterval(timer)
+        t.equal(steady.bytesOn(1), FILE)
       }
     },
     {
