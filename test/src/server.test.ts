@@ -254,9 +254,9 @@ t.test('bears more connections than it has descriptors for, and serves once they
     for (const socket of sockets) socket.destroy()
   })
   await refused
-  const gone = sockets.map(
-    (socket) => socket.closed || new Promise((resolve) => socket.once('close', resolve))
-  )
+  const gone = sockets.map(async (socket) => {
+    if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve))
+  })
   for (const socket of sockets) socket.destroy()
   await Promise.all(gone)
   const one = (): Promise<number> =>
