@@ -25,6 +25,8 @@ import {
 
 export const key = 'files'
 export const target = true
+// A deadline for the answer as a whole would cut a long download.
+export const streams = true
 
 export const options = Type.Object(
   {

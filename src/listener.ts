@@ -1,10 +1,12 @@
 import { createServer, Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { createSecureServer, type Http2Session } from 'node:http2'
+import { createSecureServer, type Http2Session, type Settings } from 'node:http2'
 import { createServer as createHttpsServer } from 'node:https'
-import type { Server } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { callBack } from './kit/index.ts'
+import { Sessions } from './sessions.ts'
+import { Connections } from './sockets.ts'
 
 /** The listening socket, whatever it speaks. */
 export interface Listener {
@@ -19,9 +21,19 @@ export interface Listener {
 /** How often Node.js looks for connections that took too long, in milliseconds. */
 const CHECK_EVERY = 1000
 
-// HTTP/2: how many requests a connection may have at a time, and how many header fields a request.
+// HTTP/2: how many requests a connection may have at a time.
 const MOST_STREAMS = 128
-const MOST_PAIRS = 256
+
+// What is more gets no answer but a reset: so much that a 431 can say which limit of a route it was; as many fields as HTTP/1 reads.
+const MOST_PAIRS = 2000
+const LEAST_HEADERS = 65_535
+
+// Who leaves a page cancels all that it asked for, twice in a row at most; Node.js lets a thousand at once pass, each of them a request to an upstream.
+const RESETS_AT_ONCE = 2 * MOST_STREAMS
+const RESETS_A_SECOND = 33
+
+// An honest client sends none that is invalid; Node.js lets a thousand pass, each of which ends a request (CVE-2025-8671).
+const INVALID_FRAMES = 100
 
 /** Makes the server for what an instance wants: HTTP, or TLS with HTTP/2 beside HTTP/1.1. */
 export function makeListener(
@@ -39,8 +51,10 @@ export function makeListener(
     insecureHTTPParser: false
   }
   const { edge } = app
+  const connections = new Connections(() => now().socketLimits.idle)
   if (edge === null) {
     const server = createServer(http as never)
+    server.on('connection', (socket) => connections.add(socket))
     return {
       server,
       apply: (next) => applyHttp(server, next),
@@ -52,9 +66,11 @@ export function makeListener(
     ...edge.options,
     requestCert: edge.asks,
     rejectUnauthorized: edge.requires,
+    // Said at the start alone: Node.js has no way to change it. 0 is its own, of two minutes.
+    handshakeTimeout: app.socketLimits.headerTime,
     ...handshakes(edge.http2 ? ['h2', 'http/1.1'] : ['http/1.1'], () => now().edge)
   }
-  const sessions = new Set<Http2Session>()
+  const sessions = new Sessions(() => now().socketLimits)
   const server = (
     edge.http2
       ? createSecureServer({
@@ -62,38 +78,52 @@ export function makeListener(
           ...http,
           allowHTTP1: true,
           maxHeaderListPairs: MOST_PAIRS,
+          maxSessionInvalidFrames: INVALID_FRAMES,
+          streamResetBurst: RESETS_AT_ONCE,
+          streamResetRate: RESETS_A_SECOND,
           settings: { maxConcurrentStreams: MOST_STREAMS, enablePush: false }
         } as never)
       : createHttpsServer({ ...tls, ...http } as never)
   ) as HttpServer & {
     setSecureContext(options: object): void
+    updateSettings?(settings: Settings): void
     requestCert?: boolean
     rejectUnauthorized?: boolean
   }
-  const sockets = new Set<TLSSocket>()
+  // Node makes the session of a connection while it tells of it: this comes before 'session'.
+  let latest: TLSSocket
+  server.prependListener('secureConnection', (socket: TLSSocket) => {
+    latest = socket
+  })
   server.on('secureConnection', (socket: TLSSocket) => {
     if (socket.alpnProtocol === ACME) {
       // An authority has seen what it wanted to see by now.
       socket.destroy()
       return
     }
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
+    connections.add(socket)
     // One that breaks while nobody reads from it ends alone.
     socket.on('error', () => {})
   })
-  server.on('session', (session: Http2Session) => {
-    sessions.add(session)
-    session.once('close', () => sessions.delete(session))
-    session.on('error', () => {})
-    const { idle } = now().socketLimits
-    if (idle > 0) session.setTimeout(idle, () => session.close())
+  // Those that are in their handshake are no one's yet, and would be waited for.
+  const raw = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    raw.add(socket)
+    socket.once('close', () => raw.delete(socket))
   })
+  // Where there is no TLS yet there is nothing to write an answer to, and an end would wait for it for ever.
+  server.prependListener('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+    now().log.debug({ cause: error.code, ip: socket.remoteAddress }, 'a TLS handshake failed')
+    socket.destroy()
+  })
+  server.on('session', (session: Http2Session) => sessions.add(session, latest))
   return {
     server,
     apply(next) {
       applyHttp(server, next)
       if (next.edge === null) return
+      // Without a word Node.js takes sections of any size: a field that is kept once and named a thousand times is cheap to send (HPACK bomb).
+      server.updateSettings?.({ maxHeaderListSize: Math.max(LEAST_HEADERS, next.socketLimits.headers) })
       const { edge } = next
       server.setSecureContext(edge.options)
       server.requestCert = edge.asks
@@ -108,11 +138,12 @@ export function makeListener(
     },
     closeIdle() {
       HttpServer.prototype.closeIdleConnections.call(server)
-      for (const session of sessions) session.close()
+      sessions.close()
     },
     closeAll() {
-      for (const session of sessions) session.destroy()
-      for (const socket of sockets) socket.destroy()
+      sessions.destroy()
+      connections.destroy()
+      for (const socket of raw) socket.destroy()
     }
   }
 }
@@ -164,9 +195,12 @@ function applyHttp(server: HttpServer, { socketLimits, maxConnections }: Fastify
   server.maxConnections = maxConnections
 }
 
+// The plain port has no limits of a config.
+const PLAIN = { requestTimeout: 10_000, headersTimeout: 10_000, connectionsCheckingInterval: CHECK_EVERY }
+
 /** Makes the plain server beside one with TLS: it answers authorities that ask whether a name is ours (http-01), sends all else to https (308), and serves nothing. */
 export function makeRedirector(port: () => number, now: () => FastifyInstance): HttpServer {
-  const server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000 }, (request, response) => {
+  const server = createServer(PLAIN, (request, response) => {
     request.resume()
     const token = CHALLENGE.exec(request.url ?? '')?.[1]
     const { edge } = now()

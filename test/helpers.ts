@@ -225,13 +225,22 @@ export interface Running {
   ended: Promise<number | null>
 }
 
-/** Runs the gateway of a config file in a process of its own, as a user does, on a free port; it ends with the test. */
+/** Runs the gateway of a config file in a process of its own, as a user does, on a free port; it ends with the test. It may be given few descriptors. */
 export async function running(
   t: Scope,
   args: readonly string[],
-  { cwd = process.cwd(), env = {} }: { cwd?: string; env?: Record<string, string> } = {}
+  {
+    cwd = process.cwd(),
+    env = {},
+    descriptors
+  }: { cwd?: string; env?: Record<string, string>; descriptors?: number } = {}
 ): Promise<Running> {
-  const child = spawn(process.execPath, [BIN, 'run', ...args], {
+  const command = [process.execPath, BIN, 'run', ...args]
+  const [program = '', ...words] =
+    descriptors === undefined
+      ? command
+      : ['sh', '-c', `ulimit -n ${descriptors} && exec "$0" "$@"`, ...command]
+  const child = spawn(program, words, {
     cwd,
     env: { ...clean, PORT: '0', ADMIN_PORT: '', SESSION_SECRET: SECRET, ...env }
   })

@@ -10,6 +10,7 @@ import {
   gate,
   HeadersTooLarge,
   type HeadHook,
+  isHttp2,
   overrideOf,
   perRoute,
   refuses,
@@ -118,6 +119,9 @@ export interface SocketLimits {
 
 const LARGEST_HEADERS = 1024 ** 2
 
+// What HTTP/2 sends as headers and HTTP/1 as its request line: the method, the scheme and the path.
+const BESIDE_HEADERS = 3
+
 export default fp<LimitsOptions>(
   async function limits(app, root) {
     app.decorateRequest('limits', null)
@@ -163,8 +167,11 @@ export default fp<LimitsOptions>(
           const { raw } = request
           request.limits = streamed
           if ((request.originalUrl ?? '').length > urlMost) return done(new UrlTooLong())
-          if (raw.rawHeaders.length / 2 > countMost) return done(new HeadersTooLarge())
-          if (headersMost < socketLimits.headers && sizeOf(raw.rawHeaders) > headersMost)
+          const two = isHttp2(raw)
+          if (raw.rawHeaders.length / 2 - (two ? BESIDE_HEADERS : 0) > countMost)
+            return done(new HeadersTooLarge())
+          // What no route takes Node's parser of HTTP/1 has refused already.
+          if ((two || headersMost < socketLimits.headers) && sizeOf(raw.rawHeaders) > headersMost)
             return done(new HeadersTooLarge())
           const length = raw.headers['content-length']
           if (length !== undefined && Number(length) > bodyMost) return done(new BodyTooLarge())

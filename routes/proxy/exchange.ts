@@ -13,6 +13,7 @@ import {
   isGrpc,
   isHttp2,
   LONGEST_TIMER,
+  resetConnection,
   upgradeOf
 } from '../../src/kit/index.ts'
 import type { StreamLimits, UpstreamTarget } from './contract.ts'
@@ -429,7 +430,9 @@ export class Exchange implements Asker {
 
   /** Cuts a client that takes no more of its answer. */
   stalled(): void {
-    cut(this.#response)
+    const { socket } = this.#response
+    if (isHttp2(this.#request.raw) || socket === null) cut(this.#response)
+    else resetConnection(socket)
   }
 
   /** Ends what is left of the exchange when the client's side is closed. */

@@ -64,7 +64,7 @@ export interface Target {
   readonly options: TSchema
   /** Whether the root may say the word, as the defaults of every route with this target. */
   readonly rootDefaults?: boolean
-  /** Whether it sends the answer past Fastify's reply and so keeps the deadline and the head of the answer itself. */
+  /** Whether its answers may take longer than the deadline, which ends at their head: it keeps that itself. */
   readonly streams?: boolean
   readonly faults?: (options: never, about: About) => readonly OptionFault[]
   readonly default: FastifyPluginAsync<TargetRoutes<never>> | FastifyPluginCallback<TargetRoutes<never>>

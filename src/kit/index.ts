@@ -2,7 +2,7 @@ export { createError } from '@fastify/error'
 export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
 export { ownBytesOf, statusOf, wordOf } from './answers.ts'
-export { hangUp, leaveBodies, takeAnyType } from './bodies.ts'
+export { hangUp, leaveBodies, resetConnection, takeAnyType } from './bodies.ts'
 export { Breath } from './breath.ts'
 export { callBack } from './call-back.ts'
 export {

@@ -1,9 +1,11 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
-import { bodyOf, listening, readableLog, type Scope, statusOf, upstream } from '../helpers.ts'
+import { authority } from '../certificates.ts'
+import { bodyOf, listening, noOpenssl, readableLog, type Scope, statusOf, upstream } from '../helpers.ts'
 
 /** A client that sends as slowly as it likes, and what came back to it. */
 class Client {
@@ -210,6 +212,73 @@ t.test(
         t.match(problemIn(answer), { status: 408, code: 'SP_ERR_LIMITS_SLOW' })
       })
     t.match(await line(({ status }) => status === 408), { code: 'SP_ERR_LIMITS_SLOW', ip: '127.0.0.1' })
+  }
+)
+
+t.test(
+  'ends a connection whose client takes nothing of its answer, whoever gives it, and over TLS',
+  { skip: noOpenssl },
+  async (t) => {
+    const dir = t.testdir({ 'big.txt': 'x'.repeat(16 * 1024 ** 2) })
+    const origin = await upstream(t, (_request, response) => response.end(Buffer.alloc(16 * 1024 ** 2)))
+    const { certFile: cert, keyFile: key } = authority(t).issue('/CN=localhost', 'DNS:localhost')
+    const logs = { plain: readableLog(), secure: readableLog() }
+    const config = {
+      limits: { idle: '2s', time: '1s' },
+      routes: [
+        { path: '/files/*', files: { root: dir } },
+        { path: '/proxy', proxy: { upstream: origin } },
+        { path: '/own', respond: { body: 'hello' } }
+      ]
+    }
+    const plain = await listening(t, config, { log: logs.plain.log })
+    const secure = await listening(
+      t,
+      { ...config, tls: { certificates: [{ cert, key }] } },
+      { log: logs.secure.log }
+    )
+    const dial = {
+      plain: () => connect(plain.port, '127.0.0.1'),
+      secure: () => connectTls({ port: secure.port, host: '127.0.0.1', rejectUnauthorized: false })
+    }
+    t.jobs = 4
+    for (const kind of ['plain', 'secure'] as const)
+      for (const path of ['/files/big.txt', '/proxy'])
+        void t.test(`${path}, ${kind}`, { buffered: true }, async (t) => {
+          const socket = dial[kind]()
+          t.teardown(() => socket.destroy())
+          const ended = new Promise((resolve) =>
+            socket.on('error', ({ code }: NodeJS.ErrnoException) => resolve(code))
+          )
+          socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
+          socket.pause()
+          t.match(await logs[kind].line((each) => each['path'] === path && each['aborted'] === true), {
+            aborted: true,
+            ip: '127.0.0.1'
+          })
+          // It was reset: what the kernel held for it is gone.
+          socket.resume()
+          t.equal(await ended, 'ECONNRESET')
+        })
+    void t.test(
+      'one that takes longer than an answer may take to begin is not ended',
+      { buffered: true },
+      async (t) => {
+        const socket = connect(plain.port, '127.0.0.1')
+        socket.write('GET /files/big.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+        let length = 0
+        // A megabyte every now and then: longer than it may take nothing, never nothing for as long.
+        socket.on('data', (data) => {
+          const before = length
+          length += data.length
+          if (length >> 20 === before >> 20) return
+          socket.pause()
+          setTimeout(() => socket.resume(), 150)
+        })
+        await once(socket, 'close')
+        t.ok(length > 16 * 1024 ** 2)
+      }
+    )
   }
 )
 

@@ -73,8 +73,8 @@ const FLOORS: readonly Floor[] = [
   },
   {
     what: 'sockets and settings know an instance, not the config',
-    files: /^src\/(server|listener|http2|sockets|settings|log|sink|watch|channel)\.ts$/,
-    may: /^src\/(kit\/index|listener|http2|settings|sink|sockets)\.ts$/
+    files: /^src\/(server|listener|http2|sessions|sockets|settings|log|sink|watch|channel)\.ts$/,
+    may: /^src\/(kit\/index|listener|http2|sessions|settings|sink|sockets)\.ts$/
   },
   {
     what: 'the gateway of a process is made of what is below',

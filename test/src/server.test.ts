@@ -237,6 +237,42 @@ t.test('says "100 Continue" when the body is wanted, and not to a request that i
   t.equal(statusOf(await raw(port, head('/closed'))), 401)
 })
 
+t.test('bears more connections than it has descriptors for, and serves once they have gone', async (t) => {
+  const process = await running(t, ['-c', await configFile(t, { ...answering('here'), accessLog: false })], {
+    descriptors: 256
+  })
+  const { promise: refused, resolve: refuse } = Promise.withResolvers<void>()
+  let ended = 0
+  const sockets = Array.from({ length: 400 }, () => {
+    const socket = connect(process.port, '127.0.0.1').resume()
+    socket.on('error', () => {})
+    // Some descriptors are taken already, so more than this many have no place.
+    socket.on('close', () => ++ended >= 150 && refuse())
+    return socket
+  })
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+  })
+  await refused
+  const gone = sockets.map(async (socket) => {
+    if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve))
+  })
+  for (const socket of sockets) socket.destroy()
+  await Promise.all(gone)
+  const one = (): Promise<number> =>
+    ask(`${process.url}/version`).then(
+      ({ status }) => status,
+      () => 0
+    )
+  // The gateway learns of those that have gone one by one; how soon is not its own to say.
+  let status = await one()
+  while (status === 0) status = await one()
+  t.equal(status, 200)
+  t.ok(process.lines.length < 10, `its log has ${process.lines.length} lines`)
+  process.signal('SIGTERM')
+  t.equal(await process.ended, 0)
+})
+
 t.test('refuses expectations that nobody knows, and tunnels', async (t) => {
   const { port } = await listening(t, answering('here'))
   t.equal(

@@ -3,7 +3,7 @@ import { copyFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2'
 import { type RequestOptions, request as requestHttps } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect as connectPlain } from 'node:net'
 import { join } from 'node:path'
 import { connect, type DetailedPeerCertificate, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
@@ -272,6 +272,72 @@ t.test('speaks nothing old', { skip }, async (t) => {
   await t.rejects(secure(strict.port, strict, { maxVersion: 'TLSv1.2' }))
   const plain = await stage(t, {}, { http2: false })
   t.equal((await secure(plain.port, plain, { ALPNProtocols: ['h2', 'http/1.1'] } as never)).status, 200)
+})
+
+/** Asks once over a connection that may go on from an earlier session, and tells how it went. */
+function visit(
+  { port, ca }: Stage,
+  maxVersion: 'TLSv1.2' | 'TLSv1.3',
+  earlier?: Buffer
+): Promise<{ reused: boolean; status: string; ticket: Buffer | undefined }> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({
+      ...{ port, host: '127.0.0.1', servername: 'localhost', ca: ca.cert, maxVersion },
+      ...(earlier === undefined ? {} : { session: earlier })
+    })
+    let ticket: Buffer | undefined
+    let seen = ''
+    socket.on('session', (session: Buffer) => {
+      ticket = session
+    })
+    socket.on('error', reject)
+    socket.on('data', (data) => {
+      seen += data.toString()
+    })
+    socket.on('end', () => resolve({ reused: socket.isSessionReused(), status: seen.slice(9, 12), ticket }))
+    socket.write('GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+  })
+}
+
+t.test(
+  'goes on from an earlier session, and begins anew after a change of certificates',
+  { skip },
+  async (t) => {
+    const at = await stage(t)
+    const routes = [{ path: '/*', respond: { body: 'in' } }]
+    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const first = await visit(at, version)
+      t.match(await visit(at, version, first.ticket), { reused: true, status: '200' }, version)
+      const certificates = [certificateOf(at.ca.issue('/CN=next', 'DNS:localhost'))]
+      at.served.swap(await buildGateway(await loadConfig({ tls: { certificates }, routes }, {})))
+      const second = await visit(at, version, first.ticket)
+      t.match(second, { reused: false, status: '200' }, 'the ticket of before is no harm')
+      t.match(await visit(at, version, second.ticket), { reused: true, status: '200' })
+    }
+  }
+)
+
+t.test('lets nobody begin a handshake in the middle of a connection', { skip }, async (t) => {
+  const at = await stage(t)
+  const socket = connect({
+    ...{ port: at.port, host: '127.0.0.1', servername: 'localhost', ca: at.ca.cert, maxVersion: 'TLSv1.2' }
+  })
+  await once(socket, 'secureConnect')
+  socket.renegotiate({}, () => {})
+  const [error] = (await once(socket, 'error')) as [NodeJS.ErrnoException]
+  t.match(error.message, /no renegotiation/)
+  t.equal((await secure(at.port, at)).status, 200)
+})
+
+t.test('waits for no handshake when it ends', { skip }, async (t) => {
+  const at = await stage(t)
+  const silent = connectPlain(at.port, '127.0.0.1').resume()
+  silent.on('error', () => {})
+  const gone = new Promise((resolve) => silent.on('close', resolve))
+  // It is in its handshake once somebody after it has been served.
+  t.equal((await secure(at.port, at)).status, 200)
+  t.equal(await at.served.drain(), true)
+  await gone
 })
 
 t.test('sends a plain port to https, whatever the path and the method', { skip }, async (t) => {

@@ -1,0 +1,130 @@
+import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2'
+import type { TLSSocket } from 'node:tls'
+import type { FastifyInstance } from 'fastify'
+import { resetConnection } from './kit/index.ts'
+import { type Held, LOOK_EVERY, takesNothing } from './sockets.ts'
+
+type Limits = Pick<FastifyInstance['socketLimits'], 'headerTime' | 'idle'>
+
+const WATCHED = Symbol('watched')
+
+interface Watched {
+  readonly socket: TLSSocket
+  readonly streams: Set<Stream>
+  /** Whether there was a request at all. */
+  greeted: boolean
+  /** Looks since there was one. */
+  idle: number
+}
+
+interface Stream extends ServerHttp2Stream {
+  [WATCHED]?: HeldStream
+}
+
+interface HeldStream extends Held {
+  readonly of: Watched
+  /** Whether its writes are counted: only where one look has found what the last one had. */
+  counts: boolean
+  writes: number
+}
+
+/** The connections of HTTP/2: one timer for all of them ends those that do nothing, and answers that nobody takes. Node's own timeout stands still while a client talks of other things, and a session that is closed waits for its streams, be it for ever. */
+export class Sessions {
+  readonly #limits: () => Limits
+  readonly #open = new Map<Http2Session, Watched>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(limits: () => Limits) {
+    this.#limits = limits
+  }
+
+  /** Watches a connection until it ends. */
+  add(session: Http2Session, socket: TLSSocket): void {
+    const watched: Watched = { socket, streams: new Set(), greeted: false, idle: 0 }
+    this.#open.set(session, watched)
+    session.on('error', () => {})
+    session.once('close', () => this.#open.delete(session))
+    session.on('stream', (stream: Stream) => {
+      watched.greeted = true
+      watched.idle = 0
+      watched.streams.add(stream)
+      stream[WATCHED] = { of: watched, counts: false, writes: 0, bytes: 0, written: 0, looks: 0 }
+      stream.on('close', onClose)
+    })
+    this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref()
+  }
+
+  /** Lets them end what they have begun, and tells them to bring nothing more. */
+  close(): void {
+    for (const session of this.#open.keys()) session.close()
+  }
+
+  /** Ends them at once. */
+  destroy(): void {
+    for (const session of this.#open.keys()) session.destroy()
+    clearInterval(this.#timer)
+  }
+
+  #look(): void {
+    const { headerTime, idle } = this.#limits()
+    for (const [session, watched] of this.#open) {
+      if (watched.streams.size > 0) endHeld(watched, idle)
+      else {
+        watched.idle++
+        const most = watched.greeted || headerTime === 0 ? idle : headerTime
+        // Whoever does not even take the GOAWAY is not waited for.
+        if (session.closed && watched.idle > 1) resetConnection(watched.socket)
+        else if (most > 0 && watched.idle * LOOK_EVERY > most) {
+          watched.idle = 0
+          session.close()
+        }
+      }
+    }
+    if (this.#open.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+}
+
+// One function for all requests.
+function onClose(this: Stream): void {
+  this[WATCHED]?.of.streams.delete(this)
+}
+
+/** Ends the answers that nobody takes; where that does not help, since nobody reads from the connection either, the connection. */
+function endHeld({ streams, socket }: Watched, idle: number): void {
+  for (const stream of streams) {
+    const held = stream[WATCHED]
+    if (held === undefined) continue
+    const bytes = stream.writableLength
+    const waits = bytes > 0 || (stream.writableEnded && (stream.endAfterHeaders || stream.readableEnded))
+    const nothing = takesNothing(held, bytes, held.writes, idle, waits)
+    if (held.looks > 0 && !held.counts) {
+      countWrites(stream, held)
+      // Up to here the same number may have been that of other bytes.
+      held.looks = 0
+      continue
+    }
+    if (stream.closed && held.looks > 1) {
+      resetConnection(socket)
+      return
+    }
+    if (!nothing) continue
+    held.looks = 0
+    stream.close(constants.NGHTTP2_CANCEL)
+  }
+}
+
+// A stream does not tell what it has sent.
+function countWrites(stream: Stream, held: HeldStream): void {
+  held.counts = true
+  const { _write: write, _writev: writev } = stream
+  stream._write = function writeCounted(...args) {
+    held.writes++
+    write.apply(this, args)
+  }
+  stream._writev = function writeAllCounted(...args) {
+    held.writes++
+    writev?.apply(this, args)
+  }
+}
