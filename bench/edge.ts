@@ -171,8 +171,8 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
       ['forwarded', [ROUTE]]
     ] as const) {
       const all = {
-        one: await sallyport({ ...config, routes }, {}, undefined),
-        two: await sallyport({ ...config, routes }, { WORKERS: '2' }, undefined)
+        one: await sallyport({ ...config, routes }),
+        two: await sallyport({ ...config, routes }, { WORKERS: '2' })
       }
       const { one, two } = await least(all)
       console.log(`workers, ${what}: one ${us(one)}, two ${us(two)} of CPU a request: ${ratio(two, one)}`)

@@ -71,7 +71,7 @@ interface Mounted {
 }
 
 // One mount of all routes would be one long slice of work, one for each route a long way to the last.
-const MOUNTED_AT_ONCE = 50
+const MOUNTED_AT_ONCE = 20
 
 const inParts = ({ method, urls }: Mounted): Mounted[] =>
   Array.from({ length: Math.ceil(urls.length / MOUNTED_AT_ONCE) }, (_, i) => ({
