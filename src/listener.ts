@@ -46,6 +46,8 @@ export function makeListener(
     requestTimeout: 0,
     connectionsCheckingInterval: CHECK_EVERY,
     optimizeEmptyRequests: true,
+    // A server of HTTP/2 leaves it off, and an answer of HTTP/1.1 waits for what may come behind it.
+    noDelay: true,
     // Whatever else asks to switch protocols (h2c) is an ordinary request.
     shouldUpgradeCallback: takesUpgrade,
     insecureHTTPParser: false
