@@ -124,6 +124,8 @@ function send(each: Case, port: number, fill: Fill): Promise<Heard> {
     const longest = setTimeout(end, each.timeout_ms ?? LONGEST)
     const listen = (): void => {
       clearTimeout(silence)
+      // A busy machine may take its time to begin; once it has begun, silence is the end.
+      if (text === '' && each.idle_ms === undefined) return
       const quiet = each.upstream_reply_raw === undefined ? SILENCE : SILENCE_OF_UPSTREAM
       silence = setTimeout(end, each.idle_ms ?? quiet)
     }
