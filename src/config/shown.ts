@@ -4,7 +4,8 @@ import type { Plan } from './plan.ts'
 const MASK = '***'
 
 // What is said under these names is never shown, whatever it is.
-const SECRET = /secret|password|passphrase|token$|credential|authorization|cookie$|api-?key$/i
+const SECRET =
+  /secret|password|passphrase|token$|credential|authorization|cookie$|api-?key$|[-_](auth|key|sig)$|signature$/i
 
 // The name that a URL may have before its host, and the values of its query.
 const USER = /([a-z][a-z0-9+.-]*:\/\/)[^/@\s]*@/gi

@@ -295,7 +295,13 @@ t.test('/config shows what holds, and no secret', async (t) => {
         users: { list: [{ name: 'ada', secret: 'a password of ada' }] },
         apiKeys: { from: ['header:x-key'], list: [{ id: 'bob', secret: from('KEY') }] }
       },
-      headers: { request: { 'x-upstream': `Bearer ${from('KEY')}`, authorization: 'Basic abc' } },
+      headers: {
+        request: {
+          'x-upstream': `Bearer ${from('KEY')}`,
+          authorization: 'Basic abc',
+          'x-internal-auth': 'open up'
+        }
+      },
       'x-own': 'ignored',
       routes: [
         {
@@ -310,7 +316,15 @@ t.test('/config shows what holds, and no secret', async (t) => {
   )
   const { status, text } = await ask(`${admin}/config`)
   t.equal(status, 200)
-  for (const secret of ['hunter2', 'pa55', 'sesame', 'session secret', 'password of ada', 'Basic abc'])
+  for (const secret of [
+    'hunter2',
+    'pa55',
+    'sesame',
+    'session secret',
+    'password of ada',
+    'Basic abc',
+    'open up'
+  ])
     t.notMatch(text, secret, `"${secret}" is not shown`)
   const shown = JSON.parse(text) as { routes: object[] }
   t.match(shown, {
