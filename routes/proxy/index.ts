@@ -104,6 +104,11 @@ export default fp<TargetRoutes<ProxyOptions>>(
               : handlers.get(route.config.sallyport.route)
           if (handler !== undefined) route.handler = handler
         })
+        // It can't be told that HEAD needs no route of its own: the table sends it where GET goes.
+        const { route } = own
+        own.route = function withoutHead(this: typeof own, options) {
+          return route.call(this, { ...options, exposeHeadRoute: false } as never) as never
+        }
         takeAnyType(own)
         // Fastify's own reader of text would take such a body whole, and as UTF-8.
         own.removeAllContentTypeParsers()
@@ -111,8 +116,7 @@ export default fp<TargetRoutes<ProxyOptions>>(
           upstream: 'http://gateway.invalid',
           routes: urls,
           httpMethods: method,
-          globalAgent: true,
-          exposeHeadRoutes: false
+          globalAgent: true
         } as never)
       })
     }
