@@ -71,13 +71,16 @@ interface Mounted {
 }
 
 // One mount of all routes would be one long slice of work, one for each route a long way to the last.
-const MOUNTED_AT_ONCE = 20
+const LEAST_AT_ONCE = 20
+const MOST_MOUNTS = 100
 
-const inParts = ({ method, urls }: Mounted): Mounted[] =>
-  Array.from({ length: Math.ceil(urls.length / MOUNTED_AT_ONCE) }, (_, i) => ({
+function inParts({ method, urls }: Mounted): Mounted[] {
+  const size = Math.max(LEAST_AT_ONCE, Math.ceil(urls.length / MOST_MOUNTS))
+  return Array.from({ length: Math.ceil(urls.length / size) }, (_, i) => ({
     method,
-    urls: urls.slice(i * MOUNTED_AT_ONCE, (i + 1) * MOUNTED_AT_ONCE)
+    urls: urls.slice(i * size, (i + 1) * size)
   }))
+}
 
 export default fp<TargetRoutes<ProxyOptions>>(
   async function proxy(app, { routes }) {
