@@ -1,4 +1,3 @@
-import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
   addressOf,
@@ -15,6 +14,7 @@ import {
   share,
   statusOf,
   Type,
+  whenOver,
   wordOf
 } from '../src/kit/index.ts'
 
@@ -57,10 +57,7 @@ export default fp<AccessLogOptions>(
       }
       return {
         onRequest(request, reply, done) {
-          const response: Response = reply.raw
-          response[ENTRY] = { request, reply, write }
-          // Fastify's onResponse tells of answers that were finished; what a client left, or we cut, has its line, too.
-          response.on('close', onClose)
+          whenOver(request, reply, write)
           done()
         }
       }
@@ -68,24 +65,6 @@ export default fp<AccessLogOptions>(
   },
   { name: key, fastify: '5.x' }
 )
-
-const ENTRY = Symbol('access log')
-
-interface Response extends ServerResponse {
-  [ENTRY]?:
-    | {
-        readonly request: FastifyRequest
-        readonly reply: FastifyReply
-        readonly write: (request: FastifyRequest, reply: FastifyReply) => void
-      }
-    | undefined
-}
-
-function onClose(this: Response): void {
-  const entry = this[ENTRY]
-  this[ENTRY] = undefined
-  entry?.write(entry.request, entry.reply)
-}
 
 /** The headers that a line shows, each with whether its value stays hidden. */
 type Shown = readonly (readonly [name: string, hidden: boolean])[]

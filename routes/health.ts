@@ -1,4 +1,4 @@
-import { queryValue, type StandingRoute, showCertificate } from '../src/kit/index.ts'
+import { queryValue, type StandingRoute, showCertificate, storeState } from '../src/kit/index.ts'
 import { outside } from './outside.ts'
 
 declare module 'fastify' {
@@ -33,8 +33,7 @@ export const health: readonly StandingRoute[] = [
       if (!ready) reply.header('retry-after', '5')
       const status = ready ? 'ready' : 'draining'
       if (queryValue(request.raw.url ?? '', 'verbose') === undefined) return { status }
-      const { shared } = request.server.store
-      const store = shared === null ? 'memory' : shared.up ? 'up' : 'away'
+      const store = storeState(request.server.store)
       const certificates = request.server.edge?.certificates().map(showCertificate)
       return {
         status,

@@ -1,6 +1,12 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Engine, Reloaded } from './engine.ts'
-import type { CertificateState, MetricFamily, RouteInfo, UpstreamState } from './kit/index.ts'
+import {
+  type CertificateState,
+  type MetricFamily,
+  type RouteInfo,
+  storeState,
+  type UpstreamState
+} from './kit/index.ts'
 
 /** What is told of a gateway, be it one process or many. */
 export interface Insight {
@@ -12,8 +18,8 @@ export interface Insight {
   config(): Promise<unknown>
 }
 
-/** What one process tells of itself. */
-export interface Report {
+/** What one process has to do, and how it is. */
+export interface ProcessState {
   readonly worker: number | undefined
   readonly pid: number
   /** In ISO 8601. */
@@ -25,9 +31,18 @@ export interface Report {
   readonly connections: number
   readonly webSockets: number
   readonly memoryBytes: number
+}
+
+/** What one process knows of what it stands between. */
+export interface Surroundings {
+  readonly process: ProcessState
   readonly store: 'memory' | 'up' | 'away'
   readonly upstreams: readonly UpstreamState[]
   readonly certificates: readonly CertificateState[]
+}
+
+/** What one process tells of itself. */
+export interface Report extends Surroundings {
   readonly routes: readonly ReportedRoute[]
   readonly lastReload: Reloaded | null
 }
@@ -45,38 +60,37 @@ export interface ReportedRoute {
 /** Makes what one process tells of itself; nothing is measured before somebody asks. */
 export function insightOf(engine: Engine, worker?: number): Insight & { report(): Promise<Report> } {
   let defaults: (() => Promise<MetricFamily[]>) | undefined
-  const report = (): Promise<Report> => reportOf(engine, worker)
+  const report = async (): Promise<Report> => ({
+    ...(await surroundingsOf(engine, worker)),
+    routes: engine.app.routeInfos.map(routeOf),
+    lastReload: engine.lastReload ?? null
+  })
   return {
     report,
     reports: async () => [await report()],
     config: async () => engine.shown(),
     async metrics() {
       defaults ??= await openDefaults()
-      const { metrics } = engine.app
-      return [[...(metrics?.families() ?? []), ...familiesOf(engine, await report()), ...(await defaults())]]
+      const known = familiesOf(engine, await surroundingsOf(engine, worker))
+      return [[...(engine.app.metrics?.families() ?? []), ...known, ...(await defaults())]]
     }
   }
 }
 
-async function reportOf({ startedAt, served, app, lastReload }: Engine, worker?: number): Promise<Report> {
-  const { shared } = app.store
-  const { generation, draining, inFlight, webSockets } = served.load()
+async function surroundingsOf({ startedAt, served, app }: Engine, worker?: number): Promise<Surroundings> {
   return {
-    worker,
-    pid: process.pid,
-    startedAt: new Date(startedAt).toISOString(),
-    uptimeSeconds: Math.round((Date.now() - startedAt) / 1000),
-    generation,
-    draining,
-    inFlight,
-    connections: await served.connections(),
-    webSockets,
-    memoryBytes: process.memoryUsage.rss(),
-    store: shared === null ? 'memory' : shared.up ? 'up' : 'away',
+    process: {
+      worker,
+      pid: process.pid,
+      startedAt: new Date(startedAt).toISOString(),
+      uptimeSeconds: Math.round((Date.now() - startedAt) / 1000),
+      ...served.load(),
+      connections: await served.connections(),
+      memoryBytes: process.memoryUsage.rss()
+    },
+    store: storeState(app.store),
     upstreams: app.upstreamStates(),
-    certificates: app.edge?.certificates() ?? [],
-    routes: app.routeInfos.map(routeOf),
-    lastReload: lastReload ?? null
+    certificates: app.edge?.certificates() ?? []
   }
 }
 
@@ -90,8 +104,10 @@ const routeOf = ({ name, paths, hosts, methods, target, gates }: RouteInfo): Rep
 })
 
 /** Lists what is known without anybody counting requests. */
-function familiesOf({ reloads }: Engine, report: Report): MetricFamily[] {
-  const { upstreams } = report
+function familiesOf(
+  { reloads }: Engine,
+  { process: own, store, upstreams, certificates }: Surroundings
+): MetricFamily[] {
   const gauge = (
     name: string,
     help: string,
@@ -107,7 +123,7 @@ function familiesOf({ reloads }: Engine, report: Report): MetricFamily[] {
       }))
     )
   const perCertificate = (of: (certificate: CertificateState) => number): MetricFamily['values'] =>
-    report.certificates.map((each) => ({
+    certificates.map((each) => ({
       value: of(each),
       labels: { names: each.names.join(), from: each.from }
     }))
@@ -118,14 +134,14 @@ function familiesOf({ reloads }: Engine, report: Report): MetricFamily[] {
     gauge(
       'sallyport_requests_in_flight',
       'Requests without an answer, WebSockets among them.',
-      one(report.inFlight)
+      one(own.inFlight)
     ),
-    gauge('sallyport_connections', 'Connections that are open.', one(report.connections)),
-    gauge('sallyport_websockets_open', 'WebSockets that are open.', one(report.webSockets)),
+    gauge('sallyport_connections', 'Connections that are open.', one(own.connections)),
+    gauge('sallyport_websockets_open', 'WebSockets that are open.', one(own.webSockets)),
     gauge(
       'sallyport_generation',
       'How many configs were taken since the start, the first one counted.',
-      one(report.generation),
+      one(own.generation),
       'max'
     ),
     {
@@ -138,7 +154,7 @@ function familiesOf({ reloads }: Engine, report: Report): MetricFamily[] {
     gauge(
       'sallyport_store_up',
       'Whether the store that instances share answers; absent where there is none.',
-      report.store === 'memory' ? [] : one(report.store === 'up' ? 1 : 0),
+      store === 'memory' ? [] : one(store === 'up' ? 1 : 0),
       'min'
     ),
     gauge(

@@ -1,41 +1,33 @@
 import { type ShownCertificate, showCertificate, type TargetState, type UpstreamState } from './kit/index.ts'
-import type { Report } from './report.ts'
-
-// What is the same in every process is told once.
-type Own = Omit<Report, 'routes' | 'upstreams' | 'certificates' | 'store' | 'lastReload'>
+import type { ProcessState, Report } from './report.ts'
 
 /** What /status says of a gateway. */
-export interface Status extends Pick<Report, 'routes' | 'upstreams' | 'store' | 'lastReload'> {
+export interface Status
+  extends Pick<Report, 'routes' | 'upstreams' | 'store' | 'lastReload'>,
+    Omit<ProcessState, 'worker' | 'pid' | 'memoryBytes'> {
   readonly version: string
   readonly certificates: readonly ShownCertificate[]
   readonly node: string
-  /** In ISO 8601. */
-  readonly startedAt: string
-  readonly uptimeSeconds: number
-  readonly generation: number
-  readonly draining: boolean
-  readonly inFlight: number
-  readonly connections: number
-  readonly webSockets: number
   /** The processes that serve requests. */
-  readonly workers: readonly Own[]
+  readonly workers: readonly ProcessState[]
 }
 
 /** Adds up what the processes of a gateway tell of themselves; undefined where none of them does. */
 export function statusOf(reports: readonly Report[], version: string): Status | undefined {
   const [first] = reports
   if (first === undefined) return undefined
-  const sum = (of: (report: Report) => number): number =>
-    reports.reduce((total, report) => total + of(report), 0)
-  const oldest = reports.reduce((one, other) => (other.startedAt < one.startedAt ? other : one))
+  const workers = reports.map(({ process: own }) => own)
+  const sum = (of: (own: ProcessState) => number): number =>
+    workers.reduce((total, own) => total + of(own), 0)
+  const oldest = workers.reduce((one, other) => (other.startedAt < one.startedAt ? other : one))
   const away = reports.find(({ store }) => store === 'away')
   return {
     version,
     node: process.versions.node,
     startedAt: oldest.startedAt,
     uptimeSeconds: oldest.uptimeSeconds,
-    generation: Math.max(...reports.map(({ generation }) => generation)),
-    draining: reports.every(({ draining }) => draining),
+    generation: Math.max(...workers.map(({ generation }) => generation)),
+    draining: workers.every(({ draining }) => draining),
     inFlight: sum(({ inFlight }) => inFlight),
     connections: sum(({ connections }) => connections),
     webSockets: sum(({ webSockets }) => webSockets),
@@ -46,33 +38,9 @@ export function statusOf(reports: readonly Report[], version: string): Status | 
     ),
     certificates: first.certificates.map(showCertificate),
     routes: first.routes,
-    workers: reports.map(ownOf)
+    workers
   }
 }
-
-const ownOf = ({
-  worker,
-  pid,
-  startedAt,
-  uptimeSeconds,
-  generation,
-  draining,
-  inFlight,
-  connections,
-  webSockets,
-  memoryBytes
-}: Report): Own => ({
-  worker,
-  pid,
-  startedAt,
-  uptimeSeconds,
-  generation,
-  draining,
-  inFlight,
-  connections,
-  webSockets,
-  memoryBytes
-})
 
 /** Finds the last reload; where one process has refused what others took, that one. */
 function lastOf(reports: readonly Report[]): Report['lastReload'] {

@@ -1,4 +1,3 @@
-import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
   Duration,
@@ -7,11 +6,11 @@ import {
   type MetricFamily,
   type OptionFault,
   perRoute,
-  type RouteInfo,
   type Static,
-  Type
+  Type,
+  whenOver
 } from '../../src/kit/index.ts'
-import { Recorder, type RouteCounts } from './recorder.ts'
+import { Recorder } from './recorder.ts'
 
 export const key = 'metrics'
 
@@ -66,11 +65,11 @@ export default fp<MetricsOptions>(
         () => recorder.add(route.name),
         () => recorder.remove(route.name)
       )
+      const count = (request: FastifyRequest, reply: FastifyReply): void =>
+        recorder.count(counts, request, reply, route)
       return {
         onRequest(request, reply, done) {
-          const response: Response = reply.raw
-          response[COUNTED] = { recorder, counts, request, reply, route }
-          response.on('close', onClose)
+          whenOver(request, reply, count)
           done()
         }
       }
@@ -78,24 +77,3 @@ export default fp<MetricsOptions>(
   },
   { name: key, fastify: '5.x' }
 )
-
-const COUNTED = Symbol('counted')
-
-interface Response extends ServerResponse {
-  [COUNTED]?:
-    | {
-        readonly recorder: Recorder
-        readonly counts: RouteCounts
-        readonly request: FastifyRequest
-        readonly reply: FastifyReply
-        readonly route: RouteInfo
-      }
-    | undefined
-}
-
-// An answer on a connection that was handed over may close twice; it is counted once.
-function onClose(this: Response): void {
-  const counted = this[COUNTED]
-  this[COUNTED] = undefined
-  counted?.recorder.count(counted.counts, counted.request, counted.reply, counted.route)
-}

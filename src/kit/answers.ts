@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
 // What nginx calls an answer that nobody waited for.
@@ -10,6 +11,37 @@ export const statusOf = (reply: FastifyReply): number =>
 /** Reads how long the body of an answer of the gateway's own is, in bytes. */
 export const ownBytesOf = ({ method }: FastifyRequest, reply: FastifyReply): number =>
   method === 'HEAD' ? 0 : Number(reply.getHeader('content-length')) || 0
+
+/** Is told of an answer that is over. */
+type Tell = (request: FastifyRequest, reply: FastifyReply) => void
+
+const WAITING = Symbol('waiting for the end')
+
+interface Waiting {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly tell: Tell
+  readonly before: Waiting | undefined
+}
+
+interface Response extends ServerResponse {
+  [WAITING]?: Waiting | undefined
+}
+
+/** Tells once when an answer is over. Fastify's onResponse tells of those that were finished; this one also of what a client left, or we cut. */
+export function whenOver(request: FastifyRequest, reply: FastifyReply, tell: Tell): void {
+  const response: Response = reply.raw
+  const before = response[WAITING]
+  if (before === undefined) response.on('close', onClose)
+  response[WAITING] = { request, reply, tell, before }
+}
+
+// An answer on a connection that was handed over may close twice.
+function onClose(this: Response): void {
+  let waiting = this[WAITING]
+  this[WAITING] = undefined
+  for (; waiting !== undefined; waiting = waiting.before) waiting.tell(waiting.request, waiting.reply)
+}
 
 const words = new Map<string, string | undefined>()
 

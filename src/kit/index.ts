@@ -1,7 +1,7 @@
 export { createError } from '@fastify/error'
 export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
-export { ownBytesOf, statusOf, wordOf } from './answers.ts'
+export { ownBytesOf, statusOf, whenOver, wordOf } from './answers.ts'
 export { hangUp, leaveBodies, resetConnection, takeAnyType } from './bodies.ts'
 export { Breath } from './breath.ts'
 export { callBack } from './call-back.ts'
@@ -114,7 +114,7 @@ export {
   type TObject,
   type TSchema
 } from './schema.ts'
-export { type Script, type SharedStore, type Store, storeAway } from './store.ts'
+export { type Script, type SharedStore, type Store, storeAway, storeState } from './store.ts'
 export { connectionOptions, tlsToward } from './tls.ts'
 export {
   Duration,

@@ -38,3 +38,7 @@ export interface Store {
   /** What instances share; null where the memory of this process is the store. */
   readonly shared: SharedStore | null
 }
+
+/** Tells where things are kept, and whether what instances share answers now. */
+export const storeState = ({ shared }: Store): 'memory' | 'up' | 'away' =>
+  shared === null ? 'memory' : shared.up ? 'up' : 'away'
