@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream'
 import type { Logger } from 'pino'
 import { Channel } from './channel.ts'
 import type { Reloaded } from './engine.ts'
+import { InTurn } from './in-turn.ts'
 import type { MetricFamily } from './kit/index.ts'
 import type { Told } from './peers.ts'
 import type { Insight, Report } from './report.ts'
@@ -49,8 +50,7 @@ export class Fleet implements Insight {
   readonly #pass: (lines: string) => void
   readonly #members = new Map<number, Member>()
   readonly #deaths = new Map<number, number>()
-  #current: Promise<void> = Promise.resolve()
-  #next: Promise<void> | undefined
+  readonly #reloading = new InTurn((why) => this.#reload(why))
   #draining = false
   #over: (() => void) | undefined
 
@@ -77,13 +77,7 @@ export class Fleet implements Insight {
 
   /** Reloads the workers one by one, and stops at the first that refuses. */
   reload(why: string): Promise<void> {
-    // One at a time; whoever asks while another one waits gets that.
-    this.#next ??= this.#current.then(() => {
-      this.#next = undefined
-      this.#current = this.#reload(why)
-      return this.#current
-    })
-    return this.#next
+    return this.#reloading.run(why)
   }
 
   /** Lets the workers drain, all at a time; true where each ended by itself. */

@@ -6,6 +6,7 @@ import { loadPlan } from './config/load.ts'
 import type { Plan } from './config/plan.ts'
 import { shownOf } from './config/shown.ts'
 import { buildGateway } from './gateway.ts'
+import { InTurn } from './in-turn.ts'
 import { Keep } from './keep.ts'
 import type { Peers } from './kit/index.ts'
 import { RestartNeeded, type Served, serve } from './server.ts'
@@ -32,8 +33,7 @@ export class Engine {
   #app: FastifyInstance
   #last: Reloaded | undefined
   readonly #reloads = { taken: 0, refused: 0 }
-  #current: Promise<unknown> = Promise.resolve()
-  #next: Promise<Reloaded> | undefined
+  readonly #reloading = new InTurn((why) => this.#reload(why))
 
   private constructor(
     settings: Settings,
@@ -104,14 +104,7 @@ export class Engine {
 
   /** Reads the config anew, builds the next generation and swaps it in; whatever is wrong with it, the current one goes on as it is. */
   reload(why: string): Promise<Reloaded> {
-    // One at a time; whoever asks while another one waits gets that: it reads what is there then.
-    this.#next ??= this.#current.then(() => {
-      this.#next = undefined
-      const reloaded = this.#reload(why)
-      this.#current = reloaded
-      return reloaded
-    })
-    return this.#next
+    return this.#reloading.run(why)
   }
 
   async #reload(why: string): Promise<Reloaded> {

@@ -73,18 +73,18 @@ const FLOORS: readonly Floor[] = [
   },
   {
     what: 'sockets and settings know an instance, not the config',
-    files: /^src\/(server|listener|http2|sessions|sockets|settings|log|sink|watch|channel)\.ts$/,
+    files: /^src\/(server|listener|http2|sessions|sockets|settings|log|sink|watch|channel|in-turn)\.ts$/,
     may: /^src\/(kit\/index|listener|http2|sessions|settings|sink|sockets)\.ts$/
   },
   {
     what: 'the gateway of a process is made of what is below',
     files: /^src\/engine\.ts$/,
-    may: /^src\/(config\/|kit\/index|catalog|gateway|keep|server|settings)/
+    may: /^src\/(config\/|kit\/index|catalog|gateway|in-turn|keep|server|settings)/
   },
   {
     what: 'workers and those who look into a gateway know what an engine tells, not what it is made of',
     files: /^src\/(admin|cluster|peers|report|status|worker)\.ts$/,
-    may: /^src\/(kit\/index|channel|cluster|engine|peers|report|settings|status)\.ts$/
+    may: /^src\/(kit\/index|channel|cluster|engine|in-turn|peers|report|settings|status)\.ts$/
   },
   {
     what: 'the embedding API is made of what is below',
