@@ -90,7 +90,7 @@ for (const seed of [1, 2, 3])
     const { url, app } = await listening(t, {
       accessLog: false,
       upstreams: {
-        up: { url: broken.url, timeouts: { headers: '200ms', body: '200ms', keepAlive: '50ms' } }
+        up: { url: broken.url, timeouts: { headers: '1s', body: '1s', keepAlive: '50ms' } }
       },
       routes: [{ path: '/*', proxy: { upstream: 'up', retry: { attempts: 3, backoff: '2ms' } } }]
     })
@@ -127,7 +127,7 @@ t.test('goes on as a process of its own, whatever the upstreams do', async (t) =
     'gateway.json': JSON.stringify({
       accessLog: { sample: '0%' },
       upstreams: {
-        up: { url: broken.url, timeouts: { headers: '200ms', body: '200ms', keepAlive: '50ms' } },
+        up: { url: broken.url, timeouts: { headers: '1s', body: '1s', keepAlive: '50ms' } },
         real: { url: real }
       },
       routes: [

@@ -1,10 +1,11 @@
 import type { FastifyInstance } from 'fastify'
-import { type Dispatcher, Pool } from 'undici'
-import { connectionOptions, duration, scatter } from '../../src/kit/index.ts'
+import { connectionOptions, duration, type Sender, scatter } from '../../src/kit/index.ts'
 import { Condition } from './condition.ts'
 import { makeConnector, type Place } from './connector.ts'
 import { HealthCheck } from './health.ts'
-import { Multiplexed } from './multiplexed.ts'
+import { onread } from './http1/connection.ts'
+import { Pool } from './http1/pool.ts'
+import { Multiplexed } from './http2/multiplexed.ts'
 import type { UpstreamOptions } from './options.ts'
 
 /** Where a target is, and how much of the requests it gets. */
@@ -40,7 +41,7 @@ export class Target {
   /** Sends requests. */
   readonly pool: Pool | Multiplexed
   /** Sends those that switch protocols, which HTTP/2 does not do. */
-  readonly upgrades: Dispatcher
+  readonly upgrades: Sender
   readonly http2: boolean
   /** The requests that it has now, waiting ones included, over a reload. */
   readonly load: { requests: number }
@@ -92,13 +93,13 @@ export class Target {
     }
     const keepAlive = duration(timeouts.keepAlive)
     const plain = (): Pool =>
-      new Pool(url.origin, {
-        connect: makeConnector(connect as never, place),
+      new Pool({
+        origin: url,
+        connect: makeConnector({ ...connect, onread }, place),
+        connectStream: makeConnector(connect, place),
         connections: connections.max,
-        keepAliveTimeout: keepAlive,
-        keepAliveMaxTimeout: 600_000,
-        pipelining: 1
-      } as never)
+        keepAlive
+      })
     const open = (): Pool | Multiplexed =>
       http2
         ? new Multiplexed({

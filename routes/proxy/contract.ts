@@ -1,5 +1,5 @@
 import type { FastifyError, FastifyRequest } from 'fastify'
-import type { Dispatcher } from 'undici'
+import type { Sender } from '../../src/kit/index.ts'
 
 /** What the forwarder needs of an upstream; `app.upstream` hands out no less. */
 export interface Upstream {
@@ -26,8 +26,8 @@ export interface UpstreamTarget {
   readonly origin: string
   readonly base: string
   readonly http2: boolean
-  readonly pool: Dispatcher
-  readonly upgrades: Dispatcher
+  readonly pool: Sender
+  readonly upgrades: Sender
   /** Notes that a request is sent; tells whether it tries a target that may be down still. */
   take(): boolean
   judge(ok: boolean, probe: boolean): void

@@ -2,7 +2,6 @@ import type { ServerResponse } from 'node:http'
 import { constants, type Http2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Dispatcher } from 'undici'
 import {
   DeadlineExceeded,
   endWithHead,
@@ -14,6 +13,7 @@ import {
   isHttp2,
   LONGEST_TIMER,
   resetConnection,
+  type Sending,
   upgradeOf
 } from '../../src/kit/index.ts'
 import type { StreamLimits, UpstreamTarget } from './contract.ts'
@@ -21,7 +21,7 @@ import { answerHead, informationHead } from './head.ts'
 import { join } from './joint.ts'
 import { ClientGone, refusalFor, UpstreamFailed, unavailable } from './refusals.ts'
 import { HEDGE_BUDGET, retryAfterOf } from './retry.ts'
-import { type Asker, type Fate, Try, Unwanted } from './try.ts'
+import { type Asker, type Extent, type Fate, Try, Unwanted } from './try.ts'
 import { Upload } from './upload.ts'
 import type { Errand, Lane, Way } from './way.ts'
 
@@ -170,21 +170,17 @@ export class Exchange implements Asker {
     return this.#upload !== null && !this.#upload.ended
   }
 
-  optionsFor(target: UpstreamTarget): Dispatcher.DispatchOptions {
+  optionsFor(target: UpstreamTarget): Sending {
     const { path, head, joint } = this.#errand
     const { method } = this.#request
-    // Only the Host differs from target to target; undici reads the list at once and keeps none of it.
+    // Only the Host differs from target to target; the list is read at once, and none of it kept.
     if (!this.#way.head.preserveHost || head[1] === '') head[1] = target.host
     return {
       path: target.base + path,
-      method: method as never,
+      method,
       headers: target.http2 && takesTrailers(this.#request) ? [...head, 'te', 'trailers'] : head,
       body: this.#upload === null ? null : this.#upload.open(),
       headersTimeout: this.#lane.headersTimeout,
-      // Only the head tells of an event stream, which may be silent for as long as it likes: we watch bodies ourselves.
-      bodyTimeout: 0,
-      // undici closes the connection after a HEAD: a body that came with its answer all the same would be the next one's.
-      reset: method === 'HEAD',
       ...(joint === undefined ? {} : { upgrade: 'websocket' })
     }
   }
@@ -197,21 +193,21 @@ export class Exchange implements Asker {
     if (refusal !== undefined) this.fail(refusal)
   }
 
-  onInformation(status: number, rawHeaders: readonly Buffer[]): void {
+  onInformation(status: number, fields: readonly string[]): void {
     const { raw } = this.#request
     if (this.#state !== 'waiting' || status === 100 || raw.httpVersionMinor === 0) return
-    this.#response.writeInformation?.(status, informationHead(rawHeaders))
+    this.#response.writeInformation?.(status, informationHead(fields))
   }
 
-  onHead(from: Try, status: number, rawHeaders: Buffer[], statusText: string, bare: boolean): Fate {
+  onHead(from: Try, status: number, fields: readonly string[], statusText: string, extent: Extent): Fate {
     if (this.#state !== 'waiting') return 'dropped'
-    if (status >= 400 && this.#mayTryAgain(from, String(status), retryAfterOf(rawHeaders))) return 'dropped'
+    if (status >= 400 && this.#mayTryAgain(from, String(status), retryAfterOf(fields))) return 'dropped'
     this.#choose(from)
     this.#state = 'streaming'
     const { method } = this.#request
     const head = answerHead(
       status,
-      rawHeaders,
+      fields,
       this.#request,
       this.#reply,
       this.#way.answerFor(from.target),
@@ -221,22 +217,22 @@ export class Exchange implements Asker {
     this.#reply.hijack()
     try {
       if (isHttp2(this.#request.raw)) {
-        if (bare) endWithHead(this.#response)
+        if (extent === 'bare') endWithHead(this.#response)
         this.#response.writeHead(status, manyIn(head.flat))
-      } else this.#response.writeHead(status, reasonOf(statusText), head.flat as never)
+      } else this.#response.writeHead(status, statusText, head.flat as never)
     } catch (error) {
       cut(this.#response)
       throw error
     }
     // No body can follow, whatever the head says of one.
-    if (status === 204 || status === 304 || method === 'HEAD' || bare) this.#end()
+    if (status === 204 || status === 304 || method === 'HEAD' || extent === 'bare') this.#end()
     if (this.#state !== 'streaming') return 'dropped'
     // With a body behind it at once it goes out in one write; alone it does not wait for one.
-    if (begun.push(this) === 1) setImmediate(afterHeads)
+    if (extent === 'part' && begun.push(this) === 1) setImmediate(afterHeads)
     return 'wanted'
   }
 
-  onSwitch(from: Try, rawHeaders: Buffer[], upstream: Duplex): void {
+  onSwitch(from: Try, fields: readonly string[], upstream: Duplex): void {
     const upgrade = upgradeOf(this.#request.raw)
     const { joint } = this.#errand
     if (this.#state !== 'waiting' || upgrade === undefined || joint === undefined) {
@@ -247,7 +243,7 @@ export class Exchange implements Asker {
     this.#state = 'over'
     const { flat } = answerHead(
       101,
-      rawHeaders,
+      fields,
       this.#request,
       this.#reply,
       this.#way.answerFor(from.target),
@@ -263,6 +259,11 @@ export class Exchange implements Asker {
     join(this.#response, upgrade, upstream, joint, this.#forwarding)
   }
 
+  onWhole(body: string): void {
+    this.#forwarding.bytesOut = body.length
+    this.#end(body)
+  }
+
   onBody(chunk: Buffer): boolean {
     this.#forwarding.bytesOut += chunk.length
     if (this.#response.write(chunk)) return true
@@ -271,7 +272,8 @@ export class Exchange implements Asker {
       this.#response.on('drain', onDrain)
     }
     const idle = this.#limits?.idle
-    if (idle !== undefined && !this.#endless)
+    // More of what was read at once may come although it has to wait.
+    if (idle !== undefined && !this.#endless && this.#stall === undefined)
       this.#stall = setTimeout(onStall, Math.min(idle, LONGEST_TIMER), this)
     return false
   }
@@ -370,9 +372,9 @@ export class Exchange implements Asker {
     if (this.#backoff !== undefined) clearTimeout(this.#backoff)
   }
 
-  #end(): void {
+  #end(body?: string): void {
     this.#state = 'over'
-    this.#response.end()
+    this.#response.end(body, 'latin1')
     if (this.#upload !== null && !this.#upload.ended) this.#linger(this.#upload)
   }
 
@@ -425,6 +427,7 @@ export class Exchange implements Asker {
   /** Takes up the upstream's bytes again, now that the client has taken the last ones. */
   drained(): void {
     clearTimeout(this.#stall)
+    this.#stall = undefined
     this.#chosen?.resume()
   }
 
@@ -527,5 +530,3 @@ function reasonOfFailure(from: Try, { code }: Error & { code?: string }): string
 // Over HTTP/2 it says nothing of a connection, and gRPC insists on it (RFC 9113 section 8.2.2).
 const takesTrailers = ({ headers: { te } }: FastifyRequest): boolean =>
   typeof te === 'string' && /\btrailers\b/i.test(te)
-
-const reasonOf = (text: string): string => (/^[\t\x20-\x7e\x80-\xff]*$/.test(text) ? text : '')

@@ -202,19 +202,17 @@ export interface Answer {
 }
 
 /** Writes the head of an interim answer: all but what holds for one connection alone. */
-export function informationHead(rawHeaders: readonly Buffer[]): string[] {
+export function informationHead(fields: readonly string[]): string[] {
   const head: string[] = []
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = (rawHeaders[i] as Buffer).toString('latin1')
-    if (!HOP.has(name.toLowerCase())) head.push(name, (rawHeaders[i + 1] as Buffer).toString('latin1'))
-  }
+  for (let i = 0; i < fields.length; i += 2)
+    if (!HOP.has(fields[i] as string)) head.push(fields[i] as string, fields[i + 1] as string)
   return head
 }
 
 /** Writes the head of the answer for the client: the upstream's, then what the gateway set, then what concerns add. */
 export function answerHead(
   status: number,
-  rawHeaders: readonly Buffer[],
+  fields: readonly string[],
   request: FastifyRequest,
   reply: FastifyReply,
   { plan, back, cookie, kinds }: AnswerHead,
@@ -222,14 +220,14 @@ export function answerHead(
 ): Answer {
   const own = reply.getHeaders()
   const head: string[] = []
-  const nominated = nominatedIn(rawHeaders)
+  const nominated = nominatedIn(fields)
   let { vary } = plan
   let endless = false
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = (rawHeaders[i] as Buffer).toString('latin1').toLowerCase()
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] as string
     const kind = kinds.get(name)
     if (kind === 'dropped' || nominated?.includes(name) === true) continue
-    let value = (rawHeaders[i + 1] as Buffer).toString('latin1')
+    let value = fields[i + 1] as string
     if (kind !== undefined) {
       if (kind === 'vary') {
         vary = joinVary(value, vary)
@@ -282,15 +280,8 @@ function comeBack(kind: Kind, value: string, back: Back, request: FastifyRequest
   )
 }
 
-function nominatedIn(rawHeaders: readonly Buffer[]): string[] | undefined {
-  let said: string | undefined
-  for (let i = 0; i < rawHeaders.length; i += 2)
-    if (rawHeaders[i]?.length === 10 && rawHeaders[i]?.toString('latin1').toLowerCase() === 'connection') {
-      const value = rawHeaders[i + 1]?.toString('latin1') ?? ''
-      said = said === undefined ? value : `${said},${value}`
-    }
-  return nominatedBy(said)
-}
+const nominatedIn = (fields: readonly string[]): string[] | undefined =>
+  nominatedBy(saidIn(fields, 'connection'))
 
 function has(head: readonly string[], name: string): boolean {
   for (let i = 0; i < head.length; i += 2) if (head[i] === name) return true

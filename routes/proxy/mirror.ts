@@ -1,6 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { Dispatcher } from 'undici'
-import { Share, SizeOrNone, type Static, share, sizeOrNone, Type } from '../../src/kit/index.ts'
+import { type Sending, Share, SizeOrNone, type Static, share, sizeOrNone, Type } from '../../src/kit/index.ts'
 import type { Upstream, UpstreamTarget } from './contract.ts'
 import { type Stillness, stillnessOf } from './stillness.ts'
 import { type Asker, type Fate, Try, Unwanted } from './try.ts'
@@ -93,15 +92,13 @@ class Copy implements Asker {
     this.#underWay = underWay
   }
 
-  optionsFor(target: UpstreamTarget): Dispatcher.DispatchOptions {
+  optionsFor(target: UpstreamTarget): Sending {
     return {
       path: target.base + this.#errand.path,
-      method: this.#method as never,
+      method: this.#method,
       headers: ['host', target.host, ...this.#errand.head.slice(2)],
       body: this.#body,
-      headersTimeout: this.#headersTimeout,
-      bodyTimeout: this.#headersTimeout,
-      reset: this.#method === 'HEAD'
+      headersTimeout: this.#headersTimeout
     }
   }
 
@@ -115,6 +112,8 @@ class Copy implements Asker {
   onSwitch(from: Try): void {
     this.#underWay.delete(from)
   }
+
+  onWhole(): void {}
 
   onBody(): boolean {
     return true

@@ -95,11 +95,10 @@ export function makeRetry({ attempts, on, budget, backoff, maxBody }: RetryOptio
 }
 
 /** Reads a Retry-After as milliseconds from now (RFC 9110 section 10.2.3); 0 where it says nothing. */
-export function retryAfterOf(rawHeaders: readonly Buffer[]): number {
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]
-    if (name?.length !== 11 || name.toString('latin1').toLowerCase() !== 'retry-after') continue
-    const said = (rawHeaders[i + 1]?.toString('latin1') ?? '').trim()
+export function retryAfterOf(fields: readonly string[]): number {
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i] !== 'retry-after') continue
+    const said = fields[i + 1] ?? ''
     const ms = /^\d+$/.test(said) ? Number(said) * 1000 : Date.parse(said) - Date.now()
     return Number.isFinite(ms) ? Math.max(0, ms) : 0
   }

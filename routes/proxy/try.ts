@@ -1,6 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { Dispatcher } from 'undici'
-import { Untaken } from '../../src/kit/index.ts'
+import { type Handler, type Sending, Untaken } from '../../src/kit/index.ts'
 import type { UpstreamTarget } from './contract.ts'
 import { UpstreamFailed, UpstreamStill } from './refusals.ts'
 import type { Flowing, Stillness } from './stillness.ts'
@@ -9,6 +8,9 @@ type Abort = (error?: Error) => void
 
 /** What becomes of a body. */
 export type Fate = 'wanted' | 'dropped'
+
+/** What there is of an answer when its head comes: the head alone, all of it, or a part that more may follow. */
+export type Extent = 'bare' | 'whole' | 'part'
 
 /** Who asked, and gets what comes. */
 export interface Asker {
@@ -19,11 +21,13 @@ export interface Asker {
   /** Whether a part of the body has yet to come. */
   readonly uploads: boolean
   /** Makes the options of one dispatch; a body is opened anew each time. */
-  optionsFor(target: UpstreamTarget): Dispatcher.DispatchOptions
-  onInformation(status: number, rawHeaders: readonly Buffer[]): void
-  /** Takes the head of an answer, and whether it is known to be all of it; tells what becomes of its body. */
-  onHead(from: Try, status: number, rawHeaders: Buffer[], statusText: string, bare: boolean): Fate
-  onSwitch(from: Try, rawHeaders: Buffer[], upstream: Duplex): void
+  optionsFor(target: UpstreamTarget): Sending
+  onInformation(status: number, fields: readonly string[]): void
+  /** Takes the head of an answer, and how much there is of it; tells what becomes of its body. */
+  onHead(from: Try, status: number, fields: readonly string[], statusText: string, extent: Extent): Fate
+  onSwitch(from: Try, fields: readonly string[], upstream: Duplex): void
+  /** Takes a body that came whole with its head, a character a byte. */
+  onWhole(body: string): void
   /** Takes a part of the body; tells whether more may come at once. */
   onBody(chunk: Buffer): boolean
   onTrailers(trailers: readonly [string, string][]): void
@@ -40,7 +44,7 @@ const DREGS = 65_536
 const MOST_UNTAKEN = 8
 
 /** One request to one target, and its answer. */
-export class Try implements Flowing {
+export class Try implements Flowing, Handler {
   readonly target: UpstreamTarget
   readonly #asker: Asker
   readonly #upgrades: boolean
@@ -83,9 +87,8 @@ export class Try implements Flowing {
   send(): void {
     this.#sent++
     const { pool, upgrades } = this.target
-    // undici takes this older form of a handler as it is: raw buffers in, no object of headers made (TRAPS.md).
-    const handler = this as unknown as Dispatcher.DispatchHandler
-    ;(this.#upgrades ? upgrades : pool).dispatch(this.#asker.optionsFor(this.target), handler)
+    const sender = this.#upgrades ? upgrades : pool
+    sender.send(this.#asker.optionsFor(this.target), this)
   }
 
   /** Begins to look whether the body stands still for too long. */
@@ -119,32 +122,33 @@ export class Try implements Flowing {
     this.#answering = true
   }
 
-  onHeaders(
-    status: number,
-    rawHeaders: Buffer[],
-    resume: () => void,
-    statusText: string,
-    bare = false
-  ): boolean {
+  onHeaders(status: number, fields: string[], resume: () => void, statusText: string, bare = false): boolean {
     if (status < 200) {
       if (status < 100 || status === 101) throw new UpstreamFailed()
-      this.#asker.onInformation(status, rawHeaders)
+      this.#asker.onInformation(status, fields)
       return true
     }
     this.#resume = resume
     this.#judge(status < 500)
-    const fate = this.#asker.onHead(this, status, rawHeaders, statusText, bare)
+    const fate = this.#asker.onHead(this, status, fields, statusText, bare ? 'bare' : 'part')
     this.#state = fate
     // What nobody wants is watched as well, or an upstream that never ends it would keep its connection.
     if (fate === 'dropped') this.watch()
     return true
   }
 
-  onUpgrade(_status: number, rawHeaders: Buffer[], upstream: Duplex): void {
+  onWhole(status: number, fields: string[], statusText: string, body: string): void {
+    this.#judge(status < 500)
+    const fate = this.#asker.onHead(this, status, fields, statusText, 'whole')
+    this.#over()
+    if (fate === 'wanted') this.#asker.onWhole(body)
+  }
+
+  onUpgrade(_status: number, fields: string[], upstream: Duplex): void {
     this.#judge(true)
     // From here on it has a connection of its own, beside the pool's.
     this.#over()
-    this.#asker.onSwitch(this, rawHeaders, upstream)
+    this.#asker.onSwitch(this, fields, upstream)
   }
 
   onData(chunk: Buffer): boolean {
@@ -160,7 +164,7 @@ export class Try implements Flowing {
     return false
   }
 
-  onComplete(trailers: Buffer[] | Record<string, string> | null): void {
+  onComplete(trailers: string[]): void {
     const wanted = this.#state === 'wanted'
     this.#over()
     if (wanted) this.#asker.onTrailers(trailersOf(trailers))
@@ -249,13 +253,9 @@ const NO_TRAILERS = new Set([
   'www-authenticate'
 ])
 
-// HTTP/1.1 brings them as a flat list, HTTP/2 as an object.
-function trailersOf(raw: Buffer[] | Record<string, string> | null): [string, string][] {
-  if (raw === null) return []
+function trailersOf(raw: readonly string[]): [string, string][] {
   const trailers: [string, string][] = []
-  if (!Array.isArray(raw)) trailers.push(...Object.entries(raw))
-  else
-    for (let i = 0; i < raw.length; i += 2)
-      trailers.push([raw[i]?.toString('latin1') ?? '', raw[i + 1]?.toString('latin1') ?? ''])
-  return trailers.filter(([name]) => !NO_TRAILERS.has(name.toLowerCase()))
+  for (let i = 0; i < raw.length; i += 2)
+    if (!NO_TRAILERS.has(raw[i] as string)) trailers.push([raw[i] as string, raw[i + 1] as string])
+  return trailers
 }

@@ -48,6 +48,7 @@ export type {
   TargetRoutes,
   WordsSaid
 } from './concern.ts'
+export { type Handler, isStream, type Sender, type Sending } from './dispatch.ts'
 export type { DnsChallenge } from './dns.ts'
 export { grpcRefusal, grpcTimeoutOf, isGrpc } from './grpc.ts'
 export { HeaderName, headerFaults, isClaim, joinVary, plainName } from './headers.ts'

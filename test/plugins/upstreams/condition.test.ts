@@ -233,7 +233,7 @@ t.test(
     })
     const { port, app, url } = await listening(t, {
       upstreams: {
-        up: { url: urls[0], breaker: { failures: '100%', of: 2, within: '1h', openFor: '30ms' } }
+        up: { url: urls[0], breaker: { failures: '100%', of: 2, within: '1h', openFor: '300ms' } }
       },
       routes
     })

@@ -1,44 +1,25 @@
 import { type ClientHttp2Stream, constants } from 'node:http2'
-import { addAbortSignal, type Readable } from 'node:stream'
-import { type Dispatcher, errors } from 'undici'
-import { Untaken } from '../../src/kit/index.ts'
+import { addAbortSignal } from 'node:stream'
+import { errors } from 'undici'
+import { type Handler, isStream, type Sending, Untaken } from '../../../src/kit/index.ts'
 import type { Connection } from './connection.ts'
-
-/** Who gets an answer: undici's older form of a handler, with raw buffers in. */
-export interface Handler {
-  /** Whether nobody waits for it any more. */
-  readonly lost?: boolean
-  onConnect(abort: (error?: Error) => void): void
-  onResponseStarted?(): void
-  /** Takes a head; `bare` says that nothing follows, which HTTP/1.1 tells by a length at best. */
-  onHeaders(
-    status: number,
-    rawHeaders: Buffer[],
-    resume: () => void,
-    statusText: string,
-    bare?: boolean
-  ): boolean
-  onData(chunk: Buffer): boolean
-  onComplete(trailers: Buffer[]): void
-  onError(error: Error): void
-}
 
 const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
 
 /** One request on its way to a connection and through it, and its answer. */
 export class Stream {
-  readonly options: Dispatcher.DispatchOptions
+  readonly sending: Sending
   readonly handler: Handler
   #connection: Connection | undefined
   #stream: ClientHttp2Stream | undefined
   #over = false
   #headed = false
-  #trailers: Buffer[] = []
+  #trailers: string[] = []
   #failure: Error | undefined
   #due: NodeJS.Timeout | undefined
 
-  constructor(options: Dispatcher.DispatchOptions, handler: Handler) {
-    this.options = options
+  constructor(sending: Sending, handler: Handler) {
+    this.sending = sending
     this.handler = handler
   }
 
@@ -58,11 +39,11 @@ export class Stream {
       connection.leave()
       return
     }
-    const { body } = this.options
+    const { body } = this.sending
     let stream: ClientHttp2Stream
     try {
       stream = connection.request(
-        headOf(this.options, connection.scheme),
+        headOf(this.sending, connection.scheme),
         body === null || body === undefined
       )
     } catch (error) {
@@ -74,7 +55,7 @@ export class Stream {
     stream.on('headers', (_headers, _flags, raw) => this.#informed(raw as never))
     stream.on('response', (_headers, flags, raw) => this.#answered(flags, raw as never))
     stream.on('trailers', (_trailers, _flags, raw) => {
-      this.#trailers = buffersOf(raw as never)
+      this.#trailers = fieldsOf(raw as never)
     })
     stream.on('data', (chunk: Buffer) => this.#took(chunk))
     stream.on('end', () => this.#ended())
@@ -86,9 +67,9 @@ export class Stream {
   }
 
   #upload(stream: ClientHttp2Stream): void {
-    const { body } = this.options
+    const { body } = this.sending
     if (!isStream(body)) {
-      if (body !== null && body !== undefined) stream.end(body as Buffer)
+      if (body !== null && body !== undefined) stream.end(body)
       this.#owes()
       return
     }
@@ -111,7 +92,7 @@ export class Stream {
 
   /** Waits for the head of the answer, now that the other side has all that there is. */
   #owes(): void {
-    const { headersTimeout } = this.options
+    const { headersTimeout } = this.sending
     if (!headersTimeout || this.#headed || this.#over) return
     clearTimeout(this.#due)
     this.#due = setTimeout(() => this.#abort(new errors.HeadersTimeoutError()), headersTimeout)
@@ -122,7 +103,7 @@ export class Stream {
     const status = statusOf(raw)
     // It is for who sent "Expect: 100-continue", which we never do.
     if (!this.#over && status !== 100)
-      this.#try(() => void this.handler.onHeaders(status, buffersOf(raw), noop, ''))
+      this.#try(() => void this.handler.onHeaders(status, fieldsOf(raw), noop, ''))
   }
 
   #answered(flags: number, raw: readonly string[]): void {
@@ -135,7 +116,7 @@ export class Stream {
     this.#try(() => {
       this.handler.onResponseStarted?.()
       const bare = (flags & NGHTTP2_FLAG_END_STREAM) !== 0
-      const more = this.handler.onHeaders(statusOf(raw), buffersOf(raw), () => stream.resume(), '', bare)
+      const more = this.handler.onHeaders(statusOf(raw), fieldsOf(raw), () => stream.resume(), '', bare)
       if (!more) stream.pause()
     })
   }
@@ -196,7 +177,7 @@ export class Stream {
   #end(): void {
     this.#over = true
     clearTimeout(this.#due)
-    const { body } = this.options
+    const { body } = this.sending
     if (isStream(body) && !body.readableEnded) body.destroy()
   }
 
@@ -218,12 +199,8 @@ const cancel = (stream: ClientHttp2Stream): void => void addAbortSignal(AbortSig
 
 const noop = (): void => {}
 
-const isStream = (body: unknown): body is Readable =>
-  typeof (body as Partial<Readable> | null | undefined)?.pipe === 'function'
-
 /** Makes the head of HTTP/2 of a flat one, whose Host becomes the authority (RFC 9113 section 8.3.1). */
-function headOf({ method, path, headers }: Dispatcher.DispatchOptions, scheme: string): string[] {
-  const said = headers as readonly string[]
+function headOf({ method, path, headers: said }: Sending, scheme: string): string[] {
   let authority = ''
   const rest: string[] = []
   for (let i = 0; i < said.length; i += 2)
@@ -234,11 +211,10 @@ function headOf({ method, path, headers }: Dispatcher.DispatchOptions, scheme: s
 
 const statusOf = (raw: readonly string[]): number => Number(raw[raw.indexOf(':status') + 1])
 
-/** Turns what Node read as Latin-1 into the bytes that came, as undici hands them out for HTTP/1.1. */
-function buffersOf(raw: readonly string[]): Buffer[] {
-  const buffers: Buffer[] = []
+/** Leaves out of a head what is HTTP/2's own. */
+function fieldsOf(raw: readonly string[]): string[] {
+  const fields: string[] = []
   for (let i = 0; i < raw.length; i += 2)
-    if (raw[i]?.startsWith(':') === false)
-      buffers.push(Buffer.from(raw[i] as string, 'latin1'), Buffer.from(raw[i + 1] as string, 'latin1'))
-  return buffers
+    if (raw[i]?.startsWith(':') === false) fields.push(raw[i] as string, raw[i + 1] as string)
+  return fields
 }

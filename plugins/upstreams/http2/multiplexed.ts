@@ -1,8 +1,10 @@
 import type { Socket } from 'node:net'
-import { Dispatcher, errors, type Pool } from 'undici'
+import { Dispatcher, errors } from 'undici'
+import type { Handler, Sender, Sending } from '../../../src/kit/index.ts'
+import type { Connector } from '../connector.ts'
+import type { Pool } from '../http1/pool.ts'
 import { Connection, STREAMS } from './connection.ts'
-import type { Connector } from './connector.ts'
-import { type Handler, Stream } from './stream.ts'
+import { Stream } from './stream.ts'
 
 /** What the connections of a target have to keep to. */
 export interface MultiplexedOptions {
@@ -22,7 +24,7 @@ export interface MultiplexedOptions {
 const BELIEVED = 60_000
 
 /** Sends requests by HTTP/2, many on a connection; a dispatcher as undici's pools are, with older handlers only. */
-export class Multiplexed extends Dispatcher {
+export class Multiplexed extends Dispatcher implements Sender {
   readonly plain: Pool
   readonly #options: MultiplexedOptions
   // Those that take new requests; one that is retired ends by itself, and holds nobody up.
@@ -45,11 +47,20 @@ export class Multiplexed extends Dispatcher {
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    if (this.#plainUntil !== 0 && this.#plainUntil > Date.now()) return this.plain.dispatch(options, handler)
-    const stream = new Stream(options, handler as unknown as Handler)
+    this.send(options as unknown as Sending, handler as unknown as Handler)
+    return true
+  }
+
+  /** Sends a request, once there is a connection for it. */
+  send(sending: Sending, handler: Handler): void {
+    if (this.#plainUntil !== 0 && this.#plainUntil > Date.now()) {
+      this.plain.send(sending, handler)
+      return
+    }
+    const stream = new Stream(sending, handler)
     if (this.#closed) {
       stream.fail(new errors.ClientClosedError())
-      return false
+      return
     }
     const free = this.#waiting.length === 0 ? this.#free() : undefined
     if (free === undefined) {
@@ -57,7 +68,6 @@ export class Multiplexed extends Dispatcher {
       this.#waiting.push(stream)
       this.#grow()
     } else free.begin(stream)
-    return true
   }
 
   /** Takes no more requests; settles once all that was begun has ended. */
@@ -142,7 +152,7 @@ export class Multiplexed extends Dispatcher {
     socket.destroy()
     this.#opening--
     this.#plainUntil = Date.now() + BELIEVED
-    for (const { options, handler } of this.#waiting.splice(0)) this.plain.dispatch(options, handler as never)
+    for (const { sending, handler } of this.#waiting.splice(0)) this.plain.send(sending, handler)
     this.#settle()
   }
 

@@ -1,0 +1,216 @@
+import { Dispatcher, errors } from 'undici'
+import type { Handler, Sender, Sending } from '../../../src/kit/index.ts'
+import type { Connector } from '../connector.ts'
+import { Connection } from './connection.ts'
+
+/** What the connections of a target have to keep to. */
+export interface PoolOptions {
+  readonly origin: URL
+  /** Opens a connection whose socket reads as `onread` says. */
+  readonly connect: Connector
+  /** Opens one whose socket is a stream, for another protocol. */
+  readonly connectStream: Connector
+  /** The most connections at a time. */
+  readonly connections: number
+  /** Milliseconds until a connection without a request is closed. */
+  readonly keepAlive: number
+}
+
+interface Waiting {
+  readonly sending: Sending
+  readonly handler: Handler
+}
+
+// Who says how long it keeps an idle connection closes it at that time: a request that is on its way then is lost.
+const MARGIN = 1000
+
+// How often idle connections are looked at, in milliseconds.
+const LOOK_EVERY = 1000
+
+/** Sends requests by HTTP/1.1, one at a time on a connection; a dispatcher as undici's pools are, for older handlers only. */
+export class Pool extends Dispatcher implements Sender {
+  readonly #options: PoolOptions
+  readonly #where: Parameters<Connector>[0]
+  // The one that was used last is used next, so that those too many grow old.
+  readonly #idle: Connection[] = []
+  readonly #all = new Set<Connection>()
+  readonly #waiting: Waiting[] = []
+  // Those that take a connection for themselves.
+  readonly #switching: Waiting[] = []
+  #opening = 0
+  #closed = false
+  #looking: NodeJS.Timeout | undefined
+  readonly #over = Promise.withResolvers<void>()
+
+  constructor(options: PoolOptions) {
+    super()
+    this.#options = options
+    const { protocol, port, host, hostname } = options.origin
+    this.#where = {
+      protocol,
+      port,
+      host,
+      hostname: hostname.startsWith('[') ? hostname.slice(1, -1) : hostname
+    }
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    this.send(options as unknown as Sending, handler as unknown as Handler)
+    return true
+  }
+
+  /** Sends a request, once there is a connection for it. */
+  send(sending: Sending, handler: Handler): void {
+    if (this.#closed) {
+      handler.onError(new errors.ClientClosedError())
+      return
+    }
+    const free = this.#waiting.length === 0 && sending.upgrade === undefined ? this.#free() : undefined
+    if (free !== undefined) {
+      free.begin(sending, handler)
+      return
+    }
+    const line = sending.upgrade === undefined ? this.#waiting : this.#switching
+    if (line.length > 0 && line.length % LONG === 0) forgetLost(line)
+    line.push({ sending, handler })
+    this.#grow()
+  }
+
+  /** Takes no more requests; settles once all that was begun has ended. */
+  override async close(): Promise<void> {
+    this.#closed = true
+    this.#settle()
+    await this.#over.promise
+  }
+
+  /** Ends everything at once. */
+  override async destroy(): Promise<void> {
+    this.#closed = true
+    const error = new errors.ClientDestroyedError()
+    this.#failAll(error)
+    for (const connection of [...this.#all]) connection.end(error)
+    this.#settle()
+  }
+
+  #free(): Connection | undefined {
+    const now = performance.now()
+    for (let last = this.#idle.pop(); last !== undefined; last = this.#idle.pop()) {
+      if (last.usable && !this.#isOld(last, now)) return last
+      last.end()
+    }
+    return undefined
+  }
+
+  #isOld({ keeps, idleSince }: Connection, now: number): boolean {
+    const { keepAlive } = this.#options
+    const most = keeps === 0 ? keepAlive : Math.min(keepAlive, keeps - MARGIN)
+    return now - idleSince >= most
+  }
+
+  get #hasRoom(): boolean {
+    return this.#all.size + this.#opening < this.#options.connections
+  }
+
+  /** Opens connections for those who wait, as many as there may be. */
+  #grow(): void {
+    while (this.#switching.length > 0 && this.#hasRoom) this.#openFor(this.#switching.shift() as Waiting)
+    // One that nobody uses makes room for one that is wanted.
+    if (this.#switching.length > 0) this.#idle.pop()?.end()
+    while (this.#opening < this.#waiting.length && this.#hasRoom) this.#open()
+  }
+
+  #open(): void {
+    this.#opening++
+    this.#options.connect(this.#where, (...[error, socket]) => {
+      this.#opening--
+      if (error !== null || socket === null) return this.#failed(error ?? new errors.SocketError('closed'))
+      const connection = new Connection(socket, this)
+      this.#all.add(connection)
+      this.freed(connection)
+    })
+  }
+
+  #openFor({ sending, handler }: Waiting): void {
+    this.#opening++
+    this.#options.connectStream(this.#where, (...[error, socket]) => {
+      this.#opening--
+      if (error !== null || socket === null) {
+        handler.onError(error ?? new errors.SocketError('closed'))
+        return this.#served()
+      }
+      const connection = new Connection(socket, this)
+      connection.readAsStream()
+      this.#all.add(connection)
+      connection.begin(sending, handler)
+    })
+  }
+
+  /** Gives a connection to who waits for one, or keeps it. */
+  freed(connection: Connection): void {
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      if (next.handler.lost === true) continue
+      connection.begin(next.sending, next.handler)
+      return
+    }
+    connection.idleSince = performance.now()
+    this.#idle.push(connection)
+    this.#looking ??= setInterval(() => this.#look(), Math.min(LOOK_EVERY, this.#options.keepAlive)).unref()
+    if (this.#closed || this.#switching.length > 0) this.#served()
+  }
+
+  ended(connection: Connection): void {
+    this.#all.delete(connection)
+    const at = this.#idle.indexOf(connection)
+    if (at !== -1) this.#idle.splice(at, 1)
+    this.#served()
+  }
+
+  /** Fails who has waited longest, whose connection it was; all of them where there is no other to wait for. */
+  #failed(error: Error): void {
+    if (this.#all.size + this.#opening === 0) this.#failAll(error)
+    else this.#waiting.shift()?.handler.onError(error)
+    this.#served()
+  }
+
+  #failAll(error: Error): void {
+    for (const { handler } of [...this.#waiting.splice(0), ...this.#switching.splice(0)])
+      handler.onError(error)
+  }
+
+  #served(): void {
+    this.#grow()
+    this.#settle()
+  }
+
+  #settle(): void {
+    if (!this.#closed || this.#waiting.length + this.#switching.length > 0) return
+    for (const connection of this.#idle.splice(0)) connection.end()
+    clearInterval(this.#looking)
+    if (this.#all.size + this.#opening === 0) this.#over.resolve()
+  }
+
+  /** Closes connections that nobody has used for long enough. */
+  #look(): void {
+    const now = performance.now()
+    const old = this.#idle.filter((connection) => this.#isOld(connection, now))
+    for (const connection of old) {
+      this.#idle.splice(this.#idle.indexOf(connection), 1)
+      connection.end()
+    }
+    if (this.#idle.length > 0) return
+    clearInterval(this.#looking)
+    this.#looking = undefined
+  }
+}
+
+// How many wait before it is looked whether somebody is among them who has left: it is not known here before his turn.
+const LONG = 128
+
+function forgetLost(line: Waiting[]): void {
+  const waits = line.filter(({ handler }) => handler.lost !== true)
+  line.splice(0, line.length, ...waits)
+}

@@ -1,0 +1,343 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
+import t from 'tap'
+import { gateway, listening, raw, type Scope, statusOf } from '../../helpers.ts'
+import { routes } from './fleet.ts'
+
+interface Scripted {
+  readonly url: string
+  /** The requests that came so far, each with the number of its connection. */
+  readonly seen: { connection: number; head: string }[]
+  /** How many connections were opened. */
+  opened(): number
+}
+
+type Script = (socket: Socket, asked: number) => unknown
+
+/** Starts a target that answers each request with the bytes that a script writes. */
+async function scripted(t: Scope, script: Script): Promise<Scripted> {
+  const seen: { connection: number; head: string }[] = []
+  const sockets: Socket[] = []
+  const server = createServer((socket) => {
+    const connection = sockets.push(socket) - 1
+    let held = ''
+    socket.setNoDelay(true)
+    socket.on('error', () => {})
+    socket.on('data', (chunk) => {
+      held += chunk.toString('latin1')
+      if (!held.includes('\r\n\r\n')) return
+      seen.push({ connection, head: held })
+      held = ''
+      void script(socket, seen.length - 1)
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  return { url: `http://127.0.0.1:${port}`, seen, opened: () => sockets.length }
+}
+
+const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nmine'
+
+/** Writes bytes one at a time, each in a packet of its own as far as the system lets it. */
+async function byteByByte(socket: Socket, bytes: string): Promise<void> {
+  for (const byte of bytes) {
+    socket.write(byte, 'latin1')
+    await turn()
+  }
+}
+
+interface Case {
+  readonly name: string
+  readonly bytes: string
+  readonly status?: number
+  readonly body?: string
+  readonly headers?: Record<string, string>
+  /** Whether the other side ends the connection behind it. */
+  readonly ends?: true
+  /** Whether another request may use the connection. */
+  readonly again?: boolean
+  readonly method?: 'HEAD'
+}
+
+const WELL: readonly Case[] = [
+  { name: 'a body by its length', bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello', body: 'hello' },
+  { name: 'no body', bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', body: '' },
+  {
+    name: 'chunks, in any case, with extensions and trailers',
+    bytes:
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5;a=b\r\nhello\r\n0A ; x\r\n0123456789\r\n00\r\nX-Sum: 1\r\n\r\n',
+    body: 'hello0123456789'
+  },
+  {
+    name: 'a body that ends with its connection',
+    bytes: 'HTTP/1.1 200 OK\r\nX: y\r\n\r\nto the end',
+    body: 'to the end',
+    ends: true,
+    again: false
+  },
+  {
+    name: 'an answer of HTTP/1.0',
+    bytes: 'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok',
+    body: 'ok',
+    again: false
+  },
+  {
+    name: 'an answer of HTTP/1.0 that keeps its connection',
+    bytes: 'HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nok',
+    body: 'ok'
+  },
+  {
+    name: 'the last answer of a connection',
+    bytes: 'HTTP/1.1 200 OK\r\nConnection: foo, Close\r\nContent-Length: 2\r\n\r\nok',
+    body: 'ok',
+    again: false
+  },
+  {
+    name: 'one whose connection is kept for no longer than a request takes',
+    bytes: 'HTTP/1.1 200 OK\r\nKeep-Alive: max=9, timeout=1\r\nContent-Length: 2\r\n\r\nok',
+    body: 'ok',
+    again: false
+  },
+  {
+    name: 'a length with a 204',
+    bytes: 'HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n',
+    status: 204,
+    body: ''
+  },
+  { name: 'a 204 as it should be', bytes: 'HTTP/1.1 204 No Content\r\n\r\n', status: 204, body: '' },
+  {
+    name: 'a connection that is to be closed and kept, which is closed',
+    bytes: 'HTTP/1.1 200 OK\r\nConnection: close\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n',
+    body: '',
+    again: false
+  },
+  {
+    name: 'chunks with long extensions, each of them short of what is too long',
+    bytes: `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${`1;${'x'.repeat(3000)}\r\na\r\n`.repeat(8)}0\r\n\r\n`,
+    body: 'aaaaaaaa'
+  },
+  {
+    name: 'a length with a 304',
+    bytes: 'HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nETag: "a"\r\n\r\n',
+    status: 304,
+    body: '',
+    headers: { etag: '"a"' }
+  },
+  {
+    name: 'a length with the answer to HEAD, whose connection is not trusted',
+    method: 'HEAD',
+    bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n',
+    body: '',
+    headers: { 'content-length': '5' },
+    again: false
+  },
+  {
+    name: 'interim answers before it',
+    bytes:
+      'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
+    body: 'ok'
+  },
+  { name: 'no reason', bytes: 'HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok', body: 'ok' },
+  { name: 'an empty reason', bytes: 'HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nok', body: 'ok' },
+  {
+    name: 'blanks around values, and none',
+    bytes: 'HTTP/1.1 200 OK\r\nContent-Length:2\r\nX-A: \t a b \t\r\nX-B:\r\nX-C: : é\r\n\r\nok',
+    body: 'ok',
+    headers: { 'x-a': 'a b', 'x-b': '', 'x-c': ': é' }
+  }
+]
+
+t.test('reads an answer whatever pieces it comes in', async (t) => {
+  for (const { name, bytes, status = 200, body, headers = {}, ends, again = true, method } of WELL)
+    for (const way of ['at once', 'byte by byte'])
+      t.test(`${name}, ${way}`, async (t) => {
+        const { url, seen } = await scripted(t, async (socket, asked) => {
+          if (asked > 0) return socket.write(OK)
+          if (way === 'at once') socket.write(bytes, 'latin1')
+          else await byteByByte(socket, bytes)
+          if (ends) socket.end()
+        })
+        const app = await gateway(t, { upstreams: { up: { url } }, routes })
+        const answer = await app.inject({ method: method ?? 'GET', url: '/x' })
+        t.match({ status: answer.statusCode, body: answer.body }, { status, body })
+        t.match(answer.headers, headers)
+        t.equal((await app.inject('/next')).body, 'mine')
+        t.equal(seen[1]?.connection === 0, again, 'the connection is used again, or not')
+      })
+})
+
+const head = (line: string, ...fields: string[]): string => [line, ...fields, '', ''].join('\r\n')
+const ILL: Record<string, string> = {
+  'another protocol': 'SSH-2.0-OpenSSH_9.2\r\n\r\n',
+  'no HTTP of ours': head('HTTP/2 200 OK', 'Content-Length: 0'),
+  'a version that there is none of': head('HTTP/1.2 200 OK', 'Content-Length: 0'),
+  'a name in lower case': head('http/1.1 200 OK', 'Content-Length: 0'),
+  'two blanks': head('HTTP/1.1  200 OK', 'Content-Length: 0'),
+  'a status of two digits': head('HTTP/1.1 20 OK', 'Content-Length: 0'),
+  'a status of four': head('HTTP/1.1 2000 OK', 'Content-Length: 0'),
+  'a status below all others': head('HTTP/1.1 099 Odd', 'Content-Length: 0'),
+  'a switch that nobody asked for': head('HTTP/1.1 101 Switching', 'Upgrade: websocket'),
+  'two lengths': head('HTTP/1.1 200 OK', 'Content-Length: 2', 'Content-Length: 2'),
+  'a list of lengths': head('HTTP/1.1 200 OK', 'Content-Length: 2, 2'),
+  'a length with a sign': head('HTTP/1.1 200 OK', 'Content-Length: +2'),
+  'a length in hexadecimal': head('HTTP/1.1 200 OK', 'Content-Length: 0x2'),
+  'a length beyond counting': head('HTTP/1.1 200 OK', 'Content-Length: 9999999999999999'),
+  'an empty length': head('HTTP/1.1 200 OK', 'Content-Length:'),
+  'a length and chunks': head('HTTP/1.1 200 OK', 'Content-Length: 2', 'Transfer-Encoding: chunked'),
+  'chunks and a length': head('HTTP/1.1 200 OK', 'Transfer-Encoding: chunked', 'Content-Length: 2'),
+  'a coding that we do not undo': head('HTTP/1.1 200 OK', 'Transfer-Encoding: gzip, chunked'),
+  'chunks twice': head('HTTP/1.1 200 OK', 'Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'),
+  'chunks in HTTP/1.0': head('HTTP/1.0 200 OK', 'Transfer-Encoding: chunked'),
+  'a folded line': head('HTTP/1.1 200 OK', 'X-A: a', ' b', 'Content-Length: 0'),
+  'a blank before the colon': head('HTTP/1.1 200 OK', 'Content-Length : 0'),
+  'a field without a colon': head('HTTP/1.1 200 OK', 'Content-Length', 'X-A: 0'),
+  'a field without a name': head('HTTP/1.1 200 OK', ': 0'),
+  'a name that is none': head('HTTP/1.1 200 OK', 'X(A): 0'),
+  'a bare line feed': 'HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n',
+  'a bare line feed in a value': head('HTTP/1.1 200 OK', 'X-A: a\nX-B: b', 'Content-Length: 0'),
+  'a bare carriage return in a value': head('HTTP/1.1 200 OK', 'X-A: a\rb', 'Content-Length: 0'),
+  'a NUL in a value': head('HTTP/1.1 200 OK', 'X-A: a\0b', 'Content-Length: 0'),
+  'a head without end': `HTTP/1.1 200 OK\r\n${'X-A: aaaaaaaaaa\r\n'.repeat(1200)}`
+}
+
+t.test('takes nothing for an answer that could be read in two ways', async (t) => {
+  let bytes = ''
+  const { url, seen } = await scripted(t, (socket) => socket.write(bytes, 'latin1'))
+  const app = await gateway(t, { upstreams: { up: { url } }, routes })
+  for (const [name, each] of Object.entries(ILL)) {
+    bytes = each
+    const answer = await app.inject({ method: 'POST', url: '/x' })
+    t.equal(answer.statusCode, 502, name)
+    t.equal(answer.json().code, 'SP_ERR_UPSTREAM_FAILED', name)
+  }
+  bytes = OK
+  t.equal((await app.inject('/x')).body, 'mine')
+  t.equal(new Set(seen.map(({ connection }) => connection)).size, seen.length, 'no connection was used again')
+})
+
+t.test('cuts a body that is not framed as it should be', async (t) => {
+  const cases: Record<string, string> = {
+    'no size': '\r\nhello\r\n0\r\n\r\n',
+    'a size that is no number': 'xyz\r\nhello\r\n0\r\n\r\n',
+    'a size with a sign': '-5\r\nhello\r\n0\r\n\r\n',
+    'a size that is no hexadecimal': '0x5\r\nhello\r\n0\r\n\r\n',
+    'a size beyond counting': '00000000000005\r\nhello\r\n0\r\n\r\n',
+    'a size that ends with a bare line feed': '5\nhello\r\n0\r\n\r\n',
+    'an extension with a line feed': '5;a\nhello\r\n0\r\n\r\n',
+    'an extension without end': `5;${'a'.repeat(20_000)}\r\nhello\r\n0\r\n\r\n`,
+    'more than its size': '5\r\nhello!\r\n0\r\n\r\n',
+    'less than its size': '6\r\nhello\r\n0\r\n\r\n',
+    'a trailer without a name': '5\r\nhello\r\n0\r\n: x\r\n\r\n',
+    'trailers without end': `5\r\nhello\r\n0\r\n${'X-A: aaaaaaaaaa\r\n'.repeat(1200)}`
+  }
+  let body = ''
+  const { url } = await scripted(t, (socket) =>
+    socket.write(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmine\r\n${body}`)
+  )
+  const { port } = await listening(t, { upstreams: { up: { url } }, routes })
+  for (const [name, each] of Object.entries(cases)) {
+    body = each
+    const answer = await raw(port, 'GET /x HTTP/1.1\r\nHost: a\r\n\r\n')
+    t.notMatch(answer, /\r\n0\r\n\r\n$/, name)
+    t.ok(answer === '' || statusOf(answer) === 200, name)
+  }
+})
+
+t.test('gives what an upstream sends unasked to nobody', async (t) => {
+  const cases: Record<string, (socket: Socket) => unknown> = {
+    'behind an answer': (socket) => socket.write(`HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok${OK}`),
+    'behind the last chunk': (socket) =>
+      socket.write(`HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n${OK}`),
+    'behind a long body': (socket) =>
+      socket.write(`HTTP/1.1 200 OK\r\ncontent-length: 200000\r\n\r\n${'a'.repeat(200_000)}${OK}`),
+    'behind a 204': (socket) => socket.write(`HTTP/1.1 204 No Content\r\n\r\n${OK}`),
+    'behind the answer to HEAD': (socket) =>
+      socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${OK.length}\r\n\r\n${OK}`)
+  }
+  for (const [name, write] of Object.entries(cases)) {
+    const { url, seen } = await scripted(t, (socket, asked) =>
+      asked === 0 ? write(socket) : socket.write('HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnext')
+    )
+    const app = await gateway(t, { upstreams: { up: { url } }, routes })
+    await app.inject({ method: name.endsWith('HEAD') ? 'HEAD' : 'GET', url: '/x' })
+    t.equal((await app.inject('/y')).body, 'next', name)
+    t.equal(seen[1]?.connection, 1, name)
+  }
+})
+
+t.test('leaves a connection on which something comes while nobody has asked', async (t) => {
+  const { url, seen } = await scripted(t, (socket) => socket.write(OK))
+  const app = await gateway(t, { upstreams: { up: { url } }, routes })
+  await app.inject('/x')
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const other = await scripted(t, (socket, asked) => {
+    socket.write(OK)
+    if (asked > 0) return
+    socket.on('close', () => resolve())
+    setImmediate(() => socket.write(OK))
+  })
+  const second = await gateway(t, { upstreams: { up: { url: other.url } }, routes })
+  await second.inject('/x')
+  await promise
+  t.equal((await second.inject('/y')).body, 'mine')
+  t.same(
+    [seen.length, other.seen.map(({ connection }) => connection)],
+    [1, [0, 1]],
+    'another connection was opened for the next request'
+  )
+})
+
+t.test('lets requests wait for a connection, and serves them in their order', async (t) => {
+  const answers: (() => void)[] = []
+  const { url, seen, opened } = await scripted(t, (socket) => {
+    answers.push(() => socket.write(OK))
+    if (answers.length === 1) setImmediate(() => answers[0]?.())
+    else answers.at(-1)?.()
+  })
+  const { port, app } = await listening(t, {
+    upstreams: { up: { url, connections: { max: 1, pending: 10 } } },
+    routes
+  })
+  const asked = ['/1', '/2', '/3'].map((path) => app.inject(path))
+  t.match(await raw(port, 'GET /4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'), /mine$/)
+  for (const { body } of await Promise.all(asked)) t.equal(body, 'mine')
+  t.equal(opened(), 1)
+  t.same(
+    seen.map(({ head }) => head.slice(4, 6)),
+    ['/1', '/2', '/3', '/4']
+  )
+})
+
+t.test('makes room for a WebSocket by a connection that nobody uses', async (t) => {
+  const { url, opened } = await scripted(t, (socket, asked) =>
+    socket.write(
+      asked === 0
+        ? OK
+        : 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello'
+    )
+  )
+  const { port, app } = await listening(t, { upstreams: { up: { url, connections: { max: 1 } } }, routes })
+  t.equal((await app.inject('/x')).body, 'mine')
+  const shake = 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+  t.match(await raw(port, shake), /^HTTP\/1\.1 101 [\s\S]*hello$/)
+  t.equal(opened(), 2)
+})
+
+t.test('closes a connection that has been idle for as long as it may', async (t) => {
+  const closed = Promise.withResolvers<void>()
+  const { url, opened } = await scripted(t, (socket) => {
+    socket.write(OK)
+    socket.on('close', () => closed.resolve())
+  })
+  const app = await gateway(t, { upstreams: { up: { url, timeouts: { keepAlive: '50ms' } } }, routes })
+  await app.inject('/x')
+  await closed.promise
+  await app.inject('/x')
+  t.equal(opened(), 2)
+})
