@@ -2,7 +2,7 @@ import { fstatSync, write, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 
 // Lines are gathered and written together: a write a line is the dearest part of a log.
-const GATHERED = 8192
+const GATHERED = 32_768
 const WRITE_EVERY = 200
 
 // How much waits at most for a reader that takes nothing; what comes after that is lost, and counted.
