@@ -16,7 +16,7 @@ const { values: flags } = parseArgs({
     seconds: { type: 'string', default: '3' },
     /** How often all of it is done, one contender after the other; the least that each needed counts. */
     rounds: { type: 'string', default: '3' },
-    /** Only the contenders whose name has this in it. */
+    /** Only the contenders whose name has one of these in it, parted by semicolons. */
     only: { type: 'string', default: '' },
     /** Only the workload of this name. */
     workload: { type: 'string', default: '' },
@@ -70,7 +70,9 @@ const upstream = pinned(1, process.execPath, [here('upstream.ts'), String(UPSTRE
 const results: Result[] = []
 try {
   await listening(UPSTREAM)
-  const those = (await contenders(folder, UPSTREAM)).filter(({ name }) => name.includes(flags.only))
+  const those = (await contenders(folder, UPSTREAM)).filter(({ name }) =>
+    flags.only.split(';').some((part) => name.includes(part))
+  )
   // What else the machine does only ever adds: the least of some rounds is nearest to what a request costs.
   for (let round = 0; round < Number(flags.rounds); round++)
     for (const contender of those) for (const result of await measure(contender)) keepLeast(result)
