@@ -14,6 +14,7 @@ import {
   LONGEST_TIMER,
   resetConnection,
   type Sending,
+  thenGiveBack,
   upgradeOf
 } from '../../src/kit/index.ts'
 import type { StreamLimits, UpstreamTarget } from './contract.ts'
@@ -266,7 +267,7 @@ export class Exchange implements Asker {
 
   onBody(chunk: Buffer): boolean {
     this.#forwarding.bytesOut += chunk.length
-    if (this.#response.write(chunk)) return true
+    if (this.#response.write(chunk, thenGiveBack(chunk))) return true
     if (!this.#listening) {
       this.#listening = true
       this.#response.on('drain', onDrain)

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { isHttp2 } from '../../src/kit/index.ts'
 
-/** The body of a request on its way to an upstream; while it is small, it can be sent again from its beginning. */
+/** The body of a request on its way to an upstream; while it is small, it can be sent again from its beginning. Who reads it owns its parts: what is kept is a copy. */
 export class Upload {
   readonly #source: Readable
   readonly #keep: number
@@ -58,7 +58,7 @@ export class Upload {
     // A stream that is given up has nobody to listen.
     stream.on('error', () => {})
     this.#stream = stream
-    for (const chunk of this.#kept ?? []) stream.push(chunk)
+    for (const chunk of this.#kept ?? []) stream.push(Buffer.from(chunk))
     if (this.#ended) stream.push(null)
     return stream
   }
@@ -90,7 +90,7 @@ export class Upload {
   #take(chunk: Buffer): void {
     this.#size += chunk.length
     if (this.#size > this.#keep) this.#kept = undefined
-    else this.#kept?.push(chunk)
+    else this.#kept?.push(Buffer.from(chunk))
     this.#seen(chunk)
     if (this.#stream === undefined || !this.#stream.push(chunk)) this.#source.pause()
   }

@@ -31,6 +31,7 @@ export {
   VersionInvalid
 } from './canonical.ts'
 export { type CertificateState, type ShownCertificate, showCertificate } from './certificates.ts'
+export { copyOf, thenGiveBack } from './chunks.ts'
 export type {
   About,
   Concern,

@@ -316,3 +316,24 @@ t.test('ends the connection of who goes on sending what nobody reads', async (t)
   t.match(app.upstream('up').traffic, { active: 0, extra: 0 })
   t.equal(app.upstream('up').targets[0]?.load.requests, 0)
 })
+
+t.test(
+  'mixes up no bodies that are under way together, whatever becomes of the memory that they were read into',
+  async (t) => {
+    const up = await upstream(t, (request, response) => {
+      response.writeHead(200, { 'content-type': 'application/octet-stream' })
+      request.pipe(response)
+    })
+    for (const proxy of [{ upstream: up }, { upstream: up, retry: { maxBody: '100mb' } }]) {
+      const { url } = await listening(t, { limits: { body: '100mb' }, routes: [{ path: '/*', proxy }] })
+      await Promise.all(
+        Array.from({ length: 12 }, async (_, i) => {
+          const body = Buffer.alloc(2_500_000 + i * 70_001, `${i} is nobody else's. `)
+          const response = await fetch(`${url}/${i}`, { method: i % 2 === 0 ? 'PUT' : 'POST', body })
+          const came = Buffer.from(await response.arrayBuffer())
+          t.ok(came.equals(body), `body ${i} is what was sent`)
+        })
+      )
+    }
+  }
+)

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { errors } from 'undici'
-import { type Handler, isStream, LONGEST_TIMER, type Sending } from '../../../src/kit/index.ts'
+import { copyOf, type Handler, isStream, LONGEST_TIMER, type Sending } from '../../../src/kit/index.ts'
 import { Answers, type Taker } from './answers.ts'
 import { headOf, lengthIn } from './head.ts'
 import { Outflow, type Source } from './outflow.ts'
@@ -164,7 +164,7 @@ export class Connection implements Taker, Source {
   }
 
   onBody(bytes: Buffer): void {
-    if (this.#handler?.onData(Buffer.from(bytes)) === false) this.#paused = true
+    if (this.#handler?.onData(copyOf(bytes)) === false) this.#paused = true
   }
 
   onEnd(trailers: string[]): void {

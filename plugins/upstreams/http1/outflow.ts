@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { errors } from 'undici'
+import { thenGiveBack } from '../../../src/kit/index.ts'
 
 /** Told how a body fares. */
 export interface Source {
@@ -60,11 +61,11 @@ export class Outflow {
         this.#break(new errors.RequestContentLengthMismatchError())
         return
       }
-      more = socket.write(chunk)
+      more = socket.write(chunk, thenGiveBack(chunk))
     } else {
       socket.cork()
       socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
-      socket.write(chunk)
+      socket.write(chunk, thenGiveBack(chunk))
       more = socket.write('\r\n', 'latin1')
       socket.uncork()
     }

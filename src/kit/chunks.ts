@@ -1,0 +1,34 @@
+// The parts of a body that are worth it, in bytes; what a connection reads at once is no larger than the second.
+const LARGE = 16_384
+const SIZE = 65_536
+
+// How many are kept for the next bodies.
+const MOST_KEPT = 64
+
+const kept: ArrayBuffer[] = []
+const lent = new WeakSet<ArrayBufferLike>()
+
+/** Copies bytes that are only good for now; a large copy uses memory that was given back before. */
+export function copyOf(bytes: Buffer): Buffer {
+  if (bytes.length < LARGE || bytes.length > SIZE) return Buffer.from(bytes)
+  const memory = kept.pop() ?? new ArrayBuffer(SIZE)
+  lent.add(memory)
+  const copy = Buffer.from(memory, 0, bytes.length)
+  copy.set(bytes)
+  return copy
+}
+
+/** Gives back the memory of a part of a body once it is written, and nobody looks at it again: left to the garbage collector, large ones pile up to 64 MB and more. */
+export const thenGiveBack = (chunk: Buffer): ((error?: Error | null) => void) | undefined =>
+  chunk.length < LARGE
+    ? undefined
+    : (error) => {
+        if (!error) giveBack(chunk)
+      }
+
+function giveBack({ buffer, length }: Buffer): void {
+  // Once only: two bodies would share it.
+  if (lent.delete(buffer)) {
+    if (kept.length < MOST_KEPT) kept.push(buffer as ArrayBuffer)
+  } else if (buffer.byteLength === length && buffer instanceof ArrayBuffer) buffer.transfer(0)
+}
