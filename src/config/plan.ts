@@ -153,7 +153,7 @@ class Planner {
       run()
     }
     const { ignoreCase } = (this.#root['paths'] ?? {}) as { ignoreCase?: boolean }
-    this.#faults.push(...sameRoutes(this.#routes, ignoreCase === true))
+    this.#faults.push(...(await sameRoutes(this.#routes, ignoreCase === true)))
     const faults = this.#allFaults()
     if (faults.length > 0) throw new ConfigError(faults)
     return deepFreezePlan({
@@ -612,8 +612,12 @@ const unique = (faults: readonly Fault[]): Fault[] => [
   ...new Map(faults.map((fault) => [`${placeKey(fault)} ${fault.message}`, fault])).values()
 ]
 
-function deepFreezePlan(plan: Plan): Plan {
-  for (const { options, words } of plan.routes) deepFreeze([options, words])
+async function deepFreezePlan(plan: Plan): Promise<Plan> {
+  const breath = new Breath()
+  for (const { options, words } of plan.routes) {
+    await breath.take()
+    deepFreeze([options, words])
+  }
   deepFreeze(plan.words)
   Object.freeze(plan.routes)
   return Object.freeze(plan)
