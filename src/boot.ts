@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyInstance } from 'fastify'
-import { Breath } from './kit/index.ts'
+import { breathe } from './kit/index.ts'
 
 type Once = typeof EventEmitter.prototype.once
 type After = (this: FastifyInstance, callback?: (error: Error | null, done: () => void) => void) => unknown
@@ -28,10 +28,9 @@ export function sliced(make: () => FastifyInstance): Sliced {
     return {
       app,
       async settleRoutes() {
-        const breath = new Breath()
         for (const queue of [loaded, waiting])
           for (const settle of queue.splice(0)) {
-            await breath.take()
+            await breathe()
             settle()
           }
       }

@@ -15,7 +15,7 @@ import { type Entry, entryFor, makeTable, type Table } from './config/table.ts'
 import { makeEntrance, REFUSED, refusalOf } from './entrance.ts'
 import type { Keep } from './keep.ts'
 import {
-  Breath,
+  breathe,
   type Kit,
   layGround,
   MethodRefused,
@@ -85,6 +85,7 @@ export async function buildGateway(
   })
   try {
     for (const { key, default: plugin } of plan.catalog.concerns) {
+      await breathe()
       const word = plan.words[key]
       if (word !== undefined)
         await app.register(shared(plugin as FastifyPluginCallback<object>, key), word as object)
@@ -118,10 +119,9 @@ async function addRoutes(
   planned: Map<string, RouteInfo>,
   tabulate: (entries: readonly Entry[]) => Promise<Table>
 ): Promise<void> {
-  const breath = new Breath()
   const infos: (readonly [PlannedRoute, RouteInfo])[] = []
   for (const route of plan.routes) {
-    await breath.take()
+    await breathe()
     infos.push([route, infoFor(plan, route)])
   }
   const standing = plan.catalog.standing
@@ -141,7 +141,7 @@ async function addRoutes(
     for (const { url, method } of table.mounts.get(info) ?? []) planned.set(`${url} ${method[0]}`, info)
   }
   for (const [, info] of infos) {
-    await breath.take()
+    await breathe()
     plant(info)
   }
   for (const { key, default: plugin } of plan.catalog.targets) {

@@ -1,7 +1,7 @@
 import httpProxy from '@fastify/http-proxy'
 import {
   type About,
-  Breath,
+  breathe,
   fp,
   nearest,
   type OptionFault,
@@ -73,9 +73,8 @@ interface Mounted {
 export default fp<TargetRoutes<ProxyOptions>>(
   async function proxy(app, { routes }) {
     const handlers = new Map<RouteInfo, Handler>()
-    const breath = new Breath()
     for (const route of routes) {
-      await breath.take()
+      await breathe()
       handlers.set(route.info, makeHandler(app, route))
     }
     const groups = new Map<string, Mounted>()
@@ -112,7 +111,7 @@ export default fp<TargetRoutes<ProxyOptions>>(
         } as never)
         // It mounts all of them at once, which would be one long slice of work.
         for (const mount of mounts) {
-          await breath.take()
+          await breathe()
           mount()
         }
       })

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import {
   type About,
-  Breath,
+  breathe,
   type Concern,
   deepFreeze,
   isObject,
@@ -12,6 +12,7 @@ import {
   originOf,
   prune,
   RANGE_SAYS,
+  remember,
   spellOut,
   type Target
 } from '../kit/index.ts'
@@ -78,6 +79,8 @@ export async function makePlan(
   return planner.plan(source)
 }
 
+const schemas = new WeakMap<Catalog, unknown>()
+
 class Planner {
   readonly #faults: Fault[] = []
   /** What has no value, as its variable or file is missing; that it will not do where it stands goes without saying. */
@@ -94,19 +97,18 @@ class Planner {
   readonly #looked = new WeakSet<object>()
   readonly #mentioned = new Set<string>()
   readonly #outside = new Set<string>()
-  readonly #breath = new Breath()
   #root: Readonly<Record<string, unknown>> = {}
   #upstreams: Record<string, unknown> = {}
 
   constructor(catalog: Catalog, env: Readonly<Record<string, string | undefined>>, file: string) {
     this.#catalog = catalog
     this.#env = env
-    this.#schema = composeSchema(catalog)
+    this.#schema = remember(schemas, catalog, () => composeSchema(catalog))
     this.#resolver = new Resolver(this.#faults, file)
   }
 
   async plan(written: Source): Promise<Plan> {
-    const source = this.#fill(written)
+    const source = await this.#fill(written)
     const main = resolve(source.folder, source.file.split('/').at(-1) ?? source.file)
     this.#files.push(main)
     if (!isObject(source.value))
@@ -149,7 +151,7 @@ class Planner {
     await this.#routesOf(source, [], value['routes'], level)
     this.#resolveRoot(words, source.folder)
     for (const run of this.#checks) {
-      await this.#breath.take()
+      await breathe()
       run()
     }
     const { ignoreCase } = (this.#root['paths'] ?? {}) as { ignoreCase?: boolean }
@@ -169,8 +171,8 @@ class Planner {
   }
 
   /** Fills in what a file has from outside, and notes it. */
-  #fill(written: Source): Filled {
-    const filled = interpolate(written, this.#env, this.#schema, this.#unfilled)
+  async #fill(written: Source): Promise<Filled> {
+    const filled = await interpolate(written, this.#env, this.#schema, this.#unfilled)
     for (const text of filled.outside) this.#outside.add(text)
     return filled
   }
@@ -250,7 +252,7 @@ class Planner {
       return
     }
     for (const [i, entry] of routes.entries()) {
-      await this.#breath.take()
+      await breathe()
       const at = [...path, 'routes', i]
       if (isObject(entry)) await this.#entry(source, at, entry, level)
       else
@@ -390,7 +392,7 @@ class Planner {
     }
     const again = this.#files.includes(file)
     this.#files.push(file)
-    const filled = this.#fill(read)
+    const filled = await this.#fill(read)
     if (!isObject(filled.value)) {
       this.#faults.push(faultAt(filled, [], 'An included file is a group: an object with routes'))
       return
@@ -613,9 +615,8 @@ const unique = (faults: readonly Fault[]): Fault[] => [
 ]
 
 async function deepFreezePlan(plan: Plan): Promise<Plan> {
-  const breath = new Breath()
   for (const { options, words } of plan.routes) {
-    await breath.take()
+    await breathe()
     deepFreeze([options, words])
   }
   deepFreeze(plan.words)

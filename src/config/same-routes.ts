@@ -1,14 +1,13 @@
-import { Breath, ROUTABLE } from '../kit/index.ts'
+import { breathe, ROUTABLE } from '../kit/index.ts'
 import { type Fault, showPlace } from './fault.ts'
 import type { PlannedRoute } from './plan.ts'
 
 /** Finds routes that can never be told apart: the same host, the same paths and a method in common. */
 export async function sameRoutes(routes: readonly PlannedRoute[], ignoreCase: boolean): Promise<Fault[]> {
-  const breath = new Breath()
   const faults: Fault[] = []
   const taken = new Map<string, PlannedRoute[]>()
   for (const route of routes) {
-    await breath.take()
+    await breathe()
     for (const place of placesOf(route, ignoreCase)) {
       const others = taken.get(place) ?? []
       const other = others.find((one) => overlap(one.methods, route.methods))

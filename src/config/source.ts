@@ -10,7 +10,7 @@ import {
   printParseErrorCode
 } from 'jsonc-parser'
 import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
-import { define } from '../kit/index.ts'
+import { breathe, define, isObject } from '../kit/index.ts'
 import { ConfigError, type Fault, type Path, type Place, showPath } from './fault.ts'
 
 /** A config file as it was written: its value, and where each part of it stands. */
@@ -220,12 +220,47 @@ function placeAt(file: string, starts: readonly number[], offset: number): Place
   return { file, line: low + 1, column: offset - (starts[low] ?? 0) + 1 }
 }
 
-/** Copies a value, changing every text in it; keys stay as they are. */
-export function mapTexts(value: unknown, path: Path, change: (text: string, path: Path) => unknown): unknown {
+/** Copies a value, changing every text in it; keys stay as they are. The path is the walker's own: who keeps it copies it. */
+function mapTexts(
+  value: unknown,
+  path: (string | number)[],
+  change: (text: string, path: Path) => unknown
+): unknown {
   if (typeof value === 'string') return change(value, path)
-  if (Array.isArray(value)) return value.map((item, i) => mapTexts(item, [...path, i], change))
   if (typeof value !== 'object' || value === null) return value
+  const inside = (key: string | number, inner: unknown): unknown => {
+    path.push(key)
+    const made = mapTexts(inner, path, change)
+    path.pop()
+    return made
+  }
+  if (Array.isArray(value)) return value.map((item, i) => inside(i, item))
   const made = {}
-  for (const [key, inner] of Object.entries(value)) define(made, key, mapTexts(inner, [...path, key], change))
+  for (const [key, inner] of Object.entries(value)) define(made, key, inside(key, inner))
+  return made
+}
+
+/** Does the same as `mapTexts` in slices, one route at a time. */
+export async function mapTextsInSlices(
+  value: unknown,
+  path: (string | number)[],
+  change: (text: string, path: Path) => unknown
+): Promise<unknown> {
+  if (!isObject(value) || !Array.isArray(value['routes'])) return mapTexts(value, path, change)
+  const made = {}
+  for (const [key, inner] of Object.entries(value)) {
+    path.push(key)
+    if (key === 'routes' && Array.isArray(inner)) {
+      const routes: unknown[] = []
+      for (const [i, route] of inner.entries()) {
+        await breathe()
+        path.push(i)
+        routes.push(await mapTextsInSlices(route, path, change))
+        path.pop()
+      }
+      define(made, key, routes)
+    } else define(made, key, mapTexts(inner, path, change))
+    path.pop()
+  }
   return made
 }

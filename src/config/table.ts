@@ -1,5 +1,5 @@
 import { METHODS } from 'node:http'
-import { Breath, type Mount, ROUTABLE, type RouteInfo } from '../kit/index.ts'
+import { breathe, type Mount, ROUTABLE, type RouteInfo } from '../kit/index.ts'
 import { type PathPattern, readPath } from './paths.ts'
 
 /** A route as the table takes it. */
@@ -65,9 +65,8 @@ export async function makeTable(
   entries: readonly Entry[],
   { plugins = [], ignoreCase = false }: TableSettings = {}
 ): Promise<Table> {
-  const breath = new Breath()
-  const nodes = await makeNodes(entries, ignoreCase, breath)
-  const { classOf, nameOf } = await partition(nodes, plugins, breath)
+  const nodes = await makeNodes(entries, ignoreCase)
+  const { classOf, nameOf } = await partition(nodes, plugins)
   const routable = nameOf.filter((name) => name !== nameOf[classOf[symbols.indexOf('TRACE')] ?? 0])
   const mounts = new Map<RouteInfo, Mount[]>()
   const refused: Refused[] = []
@@ -76,9 +75,9 @@ export async function makeTable(
     if (known === undefined) mounts.set(info, [made])
     else known.push(made)
   }
-  const aliases = await makeAliases(nodes, breath)
+  const aliases = await makeAliases(nodes)
   for (const node of nodes.values()) {
-    await breath.take()
+    await breathe()
     if (aliases.folded.has(node)) continue
     const [only] = node.owners
     if (only !== undefined && node.owners.length === 1 && only.info.methods === undefined) {
@@ -102,15 +101,11 @@ export async function makeTable(
     refused,
     aliases: aliases.aliases,
     ...methodMaps(classOf, nameOf),
-    ...(await hostMaps(entries, nodes, breath))
+    ...(await hostMaps(entries, nodes))
   }
 }
 
-async function makeNodes(
-  entries: readonly Entry[],
-  ignoreCase: boolean,
-  breath: Breath
-): Promise<Map<string, Node>> {
+async function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Promise<Map<string, Node>> {
   const nodes = new Map<string, Node>()
   const claim = (entry: Entry, url: string, written: string, rank: number): void => {
     const shape = ignoreCase ? written.toLowerCase() : written
@@ -120,7 +115,7 @@ async function makeNodes(
     else if (rank === node.rank && !node.owners.includes(entry)) node.owners.push(entry)
   }
   for (const entry of entries) {
-    await breath.take()
+    await breathe()
     for (const host of entry.info.hosts.length === 0 ? [undefined] : entry.info.hosts) {
       const prefix = host === undefined ? '' : hostPrefix(host)
       for (const { base, wildcard, shape } of entry.paths) {
@@ -139,14 +134,14 @@ async function makeNodes(
       }
     }
   }
-  await leaveEmpty(nodes, breath)
+  await leaveEmpty(nodes)
   return nodes
 }
 
 /** Leaves the empty segment in the place of a parameter to whoever takes it otherwise, since the router would take it for a parameter. */
-async function leaveEmpty(nodes: Map<string, Node>, breath: Breath): Promise<void> {
+async function leaveEmpty(nodes: Map<string, Node>): Promise<void> {
   for (const [shape, { url }] of [...nodes]) {
-    await breath.take()
+    await breathe()
     const at = shape.lastIndexOf('/:') + 1
     const empty = shape.slice(0, at)
     if (at === 0 || nodes.has(empty) || shape.endsWith('/') || shape.endsWith('/*')) continue
@@ -177,15 +172,14 @@ const PLAIN = new RegExp(`^[\\w.~/${MARK}-]*$`)
 
 /** Finds the paths that need no registration of their own; Fastify's boot takes the square of their number. */
 async function makeAliases(
-  nodes: ReadonlyMap<string, Node>,
-  breath: Breath
+  nodes: ReadonlyMap<string, Node>
 ): Promise<{ aliases: Map<string, string>; folded: Set<Node> }> {
   const aliases = new Map<string, string>()
   const folded = new Set<Node>()
   // Beside a parameter, "/a/" would be taken for an empty one.
   const parents = new Set<string>()
   for (const shape of nodes.keys()) {
-    await breath.take()
+    await breathe()
     if (shape.includes('/:')) parents.add(shape.slice(0, shape.indexOf('/:') + 1))
   }
   const same = (a: Node | undefined, b: Node): a is Node =>
@@ -193,7 +187,7 @@ async function makeAliases(
     a.owners.length === b.owners.length &&
     a.owners.every((owner, i) => owner === b.owners[i])
   for (const [shape, node] of nodes) {
-    await breath.take()
+    await breathe()
     if (!PLAIN.test(shape.replace(/\*$/, ''))) continue
     const base = shape.endsWith('/*') ? shape.slice(0, -2) : shape
     const bare = nodes.get(base)
@@ -231,12 +225,11 @@ const allowed = (node: Node): string[] => ROUTABLE.filter((method) => ownerOf(no
 /** Splits the methods into classes that every path treats alike; each class goes by the name of one method. */
 async function partition(
   nodes: ReadonlyMap<string, Node>,
-  plugins: readonly (readonly string[])[],
-  breath: Breath
+  plugins: readonly (readonly string[])[]
 ): Promise<{ classOf: number[]; nameOf: string[] }> {
   let classOf = symbols.map(() => 0)
   for (const node of nodes.values()) {
-    await breath.take()
+    await breathe()
     const [only] = node.owners
     if (node.owners.length === 1 && only?.info.methods === undefined) continue
     classOf = refine(
@@ -294,14 +287,13 @@ function methodMaps(
 
 async function hostMaps(
   entries: readonly Entry[],
-  nodes: ReadonlyMap<string, Node>,
-  breath: Breath
+  nodes: ReadonlyMap<string, Node>
 ): Promise<Pick<Table, 'hosts' | 'wildcards'>> {
   const hosts = new Map<string, HostPaths>()
   const wildcards = new Map<string, HostPaths>()
   const urls = new Map<string, string[]>()
   for (const { url } of nodes.values()) {
-    await breath.take()
+    await breathe()
     if (!url.startsWith(`/${MARK}`)) continue
     const end = url.indexOf('/', 2)
     const prefix = end === -1 ? url : url.slice(0, end)

@@ -4,14 +4,12 @@ const SLICE = 2
 // How many turns of the event loop they have then: a request that is forwarded takes some.
 const TURNS = 3
 
-/** Cuts long work into slices, so that it stands in nobody's way: a reload is made while requests are answered. */
-export class Breath {
-  #since = performance.now()
+// One slice for all who work: what goes on where another has just left off stands in the same way.
+let since = 0
 
-  /** Goes on at once, or lets others have their turn first where a slice is over. */
-  async take(): Promise<void> {
-    if (performance.now() - this.#since < SLICE) return
-    for (let turn = 0; turn < TURNS; turn++) await new Promise(setImmediate)
-    this.#since = performance.now()
-  }
+/** Cuts long work into slices, so that it stands in nobody's way (a reload is made while requests are answered): goes on at once, or lets others have their turn first where a slice is over. */
+export async function breathe(): Promise<void> {
+  if (performance.now() - since < SLICE) return
+  for (let turn = 0; turn < TURNS; turn++) await new Promise(setImmediate)
+  since = performance.now()
 }
