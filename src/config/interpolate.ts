@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { allowsFalse, isObject, schemaOf } from '../kit/index.ts'
+import { allowsFalse, inSlices, isObject, schemaOf } from '../kit/index.ts'
 import type { Fault, Path } from './fault.ts'
-import { faultAt, mapTextsInSlices, type Source } from './source.ts'
+import { faultAt, mapTexts, type Source } from './source.ts'
 
 /** A source with its `${…}` filled in. */
 export interface Filled extends Source {
@@ -24,15 +24,17 @@ export async function interpolate(
 ): Promise<Filled> {
   const written = new Map<string, string>()
   const outside = new Set<string>()
-  const value = await mapTextsInSlices(source.value, [], (text, where) => {
-    if (!text.includes('${') || where[0] === '$schema') return text
-    const path = [...where]
-    written.set(pathKey(path), text)
-    const fault = (message: string): void => void faults.push(faultAt(source, path, message))
-    const filled = fill(text, env, source.folder, fault)
-    outside.add(filled)
-    return /^\$\{[^{}]*\}$/.test(text) ? typed(filled, path, schema) : filled
-  })
+  const value = await inSlices(
+    mapTexts(source.value, [], (text, where) => {
+      if (!text.includes('${') || where[0] === '$schema') return text
+      const path = [...where]
+      written.set(pathKey(path), text)
+      const fault = (message: string): void => void faults.push(faultAt(source, path, message))
+      const filled = fill(text, env, source.folder, fault)
+      outside.add(filled)
+      return /^\$\{[^{}]*\}$/.test(text) ? typed(filled, path, schema) : filled
+    })
+  )
   return { ...source, value, written, outside }
 }
 

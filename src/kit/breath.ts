@@ -13,3 +13,13 @@ export async function breathe(): Promise<void> {
   for (let turn = 0; turn < TURNS; turn++) await new Promise(setImmediate)
   since = performance.now()
 }
+
+/** Does work that is given in steps, in slices. */
+export async function inSlices<T>(steps: Generator<void, T>): Promise<T> {
+  let step = steps.next()
+  while (step.done !== true) {
+    await breathe()
+    step = steps.next()
+  }
+  return step.value
+}

@@ -3,7 +3,7 @@ export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
 export { ownBytesOf, statusOf, whenOver, wordOf } from './answers.ts'
 export { hangUp, leaveBodies, resetConnection, takeAnyType } from './bodies.ts'
-export { breathe } from './breath.ts'
+export { breathe, inSlices } from './breath.ts'
 export { callBack } from './call-back.ts'
 export {
   addressOf,
