@@ -50,12 +50,9 @@ export function* readMarked(text: string): Generator<void, Json | undefined> {
 
 /** Puts the value that begins with a token into its holder, and tells where it stands. */
 function* read(scanner: JSONScanner, token: number, holder: object, key: string | number): Inside {
-  const at = scanner.getTokenOffset()
-  if (token !== OPEN_OBJECT && token !== OPEN_LIST) {
-    put(holder, key, plainValue(scanner, token))
-    return at
-  }
+  if (!opens(token)) return readPlain(scanner, token, holder, key)
   yield
+  const at = scanner.getTokenOffset()
   const inside = new Map<string | number, Mark>()
   const made = token === OPEN_LIST ? [] : {}
   put(holder, key, made)
@@ -66,9 +63,22 @@ function* read(scanner: JSONScanner, token: number, holder: object, key: string 
 
 type Inside = Generator<void, Mark>
 
+const opens = (token: number): boolean => token === OPEN_OBJECT || token === OPEN_LIST
+
+// Most values have nothing inside, and a generator costs more than they do.
+function readPlain(scanner: JSONScanner, token: number, holder: object, key: string | number): number {
+  put(holder, key, plainValue(scanner, token))
+  return scanner.getTokenOffset()
+}
+
 function* readItems(scanner: JSONScanner, list: object, inside: Map<string | number, Mark>): Generator<void> {
   for (let token = next(scanner); token !== CLOSE_LIST; token = following(scanner, CLOSE_LIST))
-    inside.set(inside.size, yield* read(scanner, token, list, inside.size))
+    inside.set(
+      inside.size,
+      opens(token)
+        ? yield* read(scanner, token, list, inside.size)
+        : readPlain(scanner, token, list, inside.size)
+    )
 }
 
 function* readKeys(scanner: JSONScanner, made: object, inside: Map<string | number, Mark>): Generator<void> {
@@ -76,7 +86,8 @@ function* readKeys(scanner: JSONScanner, made: object, inside: Map<string | numb
     const key = scanner.getTokenValue()
     const at = scanner.getTokenOffset()
     if (token !== TEXT || inside.has(key) || next(scanner) !== COLON) throw new Odd()
-    const mark = yield* read(scanner, next(scanner), made, key)
+    const value = next(scanner)
+    const mark = opens(value) ? yield* read(scanner, value, made, key) : readPlain(scanner, value, made, key)
     inside.set(key, typeof mark === 'number' ? at : { at, inside: mark.inside })
   }
 }

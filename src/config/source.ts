@@ -225,7 +225,12 @@ export function* mapTexts(
   const made = Array.isArray(value) ? [] : {}
   for (const [key, inner] of Array.isArray(value) ? value.entries() : Object.entries(value)) {
     path.push(key)
-    const mapped = yield* mapTexts(inner, path, change)
+    const mapped =
+      typeof inner === 'object' && inner !== null
+        ? yield* mapTexts(inner, path, change)
+        : typeof inner === 'string'
+          ? change(inner, path)
+          : inner
     if (Array.isArray(made)) made.push(mapped)
     else define(made, String(key), mapped)
     path.pop()
