@@ -71,6 +71,7 @@ export {
   type Kit,
   layGround,
   newRoute,
+  perOptions,
   perRoute,
   refuses,
   type Verdict
