@@ -5,6 +5,7 @@ import { EventEmitter, once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { cpuOf, end, listening, memoryOf, onCore, pinned } from './processes.ts'
@@ -72,6 +73,9 @@ interface Started {
   reloaded(): Promise<unknown>
 }
 
+// Milliseconds between two reloads where they come one at a time.
+const PAUSE = 500
+
 let nextPort = UPSTREAM + 1
 
 /** Starts a gateway on a core, or wherever there is room. */
@@ -105,6 +109,40 @@ async function sallyport(
   }
 }
 
+interface Steady {
+  /** The 99th percentiles of those answers that were due while no reload went on, and while one did, in milliseconds. */
+  readonly calm: number
+  readonly stirred: number
+}
+
+/** Loads a gateway at a pace of its own, which now and then reloads. */
+async function steadily({ child, url, reloaded }: Started, perSecond: number): Promise<Steady> {
+  const asking = pinned(1, process.execPath, [here('steady.ts'), url, `${perSecond}`, `${SECONDS}`], {
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  let out = ''
+  asking.stdout?.on('data', (data: Buffer) => {
+    out += data.toString()
+  })
+  const over = once(asking, 'close').then(() => true)
+  const reloads: [from: number, to: number][] = []
+  const now = (): number => performance.timeOrigin + performance.now()
+  while (!(await Promise.race([over, wait(PAUSE)]))) {
+    const from = now()
+    child.kill('SIGHUP')
+    await reloaded()
+    reloads.push([from, now()])
+  }
+  const answered = JSON.parse(out) as [due: number, took: number][]
+  const during = (due: number): boolean => reloads.some(([from, to]) => due >= from && due <= to)
+  const p99 = (those: typeof answered): number =>
+    those.map(([, took]) => took).toSorted((one, other) => one - other)[Math.floor(those.length * 0.99)] ?? 0
+  return {
+    calm: p99(answered.filter(([due]) => !during(due))),
+    stirred: p99(answered.filter(([due]) => during(due)))
+  }
+}
+
 /** Starts a bare server of Node.js. */
 async function bare(kind: 'http' | 'https', cert: string, key: string): Promise<Started> {
   const port = nextPort++
@@ -128,6 +166,10 @@ async function least(all: Readonly<Record<string, Started>>, core?: number): Pro
     }
   for (const { child } of Object.values(all)) await end(child)
   return found
+}
+
+function middle<T>(all: readonly T[], of: (each: T) => number): number {
+  return all.map(of).toSorted((one, other) => one - other)[Math.floor(all.length / 2)] ?? 0
 }
 
 const us = (value = 0): string => `${value.toFixed(1)} us`
@@ -180,10 +222,12 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   },
   async reload() {
     const routes = Array.from({ length: 1000 }, (_, i) => ({ ...ROUTE, path: i === 0 ? '/a/*' : `/r${i}/*` }))
-    const { child, url, reloaded } = await sallyport({ ...CONCERNS, accessLog: false, routes })
+    const gateway = await sallyport({ ...CONCERNS, accessLog: false, routes })
+    const { child, url, reloaded } = gateway
     await load(url)
     const calm: Load[] = []
     const stirred: Load[] = []
+    const steady: Steady[] = []
     for (let round = 0; round < ROUNDS; round++) {
       calm.push(await load(url))
       let going = true
@@ -196,13 +240,17 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
       stirred.push(await load(url))
       going = false
       await stirring
+      const most = middle(calm, (each) => each.requests) / SECONDS
+      steady.push(await steadily(gateway, Math.round(most / 2)))
     }
-    const middle = (loads: readonly Load[], of: (load: Load) => number): number =>
-      loads.map(of).toSorted((one, other) => one - other)[Math.floor(loads.length / 2)] ?? 0
     const [p99, p99Stirred] = [calm, stirred].map((loads) => middle(loads, (each) => each.p99))
     const [p50, p50Stirred] = [calm, stirred].map((loads) => middle(loads, (each) => each.p50))
     console.log(
       `reload of 1,000 routes, one after the other: p50 ${p50?.toFixed(2)} and ${p50Stirred?.toFixed(2)} ms, p99 ${p99?.toFixed(2)} and ${p99Stirred?.toFixed(2)} ms: ${ratio(p99Stirred, p99)}`
+    )
+    const [half, halfStirred] = [middle(steady, (each) => each.calm), middle(steady, (each) => each.stirred)]
+    console.log(
+      `the same, one at a time under half of that load: p99 ${half.toFixed(2)} and ${halfStirred.toFixed(2)} ms: ${ratio(halfStirred, half)}`
     )
     const memory: string[] = []
     for (let i = 0; i <= 90; i++) {

@@ -7,7 +7,7 @@ import {
   fp,
   gate,
   overrideOf,
-  perRoute,
+  perOptions,
   Share,
   type Static,
   share,
@@ -44,7 +44,7 @@ const COME_BACK = '1'
 
 export default fp<FaultOptions>(
   async function fault(app, root) {
-    perRoute(app, key, root, ({ delay, status, share: part }) => {
+    perOptions(app, key, root, ({ delay, status, share: part }) => {
       const ms = delay === undefined ? 0 : duration(delay)
       const chosen = share(part)
       return {

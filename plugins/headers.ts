@@ -5,7 +5,7 @@ import {
   headerFaults,
   type OptionFault,
   overrideOf,
-  perRoute,
+  perOptions,
   SAYS,
   type Static,
   type Template,
@@ -77,7 +77,7 @@ declare module 'fastify' {
 export default fp<HeadersOptions>(
   async function headers(app, root) {
     app.decorateRequest('headerChanges', null)
-    perRoute(app, key, root, (said) => {
+    perOptions(app, key, root, (said) => {
       const onRequest = changes(said.request)
       const onResponse = changes(said.response)
       return {

@@ -8,7 +8,7 @@ import {
   isRange,
   type OptionFault,
   overrideOf,
-  perRoute,
+  perOptions,
   RANGE_SAYS,
   rangeMatcher,
   remember,
@@ -68,7 +68,7 @@ export default fp<IpAccessOptions>(
   async function ipAccess(app, root) {
     // Routes that inherit the same options share a verdict on each address.
     const judges = new Map<IpAccessOptions, Judge>()
-    perRoute(app, key, root, (said) => {
+    perOptions(app, key, root, (said) => {
       if (said.allow === undefined && said.deny.length === 0 && said.file === undefined) return undefined
       const mayCome = remember(judges, said, () => makeJudge(said))
       return {

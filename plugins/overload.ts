@@ -8,7 +8,7 @@ import {
   fp,
   gate,
   overrideOf,
-  perRoute,
+  perOptions,
   SAYS,
   type Static,
   Type,
@@ -84,7 +84,7 @@ export default fp<OverloadOptions>(
   async function overload(app, root) {
     if (root.maxConnections !== false) app.maxConnections = root.maxConnections
     const load = app.keep.lease(app, `${key} load`, () => ({ inFlight: 0 }))
-    perRoute(app, key, root, ({ eventLoopDelay, maxInFlight, priority, mode }) => {
+    perOptions(app, key, root, ({ eventLoopDelay, maxInFlight, priority, mode }) => {
       const share = SHARES[priority]
       const mostInFlight =
         maxInFlight === false ? Number.POSITIVE_INFINITY : Math.max(1, Math.floor(maxInFlight * share))

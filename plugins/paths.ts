@@ -1,4 +1,4 @@
-import { fp, type PathsOptions, pathsOptions, perRoute } from '../src/kit/index.ts'
+import { fp, type PathsOptions, pathsOptions, perOptions } from '../src/kit/index.ts'
 
 export const key = 'paths'
 export const options: typeof pathsOptions = pathsOptions
@@ -16,7 +16,7 @@ declare module 'http' {
 export default fp<PathsOptions>(
   async function paths(app, root) {
     if (root.mode !== 'report') return
-    perRoute(app, key, root, () => ({
+    perOptions(app, key, root, () => ({
       onRequest(request, _reply, done) {
         done(request.raw.sallyportReported)
       }

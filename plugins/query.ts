@@ -2,7 +2,7 @@ import {
   fp,
   type OptionFault,
   overrideOf,
-  perRoute,
+  perOptions,
   SAYS,
   type Static,
   type Template,
@@ -41,7 +41,7 @@ declare module 'fastify' {
 export default fp<QueryOptions>(
   async function query(app, root) {
     app.decorateRequest('changeQuery', null)
-    perRoute(app, key, root, (said) => {
+    perOptions(app, key, root, (said) => {
       const names = new Set(Object.keys(said))
       const set = Object.entries(said).flatMap(([name, value]): [string, Template][] =>
         value === false ? [] : [[encodeURIComponent(name), template(value)]]

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { fp, overrideOf, perRoute, type Static, Type } from '../src/kit/index.ts'
+import { fp, overrideOf, perOptions, type Static, Type } from '../src/kit/index.ts'
 
 export const key = 'requestId'
 
@@ -38,7 +38,7 @@ export const nextId = (): string => `${boot}-${(count++).toString(36)}`
 export default fp<RequestIdOptions>(
   async function requestId(app, root) {
     app.setGenReqId(nextId)
-    perRoute(app, key, root, ({ header, trust }) => ({
+    perOptions(app, key, root, ({ header, trust }) => ({
       onRequest(request, _reply, done) {
         if (trust) {
           const theirs = request.headers[header]

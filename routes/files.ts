@@ -4,6 +4,7 @@ import { extname, join, sep } from 'node:path'
 import fastifyStatic from '@fastify/static'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
+  breathe,
   Duration,
   duration,
   File,
@@ -80,7 +81,8 @@ export default fp<TargetRoutes<FilesOptions>>(
       etag: true,
       lastModified: true
     })
-    for (const route of routes)
+    for (const route of routes) {
+      await breathe()
       for (const mount of route.mounts)
         app.route({
           ...mount,
@@ -88,6 +90,7 @@ export default fp<TargetRoutes<FilesOptions>>(
           exposeHeadRoute: false,
           handler: makeHandler(route)
         })
+    }
   },
   { name: key, fastify: '5.x', encapsulate: true }
 )

@@ -1,5 +1,6 @@
 import {
   type About,
+  breathe,
   fp,
   leaveBodies,
   makeRewrite,
@@ -57,6 +58,7 @@ export default fp<TargetRoutes<RedirectOptions>>(
   async function redirect(app, { routes }) {
     leaveBodies(app)
     for (const { info, mounts, options: said } of routes) {
+      await breathe()
       const { origin, path } = partsOf(said.to)
       const start = template(origin, ORIGIN)
       const rewrite = makeRewrite(path, info.paths)

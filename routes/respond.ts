@@ -1,5 +1,6 @@
 import {
   type About,
+  breathe,
   escapeHtml,
   fp,
   HeaderName,
@@ -60,6 +61,7 @@ export default fp<TargetRoutes<RespondOptions>>(
   async function respond(app, { routes }) {
     leaveBodies(app)
     for (const { mounts, options: said } of routes) {
+      await breathe()
       const { status } = said
       const text = typeof said.body === 'string' ? template(said.body) : undefined
       const json = said.body === undefined || text !== undefined ? undefined : JSON.stringify(said.body)

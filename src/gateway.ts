@@ -15,6 +15,7 @@ import { type Entry, entryFor, makeTable, type Table } from './config/table.ts'
 import { makeEntrance, REFUSED, refusalOf } from './entrance.ts'
 import type { Keep } from './keep.ts'
 import {
+  breathe,
   type Kit,
   layGround,
   MethodRefused,
@@ -41,7 +42,7 @@ export async function buildGateway(
   options: GatewayOptions = {}
 ): Promise<FastifyInstance> {
   const planned = new Map<string, RouteInfo>()
-  let table: Table = makeTable([])
+  let table = await makeTable([])
   const entrance = makeEntrance(plan.words['paths'] as PathsOptions, () => table)
   const { app, settleRoutes } = sliced(() =>
     fastify({
@@ -84,6 +85,7 @@ export async function buildGateway(
   })
   try {
     for (const { key, default: plugin } of plan.catalog.concerns) {
+      await breathe()
       const word = plan.words[key]
       if (word !== undefined)
         await app.register(shared(plugin as FastifyPluginCallback<object>, key), word as object)
@@ -92,7 +94,8 @@ export async function buildGateway(
       app,
       plan,
       planned,
-      (entries) => (table = makeTable(entries, { plugins: pluginMethods, ignoreCase: entrance.ignoreCase }))
+      async (entries) =>
+        (table = await makeTable(entries, { plugins: pluginMethods, ignoreCase: entrance.ignoreCase }))
     )
     entrance.seal()
     await app.after()
@@ -114,9 +117,13 @@ async function addRoutes(
   app: FastifyInstance,
   plan: Plan,
   planned: Map<string, RouteInfo>,
-  tabulate: (entries: readonly Entry[]) => Table
+  tabulate: (entries: readonly Entry[]) => Promise<Table>
 ): Promise<void> {
-  const infos = plan.routes.map((route) => [route, infoFor(plan, route)] as const)
+  const infos: (readonly [PlannedRoute, RouteInfo])[] = []
+  for (const route of plan.routes) {
+    await breathe()
+    infos.push([route, infoFor(plan, route)])
+  }
   const standing = plan.catalog.standing
     .routes({ publicUrl: plan.publicUrl, words: plan.words, routes: plan.routes })
     .map((route) => [route, newRoute({ kind: 'standing', ...route })] as const)
@@ -125,7 +132,7 @@ async function addRoutes(
     [...infos, ...standing].map(([, info]) => info)
   )
   const notFound = newRoute({ kind: 'notFound', name: 'not found', path: '/*' })
-  const table = tabulate([
+  const table = await tabulate([
     ...infos.map(([{ paths, words }, info]): Entry => ({ info, paths, preflights: isOn(words['cors']) })),
     ...standing.map(([, info]) => entryFor(info)),
     { ...entryFor(notFound), preflights: true }
@@ -133,7 +140,10 @@ async function addRoutes(
   const plant = (info: RouteInfo): void => {
     for (const { url, method } of table.mounts.get(info) ?? []) planned.set(`${url} ${method[0]}`, info)
   }
-  for (const [, info] of infos) plant(info)
+  for (const [, info] of infos) {
+    await breathe()
+    plant(info)
+  }
   for (const { key, default: plugin } of plan.catalog.targets) {
     const routes = infos
       .filter(([{ target }]) => target === key)

@@ -12,7 +12,7 @@ import {
   type HeadHook,
   isHttp2,
   overrideOf,
-  perRoute,
+  perOptions,
   refuses,
   SAYS,
   SizeOrNone,
@@ -146,7 +146,7 @@ export default fp<LimitsOptions>(
       const deadline = enforced(said)
       if (!streams && deadline !== undefined) routeOptions.handlerTimeout ??= deadline
     })
-    perRoute(app, key, root, (said) => {
+    perOptions(app, key, root, (said) => {
       const countMost = said.headerCount === false ? Number.POSITIVE_INFINITY : said.headerCount
       const urlMost = sizeOrNone(said.url)
       const headersMost = sizeOrNone(said.headers)

@@ -1,7 +1,7 @@
 import httpProxy from '@fastify/http-proxy'
 import {
   type About,
-  Breath,
+  breathe,
   fp,
   nearest,
   type OptionFault,
@@ -70,24 +70,11 @@ interface Mounted {
   readonly urls: string[]
 }
 
-// One mount of all routes would be one long slice of work, one for each route a long way to the last.
-const LEAST_AT_ONCE = 20
-const MOST_MOUNTS = 100
-
-function inParts({ method, urls }: Mounted): Mounted[] {
-  const size = Math.max(LEAST_AT_ONCE, Math.ceil(urls.length / MOST_MOUNTS))
-  return Array.from({ length: Math.ceil(urls.length / size) }, (_, i) => ({
-    method,
-    urls: urls.slice(i * size, (i + 1) * size)
-  }))
-}
-
 export default fp<TargetRoutes<ProxyOptions>>(
   async function proxy(app, { routes }) {
     const handlers = new Map<RouteInfo, Handler>()
-    const breath = new Breath()
     for (const route of routes) {
-      await breath.take()
+      await breathe()
       handlers.set(route.info, makeHandler(app, route))
     }
     const groups = new Map<string, Mounted>()
@@ -96,8 +83,7 @@ export default fp<TargetRoutes<ProxyOptions>>(
       group.urls.push(url)
       groups.set(method.join(), group)
     }
-    for (const { method, urls } of [...groups.values()].flatMap(inParts)) {
-      await breath.take()
+    for (const { method, urls } of groups.values())
       await app.register(async function mounted(own) {
         // http-proxy mounts the routes and lets bodies pass unread; the answering, and the paths, are ours.
         own.addHook('onRoute', function answerByForwarder(route) {
@@ -107,10 +93,12 @@ export default fp<TargetRoutes<ProxyOptions>>(
               : handlers.get(route.config.sallyport.route)
           if (handler !== undefined) route.handler = handler
         })
-        // It can't be told that HEAD needs no route of its own: the table sends it where GET goes.
         const { route } = own
-        own.route = function withoutHead(this: typeof own, options) {
-          return route.call(this, { ...options, exposeHeadRoute: false } as never) as never
+        const mounts: (() => void)[] = []
+        own.route = function mountLater(this: typeof own, options) {
+          // It can't be told that HEAD needs no route of its own: the table sends it where GET goes.
+          mounts.push(() => route.call(this, { ...options, exposeHeadRoute: false } as never))
+          return this as never
         }
         takeAnyType(own)
         // Fastify's own reader of text would take such a body whole, and as UTF-8.
@@ -121,8 +109,12 @@ export default fp<TargetRoutes<ProxyOptions>>(
           httpMethods: method,
           globalAgent: true
         } as never)
+        // It mounts all of them at once, which would be one long slice of work.
+        for (const mount of mounts) {
+          await breathe()
+          mount()
+        }
       })
-    }
   },
   { name: key, fastify: '5.x', dependencies: ['upstreams'] }
 )

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { allowsFalse, isObject, schemaOf } from '../kit/index.ts'
+import { allowsFalse, inSlices, isObject, schemaOf } from '../kit/index.ts'
 import type { Fault, Path } from './fault.ts'
 import { faultAt, mapTexts, type Source } from './source.ts'
 
@@ -16,22 +16,25 @@ export interface Filled extends Source {
 export const pathKey = (path: Path): string => path.join('\0')
 
 /** Fills `${NAME}`, `${NAME:-fallback}` and `${file:path}` in every text of a source; a missing one is a fault that names its place. */
-export function interpolate(
+export async function interpolate(
   source: Source,
   env: Readonly<Record<string, string | undefined>>,
   schema: unknown,
   faults: Fault[]
-): Filled {
+): Promise<Filled> {
   const written = new Map<string, string>()
   const outside = new Set<string>()
-  const value = mapTexts(source.value, [], (text, path) => {
-    if (!text.includes('${') || path[0] === '$schema') return text
-    written.set(pathKey(path), text)
-    const fault = (message: string): void => void faults.push(faultAt(source, path, message))
-    const filled = fill(text, env, source.folder, fault)
-    outside.add(filled)
-    return /^\$\{[^{}]*\}$/.test(text) ? typed(filled, path, schema) : filled
-  })
+  const value = await inSlices(
+    mapTexts(source.value, [], (text, where) => {
+      if (!text.includes('${') || where[0] === '$schema') return text
+      const path = [...where]
+      written.set(pathKey(path), text)
+      const fault = (message: string): void => void faults.push(faultAt(source, path, message))
+      const filled = fill(text, env, source.folder, fault)
+      outside.add(filled)
+      return /^\$\{[^{}]*\}$/.test(text) ? typed(filled, path, schema) : filled
+    })
+  )
   return { ...source, value, written, outside }
 }
 

@@ -1,4 +1,4 @@
-import { Breath } from '../kit/index.ts'
+import { isObject } from '../kit/index.ts'
 import type { Catalog } from './catalog.ts'
 import { extend } from './extensions.ts'
 import { ConfigError, type Fault } from './fault.ts'
@@ -16,10 +16,7 @@ export async function loadPlan(file: string, catalog: Catalog, env: Env): Promis
 /** Turns a source into a plan, its extensions first, so that their words exist when the rest is checked. */
 export async function planOf(source: Source, catalog: Catalog, env: Env): Promise<Plan> {
   const faults: Fault[] = []
-  const breath = new Breath()
-  await breath.take()
-  const whole = await extend(catalog, interpolate(source, env, undefined, []), faults)
-  await breath.take()
+  const whole = await extend(catalog, await interpolate(extensionsOf(source), env, undefined, []), faults)
   try {
     const plan = await makePlan(source, whole, env)
     if (faults.length > 0) throw new ConfigError(faults)
@@ -29,3 +26,9 @@ export async function planOf(source: Source, catalog: Catalog, env: Env): Promis
     throw new ConfigError([...new Set([...faults, ...error.faults])])
   }
 }
+
+/** Takes what a source says of extensions, and nothing else. */
+const extensionsOf = (source: Source): Source => ({
+  ...source,
+  value: isObject(source.value) ? { extensions: source.value['extensions'] } : undefined
+})

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import {
   type About,
-  Breath,
+  breathe,
   type Concern,
   deepFreeze,
   isObject,
@@ -12,6 +12,7 @@ import {
   originOf,
   prune,
   RANGE_SAYS,
+  remember,
   spellOut,
   type Target
 } from '../kit/index.ts'
@@ -57,6 +58,8 @@ export interface PlannedRoute {
   readonly place: Place
 }
 
+type SettledWords = Pick<PlannedRoute, 'words' | 'scopes' | 'said'>
+
 interface Level {
   readonly paths: readonly string[]
   readonly hosts: readonly string[]
@@ -78,6 +81,8 @@ export async function makePlan(
   return planner.plan(source)
 }
 
+const schemas = new WeakMap<Catalog, unknown>()
+
 class Planner {
   readonly #faults: Fault[] = []
   /** What has no value, as its variable or file is missing; that it will not do where it stands goes without saying. */
@@ -86,6 +91,9 @@ class Planner {
   readonly #env: Readonly<Record<string, string | undefined>>
   readonly #schema: unknown
   readonly #resolver: Resolver
+  readonly #targetKeys: readonly string[]
+  /** The words of a route or a group. */
+  readonly #entryKeys: readonly string[]
   readonly #routes: PlannedRoute[] = []
   readonly #checks: (() => void)[] = []
   readonly #files: string[] = []
@@ -94,19 +102,26 @@ class Planner {
   readonly #looked = new WeakSet<object>()
   readonly #mentioned = new Set<string>()
   readonly #outside = new Set<string>()
-  readonly #breath = new Breath()
   #root: Readonly<Record<string, unknown>> = {}
   #upstreams: Record<string, unknown> = {}
 
   constructor(catalog: Catalog, env: Readonly<Record<string, string | undefined>>, file: string) {
     this.#catalog = catalog
     this.#env = env
-    this.#schema = composeSchema(catalog)
+    this.#schema = remember(schemas, catalog, () => composeSchema(catalog))
     this.#resolver = new Resolver(this.#faults, file)
+    const concerns = catalog.concerns.filter(({ override }) => override !== false)
+    this.#targetKeys = catalog.targets.map(({ key }) => key)
+    this.#entryKeys = [
+      ...Object.keys(routeWords),
+      'routes',
+      ...concerns.map(({ key }) => key),
+      ...this.#targetKeys
+    ]
   }
 
   async plan(written: Source): Promise<Plan> {
-    const source = this.#fill(written)
+    const source = await this.#fill(written)
     const main = resolve(source.folder, source.file.split('/').at(-1) ?? source.file)
     this.#files.push(main)
     if (!isObject(source.value))
@@ -149,11 +164,11 @@ class Planner {
     await this.#routesOf(source, [], value['routes'], level)
     this.#resolveRoot(words, source.folder)
     for (const run of this.#checks) {
-      await this.#breath.take()
+      await breathe()
       run()
     }
     const { ignoreCase } = (this.#root['paths'] ?? {}) as { ignoreCase?: boolean }
-    this.#faults.push(...sameRoutes(this.#routes, ignoreCase === true))
+    this.#faults.push(...(await sameRoutes(this.#routes, ignoreCase === true)))
     const faults = this.#allFaults()
     if (faults.length > 0) throw new ConfigError(faults)
     return deepFreezePlan({
@@ -169,8 +184,8 @@ class Planner {
   }
 
   /** Fills in what a file has from outside, and notes it. */
-  #fill(written: Source): Filled {
-    const filled = interpolate(written, this.#env, this.#schema, this.#unfilled)
+  async #fill(written: Source): Promise<Filled> {
+    const filled = await interpolate(written, this.#env, this.#schema, this.#unfilled)
     for (const text of filled.outside) this.#outside.add(text)
     return filled
   }
@@ -250,7 +265,7 @@ class Planner {
       return
     }
     for (const [i, entry] of routes.entries()) {
-      await this.#breath.take()
+      await breathe()
       const at = [...path, 'routes', i]
       if (isObject(entry)) await this.#entry(source, at, entry, level)
       else
@@ -270,10 +285,8 @@ class Planner {
     entry: Readonly<Record<string, unknown>>,
     level: Level
   ): Promise<void> {
-    const concerns = this.#catalog.concerns.filter(({ override }) => override !== false)
-    const targetKeys = this.#catalog.targets.map(({ key }) => key)
-    const known = [...Object.keys(routeWords), 'routes', ...concerns.map(({ key }) => key), ...targetKeys]
-    this.#knownKeys(source, at, entry, known)
+    const targetKeys = this.#targetKeys
+    this.#knownKeys(source, at, entry, this.#entryKeys)
     const said = targetKeys.filter((key) => entry[key] !== undefined)
     const group = entry['routes'] !== undefined || entry['include'] !== undefined
     if (group && said.length > 0)
@@ -343,17 +356,7 @@ class Planner {
           )
         )
     const paths = wrongs.has('path') ? [] : list(entry['path'])
-    const words = new Map(outer.words)
-    const scope = `${showPlace(source.at(at))} ${showPath(at)}`
-    for (const concern of this.#catalog.concerns) {
-      const value = entry[concern.key]
-      const state = outer.words.get(concern.key)
-      if (value === undefined || state === undefined || concern.override === false) continue
-      words.set(
-        concern.key,
-        this.#settle(concern, state, { source, path: [...at, concern.key], value }, scope, leaf)
-      )
-    }
+    const words = this.#wordsAt(source, at, entry, outer, leaf)
     return {
       ...outer,
       paths:
@@ -364,6 +367,30 @@ class Planner {
       words,
       sound: outer.sound && wrongs.size === 0
     }
+  }
+
+  /** What holds of each concern inside of a group or for a route; where nothing is said of any, what holds outside. */
+  #wordsAt(
+    source: Filled,
+    at: Path,
+    entry: Readonly<Record<string, unknown>>,
+    outer: Level,
+    leaf: boolean
+  ): ReadonlyMap<string, WordState> {
+    let words: Map<string, WordState> | undefined
+    let scope = ''
+    for (const concern of this.#catalog.concerns) {
+      const value = entry[concern.key]
+      const state = outer.words.get(concern.key)
+      if (value === undefined || state === undefined || concern.override === false) continue
+      if (words === undefined) {
+        words = new Map(outer.words)
+        scope = `${showPlace(source.at(at))} ${showPath(at)}`
+      }
+      const said: Said = { source, path: [...at, concern.key], value }
+      words.set(concern.key, this.#settle(concern, state, said, scope, leaf))
+    }
+    return words ?? outer.words
   }
 
   async #include(source: Filled, at: Path, name: string, level: Level): Promise<void> {
@@ -390,7 +417,7 @@ class Planner {
     }
     const again = this.#files.includes(file)
     this.#files.push(file)
-    const filled = this.#fill(read)
+    const filled = await this.#fill(read)
     if (!isObject(filled.value)) {
       this.#faults.push(faultAt(filled, [], 'An included file is a group: an object with routes'))
       return
@@ -453,15 +480,7 @@ class Planner {
       )
     const options = state.on ? this.#resolver.resolve(target, state) : {}
     if (state.on) this.#later(target, options, state, source.folder, paths)
-    const words: Record<string, unknown> = {}
-    const scopes: Record<string, string> = {}
-    for (const concern of this.#catalog.concerns) {
-      const word = level.words.get(concern.key)
-      if (word === undefined || concern.override === false) continue
-      words[concern.key] = this.#resolver.resolve(concern, word)
-      scopes[concern.key] = word.scope
-      if (word.on) this.#later(concern, words[concern.key], word, source.folder, paths)
-    }
+    const said = remember(this.#settled, level.words, () => this.#resolveWords(level.words, source, paths))
     if (paths.length === 0) return
     const methods = entry['methods'] === undefined ? undefined : withHead(list(entry['methods']))
     const name = typeof entry['name'] === 'string' ? entry['name'] : paths.map(({ text }) => text).join(', ')
@@ -472,11 +491,29 @@ class Planner {
       methods,
       target: key,
       options,
-      words,
-      scopes,
-      said: [...level.words].filter(([, { silent }]) => !silent).map(([word]) => word),
+      ...said,
       place: { ...source.at(at) }
     })
+  }
+
+  /** What was made of the words that hold for a route, once for all routes for which the same ones hold. */
+  readonly #settled = new Map<ReadonlyMap<string, WordState>, SettledWords>()
+
+  #resolveWords(
+    held: ReadonlyMap<string, WordState>,
+    source: Filled,
+    paths: readonly PathPattern[]
+  ): SettledWords {
+    const words: Record<string, unknown> = {}
+    const scopes: Record<string, string> = {}
+    for (const concern of this.#catalog.concerns) {
+      const word = held.get(concern.key)
+      if (word === undefined || concern.override === false) continue
+      words[concern.key] = this.#resolver.resolve(concern, word)
+      scopes[concern.key] = word.scope
+      if (word.on) this.#later(concern, words[concern.key], word, source.folder, paths)
+    }
+    return { words, scopes, said: [...held].filter(([, { silent }]) => !silent).map(([word]) => word) }
   }
 
   readonly #judged = new WeakMap<object, Set<unknown>>()
@@ -612,8 +649,11 @@ const unique = (faults: readonly Fault[]): Fault[] => [
   ...new Map(faults.map((fault) => [`${placeKey(fault)} ${fault.message}`, fault])).values()
 ]
 
-function deepFreezePlan(plan: Plan): Plan {
-  for (const { options, words } of plan.routes) deepFreeze([options, words])
+async function deepFreezePlan(plan: Plan): Promise<Plan> {
+  for (const { options, words } of plan.routes) {
+    await breathe()
+    deepFreeze([options, words])
+  }
   deepFreeze(plan.words)
   Object.freeze(plan.routes)
   return Object.freeze(plan)

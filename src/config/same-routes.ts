@@ -1,12 +1,13 @@
-import { ROUTABLE } from '../kit/index.ts'
+import { breathe, ROUTABLE } from '../kit/index.ts'
 import { type Fault, showPlace } from './fault.ts'
 import type { PlannedRoute } from './plan.ts'
 
 /** Finds routes that can never be told apart: the same host, the same paths and a method in common. */
-export function sameRoutes(routes: readonly PlannedRoute[], ignoreCase: boolean): Fault[] {
+export async function sameRoutes(routes: readonly PlannedRoute[], ignoreCase: boolean): Promise<Fault[]> {
   const faults: Fault[] = []
   const taken = new Map<string, PlannedRoute[]>()
-  for (const route of routes)
+  for (const route of routes) {
+    await breathe()
     for (const place of placesOf(route, ignoreCase)) {
       const others = taken.get(place) ?? []
       const other = others.find((one) => overlap(one.methods, route.methods))
@@ -18,6 +19,7 @@ export function sameRoutes(routes: readonly PlannedRoute[], ignoreCase: boolean)
         })
       taken.set(place, [...others, route])
     }
+  }
   return faults
 }
 

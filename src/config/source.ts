@@ -1,17 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, extname, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import {
-  findNodeAtLocation,
-  getNodeValue,
-  type Node,
-  type ParseError,
-  parseTree,
-  printParseErrorCode
-} from 'jsonc-parser'
+import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
 import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
-import { define } from '../kit/index.ts'
+import { define, inSlices } from '../kit/index.ts'
 import { ConfigError, type Fault, type Path, type Place, showPath } from './fault.ts'
+import { readMarked } from './json.ts'
 
 /** A config file as it was written: its value, and where each part of it stands. */
 export interface Source {
@@ -94,8 +88,20 @@ function copied(value: object, name: string): unknown {
 export const firstLine = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? ''
 
-function readJson(path: string, name: string, text: string): Source {
+async function readJson(path: string, name: string, text: string): Promise<Source> {
   const lines = lineStarts(text)
+  const json = await inSlices(readMarked(text))
+  if (json === undefined) throw notJson(name, lines, text)
+  return {
+    file: name,
+    folder: dirname(path),
+    value: json.value,
+    at: (where) => placeAt(name, lines, json.offsetOf(where))
+  }
+}
+
+/** Tells what is wrong with a text that is no JSON, or says a key twice. */
+function notJson(name: string, lines: readonly number[], text: string): ConfigError {
   const errors: ParseError[] = []
   const tree = parseTree(text, errors, { allowTrailingComma: true })
   const faults: Fault[] = errors.slice(0, 1).map(({ error, offset }) => ({
@@ -104,7 +110,7 @@ function readJson(path: string, name: string, text: string): Source {
     message: `This is not JSON: ${spaced(printParseErrorCode(error))}${near(text, offset)}`
   }))
   if (tree === undefined || faults.length > 0)
-    throw faults.length > 0 ? new ConfigError(faults) : whole(name, 'This is not JSON')
+    return faults.length > 0 ? new ConfigError(faults) : whole(name, 'This is not JSON')
   duplicates(tree, [], (key, at, where) =>
     faults.push({
       ...placeAt(name, lines, at),
@@ -112,20 +118,7 @@ function readJson(path: string, name: string, text: string): Source {
       message: `The key "${key}" stands here twice; one of the two must go`
     })
   )
-  if (faults.length > 0) throw new ConfigError(faults)
-  return {
-    file: name,
-    folder: dirname(path),
-    value: getNodeValue(tree),
-    at(where) {
-      for (let depth = where.length; depth > 0; depth--) {
-        const node = findNodeAtLocation(tree, where.slice(0, depth))
-        if (node !== undefined)
-          return placeAt(name, lines, node.parent?.type === 'property' ? node.parent.offset : node.offset)
-      }
-      return placeAt(name, lines, tree.offset)
-    }
-  }
+  return faults.length > 0 ? new ConfigError(faults) : whole(name, 'This is not JSON')
 }
 
 function duplicates(node: Node, path: Path, found: (key: string, offset: number, path: Path) => void): void {
@@ -220,12 +213,27 @@ function placeAt(file: string, starts: readonly number[], offset: number): Place
   return { file, line: low + 1, column: offset - (starts[low] ?? 0) + 1 }
 }
 
-/** Copies a value, changing every text in it; keys stay as they are. */
-export function mapTexts(value: unknown, path: Path, change: (text: string, path: Path) => unknown): unknown {
+/** Copies a value, changing every text in it, one step for each object and list; keys stay as they are. The path is the walker's own: who keeps it copies it. */
+export function* mapTexts(
+  value: unknown,
+  path: (string | number)[],
+  change: (text: string, path: Path) => unknown
+): Generator<void, unknown> {
   if (typeof value === 'string') return change(value, path)
-  if (Array.isArray(value)) return value.map((item, i) => mapTexts(item, [...path, i], change))
   if (typeof value !== 'object' || value === null) return value
-  const made = {}
-  for (const [key, inner] of Object.entries(value)) define(made, key, mapTexts(inner, [...path, key], change))
+  yield
+  const made = Array.isArray(value) ? [] : {}
+  for (const [key, inner] of Array.isArray(value) ? value.entries() : Object.entries(value)) {
+    path.push(key)
+    const mapped =
+      typeof inner === 'object' && inner !== null
+        ? yield* mapTexts(inner, path, change)
+        : typeof inner === 'string'
+          ? change(inner, path)
+          : inner
+    if (Array.isArray(made)) made.push(mapped)
+    else define(made, String(key), mapped)
+    path.pop()
+  }
   return made
 }

@@ -1,5 +1,5 @@
 import { METHODS } from 'node:http'
-import { type Mount, ROUTABLE, type RouteInfo } from '../kit/index.ts'
+import { breathe, type Mount, ROUTABLE, type RouteInfo } from '../kit/index.ts'
 import { type PathPattern, readPath } from './paths.ts'
 
 /** A route as the table takes it. */
@@ -61,12 +61,12 @@ export interface TableSettings {
 }
 
 /** Works out which route takes which host, path and method, and tells the router as little as possible: methods that every route treats alike are one method to it. */
-export function makeTable(
+export async function makeTable(
   entries: readonly Entry[],
   { plugins = [], ignoreCase = false }: TableSettings = {}
-): Table {
-  const nodes = makeNodes(entries, ignoreCase)
-  const { classOf, nameOf } = partition(nodes, plugins)
+): Promise<Table> {
+  const nodes = await makeNodes(entries, ignoreCase)
+  const { classOf, nameOf } = await partition(nodes, plugins)
   const routable = nameOf.filter((name) => name !== nameOf[classOf[symbols.indexOf('TRACE')] ?? 0])
   const mounts = new Map<RouteInfo, Mount[]>()
   const refused: Refused[] = []
@@ -75,8 +75,9 @@ export function makeTable(
     if (known === undefined) mounts.set(info, [made])
     else known.push(made)
   }
-  const aliases = makeAliases(nodes)
+  const aliases = await makeAliases(nodes)
   for (const node of nodes.values()) {
+    await breathe()
     if (aliases.folded.has(node)) continue
     const [only] = node.owners
     if (only !== undefined && node.owners.length === 1 && only.info.methods === undefined) {
@@ -100,11 +101,11 @@ export function makeTable(
     refused,
     aliases: aliases.aliases,
     ...methodMaps(classOf, nameOf),
-    ...hostMaps(entries, nodes)
+    ...(await hostMaps(entries, nodes))
   }
 }
 
-function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Map<string, Node> {
+async function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Promise<Map<string, Node>> {
   const nodes = new Map<string, Node>()
   const claim = (entry: Entry, url: string, written: string, rank: number): void => {
     const shape = ignoreCase ? written.toLowerCase() : written
@@ -113,7 +114,8 @@ function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Map<string, 
     else if (rank < node.rank) nodes.set(shape, { url, rank, owners: [entry] })
     else if (rank === node.rank && !node.owners.includes(entry)) node.owners.push(entry)
   }
-  for (const entry of entries)
+  for (const entry of entries) {
+    await breathe()
     for (const host of entry.info.hosts.length === 0 ? [undefined] : entry.info.hosts) {
       const prefix = host === undefined ? '' : hostPrefix(host)
       for (const { base, wildcard, shape } of entry.paths) {
@@ -131,13 +133,15 @@ function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Map<string, 
         if (wildcard) claim(entry, `${prefix}${path}/*`, `${prefix}${bare}/*`, last)
       }
     }
-  leaveEmpty(nodes)
+  }
+  await leaveEmpty(nodes)
   return nodes
 }
 
 /** Leaves the empty segment in the place of a parameter to whoever takes it otherwise, since the router would take it for a parameter. */
-function leaveEmpty(nodes: Map<string, Node>): void {
+async function leaveEmpty(nodes: Map<string, Node>): Promise<void> {
   for (const [shape, { url }] of [...nodes]) {
+    await breathe()
     const at = shape.lastIndexOf('/:') + 1
     const empty = shape.slice(0, at)
     if (at === 0 || nodes.has(empty) || shape.endsWith('/') || shape.endsWith('/*')) continue
@@ -167,20 +171,23 @@ function widerThan(nodes: ReadonlyMap<string, Node>, path: string): Node | undef
 const PLAIN = new RegExp(`^[\\w.~/${MARK}-]*$`)
 
 /** Finds the paths that need no registration of their own; Fastify's boot takes the square of their number. */
-function makeAliases(nodes: ReadonlyMap<string, Node>): { aliases: Map<string, string>; folded: Set<Node> } {
+async function makeAliases(
+  nodes: ReadonlyMap<string, Node>
+): Promise<{ aliases: Map<string, string>; folded: Set<Node> }> {
   const aliases = new Map<string, string>()
   const folded = new Set<Node>()
   // Beside a parameter, "/a/" would be taken for an empty one.
-  const parents = new Set(
-    [...nodes.keys()].flatMap((shape) =>
-      shape.includes('/:') ? [shape.slice(0, shape.indexOf('/:') + 1)] : []
-    )
-  )
+  const parents = new Set<string>()
+  for (const shape of nodes.keys()) {
+    await breathe()
+    if (shape.includes('/:')) parents.add(shape.slice(0, shape.indexOf('/:') + 1))
+  }
   const same = (a: Node | undefined, b: Node): a is Node =>
     a !== undefined &&
     a.owners.length === b.owners.length &&
     a.owners.every((owner, i) => owner === b.owners[i])
   for (const [shape, node] of nodes) {
+    await breathe()
     if (!PLAIN.test(shape.replace(/\*$/, ''))) continue
     const base = shape.endsWith('/*') ? shape.slice(0, -2) : shape
     const bare = nodes.get(base)
@@ -216,12 +223,13 @@ const taken = ({ info }: Entry, method: string): boolean =>
 const allowed = (node: Node): string[] => ROUTABLE.filter((method) => ownerOf(node, method) !== undefined)
 
 /** Splits the methods into classes that every path treats alike; each class goes by the name of one method. */
-function partition(
+async function partition(
   nodes: ReadonlyMap<string, Node>,
   plugins: readonly (readonly string[])[]
-): { classOf: number[]; nameOf: string[] } {
+): Promise<{ classOf: number[]; nameOf: string[] }> {
   let classOf = symbols.map(() => 0)
   for (const node of nodes.values()) {
+    await breathe()
     const [only] = node.owners
     if (node.owners.length === 1 && only?.info.methods === undefined) continue
     classOf = refine(
@@ -277,14 +285,15 @@ function methodMaps(
   return { methods, preflights }
 }
 
-function hostMaps(
+async function hostMaps(
   entries: readonly Entry[],
   nodes: ReadonlyMap<string, Node>
-): Pick<Table, 'hosts' | 'wildcards'> {
+): Promise<Pick<Table, 'hosts' | 'wildcards'>> {
   const hosts = new Map<string, HostPaths>()
   const wildcards = new Map<string, HostPaths>()
   const urls = new Map<string, string[]>()
   for (const { url } of nodes.values()) {
+    await breathe()
     if (!url.startsWith(`/${MARK}`)) continue
     const end = url.indexOf('/', 2)
     const prefix = end === -1 ? url : url.slice(0, end)

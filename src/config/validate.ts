@@ -64,9 +64,13 @@ function withDefaults(schema: unknown, value: unknown): unknown {
     define(made, key, withDefaults(schemaOf(schema, key), inner))
   for (const [key, option] of Object.entries(propertiesOf(schema)))
     if (!Object.hasOwn(made, key) && isObject(option) && option['default'] !== undefined)
-      define(made, key, withDefaults(option, structuredClone(option['default'])))
+      define(made, key, withDefaults(option, ownDefault(option['default'])))
   return made
 }
+
+// Cloning takes its time, even for a text.
+const ownDefault = (value: unknown): unknown =>
+  typeof value === 'object' && value !== null ? structuredClone(value) : value
 
 // Of a union, the branch for objects is meant where an object stands; no word of ours has two.
 function propertiesOf(schema: Readonly<Record<string, unknown>>): object {

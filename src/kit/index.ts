@@ -3,7 +3,7 @@ export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
 export { ownBytesOf, statusOf, whenOver, wordOf } from './answers.ts'
 export { hangUp, leaveBodies, resetConnection, takeAnyType } from './bodies.ts'
-export { Breath } from './breath.ts'
+export { breathe, inSlices } from './breath.ts'
 export { callBack } from './call-back.ts'
 export {
   addressOf,
@@ -73,6 +73,7 @@ export {
   type Kit,
   layGround,
   newRoute,
+  perOptions,
   perRoute,
   refuses,
   type Verdict

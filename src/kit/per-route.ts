@@ -10,6 +10,7 @@ import type { Caller, Forwarding } from './caller.ts'
 import type { Head, HeadHook, HeadPlan, RouteInfo } from './concern.ts'
 import { joinVary } from './headers.ts'
 import { Internal } from './refusals.ts'
+import { remember } from './remember.ts'
 import { isObject, merge } from './schema.ts'
 
 type Done = (error?: Error) => void
@@ -110,30 +111,75 @@ export function perRoute<O extends object>(
   root: O,
   build: (options: O, route: RouteInfo) => Hooks | undefined
 ): void {
-  const kit = app.sallyportKit
   // A route may stand at several URLs; what is built for it is built once.
-  const built = new Map<RouteInfo, Hooks | undefined>()
-  eachRoute(app, key, root, (options, route, routeOptions) => {
-    if (!built.has(route)) {
-      const hooks = build(options, route)
-      built.set(route, hooks)
-      if (hooks === undefined) return
-      route.gates.push(key)
-      if (hooks.onHead !== undefined) route.head.hooks.push(hooks.onHead)
-      if (hooks.headers !== undefined) route.head.defaults.push(...Object.entries(hooks.headers))
-      if (hooks.vary !== undefined) route.head.vary = joinVary(route.head.vary, hooks.vary)
-      for (const name of hooks.strips ?? []) route.head.strips.add(name)
-    }
-    const hooks = built.get(route)
-    if (hooks === undefined) return
-    const report = (options as { mode?: unknown }).mode === 'report'
-    for (const phase of GATE_PHASES) {
-      const hook = hooks[phase]
-      if (hook !== undefined) addHook(routeOptions, phase, guarded(hook, key, phase, report, kit))
-    }
-    for (const phase of OTHER_PHASES)
-      if (hooks[phase] !== undefined) addHook(routeOptions, phase, named(hooks[phase], key, phase))
+  const built = new Map<RouteInfo, Built | null>()
+  putHooks(app, key, root, (options, route) =>
+    remember(built, route, () => {
+      const made = wrapped(build(options, route), key, options, app.sallyportKit)
+      noteGate(route, key, made)
+      return made
+    })
+  )
+}
+
+/** Does what `perRoute` does for hooks that know nothing of their route: all routes that say the same have the same ones. */
+export function perOptions<O extends object>(
+  app: FastifyInstance,
+  key: string,
+  root: O,
+  build: (options: O) => Hooks | undefined
+): void {
+  const built = new Map<O, Built | null>()
+  const noted = new Set<RouteInfo>()
+  putHooks(app, key, root, (options, route) => {
+    const made = remember(built, options, () => wrapped(build(options), key, options, app.sallyportKit))
+    if (!noted.has(route)) noteGate(route, key, made)
+    noted.add(route)
+    return made
   })
+}
+
+/** The hooks of a concern, and what Fastify is given of them, by their phases. */
+interface Built {
+  readonly hooks: Hooks
+  readonly given: Readonly<Record<string, unknown>>
+}
+
+function putHooks<O extends object>(
+  app: FastifyInstance,
+  key: string,
+  root: O,
+  builtFor: (options: O, route: RouteInfo) => Built | null
+): void {
+  eachRoute(app, key, root, (options, route, routeOptions) => {
+    const given = builtFor(options, route)?.given
+    for (const phase in given) addHook(routeOptions, phase, given[phase])
+  })
+}
+
+/** Wraps hooks in what somebody asked for; null where there are none. */
+function wrapped(hooks: Hooks | undefined, key: string, options: object, kit: Kit): Built | null {
+  if (hooks === undefined) return null
+  const report = (options as { mode?: unknown }).mode === 'report'
+  const given: Record<string, unknown> = {}
+  for (const phase of GATE_PHASES) {
+    const hook = hooks[phase]
+    if (hook !== undefined) given[phase] = guarded(hook, key, phase, report, kit)
+  }
+  for (const phase of OTHER_PHASES)
+    if (hooks[phase] !== undefined) given[phase] = named(hooks[phase], key, phase)
+  return { hooks, given }
+}
+
+/** Notes on a route that it has a gate, and what that wants of the head of its answers. */
+function noteGate({ gates, head }: RouteInfo, key: string, built: Built | null): void {
+  if (built === null) return
+  const { onHead, headers, vary, strips } = built.hooks
+  gates.push(key)
+  if (onHead !== undefined) head.hooks.push(onHead)
+  if (headers !== undefined) head.defaults.push(...Object.entries(headers))
+  if (vary !== undefined) head.vary = joinVary(head.vary, vary)
+  for (const name of strips ?? []) head.strips.add(name)
 }
 
 /** Tells whether a gate that cuts in mid-stream has to; in report mode the refusal is noted, once, and the request goes on. */
@@ -195,7 +241,8 @@ export function newRoute(
 // Fastify shares hook arrays with the automatic HEAD twin: always hand over a new one.
 function addHook(routeOptions: RouteOptions, phase: string, hook: unknown): void {
   const options = routeOptions as unknown as Record<string, unknown>
-  options[phase] = [...[options[phase] ?? []].flat(), hook]
+  const before = options[phase] ?? []
+  options[phase] = Array.isArray(before) ? [...(before as unknown[]), hook] : [before, hook]
 }
 
 function applyHead(
@@ -232,8 +279,9 @@ function about(error: unknown): { code: string; reason: string } {
 }
 
 function named<T>(hook: T, key: string, phase: string): T {
-  if (typeof hook === 'function')
-    Object.defineProperty(hook, 'name', { value: `${key} ${phase}`, configurable: true })
+  const name = `${key} ${phase}`
+  if (typeof hook === 'function' && hook.name !== name)
+    Object.defineProperty(hook, 'name', { value: name, configurable: true })
   return hook
 }
 

@@ -175,7 +175,9 @@ export function itemsOf(schema: Data): unknown {
 
 /** Sets a key as data, so that a key named `__proto__` stays a key. */
 export function define(target: object, key: string, value: unknown): void {
-  Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true })
+  if (key === '__proto__')
+    Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true })
+  else (target as Record<string, unknown>)[key] = value
 }
 
 /** Freezes a value and everything inside it. */
