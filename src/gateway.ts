@@ -34,6 +34,9 @@ export interface GatewayOptions {
   readonly trace?: boolean
 }
 
+// How long one plugin may take to load, in milliseconds.
+const SLOWEST_PLUGIN = 120_000
+
 /** Builds a gateway from a plan: concerns in their order, then routes; the instance is ready and has no socket. */
 export async function buildGateway(
   plan: Plan,
@@ -52,6 +55,8 @@ export async function buildGateway(
       logController: new LogController({ disableRequestLogging: true }),
       exposeHeadRoutes: true,
       return503OnClosing: false,
+      // Many routes are mounted in slices while requests are answered: that is slow, and no sign of a plugin that hangs.
+      pluginTimeout: SLOWEST_PLUGIN,
       trustProxy: plan.trustedProxies.length === 0 ? false : [...plan.trustedProxies],
       rewriteUrl: entrance.rewriteUrl,
       serverFactory: (handler) => createServer(handler),
