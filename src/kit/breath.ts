@@ -1,5 +1,5 @@
 // How long work may go on before others have their turn, in milliseconds.
-const SLICE = 2
+const SLICE = 1
 
 // How many turns of the event loop they have then: a request that is forwarded takes some. Who finds much to do has more,
 // so that what has come late meanwhile is made up for before the work goes on.
