@@ -246,18 +246,21 @@ export class Connection implements Taker, Source {
   #finish(): void {
     const sending = this.#sending
     if (sending === undefined) return
+    const outflow = this.#outflow
     this.#handler = undefined
     this.#sending = undefined
+    this.#outflow = undefined
     this.#waits = false
+    // Whoever could not take the last part holds up no next request; over TLS it may have come after the reading stopped.
+    if (this.#paused) this.#resume()
     this.#answered++
     // What is left of a body is for nobody, and stands in the way of another request; a body that came with the answer to HEAD would be the next one's.
     const again = this.#sent && this.#answers.persistent && this.usable
     if (again && sending.method !== 'HEAD' && sending.upgrade === undefined) this.#owner.freed(this)
     else {
-      this.#outflow?.stop()
+      outflow?.stop()
       this.#socket.destroy()
     }
-    this.#outflow = undefined
   }
 
   #fail(error: Error): void {

@@ -341,3 +341,15 @@ t.test('closes a connection that has been idle for as long as it may', async (t)
   await app.inject('/x')
   t.equal(opened(), 2)
 })
+
+t.test('reads on after an answer whose last part its reader could not take at once', async (t) => {
+  // All of it is one read, and as much as a connection to a client holds.
+  const start = 'HTTP/1.1 200 OK\r\ncontent-length: 65494\r\n\r\n'
+  const { url, opened } = await scripted(t, (socket, asked) =>
+    socket.write(asked === 0 ? start.padEnd(65_536, 'a') : OK)
+  )
+  const { url: at } = await listening(t, { upstreams: { up: { url, timeouts: { headers: '1s' } } }, routes })
+  t.equal((await (await fetch(`${at}/x`)).text()).length, 65_494)
+  t.equal(await (await fetch(`${at}/y`)).text(), 'mine')
+  t.equal(opened(), 1)
+})
