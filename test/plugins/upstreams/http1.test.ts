@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { gateway, listening, raw, type Scope, statusOf } from '../../helpers.ts'
@@ -352,4 +352,51 @@ t.test('reads on after an answer whose last part its reader could not take at on
   t.equal((await (await fetch(`${at}/x`)).text()).length, 65_494)
   t.equal(await (await fetch(`${at}/y`)).text(), 'mine')
   t.equal(opened(), 1)
+})
+
+/** Sends requests in their order, each on a connection of its own that was there before. */
+async function askAtOnce(t: Scope, port: number, ...requests: string[]): Promise<Socket[]> {
+  const sockets = requests.map(() => connect(port, '127.0.0.1').on('error', () => {}))
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+  })
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+  for (const [at, request] of requests.entries()) sockets[at]?.write(request)
+  return sockets
+}
+
+const SHAKE = 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
+const firstOf = async (socket: Socket | undefined): Promise<string> =>
+  String((await once(socket as Socket, 'data'))[0])
+
+t.test('keeps no request waiting behind a WebSocket that its target does not answer', async (t) => {
+  const { url, seen } = await scripted(t, (socket) =>
+    seen.at(-1)?.head.includes('/ws') === true ? undefined : socket.write(OK)
+  )
+  // A name has to be looked up: both are there before the first connection is.
+  const named = url.replace('127.0.0.1', 'localhost')
+  const { port } = await listening(t, {
+    upstreams: { up: { url: named, timeouts: { headers: '1s' } } },
+    routes
+  })
+  const sockets = await askAtOnce(t, port, SHAKE, get('/x'))
+  t.match(await Promise.race(sockets.map(firstOf)), /mine$/, 'it is the first to be answered')
+})
+
+t.test('lets nobody who came later pass a WebSocket that waits for room', async (t) => {
+  const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n'
+  const { url, seen } = await scripted(t, (socket) =>
+    socket.write(seen.at(-1)?.head.includes('/ws') === true ? SWITCH : OK)
+  )
+  const { port } = await listening(t, {
+    upstreams: { up: { url, connections: { max: 1, pending: 10 } } },
+    routes
+  })
+  const sockets = await askAtOnce(t, port, get('/1'), SHAKE, get('/2'), get('/3'))
+  await Promise.all(sockets.map(firstOf))
+  t.same(
+    seen.map(({ head }) => head.split(' ')[1]),
+    ['/1', '/ws', '/2', '/3']
+  )
 })
