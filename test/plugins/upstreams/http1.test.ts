@@ -400,3 +400,17 @@ t.test('lets nobody who came later pass a WebSocket that waits for room', async 
     ['/1', '/ws', '/2', '/3']
   )
 })
+
+t.test('blames no request for the time that the one before it took', async (t) => {
+  const { url } = await scripted(t, (socket, asked) => {
+    socket.write(OK)
+    // The answer is there before the process finds out that its time is over.
+    if (asked === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500)
+  })
+  const { port } = await listening(t, {
+    upstreams: { up: { url, connections: { max: 1 }, timeouts: { headers: '1s' } } },
+    routes
+  })
+  const sockets = await askAtOnce(t, port, get('/1'), get('/2'))
+  for (const answer of await Promise.all(sockets.map(firstOf))) t.match(answer, /^HTTP\/1\.1 200 /)
+})
