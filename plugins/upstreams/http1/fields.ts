@@ -3,8 +3,10 @@ export class Malformed extends Error {
   readonly code = 'SP_UPSTREAM_MALFORMED'
 }
 
-const SPACE = 32
-const TAB = 9
+/** The character of a blank. */
+export const SPACE = 32
+/** The character of a tab. */
+export const TAB = 9
 /** The character of the digit 0. */
 export const ZERO = 48
 /** Where the reason stands in a status line. */

@@ -71,8 +71,8 @@ const WELL: readonly Case[] = [
   {
     name: 'chunks, in any case, with extensions and trailers',
     bytes:
-      'HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5;a=b\r\nhello\r\n0A ; x\r\n0123456789\r\n00\r\nX-Sum: 1\r\n\r\n',
-    body: 'hello0123456789'
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5;a=b\r\nhello\r\n0A ;\tx="é"\r\n0123456789\r\n2  \r\nok\r\n00\r\nX-Sum: 1\r\n\r\n',
+    body: 'hello0123456789ok'
   },
   {
     name: 'a body that ends with its connection',
@@ -229,7 +229,11 @@ t.test('cuts a body that is not framed as it should be', async (t) => {
     'a size that is no hexadecimal': '0x5\r\nhello\r\n0\r\n\r\n',
     'a size beyond counting': '00000000000005\r\nhello\r\n0\r\n\r\n',
     'a size that ends with a bare line feed': '5\nhello\r\n0\r\n\r\n',
+    'a size in two parts': '5 0\r\nhello\r\n0\r\n\r\n',
+    'an extension without a semicolon': '5 a\r\nhello\r\n0\r\n\r\n',
     'an extension with a line feed': '5;a\nhello\r\n0\r\n\r\n',
+    'an extension with a NUL': '5;a=\0\r\nhello\r\n0\r\n\r\n',
+    'an extension with a bare carriage return': '5;a\rb\r\nhello\r\n0\r\n\r\n',
     'an extension without end': `5;${'a'.repeat(20_000)}\r\nhello\r\n0\r\n\r\n`,
     'more than its size': '5\r\nhello!\r\n0\r\n\r\n',
     'less than its size': '6\r\nhello\r\n0\r\n\r\n',
