@@ -418,3 +418,18 @@ t.test('blames no request for the time that the one before it took', async (t) =
   const sockets = await askAtOnce(t, port, get('/1'), get('/2'))
   for (const answer of await Promise.all(sockets.map(firstOf))) t.match(answer, /^HTTP\/1\.1 200 /)
 })
+
+t.test('gives an upstream up that tells of its answer without end', async (t) => {
+  const closed = Promise.withResolvers<void>()
+  const { url } = await scripted(t, (socket) => {
+    socket.on('close', () => closed.resolve())
+    const tell = (): void => {
+      if (socket.writable) socket.write('HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n', tell)
+    }
+    tell()
+  })
+  const { port } = await listening(t, { upstreams: { up: { url } }, routes })
+  const answer = await raw(port, 'GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+  t.match(answer, /\r\n\r\nHTTP\/1\.1 502 /)
+  await closed.promise
+})
