@@ -201,11 +201,15 @@ export interface Answer {
   readonly endless: boolean
 }
 
-/** Writes the head of an interim answer: all but what holds for one connection alone. */
+/** Writes the head of an interim answer: all but what holds for one connection alone, and the length of a body that there is none of (RFC 9110 section 8.6). */
 export function informationHead(fields: readonly string[]): string[] {
   const head: string[] = []
-  for (let i = 0; i < fields.length; i += 2)
-    if (!HOP.has(fields[i] as string)) head.push(fields[i] as string, fields[i + 1] as string)
+  const nominated = nominatedIn(fields)
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] as string
+    if (HOP.has(name) || name === 'content-length' || nominated?.includes(name) === true) continue
+    head.push(name, fields[i + 1] as string)
+  }
   return head
 }
 

@@ -33,6 +33,20 @@ t.test('passes early hints on before the answer, to who knows them', async (t) =
   t.match(await raw(port, 'GET /x HTTP/1.0\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200/, 'HTTP/1.0 has none')
 })
 
+t.test(
+  'passes nothing on with early hints that frames a message or is meant for one connection',
+  async (t) => {
+    const up = await byHand(t, (socket) => {
+      socket.write('HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 5\r\nX-Own: a\r\n')
+      socket.write('Transfer-Encoding: chunked\r\nConnection: x-own\r\n\r\n')
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    })
+    const { port } = await listening(t, to(up))
+    const answer = await raw(port, closing)
+    t.match(answer, /^HTTP\/1\.1 103 Early Hints\r\nlink: <\/a>\r\n\r\nHTTP\/1\.1 200 OK\r\n/i)
+  }
+)
+
 t.test('passes no trailer that belongs into a head', async (t) => {
   const up = await byHand(t, (socket) => {
     socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n')
