@@ -81,6 +81,10 @@ export class Connection implements Taker, Source {
     // Who asked may have left while the request waited.
     if (this.#handler === undefined) return
     const { body, method, headers, upgrade } = sending
+    if (isStream(body) && body.destroyed) {
+      this.#fail(new errors.RequestAbortedError())
+      return
+    }
     const length = lengthIn(headers)
     let head: string
     try {

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { gateway, listening, raw, type Scope, statusOf } from '../../helpers.ts'
@@ -432,4 +433,24 @@ t.test('gives an upstream up that tells of its answer without end', async (t) =>
   const answer = await raw(port, 'GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
   t.match(answer, /\r\n\r\nHTTP\/1\.1 502 /)
   await closed.promise
+})
+
+t.test('fails a request whose body was gone before its turn', async (t) => {
+  const { url } = await scripted(t, (socket) => socket.write(OK))
+  const app = await gateway(t, { upstreams: { up: { url } }, routes })
+  const body = new Readable({ read() {} })
+  body.destroy()
+  await once(body, 'close')
+  const failed = Promise.withResolvers<Error>()
+  app.upstream('up').targets[0]?.pool.send(
+    { method: 'POST', path: '/x', headers: ['host', 'a'], body },
+    {
+      onConnect() {},
+      onHeaders: () => true,
+      onData: () => true,
+      onComplete() {},
+      onError: failed.resolve
+    }
+  )
+  t.match(await failed.promise, { code: 'UND_ERR_ABORTED' })
 })
