@@ -47,8 +47,9 @@ export interface RequestHead {
   readonly cookie: string | null
 }
 
-// How many spellings of header names a route remembers; a client that makes names up is judged without.
+// How many spellings of header names a route remembers, and how long they may be; a client that makes names up is judged without.
 const NAMES_REMEMBERED = 512
+const LONGEST_NAME = 64
 
 /** Compiles what of a client's head may go on; writes the head of the request for the upstream, as one flat list of names and values. */
 export function requestHeadFor(
@@ -67,7 +68,7 @@ export function requestHeadFor(
       let name = names.get(spelled)
       if (name === undefined) {
         name = passes(spelled.toLowerCase(), route, trusted)
-        if (names.size < NAMES_REMEMBERED) names.set(spelled, name)
+        if (names.size < NAMES_REMEMBERED && spelled.length <= LONGEST_NAME) names.set(spelled, name)
       }
       if (name === null || nominated?.includes(name) === true || privateHeaders?.includes(name) === true)
         continue

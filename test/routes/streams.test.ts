@@ -1,6 +1,8 @@
 import { EventEmitter, once } from 'node:events'
 import http from 'node:http'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { bodyOf, listening, raw, type Scope, upstream } from '../helpers.ts'
 
@@ -351,3 +353,21 @@ t.test(
     }
   }
 )
+
+t.test('keeps nothing of the names that a client makes up', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  const { port } = await listening(t, to(await upstream(t, (_request, response) => response.end())))
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  const ask = async (name: string): Promise<void> => {
+    socket.write(`GET /x HTTP/1.1\r\nHost: a\r\n${name}: 1\r\n\r\n`)
+    await once(socket, 'data')
+  }
+  await ask('x')
+  gc()
+  const before = process.memoryUsage().heapUsed
+  for (let i = 0; i < 600; i++) await ask(`x${i}-${'A'.repeat(15_000)}`)
+  gc()
+  t.ok(process.memoryUsage().heapUsed - before < 8_000_000)
+})
