@@ -47,8 +47,9 @@ export interface RequestHead {
   readonly cookie: string | null
 }
 
-// How many spellings of header names a route remembers; a client that makes names up is judged without.
+// How many spellings of header names a route remembers, and how long they may be; a client that makes names up is judged without.
 const NAMES_REMEMBERED = 512
+const LONGEST_NAME = 64
 
 /** Compiles what of a client's head may go on; writes the head of the request for the upstream, as one flat list of names and values. */
 export function requestHeadFor(
@@ -67,7 +68,7 @@ export function requestHeadFor(
       let name = names.get(spelled)
       if (name === undefined) {
         name = passes(spelled.toLowerCase(), route, trusted)
-        if (names.size < NAMES_REMEMBERED) names.set(spelled, name)
+        if (names.size < NAMES_REMEMBERED && spelled.length <= LONGEST_NAME) names.set(spelled, name)
       }
       if (name === null || nominated?.includes(name) === true || privateHeaders?.includes(name) === true)
         continue
@@ -201,11 +202,15 @@ export interface Answer {
   readonly endless: boolean
 }
 
-/** Writes the head of an interim answer: all but what holds for one connection alone. */
+/** Writes the head of an interim answer: all but what holds for one connection alone, and the length of a body that there is none of (RFC 9110 section 8.6). */
 export function informationHead(fields: readonly string[]): string[] {
   const head: string[] = []
-  for (let i = 0; i < fields.length; i += 2)
-    if (!HOP.has(fields[i] as string)) head.push(fields[i] as string, fields[i + 1] as string)
+  const nominated = nominatedIn(fields)
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] as string
+    if (HOP.has(name) || name === 'content-length' || nominated?.includes(name) === true) continue
+    head.push(name, fields[i + 1] as string)
+  }
   return head
 }
 

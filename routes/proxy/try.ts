@@ -43,6 +43,9 @@ const DREGS = 65_536
 // How often a request goes to a target that takes none of it: a connection of HTTP/2 may end whenever the other side likes, and the next one as well.
 const MOST_UNTAKEN = 8
 
+// Interim answers to a request: they go on at once, however slow the client is.
+const MOST_INTERIM = 64
+
 /** One request to one target, and its answer. */
 export class Try implements Flowing, Handler {
   readonly target: UpstreamTarget
@@ -62,6 +65,7 @@ export class Try implements Flowing, Handler {
   #left = false
   #answering = false
   #sent = 0
+  #interim = 0
   #dregs = 0
   #stopped: Error | undefined
 
@@ -125,6 +129,7 @@ export class Try implements Flowing, Handler {
   onHeaders(status: number, fields: string[], resume: () => void, statusText: string, bare = false): boolean {
     if (status < 200) {
       if (status < 100 || status === 101) throw new UpstreamFailed()
+      if (++this.#interim > MOST_INTERIM) throw new Error('Interim answers without end')
       this.#asker.onInformation(status, fields)
       return true
     }

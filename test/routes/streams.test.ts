@@ -1,6 +1,8 @@
 import { EventEmitter, once } from 'node:events'
 import http from 'node:http'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { bodyOf, listening, raw, type Scope, upstream } from '../helpers.ts'
 
@@ -32,6 +34,20 @@ t.test('passes early hints on before the answer, to who knows them', async (t) =
   t.match(answer, /\r\n\r\nHTTP\/1\.1 200 OK\r\n/)
   t.match(await raw(port, 'GET /x HTTP/1.0\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200/, 'HTTP/1.0 has none')
 })
+
+t.test(
+  'passes nothing on with early hints that frames a message or is meant for one connection',
+  async (t) => {
+    const up = await byHand(t, (socket) => {
+      socket.write('HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 5\r\nX-Own: a\r\n')
+      socket.write('Transfer-Encoding: chunked\r\nConnection: x-own\r\n\r\n')
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    })
+    const { port } = await listening(t, to(up))
+    const answer = await raw(port, closing)
+    t.match(answer, /^HTTP\/1\.1 103 Early Hints\r\nlink: <\/a>\r\n\r\nHTTP\/1\.1 200 OK\r\n/i)
+  }
+)
 
 t.test('passes no trailer that belongs into a head', async (t) => {
   const up = await byHand(t, (socket) => {
@@ -337,3 +353,21 @@ t.test(
     }
   }
 )
+
+t.test('keeps nothing of the names that a client makes up', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  const { port } = await listening(t, to(await upstream(t, (_request, response) => response.end())))
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  const ask = async (name: string): Promise<void> => {
+    socket.write(`GET /x HTTP/1.1\r\nHost: a\r\n${name}: 1\r\n\r\n`)
+    await once(socket, 'data')
+  }
+  await ask('x')
+  gc()
+  const before = process.memoryUsage().heapUsed
+  for (let i = 0; i < 600; i++) await ask(`x${i}-${'A'.repeat(15_000)}`)
+  gc()
+  t.ok(process.memoryUsage().heapUsed - before < 8_000_000)
+})

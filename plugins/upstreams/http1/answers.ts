@@ -1,6 +1,6 @@
 import { maxHeaderSize } from 'node:http'
 import { errors } from 'undici'
-import { AFTER_STATUS, isBlank, Malformed, readField, readStatus, ZERO } from './fields.ts'
+import { AFTER_STATUS, isBlank, Malformed, readField, readStatus, SPACE, TAB, ZERO } from './fields.ts'
 
 /** Told what comes of an answer, in its order. */
 export interface Taker {
@@ -24,6 +24,7 @@ type State =
   | 'counted'
   | 'until close'
   | 'chunk size'
+  | 'chunk blanks'
   | 'chunk extension'
   | 'chunk size LF'
   | 'chunk'
@@ -34,6 +35,7 @@ type State =
 const LF = 10
 const CR = 13
 const SEMICOLON = 59
+const DEL = 127
 
 // Digits of a chunk's size, in hexadecimal: more of them is more than a number can count exactly.
 const MOST_DIGITS = 13
@@ -121,11 +123,8 @@ export class Answers {
   /** Takes a byte of what stands between chunks (RFC 9112 section 7.1). */
   #takeFraming(byte: number): void {
     if (this.#state === 'chunk size') this.#takeSize(byte)
-    else if (this.#state === 'chunk extension') {
-      if (byte === CR) this.#state = 'chunk size LF'
-      else if (byte === LF || ++this.#extension > maxHeaderSize)
-        throw new Malformed('a chunk with an extension that does not end')
-    } else if (this.#state === 'chunk size LF') {
+    else if (this.#state === 'chunk blanks' || this.#state === 'chunk extension') this.#takeExtension(byte)
+    else if (this.#state === 'chunk size LF') {
       if (byte !== LF) throw new Malformed('a chunk whose size does not end')
       this.#state = this.#left === 0 ? 'trailers' : 'chunk'
     } else {
@@ -143,9 +142,19 @@ export class Answers {
       return
     }
     if (this.#digits === 0) throw new Malformed('a chunk without a size')
+    this.#state = 'chunk blanks'
+    this.#takeExtension(byte)
+  }
+
+  /** Takes a byte of what may stand behind a size: blanks, and then what begins with a semicolon, which nobody reads. */
+  #takeExtension(byte: number): void {
     if (byte === CR) this.#state = 'chunk size LF'
-    else if (byte === SEMICOLON || isBlank(byte)) this.#state = 'chunk extension'
-    else throw new Malformed('a chunk whose size is no number')
+    else if (byte === SEMICOLON) this.#state = 'chunk extension'
+    else if (this.#state === 'chunk blanks' && !isBlank(byte))
+      throw new Malformed('a chunk whose size is no number')
+    else if ((byte < SPACE && byte !== TAB) || byte === DEL)
+      throw new Malformed('a chunk with a control character in its extension')
+    if (++this.#extension > maxHeaderSize) throw new Malformed('a chunk with an extension that does not end')
   }
 
   /** Waits for the size of the next chunk. */

@@ -31,6 +31,8 @@ export const onread = {
 export class Connection implements Taker, Source {
   /** When it had its last answer, by the process's clock. */
   idleSince = 0
+  /** How often it has begun to wait for an answer. */
+  waits = 0
   readonly #socket: Owned
   readonly #owner: Owner
   readonly #answers = new Answers(this)
@@ -79,6 +81,10 @@ export class Connection implements Taker, Source {
     // Who asked may have left while the request waited.
     if (this.#handler === undefined) return
     const { body, method, headers, upgrade } = sending
+    if (isStream(body) && body.destroyed) {
+      this.#fail(new errors.RequestAbortedError())
+      return
+    }
     const length = lengthIn(headers)
     let head: string
     try {
@@ -224,8 +230,8 @@ export class Connection implements Taker, Source {
   }
 
   /** Gives up a request whose answer takes too long to begin. */
-  late(): void {
-    if (this.#waits && !this.#headed) this.#fail(new errors.HeadersTimeoutError())
+  late(waits: number): void {
+    if (this.#waits && !this.#headed && this.waits === waits) this.#fail(new errors.HeadersTimeoutError())
   }
 
   /** Waits for the head of the answer, now that the other side has all that it takes. */
@@ -233,6 +239,7 @@ export class Connection implements Taker, Source {
     const patience = this.#sending?.headersTimeout ?? 0
     if (patience === 0 || this.#headed) return
     this.#waits = true
+    this.waits++
     // One timer for all of its requests: what is cheapest is to wind it up again.
     if (this.#due !== undefined && this.#patience === patience) this.#due.refresh()
     else {
@@ -246,18 +253,21 @@ export class Connection implements Taker, Source {
   #finish(): void {
     const sending = this.#sending
     if (sending === undefined) return
+    const outflow = this.#outflow
     this.#handler = undefined
     this.#sending = undefined
+    this.#outflow = undefined
     this.#waits = false
+    // Whoever could not take the last part holds up no next request; over TLS it may have come after the reading stopped.
+    if (this.#paused) this.#resume()
     this.#answered++
     // What is left of a body is for nobody, and stands in the way of another request; a body that came with the answer to HEAD would be the next one's.
     const again = this.#sent && this.#answers.persistent && this.usable
     if (again && sending.method !== 'HEAD' && sending.upgrade === undefined) this.#owner.freed(this)
     else {
-      this.#outflow?.stop()
+      outflow?.stop()
       this.#socket.destroy()
     }
-    this.#outflow = undefined
   }
 
   #fail(error: Error): void {
@@ -298,12 +308,12 @@ function onClose(this: Owned): void {
   this[CONNECTION]?.closed()
 }
 
-// What came while the process was busy is read first: it was not the other side that was late.
+// What came while the process was busy is read first: it was not the other side that was late. The next request may have begun by then.
 function onLate(connection: Connection): void {
-  setImmediate(tellLate, connection)
+  setImmediate(tellLate, connection, connection.waits)
 }
 
-const tellLate = (connection: Connection): void => connection.late()
+const tellLate = (connection: Connection, waits: number): void => connection.late(waits)
 
 const uncork = (socket: Socket): void => socket.uncork()
 

@@ -3,8 +3,10 @@ export class Malformed extends Error {
   readonly code = 'SP_UPSTREAM_MALFORMED'
 }
 
-const SPACE = 32
-const TAB = 9
+/** The character of a blank. */
+export const SPACE = 32
+/** The character of a tab. */
+export const TAB = 9
 /** The character of the digit 0. */
 export const ZERO = 48
 /** Where the reason stands in a status line. */
@@ -14,8 +16,9 @@ export const AFTER_STATUS = 13
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const UNCLEAN = /[^\t\x20-\x7e\x80-\xff]/
 
-// How many spellings of names are remembered; an upstream that makes names up is read without.
+// How many spellings of names are remembered, and how long they may be; an upstream that makes names up is read without.
 const NAMES_REMEMBERED = 1024
+const LONGEST_NAME = 64
 const names = new Map<string, string>()
 
 /** Reads a field that begins at a place, and adds its name in lower case and its value; tells where the next one begins. */
@@ -30,7 +33,7 @@ export function readField(text: string, from: number, fields: string[]): number 
     // A part of a text keeps all of it: what is remembered is a copy.
     const copy = Buffer.from(spelled, 'latin1').toString('latin1')
     name = copy.toLowerCase()
-    if (names.size < NAMES_REMEMBERED) names.set(copy, name)
+    if (names.size < NAMES_REMEMBERED && copy.length <= LONGEST_NAME) names.set(copy, name)
   }
   let first = colon + 1
   let last = end

@@ -19,6 +19,8 @@ export interface PoolOptions {
 interface Waiting {
   readonly sending: Sending
   readonly handler: Handler
+  /** How many have waited before. */
+  readonly turn: number
 }
 
 // Who says how long it keeps an idle connection closes it at that time: a request that is on its way then is lost.
@@ -37,7 +39,10 @@ export class Pool extends Dispatcher implements Sender {
   readonly #waiting: Waiting[] = []
   // Those that take a connection for themselves.
   readonly #switching: Waiting[] = []
+  #turn = 0
+  // The connections that are being opened, for each line.
   #opening = 0
+  #openingAlone = 0
   #closed = false
   #looking: NodeJS.Timeout | undefined
   readonly #over = Promise.withResolvers<void>()
@@ -76,7 +81,7 @@ export class Pool extends Dispatcher implements Sender {
     }
     const line = sending.upgrade === undefined ? this.#waiting : this.#switching
     if (line.length > 0 && line.length % LONG === 0) forgetLost(line)
-    line.push({ sending, handler })
+    line.push({ sending, handler, turn: this.#turn++ })
     this.#grow()
   }
 
@@ -112,15 +117,31 @@ export class Pool extends Dispatcher implements Sender {
   }
 
   get #hasRoom(): boolean {
-    return this.#all.size + this.#opening < this.#options.connections
+    return this.#size < this.#options.connections
   }
 
-  /** Opens connections for those who wait, as many as there may be. */
+  get #size(): number {
+    return this.#all.size + this.#opening + this.#openingAlone
+  }
+
+  /** Opens connections for those who wait, in their order, as many as there may be. */
   #grow(): void {
-    while (this.#switching.length > 0 && this.#hasRoom) this.#openFor(this.#switching.shift() as Waiting)
+    while (this.#hasRoom) {
+      const alone = this.#alone
+      // Those before have one on its way to them.
+      const other = this.#waiting[this.#opening]
+      if (alone === undefined && other === undefined) return
+      if (turnOf(alone) < turnOf(other)) this.#openFor(this.#switching.shift() as Waiting)
+      else this.#open()
+    }
     // One that nobody uses makes room for one that is wanted.
-    if (this.#switching.length > 0) this.#idle.pop()?.end()
-    while (this.#opening < this.#waiting.length && this.#hasRoom) this.#open()
+    if (this.#alone !== undefined) this.#idle.pop()?.end()
+  }
+
+  /** Who has waited longest for a connection of his own. */
+  get #alone(): Waiting | undefined {
+    while (this.#switching[0]?.handler.lost === true) this.#switching.shift()
+    return this.#switching[0]
   }
 
   #open(): void {
@@ -135,9 +156,9 @@ export class Pool extends Dispatcher implements Sender {
   }
 
   #openFor({ sending, handler }: Waiting): void {
-    this.#opening++
+    this.#openingAlone++
     this.#options.connectStream(this.#where, (...[error, socket]) => {
-      this.#opening--
+      this.#openingAlone--
       if (error !== null || socket === null) {
         handler.onError(error ?? new errors.SocketError('closed'))
         return this.#served()
@@ -151,7 +172,7 @@ export class Pool extends Dispatcher implements Sender {
 
   /** Gives a connection to who waits for one, or keeps it. */
   freed(connection: Connection): void {
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+    for (let next = this.#next(); next !== undefined; next = this.#next()) {
       if (next.handler.lost === true) continue
       connection.begin(next.sending, next.handler)
       return
@@ -160,6 +181,11 @@ export class Pool extends Dispatcher implements Sender {
     this.#idle.push(connection)
     this.#looking ??= setInterval(() => this.#look(), Math.min(LOOK_EVERY, this.#options.keepAlive)).unref()
     if (this.#closed || this.#switching.length > 0) this.#served()
+  }
+
+  /** Takes who waits for this connection out of the line; nobody while one who came before wants a new one in its place. */
+  #next(): Waiting | undefined {
+    return turnOf(this.#waiting[0]) < turnOf(this.#alone) ? this.#waiting.shift() : undefined
   }
 
   ended(connection: Connection): void {
@@ -171,7 +197,7 @@ export class Pool extends Dispatcher implements Sender {
 
   /** Fails who has waited longest, whose connection it was; all of them where there is no other to wait for. */
   #failed(error: Error): void {
-    if (this.#all.size + this.#opening === 0) this.#failAll(error)
+    if (this.#size === 0) this.#failAll(error)
     else this.#waiting.shift()?.handler.onError(error)
     this.#served()
   }
@@ -190,7 +216,7 @@ export class Pool extends Dispatcher implements Sender {
     if (!this.#closed || this.#waiting.length + this.#switching.length > 0) return
     for (const connection of this.#idle.splice(0)) connection.end()
     clearInterval(this.#looking)
-    if (this.#all.size + this.#opening === 0) this.#over.resolve()
+    if (this.#size === 0) this.#over.resolve()
   }
 
   /** Closes connections that nobody has used for long enough. */
@@ -206,6 +232,8 @@ export class Pool extends Dispatcher implements Sender {
     this.#looking = undefined
   }
 }
+
+const turnOf = (waiting: Waiting | undefined): number => waiting?.turn ?? Number.POSITIVE_INFINITY
 
 // How many wait before it is looked whether somebody is among them who has left: it is not known here before his turn.
 const LONG = 128

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { gateway, listening, raw, type Scope, statusOf } from '../../helpers.ts'
@@ -71,8 +72,8 @@ const WELL: readonly Case[] = [
   {
     name: 'chunks, in any case, with extensions and trailers',
     bytes:
-      'HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5;a=b\r\nhello\r\n0A ; x\r\n0123456789\r\n00\r\nX-Sum: 1\r\n\r\n',
-    body: 'hello0123456789'
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5;a=b\r\nhello\r\n0A ;\tx="é"\r\n0123456789\r\n2  \r\nok\r\n00\r\nX-Sum: 1\r\n\r\n',
+    body: 'hello0123456789ok'
   },
   {
     name: 'a body that ends with its connection',
@@ -229,7 +230,11 @@ t.test('cuts a body that is not framed as it should be', async (t) => {
     'a size that is no hexadecimal': '0x5\r\nhello\r\n0\r\n\r\n',
     'a size beyond counting': '00000000000005\r\nhello\r\n0\r\n\r\n',
     'a size that ends with a bare line feed': '5\nhello\r\n0\r\n\r\n',
+    'a size in two parts': '5 0\r\nhello\r\n0\r\n\r\n',
+    'an extension without a semicolon': '5 a\r\nhello\r\n0\r\n\r\n',
     'an extension with a line feed': '5;a\nhello\r\n0\r\n\r\n',
+    'an extension with a NUL': '5;a=\0\r\nhello\r\n0\r\n\r\n',
+    'an extension with a bare carriage return': '5;a\rb\r\nhello\r\n0\r\n\r\n',
     'an extension without end': `5;${'a'.repeat(20_000)}\r\nhello\r\n0\r\n\r\n`,
     'more than its size': '5\r\nhello!\r\n0\r\n\r\n',
     'less than its size': '6\r\nhello\r\n0\r\n\r\n',
@@ -340,4 +345,112 @@ t.test('closes a connection that has been idle for as long as it may', async (t)
   await closed.promise
   await app.inject('/x')
   t.equal(opened(), 2)
+})
+
+t.test('reads on after an answer whose last part its reader could not take at once', async (t) => {
+  // All of it is one read, and as much as a connection to a client holds.
+  const start = 'HTTP/1.1 200 OK\r\ncontent-length: 65494\r\n\r\n'
+  const { url, opened } = await scripted(t, (socket, asked) =>
+    socket.write(asked === 0 ? start.padEnd(65_536, 'a') : OK)
+  )
+  const { url: at } = await listening(t, { upstreams: { up: { url, timeouts: { headers: '1s' } } }, routes })
+  t.equal((await (await fetch(`${at}/x`)).text()).length, 65_494)
+  t.equal(await (await fetch(`${at}/y`)).text(), 'mine')
+  t.equal(opened(), 1)
+})
+
+/** Sends requests in their order, each on a connection of its own that was there before. */
+async function askAtOnce(t: Scope, port: number, ...requests: string[]): Promise<Socket[]> {
+  const sockets = requests.map(() => connect(port, '127.0.0.1').on('error', () => {}))
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+  })
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+  for (const [at, request] of requests.entries()) sockets[at]?.write(request)
+  return sockets
+}
+
+const SHAKE = 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
+const firstOf = async (socket: Socket | undefined): Promise<string> =>
+  String((await once(socket as Socket, 'data'))[0])
+
+t.test('keeps no request waiting behind a WebSocket that its target does not answer', async (t) => {
+  const { url, seen } = await scripted(t, (socket) =>
+    seen.at(-1)?.head.includes('/ws') === true ? undefined : socket.write(OK)
+  )
+  // A name has to be looked up: both are there before the first connection is.
+  const named = url.replace('127.0.0.1', 'localhost')
+  const { port } = await listening(t, {
+    upstreams: { up: { url: named, timeouts: { headers: '1s' } } },
+    routes
+  })
+  const sockets = await askAtOnce(t, port, SHAKE, get('/x'))
+  t.match(await Promise.race(sockets.map(firstOf)), /mine$/, 'it is the first to be answered')
+})
+
+t.test('lets nobody who came later pass a WebSocket that waits for room', async (t) => {
+  const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n'
+  const { url, seen } = await scripted(t, (socket) =>
+    socket.write(seen.at(-1)?.head.includes('/ws') === true ? SWITCH : OK)
+  )
+  const { port } = await listening(t, {
+    upstreams: { up: { url, connections: { max: 1, pending: 10 } } },
+    routes
+  })
+  const sockets = await askAtOnce(t, port, get('/1'), SHAKE, get('/2'), get('/3'))
+  await Promise.all(sockets.map(firstOf))
+  t.same(
+    seen.map(({ head }) => head.split(' ')[1]),
+    ['/1', '/ws', '/2', '/3']
+  )
+})
+
+t.test('blames no request for the time that the one before it took', async (t) => {
+  const { url } = await scripted(t, (socket, asked) => {
+    socket.write(OK)
+    // The answer is there before the process finds out that its time is over.
+    if (asked === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500)
+  })
+  const { port } = await listening(t, {
+    upstreams: { up: { url, connections: { max: 1 }, timeouts: { headers: '1s' } } },
+    routes
+  })
+  const sockets = await askAtOnce(t, port, get('/1'), get('/2'))
+  for (const answer of await Promise.all(sockets.map(firstOf))) t.match(answer, /^HTTP\/1\.1 200 /)
+})
+
+t.test('gives an upstream up that tells of its answer without end', async (t) => {
+  const closed = Promise.withResolvers<void>()
+  const { url } = await scripted(t, (socket) => {
+    socket.on('close', () => closed.resolve())
+    const tell = (): void => {
+      if (socket.writable) socket.write('HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n', tell)
+    }
+    tell()
+  })
+  const { port } = await listening(t, { upstreams: { up: { url } }, routes })
+  const answer = await raw(port, 'GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+  t.match(answer, /\r\n\r\nHTTP\/1\.1 502 /)
+  await closed.promise
+})
+
+t.test('fails a request whose body was gone before its turn', async (t) => {
+  const { url } = await scripted(t, (socket) => socket.write(OK))
+  const app = await gateway(t, { upstreams: { up: { url } }, routes })
+  const body = new Readable({ read() {} })
+  body.destroy()
+  await once(body, 'close')
+  const failed = Promise.withResolvers<Error>()
+  app.upstream('up').targets[0]?.pool.send(
+    { method: 'POST', path: '/x', headers: ['host', 'a'], body },
+    {
+      onConnect() {},
+      onHeaders: () => true,
+      onData: () => true,
+      onComplete() {},
+      onError: failed.resolve
+    }
+  )
+  t.match(await failed.promise, { code: 'UND_ERR_ABORTED' })
 })
