@@ -42,7 +42,7 @@ export class Connection implements Taker, Source {
   #outflow: Outflow | undefined
   #sent = false
   // Whether it is the other side's turn.
-  #waits = false
+  #owed = false
   #begun = false
   #headed = false
   #paused = false
@@ -100,7 +100,7 @@ export class Connection implements Taker, Source {
     this.#answers.expect(method, upgrade !== undefined)
     if (isStream(body)) {
       this.#sent = false
-      this.#waits = false
+      this.#owed = false
       // What there is of the body goes out with the head.
       this.#socket.cork()
       this.#socket.write(head, 'latin1')
@@ -137,7 +137,7 @@ export class Connection implements Taker, Source {
   }
 
   onTaken(): void {
-    this.#waits = false
+    this.#owed = false
   }
 
   onBroken(error: Error): void {
@@ -231,14 +231,14 @@ export class Connection implements Taker, Source {
 
   /** Gives up a request whose answer takes too long to begin. */
   late(waits: number): void {
-    if (this.#waits && !this.#headed && this.waits === waits) this.#fail(new errors.HeadersTimeoutError())
+    if (this.#owed && !this.#headed && this.waits === waits) this.#fail(new errors.HeadersTimeoutError())
   }
 
   /** Waits for the head of the answer, now that the other side has all that it takes. */
   #await(): void {
     const patience = this.#sending?.headersTimeout ?? 0
     if (patience === 0 || this.#headed) return
-    this.#waits = true
+    this.#owed = true
     this.waits++
     // One timer for all of its requests: what is cheapest is to wind it up again.
     if (this.#due !== undefined && this.#patience === patience) this.#due.refresh()
@@ -257,7 +257,7 @@ export class Connection implements Taker, Source {
     this.#handler = undefined
     this.#sending = undefined
     this.#outflow = undefined
-    this.#waits = false
+    this.#owed = false
     // Whoever could not take the last part holds up no next request; over TLS it may have come after the reading stopped.
     if (this.#paused) this.#resume()
     this.#answered++
