@@ -317,3 +317,36 @@ t.test('opens a WebSocket to an upstream that speaks HTTP/2 by HTTP/1.1', { skip
   const shake = 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
   t.equal(statusOf(await raw(port, shake)), 101)
 })
+
+t.test('loses nothing of a body that Node tells of before its head', async (t) => {
+  const { connect: open } = http2
+  t.intercept(http2, 'connect', {
+    value: (...args: Parameters<typeof open>) => {
+      const session = open(...args)
+      const { request } = session
+      session.request = (...said) => {
+        const stream = request.apply(session, said)
+        const { emit } = stream
+        // As it comes where a read happens within another call: the head is told once that is over.
+        stream.emit = (name: string, ...rest: unknown[]) =>
+          name === 'response'
+            ? setTimeout(() => emit.call(stream, name, ...rest), 20) !== undefined
+            : emit.call(stream, name, ...rest)
+        return stream
+      }
+      return session
+    }
+  })
+  const server = http2.createServer()
+  const up = await over(t, server)
+  server.removeAllListeners('stream')
+  server.on('stream', (stream) => {
+    stream.respond({ ':status': 200 })
+    stream.end('all of it')
+  })
+  const { url } = await listening(t, {
+    upstreams: { up: { url: `http://127.0.0.1:${up}`, http2: true } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+  })
+  t.equal((await ask(`${url}/x`)).text, 'all of it')
+})

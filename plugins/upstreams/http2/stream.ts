@@ -57,7 +57,6 @@ export class Stream {
     stream.on('trailers', (_trailers, _flags, raw) => {
       this.#trailers = fieldsOf(raw as never)
     })
-    stream.on('data', (chunk: Buffer) => this.#took(chunk))
     stream.on('end', () => this.#ended())
     stream.on('error', (error) => {
       this.#failure = error
@@ -119,6 +118,8 @@ export class Stream {
       const more = this.handler.onHeaders(statusOf(raw), fieldsOf(raw), () => stream.resume(), '', bare)
       if (!more) stream.pause()
     })
+    // Node tells of a head a tick late, and of a body at once where it reads within another call: nothing of it flows before.
+    stream.on('data', (chunk: Buffer) => this.#took(chunk))
   }
 
   #took(chunk: Buffer): void {
