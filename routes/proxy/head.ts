@@ -8,7 +8,9 @@ import {
   joinVary,
   peerOf,
   plainName,
-  withoutCookie
+  rememberName,
+  withoutCookie,
+  wordsIn
 } from '../../src/kit/index.ts'
 
 /** What holds for one connection alone and is never passed on, whatever its direction (RFC 9110 section 7.6.1). */
@@ -47,10 +49,6 @@ export interface RequestHead {
   readonly cookie: string | null
 }
 
-// How many spellings of header names a route remembers, and how long they may be; a client that makes names up is judged without.
-const NAMES_REMEMBERED = 512
-const LONGEST_NAME = 64
-
 /** Compiles what of a client's head may go on; writes the head of the request for the upstream, as one flat list of names and values. */
 export function requestHeadFor(
   route: RequestHead
@@ -68,7 +66,7 @@ export function requestHeadFor(
       let name = names.get(spelled)
       if (name === undefined) {
         name = passes(spelled.toLowerCase(), route, trusted)
-        if (names.size < NAMES_REMEMBERED && spelled.length <= LONGEST_NAME) names.set(spelled, name)
+        rememberName(names, spelled, name)
       }
       if (name === null || nominated?.includes(name) === true || privateHeaders?.includes(name) === true)
         continue
@@ -115,11 +113,7 @@ function mayNotSay(name: string, { own, requestId }: RequestHead, trusted: boole
 
 function nominatedBy(connection: string | undefined): string[] | undefined {
   if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
-  return connection
-    .toLowerCase()
-    .split(',')
-    .map((name) => name.trim())
-    .filter((name) => name !== '' && !KEPT.has(name))
+  return wordsIn(connection).filter((name) => name !== '' && !KEPT.has(name))
 }
 
 function forwarded(head: string[], request: FastifyRequest, trusted: boolean, prefix: string): void {

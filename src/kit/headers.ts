@@ -1,8 +1,26 @@
 import { Type } from 'typebox'
 import type { OptionFault } from './concern.ts'
 
+const NAME = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+const NAMED = new RegExp(NAME)
+const UNCLEAN = /[^\t\x20-\x7e\x80-\xff]/
+const UNCLEAN_ALL = /[^\t\x20-\x7e\x80-\xff]/g
+
 /** Describes the name of a header in a config (RFC 9110 section 5.1). */
-export const HeaderName = Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" })
+export const HeaderName = Type.String({ pattern: NAME })
+
+/** Tells whether a text is the name of a header. */
+export const isHeaderName = (text: string): boolean => NAMED.test(text)
+
+/** Tells whether a text is what a header can have, a byte a character (RFC 9110 section 5.5): with one beyond, its line could end where nobody meant it to. */
+export const isHeaderValue = (text: string): boolean => !UNCLEAN.test(text)
+
+/** Takes out of a value what no header can have, since values of a request may have been decoded. */
+export const cleanHeader = (value: string): string =>
+  isHeaderValue(value) ? value : value.replaceAll(UNCLEAN_ALL, '')
+
+/** Reads a list of words that are the same in any case, such as the options of Connection. */
+export const wordsIn = (value: string): string[] => value.toLowerCase().split(',').map(trim)
 
 /** Tells what is wrong with a header that a config sets: one that frames the message itself, or a value that would break out of its line (CWE-113). */
 export function headerFaults(
@@ -23,7 +41,7 @@ export function headerFaults(
 export function joinVary(one: string, other: string): string {
   if (one === '' || one === other) return other
   if (other === '') return one
-  const known = one.toLowerCase().split(',').map(trim)
+  const known = wordsIn(one)
   const more = other
     .split(',')
     .map(trim)

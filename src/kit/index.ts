@@ -52,7 +52,17 @@ export type {
 export { type Handler, isStream, type Sender, type Sending } from './dispatch.ts'
 export type { DnsChallenge } from './dns.ts'
 export { grpcRefusal, grpcTimeoutOf, isGrpc } from './grpc.ts'
-export { HeaderName, headerFaults, isClaim, joinVary, plainName } from './headers.ts'
+export {
+  cleanHeader,
+  HeaderName,
+  headerFaults,
+  isClaim,
+  isHeaderName,
+  isHeaderValue,
+  joinVary,
+  plainName,
+  wordsIn
+} from './headers.ts'
 export { escapeHtml } from './html.ts'
 export { endWithHead, isHttp2 } from './http2.ts'
 export { LINES, type LineLevel, lineWriter, quote, type WriteLine } from './lines.ts'
@@ -96,7 +106,7 @@ export {
   UrlTooLong,
   withHeaders
 } from './refusals.ts'
-export { remember } from './remember.ts'
+export { remember, rememberName } from './remember.ts'
 export { makeRewrite, paramFaults, type Rewrite, restOf, rewriteFaults, shapeOf } from './rewrite.ts'
 export { fraction, scatter } from './scatter.ts'
 export {
@@ -139,7 +149,6 @@ export {
 export { noteUpgrade, type Upgrade, upgradeOf, wantsWebSocket } from './upgrade.ts'
 export {
   claimOf,
-  cleanHeader,
   pathOf,
   queryOf,
   queryValue,

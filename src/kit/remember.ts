@@ -12,3 +12,12 @@ export function remember<K, V>(memory: Memory<K, V>, key: K, make: () => V): V {
   memory.set(key, made)
   return made
 }
+
+// Longer names are made up, and so are more of them than this.
+const LONGEST_NAME = 64
+const MOST_NAMES = 512
+
+/** Keeps what was found out about a spelling of a header's name; who makes names up fills no memory with them. */
+export function rememberName<V>(names: Map<string, V>, spelled: string, value: V): void {
+  if (spelled.length <= LONGEST_NAME && names.size < MOST_NAMES) names.set(spelled, value)
+}

@@ -137,13 +137,6 @@ function callerReader(name: string, rest: string): Reader {
   throw new TemplateError(`No value "{${name}}"; a caller has id, name, email, roles, scopes and claims.x`)
 }
 
-/** Takes out of a value what no header can have (RFC 9110 section 5.5), since values of a request may have been decoded. */
-export const cleanHeader = (value: string): string =>
-  UNCLEAN.test(value) ? value.replaceAll(UNCLEAN_ALL, '') : value
-
-const UNCLEAN = /[^\t\x20-\x7e\x80-\xff]/
-const UNCLEAN_ALL = /[^\t\x20-\x7e\x80-\xff]/g
-
 /** Tells what is wrong with a template at a path of the options, as a list of one fault or none. */
 export function templateFaults(
   text: unknown,

@@ -1,5 +1,6 @@
 import { maxHeaderSize } from 'node:http'
 import { errors } from 'undici'
+import { wordsIn } from '../../../src/kit/index.ts'
 import { AFTER_STATUS, isBlank, Malformed, readField, readStatus, SPACE, TAB, ZERO } from './fields.ts'
 
 /** Told what comes of an answer, in its order. */
@@ -268,10 +269,7 @@ export class Answers {
 function isKept(said: string, version: number): boolean {
   if (said === '') return version === 1
   if (said === 'keep-alive') return true
-  const options = said
-    .toLowerCase()
-    .split(',')
-    .map((option) => option.trim())
+  const options = wordsIn(said)
   return !options.includes('close') && (version === 1 || options.includes('keep-alive'))
 }
 

@@ -1,3 +1,5 @@
+import { isHeaderName, isHeaderValue, rememberName } from '../../../src/kit/index.ts'
+
 /** What came is no answer, or could be read as more than one (RFC 9112 section 11.2). */
 export class Malformed extends Error {
   readonly code = 'SP_UPSTREAM_MALFORMED'
@@ -12,13 +14,6 @@ export const ZERO = 48
 /** Where the reason stands in a status line. */
 export const AFTER_STATUS = 13
 
-// What may stand in a name and in a value (RFC 9110 sections 5.6.2 and 5.5).
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
-const UNCLEAN = /[^\t\x20-\x7e\x80-\xff]/
-
-// How many spellings of names are remembered, and how long they may be; an upstream that makes names up is read without.
-const NAMES_REMEMBERED = 1024
-const LONGEST_NAME = 64
 const names = new Map<string, string>()
 
 /** Reads a field that begins at a place, and adds its name in lower case and its value; tells where the next one begins. */
@@ -29,18 +24,18 @@ export function readField(text: string, from: number, fields: string[]): number 
   const spelled = text.slice(from, colon)
   let name = names.get(spelled) ?? ''
   if (name === '') {
-    if (!TOKEN.test(spelled)) throw new Malformed('a field whose name is none')
+    if (!isHeaderName(spelled)) throw new Malformed('a field whose name is none')
     // A part of a text keeps all of it: what is remembered is a copy.
     const copy = Buffer.from(spelled, 'latin1').toString('latin1')
     name = copy.toLowerCase()
-    if (names.size < NAMES_REMEMBERED && copy.length <= LONGEST_NAME) names.set(copy, name)
+    rememberName(names, copy, name)
   }
   let first = colon + 1
   let last = end
   while (first < last && isBlank(text.charCodeAt(first))) first++
   while (last > first && isBlank(text.charCodeAt(last - 1))) last--
   const value = text.slice(first, last)
-  if (UNCLEAN.test(value)) throw new Malformed('a value with a control character')
+  if (!isHeaderValue(value)) throw new Malformed('a value with a control character')
   fields.push(name, value)
   return end + 2
 }
@@ -59,7 +54,7 @@ export function readStatus(text: string, end: number): number {
     (end > 12 && text.charCodeAt(12) !== SPACE)
   )
     throw new Malformed('no status line of HTTP/1.1')
-  if (end > AFTER_STATUS && UNCLEAN.test(text.slice(AFTER_STATUS, end)))
+  if (end > AFTER_STATUS && !isHeaderValue(text.slice(AFTER_STATUS, end)))
     throw new Malformed('a reason with a control character')
   const a = text.charCodeAt(9) - ZERO
   const b = text.charCodeAt(10) - ZERO

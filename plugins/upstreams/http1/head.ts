@@ -1,9 +1,8 @@
 import { errors } from 'undici'
-import { isStream, type Sending } from '../../../src/kit/index.ts'
+import { isHeaderValue, isStream, type Sending } from '../../../src/kit/index.ts'
 
-// What a request line and a field may hold: one character more, and it could end where nobody meant it to, as those above 255 would that become a line feed when they are written as a byte each.
+// What a request line may hold: one character more, and it could end where nobody meant it to.
 const UNCLEAN_PATH = /[^\x21-\x7e\x80-\xff]/
-const UNCLEAN = /[^\t\x20-\x7e\x80-\xff]/
 
 // Methods that say what their content is even where there is none (RFC 9110 section 8.6).
 const WITH_CONTENT = new Set(['POST', 'PUT', 'PATCH'])
@@ -24,7 +23,7 @@ export function headOf(
   let head = `${method} ${path} HTTP/1.1\r\n`
   for (let i = 0; i < headers.length; i += 2) {
     const value = headers[i + 1] as string
-    if (UNCLEAN.test(value)) throw new errors.InvalidArgumentError(`a control character in "${headers[i]}"`)
+    if (!isHeaderValue(value)) throw new errors.InvalidArgumentError(`a control character in "${headers[i]}"`)
     head += `${headers[i]}: ${value}\r\n`
   }
   if (length === undefined) {
