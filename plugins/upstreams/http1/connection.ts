@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { errors } from 'undici'
-import { copyOf, type Handler, isStream, LONGEST_TIMER, type Sending } from '../../../src/kit/index.ts'
+import { copyOf, type Handler, isStream, type Sending } from '../../../src/kit/index.ts'
+import { Patience } from '../patience.ts'
 import { Answers, type Taker } from './answers.ts'
 import { headOf, lengthIn } from './head.ts'
 import { Outflow, type Source } from './outflow.ts'
@@ -31,25 +32,20 @@ export const onread = {
 export class Connection implements Taker, Source {
   /** When it had its last answer, by the process's clock. */
   idleSince = 0
-  /** How often it has begun to wait for an answer. */
-  waits = 0
   readonly #socket: Owned
   readonly #owner: Owner
   readonly #answers = new Answers(this)
+  readonly #patience = new Patience((error) => this.#fail(error))
   readonly #resume: () => void
   #handler: Handler | undefined
   #sending: Sending | undefined
   #outflow: Outflow | undefined
   #sent = false
-  // Whether it is the other side's turn.
-  #owed = false
   #begun = false
   #headed = false
   #paused = false
   #answered = 0
   #failure: Error | undefined
-  #due: NodeJS.Timeout | undefined
-  #patience = 0
 
   constructor(socket: Socket, owner: Owner) {
     this.#socket = socket
@@ -100,7 +96,6 @@ export class Connection implements Taker, Source {
     this.#answers.expect(method, upgrade !== undefined)
     if (isStream(body)) {
       this.#sent = false
-      this.#owed = false
       // What there is of the body goes out with the head.
       this.#socket.cork()
       this.#socket.write(head, 'latin1')
@@ -137,7 +132,7 @@ export class Connection implements Taker, Source {
   }
 
   onTaken(): void {
-    this.#owed = false
+    this.#patience.end()
   }
 
   onBroken(error: Error): void {
@@ -150,7 +145,7 @@ export class Connection implements Taker, Source {
   }
 
   onHead(status: number, fields: string[], reason: string, bare: boolean): void {
-    this.#headed = true
+    this.#hasHead()
     if (this.#handler?.onHeaders(status, fields, this.#resume, reason, bare) === false) this.#paused = true
     if (bare) this.onEnd([])
   }
@@ -164,7 +159,7 @@ export class Connection implements Taker, Source {
       this.onEnd([])
       return
     }
-    this.#headed = true
+    this.#hasHead()
     handler.onWhole(status, fields, reason, body)
     this.#finish()
   }
@@ -229,24 +224,14 @@ export class Connection implements Taker, Source {
     )
   }
 
-  /** Gives up a request whose answer takes too long to begin. */
-  late(waits: number): void {
-    if (this.#owed && !this.#headed && this.waits === waits) this.#fail(new errors.HeadersTimeoutError())
-  }
-
   /** Waits for the head of the answer, now that the other side has all that it takes. */
   #await(): void {
-    const patience = this.#sending?.headersTimeout ?? 0
-    if (patience === 0 || this.#headed) return
-    this.#owed = true
-    this.waits++
-    // One timer for all of its requests: what is cheapest is to wind it up again.
-    if (this.#due !== undefined && this.#patience === patience) this.#due.refresh()
-    else {
-      clearTimeout(this.#due)
-      this.#patience = patience
-      this.#due = setTimeout(onLate, Math.min(patience, LONGEST_TIMER), this).unref()
-    }
+    if (!this.#headed) this.#patience.begin(this.#sending?.headersTimeout ?? 0)
+  }
+
+  #hasHead(): void {
+    this.#headed = true
+    this.#patience.end()
   }
 
   /** Ends the request, whose answer is whole. */
@@ -257,7 +242,6 @@ export class Connection implements Taker, Source {
     this.#handler = undefined
     this.#sending = undefined
     this.#outflow = undefined
-    this.#owed = false
     // Whoever could not take the last part holds up no next request; over TLS it may have come after the reading stopped.
     if (this.#paused) this.#resume()
     this.#answered++
@@ -275,6 +259,7 @@ export class Connection implements Taker, Source {
     this.#handler = undefined
     this.#sending = undefined
     this.#answers.stop()
+    this.#patience.end()
     this.#outflow?.stop()
     this.#outflow = undefined
     this.#socket.destroy()
@@ -284,7 +269,7 @@ export class Connection implements Taker, Source {
   #leave(): void {
     this.#handler = undefined
     this.#sending = undefined
-    clearTimeout(this.#due)
+    this.#patience.stop()
     this.#outflow?.stop()
     this.#outflow = undefined
     this.#owner.ended(this)
@@ -307,13 +292,6 @@ function onEnd(this: Owned): void {
 function onClose(this: Owned): void {
   this[CONNECTION]?.closed()
 }
-
-// What came while the process was busy is read first: it was not the other side that was late. The next request may have begun by then.
-function onLate(connection: Connection): void {
-  setImmediate(tellLate, connection, connection.waits)
-}
-
-const tellLate = (connection: Connection, waits: number): void => connection.late(waits)
 
 const uncork = (socket: Socket): void => socket.uncork()
 

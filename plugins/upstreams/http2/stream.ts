@@ -2,6 +2,7 @@ import { type ClientHttp2Stream, constants } from 'node:http2'
 import { addAbortSignal } from 'node:stream'
 import { errors } from 'undici'
 import { type Handler, isStream, type Sending, Untaken } from '../../../src/kit/index.ts'
+import { Patience } from '../patience.ts'
 import type { Connection } from './connection.ts'
 
 const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
@@ -16,7 +17,7 @@ export class Stream {
   #headed = false
   #trailers: string[] = []
   #failure: Error | undefined
-  #due: NodeJS.Timeout | undefined
+  readonly #patience = new Patience((error) => this.#abort(error))
 
   constructor(sending: Sending, handler: Handler) {
     this.sending = sending
@@ -79,7 +80,7 @@ export class Stream {
       this.#owes()
     })
     stream.on('drain', () => {
-      clearTimeout(this.#due)
+      this.#patience.end()
       body.resume()
     })
     body.on('end', () => {
@@ -91,10 +92,7 @@ export class Stream {
 
   /** Waits for the head of the answer, now that the other side has all that there is. */
   #owes(): void {
-    const { headersTimeout } = this.sending
-    if (!headersTimeout || this.#headed || this.#over) return
-    clearTimeout(this.#due)
-    this.#due = setTimeout(() => this.#abort(new errors.HeadersTimeoutError()), headersTimeout)
+    if (!this.#headed && !this.#over) this.#patience.begin(this.sending.headersTimeout ?? 0)
   }
 
   #informed(raw: readonly string[]): void {
@@ -109,7 +107,7 @@ export class Stream {
     this.#hear()
     if (this.#over) return
     this.#headed = true
-    clearTimeout(this.#due)
+    this.#patience.stop()
     if (this.#connection !== undefined) this.#connection.answered++
     const stream = this.#stream as ClientHttp2Stream
     this.#try(() => {
@@ -177,7 +175,7 @@ export class Stream {
 
   #end(): void {
     this.#over = true
-    clearTimeout(this.#due)
+    this.#patience.stop()
     const { body } = this.sending
     if (isStream(body) && !body.readableEnded) body.destroy()
   }
