@@ -127,7 +127,12 @@ export class Answers {
     else if (this.#state === 'chunk blanks' || this.#state === 'chunk extension') this.#takeExtension(byte)
     else if (this.#state === 'chunk size LF') {
       if (byte !== LF) throw new Malformed('a chunk whose size does not end')
-      this.#state = this.#left === 0 ? 'trailers' : 'chunk'
+      if (this.#left > 0) this.#state = 'chunk'
+      else {
+        this.#state = 'trailers'
+        // The line of the last chunk is the one before them: without any, the empty line is next.
+        this.#held = '\r\n'
+      }
     } else {
       if (byte !== (this.#state === 'chunk CR' ? CR : LF)) throw new Malformed('a chunk longer than its size')
       if (this.#state === 'chunk CR') this.#state = 'chunk LF'
@@ -168,36 +173,32 @@ export class Answers {
 
   #takeTrailers(bytes: Buffer, at: number, size: number): number {
     const before = this.#held.length
-    const text = this.#hold(bytes, at, size)
-    // Without trailers there is an empty line alone.
-    const end = text.startsWith('\r\n') ? 0 : text.indexOf('\r\n\r\n', Math.max(0, before - 3)) + 2
-    if (end === 1) {
-      if (text.length > maxHeaderSize) throw new errors.HeadersOverflowError()
-      return size
-    }
+    const end = this.#gather(bytes, at, size)
+    if (end === -1) return size
+    const text = this.#held
     this.#held = ''
     const trailers: string[] = []
-    for (let from = 0; from < end; ) from = readField(text, from, trailers)
-    const next = at + end + 2 - before
+    for (let from = 2; from < end; ) from = readField(text, from, trailers)
+    const next = at + end + 4 - before
     this.#end(trailers, next === size)
     return next
   }
 
-  /** Adds what has come to what was held; no more than a head may have. */
-  #hold(bytes: Buffer, at: number, size: number): string {
-    const text = bytes.toString('latin1', at, Math.min(size, at + maxHeaderSize + 1 - this.#held.length))
-    this.#held = this.#held === '' ? text : this.#held + text
-    return this.#held
+  /** Adds what has come to what was held, no more than a head may have; tells where the empty line behind it begins, or -1 where it is yet to come. */
+  #gather(bytes: Buffer, at: number, size: number): number {
+    const before = this.#held.length
+    const text = bytes.toString('latin1', at, Math.min(size, at + maxHeaderSize + 1 - before))
+    this.#held = before === 0 ? text : this.#held + text
+    const end = this.#held.indexOf('\r\n\r\n', Math.max(0, before - 3))
+    if (end === -1 && this.#held.length > maxHeaderSize) throw new errors.HeadersOverflowError()
+    return end
   }
 
   #takeHead(bytes: Buffer, at: number, size: number): number {
     const before = this.#held.length
-    const text = this.#hold(bytes, at, size)
-    const end = text.indexOf('\r\n\r\n', Math.max(0, before - 3))
-    if (end === -1) {
-      if (text.length > maxHeaderSize) throw new errors.HeadersOverflowError()
-      return size
-    }
+    const end = this.#gather(bytes, at, size)
+    if (end === -1) return size
+    const text = this.#held
     this.#held = ''
     const body = at + end + 4 - before
     const line = text.indexOf('\r\n')
