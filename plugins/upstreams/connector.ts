@@ -1,5 +1,5 @@
-import type { OnReadOpts } from 'node:net'
-import { buildConnector } from 'undici'
+import type { OnReadOpts, Socket } from 'node:net'
+import { buildConnector, errors } from 'undici'
 
 /** Where the connections of a target go, if not where its origin says. */
 export interface Place {
@@ -7,7 +7,8 @@ export interface Place {
   readonly port: number
 }
 
-export type Connector = buildConnector.connector
+/** Opens a connection, or tells why there is none. */
+export type Connect = (opened: (socket: Socket) => void, failed: (error: Error) => void) => void
 
 /** How connections are opened: what undici's connector takes, with what TLS takes. */
 export type ConnectorOptions = buildConnector.BuildOptions & {
@@ -16,16 +17,22 @@ export type ConnectorOptions = buildConnector.BuildOptions & {
   onread?: OnReadOpts
 }
 
-/** Builds what opens the connections of a target, to its place. */
-export function makeConnector(options: ConnectorOptions, place: Place | undefined): Connector {
+/** Builds what opens the connections of a target: to its place, or where its URL says. */
+export function makeConnect(origin: URL, options: ConnectorOptions, place: Place | undefined): Connect {
   const connect = buildConnector(options)
-  return (to, callback) => {
-    const where = place === undefined ? to : { ...to, hostname: place.address, port: String(place.port) }
-    const named = { ...where, servername: to.servername ?? nameOf(options, to.hostname) }
-    return connect(named as never, callback)
+  const { protocol, port, host } = origin
+  const hostname = origin.hostname.startsWith('[') ? origin.hostname.slice(1, -1) : origin.hostname
+  const to = {
+    protocol,
+    host,
+    hostname: place?.address ?? hostname,
+    port: place === undefined ? port : String(place.port),
+    // The name that the certificate has to be for stays the origin's, wherever the connection goes.
+    servername: options.servername ?? (/^[\d.]+$|:/.test(hostname) ? undefined : hostname)
   }
+  return (opened, failed) =>
+    connect(to as never, (...[error, socket]) => {
+      if (error === null && socket !== null) opened(socket)
+      else failed(error ?? new errors.SocketError('closed'))
+    })
 }
-
-// The name that the certificate has to be for stays the origin's, wherever the connection goes.
-const nameOf = ({ servername }: ConnectorOptions, hostname: string): string | undefined =>
-  servername ?? (/^[\d.]+$|:|^\[/.test(hostname) ? undefined : hostname)

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { connectionOptions, duration, type Sender, scatter } from '../../src/kit/index.ts'
 import { Condition } from './condition.ts'
-import { makeConnector, type Place } from './connector.ts'
+import { makeConnect, type Place } from './connector.ts'
 import { HealthCheck } from './health.ts'
 import { onread } from './http1/connection.ts'
 import { Pool } from './http1/pool.ts'
@@ -94,9 +94,8 @@ export class Target {
     const keepAlive = duration(timeouts.keepAlive)
     const plain = (): Pool =>
       new Pool({
-        origin: url,
-        connect: makeConnector({ ...connect, onread }, place),
-        connectStream: makeConnector(connect, place),
+        connect: makeConnect(url, { ...connect, onread }, place),
+        connectStream: makeConnect(url, connect, place),
         connections: connections.max,
         keepAlive
       })
@@ -104,7 +103,7 @@ export class Target {
       http2
         ? new Multiplexed({
             origin: url,
-            connect: makeConnector({ ...connect, ...h2With(url) } as never, place),
+            connect: makeConnect(url, { ...connect, ...h2With(url) }, place),
             connections: connections.max,
             keepAlive,
             patience: connect.timeout,

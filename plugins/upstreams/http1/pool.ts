@@ -1,15 +1,15 @@
-import { Dispatcher, errors } from 'undici'
-import type { Handler, Sender, Sending } from '../../../src/kit/index.ts'
-import type { Connector } from '../connector.ts'
+import { errors } from 'undici'
+import type { Handler, Sending } from '../../../src/kit/index.ts'
+import type { Connect } from '../connector.ts'
+import { lineUp, TargetDispatcher } from '../target-dispatcher.ts'
 import { Connection } from './connection.ts'
 
 /** What the connections of a target have to keep to. */
 export interface PoolOptions {
-  readonly origin: URL
   /** Opens a connection whose socket reads as `onread` says. */
-  readonly connect: Connector
+  readonly connect: Connect
   /** Opens one whose socket is a stream, for another protocol. */
-  readonly connectStream: Connector
+  readonly connectStream: Connect
   /** The most connections at a time. */
   readonly connections: number
   /** Milliseconds until a connection without a request is closed. */
@@ -29,10 +29,9 @@ const MARGIN = 1000
 // How often idle connections are looked at, in milliseconds.
 const LOOK_EVERY = 1000
 
-/** Sends requests by HTTP/1.1, one at a time on a connection; a dispatcher as undici's pools are, for older handlers only. */
-export class Pool extends Dispatcher implements Sender {
+/** Sends requests by HTTP/1.1, one at a time on a connection. */
+export class Pool extends TargetDispatcher {
   readonly #options: PoolOptions
-  readonly #where: Parameters<Connector>[0]
   // The one that was used last is used next, so that those too many grow old.
   readonly #idle: Connection[] = []
   readonly #all = new Set<Connection>()
@@ -43,34 +42,17 @@ export class Pool extends Dispatcher implements Sender {
   // The connections that are being opened, for each line.
   #opening = 0
   #openingAlone = 0
-  #closed = false
   #looking: NodeJS.Timeout | undefined
   readonly #over = Promise.withResolvers<void>()
 
   constructor(options: PoolOptions) {
     super()
     this.#options = options
-    const { protocol, port, host, hostname } = options.origin
-    this.#where = {
-      protocol,
-      port,
-      host,
-      hostname: hostname.startsWith('[') ? hostname.slice(1, -1) : hostname
-    }
-  }
-
-  get closed(): boolean {
-    return this.#closed
-  }
-
-  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    this.send(options as unknown as Sending, handler as unknown as Handler)
-    return true
   }
 
   /** Sends a request, once there is a connection for it. */
   send(sending: Sending, handler: Handler): void {
-    if (this.#closed) {
+    if (this.closed) {
       handler.onError(new errors.ClientClosedError())
       return
     }
@@ -80,21 +62,20 @@ export class Pool extends Dispatcher implements Sender {
       return
     }
     const line = sending.upgrade === undefined ? this.#waiting : this.#switching
-    if (line.length > 0 && line.length % LONG === 0) forgetLost(line)
-    line.push({ sending, handler, turn: this.#turn++ })
+    lineUp(line, { sending, handler, turn: this.#turn++ })
     this.#grow()
   }
 
   /** Takes no more requests; settles once all that was begun has ended. */
   override async close(): Promise<void> {
-    this.#closed = true
+    this.takeNoMore()
     this.#settle()
     await this.#over.promise
   }
 
   /** Ends everything at once. */
   override async destroy(): Promise<void> {
-    this.#closed = true
+    this.takeNoMore()
     const error = new errors.ClientDestroyedError()
     this.#failAll(error)
     for (const connection of [...this.#all]) connection.end(error)
@@ -146,28 +127,36 @@ export class Pool extends Dispatcher implements Sender {
 
   #open(): void {
     this.#opening++
-    this.#options.connect(this.#where, (...[error, socket]) => {
-      this.#opening--
-      if (error !== null || socket === null) return this.#failed(error ?? new errors.SocketError('closed'))
-      const connection = new Connection(socket, this)
-      this.#all.add(connection)
-      this.freed(connection)
-    })
+    this.#options.connect(
+      (socket) => {
+        this.#opening--
+        const connection = new Connection(socket, this)
+        this.#all.add(connection)
+        this.freed(connection)
+      },
+      (error) => {
+        this.#opening--
+        this.#failed(error)
+      }
+    )
   }
 
   #openFor({ sending, handler }: Waiting): void {
     this.#openingAlone++
-    this.#options.connectStream(this.#where, (...[error, socket]) => {
-      this.#openingAlone--
-      if (error !== null || socket === null) {
-        handler.onError(error ?? new errors.SocketError('closed'))
-        return this.#served()
+    this.#options.connectStream(
+      (socket) => {
+        this.#openingAlone--
+        const connection = new Connection(socket, this)
+        connection.readAsStream()
+        this.#all.add(connection)
+        connection.begin(sending, handler)
+      },
+      (error) => {
+        this.#openingAlone--
+        handler.onError(error)
+        this.#served()
       }
-      const connection = new Connection(socket, this)
-      connection.readAsStream()
-      this.#all.add(connection)
-      connection.begin(sending, handler)
-    })
+    )
   }
 
   /** Gives a connection to who waits for one, or keeps it. */
@@ -180,7 +169,7 @@ export class Pool extends Dispatcher implements Sender {
     connection.idleSince = performance.now()
     this.#idle.push(connection)
     this.#looking ??= setInterval(() => this.#look(), Math.min(LOOK_EVERY, this.#options.keepAlive)).unref()
-    if (this.#closed || this.#switching.length > 0) this.#served()
+    if (this.closed || this.#switching.length > 0) this.#served()
   }
 
   /** Takes who waits for this connection out of the line; nobody while one who came before wants a new one in its place. */
@@ -213,7 +202,7 @@ export class Pool extends Dispatcher implements Sender {
   }
 
   #settle(): void {
-    if (!this.#closed || this.#waiting.length + this.#switching.length > 0) return
+    if (!this.closed || this.#waiting.length + this.#switching.length > 0) return
     for (const connection of this.#idle.splice(0)) connection.end()
     clearInterval(this.#looking)
     if (this.#size === 0) this.#over.resolve()
@@ -234,11 +223,3 @@ export class Pool extends Dispatcher implements Sender {
 }
 
 const turnOf = (waiting: Waiting | undefined): number => waiting?.turn ?? Number.POSITIVE_INFINITY
-
-// How many wait before it is looked whether somebody is among them who has left: it is not known here before his turn.
-const LONG = 128
-
-function forgetLost(line: Waiting[]): void {
-  const waits = line.filter(({ handler }) => handler.lost !== true)
-  line.splice(0, line.length, ...waits)
-}
