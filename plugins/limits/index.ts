@@ -88,8 +88,6 @@ export interface StreamLimits {
   readonly body: number
   /** Milliseconds until the head of the answer is sent; undefined for no limit. */
   readonly time: number | undefined
-  /** Milliseconds that a client may take no byte of its answer; undefined for no limit. */
-  readonly idle: number | undefined
   /** Tells whether a body that grew too large has to be cut, and by which refusal. */
   tooLarge(request: FastifyRequest): FastifyError | undefined
   /** Says who reads the body of a request, and is told when it comes too slowly. */
@@ -154,7 +152,6 @@ export default fp<LimitsOptions>(
       const streamed: StreamLimits = {
         body: bodyMost,
         time: enforced(said),
-        idle: said.mode === 'report' ? undefined : durationOrNone(root.idle),
         tooLarge: (request) => {
           const error = new BodyTooLarge()
           return refuses(request, key, said, error) ? error : undefined

@@ -39,7 +39,6 @@ export interface UpstreamTarget {
 export interface StreamLimits {
   readonly body: number
   readonly time: number | undefined
-  readonly idle: number | undefined
   tooLarge(request: FastifyRequest): FastifyError | undefined
   /** Says who reads the body of a request, and is told when it comes too slowly. */
   readBy(request: FastifyRequest, reader: { fail(error: FastifyError): void }): void

@@ -12,7 +12,6 @@ import {
   isGrpc,
   isHttp2,
   LONGEST_TIMER,
-  resetConnection,
   type Sending,
   thenGiveBack,
   upgradeOf
@@ -51,7 +50,6 @@ export class Exchange implements Asker {
   #chosen: Try | undefined
   #due = Number.POSITIVE_INFINITY
   #deadline: NodeJS.Timeout | undefined
-  #stall: NodeJS.Timeout | undefined
   #backoff: NodeJS.Timeout | undefined
   #hedge: NodeJS.Timeout | undefined
   #state: 'waiting' | 'streaming' | 'over' = 'waiting'
@@ -272,10 +270,6 @@ export class Exchange implements Asker {
       this.#listening = true
       this.#response.on('drain', onDrain)
     }
-    const idle = this.#limits?.idle
-    // More of what was read at once may come although it has to wait.
-    if (idle !== undefined && !this.#endless && this.#stall === undefined)
-      this.#stall = setTimeout(onStall, Math.min(idle, LONGEST_TIMER), this)
     return false
   }
 
@@ -425,24 +419,14 @@ export class Exchange implements Asker {
     if (!this.#endless) this.#chosen?.watch()
   }
 
-  /** Takes up the upstream's bytes again, now that the client has taken the last ones. */
+  /** Takes up the upstream's bytes again, now that the client has taken the last ones. Whoever takes none is cut with its connection, as for any other answer. */
   drained(): void {
-    clearTimeout(this.#stall)
-    this.#stall = undefined
     this.#chosen?.resume()
-  }
-
-  /** Cuts a client that takes no more of its answer. */
-  stalled(): void {
-    const { socket } = this.#response
-    if (isHttp2(this.#request.raw) || socket === null) cut(this.#response)
-    else resetConnection(socket)
   }
 
   /** Ends what is left of the exchange when the client's side is closed. */
   closed(): void {
     this.#uncount()
-    clearTimeout(this.#stall)
     this.#clear()
     this.#way.mirror?.(this.#request, this.#errand, this.whole)
     if (this.#state !== 'over') this.fail(new ClientGone('The client went away'))
@@ -516,11 +500,6 @@ function onHedge(exchange: Exchange): void {
 
 function onBackoff(exchange: Exchange): void {
   exchange.tryAgain()
-}
-
-// A client that takes nothing would keep its upstream's connection from all others.
-function onStall(exchange: Exchange): void {
-  exchange.stalled()
 }
 
 function reasonOfFailure(from: Try, { code }: Error & { code?: string }): string {

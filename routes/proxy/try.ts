@@ -164,7 +164,8 @@ export class Try implements Flowing, Handler {
       return true
     }
     if (this.#stillness !== undefined) this.seen = this.#stillness.tick
-    if (this.#state !== 'wanted' || this.#asker.onBody(chunk)) return true
+    if (this.#state !== 'wanted') throw new Error('A body without a head')
+    if (this.#asker.onBody(chunk)) return true
     this.paused = true
     return false
   }
@@ -212,6 +213,8 @@ export class Try implements Flowing, Handler {
 
   #over(): void {
     this.#state = 'over'
+    // The connection goes on with the next request, whoever is late to take this answer.
+    this.#resume = undefined
     if (this.#watched) this.#stillness?.delete(this)
     if (this.#left) return
     this.#left = true

@@ -1,9 +1,13 @@
 import { once } from 'node:events'
+import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { setImmediate as turn } from 'node:timers/promises'
+import { createServer as createSecureServer } from 'node:tls'
 import t from 'tap'
-import { gateway, listening, raw, type Scope, statusOf } from '../../helpers.ts'
+import { authority } from '../../certificates.ts'
+import { certificate, gateway, listening, noOpenssl, raw, type Scope, statusOf } from '../../helpers.ts'
 import { routes } from './fleet.ts'
 
 interface Scripted {
@@ -17,10 +21,10 @@ interface Scripted {
 type Script = (socket: Socket, asked: number) => unknown
 
 /** Starts a target that answers each request with the bytes that a script writes. */
-async function scripted(t: Scope, script: Script): Promise<Scripted> {
+async function scripted(t: Scope, script: Script, secure?: { key: Buffer; cert: Buffer }): Promise<Scripted> {
   const seen: { connection: number; head: string }[] = []
   const sockets: Socket[] = []
-  const server = createServer((socket) => {
+  const accept = (socket: Socket): void => {
     const connection = sockets.push(socket) - 1
     let held = ''
     socket.setNoDelay(true)
@@ -32,7 +36,8 @@ async function scripted(t: Scope, script: Script): Promise<Scripted> {
       held = ''
       void script(socket, seen.length - 1)
     })
-  })
+  }
+  const server = secure === undefined ? createServer(accept) : createSecureServer(secure, accept)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
@@ -40,7 +45,8 @@ async function scripted(t: Scope, script: Script): Promise<Scripted> {
     server.close()
   })
   const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}`, seen, opened: () => sockets.length }
+  const scheme = secure === undefined ? 'http' : 'https'
+  return { url: `${scheme}://localhost:${port}`, seen, opened: () => sockets.length }
 }
 
 const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nmine'
@@ -358,6 +364,36 @@ t.test('reads on after an answer whose last part its reader could not take at on
   t.equal(await (await fetch(`${at}/y`)).text(), 'mine')
   t.equal(opened(), 1)
 })
+
+t.test(
+  'reads on after an answer over TLS whose reader has taken none of it when it ends',
+  { skip: noOpenssl },
+  async (t) => {
+    const { ca, ...pair } = certificate(t)
+    // With its last part there is as much as a stream of HTTP/2 holds.
+    const whole = `HTTP/1.1 200 OK\r\ncontent-length: 65536\r\n\r\n${'a'.repeat(65_536)}`
+    const target = await scripted(t, (socket, asked) => socket.write(asked === 0 ? whole : OK), pair)
+    const up = { url: target.url, tls: { ca }, connections: { max: 1 }, timeouts: { headers: '1s' } }
+    const { certFile, keyFile } = authority(t).issue('/CN=localhost', 'DNS:localhost')
+    const tls = { certificates: [{ cert: certFile, key: keyFile }] }
+    const { port } = await listening(t, { tls, upstreams: { up }, routes })
+    const session = (initialWindowSize: number): ClientHttp2Session => {
+      const client = connectHttp2(`https://localhost:${port}`, {
+        rejectUnauthorized: false,
+        settings: { initialWindowSize }
+      })
+      t.teardown(() => client.destroy())
+      return client
+    }
+    const patient = session(0)
+    const slow = patient.request({ ':path': '/x' })
+    await once(slow, 'response')
+    t.equal(await text(session(65_535).request({ ':path': '/y' })), 'mine')
+    patient.settings({ initialWindowSize: 65_536 })
+    t.equal((await text(slow)).length, 65_536)
+    t.equal(target.opened(), 1)
+  }
+)
 
 /** Sends requests in their order, each on a connection of its own that was there before. */
 async function askAtOnce(t: Scope, port: number, ...requests: string[]): Promise<Socket[]> {
