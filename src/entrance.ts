@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import findMyWay from 'find-my-way'
-import { type HostPaths, MARK, type Table } from './config/table.ts'
+import { type HostPaths, MARK, preflightAbout, type Table } from './config/table.ts'
 import {
   canonicalHost,
   canonicalPath,
@@ -114,10 +114,9 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
       if (!report || read.byPolicy !== true) return refuse(raw, read.refusal)
       raw.sallyportReported = read.refusal
     }
-    const routed =
-      method === 'OPTIONS' && isPreflight(raw)
-        ? table.preflights.get(raw.headers['access-control-request-method'] ?? '')
-        : table.methods.get(method)
+    const asked =
+      method === 'OPTIONS' && isPreflight(raw) ? raw.headers['access-control-request-method'] : undefined
+    const routed = asked === undefined ? table.methods.get(method) : table.preflights.get(asked)
     if (routed === undefined) return refuse(raw, new MethodRefused(method))
     if (routed !== method) {
       raw.sallyportMethod = method
@@ -127,7 +126,9 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
     const plain = matchable(read.path)
     const prefix = virtual === undefined ? '' : virtual(name, plain)
     const known = prefix === '' ? plain : prefix + plain
-    const alias = table.aliases.get(paths.ignoreCase ? known.toLowerCase() : known)
+    const told = table.aliases.get(paths.ignoreCase ? known.toLowerCase() : known)
+    const alias =
+      typeof told === 'object' ? told.get(asked === undefined ? method : preflightAbout(asked)) : told
     if (alias === undefined && known === read.path) return url
     raw.sallyportUrl = url
     return (alias ?? known) + url.slice(read.path.length)

@@ -1,5 +1,5 @@
 import { METHODS } from 'node:http'
-import { breathe, type Mount, ROUTABLE, type RouteInfo } from '../kit/index.ts'
+import { breathe, type Mount, ROUTABLE, type RouteInfo, remember } from '../kit/index.ts'
 import { type PathPattern, readPath } from './paths.ts'
 
 /** A route as the table takes it. */
@@ -23,8 +23,8 @@ export interface Table {
   readonly methods: ReadonlyMap<string, string>
   /** The same for preflights, by the method they ask about. */
   readonly preflights: ReadonlyMap<string, string>
-  /** Paths that stand for another one to the router, so that a route is told to it once: "/a" for the "/a/" of "/a/*", "/a/" for an exact "/a". */
-  readonly aliases: ReadonlyMap<string, string>
+  /** Paths that stand for another one to the router, so that a route is told to it once: "/a" for the "/a/" of "/a/*", "/a/" for an exact "/a"; by methods and preflights where not all have the same route. */
+  readonly aliases: ReadonlyMap<string, string | ReadonlyMap<string, string>>
   /** The hosts that routes name, each with the paths it knows; wildcards by what follows their first label. */
   readonly hosts: ReadonlyMap<string, HostPaths>
   readonly wildcards: ReadonlyMap<string, HostPaths>
@@ -46,6 +46,9 @@ interface Node {
 const PREFLIGHT = 'preflight '
 const symbols = [...METHODS, ...ROUTABLE.map((method) => PREFLIGHT + method)]
 
+/** Names a preflight among the methods, by the one that it asks about. */
+export const preflightAbout = (method: string): string => PREFLIGHT + method
+
 /** Marks what only the gateway says to its router: a control character, which a path has neither plain nor encoded. */
 export const MARK = '\u0001'
 
@@ -66,7 +69,10 @@ export async function makeTable(
   { plugins = [], ignoreCase = false }: TableSettings = {}
 ): Promise<Table> {
   const nodes = await makeNodes(entries, ignoreCase)
-  const { classOf, nameOf } = await partition(nodes, plugins)
+  const { classOf, nameOf } = await partition(
+    [...nodes].filter(([shape, node]) => !isTold(shape, node)).map(([, node]) => node),
+    plugins
+  )
   const routable = nameOf.filter((name) => name !== nameOf[classOf[symbols.indexOf('TRACE')] ?? 0])
   const mounts = new Map<RouteInfo, Mount[]>()
   const refused: Refused[] = []
@@ -75,13 +81,33 @@ export async function makeTable(
     if (known === undefined) mounts.set(info, [made])
     else known.push(made)
   }
-  const aliases = await makeAliases(nodes)
-  for (const node of nodes.values()) {
+  const take = (owner: Entry | undefined, made: Mount, node: Node): void => {
+    if (owner === undefined) refused.push({ ...made, allow: allowed(node) })
+    else mount(owner.info, made)
+  }
+  const { aliases, folded } = await makeAliases(nodes)
+  for (const [shape, node] of nodes) {
     await breathe()
-    if (aliases.folded.has(node)) continue
+    if (folded.has(node)) continue
     const [only] = node.owners
-    if (only !== undefined && node.owners.length === 1 && only.info.methods === undefined) {
+    if (only !== undefined && isAlone(node)) {
       mount(only.info, { url: node.url, method: [...routable] })
+      continue
+    }
+    if (isTold(shape, node)) {
+      const urls = new Map<Entry | undefined, string>()
+      const told = new Map<string, string>()
+      for (const symbol of symbols) {
+        const owner = ownerOf(node, symbol)
+        told.set(
+          symbol,
+          remember(urls, owner, () => `${node.url}${MARK}${urls.size}`)
+        )
+      }
+      for (const [owner, url] of urls) take(owner, { url, method: [...routable] }, node)
+      aliases.set(shape, told)
+      // What stands for it does so for each method.
+      if (aliases.get(`${shape}/`) === shape) aliases.set(`${shape}/`, told)
       continue
     }
     const owned = new Map<Entry | undefined, Set<string>>()
@@ -91,15 +117,13 @@ export async function makeTable(
     }
     for (const [owner, names] of owned) {
       const made = { url: node.url, method: [...names].filter((name) => routable.includes(name)) }
-      if (made.method.length === 0) continue
-      if (owner === undefined) refused.push({ ...made, allow: allowed(node) })
-      else mount(owner.info, made)
+      if (made.method.length > 0) take(owner, made, node)
     }
   }
   return {
     mounts,
     refused,
-    aliases: aliases.aliases,
+    aliases,
     ...methodMaps(classOf, nameOf),
     ...(await hostMaps(entries, nodes))
   }
@@ -173,8 +197,8 @@ const PLAIN = new RegExp(`^[\\w.~/${MARK}-]*$`)
 /** Finds the paths that need no registration of their own; Fastify's boot takes the square of their number. */
 async function makeAliases(
   nodes: ReadonlyMap<string, Node>
-): Promise<{ aliases: Map<string, string>; folded: Set<Node> }> {
-  const aliases = new Map<string, string>()
+): Promise<{ aliases: Map<string, string | Map<string, string>>; folded: Set<Node> }> {
+  const aliases = new Map<string, string | Map<string, string>>()
   const folded = new Set<Node>()
   // Beside a parameter, "/a/" would be taken for an empty one.
   const parents = new Set<string>()
@@ -206,6 +230,12 @@ async function makeAliases(
   return { aliases, folded }
 }
 
+/** Tells whether one route takes all methods. */
+const isAlone = ({ owners }: Node): boolean => owners.length === 1 && owners[0]?.info.methods === undefined
+
+/** Tells whether the methods of a path are told apart before the router, which is where they have different routes and the path has one spelling: the router would keep all routes once for each class of methods. */
+const isTold = (shape: string, node: Node): boolean => PLAIN.test(shape) && !isAlone(node)
+
 /** The entry that takes a method, or a preflight about one, at a path. */
 function ownerOf(node: Node, symbol: string): Entry | undefined {
   if (!symbol.startsWith(PREFLIGHT))
@@ -224,14 +254,13 @@ const allowed = (node: Node): string[] => ROUTABLE.filter((method) => ownerOf(no
 
 /** Splits the methods into classes that every path treats alike; each class goes by the name of one method. */
 async function partition(
-  nodes: ReadonlyMap<string, Node>,
+  nodes: readonly Node[],
   plugins: readonly (readonly string[])[]
 ): Promise<{ classOf: number[]; nameOf: string[] }> {
   let classOf = symbols.map(() => 0)
-  for (const node of nodes.values()) {
+  for (const node of nodes) {
     await breathe()
-    const [only] = node.owners
-    if (node.owners.length === 1 && only?.info.methods === undefined) continue
+    if (isAlone(node)) continue
     classOf = refine(
       classOf,
       symbols.map((symbol) => {

@@ -1,3 +1,4 @@
+import { METHODS } from 'node:http'
 import t, { type Test } from 'tap'
 import { gateway } from '../helpers.ts'
 
@@ -11,4 +12,48 @@ async function pluginsOf(t: Test, count: number): Promise<number> {
 
 t.test('a route is no plugin of its own to Fastify, whose plugins wait for each other', async (t) => {
   t.equal(await pluginsOf(t, 60), await pluginsOf(t, 20))
+})
+
+const exact = [
+  { path: '/things', methods: ['GET'], respond: { body: 'read' } },
+  { path: '/things', methods: ['PUT', 'DELETE'], respond: { body: 'written' } },
+  { path: '/*', respond: { body: 'any' } }
+]
+
+t.test('the router keeps a route once, however methods differ on paths beside it', async (t) => {
+  const app = await gateway(t, { routes: exact })
+  t.equal(METHODS.filter((method) => app.hasRoute({ method, url: '/*' })).length, 1)
+})
+
+t.test('methods that are told apart before the router get their own route, or a 405', async (t) => {
+  const cors = { origins: ['https://app.example.com'] }
+  const [read, ...others] = exact
+  const app = await gateway(t, {
+    paths: { ignoreCase: true },
+    routes: [
+      { ...read, cors },
+      ...others,
+      { path: '/things', host: 'b.example', respond: { body: 'elsewhere' } }
+    ]
+  })
+  const preflight = (about: string): Record<string, string> => ({
+    origin: 'https://app.example.com',
+    'access-control-request-method': about
+  })
+  for (const url of ['/things', '/things/', '/things?a=b', '/Things/', '/thin%67s']) {
+    const ask = async (method: 'GET', headers: Record<string, string> = {}): Promise<[number, string]> => {
+      const { statusCode, body, headers: said } = await app.inject({ method, url, headers })
+      return [statusCode, statusCode < 400 ? body : String(said.allow)]
+    }
+    const as = (method: string): 'GET' => method as 'GET'
+    t.strictSame(await ask('GET'), [200, 'read'], url)
+    t.strictSame(await ask(as('HEAD')), [200, ''], url)
+    t.strictSame(await ask(as('PUT')), [200, 'written'], url)
+    t.strictSame(await ask(as('DELETE')), [200, 'written'], url)
+    t.strictSame(await ask(as('POST')), [405, 'DELETE, GET, HEAD, PUT'], url)
+    t.strictSame(await ask(as('PROPFIND')), [405, 'DELETE, GET, HEAD, PUT'], url)
+    t.strictSame(await ask(as('OPTIONS'), preflight('GET')), [204, ''], url)
+    t.strictSame(await ask(as('OPTIONS'), preflight('PUT')), [405, 'DELETE, GET, HEAD, PUT'], url)
+    t.strictSame(await ask('GET', { host: 'b.example' }), [200, 'elsewhere'], url)
+  }
 })
