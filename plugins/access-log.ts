@@ -44,10 +44,10 @@ export type AccessLogOptions = Static<typeof options>
 
 export default fp<AccessLogOptions>(
   async function accessLog(app, root) {
+    const writeLine = lineWriter(app.log)
     perRoute(app, key, root, ({ headers, redact, sample }, route) => {
       const kept = share(sample)
       const shown: Shown = headers.map((name) => [name, redact.includes(name)] as const)
-      const writeLine = lineWriter(app.log)
       const write = (request: FastifyRequest, reply: FastifyReply): void => {
         const status = statusOf(reply)
         if (kept < 1 && status < 400 && Math.random() >= kept) return

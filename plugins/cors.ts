@@ -5,10 +5,12 @@ import {
   Duration,
   duration,
   fp,
+  type Hooks,
   type OptionFault,
   originMatcher,
   overrideOf,
-  perRoute,
+  perOptions,
+  type RouteInfo,
   remember,
   type Static,
   Type
@@ -103,7 +105,7 @@ export default fp<CorsOptions>(
       await Promise.all(ready)
     })
     const names = new Map<CorsOptions, number>()
-    perRoute(app, key, root, (said, route) => {
+    const build = (said: CorsOptions, route: RouteInfo): Hooks => {
       const any = said.origins.includes('*')
       const methods = [...(said.methods ?? route.methods ?? COMMON)]
       const name = `${remember(names, said, () => names.size)} ${methods.join()}`
@@ -125,7 +127,8 @@ export default fp<CorsOptions>(
         // The upstream's own permissions would widen ours.
         strips: OURS
       }
-    })
+    }
+    perOptions(app, key, root, build, (_said, { methods }) => methods?.join())
   },
   { name: key, fastify: '5.x' }
 )

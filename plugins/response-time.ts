@@ -1,4 +1,4 @@
-import { fp, overrideOf, perRoute, type Static, Type } from '../src/kit/index.ts'
+import { fp, overrideOf, perOptions, type Static, Type } from '../src/kit/index.ts'
 
 export const key = 'responseTime'
 
@@ -20,7 +20,7 @@ export type ResponseTimeOptions = Static<typeof options>
 
 export default fp<ResponseTimeOptions>(
   async function responseTime(app, root) {
-    perRoute(app, key, root, ({ serverTiming }) => ({
+    perOptions(app, key, root, ({ serverTiming }) => ({
       onHead(request, reply, head) {
         const ms = reply.elapsedTime.toFixed(2)
         head.set('x-response-time', `${ms}ms`)

@@ -5,8 +5,10 @@ import {
   Duration,
   duration,
   fp,
+  type Hooks,
   overrideOf,
-  perRoute,
+  perOptions,
+  type RouteInfo,
   remember,
   type Static,
   TextOrNone,
@@ -83,8 +85,9 @@ export default fp<SecurityHeadersOptions>(
       ...make({ preset: 'strict', remove: root.remove }, strict),
       hsts: make(root, strict).hsts
     }
-    perRoute(app, key, root, (said, route) => {
-      const own = route.scope(key) !== 'root'
+    const isOwn = (route: RouteInfo): boolean => route.scope(key) !== 'root'
+    const build = (said: SecurityHeadersOptions, route: RouteInfo): Hooks => {
+      const own = isOwn(route)
       const here = route.kind === 'standing' ? pages : remember(made, said, () => make(said, strict))
       const entries = Object.entries(here.constant)
       return {
@@ -100,7 +103,8 @@ export default fp<SecurityHeadersOptions>(
           if (tls && here.hsts !== undefined && (own || !head.has(HSTS))) head.set(HSTS, here.hsts)
         }
       }
-    })
+    }
+    perOptions(app, key, root, build, (_said, route) => (route.kind === 'standing' ? 'page' : isOwn(route)))
   },
   { name: key, fastify: '5.x' }
 )

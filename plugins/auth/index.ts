@@ -5,10 +5,12 @@ import {
   File,
   fp,
   gate,
+  type Hooks,
   type OptionFault,
   overrideOf,
-  perRoute,
+  perOptions,
   plainName,
+  type RouteInfo,
   remember,
   SAYS,
   type Static,
@@ -22,7 +24,7 @@ import { basicWay } from './basic.ts'
 import { clientCertificateWay } from './client-certificate.ts'
 import { apiKey, keyFault, type Listed, readEntries, type User, user, userFault } from './files.ts'
 import { forward, forwardFaults, forwardWay } from './forward.ts'
-import { type Gate, makeGate, type Parts } from './gate.ts'
+import { makeGate, type Parts } from './gate.ts'
 import { jwt, jwtFaults, jwtWarnings, jwtWay } from './jwt.ts'
 import { makeOidc, type Oidc, oidc, oidcFaults, Provider } from './oidc/index.ts'
 import { callerOfSession, sessionWay } from './session-way.ts'
@@ -267,7 +269,6 @@ export default fp<AuthOptions>(
         for (const entry of entries) everybody.add(entry)
         return new Users(entries)
       })
-    const made = new Map<AuthOptions, Gate>()
     const names = new Set<string>()
     app.decorate('users', everybody)
     app.decorate('throttle', throttle)
@@ -327,12 +328,14 @@ export default fp<AuthOptions>(
               )
       }
     }
-    perRoute(app, key, root, (said, route) => {
-      if (route.kind === 'standing' || route.kind === 'notFound') return undefined
+    const isOpen = ({ kind }: RouteInfo): boolean => kind === 'standing' || kind === 'notFound'
+    const build = (said: AuthOptions, route: RouteInfo): Hooks | undefined => {
+      if (isOpen(route)) return undefined
       useProvider(said.oidc)
       addNames(said)
-      return { onRequest: remember(made, said, () => makeGate(said, partsOf(said))) }
-    })
+      return { onRequest: makeGate(said, partsOf(said)) }
+    }
+    perOptions(app, key, root, build, (_said, route) => isOpen(route))
   },
   { name: key, fastify: '5.x', dependencies: ['store', 'session', 'upstreams'] }
 )

@@ -1,5 +1,15 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { callBack, createError, fp, peerOf, perRoute, storeAway, withHeaders } from '../../src/kit/index.ts'
+import {
+  callBack,
+  createError,
+  fp,
+  type Hooks,
+  peerOf,
+  perOptions,
+  type RouteInfo,
+  storeAway,
+  withHeaders
+} from '../../src/kit/index.ts'
 import { leaveAtTheEnd } from './in-flight.ts'
 import { type Limit, makeLimit, type Seen, type Tier } from './limit.ts'
 import { faults, options, override, type RateLimitOptions } from './options.ts'
@@ -34,7 +44,7 @@ type Done = (error?: Error) => void
 export default fp<RateLimitOptions>(
   async function rateLimit(app, root) {
     app.decorateRequest('rateLimits', null)
-    perRoute(app, key, root, (said, route) => {
+    const build = (said: RateLimitOptions, route: RouteInfo): Hooks => {
       const place = route.scope(key)
       const limits = [
         makeLimit(app, place, 'default', said, route),
@@ -49,7 +59,12 @@ export default fp<RateLimitOptions>(
         ...(late.length === 0 ? {} : { preValidation: counting(late, fails) }),
         onHead: tell
       }
-    })
+    }
+    perOptions(app, key, root, build, (said, route) =>
+      [said, ...Object.values(said.also)].some(({ by }) => by === 'route')
+        ? route
+        : `${route.kind === 'notFound'} ${route.scope(key)}`
+    )
   },
   { name: key, fastify: '5.x', dependencies: ['store'] }
 )

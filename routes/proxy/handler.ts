@@ -17,16 +17,16 @@ import {
   upgradeOf
 } from '../../src/kit/index.ts'
 import { makeBack } from './back.ts'
+import type { Common } from './common.ts'
 import type { UpstreamTarget } from './contract.ts'
 import { Exchange } from './exchange.ts'
 import { makeFallback } from './fallback.ts'
-import { type AnswerHead, answerKinds, type RequestHead, requestHeadFor } from './head.ts'
+import { type AnswerHead, answerKinds } from './head.ts'
 import type { Joint } from './joint.ts'
 import { Mirror } from './mirror.ts'
 import { type ProxyOptions, WEBSOCKET } from './options.ts'
 import { OriginRefused } from './refusals.ts'
 import { isIdempotent, makeRetry } from './retry.ts'
-import { stillnessOf } from './stillness.ts'
 import { bodyOf } from './upload.ts'
 import type { Errand, Lane, Way } from './way.ts'
 
@@ -36,23 +36,19 @@ export type Handler = (request: FastifyRequest, reply: FastifyReply) => void
 /** Makes the handler of a route; all that depends on options alone is done here, once. */
 export function makeHandler(
   app: FastifyInstance,
+  common: Common,
   { info, options: said }: TargetRoute<ProxyOptions>
 ): Handler {
   const patterns = info.paths
   const rewrite = said.rewrite === undefined ? undefined : makeRewrite(said.rewrite, patterns)
   const stripped = strippedBy(said.rewrite, patterns)
   const requestId = info.words['requestId'] as { header: string } | false | undefined
-  const head: RequestHead = {
-    preserveHost: said.preserveHost,
-    requestId: typeof requestId === 'object' ? requestId.header : undefined,
-    own: app.hasDecorator('identityNames') ? app.identityNames : new Set(),
-    cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null
-  }
-  const requestHead = requestHeadFor(head)
-  const answers = new WeakMap<UpstreamTarget, AnswerHead>()
-  // What concerns want of the head is known whole once all of them have seen the route, which is after this.
-  let sorted: AnswerHead['kinds'] | undefined
-  const kinds = (): AnswerHead['kinds'] => (sorted ??= answerKinds(info.head))
+  const { head, write } = common.headsFor(
+    said.preserveHost,
+    typeof requestId === 'object' ? requestId.header : undefined
+  )
+  // A route that nobody asks for has none.
+  let answers: WeakMap<UpstreamTarget, AnswerHead> | undefined
   const mirror =
     said.mirror === undefined ? undefined : new Mirror(app.upstream(said.mirror.upstream), said.mirror)
   if (mirror !== undefined) app.addHook('preClose', async () => mirror.close())
@@ -63,23 +59,23 @@ export function makeHandler(
     fallback: said.fallback === undefined ? undefined : makeFallback(said.fallback),
     mirror: mirror === undefined ? undefined : (...copy) => mirror.send(...copy),
     answerFor(target) {
-      let answer = answers.get(target)
-      if (answer === undefined) {
-        const back = said.rewriteBack ? makeBack(target, said.rewrite, stripped) : undefined
-        answer = { plan: info.head, back, cookie: head.cookie, kinds: kinds() }
-        answers.set(target, answer)
-      }
-      return answer
+      const known = answers?.get(target)
+      if (known !== undefined) return known
+      const back = said.rewriteBack ? makeBack(target, said.rewrite, stripped) : undefined
+      const made = { plan: info.head, back, cookie: head.cookie, kinds: answerKinds(info.head) }
+      answers ??= new WeakMap()
+      answers.set(target, made)
+      return made
     }
   }
   const keepIdempotent = Math.max(way.retry?.maxBody ?? 0, mirror?.keep ?? 0)
-  const laneOf = makeLanes(app, said)
+  const laneOf = makeLanes(common, said)
   const joint = jointOf(said.websocket)
   if (joint !== undefined) app.takesUpgrades = true
   const mayOpen =
     typeof said.websocket === 'object' && said.websocket.origins !== undefined
       ? originMatcher(said.websocket.origins)
-      : () => true
+      : anybody
   return function forward(request, reply) {
     const upgrades = joint !== undefined && upgradeOf(request.raw) !== undefined
     if (upgrades && request.headers.origin !== undefined && !mayOpen(request.headers.origin))
@@ -91,7 +87,7 @@ export function makeHandler(
       path:
         (rewrite === undefined ? path : rewrite(path, request)) +
         (request.changeQuery ? request.changeQuery(query) : query),
-      head: requestHead(request, app.trusts(peerOf(request)), stripped(path)),
+      head: write(request, app.trusts(peerOf(request)), stripped(path)),
       body: upgrades ? null : bodyOf(request),
       keep: idempotent ? keepIdempotent : (mirror?.keep ?? 0),
       idempotent,
@@ -101,31 +97,19 @@ export function makeHandler(
   }
 }
 
-// Bytes; what is longer is sent once.
-const REPLAY = 65_536
-
 /** Compiles which upstream a request goes to: the one there is, or one of several by their shares. */
 function makeLanes(
-  app: FastifyInstance,
+  common: Common,
   { upstream, split, timeouts }: ProxyOptions
 ): (request: FastifyRequest) => Lane {
-  const lane = (name: string): Lane => {
-    const found = app.upstream(name)
-    return {
-      upstream: found,
-      headersTimeout: orElse(timeouts?.headers, found.timeouts.headers),
-      replay: found.http2 ? REPLAY : 0,
-      stillness: stillnessOf(orElse(timeouts?.body, found.timeouts.body))
-    }
-  }
   if (split === undefined) {
-    const only = lane(upstream ?? '')
+    const only = common.laneTo(upstream ?? '', timeouts)
     return () => only
   }
   let upTo = 0
   const lanes = split.map((part) => {
     upTo += share(part.share)
-    return { upTo, lane: lane(part.upstream) }
+    return { upTo, lane: common.laneTo(part.upstream, timeouts) }
   })
   const last = (lanes.at(-1) as { lane: Lane }).lane
   return ({ caller }) => {
@@ -144,14 +128,15 @@ function jointOf(said: ProxyOptions['websocket']): Joint | undefined {
 const longest = (ms: number | undefined): number | undefined =>
   ms === undefined ? undefined : Math.min(ms, LONGEST_TIMER)
 
-const orElse = (own: string | false | undefined, upstreams: number): number =>
-  own === undefined ? upstreams : (durationOrNone(own) ?? 0)
-
 /** Tells what a rewrite takes off the front of a path: what the upstream does not see, and the client does. */
 function strippedBy(rewrite: string | undefined, patterns: readonly string[]): (path: string) => string {
-  if (rewrite === undefined || !patterns.every((pattern) => pattern.endsWith('/*'))) return () => ''
+  if (rewrite === undefined || !patterns.every((pattern) => pattern.endsWith('/*'))) return nothing
   const depths = [...new Set(patterns.map((pattern) => shapeOf(pattern).depth))]
   const [depth] = depths
-  if (depths.length !== 1 || depth === undefined || depth === 0) return () => ''
+  if (depths.length !== 1 || depth === undefined || depth === 0) return nothing
   return (path) => path.slice(0, path.length - restOf(path, depth).length)
 }
+
+const nothing = (): string => ''
+
+const anybody = (): boolean => true

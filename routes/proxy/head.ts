@@ -8,6 +8,7 @@ import {
   joinVary,
   peerOf,
   plainName,
+  remember,
   rememberName,
   withoutCookie,
   wordsIn
@@ -49,10 +50,11 @@ export interface RequestHead {
   readonly cookie: string | null
 }
 
+/** Writes the head of a request for the upstream; `prefix` is what the upstream does not see of the path. */
+export type WriteHead = (request: FastifyRequest, trusted: boolean, prefix: string) => string[]
+
 /** Compiles what of a client's head may go on; writes the head of the request for the upstream, as one flat list of names and values. */
-export function requestHeadFor(
-  route: RequestHead
-): (request: FastifyRequest, trusted: boolean, prefix: string) => string[] {
+export function requestHeadFor(route: RequestHead): WriteHead {
   const known = { trusted: new Map<string, string | null>(), stranger: new Map<string, string | null>() }
   return (request, trusted, prefix) => {
     const { raw, privateHeaders } = request
@@ -169,7 +171,13 @@ export interface AnswerHead {
 type Kind = 'dropped' | 'vary' | 'type' | 'length' | 'cookie' | 'place' | 'refresh'
 
 /** Sorts out which headers of an answer don't simply pass. */
-export function answerKinds({ strips }: HeadPlan): ReadonlyMap<string, Kind> {
+export const answerKinds = (plan: HeadPlan): ReadonlyMap<string, Kind> =>
+  remember(sorted, plan, () => sortOut(plan))
+
+// Routes with the same gates want the same.
+const sorted = new WeakMap<HeadPlan, ReadonlyMap<string, Kind>>()
+
+function sortOut({ strips }: HeadPlan): ReadonlyMap<string, Kind> {
   return new Map<string, Kind>([
     ['vary', 'vary'],
     ['content-type', 'type'],

@@ -11,6 +11,7 @@ import {
   type TargetRoutes,
   takeAnyType
 } from '../../src/kit/index.ts'
+import { Common } from './common.ts'
 import { fallbackFaults } from './fallback.ts'
 import { type Handler, makeHandler } from './handler.ts'
 import { options, type ProxyOptions } from './options.ts'
@@ -73,9 +74,10 @@ interface Mounted {
 export default fp<TargetRoutes<ProxyOptions>>(
   async function proxy(app, { routes }) {
     const handlers = new Map<RouteInfo, Handler>()
+    const common = new Common(app)
     for (const route of routes) {
       await breathe()
-      handlers.set(route.info, makeHandler(app, route))
+      handlers.set(route.info, makeHandler(app, common, route))
     }
     const groups = new Map<string, Mounted>()
     for (const { url, method } of routes.flatMap(({ mounts }) => mounts)) {

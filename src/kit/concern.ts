@@ -129,22 +129,22 @@ export interface RouteInfo {
   readonly words: Readonly<Record<string, unknown>>
   /** Names the place where a word was written: "root", a group or a route. */
   scope(word: string): string
-  /** What concerns want in the head of every answer. */
+  /** What concerns want in the head of every answer; whole once all of them have seen the route. */
   readonly head: HeadPlan
   /** The gates on it, in the order they run; filled at boot. */
-  readonly gates: string[]
+  readonly gates: readonly string[]
 }
 
-/** What concerns want in the head of an answer; whoever sends the head applies it. */
+/** What concerns want in the head of an answer; whoever sends the head applies it. Routes with the same gates share one. */
 export interface HeadPlan {
   /** Headers set where the answer does not have them yet. */
-  readonly defaults: [name: string, value: string][]
+  readonly defaults: readonly (readonly [name: string, value: string])[]
   /** What every answer varies by, beside what it says itself; empty for nothing. */
-  vary: string
+  readonly vary: string
   /** Headers that an upstream's answer loses on its way: a concern says them itself, or nobody may. */
-  readonly strips: Set<string>
+  readonly strips: ReadonlySet<string>
   /** Run just before the head goes out. */
-  readonly hooks: HeadHook[]
+  readonly hooks: readonly HeadHook[]
 }
 
 /** Changes the head of an answer just before it is sent. */

@@ -122,17 +122,23 @@ export function perRoute<O extends object>(
   )
 }
 
-/** Does what `perRoute` does for hooks that know nothing of their route: all routes that say the same have the same ones. */
+/** Does what `perRoute` does for hooks that know of their route only what `alike` tells, which is nothing where it is left out: all routes that say the same, and are alike, have the same ones. */
 export function perOptions<O extends object>(
   app: FastifyInstance,
   key: string,
   root: O,
-  build: (options: O) => Hooks | undefined
+  build: (options: O, route: RouteInfo) => Hooks | undefined,
+  alike?: (options: O, route: RouteInfo) => unknown
 ): void {
-  const built = new Map<O, Built | null>()
+  const built = new Map<O, Map<unknown, Built | null>>()
   const noted = new Set<RouteInfo>()
   putHooks(app, key, root, (options, route) => {
-    const made = remember(built, options, () => wrapped(build(options), key, options, app.sallyportKit))
+    const those = remember(built, options, () => new Map<unknown, Built | null>())
+    const made = remember(those, alike?.(options, route), () => {
+      const own = wrapped(build(options, route), key, options, app.sallyportKit)
+      for (const hook of Object.values(own?.given ?? {})) bindOnce(hook as object)
+      return own
+    })
     if (!noted.has(route)) noteGate(route, key, made)
     noted.add(route)
     return made
@@ -143,7 +149,12 @@ export function perOptions<O extends object>(
 interface Built {
   readonly hooks: Hooks
   readonly given: Readonly<Record<string, unknown>>
+  /** What routes come to that have this as their next gate, by what they had come to. */
+  readonly after: Map<HeadPlan, Gated>
 }
+
+/** How far a route has come: its gates up to now, and what they want of the head of its answers. */
+type Gated = Pick<RouteInfo, 'gates' | 'head'>
 
 function putHooks<O extends object>(
   app: FastifyInstance,
@@ -168,19 +179,32 @@ function wrapped(hooks: Hooks | undefined, key: string, options: object, kit: Ki
   }
   for (const phase of OTHER_PHASES)
     if (hooks[phase] !== undefined) given[phase] = named(hooks[phase], key, phase)
-  return { hooks, given }
+  return { hooks, given, after: new Map() }
 }
 
 /** Notes on a route that it has a gate, and what that wants of the head of its answers. */
-function noteGate({ gates, head }: RouteInfo, key: string, built: Built | null): void {
-  if (built === null) return
-  const { onHead, headers, vary, strips } = built.hooks
-  gates.push(key)
-  if (onHead !== undefined) head.hooks.push(onHead)
-  if (headers !== undefined) head.defaults.push(...Object.entries(headers))
-  if (vary !== undefined) head.vary = joinVary(head.vary, vary)
-  for (const name of strips ?? []) head.strips.add(name)
+function noteGate(route: RouteInfo, key: string, built: Built | null): void {
+  if (built !== null)
+    Object.assign(
+      route,
+      remember(built.after, route.head, () => gatedBy(route, key, built.hooks))
+    )
 }
+
+function gatedBy({ gates, head }: Gated, key: string, { onHead, headers, vary, strips }: Hooks): Gated {
+  return {
+    gates: [...gates, key],
+    head: {
+      defaults: [...head.defaults, ...Object.entries(headers ?? {})],
+      vary: vary === undefined ? head.vary : joinVary(head.vary, vary),
+      strips: new Set([...head.strips, ...(strips ?? [])]),
+      hooks: onHead === undefined ? head.hooks : [...head.hooks, onHead]
+    }
+  }
+}
+
+// Where every route begins.
+const UNGATED: Gated = { gates: [], head: { defaults: [], vary: '', strips: new Set(), hooks: [] } }
 
 /** Tells whether a gate that cuts in mid-stream has to; in report mode the refusal is noted, once, and the request goes on. */
 export function refuses(request: FastifyRequest, key: string, options: object, error: FastifyError): boolean {
@@ -233,8 +257,7 @@ export function newRoute(
     words: {},
     scope: () => 'root',
     ...about,
-    head: { defaults: [], vary: '', strips: new Set(), hooks: [] },
-    gates: []
+    ...UNGATED
   }
 }
 
@@ -245,7 +268,7 @@ function addHook(routeOptions: RouteOptions, phase: string, hook: unknown): void
   options[phase] = Array.isArray(before) ? [...(before as unknown[]), hook] : [before, hook]
 }
 
-function applyHead(
+const applyHead = bindOnce(function applyHead(
   request: FastifyRequest,
   reply: FastifyReply,
   payload: unknown,
@@ -254,7 +277,7 @@ function applyHead(
   const plan = request.routeOptions.config.sallyport?.route?.head
   if (plan !== undefined) sendHead(plan, request, reply)
   done(null, payload)
-}
+})
 
 function sendHead(plan: HeadPlan, request: FastifyRequest, reply: FastifyReply): void {
   for (const [name, value] of plan.defaults) if (!reply.hasHeader(name)) reply.header(name, value)
@@ -283,6 +306,15 @@ function named<T>(hook: T, key: string, phase: string): T {
   if (typeof hook === 'function' && hook.name !== name)
     Object.defineProperty(hook, 'name', { value: name, configurable: true })
   return hook
+}
+
+/** Lets a hook of many routes be bound to an instance once: Fastify binds it anew for each of them, which for a function with a name of its own takes six times the memory. */
+export function bindOnce<T extends object>(hook: T): T {
+  if (Object.hasOwn(hook, 'bind')) return hook
+  const bound = new WeakMap<object, unknown>()
+  const { bind } = Function.prototype
+  const value = (to: object): unknown => remember(bound, to, () => bind.call(hook as never, to))
+  return Object.defineProperty(hook, 'bind', { value, configurable: true })
 }
 
 /** Wraps a gate's hook in what somebody asked for; a hook that nobody traces, reports or measures stays as it is. */

@@ -29,6 +29,7 @@ import {
   merge,
   nearest,
   overrideOf,
+  perOptions,
   perRoute,
   prune,
   queryOf,
@@ -335,6 +336,34 @@ t.test('a gate', async (t) => {
           )
         }
     }
+  })
+
+  t.test('binds a hook of many routes to their instance, and once', async (t) => {
+    const seen: unknown[] = []
+    const hooks = new Set<unknown>()
+    const hers: Concern = {
+      key: 'hers',
+      options: Type.Object({}),
+      override: false,
+      always: true,
+      default: fp<object>(async (app, root) => {
+        perOptions(app, 'hers', root, () => ({
+          onRequest(this: unknown, _request: unknown, _reply: unknown, done: () => void) {
+            seen.push(this)
+            done()
+          }
+        }))
+        app.addHook('onRoute', ({ onRequest }) => {
+          for (const hook of [onRequest].flat()) if (hook?.name === 'hers onRequest') hooks.add(hook)
+        })
+      })
+    }
+    const routes = ['/a', '/b', '/c'].map((path) => ({ path, respond: { body: 'x' } }))
+    const app = await gatewayWith(t, [hers], { routes })
+    for (const { path } of routes) await app.inject(path)
+    t.equal(hooks.size, 1)
+    t.equal(new Set(seen).size, 1)
+    t.ok((seen[0] as typeof app).hasDecorator('readiness'))
   })
 
   t.test('gives its hooks its name', async (t) => {
