@@ -309,7 +309,7 @@ function named<T>(hook: T, key: string, phase: string): T {
 }
 
 /** Lets a hook of many routes be bound to an instance once: Fastify binds it anew for each of them, which for a function with a name of its own takes six times the memory. */
-export function bindOnce<T extends object>(hook: T): T {
+function bindOnce<T extends object>(hook: T): T {
   if (Object.hasOwn(hook, 'bind')) return hook
   const bound = new WeakMap<object, unknown>()
   const { bind } = Function.prototype
