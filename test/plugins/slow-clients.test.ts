@@ -21,7 +21,7 @@ class Client {
     this.socket.on('data', (data) => {
       this.#seen += data.toString('latin1')
     })
-    this.closed = once(this.socket, 'close').then(() => this.#seen)
+    this.closed = new Promise((resolve) => this.socket.on('close', () => resolve(this.#seen)))
     t.teardown(() => {
       clearInterval(this.#dripping)
       this.socket.destroy()

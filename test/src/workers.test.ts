@@ -76,7 +76,7 @@ function slowly(port: number): { socket: Socket; answer: Promise<string> } {
     seen += data.toString()
   })
   socket.on('error', () => {})
-  return { socket, answer: once(socket, 'close').then(() => seen) }
+  return { socket, answer: new Promise((resolve) => socket.on('close', () => resolve(seen))) }
 }
 
 t.test('several processes serve one port', async (t) => {

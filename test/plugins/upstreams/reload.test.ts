@@ -12,6 +12,9 @@ import { askAll, fleet, routes, tally, target, until } from './fleet.ts'
 const portsOf = (sockets: readonly Set<Socket>[]): (number | undefined)[][] =>
   sockets.map((mine) => [...mine].map(({ remotePort }) => remotePort))
 
+/** Waits for the end of a connection, be it by a reset: whoever stops in the middle of a check leaves so. */
+const closed = (socket: Socket): Promise<unknown> => new Promise((resolve) => socket.once('close', resolve))
+
 t.test('keeps connections and conditions over a reload, where nothing of a target has changed', async (t) => {
   const { urls, status, sockets } = await fleet(t, 2)
   const keep = new Keep()
@@ -37,7 +40,7 @@ t.test('keeps connections and conditions over a reload, where nothing of a targe
   t.equal(target(three, 1).condition.ejected, false, 'other rules begin anew')
   await askAll(three, 4)
   t.same(portsOf(sockets), ports, 'on the same connections')
-  const gone = once(connection as Socket, 'close')
+  const gone = closed(connection as Socket)
   await three.close()
   await gone
   t.equal(keep.size, 0)
@@ -69,9 +72,7 @@ t.test('goes on with its checks over a reload, and ends them with the last gatew
   await two.close()
   status[1] = 500
   await until(three, () => !target(three, 1).condition.well)
-  const ends = [...(sockets[0] as Set<Socket>), ...(sockets[1] as Set<Socket>)].map((socket) =>
-    once(socket, 'close')
-  )
+  const ends = [...(sockets[0] as Set<Socket>), ...(sockets[1] as Set<Socket>)].map(closed)
   await three.close()
   await Promise.all(ends)
   t.equal(keep.size, 0)
@@ -141,7 +142,7 @@ t.test('gives back what it has of a target that is no longer found, once nothing
   t.equal(keep.size, before, 'as much is kept as before')
   const [busy] = [...(sockets['127.0.0.1'] as Set<Socket>)].filter((socket) => socket === response.socket)
   t.ok(busy, 'what a request is on stays')
-  const gone = once(busy as Socket, 'close')
+  const gone = closed(busy as Socket)
   response.end('done')
   t.equal((await waiting).body, 'done')
   await gone
