@@ -69,10 +69,7 @@ export async function makeTable(
   { plugins = [], ignoreCase = false }: TableSettings = {}
 ): Promise<Table> {
   const nodes = await makeNodes(entries, ignoreCase)
-  const { classOf, nameOf } = await partition(
-    [...nodes].filter(([shape, node]) => !isTold(shape, node)).map(([, node]) => node),
-    plugins
-  )
+  const { classOf, nameOf } = await partition(nodes, plugins)
   const routable = nameOf.filter((name) => name !== nameOf[classOf[symbols.indexOf('TRACE')] ?? 0])
   const mounts = new Map<RouteInfo, Mount[]>()
   const refused: Refused[] = []
@@ -254,13 +251,13 @@ const allowed = (node: Node): string[] => ROUTABLE.filter((method) => ownerOf(no
 
 /** Splits the methods into classes that every path treats alike; each class goes by the name of one method. */
 async function partition(
-  nodes: readonly Node[],
+  nodes: ReadonlyMap<string, Node>,
   plugins: readonly (readonly string[])[]
 ): Promise<{ classOf: number[]; nameOf: string[] }> {
   let classOf = symbols.map(() => 0)
-  for (const node of nodes) {
+  for (const [shape, node] of nodes) {
     await breathe()
-    if (isAlone(node)) continue
+    if (isAlone(node) || isTold(shape, node)) continue
     classOf = refine(
       classOf,
       symbols.map((symbol) => {
