@@ -9,7 +9,6 @@ import {
   overrideOf,
   perOptions,
   type RouteInfo,
-  remember,
   type Static,
   TextOrNone,
   Type
@@ -79,7 +78,6 @@ export type SecurityHeadersOptions = Static<typeof options>
 export default fp<SecurityHeadersOptions>(
   async function securityHeaders(app, root) {
     const strict = await helmetSet()
-    const made = new Map([[root, make(root, strict)]])
     // The gateway's own pages are strict whatever others are; HSTS holds for the whole host, and so stays as the root says it.
     const pages: Made = {
       ...make({ preset: 'strict', remove: root.remove }, strict),
@@ -88,7 +86,7 @@ export default fp<SecurityHeadersOptions>(
     const isOwn = (route: RouteInfo): boolean => route.scope(key) !== 'root'
     const build = (said: SecurityHeadersOptions, route: RouteInfo): Hooks => {
       const own = isOwn(route)
-      const here = route.kind === 'standing' ? pages : remember(made, said, () => make(said, strict))
+      const here = route.kind === 'standing' ? pages : make(said, strict)
       const entries = Object.entries(here.constant)
       return {
         // What a route says itself wins over what its upstream sends; what it only inherits does not.
