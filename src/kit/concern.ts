@@ -130,12 +130,12 @@ export interface RouteInfo {
   /** Names the place where a word was written: "root", a group or a route. */
   scope(word: string): string
   /** What concerns want in the head of every answer; whole once all of them have seen the route. */
-  readonly head: HeadPlan
+  head: HeadPlan
   /** The gates on it, in the order they run; filled at boot. */
-  readonly gates: readonly string[]
+  readonly gates: string[]
 }
 
-/** What concerns want in the head of an answer; whoever sends the head applies it. Routes with the same gates share one. */
+/** What concerns want in the head of an answer; whoever sends the head applies it. Routes of which the same is wanted share one. */
 export interface HeadPlan {
   /** Headers set where the answer does not have them yet. */
   readonly defaults: readonly (readonly [name: string, value: string])[]

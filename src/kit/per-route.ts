@@ -149,12 +149,9 @@ export function perOptions<O extends object>(
 interface Built {
   readonly hooks: Hooks
   readonly given: Readonly<Record<string, unknown>>
-  /** What routes come to that have this as their next gate, by what they had come to. */
-  readonly after: Map<HeadPlan, Gated>
+  /** The plans of heads that this makes of those before it; null where it wants nothing of a head. */
+  readonly heads: Map<HeadPlan, HeadPlan> | null
 }
-
-/** How far a route has come: its gates up to now, and what they want of the head of its answers. */
-type Gated = Pick<RouteInfo, 'gates' | 'head'>
 
 function putHooks<O extends object>(
   app: FastifyInstance,
@@ -179,32 +176,28 @@ function wrapped(hooks: Hooks | undefined, key: string, options: object, kit: Ki
   }
   for (const phase of OTHER_PHASES)
     if (hooks[phase] !== undefined) given[phase] = named(hooks[phase], key, phase)
-  return { hooks, given, after: new Map() }
+  const { onHead, headers, vary, strips } = hooks
+  const wantsNothing = [onHead, headers, vary, strips].every((wish) => wish === undefined)
+  return { hooks, given, heads: wantsNothing ? null : new Map() }
 }
 
 /** Notes on a route that it has a gate, and what that wants of the head of its answers. */
 function noteGate(route: RouteInfo, key: string, built: Built | null): void {
-  if (built !== null)
-    Object.assign(
-      route,
-      remember(built.after, route.head, () => gatedBy(route, key, built.hooks))
-    )
+  if (built === null) return
+  route.gates.push(key)
+  const { head } = route
+  if (built.heads !== null) route.head = remember(built.heads, head, () => planWith(head, built.hooks))
 }
 
-function gatedBy({ gates, head }: Gated, key: string, { onHead, headers, vary, strips }: Hooks): Gated {
-  return {
-    gates: [...gates, key],
-    head: {
-      defaults: [...head.defaults, ...Object.entries(headers ?? {})],
-      vary: vary === undefined ? head.vary : joinVary(head.vary, vary),
-      strips: new Set([...head.strips, ...(strips ?? [])]),
-      hooks: onHead === undefined ? head.hooks : [...head.hooks, onHead]
-    }
-  }
-}
+const planWith = (head: HeadPlan, { onHead, headers, vary, strips }: Hooks): HeadPlan => ({
+  defaults: [...head.defaults, ...Object.entries(headers ?? {})],
+  vary: vary === undefined ? head.vary : joinVary(head.vary, vary),
+  strips: new Set([...head.strips, ...(strips ?? [])]),
+  hooks: onHead === undefined ? head.hooks : [...head.hooks, onHead]
+})
 
-// Where every route begins.
-const UNGATED: Gated = { gates: [], head: { defaults: [], vary: '', strips: new Set(), hooks: [] } }
+// What is wanted where nobody has wanted anything yet.
+const PLAIN_HEAD: HeadPlan = { defaults: [], vary: '', strips: new Set(), hooks: [] }
 
 /** Tells whether a gate that cuts in mid-stream has to; in report mode the refusal is noted, once, and the request goes on. */
 export function refuses(request: FastifyRequest, key: string, options: object, error: FastifyError): boolean {
@@ -257,7 +250,8 @@ export function newRoute(
     words: {},
     scope: () => 'root',
     ...about,
-    ...UNGATED
+    head: PLAIN_HEAD,
+    gates: []
   }
 }
 
