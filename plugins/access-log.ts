@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
   addressOf,
+  elapsed,
   fp,
   lineWriter,
   overrideOf,
@@ -107,7 +108,7 @@ function lineOf(
     path: pathOf(request),
     route,
     status,
-    durationMs: round(reply.elapsedTime),
+    durationMs: round(elapsed(request)),
     upstream: forwarding?.upstream,
     target: forwarding?.target,
     upstreamMs: answered ? round(forwarding.ms) : undefined,

@@ -13,6 +13,8 @@ import {
   type Static,
   Type,
   upgradeOf,
+  type Waiting,
+  waitForEnd,
   withHeaders
 } from '../src/kit/index.ts'
 
@@ -118,29 +120,28 @@ export default fp<OverloadOptions>(
 const comeBack = (refusal: FastifyError): FastifyError =>
   withHeaders(refusal, { 'retry-after': String(1 + Math.floor(Math.random() * COME_BACK_WITHIN)) })
 
-const LOAD = Symbol('load')
-
 interface Load {
   inFlight: number
 }
 
-interface Counted extends ServerResponse {
-  [LOAD]?: Load | undefined
+/** A request that counts until its answer is over. */
+class Counted implements Waiting {
+  next: Waiting | undefined
+  readonly #load: Load
+
+  constructor(load: Load) {
+    this.#load = load
+    load.inFlight++
+  }
+
+  over(): void {
+    this.#load.inFlight--
+  }
 }
 
-function count(load: Load, response: Counted): void {
+function count(load: Load, response: ServerResponse): void {
   // Whose client left while other hooks were at work has closed already.
-  if (response.destroyed) return
-  load.inFlight++
-  response[LOAD] = load
-  response.on('close', uncount)
-}
-
-// One function for all answers: a request makes no closure, and one that closes twice counts once.
-function uncount(this: Counted): void {
-  const load = this[LOAD]
-  this[LOAD] = undefined
-  if (load !== undefined) load.inFlight--
+  if (!response.destroyed) waitForEnd(response, new Counted(load))
 }
 
 // How often, and how exactly, the event loop is looked at, in milliseconds.

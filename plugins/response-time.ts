@@ -1,4 +1,4 @@
-import { fp, overrideOf, perOptions, type Static, Type } from '../src/kit/index.ts'
+import { elapsed, fp, overrideOf, perOptions, type Static, Type } from '../src/kit/index.ts'
 
 export const key = 'responseTime'
 
@@ -21,8 +21,8 @@ export type ResponseTimeOptions = Static<typeof options>
 export default fp<ResponseTimeOptions>(
   async function responseTime(app, root) {
     perOptions(app, key, root, ({ serverTiming }) => ({
-      onHead(request, reply, head) {
-        const ms = reply.elapsedTime.toFixed(2)
+      onHead(request, _reply, head) {
+        const ms = elapsed(request).toFixed(2)
         head.set('x-response-time', `${ms}ms`)
         if (!serverTiming) return
         const upstream =

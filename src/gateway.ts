@@ -49,9 +49,6 @@ export async function buildGateway(
   const entrance = makeEntrance(plan.words['paths'] as PathsOptions, () => table)
   const { app, settleRoutes } = sliced(() =>
     fastify({
-      loggerInstance: log as FastifyBaseLogger,
-      // One logger for all: a child a request is the dearest thing Fastify does by default.
-      childLoggerFactory: (logger) => logger,
       logController: new LogController({ disableRequestLogging: true }),
       exposeHeadRoutes: true,
       return503OnClosing: false,
@@ -70,6 +67,10 @@ export async function buildGateway(
   for (const method of METHODS)
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method))
       app.addHttpMethod(method, { hasBody: true })
+  // Fastify is told of no logger: it would make a child of it for each request, and listen to each answer for a line that it
+  // does not write.
+  const logger = { log: log as FastifyBaseLogger }
+  Object.assign(app, logger)
   app.decorate('keep', keep)
   app.decorate('takesUpgrades', false)
   app.decorate('edge', null)
@@ -79,7 +80,10 @@ export async function buildGateway(
   app.decorate('readiness', { ready: true })
   app.decorate('publicUrl', plan.publicUrl ?? null)
   layGround(app, kit)
-  app.addHook('onRequest', function enter(request, _reply, done) {
+  app.addHook('onRequest', function enter(request, reply, done) {
+    request.began = performance.now()
+    request.log = logger.log
+    reply.log = logger.log
     entrance.restore(request)
     done(entrance.keepsEmpty && hasEmpty(request.params as object) ? new RouteUnknown() : undefined)
   })

@@ -4,7 +4,15 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { grounded } from './http2.ts'
-import { isHttp2, MethodRefused, ROUTABLE, wantsWebSocket, withHeaders } from './kit/index.ts'
+import {
+  isHttp2,
+  MethodRefused,
+  ROUTABLE,
+  type Waiting,
+  waitForEnd,
+  wantsWebSocket,
+  withHeaders
+} from './kit/index.ts'
 import { makeListener, makeRedirector, restartFor } from './listener.ts'
 import { Detached, Drops, type Enter, enterInLine, leaveLine } from './sockets.ts'
 
@@ -51,18 +59,20 @@ export interface Load {
 /** What has changed takes a restart; the instance that was to take over is not used. */
 export class RestartNeeded extends Error {}
 
-const TAKEN = Symbol('taken')
+/** An answer that is owed. */
+class Owed implements Waiting {
+  next: Waiting | undefined
+  readonly #generation: Generation
+  readonly #socket: Socket
 
-interface Taken extends ServerResponse {
-  [TAKEN]?: { readonly generation: Generation; readonly socket: Socket } | undefined
-}
+  constructor(generation: Generation, socket: Socket) {
+    this.#generation = generation
+    this.#socket = socket
+  }
 
-// One function for all answers: a request makes no closure.
-function onAnswered(this: Taken): void {
-  const taken = this[TAKEN]
-  // An answer on a connection that was handed over may close twice; it was owed once.
-  this[TAKEN] = undefined
-  taken?.generation.answered(taken.socket)
+  over(): void {
+    this.#generation.answered(this.#socket)
+  }
 }
 
 /** One instance and the requests that it owes an answer. */
@@ -83,9 +93,9 @@ class Generation {
 
   take(request: IncomingMessage, response: ServerResponse): void {
     this.#owed++
-    const taken: Taken = response
-    taken[TAKEN] = { generation: this, socket: request.socket }
-    taken.on('close', onAnswered)
+    // Whatever writes to an answer that has ended does not end the process.
+    response.on('error', ignore)
+    waitForEnd(response, new Owed(this, request.socket))
     this.app.routing(request, response)
   }
 
@@ -106,6 +116,8 @@ class Generation {
     if (this.#retired) void this.app.close()
   }
 }
+
+const ignore = (): void => {}
 
 /** Opens the listening socket of this process; rejects where the port is taken. */
 export async function serve(

@@ -6,6 +6,7 @@ import {
   DurationOrNone,
   durationOrNone,
   eachRoute,
+  elapsed,
   fp,
   gate,
   HeadersTooLarge,
@@ -206,8 +207,8 @@ const hasBody = (raw: IncomingMessage): boolean =>
 /** Tells in report mode of an answer that comes after the deadline. */
 function tellLate(said: LimitsOptions): HeadHook {
   const deadline = durationOrNone(said.time) ?? Number.POSITIVE_INFINITY
-  return (request, reply) => {
-    if (reply.elapsedTime > deadline) refuses(request, key, said, new DeadlineExceeded())
+  return (request) => {
+    if (elapsed(request) > deadline) refuses(request, key, said, new DeadlineExceeded())
   }
 }
 

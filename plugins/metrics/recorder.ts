@@ -2,6 +2,7 @@ import { METHODS } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
   Durations,
+  elapsed,
   type MetricFamily,
   ownBytesOf,
   type RouteInfo,
@@ -70,7 +71,7 @@ export class Recorder {
     const at = Math.min(4, Math.max(0, Math.floor(status / 100) - 1))
     answers[at] = (answers[at] as number) + 1
     // How long a connection stays that has switched protocols says nothing of how fast anybody was.
-    if (status !== 101) counts.durations.count(reply.elapsedTime)
+    if (status !== 101) counts.durations.count(elapsed(request))
     const { forwarding, refusal, reported, caller, rateLimits } = request
     if (forwarding === null) {
       counts.bytesIn += Number(request.headers['content-length']) || 0

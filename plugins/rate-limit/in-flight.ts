@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { Script, SharedStore } from '../../src/kit/index.ts'
+import { type Script, type SharedStore, type Waiting, waitForEnd } from '../../src/kit/index.ts'
 
 /** Counts requests by key for as long as they last. */
 export interface InFlight {
@@ -102,23 +102,25 @@ export class SharedInFlight implements InFlight {
 
 const started = Date.now().toString(36)
 
-const PLACES = Symbol('places')
+/** A place that is taken until an answer is over. */
+class Place implements Waiting {
+  next: Waiting | undefined
+  readonly #inFlight: InFlight
+  readonly #key: string
 
-interface Response extends ServerResponse {
-  [PLACES]?: [InFlight, string][]
+  constructor(inFlight: InFlight, key: string) {
+    this.#inFlight = inFlight
+    this.#key = key
+  }
+
+  over(): void {
+    this.#inFlight.leave(this.#key)
+  }
 }
 
 /** Leaves, when an answer is over, what its request has entered. */
 export function leaveAtTheEnd(response: ServerResponse, inFlight: InFlight, key: string): void {
-  const held: Response = response
   // It ended while the store was asked.
   if (response.destroyed || response.closed) inFlight.leave(key)
-  else if (held[PLACES] === undefined) {
-    held[PLACES] = [[inFlight, key]]
-    held.once('close', onClose)
-  } else held[PLACES].push([inFlight, key])
-}
-
-function onClose(this: Response): void {
-  for (const [inFlight, key] of this[PLACES] ?? []) inFlight.leave(key)
+  else waitForEnd(response, new Place(inFlight, key))
 }

@@ -14,7 +14,10 @@ import {
   LONGEST_TIMER,
   type Sending,
   thenGiveBack,
-  upgradeOf
+  upgradeOf,
+  type Waiting,
+  waitForEnd,
+  waitNoMore
 } from '../../src/kit/index.ts'
 import type { StreamLimits, UpstreamTarget } from './contract.ts'
 import { answerHead, informationHead } from './head.ts'
@@ -25,20 +28,15 @@ import { type Asker, type Extent, type Fate, Try, Unwanted } from './try.ts'
 import { Upload } from './upload.ts'
 import type { Errand, Lane, Way } from './way.ts'
 
-const EXCHANGE = Symbol('exchange')
-
-interface Response extends ServerResponse {
-  [EXCHANGE]?: Exchange | undefined
-}
-
 // How long a client may go on sending a body whose answer it already has, in milliseconds.
 const LINGER = 2000
 
 /** One request of a client and its answer, in as many tries as the route allows: bytes as they come, as fast as the slower side takes them. */
-export class Exchange implements Asker {
+export class Exchange implements Asker, Waiting {
+  next: Waiting | undefined
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
-  readonly #response: Response
+  readonly #response: ServerResponse
   readonly #way: Way
   readonly #lane: Lane
   readonly #errand: Errand
@@ -91,8 +89,7 @@ export class Exchange implements Asker {
     }
     this.#lane.upstream.traffic.active++
     this.#counted = true
-    this.#response[EXCHANGE] = this
-    this.#response.on('close', onClose)
+    waitForEnd(this.#response, this)
     if (this.#upload !== null) this.#limits?.readBy(this.#request, this)
     const time = this.#lane.upstream.http2 ? this.#sooner(this.#limits?.time) : this.#limits?.time
     if (time !== undefined) {
@@ -253,8 +250,7 @@ export class Exchange implements Asker {
     flushHead(this.#response)
     this.#uncount()
     // The two connections go on for hours; what there was of an exchange does not.
-    this.#response[EXCHANGE] = undefined
-    this.#response.off('close', onClose)
+    waitNoMore(this.#response, this)
     join(this.#response, upgrade, upstream, joint, this.#forwarding)
   }
 
@@ -268,7 +264,8 @@ export class Exchange implements Asker {
     if (this.#response.write(chunk, thenGiveBack(chunk))) return true
     if (!this.#listening) {
       this.#listening = true
-      this.#response.on('drain', onDrain)
+      // A client that takes nothing more is cut with its connection, as for any other answer.
+      this.#response.on('drain', () => this.#chosen?.resume())
     }
     return false
   }
@@ -419,13 +416,8 @@ export class Exchange implements Asker {
     if (!this.#endless) this.#chosen?.watch()
   }
 
-  /** Takes up the upstream's bytes again, now that the client has taken the last ones. Whoever takes none is cut with its connection, as for any other answer. */
-  drained(): void {
-    this.#chosen?.resume()
-  }
-
   /** Ends what is left of the exchange when the client's side is closed. */
-  closed(): void {
+  over(): void {
     this.#uncount()
     this.#clear()
     this.#way.mirror?.(this.#request, this.#errand, this.whole)
@@ -473,10 +465,6 @@ function manyIn(flat: readonly string[]): Record<string, string[] | string> {
 }
 
 // One function each for all exchanges: a request makes no closures.
-function onClose(this: Response): void {
-  this[EXCHANGE]?.closed()
-}
-
 // The answers that have begun since the event loop came round last.
 let begun: Exchange[] = []
 
@@ -484,10 +472,6 @@ function afterHeads(): void {
   const exchanges = begun
   begun = []
   for (const exchange of exchanges) exchange.afterHead()
-}
-
-function onDrain(this: Response): void {
-  this[EXCHANGE]?.drained()
 }
 
 function onDeadline(exchange: Exchange): void {

@@ -12,35 +12,74 @@ export const statusOf = (reply: FastifyReply): number =>
 export const ownBytesOf = ({ method }: FastifyRequest, reply: FastifyReply): number =>
   method === 'HEAD' ? 0 : Number(reply.getHeader('content-length')) || 0
 
-/** Is told of an answer that is over. */
-type Tell = (request: FastifyRequest, reply: FastifyReply) => void
+/** Waits for the end of an answer, and is told of it once: be it whole, left by its client, or cut. */
+export interface Waiting {
+  /** Who waits for the same, and is told after this one; kept by `waitForEnd`. */
+  next?: Waiting | undefined
+  over(): void
+}
 
 const WAITING = Symbol('waiting for the end')
-
-interface Waiting {
-  readonly request: FastifyRequest
-  readonly reply: FastifyReply
-  readonly tell: Tell
-  readonly before: Waiting | undefined
-}
 
 interface Response extends ServerResponse {
   [WAITING]?: Waiting | undefined
 }
 
-/** Tells once when an answer is over. Fastify's onResponse tells of those that were finished; this one also of what a client left, or we cut. */
-export function whenOver(request: FastifyRequest, reply: FastifyReply, tell: Tell): void {
-  const response: Response = reply.raw
-  const before = response[WAITING]
-  if (before === undefined) response.on('close', onClose)
-  response[WAITING] = { request, reply, tell, before }
+/** Lets somebody wait for the end of an answer; who came last is told first. A listener for each of them would be the dearer part of waiting. */
+export function waitForEnd(response: Response, waiting: Waiting): void {
+  const next = response[WAITING]
+  if (next === undefined) response.on('close', onClose)
+  waiting.next = next
+  response[WAITING] = waiting
+}
+
+/** Lets nobody hold on to what waits no longer. */
+export function waitNoMore(response: Response, waiting: Waiting): void {
+  if (response[WAITING] === waiting) response[WAITING] = waiting.next
+  else
+    for (let at = response[WAITING]; at !== undefined; at = at.next)
+      if (at.next === waiting) at.next = waiting.next
 }
 
 // An answer on a connection that was handed over may close twice.
 function onClose(this: Response): void {
   let waiting = this[WAITING]
   this[WAITING] = undefined
-  for (; waiting !== undefined; waiting = waiting.before) waiting.tell(waiting.request, waiting.reply)
+  for (; waiting !== undefined; waiting = waiting.next) waiting.over()
+}
+
+/** Is told of an answer that is over. */
+type Tell = (request: FastifyRequest, reply: FastifyReply) => void
+
+class Told implements Waiting {
+  next: Waiting | undefined
+  readonly #request: FastifyRequest
+  readonly #reply: FastifyReply
+  readonly #tell: Tell
+
+  constructor(request: FastifyRequest, reply: FastifyReply, tell: Tell) {
+    this.#request = request
+    this.#reply = reply
+    this.#tell = tell
+  }
+
+  over(): void {
+    this.#tell(this.#request, this.#reply)
+  }
+}
+
+/** Tells once when an answer is over. Fastify's onResponse tells of those that were finished; this one also of what a client left, or we cut. */
+export const whenOver = (request: FastifyRequest, reply: FastifyReply, tell: Tell): void =>
+  waitForEnd(reply.raw, new Told(request, reply, tell))
+
+/** Tells how long a request has been here, in milliseconds. */
+export const elapsed = ({ began }: FastifyRequest): number => performance.now() - began
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** When it was routed, by the process's clock. */
+    began: number
+  }
 }
 
 const words = new Map<string, string | undefined>()

@@ -1,7 +1,16 @@
 export { createError } from '@fastify/error'
 export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
-export { ownBytesOf, statusOf, whenOver, wordOf } from './answers.ts'
+export {
+  elapsed,
+  ownBytesOf,
+  statusOf,
+  type Waiting,
+  waitForEnd,
+  waitNoMore,
+  whenOver,
+  wordOf
+} from './answers.ts'
 export { hangUp, leaveBodies, resetConnection, takeAnyType } from './bodies.ts'
 export { breathe, inSlices } from './breath.ts'
 export { callBack } from './call-back.ts'

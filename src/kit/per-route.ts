@@ -80,6 +80,7 @@ export interface Kit {
 /** Prepares an instance for concerns: what they share on the request, and what is observed. */
 export function layGround(app: FastifyInstance, kit: Kit): void {
   app.decorate('sallyportKit', kit)
+  app.decorateRequest('began', 0)
   app.decorateRequest('caller', null)
   app.decorateRequest('forwarding', null)
   app.decorateRequest('trace', null)

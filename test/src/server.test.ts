@@ -6,7 +6,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { buildGateway, Keep, loadConfig } from '../../src/index.ts'
-import { ask, gateway, listening, raw, running, type Scope, SECRET, statusOf, upstream } from '../helpers.ts'
+import {
+  ask,
+  gateway,
+  listening,
+  raw,
+  readableLog,
+  running,
+  type Scope,
+  SECRET,
+  statusOf,
+  upstream
+} from '../helpers.ts'
 
 /** Writes a config into a folder of its own, which goes with the test. */
 async function configFile(t: Scope, config: object): Promise<string> {
@@ -359,4 +370,33 @@ t.test('a gateway that can not be built keeps nothing', async (t) => {
     )
     t.equal(keep.size, 0, name)
   }
+})
+
+t.test('a handler that writes behind the end of its answer harms nobody', async (t) => {
+  const folder = t.testdir({
+    'late.mjs': `export const key = 'late'
+      export const target = true
+      export const options = { type: 'object', properties: {}, description: 'Writes too late.' }
+      export default async function late (app, { routes }) {
+        for (const { mounts } of routes) for (const mount of mounts)
+          app.route({ ...mount, method: [...mount.method], exposeHeadRoute: false, handler (request, reply) {
+            reply.hijack()
+            reply.raw.end('one')
+            reply.raw.write('two')
+            request.log.info({ byApp: app.log === request.log, byReply: reply.log === request.log }, 'too late')
+          } })
+      }`
+  })
+  const { log, line } = readableLog()
+  const { url } = await listening(
+    t,
+    { extensions: [{ module: `${folder}/late.mjs` }], routes: [{ path: '/', late: {} }] },
+    { log }
+  )
+  for (let i = 0; i < 2; i++) t.equal((await ask(url)).text, 'one')
+  t.match(
+    await line(({ msg }) => msg === 'too late'),
+    { byApp: true, byReply: true },
+    'and all of it has one log'
+  )
 })
