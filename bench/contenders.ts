@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SignJWT } from 'jose'
+import { NODE_FLAGS } from '../src/node-flags.ts'
 import { others } from './others.ts'
 
 /** A server under test: what starts it, where it listens, and the path that it forwards to the upstream's root. */
@@ -19,8 +20,6 @@ export interface Contender {
 }
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
-// As its first line has it.
-const YOUNG = '--max-semi-space-size=4'
 const SECRET = 'a secret of the bench, and of nothing else'
 const CONCERNS = {
   rateLimit: { max: 1_000_000_000, window: '1h' },
@@ -45,7 +44,7 @@ export async function contenders(folder: string, upstream: number): Promise<Cont
       name,
       port,
       prefix,
-      args: [YOUNG, here('../bin/sallyport.js'), '-c', file],
+      args: [...NODE_FLAGS, here('../bin/sallyport.js'), '-c', file],
       env: { PORT: String(port) }
     }
   }

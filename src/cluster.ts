@@ -5,6 +5,7 @@ import { Channel } from './channel.ts'
 import type { Reloaded } from './engine.ts'
 import { InTurn } from './in-turn.ts'
 import type { MetricFamily } from './kit/index.ts'
+import { workerFlags } from './node-flags.ts'
 import type { Told } from './peers.ts'
 import type { Insight, Report } from './report.ts'
 import { WORKER } from './settings.ts'
@@ -59,7 +60,7 @@ export class Fleet implements Insight {
     this.#size = size
     this.#log = log
     this.#pass = pass
-    cluster.setupPrimary({ silent: true, execArgv: execArgvOf(process.execArgv) })
+    cluster.setupPrimary({ silent: true, execArgv: workerFlags(process.execArgv) })
   }
 
   /** Starts the workers: the first alone, since what it can't do no other one can; throws a StartFailed. */
@@ -202,12 +203,6 @@ export class Fleet implements Insight {
     }, wait)
   }
 }
-
-// What the command line of a gateway has, too (bin/sallyport.js says why).
-const YOUNG = '--max-semi-space-size=4'
-
-const execArgvOf = (own: readonly string[]): string[] =>
-  own.some((flag) => flag.startsWith('--max-semi-space-size')) ? [...own] : [...own, YOUNG]
 
 function send(worker: Worker, message: object): void {
   // One that dies takes no more messages; its end is seen elsewhere.

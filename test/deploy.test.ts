@@ -20,6 +20,7 @@ import type { Deployment } from 'kubernetes-models/apps/v1'
 import t, { type Test } from 'tap'
 import { parseAllDocuments } from 'yaml'
 import { duration } from '../src/kit/index.ts'
+import { NODE_FLAGS, workerFlags } from '../src/node-flags.ts'
 import { variables } from '../src/settings.ts'
 import { ask, certificate, listening, noOpenssl, running, SECRET, sallyport } from './helpers.ts'
 import { freePort } from './redis.ts'
@@ -29,6 +30,34 @@ const read = (file: string): string => readFileSync(join(top, file), 'utf8')
 
 /** The variables that a process reads. */
 const NAMES: ReadonlySet<string> = new Set(variables.map(({ name }) => name))
+
+t.test('Node.js is told the same wherever a gateway is started', async (t) => {
+  const folder = t.testdir({})
+  await sallyport(['init', folder])
+  const cases: [where: string, text: string][] = [
+    ['bin/sallyport.js', /^#!.*$/m.exec(read('bin/sallyport.js'))?.[0] ?? ''],
+    ['Dockerfile', /^ENTRYPOINT .*$/m.exec(read('Dockerfile'))?.[0] ?? ''],
+    [
+      'deploy/systemd/sallyport.service',
+      /^ExecStart=.*$/m.exec(read('deploy/systemd/sallyport.service'))?.[0] ?? ''
+    ],
+    [
+      'the Dockerfile of sallyport init',
+      /^CMD .*$/m.exec(readFileSync(join(folder, 'Dockerfile'), 'utf8'))?.[0] ?? ''
+    ]
+  ]
+  for (const [where, text] of cases) t.strictSame(text.match(/--[a-z0-9-]+=\w+/g), NODE_FLAGS, where)
+  const workers: [name: string, own: string[], expected: string[]][] = [
+    ['a worker has one core', [...NODE_FLAGS], ['--max-semi-space-size=4', '--v8-pool-size=1']],
+    ['whoever said nothing gets the same', [], ['--max-semi-space-size=4', '--v8-pool-size=1']],
+    [
+      'what was said holds for workers as well',
+      ['--v8-pool-size=2', '--max-old-space-size=200', '--max-semi-space-size=4'],
+      ['--v8-pool-size=2', '--max-old-space-size=200', '--max-semi-space-size=4']
+    ]
+  ]
+  for (const [name, own, expected] of workers) t.strictSame(workerFlags(own), expected, name)
+})
 
 t.test('the image', async (t) => {
   const dockerfile = DockerfileParser.parse(read('Dockerfile'))
@@ -543,7 +572,7 @@ t.test('systemd', async (t) => {
   )
   t.match(
     one('ExecStart'),
-    /^\S+\/node --max-semi-space-size=4 \S+\/bin\/sallyport\.js run$/,
+    /^\S+\/node --\S+ .*\/bin\/sallyport\.js run$/,
     'no shell stands between it and its signals'
   )
   t.match(service.get('ExecReload'), [/ check$/, /^\/bin\/kill -HUP \$MAINPID$/])

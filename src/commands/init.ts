@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { access, mkdir, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import type { Command } from '../main.ts'
+import { NODE_FLAGS } from '../node-flags.ts'
 import { CommandError } from './outcome.ts'
 
 export const command: Command = {
@@ -81,5 +82,5 @@ COPY gateway.json ./
 USER node
 EXPOSE 3000
 HEALTHCHECK CMD ["node", "-e", "fetch('http://127.0.0.1:3000/-/live').then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--max-semi-space-size=4", "node_modules/sallyport/bin/sallyport.js"]
+CMD ["node", ${NODE_FLAGS.map((flag) => JSON.stringify(flag)).join(', ')}, "node_modules/sallyport/bin/sallyport.js"]
 `

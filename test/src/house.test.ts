@@ -73,7 +73,7 @@ const FLOORS: readonly Floor[] = [
   },
   {
     what: 'sockets and settings know an instance, not the config',
-    files: /^src\/(server|listener|http2|sessions|sockets|settings|log|sink|watch|channel|in-turn)\.ts$/,
+    files: /^src\/(server|listener|http2|sessions|sockets|settings|log|sink|watch|channel|in-turn|node-flags)\.ts$/,
     may: /^src\/(kit\/index|listener|http2|sessions|settings|sink|sockets)\.ts$/
   },
   {
@@ -84,7 +84,7 @@ const FLOORS: readonly Floor[] = [
   {
     what: 'workers and those who look into a gateway know what an engine tells, not what it is made of',
     files: /^src\/(admin|cluster|peers|report|status|worker)\.ts$/,
-    may: /^src\/(kit\/index|channel|cluster|engine|in-turn|peers|report|settings|status)\.ts$/
+    may: /^src\/(kit\/index|channel|cluster|engine|in-turn|node-flags|peers|report|settings|status)\.ts$/
   },
   {
     what: 'the embedding API is made of what is below',
