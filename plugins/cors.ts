@@ -11,7 +11,6 @@ import {
   overrideOf,
   perOptions,
   type RouteInfo,
-  remember,
   type Static,
   Type
 } from '../src/kit/index.ts'
@@ -99,19 +98,14 @@ const OURS = [
 
 export default fp<CorsOptions>(
   async function corsConcern(app, root) {
-    const made = new Map<string, Pair>()
     const ready: Promise<void>[] = []
     app.addHook('onReady', async function readyCors() {
       await Promise.all(ready)
     })
-    const names = new Map<CorsOptions, number>()
     const build = (said: CorsOptions, route: RouteInfo): Hooks => {
       const any = said.origins.includes('*')
-      const methods = [...(said.methods ?? route.methods ?? COMMON)]
-      const name = `${remember(names, said, () => names.size)} ${methods.join()}`
-      const hooks = remember(made, name, () => makePair(app, vendorOptions(said, any, methods), ready))
-      // A path that refuses a method takes none: it can't permit one either.
-      const answers = route.methods?.length !== 0
+      const hooks = makePair(app, vendorOptions(said, any, methodsFor(said, route)), ready)
+      const answers = mayAnswer(route)
       return {
         onRequest(request, reply, done) {
           if (answers && request.method === 'OPTIONS' && isPreflight(request)) {
@@ -128,10 +122,23 @@ export default fp<CorsOptions>(
         strips: OURS
       }
     }
-    perOptions(app, key, root, build, (_said, { methods }) => methods?.join())
+    perOptions(
+      app,
+      key,
+      root,
+      build,
+      (said, route) => `${mayAnswer(route)} ${methodsFor(said, route).join()}`
+    )
   },
   { name: key, fastify: '5.x' }
 )
+
+const methodsFor = ({ methods }: CorsOptions, route: RouteInfo): string[] => [
+  ...(methods ?? route.methods ?? COMMON)
+]
+
+// A path that refuses a method takes none: it can't permit one either.
+const mayAnswer = ({ methods }: RouteInfo): boolean => methods?.length !== 0
 
 /** The vendor's hook for preflights, and the one for all other requests. */
 interface Pair {
