@@ -3,7 +3,7 @@ import http from 'node:http'
 import { connect, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { FAULTS, type Fault, faultProxy, seeded } from './fault-proxy.ts'
-import { listening, running, type Scope, upstream } from './helpers.ts'
+import { closed, listening, running, type Scope, upstream } from './helpers.ts'
 
 const BODY = 'a whole body '.repeat(100)
 
@@ -41,8 +41,7 @@ async function askMany(url: string, count: number, atOnce: number): Promise<Outc
 }
 
 /** Waits until some sockets are closed, in whatever way. */
-const closed = (sockets: Iterable<Socket>): Promise<unknown> =>
-  Promise.all([...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))))
+const allClosed = (sockets: Iterable<Socket>): Promise<unknown> => Promise.all([...sockets].map(closed))
 
 /** An upstream that counts how often it executed each request. */
 async function counting(t: Scope): Promise<{ url: string; executed: Map<number, number> }> {
@@ -98,7 +97,7 @@ for (const seed of [1, 2, 3])
     judge(t, await askMany(`${url}/x`, 600, 50), executed)
     t.same(over, [], 'tries beyond the first stay within the budget')
     // Idle connections are closed after keepAlive, all others with their request.
-    await closed(broken.open)
+    await allClosed(broken.open)
     t.equal(broken.open.size, 0, 'no connection to the upstream is left')
     t.match(app.upstream('up').traffic, { active: 0, extra: 0 }, 'no request is counted for ever')
     t.equal(app.upstream('up').targets[0]?.load.requests, 0)
@@ -138,7 +137,7 @@ t.test('goes on as a process of its own, whatever the upstreams do', async (t) =
   })
   const gateway = await running(t, ['-c', `${folder}/gateway.json`])
   judge(t, await askMany(`${gateway.url}/x`, 2000, 50), executed)
-  await closed(broken.open)
+  await allClosed(broken.open)
   const [fine] = await askMany(`${gateway.url}/fine`, 1, 1)
   t.match(fine, { status: 200, whole: true, body: BODY })
   t.notOk(
@@ -216,7 +215,7 @@ t.test('leaves no socket behind after thousands of clients that left', async (t)
     })
     await all.promise
     for (const socket of clients) socket.destroy()
-    await closed(open)
+    await allClosed(open)
   }
   t.equal(open.size, 0, 'ten thousand requests were given up upstream')
   t.match(app.upstream('up').traffic, { active: 0, extra: 0 })

@@ -1,11 +1,19 @@
-import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
 import { authority } from '../certificates.ts'
-import { bodyOf, listening, noOpenssl, readableLog, type Scope, statusOf, upstream } from '../helpers.ts'
+import {
+  bodyOf,
+  closed,
+  listening,
+  noOpenssl,
+  readableLog,
+  type Scope,
+  statusOf,
+  upstream
+} from '../helpers.ts'
 
 /** A client that sends as slowly as it likes, and what came back to it. */
 class Client {
@@ -275,7 +283,7 @@ t.test(
           socket.pause()
           setTimeout(() => socket.resume(), 150)
         })
-        await once(socket, 'close')
+        await closed(socket)
         t.ok(length > 16 * 1024 ** 2)
       }
     )

@@ -12,7 +12,7 @@ import { Engine } from '../../src/engine.ts'
 import { type Insight, insightOf } from '../../src/report.ts'
 import { readSettings } from '../../src/settings.ts'
 import { authority } from '../certificates.ts'
-import { ask, noOpenssl, raw, running, SECRET, statusOf, upstream } from '../helpers.ts'
+import { ask, closed, noOpenssl, raw, running, SECRET, statusOf, upstream } from '../helpers.ts'
 
 interface Stage {
   readonly engine: Engine
@@ -272,7 +272,7 @@ t.test('a WebSocket is told of while it is open, and is no slow request', async 
   await once(socket, 'data')
   t.strictSame(await values(admin, 'sallyport_websockets_open'), { '': 1 })
   socket.end()
-  await once(socket, 'close')
+  await closed(socket)
   while ((await values(admin, 'sallyport_websockets_open'))[''] !== 0);
   t.equal((await values(admin, 'sallyport_requests_total'))['{route="socket",method="GET",status="1xx"}'], 1)
   t.equal((await values(admin, 'sallyport_request_duration_seconds_count'))['{route="socket"}'], 0)

@@ -73,7 +73,8 @@ const FLOORS: readonly Floor[] = [
   },
   {
     what: 'sockets and settings know an instance, not the config',
-    files: /^src\/(server|listener|http2|sessions|sockets|settings|log|sink|watch|channel|in-turn|node-flags)\.ts$/,
+    files:
+      /^src\/(server|listener|http2|sessions|sockets|settings|log|sink|watch|channel|in-turn|node-flags)\.ts$/,
     may: /^src\/(kit\/index|listener|http2|sessions|settings|sink|sockets)\.ts$/
   },
   {

@@ -2,6 +2,7 @@ import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { authority } from '../certificates.ts'
 import {
+  closed,
   type Listening,
   listening,
   noOpenssl,
@@ -421,7 +422,7 @@ t.test('connections that do nothing, or take nothing, end in their time', { skip
         t.teardown(() => socket.destroy())
         if (first !== undefined) socket.write(first)
         const timer = setInterval(() => more !== undefined && socket.writable && socket.write(more), 100)
-        await new Promise((resolve) => socket.once('close', resolve))
+        await closed(socket)
         clearInterval(timer)
         t.match(await log.line(({ cause }) => cause === 'ERR_TLS_HANDSHAKE_TIMEOUT'), {
           level: 'debug',

@@ -8,6 +8,7 @@ import t from 'tap'
 import { buildGateway, Keep, loadConfig } from '../../src/index.ts'
 import {
   ask,
+  closed,
   gateway,
   listening,
   raw,
@@ -266,7 +267,7 @@ t.test('bears more connections than it has descriptors for, and serves once they
   })
   await refused
   const gone = sockets.map(async (socket) => {
-    if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve))
+    await closed(socket)
   })
   for (const socket of sockets) socket.destroy()
   await Promise.all(gone)

@@ -12,6 +12,7 @@ import { type Authority, authority, type Pair } from '../certificates.ts'
 import {
   ask,
   bodyOf,
+  closed,
   echo,
   type Listening,
   listening,
@@ -333,7 +334,7 @@ t.test('waits for no handshake when it ends', { skip }, async (t) => {
   const at = await stage(t)
   const silent = connectPlain(at.port, '127.0.0.1').resume()
   silent.on('error', () => {})
-  const gone = new Promise((resolve) => silent.on('close', resolve))
+  const gone = closed(silent)
   // It is in its handshake once somebody after it has been served.
   t.equal((await secure(at.port, at)).status, 200)
   t.equal(await at.served.drain(), true)

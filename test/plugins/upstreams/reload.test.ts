@@ -4,16 +4,13 @@ import type { AddressInfo, Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import t from 'tap'
 import { Keep } from '../../../src/index.ts'
-import { gateway, readableLog, type Scope } from '../../helpers.ts'
+import { closed, gateway, readableLog, type Scope } from '../../helpers.ts'
 import { dnsServer, type Zone } from '../dns.ts'
 import { askAll, fleet, routes, tally, target, until } from './fleet.ts'
 
 /** The connections that are open to some targets, by their ports here. */
 const portsOf = (sockets: readonly Set<Socket>[]): (number | undefined)[][] =>
   sockets.map((mine) => [...mine].map(({ remotePort }) => remotePort))
-
-/** Waits for the end of a connection, be it by a reset: whoever stops in the middle of a check leaves so. */
-const closed = (socket: Socket): Promise<unknown> => new Promise((resolve) => socket.once('close', resolve))
 
 t.test('keeps connections and conditions over a reload, where nothing of a target has changed', async (t) => {
   const { urls, status, sockets } = await fleet(t, 2)
