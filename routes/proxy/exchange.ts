@@ -464,7 +464,6 @@ function manyIn(flat: readonly string[]): Record<string, string[] | string> {
   return headers
 }
 
-// One function each for all exchanges: a request makes no closures.
 // The answers that have begun since the event loop came round last.
 let begun: Exchange[] = []
 
@@ -474,6 +473,7 @@ function afterHeads(): void {
   for (const exchange of exchanges) exchange.afterHead()
 }
 
+// One function each for all exchanges: a request makes no closures.
 function onDeadline(exchange: Exchange): void {
   exchange.fail(new DeadlineExceeded())
 }

@@ -43,9 +43,18 @@ export function waitNoMore(response: Response, waiting: Waiting): void {
 
 // An answer on a connection that was handed over may close twice.
 function onClose(this: Response): void {
-  let waiting = this[WAITING]
+  const waiting = this[WAITING]
   this[WAITING] = undefined
-  for (; waiting !== undefined; waiting = waiting.next) waiting.over()
+  if (waiting !== undefined) tell(waiting)
+}
+
+// Whoever throws keeps nobody from being told.
+function tell(waiting: Waiting): void {
+  try {
+    waiting.over()
+  } finally {
+    if (waiting.next !== undefined) tell(waiting.next)
+  }
 }
 
 /** Is told of an answer that is over. */

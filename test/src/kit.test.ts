@@ -1,3 +1,5 @@
+import { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { type Logger, pino } from 'pino'
 import t from 'tap'
@@ -45,7 +47,9 @@ import {
   template,
   type ValueKind,
   type Verdict,
-  WHOLE
+  WHOLE,
+  waitForEnd,
+  waitNoMore
 } from '../../src/kit/index.ts'
 import { readableLog, type Scope } from '../helpers.ts'
 
@@ -845,4 +849,22 @@ t.test('small things', async (t) => {
     t.equal((await app.inject({ method: 'OPTIONS', url: '/a' })).statusCode, 405)
     t.equal(ran, 0)
   })
+})
+
+t.test('who waits for the end of an answer is told once, the last one first, whoever throws', async (t) => {
+  const response = new ServerResponse(new IncomingMessage(new Socket()))
+  const told: string[] = []
+  const waits = (name: string): { over(): void } => ({
+    over() {
+      told.push(name)
+      if (name === 'third') throw new Error('no')
+    }
+  })
+  const gone = waits('gone')
+  for (const waiting of [waits('first'), gone, waits('second'), waits('third')]) waitForEnd(response, waiting)
+  waitNoMore(response, gone)
+  t.throws(() => response.emit('close'), { message: 'no' })
+  t.strictSame(told, ['third', 'second', 'first'])
+  response.emit('close')
+  t.equal(told.length, 3, 'a second end is none')
 })
