@@ -13,7 +13,6 @@ import {
   type Static,
   Type,
   upgradeOf,
-  type Waiting,
   waitForEnd,
   withHeaders
 } from '../src/kit/index.ts'
@@ -124,24 +123,15 @@ interface Load {
   inFlight: number
 }
 
-/** A request that counts until its answer is over. */
-class Counted implements Waiting {
-  next: Waiting | undefined
-  readonly #load: Load
-
-  constructor(load: Load) {
-    this.#load = load
-    load.inFlight++
-  }
-
-  over(): void {
-    this.#load.inFlight--
-  }
-}
-
 function count(load: Load, response: ServerResponse): void {
   // Whose client left while other hooks were at work has closed already.
-  if (!response.destroyed) waitForEnd(response, new Counted(load))
+  if (response.destroyed) return
+  load.inFlight++
+  waitForEnd(response, uncount, load, 1)
+}
+
+function uncount(load: Load, requests: number): void {
+  load.inFlight -= requests
 }
 
 // How often, and how exactly, the event loop is looked at, in milliseconds.

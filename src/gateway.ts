@@ -69,8 +69,8 @@ export async function buildGateway(
       app.addHttpMethod(method, { hasBody: true })
   // Fastify is told of no logger: it would make a child of it for each request, and listen to each answer for a line that it
   // does not write.
-  const logger = { log: log as FastifyBaseLogger }
-  Object.assign(app, logger)
+  const logger = log as FastifyBaseLogger
+  Object.assign(app, { log: logger })
   app.decorate('keep', keep)
   app.decorate('takesUpgrades', false)
   app.decorate('edge', null)
@@ -82,8 +82,8 @@ export async function buildGateway(
   layGround(app, kit)
   app.addHook('onRequest', function enter(request, reply, done) {
     request.began = performance.now()
-    request.log = logger.log
-    reply.log = logger.log
+    request.log = logger
+    reply.log = logger
     entrance.restore(request)
     done(entrance.keepsEmpty && hasEmpty(request.params as object) ? new RouteUnknown() : undefined)
   })

@@ -4,15 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { grounded } from './http2.ts'
-import {
-  isHttp2,
-  MethodRefused,
-  ROUTABLE,
-  type Waiting,
-  waitForEnd,
-  wantsWebSocket,
-  withHeaders
-} from './kit/index.ts'
+import { isHttp2, MethodRefused, ROUTABLE, waitForEnd, wantsWebSocket, withHeaders } from './kit/index.ts'
 import { makeListener, makeRedirector, restartFor } from './listener.ts'
 import { Detached, Drops, type Enter, enterInLine, leaveLine } from './sockets.ts'
 
@@ -59,22 +51,6 @@ export interface Load {
 /** What has changed takes a restart; the instance that was to take over is not used. */
 export class RestartNeeded extends Error {}
 
-/** An answer that is owed. */
-class Owed implements Waiting {
-  next: Waiting | undefined
-  readonly #generation: Generation
-  readonly #socket: Socket
-
-  constructor(generation: Generation, socket: Socket) {
-    this.#generation = generation
-    this.#socket = socket
-  }
-
-  over(): void {
-    this.#generation.answered(this.#socket)
-  }
-}
-
 /** One instance and the requests that it owes an answer. */
 class Generation {
   readonly app: FastifyInstance
@@ -95,7 +71,7 @@ class Generation {
     this.#owed++
     // Whatever writes to an answer that has ended does not end the process.
     response.on('error', ignore)
-    waitForEnd(response, new Owed(this, request.socket))
+    waitForEnd(response, answered, this, request.socket)
     this.app.routing(request, response)
   }
 
@@ -116,6 +92,8 @@ class Generation {
     if (this.#retired) void this.app.close()
   }
 }
+
+const answered = (generation: Generation, socket: Socket): void => generation.answered(socket)
 
 const ignore = (): void => {}
 

@@ -572,7 +572,7 @@ t.test('systemd', async (t) => {
   )
   t.match(
     one('ExecStart'),
-    /^\S+\/node --\S+ .*\/bin\/sallyport\.js run$/,
+    new RegExp(`^\\S+/node ${NODE_FLAGS.join(' ')} \\S+/bin/sallyport\\.js run$`),
     'no shell stands between it and its signals'
   )
   t.match(service.get('ExecReload'), [/ check$/, /^\/bin\/kill -HUP \$MAINPID$/])

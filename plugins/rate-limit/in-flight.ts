@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { type Script, type SharedStore, type Waiting, waitForEnd } from '../../src/kit/index.ts'
+import { type Script, type SharedStore, waitForEnd } from '../../src/kit/index.ts'
 
 /** Counts requests by key for as long as they last. */
 export interface InFlight {
@@ -102,25 +102,11 @@ export class SharedInFlight implements InFlight {
 
 const started = Date.now().toString(36)
 
-/** A place that is taken until an answer is over. */
-class Place implements Waiting {
-  next: Waiting | undefined
-  readonly #inFlight: InFlight
-  readonly #key: string
-
-  constructor(inFlight: InFlight, key: string) {
-    this.#inFlight = inFlight
-    this.#key = key
-  }
-
-  over(): void {
-    this.#inFlight.leave(this.#key)
-  }
-}
-
 /** Leaves, when an answer is over, what its request has entered. */
 export function leaveAtTheEnd(response: ServerResponse, inFlight: InFlight, key: string): void {
   // It ended while the store was asked.
   if (response.destroyed || response.closed) inFlight.leave(key)
-  else waitForEnd(response, new Place(inFlight, key))
+  else waitForEnd(response, leave, inFlight, key)
 }
+
+const leave = (inFlight: InFlight, key: string): void => inFlight.leave(key)

@@ -32,8 +32,7 @@ import type { Errand, Lane, Way } from './way.ts'
 const LINGER = 2000
 
 /** One request of a client and its answer, in as many tries as the route allows: bytes as they come, as fast as the slower side takes them. */
-export class Exchange implements Asker, Waiting {
-  next: Waiting | undefined
+export class Exchange implements Asker {
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   readonly #response: ServerResponse
@@ -46,6 +45,7 @@ export class Exchange implements Asker, Waiting {
   readonly #tried: UpstreamTarget[] = []
   readonly #live: Try[] = []
   #chosen: Try | undefined
+  #waiting: Waiting | undefined
   #due = Number.POSITIVE_INFINITY
   #deadline: NodeJS.Timeout | undefined
   #backoff: NodeJS.Timeout | undefined
@@ -89,7 +89,7 @@ export class Exchange implements Asker, Waiting {
     }
     this.#lane.upstream.traffic.active++
     this.#counted = true
-    waitForEnd(this.#response, this)
+    this.#waiting = waitForEnd(this.#response, onOver, this, undefined)
     if (this.#upload !== null) this.#limits?.readBy(this.#request, this)
     const time = this.#lane.upstream.http2 ? this.#sooner(this.#limits?.time) : this.#limits?.time
     if (time !== undefined) {
@@ -250,7 +250,7 @@ export class Exchange implements Asker, Waiting {
     flushHead(this.#response)
     this.#uncount()
     // The two connections go on for hours; what there was of an exchange does not.
-    waitNoMore(this.#response, this)
+    if (this.#waiting !== undefined) waitNoMore(this.#response, this.#waiting)
     join(this.#response, upgrade, upstream, joint, this.#forwarding)
   }
 
@@ -474,6 +474,10 @@ function afterHeads(): void {
 }
 
 // One function each for all exchanges: a request makes no closures.
+function onOver(exchange: Exchange): void {
+  exchange.over()
+}
+
 function onDeadline(exchange: Exchange): void {
   exchange.fail(new DeadlineExceeded())
 }

@@ -12,10 +12,10 @@ export const statusOf = (reply: FastifyReply): number =>
 export const ownBytesOf = ({ method }: FastifyRequest, reply: FastifyReply): number =>
   method === 'HEAD' ? 0 : Number(reply.getHeader('content-length')) || 0
 
-/** Waits for the end of an answer, and is told of it once: be it whole, left by its client, or cut. */
+/** Somebody who waits for the end of an answer. */
 export interface Waiting {
-  /** Who waits for the same, and is told after this one; kept by `waitForEnd`. */
-  next?: Waiting | undefined
+  /** Who waits for the same, and is told after this one. */
+  next: Waiting | undefined
   over(): void
 }
 
@@ -25,12 +25,36 @@ interface Response extends ServerResponse {
   [WAITING]?: Waiting | undefined
 }
 
-/** Lets somebody wait for the end of an answer; who came last is told first. A listener for each of them would be the dearer part of waiting. */
-export function waitForEnd(response: Response, waiting: Waiting): void {
+class Told<A, B> implements Waiting {
+  next: Waiting | undefined
+  readonly #tell: (one: A, other: B) => void
+  readonly #one: A
+  readonly #other: B
+
+  constructor(tell: (one: A, other: B) => void, one: A, other: B, next: Waiting | undefined) {
+    this.#tell = tell
+    this.#one = one
+    this.#other = other
+    this.next = next
+  }
+
+  over(): void {
+    this.#tell(this.#one, this.#other)
+  }
+}
+
+/** Tells once, with the two that it is told with, when an answer is over: be it whole, left by its client, or cut; who came last is told first. A listener for each who waits would be the dearer part of waiting, and so would a closure. */
+export function waitForEnd<A, B>(
+  response: Response,
+  tell: (one: A, other: B) => void,
+  one: A,
+  other: B
+): Waiting {
   const next = response[WAITING]
   if (next === undefined) response.on('close', onClose)
-  waiting.next = next
+  const waiting = new Told(tell, one, other, next)
   response[WAITING] = waiting
+  return waiting
 }
 
 /** Lets nobody hold on to what waits no longer. */
@@ -45,41 +69,26 @@ export function waitNoMore(response: Response, waiting: Waiting): void {
 function onClose(this: Response): void {
   const waiting = this[WAITING]
   this[WAITING] = undefined
-  if (waiting !== undefined) tell(waiting)
+  if (waiting !== undefined) tellAll(waiting)
 }
 
 // Whoever throws keeps nobody from being told.
-function tell(waiting: Waiting): void {
+function tellAll(waiting: Waiting): void {
   try {
     waiting.over()
   } finally {
-    if (waiting.next !== undefined) tell(waiting.next)
-  }
-}
-
-/** Is told of an answer that is over. */
-type Tell = (request: FastifyRequest, reply: FastifyReply) => void
-
-class Told implements Waiting {
-  next: Waiting | undefined
-  readonly #request: FastifyRequest
-  readonly #reply: FastifyReply
-  readonly #tell: Tell
-
-  constructor(request: FastifyRequest, reply: FastifyReply, tell: Tell) {
-    this.#request = request
-    this.#reply = reply
-    this.#tell = tell
-  }
-
-  over(): void {
-    this.#tell(this.#request, this.#reply)
+    if (waiting.next !== undefined) tellAll(waiting.next)
   }
 }
 
 /** Tells once when an answer is over. Fastify's onResponse tells of those that were finished; this one also of what a client left, or we cut. */
-export const whenOver = (request: FastifyRequest, reply: FastifyReply, tell: Tell): void =>
-  waitForEnd(reply.raw, new Told(request, reply, tell))
+export function whenOver(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  tell: (request: FastifyRequest, reply: FastifyReply) => void
+): void {
+  waitForEnd(reply.raw, tell, request, reply)
+}
 
 /** Tells how long a request has been here, in milliseconds. */
 export const elapsed = ({ began }: FastifyRequest): number => performance.now() - began

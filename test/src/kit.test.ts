@@ -47,6 +47,7 @@ import {
   template,
   type ValueKind,
   type Verdict,
+  type Waiting,
   WHOLE,
   waitForEnd,
   waitNoMore
@@ -854,15 +855,14 @@ t.test('small things', async (t) => {
 t.test('who waits for the end of an answer is told once, the last one first, whoever throws', async (t) => {
   const response = new ServerResponse(new IncomingMessage(new Socket()))
   const told: string[] = []
-  const waits = (name: string): { over(): void } => ({
-    over() {
-      told.push(name)
-      if (name === 'third') throw new Error('no')
-    }
-  })
-  const gone = waits('gone')
-  for (const waiting of [waits('first'), gone, waits('second'), waits('third')]) waitForEnd(response, waiting)
-  waitNoMore(response, gone)
+  const tell = (name: string, throws: boolean): void => {
+    told.push(name)
+    if (throws) throw new Error('no')
+  }
+  const [, gone] = ['first', 'gone', 'second', 'third'].map((name) =>
+    waitForEnd(response, tell, name, name === 'third')
+  )
+  waitNoMore(response, gone as Waiting)
   t.throws(() => response.emit('close'), { message: 'no' })
   t.strictSame(told, ['third', 'second', 'first'])
   response.emit('close')
