@@ -37,5 +37,5 @@ USER 65532:65532
 EXPOSE 3000 9901
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["node", "healthcheck.js"]
 # The process is the first one of the container and gets SIGTERM itself.
-ENTRYPOINT ["node", "--max-semi-space-size=4", "--v8-pool-size=0", "/app/bin/sallyport.js"]
+ENTRYPOINT ["node", "--max-semi-space-size=4", "--no-allocation-site-pretenuring", "--v8-pool-size=0", "/app/bin/sallyport.js"]
 CMD ["run"]
