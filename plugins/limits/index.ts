@@ -15,6 +15,7 @@ import {
   overrideOf,
   perOptions,
   refuses,
+  remember,
   SAYS,
   SizeOrNone,
   type Static,
@@ -138,11 +139,14 @@ export default fp<LimitsOptions>(
       () => new Pace(),
       (each) => each.close()
     )
+    const read = new Map<LimitsOptions, { body: number; deadline: number | undefined }>()
     eachRoute(app, key, root, (said, { streams }, routeOptions) => {
-      socketLimits.headers = Math.max(socketLimits.headers, headersFor(said))
-      routeOptions.bodyLimit ??= Math.min(sizeOrNone(said.body), Number.MAX_SAFE_INTEGER)
+      const { body, deadline } = remember(read, said, () => {
+        socketLimits.headers = Math.max(socketLimits.headers, headersFor(said))
+        return { body: Math.min(sizeOrNone(said.body), Number.MAX_SAFE_INTEGER), deadline: enforced(said) }
+      })
+      routeOptions.bodyLimit ??= body
       // A target that streams keeps the deadline itself, since it has to end at the head of the answer.
-      const deadline = enforced(said)
       if (!streams && deadline !== undefined) routeOptions.handlerTimeout ??= deadline
     })
     perOptions(app, key, root, (said) => {

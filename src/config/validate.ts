@@ -60,11 +60,13 @@ function withDefaults(schema: unknown, value: unknown): unknown {
   if (Array.isArray(value)) return value.map((item) => withDefaults(itemsOf(schema), item))
   if (!isObject(value)) return value
   const made = {}
-  for (const [key, inner] of Object.entries(value))
-    define(made, key, withDefaults(schemaOf(schema, key), inner))
-  for (const [key, option] of Object.entries(propertiesOf(schema)))
+  for (const key in value) define(made, key, withDefaults(schemaOf(schema, key), value[key]))
+  const properties = propertiesOf(schema)
+  for (const key in properties) {
+    const option = properties[key]
     if (!Object.hasOwn(made, key) && isObject(option) && option['default'] !== undefined)
       define(made, key, withDefaults(option, ownDefault(option['default'])))
+  }
   return made
 }
 
@@ -73,7 +75,7 @@ const ownDefault = (value: unknown): unknown =>
   typeof value === 'object' && value !== null ? structuredClone(value) : value
 
 // Of a union, the branch for objects is meant where an object stands; no word of ours has two.
-function propertiesOf(schema: Readonly<Record<string, unknown>>): object {
+function propertiesOf(schema: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   if (isObject(schema['properties'])) return schema['properties']
   const branch = Array.isArray(schema['anyOf'])
     ? schema['anyOf'].find((one) => isObject(one) && isObject(one['properties']))

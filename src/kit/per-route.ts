@@ -256,11 +256,25 @@ export function newRoute(
   }
 }
 
-// Fastify shares hook arrays with the automatic HEAD twin: always hand over a new one.
+// The route whose hooks are being added, and the lists that were made for it.
+let latest: RouteOptions | undefined
+const lists: unknown[] = []
+
+// Fastify shares lists of hooks with the automatic HEAD twin of a route: only what was made for this one is added to.
 function addHook(routeOptions: RouteOptions, phase: string, hook: unknown): void {
   const options = routeOptions as unknown as Record<string, unknown>
-  const before = options[phase] ?? []
-  options[phase] = Array.isArray(before) ? [...(before as unknown[]), hook] : [before, hook]
+  const before = options[phase]
+  if (latest !== routeOptions) {
+    latest = routeOptions
+    lists.length = 0
+  }
+  if (lists.includes(before)) {
+    ;(before as unknown[]).push(hook)
+    return
+  }
+  const list = before === undefined ? [hook] : [before, hook].flat()
+  lists.push(list)
+  options[phase] = list
 }
 
 const applyHead = bindOnce(function applyHead(

@@ -136,7 +136,8 @@ export function prune(schema: unknown, value: unknown): unknown {
   }
   if (!isObject(value)) return value
   const made = {}
-  for (const [key, inner] of Object.entries(value)) {
+  for (const key in value) {
+    const inner = value[key]
     const below = schemaOf(schema, key)
     if (below === undefined && key.startsWith('x-')) continue
     if (inner === false && !allowsFalse(below)) continue
@@ -154,8 +155,7 @@ export function mapFiles(schema: unknown, value: unknown, change: (file: string)
   }
   if (!isObject(value)) return value
   const made = {}
-  for (const [key, inner] of Object.entries(value))
-    define(made, key, mapFiles(schemaOf(schema, key), inner, change))
+  for (const key in value) define(made, key, mapFiles(schemaOf(schema, key), value[key], change))
   return made
 }
 
