@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyInstance } from 'fastify'
-import { breathe } from './kit/index.ts'
+import { eachInSlices } from './kit/index.ts'
 
 type Once = typeof EventEmitter.prototype.once
 type After = (this: FastifyInstance, callback?: (error: Error | null, done: () => void) => void) => unknown
@@ -28,11 +28,7 @@ export function sliced(make: () => FastifyInstance): Sliced {
     return {
       app,
       async settleRoutes() {
-        for (const queue of [loaded, waiting])
-          for (const settle of queue.splice(0)) {
-            await breathe()
-            settle()
-          }
+        for (const queue of [loaded, waiting]) await eachInSlices(queue.splice(0), (settle) => settle())
       }
     }
   } finally {

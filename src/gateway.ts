@@ -16,6 +16,7 @@ import { makeEntrance, REFUSED, refusalOf } from './entrance.ts'
 import type { Keep } from './keep.ts'
 import {
   breathe,
+  eachInSlices,
   type Kit,
   layGround,
   MethodRefused,
@@ -129,10 +130,7 @@ async function addRoutes(
   tabulate: (entries: readonly Entry[]) => Promise<Table>
 ): Promise<void> {
   const infos: (readonly [PlannedRoute, RouteInfo])[] = []
-  for (const route of plan.routes) {
-    await breathe()
-    infos.push([route, infoFor(plan, route)])
-  }
+  await eachInSlices(plan.routes, (route) => void infos.push([route, infoFor(plan, route)]))
   const standing = plan.catalog.standing
     .routes({ publicUrl: plan.publicUrl, words: plan.words, routes: plan.routes })
     .map((route) => [route, newRoute({ kind: 'standing', ...route })] as const)
@@ -149,10 +147,7 @@ async function addRoutes(
   const plant = (info: RouteInfo): void => {
     for (const { url, method } of table.mounts.get(info) ?? []) planned.set(`${url} ${method[0]}`, info)
   }
-  for (const [, info] of infos) {
-    await breathe()
-    plant(info)
-  }
+  await eachInSlices(infos, ([, info]) => plant(info))
   for (const { key, default: plugin } of plan.catalog.targets) {
     const routes = infos
       .filter(([{ target }]) => target === key)

@@ -1,7 +1,7 @@
 import httpProxy from '@fastify/http-proxy'
 import {
   type About,
-  breathe,
+  eachInSlices,
   fp,
   nearest,
   type OptionFault,
@@ -75,10 +75,7 @@ export default fp<TargetRoutes<ProxyOptions>>(
   async function proxy(app, { routes }) {
     const handlers = new Map<RouteInfo, Handler>()
     const common = new Common(app)
-    for (const route of routes) {
-      await breathe()
-      handlers.set(route.info, makeHandler(app, common, route))
-    }
+    await eachInSlices(routes, (route) => void handlers.set(route.info, makeHandler(app, common, route)))
     const groups = new Map<string, Mounted>()
     for (const { url, method } of routes.flatMap(({ mounts }) => mounts)) {
       const group = groups.get(method.join()) ?? { method: [...method], urls: [] }
@@ -112,10 +109,7 @@ export default fp<TargetRoutes<ProxyOptions>>(
           globalAgent: true
         } as never)
         // It mounts all of them at once, which would be one long slice of work.
-        for (const mount of mounts) {
-          await breathe()
-          mount()
-        }
+        await eachInSlices(mounts, (mount) => mount())
       })
   },
   { name: key, fastify: '5.x', dependencies: ['upstreams'] }

@@ -4,6 +4,7 @@ import {
   breathe,
   type Concern,
   deepFreeze,
+  eachInSlices,
   isObject,
   isRange,
   mapFiles,
@@ -82,6 +83,7 @@ export async function makePlan(
 }
 
 const schemas = new WeakMap<Catalog, unknown>()
+const ROUTE_WORDS = Object.entries(routeWords)
 
 class Planner {
   readonly #faults: Fault[] = []
@@ -163,10 +165,7 @@ class Planner {
     }
     await this.#routesOf(source, [], value['routes'], level)
     this.#resolveRoot(words, source.folder)
-    for (const run of this.#checks) {
-      await breathe()
-      run()
-    }
+    await eachInSlices(this.#checks, (run) => run())
     const { ignoreCase } = (this.#root['paths'] ?? {}) as { ignoreCase?: boolean }
     this.#faults.push(...(await sameRoutes(this.#routes, ignoreCase === true)))
     const faults = this.#allFaults()
@@ -337,7 +336,7 @@ class Planner {
     leaf: boolean
   ): Level {
     const wrongs = new Set<string>()
-    for (const [key, schema] of Object.entries(routeWords)) {
+    for (const [key, schema] of ROUTE_WORDS) {
       if (entry[key] === undefined) continue
       const said: Said = { source, path: [...at, key], value: entry[key] }
       for (const wrong of check(schema, said.value, shownIn(said))) {
@@ -650,10 +649,7 @@ const unique = (faults: readonly Fault[]): Fault[] => [
 ]
 
 async function deepFreezePlan(plan: Plan): Promise<Plan> {
-  for (const { options, words } of plan.routes) {
-    await breathe()
-    deepFreeze([options, words])
-  }
+  await eachInSlices(plan.routes, ({ options, words }) => void deepFreeze([options, words]))
   deepFreeze(plan.words)
   Object.freeze(plan.routes)
   return Object.freeze(plan)

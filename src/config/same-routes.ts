@@ -1,4 +1,4 @@
-import { breathe, ROUTABLE } from '../kit/index.ts'
+import { eachInSlices, ROUTABLE } from '../kit/index.ts'
 import { type Fault, showPlace } from './fault.ts'
 import type { PlannedRoute } from './plan.ts'
 
@@ -6,20 +6,20 @@ import type { PlannedRoute } from './plan.ts'
 export async function sameRoutes(routes: readonly PlannedRoute[], ignoreCase: boolean): Promise<Fault[]> {
   const faults: Fault[] = []
   const taken = new Map<string, PlannedRoute[]>()
-  for (const route of routes) {
-    await breathe()
+  await eachInSlices(routes, (route) => {
     for (const place of placesOf(route, ignoreCase)) {
-      const others = taken.get(place) ?? []
-      const other = others.find((one) => overlap(one.methods, route.methods))
+      const others = taken.get(place)
+      const other = others?.find((one) => overlap(one.methods, route.methods))
       if (other !== undefined)
         faults.push({
           ...route.place,
           path: '',
           message: `The route ${route.name} can never be told apart from the one at ${showPlace(other.place)}; give them different paths, hosts or methods`
         })
-      taken.set(place, [...others, route])
+      if (others === undefined) taken.set(place, [route])
+      else others.push(route)
     }
-  }
+  })
   return faults
 }
 

@@ -1,5 +1,5 @@
 import { METHODS } from 'node:http'
-import { breathe, type Mount, ROUTABLE, type RouteInfo, remember } from '../kit/index.ts'
+import { eachInSlices, type Mount, ROUTABLE, type RouteInfo, remember } from '../kit/index.ts'
 import { type PathPattern, readPath } from './paths.ts'
 
 /** A route as the table takes it. */
@@ -83,13 +83,12 @@ export async function makeTable(
     else mount(owner.info, made)
   }
   const { aliases, folded } = await makeAliases(nodes)
-  for (const [shape, node] of nodes) {
-    await breathe()
-    if (folded.has(node)) continue
+  await eachInSlices(nodes, ([shape, node]) => {
+    if (folded.has(node)) return
     const [only] = node.owners
     if (only !== undefined && isAlone(node)) {
-      mount(only.info, { url: node.url, method: [...routable] })
-      continue
+      mount(only.info, { url: node.url, method: routable })
+      return
     }
     if (isTold(shape, node)) {
       const urls = new Map<Entry | undefined, string>()
@@ -105,7 +104,7 @@ export async function makeTable(
       aliases.set(shape, told)
       // What stands for it does so for each method.
       if (aliases.get(`${shape}/`) === shape) aliases.set(`${shape}/`, told)
-      continue
+      return
     }
     const owned = new Map<Entry | undefined, Set<string>>()
     for (const [i, symbol] of symbols.entries()) {
@@ -116,7 +115,7 @@ export async function makeTable(
       const made = { url: node.url, method: [...names].filter((name) => routable.includes(name)) }
       if (made.method.length > 0) take(owner, made, node)
     }
-  }
+  })
   return {
     mounts,
     refused,
@@ -135,8 +134,7 @@ async function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Promis
     else if (rank < node.rank) nodes.set(shape, { url, rank, owners: [entry] })
     else if (rank === node.rank && !node.owners.includes(entry)) node.owners.push(entry)
   }
-  for (const entry of entries) {
-    await breathe()
+  await eachInSlices(entries, (entry) => {
     for (const host of entry.info.hosts.length === 0 ? [undefined] : entry.info.hosts) {
       const prefix = host === undefined ? '' : hostPrefix(host)
       for (const { base, wildcard, shape } of entry.paths) {
@@ -154,21 +152,23 @@ async function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Promis
         if (wildcard) claim(entry, `${prefix}${path}/*`, `${prefix}${bare}/*`, last)
       }
     }
-  }
+  })
   await leaveEmpty(nodes)
   return nodes
 }
 
 /** Leaves the empty segment in the place of a parameter to whoever takes it otherwise, since the router would take it for a parameter. */
 async function leaveEmpty(nodes: Map<string, Node>): Promise<void> {
-  for (const [shape, { url }] of [...nodes]) {
-    await breathe()
-    const at = shape.lastIndexOf('/:') + 1
-    const empty = shape.slice(0, at)
-    if (at === 0 || nodes.has(empty) || shape.endsWith('/') || shape.endsWith('/*')) continue
+  const ending: (readonly [shape: string, node: Node])[] = []
+  await eachInSlices(nodes, ([shape, node]) => {
+    if (shape.includes('/:') && !shape.endsWith('/') && !shape.endsWith('/*')) ending.push([shape, node])
+  })
+  await eachInSlices(ending, ([shape, { url }]) => {
+    const empty = shape.slice(0, shape.lastIndexOf('/:') + 1)
+    if (nodes.has(empty)) return
     const wider = widerThan(nodes, empty)
     if (wider !== undefined) nodes.set(empty, { ...wider, url: url.slice(0, url.lastIndexOf('/:') + 1) })
-  }
+  })
 }
 
 /** Finds what takes a path that has no node of its own, as the router would: a text before a parameter, and what is deeper first. */
@@ -190,6 +190,7 @@ function widerThan(nodes: ReadonlyMap<string, Node>, path: string): Node | undef
 
 // Characters that a canonical path never has encoded, so that one text is the only way to write the path; the mark is that of a host.
 const PLAIN = new RegExp(`^[\\w.~/${MARK}-]*$`)
+const PLAIN_OR_ALL = new RegExp(`^[\\w.~/${MARK}-]*\\*?$`)
 
 /** Finds the paths that need no registration of their own; Fastify's boot takes the square of their number. */
 async function makeAliases(
@@ -199,31 +200,29 @@ async function makeAliases(
   const folded = new Set<Node>()
   // Beside a parameter, "/a/" would be taken for an empty one.
   const parents = new Set<string>()
-  for (const shape of nodes.keys()) {
-    await breathe()
+  await eachInSlices(nodes.keys(), (shape) => {
     if (shape.includes('/:')) parents.add(shape.slice(0, shape.indexOf('/:') + 1))
-  }
+  })
   const same = (a: Node | undefined, b: Node): a is Node =>
     a !== undefined &&
     a.owners.length === b.owners.length &&
     a.owners.every((owner, i) => owner === b.owners[i])
-  for (const [shape, node] of nodes) {
-    await breathe()
-    if (!PLAIN.test(shape.replace(/\*$/, ''))) continue
+  await eachInSlices(nodes, ([shape, node]) => {
+    if (!PLAIN_OR_ALL.test(shape)) return
     const base = shape.endsWith('/*') ? shape.slice(0, -2) : shape
     const bare = nodes.get(base)
     const slash = nodes.get(`${base}/`)
     if (shape.endsWith('/*')) {
-      if (parents.has(`${base}/`) || !same(slash, node)) continue
+      if (parents.has(`${base}/`) || !same(slash, node)) return
       folded.add(slash)
-      if (base === '' || !same(bare, node)) continue
+      if (base === '' || !same(bare, node)) return
       folded.add(bare)
       aliases.set(base, `${base}/`)
     } else if (!shape.endsWith('/') && slash?.rank === 1 && same(slash, node)) {
       folded.add(slash)
       aliases.set(`${base}/`, base)
     }
-  }
+  })
   return { aliases, folded }
 }
 
@@ -255,9 +254,8 @@ async function partition(
   plugins: readonly (readonly string[])[]
 ): Promise<{ classOf: number[]; nameOf: string[] }> {
   let classOf = symbols.map(() => 0)
-  for (const [shape, node] of nodes) {
-    await breathe()
-    if (isAlone(node) || isTold(shape, node)) continue
+  await eachInSlices(nodes, ([shape, node]) => {
+    if (isAlone(node) || isTold(shape, node)) return
     classOf = refine(
       classOf,
       symbols.map((symbol) => {
@@ -265,7 +263,7 @@ async function partition(
         return owner === undefined ? -1 : node.owners.indexOf(owner)
       })
     )
-  }
+  })
   for (const methods of plugins)
     classOf = refine(
       classOf,
@@ -318,15 +316,14 @@ async function hostMaps(
   const hosts = new Map<string, HostPaths>()
   const wildcards = new Map<string, HostPaths>()
   const urls = new Map<string, string[]>()
-  for (const { url } of nodes.values()) {
-    await breathe()
-    if (!url.startsWith(`/${MARK}`)) continue
+  await eachInSlices(nodes.values(), ({ url }) => {
+    if (!url.startsWith(`/${MARK}`)) return
     const end = url.indexOf('/', 2)
     const prefix = end === -1 ? url : url.slice(0, end)
     const known = urls.get(prefix)
     if (known === undefined) urls.set(prefix, [url.slice(prefix.length)])
     else known.push(url.slice(prefix.length))
-  }
+  })
   for (const host of new Set(entries.flatMap(({ info }) => info.hosts))) {
     const prefix = hostPrefix(host)
     const known = { prefix, paths: urls.get(prefix) ?? [] }

@@ -12,7 +12,7 @@ export {
   wordOf
 } from './answers.ts'
 export { hangUp, leaveBodies, resetConnection, takeAnyType } from './bodies.ts'
-export { breathe, inSlices } from './breath.ts'
+export { breathe, eachInSlices, inSlices } from './breath.ts'
 export { callBack } from './call-back.ts'
 export {
   addressOf,

@@ -20,6 +20,7 @@ import {
   define,
   duration,
   durationOrNone,
+  eachInSlices,
   eachRoute,
   escapeHtml,
   File,
@@ -867,4 +868,30 @@ t.test('who waits for the end of an answer is told once, the last one first, who
   t.strictSame(told, ['third', 'second', 'first'])
   response.emit('close')
   t.equal(told.length, 3, 'a second end is none')
+})
+
+t.test('work in slices visits all in their order, and lets others have their turn in between', async (t) => {
+  const turns: number[] = []
+  const visited: number[] = []
+  let going = true
+  const turn = (): void => {
+    turns.push(visited.length)
+    if (going) setImmediate(turn)
+  }
+  setImmediate(turn)
+  const longer = (each: number): void => {
+    const began = performance.now()
+    while (performance.now() - began < 1);
+    visited.push(each)
+  }
+  await eachInSlices([1, 2, 3, 4], longer)
+  going = false
+  t.strictSame(visited, [1, 2, 3, 4])
+  for (const after of [1, 2, 3]) t.ok(turns.includes(after), `others had a turn after ${after}`)
+  await t.rejects(
+    eachInSlices([1], () => {
+      throw new Error('no')
+    }),
+    { message: 'no' }
+  )
 })
