@@ -165,7 +165,7 @@ async function addRoutes(
   })
   for (const { url, method } of table.mounts.get(notFound) ?? []) {
     planned.set(`${url} ${method[0]}`, notFound)
-    app.route({ url, method, exposeHeadRoute: false, ...refusing(notFoundHere) })
+    app.route({ url, method: [...method], exposeHeadRoute: false, ...refusing(notFoundHere) })
   }
   for (const { url, method, allow } of table.refused)
     app.route({
