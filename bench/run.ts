@@ -1,6 +1,6 @@
 // npm run bench: what a request costs, in CPU microseconds of the process that serves it, side by side in one run.
 // It wants wrk and Linux; numbers of different runs or machines can't be compared, the ratios within one can.
-import { execFileSync, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,6 +20,8 @@ const { values: flags } = parseArgs({
     only: { type: 'string', default: '' },
     /** Only the workload of this name. */
     workload: { type: 'string', default: '' },
+    /** Lets all of them run from beginning to end, with so many seconds of load each before the first round; by default each begins anew in each round. */
+    warm: { type: 'string' },
     /** Writes results.json and docs/bench.svg. */
     write: { type: 'boolean', default: false }
   }
@@ -68,16 +70,22 @@ if (!existsSync(join(tutorial, 'node_modules')))
 const folder = mkdtempSync(join(tmpdir(), 'sallyport-bench-'))
 const upstream = pinned(1, process.execPath, [here('upstream.ts'), String(UPSTREAM)], { stdio: 'ignore' })
 const results: Result[] = []
+const started = new Map<string, ChildProcess>()
 try {
   await listening(UPSTREAM)
   const those = (await contenders(folder, UPSTREAM)).filter(({ name }) =>
     flags.only.split(';').some((part) => name.includes(part))
   )
   // What else the machine does only ever adds: the least of some rounds is nearest to what a request costs.
+  if (flags.warm !== undefined)
+    for (const contender of those) {
+      await running(contender)
+      for (const workload of workloadsOf(contender)) load(contender, workload, Number(flags.warm))
+    }
   for (let round = 0; round < Number(flags.rounds); round++)
     for (const contender of those) for (const result of await measure(contender)) keepLeast(result)
 } finally {
-  await end(upstream)
+  await Promise.all([...started.values(), upstream].map(end))
   rmSync(folder, { recursive: true, force: true })
 }
 report()
@@ -99,46 +107,62 @@ function keepLeast(result: Result): void {
 }
 
 async function measure(contender: Contender): Promise<Result[]> {
-  const { name, port, prefix, args, env, headers, command = process.execPath } = contender
-  const child =
-    args.length === 0
-      ? upstream
-      : pinned(0, command, args, {
-          stdio: ['ignore', 'ignore', command === process.execPath ? 'inherit' : 'ignore'],
-          env: { ...process.env, ...env }
-        })
-  try {
-    await listening(port)
-    return WORKLOADS.filter(
-      ({ name: workload, once }) =>
-        workload.includes(flags.workload) && !(once && /\d routes|and an? /.test(name))
-    ).map((workload) => {
-      const url = `http://127.0.0.1:${port}${prefix}${workload.path}`
-      load(url, workload, 1, headers)
-      const before = cpuOf(child)
-      const { requests, p50, p99 } = load(url, workload, SECONDS, headers)
-      const cpu = cpuOf(child) - before
-      return {
-        name,
-        workload: workload.name,
-        cpuPerRequest: Number(((cpu * 1e6) / requests).toFixed(1)),
-        perSecond: Math.round(requests / SECONDS),
-        p50,
-        p99,
-        megabytes: Math.round(memoryOf(child))
-      }
+  const child = await running(contender)
+  const found = workloadsOf(contender).map((workload) => {
+    load(contender, workload, 1)
+    const before = cpuOf(child)
+    const { requests, p50, p99 } = load(contender, workload, SECONDS)
+    const cpu = cpuOf(child) - before
+    return {
+      name: contender.name,
+      workload: workload.name,
+      cpuPerRequest: Number(((cpu * 1e6) / requests).toFixed(1)),
+      perSecond: Math.round(requests / SECONDS),
+      p50,
+      p99,
+      megabytes: Math.round(memoryOf(child))
+    }
+  })
+  if (flags.warm === undefined) await stop(contender)
+  return found
+}
+
+/** Starts a contender that does not run yet, and waits until it listens. */
+async function running(contender: Contender): Promise<ChildProcess> {
+  const { name, port, args, env, command = process.execPath } = contender
+  if (args.length === 0) return upstream
+  let child = started.get(name)
+  if (child === undefined) {
+    child = pinned(0, command, args, {
+      stdio: ['ignore', 'ignore', command === process.execPath ? 'inherit' : 'ignore'],
+      env: { ...process.env, ...env }
     })
-  } finally {
-    if (child !== upstream) await end(child)
+    started.set(name, child)
   }
+  await listening(port)
+  return child
+}
+
+async function stop({ name }: Contender): Promise<void> {
+  const child = started.get(name)
+  if (child === undefined) return
+  started.delete(name)
+  await end(child)
+}
+
+function workloadsOf({ name }: Contender): readonly Workload[] {
+  return WORKLOADS.filter(
+    ({ name: workload, once }) =>
+      workload.includes(flags.workload) && !(once && /\d routes|and an? /.test(name))
+  )
 }
 
 function load(
-  url: string,
-  { connections, script }: Workload,
-  seconds: number,
-  headers: Contender['headers'] = {}
+  { port, prefix, headers = {} }: Contender,
+  { path, connections, script }: Workload,
+  seconds: number
 ): { requests: number; p50: string; p99: string } {
+  const url = `http://127.0.0.1:${port}${prefix}${path}`
   const file = join(folder, 'wrk.lua')
   if (script !== undefined) writeFileSync(file, script)
   const said = Object.entries(headers).flatMap(([header, value]) => ['-H', `${header}: ${value}`])
