@@ -41,6 +41,7 @@ t.test('Node.js is told the same wherever a gateway is started', async (t) => {
       'deploy/systemd/sallyport.service',
       /^ExecStart=.*$/m.exec(read('deploy/systemd/sallyport.service'))?.[0] ?? ''
     ],
+    ['docs/embedding.md', /^node --.*$/m.exec(read('docs/embedding.md'))?.[0] ?? ''],
     [
       'the Dockerfile of sallyport init',
       /^CMD .*$/m.exec(readFileSync(join(folder, 'Dockerfile'), 'utf8'))?.[0] ?? ''
