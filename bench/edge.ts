@@ -260,9 +260,12 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
     console.log(
       `reload of 1,000 routes, one after the other: p50 ${p50?.toFixed(2)} and ${p50Stirred?.toFixed(2)} ms, p99 ${p99?.toFixed(2)} and ${p99Stirred?.toFixed(2)} ms: ${ratio(p99Stirred, p99)}`
     )
-    const [half, halfStirred] = [middle(steady, (each) => each.calm), middle(steady, (each) => each.stirred)]
+    const [paced, pacedStirred] = [
+      middle(steady, (each) => each.calm),
+      middle(steady, (each) => each.stirred)
+    ]
     console.log(
-      `the same, one at a time under a quarter of that load: p99 ${half.toFixed(2)} and ${halfStirred.toFixed(2)} ms: ${ratio(halfStirred, half)}`
+      `the same, one at a time under a quarter of that load: p99 ${paced.toFixed(2)} and ${pacedStirred.toFixed(2)} ms: ${ratio(pacedStirred, paced)}`
     )
     const memory: string[] = []
     for (let i = 0; i <= 90; i++) {

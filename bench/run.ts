@@ -76,12 +76,12 @@ try {
   const those = (await contenders(folder, UPSTREAM)).filter(({ name }) =>
     flags.only.split(';').some((part) => name.includes(part))
   )
-  // What else the machine does only ever adds: the least of some rounds is nearest to what a request costs.
   if (flags.warm !== undefined)
     for (const contender of those) {
       await running(contender)
       for (const workload of workloadsOf(contender)) load(contender, workload, Number(flags.warm))
     }
+  // What else the machine does only ever adds: the least of some rounds is nearest to what a request costs.
   for (let round = 0; round < Number(flags.rounds); round++)
     for (const contender of those) for (const result of await measure(contender)) keepLeast(result)
 } finally {

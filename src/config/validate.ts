@@ -60,9 +60,9 @@ function withDefaults(schema: unknown, value: unknown): unknown {
   if (Array.isArray(value)) return value.map((item) => withDefaults(itemsOf(schema), item))
   if (!isObject(value)) return value
   const made = {}
-  for (const key in value) define(made, key, withDefaults(schemaOf(schema, key), value[key]))
+  for (const key of Object.keys(value)) define(made, key, withDefaults(schemaOf(schema, key), value[key]))
   const properties = propertiesOf(schema)
-  for (const key in properties) {
+  for (const key of Object.keys(properties)) {
     const option = properties[key]
     if (!Object.hasOwn(made, key) && isObject(option) && option['default'] !== undefined)
       define(made, key, withDefaults(option, ownDefault(option['default'])))

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks'
+import { setTimeout as wait } from 'node:timers/promises'
 
 // How long work may go on before others have their turn, in milliseconds.
 const SLICE = 0.3
@@ -24,7 +25,7 @@ async function rest(): Promise<void> {
   // What comes is seen in the first turn, and what that brings in the second.
   await new Promise(setImmediate)
   await new Promise(setImmediate)
-  if (eventsSoFar() > before) await new Promise((resolve) => setTimeout(resolve, REST))
+  if (eventsSoFar() > before) await wait(REST)
   since = performance.now()
 }
 

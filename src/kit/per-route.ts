@@ -256,25 +256,11 @@ export function newRoute(
   }
 }
 
-// The route whose hooks are being added, and the lists that were made for it.
-let latest: RouteOptions | undefined
-const lists: unknown[] = []
-
-// Fastify shares lists of hooks with the automatic HEAD twin of a route: only what was made for this one is added to.
+// Fastify shares hook arrays with the automatic HEAD twin: always hand over a new one.
 function addHook(routeOptions: RouteOptions, phase: string, hook: unknown): void {
   const options = routeOptions as unknown as Record<string, unknown>
-  const before = options[phase]
-  if (latest !== routeOptions) {
-    latest = routeOptions
-    lists.length = 0
-  }
-  if (lists.includes(before)) {
-    ;(before as unknown[]).push(hook)
-    return
-  }
-  const list = before === undefined ? [hook] : [before, hook].flat()
-  lists.push(list)
-  options[phase] = list
+  const before = options[phase] ?? []
+  options[phase] = Array.isArray(before) ? [...(before as unknown[]), hook] : [before, hook]
 }
 
 const applyHead = bindOnce(function applyHead(

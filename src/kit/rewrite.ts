@@ -19,10 +19,9 @@ interface Shape {
 export function shapeOf(pattern: string): Shape {
   const wildcard = pattern.endsWith('/*')
   const body = wildcard ? pattern.slice(0, -2) : pattern
-  const segments = body === '' ? [] : body.slice(1).split(body.includes('(') ? /\/(?![^(]*\))/ : '/')
+  const segments = body === '' ? [] : body.slice(1).split(/\/(?![^(]*\))/)
   const params = new Map<string, number>()
   const taken = segments.map((segment, i) => {
-    if (!segment.startsWith(':')) return plain(segment)
     const [, name, narrowed = '(.+)'] = /^:(\w+)(\(.+\))?$/.exec(segment) ?? []
     if (name === undefined) return plain(segment)
     params.set(name, i)
@@ -138,6 +137,7 @@ export function restOf(path: string, depth: number): string {
 
 /** Tells what is wrong with a text that makes a path out of another one. */
 export function rewriteFaults(to: string, paths: readonly string[], path: string[]): OptionFault[] {
+  // Nothing is read where nothing is referred to.
   if (!to.includes('{')) return []
   try {
     makeRewrite(to, paths)

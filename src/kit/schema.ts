@@ -136,7 +136,7 @@ export function prune(schema: unknown, value: unknown): unknown {
   }
   if (!isObject(value)) return value
   const made = {}
-  for (const key in value) {
+  for (const key of Object.keys(value)) {
     const inner = value[key]
     const below = schemaOf(schema, key)
     if (below === undefined && key.startsWith('x-')) continue
@@ -155,7 +155,7 @@ export function mapFiles(schema: unknown, value: unknown, change: (file: string)
   }
   if (!isObject(value)) return value
   const made = {}
-  for (const key in value) define(made, key, mapFiles(schemaOf(schema, key), value[key], change))
+  for (const key of Object.keys(value)) define(made, key, mapFiles(schemaOf(schema, key), value[key], change))
   return made
 }
 
