@@ -17,6 +17,7 @@ import {
   type Served,
   serve
 } from '../src/index.ts'
+import { replaceClock, type Timer } from '../src/lib/clock.ts'
 
 /** A test, or whatever tears things down at its end. */
 export type Scope = Pick<Test, 'teardown'>
@@ -311,12 +312,105 @@ export async function ask(
   return { status: response.status, headers: response.headers, text: await response.text() }
 }
 
-/** Moves the clock of this process: what lasts for minutes, no test can wait for. */
-export function clock(t: Pick<Test, 'intercept'>): (seconds: number) => void {
-  let ahead = 0
+/** Moves the clock of this process, both the date and what counts: what lasts for minutes, no test can wait for. */
+export function clock(t: Pick<Test, 'intercept' | 'teardown'>): (seconds: number) => void {
+  const { advance } = movableClock(t)
+  return (seconds) => advance(seconds * 1000)
+}
+
+/** A clock that a test moves. */
+export interface MovableClock {
+  /** Lets milliseconds pass; timers that come due meanwhile run at once. */
+  advance(ms: number): void
+  /** Sets the date alone, by so many milliseconds; negative ones set it back. */
+  setDate(ms: number): void
+}
+
+/** Replaces the clock of this process by one that the test moves; it goes on by itself unless it begins at a time. */
+export function movableClock(t: Pick<Test, 'intercept' | 'teardown'>, beginsAt?: number): MovableClock {
   const { now } = Date
-  t.intercept(Date, 'now', { value: () => now() + ahead * 1000 })
-  return (seconds) => {
-    ahead += seconds
+  let passed = 0
+  let set = 0
+  const wall = (): number => (beginsAt ?? now()) + passed + set
+  const monotonic = (): number => (beginsAt ?? performance.now()) + passed
+  const timers = new Set<MovableTimer>()
+  const start = (run: () => void, ms: number, again: boolean): MovableTimer => {
+    const timer = new MovableTimer(timers, monotonic, run, ms, again)
+    return timer.refresh()
+  }
+  t.intercept(Date, 'now', { value: wall })
+  t.teardown(
+    replaceClock({
+      monotonic,
+      wall,
+      setTimeout: (run, ms, arg) => start(() => run(arg), ms, false),
+      setInterval: (run, ms, arg) => start(() => run(arg), ms, true),
+      clear: (timer) => (timer instanceof MovableTimer ? timer.stop() : clearTimeout(timer as NodeJS.Timeout))
+    })
+  )
+  return {
+    advance: (ms) => {
+      passed += ms
+      for (const timer of [...timers]) timer.runIfDue()
+    },
+    setDate: (ms) => {
+      set += ms
+    }
+  }
+}
+
+/** A real timer that comes due earlier where its clock is moved. */
+class MovableTimer implements Timer {
+  readonly #all: Set<MovableTimer>
+  readonly #now: () => number
+  readonly #run: () => void
+  readonly #ms: number
+  readonly #again: boolean
+  #real: NodeJS.Timeout | undefined
+  #due = 0
+  #holds = true
+
+  constructor(all: Set<MovableTimer>, now: () => number, run: () => void, ms: number, again: boolean) {
+    this.#all = all
+    this.#now = now
+    this.#run = run
+    this.#ms = ms
+    this.#again = again
+  }
+
+  refresh(): this {
+    clearTimeout(this.#real)
+    this.#due = this.#now() + this.#ms
+    this.#real = setTimeout(() => this.#fire(), Math.min(this.#ms, 2_147_483_647))
+    if (!this.#holds) this.#real.unref()
+    this.#all.add(this)
+    return this
+  }
+
+  ref(): this {
+    this.#holds = true
+    this.#real?.ref()
+    return this
+  }
+
+  unref(): this {
+    this.#holds = false
+    this.#real?.unref()
+    return this
+  }
+
+  stop(): void {
+    clearTimeout(this.#real)
+    this.#all.delete(this)
+  }
+
+  runIfDue(): void {
+    if (this.#all.has(this) && this.#now() >= this.#due) this.#fire()
+  }
+
+  #fire(): void {
+    this.stop()
+    if (this.#again) this.refresh()
+    this.#run()
   }
 }

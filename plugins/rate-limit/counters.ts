@@ -1,3 +1,5 @@
+import { monotonic } from '../../src/lib/clock.ts'
+
 /** How much of what passes in which time. */
 export interface Quota {
   readonly max: number
@@ -26,7 +28,7 @@ export interface Counter {
 export interface Noted {
   readonly key: string
   cost: number
-  /** When its window began, or when it came, in milliseconds since 1970. */
+  /** When its window began, or when it came, by the monotonic clock of the machine. */
   readonly at: number
 }
 
@@ -76,7 +78,7 @@ export class FixedWindow implements OwnCounter {
 
   hit(key: string, cost: number): Standing {
     const { max, window } = this.#quota
-    const now = Date.now()
+    const now = monotonic()
     const known = this.#keys.get(key)
     const entry =
       known !== undefined && known.ends > now
@@ -89,14 +91,14 @@ export class FixedWindow implements OwnCounter {
   }
 
   noted(key: string, cost: number, { reset }: Standing): Noted {
-    return { key, cost, at: Date.now() + reset - this.#quota.window }
+    return { key, cost, at: monotonic() + reset - this.#quota.window }
   }
 
   note({ key, cost, at }: Noted): void {
     const known = this.#keys.get(key)
     const ends = at + this.#quota.window
-    if (known !== undefined && known.ends > Date.now()) known.count += cost
-    else if (ends > Date.now()) this.#keys.renew(key, { count: cost, ends })
+    if (known !== undefined && known.ends > monotonic()) known.count += cost
+    else if (ends > monotonic()) this.#keys.renew(key, { count: cost, ends })
   }
 
   all(): Noted[] {
@@ -117,7 +119,7 @@ export class SlidingWindow implements OwnCounter {
 
   hit(key: string, cost: number): Standing {
     const { max, window } = this.#quota
-    const now = Date.now()
+    const now = monotonic()
     const index = Math.floor(now / window)
     let entry = this.#keys.get(key)
     if (entry === undefined || entry.index !== index)
@@ -135,7 +137,7 @@ export class SlidingWindow implements OwnCounter {
   }
 
   noted(key: string, cost: number, { allowed }: Standing): Noted | undefined {
-    return allowed ? { key, cost, at: Date.now() } : undefined
+    return allowed ? { key, cost, at: monotonic() } : undefined
   }
 
   note({ key, cost, at }: Noted): void {
@@ -197,7 +199,7 @@ export class TokenBucket implements OwnCounter {
   }
 
   noted(key: string, cost: number, { allowed }: Standing): Noted | undefined {
-    return allowed ? { key, cost, at: Date.now() } : undefined
+    return allowed ? { key, cost, at: monotonic() } : undefined
   }
 
   note({ key, cost }: Noted): void {
@@ -210,7 +212,7 @@ export class TokenBucket implements OwnCounter {
     const { burst } = this.#quota
     return this.#keys
       .entries()
-      .map(([key]) => ({ key, cost: burst - this.#filled(key).tokens, at: Date.now() }))
+      .map(([key]) => ({ key, cost: burst - this.#filled(key).tokens, at: monotonic() }))
   }
 
   get #rate(): number {
@@ -220,7 +222,7 @@ export class TokenBucket implements OwnCounter {
   /** Finds the bucket of a key, with the tokens that have come back since it was seen. */
   #filled(key: string): { tokens: number; seen: number } {
     const { burst } = this.#quota
-    const now = Date.now()
+    const now = monotonic()
     const entry = this.#keys.get(key) ?? this.#keys.renew(key, { tokens: burst, seen: now })
     entry.tokens = Math.min(burst, entry.tokens + (now - entry.seen) * this.#rate)
     entry.seen = now

@@ -38,9 +38,13 @@ const RENEW_EVERY = 10_000
 const ENTER = `
 local time = redis.call('TIME')
 local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local lease = ms + tonumber(ARGV[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ms)
+for _, place in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. lease, '+inf')) do
+  redis.call('ZADD', KEYS[1], 'XX', lease, place)
+end
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
-redis.call('ZADD', KEYS[1], ms + tonumber(ARGV[2]), ARGV[3])
+redis.call('ZADD', KEYS[1], lease, ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1`
 

@@ -2,12 +2,13 @@ import type { SharedStore } from '../../src/kit/index.ts'
 import type { Counter, Quota, Standing } from './counters.ts'
 
 // Each counts like its namesake in counters.ts, in one step and by the clock of the store, so that any number of
-// gateways let exactly as many through as one. They answer: allowed, remaining, reset, wait.
+// gateways let exactly as many through as one. They answer: allowed, remaining, reset, wait. The clock of the store may be
+// set back: then no count lasts longer than its window from there.
 const FIXED_WINDOW = `
 local max, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local count = redis.call('INCRBY', KEYS[1], cost)
 local left = redis.call('PTTL', KEYS[1])
-if left < 0 then
+if left < 0 or left > window then
   redis.call('PEXPIRE', KEYS[1], window)
   left = window
 end

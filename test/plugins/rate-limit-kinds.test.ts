@@ -1,17 +1,12 @@
-import { mock } from 'node:test'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
-import { ask, gateway, listening, upstream } from '../helpers.ts'
+import { ask, gateway, listening, movableClock, upstream } from '../helpers.ts'
 
 const respond = { body: 'hello' }
 
 // Only the clock is not the real one: windows of minutes would take minutes.
-t.beforeEach(() => {
-  mock.timers.reset()
-  mock.timers.enable({ apis: ['Date'], now: Date.UTC(2026, 0, 1) })
-})
-t.afterEach(() => mock.timers.reset())
+const BEGINS_AT = Date.UTC(2026, 0, 1)
 
 /** Asks a number of times and tells how many passed. */
 async function passed(
@@ -83,12 +78,34 @@ t.test('counts by the algorithm that is asked for', async (t) => {
   ]
   for (const { name, limit, steps } of cases)
     t.test(name, async (t) => {
+      const clock = movableClock(t, BEGINS_AT)
       const app = await gateway(t, { rateLimit: limit, routes: [{ path: '/a', respond }] })
       for (const [seconds = 0, times = 0, expected] of steps) {
-        mock.timers.tick(seconds * 1000)
+        clock.advance(seconds * 1000)
         t.equal(await passed(app, times), expected, `after ${seconds} s`)
       }
     })
+})
+
+t.test('lets a client in again after its window, whatever the date is set to meanwhile', async (t) => {
+  const cases = [
+    { max: 3, window: '10s' },
+    { max: 3, window: '10s', algorithm: 'slidingWindow' },
+    { max: 3, window: '10s', algorithm: 'tokenBucket' }
+  ]
+  for (const limit of cases)
+    for (const hours of [-1, 1, -24 * 400])
+      t.test(`${JSON.stringify(limit)}, ${hours} h`, async (t) => {
+        const clock = movableClock(t, BEGINS_AT)
+        const app = await gateway(t, { rateLimit: limit, routes: [{ path: '/a', respond }] })
+        t.equal(await passed(app, 2), 2)
+        clock.setDate(hours * 3_600_000)
+        t.equal(await passed(app, 3), 1, 'what was counted before still counts')
+        const { headers } = await app.inject('/a')
+        t.ok(Number(headers['retry-after']) <= 20, `${headers['retry-after']} s`)
+        clock.advance(20_000)
+        t.equal(await passed(app, 3), 3)
+      })
 })
 
 t.test('says when to come back, and whoever does is let in', async (t) => {
@@ -101,20 +118,22 @@ t.test('says when to come back, and whoever does is let in', async (t) => {
   ]
   for (const limit of cases)
     t.test(JSON.stringify(limit), async (t) => {
+      const clock = movableClock(t, BEGINS_AT)
       const app = await gateway(t, { rateLimit: limit, routes: [{ path: '/a', respond }] })
-      mock.timers.tick(17_000)
+      clock.advance(17_000)
       for (let round = 0; round < 5; round++) {
         let refused = await app.inject('/a')
         while (refused.statusCode === 200) refused = await app.inject('/a')
         const seconds = Number(refused.headers['retry-after'])
         t.ok(seconds >= 1 && seconds <= 60, `${seconds} s`)
-        mock.timers.tick(seconds * 1000)
+        clock.advance(seconds * 1000)
         t.equal(await passed(app, 1), 1)
       }
     })
 })
 
 t.test('all of several limits have to let a request through, and each tells of itself', async (t) => {
+  const clock = movableClock(t, BEGINS_AT)
   const app = await gateway(t, {
     rateLimit: { max: 2, window: '1s', also: { day: { max: 3, window: '1d', by: 'header:x-user' } } },
     routes: [{ path: '/a', respond }]
@@ -123,7 +142,7 @@ t.test('all of several limits have to let a request through, and each tells of i
   t.equal(first.headers['ratelimit-policy'], '"default";q=2;w=1, "day";q=3;w=86400')
   t.equal(first.headers['ratelimit'], '"default";r=1;t=1, "day";r=2;t=86400')
   t.equal(await passed(app, 2, { 'x-user': 'ada' }), 1, 'the second is the narrower one')
-  mock.timers.tick(1000)
+  clock.advance(1000)
   const last = await app.inject({ url: '/a', headers: { 'x-user': 'ada' } })
   t.equal(last.statusCode, 429, 'the day is used up: refused requests count')
   t.equal(last.headers['retry-after'], '86399')

@@ -62,6 +62,27 @@ t.test('two gateways on one Redis let exactly as many through as one', { skip },
   })
 })
 
+t.test(
+  'lets no count in Redis last longer than its window when the clock of Redis is set back',
+  { skip },
+  async (t) => {
+    const server = await redis(t)
+    const app = await gateway(t, {
+      store: { redis: server.url },
+      rateLimit: { max: 1, window: '10s' },
+      routes: [{ path: '/a', respond }]
+    })
+    t.equal((await app.inject('/a')).statusCode, 200)
+    const [key = ''] = cli(server.port, 'keys', 'sallyport:limit:*').trim().split('\n')
+    // What is left of a key is the difference of two dates.
+    cli(server.port, 'pexpire', key, '3600000')
+    const refused = await app.inject('/a')
+    t.equal(refused.statusCode, 429)
+    t.equal(refused.headers['retry-after'], '10')
+    t.ok(Number(cli(server.port, 'pttl', key)) <= 10_000)
+  }
+)
+
 /** Counts how often the server has read from a connection, which is once a round trip. */
 const readsOf = ({ port }: RealRedis): number =>
   Number(/total_reads_processed:(\d+)/.exec(cli(port, 'info', 'stats'))?.[1])
