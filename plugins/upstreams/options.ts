@@ -1,4 +1,13 @@
-import { Duration, DurationOrNone, SAYS, Share, type Static, Type, tlsToward } from '../../src/kit/index.ts'
+import {
+  Duration,
+  DurationOrNone,
+  SAYS,
+  Share,
+  Size,
+  type Static,
+  Type,
+  tlsToward
+} from '../../src/kit/index.ts'
 
 const url = (description: string) =>
   Type.String({
@@ -245,6 +254,11 @@ export const upstream = Type.Object(
     timeouts,
     connections,
     tls: Type.Optional(tls),
+    maxHeaders: Size({
+      default: '64kb',
+      description:
+        'The most bytes that the header of an answer, or its trailers, may have; an answer with more is 502.'
+    }),
     http2: Type.Boolean({
       default: false,
       description:

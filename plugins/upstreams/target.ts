@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { connectionOptions, duration, type Sender, scatter } from '../../src/kit/index.ts'
+import { connectionOptions, duration, type Sender, scatter, size } from '../../src/kit/index.ts'
 import { Condition } from './condition.ts'
 import { makeConnect, type Place } from './connector.ts'
 import { HealthCheck } from './health.ts'
@@ -85,19 +85,21 @@ export class Target {
     this.seed = scatter(`${text} ${place?.address ?? ''}`)
     this.#slowStart = slowStart
     this.#mayEject = mayEject
-    const where = `${text} ${place?.address ?? ''} ${JSON.stringify([connect, connections.max, timeouts.keepAlive])}`
+    const where = `${text} ${place?.address ?? ''} ${JSON.stringify([connect, connections.max, timeouts.keepAlive, said.maxHeaders])}`
     const keys: string[] = []
     const lease = <T>(key: string, make: () => T, end: (value: T) => unknown): T => {
       keys.push(key)
       return app.keep.lease(app, key, make, end)
     }
     const keepAlive = duration(timeouts.keepAlive)
+    const maxHeaders = size(said.maxHeaders)
     const plain = (): Pool =>
       new Pool({
         connect: makeConnect(url, { ...connect, onread }, place),
         connectStream: makeConnect(url, connect, place),
         connections: connections.max,
-        keepAlive
+        keepAlive,
+        maxHeaders
       })
     const open = (): Pool | Multiplexed =>
       http2
@@ -106,6 +108,7 @@ export class Target {
             connect: makeConnect(url, { ...connect, ...h2With(url) }, place),
             connections: connections.max,
             keepAlive,
+            maxHeaders,
             patience: connect.timeout,
             plain: plain()
           })

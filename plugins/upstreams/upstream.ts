@@ -12,6 +12,7 @@ const DEFAULTS: UpstreamOptions = {
   balance: 'roundRobin',
   hashOn: 'ip',
   slowStart: false,
+  maxHeaders: '64kb',
   http2: false
 }
 

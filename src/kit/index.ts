@@ -148,6 +148,7 @@ export {
   LONGEST_TIMER,
   SAYS,
   Share,
+  Size,
   SizeOrNone,
   share,
   size,

@@ -73,6 +73,8 @@ export const Duration = (said: Said): TUnsafe<string> => text(DURATION_PATTERN, 
 /** Describes an option that is a duration, or `false` for none. */
 export const DurationOrNone = (said: Said): TUnsafe<string | false> =>
   orFalse(DURATION_PATTERN, DURATION_SAYS, said)
+/** Describes an option that is a size. */
+export const Size = (said: Said): TUnsafe<string> => text(SIZE_PATTERN, SIZE_SAYS, said)
 /** Describes an option that is a size, or `false` for none. */
 export const SizeOrNone = (said: Said): TUnsafe<string | false> => orFalse(SIZE_PATTERN, SIZE_SAYS, said)
 /** Describes an option that is a share of a whole. */

@@ -5,11 +5,14 @@ import { Patience } from '../patience.ts'
 import { Answers, type Taker } from './answers.ts'
 import { headOf, lengthIn } from './head.ts'
 import { Outflow, type Source } from './outflow.ts'
+import { afterQuietPoll, type Proving } from './quiet-poll.ts'
 
 /** Told what becomes of a connection. */
 export interface Owner {
-  /** It takes another request. */
-  freed(connection: Connection): void
+  /** Its answer is complete; it may take another request after a quiet poll phase. */
+  answered(connection: Connection): void
+  /** Nothing was read behind the answer: it takes another request. */
+  proven(connection: Connection): void
   /** It takes no more. */
   ended(connection: Connection): void
 }
@@ -29,12 +32,14 @@ export const onread = {
 }
 
 /** One connection of HTTP/1.1, and the one request that it has. */
-export class Connection implements Taker, Source {
+export class Connection implements Taker, Source, Proving {
   /** When it had its last answer, by the process's clock. */
   idleSince = 0
+  /** Whether its last answer is complete, and a poll phase without surplus bytes has yet to pass. */
+  proving = false
   readonly #socket: Owned
   readonly #owner: Owner
-  readonly #answers = new Answers(this)
+  readonly #answers: Answers
   readonly #patience = new Patience((error) => this.#fail(error))
   readonly #resume: () => void
   #handler: Handler | undefined
@@ -47,9 +52,11 @@ export class Connection implements Taker, Source {
   #answered = 0
   #failure: Error | undefined
 
-  constructor(socket: Socket, owner: Owner) {
+  /** Takes the socket, its pool, and the most bytes that the head of an answer may have. */
+  constructor(socket: Socket, owner: Owner, maxHeaders: number) {
     this.#socket = socket
     this.#owner = owner
+    this.#answers = new Answers(this, maxHeaders)
     this.#resume = () => {
       this.#paused = false
       socket.resume()
@@ -247,11 +254,21 @@ export class Connection implements Taker, Source {
     this.#answered++
     // What is left of a body is for nobody, and stands in the way of another request; a body that came with the answer to HEAD would be the next one's.
     const again = this.#sent && this.#answers.persistent && this.usable
-    if (again && sending.method !== 'HEAD' && sending.upgrade === undefined) this.#owner.freed(this)
-    else {
+    if (again && sending.method !== 'HEAD' && sending.upgrade === undefined) {
+      this.proving = true
+      this.#owner.answered(this)
+      afterQuietPoll(this)
+    } else {
       outflow?.stop()
       this.#socket.destroy()
     }
+  }
+
+  onQuietPoll(): void {
+    // A connection with surplus bytes was destroyed; its pool learns of it by 'close'.
+    if (!this.proving || !this.usable) return
+    this.proving = false
+    this.#owner.proven(this)
   }
 
   #fail(error: Error): void {

@@ -5,10 +5,8 @@ export class Malformed extends Error {
   readonly code = 'SP_UPSTREAM_MALFORMED'
 }
 
-/** The character of a blank. */
-export const SPACE = 32
-/** The character of a tab. */
-export const TAB = 9
+const SPACE = 32
+const TAB = 9
 /** The character of the digit 0. */
 export const ZERO = 48
 /** Where the reason stands in a status line. */
@@ -24,10 +22,13 @@ export function readField(text: string, from: number, fields: string[]): number 
   const spelled = text.slice(from, colon)
   let name = names.get(spelled) ?? ''
   if (name === '') {
-    if (!isHeaderName(spelled)) throw new Malformed('a field whose name is none')
+    // A proxy takes blanks before the colon of an answer's field away (RFC 9112 section 5.1).
+    const bare = spelled.trimEnd()
+    if (!isHeaderName(bare) || /[^\t ]/.test(spelled.slice(bare.length)))
+      throw new Malformed('a field whose name is none')
     // A part of a text keeps all of it: what is remembered is a copy.
     const copy = Buffer.from(spelled, 'latin1').toString('latin1')
-    name = copy.toLowerCase()
+    name = copy.trimEnd().toLowerCase()
     rememberName(names, copy, name)
   }
   let first = colon + 1
@@ -40,8 +41,18 @@ export function readField(text: string, from: number, fields: string[]): number 
   return end + 2
 }
 
-/** Tells whether a character may stand around a value. */
-export const isBlank = (code: number): boolean => code === SPACE || code === TAB
+const isBlank = (code: number): boolean => code === SPACE || code === TAB
+
+// A status line begins with this; the rest of the version and the status are checked when the head is complete.
+const BEGINNING = 'HTTP/1.'
+
+/** Checks the beginning of a head that is not complete yet: throws Malformed at once for what will never be HTTP/1, or has a bare line feed. */
+export function checkBeginning(text: string): void {
+  if (!(text.length < BEGINNING.length ? BEGINNING.startsWith(text) : text.startsWith(BEGINNING)))
+    throw new Malformed('no status line of HTTP/1.1')
+  for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1))
+    if (text.charCodeAt(at - 1) !== 13) throw new Malformed('a bare line feed')
+}
 
 /** Reads a status line that ends at a place (RFC 9112 section 4). */
 export function readStatus(text: string, end: number): number {

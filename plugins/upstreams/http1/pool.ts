@@ -14,6 +14,8 @@ export interface PoolOptions {
   readonly connections: number
   /** Milliseconds until a connection without a request is closed. */
   readonly keepAlive: number
+  /** The most bytes that the head of an answer may have. */
+  readonly maxHeaders: number
 }
 
 interface Waiting {
@@ -42,6 +44,8 @@ export class Pool extends TargetDispatcher {
   // The connections that are being opened, for each line.
   #opening = 0
   #openingAlone = 0
+  // Connections whose answer is complete and that are free after a quiet poll phase.
+  #proving = 0
   #looking: NodeJS.Timeout | undefined
   readonly #over = Promise.withResolvers<void>()
 
@@ -109,8 +113,8 @@ export class Pool extends TargetDispatcher {
   #grow(): void {
     while (this.#hasRoom) {
       const alone = this.#alone
-      // Those before have one on its way to them.
-      const other = this.#waiting[this.#opening]
+      // The requests before it have one on its way to them: one that opens, or one about to be free.
+      const other = this.#waiting[this.#opening + this.#proving]
       if (alone === undefined && other === undefined) return
       if (turnOf(alone) < turnOf(other)) this.#openFor(this.#switching.shift() as Waiting)
       else this.#open()
@@ -130,9 +134,10 @@ export class Pool extends TargetDispatcher {
     this.#options.connect(
       (socket) => {
         this.#opening--
-        const connection = new Connection(socket, this)
+        const connection = new Connection(socket, this, this.#options.maxHeaders)
+        connection.idleSince = performance.now()
         this.#all.add(connection)
-        this.freed(connection)
+        this.#serve(connection)
       },
       (error) => {
         this.#opening--
@@ -146,7 +151,7 @@ export class Pool extends TargetDispatcher {
     this.#options.connectStream(
       (socket) => {
         this.#openingAlone--
-        const connection = new Connection(socket, this)
+        const connection = new Connection(socket, this, this.#options.maxHeaders)
         connection.readAsStream()
         this.#all.add(connection)
         connection.begin(sending, handler)
@@ -159,14 +164,25 @@ export class Pool extends TargetDispatcher {
     )
   }
 
-  /** Gives a connection to who waits for one, or keeps it. */
-  freed(connection: Connection): void {
+  answered(connection: Connection): void {
+    this.#proving++
+    connection.idleSince = performance.now()
+    // An upstream that keeps it for no longer than a request takes would close it under the next one.
+    if (connection.keeps > 0 && connection.keeps <= MARGIN) connection.end()
+  }
+
+  proven(connection: Connection): void {
+    this.#proving--
+    this.#serve(connection)
+  }
+
+  /** Gives a connection to the request that waits for one, or keeps it. */
+  #serve(connection: Connection): void {
     for (let next = this.#next(); next !== undefined; next = this.#next()) {
       if (next.handler.lost === true) continue
       connection.begin(next.sending, next.handler)
       return
     }
-    connection.idleSince = performance.now()
     this.#idle.push(connection)
     this.#looking ??= setInterval(() => this.#look(), Math.min(LOOK_EVERY, this.#options.keepAlive)).unref()
     if (this.closed || this.#switching.length > 0) this.#served()
@@ -178,6 +194,8 @@ export class Pool extends TargetDispatcher {
   }
 
   ended(connection: Connection): void {
+    if (connection.proving) this.#proving--
+    connection.proving = false
     this.#all.delete(connection)
     const at = this.#idle.indexOf(connection)
     if (at !== -1) this.#idle.splice(at, 1)

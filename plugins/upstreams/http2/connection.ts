@@ -26,15 +26,14 @@ const MOST_EVER = 1_000_000_000
 const STREAM_WINDOW = 262_144
 const CONNECTION_WINDOW = 1_048_576
 
-// Fields of a head; Node's own default of 128 is fewer than HTTP/1.1 takes.
-const MOST_FIELDS = 1024
-
 // Servers of gRPC take more than two pings within five minutes for abuse.
 const BETWEEN_PINGS = 300_000
 
 /** One connection of HTTP/2. A GOAWAY retires it: what the other side has taken goes on, what it has not is told so (RFC 9113 section 6.8). */
 export class Connection {
   readonly scheme: string
+  /** The most bytes that the head of an answer may have: Node.js counts them only once the other side has acknowledged the setting. */
+  readonly maxHeaders: number
   /** The last stream that the other side has taken, or may yet take. */
   lastTaken = Number.POSITIVE_INFINITY
   /** The answers that have begun. */
@@ -54,17 +53,24 @@ export class Connection {
   #last: NodeJS.Timeout | undefined
   #failure: Error | undefined
 
-  constructor(socket: Socket, origin: URL, patience: number, keepAlive: number, owner: Owner) {
+  constructor(
+    socket: Socket,
+    origin: URL,
+    { patience, keepAlive, maxHeaders }: { patience: number; keepAlive: number; maxHeaders: number },
+    owner: Owner
+  ) {
     this.scheme = origin.protocol.slice(0, -1)
+    this.maxHeaders = maxHeaders
     this.#socket = socket
     this.#patience = patience
     this.#owner = owner
     this.#session = http2.connect(origin, {
       createConnection: () => socket,
-      maxHeaderListPairs: MOST_FIELDS,
+      // A field counts as its bytes and 32 more (RFC 9113 section 6.5.2), so that the size bounds their number as well.
+      maxHeaderListPairs: Math.ceil(maxHeaders / 32),
       // What a connection may hold is bounded by its windows and its streams.
       maxSessionMemory: 1000,
-      settings: { enablePush: false, initialWindowSize: STREAM_WINDOW }
+      settings: { enablePush: false, initialWindowSize: STREAM_WINDOW, maxHeaderListSize: maxHeaders }
     } as never)
     this.#idle = setTimeout(() => {
       if (this.#streams === 0) this.retire()

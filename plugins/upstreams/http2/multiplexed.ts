@@ -15,6 +15,8 @@ export interface MultiplexedOptions {
   readonly connections: number
   /** Milliseconds until a connection without a request is closed. */
   readonly keepAlive: number
+  /** The most bytes that the head of an answer may have. */
+  readonly maxHeaders: number
   /** Milliseconds that the other side may take to say its settings, or to answer a ping. */
   readonly patience: number
   /** Sends by HTTP/1.1, where a target over TLS does not offer HTTP/2. */
@@ -96,8 +98,7 @@ export class Multiplexed extends TargetDispatcher {
       this.#goPlain(socket)
       return
     }
-    const { origin, patience, keepAlive } = this.#options
-    new Connection(socket, origin, patience, keepAlive, {
+    new Connection(socket, this.#options.origin, this.#options, {
       opened: (connection) => {
         this.#opening--
         this.#all.add(connection)

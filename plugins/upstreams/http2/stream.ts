@@ -100,7 +100,7 @@ export class Stream {
     const status = statusOf(raw)
     // It is for who sent "Expect: 100-continue", which we never do.
     if (!this.#over && status !== 100)
-      this.#try(() => void this.handler.onHeaders(status, fieldsOf(raw), noop, ''))
+      this.#try(() => void this.handler.onHeaders(status, this.#fieldsOf(raw), noop, ''))
   }
 
   #answered(flags: number, raw: readonly string[]): void {
@@ -113,11 +113,18 @@ export class Stream {
     this.#try(() => {
       this.handler.onResponseStarted?.()
       const bare = (flags & NGHTTP2_FLAG_END_STREAM) !== 0
-      const more = this.handler.onHeaders(statusOf(raw), fieldsOf(raw), () => stream.resume(), '', bare)
+      const more = this.handler.onHeaders(statusOf(raw), this.#fieldsOf(raw), () => stream.resume(), '', bare)
       if (!more) stream.pause()
     })
     // Node tells of a head a tick late, and of a body at once where it reads within another call: nothing of it flows before.
     stream.on('data', (chunk: Buffer) => this.#took(chunk))
+  }
+
+  #fieldsOf(raw: readonly string[]): string[] {
+    let length = 0
+    for (const text of raw) length += text.length
+    if (length > (this.#connection?.maxHeaders ?? 0)) throw new errors.HeadersOverflowError()
+    return fieldsOf(raw)
   }
 
   #took(chunk: Buffer): void {

@@ -78,8 +78,20 @@ const WELL: readonly Case[] = [
   {
     name: 'chunks, in any case, with extensions and trailers',
     bytes:
-      'HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5;a=b\r\nhello\r\n0A ;\tx="é"\r\n0123456789\r\n2  \r\nok\r\n00\r\nX-Sum: 1\r\n\r\n',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5;a=b\r\nhello\r\n0A;x="é \\" ;";y\r\n0123456789\r\n2;z=\r\nok\r\n00\r\nX-Sum: 1\r\n\r\n',
     body: 'hello0123456789ok'
+  },
+  {
+    name: 'blanks before a colon, which are removed (RFC 9112 section 5.1)',
+    bytes: 'HTTP/1.1 200 OK\r\nX-A : a\r\nContent-Length\t: 2\r\n\r\nok',
+    body: 'ok',
+    headers: { 'x-a': 'a', 'content-length': '2' }
+  },
+  {
+    name: 'a length with leading zeros, which is written as a number',
+    bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 002\r\n\r\nok',
+    body: 'ok',
+    headers: { 'content-length': '2' }
   },
   {
     name: 'a body that ends with its connection',
@@ -115,7 +127,8 @@ const WELL: readonly Case[] = [
     name: 'a length with a 204',
     bytes: 'HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n',
     status: 204,
-    body: ''
+    body: '',
+    again: false
   },
   { name: 'a 204 as it should be', bytes: 'HTTP/1.1 204 No Content\r\n\r\n', status: 204, body: '' },
   {
@@ -134,7 +147,8 @@ const WELL: readonly Case[] = [
     bytes: 'HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nETag: "a"\r\n\r\n',
     status: 304,
     body: '',
-    headers: { etag: '"a"' }
+    headers: { etag: '"a"' },
+    again: false
   },
   {
     name: 'a length with the answer to HEAD, whose connection is not trusted',
@@ -181,6 +195,11 @@ t.test('reads an answer whatever pieces it comes in', async (t) => {
 
 const head = (line: string, ...fields: string[]): string => [line, ...fields, '', ''].join('\r\n')
 const ILL: Record<string, string> = {
+  'the greeting of another protocol, and then silence': 'SSH-2.0-OpenSSH_9.2\r\n',
+  'an alert of TLS, and then silence': '\x15\x03\x01\x00\x02\x02\x28',
+  'settings of HTTP/2, and then silence': '\x00\x00\x00\x04\x00\x00\x00\x00\x00',
+  'bare line feeds, and then silence': 'HTTP/1.1 200 OK\nContent-Length: 0\n\n',
+  'half a protocol, and then silence': 'HTTX',
   'another protocol': 'SSH-2.0-OpenSSH_9.2\r\n\r\n',
   'no HTTP of ours': head('HTTP/2 200 OK', 'Content-Length: 0'),
   'a version that there is none of': head('HTTP/1.2 200 OK', 'Content-Length: 0'),
@@ -202,7 +221,7 @@ const ILL: Record<string, string> = {
   'chunks twice': head('HTTP/1.1 200 OK', 'Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'),
   'chunks in HTTP/1.0': head('HTTP/1.0 200 OK', 'Transfer-Encoding: chunked'),
   'a folded line': head('HTTP/1.1 200 OK', 'X-A: a', ' b', 'Content-Length: 0'),
-  'a blank before the colon': head('HTTP/1.1 200 OK', 'Content-Length : 0'),
+  'a blank within a name': head('HTTP/1.1 200 OK', 'Content Length: 0'),
   'a field without a colon': head('HTTP/1.1 200 OK', 'Content-Length', 'X-A: 0'),
   'a field without a name': head('HTTP/1.1 200 OK', ': 0'),
   'a name that is none': head('HTTP/1.1 200 OK', 'X(A): 0'),
@@ -210,7 +229,7 @@ const ILL: Record<string, string> = {
   'a bare line feed in a value': head('HTTP/1.1 200 OK', 'X-A: a\nX-B: b', 'Content-Length: 0'),
   'a bare carriage return in a value': head('HTTP/1.1 200 OK', 'X-A: a\rb', 'Content-Length: 0'),
   'a NUL in a value': head('HTTP/1.1 200 OK', 'X-A: a\0b', 'Content-Length: 0'),
-  'a head without end': `HTTP/1.1 200 OK\r\n${'X-A: aaaaaaaaaa\r\n'.repeat(1200)}`
+  'a head without end': `HTTP/1.1 200 OK\r\n${'X-A: aaaaaaaaaa\r\n'.repeat(5000)}`
 }
 
 t.test('takes nothing for an answer that could be read in two ways', async (t) => {
@@ -238,14 +257,20 @@ t.test('cuts a body that is not framed as it should be', async (t) => {
     'a size that ends with a bare line feed': '5\nhello\r\n0\r\n\r\n',
     'a size in two parts': '5 0\r\nhello\r\n0\r\n\r\n',
     'an extension without a semicolon': '5 a\r\nhello\r\n0\r\n\r\n',
+    'a blank behind a size': '5 \r\nhello\r\n0\r\n\r\n',
+    'an empty extension': '5;\r\nhello\r\n0\r\n\r\n',
+    'an empty extension behind another one': '5;a;\r\nhello\r\n0\r\n\r\n',
+    'a blank before an extension': '5; a\r\nhello\r\n0\r\n\r\n',
+    'an extension with an open quote': '5;a="b\r\nhello\r\n0\r\n\r\n',
+    'an extension with text behind a quote': '5;a="b"c\r\nhello\r\n0\r\n\r\n',
     'an extension with a line feed': '5;a\nhello\r\n0\r\n\r\n',
     'an extension with a NUL': '5;a=\0\r\nhello\r\n0\r\n\r\n',
     'an extension with a bare carriage return': '5;a\rb\r\nhello\r\n0\r\n\r\n',
-    'an extension without end': `5;${'a'.repeat(20_000)}\r\nhello\r\n0\r\n\r\n`,
+    'an extension without end': `5;${'a'.repeat(70_000)}\r\nhello\r\n0\r\n\r\n`,
     'more than its size': '5\r\nhello!\r\n0\r\n\r\n',
     'less than its size': '6\r\nhello\r\n0\r\n\r\n',
     'a trailer without a name': '5\r\nhello\r\n0\r\n: x\r\n\r\n',
-    'trailers without end': `5\r\nhello\r\n0\r\n${'X-A: aaaaaaaaaa\r\n'.repeat(1200)}`
+    'trailers without end': `5\r\nhello\r\n0\r\n${'X-A: aaaaaaaaaa\r\n'.repeat(5000)}`
   }
   let body = ''
   const { url } = await scripted(t, (socket) =>
@@ -279,6 +304,79 @@ t.test('gives what an upstream sends unasked to nobody', async (t) => {
     await app.inject({ method: name.endsWith('HEAD') ? 'HEAD' : 'GET', url: '/x' })
     t.equal((await app.inject('/y')).body, 'next', name)
     t.equal(seen[1]?.connection, 1, name)
+  }
+})
+
+t.test('gives surplus bytes behind a read that an answer fills to no request that waits', async (t) => {
+  const READ = 65_536
+  for (const bytes of [100, READ - 1, READ, READ + 1, 2 * READ]) {
+    const head = (length: number): string =>
+      `HTTP/1.1 200 OK\r\ncontent-length: ${String(length).padStart(6, '0')}\r\n\r\n`
+    const length = bytes - head(0).length
+    const { url } = await scripted(t, (socket) => socket.write(head(length) + 'a'.repeat(length) + OK))
+    const other = await scripted(t, (socket, asked) =>
+      socket.write(asked === 0 ? head(length) + 'a'.repeat(length) + OK : `${head(3)}own`)
+    )
+    for (const [up, answers] of [
+      [url, ['a'.repeat(length)]],
+      [other.url, ['a'.repeat(length), 'own']]
+    ] as const) {
+      const app = await gateway(t, { upstreams: { up: { url: up, connections: { max: 1 } } }, routes })
+      const got = await Promise.all(answers.map((_, i) => app.inject(`/${i}`)))
+      t.strictSame(
+        got.map(({ body }) => body),
+        answers,
+        `an answer of ${bytes} bytes`
+      )
+    }
+    t.equal(other.opened(), 2, 'the connection with the surplus was closed')
+  }
+})
+
+t.test('lets the next request wait for a connection that is about to be free', async (t) => {
+  const { url, opened } = await scripted(t, (socket) => socket.write(OK))
+  const app = await gateway(t, { upstreams: { up: { url } }, routes })
+  for (let i = 0; i < 5; i++) t.equal((await app.inject('/x')).body, 'mine')
+  t.equal(opened(), 1)
+})
+
+t.test('does not reuse a connection whose 204 or 304 announces a body that comes late', async (t) => {
+  for (const method of ['GET', 'POST'])
+    for (const line of ['204 No Content', '304 Not Modified']) {
+      const late: Socket[] = []
+      const { url } = await scripted(t, (socket, asked) => {
+        if (asked > 0) return socket.write(OK)
+        late.push(socket)
+        return socket.write(`HTTP/1.1 ${line}\r\ntransfer-encoding: chunked\r\n\r\n`)
+      })
+      const app = await gateway(t, { upstreams: { up: { url } }, routes })
+      await app.inject({ method: method === 'GET' ? 'GET' : 'POST', url: '/x' })
+      late[0]?.write('0\r\n\r\n')
+      t.equal((await app.inject({ method: 'POST', url: '/y' })).body, 'mine', `${method} ${line}`)
+    }
+})
+
+t.test('takes a head of as many bytes as "maxHeaders" allows', async (t) => {
+  let fields = 0
+  const { url } = await scripted(t, (socket) =>
+    socket.write(`HTTP/1.1 200 OK\r\n${'X-A: aaaaaaaaaaa\r\n'.repeat(fields)}content-length: 0\r\n\r\n`)
+  )
+  for (const [maxHeaders, good, bad] of [
+    [undefined, 3500, 3700],
+    ['1kb', 50, 60],
+    ['128kb', 7000, 7400]
+  ] as const) {
+    const app = await gateway(t, {
+      upstreams: { up: { url, ...(maxHeaders === undefined ? {} : { maxHeaders }) } },
+      routes
+    })
+    for (const [many, status] of [
+      [good, 200],
+      [bad, 502]
+    ] as const) {
+      fields = many
+      t.equal((await app.inject('/x')).statusCode, status, `${many} fields, ${maxHeaders ?? 'by default'}`)
+    }
   }
 })
 

@@ -43,6 +43,31 @@ t.test('checks the health of a target by the protocol that it speaks', async (t)
   t.equal(target(app, 0).condition.well, true)
 })
 
+t.test('takes a head of as many bytes as "maxHeaders" allows, in one field or in many', async (t) => {
+  let fields: Record<string, string> = {}
+  const { url } = await speaking(t, (stream) => {
+    stream.respond(fields)
+    stream.end('ok')
+  })
+  const many = (count: number): Record<string, string> =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`x-${i}`, 'a']))
+  for (const [maxHeaders, made, status] of [
+    [undefined, { 'x-a': 'a'.repeat(60_000) }, 200],
+    [undefined, { 'x-a': 'a'.repeat(70_000) }, 502],
+    [undefined, many(1400), 200],
+    [undefined, many(2100), 502],
+    ['1kb', { 'x-a': 'a'.repeat(800) }, 200],
+    ['1kb', { 'x-a': 'a'.repeat(1100) }, 502]
+  ] as const) {
+    fields = made
+    const app = await gateway(t, {
+      upstreams: { up: { url, http2: true, ...(maxHeaders === undefined ? {} : { maxHeaders }) } },
+      routes
+    })
+    t.equal((await app.inject('/x')).statusCode, status, `${JSON.stringify(made).length} bytes`)
+  }
+})
+
 t.test('lets no request wait for one that streams for long', async (t) => {
   const held: ServerHttp2Stream[] = []
   const { url: up, opened } = await speaking(t, (stream, path) => {

@@ -1,0 +1,30 @@
+/** A connection whose answer is complete and that waits to be reused. */
+export interface Proving {
+  /** Called after a whole poll phase of the event loop in which the connection had its chance to read. */
+  onQuietPoll(): void
+}
+
+let fresh: Proving[] = []
+let polled: Proving[] = []
+let scheduled = false
+
+/**
+ * Calls `onQuietPoll` once the event loop has polled all sockets again: an upstream that sends bytes behind its answer
+ * has them read by then, and nobody else's request is on the connection yet. The first immediate runs before that poll,
+ * the second one behind it. One immediate serves all connections.
+ */
+export function afterQuietPoll(connection: Proving): void {
+  fresh.push(connection)
+  if (scheduled) return
+  scheduled = true
+  setImmediate(turn)
+}
+
+function turn(): void {
+  const proven = polled
+  polled = fresh
+  fresh = []
+  scheduled = polled.length > 0
+  if (scheduled) setImmediate(turn)
+  for (const connection of proven) connection.onQuietPoll()
+}
