@@ -15,6 +15,8 @@ export interface Listener {
   apply(app: FastifyInstance): void
   /** Lets connections end that have nothing to do, and tells those of HTTP/2 to bring nothing more. */
   closeIdle(): void
+  /** Tells clients to send no further request on their connections: "Connection: close" on answers under way, GOAWAY over HTTP/2. */
+  closeAfterAnswers(): void
   closeAll(): void
 }
 
@@ -61,6 +63,7 @@ export function makeListener(
       server,
       apply: (next) => applyHttp(server, next),
       closeIdle: () => server.closeIdleConnections(),
+      closeAfterAnswers: () => connections.closeAfterAnswers(),
       closeAll: () => server.closeAllConnections()
     }
   }
@@ -141,6 +144,10 @@ export function makeListener(
     closeIdle() {
       HttpServer.prototype.closeIdleConnections.call(server)
       sessions.close()
+    },
+    closeAfterAnswers() {
+      connections.closeAfterAnswers()
+      sessions.closeAfterAnswers()
     },
     closeAll() {
       sessions.destroy()

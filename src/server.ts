@@ -6,7 +6,7 @@ import type { Logger } from 'pino'
 import { grounded } from './http2.ts'
 import { isHttp2, MethodRefused, ROUTABLE, waitForEnd, wantsWebSocket, withHeaders } from './kit/index.ts'
 import { makeListener, makeRedirector, restartFor } from './listener.ts'
-import { Detached, Drops, type Enter, enterInLine, leaveLine } from './sockets.ts'
+import { Detached, Drops, type Enter, enterInLine, hasWaiting, leaveLine } from './sockets.ts'
 
 /** Where a gateway listens and how it ends. */
 export interface ServeOptions {
@@ -113,6 +113,7 @@ export async function serve(
     return made
   }
   let current: Generation = enter(app)
+  let leaving = false
   let draining = false
   let generation = 1
 
@@ -124,7 +125,7 @@ export async function serve(
   const { server } = listener
   const detached = new Detached()
   const enterNow: Enter = (request, response) => {
-    if (draining) response.shouldKeepAlive = false
+    if (leaving && !hasWaiting(request.socket)) response.shouldKeepAlive = false
     current.take(request, response)
   }
   const upgradeNow: Enter = (request, response) => {
@@ -217,6 +218,8 @@ export async function serve(
     },
     async drain() {
       for (const { app: each } of generations) each.readiness.ready = false
+      leaving = true
+      listener.closeAfterAnswers()
       if (drainDelay > 0) await wait(drainDelay)
       draining = true
       redirector?.close()

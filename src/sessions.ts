@@ -33,6 +33,7 @@ export class Sessions {
   readonly #limits: () => Limits
   readonly #open = new Map<Http2Session, Watched>()
   #timer: NodeJS.Timeout | undefined
+  #leaving = false
 
   constructor(limits: () => Limits) {
     this.#limits = limits
@@ -45,6 +46,7 @@ export class Sessions {
     session.on('error', () => {})
     session.once('close', () => this.#open.delete(session))
     session.on('stream', (stream: Stream) => {
+      if (this.#leaving) closeSoon(session)
       watched.greeted = true
       watched.idle = 0
       watched.streams.add(stream)
@@ -52,6 +54,12 @@ export class Sessions {
       stream.on('close', onClose)
     })
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref()
+  }
+
+  /** Ends each connection by a GOAWAY with the requests that are under way, or with its next ones: an idle one that ended at once would lose what is on its way. */
+  closeAfterAnswers(): void {
+    this.#leaving = true
+    for (const [session, { streams }] of this.#open) if (streams.size > 0) session.close()
   }
 
   /** Lets them end what they have begun, and tells them to bring nothing more. */
@@ -84,6 +92,11 @@ export class Sessions {
     clearInterval(this.#timer)
     this.#timer = undefined
   }
+}
+
+// The requests that came in the same read are answered, too.
+function closeSoon(session: Http2Session): void {
+  setImmediate(() => session.close())
 }
 
 // One function for all requests.

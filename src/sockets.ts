@@ -32,6 +32,9 @@ export function enterInLine(enter: Enter, request: IncomingMessage, response: Se
   }
 }
 
+/** Returns whether requests wait on a connection behind the one that is being answered. */
+export const hasWaiting = (socket: Lined): boolean => (socket[LINE]?.waiting.length ?? 0) > 0
+
 /** Lets in the next request of a connection, now that the one before has its answer. */
 export function leaveLine(socket: Lined): void {
   const line = socket[LINE]
@@ -158,6 +161,14 @@ export class Connections {
     this.#open.set(socket, { bytes: 0, written: 0, looks: 0 })
     socket.once('close', () => this.#open.delete(socket))
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref()
+  }
+
+  /** Makes the last answer of each connection that is under way, and whose head is not sent yet, say "Connection: close". */
+  closeAfterAnswers(): void {
+    for (const socket of this.#open.keys()) {
+      const response = (socket as { _httpMessage?: ServerResponse | null })._httpMessage
+      if (response !== undefined && response !== null && !hasWaiting(socket)) response.shouldKeepAlive = false
+    }
   }
 
   /** Ends them at once. */

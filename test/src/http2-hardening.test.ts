@@ -15,6 +15,7 @@ import {
   CODE,
   type Fields,
   FLAG,
+  type Frame,
   FrameClient,
   frame,
   get,
@@ -445,4 +446,43 @@ t.test('a client that goes on sending a body after its answer does no harm', { s
   }
   client.send(get(3, '/own'))
   t.equal(await client.status(3), 200)
+})
+
+t.test('a drain ends connections by GOAWAY with their last answers', { skip }, async (t) => {
+  const reached = Promise.withResolvers<() => void>()
+  const origin = await upstream(t, (_request, response) => reached.resolve(() => response.end('done')))
+  const { certFile: cert, keyFile: key } = authority(t).issue('/CN=localhost', 'DNS:localhost')
+  const { served, port } = await listening(
+    t,
+    {
+      tls: { certificates: [{ cert, key }] },
+      routes: [
+        { path: '/slow', proxy: { upstream: origin } },
+        { path: '/own', respond: { body: 'mine' } }
+      ]
+    },
+    { drainDelay: 1000 }
+  )
+  const isGoaway = ({ type }: Frame): boolean => type === TYPE.goaway
+  const lastOf = (goaway: Frame | undefined): number => goaway?.payload.readUInt32BE(0) ?? -1
+  const [busy, idle] = [FrameClient.open(t, port), FrameClient.open(t, port)]
+  busy.send(get(1, '/slow'))
+  const answer = await reached.promise
+  idle.send(get(1, '/own'))
+  t.equal(await idle.status(1), 200)
+  t.equal(await idle.seen(), true)
+  const drained = served.drain()
+  t.equal(lastOf(await busy.frame(isGoaway)), 1, 'one with a request under way, at once')
+  answer()
+  t.equal(await busy.status(1), 200)
+  t.equal(await idle.seen(), true)
+  t.equal(idle.goaway, undefined)
+  idle.send(get(3, '/own'), get(5, '/own'))
+  t.strictSame([await idle.status(3), await idle.status(5)], [200, 200])
+  t.equal(lastOf(await idle.frame(isGoaway)), 5, 'an idle one, with its next requests')
+  const late = FrameClient.open(t, port)
+  late.send(get(1, '/own'))
+  t.equal(await late.status(1), 200, 'a new one, with its first')
+  t.equal(lastOf(await late.frame(isGoaway)), 1)
+  t.equal(await drained, true)
 })
