@@ -14,10 +14,13 @@ if (major < 24 || (major === 24 && minor < 13)) {
 }
 
 // The source wins where it is there, so that a clone never runs a stale build.
-const source = new URL('../src/main.ts', import.meta.url)
-const { main } = await import(
-  existsSync(source) ? source.href : new URL('../dist/src/main.js', import.meta.url).href
-)
+const fromSource = existsSync(new URL('../src/main.ts', import.meta.url))
+const load = (name) => import(fromSource ? `../src/${name}.ts` : `../dist/src/${name}.js`)
+const args = process.argv.slice(2)
+// All else takes a while to load, and a SIGHUP in that time would end the process.
+if (args[0] === undefined || args[0] === 'run' || args[0].startsWith('-'))
+  (await load('lib/early-signals')).catchEarlySignals()
+const { main } = await load('main')
 const version = () => JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
-const code = await main(process.argv.slice(2), version)
+const code = await main(args, version)
 if (code !== undefined) process.exitCode = code

@@ -5,10 +5,10 @@ import { Channel } from './channel.ts'
 import type { Reloaded } from './engine.ts'
 import { InTurn } from './in-turn.ts'
 import type { MetricFamily } from './kit/index.ts'
+import { WORKER } from './lib/worker-number.ts'
 import { workerFlags } from './node-flags.ts'
 import type { Told } from './peers.ts'
 import type { Insight, Report } from './report.ts'
-import { WORKER } from './settings.ts'
 
 /** What a worker says once it takes requests, and after each reload. */
 export interface Standing {
@@ -185,6 +185,10 @@ export class Fleet implements Insight {
         const served = member.standing !== undefined
         if (this.#draining) {
           if (this.#members.size === 0) this.#over?.()
+        } else if (signal === 'SIGHUP' && !served) {
+          // It came to the whole group before the worker could handle it.
+          this.#hire(number).then(resolve, reject)
+          return
         } else if (served || number !== 1 || this.#deaths.has(number))
           this.#replace(number, { code, signal, lived: served ? Date.now() - began : 0 })
         reject(new StartFailed(code ?? 1))

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { duration } from './kit/index.ts'
+import { WORKER } from './lib/worker-number.ts'
 
 /** What a process is; a change needs a restart. */
 export interface Settings {
@@ -31,9 +32,6 @@ export interface Inherited {
   /** In the place of ADMIN_HOST and ADMIN_PORT. */
   readonly admin?: number
 }
-
-/** The variable by which a process learns that it is a worker, and which one. */
-export const WORKER = 'SALLYPORT_WORKER'
 
 /** One variable of the environment. */
 export interface Variable {

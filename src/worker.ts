@@ -4,12 +4,6 @@ import type { Standing } from './cluster.ts'
 import type { Engine, Reloaded } from './engine.ts'
 import { type Told, WorkerPeers } from './peers.ts'
 import { insightOf } from './report.ts'
-import { WORKER } from './settings.ts'
-
-/** Reads which worker this process is; undefined where it is none. */
-export function workerNumber(): number | undefined {
-  return cluster.isWorker ? Number(process.env[WORKER]) : undefined
-}
 
 /** A worker's side of the channel to the primary. */
 export class Membership {
@@ -30,8 +24,6 @@ export class Membership {
       this.#channel.close()
       this.#alone()
     })
-    // A signal to the whole group is for the primary, which tells the workers.
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
   }
 
   /** Starts what the worker does; one that can't lets go of the channel, which would keep it alive. */

@@ -1,15 +1,18 @@
+import cluster from 'node:cluster'
 import type { Logger } from 'pino'
 import { openAdmin } from '../admin.ts'
 import { catalog } from '../catalog.ts'
 import { Fleet, StartFailed } from '../cluster.ts'
 import { loadPlan } from '../config/load.ts'
 import { Engine } from '../engine.ts'
+import { catchEarlySignals, releaseEarlySignals } from '../lib/early-signals.ts'
+import { workerNumber } from '../lib/worker-number.ts'
 import { type Log, openLog } from '../log.ts'
 import type { Command } from '../main.ts'
 import { type Insight, insightOf } from '../report.ts'
 import { readSettings, type Settings, SettingsError } from '../settings.ts'
 import { type Watch, watchFiles } from '../watch.ts'
-import { Membership, workerNumber } from '../worker.ts'
+import { Membership } from '../worker.ts'
 import { CommandError, orBroken, orFaults } from './outcome.ts'
 
 export const command: Command = {
@@ -19,10 +22,11 @@ export const command: Command = {
   words: 0,
   async run({ values, version }) {
     const settings = settingsOf(process.env, values['config'])
-    const worker = workerNumber()
+    const worker = workerNumber(process.env)
     const watchesAll = values['watch'] === true
-    if (worker === undefined) stopEarly()
-    if (worker === undefined && settings.workers > 1) return runFleet(settings, version)
+    catchEarlySignals()
+    // A worker of another program's cluster (PM2) can't fork.
+    if (cluster.isPrimary && settings.workers > 1) return runFleet(settings, version)
     const membership = worker === undefined ? undefined : new Membership()
     const start = async (): Promise<{ engine: Engine; log: Log }> => {
       const plan = await loadPlan(settings.config, catalog, process.env).catch(orFaults)
@@ -49,6 +53,11 @@ export const command: Command = {
       membership.serve(engine, worker, { watchesAll, drain })
       return undefined
     }
+    if (settings.workers > 1)
+      log.log.warn(
+        { workers: settings.workers },
+        'WORKERS is ignored: this process is a worker of another cluster already'
+      )
     await look(insightOf(engine), settings, version, log.log)
     live(
       {
@@ -77,18 +86,6 @@ async function runFleet(settings: Settings, version: string): Promise<undefined>
   await look(fleet, settings, version, log.log)
   live(fleet, settings, log)
 }
-
-// Nobody tells the first process of a container to end but by a signal that it listens to.
-const STOPS = ['SIGTERM', 'SIGINT'] as const
-
-/** Ends a process that is told to stop before it has begun; to reload means nothing yet. */
-function stopEarly(): void {
-  for (const signal of STOPS) process.on(signal, endAtOnce)
-  process.on('SIGHUP', waitForStart)
-}
-
-const endAtOnce = (): never => process.exit(0)
-const waitForStart = (): void => {}
 
 /** Reads the settings; what is wrong with them ends the command. */
 export function settingsOf(env: NodeJS.ProcessEnv, config: unknown): Settings {
@@ -145,10 +142,14 @@ interface Running {
   kill(): void
 }
 
-/** Reloads and stops the gateway when this process is told to. */
+// One Ctrl-C under "npm start" comes twice: from the terminal, and once more from npm.
+const SAME_STOP = 500
+
+/** Reloads and stops the gateway by signals. */
 function live(gateway: Running, settings: Settings, log: Log): void {
   let watching: Watch | undefined
   let stopping = false
+  let stoppedAt = 0
   const watch = (): void => {
     watching?.close()
     if (stopping) return
@@ -160,18 +161,21 @@ function live(gateway: Running, settings: Settings, log: Log): void {
   }
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) {
+      if (performance.now() - stoppedAt < SAME_STOP) return
       log.log.warn({ signal }, 'told to stop once more: ending at once')
       gateway.kill()
       process.exit(1)
     }
     stopping = true
+    stoppedAt = performance.now()
     watching?.close()
     log.log.info({ signal, delay: settings.drainDelay, timeout: settings.drainTimeout }, 'draining')
     void end(gateway.drain(), log)
   }
   process.on('SIGHUP', () => reload('SIGHUP'))
-  process.off('SIGHUP', waitForStart)
-  for (const signal of STOPS) process.on(signal, stop).off(signal, endAtOnce)
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
+  // The config may have been read before that signal came.
+  if (releaseEarlySignals()) reload('SIGHUP')
   watch()
 }
 

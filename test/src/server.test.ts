@@ -147,9 +147,86 @@ t.test('ends at once when it is told to stop twice', async (t) => {
   await reached.promise
   process.signal('SIGTERM')
   await process.line((line) => line['msg'] === 'draining')
-  process.signal('SIGTERM')
+  const again = setInterval(() => process.signal('SIGTERM'), 100)
   t.equal(await process.ended, 1)
+  clearInterval(again)
   t.equal(await answer, 'ECONNRESET')
+})
+
+t.test('goes on draining when one Ctrl-C arrives twice, as under npm start', async (t) => {
+  const reached = Promise.withResolvers<http.ServerResponse>()
+  const origin = await upstream(t, (_request, response) => reached.resolve(response))
+  const process = await running(t, [
+    '-c',
+    await configFile(t, { routes: [{ path: '/*', proxy: { upstream: origin } }] })
+  ])
+  const answer = get(`${process.url}/slow`, new http.Agent())
+  const response = await reached.promise
+  process.signal('SIGINT')
+  await process.line((line) => line['msg'] === 'draining')
+  process.signal('SIGINT')
+  response.end('done')
+  t.equal(await answer, 200)
+  t.equal(await process.ended, 0)
+})
+
+t.test('a SIGHUP that comes while it starts makes it reload once it serves', async (t) => {
+  // The signal comes as soon as there is a handler, long before the config is read.
+  const early = `process.on('newListener', function early(event) {
+      if (event !== 'SIGHUP') return
+      process.off('newListener', early)
+      process.nextTick(() => process.kill(process.pid, 'SIGHUP'))
+    })`
+  const process = await running(t, ['-c', await configFile(t, answering('here'))], {
+    env: { NODE_OPTIONS: `--import "data:text/javascript,${encodeURIComponent(early)}"` }
+  })
+  await process.line(({ msg, why }) => msg === 'reloaded' && why === 'SIGHUP')
+  t.equal((await ask(`${process.url}/version`)).text, 'here')
+})
+
+t.test('asks clients to close their connections from the beginning of the drain delay', async (t) => {
+  const answers: http.ServerResponse[] = []
+  const three = Promise.withResolvers<void>()
+  const origin = await upstream(t, (_request, response) => {
+    if (answers.push(response) === 3) three.resolve()
+  })
+  const { served, port } = await listening(
+    t,
+    {
+      routes: [
+        { path: '/slow/*', proxy: { upstream: origin } },
+        { path: '/version', respond: { body: 'here' } }
+      ]
+    },
+    { drainDelay: 400 }
+  )
+  const request = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
+  const kept = connect(port, '127.0.0.1')
+  kept.write(request('/version'))
+  t.match(String((await once(kept, 'data'))[0]), 'Connection: keep-alive')
+  const underWay = raw(port, request('/slow/1'), 3000)
+  const pipelined = raw(port, [request('/slow/2'), request('/version')], 3000)
+  const begun = raw(port, request('/slow/3'), 3000)
+  await three.promise
+  answers.find(({ req }) => req.url === '/slow/3')?.write('begun')
+  const drained = served.drain()
+  kept.write(request('/version'))
+  t.match(
+    String((await once(kept, 'data'))[0]),
+    /^HTTP\/1\.1 200[\s\S]*connection: close/i,
+    'a kept connection'
+  )
+  await closed(kept)
+  for (const answer of answers) answer.end('done')
+  t.match(await underWay, /connection: close[\s\S]*done/i, 'an answer whose head is not sent yet')
+  const both = await pipelined
+  t.match(
+    both,
+    /connection: keep-alive[\s\S]*done[\s\S]*connection: close[\s\S]*here/i,
+    'the last answer of several'
+  )
+  t.match(await begun, 'done', 'an answer that has begun comes whole')
+  t.equal(await drained, true)
 })
 
 t.test('is not ready, and still serves, for the drain delay', async (t) => {

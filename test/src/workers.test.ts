@@ -6,7 +6,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { ask, BIN, clean, type Running, running, sallyport, statusOf, upstream } from '../helpers.ts'
+import { ask, BIN, clean, type Running, running, SECRET, sallyport, statusOf, upstream } from '../helpers.ts'
 
 // Each test starts three processes or more.
 t.setTimeout(180_000)
@@ -195,8 +195,9 @@ t.test('told so twice, they end at once', async (t) => {
   await service.asked(1)
   gateway.signal('SIGTERM')
   await gateway.line(({ msg }) => msg === 'draining')
-  gateway.signal('SIGTERM')
+  const again = setInterval(() => gateway.signal('SIGTERM'), 100)
   t.equal(await gateway.ended, 1)
+  clearInterval(again)
   t.equal(await answer, '')
 })
 
@@ -219,6 +220,61 @@ t.test('where the primary is killed, what is in flight is answered, and nothing 
   }
   while (pids.some(lives)) await wait(20)
   t.pass('both workers have ended')
+})
+
+t.test("serves as a worker of another program's cluster, such as PM2", async (t) => {
+  const ada = { name: 'ada', secret: 'a password of ada' }
+  const service = await patient(t)
+  const cwd = t.testdir({
+    'gateway.json': JSON.stringify({
+      session: {},
+      auth: { global: false, session: true, users: { list: [ada] } },
+      rateLimit: { max: 1000, window: '1h' },
+      routes: [{ path: '/*', proxy: { upstream: service.url } }]
+    }),
+    'primary.js': `
+      import cluster from 'node:cluster'
+      cluster.setupPrimary({ exec: ${JSON.stringify(BIN)}, args: ['run'] })
+      cluster.on('listening', (_worker, { port }) => console.log(JSON.stringify({ port })))
+      cluster.on('exit', (_worker, code) => console.log(JSON.stringify({ code })))
+      const workers = [cluster.fork(), cluster.fork()]
+      process.on('SIGUSR2', () => { for (const worker of workers) worker.process.kill('SIGINT') })`
+  })
+  const env = { ...clean, PORT: '0', ADMIN_PORT: '', SESSION_SECRET: SECRET, WORKERS: '2' }
+  const primary = spawn(process.execPath, [join(cwd, 'primary.js')], { cwd, env })
+  t.teardown(() => primary.kill('SIGKILL'))
+  const lines: Line[] = []
+  const looks = new Set<() => void>()
+  let rest = ''
+  primary.stdout.on('data', (data: Buffer) => {
+    const parts = (rest + data.toString()).split('\n')
+    rest = parts.pop() ?? ''
+    lines.push(...parts.map((part) => JSON.parse(part) as Line))
+    for (const look of looks) look()
+  })
+  const count = (test: (line: Line) => boolean, wanted: number): Promise<void> =>
+    new Promise((resolve) => {
+      const look = (): void => void (lines.filter(test).length >= wanted && resolve())
+      looks.add(look)
+      look()
+    })
+  await count(({ msg }) => String(msg).startsWith('listening'), 2)
+  await count(({ msg }) => String(msg).startsWith('WORKERS is ignored'), 2)
+  const { port } = lines.find((line) => line['port'] !== undefined) as { port: number }
+  const { status } = await ask(`http://127.0.0.1:${port}/login`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ username: 'ada', password: ada.secret })
+  })
+  t.equal(status, 200, 'a log-in ends')
+  const { answer } = slowly(port)
+  await service.asked(1)
+  primary.kill('SIGUSR2')
+  await count(({ msg }) => msg === 'draining', 2)
+  service.answer()
+  t.equal(statusOf(await answer), 200)
+  await count(({ code }) => code === 0, 2)
+  t.pass('both end with 0')
 })
 
 t.test('what no worker can do ends the start, and is said once', async (t) => {
