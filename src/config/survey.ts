@@ -1,6 +1,7 @@
 import { isObject, type RouteInfo } from '../kit/index.ts'
 import type { Fault } from './fault.ts'
 import type { Plan, PlannedRoute } from './plan.ts'
+import { withoutSecrets } from './shown.ts'
 
 /** What a person wants to see of a config: its routes, and what is worth a second look. */
 export interface Survey {
@@ -45,7 +46,7 @@ function targetOf(info: RouteInfo, planned: PlannedRoute | undefined): string {
   if (info.kind !== 'config' || planned === undefined) return info.name
   const said = planned.options as { upstream?: string; to?: string; root?: string; status?: number }
   const to = said.upstream ?? said.to ?? said.root ?? said.status
-  return to === undefined ? planned.target : `${planned.target} ${String(to)}`
+  return to === undefined ? planned.target : `${planned.target} ${withoutSecrets(String(to))}`
 }
 
 /** Routes that anybody may use, in a config where others are protected: often one that was forgotten. */

@@ -342,6 +342,77 @@ t.test('/config shows what holds, and no secret', async (t) => {
   })
 })
 
+t.test('/config masks secrets that stand in no option of a secret name', async (t) => {
+  const { admin } = await stage(
+    t,
+    {
+      upstreams: {
+        a: { url: 'http://127.0.0.1:9', health: { path: '/h?key=S3CRET01&deep=S3CRET02' } },
+        b: { url: from('WEBHOOK') },
+        c: { url: 'http://bob:p@S3CRET03@127.0.0.1:9' },
+        d: { url: 'http://bob:p:@S3CRET04:x@127.0.0.1:9' }
+      },
+      query: { sig: 'S3CRET05', code: 'S3CRET06', lang: 'S3CRET07', by: '{client.ip}' },
+      headers: {
+        request: {
+          'x-basic': 'Basic UzNDUkVUMDg=',
+          'x-bearer': 'bearer S3CRET09',
+          'x-amz': 'AWS4-HMAC-SHA256 Credential=S3CRET10',
+          'x-jwt': 'a eyJhbGciOiJub25lIn0.eyJzdWIiOiJTM0NSRVQxMSJ9.c2ln',
+          'x-random': '4f9a7c1b2d3e4f5a6b7c',
+          'x-pwd': 'S3CRET12',
+          'x-pass': 'S3CRET13',
+          'x-functions-key': 'S3CRET14',
+          'x-mixed': `to ${from('KEY')}`,
+          'x-env': 'production',
+          'x-ip': '{client.ip}'
+        },
+        response: { 'x-age': 'max-age=31536000' }
+      },
+      session: { secrets: ['a session secret that nobody may see at all'] },
+      auth: {
+        global: false,
+        session: true,
+        oidc: {
+          issuer: 'http://127.0.0.1:9',
+          clientId: 'gateway',
+          endpoints: {
+            authorization: 'http://127.0.0.1:9/authorize',
+            token: 'http://127.0.0.1:9/token',
+            jwks: 'http://127.0.0.1:9/jwks?k=S3CRET15'
+          },
+          params: { domain_hint: 'S3CRET16', pass: 'S3CRET17' }
+        }
+      },
+      routes: [
+        { path: '/r', redirect: { to: 'https://x.test/?token=S3CRET18&user={params.x}'.replace('params.x', 'query.u') } },
+        { path: '/bare', redirect: { to: '/in?S3CRET19' } },
+        { path: '/part', redirect: { to: 'https://x.test/#access_token=S3CRET20' } },
+        { path: '/one', proxy: { upstream: 'http://bob:p@S3CRET21@127.0.0.1:9' } },
+        { path: '/user', redirect: { to: '//bob:S3CRET22@x.test/' } },
+        { path: '/said', respond: { headers: { 'x-next': 'https://u:S3CRET23@x.test/?q=S3CRET24' } } }
+      ]
+    },
+    { env: { WEBHOOK: 'http://127.0.0.1:8/hooks/S3CRET25', KEY: 'sesame-sesame-sesame' } }
+  )
+  const { text } = await ask(`${admin}/config`)
+  t.same(text.match(/S3CRET\d\d/g) ?? [], [])
+  for (const secret of ['UzNDUkVUMDg', 'eyJhbGci', '4f9a7c1b', 'sesame']) t.notMatch(text, secret)
+  t.match(JSON.parse(text), {
+    upstreams: {
+      a: { health: { path: '/h?key=***&deep=***' } },
+      b: { url: 'http://127.0.0.1:8/***' },
+      c: { url: 'http://***@127.0.0.1:9' }
+    },
+    query: { sig: '***', by: '{client.ip}' },
+    headers: {
+      request: { 'x-basic': 'Basic ***', 'x-env': 'production', 'x-ip': '{client.ip}' },
+      response: { 'x-age': 'max-age=31536000' }
+    },
+    auth: { oidc: { endpoints: { authorization: 'http://127.0.0.1:9/authorize' } } }
+  })
+})
+
 t.test('the listener is for those who run the gateway', async (t) => {
   t.test('a page that was rebound to it learns nothing', async (t) => {
     const { address } = await stage(t, { routes: [] })
