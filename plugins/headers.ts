@@ -8,6 +8,7 @@ import {
   perOptions,
   SAYS,
   type Static,
+  TEMPLATE,
   type Template,
   Type,
   template,
@@ -21,6 +22,7 @@ const map = (description: string) =>
     HeaderName,
     Type.Unsafe<string | false>({
       anyOf: [{ type: 'string' }, { const: false }],
+      [TEMPLATE]: true,
       [SAYS]: 'a text (with values such as "{client.ip}"), or false to remove it'
     }),
     {

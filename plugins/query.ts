@@ -5,6 +5,7 @@ import {
   perOptions,
   SAYS,
   type Static,
+  TEMPLATE,
   type Template,
   Type,
   template,
@@ -17,6 +18,7 @@ export const options = Type.Record(
   Type.String(),
   Type.Unsafe<string | false>({
     anyOf: [{ type: 'string' }, { const: false }],
+    [TEMPLATE]: true,
     [SAYS]: 'a text (with values such as "{caller.id}"), or false to remove it'
   }),
   {

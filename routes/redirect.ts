@@ -11,6 +11,7 @@ import {
   SAYS,
   type Static,
   type TargetRoutes,
+  TEMPLATE,
   Type,
   template,
   templateFaults,
@@ -24,6 +25,7 @@ export const options = Type.Object(
   {
     to: Type.String({
       pattern: '^(/|https?://)',
+      [TEMPLATE]: true,
       [SAYS]: 'a path or an http(s) URL',
       description: 'Where to: a path or a URL; on "/a/*" what comes after "/a" is kept, and so is the query.'
     }),

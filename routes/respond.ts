@@ -1,20 +1,22 @@
 import {
   type About,
   breathe,
-  escapeHtml,
   fp,
   HeaderName,
   headerFaults,
   leaveBodies,
   type OptionFault,
   paramFaults,
+  type RouteInfo,
   type Static,
   type TargetRoutes,
+  TEMPLATE,
   Type,
   template,
   templateFaults,
   WHOLE
 } from '../src/kit/index.ts'
+import { escapesFor } from '../src/lib/escape.ts'
 
 export const key = 'respond'
 export const target = true
@@ -36,8 +38,9 @@ export const options = Type.Object(
     body: Type.Optional(
       Type.Unknown({
         [WHOLE]: true,
+        [TEMPLATE]: true,
         description:
-          'The body: a text is sent as it is (with values such as "{params.id}", escaped in a page), anything else as JSON.'
+          'The body: a text is sent as it is (with values such as "{params.id}", escaped for its content type), anything else as JSON.'
       })
     )
   },
@@ -60,15 +63,15 @@ export function faults({ headers, body }: RespondOptions, { paths }: About): Opt
 export default fp<TargetRoutes<RespondOptions>>(
   async function respond(app, { routes }) {
     leaveBodies(app)
-    for (const { mounts, options: said } of routes) {
+    for (const { info, mounts, options: said } of routes) {
       await breathe()
       const { status } = said
       const text = typeof said.body === 'string' ? template(said.body) : undefined
       const json = said.body === undefined || text !== undefined ? undefined : JSON.stringify(said.body)
       const type = text === undefined ? 'application/json; charset=utf-8' : 'text/plain; charset=utf-8'
       const headers = { ...(said.body === undefined ? {} : { 'content-type': type }), ...lower(said.headers) }
-      // In a page, a value of the request is text and never markup (CWE-79).
-      const safe = /html|xml/i.test(String(headers['content-type'])) ? escapeHtml : undefined
+      // A value of the request is text, and never markup or code (CWE-79, CWE-116).
+      const safe = escapesFor(typeOf(headers, info), text?.before ?? [])
       for (const mount of mounts)
         app.route({
           ...mount,
@@ -83,6 +86,15 @@ export default fp<TargetRoutes<RespondOptions>>(
   },
   { name: key, fastify: '5.x', encapsulate: true }
 )
+
+/** Tells the content type of the answer: `headers` may replace that of the target. */
+function typeOf(headers: Readonly<Record<string, string>>, { words }: RouteInfo): string {
+  const { response = {} } = (words['headers'] || {}) as {
+    response?: Readonly<Record<string, string | false>>
+  }
+  const replaced = Object.entries(response).find(([name]) => name.toLowerCase() === 'content-type')?.[1]
+  return String(replaced || headers['content-type'])
+}
 
 const lower = (headers: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))

@@ -1,4 +1,4 @@
-import { DurationOrNone, SAYS, Share, type Static, Type } from '../../src/kit/index.ts'
+import { DurationOrNone, SAYS, Share, type Static, TEMPLATE, Type } from '../../src/kit/index.ts'
 import { fallback } from './fallback.ts'
 import { mirror } from './mirror.ts'
 import { hedge, retry } from './retry.ts'
@@ -67,6 +67,7 @@ export const options = Type.Object(
     rewrite: Type.Optional(
       Type.String({
         pattern: '^/[^?#]*$',
+        [TEMPLATE]: true,
         [SAYS]: 'a path that begins with "/", without a query (the word "query" sets one)',
         description:
           'What replaces the part of the path before "/*" ("/" strips it), or the whole of an exact path; without it the path goes on unchanged.'

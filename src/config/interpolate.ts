@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { allowsFalse, inSlices, isObject, schemaOf } from '../kit/index.ts'
+import { allowsFalse, inSlices, isObject, isTemplate, schemaOf } from '../kit/index.ts'
 import type { Fault, Path } from './fault.ts'
 import { faultAt, mapTexts, type Source } from './source.ts'
 
@@ -30,38 +30,50 @@ export async function interpolate(
       const path = [...where]
       written.set(pathKey(path), text)
       const fault = (message: string): void => void faults.push(faultAt(source, path, message))
-      const filled = fill(text, env, source.folder, fault)
+      const wanted = schemaAt(schema, path)
+      const literal = isTemplate(wanted) ? withoutTemplates : (value: string): string => value
+      const filled = fill(text, literal, (inner) => insertedText(inner, env, source.folder, fault), fault)
       outside.add(filled)
-      return /^\$\{[^{}]*\}$/.test(text) ? typed(filled, path, schema) : filled
+      return /^\$\{[^{}]*\}$/.test(text) ? typed(filled, wanted) : filled
     })
   )
   return { ...source, value, written, outside }
 }
 
+/** Doubles the braces of a text, which is how a template writes them: what came from outside is no template. */
+const withoutTemplates = (value: string): string => value.replaceAll(/[{}]/g, '$&$&')
+
 function fill(
   text: string,
-  env: Readonly<Record<string, string | undefined>>,
-  folder: string,
+  literal: (value: string) => string,
+  value: (inner: string) => string,
   fault: (message: string) => void
 ): string {
   return text.replaceAll(/\$\$\{|\$\{([^{}]*)\}?/g, (found, inner: string | undefined) => {
     if (inner === undefined) return '${'
-    if (!found.endsWith('}')) {
-      fault(`${JSON.stringify(text)} has a "\${" that is never closed; "$\${" stands for the sign itself`)
-      return ''
-    }
-    if (inner.startsWith('file:')) return fileText(inner.slice(5), folder, fault)
-    const [name = '', ...rest] = inner.split(':-')
-    if (!/^[A-Za-z_]\w*$/.test(name)) {
-      fault(`"\${${inner}}" names no variable; \${NAME}, \${NAME:-fallback} and \${file:path} would do`)
-      return ''
-    }
-    const value = env[name]
-    if (value !== undefined && (value !== '' || rest.length === 0)) return value
-    if (rest.length > 0) return rest.join(':-')
-    fault(`The environment has no ${name}; set it, or write \${${name}:-fallback}`)
+    if (found.endsWith('}')) return literal(value(inner))
+    fault(`${JSON.stringify(text)} has a "\${" that is never closed; "$\${" stands for the sign itself`)
     return ''
   })
+}
+
+function insertedText(
+  inner: string,
+  env: Readonly<Record<string, string | undefined>>,
+  folder: string,
+  fault: (message: string) => void
+): string {
+  if (inner.startsWith('file:')) return fileText(inner.slice(5), folder, fault)
+  const [name = '', ...rest] = inner.split(':-')
+  if (!/^[A-Za-z_]\w*$/.test(name)) {
+    fault(`"\${${inner}}" names no variable; \${NAME}, \${NAME:-fallback} and \${file:path} would do`)
+    return ''
+  }
+  const value = env[name]
+  if (value !== undefined && (value !== '' || rest.length === 0)) return value
+  if (rest.length > 0) return rest.join(':-')
+  fault(`The environment has no ${name}; set it, or write \${${name}:-fallback}`)
+  return ''
 }
 
 function fileText(name: string, folder: string, fault: (message: string) => void): string {
@@ -74,8 +86,7 @@ function fileText(name: string, folder: string, fault: (message: string) => void
 }
 
 /** Gives a text that is only one `${…}` the type the schema wants at its place. */
-function typed(text: string, path: Path, schema: unknown): unknown {
-  const wanted = schemaAt(schema, path)
+function typed(text: string, wanted: unknown): unknown {
   if (wanted === undefined) return text
   if (takes(wanted, 'integer') || takes(wanted, 'number'))
     if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text)

@@ -22,7 +22,7 @@ import { ConfigError, type Fault, type Path, type Place, showPath, showPlace } f
 import { type Filled, interpolate } from './interpolate.ts'
 import { joinPaths, PathError, type PathPattern, readPath } from './paths.ts'
 import { sameRoutes } from './same-routes.ts'
-import { composeSchema, coreWords, ROOT_ONLY, routeWords } from './schema.ts'
+import { coreWords, markedSchema, ROOT_ONLY, routeWords } from './schema.ts'
 import { faultAt, readSource, type Source } from './source.ts'
 import { check } from './validate.ts'
 import { faultIn, Resolver, type Said, settle, shownIn, unsaid, type WordState } from './words.ts'
@@ -110,7 +110,7 @@ class Planner {
   constructor(catalog: Catalog, env: Readonly<Record<string, string | undefined>>, file: string) {
     this.#catalog = catalog
     this.#env = env
-    this.#schema = remember(schemas, catalog, () => composeSchema(catalog))
+    this.#schema = remember(schemas, catalog, () => markedSchema(catalog))
     this.#resolver = new Resolver(this.#faults, file)
     const concerns = catalog.concerns.filter(({ override }) => override !== false)
     this.#targetKeys = catalog.targets.map(({ key }) => key)

@@ -1,5 +1,5 @@
 import { type TSchema, Type } from 'typebox'
-import { FILE, isObject, overrideOf, ROUTABLE, SAYS, WHOLE } from '../kit/index.ts'
+import { FILE, isObject, overrideOf, ROUTABLE, SAYS, TEMPLATE, WHOLE } from '../kit/index.ts'
 import type { Catalog } from './catalog.ts'
 
 const oneOrMore = (item: TSchema, description: string): TSchema =>
@@ -76,7 +76,11 @@ export const ROOT_ONLY: ReadonlySet<string> = new Set([
 ])
 
 /** Composes the published schema of `gateway.json` from the catalog. */
-export function composeSchema(catalog: Catalog): Record<string, unknown> {
+export const composeSchema = (catalog: Catalog): Record<string, unknown> =>
+  plain(markedSchema(catalog)) as Record<string, unknown>
+
+/** Composes the schema of `gateway.json` with our own marks in it. */
+export function markedSchema(catalog: Catalog): Record<string, unknown> {
   const rootConcerns: Record<string, unknown> = {}
   const routeConcerns: Record<string, unknown> = {}
   for (const { key, options, override } of catalog.concerns) {
@@ -96,7 +100,7 @@ export function composeSchema(catalog: Catalog): Record<string, unknown> {
     description: 'The routes and groups of routes; their order does not matter.'
   }
   const group = { ...routeWords, ...routeConcerns, routes }
-  return plain({
+  return {
     $schema: 'http://json-schema.org/draft-07/schema#',
     title: 'Sallyport gateway configuration',
     type: 'object',
@@ -110,7 +114,7 @@ export function composeSchema(catalog: Catalog): Record<string, unknown> {
         additionalProperties: false
       }
     }
-  }) as Record<string, unknown>
+  }
 }
 
 // A word as people may write it: true and false switch it, an object says more.
@@ -127,6 +131,8 @@ function overrideAtRoot(options: TSchema): unknown {
 
 const hasDefault = (option: unknown): boolean => isObject(option) && option['default'] !== undefined
 
+const MARKS: ReadonlySet<string> = new Set([SAYS, WHOLE, FILE, TEMPLATE])
+
 const OWN = { '^x-': { description: "The user's own; Sallyport does not read it." } }
 
 // JSON without our own marks, where only what has no default must be said, and with room for the user's own keys wherever our words stand.
@@ -135,7 +141,7 @@ function plain(value: unknown): unknown {
   if (!isObject(value)) return value
   const made: Record<string, unknown> = {}
   for (const [key, inner] of Object.entries(value))
-    if (key !== SAYS && key !== WHOLE && key !== FILE && inner !== undefined) made[key] = plain(inner)
+    if (!MARKS.has(key) && inner !== undefined) made[key] = plain(inner)
   const { properties, required } = made
   if (isObject(properties) && Array.isArray(required)) {
     const needed = required.filter((name: string) => !hasDefault(properties[name]))

@@ -1,6 +1,17 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import addFormats from 'ajv-formats'
-import { define, FILE, isObject, itemsOf, nearest, remember, SAYS, schemaOf, WHOLE } from '../kit/index.ts'
+import {
+  define,
+  FILE,
+  isObject,
+  itemsOf,
+  nearest,
+  remember,
+  SAYS,
+  schemaOf,
+  TEMPLATE,
+  WHOLE
+} from '../kit/index.ts'
 import type { Path } from './fault.ts'
 
 /** One thing that is wrong with a value, by its path inside the value. */
@@ -20,7 +31,7 @@ const settings = {
   coerceTypes: false
 } as const
 const ajv = new Ajv(settings)
-ajv.addVocabulary([SAYS, WHOLE, FILE])
+ajv.addVocabulary([SAYS, WHOLE, FILE, TEMPLATE])
 addFormats.default(ajv)
 
 const compiled = new WeakMap<object, ValidateFunction>()

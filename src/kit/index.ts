@@ -124,6 +124,7 @@ export {
   define,
   gate,
   isObject,
+  isTemplate,
   itemsOf,
   mapFiles,
   merge,
@@ -153,6 +154,7 @@ export {
   share,
   size,
   sizeOrNone,
+  TEMPLATE,
   TextOrNone,
   WHOLE
 } from './units.ts'

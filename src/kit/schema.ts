@@ -1,5 +1,5 @@
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
-import { FILE, WHOLE } from './units.ts'
+import { FILE, TEMPLATE, WHOLE } from './units.ts'
 
 /** The options that every gate has. */
 export const gate = {
@@ -162,6 +162,11 @@ export function mapFiles(schema: unknown, value: unknown, change: (file: string)
 const isFile = (schema: unknown): boolean =>
   isObject(schema) &&
   (schema[FILE] === true || (Array.isArray(schema['anyOf']) && schema['anyOf'].some(isFile)))
+
+/** Tells whether values of the request are filled in where a schema stands. */
+export const isTemplate = (schema: unknown): boolean =>
+  isObject(schema) &&
+  (schema[TEMPLATE] === true || (Array.isArray(schema['anyOf']) && schema['anyOf'].some(isTemplate)))
 
 /** Finds the schema of a list's items, or undefined where it has none. */
 export function itemsOf(schema: Data): unknown {

@@ -45,6 +45,9 @@ export const WHOLE = 'x-whole'
 /** Marks the name of a file, which is relative to the config that says it. */
 export const FILE = 'x-file'
 
+/** Marks a text in which values of the request are filled in; what comes from outside by `${…}` is none of it. */
+export const TEMPLATE = 'x-template'
+
 /** Describes an option that is a file; it is absolute by the time a concern sees it. */
 export const File = (said: { description: string }): TUnsafe<string> =>
   Type.Unsafe<string>({ type: 'string', minLength: 1, [FILE]: true, ...said })

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import type { Escape } from '../lib/escape.ts'
 import { addressOf } from './caller.ts'
 import type { OptionFault } from './concern.ts'
 import { nearest } from './schema.ts'
@@ -16,8 +17,10 @@ export interface Template {
   readonly params: readonly string[]
   /** Whether it reads nothing of the request. */
   readonly constant: boolean
+  /** What stands before each of its values, the text since the last one. */
+  readonly before: readonly string[]
   /** Fills in the values; `safe` makes each one safe for where it stands. */
-  render(request: FastifyRequest, safe?: (value: string) => string): string
+  render(request: FastifyRequest, safe?: Escape): string
 }
 
 /** What can be wrong with a template; its message says what would do. */
@@ -44,6 +47,7 @@ export function template(
 ): Template {
   const parts: (string | Reader)[] = []
   const params: string[] = []
+  const before: string[] = []
   let literal = ''
   for (let i = 0; i < text.length; i++) {
     const char = text[i]
@@ -56,6 +60,7 @@ export function template(
         throw new TemplateError(`"${text}" has a "{" that is never closed; "{{" stands for the brace itself`)
       const name = text.slice(i + 1, end)
       if (literal !== '') parts.push(literal)
+      before.push(literal)
       literal = ''
       parts.push(reader(name, known, own))
       if (name.startsWith('params.')) params.push(name.slice(7))
@@ -65,14 +70,16 @@ export function template(
   if (literal !== '') parts.push(literal)
   const only = parts[0]
   if (parts.length === 0 || (parts.length === 1 && typeof only === 'string'))
-    return { text, params, constant: true, render: () => (only as string) ?? '' }
+    return { text, params, before, constant: true, render: () => (only as string) ?? '' }
   return {
     text,
     params,
+    before,
     constant: false,
     render(request, safe = asItIs) {
       let made = ''
-      for (const part of parts) made += typeof part === 'string' ? part : safe(part(request) ?? '')
+      let index = 0
+      for (const part of parts) made += typeof part === 'string' ? part : safe(part(request) ?? '', index++)
       return made
     }
   }

@@ -385,7 +385,10 @@ t.test('/config masks secrets that stand in no option of a secret name', async (
         }
       },
       routes: [
-        { path: '/r', redirect: { to: 'https://x.test/?token=S3CRET18&user={params.x}'.replace('params.x', 'query.u') } },
+        {
+          path: '/r',
+          redirect: { to: 'https://x.test/?token=S3CRET18&user={params.x}'.replace('params.x', 'query.u') }
+        },
         { path: '/bare', redirect: { to: '/in?S3CRET19' } },
         { path: '/part', redirect: { to: 'https://x.test/#access_token=S3CRET20' } },
         { path: '/one', proxy: { upstream: 'http://bob:p@S3CRET21@127.0.0.1:9' } },
