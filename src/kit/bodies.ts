@@ -23,7 +23,12 @@ export function hangUp(raw: IncomingMessage): void {
 export function resetConnection(socket: Socket): void {
   // TLS has no reset of its own, but the connection below it has.
   const { _parent: below } = socket as { _parent?: Socket | null }
-  ;(below ?? socket).resetAndDestroy()
+  try {
+    ;(below ?? socket).resetAndDestroy()
+  } catch {
+    // A Unix socket has none, and neither has TLS that was opened by us: Node.js throws.
+    socket.destroy()
+  }
 }
 
 /** Lets the routes of an encapsulated plugin take a Content-Type that is none, which Fastify refuses with 415 before it looks for a parser. */
