@@ -121,8 +121,12 @@ function makeLanes(
 
 function jointOf(said: ProxyOptions['websocket']): Joint | undefined {
   if (said === false) return undefined
-  const { idle, lifetime } = said === true ? WEBSOCKET : said
-  return { idle: durationOrNone(idle), lifetime: longest(durationOrNone(lifetime)) }
+  const { idle, lifetime, closeTimeout } = said === true ? WEBSOCKET : said
+  return {
+    idle: durationOrNone(idle),
+    lifetime: longest(durationOrNone(lifetime)),
+    closeTimeout: duration(closeTimeout)
+  }
 }
 
 const longest = (ms: number | undefined): number | undefined =>

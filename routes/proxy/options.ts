@@ -1,4 +1,4 @@
-import { DurationOrNone, SAYS, Share, type Static, TEMPLATE, Type } from '../../src/kit/index.ts'
+import { Duration, DurationOrNone, SAYS, Share, type Static, TEMPLATE, Type } from '../../src/kit/index.ts'
 import { fallback } from './fallback.ts'
 import { mirror } from './mirror.ts'
 import { hedge, retry } from './retry.ts'
@@ -20,7 +20,7 @@ const timeouts = Type.Object(
 )
 
 /** What holds for WebSockets where the word is only true. */
-export const WEBSOCKET = { idle: '10m', lifetime: '24h' }
+export const WEBSOCKET = { idle: '10m', lifetime: '24h', closeTimeout: '10s' }
 
 const websocket = Type.Object(
   {
@@ -33,7 +33,11 @@ const websocket = Type.Object(
       )
     ),
     idle: DurationOrNone({ default: WEBSOCKET.idle, description: 'How long one may be silent.' }),
-    lifetime: DurationOrNone({ default: WEBSOCKET.lifetime, description: 'How long one may last.' })
+    lifetime: DurationOrNone({ default: WEBSOCKET.lifetime, description: 'How long one may last.' }),
+    closeTimeout: Duration({
+      default: WEBSOCKET.closeTimeout,
+      description: 'How long one side may be silent once the other has closed; then both connections end.'
+    })
   },
   { additionalProperties: false, description: 'What WebSockets may take.' }
 )

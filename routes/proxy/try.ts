@@ -150,6 +150,7 @@ export class Try implements Flowing, Handler {
   }
 
   onUpgrade(_status: number, fields: string[], upstream: Duplex): void {
+    if (!switchesToWebSocket(fields)) throw new UpstreamFailed()
     this.#judge(true)
     // From here on it has a connection of its own, beside the pool's.
     this.#over()
@@ -221,6 +222,17 @@ export class Try implements Flowing, Handler {
     if (!this.#judged) this.target.untried(this.#probe)
     this.target.leave()
   }
+}
+
+/** Tells whether a 101 names the protocol that was asked for, and no other (RFC 6455 section 4.1). */
+function switchesToWebSocket(fields: readonly string[]): boolean {
+  let found = false
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i] !== 'upgrade') continue
+    if (found || fields[i + 1]?.toLowerCase() !== 'websocket') return false
+    found = true
+  }
+  return found
 }
 
 const isTimeout = (error: Error & { statusCode?: number }): boolean => error.statusCode === 504

@@ -1,10 +1,21 @@
 import { once } from 'node:events'
 import http from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import t from 'tap'
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
+import t, { type Test } from 'tap'
 import { buildGateway, Keep, loadConfig, type Served, serve } from '../../src/index.ts'
-import { type ReadableLog, readableLog, type Scope } from '../helpers.ts'
+import {
+  certificate,
+  closed,
+  listening,
+  noOpenssl,
+  type ReadableLog,
+  raw,
+  readableLog,
+  type Scope,
+  statusOf
+} from '../helpers.ts'
 
 const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
 const SHAKE = 'GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
@@ -119,3 +130,214 @@ t.test(
     t.equal(read(), '\x82\x0ahalf')
   }
 )
+
+/** Both ends of a WebSocket through a gateway, as sockets that may be half-closed. */
+interface Tunnel {
+  readonly client: Socket
+  readonly upstream: Socket
+  readonly served: Served
+}
+
+interface Sides {
+  readonly client: 'plain' | 'TLS'
+  readonly upstream: 'plain' | 'TLS'
+}
+
+/** Opens a WebSocket through a gateway whose sides are as given. */
+async function tunnel(
+  t: Scope & Pick<Test, 'testdir'>,
+  sides: Sides,
+  websocket: object = {}
+): Promise<Tunnel> {
+  const pair = sides.client === 'TLS' || sides.upstream === 'TLS' ? certificate(t) : undefined
+  const taken = Promise.withResolvers<Socket>()
+  const options = { allowHalfOpen: true }
+  const accept = (socket: Socket): void => {
+    socket
+      .on('error', () => {})
+      .once('data', () => {
+        socket.write(SWITCH)
+        taken.resolve(socket)
+      })
+  }
+  const server =
+    sides.upstream === 'TLS'
+      ? createTlsServer({ ...options, key: pair?.key, cert: pair?.cert }, accept)
+      : createServer(options, accept)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const at = (server.address() as AddressInfo).port
+  const up =
+    sides.upstream === 'TLS'
+      ? { url: `https://localhost:${at}`, tls: { ca: pair?.ca } }
+      : { url: `http://127.0.0.1:${at}` }
+  const { served, port } = await listening(t, {
+    accessLog: false,
+    upstreams: { up },
+    routes: [{ path: '/*', proxy: { upstream: 'up', websocket } }],
+    ...(sides.client === 'TLS'
+      ? { tls: { certificates: [{ cert: pair?.ca, key: pair?.ca.replace('.pem', '.key') }] } }
+      : {})
+  })
+  const client: Socket =
+    sides.client === 'TLS'
+      ? connectTls({ port, host: '127.0.0.1', ...options, rejectUnauthorized: false })
+      : connect({ port, host: '127.0.0.1', ...options })
+  client.on('error', () => {}).write(SHAKE)
+  t.teardown(() => {
+    client.destroy()
+    server.close()
+  })
+  let head = ''
+  while (!head.endsWith('\r\n\r\n')) {
+    const [data] = (await once(client, 'data')) as [Buffer]
+    head += data.toString('latin1')
+  }
+  const upstream = await taken.promise
+  t.teardown(() => upstream.destroy())
+  return { client, upstream, served }
+}
+
+const SIDES: readonly Sides[] = [
+  { client: 'plain', upstream: 'plain' },
+  { client: 'TLS', upstream: 'plain' },
+  { client: 'plain', upstream: 'TLS' },
+  { client: 'TLS', upstream: 'TLS' }
+]
+
+const nameOf = ({ client, upstream }: Sides): string => `${client} client, ${upstream} upstream`
+
+// A message, masked or not, is bytes to the gateway; the Close behind it is what must not get lost.
+const LAST = Buffer.concat([Buffer.alloc(400_000, 'x'), Buffer.from([0x88, 0x02, 0x0f, 0xa1])])
+
+/** Sends again and again, for as long as the socket takes it. */
+function chatter(socket: Socket): void {
+  const timer = setInterval(() => {
+    if (socket.writable) socket.write(Buffer.alloc(256, 'y'))
+    else clearInterval(timer)
+  }, 1)
+  socket.once('close', () => clearInterval(timer))
+}
+
+/** Reads all that comes until the other side ends. */
+async function readToEnd(socket: Socket): Promise<Buffer> {
+  const parts: Buffer[] = []
+  socket.on('data', (data: Buffer) => parts.push(data))
+  await Promise.race([once(socket, 'end'), closed(socket)])
+  return Buffer.concat(parts)
+}
+
+for (const sides of SIDES)
+  t.test(`passes the end of a WebSocket on, ${nameOf(sides)}`, { skip: noOpenssl }, async (t) => {
+    for (const from of ['upstream', 'client'] as const)
+      t.test(`the last message and the Close of the ${from}, while the other side sends`, async (t) => {
+        for (let i = 0; i < 3; i++) {
+          const pair = await tunnel(t, sides)
+          const [ending, other] =
+            from === 'upstream' ? [pair.upstream, pair.client] : [pair.client, pair.upstream]
+          ending.resume()
+          chatter(other)
+          const read = readToEnd(other)
+          ending.end(LAST)
+          t.ok((await read).equals(LAST))
+          other.end()
+          await closed(other)
+        }
+      })
+
+    t.test('a Close, a FIN, and what the upstream still sends', async (t) => {
+      const { client, upstream, served } = await tunnel(t, sides)
+      client.end('bye')
+      t.equal((await readToEnd(upstream)).toString(), 'bye', 'the upstream sees the end of its client')
+      const read = readToEnd(client)
+      upstream.end(LAST)
+      t.ok((await read).equals(LAST))
+      await closed(client)
+      t.ok(await served.drain(), 'nothing is left of it')
+    })
+
+    t.test('both sides, once the one that is left has been silent for closeTimeout', async (t) => {
+      for (const from of ['upstream', 'client'] as const) {
+        const pair = await tunnel(t, sides, { closeTimeout: '200ms' })
+        const [ending, other] =
+          from === 'upstream' ? [pair.upstream, pair.client] : [pair.client, pair.upstream]
+        ending.end()
+        await readToEnd(other)
+        await readToEnd(ending)
+        t.notOk(other.destroyed, `the ${from} was ended, and the other side never ended itself`)
+        await closed(ending)
+        t.ok(await pair.served.drain(), 'nothing is left of it')
+      }
+    })
+
+    t.test('a stream whose client has ended its side, for as long as it sends', async (t) => {
+      const { client, upstream } = await tunnel(t, sides, { closeTimeout: '700ms' })
+      client.end()
+      await readToEnd(upstream)
+      const read = readToEnd(client)
+      let left = 6
+      const timer = setInterval(() => {
+        if (left-- > 0) upstream.write('tick')
+        else {
+          clearInterval(timer)
+          upstream.end()
+        }
+      }, 175)
+      t.equal((await read).toString(), 'tick'.repeat(6))
+    })
+
+    t.test('the close frame of the gateway, to a client that is sending', async (t) => {
+      const { client, upstream } = await tunnel(t, sides, { lifetime: '100ms' })
+      upstream.resume()
+      chatter(client)
+      t.same(await readToEnd(client), Buffer.from([0x88, 0x02, 0x03, 0xe9]))
+    })
+  })
+
+t.test(
+  'waits with the end of a WebSocket for a client that reads slowly, not for closeTimeout alone',
+  async (t) => {
+    const { client, upstream } = await tunnel(
+      t,
+      { client: 'plain', upstream: 'plain' },
+      { closeTimeout: '100ms' }
+    )
+    const large = Buffer.alloc(20_000_000, 'z')
+    client.pause()
+    upstream.resume().end(large)
+    // As long as twice closeTimeout, in which nothing is read.
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    t.equal((await readToEnd(client.resume())).length, large.length)
+  }
+)
+
+t.test('answers 502 where the upstream switches to another protocol than WebSocket', async (t) => {
+  const cases: [name: string, fields: string, status: number][] = [
+    ['websocket', 'Upgrade: websocket', 101],
+    ['websocket in other letters', 'uPGRADE: WebSocket', 101],
+    ['h2c', 'Upgrade: h2c', 502],
+    ['no protocol', 'X-Other: 1', 502],
+    ['two of them', 'Upgrade: websocket, h2c', 502],
+    ['two fields', 'Upgrade: websocket\r\nUpgrade: h2c', 502],
+    ['a version', 'Upgrade: websocket/13', 502]
+  ]
+  let fields = ''
+  const server = createServer((socket) => {
+    socket
+      .on('error', () => {})
+      .once('data', () =>
+        socket.end(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n${fields}\r\n\r\n`)
+      )
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { port } = await listening(t, {
+    accessLog: false,
+    routes: [{ path: '/*', proxy: { upstream: url } }]
+  })
+  for (const [name, said, status] of cases) {
+    fields = said
+    t.equal(statusOf(await raw(port, SHAKE)), status, name)
+  }
+})
