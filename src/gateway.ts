@@ -212,6 +212,7 @@ function infoFor(plan: Plan, route: PlannedRoute): RouteInfo {
     target: route.target,
     streams: target?.streams === true,
     words: route.words,
+    id: route.id,
     scope: (word) => route.scopes[word] ?? 'root'
   })
 }

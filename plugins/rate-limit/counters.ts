@@ -1,5 +1,8 @@
 import { monotonic } from '../../src/lib/clock.ts'
 
+/** Whole milliseconds, so that a window that has just begun is no fraction longer than it is. */
+const ticks = (): number => Math.floor(monotonic())
+
 /** How much of what passes in which time. */
 export interface Quota {
   readonly max: number
@@ -19,9 +22,9 @@ export interface Standing {
   readonly wait: number
 }
 
-/** Counts requests by key. */
+/** Counts requests by key; what it has counted stays when the next request comes with another `max` or `burst`. */
 export interface Counter {
-  hit(key: string, cost: number): Standing | Promise<Standing>
+  hit(key: string, cost: number, quota: Quota): Standing | Promise<Standing>
 }
 
 /** What was counted of a key, for a worker that counts the same. */
@@ -34,7 +37,7 @@ export interface Noted {
 
 /** Counts in the memory of this process, and takes what others have counted. */
 export interface OwnCounter extends Counter {
-  hit(key: string, cost: number): Standing
+  hit(key: string, cost: number, quota: Quota): Standing
   /** Describes a request that was counted; undefined for one that takes no room. */
   noted(key: string, cost: number, standing: Standing): Noted | undefined
   /** Takes what another process has counted. */
@@ -70,15 +73,14 @@ class Keys<T> {
 /** Counts in windows that begin with the first request of a key. */
 export class FixedWindow implements OwnCounter {
   readonly #keys = new Keys<{ count: number; readonly ends: number }>()
-  readonly #quota: Quota
+  readonly #window: number
 
-  constructor(quota: Quota) {
-    this.#quota = quota
+  constructor({ window }: Quota) {
+    this.#window = window
   }
 
-  hit(key: string, cost: number): Standing {
-    const { max, window } = this.#quota
-    const now = monotonic()
+  hit(key: string, cost: number, { max, window }: Quota): Standing {
+    const now = ticks()
     const known = this.#keys.get(key)
     const entry =
       known !== undefined && known.ends > now
@@ -91,35 +93,35 @@ export class FixedWindow implements OwnCounter {
   }
 
   noted(key: string, cost: number, { reset }: Standing): Noted {
-    return { key, cost, at: monotonic() + reset - this.#quota.window }
+    return { key, cost, at: ticks() + reset - this.#window }
   }
 
   note({ key, cost, at }: Noted): void {
     const known = this.#keys.get(key)
-    const ends = at + this.#quota.window
-    if (known !== undefined && known.ends > monotonic()) known.count += cost
-    else if (ends > monotonic()) this.#keys.renew(key, { count: cost, ends })
+    const ends = at + this.#window
+    if (known !== undefined && known.ends > ticks()) known.count += cost
+    else if (ends > ticks()) this.#keys.renew(key, { count: cost, ends })
   }
 
   all(): Noted[] {
     return this.#keys
       .entries()
-      .map(([key, { count, ends }]) => ({ key, cost: count, at: ends - this.#quota.window }))
+      .map(([key, { count, ends }]) => ({ key, cost: count, at: ends - this.#window }))
   }
 }
 
 /** Counts over the last window, as the share of the window before that still lies in it plus what came in this one. */
 export class SlidingWindow implements OwnCounter {
   readonly #keys = new Keys<{ index: number; now: number; before: number }>()
-  readonly #quota: Quota
+  readonly #window: number
 
-  constructor(quota: Quota) {
-    this.#quota = quota
+  constructor({ window }: Quota) {
+    this.#window = window
   }
 
-  hit(key: string, cost: number): Standing {
-    const { max, window } = this.#quota
-    const now = monotonic()
+  hit(key: string, cost: number, quota: Quota): Standing {
+    const { max, window } = quota
+    const now = ticks()
     const index = Math.floor(now / window)
     let entry = this.#keys.get(key)
     if (entry === undefined || entry.index !== index)
@@ -133,15 +135,15 @@ export class SlidingWindow implements OwnCounter {
     const allowed = used + cost <= max
     // What is refused takes no room: who asks a little too often would never get in again.
     if (allowed) entry.now += cost
-    return slidingStanding(allowed, entry.before, entry.now, passed, cost, this.#quota)
+    return slidingStanding(allowed, entry.before, entry.now, passed, cost, quota)
   }
 
   noted(key: string, cost: number, { allowed }: Standing): Noted | undefined {
-    return allowed ? { key, cost, at: monotonic() } : undefined
+    return allowed ? { key, cost, at: ticks() } : undefined
   }
 
   note({ key, cost, at }: Noted): void {
-    const index = Math.floor(at / this.#quota.window)
+    const index = Math.floor(at / this.#window)
     const entry = this.#keys.get(key)
     if (entry === undefined || entry.index < index)
       this.#keys.renew(key, { index, now: cost, before: entry?.index === index - 1 ? entry.now : 0 })
@@ -150,7 +152,7 @@ export class SlidingWindow implements OwnCounter {
   }
 
   all(): Noted[] {
-    const { window } = this.#quota
+    const window = this.#window
     return this.#keys.entries().flatMap(([key, { index, now, before }]) => [
       { key, cost: before, at: (index - 1) * window },
       { key, cost: now, at: index * window }
@@ -177,42 +179,43 @@ function slidingStanding(
 
 /** Counts tokens, which come back at a steady rate: `max` in a window, `burst` of them at once. */
 export class TokenBucket implements OwnCounter {
-  readonly #keys = new Keys<{ tokens: number; seen: number }>()
-  readonly #quota: Quota
+  // What was taken and has not come back is kept, not what is there, so that it outlives a change of the burst.
+  readonly #keys = new Keys<{ taken: number; seen: number }>()
+  /** The one of the last request; what other workers tell comes without. */
+  #quota: Quota
 
   constructor(quota: Quota) {
     this.#quota = quota
   }
 
-  hit(key: string, cost: number): Standing {
-    const { burst } = this.#quota
+  hit(key: string, cost: number, quota: Quota): Standing {
+    this.#quota = quota
+    const { burst } = quota
     const rate = this.#rate
-    const entry = this.#filled(key)
-    const allowed = entry.tokens >= cost
-    if (allowed) entry.tokens -= cost
+    const entry = this.#refilled(key)
+    const allowed = entry.taken + cost <= burst
+    if (allowed) entry.taken += cost
+    const tokens = burst - entry.taken
     return {
       allowed,
-      remaining: Math.floor(entry.tokens),
-      reset: Math.ceil((burst - entry.tokens) / rate),
-      wait: allowed ? 0 : Math.max(1, Math.ceil((cost - entry.tokens) / rate))
+      remaining: Math.max(0, Math.floor(tokens)),
+      reset: Math.ceil(entry.taken / rate),
+      wait: allowed ? 0 : Math.max(1, Math.ceil((cost - tokens) / rate))
     }
   }
 
   noted(key: string, cost: number, { allowed }: Standing): Noted | undefined {
-    return allowed ? { key, cost, at: monotonic() } : undefined
+    return allowed ? { key, cost, at: ticks() } : undefined
   }
 
   note({ key, cost }: Noted): void {
-    const entry = this.#filled(key)
+    const entry = this.#refilled(key)
     // What several workers let through at a time is owed, up to a bucket.
-    entry.tokens = Math.max(-this.#quota.burst, entry.tokens - cost)
+    entry.taken = Math.min(2 * this.#quota.burst, entry.taken + cost)
   }
 
   all(): Noted[] {
-    const { burst } = this.#quota
-    return this.#keys
-      .entries()
-      .map(([key]) => ({ key, cost: burst - this.#filled(key).tokens, at: monotonic() }))
+    return this.#keys.entries().map(([key]) => ({ key, cost: this.#refilled(key).taken, at: ticks() }))
   }
 
   get #rate(): number {
@@ -220,11 +223,10 @@ export class TokenBucket implements OwnCounter {
   }
 
   /** Finds the bucket of a key, with the tokens that have come back since it was seen. */
-  #filled(key: string): { tokens: number; seen: number } {
-    const { burst } = this.#quota
-    const now = monotonic()
-    const entry = this.#keys.get(key) ?? this.#keys.renew(key, { tokens: burst, seen: now })
-    entry.tokens = Math.min(burst, entry.tokens + (now - entry.seen) * this.#rate)
+  #refilled(key: string): { taken: number; seen: number } {
+    const now = ticks()
+    const entry = this.#keys.get(key) ?? this.#keys.renew(key, { taken: 0, seen: now })
+    entry.taken = Math.max(0, entry.taken - (now - entry.seen) * this.#rate)
     entry.seen = now
     return entry
   }

@@ -4,22 +4,17 @@ import { type Script, type SharedStore, waitForEnd } from '../../src/kit/index.t
 /** Counts requests by key for as long as they last. */
 export interface InFlight {
   /** Lets a request in where fewer than `max` of its key are there; it stays until `leave`. */
-  enter(key: string): boolean | Promise<boolean>
+  enter(key: string, max: number): boolean | Promise<boolean>
   leave(key: string): void
 }
 
 /** Counts in the memory of this process. */
 export class OwnInFlight implements InFlight {
   readonly #counts = new Map<string, number>()
-  readonly #max: number
 
-  constructor(max: number) {
-    this.#max = max
-  }
-
-  enter(key: string): boolean {
+  enter(key: string, max: number): boolean {
     const count = this.#counts.get(key) ?? 0
-    if (count >= this.#max) return false
+    if (count >= max) return false
     this.#counts.set(key, count + 1)
     return true
   }
@@ -63,13 +58,11 @@ export class SharedInFlight implements InFlight {
   readonly #enter: Script
   readonly #renew: Script
   readonly #prefix: string
-  readonly #max: number
   readonly #mine = new Map<string, string[]>()
   readonly #timer: NodeJS.Timeout
 
-  constructor(store: SharedStore, name: string, max: number) {
+  constructor(store: SharedStore, name: string) {
     this.#store = store
-    this.#max = max
     this.#prefix = `${store.prefix}flight:${name}:`
     this.#enter = store.script('enter', 1, ENTER)
     this.#renew = store.script('renew', 1, RENEW)
@@ -77,9 +70,9 @@ export class SharedInFlight implements InFlight {
     this.#timer.unref()
   }
 
-  async enter(key: string): Promise<boolean> {
+  async enter(key: string, max: number): Promise<boolean> {
     const place = `${process.pid}-${started}-${places++}`
-    if ((await this.#enter([this.#prefix + key], [this.#max, LEASE, place])) !== 1) return false
+    if ((await this.#enter([this.#prefix + key], [max, LEASE, place])) !== 1) return false
     const mine = this.#mine.get(key)
     if (mine === undefined) this.#mine.set(key, [place])
     else mine.push(place)

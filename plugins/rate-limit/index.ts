@@ -15,6 +15,7 @@ import { type Limit, makeLimit, type Seen, type Tier } from './limit.ts'
 import { faults, options, override, type RateLimitOptions } from './options.ts'
 
 export const key = 'rateLimit'
+export const counts = true
 
 export type { RateLimitOptions }
 export { faults, options, override }
@@ -126,7 +127,7 @@ function count(
 ): Refused | Promise<Refused> {
   const name = limit.keyOf(request)
   const tier = limit.tierOf(request)
-  const standing = tier.counter?.hit(name, limit.cost)
+  const standing = tier.counter?.hit(name, limit.cost, tier.quota)
   if (standing instanceof Promise)
     return standing
       .then((there) => settle(limit, tier, request, there) ?? enter(tier, reply, name))
@@ -151,14 +152,18 @@ function settle(
 }
 
 /** Takes a place for as long as the request lasts; tells why there is none. */
-function enter({ inFlight }: Tier, { raw }: FastifyReply, name: string): Refused | Promise<Refused> {
+function enter(
+  { inFlight, maxInFlight }: Tier,
+  { raw }: FastifyReply,
+  name: string
+): Refused | Promise<Refused> {
   if (inFlight === undefined) return undefined
   const entered = (yes: boolean): Refused => {
     if (!yes) return withHeaders(new TooManyInFlight(), { 'retry-after': '1' })
     leaveAtTheEnd(raw, inFlight, name)
     return undefined
   }
-  const may = inFlight.enter(name)
+  const may = inFlight.enter(name, maxInFlight)
   return may instanceof Promise ? may.then(entered) : entered(may)
 }
 

@@ -5,7 +5,6 @@ import { addressOf, duration, partReader, type RouteInfo } from '../../src/kit/i
 import {
   type Counter,
   FixedWindow,
-  type OwnCounter,
   type Quota,
   SlidingWindow,
   type Standing,
@@ -21,8 +20,9 @@ export interface Tier {
   /** What RateLimit-Policy says of it. */
   readonly policy: string
   readonly counter: Counter | undefined
+  readonly quota: Quota
   readonly inFlight: InFlight | undefined
-  readonly max: number
+  readonly maxInFlight: number
 }
 
 /** One limit on a route, compiled at boot. */
@@ -44,7 +44,7 @@ export interface Seen {
 
 const COUNTERS = { fixedWindow: FixedWindow, slidingWindow: SlidingWindow, tokenBucket: TokenBucket }
 
-/** Compiles one limit; what it counts outlives a reload for as long as the same words stand at the same place. */
+/** Compiles one limit. What it counts outlives a reload and is known to every gateway with the same store, whatever its "max"; another window, algorithm or "by" begins anew. */
 export function makeLimit(
   app: FastifyInstance,
   place: string,
@@ -53,52 +53,59 @@ export function makeLimit(
   route: RouteInfo
 ): Limit {
   const { by, algorithm, cost, tiers } = said
-  const scope = `${place} ${name}${by === 'route' ? ` ${nameOf(route)}` : ''}`
+  const counted = by.startsWith('header:') ? by.toLowerCase() : by
+  const scope = [place, name, counted, ...(by === 'route' ? [route.id] : [])]
   const { shared } = app.store
   const { peers } = app.keep
   const make = (tier: Pick<QuotaOptions, 'max' | 'window' | 'burst' | 'maxInFlight'>, role: string): Tier => {
-    const { max, maxInFlight } = tier
+    const { max, maxInFlight = 0 } = tier
     const window = duration(tier.window)
     const quota: Quota = { max: max ?? 0, window, burst: tier.burst ?? max ?? 0 }
-    // The same words at the same place are one count, in every gateway that shares the store.
-    const where = [scope, role, by, algorithm, quota.max, window, quota.burst, maxInFlight].join(' ')
-    const id = createHash('sha256').update(where).digest('base64url').slice(0, 16)
-    const lease = <T>(what: string, made: () => T, end?: (value: T) => void): T =>
-      app.keep.lease(app, `rateLimit ${what} ${shared === null ? '' : shared.id} ${where}`, made, end)
-    const leaseOwn = (made: () => OwnCounter, topic: string): Counter =>
-      peers === null
-        ? lease('counter', made)
-        : lease(
-            'counter',
-            () => new PeerCounter(made(), peers, `rateLimit ${topic}`),
-            (kept) => kept.close()
-          )
+    const lease = <T>(
+      what: string,
+      where: readonly unknown[],
+      made: (id: string) => T,
+      end?: (value: T) => void
+    ): T => {
+      const key = JSON.stringify([what, ...scope, role, ...where])
+      const id = createHash('sha256').update(key).digest('base64url').slice(0, 16)
+      return app.keep.lease(app, `rateLimit ${shared === null ? '' : shared.id} ${key}`, () => made(id), end)
+    }
     return {
-      max: quota.max,
+      quota,
+      maxInFlight,
       policy: `"${name}";q=${quota.max};w=${Math.ceil(window / 1000)}`,
-      counter:
-        max === undefined
-          ? undefined
-          : shared === null
-            ? leaseOwn(() => new COUNTERS[algorithm](quota), id)
-            : lease('counter', () => sharedCounter(shared, algorithm, id, quota)),
-      inFlight:
-        maxInFlight === undefined
-          ? undefined
-          : shared === null
-            ? lease('in flight', () => new OwnInFlight(maxInFlight))
-            : lease(
-                'in flight',
-                () => new SharedInFlight(shared, id, maxInFlight),
-                (kept) => kept.close()
-              )
+      counter: max === undefined ? undefined : counterOf(quota),
+      inFlight: tier.maxInFlight === undefined ? undefined : inFlightOf()
+    }
+
+    function counterOf(first: Quota): Counter {
+      const where = [algorithm, window]
+      if (shared !== null) return lease('counter', where, (id) => sharedCounter(shared, algorithm, id))
+      if (peers === null) return lease('counter', where, () => new COUNTERS[algorithm](first))
+      return lease(
+        'counter',
+        where,
+        (id) => new PeerCounter(new COUNTERS[algorithm](first), peers, `rateLimit ${id}`),
+        (kept) => kept.close()
+      )
+    }
+
+    function inFlightOf(): InFlight {
+      if (shared === null) return lease('in flight', [], () => new OwnInFlight())
+      return lease(
+        'in flight',
+        [],
+        (id) => new SharedInFlight(shared, id),
+        (kept) => kept.close()
+      )
     }
   }
   const everybody = make(said, '')
   // The largest first: it holds for who has several roles.
   const byRole = Object.entries(tiers)
     .map(([role, tier]) => [role, make({ ...said, ...tier }, role)] as const)
-    .sort(([, one], [, other]) => other.max - one.max)
+    .sort(([, one], [, other]) => other.quota.max - one.quota.max)
   return {
     name,
     late: (by === 'caller' || byRole.length > 0) && route.kind !== 'notFound',
@@ -112,10 +119,6 @@ export function makeLimit(
             everybody
   }
 }
-
-/** Tells a route from all others: routes of the same path differ in methods or hosts. */
-const nameOf = ({ name, path, methods, hosts }: RouteInfo): string =>
-  JSON.stringify([name, path, methods, hosts])
 
 function keyOf(by: string): (request: FastifyRequest) => string {
   const address = (request: FastifyRequest): string => {

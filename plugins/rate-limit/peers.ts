@@ -1,5 +1,5 @@
 import type { Peers } from '../../src/kit/index.ts'
-import type { Counter, Noted, OwnCounter, Standing } from './counters.ts'
+import type { Counter, Noted, OwnCounter, Quota, Standing } from './counters.ts'
 
 // How long what was counted waits for what is counted next, in milliseconds: by so much the workers' counts differ.
 const TELL_AFTER = 50
@@ -24,8 +24,8 @@ export class PeerCounter implements Counter {
     })
   }
 
-  hit(key: string, cost: number): Standing {
-    const standing = this.#own.hit(key, cost)
+  hit(key: string, cost: number, quota: Quota): Standing {
+    const standing = this.#own.hit(key, cost, quota)
     const noted = this.#own.noted(key, cost, standing)
     if (noted === undefined) return standing
     if (this.#untold.size === 0) setTimeout(() => this.#tell(), TELL_AFTER)

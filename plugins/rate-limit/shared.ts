@@ -1,5 +1,5 @@
 import type { SharedStore } from '../../src/kit/index.ts'
-import type { Counter, Quota, Standing } from './counters.ts'
+import type { Counter, Standing } from './counters.ts'
 
 // Each counts like its namesake in counters.ts, in one step and by the clock of the store, so that any number of
 // gateways let exactly as many through as one. They answer: allowed, remaining, reset, wait. The clock of the store may be
@@ -46,15 +46,17 @@ local max, window, cost, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(
 local rate = max / window
 local time = redis.call('TIME')
 local ms = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
-local kept = redis.call('HMGET', KEYS[1], 'tokens', 'seen')
-local tokens = math.min(burst, tonumber(kept[1] or burst) + math.max(0, ms - tonumber(kept[2] or ms)) * rate)
-local allowed = tokens >= cost
-if allowed then tokens = tokens - cost end
-redis.call('HSET', KEYS[1], 'tokens', string.format('%.6f', tokens), 'seen', string.format('%.3f', ms))
-redis.call('PEXPIRE', KEYS[1], math.ceil((burst - tokens) / rate) + 1000)
-local reset = math.ceil((burst - tokens) / rate)
-if allowed then return {1, math.floor(tokens), reset, 0} end
-return {0, math.floor(tokens), reset, math.max(1, math.ceil((cost - tokens) / rate))}`
+local kept = redis.call('HMGET', KEYS[1], 'taken', 'seen')
+local taken = math.max(0, tonumber(kept[1] or 0) - math.max(0, ms - tonumber(kept[2] or ms)) * rate)
+local allowed = taken + cost <= burst
+if allowed then taken = taken + cost end
+redis.call('HSET', KEYS[1], 'taken', string.format('%.6f', taken), 'seen', string.format('%.3f', ms))
+local reset = math.ceil(taken / rate)
+redis.call('PEXPIRE', KEYS[1], reset + 1000)
+local tokens = burst - taken
+local remaining = math.max(0, math.floor(tokens))
+if allowed then return {1, remaining, reset, 0} end
+return {0, remaining, reset, math.max(1, math.ceil((cost - tokens) / rate))}`
 
 const SCRIPTS = {
   fixedWindow: FIXED_WINDOW,
@@ -63,16 +65,11 @@ const SCRIPTS = {
 }
 
 /** Makes a counter that all gateways with the same store share: one round trip a request. */
-export function sharedCounter(
-  store: SharedStore,
-  algorithm: keyof typeof SCRIPTS,
-  name: string,
-  { max, window, burst }: Quota
-): Counter {
+export function sharedCounter(store: SharedStore, algorithm: keyof typeof SCRIPTS, name: string): Counter {
   const run = store.script(algorithm, 1, SCRIPTS[algorithm])
   const prefix = `${store.prefix}limit:${name}:`
   return {
-    async hit(key, cost): Promise<Standing> {
+    async hit(key, cost, { max, window, burst }): Promise<Standing> {
       const [allowed, remaining, reset, wait] = (await run([prefix + key], [max, window, cost, burst])) as [
         number,
         number,

@@ -18,14 +18,15 @@ import {
   type Target
 } from '../kit/index.ts'
 import type { Catalog } from './catalog.ts'
-import { ConfigError, type Fault, type Path, type Place, showPath, showPlace } from './fault.ts'
+import { ConfigError, type Fault, type Path, type Place, showPlace } from './fault.ts'
 import { type Filled, interpolate } from './interpolate.ts'
 import { joinPaths, PathError, type PathPattern, readPath } from './paths.ts'
 import { sameRoutes } from './same-routes.ts'
 import { coreWords, markedSchema, ROOT_ONLY, routeWords } from './schema.ts'
+import { nameScopes, type Scope } from './scope.ts'
 import { faultAt, readSource, type Source } from './source.ts'
 import { check } from './validate.ts'
-import { faultIn, Resolver, type Said, settle, shownIn, unsaid, type WordState } from './words.ts'
+import { faultIn, Resolver, ROOT_SCOPE, type Said, settle, shownIn, unsaid, type WordState } from './words.ts'
 
 /** A config, read, checked, settled and frozen: all that `buildGateway` needs. */
 export interface Plan {
@@ -40,6 +41,8 @@ export interface Plan {
   readonly routes: readonly PlannedRoute[]
   /** The texts in it that came from the environment or a file by `${…}`. */
   readonly outside: ReadonlySet<string>
+  /** What is worth a second look, for `check`. */
+  readonly warnings: readonly Fault[]
 }
 
 /** One route of the config, with all that holds for it. */
@@ -52,14 +55,24 @@ export interface PlannedRoute {
   readonly target: string
   readonly options: unknown
   readonly words: Readonly<Record<string, unknown>>
-  /** For each word, the place where it was last written: a limit counts there. */
+  /** What it is known by in what reloads, workers and gateways share: never its place in the file. */
+  readonly id: string
+  /** For each word, the id of the root, group or route where it was last written: a limit counts there. */
   readonly scopes: Readonly<Record<string, string>>
   /** The words that it and its groups say, be it only `false`. */
   readonly said: readonly string[]
   readonly place: Place
 }
 
-type SettledWords = Pick<PlannedRoute, 'words' | 'scopes' | 'said'>
+interface SettledWords extends Pick<PlannedRoute, 'words' | 'said'> {
+  readonly scopes: Record<string, string>
+}
+
+/** A route whose ids are not known yet. */
+interface NewRoute extends PlannedRoute {
+  id: string
+  readonly scope: Scope
+}
 
 interface Level {
   readonly paths: readonly string[]
@@ -70,6 +83,7 @@ interface Level {
   readonly files: readonly string[]
   /** Whether its paths, hosts and methods are known; where they are wrong, only the words inside are checked. */
   readonly sound: boolean
+  readonly scope: Scope
 }
 
 /** Turns a source into a plan; throws a ConfigError with every fault it has. */
@@ -96,7 +110,10 @@ class Planner {
   readonly #targetKeys: readonly string[]
   /** The words of a route or a group. */
   readonly #entryKeys: readonly string[]
-  readonly #routes: PlannedRoute[] = []
+  readonly #routes: NewRoute[] = []
+  readonly #scopes: Scope[] = []
+  /** The groups that say a word by whose place something is counted. */
+  readonly #counted: { readonly scope: Scope; readonly place: Place }[] = []
   readonly #checks: (() => void)[] = []
   readonly #files: string[] = []
   /** The files that concerns read: a list of users, a page. */
@@ -145,14 +162,14 @@ class Planner {
       }
       words.set(
         concern.key,
-        said.value === undefined ? first : this.#settle(concern, first, said, 'root', false)
+        said.value === undefined ? first : this.#settle(concern, first, said, ROOT_SCOPE, false)
       )
     }
     const targets = new Map<string, WordState>()
     for (const target of this.#catalog.targets) {
       const said: Said = { source, path: [target.key], value: value[target.key] }
       if (said.value !== undefined && target.rootDefaults === true)
-        targets.set(target.key, this.#settle(target, unsaid, said, 'root', false))
+        targets.set(target.key, this.#settle(target, unsaid, said, ROOT_SCOPE, false))
     }
     const level: Level = {
       paths: [''],
@@ -161,9 +178,11 @@ class Planner {
       targets,
       upstreams: new Set(Object.keys(this.#upstreams)),
       files: [main],
-      sound: true
+      sound: true,
+      scope: ROOT_SCOPE
     }
     await this.#routesOf(source, [], value['routes'], level)
+    await this.#nameScopes()
     this.#resolveRoot(words, source.folder)
     await eachInSlices(this.#checks, (run) => run())
     const { ignoreCase } = (this.#root['paths'] ?? {}) as { ignoreCase?: boolean }
@@ -178,7 +197,8 @@ class Planner {
       trustedProxies: spellOut(list(value['trustedProxies'])),
       words: this.#root,
       routes: this.#routes,
-      outside: this.#outside
+      outside: this.#outside,
+      warnings: this.#sameGroups()
     })
   }
 
@@ -201,7 +221,26 @@ class Planner {
     ]
   }
 
-  #settle(word: Concern | Target, outer: WordState, said: Said, scope: string, leaf: boolean): WordState {
+  /** Asks for a name where groups have the same hosts and paths, so that only their routes tell them apart. */
+  #sameGroups(): Fault[] {
+    const known = new Map<Scope, Map<string, Place>>()
+    return this.#counted.flatMap(({ scope, place }) => {
+      const siblings = remember(known, scope.parent ?? scope, () => new Map<string, Place>())
+      const other = siblings.get(scope.own)
+      siblings.set(scope.own, other ?? place)
+      return other === undefined
+        ? []
+        : [
+            {
+              ...place,
+              path: '',
+              message: `This group has the same host and path as the one at ${showPlace(other)}, and only their routes tell apart what is counted in them; give it a "name"`
+            }
+          ]
+    })
+  }
+
+  #settle(word: Concern | Target, outer: WordState, said: Said, scope: Scope, leaf: boolean): WordState {
     if (said.value !== false) this.#mentioned.add(word.key)
     return settle(word, outer, said, scope, leaf, this.#faults)
   }
@@ -234,7 +273,7 @@ class Planner {
     const upstreams = value['upstreams']
     if (concern === undefined || upstreams === undefined) return
     const said: Said = { source, path: ['upstreams'], value: upstreams }
-    const state = settle(concern, unsaid, said, 'root', false, this.#faults)
+    const state = settle(concern, unsaid, said, ROOT_SCOPE, false, this.#faults)
     if (!isObject(upstreams)) return
     for (const name of Object.keys(upstreams))
       if (Object.hasOwn(this.#upstreams, name))
@@ -263,9 +302,11 @@ class Planner {
       this.#faults.push(faultAt(source, [...path, 'routes'], 'The routes are a list'))
       return
     }
+    const names = new Map<string, Path>()
     for (const [i, entry] of routes.entries()) {
       await breathe()
       const at = [...path, 'routes', i]
+      if (isObject(entry)) this.#nameOnce(source, at, entry['name'], names)
       if (isObject(entry)) await this.#entry(source, at, entry, level)
       else
         this.#faults.push(
@@ -276,6 +317,21 @@ class Planner {
           )
         )
     }
+  }
+
+  /** Refuses a name that a sibling has, since what is counted is known by it. */
+  #nameOnce(source: Filled, at: Path, name: unknown, names: Map<string, Path>): void {
+    if (typeof name !== 'string') return
+    const other = names.get(name)
+    if (other === undefined) names.set(name, at)
+    else
+      this.#faults.push(
+        faultAt(
+          source,
+          [...at, 'name'],
+          `"${name}" is the name of its sibling at ${showPlace(source.at(other))}, too; give one of them another`
+        )
+      )
   }
 
   async #entry(
@@ -355,9 +411,14 @@ class Planner {
           )
         )
     const paths = wrongs.has('path') ? [] : list(entry['path'])
-    const words = this.#wordsAt(source, at, entry, outer, leaf)
+    const scope = outer.scope.inside(entry)
+    this.#scopes.push(scope)
+    const words = this.#wordsAt(source, at, entry, { ...outer, scope }, leaf)
+    if (!leaf && this.#catalog.concerns.some(({ key, counts }) => counts === true && isObject(entry[key])))
+      this.#counted.push({ scope, place: source.at(at) })
     return {
       ...outer,
+      scope,
       paths:
         paths.length === 0
           ? outer.paths
@@ -377,17 +438,13 @@ class Planner {
     leaf: boolean
   ): ReadonlyMap<string, WordState> {
     let words: Map<string, WordState> | undefined
-    let scope = ''
     for (const concern of this.#catalog.concerns) {
       const value = entry[concern.key]
       const state = outer.words.get(concern.key)
       if (value === undefined || state === undefined || concern.override === false) continue
-      if (words === undefined) {
-        words = new Map(outer.words)
-        scope = `${showPlace(source.at(at))} ${showPath(at)}`
-      }
+      words ??= new Map(outer.words)
       const said: Said = { source, path: [...at, concern.key], value }
-      words.set(concern.key, this.#settle(concern, state, said, scope, leaf))
+      words.set(concern.key, this.#settle(concern, state, said, outer.scope, leaf))
     }
     return words ?? outer.words
   }
@@ -470,7 +527,7 @@ class Planner {
       target,
       { ...outer, on: false },
       { source, path: [...at, key], value: entry[key] },
-      '',
+      level.scope,
       true
     )
     if (entry[key] === false || (entry[key] === true && outer.said.length === 0))
@@ -483,7 +540,14 @@ class Planner {
     if (paths.length === 0) return
     const methods = entry['methods'] === undefined ? undefined : withHead(list(entry['methods']))
     const name = typeof entry['name'] === 'string' ? entry['name'] : paths.map(({ text }) => text).join(', ')
+    level.scope.note(
+      level.hosts,
+      paths.map(({ shape }) => shape),
+      methods
+    )
     this.#routes.push({
+      id: '',
+      scope: level.scope,
       name,
       hosts: level.hosts,
       paths,
@@ -492,6 +556,17 @@ class Planner {
       options,
       ...said,
       place: { ...source.at(at) }
+    })
+  }
+
+  /** Gives routes and what was written of words their ids, now that all routes are known. */
+  async #nameScopes(): Promise<void> {
+    await nameScopes(this.#scopes)
+    await eachInSlices(this.#routes, (route) => {
+      route.id = route.scope.id
+    })
+    await eachInSlices([...this.#settled], ([held, { scopes }]) => {
+      for (const word of Object.keys(scopes)) scopes[word] = held.get(word)?.scope.id ?? 'root'
     })
   }
 
@@ -509,7 +584,7 @@ class Planner {
       const word = held.get(concern.key)
       if (word === undefined || concern.override === false) continue
       words[concern.key] = this.#resolver.resolve(concern, word)
-      scopes[concern.key] = word.scope
+      scopes[concern.key] = word.scope.id
       if (word.on) this.#later(concern, words[concern.key], word, source.folder, paths)
     }
     return { words, scopes, said: [...held].filter(([, { silent }]) => !silent).map(([word]) => word) }

@@ -22,6 +22,7 @@ export function surveyOf(plan: Plan, infos: readonly RouteInfo[], workers = 1): 
       target: targetOf(info, plan.routes[i])
     })),
     warnings: [
+      ...plan.warnings,
       ...publicBesideProtected(plan),
       ...byConcerns(plan),
       ...(workers > 1 ? withoutStore(plan) : []),

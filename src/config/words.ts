@@ -11,6 +11,7 @@ import {
 } from '../kit/index.ts'
 import { type Fault, type Path, showPath } from './fault.ts'
 import { type Filled, pathKey } from './interpolate.ts'
+import { Scope } from './scope.ts'
 import { faultAt } from './source.ts'
 import { check, complete, type Wrong } from './validate.ts'
 
@@ -26,7 +27,7 @@ export interface WordState {
   readonly on: boolean
   readonly merged: unknown
   readonly said: readonly Said[]
-  readonly scope: string
+  readonly scope: Scope
   /** Whether only the root has said anything, or nobody. */
   readonly silent: boolean
 }
@@ -39,14 +40,17 @@ export interface Word {
   readonly faults?: unknown
 }
 
+/** The scope of what the root says. */
+export const ROOT_SCOPE: Scope = Scope.root()
+
 /** The state of a word of which nothing was said. */
-export const unsaid: WordState = { on: false, merged: undefined, said: [], scope: 'root', silent: true }
+export const unsaid: WordState = { on: false, merged: undefined, said: [], scope: ROOT_SCOPE, silent: true }
 
 const overrides = new WeakMap<object, TSchema>()
 
 /** The schema of a word as it is written: at the root any part of its options, further in what its override says. */
-function writtenSchema(word: Word, scope: string): TSchema {
-  if (scope !== 'root' && word.override !== undefined && word.override !== false) return word.override
+function writtenSchema(word: Word, scope: Scope): TSchema {
+  if (scope !== ROOT_SCOPE && word.override !== undefined && word.override !== false) return word.override
   return remember(overrides, word.options, () => overrideOf(word.options))
 }
 
@@ -55,12 +59,12 @@ export function settle(
   word: Word,
   outer: WordState,
   said: Said,
-  scope: string,
+  scope: Scope,
   leaf: boolean,
   faults: Fault[]
 ): WordState {
   const value = mapFiles(word.options, said.value, (file) => resolve(said.source.folder, file))
-  const silent = scope === 'root'
+  const silent = scope === ROOT_SCOPE
   if (value === false) return { ...outer, on: false, silent }
   if (value === true)
     return { ...outer, on: true, silent, said: outer.said.length === 0 ? [said] : outer.said }

@@ -31,6 +31,8 @@ export interface Concern {
   readonly gate?: boolean
   /** What is wrong with resolved options that a schema cannot say, each with the path of the option. */
   readonly faults?: (options: never, about: About) => readonly OptionFault[]
+  /** Whether it keeps counts or entries of each place where it is written, so that such places must be told apart. */
+  readonly counts?: boolean
   /** What is worth a second look in the options of a route, for `check`: each a sentence that goes on from "The route x". */
   readonly warnings?: (options: never) => readonly string[]
   /** The Fastify plugin; its options are the word's root options. */
@@ -113,6 +115,8 @@ export interface StandingAbout {
 export interface RouteInfo {
   /** Where it comes from: the config, the gateway itself, a plugin's own `app.route`, or the answer to what no route takes. */
   readonly kind: 'config' | 'standing' | 'plugin' | 'notFound'
+  /** What it is known by in what reloads, workers and gateways share: its names, else its hosts, paths and methods. */
+  readonly id: string
   /** What people call it: its name, else its path. */
   readonly name: string
   readonly path: string
@@ -127,7 +131,7 @@ export interface RouteInfo {
   readonly streams: boolean
   /** Each word's options, whole, or false where it is off; undefined where nothing was resolved yet. */
   readonly words: Readonly<Record<string, unknown>>
-  /** Names the place where a word was written: "root", a group or a route. */
+  /** Tells the id of the root, group or route where a word was last written; the same wherever that stands in the file. */
   scope(word: string): string
   /** What concerns want in the head of every answer; whole once all of them have seen the route. */
   head: HeadPlan

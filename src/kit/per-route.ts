@@ -243,6 +243,9 @@ export function newRoute(
   about: Pick<RouteInfo, 'kind' | 'name' | 'path'> & Partial<Omit<RouteInfo, 'head' | 'gates'>>
 ): RouteInfo {
   return {
+    id:
+      about.id ??
+      `${about.kind} ${about.name} ${about.path} ${about.methods?.join() ?? ''} ${about.hosts?.join() ?? ''}`,
     paths: [about.path],
     hosts: [],
     methods: undefined,

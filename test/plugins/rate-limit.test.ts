@@ -1,7 +1,9 @@
+import { join } from 'node:path'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import t from 'tap'
 import { Keep, loadConfig } from '../../src/index.ts'
-import { ask, gateway, listening, readableLog, type Scope, upstream } from '../helpers.ts'
+import { ask, gateway, listening, readableLog, type Scope, type Setup, upstream } from '../helpers.ts'
+import { cli, redis, withoutRedis } from '../redis.ts'
 
 const once = { max: 1, window: '1h' }
 const respond = { body: 'hello' }
@@ -357,6 +359,188 @@ t.test('keeps its counts over a reload, and ends them with the last that uses th
   t.equal(keep.size, 0)
   const third = await gateway(t, config, { keep })
   t.same(await statuses(third, { url: '/a' }), [200])
+})
+
+t.test('knows a limit by what its place is, over a reload and between gateways with one Redis', async (t) => {
+  const limited = (more = '', limit = '"max": 1, "window": "1h"'): string =>
+    `{ ${more}, "rateLimit": { ${limit} }, "respond": { "body": "a" } }`
+  const a = limited('"path": "/a"')
+  const b = '{ "path": "/b", "respond": { "body": "b" } }'
+  const routes = (...list: string[]): string => `{ "routes": [ ${list.join(',\n')} ] }`
+  const group = (said: string, ...list: string[]): string =>
+    `{ ${said === '' ? '' : `${said}, `}"rateLimit": { "max": 1, "window": "1h" }, "routes": [ ${list.join(', ')} ] }`
+  const plain = (path: string): string => `{ "path": "${path}", "respond": { "body": "x" } }`
+  const root = (limit: string): string => `{ "rateLimit": { ${limit} }, "routes": [ ${plain('/a')} ] }`
+  const cases: { name: string; before: string; after: string; keeps: boolean }[] = [
+    { name: 'a comment above it', before: routes(a), after: `// one\n// two\n${routes(a)}`, keeps: true },
+    { name: 'another route before it', before: routes(a), after: routes(b, a), keeps: true },
+    { name: 'a route moved behind another', before: routes(a, b), after: routes(b, a), keeps: true },
+    {
+      name: 'a limit inside a group that moved',
+      before: routes(`{ "path": "/g", "routes": [ ${limited('"path": "/x"')} ] }`, a),
+      after: routes(b, a, `{ "path": "/g", "routes": [ ${plain('/y')}, ${limited('"path": "/x"')} ] }`),
+      keeps: true
+    },
+    {
+      name: "a group's own limit, by its path",
+      before: routes(group('"path": "/g"', plain('/x'))),
+      after: routes(b, group('"path": "/g"', plain('/a'), plain('/x'))),
+      keeps: true
+    },
+    {
+      name: "a group's own limit, by its name",
+      before: routes(group('"name": "g", "path": "/g"', plain('/x'))),
+      after: routes(b, group('"path": "/g", "name": "g"', plain('/x'), plain('/a'))),
+      keeps: true
+    },
+    {
+      name: 'a group without name, path and host, by its least route',
+      before: routes(group('', plain('/g/x'), plain('/g/z'))),
+      after: routes(b, group('', plain('/g/z'), plain('/g/y'), plain('/g/x'))),
+      keeps: true
+    },
+    {
+      name: 'a limit of a route in such a group, whatever else is in it',
+      before: routes(`{ "auth": false, "routes": [ ${limited('"path": "/g/x"')} ] }`),
+      after: routes(`{ "auth": false, "routes": [ ${plain('/a')}, ${limited('"path": "/g/x"')} ] }`),
+      keeps: true
+    },
+    {
+      name: 'a named route with another path',
+      before: routes(limited('"name": "n", "path": "/g/x"')),
+      after: routes(limited('"name": "n", "path": ["/a", "/g/x"]')),
+      keeps: true
+    },
+    {
+      name: 'hosts, paths and methods in another order',
+      before: routes(limited('"path": ["/g/x", "/g/y"], "methods": ["GET", "POST"]')),
+      after: routes(limited('"methods": ["POST", "GET"], "path": ["/g/y", "/g/x"]')),
+      keeps: true
+    },
+    {
+      name: 'all of a route, counted together',
+      before: routes(limited('"path": "/g/x"', '"max": 1, "window": "1h", "by": "route"')),
+      after: routes(b, limited('"path": "/g/x"', '"max": 1, "window": "1h", "by": "route"')),
+      keeps: true
+    },
+    {
+      name: 'another max',
+      before: routes(limited('"path": "/a"', '"max": 2, "window": "1h"')),
+      after: routes(limited('"path": "/a"', '"max": 1, "window": "1h"')),
+      keeps: true
+    },
+    {
+      name: 'another max of a bucket',
+      before: routes(limited('"path": "/a"', '"max": 2, "window": "1h", "algorithm": "tokenBucket"')),
+      after: routes(limited('"path": "/a"', '"max": 1, "window": "1h", "algorithm": "tokenBucket"')),
+      keeps: true
+    },
+    {
+      name: 'another max of a sliding window',
+      before: root('"max": 2, "window": "7d", "algorithm": "slidingWindow"'),
+      after: root('"max": 1, "window": "168h", "algorithm": "slidingWindow"'),
+      keeps: true
+    },
+    {
+      name: 'another window',
+      before: root('"max": 1, "window": "1h"'),
+      after: root('"max": 1, "window": "2h"'),
+      keeps: false
+    },
+    {
+      name: 'another algorithm',
+      before: root('"max": 1, "window": "1h"'),
+      after: root('"max": 1, "window": "1h", "algorithm": "tokenBucket"'),
+      keeps: false
+    },
+    {
+      name: 'another key',
+      before: root('"max": 1, "window": "1h"'),
+      after: root('"max": 1, "window": "1h", "by": "header:x-tenant"'),
+      keeps: false
+    },
+    {
+      name: 'the same route in another group',
+      before: routes(`{ "path": "/g", "routes": [ ${limited('"path": "/x"')} ] }`),
+      after: routes(`{ "name": "other", "path": "/g", "routes": [ ${limited('"path": "/x"')} ] }`),
+      keeps: false
+    }
+  ]
+  const server = withoutRedis === false ? await redis(t) : undefined
+  for (const { name, before, after, keeps } of cases)
+    for (const shared of server === undefined ? [undefined] : [undefined, server])
+      t.test(`${name}, ${shared === undefined ? 'after a reload' : 'in another gateway'}`, async (t) => {
+        if (shared !== undefined) cli(shared.port, 'flushall')
+        const env = shared === undefined ? {} : { REDIS_URL: shared.url }
+        const folder = t.testdir({ 'one.json': before, 'other.json': after })
+        const url = before.includes('/g') ? '/g/x' : '/a'
+        const keep = new Keep()
+        const setup = (): Setup => ({ env, ...(shared === undefined ? { keep } : {}) })
+        const first = await gateway(t, join(folder, 'one.json'), setup())
+        let used = 0
+        while ((await first.inject(url)).statusCode === 200) used++
+        t.ok(used > 0)
+        const second = await gateway(t, join(folder, 'other.json'), setup())
+        t.equal((await second.inject(url)).statusCode, keeps ? 429 : 200)
+      })
+})
+
+t.test('begins a bucket with what was taken when its burst changes', async (t) => {
+  const keep = new Keep()
+  const config = (burst: number): object => ({
+    rateLimit: { max: 10, window: '7d', algorithm: 'tokenBucket', burst },
+    routes: [{ path: '/a', respond }]
+  })
+  t.same(await statuses(await gateway(t, config(2), { keep }), { url: '/a' }, { url: '/a' }), [200, 200])
+  const wider = await gateway(t, config(3), { keep })
+  t.same(await statuses(wider, { url: '/a' }, { url: '/a' }), [200, 429])
+})
+
+t.test('places that are counted must be told apart by what they are', async (t) => {
+  const limit = { rateLimit: { max: 1, window: '1h' } }
+  const route = (path: string, name?: string): object => ({
+    path,
+    respond,
+    ...(name === undefined ? {} : { name })
+  })
+  await t.rejects(loadConfig({ routes: [route('/a', 'one'), route('/b', 'one')] }, {}), {
+    message: /routes\[1\]\.name: "one" is the name of its sibling at .*, too; give one of them another/
+  })
+  await t.rejects(
+    loadConfig(
+      {
+        routes: [
+          { name: 'one', path: '/a', routes: [] },
+          { path: '/g', routes: [route('/x', 'two'), route('/y', 'two')] }
+        ]
+      },
+      {}
+    ),
+    { message: /routes\[1\]\.routes\[1\]\.name: "two"/ }
+  )
+  t.test('the same name in two groups is two places', async (t) => {
+    const groups = ['/g', '/h'].map((path) => ({ path, routes: [{ ...route('/x', 'same'), ...limit }] }))
+    const app = await gateway(t, { routes: groups })
+    t.same(await statuses(app, { url: '/g/x' }, { url: '/h/x' }, { url: '/g/x' }), [200, 200, 429])
+  })
+  t.test('two groups without a name of their own, or of the same path, are two places', async (t) => {
+    const cases: [name: string, group: object, warnings: number][] = [
+      ['nothing of their own', {}, 0],
+      ['the same path', { path: '/g' }, 1]
+    ]
+    for (const [name, group, warnings] of cases)
+      t.test(name, async (t) => {
+        const prefix = 'path' in group ? '' : '/g'
+        const config = {
+          routes: ['/x', '/y'].map((path) => ({ ...group, ...limit, routes: [route(`${prefix}${path}`)] }))
+        }
+        const app = await gateway(t, config)
+        t.same(await statuses(app, { url: '/g/x' }, { url: '/g/y' }, { url: '/g/x' }), [200, 200, 429])
+        const found = (await loadConfig(config, {})).warnings
+        t.equal(found.length, warnings)
+        for (const { message } of found) t.match(message, /give it a "name"/)
+      })
+  })
 })
 
 t.test('believes X-Forwarded-For of trusted proxies alone', async (t) => {
