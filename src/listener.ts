@@ -5,6 +5,7 @@ import type { Server, Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { callBack } from './kit/index.ts'
+import { SafeHttp2Response } from './lib/http/response.ts'
 import { Sessions } from './sessions.ts'
 import { Connections } from './sockets.ts'
 
@@ -82,6 +83,9 @@ export function makeListener(
           ...tls,
           ...http,
           allowHTTP1: true,
+          Http2ServerResponse: SafeHttp2Response,
+          // Upstreams repeat X-Content-Type-Options and others; HTTP/1.1 passes them on, too.
+          strictSingleValueFields: false,
           maxHeaderListPairs: MOST_PAIRS,
           maxSessionInvalidFrames: INVALID_FRAMES,
           streamResetBurst: RESETS_AT_ONCE,

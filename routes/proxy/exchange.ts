@@ -1,10 +1,8 @@
 import type { ServerResponse } from 'node:http'
-import { constants, type Http2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
   DeadlineExceeded,
-  endWithHead,
   type Forwarding,
   grpcRefusal,
   grpcTimeoutOf,
@@ -19,8 +17,16 @@ import {
   waitForEnd,
   waitNoMore
 } from '../../src/kit/index.ts'
+import {
+  addTrailers,
+  cut,
+  endedWithHead,
+  flushHead,
+  writeHead,
+  writeInterim
+} from '../../src/lib/http/response.ts'
 import type { StreamLimits, UpstreamTarget } from './contract.ts'
-import { answerHead, informationHead } from './head.ts'
+import { type Answer, answerHead, informationHead } from './head.ts'
 import { join } from './joint.ts'
 import { ClientGone, refusalFor, UpstreamFailed, unavailable } from './refusals.ts'
 import { HEDGE_BUDGET, retryAfterOf } from './retry.ts'
@@ -190,42 +196,57 @@ export class Exchange implements Asker {
   }
 
   onInformation(status: number, fields: readonly string[]): void {
-    const { raw } = this.#request
-    if (this.#state !== 'waiting' || status === 100 || raw.httpVersionMinor === 0) return
-    this.#response.writeInformation?.(status, informationHead(fields))
+    if (this.#state !== 'waiting' || status === 100) return
+    writeInterim(this.#response, status, informationHead(fields))
   }
 
   onHead(from: Try, status: number, fields: readonly string[], statusText: string, extent: Extent): Fate {
     if (this.#state !== 'waiting') return 'dropped'
     if (status >= 400 && this.#mayTryAgain(from, String(status), retryAfterOf(fields))) return 'dropped'
     this.#choose(from)
+    // No content can follow, whatever the head says of it.
+    const endStream = extent === 'bare' || status === 204 || status === 304 || this.#request.method === 'HEAD'
+    const failed = this.#writeHead(from, status, fields, statusText, endStream)
+    if (failed !== undefined) {
+      this.#report(failed)
+      this.#refuse(new UpstreamFailed())
+      return 'dropped'
+    }
     this.#state = 'streaming'
-    const { method } = this.#request
-    const head = answerHead(
-      status,
-      fields,
+    this.#reply.hijack()
+    if (endStream || endedWithHead(this.#response)) this.#end()
+    if (this.#state !== 'streaming') return 'dropped'
+    // With a body behind it at once it goes out in one write; alone it does not wait for one.
+    if (extent === 'part' && begun.push(this) === 1) setImmediate(afterHeads)
+    return 'wanted'
+  }
+
+  /** Writes the head of an answer; returns the error where the client can't be sent one like it. */
+  #writeHead(
+    from: Try,
+    status: number,
+    fields: readonly string[],
+    reason: string,
+    endStream: boolean
+  ): Error | undefined {
+    let head: Answer
+    try {
+      head = this.#headFor(from, status, fields, endStream)
+    } catch (error) {
+      return error as Error
+    }
+    this.#endless = head.endless
+    return writeHead(this.#response, { status, reason, fields: head.flat, endStream })
+  }
+
+  #headFor(from: Try, status: number, fields: readonly string[], endStream: boolean): Answer {
+    return answerHead(
+      { status, fields, endStream },
       this.#request,
       this.#reply,
       this.#way.answerFor(from.target),
       this.#lane.upstream.cookieFor(this.#request, from.target)
     )
-    this.#endless = head.endless
-    this.#reply.hijack()
-    try {
-      if (isHttp2(this.#request.raw)) {
-        if (extent === 'bare') endWithHead(this.#response)
-        this.#response.writeHead(status, manyIn(head.flat))
-      } else this.#response.writeHead(status, statusText, head.flat as never)
-    } catch (error) {
-      cut(this.#response)
-      throw error
-    }
-    // No body can follow, whatever the head says of one.
-    if (status === 204 || status === 304 || method === 'HEAD' || extent === 'bare') this.#end()
-    if (this.#state !== 'streaming') return 'dropped'
-    // With a body behind it at once it goes out in one write; alone it does not wait for one.
-    if (extent === 'part' && begun.push(this) === 1) setImmediate(afterHeads)
-    return 'wanted'
   }
 
   onSwitch(from: Try, fields: readonly string[], upstream: Duplex): void {
@@ -236,17 +257,21 @@ export class Exchange implements Asker {
       throw new UpstreamFailed()
     }
     this.#choose(from)
+    const { flat } = this.#headFor(from, 101, fields, true)
+    const failed = writeHead(this.#response, {
+      status: 101,
+      reason: 'Switching Protocols',
+      fields: [...flat, 'connection', 'Upgrade', 'upgrade', 'websocket'],
+      endStream: false
+    })
+    if (failed !== undefined) {
+      upstream.destroy()
+      this.#report(failed)
+      this.#refuse(new UpstreamFailed())
+      return
+    }
     this.#state = 'over'
-    const { flat } = answerHead(
-      101,
-      fields,
-      this.#request,
-      this.#reply,
-      this.#way.answerFor(from.target),
-      this.#lane.upstream.cookieFor(this.#request, from.target)
-    )
     this.#reply.hijack()
-    this.#response.writeHead(101, [...flat, 'connection', 'Upgrade', 'upgrade', 'websocket'] as never)
     flushHead(this.#response)
     this.#uncount()
     // The two connections go on for hours; what there was of an exchange does not.
@@ -272,11 +297,10 @@ export class Exchange implements Asker {
 
   onTrailers(trailers: readonly [string, string][]): void {
     if (this.#state !== 'streaming') return
-    if (trailers.length > 0)
-      this.#response.addTrailers(
-        isHttp2(this.#request.raw) ? manyIn(trailers.flat()) : (trailers as [string, string][])
-      )
-    this.#end()
+    if (trailers.length > 0 && !addTrailers(this.#response, trailers)) {
+      this.#state = 'over'
+      cut(this.#response)
+    } else this.#end()
   }
 
   onFailure(from: Try, error: Error & { code?: string }): void {
@@ -289,7 +313,7 @@ export class Exchange implements Asker {
       this.#report(failure)
       if (isHttp2(this.#request.raw) && isGrpc(this.#request) && !isGone(this.#response)) {
         // A call has a status for this, and no message of it is taken for whole that is not.
-        this.#response.addTrailers({ ...grpcRefusal(refusalFor(failure)) })
+        addTrailers(this.#response, Object.entries(grpcRefusal(refusalFor(failure))))
         this.#end()
       } else cut(this.#response)
       return
@@ -409,6 +433,15 @@ export class Exchange implements Asker {
     )
   }
 
+  /** Ends the exchange after an error of the gateway itself, with a cut where the client has a part of the answer. */
+  onBroken(error: unknown): void {
+    this.#state = 'over'
+    this.#clear()
+    this.#request.log.error({ err: error, requestId: this.#request.id }, 'a request failed')
+    cut(this.#response)
+    for (const each of [...this.#live]) each.stop(new Unwanted('The request failed'))
+  }
+
   /** Sends the head by itself where no body has come with it; what is not whole by now is watched. */
   afterHead(): void {
     if (this.#state !== 'streaming') return
@@ -437,57 +470,31 @@ export class Exchange implements Asker {
 const isGone = (response: ServerResponse & { stream?: { destroyed: boolean } }): boolean =>
   response.destroyed === true || response.stream?.destroyed === true
 
-/** Ends an answer so that nobody takes what came for all of it. */
-function cut(response: ServerResponse & { stream?: Http2Stream }): void {
-  if (response.stream === undefined) response.destroy()
-  else response.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
-}
-
-/** Sends the head of an answer alone. Its values are bytes of any kind (RFC 9110 section 5.5): Node writes them as Latin-1 with a body, and by itself would as UTF-8. */
-function flushHead(response: ServerResponse & { stream?: Http2Stream }): void {
-  const socket = response.stream === undefined ? response.socket : null
-  socket?.setDefaultEncoding('latin1')
-  response.flushHeaders()
-  socket?.setDefaultEncoding('utf8')
-}
-
-/** Makes an object of a flat head, as HTTP/2 wants it. */
-function manyIn(flat: readonly string[]): Record<string, string[] | string> {
-  const headers: Record<string, string[] | string> = {}
-  for (let i = 0; i < flat.length; i += 2) {
-    const name = flat[i] as string
-    const value = flat[i + 1] as string
-    const before = headers[name]
-    if (before === undefined) headers[name] = value
-    else headers[name] = [before, value].flat()
-  }
-  return headers
-}
-
 // The answers that have begun since the event loop came round last.
 let begun: Exchange[] = []
 
 function afterHeads(): void {
   const exchanges = begun
   begun = []
-  for (const exchange of exchanges) exchange.afterHead()
+  for (const exchange of exchanges) onHeadAlone(exchange)
 }
 
 // One function each for all exchanges: a request makes no closures.
-function onOver(exchange: Exchange): void {
-  exchange.over()
-}
+const onOver = guarded((exchange) => exchange.over())
+const onDeadline = guarded((exchange) => exchange.fail(new DeadlineExceeded()))
+const onHedge = guarded((exchange) => exchange.askAnother())
+const onHeadAlone = guarded((exchange) => exchange.afterHead())
+const onBackoff = guarded((exchange) => exchange.tryAgain())
 
-function onDeadline(exchange: Exchange): void {
-  exchange.fail(new DeadlineExceeded())
-}
-
-function onHedge(exchange: Exchange): void {
-  exchange.askAnother()
-}
-
-function onBackoff(exchange: Exchange): void {
-  exchange.tryAgain()
+/** Makes a callback of a timer or a socket, in which an error ends the exchange and not the process. */
+function guarded(act: (exchange: Exchange) => void): (exchange: Exchange) => void {
+  return (exchange) => {
+    try {
+      act(exchange)
+    } catch (error) {
+      exchange.onBroken(error)
+    }
+  }
 }
 
 function reasonOfFailure(from: Try, { code }: Error & { code?: string }): string {

@@ -168,7 +168,7 @@ export interface AnswerHead {
   readonly kinds: ReadonlyMap<string, Kind>
 }
 
-type Kind = 'dropped' | 'vary' | 'type' | 'length' | 'cookie' | 'place' | 'refresh'
+type Kind = 'dropped' | 'vary' | 'type' | 'length' | 'cookie' | 'place' | 'refresh' | 'trailer'
 
 /** Sorts out which headers of an answer don't simply pass. */
 export const answerKinds = (plan: HeadPlan): ReadonlyMap<string, Kind> =>
@@ -186,6 +186,7 @@ function sortOut({ strips }: HeadPlan): ReadonlyMap<string, Kind> {
     ['location', 'place'],
     ['content-location', 'place'],
     ['refresh', 'refresh'],
+    ['trailer', 'trailer'],
     ...[...HOP, ...strips].map((name) => [name, 'dropped'] as const)
   ])
 }
@@ -216,10 +217,17 @@ export function informationHead(fields: readonly string[]): string[] {
   return head
 }
 
+/** A head as the upstream sent it. */
+export interface UpstreamHead {
+  readonly status: number
+  readonly fields: readonly string[]
+  /** Whether the client gets no content. */
+  readonly endStream: boolean
+}
+
 /** Writes the head of the answer for the client: the upstream's, then what the gateway set, then what concerns add. */
 export function answerHead(
-  status: number,
-  fields: readonly string[],
+  { status, fields, endStream }: UpstreamHead,
   request: FastifyRequest,
   reply: FastifyReply,
   { plan, back, cookie, kinds }: AnswerHead,
@@ -230,6 +238,7 @@ export function answerHead(
   const nominated = nominatedIn(fields)
   let { vary } = plan
   let endless = false
+  let trailer: string | undefined
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] as string
     const kind = kinds.get(name)
@@ -238,6 +247,10 @@ export function answerHead(
     if (kind !== undefined) {
       if (kind === 'vary') {
         vary = joinVary(value, vary)
+        continue
+      }
+      if (kind === 'trailer') {
+        trailer = trailer === undefined ? value : `${trailer}, ${value}`
         continue
       }
       if (kind === 'type') endless = isEventStream(value)
@@ -252,9 +265,11 @@ export function answerHead(
     const value = own[name]
     if (value === undefined) continue
     if (name === 'vary') vary = joinVary(vary, String(value))
+    else if (name === 'trailer') trailer = String(value)
     else if (Array.isArray(value)) for (const each of value) head.push(name, each)
     else head.push(name, String(value))
   }
+  if (trailer !== undefined && !endStream && canHaveTrailers(request, head)) head.push('trailer', trailer)
   if (stick !== undefined) head.push('set-cookie', stick)
   if (vary !== '') head.push('vary', vary)
   for (const [name, value] of plan.defaults) if (!has(head, name)) head.push(name, value)
@@ -263,6 +278,11 @@ export function answerHead(
     for (const hook of plan.hooks) hook(request, reply, flat)
   }
   return { flat: head, endless }
+}
+
+/** Tells whether an answer can have trailers: over HTTP/1.1 only behind chunks, and Node.js refuses the field elsewhere (RFC 9112 section 7.1.2). */
+function canHaveTrailers({ raw }: FastifyRequest, head: readonly string[]): boolean {
+  return isHttp2(raw) || (raw.httpVersionMinor === 1 && !has(head, 'content-length'))
 }
 
 // Its parameters say nothing of it (WHATWG HTML section 9.2.5).

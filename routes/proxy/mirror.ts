@@ -124,4 +124,6 @@ class Copy implements Asker {
   onFailure(from: Try): void {
     this.#underWay.delete(from)
   }
+
+  onBroken(): void {}
 }

@@ -32,6 +32,8 @@ export interface Asker {
   onBody(chunk: Buffer): boolean
   onTrailers(trailers: readonly [string, string][]): void
   onFailure(from: Try, error: Error): void
+  /** Takes an error of the gateway's own code, where no one else would. */
+  onBroken(error: unknown): void
 }
 
 /** Says that nobody waits for this try any more; its target did nothing wrong. */
@@ -172,12 +174,24 @@ export class Try implements Flowing, Handler {
   }
 
   onComplete(trailers: string[]): void {
-    const wanted = this.#state === 'wanted'
-    this.#over()
-    if (wanted) this.#asker.onTrailers(trailersOf(trailers))
+    try {
+      const wanted = this.#state === 'wanted'
+      this.#over()
+      if (wanted) this.#asker.onTrailers(trailersOf(trailers))
+    } catch (error) {
+      this.#asker.onBroken(error)
+    }
   }
 
   onError(error: Error): void {
+    try {
+      this.#failed(error)
+    } catch (broken) {
+      this.#asker.onBroken(broken)
+    }
+  }
+
+  #failed(error: Error): void {
     if (this.#state === 'over') return
     if (this.#state === 'open' && this.#stopped === undefined && this.#maySendAgain(error)) {
       this.#abort = undefined
@@ -258,6 +272,7 @@ const NO_TRAILERS = new Set([
   'date',
   'expires',
   'host',
+  'http2-settings',
   'keep-alive',
   'location',
   'proxy-authenticate',

@@ -68,6 +68,8 @@ export class Connection {
       createConnection: () => socket,
       // A field counts as its bytes and 32 more (RFC 9113 section 6.5.2), so that the size bounds their number as well.
       maxHeaderListPairs: Math.ceil(maxHeaders / 32),
+      // A client may repeat any field; one that Node.js refused here would count against the target.
+      strictSingleValueFields: false,
       // What a connection may hold is bounded by its windows and its streams.
       maxSessionMemory: 1000,
       settings: { enablePush: false, initialWindowSize: STREAM_WINDOW, maxHeaderListSize: maxHeaders }

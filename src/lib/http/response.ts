@@ -1,0 +1,138 @@
+import type { ServerResponse } from 'node:http'
+import { constants, Http2ServerResponse, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
+
+// Every call here can throw or destroy a stream in the middle of a callback of the upstream's connection, where no
+// request's own try is: this file is the one place where that is caught.
+
+/** A response to a client over either version of HTTP. */
+export type ClientResponse = ServerResponse & { readonly stream?: ServerHttp2Stream }
+
+/** A final response head. */
+export interface ResponseHead {
+  readonly status: number
+  readonly reason: string
+  /** Names in lower case and values in turn; HTTP/2 adds its own fields to the list. */
+  readonly fields: string[]
+  /** Whether nothing follows the head. */
+  readonly endStream: boolean
+}
+
+/** Writes a final response head; returns the error where that fails: then nothing was sent, and another head may follow. */
+export function writeHead(response: ClientResponse, head: ResponseHead): Error | undefined {
+  const { stream } = response
+  try {
+    if (stream === undefined) writeHttp1Head(response, head)
+    else writeHttp2Head(response, stream, head)
+    return undefined
+  } catch (error) {
+    return error as Error
+  }
+}
+
+function writeHttp1Head(response: ServerResponse, { status, reason, fields }: ResponseHead): void {
+  const before = response as ServerResponse & { _hasBody: boolean }
+  const { _hasBody: hasBody } = before
+  try {
+    response.writeHead(status, reason, fields as never)
+  } catch (error) {
+    // Node.js keeps what it took over before it threw, and would use it for the next head.
+    response.statusMessage = ''
+    before._hasBody = hasBody
+    throw error
+  }
+}
+
+function writeHttp2Head(
+  response: ServerResponse,
+  stream: ServerHttp2Stream,
+  { status, fields, endStream }: ResponseHead
+): void {
+  // The client has left.
+  if (stream.destroyed || stream.closed) return
+  // Node.js resets the stream where content follows (RFC 9110 section 15.3.6 allows none).
+  if (status === 205 && hasContent(fields)) throw new Error('a 205 with content')
+  fields.unshift(':status', String(status))
+  stream.respond(fields as never, endStream ? { endStream } : { waitForTrailers: true })
+  response.statusCode = status
+}
+
+function hasContent(fields: readonly string[]): boolean {
+  const at = fields.indexOf('content-length')
+  return at !== -1 && fields[at + 1] !== '0'
+}
+
+/** Tells whether Node.js has ended an HTTP/2 response with its head, as it does for a 205. */
+export const endedWithHead = ({ stream }: ClientResponse): boolean => stream?.writableEnded === true
+
+/** Writes an interim response (RFC 9110 section 15.2); one that can't be written is left out. HTTP/1.0 has none. */
+export function writeInterim(response: ClientResponse, status: number, fields: readonly string[]): void {
+  const { stream, req } = response
+  try {
+    if (stream !== undefined) {
+      const headers: OutgoingHttpHeaders = fieldsByName(fields)
+      headers[':status'] = status
+      stream.additionalHeaders(headers)
+    } else if (req.httpVersionMinor > 0) response.writeInformation?.(status, fields as never)
+  } catch {
+    // The final response matters more than a hint.
+  }
+}
+
+/** Adds the trailers of a response before its end; returns false where they can't be written. */
+export function addTrailers(response: ClientResponse, trailers: readonly [string, string][]): boolean {
+  try {
+    if (response.stream === undefined) response.addTrailers(trailers as [string, string][])
+    else response.addTrailers(fieldsByName(trailers.flat()) as never)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Groups a flat list of fields by name; the object has no prototype, so that "constructor" is a name like any other. */
+function fieldsByName(fields: readonly string[]): Record<string, string | string[]> {
+  const byName: Record<string, string | string[]> = Object.create(null)
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] as string
+    const value = fields[i + 1] as string
+    const before = byName[name]
+    byName[name] = before === undefined ? value : [before, value].flat()
+  }
+  return byName
+}
+
+/** Cuts a response, so that no client takes what it has for the whole. */
+export function cut(response: ClientResponse): void {
+  if (response.stream === undefined) response.destroy()
+  else response.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+}
+
+/** Sends a response head that no content follows at once. */
+export function flushHead(response: ClientResponse): void {
+  // Node.js writes a head with content as Latin-1, which keeps every byte (RFC 9110 section 5.5), and one by itself as UTF-8.
+  const socket = response.stream === undefined ? response.socket : null
+  socket?.setDefaultEncoding('latin1')
+  response.flushHeaders()
+  socket?.setDefaultEncoding('utf8')
+}
+
+/** Node.js's HTTP/2 response, whose trailers can't end the process: it sends them from a callback of the session, where nothing catches an error. */
+export class SafeHttp2Response extends Http2ServerResponse {
+  constructor(stream: ServerHttp2Stream) {
+    super(stream)
+    if (sendTrailers === undefined) sendTrailers = stream.listeners('wantTrailers')[0] as typeof sendTrailers
+    stream.removeAllListeners('wantTrailers')
+    stream.on('wantTrailers', sendTrailersSafely)
+  }
+}
+
+// Node.js's own listener; it is the same for all streams.
+let sendTrailers: ((this: ServerHttp2Stream) => void) | undefined
+
+function sendTrailersSafely(this: ServerHttp2Stream): void {
+  try {
+    sendTrailers?.call(this)
+  } catch {
+    this.close(constants.NGHTTP2_INTERNAL_ERROR)
+  }
+}
