@@ -10,7 +10,9 @@ import {
   overrideOf,
   perOptions,
   SAYS,
+  SizeOrNone,
   type Static,
+  sizeOrNone,
   Type,
   upgradeOf,
   waitForEnd,
@@ -42,6 +44,11 @@ export const options = Type.Object(
       description:
         'How many connections the process takes; beyond it they are closed at once. Said at the root only, since no route is known before.'
     }),
+    buffers: SizeOrNone({
+      default: '256mb',
+      description:
+        'The most bytes of bodies that the process holds in memory; said at the root only. Beyond it read-ahead waits, retries and mirrors keep nothing, and what has to hold a body is 503.'
+    }),
     priority: Type.Unsafe<'critical' | 'normal' | 'background'>({
       type: 'string',
       enum: ['critical', 'normal', 'background'],
@@ -53,7 +60,7 @@ export const options = Type.Object(
   { additionalProperties: false, description: 'Refuses what is more than the process can do.' }
 )
 
-const { maxConnections: _maxConnections, ...onRoutes } = options.properties
+const { maxConnections: _maxConnections, buffers: _buffers, ...onRoutes } = options.properties
 export const override = overrideOf(
   Type.Object(onRoutes, {
     additionalProperties: false,
@@ -84,6 +91,11 @@ const COME_BACK_WITHIN = 3
 export default fp<OverloadOptions>(
   async function overload(app, root) {
     if (root.maxConnections !== false) app.maxConnections = root.maxConnections
+    const bufferLimit = sizeOrNone(root.buffers)
+    // A configuration that can't be built changes no limit of the one that runs.
+    app.addHook('onReady', async function limitBuffers() {
+      app.buffers.limit = bufferLimit
+    })
     const load = app.keep.lease(app, `${key} load`, () => ({ inFlight: 0 }))
     perOptions(app, key, root, ({ eventLoopDelay, maxInFlight, priority, mode }) => {
       const share = SHARES[priority]

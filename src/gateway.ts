@@ -28,6 +28,7 @@ import {
   rangeMatcher,
   type StandingRoute
 } from './kit/index.ts'
+import { BufferBudget, DEFAULT_BUFFERS } from './lib/buffers.ts'
 
 /** What may be asked of a gateway beyond its config. */
 export interface GatewayOptions {
@@ -73,6 +74,10 @@ export async function buildGateway(
   const logger = log as FastifyBaseLogger
   Object.assign(app, { log: logger })
   app.decorate('keep', keep)
+  app.decorate(
+    'buffers',
+    keep.lease(app, 'buffers', () => new BufferBudget())
+  )
   app.decorate('takesUpgrades', false)
   app.decorate('edge', null)
   app.decorate('metrics', null)
@@ -80,9 +85,13 @@ export async function buildGateway(
   app.decorate('trusts', rangeMatcher(plan.trustedProxies))
   app.decorate('readiness', { ready: true })
   app.decorate('publicUrl', plan.publicUrl ?? null)
+  app.addHook('onReady', async function defaultBuffers() {
+    app.buffers.limit = DEFAULT_BUFFERS
+  })
   layGround(app, kit)
   app.addHook('onRequest', function enter(request, reply, done) {
     request.began = performance.now()
+    request.response = reply.raw
     request.log = logger
     reply.log = logger
     entrance.restore(request)
@@ -257,6 +266,8 @@ declare module 'fastify' {
     routeInfos: readonly RouteInfo[]
     /** Whether some target takes connections that switch protocols. */
     takesUpgrades: boolean
+    /** What the bodies that the process holds in memory are counted against. */
+    buffers: BufferBudget
     /** How many connections the process takes. */
     maxConnections: number
     /** Tells whether the X-Forwarded-* headers of a peer are believed. */

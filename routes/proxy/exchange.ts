@@ -74,13 +74,15 @@ export class Exchange implements Asker {
     this.#upload =
       errand.body === null
         ? null
-        : new Upload(errand.body, Math.max(errand.keep, lane.replay), (chunk) => this.#received(chunk))
+        : new Upload(errand.body, Math.max(errand.keep, lane.replay), request.server.buffers, (chunk) =>
+            this.#received(chunk)
+          )
     this.#forwarding = {
       upstream: lane.upstream.name,
       target: '',
       began: performance.now(),
       ms: -1,
-      bytesIn: 0,
+      bytesIn: Buffer.isBuffer(errand.body) ? errand.body.length : 0,
       bytesOut: 0
     }
     request.forwarding = this.#forwarding
@@ -454,6 +456,7 @@ export class Exchange implements Asker {
     this.#uncount()
     this.#clear()
     this.#way.mirror?.(this.#request, this.#errand, this.whole)
+    this.#upload?.release()
     if (this.#state !== 'over') this.fail(new ClientGone('The client went away'))
   }
 

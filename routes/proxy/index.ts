@@ -1,6 +1,8 @@
 import httpProxy from '@fastify/http-proxy'
+import type { FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import {
   type About,
+  acceptAnyContentType,
   eachInSlices,
   fp,
   nearest,
@@ -8,8 +10,7 @@ import {
   type RouteInfo,
   rewriteFaults,
   share,
-  type TargetRoutes,
-  takeAnyType
+  type TargetRoutes
 } from '../../src/kit/index.ts'
 import { Common } from './common.ts'
 import { fallbackFaults } from './fallback.ts'
@@ -54,6 +55,19 @@ export function faults(
   return rewrite === undefined ? found : [...found, ...rewriteFaults(rewrite, paths, ['rewrite'])]
 }
 
+// The last hook before Fastify looks at a body. Fastify runs no parser for a body without a type (HTTP/2) or of a GET, and
+// would forget the stream that an extension has put in its place.
+function keepPayload(
+  request: FastifyRequest,
+  _reply: FastifyReply,
+  payload: RequestPayload,
+  done: (error: null, payload: RequestPayload) => void
+): void {
+  acceptAnyContentType(request)
+  if (payload !== request.raw) request.body = payload
+  done(null, payload)
+}
+
 export type { ProxyOptions }
 
 const URL_FORM = /^(https?:\/\/[^/?#\s]+(\/[^?#\s]*)?|unix:\/[^?#\s]+)$/
@@ -90,7 +104,9 @@ export default fp<TargetRoutes<ProxyOptions>>(
             route.config?.sallyport?.route === undefined
               ? undefined
               : handlers.get(route.config.sallyport.route)
-          if (handler !== undefined) route.handler = handler
+          if (handler === undefined) return
+          route.handler = handler
+          route.preParsing = [...[route.preParsing ?? []].flat(), keepPayload]
         })
         const { route } = own
         const mounts: (() => void)[] = []
@@ -99,7 +115,6 @@ export default fp<TargetRoutes<ProxyOptions>>(
           mounts.push(() => route.call(this, { ...options, exposeHeadRoute: false } as never))
           return this as never
         }
-        takeAnyType(own)
         // Fastify's own reader of text would take such a body whole, and as UTF-8.
         own.removeAllContentTypeParsers()
         await own.register(httpProxy, {

@@ -2,23 +2,35 @@ import type { Http2ServerRequest } from 'node:http2'
 import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { isHttp2 } from '../../src/kit/index.ts'
+import { type BufferBudget, Reservation } from '../../src/lib/buffers.ts'
 
-/** The body of a request on its way to an upstream; while it is small, it can be sent again from its beginning. Who reads it owns its parts: what is kept is a copy. */
+/** The body of a request on its way to an upstream; while it is small, it can be sent again from its beginning. */
 export class Upload {
-  readonly #source: Readable
+  readonly #source: Readable | null
   readonly #keep: number
   readonly #seen: (chunk: Buffer) => void
+  readonly #reservation: Reservation
   #kept: Buffer[] | undefined
   #size = 0
   #attached = false
   #ended = false
   #stream: Readable | undefined
 
-  /** Takes a body, the bytes of it that are kept at most, and who is told of each part that comes. */
-  constructor(source: Readable, keep: number, seen: (chunk: Buffer) => void) {
+  /** Takes a body, the most bytes of it that are kept, what counts them, and a listener for each part that comes. */
+  constructor(source: Readable | Buffer, keep: number, buffers: BufferBudget, seen: (chunk: Buffer) => void) {
+    this.#seen = seen
+    this.#reservation = new Reservation(buffers)
+    if (Buffer.isBuffer(source)) {
+      // It was read into memory, and counted, before.
+      this.#source = null
+      this.#keep = source.length
+      this.#kept = [source]
+      this.#size = source.length
+      this.#ended = true
+      return
+    }
     this.#source = source
     this.#keep = keep
-    this.#seen = seen
     this.#kept = keep > 0 ? [] : undefined
   }
 
@@ -42,72 +54,87 @@ export class Upload {
     return this.#ended && this.#kept !== undefined ? Buffer.concat(this.#kept) : undefined
   }
 
-  /** Opens a stream of the body from its beginning; what comes from now on goes there. */
-  open(): Readable {
+  /** Opens the body from its beginning: all of it where it is in memory, else a stream that what comes from now on goes to. */
+  open(): Readable | Buffer {
+    if (this.#source === null) return this.#kept?.[0] ?? Buffer.alloc(0)
     const stream = new Readable({
       read: () => this.#resume(),
       destroy: (error, done) => {
         // The client's connection stays, whatever became of the upstream's.
         if (this.#stream === stream) {
           this.#stream = undefined
-          if (this.#attached && !this.#ended) this.#source.pause()
+          if (this.#attached && !this.#ended) this.#source?.pause()
         }
         done(error)
       }
     })
-    // A stream that is given up has nobody to listen.
+    // A stream that is given up has no other listener.
     stream.on('error', () => {})
     this.#stream = stream
-    for (const chunk of this.#kept ?? []) stream.push(Buffer.from(chunk))
+    for (const chunk of this.#kept ?? []) stream.push(chunk)
     if (this.#ended) stream.push(null)
     return stream
   }
 
-  /** Reads the rest of it for nobody. */
+  /** Reads the rest of it and drops it. */
   discard(): void {
     this.#stream = undefined
+    this.#forget()
+    this.#source?.removeAllListeners('data')
+    this.#source?.resume()
+  }
+
+  /** Gives back what is kept, now that nothing sends it again. */
+  release(): void {
+    this.#reservation.release()
+  }
+
+  #forget(): void {
     this.#kept = undefined
-    this.#source.removeAllListeners('data')
-    this.#source.resume()
+    this.#reservation.release()
   }
 
   #resume(): void {
-    if (this.#ended) return
+    const source = this.#source
+    if (this.#ended || source === null) return
     if (!this.#attached) {
       this.#attached = true
-      this.#source.on('data', (chunk: Buffer) => this.#take(chunk))
-      this.#source.on('end', () => {
+      source.on('data', (chunk: Buffer) => this.#take(chunk))
+      source.on('end', () => {
         // A request of HTTP/2 that was cancelled ends as well; it is not whole.
-        if ((this.#source as Readable & { aborted?: boolean }).aborted === true) return
+        if ((source as Readable & { aborted?: boolean }).aborted === true) return
         this.#ended = true
         this.#stream?.push(null)
       })
-      this.#source.on('error', (error: Error) => void this.#stream?.destroy(error))
+      source.on('error', (error: Error) => void this.#stream?.destroy(error))
     }
-    this.#source.resume()
+    source.resume()
   }
 
   #take(chunk: Buffer): void {
     this.#size += chunk.length
-    if (this.#size > this.#keep) this.#kept = undefined
-    else this.#kept?.push(Buffer.from(chunk))
+    if (this.#size > this.#keep || !this.#reservation.add(chunk.length)) this.#forget()
+    else this.#kept?.push(chunk)
     this.#seen(chunk)
-    if (this.#stream === undefined || !this.#stream.push(chunk)) this.#source.pause()
+    if (this.#stream === undefined || !this.#stream.push(chunk)) this.#source?.pause()
   }
 }
 
 /** Finds the body of a request, by its framing (RFC 9112 section 6); null where it has none. */
-export function bodyOf(request: FastifyRequest): Readable | null {
-  const { headers } = request.raw
+export function bodyOf(request: FastifyRequest): Readable | Buffer | null {
+  const { body, raw } = request
+  // "readBody" has read it.
+  if (Buffer.isBuffer(body)) return body
+  const { headers } = raw
   // HTTP/2 ends a request by a flag, not by a length.
-  if (isHttp2(request.raw)) {
-    const { stream } = request.raw as unknown as Http2ServerRequest
-    return stream.endAfterHeaders ? null : request.raw
+  if (isHttp2(raw)) {
+    const { stream } = raw as unknown as Http2ServerRequest
+    return stream.endAfterHeaders ? null : ((body as Readable | undefined) ?? raw)
   }
   if (
     headers['transfer-encoding'] === undefined &&
     (headers['content-length'] === undefined || headers['content-length'] === '0')
   )
     return null
-  return (request.body as Readable | undefined) ?? request.raw
+  return (body as Readable | undefined) ?? raw
 }

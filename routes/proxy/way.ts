@@ -39,7 +39,7 @@ export interface Errand {
   readonly path: string
   /** The head, as a flat list that begins with the Host, which is the target's to say. */
   readonly head: string[]
-  readonly body: Readable | null
+  readonly body: Readable | Buffer | null
   /** Bytes of the body that are kept, to be sent again. */
   readonly keep: number
   /** Whether it may be executed twice. */

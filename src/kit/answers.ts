@@ -97,6 +97,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** When it was routed, by the process's clock. */
     began: number
+    /** The response to it. */
+    response: ServerResponse
   }
 }
 

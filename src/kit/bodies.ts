@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { constants, type Http2ServerRequest } from 'node:http2'
 import type { Socket } from 'node:net'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isHttp2 } from './http2.ts'
 
 /** Lets the routes of an encapsulated plugin answer without a look at the body, whatever it says it is. */
@@ -34,11 +34,15 @@ export function resetConnection(socket: Socket): void {
 /** Lets the routes of an encapsulated plugin take a Content-Type that is none, which Fastify refuses with 415 before it looks for a parser. */
 export function takeAnyType(app: FastifyInstance): void {
   app.addHook('preParsing', function nameNoType(request, _reply, payload, done) {
-    const type = request.raw.headers['content-type']
-    // Only what Fastify itself reads of the head is changed: the raw head, which goes on, stays as it came.
-    if (type !== undefined && !MEDIA_TYPE.test(type)) request.headers = { 'content-type': UNKNOWN }
+    acceptAnyContentType(request)
     done(null, payload)
   })
+}
+
+/** Replaces a Content-Type that is none, for Fastify alone: the raw header, which is forwarded, stays as it came. */
+export function acceptAnyContentType(request: FastifyRequest): void {
+  const type = request.raw.headers['content-type']
+  if (type !== undefined && !MEDIA_TYPE.test(type)) request.headers = { 'content-type': UNKNOWN }
 }
 
 const MEDIA_TYPE = /^[ \t]*[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+[ \t]*(;|$)/

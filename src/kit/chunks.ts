@@ -18,7 +18,7 @@ export function copyOf(bytes: Buffer): Buffer {
   return copy
 }
 
-/** Gives back the memory of a part of a body once it is written, and nobody looks at it again: left to the garbage collector, large ones pile up to 64 MB and more. */
+/** Makes a callback that gives back the memory of a part of a body once it is written: only memory that `copyOf` lent, since any other may be somebody else's. */
 export const thenGiveBack = (chunk: Buffer): ((error?: Error | null) => void) | undefined =>
   chunk.length < LARGE
     ? undefined
@@ -26,9 +26,7 @@ export const thenGiveBack = (chunk: Buffer): ((error?: Error | null) => void) | 
         if (!error) giveBack(chunk)
       }
 
-function giveBack({ buffer, length }: Buffer): void {
+function giveBack({ buffer }: Buffer): void {
   // Once only: two bodies would share it.
-  if (lent.delete(buffer)) {
-    if (kept.length < MOST_KEPT) kept.push(buffer as ArrayBuffer)
-  } else if (buffer.byteLength === length && buffer instanceof ArrayBuffer) buffer.transfer(0)
+  if (lent.delete(buffer) && kept.length < MOST_KEPT) kept.push(buffer as ArrayBuffer)
 }

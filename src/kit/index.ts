@@ -11,7 +11,7 @@ export {
   whenOver,
   wordOf
 } from './answers.ts'
-export { hangUp, leaveBodies, resetConnection, takeAnyType } from './bodies.ts'
+export { acceptAnyContentType, hangUp, leaveBodies, resetConnection, takeAnyType } from './bodies.ts'
 export { breathe, eachInSlices, inSlices } from './breath.ts'
 export { callBack } from './call-back.ts'
 export {
@@ -97,8 +97,10 @@ export {
   refuses,
   type Verdict
 } from './per-route.ts'
+export { type ReadBodyOptions, readBody } from './read-body.ts'
 export {
   BodyTooLarge,
+  BuffersFull,
   DeadlineExceeded,
   ExpectationUnknown,
   HeaderRepeated,

@@ -81,6 +81,7 @@ export interface Kit {
 export function layGround(app: FastifyInstance, kit: Kit): void {
   app.decorate('sallyportKit', kit)
   app.decorateRequest('began', 0)
+  app.decorateRequest('response', null as never)
   app.decorateRequest('caller', null)
   app.decorateRequest('forwarding', null)
   app.decorateRequest('trace', null)

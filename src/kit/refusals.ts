@@ -21,6 +21,12 @@ export const BodyTooLarge = createError(
   'The body of the request is larger than this route takes',
   413
 )
+/** The process holds as many bodies in memory as "overload.buffers" allows. */
+export const BuffersFull = createError(
+  'SP_ERR_OVERLOAD_BUFFERS',
+  'The gateway holds as many bodies in memory as it may; try again in a while',
+  503
+)
 /** A server is sure not to have taken a request, which may then be sent again whatever its method is (RFC 9113 section 8.7). */
 export class Untaken extends Error {
   readonly code = 'UPSTREAM_UNTAKEN'

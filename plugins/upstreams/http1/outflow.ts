@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { errors } from 'undici'
-import { thenGiveBack } from '../../../src/kit/index.ts'
 
 /** Told how a body fares. */
 export interface Source {
@@ -61,11 +60,11 @@ export class Outflow {
         this.#break(new errors.RequestContentLengthMismatchError())
         return
       }
-      more = socket.write(chunk, thenGiveBack(chunk))
+      more = socket.write(chunk)
     } else {
       socket.cork()
       socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
-      socket.write(chunk, thenGiveBack(chunk))
+      socket.write(chunk)
       more = socket.write('\r\n', 'latin1')
       socket.uncork()
     }

@@ -1,0 +1,86 @@
+import { Readable } from 'node:stream'
+import type { FastifyRequest } from 'fastify'
+import { Reservation } from '../lib/buffers.ts'
+import { waitForEnd } from './answers.ts'
+import { BodyTooLarge, BuffersFull, withHeaders } from './refusals.ts'
+import { size } from './units.ts'
+
+/** How much of a body may be read into memory. */
+export interface ReadBodyOptions {
+  /** The largest body, such as "64kb"; "1mb" by default. */
+  readonly maxBody?: string
+}
+
+const reading = new WeakMap<FastifyRequest, Promise<Buffer>>()
+
+/**
+ * Reads the body of a request into memory, as the bytes that came, and keeps it as `request.body`: the route's target and
+ * each later call get the same bytes, and may change none of them. Returns an empty buffer where there is no body. Call it
+ * in `preValidation` or later, on routes whose target streams.
+ * Throws `SP_ERR_LIMITS_BODY` (413) beyond `maxBody` or `limits.body`, `SP_ERR_OVERLOAD_BUFFERS` (503) where the process
+ * holds as many bodies as `overload.buffers` allows, and a TypeError where something else has parsed the body.
+ */
+export async function readBody(
+  request: FastifyRequest,
+  { maxBody = '1mb' }: ReadBodyOptions = {}
+): Promise<Buffer> {
+  const most = size(maxBody)
+  let body = reading.get(request)
+  if (body === undefined) {
+    body = collect(request, most)
+    reading.set(request, body)
+  }
+  const { length } = await body
+  if (length > most) throw new BodyTooLarge()
+  return body
+}
+
+function collect(request: FastifyRequest, most: number): Promise<Buffer> {
+  const { body, raw, server } = request
+  if (Buffer.isBuffer(body)) return Promise.resolve(body)
+  if (body !== undefined && body !== null && !(body instanceof Readable))
+    return Promise.reject(new TypeError('The body has been parsed: its bytes are gone'))
+  const source = body ?? raw
+  const reservation = new Reservation(server.buffers)
+  waitForEnd(request.response, giveBack, reservation, undefined)
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
+  const parts: Buffer[] = []
+  let length = 0
+  const stop = (): unknown => source.off('data', take).off('end', end).off('close', close)
+  const refuse = (error: Error): void => {
+    stop()
+    source.pause()
+    reservation.release()
+    reject(error)
+  }
+  const take = (part: Buffer): void => {
+    length += part.length
+    const refusal =
+      length > most
+        ? new BodyTooLarge()
+        : length > (request.limits?.body ?? length)
+          ? request.limits?.tooLarge(request)
+          : undefined
+    if (refusal !== undefined) refuse(refusal)
+    else if (reservation.add(part.length)) parts.push(part)
+    else refuse(withHeaders(new BuffersFull(), { 'retry-after': '1' }))
+  }
+  const end = (): void => {
+    // A request of HTTP/2 that was cancelled ends as well; it is not complete.
+    if (raw.aborted) {
+      close()
+      return
+    }
+    stop()
+    const whole = Buffer.concat(parts)
+    request.body = whole
+    resolve(whole)
+  }
+  const close = (): void => refuse(new Error('The client left before its body was complete'))
+  source.on('data', take).once('end', end).once('close', close).on('error', refuse)
+  // What has ended already has no body.
+  if (source.readableEnded) end()
+  return promise
+}
+
+const giveBack = (reservation: Reservation): void => reservation.release()
