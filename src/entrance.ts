@@ -1,7 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import findMyWay from 'find-my-way'
-import { type HostPaths, MARK, preflightAbout, type Table } from './config/table.ts'
+import { isPreflight, MARK, preflightAbout, type Table } from './config/table.ts'
 import {
   canonicalHost,
   canonicalPath,
@@ -13,7 +12,6 @@ import {
   MethodRefused,
   matchable,
   type PathsOptions,
-  ROUTABLE,
   remember,
   TargetForm,
   VersionInvalid
@@ -126,12 +124,13 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
     const plain = matchable(read.path)
     const prefix = virtual === undefined ? '' : virtual(name, plain)
     const known = prefix === '' ? plain : prefix + plain
+    const symbol = asked === undefined ? method : preflightAbout(asked)
     const told = table.aliases.get(paths.ignoreCase ? known.toLowerCase() : known)
-    const alias =
-      typeof told === 'object' ? told.get(asked === undefined ? method : preflightAbout(asked)) : told
-    if (alias === undefined && known === read.path) return url
+    const alias = typeof told === 'object' ? told.get(symbol) : told
+    const picked = table.pick === undefined || alias !== undefined ? '' : table.pick(prefix, plain, symbol)
+    if (alias === undefined && picked === '' && known === read.path) return url
     raw.sallyportUrl = url
-    return (alias ?? known) + url.slice(read.path.length)
+    return picked + (alias ?? known) + url.slice(read.path.length)
   }
 
   return {
@@ -144,14 +143,10 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
     },
     seal() {
       table = getTable()
-      virtual = virtualHosts(table, paths.ignoreCase)
+      virtual = virtualHosts(table)
     }
   }
 }
-
-/** Tells whether an OPTIONS request is a preflight (Fetch Standard, "CORS-preflight request"). */
-const isPreflight = (raw: IncomingMessage): boolean =>
-  raw.headers.origin !== undefined && ROUTABLE.includes(raw.headers['access-control-request-method'] ?? '')
 
 // Node keeps the first of several of these in silence, and an upstream may keep the last: they are counted as they came.
 function countHosts(raw: IncomingMessage): number {
@@ -179,33 +174,17 @@ function repeatedIn({ rawHeaders }: IncomingMessage): string | undefined {
 }
 
 /** Finds what stands before the path in the router: a host that routes name and that knows the path, else nothing. */
-function virtualHosts(
-  { hosts, wildcards }: Table,
-  ignoreCase: boolean
-): ((host: string, path: string) => string) | undefined {
+function virtualHosts({
+  hosts,
+  wildcards,
+  knows
+}: Table): ((host: string, path: string) => string) | undefined {
   if (hosts.size === 0 && wildcards.size === 0) return undefined
-  const matcher = ({ prefix, paths }: HostPaths): { prefix: string; knows: (path: string) => boolean } => {
-    if (paths.includes('/*')) return { prefix, knows: () => true }
-    const router = findMyWay({ maxParamLength: 65_536, caseSensitive: !ignoreCase })
-    for (const path of paths) router.on('GET', path, () => {})
-    return {
-      prefix,
-      knows(path) {
-        const found = router.find('GET', path)
-        return (
-          found !== null &&
-          Object.entries(found.params).every(([name, value]) => name === '*' || value !== '')
-        )
-      }
-    }
-  }
-  const exact = new Map([...hosts].map(([host, known]) => [host, matcher(known)]))
-  const wild = new Map([...wildcards].map(([suffix, known]) => [suffix, matcher(known)]))
   return (host, path) => {
-    const found = exact.get(host)
-    if (found?.knows(path) === true) return found.prefix
+    const exact = hosts.get(host)
+    if (exact !== undefined && knows(exact, path)) return exact
     const dot = host.indexOf('.')
-    const wide = dot === -1 ? undefined : wild.get(host.slice(dot))
-    return wide?.knows(path) === true ? wide.prefix : ''
+    const wide = dot === -1 ? undefined : wildcards.get(host.slice(dot))
+    return wide !== undefined && knows(wide, path) ? wide : ''
   }
 }

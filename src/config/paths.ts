@@ -1,4 +1,6 @@
+import findMyWay from 'find-my-way'
 import { matchable } from '../kit/index.ts'
+import type { PatternEnd, PatternSegment } from '../lib/path-tree.ts'
 
 /** A path of the config, read into its segments. */
 export interface PathPattern {
@@ -14,6 +16,9 @@ export interface PathPattern {
   readonly depth: number
   /** The same for all patterns that match the same paths. */
   readonly shape: string
+  /** Its segments before the end. */
+  readonly segments: readonly PatternSegment[]
+  readonly end: PatternEnd
 }
 
 /** What is wrong with a path; its message says what would do. */
@@ -33,40 +38,83 @@ export function readPath(text: string): PathPattern {
   const segments = body === '' ? [] : splitSegments(body)
   const made: string[] = []
   const shape: string[] = []
+  const read: PatternSegment[] = []
   segments.forEach((segment, i) => {
     const param = /^:([A-Za-z_]\w*)(\(.+\))?$/.exec(segment)
     if (param !== null) {
       const [, name = '', narrowed = ''] = param
       if (params.has(name))
         throw new PathError(`The path "${text}" has the parameter ":${name}" twice; give one another name`)
-      checkPattern(text, narrowed)
+      checkExpression(text, narrowed)
       params.set(name, i)
       made.push(segment)
       shape.push(`:${narrowed}`)
+      read.push({ parameter: name, expression: narrowed })
     } else {
       const literal = readLiteral(text, segment, i === segments.length - 1)
       made.push(literal.replaceAll(':', '::'))
       shape.push(literal)
+      read.push({ literal })
     }
   })
   const base = made.length === 0 ? '' : `/${made.join('/')}`
+  const slash = !wildcard && segments.at(-1) === ''
+  if (slash) read.pop()
   return {
     text,
     base,
     wildcard,
     params,
     depth: segments.length,
-    shape: `${base === '' && wildcard ? '' : '/'}${shape.join('/')}${wildcard ? '/*' : ''}`
+    shape: `${base === '' && wildcard ? '' : '/'}${shape.join('/')}${wildcard ? '/*' : ''}`,
+    segments: read,
+    end: wildcard ? 'rest' : slash ? 'slash' : 'exact'
   }
 }
 
-function checkPattern(text: string, narrowed: string): void {
-  if (narrowed === '') return
+/** The shape of a pattern as paths are compared; an expression keeps its case, since "\\D" is not "\\d". */
+export function comparedShape({ shape, segments, end }: PathPattern, ignoreCase: boolean): string {
+  if (!ignoreCase) return shape
+  const folded = segments.map((segment) =>
+    'literal' in segment ? segment.literal.toLowerCase() : `:${segment.expression}`
+  )
+  if (end !== 'exact') folded.push(end === 'rest' ? '*' : '')
+  return `/${folded.join('/')}`
+}
+
+// An expression that passed once; a config of many routes has few of them.
+const safe = new Set<string>()
+
+/** Refuses an expression that the router would not take; throws a PathError. */
+function checkExpression(text: string, narrowed: string): void {
+  if (narrowed === '' || safe.has(narrowed)) return
+  const wrong = (why: string): PathError => new PathError(`The path "${text}" has "${narrowed}", ${why}`)
   try {
     new RegExp(narrowed)
   } catch {
-    throw new PathError(`The path "${text}" has "${narrowed}", which is no regular expression`)
+    throw wrong('which is not a valid regular expression')
   }
+  if (closingParenthesis(narrowed) !== narrowed.length - 1)
+    throw wrong('which is not one pair of parentheses; "(…)" around all of it would do')
+  try {
+    findMyWay().on('GET', `/:parameter${narrowed}`, () => {})
+  } catch {
+    throw wrong(
+      'which the router refuses as unsafe: a repetition inside a repetition can take very long; a simpler expression such as "([a-z-]+)" would do'
+    )
+  }
+  safe.add(narrowed)
+}
+
+/** Finds where the first parenthesis is closed. */
+function closingParenthesis(expression: string): number {
+  let depth = 0
+  for (let i = 0; i < expression.length; i++) {
+    if (expression[i] === '\\') i++
+    else if (expression[i] === '(') depth++
+    else if (expression[i] === ')' && --depth === 0) return i
+  }
+  return -1
 }
 
 // A slash inside the parentheses of a narrowed parameter does not end a segment.
@@ -104,6 +152,16 @@ function readLiteral(text: string, segment: string, last: boolean): string {
     throw new PathError(
       `The path "${text}" has a character that a path can't have; percent-encode it, and leave the query out`
     )
+  // What a URL can't have is meant as a parameter by those who come from OpenAPI, Flask or Next.js (RFC 3986 section 3.3).
+  const unusual = /[{}<>[\]|^"`]/.exec(segment)
+  if (unusual !== null) {
+    const name = /[{<[](?:\w+:)?(?:\.\.\.)?([A-Za-z_]\w*)/.exec(segment)?.[1]
+    throw new PathError(
+      name === undefined
+        ? `The path "${text}" has "${unusual[0]}", which a path can't have; percent-encode it, or ":id" and ":id(\\\\d+)" are parameters`
+        : `The path "${text}" has "${segment}", which is no parameter; ":${name}" would do`
+    )
+  }
   let literal: string
   try {
     literal = matchable(decodeURI(segment))
@@ -111,7 +169,8 @@ function readLiteral(text: string, segment: string, last: boolean): string {
     throw new PathError(`The path "${text}" has a "%" that is no percent-encoding`)
   }
   // What stays encoded in every request (a slash, a question mark) is no separator there, and no name the router has.
-  const encoded = /%[0-9A-F]{2}/.exec(literal)?.[0]
+  // An encoded "*" is not one of the router's either.
+  const encoded = /%[0-9A-F]{2}/.exec(literal)?.[0] ?? (literal.includes('*') ? '%2A' : undefined)
   if (encoded !== undefined)
     throw new PathError(`The path "${text}" has "${encoded}", which no route can name; a parameter takes it`)
   return literal

@@ -1,5 +1,6 @@
 import { eachInSlices, ROUTABLE } from '../kit/index.ts'
 import { type Fault, showPlace } from './fault.ts'
+import { comparedShape } from './paths.ts'
 import type { PlannedRoute } from './plan.ts'
 
 /** Finds routes that can never be told apart: the same host, the same paths and a method in common. */
@@ -25,7 +26,7 @@ export async function sameRoutes(routes: readonly PlannedRoute[], ignoreCase: bo
 
 /** Names each host and shape of path that a route stands at. */
 function placesOf({ hosts, paths }: PlannedRoute, ignoreCase: boolean): Set<string> {
-  const shapes = paths.map(({ shape }) => (ignoreCase ? shape.toLowerCase() : shape))
+  const shapes = paths.map((path) => comparedShape(path, ignoreCase))
   const named = hosts.length === 0 ? [''] : hosts
   return new Set(named.flatMap((host) => shapes.map((shape) => `${host} ${shape}`)))
 }

@@ -1,6 +1,13 @@
-import { METHODS } from 'node:http'
+import { type IncomingMessage, METHODS } from 'node:http'
 import { eachInSlices, type Mount, ROUTABLE, type RouteInfo, remember } from '../kit/index.ts'
-import { type PathPattern, readPath } from './paths.ts'
+import {
+  PathTree,
+  type PatternEnd,
+  type PatternSegment,
+  parameterTest,
+  segmentsOf
+} from '../lib/path-tree.ts'
+import { comparedShape, type PathPattern, readPath } from './paths.ts'
 
 /** A route as the table takes it. */
 export interface Entry {
@@ -25,22 +32,41 @@ export interface Table {
   readonly preflights: ReadonlyMap<string, string>
   /** Paths that stand for another one to the router, so that a route is told to it once: "/a" for the "/a/" of "/a/*", "/a/" for an exact "/a"; by methods and preflights where not all have the same route. */
   readonly aliases: ReadonlyMap<string, string | ReadonlyMap<string, string>>
-  /** The hosts that routes name, each with the paths it knows; wildcards by what follows their first label. */
-  readonly hosts: ReadonlyMap<string, HostPaths>
-  readonly wildcards: ReadonlyMap<string, HostPaths>
+  /** The hosts that routes name, each with what stands before the path in the router; wildcards by what follows their first label. */
+  readonly hosts: ReadonlyMap<string, string>
+  readonly wildcards: ReadonlyMap<string, string>
+  /** Tells whether a host has a route for a path, by its prefix. */
+  knows(prefix: string, path: string): boolean
+  /** Finds what stands before a path in the router where several routes share its place; undefined where no place has several. */
+  readonly pick: ((host: string, path: string, symbol: string) => string) | undefined
+  /** Its patterns with the entries that stand at them, compared as `fold` says; by the prefix of their host, which is empty for those without one. */
+  treesOf(fold?: (segment: string) => string): Promise<ReadonlyMap<string, PathTree<PatternEntries>>>
 }
 
-/** The paths that a host has routes for. */
-export interface HostPaths {
-  /** What stands before the path in the router; no request can have it in its path. */
-  readonly prefix: string
-  readonly paths: readonly string[]
+/** The entries at one pattern of the table. */
+export interface PatternEntries {
+  readonly segments: readonly PatternSegment[]
+  readonly end: PatternEnd
+  /** Finds what a method, or a preflight, comes to: one entry, or all of the pattern where it would be 405. */
+  entriesFor(symbol: string): readonly RouteInfo[]
 }
 
 interface Node {
-  readonly url: string
+  url: string
+  /** The prefix of its host; empty where it has none. */
+  readonly host: string
+  readonly segments: readonly PatternSegment[]
+  readonly end: PatternEnd
   rank: number
   owners: Entry[]
+}
+
+/** One of several patterns that the router can't tell apart, since they differ by their expressions alone. */
+interface Variant {
+  readonly node: Node
+  /** What stands before the path in the router. */
+  readonly prefix: string
+  holds(segments: readonly string[]): boolean
 }
 
 const PREFLIGHT = 'preflight '
@@ -48,6 +74,16 @@ const symbols = [...METHODS, ...ROUTABLE.map((method) => PREFLIGHT + method)]
 
 /** Names a preflight among the methods, by the one that it asks about. */
 export const preflightAbout = (method: string): string => PREFLIGHT + method
+
+/** Tells whether an OPTIONS request is a preflight (Fetch Standard, "CORS-preflight request"). */
+export const isPreflight = ({ headers }: IncomingMessage): boolean =>
+  headers.origin !== undefined && ROUTABLE.includes(headers['access-control-request-method'] ?? '')
+
+/** Names what a request asks for as the table knows it: its method, or a preflight about one. */
+export const symbolOf = (method: string, raw: IncomingMessage): string =>
+  method === 'OPTIONS' && isPreflight(raw)
+    ? preflightAbout(raw.headers['access-control-request-method'] ?? '')
+    : method
 
 /** Marks what only the gateway says to its router: a control character, which a path has neither plain nor encoded. */
 export const MARK = '\u0001'
@@ -69,6 +105,11 @@ export async function makeTable(
   { plugins = [], ignoreCase = false }: TableSettings = {}
 ): Promise<Table> {
   const nodes = await makeNodes(entries, ignoreCase)
+  const fold = ignoreCase ? lower : undefined
+  const shared = await sharedPlaces(nodes, fold)
+  const { hosts, wildcards } = hostMaps(entries)
+  // A table that no request asks needs no tree.
+  const trees = shared.size + hosts.size + wildcards.size === 0 ? undefined : await makeTrees(nodes, fold)
   const { classOf, nameOf } = await partition(nodes, plugins)
   const routable = nameOf.filter((name) => name !== nameOf[classOf[symbols.indexOf('TRACE')] ?? 0])
   const mounts = new Map<RouteInfo, Mount[]>()
@@ -121,35 +162,154 @@ export async function makeTable(
     refused,
     aliases,
     ...methodMaps(classOf, nameOf),
-    ...(await hostMaps(entries, nodes))
+    hosts,
+    wildcards,
+    knows: (prefix, path) => trees?.get(prefix)?.find(segmentsOf(path)) !== undefined,
+    pick: shared.size === 0 || trees === undefined ? undefined : pickFrom(shared, trees, fold),
+    treesOf: (own) =>
+      makeTrees(nodes, own === undefined || fold === undefined ? (own ?? fold) : (text) => own(fold(text)))
   }
+}
+
+const asItIs = (text: string): string => text
+
+const lower = (text: string): string => text.toLowerCase()
+
+/** Finds patterns that differ by their expressions alone, which the router takes for one, and gives each a prefix of its own; in the order in which they are tried: an exact path first, then as in the file. */
+async function sharedPlaces(
+  nodes: ReadonlyMap<string, Node>,
+  fold: ((text: string) => string) | undefined
+): Promise<Map<Node, readonly Variant[]>> {
+  const places = new Map<string, Node[]>()
+  await eachInSlices(nodes.values(), (node) => {
+    if (!node.segments.some((segment) => 'parameter' in segment && segment.expression !== '')) return
+    const place = node.segments
+      .map((segment) =>
+        'literal' in segment
+          ? (fold?.(segment.literal) ?? segment.literal)
+          : segment.expression === ''
+            ? ':'
+            : ':()'
+      )
+      .join('/')
+    remember(places, `${node.host}/${place} ${node.end}`, (): Node[] => []).push(node)
+  })
+  const shared = new Map<Node, readonly Variant[]>()
+  let count = 0
+  for (const nodesThere of places.values()) {
+    if (nodesThere.length === 1) continue
+    const variants = nodesThere
+      .toSorted((a, b) => a.rank - b.rank)
+      .map((node): Variant => {
+        const prefix = `/${MARK}${MARK}${count++}`
+        node.url = prefix + node.url
+        return { node, prefix, holds: parameterTest(node.segments) }
+      })
+    for (const { node } of variants) shared.set(node, variants)
+  }
+  return shared
+}
+
+/** Picks among the patterns of a shared place: the first that holds and takes the method, else the first that holds; an exact path never falls to a wider one. */
+function pickFrom(
+  shared: ReadonlyMap<Node, readonly Variant[]>,
+  trees: ReadonlyMap<string, PathTree<NodeEntries>>,
+  fold: (text: string) => string = asItIs
+): (host: string, path: string, symbol: string) => string {
+  const starts = new Map<string, Set<string>>()
+  for (const { host, segments } of shared.keys())
+    remember(starts, host, () => new Set<string>()).add(fold(literalStart(segments)))
+  return (host, path, symbol) => {
+    const known = starts.get(host)
+    if (known === undefined) return ''
+    const compared = fold(path)
+    let begins = false
+    for (const start of known) begins ||= compared.startsWith(start)
+    if (!begins) return ''
+    const segments = segmentsOf(path)
+    const [found] = trees.get(host)?.find(segments) ?? []
+    const variants = found === undefined ? undefined : shared.get(found.node)
+    if (variants === undefined) return ''
+    const holding = variants.filter((variant) => variant.holds(segments))
+    const exact = holding.filter(({ node }) => node.rank === holding[0]?.node.rank)
+    const picked = exact.find(({ node }) => ownerOf(node, symbol) !== undefined) ?? exact[0]
+    return picked?.prefix ?? ''
+  }
+}
+
+/** What every path that a pattern takes begins with, where that is written in one way alone. */
+function literalStart(segments: readonly PatternSegment[]): string {
+  let start = ''
+  for (const segment of segments) {
+    if (!('literal' in segment) || !PLAIN.test(segment.literal)) break
+    start += `/${segment.literal}`
+  }
+  return `${start}/`
+}
+
+interface NodeEntries extends PatternEntries {
+  readonly node: Node
+}
+
+async function makeTrees(
+  nodes: ReadonlyMap<string, Node>,
+  fold: ((segment: string) => string) | undefined
+): Promise<Map<string, PathTree<NodeEntries>>> {
+  const trees = new Map<string, PathTree<NodeEntries>>()
+  await eachInSlices(nodes.values(), (node) => {
+    const { host, segments, end } = node
+    const tree = remember(trees, host, () => new PathTree<NodeEntries>(fold))
+    tree.add(segments, end, {
+      node,
+      segments,
+      end,
+      entriesFor(symbol) {
+        const owner = ownerOf(node, symbol)
+        return (owner === undefined ? node.owners : [owner]).map(({ info }) => info)
+      }
+    })
+  })
+  return trees
 }
 
 async function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Promise<Map<string, Node>> {
   const nodes = new Map<string, Node>()
-  const claim = (entry: Entry, url: string, written: string, rank: number): void => {
-    const shape = ignoreCase ? written.toLowerCase() : written
+  const claim = (
+    entry: Entry,
+    shape: string,
+    made: Pick<Node, 'url' | 'rank' | 'host' | 'segments' | 'end'>
+  ): void => {
     const node = nodes.get(shape)
-    if (node === undefined) nodes.set(shape, { url, rank, owners: [entry] })
-    else if (rank < node.rank) nodes.set(shape, { url, rank, owners: [entry] })
-    else if (rank === node.rank && !node.owners.includes(entry)) node.owners.push(entry)
+    if (node === undefined || made.rank < node.rank) nodes.set(shape, { ...made, owners: [entry] })
+    else if (made.rank === node.rank && !node.owners.includes(entry)) node.owners.push(entry)
   }
   await eachInSlices(entries, (entry) => {
     for (const host of entry.info.hosts.length === 0 ? [undefined] : entry.info.hosts) {
       const prefix = host === undefined ? '' : hostPrefix(host)
-      for (const { base, wildcard, shape } of entry.paths) {
+      for (const pattern of entry.paths) {
+        const { base, wildcard, segments } = pattern
+        const shape = prefix + comparedShape(pattern, ignoreCase)
         const bare = wildcard ? shape.slice(0, -2) : shape.replace(/\/$/, '')
         const path = base.replace(/\/$/, '')
         const last = entry.info.kind === 'notFound' ? 3 : 2
-        const own = wildcard ? last : shape.endsWith('/') && shape !== '/' ? undefined : 0
-        if (path !== '' && own !== undefined) claim(entry, prefix + path, prefix + bare, own)
-        claim(
-          entry,
-          `${prefix}${path}/`,
-          `${prefix}${bare}/`,
-          wildcard ? last : own === undefined ? 0 : path === '' ? 0 : 1
-        )
-        if (wildcard) claim(entry, `${prefix}${path}/*`, `${prefix}${bare}/*`, last)
+        const own = wildcard ? last : pattern.end === 'slash' && path !== '' ? undefined : 0
+        if (path !== '' && own !== undefined)
+          claim(entry, bare, { url: prefix + path, rank: own, host: prefix, segments, end: 'exact' })
+        claim(entry, `${bare}/`, {
+          url: `${prefix}${path}/`,
+          rank: wildcard ? last : own === undefined ? 0 : path === '' ? 0 : 1,
+          host: prefix,
+          segments,
+          end: 'slash'
+        })
+        if (wildcard)
+          claim(entry, `${bare}/*`, {
+            url: `${prefix}${path}/*`,
+            rank: last,
+            host: prefix,
+            segments,
+            end: 'rest'
+          })
       }
     }
   })
@@ -161,13 +321,23 @@ async function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Promis
 async function leaveEmpty(nodes: Map<string, Node>): Promise<void> {
   const ending: (readonly [shape: string, node: Node])[] = []
   await eachInSlices(nodes, ([shape, node]) => {
-    if (shape.includes('/:') && !shape.endsWith('/') && !shape.endsWith('/*')) ending.push([shape, node])
+    const last = node.segments.at(-1)
+    if (node.end === 'exact' && last !== undefined && 'parameter' in last) ending.push([shape, node])
   })
-  await eachInSlices(ending, ([shape, { url }]) => {
-    const empty = shape.slice(0, shape.lastIndexOf('/:') + 1)
+  await eachInSlices(ending, ([shape, { url, host, segments }]) => {
+    const last = segments.at(-1)
+    if (last === undefined || !('parameter' in last)) return
+    const empty = shape.slice(0, -`:${last.expression}`.length)
     if (nodes.has(empty)) return
     const wider = widerThan(nodes, empty)
-    if (wider !== undefined) nodes.set(empty, { ...wider, url: url.slice(0, url.lastIndexOf('/:') + 1) })
+    if (wider !== undefined)
+      nodes.set(empty, {
+        ...wider,
+        url: url.slice(0, -`:${last.parameter}${last.expression}`.length),
+        host,
+        segments: segments.slice(0, -1),
+        end: 'slash'
+      })
   })
 }
 
@@ -309,27 +479,12 @@ function methodMaps(
   return { methods, preflights }
 }
 
-async function hostMaps(
-  entries: readonly Entry[],
-  nodes: ReadonlyMap<string, Node>
-): Promise<Pick<Table, 'hosts' | 'wildcards'>> {
-  const hosts = new Map<string, HostPaths>()
-  const wildcards = new Map<string, HostPaths>()
-  const urls = new Map<string, string[]>()
-  await eachInSlices(nodes.values(), ({ url }) => {
-    if (!url.startsWith(`/${MARK}`)) return
-    const end = url.indexOf('/', 2)
-    const prefix = end === -1 ? url : url.slice(0, end)
-    const known = urls.get(prefix)
-    if (known === undefined) urls.set(prefix, [url.slice(prefix.length)])
-    else known.push(url.slice(prefix.length))
-  })
-  for (const host of new Set(entries.flatMap(({ info }) => info.hosts))) {
-    const prefix = hostPrefix(host)
-    const known = { prefix, paths: urls.get(prefix) ?? [] }
-    if (host.startsWith('*.')) wildcards.set(host.slice(1), known)
-    else hosts.set(host, known)
-  }
+function hostMaps(entries: readonly Entry[]): Pick<Table, 'hosts' | 'wildcards'> {
+  const hosts = new Map<string, string>()
+  const wildcards = new Map<string, string>()
+  for (const host of new Set(entries.flatMap(({ info }) => info.hosts)))
+    if (host.startsWith('*.')) wildcards.set(host.slice(1), hostPrefix(host))
+    else hosts.set(host, hostPrefix(host))
   return { hosts, wildcards }
 }
 

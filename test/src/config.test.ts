@@ -616,10 +616,17 @@ refused('a route that can not be is refused', [
       ['/a/:id-x', '":id-x", which is no parameter'],
       ['/:a(', '":a(", which is no parameter'],
       ['/:a/:a', 'the parameter ":a" twice; give one another name'],
-      ['/:a([)', '"([)", which is no regular expression'],
+      ['/:a([)', '"([)", which is not a valid regular expression'],
       ['/a?b=c', "a character that a path can't have; percent-encode it, and leave the query out"],
       ['/a b', "a character that a path can't have"],
-      ['/a%', 'a "%" that is no percent-encoding']
+      ['/a%', 'a "%" that is no percent-encoding'],
+      ['/a%2Ax/*', '"%2A", which no route can name; a parameter takes it'],
+      ['/users/{id}', '"{id}", which is no parameter; ":id" would do'],
+      ['/users/<int:id>', '"<int:id>", which is no parameter; ":id" would do'],
+      ['/users/[...slug]', '"[...slug]", which is no parameter; ":slug" would do'],
+      ['/users/^x', '"^", which a path can\'t have'],
+      ['/:a((x+)+)', '"((x+)+)", which the router refuses as unsafe'],
+      ['/:a(x)(y)', '"(x)(y)", which is not one pair of parentheses']
     ] as const
   ).map(([path, what]) => ({
     name: `with the path ${path}`,
@@ -636,6 +643,27 @@ refused('a route that can not be is refused', [
       '{ "routes": [ { "path": "/a/:id", "proxy": { "upstream": "http://h", "rewrite": "/b/{params.ix}" } } ] }',
     faults: ['gateway.json:1:70 routes[0].proxy.rewrite: The path has no parameter ":ix"; it has :id']
   },
+  ...(
+    [
+      ['/b/:id', '":id" is no value of the request; "{params.id}" would do'],
+      ['/b/:other', '":other" is no value of the request; "{params.other}" would do'],
+      ['/b/$1', '"$1" is no value of the request; "{params.id}" is the value of ":id"'],
+      ['/b/$id', '"$id" is no value of the request; "{params.id}" would do'],
+      ['/b/{id}', 'No value "{id}" here; "{params.id}" would do'],
+      ['/b/*', '"*" is no value of the request; what follows "/*" in the path of the route goes on by itself']
+    ] as const
+  ).flatMap(([to, what]) => [
+    {
+      name: `with the rewrite ${to}`,
+      config: `{ "routes": [ { "path": "/a/:id", "proxy": { "upstream": "http://h", "rewrite": "${to}" } } ] }`,
+      faults: [new RegExp(`^gateway\\.json:1:70 routes\\[0\\]\\.proxy\\.rewrite: ${escaped(what)}`)]
+    },
+    {
+      name: `with a redirect to ${to}`,
+      config: `{ "routes": [ { "path": "/a/:id", "redirect": { "to": "http://h:80${to}?x=:id" } } ] }`,
+      faults: [new RegExp(`routes\\[0\\]\\.redirect\\.to: ${escaped(what)}`)]
+    }
+  ]),
   {
     name: 'with a parameter that not all of its paths have',
     config: '{ "routes": [ { "path": ["/a/:id", "/b"], "redirect": { "to": "/{params.id}" } } ] }',

@@ -354,7 +354,93 @@ t.test('which route takes a request', async (t) => {
       ]
     }
   ]
+  cases.push(
+    {
+      name: 'parameters at one place that are narrowed in several ways',
+      routes: [
+        route('number', { path: '/posts/:id(\\d+)' }),
+        route('word', { path: '/posts/:slug([a-z-]+)' }),
+        route('any', { path: '/posts/:any' }),
+        route('new', { path: '/posts/new' }),
+        route('below', { path: '/posts/:id(\\d+)/*' }),
+        route('comments', { path: '/posts/:slug([a-z-]+)/comments' })
+      ],
+      asks: [
+        ['GET /posts/5', 'number'],
+        ['GET /posts/5/', 'number'],
+        ['GET /posts/%35', 'number'],
+        ['GET /posts/five', 'word'],
+        ['GET /posts/Five', 'any'],
+        ['GET /posts/five%2Fsix', 'any'],
+        ['GET /posts/new', 'new'],
+        ['GET /posts/5/comments', 'below'],
+        ['GET /posts/five/comments', 'comments'],
+        ['GET /posts/five/x', 404],
+        ['GET /posts/', 404]
+      ]
+    },
+    {
+      name: 'narrowed parameters at one place, on a host, by method and deeper in the path',
+      routes: [
+        route('number', { path: '/a/:id(\\d+)/x', host: 'api.test', methods: ['GET'] }),
+        route('other', { path: '/a/:id(\\D+)/x', host: 'api.test', methods: ['POST'] }),
+        route('rest', { path: '/a/*' }),
+        route('first', { path: '/b/:x(\\d+)/:y([a-z]+)' }),
+        route('second', { path: '/b/:x([a-z]+)/:y(\\d+)' })
+      ],
+      asks: [
+        ['GET /a/5/x @api.test', 'number'],
+        ['POST /a/b/x @api.test', 'other'],
+        ['POST /a/5/x @api.test', '405 GET, HEAD'],
+        ['GET /a/b/x @api.test', '405 POST'],
+        ['GET /a/5/x', 'rest'],
+        ['GET /b/5/a', 'first'],
+        ['GET /b/a/5', 'second'],
+        ['GET /b/5/5', 404]
+      ]
+    },
+    {
+      name: 'an exact path wins over "/*" at a place of narrowed parameters',
+      routes: [
+        route('exact', { path: '/g/:y(\\d+)', methods: ['POST'] }),
+        route('wide', { path: '/g/:x([^/:]+)/*' })
+      ],
+      asks: [
+        ['POST /g/5', 'exact'],
+        ['GET /g/5', '405 POST'],
+        ['GET /g/five', 'wide'],
+        ['GET /g/5/6', 'wide'],
+        ['GET /g/', 404]
+      ]
+    },
+    {
+      name: 'expressions keep their case where case does not count',
+      config: { paths: { ignoreCase: true } },
+      routes: [route('digits', { path: '/A/:id(\\d+)' }), route('others', { path: '/a/:id(\\D+)' })],
+      asks: [
+        ['GET /a/5', 'digits'],
+        ['GET /A/5', 'digits'],
+        ['GET /a/b', 'others'],
+        ['GET /A/B', 'others']
+      ]
+    }
+  )
   for (const each of cases) routed(t, each)
+
+  t.test('the first in the file wins where several expressions at one place match', async (t) => {
+    const digits = { path: '/p/:id(\\d+)', respond: { body: 'digits {params.id}' } }
+    const word = { path: '/p/:slug(\\w+)', respond: { body: 'word {params.slug}' } }
+    // What is elsewhere with the same expression changes nothing.
+    const before = { path: '/p/:slug(\\w+)/more', respond: { body: 'more' } }
+    for (const [routes, comes] of [
+      [[before, digits, word], 'digits 5'],
+      [[before, word, digits], 'word 5']
+    ] as const) {
+      const app = await gateway(t, { routes })
+      t.equal((await app.inject('/p/5')).body, comes)
+      t.equal((await app.inject('/p/x')).body, 'word x')
+    }
+  })
 
   t.test('a parameter keeps its case where case does not count', async (t) => {
     const app = await gateway(t, {
