@@ -137,6 +137,8 @@ export function restOf(path: string, depth: number): string {
 
 /** Tells what is wrong with a text that makes a path out of another one. */
 export function rewriteFaults(to: string, paths: readonly string[], path: string[]): OptionFault[] {
+  const foreign = foreignParameter(to, paths)
+  if (foreign !== undefined) return [{ path, message: foreign }]
   // Nothing is read where nothing is referred to.
   if (!to.includes('{')) return []
   try {
@@ -146,6 +148,29 @@ export function rewriteFaults(to: string, paths: readonly string[], path: string
     return [{ path, message: error.message }]
   }
   return paramFaults(to, paths, path)
+}
+
+/** Tells of what stands for a parameter or the rest of a path elsewhere, and would go out as it is here. */
+function foreignParameter(to: string, patterns: readonly string[]): string | undefined {
+  const known = new Set(patterns.flatMap((pattern) => [...shapeOf(pattern).params.keys()]))
+  const [name = 'id'] = known
+  const values = `"{params.${name}}" is the value of ":${name}"`
+  const rest = 'what follows "/*" in the path of the route goes on by itself'
+  const query = queryOf(to)
+  const outside = to.slice(0, to.length - query.length)
+  for (const segment of outside.split('/')) {
+    const colon = /^:([A-Za-z_]\w*)/.exec(segment)?.[1]
+    if (colon !== undefined) return `"${segment}" is no value of the request; "{params.${colon}}" would do`
+    const dollar = /\$(?:\d+|\{\d+\}|&|<\w+>|[A-Za-z_]\w*)/.exec(segment)?.[0]
+    const group = dollar?.replaceAll(/[^\w]/g, '') ?? ''
+    if (dollar !== undefined && (/^\d*$/.test(group) || known.has(group)))
+      return `"${dollar}" is no value of the request; ${known.has(group) ? `"{params.${group}}" would do` : `${values}, and ${rest}`}`
+    const own = /\{:?([A-Za-z_]\w*)\}/.exec(segment.replaceAll('{{', ''))?.[1]
+    if (own !== undefined && (known.has(own) || segment.includes('{:')))
+      return `No value "{${own}}" here; "{params.${own}}" would do`
+    if (segment === '*' || segment === '**') return `"${segment}" is no value of the request; ${rest}`
+  }
+  return undefined
 }
 
 /** Tells which path parameter a text refers to that not every path of its route has, as a list of one fault or none. */
