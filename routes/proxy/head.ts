@@ -168,7 +168,7 @@ export interface AnswerHead {
   readonly kinds: ReadonlyMap<string, Kind>
 }
 
-type Kind = 'dropped' | 'vary' | 'type' | 'length' | 'cookie' | 'place' | 'refresh' | 'trailer'
+type Kind = 'dropped' | 'vary' | 'type' | 'length' | 'cookie' | 'place' | 'refresh' | 'link' | 'trailer'
 
 /** Sorts out which headers of an answer don't simply pass. */
 export const answerKinds = (plan: HeadPlan): ReadonlyMap<string, Kind> =>
@@ -186,6 +186,7 @@ function sortOut({ strips }: HeadPlan): ReadonlyMap<string, Kind> {
     ['location', 'place'],
     ['content-location', 'place'],
     ['refresh', 'refresh'],
+    ['link', 'link'],
     ['trailer', 'trailer'],
     ...[...HOP, ...strips].map((name) => [name, 'dropped'] as const)
   ])
@@ -194,6 +195,8 @@ function sortOut({ strips }: HeadPlan): ReadonlyMap<string, Kind> {
 /** Translates what an answer says about its upstream's own origin and paths. */
 export interface Back {
   location(value: string, request: FastifyRequest): string
+  refresh(value: string, request: FastifyRequest): string
+  link(value: string, request: FastifyRequest): string
   cookie(value: string, request: FastifyRequest): string
 }
 
@@ -300,11 +303,8 @@ function cookieNameIn(value: string): string {
 function comeBack(kind: Kind, value: string, back: Back, request: FastifyRequest): string {
   if (kind === 'place') return back.location(value, request)
   if (kind === 'cookie') return back.cookie(value, request)
-  if (kind !== 'refresh') return value
-  return value.replace(
-    /(url\s*=\s*)([^\s;]+)/i,
-    (_all, key: string, to: string) => key + back.location(to, request)
-  )
+  if (kind === 'refresh') return back.refresh(value, request)
+  return kind === 'link' ? back.link(value, request) : value
 }
 
 const nominatedIn = (fields: readonly string[]): string[] | undefined =>

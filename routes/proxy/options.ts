@@ -84,7 +84,7 @@ export const options = Type.Object(
     rewriteBack: Type.Boolean({
       default: true,
       description:
-        "Whether Location and Set-Cookie come back as the gateway's where they name the upstream's own origin or stripped path."
+        "Whether Location, Content-Location, Refresh, Link and Set-Cookie come back as the gateway's where they name the upstream's own origin or stripped path."
     }),
     websocket: Type.Unsafe<boolean | Static<typeof websocket>>({
       anyOf: [{ type: 'boolean' }, websocket],

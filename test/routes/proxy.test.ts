@@ -537,3 +537,107 @@ t.test('ends a WebSocket that is silent or old with "going away", and with its o
     await closed.promise
   }
 })
+
+t.test('translates what an upstream says of places, once, and leaves none of its address', async (t) => {
+  let said = ''
+  const up = await upstream(t, (_request, response) => {
+    const colon = said.indexOf(': ')
+    const name = said.slice(0, colon)
+    response.writeHead(302, [name, said.slice(colon + 2), 'content-length', '0'] as never).end()
+  })
+  const { host, port: at } = new URL(up)
+  const { port } = await listening(t, {
+    upstreams: { u: { url: up }, deep: { url: `${up}/base` } },
+    routes: [
+      { path: '/app/*', proxy: { upstream: 'u', rewrite: '/' } },
+      { path: '/v1/*', proxy: { upstream: 'u', rewrite: '/v2' } },
+      { path: '/d/*', proxy: { upstream: 'deep', rewrite: '/' } },
+      { path: '/*', proxy: { upstream: 'deep' } }
+    ]
+  })
+  const same = (text: string): [string, string] => [text, text]
+  const cases: [path: string, header: string, gets: string][] = [
+    ...([
+      ['/login', '/app/login'],
+      ['/', '/app/'],
+      ['/?a=1', '/app/?a=1'],
+      same('/app'),
+      same('/app/'),
+      same('/app/login'),
+      same('/app?e=1'),
+      same('/app#x'),
+      same('/app\\x'),
+      [`${up}/app?e=1#x`, '/app?e=1#x'],
+      [up, '/app/'],
+      [`${up}?a=1`, '/app/?a=1'],
+      [`${up}#x`, '/app/#x'],
+      ['/application', '/app/application'],
+      ['/app;a=1', '/app/app;a=1'],
+      ['/app%2Fx', '/app/app%2Fx'],
+      ['/x?to=/app', '/app/x?to=/app'],
+      [`//${host}/y`, '/app/y'],
+      [`/\\${host}/y`, '/app/y'],
+      [`HTTP://${host}/Y`, '/app/Y'],
+      [`http:/${host}/y`, '/app/y'],
+      [`http://ada:secret@${host}/y`, '/app/y'],
+      [`${up}//evil.test/x`, '/app//evil.test/x'],
+      [`${up}/caf\xc3\xa9?\xe9`, '/app/caf\xc3\xa9?\xe9'],
+      same('?a=1'),
+      same('#x'),
+      same('other'),
+      same('./other'),
+      same('//other.test/x'),
+      same('http://other.test/app'),
+      same(`https://${host}/y`),
+      same(`http://127.0.0.1:${Number(at) === 80 ? 81 : 80}/y`),
+      same(`http://127.0.0.1.other.test:${at}/y`),
+      same(`http://${host}@other.test/y`),
+      same('mailto:a@b.test')
+    ].flatMap(([from, to]) => [
+      ['/app/x', `Location: ${from}`, to],
+      ['/app/x', `Content-Location: ${from}`, to]
+    ]) as [string, string, string][]),
+    ['/v1/x', 'Location: /v2', '/v1'],
+    ['/v1/x', 'Location: /v2/y', '/v1/y'],
+    ['/v1/x', 'Location: /v2?x', '/v1?x'],
+    ['/v1/x', 'Location: /v2#x', '/v1#x'],
+    ['/v1/x', 'Location: /v22', '/v22'],
+    ['/v1/x', 'Location: /v1#x', '/v1#x'],
+    ['/d/x', 'Location: /base', '/d'],
+    ['/d/x', 'Location: /base#z', '/d#z'],
+    ['/d/x', `Location: ${up}/base?z`, '/d?z'],
+    ['/x', 'Location: /base', '/'],
+    ['/x', 'Location: /base?x', '/?x'],
+    ['/x', 'Location: /base#x', '/#x'],
+    ['/x', `Location: ${up}/base//evil.test`, '/evil.test'],
+    ['/x', `Location: ${up}/base/\t/evil.test`, '/evil.test'],
+    ['/app/x', `Refresh: 0; url=${up}/y`, '0; url=/app/y'],
+    ['/app/x', 'Refresh: 0;url=/y', '0;url=/app/y'],
+    ['/app/x', `Refresh: 0; URL="${up}/y"`, '0; URL="/app/y"'],
+    ['/app/x', 'Refresh: 0; url="/y"; more', '0; url="/app/y"; more'],
+    ['/app/x', "Refresh: 0; url = '/y'", "0; url = '/app/y'"],
+    ['/app/x', 'Refresh: 0; "/y', '0; "/app/y'],
+    ['/app/x', `Refresh: 0; ${up}/y`, '0; /app/y'],
+    ['/app/x', 'Refresh: 0.5 /y', '0.5 /app/y'],
+    ['/app/x', 'Refresh: 5, url=/y', '5, url=/app/y'],
+    ['/app/x', 'Refresh: 5; url=/app?x', '5; url=/app?x'],
+    ['/app/x', 'Refresh: 5', '5'],
+    ['/app/x', 'Refresh: 5;', '5;'],
+    ['/app/x', 'Refresh: 5; url=http://other.test/', '5; url=http://other.test/'],
+    ['/app/x', `Link: <${up}/a>; rel=next, </b?c>; rel=prev`, '</app/a>; rel=next, </app/b?c>; rel=prev'],
+    ['/app/x', 'Link: <https://other.test/a>; rel=next, <c>', '<https://other.test/a>; rel=next, <c>'],
+    ['/app/x', 'Set-Cookie: a=b; Path=/', 'a=b; Path=/app'],
+    ['/app/x', 'Set-Cookie: a=b; Path=/app', 'a=b; Path=/app'],
+    ['/app/x', 'Set-Cookie: a=b; path = /x=y; Secure', 'a=b; Path=/app/x=y; Secure'],
+    ['/app/x', 'Set-Cookie: a=x=y; Path; Path=', 'a=x=y; Path; Path='],
+    ['/app/x', 'Set-Cookie: a=b; DOMAIN=127.0.0.1; HttpOnly', 'a=b; HttpOnly'],
+    ['/app/x', 'Set-Cookie: a=b; Domain=other.test', 'a=b; Domain=other.test'],
+    ['/v1/x', 'Set-Cookie: a=b; Path=/v2/', 'a=b; Path=/v1/']
+  ]
+  for (const [path, header, gets] of cases) {
+    said = header
+    const answer = await raw(port, `GET ${path} HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n`)
+    const [name = ''] = header.split(':')
+    t.equal(new RegExp(`^${name}: (.*)\r$`, 'im').exec(answer)?.[1], gets, `${path} ${header}`)
+  }
+})
