@@ -145,7 +145,7 @@ function answer(
   if (refusal.instead !== undefined) {
     reply
       .code(status)
-      .headers({ ...refusal.instead.headers })
+      .headers({ 'cache-control': 'no-store', ...refusal.instead.headers })
       .send(refusal.instead.body)
     return
   }

@@ -2,10 +2,12 @@ import {
   cleanHeader,
   fp,
   HeaderName,
+  type Hooks,
   headerFaults,
   type OptionFault,
   overrideOf,
   perOptions,
+  type RouteInfo,
   SAYS,
   type Static,
   TEMPLATE,
@@ -76,12 +78,18 @@ declare module 'fastify' {
   }
 }
 
+// Headers by which a cache may keep an answer (RFC 9111, RFC 9213); refusals and the gateway's own pages are never kept.
+const CACHING = /^(expires|surrogate-control|([a-z-]+-)?cache-control)$/
+
 export default fp<HeadersOptions>(
   async function headers(app, root) {
     app.decorateRequest('headerChanges', null)
-    perOptions(app, key, root, (said) => {
+    const isOwn = (_said: HeadersOptions, { kind }: RouteInfo): boolean => kind === 'standing'
+    const build = (said: HeadersOptions, route: RouteInfo): Hooks => {
       const onRequest = changes(said.request)
       const onResponse = changes(said.response)
+      const onRefusal = onResponse.filter(({ name }) => !CACHING.test(name))
+      const own = isOwn(said, route)
       return {
         ...(onRequest.length === 0
           ? {}
@@ -95,7 +103,7 @@ export default fp<HeadersOptions>(
           ? {}
           : {
               onHead(request, _reply, head) {
-                for (const { name, value } of onResponse) {
+                for (const { name, value } of own || request.refusal !== null ? onRefusal : onResponse) {
                   // A value that the request does not have is no header, not an empty one.
                   const made = value === undefined ? '' : cleanHeader(value.render(request))
                   if (made === '') head.remove(name)
@@ -104,7 +112,8 @@ export default fp<HeadersOptions>(
               }
             })
       }
-    })
+    }
+    perOptions(app, key, root, build, isOwn)
   },
   { name: key, fastify: '5.x' }
 )

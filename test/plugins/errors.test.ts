@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
-import { gateway } from '../helpers.ts'
+import { gateway, listening, upstream } from '../helpers.ts'
 
 t.test(
   'answers with the pages of the config where HTML is wanted, and fills in what they ask for',
@@ -57,4 +57,70 @@ t.test('refuses a page that can not be read, with the place', async (t) => {
   await t.rejects(loadConfig(file, {}), {
     message: /errors\.pages\.502: The file ".*gone\.html" can't be read/
   })
+})
+
+t.test('a refusal is never kept by a cache, whatever headers.response says', async (t) => {
+  const caching = {
+    'Cache-Control': 'public, max-age=60',
+    'CDN-Cache-Control': 'max-age=60',
+    'Surrogate-Control': 'max-age=60',
+    expires: 'Thu, 01 Jan 2099 00:00:00 GMT',
+    'x-set': 'yes'
+  }
+  const down = 'http://127.0.0.1:1'
+  const limit = { max: 1, window: '1h', by: 'header:x-by' }
+  const config = {
+    headers: { response: caching },
+    session: {},
+    auth: { global: false, session: true, users: { list: [{ name: 'ada', secret: 'a password' }] } },
+    routes: [
+      { path: '/sound', respond: { body: 'sound' } },
+      { path: '/missing', respond: { status: 404, body: 'said by the config' } },
+      { path: '/get', methods: ['GET'], respond: { body: 'x' } },
+      { path: '/in', auth: true, respond: { body: 'x' } },
+      { path: '/limited', rateLimit: limit, respond: { body: 'x' } },
+      { path: '/limited-report', rateLimit: { ...limit, mode: 'report' }, respond: { body: 'x' } },
+      { path: '/none', ipAccess: { deny: ['127.0.0.1'] }, respond: { body: 'x' } },
+      { path: '/down', proxy: { upstream: down } },
+      { path: '/instead', proxy: { upstream: down, fallback: { status: 200, body: 'later' } } },
+      {
+        path: '/kept',
+        proxy: { upstream: down, fallback: { body: 'later', headers: { 'cache-control': 'max-age=5' } } }
+      },
+      { path: '/removed', headers: { response: { 'cache-control': false } }, auth: true, respond: {} },
+      { path: '/up', proxy: { upstream: await upstream(t) } }
+    ]
+  }
+  const cases: [path: string, status: number, cacheControl: string, request?: object][] = [
+    ['/sound', 200, 'public, max-age=60'],
+    ['/missing', 404, 'public, max-age=60'],
+    ['/up', 200, 'public, max-age=60'],
+    ['/limited-report', 200, 'public, max-age=60'],
+    ['/unknown', 404, 'no-store'],
+    ['/get', 405, 'no-store', { method: 'POST' }],
+    ['/in', 401, 'no-store'],
+    ['/in', 401, 'no-store', { headers: { accept: 'text/html' } }],
+    ['/limited', 429, 'no-store'],
+    ['/none', 403, 'no-store'],
+    ['/down', 502, 'no-store'],
+    ['/instead', 200, 'no-store'],
+    ['/kept', 503, 'max-age=5'],
+    ['/removed', 401, 'no-store'],
+    ['/login', 200, 'no-store'],
+    ['/session', 401, 'no-store'],
+    ['/-/live', 200, 'no-store']
+  ]
+  const { url } = await listening(t, config)
+  const send = (path: string, request: object = {}) => fetch(url + path, { redirect: 'manual', ...request })
+  for (const path of ['/limited', '/limited-report']) await send(path)
+  for (const [path, status, cacheControl, request] of cases) {
+    const answer = await send(path, request)
+    await answer.arrayBuffer()
+    const name = `${path} ${status}`
+    t.equal(answer.status, status, name)
+    t.equal(answer.headers.get('cache-control'), cacheControl, name)
+    const kept = cacheControl.startsWith('public')
+    for (const header of ['cdn-cache-control', 'surrogate-control', 'expires'])
+      t.equal(answer.headers.has(header), kept, `${name}: ${header}`)
+  }
 })
