@@ -41,9 +41,59 @@ export const options = Type.Object(
 
 export type RedirectOptions = Static<typeof options>
 
-export function faults({ to }: RedirectOptions, { paths }: About): OptionFault[] {
+export function faults({ to }: RedirectOptions, about: About): OptionFault[] {
   const { origin, path } = partsOf(to)
-  return [...templateFaults(origin, ['to'], ORIGIN), ...rewriteFaults(path, paths, ['to'])]
+  const { paths } = about
+  const itself = isOwn(origin, about, about.word('tls') ? 'https' : 'http')
+    ? paths.find((from) => comparable(from.replace(/\/\*$/, '/')) === placeOf(path, from.endsWith('/*')))
+    : undefined
+  const loop: OptionFault[] =
+    itself === undefined
+      ? []
+      : [
+          {
+            path: ['to'],
+            message: `expected another address than the route's own, got "${to}", to which "${itself}" would lead again and again`
+          }
+        ]
+  return [...templateFaults(origin, ['to'], ORIGIN), ...rewriteFaults(path, paths, ['to']), ...loop]
+}
+
+/** Tells whether a redirect adds a slash to an exact path, so that the route must not take the path with the slash. */
+export function leavesSlash(
+  { to }: RedirectOptions,
+  from: string,
+  about: Pick<About, 'hosts' | 'publicUrl'>
+): boolean {
+  const { origin, path } = partsOf(to)
+  return (
+    placeOf(path, false) === `${comparable(from)}/` && (isOwn(origin, about) || origin === about.publicUrl)
+  )
+}
+
+/** Tells whether an origin is the route's own: none, the host of the request, or a host of the route, with the scheme that it is asked by. */
+function isOwn(origin: string, { hosts }: Pick<About, 'hosts'>, scheme?: string): boolean {
+  if (origin === '') return true
+  const [, asked, host = ''] = /^(https?):\/\/(.*)$/i.exec(origin) ?? []
+  const name = host.toLowerCase()
+  if (scheme !== undefined && asked?.toLowerCase() !== scheme) return false
+  return name === '{host}' || hosts.includes(name)
+}
+
+/** Takes what of an address chooses a route, in the form of `comparable`; behind a wildcard the last slash means nothing. */
+function placeOf(to: string, wildcard: boolean): string {
+  const path = comparable(to.replace(/[?#].*$/, ''))
+  return wildcard && !path.endsWith('/') ? `${path}/` : path
+}
+
+/** Writes paths of routes and of addresses alike: parameters by their names, the rest decoded. */
+function comparable(path: string): string {
+  const named = path.replaceAll(/\/:(\w+)(?:\([^/]*\))?(?=\/|$)/g, '/{params.$1}')
+  try {
+    return decodeURIComponent(named)
+  } catch {
+    return named
+  }
 }
 
 // What else a request says could make any host of it.

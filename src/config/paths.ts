@@ -12,6 +12,8 @@ export interface PathPattern {
   readonly wildcard: boolean
   /** The names of its parameters, each with the index of its segment. */
   readonly params: ReadonlyMap<string, number>
+  /** Whether an exact path takes only itself, and not the same with a slash behind it; absent where it takes both. */
+  readonly withoutSlash?: boolean
   /** How many segments stand before the `/*`. */
   readonly depth: number
   /** The same for all patterns that match the same paths. */

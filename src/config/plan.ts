@@ -74,6 +74,11 @@ interface NewRoute extends PlannedRoute {
   readonly scope: Scope
 }
 
+/** Where a route stands. */
+type Where = Pick<PlannedRoute, 'paths' | 'hosts'>
+
+const NOWHERE: Where = { paths: [], hosts: [] }
+
 interface Level {
   readonly paths: readonly string[]
   readonly hosts: readonly string[]
@@ -123,6 +128,7 @@ class Planner {
   readonly #outside = new Set<string>()
   #root: Readonly<Record<string, unknown>> = {}
   #upstreams: Record<string, unknown> = {}
+  #publicUrl: string | undefined
 
   constructor(catalog: Catalog, env: Readonly<Record<string, string | undefined>>, file: string) {
     this.#catalog = catalog
@@ -150,6 +156,7 @@ class Planner {
     const value = source.value
     this.#knownKeys(source, [], value, [...Object.keys(coreWords), 'routes', ...this.#rootWords()])
     this.#core(source, value)
+    this.#publicUrl = originOf(value['publicUrl'])
     this.#collectUpstreams(source, value)
     const words = new Map<string, WordState>()
     for (const concern of this.#catalog.concerns) {
@@ -193,7 +200,7 @@ class Planner {
       file: source.file,
       files: [...new Set([...this.#files, ...this.#named])],
       catalog: this.#catalog,
-      publicUrl: originOf(value['publicUrl']),
+      publicUrl: this.#publicUrl,
       trustedProxies: spellOut(list(value['trustedProxies'])),
       words: this.#root,
       routes: this.#routes,
@@ -286,7 +293,7 @@ class Planner {
         )
     const whole = this.#resolver.whole(concern, state)
     if (isObject(whole)) this.#noteFiles(concern, whole)
-    this.#judge(concern, whole, state, source.folder, [])
+    this.#judge(concern, whole, state, source.folder, NOWHERE)
     this.#upstreams = { ...this.#upstreams, ...(isObject(whole) ? whole : {}) }
   }
 
@@ -535,8 +542,9 @@ class Planner {
         faultAt(source, [...at, key], `"${key}" needs an object that says what the route does`)
       )
     const options = state.on ? this.#resolver.resolve(target, state) : {}
-    if (state.on) this.#later(target, options, state, source.folder, paths)
-    const said = remember(this.#settled, level.words, () => this.#resolveWords(level.words, source, paths))
+    const where: Where = { paths, hosts: level.hosts }
+    if (state.on) this.#later(target, options, state, source.folder, where)
+    const said = remember(this.#settled, level.words, () => this.#resolveWords(level.words, source, where))
     if (paths.length === 0) return
     const methods = entry['methods'] === undefined ? undefined : withHead(list(entry['methods']))
     const name = typeof entry['name'] === 'string' ? entry['name'] : paths.map(({ text }) => text).join(', ')
@@ -550,7 +558,7 @@ class Planner {
       scope: level.scope,
       name,
       hosts: level.hosts,
-      paths,
+      paths: this.#slashesLeft(target, options, where),
       methods,
       target: key,
       options,
@@ -570,14 +578,22 @@ class Planner {
     })
   }
 
+  /** Marks the paths of which a target leaves the form with a final slash to other routes. */
+  #slashesLeft(target: Target, options: unknown, { paths, hosts }: Where): readonly PathPattern[] {
+    const { leavesSlash } = target
+    if (leavesSlash === undefined || !isObject(options) || !this.#resolver.sound(options)) return paths
+    const about = { hosts, publicUrl: this.#publicUrl }
+    return paths.map((path) =>
+      !path.wildcard && leavesSlash(options as never, path.text, about)
+        ? { ...path, withoutSlash: true }
+        : path
+    )
+  }
+
   /** What was made of the words that hold for a route, once for all routes for which the same ones hold. */
   readonly #settled = new Map<ReadonlyMap<string, WordState>, SettledWords>()
 
-  #resolveWords(
-    held: ReadonlyMap<string, WordState>,
-    source: Filled,
-    paths: readonly PathPattern[]
-  ): SettledWords {
+  #resolveWords(held: ReadonlyMap<string, WordState>, source: Filled, where: Where): SettledWords {
     const words: Record<string, unknown> = {}
     const scopes: Record<string, string> = {}
     for (const concern of this.#catalog.concerns) {
@@ -585,7 +601,7 @@ class Planner {
       if (word === undefined || concern.override === false) continue
       words[concern.key] = this.#resolver.resolve(concern, word)
       scopes[concern.key] = word.scope.id
-      if (word.on) this.#later(concern, words[concern.key], word, source.folder, paths)
+      if (word.on) this.#later(concern, words[concern.key], word, source.folder, where)
     }
     return { words, scopes, said: [...held].filter(([, { silent }]) => !silent).map(([word]) => word) }
   }
@@ -593,18 +609,12 @@ class Planner {
   readonly #judged = new WeakMap<object, Set<unknown>>()
 
   /** Asks a module about its options once everything else is known, once for each set of options. */
-  #later(
-    module: Concern | Target,
-    options: unknown,
-    state: WordState,
-    folder: string,
-    paths: readonly PathPattern[]
-  ): void {
+  #later(module: Concern | Target, options: unknown, state: WordState, folder: string, where: Where): void {
     if (!isObject(options)) return
     // What a target names may be a folder, and is read at each request.
     if (!('target' in module)) this.#noteFiles(module, options)
     if (module.faults === undefined) return
-    this.#checks.push(() => this.#judge(module, options, state, folder, paths))
+    this.#checks.push(() => this.#judge(module, options, state, folder, where))
   }
 
   /** Notes the files that a concern reads at boot, once for each set of options. */
@@ -617,24 +627,20 @@ class Planner {
     })
   }
 
-  #judge(
-    module: Concern | Target,
-    options: unknown,
-    state: WordState,
-    folder: string,
-    paths: readonly PathPattern[]
-  ): void {
+  #judge(module: Concern | Target, options: unknown, state: WordState, folder: string, where: Where): void {
     if (module.faults === undefined || !isObject(options) || !this.#resolver.sound(options)) return
     const judged = this.#judged.get(options) ?? new Set<unknown>()
-    const texts = paths.map(({ text }) => text)
-    const once = 'target' in module ? texts.join() : ''
+    const texts = where.paths.map(({ text }) => text)
+    const once = 'target' in module ? [...texts, '', ...where.hosts].join() : ''
     if (judged.has(once)) return
     this.#judged.set(options, judged.add(once))
     const about: About = {
       upstreams: Object.keys(this.#upstreams),
       folder,
       word: (key) => this.#root[key],
-      paths: texts
+      paths: texts,
+      hosts: where.hosts,
+      publicUrl: this.#publicUrl
     }
     const found: readonly OptionFault[] = module.faults(options as never, about)
     for (const wrong of found) this.#faults.push(this.#resolver.place(module, state, wrong))
@@ -654,7 +660,7 @@ class Planner {
       const wanted = typeof always === 'function' ? always(installed) : always === true || installed(key)
       if (!wanted) continue
       made[key] = this.#rootOptions(concern, state)
-      if (state.on) this.#later(concern, made[key], state, folder, [])
+      if (state.on) this.#later(concern, made[key], state, folder, NOWHERE)
     }
     this.#root = made
   }

@@ -287,7 +287,7 @@ async function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Promis
     for (const host of entry.info.hosts.length === 0 ? [undefined] : entry.info.hosts) {
       const prefix = host === undefined ? '' : hostPrefix(host)
       for (const pattern of entry.paths) {
-        const { base, wildcard, segments } = pattern
+        const { base, wildcard, segments, withoutSlash = false } = pattern
         const shape = prefix + comparedShape(pattern, ignoreCase)
         const bare = wildcard ? shape.slice(0, -2) : shape.replace(/\/$/, '')
         const path = base.replace(/\/$/, '')
@@ -295,13 +295,14 @@ async function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Promis
         const own = wildcard ? last : pattern.end === 'slash' && path !== '' ? undefined : 0
         if (path !== '' && own !== undefined)
           claim(entry, bare, { url: prefix + path, rank: own, host: prefix, segments, end: 'exact' })
-        claim(entry, `${bare}/`, {
-          url: `${prefix}${path}/`,
-          rank: wildcard ? last : own === undefined ? 0 : path === '' ? 0 : 1,
-          host: prefix,
-          segments,
-          end: 'slash'
-        })
+        if (path === '' || own !== 0 || !withoutSlash)
+          claim(entry, `${bare}/`, {
+            url: `${prefix}${path}/`,
+            rank: wildcard ? last : own === undefined ? 0 : path === '' ? 0 : 1,
+            host: prefix,
+            segments,
+            end: 'slash'
+          })
         if (wildcard)
           claim(entry, `${bare}/*`, {
             url: `${prefix}${path}/*`,

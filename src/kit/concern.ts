@@ -51,6 +51,10 @@ export interface About {
   word(key: string): unknown
   /** The paths of the route, as the router knows them; empty for what is said at the root. */
   readonly paths: readonly string[]
+  /** The hosts of the route; empty for all, and for what is said at the root. */
+  readonly hosts: readonly string[]
+  /** The origin that browsers see, or undefined where the config does not say. */
+  readonly publicUrl: string | undefined
 }
 
 /** One thing that is wrong with an option. */
@@ -68,6 +72,8 @@ export interface Target {
   readonly rootDefaults?: boolean
   /** Whether its answers may take longer than the deadline, which ends at their head: it keeps that itself. */
   readonly streams?: boolean
+  /** Tells whether an exact path takes only itself, and leaves the same path with a slash behind it to other routes. */
+  readonly leavesSlash?: (options: never, path: string, about: Pick<About, 'hosts' | 'publicUrl'>) => boolean
   readonly faults?: (options: never, about: About) => readonly OptionFault[]
   readonly default: FastifyPluginAsync<TargetRoutes<never>> | FastifyPluginCallback<TargetRoutes<never>>
 }
