@@ -4,7 +4,7 @@ import { createServer as createHttpsServer } from 'node:https'
 import type { Server, Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
-import { callBack } from './kit/index.ts'
+import { callBack, canonicalHost, remember } from './kit/index.ts'
 import { SafeHttp2Response } from './lib/http/response.ts'
 import { Sessions } from './sessions.ts'
 import { Connections } from './sockets.ts'
@@ -253,17 +253,33 @@ function answer(response: ServerResponse, text: string): void {
     .end(text)
 }
 
-const HOST = /^([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?$/i
+const PORT = /:(\d{1,5})$/
+const ABSOLUTE = /^https?:\/\/([^/?#@]*)(.*)$/i
 
+/** Makes the address over https for a request to the plain port; undefined where its target or its host is none. */
 function placeFor(
   { headers, url = '/' }: IncomingMessage,
   port: number,
-  { publicUrl }: FastifyInstance
+  app: FastifyInstance
 ): string | undefined {
-  if (!url.startsWith('/') || /[^\x21-\x7e]/.test(url)) return undefined
-  if (publicUrl?.startsWith('https:') === true) return publicUrl + url
-  const host = HOST.exec(headers.host ?? '')?.[1]
-  return host === undefined ? undefined : `https://${host}${port === 443 ? '' : `:${port}`}${url}`
+  const [, authority = headers.host ?? '', path = url] = ABSOLUTE.exec(url) ?? []
+  const target = path.startsWith('/') ? path : `/${path}`
+  if ((path === url && !url.startsWith('/')) || /[^\x21-\x7e]/.test(target)) return undefined
+  const known = app.publicUrl?.startsWith('https:') === true ? new URL(app.publicUrl) : undefined
+  const host = canonicalHost(authority)
+  if (known !== undefined && (host === undefined || !isNamed(host, app))) return app.publicUrl + target
+  if (host === undefined) return undefined
+  // Without a publicUrl the listener's port is known to the client only where the client names one itself.
+  const own = known?.port ?? (PORT.test(authority) && port !== 443 ? String(port) : '')
+  return `https://${host}${own === '' ? '' : `:${own}`}${target}`
+}
+
+const named = new WeakMap<FastifyInstance, ReadonlySet<string>>()
+
+/** Tells whether some route names a host, or the wildcard that it falls under. */
+function isNamed(host: string, app: FastifyInstance): boolean {
+  const hosts = remember(named, app, () => new Set(app.routeInfos.flatMap((info) => info.hosts)))
+  return hosts.has(host) || hosts.has(`*${host.slice(host.indexOf('.'))}`)
 }
 
 function refuse(response: ServerResponse): void {

@@ -17,6 +17,7 @@ import {
   type Listening,
   listening,
   noOpenssl,
+  raw,
   running,
   type Scope,
   type Seen,
@@ -355,6 +356,42 @@ t.test('sends a plain port to https, whatever the path and the method', { skip }
   const named = await stage(t, { publicUrl: 'https://api.example.com' }, { redirectFrom: 0 })
   const answer = await ask(`http://127.0.0.1:${named.served.redirects}/x`)
   t.equal(answer.headers.get('location'), 'https://api.example.com/x')
+})
+
+t.test('sends a plain port to the host and the port that the client can reach', { skip }, async (t) => {
+  const routes = [
+    { host: ['shop.example.com', '*.example.net'], path: '/*', respond: { body: 'in' } },
+    { path: '/*', respond: { body: 'in' } }
+  ]
+  const cases: [publicUrl: string | undefined, host: string, place: string][] = [
+    [undefined, 'any.example.org', 'any.example.org'],
+    [undefined, 'any.example.org:8080', 'any.example.org:PORT'],
+    [undefined, '[::1]:80', '[::1]:PORT'],
+    ['https://api.example.com', 'shop.example.com', 'shop.example.com'],
+    ['https://api.example.com', 'SHOP.example.com.:8080', 'shop.example.com'],
+    ['https://api.example.com', 'a.example.net', 'a.example.net'],
+    ['https://api.example.com', 'a.b.example.net', 'api.example.com'],
+    ['https://api.example.com', 'any.example.org', 'api.example.com'],
+    ['https://api.example.com', 'a b', 'api.example.com'],
+    ['https://api.example.com:8443', 'shop.example.com:8080', 'shop.example.com:8443'],
+    ['https://api.example.com:8443', 'shop.example.com', 'shop.example.com:8443'],
+    ['https://api.example.com:8443', 'any.example.org', 'api.example.com:8443']
+  ]
+  const stages = new Map<string | undefined, Awaited<ReturnType<typeof stage>>>()
+  for (const [publicUrl, host, place] of cases) {
+    const config = { routes, ...(publicUrl === undefined ? {} : { publicUrl }) }
+    const at = stages.get(publicUrl) ?? (await stage(t, config, { redirectFrom: 0 }))
+    stages.set(publicUrl, at)
+    const to = `https://${place.replace('PORT', String(at.port))}/x?y=1`
+    for (const target of ['/x?y=1', `http://${host}/x?y=1`]) {
+      if (host.includes(' ') && target !== '/x?y=1') continue
+      const answer = await raw(
+        at.served.redirects ?? 0,
+        `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`
+      )
+      t.match(answer, `\r\nlocation: ${to}\r\n`, `${publicUrl} ${host} ${target}`)
+    }
+  }
 })
 
 t.test('knows callers by their certificates', { skip }, async (t) => {
