@@ -184,9 +184,13 @@ function endConnection(
   reply: FastifyReply
 ): void {
   if (isHttp2(request.raw)) return
-  if (status === 413 || status === 408 || status === 417 || code === 'SP_ERR_REQUEST_MALFORMED')
+  if (status === 413 || status === 408 || status === 417 || isMisread(code))
     reply.header('connection', 'close')
 }
+
+// What follows a request without a valid Host may be the rest of its head.
+const isMisread = (code: string | undefined): boolean =>
+  code === 'SP_ERR_REQUEST_MALFORMED' || code === 'SP_ERR_PATHS_HOST'
 
 type Page = (problem: Problem) => string
 

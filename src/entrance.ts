@@ -16,6 +16,7 @@ import {
   TargetForm,
   VersionInvalid
 } from './kit/index.ts'
+import { isOtherProtocol } from './lib/other-protocols.ts'
 
 /** The path under which the router knows requests that are refused; no request can have it. */
 export const REFUSED = `/${MARK}refused`
@@ -77,7 +78,7 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
     if (
       raw.httpVersionMinor === 0 &&
       raw.httpVersionMajor === 1 &&
-      raw.headers['transfer-encoding'] !== undefined
+      (raw.headers['transfer-encoding'] !== undefined || isOtherProtocol(raw))
     )
       return refuse(raw, new Malformed())
     const { expect } = raw.headers

@@ -53,7 +53,9 @@ export function makeListener(
     noDelay: true,
     // Whatever else asks to switch protocols (h2c) is an ordinary request.
     shouldUpgradeCallback: takesUpgrade,
-    insecureHTTPParser: false
+    insecureHTTPParser: false,
+    // A request without a Host is refused like any other, with a line in the log.
+    requireHostHeader: false
   }
   const { edge } = app
   const connections = new Connections(() => now().socketLimits.idle)

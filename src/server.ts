@@ -5,8 +5,9 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { grounded } from './http2.ts'
 import { isHttp2, MethodRefused, ROUTABLE, waitForEnd, wantsWebSocket, withHeaders } from './kit/index.ts'
+import { noteOtherProtocol } from './lib/other-protocols.ts'
 import { makeListener, makeRedirector, restartFor } from './listener.ts'
-import { Detached, Drops, type Enter, enterInLine, hasWaiting, leaveLine } from './sockets.ts'
+import { Detached, Drops, type Enter, enterInLine, hasWaiting, leaveLine, refuseInLine } from './sockets.ts'
 
 /** Where a gateway listens and how it ends. */
 export interface ServeOptions {
@@ -135,7 +136,10 @@ export async function serve(
   const take: Enter = (request, response) => {
     // HTTP/2 has a line for each request, and bounds how many there are.
     if (isHttp2(request)) enterNow(grounded(request), response)
-    else enterInLine(enterNow, request, response)
+    else {
+      if (request.httpVersionMinor === 0) noteOtherProtocol(request)
+      enterInLine(enterNow, request, response)
+    }
   }
   server.on('request', take)
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
@@ -148,10 +152,11 @@ export async function serve(
   })
   // Expectations that nobody knows are refused with all that a refusal has.
   server.on('checkExpectation', take)
-  server.on(
-    'clientError',
-    (error: Error, socket: Socket) => void current.app.server.emit('clientError', error, socket)
-  )
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    const refuse = (): void => void current.app.server.emit('clientError', error, socket)
+    if (isUnreadable(error)) refuseInLine(socket, refuse)
+    else refuse()
+  })
   // Nothing is tunnelled: a CONNECT never reaches a route (RFC 9110 section 9.3.6).
   server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     if (isHttp2(request)) {
@@ -160,7 +165,7 @@ export async function serve(
     }
     detached.own(socket, head)
     const refusal = withHeaders(new MethodRefused('CONNECT'), { allow: ROUTABLE.join(', ') })
-    current.app.server.emit('clientError', refusal, socket)
+    refuseInLine(socket, () => current.app.server.emit('clientError', refusal, socket))
   })
   const drops = new Drops(log)
   server.on('drop', () => drops.note(current.app.maxConnections))
@@ -245,6 +250,10 @@ export async function serve(
     }
   }
 }
+
+/** Returns whether an error is about what a client sends, on a connection that works. */
+const isUnreadable = ({ code = '' }: NodeJS.ErrnoException): boolean =>
+  code.startsWith('HPE_') || code === 'ERR_HTTP_REQUEST_TIMEOUT'
 
 function listen(server: Server, where: { host: string; port: number } | { fd: number }): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -11,10 +11,13 @@ export type Enter = (request: IncomingMessage, response: ServerResponse) => void
 interface Line {
   busy: boolean
   readonly waiting: (readonly [enter: Enter, request: IncomingMessage, response: ServerResponse])[]
+  /** Refuses the bytes behind the last request, once that has its answer. */
+  refuse?: () => void
 }
 
 interface Lined extends Socket {
   [LINE]?: Line
+  _httpMessage?: (ServerResponse & { readonly req: IncomingMessage }) | null
 }
 
 /** Lets the requests of one connection in one after another: a client that pipelines takes one place, not a hundred thousand. */
@@ -46,7 +49,22 @@ export function leaveLine(socket: Lined): void {
     return
   }
   line.busy = false
-  if (socket.isPaused()) socket.resume()
+  if (line.refuse !== undefined) line.refuse()
+  else if (socket.isPaused()) socket.resume()
+}
+
+/** Refuses bytes that are no request after the requests before them have their answers; at once where there are none. */
+export function refuseInLine(socket: Lined, refuse: () => void): void {
+  const line = socket[LINE]
+  if (line === undefined || !line.busy) {
+    refuse()
+    return
+  }
+  const last = line.waiting.at(-1)?.[1]
+  // The bytes are the body of a request that nothing was done for yet.
+  if (last?.complete === false) line.waiting.pop()
+  if (last === undefined && socket._httpMessage?.req.complete === false) refuse()
+  else line.refuse ??= refuse
 }
 
 // What a WebSocket is told that ends through no fault of its own (RFC 6455 section 7.4.1 and its registry).
@@ -166,7 +184,7 @@ export class Connections {
   /** Makes the last answer of each connection that is under way, and whose head is not sent yet, say "Connection: close". */
   closeAfterAnswers(): void {
     for (const socket of this.#open.keys()) {
-      const response = (socket as { _httpMessage?: ServerResponse | null })._httpMessage
+      const response = (socket as Lined)._httpMessage
       if (response !== undefined && response !== null && !hasWaiting(socket)) response.shouldKeepAlive = false
     }
   }

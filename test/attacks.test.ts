@@ -287,18 +287,22 @@ t.test('with doubleSlash "keep" no parameter is empty', async (t) => {
 })
 
 t.test('what a parser refuses behind an unanswered request is not taken for its answer', async (t) => {
-  const reached = Promise.withResolvers<void>()
-  const origin = await upstream(t, () => reached.resolve())
+  const reached = Promise.withResolvers<() => void>()
+  const origin = await upstream(t, (_request, response) => reached.resolve(() => response.end('at last')))
   const { port } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: origin } }] })
   const socket = await open(t, port, plain('/slow'))
-  await reached.promise
+  const answer = await reached.promise
   let seen = ''
   socket.on('data', (data: Buffer) => {
     seen += data.toString()
   })
   socket.write('GARBAGE\r\n\r\n')
-  await once(socket, 'end')
+  // The gateway has read it once it has answered what was sent after it.
+  t.equal((await ask(`http://127.0.0.1:${port}/-/live`)).status, 200)
   t.equal(seen, '')
+  answer()
+  await once(socket, 'end')
+  t.match(seen, /^HTTP\/1\.1 200[\s\S]*at last[\s\S]*HTTP\/1\.1 400/)
 })
 
 t.test(

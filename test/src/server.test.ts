@@ -4,13 +4,16 @@ import http from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import tls from 'node:tls'
 import t from 'tap'
 import { buildGateway, Keep, loadConfig } from '../../src/index.ts'
+import { authority } from '../certificates.ts'
 import {
   ask,
   closed,
   gateway,
   listening,
+  noOpenssl,
   raw,
   readableLog,
   running,
@@ -477,4 +480,105 @@ t.test('a handler that writes behind the end of its answer harms nobody', async 
     { byApp: true, byReply: true },
     'and all of it has one log'
   )
+})
+
+t.test('answers a request whatever follows it, and then refuses that', { skip: noOpenssl }, async (t) => {
+  const origin = await upstream(t, (request, response) => {
+    request.resume()
+    request.on('end', () => setImmediate(() => response.end('created')))
+  })
+  const config = {
+    routes: [
+      { path: '/x', proxy: { upstream: origin } },
+      { path: '/own', respond: { body: 'own' } },
+      { path: '/big', respond: { body: 'y'.repeat(3_000_000) } }
+    ]
+  }
+  const { certFile: cert, keyFile: key } = authority(t).issue('/CN=localhost', 'DNS:localhost')
+  const ways = [
+    { over: 'plain', at: await listening(t, config), open: connect },
+    {
+      over: 'TLS',
+      at: await listening(t, { ...config, tls: { certificates: [{ cert, key }] } }),
+      open: (port: number) =>
+        tls.connect({ port, host: '127.0.0.1', servername: 'localhost', rejectUnauthorized: false })
+    }
+  ]
+  const get = (path: string, more = ''): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n${more}\r\n`
+  const post = (body: string, more = ''): string =>
+    `POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n${more}\r\n${body}`
+  const close = 'Connection: close\r\n'
+  const cases: { name: string; parts: string[]; want: number[] }[] = [
+    { name: 'garbage', parts: [post('helloGARBAGE / \r\n\r\n')], want: [200, 400] },
+    { name: 'garbage in a write of its own', parts: [post('hello'), 'GARBAGE / \r\n\r\n'], want: [200, 400] },
+    { name: 'two bytes more than the body has', parts: [post('helloxy')], want: [200, 400] },
+    { name: 'an empty line', parts: [post('hello\r\n')], want: [200] },
+    {
+      name: 'garbage behind an answer of our own',
+      parts: [`${get('/own')}GARBAGE\r\n\r\n`],
+      want: [200, 400]
+    },
+    {
+      name: 'garbage while a large answer is read',
+      parts: [get('/big'), 'GARBAGE\r\n\r\n'],
+      want: [200, 400]
+    },
+    {
+      name: 'garbage behind two',
+      parts: [`${get('/x')}${get('/own')}GARBAGE\r\n\r\n`],
+      want: [200, 200, 400]
+    },
+    { name: 'a request behind "Connection: close"', parts: [get('/x', close) + get('/own')], want: [200] },
+    { name: 'bytes behind "Connection: close"', parts: [post('helloxy', close)], want: [200] },
+    { name: 'an empty line behind "Connection: close"', parts: [post('hello\r\n', close)], want: [200] },
+    {
+      name: 'a head that is too large',
+      parts: [`${get('/x')}${get('/own', `x: ${'y'.repeat(70_000)}\r\n`)}`],
+      want: [200, 431]
+    },
+    {
+      name: 'a body that is badly framed',
+      parts: [`${get('/x')}POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`],
+      want: [200, 400]
+    },
+    { name: 'a CONNECT', parts: [`${get('/x')}CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n`], want: [200, 405] },
+    { name: 'a request without Host', parts: [`${get('/x')}GET /x HTTP/1.1\r\n\r\n`], want: [200, 400] },
+    {
+      name: 'a request with an empty Host',
+      parts: [`${get('/x')}GET /x HTTP/1.1\r\nHost:\r\n\r\n`],
+      want: [200, 400]
+    },
+    { name: 'RTSP', parts: [`${get('/x')}GET /x RTSP/1.0\r\nHost: a\r\n\r\n`], want: [200, 400] },
+    ...[
+      'GET /own RTSP/1.0',
+      'OPTIONS * RTSP/1.0',
+      'DESCRIBE /own RTSP/1.0',
+      'SOURCE /own ICE/1.0',
+      'GET /own ICE/1.0'
+    ].map((line) => ({ name: `nothing but ${line}`, parts: [`${line}\r\nHost: a\r\n\r\n`], want: [400] })),
+    { name: 'nothing but a request without Host', parts: ['GET /own HTTP/1.1\r\n\r\n'], want: [400] }
+  ]
+  for (const { over, at, open } of ways)
+    for (const { name, parts, want } of cases) {
+      const socket = open(at.port, '127.0.0.1')
+      let seen = ''
+      socket.on('data', (data: Buffer) => {
+        seen += data.toString('latin1')
+      })
+      socket.on('error', () => {})
+      const end = closed(socket)
+      for (const part of parts) {
+        socket.write(part)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      // What stays open has answered all that it will.
+      const answers = (): number[] =>
+        [...seen.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => Number(status))
+      while (!socket.destroyed && answers().length < want.length)
+        await Promise.race([once(socket, 'data'), end])
+      if (want.at(-1) !== 200) await end
+      socket.destroy()
+      t.strictSame(answers(), want, `${over}: ${name}`)
+      if (name.includes('large answer')) t.match(seen, /y{3000000}HTTP\/1\.1 400/, 'which comes whole')
+    }
 })
