@@ -34,6 +34,9 @@ import { type Asker, type Extent, type Fate, Try, Unwanted } from './try.ts'
 import { Upload } from './upload.ts'
 import type { Errand, Lane, Way } from './way.ts'
 
+// Methods whose requests are expected to have content (RFC 9110 section 9.3).
+const WITH_CONTENT = new Set(['POST', 'PUT', 'PATCH'])
+
 // How long a client may go on sending a body whose answer it already has, in milliseconds.
 const LINGER = 2000
 
@@ -104,15 +107,32 @@ export class Exchange implements Asker {
       this.#due = this.#forwarding.began + time
       this.#deadline = setTimeout(onDeadline, Math.min(time, LONGEST_TIMER), this)
     }
+    if (this.#upload !== null && this.#mayHaveNoBody()) this.#upload.whenBegun(() => this.#begin())
+    else this.#begin()
+  }
+
+  #begin(): void {
+    if (this.#state !== 'waiting') return
     this.#try()
     const { hedge } = this.#way
     if (hedge !== undefined && this.#errand.idempotent && this.#state === 'waiting')
       this.#hedge = setTimeout(onHedge, Math.min(hedge, LONGEST_TIMER), this)
   }
 
+  /** Whether the end of the request may follow in a frame of its own: HTTP/1.1 would call that a body in chunks, which services refuse for GET. */
+  #mayHaveNoBody(): boolean {
+    const { raw } = this.#request
+    return (
+      isHttp2(raw) &&
+      !this.#lane.upstream.http2 &&
+      !WITH_CONTENT.has(this.#request.method) &&
+      raw.headers['content-length'] === undefined
+    )
+  }
+
   /** The body of the request, once it has come whole and was kept. */
   get whole(): Buffer | null | undefined {
-    return this.#upload === null ? null : this.#upload.whole
+    return this.#upload === null || this.#upload.empty ? null : this.#upload.whole
   }
 
   /** Tries once more, now that the wait is over. */
@@ -163,7 +183,7 @@ export class Exchange implements Asker {
   }
 
   get maySendAgain(): boolean {
-    return this.#errand.idempotent && this.#upload === null
+    return this.#errand.idempotent && (this.#upload === null || this.#upload.empty)
   }
 
   get mayReplay(): boolean {
@@ -183,7 +203,7 @@ export class Exchange implements Asker {
       path: target.base + path,
       method,
       headers: target.http2 && takesTrailers(this.#request) ? [...head, 'te', 'trailers'] : head,
-      body: this.#upload === null ? null : this.#upload.open(),
+      body: this.#upload === null || this.#upload.empty ? null : this.#upload.open(),
       headersTimeout: this.#lane.headersTimeout,
       ...(joint === undefined ? {} : { upgrade: 'websocket' })
     }

@@ -49,6 +49,28 @@ export class Upload {
     return this.#ended
   }
 
+  /** Whether it has ended without a byte. */
+  get empty(): boolean {
+    return this.#ended && this.#size === 0
+  }
+
+  /** Calls once the first bytes of it, or its end, have come. */
+  whenBegun(done: () => void): void {
+    const source = this.#source
+    if (source === null) {
+      done()
+      return
+    }
+    source.once('readable', () => {
+      if ((source as Readable & { aborted?: boolean }).aborted === true) return
+      if (source.readableLength === 0) {
+        this.#ended = true
+        source.resume()
+      }
+      done()
+    })
+  }
+
   /** The whole body, if it has come and was kept. */
   get whole(): Buffer | undefined {
     return this.#ended && this.#kept !== undefined ? Buffer.concat(this.#kept) : undefined

@@ -15,7 +15,9 @@ import {
   raw,
   readableLog,
   type Scope,
-  statusOf
+  type Seen,
+  statusOf,
+  upstream
 } from '../helpers.ts'
 
 type OnStream = (stream: ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void
@@ -350,3 +352,51 @@ t.test('loses nothing of a body that Node tells of before its head', async (t) =
   })
   t.equal((await ask(`${url}/x`)).text, 'all of it')
 })
+
+t.test(
+  'sends no body on where a request of HTTP/2 ends in a frame of its own',
+  { skip: noOpenssl },
+  async (t) => {
+    const url = await upstream(t)
+    const { ca } = certificate(t)
+    const { port } = await listening(t, {
+      tls: { certificates: [{ cert: ca, key: ca.replace('.pem', '.key') }] },
+      routes: [{ path: '/*', proxy: { upstream: url } }]
+    })
+    const client = http2.connect(`https://localhost:${port}`, { ca: readFileSync(ca) })
+    t.teardown(() => client.destroy())
+    const cases: [method: string, body: string, framing: object][] = [
+      ['GET', '', {}],
+      ['DELETE', '', {}],
+      ['OPTIONS', '', {}],
+      ['PROPFIND', '', {}],
+      ['GET', 'with content', { 'transfer-encoding': 'chunked' }],
+      ['DELETE', 'with content', { 'transfer-encoding': 'chunked' }],
+      ['POST', '', { 'transfer-encoding': 'chunked' }]
+    ]
+    for (const [method, body, framing] of cases)
+      for (const later of [false, true]) {
+        const stream = client.request({ ':method': method, ':path': '/x' }, { endStream: false })
+        // The gateway has had the head by the time that it answers a ping.
+        if (later) await new Promise((resolve) => client.ping(resolve))
+        stream.end(body)
+        const [{ ':status': status }] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
+        t.equal(status, 200)
+        const seen = JSON.parse(await text(stream)) as Seen
+        const { 'transfer-encoding': coding, 'content-length': length } = seen.headers
+        t.match(
+          { 'transfer-encoding': coding, 'content-length': length },
+          { 'content-length': undefined, 'transfer-encoding': undefined, ...framing },
+          `${method} ${body}, ${later ? 'later' : 'at once'}`
+        )
+        t.equal(seen.body, body)
+      }
+    const given = client.request({ ':path': '/x' }, { endStream: false })
+    await new Promise((resolve) => client.ping(resolve))
+    given.close(http2.constants.NGHTTP2_CANCEL)
+    await once(given, 'close')
+    const next = client.request({ ':path': '/x' })
+    const [{ ':status': status }] = (await once(next, 'response')) as [http2.IncomingHttpHeaders]
+    t.equal(status, 200, 'one that is given up before its end harms no other')
+  }
+)
