@@ -1,19 +1,20 @@
 import type { IncomingMessage } from 'node:http'
-import type { FastifyError, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import {
   BodyTooLarge,
   DeadlineExceeded,
   DurationOrNone,
   durationOrNone,
   eachRoute,
-  elapsed,
   fp,
   gate,
   HeadersTooLarge,
   type HeadHook,
+  type Hooks,
   isHttp2,
   overrideOf,
   perOptions,
+  type RouteInfo,
   refuses,
   remember,
   SAYS,
@@ -23,8 +24,10 @@ import {
   TooSlow,
   Type,
   UrlTooLong,
-  upgradeOf
+  upgradeOf,
+  waitForEnd
 } from '../../src/kit/index.ts'
+import { Deadline } from '../../src/lib/deadline.ts'
 import { Pace, type Reader, type Rule, readBy } from './pace.ts'
 
 export const key = 'limits'
@@ -53,7 +56,7 @@ export const options = Type.Object(
     time: DurationOrNone({
       default: '30s',
       description:
-        'The time until the head of the answer is sent, all tries included; after it the answer is 504.'
+        'The time until the head of the answer is sent, all tries included; it stands still only while the gateway waits for bytes of the client. After it the answer is 504.'
     }),
     headerTime: DurationOrNone({
       default: '10s',
@@ -88,8 +91,6 @@ export type LimitsOptions = Static<typeof options>
 export interface StreamLimits {
   /** Bytes of a body; Infinity for no limit. */
   readonly body: number
-  /** Milliseconds until the head of the answer is sent; undefined for no limit. */
-  readonly time: number | undefined
   /** Tells whether a body that grew too large has to be cut, and by which refusal. */
   tooLarge(request: FastifyRequest): FastifyError | undefined
   /** Says who reads the body of a request, and is told when it comes too slowly. */
@@ -100,6 +101,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** What a target that streams has to keep to; null where nothing is limited. */
     limits: StreamLimits | null
+    /** The time until the head of the answer: all that wait ask it what remains. Null where there is none. */
+    deadline: Deadline | null
   }
   interface FastifyInstance {
     /** What the sockets of the process have to keep to. */
@@ -125,6 +128,7 @@ const BESIDE_HEADERS = 3
 export default fp<LimitsOptions>(
   async function limits(app, root) {
     app.decorateRequest('limits', null)
+    app.decorateRequest('deadline', null)
     const socketLimits = {
       headers: 0,
       headerTime: durationOrNone(root.headerTime) ?? 0,
@@ -139,24 +143,20 @@ export default fp<LimitsOptions>(
       () => new Pace(),
       (each) => each.close()
     )
-    const read = new Map<LimitsOptions, { body: number; deadline: number | undefined }>()
-    eachRoute(app, key, root, (said, { streams }, routeOptions) => {
-      const { body, deadline } = remember(read, said, () => {
+    const read = new Map<LimitsOptions, number>()
+    eachRoute(app, key, root, (said, _route, routeOptions) => {
+      routeOptions.bodyLimit ??= remember(read, said, () => {
         socketLimits.headers = Math.max(socketLimits.headers, headersFor(said))
-        return { body: Math.min(sizeOrNone(said.body), Number.MAX_SAFE_INTEGER), deadline: enforced(said) }
+        return Math.min(sizeOrNone(said.body), Number.MAX_SAFE_INTEGER)
       })
-      routeOptions.bodyLimit ??= body
-      // A target that streams keeps the deadline itself, since it has to end at the head of the answer.
-      if (!streams && deadline !== undefined) routeOptions.handlerTimeout ??= deadline
     })
-    perOptions(app, key, root, (said) => {
+    const build = (said: LimitsOptions, { streams }: RouteInfo): Hooks => {
       const countMost = said.headerCount === false ? Number.POSITIVE_INFINITY : said.headerCount
       const urlMost = sizeOrNone(said.url)
       const headersMost = sizeOrNone(said.headers)
       const bodyMost = sizeOrNone(said.body)
       const streamed: StreamLimits = {
         body: bodyMost,
-        time: enforced(said),
         tooLarge: (request) => {
           const error = new BodyTooLarge()
           return refuses(request, key, said, error) ? error : undefined
@@ -164,10 +164,16 @@ export default fp<LimitsOptions>(
         readBy
       }
       const rule = ruleFor(said)
+      const time = durationOrNone(said.time)
+      const reports = said.mode === 'report'
       return {
         onRequest(request, reply, done) {
           const { raw } = request
           request.limits = streamed
+          if (time !== undefined) {
+            request.deadline = new Deadline(time)
+            if (!reports) waitForEnd(reply.raw, endDeadline, request.deadline.keep(onDue, reply), undefined)
+          }
           if ((request.originalUrl ?? '').length > urlMost) return done(new UrlTooLong())
           const two = isHttp2(raw)
           if (raw.rawHeaders.length / 2 - (two ? BESIDE_HEADERS : 0) > countMost)
@@ -177,19 +183,37 @@ export default fp<LimitsOptions>(
             return done(new HeadersTooLarge())
           const length = raw.headers['content-length']
           if (length !== undefined && Number(length) > bodyMost) return done(new BodyTooLarge())
-          if (rule !== undefined && hasBody(raw)) pace.watch(request, reply, rule)
+          if (hasBody(raw)) {
+            if (rule !== undefined) pace.watch(request, reply, rule)
+            // A target that streams says itself when it waits for the client.
+            if (!streams && request.deadline !== null) standWhileReading(raw, request.deadline)
+          }
           done()
         },
-        ...(said.mode === 'report' ? { onHead: tellLate(said) } : {})
+        ...(reports ? { onHead: tellLate(said) } : {})
       }
-    })
+    }
+    perOptions(app, key, root, build, (_said, { streams }) => streams)
   },
   { name: key, fastify: '5.x' }
 )
 
-/** The deadline that is kept to, in milliseconds; report mode has none. */
-const enforced = ({ mode, time }: LimitsOptions): number | undefined =>
-  mode === 'report' ? undefined : durationOrNone(time)
+/** Refuses a request whose time is over before it has an answer. */
+function onDue(reply: FastifyReply): void {
+  if (!reply.sent && !reply.raw.headersSent) reply.send(new DeadlineExceeded())
+}
+
+const endDeadline = (deadline: Deadline): void => deadline.end()
+
+/** Lets the deadline stand still while a reader waits for what comes of a body. */
+function standWhileReading(raw: IncomingMessage, deadline: Deadline): void {
+  const go = (): void => deadline.go()
+  raw.on('resume', () => {
+    if (!raw.complete) deadline.stand()
+  })
+  raw.on('pause', go)
+  raw.once('end', go)
+}
 
 /** Makes what a body is held to; undefined where it may come as slowly as it likes. */
 function ruleFor(said: LimitsOptions): Rule | undefined {
@@ -210,9 +234,9 @@ const hasBody = (raw: IncomingMessage): boolean =>
 
 /** Tells in report mode of an answer that comes after the deadline. */
 function tellLate(said: LimitsOptions): HeadHook {
-  const deadline = durationOrNone(said.time) ?? Number.POSITIVE_INFINITY
   return (request) => {
-    if (elapsed(request) > deadline) refuses(request, key, said, new DeadlineExceeded())
+    if (request.deadline !== null && request.deadline.remaining < 0)
+      refuses(request, key, said, new DeadlineExceeded())
   }
 }
 

@@ -17,6 +17,7 @@ import {
   waitForEnd,
   waitNoMore
 } from '../../src/kit/index.ts'
+import { Deadline } from '../../src/lib/deadline.ts'
 import {
   addTrailers,
   cut,
@@ -55,8 +56,7 @@ export class Exchange implements Asker {
   readonly #live: Try[] = []
   #chosen: Try | undefined
   #waiting: Waiting | undefined
-  #due = Number.POSITIVE_INFINITY
-  #deadline: NodeJS.Timeout | undefined
+  readonly #deadline: Deadline | null
   #backoff: NodeJS.Timeout | undefined
   #hedge: NodeJS.Timeout | undefined
   #state: 'waiting' | 'streaming' | 'over' = 'waiting'
@@ -80,6 +80,8 @@ export class Exchange implements Asker {
         : new Upload(errand.body, Math.max(errand.keep, lane.replay), request.server.buffers, (chunk) =>
             this.#received(chunk)
           )
+    this.#deadline = this.#deadlineOf(request)
+    if (this.#upload !== null) this.#upload.deadline = this.#deadline
     this.#forwarding = {
       upstream: lane.upstream.name,
       target: '',
@@ -96,17 +98,13 @@ export class Exchange implements Asker {
     // Who left while the gates were at work is not asked for.
     if (isGone(this.#response)) {
       this.#state = 'over'
+      this.#deadline?.end()
       return
     }
     this.#lane.upstream.traffic.active++
     this.#counted = true
     this.#waiting = waitForEnd(this.#response, onOver, this, undefined)
     if (this.#upload !== null) this.#limits?.readBy(this.#request, this)
-    const time = this.#lane.upstream.http2 ? this.#sooner(this.#limits?.time) : this.#limits?.time
-    if (time !== undefined) {
-      this.#due = this.#forwarding.began + time
-      this.#deadline = setTimeout(onDeadline, Math.min(time, LONGEST_TIMER), this)
-    }
     if (this.#upload !== null && this.#mayHaveNoBody()) this.#upload.whenBegun(() => this.#begin())
     else this.#begin()
   }
@@ -175,11 +173,14 @@ export class Exchange implements Asker {
     attempt.send()
   }
 
-  // A client of gRPC says how long it waits; the upstream is told as well.
-  #sooner(time: number | undefined): number | undefined {
-    const patience = grpcTimeoutOf(this.#request)
-    if (patience === undefined || time === undefined) return patience ?? time
-    return Math.min(patience, time)
+  /** Takes over the deadline of the request. A client of gRPC says how long it waits as well; the upstream is told, too. */
+  #deadlineOf(request: FastifyRequest): Deadline | null {
+    const patience = this.#lane.upstream.http2 ? grpcTimeoutOf(request) : undefined
+    const { deadline } = request
+    if (deadline?.isKept !== true)
+      return patience === undefined ? deadline : new Deadline(patience).keep(onDeadline, this)
+    if (patience !== undefined) deadline.shorten(patience)
+    return deadline.keep(onDeadline, this)
   }
 
   get maySendAgain(): boolean {
@@ -371,7 +372,7 @@ export class Exchange implements Asker {
     if (this.#upload?.mayReplay(retry.maxBody) === false) return false
     const wait = Math.max(retry.wait(this.#tried.length), retryAfter)
     // A try that can't end in time is not begun, nor one that no timer would wait for.
-    if (performance.now() + wait >= this.#due || wait > LONGEST_TIMER || !this.#mayRepeat(retry.budget))
+    if (this.#deadline?.allows(wait) === false || wait > LONGEST_TIMER || !this.#mayRepeat(retry.budget))
       return false
     this.#drop(from)
     this.#countExtra()
@@ -405,7 +406,7 @@ export class Exchange implements Asker {
   }
 
   #clear(): void {
-    clearTimeout(this.#deadline)
+    this.#deadline?.end()
     if (this.#hedge !== undefined) clearTimeout(this.#hedge)
     if (this.#backoff !== undefined) clearTimeout(this.#backoff)
   }

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { isHttp2 } from '../../src/kit/index.ts'
 import { type BufferBudget, Reservation } from '../../src/lib/buffers.ts'
+import type { Deadline } from '../../src/lib/deadline.ts'
 
 /** The body of a request on its way to an upstream; while it is small, it can be sent again from its beginning. */
 export class Upload {
@@ -15,6 +16,8 @@ export class Upload {
   #attached = false
   #ended = false
   #stream: Readable | undefined
+  /** Stands still while the client's bytes are waited for. */
+  deadline: Deadline | null = null
 
   /** Takes a body, the most bytes of it that are kept, what counts them, and a listener for each part that comes. */
   constructor(source: Readable | Buffer, keep: number, buffers: BufferBudget, seen: (chunk: Buffer) => void) {
@@ -61,7 +64,9 @@ export class Upload {
       done()
       return
     }
+    this.deadline?.stand()
     source.once('readable', () => {
+      this.deadline?.go()
       if ((source as Readable & { aborted?: boolean }).aborted === true) return
       if (source.readableLength === 0) {
         this.#ended = true
@@ -85,7 +90,7 @@ export class Upload {
         // The client's connection stays, whatever became of the upstream's.
         if (this.#stream === stream) {
           this.#stream = undefined
-          if (this.#attached && !this.#ended) this.#source?.pause()
+          if (this.#attached && !this.#ended) this.#pause()
         }
         done(error)
       }
@@ -126,11 +131,18 @@ export class Upload {
         // A request of HTTP/2 that was cancelled ends as well; it is not whole.
         if ((source as Readable & { aborted?: boolean }).aborted === true) return
         this.#ended = true
+        this.deadline?.go()
         this.#stream?.push(null)
       })
       source.on('error', (error: Error) => void this.#stream?.destroy(error))
     }
+    this.deadline?.stand()
     source.resume()
+  }
+
+  #pause(): void {
+    this.deadline?.go()
+    this.#source?.pause()
   }
 
   #take(chunk: Buffer): void {
@@ -138,7 +150,7 @@ export class Upload {
     if (this.#size > this.#keep || !this.#reservation.add(chunk.length)) this.#forget()
     else this.#kept?.push(chunk)
     this.#seen(chunk)
-    if (this.#stream === undefined || !this.#stream.push(chunk)) this.#source?.pause()
+    if (this.#stream === undefined || !this.#stream.push(chunk)) this.#pause()
   }
 }
 

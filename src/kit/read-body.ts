@@ -46,7 +46,10 @@ function collect(request: FastifyRequest, most: number): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const parts: Buffer[] = []
   let length = 0
-  const stop = (): unknown => source.off('data', take).off('end', end).off('close', close)
+  const stop = (): void => {
+    request.deadline?.go()
+    source.off('data', take).off('end', end).off('close', close)
+  }
   const refuse = (error: Error): void => {
     stop()
     source.pause()
@@ -77,6 +80,8 @@ function collect(request: FastifyRequest, most: number): Promise<Buffer> {
     resolve(whole)
   }
   const close = (): void => refuse(new Error('The client left before its body was complete'))
+  // The time of the request stands still while the client sends.
+  request.deadline?.stand()
   source.on('data', take).once('end', end).once('close', close).on('error', refuse)
   // What has ended already has no body.
   if (source.readableEnded) end()

@@ -1,15 +1,28 @@
 import { once } from 'node:events'
-import type { IncomingMessage } from 'node:http'
-import { connect, type Socket } from 'node:net'
+import { readFileSync } from 'node:fs'
+import type { IncomingMessage, RequestListener } from 'node:http'
+import {
+  connect as connectHttp2,
+  createServer,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session
+} from 'node:http2'
+import { request } from 'node:https'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import type { Writable } from 'node:stream'
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
 import {
   ask,
   bodyOf,
+  certificate,
   gateway,
   listening,
+  movableClock,
+  noOpenssl,
   raw,
   readableLog,
+  type Scope,
   type Seen,
   statusOf,
   upstream
@@ -303,6 +316,142 @@ t.test('counts the time up to the head of the answer, and not where it is unset'
   const texts = (await Promise.all(answers)).map(({ status, text }) => `${status} ${text}`)
   t.same(texts, ['200 begun', '200 gun', '200 gun', '200 gun'])
 })
+
+t.test(
+  'lets the time of a request stand still while it waits for bytes of the client, and only then',
+  { skip: noOpenssl },
+  async (t) => {
+    const { ca } = certificate(t)
+    const cert = { cert: ca, key: ca.replace('.pem', '.key') }
+    const steady = Array.from({ length: 5 }, () => 20)
+    const cases = [
+      { name: 'a steady upload that takes longer', waits: steady, silence: 20, status: 200 },
+      { name: 'an upload of which the first part comes late', waits: [0, 500], silence: 29, status: 200 },
+      { name: 'an upstream that is silent behind it', waits: [40, 40], silence: 31, status: 504 }
+    ]
+    for (const client of ['http/1.1', 'h2'])
+      for (const http2 of [false, true])
+        for (const { name, waits, silence, status } of cases)
+          t.test(`${name}, from ${client} to ${http2 ? 'h2' : 'http/1.1'}`, async (t) => {
+            const clock = movableClock(t)
+            let came = Promise.withResolvers<void>()
+            const ended = Promise.withResolvers<void>()
+            const held = Promise.withResolvers<void>()
+            const serve: RequestListener = (request, response) => {
+              request.on('error', () => {})
+              request.on('data', () => came.resolve())
+              request.on('end', () => {
+                ended.resolve()
+                void held.promise.then(() => response.end('whole'))
+              })
+            }
+            const target = await upstreamOf(t, http2, serve)
+            const { port } = await listening(t, {
+              tls: { certificates: [cert] },
+              limits: { time: '30s', bodyRate: false },
+              upstreams: { up: { url: target, http2 } },
+              routes: [{ path: '/x', proxy: { upstream: 'up' } }]
+            })
+            const { body, status: answered } = sending(t, client, port, ca)
+            for (const seconds of waits) {
+              came = Promise.withResolvers()
+              body.write('part')
+              await came.promise
+              clock.advance(seconds * 1000)
+            }
+            body.end()
+            await ended.promise
+            clock.advance(silence * 1000)
+            held.resolve()
+            t.equal(await answered, status)
+          })
+  }
+)
+
+t.test('lets the time of a request run while the upstream takes nothing', { skip: noOpenssl }, async (t) => {
+  const { ca } = certificate(t)
+  const cert = { cert: ca, key: ca.replace('.pem', '.key') }
+  for (const client of ['http/1.1', 'h2'])
+    for (const http2 of [false, true])
+      t.test(`from ${client} to ${http2 ? 'h2' : 'http/1.1'}`, async (t) => {
+        const target = await upstreamOf(t, http2, (request) => void request.on('error', () => {}))
+        const { port } = await listening(t, {
+          tls: { certificates: [cert] },
+          limits: { time: '300ms', body: false },
+          upstreams: { up: { url: target, http2, timeouts: { headers: false } } },
+          routes: [{ path: '/x', proxy: { upstream: 'up' } }]
+        })
+        const { body, status } = sending(t, client, port, ca)
+        const more = (): void => {
+          while (body.writable && body.write(Buffer.alloc(65_536)));
+        }
+        body.on('drain', more)
+        more()
+        t.equal(await status, 504)
+      })
+})
+
+t.test('lets the time of a request stand still while the gateway itself reads a body', async (t) => {
+  const clock = movableClock(t)
+  const { port, url } = await listening(t, {
+    limits: { time: '30s', bodyRate: false },
+    auth: { session: true, users: { list: [] }, optional: true },
+    routes: [{ path: '/x', respond, auth: true }]
+  })
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  const type = 'Content-Type: application/json'
+  socket.write(
+    `POST /login HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${type}\r\nContent-Length: 32\r\n\r\n`
+  )
+  for (const part of ['{"username"', ':"a","pass', 'word":"b"}']) {
+    // What was written before another request is read before its answer comes.
+    await ask(`${url}/-/live`)
+    clock.advance(20_000)
+    socket.write(part)
+  }
+  socket.write(' ')
+  let seen = ''
+  for await (const chunk of socket) seen += String(chunk)
+  t.equal(statusOf(seen), 401)
+})
+
+/** Starts an upstream over HTTP/1.1 or HTTP/2. */
+async function upstreamOf(t: Scope, two: boolean, serve: RequestListener): Promise<string> {
+  if (!two) return upstream(t, serve)
+  const sessions = new Set<ServerHttp2Session>()
+  const server = createServer(serve as never).on('session', (session) => sessions.add(session))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const session of sessions) session.destroy()
+    server.close()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+/** Begins to send a body over TLS, and waits for the status of its answer. */
+function sending(
+  t: Scope,
+  alpn: string,
+  port: number,
+  ca: string
+): { body: Writable; status: Promise<number> } {
+  if (alpn === 'h2') {
+    const session = connectHttp2(`https://localhost:${port}`, { ca: readFileSync(ca) })
+    t.teardown(() => session.destroy())
+    const stream = session.request({ ':method': 'POST', ':path': '/x' })
+    stream.on('error', () => {})
+    const status = once(stream, 'response').then(([headers]) =>
+      Number((headers as IncomingHttpHeaders)[':status'])
+    )
+    return { body: stream, status }
+  }
+  const sent = request({ port, host: 'localhost', method: 'POST', path: '/x', ca: readFileSync(ca) })
+  t.teardown(() => sent.destroy())
+  sent.on('error', () => {})
+  return { body: sent, status: once(sent, 'response').then(([{ statusCode }]) => Number(statusCode)) }
+}
 
 /** Opens a connection and tells what came back over it when the gateway has closed it. */
 async function answerOf(port: number, bytes: string): Promise<string> {
