@@ -15,6 +15,7 @@ import {
   Internal,
   isGrpc,
   isHttp2,
+  joinVary,
   Malformed,
   MediaUnknown,
   type OptionFault,
@@ -143,10 +144,7 @@ function answer(
     return
   }
   if (refusal.instead !== undefined) {
-    reply
-      .code(status)
-      .headers({ 'cache-control': 'no-store', ...refusal.instead.headers })
-      .send(refusal.instead.body)
+    answerInstead(refusal.instead, status, request, reply)
     return
   }
   const problem = problemOf(refusal, request.id)
@@ -164,6 +162,21 @@ function answer(
       .type('application/problem+json')
       .serializer(JSON.stringify)
       .send({ ...problem, ...refusal.members })
+}
+
+/** Passes the answer of a service on as one of an upstream: what concerns write themselves, such as CORS, it can't widen. */
+function answerInstead(
+  { headers, body }: NonNullable<Refusal['instead']>,
+  status: number,
+  request: FastifyRequest,
+  reply: FastifyReply
+): void {
+  const strips = request.routeOptions.config.sallyport?.route?.head.strips
+  for (const [name, value] of Object.entries({ 'cache-control': 'no-store', ...headers })) {
+    if (strips?.has(name) === true) continue
+    reply.header(name, name === 'vary' ? joinVary(String(reply.getHeader(name) ?? ''), String(value)) : value)
+  }
+  reply.code(status).send(body)
 }
 
 /** Answers a call of gRPC by a status alone, in the head (gRPC over HTTP/2, "Trailers-Only"). */

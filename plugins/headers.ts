@@ -51,23 +51,11 @@ export interface HeaderChange {
   readonly value: Template | undefined
 }
 
-/** Headers that carry the message itself: changing them would break its framing. */
-const FRAMING = new Set([
-  'connection',
-  'content-length',
-  'host',
-  'keep-alive',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade'
-])
-
 export const faults = (said: HeadersOptions): OptionFault[] =>
   (['request', 'response'] as const).flatMap((way) =>
     Object.entries(said[way]).flatMap(([name, value]) => {
       const path = [way, name]
-      return [...headerFaults(name, value, path, FRAMING), ...templateFaults(value, path)]
+      return [...headerFaults(name, value, path), ...templateFaults(value, path)]
     })
   )
 

@@ -49,12 +49,9 @@ export const options = Type.Object(
 
 export type RespondOptions = Static<typeof options>
 
-/** Headers that frame the message itself, and are made by whoever sends it. */
-const FRAMING = new Set(['connection', 'content-length', 'keep-alive', 'transfer-encoding', 'upgrade'])
-
 export function faults({ headers, body }: RespondOptions, { paths }: About): OptionFault[] {
   const wrong = Object.entries(headers).flatMap(([name, value]) =>
-    headerFaults(name, value, ['headers', name], FRAMING)
+    headerFaults(name, value, ['headers', name])
   )
   const text = typeof body === 'string' ? body : ''
   return [...wrong, ...templateFaults(text, ['body']), ...paramFaults(text, paths, ['body'])]

@@ -30,10 +30,10 @@ export function basicWay(app: FastifyInstance, users: Users): Way {
   return {
     name: 'basic',
     scheme: 'Basic realm="gateway", charset="UTF-8"',
-    headers: ['authorization'],
+    headers: [{ name: 'authorization', holds: isBasic }],
     find(request) {
       const { authorization = '' } = request.headers
-      if (!/^basic(\s|$)/i.test(authorization)) return null
+      if (!isBasic(authorization)) return null
       const encoded = authorization.slice(5).trim()
       if (!/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) return 'wrong'
       const said = Buffer.from(encoded, 'base64').toString('utf8')
@@ -45,3 +45,5 @@ export function basicWay(app: FastifyInstance, users: Users): Way {
     }
   }
 }
+
+const isBasic = (authorization: string): boolean => /^basic(\s|$)/i.test(authorization)

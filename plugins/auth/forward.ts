@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import {
   type About,
@@ -7,19 +7,21 @@ import {
   Duration,
   duration,
   HeaderName,
-  isClaim,
   nearest,
   type OptionFault,
   peerOf,
-  plainName,
   type Refusal,
   type Static,
   Type,
-  withHeaders,
-  withoutCookie
+  withHeaders
 } from '../../src/kit/index.ts'
+import { setCookieName } from '../../src/lib/http/cookies.ts'
+import { FRAMING, HOP_BY_HOP, nominatedBy } from '../../src/lib/http/hop-by-hop.ts'
+import { questionHead } from '../../src/lib/http/request-head.ts'
 import type { Way } from './ways.ts'
 import { wholeOf } from './whole.ts'
+
+const header = (description: string) => Type.Optional(Type.Unsafe<string>({ ...HeaderName, description }))
 
 export const forward = Type.Object(
   {
@@ -34,15 +36,18 @@ export const forward = Type.Object(
       description:
         'Headers of its answer that the upstream gets; those of the same name from a client never reach it.'
     }),
+    copyBack: Type.Array(HeaderName, {
+      default: [],
+      description:
+        'Headers of an answer that lets in, such as "set-cookie", that are added to the answer for the client.'
+    }),
     caller: Type.Object(
       {
-        id: Type.Optional(Type.String({ description: 'The header of its answer that names the caller.' })),
-        name: Type.Optional(Type.String({ description: "The header with the caller's name." })),
-        email: Type.Optional(Type.String({ description: "The header with the caller's mail address." })),
-        roles: Type.Optional(Type.String({ description: 'The header with the roles, separated by commas.' })),
-        scopes: Type.Optional(
-          Type.String({ description: 'The header with the scopes, separated by spaces or commas.' })
-        )
+        id: header('The header of its answer that names the caller.'),
+        name: header("The header with the caller's name."),
+        email: header("The header with the caller's mail address."),
+        roles: header('The header with the roles, separated by commas.'),
+        scopes: header('The header with the scopes, separated by spaces or commas.')
       },
       { additionalProperties: false, default: {}, description: 'How its answer tells who calls.' }
     )
@@ -70,40 +75,49 @@ const Declined = createError(
 )
 
 /** Tells what is wrong that the schema can't say. */
-export function forwardFaults({ upstream }: ForwardOptions, { upstreams }: About): OptionFault[] {
-  if (upstreams.includes(upstream) || /^(https?:\/\/|unix:\/)/.test(upstream)) return []
-  const near = nearest(upstream, upstreams)
-  return [
-    {
+export function forwardFaults(
+  { upstream, copy, copyBack, caller }: ForwardOptions,
+  { upstreams }: About
+): OptionFault[] {
+  const found: OptionFault[] = []
+  if (!upstreams.includes(upstream) && !/^(https?:\/\/|unix:\/)/.test(upstream)) {
+    const near = nearest(upstream, upstreams)
+    found.push({
       path: ['upstream'],
       message: `No upstream "${upstream}"; ${near === undefined ? 'a name from "upstreams" or a URL would do' : `did you mean "${near}"?`}`
-    }
+    })
+  }
+  const toUpstream = [
+    ...copy.map((name, i) => ({ name, path: ['copy', i] })),
+    ...Object.entries(caller).map(([key, name]) => ({ name, path: ['caller', key] }))
   ]
+  for (const { name, path } of toUpstream) {
+    if (name.toLowerCase() === 'set-cookie')
+      found.push({
+        path,
+        message: `"${name}" is for clients, and no upstream reads it; "copyBack": ["set-cookie"] hands it to them`
+      })
+    else if (isOfMessage(name)) found.push({ path, message: ofMessage(name) })
+  }
+  for (const [i, name] of copyBack.entries()) {
+    if (isOfMessage(name)) found.push({ path: ['copyBack', i], message: ofMessage(name) })
+    else if (name.toLowerCase().startsWith('access-control-'))
+      found.push({
+        path: ['copyBack', i],
+        message: `"${name}" is for "cors" to write; who may read an answer is not asked there`
+      })
+  }
+  return found
 }
 
-// What frames a message or belongs to one connection; the body stays here.
-const NOT_ASKED = new Set([
-  'connection',
-  'content-length',
-  'expect',
-  'host',
-  'keep-alive',
-  'proxy',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade'
-])
-const NOT_TOLD = new Set([
-  'connection',
-  'keep-alive',
-  'transfer-encoding',
-  'content-length',
-  'trailer',
-  'upgrade'
-])
+// What is of one message alone: its framing, its connection and its content.
+function isOfMessage(name: string): boolean {
+  const lower = name.toLowerCase()
+  return HOP_BY_HOP.has(lower) || FRAMING.has(lower) || lower.startsWith('content-')
+}
+
+const ofMessage = (name: string): string =>
+  `"${name}" is about the message that it stands in, and can't be copied to another`
 
 // The largest answer that goes on to a client, in bytes.
 const LARGEST = 65_536
@@ -113,17 +127,18 @@ export function forwardWay(app: FastifyInstance, said: ForwardOptions): Way {
   const upstream = app.upstream(said.upstream)
   const timeout = duration(said.timeout)
   const copied = said.copy.map((name) => name.toLowerCase())
+  const copiedBack = said.copyBack.map((name) => name.toLowerCase())
+  const headFor = questionHead({ names: app.identityNames, cookie: app.sessionCookie })
   return {
     name: 'forward',
     headers: [],
     last: true,
-    async find(request) {
+    async find(request, reply) {
       const { statusCode, headers, body } = await ask(request)
       if (statusCode < 200 || statusCode >= 300) {
         const refusal: Refusal = new Declined()
         refusal.statusCode = statusCode
-        const told = Object.entries(headers).filter(([name]) => !NOT_TOLD.has(name))
-        refusal.instead = { headers: Object.fromEntries(told) as Record<string, string>, body }
+        refusal.instead = { headers: headersForClient(headers), body }
         throw refusal
       }
       const identity = copied.flatMap((name) => {
@@ -131,8 +146,30 @@ export function forwardWay(app: FastifyInstance, said: ForwardOptions): Way {
         return value === undefined ? [] : [{ name, value: { render: () => value } }]
       })
       if (identity.length > 0) request.identity = [...(request.identity ?? []), ...identity]
+      if (copiedBack.length > 0) copyBack(headersForClient(headers), reply)
       return callerIn(headers, said.caller)
     }
+  }
+
+  /** Adds what the service wants the client to have; what the gateway has set already stays. */
+  function copyBack(headers: Readonly<Record<string, string | string[]>>, reply: FastifyReply): void {
+    for (const name of copiedBack) {
+      const value = Object.hasOwn(headers, name) ? headers[name] : undefined
+      if (value !== undefined && (name === 'set-cookie' || !reply.hasHeader(name))) reply.header(name, value)
+    }
+  }
+
+  /** Leaves out of an answer what holds for one connection or frames it, and the session cookie, which is the gateway's to set. */
+  function headersForClient(headers: Dispatcher.ResponseData['headers']): Record<string, string | string[]> {
+    const nominated = nominatedBy(textIn(headers, 'connection')) ?? []
+    const kept: [string, string | string[]][] = []
+    for (const [name, value] of Object.entries(headers)) {
+      if (value === undefined || HOP_BY_HOP.has(name) || FRAMING.has(name) || nominated.includes(name))
+        continue
+      if (name !== 'set-cookie') kept.push([name, value])
+      else kept.push([name, [value].flat().filter((each) => setCookieName(each) !== app.sessionCookie)])
+    }
+    return Object.fromEntries(kept)
   }
 
   async function ask(request: FastifyRequest): Promise<{
@@ -149,7 +186,7 @@ export function forwardWay(app: FastifyInstance, said: ForwardOptions): Way {
       const answer = await target.pool.request({
         path: target.base + said.path,
         method: 'GET',
-        headers: headFor(request, target.host),
+        headers: headFor(request, app.trusts(peerOf(request)), target.host),
         headersTimeout: timeout,
         bodyTimeout: timeout,
         signal
@@ -174,45 +211,13 @@ export function forwardWay(app: FastifyInstance, said: ForwardOptions): Way {
       target.leave()
     }
   }
-
-  function headFor(request: FastifyRequest, host: string): string[] {
-    const { rawHeaders, headers } = request.raw
-    const trusted = app.trusts(peerOf(request))
-    const head = ['host', host]
-    for (let i = 0; i < rawHeaders.length; i += 2) {
-      const name = (rawHeaders[i] as string).toLowerCase()
-      const plain = plainName(name)
-      if (NOT_ASKED.has(name) || plain.startsWith('x-forwarded-') || app.identityNames.has(plain)) continue
-      // Who decides may believe them: what was asked for is the gateway's to say, and no stranger's.
-      if (isClaim(plain) && (!trusted || plain !== name)) continue
-      let value = rawHeaders[i + 1] as string
-      if (name === 'cookie' && app.sessionCookie !== null) {
-        value = withoutCookie(value, app.sessionCookie)
-        if (value === '') continue
-      }
-      head.push(name, value)
-    }
-    const before = trusted ? headers['x-forwarded-for'] : undefined
-    head.push(
-      'x-forwarded-method',
-      request.method,
-      'x-forwarded-proto',
-      request.protocol,
-      'x-forwarded-host',
-      headers.host ?? '',
-      'x-forwarded-uri',
-      request.raw.url ?? '/',
-      'x-forwarded-for',
-      before === undefined ? peerOf(request) : `${[before].flat().join(', ')}, ${peerOf(request)}`
-    )
-    return head
-  }
 }
 
 const undecided = (): Refusal => withHeaders(new Undecided(), { 'retry-after': '1' })
 
 function textIn(headers: Readonly<Record<string, unknown>>, name: string | undefined): string | undefined {
-  const value = name === undefined ? undefined : headers[name.toLowerCase()]
+  const lower = name?.toLowerCase()
+  const value = lower === undefined || !Object.hasOwn(headers, lower) ? undefined : headers[lower]
   if (Array.isArray(value)) return value.join(', ')
   return typeof value === 'string' && value !== '' ? value : undefined
 }

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Caller, callBack, claimOf, createError, Internal, withHeaders } from '../../src/kit/index.ts'
+import type { PrivateHeader } from '../../src/lib/http/request-head.ts'
 import type { Signer } from './assertion.ts'
 import { toldOf } from './identity.ts'
 import type { AuthOptions } from './index.ts'
@@ -31,18 +32,16 @@ export type Gate = (request: FastifyRequest, reply: FastifyReply, done: Done) =>
 export interface Parts {
   /** The ways that count, in their order. */
   readonly ways: readonly Way[]
-  /** The headers whose credentials are for the gateway alone, whichever way lets in. */
-  readonly hidden: readonly string[]
+  /** The headers that no client's reach the upstream by: credentials of the ways that count, but for those of "passOn", and what identity writes. */
+  readonly hidden: readonly PrivateHeader[]
   /** The parameters of the query with credentials of any way that is defined, whether it counts here or not. */
   readonly parameters: readonly string[]
-  /** Those that stay here where a way has let in whose own may go on. */
-  readonly hiddenBy: ReadonlyMap<string, readonly string[]>
   /** Signs for upstreams who calls; undefined where nobody wants it. */
   readonly signer: Signer | undefined
 }
 
 /** Makes the gate of one set of options: the first way that succeeds is the caller, and a wrong credential is refused whatever else is there. Nothing waits where every way knows its answer. */
-export function makeGate(said: AuthOptions, { ways, hidden, parameters, hiddenBy, signer }: Parts): Gate {
+export function makeGate(said: AuthOptions, { ways, hidden, parameters, signer }: Parts): Gate {
   const bySession = ways.some(({ name }) => name === 'session')
   const schemes = ways.flatMap(({ name, scheme }) =>
     scheme === undefined || (name === 'basic' && bySession) ? [] : [scheme]
@@ -59,8 +58,6 @@ export function makeGate(said: AuthOptions, { ways, hidden, parameters, hiddenBy
   /** Judges who was found; what is signed for upstreams may take a moment. */
   function settle(request: FastifyRequest, caller: Caller | null): Promise<true> | undefined {
     request.caller = caller
-    const rest = caller === null ? undefined : hiddenBy.get(caller.by)
-    if (rest !== undefined) request.privateHeaders = rest
     if (caller === null) {
       if (said.optional) return undefined
       if (bySession && (said.challenge === 'login' || (said.challenge === 'auto' && isNavigation(request))))

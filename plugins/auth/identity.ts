@@ -1,9 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import { type Caller, claimOf, template } from '../../src/kit/index.ts'
-import type { Told } from './index.ts'
+import type { WrittenHeader } from '../../src/lib/http/request-head.ts'
 
 /** Compiles what an identity header tells, such as "id", "roles" or "claims.email"; throws a TemplateError where a caller has no such thing. */
-export function toldOf(name: string, said: string): Told {
+export function toldOf(name: string, said: string): WrittenHeader {
   const whole = template(`{caller.${said}}`)
   return {
     name: name.toLowerCase(),

@@ -6,19 +6,19 @@ import {
   fp,
   gate,
   type Hooks,
+  identityHeadersOf,
   type OptionFault,
   overrideOf,
   perOptions,
-  plainName,
   type RouteInfo,
   remember,
   SAYS,
   type Static,
-  type Template,
   TemplateError,
   Type,
   template
 } from '../../src/kit/index.ts'
+import type { PrivateHeader, WrittenHeader } from '../../src/lib/http/request-head.ts'
 import { assertion, assertionFaults, makeSigner, type Signer } from './assertion.ts'
 import { basicWay } from './basic.ts'
 import { clientCertificateWay } from './client-certificate.ts'
@@ -30,7 +30,7 @@ import { makeOidc, type Oidc, oidc, oidcFaults, Provider } from './oidc/index.ts
 import { callerOfSession, sessionWay } from './session-way.ts'
 import { Throttle } from './throttle.ts'
 import { Users } from './users.ts'
-import { apiKeysWay, type Way } from './ways.ts'
+import { apiKeysWay, isAuthorization, type Way } from './ways.ts'
 
 export const key = 'auth'
 
@@ -223,13 +223,6 @@ export function faults(said: AuthOptions, about: About): OptionFault[] {
 const waysOf = (said: AuthOptions): WayName[] =>
   WAYS.filter((way) => said[way] !== undefined && said[way] !== false)
 
-/** A header that tells the upstream something of the caller. */
-export interface Told {
-  readonly name: string
-  /** What writes it, safe for a header. */
-  readonly value: Pick<Template, 'render'>
-}
-
 declare module 'fastify' {
   interface FastifyInstance {
     /** The local users who may log in, those of every route that a session unlocks. */
@@ -247,9 +240,9 @@ declare module 'fastify' {
   }
   interface FastifyRequest {
     /** The headers with the credentials that are for the gateway alone; null where the route has none. */
-    privateHeaders: readonly string[] | null
+    privateHeaders: readonly PrivateHeader[] | null
     /** The headers that tell the upstream who calls; null where the route has none. */
-    identity: readonly Told[] | null
+    identity: readonly WrittenHeader[] | null
   }
 }
 
@@ -279,14 +272,8 @@ export default fp<AuthOptions>(
     app.decorate('identityNames', names)
     app.decorateRequest('privateHeaders', null)
     app.decorateRequest('identity', null)
-    const addNames = ({ identity = {}, forward: asked, assertion: signed }: Partial<AuthOptions>): void => {
-      const copied = asked === undefined ? [] : asked.copy
-      for (const name of [
-        ...Object.keys(identity),
-        ...copied,
-        ...(signed === undefined ? [] : [signed.header])
-      ])
-        names.add(plainName(name.toLowerCase()))
+    const addNames = (said: AuthOptions): void => {
+      for (const name of identityHeadersOf(said).everywhere) names.add(name)
     }
     addNames(root)
     const signers = new Map<string, Signer>()
@@ -309,17 +296,16 @@ export default fp<AuthOptions>(
     }
     const partsOf = (said: AuthOptions): Parts => {
       const ways = waysFor(app, said, usersOf)
-      const hidden = ways.flatMap(({ headers }) => headers)
+      const counting = ways.filter(({ name }) => said.by?.includes(name as WayName) ?? true)
+      const hidden = counting.filter(({ name }) => !said.passOn.includes(name as WayName))
       const signed = said.assertion
       return {
-        ways: ways.filter(({ name }) => said.by?.includes(name as WayName) ?? true),
-        hidden,
+        ways: counting,
+        hidden: [
+          ...hidden.flatMap(({ headers }) => headers),
+          ...identityHeadersOf(said).here.map((name) => ({ name, holds: undefined }))
+        ],
         parameters: ways.flatMap(({ parameters = [] }) => parameters),
-        hiddenBy: new Map(
-          ways
-            .filter(({ name }) => said.passOn.includes(name as WayName))
-            .map(({ name, headers }) => [name, hidden.filter((header) => !headers.includes(header))])
-        ),
         signer:
           signed === undefined
             ? undefined
@@ -354,13 +340,22 @@ function waysFor(
   said: AuthOptions,
   usersOf: (said: AuthOptions['users']) => Users
 ): Way[] {
+  const readsAuthorization = (name: WayName, from: readonly string[] = []): boolean =>
+    (said.by?.includes(name) ?? true) && from.some(isAuthorization)
   const make: Record<WayName, () => Way | undefined> = {
     session: () => (said.session ? sessionWay(usersOf(said.users), said.oidc?.issuer) : undefined),
-    jwt: () => (said.jwt === undefined ? undefined : jwtWay(app, said.jwt)),
+    jwt: () =>
+      said.jwt === undefined
+        ? undefined
+        : jwtWay(app, said.jwt, readsAuthorization('apiKeys', said.apiKeys?.from)),
     apiKeys: () =>
       said.apiKeys === undefined
         ? undefined
-        : apiKeysWay(said.apiKeys.from, readEntries(said.apiKeys, apiKey, keyFault).entries),
+        : apiKeysWay(
+            said.apiKeys.from,
+            readEntries(said.apiKeys, apiKey, keyFault).entries,
+            readsAuthorization('jwt', said.jwt?.from)
+          ),
     basic: () => (said.basic ? basicWay(app, usersOf(said.users)) : undefined),
     clientCertificate: () => (said.clientCertificate ? clientCertificateWay() : undefined),
     forward: () => (said.forward === undefined ? undefined : forwardWay(app, said.forward))

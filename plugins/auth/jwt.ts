@@ -4,7 +4,16 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Duration, File, isObject, type OptionFault, SAYS, type Static, Type } from '../../src/kit/index.ts'
 import { claimNames } from './claims.ts'
 import { verifierFor } from './verifier.ts'
-import { dropParameter, headersIn, parametersIn, readerOf, type Way } from './ways.ts'
+import {
+  dropParameter,
+  headersIn,
+  isAuthorization,
+  isBearer,
+  isTokenShaped,
+  parametersIn,
+  readerOf,
+  type Way
+} from './ways.ts'
 
 const ALGORITHMS = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'],
@@ -142,17 +151,19 @@ function keyFault(jwk: unknown): string | undefined {
   }
 }
 
-/** Lets in whoever has a token that was signed by one of the keys. */
-export function jwtWay(app: FastifyInstance, said: JwtOptions): Way {
-  const readers = said.from.map((place) =>
-    place.toLowerCase() === 'header:authorization' ? bearerIn : readerOf(place)
-  )
+/** Lets in whoever has a token that was signed by one of the keys; `besideKeys` says that a Bearer may as well be an API key. */
+export function jwtWay(app: FastifyInstance, said: JwtOptions, besideKeys: boolean): Way {
+  const holds = (authorization: string): boolean =>
+    isBearer(authorization) && (!besideKeys || isTokenShaped(tokenIn(authorization)))
+  const bearer = ({ headers: { authorization } }: FastifyRequest): string[] =>
+    authorization !== undefined && holds(authorization) ? [tokenIn(authorization)] : []
+  const readers = said.from.map((place) => (isAuthorization(place) ? bearer : readerOf(place)))
   const parameters = parametersIn(said.from)
   const verifier = verifierFor(app, said)
   return {
     name: 'jwt',
     scheme: 'Bearer',
-    headers: headersIn(said.from),
+    headers: headersIn(said.from, holds),
     parameters,
     find(request) {
       const tokens = readers.flatMap((read) => read(request))
@@ -165,8 +176,4 @@ export function jwtWay(app: FastifyInstance, said: JwtOptions): Way {
   }
 }
 
-/** Reads the token of an Authorization header (RFC 6750 section 2.1); other schemes are other ways'. */
-function bearerIn({ headers: { authorization } }: FastifyRequest): string[] {
-  if (authorization === undefined || !/^bearer(\s|$)/i.test(authorization)) return []
-  return [authorization.slice(6).trim()]
-}
+const tokenIn = (authorization: string): string => authorization.slice('Bearer'.length).trim()

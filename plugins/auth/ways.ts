@@ -1,6 +1,7 @@
 import { hash, timingSafeEqual } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Caller, queryOf } from '../../src/kit/index.ts'
+import type { PrivateHeader } from '../../src/lib/http/request-head.ts'
 import type { ApiKey } from './files.ts'
 
 /** What a way makes of a request: the caller, null where the request has no such credential, or "wrong". */
@@ -11,8 +12,8 @@ export interface Way {
   readonly name: string
   /** The scheme that a 401 names for it; undefined where there is none. */
   readonly scheme?: string
-  /** The headers that hold its credential, which is for the gateway alone unless `passOn` says otherwise. */
-  readonly headers: readonly string[]
+  /** The headers that may hold its credential, which is for the gateway alone unless `passOn` says otherwise. */
+  readonly headers: readonly PrivateHeader[]
   /** The parameters of the query that hold it, which no upstream ever sees. */
   readonly parameters?: readonly string[]
   /** Whether it is asked only where no other way has found anybody. */
@@ -20,9 +21,8 @@ export interface Way {
   find(request: FastifyRequest, reply: FastifyReply): Promise<Found> | Found
 }
 
-/** Lets in whoever has one of the keys, which are known by their hashes alone. */
-export function apiKeysWay(from: readonly string[], keys: readonly ApiKey[]): Way {
-  const readers = from.map(readerOf)
+/** Lets in whoever has one of the keys, which are known by their hashes alone; `besideTokens` says that a Bearer may as well be a JSON Web Token. */
+export function apiKeysWay(from: readonly string[], keys: readonly ApiKey[], besideTokens: boolean): Way {
   const parameters = parametersIn(from)
   const known = new Map<string, { digest: Buffer; caller: Caller; ends: number }>()
   for (const { id, key, secret, roles = [], scopes = [], expires } of keys) {
@@ -33,10 +33,25 @@ export function apiKeysWay(from: readonly string[], keys: readonly ApiKey[]): Wa
       ends: expires === undefined ? Number.POSITIVE_INFINITY : Date.parse(expires)
     })
   }
+  /** Reads a key out of Authorization; undefined where it holds a credential of another kind. */
+  const keyIn = (authorization: string): string | undefined => {
+    const [, scheme = '', rest = ''] = SCHEME.exec(authorization) ?? []
+    if (scheme === '') return authorization
+    const ours = /^(apikey|bearer)$/i.test(scheme)
+    const key = ours ? rest : authorization
+    const certain = ours && !(besideTokens && isBearer(authorization) && isTokenShaped(rest))
+    return certain || known.has(sha256(key).toString('hex')) ? key : undefined
+  }
+  const readers = from.map((place) => {
+    const read = readerOf(place)
+    return isAuthorization(place)
+      ? (request: FastifyRequest) => read(request).flatMap((value) => keyIn(value) ?? [])
+      : read
+  })
   return {
     name: 'apiKeys',
     scheme: 'ApiKey',
-    headers: headersIn(from),
+    headers: headersIn(from, (value) => keyIn(value) !== undefined),
     parameters,
     find(request) {
       const keys = readers.flatMap((read) => read(request))
@@ -55,13 +70,30 @@ export function apiKeysWay(from: readonly string[], keys: readonly ApiKey[]): Wa
   }
 }
 
+// A scheme and what follows it (RFC 9110 section 11.4); a key alone has no blank.
+const SCHEME = /^([^\s]+)\s+(.*)$/
+
+/** Tells whether an Authorization header holds a Bearer token (RFC 6750 section 2.1). */
+export const isBearer = (authorization: string): boolean => /^bearer(\s|$)/i.test(authorization)
+
+/** Tells whether a token has the shape of a JSON Web Token: three parts with dots in between (RFC 7515 section 7.1). */
+export const isTokenShaped = (token: string): boolean => token.split('.').length === 3
+
+/** Tells whether a place is the Authorization header. */
+export const isAuthorization = (place: string): boolean => place.toLowerCase() === 'header:authorization'
+
 const sha256 = (text: string): Buffer => hash('sha256', text, 'buffer')
 
 const nameIn = (place: string): string => place.slice(place.indexOf(':') + 1)
 
-/** Names the headers among some places, in lower case. */
-export const headersIn = (from: readonly string[]): string[] =>
-  from.filter((place) => place.startsWith('header:')).map((place) => nameIn(place).toLowerCase())
+/** Lists the headers among some places; in Authorization only what `holds` says is a credential of theirs. */
+export const headersIn = (from: readonly string[], holds: (value: string) => boolean): PrivateHeader[] =>
+  from
+    .filter((place) => place.startsWith('header:'))
+    .map((place) => ({
+      name: nameIn(place).toLowerCase(),
+      holds: isAuthorization(place) ? holds : undefined
+    }))
 
 /** Names the parameters of the query among some places. */
 export const parametersIn = (from: readonly string[]): string[] =>

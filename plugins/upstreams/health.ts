@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici'
 import { duration } from '../../src/kit/index.ts'
+import { ownHead } from '../../src/lib/http/request-head.ts'
 import type { Condition } from './condition.ts'
 import type { HealthOptions } from './options.ts'
 
@@ -50,7 +51,7 @@ export class HealthCheck {
       const { statusCode, body } = await this.#pool.request({
         path: this.#options.path,
         method: 'GET',
-        headers: ['host', this.#host, 'user-agent', 'sallyport-health'],
+        headers: ownHead(this.#host, { 'user-agent': 'sallyport-health' }),
         signal: AbortSignal.timeout(timeout)
       })
       await body.dump({ limit: 65_536 })

@@ -1,14 +1,18 @@
 import type { FastifyInstance } from 'fastify'
 import { durationOrNone, remember } from '../../src/kit/index.ts'
-import { type RequestHead, requestHeadFor, type WriteHead } from './head.ts'
+import {
+  forwardedHead,
+  type RequestHeadOptions,
+  type WriteRequestHead
+} from '../../src/lib/http/request-head.ts'
 import type { ProxyOptions } from './options.ts'
 import { stillnessOf } from './stillness.ts'
 import type { Lane } from './way.ts'
 
 /** How the heads of requests go on. */
 interface Heads {
-  readonly head: RequestHead
-  readonly write: WriteHead
+  readonly head: RequestHeadOptions
+  readonly write: WriteRequestHead
 }
 
 // Bytes; what is longer is sent once.
@@ -29,13 +33,13 @@ export class Common {
   headsFor(preserveHost: boolean, requestId: string | undefined): Heads {
     return remember(this.#heads, `${preserveHost} ${requestId}`, () => {
       const app = this.#app
-      const head: RequestHead = {
+      const head: RequestHeadOptions = {
         preserveHost,
         requestId,
-        own: app.hasDecorator('identityNames') ? app.identityNames : NOBODY,
+        names: app.hasDecorator('identityNames') ? app.identityNames : NOBODY,
         cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null
       }
-      return { head, write: requestHeadFor(head) }
+      return { head, write: forwardedHead(head) }
     })
   }
 

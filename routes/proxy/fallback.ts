@@ -38,14 +38,9 @@ export const fallback = Type.Object(
 
 export type FallbackOptions = Static<typeof fallback>
 
-// Headers that frame the message itself are made by whoever sends it.
-const FRAMING = new Set(['connection', 'content-length', 'keep-alive', 'transfer-encoding', 'upgrade'])
-
 /** Finds what is wrong with the headers of a fallback. */
 export const fallbackFaults = ({ headers }: FallbackOptions): OptionFault[] =>
-  Object.entries(headers).flatMap(([name, value]) =>
-    headerFaults(name, value, ['fallback', 'headers', name], FRAMING)
-  )
+  Object.entries(headers).flatMap(([name, value]) => headerFaults(name, value, ['fallback', 'headers', name]))
 
 /** Compiles what answers in the place of an upstream; the log still learns of the refusal. */
 export function makeFallback({ status, headers, body }: FallbackOptions) {

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { type Sending, Share, SizeOrNone, type Static, share, sizeOrNone, Type } from '../../src/kit/index.ts'
+import { headForHost } from '../../src/lib/http/request-head.ts'
 import type { Upstream, UpstreamTarget } from './contract.ts'
 import { type Stillness, stillnessOf } from './stillness.ts'
 import { type Asker, type Fate, Try, Unwanted } from './try.ts'
@@ -96,7 +97,7 @@ class Copy implements Asker {
     return {
       path: target.base + this.#errand.path,
       method: this.#method,
-      headers: ['host', target.host, ...this.#errand.head.slice(2)],
+      headers: headForHost(this.#errand.head, target.host),
       body: this.#body,
       headersTimeout: this.#headersTimeout
     }

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { type Handler, type Sending, Untaken } from '../../src/kit/index.ts'
+import { FRAMING, HOP_BY_HOP } from '../../src/lib/http/hop-by-hop.ts'
 import type { UpstreamTarget } from './contract.ts'
 import { UpstreamFailed, UpstreamStill } from './refusals.ts'
 import type { Flowing, Stillness } from './stillness.ts'
@@ -261,29 +262,19 @@ function lostWithConnection(error: Error & { code?: string; socket?: { bytesRead
 
 // What frames, routes, signs or describes a message stands in its head alone (RFC 9110 section 6.5.1): whoever merges trailers into the head would let them replace what the gateway said there.
 const NO_TRAILERS = new Set([
+  ...HOP_BY_HOP,
+  ...FRAMING,
   'age',
   'authorization',
   'cache-control',
-  'connection',
   'content-encoding',
-  'content-length',
   'content-range',
   'content-type',
   'date',
   'expires',
-  'host',
-  'http2-settings',
-  'keep-alive',
   'location',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
   'retry-after',
   'set-cookie',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
   'vary',
   'www-authenticate'
 ])

@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Refusal } from '../../src/kit/index.ts'
+import type { RequestHead, RequestHeadOptions } from '../../src/lib/http/request-head.ts'
 import type { Upstream, UpstreamTarget } from './contract.ts'
-import type { AnswerHead, RequestHead } from './head.ts'
+import type { AnswerHead } from './head.ts'
 import type { Joint } from './joint.ts'
 import type { RetryPolicy } from './retry.ts'
 import type { Stillness } from './stillness.ts'
@@ -20,7 +21,7 @@ export interface Lane {
 
 /** How a route forwards, compiled at boot; the same for all its requests. */
 export interface Way {
-  readonly head: RequestHead
+  readonly head: RequestHeadOptions
   readonly retry: RetryPolicy | undefined
   /** Milliseconds after which a second target is asked. */
   readonly hedge: number | undefined
@@ -37,8 +38,8 @@ export interface Way {
 export interface Errand {
   /** The path and the query, behind the path of the target. */
   readonly path: string
-  /** The head, as a flat list that begins with the Host, which is the target's to say. */
-  readonly head: string[]
+  /** The head, whose Host is the target's to say. */
+  readonly head: RequestHead
   readonly body: Readable | Buffer | null
   /** Bytes of the body that are kept, to be sent again. */
   readonly keep: number

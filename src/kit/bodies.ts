@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { constants, type Http2ServerRequest } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { isHttp2 } from './http2.ts'
+import { isHttp2 } from '../lib/http/http2.ts'
 
 /** Lets the routes of an encapsulated plugin answer without a look at the body, whatever it says it is. */
 export function leaveBodies(app: FastifyInstance): void {

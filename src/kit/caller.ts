@@ -1,5 +1,7 @@
-import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
+import { cookieIn } from '../lib/http/cookies.ts'
+import { plainName } from '../lib/http/headers.ts'
+import { isObject } from './schema.ts'
 
 /** Who makes a request, as one of the ways of `auth` found out. */
 export interface Caller {
@@ -42,24 +44,6 @@ export interface Forwarding {
   bytesOut: number
 }
 
-/** Reads the address of a client, an IPv4 one that came through an IPv6 socket in its plain form. */
-export function addressOf(request: FastifyRequest): string {
-  const said = request.ip ?? ''
-  // Nobody stands in between: it is the peer's own.
-  if (said === request.raw.socket?.remoteAddress) return unmapped(said)
-  if (isIP(said) !== 0) return unmapped(said)
-  // A proxy that is believed may write "1.2.3.4:80" or "[::1]:80"; what is no address at all says nothing of the client.
-  const bare = /^\[(.+)\](?::\d+)?$/.exec(said)?.[1] ?? /^([\d.]+):\d+$/.exec(said)?.[1] ?? ''
-  return isIP(bare) === 0 ? peerOf(request) : unmapped(bare)
-}
-
-/** Reads the address of the peer itself, whatever it says of others; empty once its connection is gone. */
-export const peerOf = ({ raw }: FastifyRequest): string =>
-  unmapped((raw.socket as FastifyRequest['raw']['socket'] | null)?.remoteAddress ?? '')
-
-/** Writes an IPv4 address that came through an IPv6 socket in its plain form. */
-const unmapped = (ip: string): string => (ip.startsWith('::ffff:') && ip.includes('.') ? ip.slice(7) : ip)
-
 /** Compiles the name of a header or a cookie, such as "header:x-user" or "cookie:sid", into what reads it from a request; throws a RangeError on anything else. */
 export function partReader(said: string): (request: FastifyRequest) => string | undefined {
   const name = said.slice(said.indexOf(':') + 1)
@@ -72,25 +56,6 @@ export function partReader(said: string): (request: FastifyRequest) => string | 
   }
   if (said.startsWith('cookie:')) return (request) => cookieIn(request.headers.cookie, name)
   throw new RangeError(`"${said}" is neither "header:NAME" nor "cookie:NAME"`)
-}
-
-/** Finds a cookie in a Cookie header; undefined where it is not there (RFC 6265 section 4.2). */
-export function cookieIn(header: string | undefined, name: string): string | undefined {
-  if (header === undefined || !header.includes(name)) return undefined
-  for (const pair of header.split(';')) {
-    const at = pair.indexOf('=')
-    if (at !== -1 && pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim()
-  }
-  return undefined
-}
-
-/** Takes a cookie out of a Cookie header. */
-export function withoutCookie(header: string, name: string): string {
-  return header
-    .split(';')
-    .filter((pair) => pair.slice(0, Math.max(0, pair.indexOf('='))).trim() !== name)
-    .join(';')
-    .trim()
 }
 
 /** Tells whether a session lets callers in where these words hold, and so a cookie is a credential. */
@@ -120,4 +85,26 @@ export function originMatcher(said: readonly string[]): (origin: string) => bool
         origin.endsWith(suffix) &&
         /^[a-z0-9-]+$/.test(origin.slice(scheme.length, -suffix.length))
     )
+}
+
+// What clients send for services of their own kind: taken from them only where `auth` writes it itself.
+const CLIENTS_OWN = new Set(['authorization', 'cookie'])
+
+/** Names the headers, plain, that `auth` with these options writes for upstreams: on any route none of them is a client's, or where that is too much only `here`. */
+export function identityHeadersOf(auth: unknown): { everywhere: string[]; here: string[] } {
+  const { identity, forward, assertion } = (isObject(auth) ? auth : {}) as {
+    identity?: Readonly<Record<string, string>>
+    forward?: { readonly copy?: readonly string[]; readonly caller?: Readonly<Record<string, string>> }
+    assertion?: { readonly header: string }
+  }
+  const names = [
+    ...Object.keys(identity ?? {}),
+    ...(forward?.copy ?? []),
+    ...Object.values(forward?.caller ?? {}),
+    ...(assertion === undefined ? [] : [assertion.header])
+  ].map((name) => plainName(name.toLowerCase()))
+  return {
+    everywhere: names.filter((name) => !CLIENTS_OWN.has(name)),
+    here: names.filter((name) => CLIENTS_OWN.has(name))
+  }
 }

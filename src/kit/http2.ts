@@ -1,9 +1,5 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
-
-/** Tells whether a request came over HTTP/2; the version alone does not, since a request line of HTTP/1 can claim any. */
-export const isHttp2 = (raw: IncomingMessage): boolean =>
-  (raw as unknown as Partial<Http2ServerRequest>).stream !== undefined
+import type { ServerResponse } from 'node:http'
+import type { Http2ServerResponse } from 'node:http2'
 
 /** Lets the next head of a response of HTTP/2 wait for its end, so that both are one frame: a client of gRPC takes a status only from the last. */
 export function endWithHead(response: ServerResponse): void {

@@ -1,6 +1,19 @@
 export { createError } from '@fastify/error'
 export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
+export { addressOf, peerOf } from '../lib/http/addresses.ts'
+export { cookieIn, withoutCookie } from '../lib/http/cookies.ts'
+export {
+  cleanHeader,
+  isClaim,
+  isHeaderName,
+  isHeaderValue,
+  joinVary,
+  plainName,
+  wordsIn
+} from '../lib/http/headers.ts'
+export { isHttp2 } from '../lib/http/http2.ts'
+export { remember, rememberName } from '../lib/memoize.ts'
 export {
   elapsed,
   ownBytesOf,
@@ -15,16 +28,13 @@ export { acceptAnyContentType, hangUp, leaveBodies, resetConnection, takeAnyType
 export { breathe, eachInSlices, inSlices } from './breath.ts'
 export { callBack } from './call-back.ts'
 export {
-  addressOf,
   type Caller,
-  cookieIn,
   type Forwarding,
+  identityHeadersOf,
   originMatcher,
   type Provided,
   partReader,
-  peerOf,
-  sessionCounts,
-  withoutCookie
+  sessionCounts
 } from './caller.ts'
 export {
   type Canonical,
@@ -61,19 +71,9 @@ export type {
 export { type Handler, isStream, type Sender, type Sending } from './dispatch.ts'
 export type { DnsChallenge } from './dns.ts'
 export { grpcRefusal, grpcTimeoutOf, isGrpc } from './grpc.ts'
-export {
-  cleanHeader,
-  HeaderName,
-  headerFaults,
-  isClaim,
-  isHeaderName,
-  isHeaderValue,
-  joinVary,
-  plainName,
-  wordsIn
-} from './headers.ts'
+export { HeaderName, headerFaults } from './headers.ts'
 export { escapeHtml } from './html.ts'
-export { endWithHead, isHttp2 } from './http2.ts'
+export { endWithHead } from './http2.ts'
 export { LINES, type LineLevel, lineWriter, quote, type WriteLine } from './lines.ts'
 export { ROUTABLE } from './methods.ts'
 export {
@@ -117,7 +117,6 @@ export {
   UrlTooLong,
   withHeaders
 } from './refusals.ts'
-export { remember, rememberName } from './remember.ts'
 export { makeRewrite, paramFaults, type Rewrite, restOf, rewriteFaults, shapeOf } from './rewrite.ts'
 export { fraction, scatter } from './scatter.ts'
 export {

@@ -6,11 +6,11 @@ import type {
   FastifyRequest,
   RouteOptions
 } from 'fastify'
+import { joinVary } from '../lib/http/headers.ts'
+import { remember } from '../lib/memoize.ts'
 import type { Caller, Forwarding } from './caller.ts'
 import type { Head, HeadHook, HeadPlan, RouteInfo } from './concern.ts'
-import { joinVary } from './headers.ts'
 import { Internal } from './refusals.ts'
-import { remember } from './remember.ts'
 import { isObject, merge } from './schema.ts'
 
 type Done = (error?: Error) => void

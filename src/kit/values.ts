@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Escape } from '../lib/escape.ts'
-import { addressOf } from './caller.ts'
+import { addressOf } from '../lib/http/addresses.ts'
 import type { OptionFault } from './concern.ts'
 import { nearest } from './schema.ts'
 

@@ -1,5 +1,5 @@
 import { errors } from 'undici'
-import { isHeaderValue, isStream, type Sending } from '../../../src/kit/index.ts'
+import { isHeaderName, isHeaderValue, isStream, type Sending } from '../../../src/kit/index.ts'
 
 // What a request line may hold: one character more, and it could end where nobody meant it to.
 const UNCLEAN_PATH = /[^\x21-\x7e\x80-\xff]/
@@ -22,9 +22,11 @@ export function headOf(
   if (UNCLEAN_PATH.test(path)) throw new errors.InvalidArgumentError('a path with a control character')
   let head = `${method} ${path} HTTP/1.1\r\n`
   for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
     const value = headers[i + 1] as string
-    if (!isHeaderValue(value)) throw new errors.InvalidArgumentError(`a control character in "${headers[i]}"`)
-    head += `${headers[i]}: ${value}\r\n`
+    if (!isHeaderName(name)) throw new errors.InvalidArgumentError(`"${name}" is no name of a header`)
+    if (!isHeaderValue(value)) throw new errors.InvalidArgumentError(`a control character in "${name}"`)
+    head += `${name}: ${value}\r\n`
   }
   if (length === undefined) {
     if (isStream(body)) head += 'transfer-encoding: chunked\r\n'

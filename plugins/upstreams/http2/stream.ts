@@ -1,7 +1,14 @@
 import { type ClientHttp2Stream, constants } from 'node:http2'
 import { addAbortSignal } from 'node:stream'
 import { errors } from 'undici'
-import { type Handler, isStream, type Sending, Untaken } from '../../../src/kit/index.ts'
+import {
+  type Handler,
+  isHeaderName,
+  isHeaderValue,
+  isStream,
+  type Sending,
+  Untaken
+} from '../../../src/kit/index.ts'
 import { Patience } from '../patience.ts'
 import type { Connection } from './connection.ts'
 
@@ -209,9 +216,14 @@ const noop = (): void => {}
 function headOf({ method, path, headers: said }: Sending, scheme: string): string[] {
   let authority = ''
   const rest: string[] = []
-  for (let i = 0; i < said.length; i += 2)
-    if (said[i] === 'host') authority = said[i + 1] as string
-    else rest.push(said[i] as string, said[i + 1] as string)
+  for (let i = 0; i < said.length; i += 2) {
+    const name = said[i] as string
+    const value = said[i + 1] as string
+    if (!isHeaderName(name)) throw new errors.InvalidArgumentError(`"${name}" is no name of a header`)
+    if (!isHeaderValue(value)) throw new errors.InvalidArgumentError(`a control character in "${name}"`)
+    if (name === 'host') authority = value
+    else rest.push(name, value)
+  }
   return [':method', method, ':scheme', scheme, ':authority', authority, ':path', path, ...rest]
 }
 
