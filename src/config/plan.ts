@@ -25,7 +25,7 @@ import { sameRoutes } from './same-routes.ts'
 import { coreWords, markedSchema, ROOT_ONLY, routeWords } from './schema.ts'
 import { nameScopes, type Scope } from './scope.ts'
 import { faultAt, readSource, type Source } from './source.ts'
-import { check } from './validate.ts'
+import { check, withDefaults } from './validate.ts'
 import { faultIn, Resolver, ROOT_SCOPE, type Said, settle, shownIn, unsaid, type WordState } from './words.ts'
 
 /** A config, read, checked, settled and frozen: all that `buildGateway` needs. */
@@ -668,7 +668,10 @@ class Planner {
   #rootOptions(concern: Concern, state: WordState): unknown {
     if (state.on) return this.#resolver.whole(concern, state)
     // Nobody gets these but by a route's own word, which is checked there: options may still be missing here.
-    return { ...defaultsOf(concern.options), ...(state.merged as object | undefined), global: false }
+    return {
+      ...(withDefaults(concern.options, prune(concern.options, state.merged ?? {})) as object),
+      global: false
+    }
   }
 
   #knownKeys(
@@ -702,14 +705,6 @@ class Planner {
       )
     }
   }
-}
-
-function defaultsOf(schema: unknown): Record<string, unknown> {
-  const made: Record<string, unknown> = {}
-  if (isObject(schema) && isObject(schema['properties']))
-    for (const [key, option] of Object.entries(schema['properties']))
-      if (isObject(option) && option['default'] !== undefined) made[key] = option['default']
-  return made
 }
 
 const list = (value: unknown): string[] => (value === undefined ? [] : [value].flat().map(String))

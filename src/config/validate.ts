@@ -66,7 +66,7 @@ export function complete(
 }
 
 /** Copies a value with the defaults of its schema filled in; Ajv's own way ignores those inside a union. */
-function withDefaults(schema: unknown, value: unknown): unknown {
+export function withDefaults(schema: unknown, value: unknown): unknown {
   if (!isObject(schema) || schema[WHOLE] === true) return value
   if (Array.isArray(value)) return value.map((item) => withDefaults(itemsOf(schema), item))
   if (!isObject(value)) return value
