@@ -18,6 +18,7 @@ import {
   whenOver,
   wordOf
 } from '../src/kit/index.ts'
+import { requestHeader } from '../src/lib/http/headers.ts'
 
 export const key = 'accessLog'
 
@@ -125,7 +126,7 @@ function lineOf(
   if (reported !== null) line.wouldRefuse = reported.map(({ gate, code }) => `${gate} ${code}`)
   if (shown.length > 0)
     line.headers = Object.fromEntries(
-      shown.map(([name, hidden]) => [name, hidden ? '[redacted]' : request.headers[name]])
+      shown.map(([name, hidden]) => [name, hidden ? '[redacted]' : requestHeader(request, name)])
     )
   return line
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { fp, overrideOf, perOptions, type Static, Type } from '../src/kit/index.ts'
+import { requestHeader } from '../src/lib/http/headers.ts'
 
 export const key = 'requestId'
 
@@ -41,7 +42,7 @@ export default fp<RequestIdOptions>(
     perOptions(app, key, root, ({ header, trust }) => ({
       onRequest(request, _reply, done) {
         if (trust) {
-          const theirs = request.headers[header]
+          const theirs = requestHeader(request, header)
           if (typeof theirs === 'string' && SOUND.test(theirs)) request.id = theirs
         }
         done()

@@ -1,6 +1,7 @@
 import { hash, timingSafeEqual } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Caller, queryOf } from '../../src/kit/index.ts'
+import { requestHeader } from '../../src/lib/http/headers.ts'
 import type { PrivateHeader } from '../../src/lib/http/request-head.ts'
 import type { ApiKey } from './files.ts'
 
@@ -106,8 +107,8 @@ export function readerOf(place: string): (request: FastifyRequest) => string[] {
     return (request) => new URLSearchParams(queryOf(request.raw.url ?? '')).getAll(name)
   const header = name.toLowerCase()
   return (request) => {
-    const value = request.headers[header]
-    return value === undefined ? [] : [[value].flat().join()]
+    const value = requestHeader(request, header)
+    return value === undefined ? [] : [value]
   }
 }
 

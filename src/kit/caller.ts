@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { cookieIn } from '../lib/http/cookies.ts'
-import { plainName } from '../lib/http/headers.ts'
+import { plainName, requestHeader } from '../lib/http/headers.ts'
 import { isObject } from './schema.ts'
 
 /** Who makes a request, as one of the ways of `auth` found out. */
@@ -49,10 +49,7 @@ export function partReader(said: string): (request: FastifyRequest) => string | 
   const name = said.slice(said.indexOf(':') + 1)
   if (said.startsWith('header:')) {
     const header = name.toLowerCase()
-    return ({ headers }) => {
-      const value = headers[header]
-      return Array.isArray(value) ? value.join() : value
-    }
+    return (request) => requestHeader(request, header)
   }
   if (said.startsWith('cookie:')) return (request) => cookieIn(request.headers.cookie, name)
   throw new RangeError(`"${said}" is neither "header:NAME" nor "cookie:NAME"`)

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { requestHeader } from '../lib/http/headers.ts'
 import { canonicalPath } from './canonical.ts'
 import type { OptionFault } from './concern.ts'
 import { pathOf, queryOf, queryValue, TemplateError, template, type ValueKind } from './values.ts'
@@ -85,7 +86,7 @@ const encoded = {
   query: (name: string) => (request: FastifyRequest) =>
     encodeURIComponent(queryValue(request.raw.url ?? '', name) ?? ''),
   headers: (name: string) => (request: FastifyRequest) =>
-    encodeURIComponent(String(request.headers[name.toLowerCase()] ?? '')),
+    encodeURIComponent(requestHeader(request, name.toLowerCase()) ?? ''),
   caller: (name: string) => {
     const value = template(`{caller.${name}}`)
     return (request: FastifyRequest) => encodeURIComponent(value.render(request))

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Escape } from '../lib/escape.ts'
 import { addressOf } from '../lib/http/addresses.ts'
+import { requestHeader } from '../lib/http/headers.ts'
 import type { OptionFault } from './concern.ts'
 import { nearest } from './schema.ts'
 
@@ -127,12 +128,10 @@ const shown = (kind: ValueKind): string =>
     requestId: '{requestId}'
   })[kind]
 
-function headerReader(name: string): Reader {
-  return (request) => {
-    const value = request.headers[name]
-    return Array.isArray(value) ? value.join(', ') : value
-  }
-}
+const headerReader =
+  (name: string): Reader =>
+  (request) =>
+    requestHeader(request, name)
 
 function callerReader(name: string, rest: string): Reader {
   if (rest === 'id' || rest === 'name' || rest === 'email') return (request) => request.caller?.[rest]

@@ -1,16 +1,23 @@
 import { createHook } from 'node:async_hooks'
 import { generateKeyPairSync } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { readFileSync, writeFileSync } from 'node:fs'
+import type { RequestListener } from 'node:http'
+import http2, { type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2'
+import { text } from 'node:stream/consumers'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import { createRemoteJWKSet, jwtVerify, SignJWT } from 'jose'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/index.ts'
 import {
   ask,
   bodyOf,
+  certificate,
   echo,
   gateway,
   listening,
+  noOpenssl,
+  raw,
   readableLog,
   type Scope,
   type Seen,
@@ -202,6 +209,311 @@ t.test('asks a service who may pass, and hands on what it says', async (t) => {
   })
 })
 
+/** Starts a gateway with TLS, and a client of HTTP/2 for it. */
+async function overTls(t: Test, config: object): Promise<{ port: number; client: ClientHttp2Session }> {
+  const { ca, key } = certificate(t)
+  const file = ca.replace('.pem', '.key')
+  writeFileSync(file, key)
+  const { port } = await listening(t, { tls: { certificates: [{ cert: ca, key: file }] }, ...config })
+  const client = http2.connect(`https://localhost:${port}`, { ca: readFileSync(ca) })
+  t.teardown(() => client.destroy())
+  return { port, client }
+}
+
+/** Asks over HTTP/2. */
+async function askOver(
+  client: ClientHttp2Session,
+  headers: http2.OutgoingHttpHeaders
+): Promise<{ headers: IncomingHttpHeaders & http2.IncomingHttpStatusHeader; text: string }> {
+  const stream = client.request(headers)
+  stream.end()
+  const [head] = (await once(stream, 'response')) as [IncomingHttpHeaders & http2.IncomingHttpStatusHeader]
+  return { headers: head, text: await text(stream) }
+}
+
+const lowerNames = ({ rawHeaders }: Seen): string[] =>
+  rawHeaders.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase())
+
+t.test(
+  'asks the service about a request over HTTP/2 as about one over HTTP/1.1',
+  { skip: noOpenssl },
+  async (t) => {
+    const seen: Seen[] = []
+    const up = await upstream(t, echo)
+    const { client } = await overTls(t, {
+      auth: { forward: { upstream: await decider(t, seen), path: '/check', copy: ['x-user'] } },
+      routes: [{ path: '/*', proxy: { upstream: up } }]
+    })
+    const answer = await askOver(client, { ':path': '/a?b=1', cookie: ['a=1', 'b=2'], 'x-token': 'ada' })
+    t.equal(answer.headers[':status'], 200)
+    const [question] = seen as [Seen]
+    t.match(question.headers, {
+      cookie: 'a=1; b=2',
+      'x-forwarded-uri': '/a?b=1',
+      'x-forwarded-proto': 'https'
+    })
+    t.notOk(lowerNames(question).some((name) => name.startsWith(':')))
+    t.equal(lowerNames(question).filter((name) => name === 'cookie').length, 1)
+    t.match(JSON.parse(answer.text), { headers: { cookie: 'a=1; b=2', 'x-user': 'ada' } })
+  }
+)
+
+t.test(
+  'leaves out of the question to the service what is about the resource or the connection',
+  async (t) => {
+    const seen: Seen[] = []
+    const { port } = await listening(t, {
+      auth: {
+        forward: {
+          upstream: await decider(t, seen),
+          copy: ['x-user'],
+          caller: { id: 'x-user', roles: 'X-Roles' }
+        }
+      },
+      routes: [{ path: '/*', proxy: { upstream: await upstream(t, echo) } }]
+    })
+    for (const header of [
+      'If-None-Match: *',
+      'If-Match: "a"',
+      'If-Modified-Since: Mon, 01 Jan 2024 00:00:00 GMT',
+      'If-Unmodified-Since: Mon, 01 Jan 2024 00:00:00 GMT',
+      'If-Range: "a"',
+      'If: (<urn:uuid:a>)',
+      'Range: bytes=5-',
+      'Content-Type: text/plain',
+      'Content-Range: bytes 0-1/2',
+      'Content-Encoding: gzip',
+      'HTTP2-Settings: AAAA',
+      'TE: trailers',
+      'Proxy-Authorization: Basic YTpi',
+      'X-Roles: admin',
+      'X_Roles: admin',
+      'X-User: root'
+    ]) {
+      seen.length = 0
+      const name = header.slice(0, header.indexOf(':')).toLowerCase()
+      const answer = await raw(
+        port,
+        `PUT / HTTP/1.1\r\nHost: a\r\nX-Token: ada\r\n${header}\r\nConnection: close\r\nContent-Length: 1\r\n\r\na`
+      )
+      t.match(answer, /^HTTP\/1.1 200 /, header)
+      t.notOk(lowerNames(seen[0] as Seen).includes(name), header)
+      if (name.endsWith('roles'))
+        t.notMatch(answer, /admin/, 'no upstream sees a name of "caller" from a client')
+    }
+    seen.length = 0
+    const nominated = await raw(
+      port,
+      'GET / HTTP/1.1\r\nHost: a\r\nX-Token: ada\r\nX-Tenant: b\r\nConnection: close, X-Tenant\r\n\r\n'
+    )
+    t.notMatch(nominated, /x-tenant/i)
+    t.notOk(seen[0]?.headers['x-tenant'], 'the service judges what the upstream gets')
+  }
+)
+
+const renews: RequestListener = (request, response) => {
+  const headers = {
+    'set-cookie': ['sso=new; Path=/; HttpOnly', 'sid=forged'],
+    'x-user': 'ada',
+    'x-plan': 'gold',
+    'x-secret': 's',
+    'access-control-allow-origin': 'https://evil.example',
+    vary: 'X-Token'
+  }
+  response.writeHead(request.headers['x-token'] === undefined ? 401 : 202, headers).end('no')
+}
+
+t.test('hands what "copyBack" names to the client, and no more', { skip: noOpenssl }, async (t) => {
+  const up = await upstream(t, (_request, response) =>
+    response.writeHead(200, { 'set-cookie': 'app=1', 'x-plan': 'theirs' }).end('hello')
+  )
+  const { client } = await overTls(t, {
+    session: { cookie: { name: 'sid' } },
+    cors: { origins: ['https://app.example'], credentials: true },
+    auth: {
+      forward: { upstream: await upstream(t, renews), copyBack: ['Set-Cookie', 'x-plan', 'x-missing'] }
+    },
+    routes: [
+      { path: '/up', proxy: { upstream: up } },
+      { path: '/in', respond: { body: 'in' } },
+      { path: '/boss', auth: { require: { roles: ['boss'] } }, respond: { body: 'in' } }
+    ]
+  })
+  const known = { 'x-token': 'a', origin: 'https://app.example' }
+  const cookies = { '/up': ['app=1', 'sso=new; Path=/; HttpOnly'], '/in': ['sso=new; Path=/; HttpOnly'] }
+  for (const [path, expected] of Object.entries(cookies)) {
+    const { headers } = await askOver(client, { ':path': path, ...known })
+    t.match(headers, {
+      ':status': 200,
+      'x-plan': 'gold',
+      'access-control-allow-origin': 'https://app.example'
+    })
+    t.same(headers['set-cookie'], expected, 'but never the session cookie of the gateway')
+    t.notOk(headers['x-secret'])
+  }
+  const refused = await askOver(client, { ':path': '/boss', ...known })
+  t.equal(refused.headers[':status'], 403)
+  t.same(refused.headers['set-cookie'], cookies['/in'], 'a refusal renews the cookie as well')
+  const declined = await askOver(client, { ':path': '/in', origin: 'https://app.example' })
+  t.match(declined.headers, {
+    ':status': 401,
+    'x-secret': 's',
+    'access-control-allow-origin': 'https://app.example',
+    vary: 'Origin, X-Token'
+  })
+  t.same(declined.headers['set-cookie'], ['sso=new; Path=/; HttpOnly'])
+})
+
+const bearer = { authorization: 'Bearer of-the-service' }
+const keyAndBasic = {
+  users,
+  basic: true,
+  apiKeys: { from: ['header:x-api-key'], list: [{ id: 'key', secret: 'key' }] }
+}
+const keyInAuthorization = {
+  apiKeys: { from: ['header:authorization'], list: [{ id: 'key', secret: 'sk-1' }] }
+}
+const jwt = { secret: 's'.repeat(64), algorithms: ['HS256'] }
+const token = new SignJWT({ sub: 'tok' })
+  .setProtectedHeader({ alg: 'HS256' })
+  .setExpirationTime('1h')
+  .sign(Buffer.from(jwt.secret))
+
+t.test('hides a credential by its scheme, of the strategies that count', async (t) => {
+  const up = await upstream(t, echo)
+  const signed = `Bearer ${await token}`
+  const cases: [string, object, Record<string, string>, Record<string, string | undefined>][] = [
+    [
+      'a Bearer beside a key passes',
+      keyAndBasic,
+      { 'x-api-key': 'key', ...bearer },
+      { ...bearer, 'x-api-key': undefined }
+    ],
+    ['Basic lets in and stays', keyAndBasic, basic('ada', 'lovelace'), { authorization: undefined }],
+    [
+      'Basic is passed on to any caller',
+      { ...keyAndBasic, passOn: ['basic'] },
+      { 'x-api-key': 'key', ...basic('ada', 'lovelace') },
+      { ...basic('ada', 'lovelace'), 'x-api-key': undefined }
+    ],
+    [
+      'a key is passed on to any caller',
+      { ...keyAndBasic, passOn: ['apiKeys'] },
+      { 'x-api-key': 'key', ...basic('ada', 'lovelace') },
+      { authorization: undefined, 'x-api-key': 'key' }
+    ],
+    ['and where nobody has to be known', { ...keyAndBasic, optional: true }, bearer, bearer],
+    [
+      'a strategy that does not count hides nothing',
+      { ...keyAndBasic, by: ['apiKeys'] },
+      { 'x-api-key': 'key', ...basic('no', 'body') },
+      basic('no', 'body')
+    ],
+    [
+      'a Bearer that is the key',
+      keyInAuthorization,
+      { authorization: 'Bearer sk-1' },
+      { authorization: undefined, 'x-id': 'key' }
+    ],
+    [
+      'a key behind ApiKey',
+      keyInAuthorization,
+      { authorization: 'apikey  sk-1' },
+      { authorization: undefined, 'x-id': 'key' }
+    ],
+    [
+      'a key alone',
+      keyInAuthorization,
+      { authorization: 'sk-1' },
+      { authorization: undefined, 'x-id': 'key' }
+    ],
+    [
+      'another scheme is none',
+      { ...keyInAuthorization, optional: true },
+      { authorization: 'Negotiate abc' },
+      { authorization: 'Negotiate abc' }
+    ],
+    [
+      'a key where tokens count too',
+      { ...keyInAuthorization, jwt },
+      { authorization: 'Bearer sk-1' },
+      { authorization: undefined, 'x-id': 'key' }
+    ],
+    [
+      'a token where keys count too',
+      { ...keyInAuthorization, jwt },
+      { authorization: signed },
+      { authorization: undefined, 'x-id': 'tok' }
+    ],
+    [
+      'of which only the token is passed on',
+      { ...keyInAuthorization, jwt, passOn: ['jwt'] },
+      { authorization: signed },
+      { authorization: signed, 'x-id': 'tok' }
+    ],
+    [
+      'and the key is not',
+      { ...keyInAuthorization, jwt, passOn: ['jwt'] },
+      { authorization: 'Bearer sk-1' },
+      { authorization: undefined, 'x-id': 'key' }
+    ]
+  ]
+  for (const [name, auth, headers, expected] of cases)
+    t.test(name, async (t) => {
+      const app = await gateway(t, {
+        auth: { ...auth, identity: { 'x-id': 'id' } },
+        routes: [{ path: '/a', proxy: { upstream: up } }]
+      })
+      const answer = await app.inject({ url: '/a', headers })
+      t.equal(answer.statusCode, 200)
+      const seen = answer.json<Seen>().headers
+      for (const [header, value] of Object.entries(expected)) t.equal(seen[header], value, header)
+    })
+  for (const value of ['Bearer sk-2', 'ApiKey sk-2', 'sk-2', 'Bearer'])
+    t.test(`"${value}" is no key`, async (t) => {
+      const app = await gateway(t, { auth: { ...keyInAuthorization, jwt }, routes: [page] })
+      t.equal((await app.inject({ url: '/a', headers: { authorization: value } })).statusCode, 401)
+    })
+})
+
+t.test('takes Authorization and Cookie from clients only where identity writes them', async (t) => {
+  const up = await upstream(t, echo)
+  const auth = { apiKeys: { list: [{ id: 'key', secret: 'key' }] } }
+  const writes = { identity: { authorization: 'id', cookie: 'id' } }
+  const app = await gateway(t, {
+    routes: [
+      { path: '/writes', auth: { ...auth, ...writes, optional: true }, proxy: { upstream: up } },
+      { path: '/other', auth, proxy: { upstream: up } },
+      { path: '/open', proxy: { upstream: up } }
+    ]
+  })
+  const own = { ...bearer, cookie: 'a=1' }
+  const seenAt = async (url: string, headers: Record<string, string>): Promise<Seen['headers']> =>
+    (await app.inject({ url, headers })).json<Seen>().headers
+  t.match(await seenAt('/writes', { ...own, 'x-api-key': 'key' }), { authorization: 'key', cookie: 'key' })
+  const nobody = await seenAt('/writes', own)
+  t.notOk(nobody['authorization'] ?? nobody['cookie'], 'nor does a client say them where nobody calls')
+  t.match(await seenAt('/other', { ...own, 'x-api-key': 'key' }), own)
+  t.match(await seenAt('/open', own), own)
+})
+
+t.test('serves a strategy that the root defines and one route alone asks for', async (t) => {
+  const file = `${t.testdir()}/key.pem`
+  const { privateKey } = generateKeyPairSync('ed25519')
+  writeFileSync(file, privateKey.export({ type: 'pkcs8', format: 'pem' }))
+  const forward = { upstream: await decider(t, []) }
+  for (const auth of [
+    { forward },
+    { forward, users, basic: true },
+    { users, basic: true, assertion: { key: file } },
+    { users, basic: true, apiKeys: { list: [{ id: 'a', secret: 'b' }] } },
+    { jwt }
+  ]) {
+    const app = await gateway(t, { auth: { global: false, ...auth }, routes: [{ ...page, auth: true }] })
+    t.equal((await app.inject('/a')).statusCode, 401, JSON.stringify(Object.keys(auth)))
+  }
+})
+
 t.test('tells upstreams who calls in a token that they can verify', async (t) => {
   for (const [kind, pair] of [
     ['EdDSA', generateKeyPairSync('ed25519')],
@@ -252,6 +564,26 @@ t.test('ways and what they would need are checked at boot', async (t) => {
   const cases: [object, RegExp][] = [
     [{ basic: true }, /auth\.basic: Basic needs somebody to know; say "users" beside it/],
     [{ forward: { upstream: 'auht' } }, /auth\.forward\.upstream: No upstream "auht"; did you mean "auth"\?/],
+    [
+      { forward: { upstream: 'auth', copy: ['x-user', 'Set-Cookie'] } },
+      /auth\.forward\.copy\[1\]: "Set-Cookie" is for clients.*"copyBack": \["set-cookie"\]/
+    ],
+    [
+      { forward: { upstream: 'auth', copy: ['Host'] } },
+      /auth\.forward\.copy\[0\]: "Host" is about the message/
+    ],
+    [
+      { forward: { upstream: 'auth', caller: { id: 'content-length' } } },
+      /auth\.forward\.caller\.id: "content-length" is about the message/
+    ],
+    [
+      { forward: { upstream: 'auth', copyBack: ['connection'] } },
+      /auth\.forward\.copyBack\[0\]: "connection" is about the message/
+    ],
+    [
+      { forward: { upstream: 'auth', copyBack: ['Access-Control-Allow-Origin'] } },
+      /auth\.forward\.copyBack\[0\]: "Access-Control-Allow-Origin" is for "cors"/
+    ],
     [{ apiKeys, assertion: { key: `${dir}/no.pem` } }, /auth\.assertion\.key: .* is no private key in PEM/],
     [
       { apiKeys, assertion: { key: `${dir}/weak.pem` } },

@@ -400,3 +400,106 @@ t.test(
     t.equal(status, 200, 'one that is given up before its end harms no other')
   }
 )
+
+t.test(
+  'carries headers and trailers that are named as what every object has',
+  { skip: noOpenssl },
+  async (t) => {
+    const names = ['constructor', '__proto__', 'hasownproperty', 'tostring', 'valueof']
+    const flat = names.flatMap((name) => [name, `${name} 1`])
+    const seen: unknown[] = []
+    const inTurn = (raw: readonly string[]): [string, string][] =>
+      raw.flatMap((name, i): [string, string][] => (i % 2 === 0 ? [[name, raw[i + 1] ?? '']] : []))
+    const ofThem = (raw: readonly string[]): string[] =>
+      inTurn(raw).flatMap(([name, value]) =>
+        names.includes(name.toLowerCase()) ? [name.toLowerCase(), value] : []
+      )
+    const one = http.createServer((request, response) => {
+      seen.push(ofThem(request.rawHeaders))
+      response.writeHead(200, [...flat, 'trailer', names.join()])
+      response.write('x')
+      response.addTrailers(inTurn(flat))
+      response.end()
+    })
+    one.listen(0, '127.0.0.1')
+    await once(one, 'listening')
+    t.teardown(() => one.close())
+    const two = http2.createServer()
+    const upTwo = await over(t, two)
+    two.removeAllListeners('stream')
+    two.on('stream', (stream, _headers, _flags, raw) => {
+      seen.push(ofThem(raw as never))
+      const headers: http2.OutgoingHttpHeaders = Object.assign(
+        Object.create(null),
+        Object.fromEntries(inTurn(flat))
+      )
+      stream.respond({ ...headers, ':status': 200 }, { waitForTrailers: true })
+      stream.on('wantTrailers', () => stream.sendTrailers(headers))
+      stream.end('x')
+    })
+    const { ca } = certificate(t)
+    const { port } = await listening(t, {
+      tls: { certificates: [{ cert: ca, key: ca.replace('.pem', '.key') }] },
+      upstreams: {
+        one: { url: `http://127.0.0.1:${(one.address() as AddressInfo).port}` },
+        two: { url: `http://127.0.0.1:${upTwo}`, http2: true }
+      },
+      headers: { request: { 'x-none': '{headers.constructor}' } },
+      routes: [
+        { path: '/one', proxy: { upstream: 'one' } },
+        { path: '/two', proxy: { upstream: 'two' } },
+        { path: '/echo', proxy: { upstream: await upstream(t, echo) } }
+      ]
+    })
+    const client = http2.connect(`https://localhost:${port}`, { ca: readFileSync(ca) })
+    t.teardown(() => client.destroy())
+    for (const path of ['/one', '/two']) {
+      t.test(`${path} to HTTP/2`, async (t) => {
+        seen.length = 0
+        const stream = client.request([
+          ':method',
+          'GET',
+          ':scheme',
+          'https',
+          ':authority',
+          'localhost',
+          ':path',
+          path,
+          ...flat
+        ] as never)
+        const [, , head] = (await once(stream, 'response')) as [unknown, unknown, string[]]
+        stream.resume()
+        const [, , trailers] = (await once(stream, 'trailers')) as [unknown, unknown, string[]]
+        t.same(seen, [flat])
+        t.same(ofThem(head), flat)
+        t.same(ofThem(trailers), flat)
+      })
+      t.test(`${path} to HTTP/1.1`, async (t) => {
+        seen.length = 0
+        const request = https.get({
+          port,
+          path,
+          host: 'localhost',
+          ca: readFileSync(ca),
+          headers: [...flat, 'te', 'trailers', 'host', 'localhost'] as never
+        })
+        const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+        response.resume()
+        await once(response, 'end')
+        t.same(seen, [flat])
+        t.same(ofThem(response.rawHeaders), flat)
+        t.same(ofThem(response.rawTrailers), flat)
+      })
+    }
+    t.test('and one that a request does not have is no value', async (t) => {
+      const answer = await new Promise<string>((resolve, reject) => {
+        https
+          .get({ port, path: '/echo', host: 'localhost', ca: readFileSync(ca) }, (response) =>
+            resolve(text(response))
+          )
+          .on('error', reject)
+      })
+      t.notMatch(answer, /native code|x-none/)
+    })
+  }
+)

@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import { rememberName } from '../memoize.ts'
 
 /** Matches the name of a field, which is a token (RFC 9110 section 5.6.2). */
@@ -64,3 +65,15 @@ const CLAIMS = new Set([
 
 /** Tells whether a header, by its plain name, says what only a trusted proxy may say: where a request came from and what was asked for. */
 export const isClaim = (plain: string): boolean => plain.startsWith('x-forwarded-') || CLAIMS.has(plain)
+
+/** Reads a header of a request by its name in lower case, several fields as one; undefined for none, also where every object has something of the name. */
+export function requestHeader({ headers, raw }: FastifyRequest, name: string): string | undefined {
+  if (Object.hasOwn(headers, name)) {
+    const value = headers[name]
+    return Array.isArray(value) ? value.join(', ') : value
+  }
+  if (name !== '__proto__') return undefined
+  // Node.js leaves this one out of its object.
+  const values = raw.rawHeaders.filter((_, i, all) => i % 2 === 1 && all[i - 1]?.toLowerCase() === name)
+  return values.length === 0 ? undefined : values.join(', ')
+}

@@ -90,8 +90,8 @@ export function questionHead(reserved: Reserved): WriteQuestionHead {
       'x-forwarded-uri',
       raw.url ?? '/'
     )
-    const before = trusted ? raw.headers['x-forwarded-for'] : undefined
-    head.push('x-forwarded-for', before === undefined ? peerOf(request) : `${before}, ${peerOf(request)}`)
+    const before = trusted ? [raw.headers['x-forwarded-for'] ?? []].flat() : []
+    head.push('x-forwarded-for', [...before, peerOf(request)].join(', '))
     return head
   }
 }
