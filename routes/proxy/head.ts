@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { type Head, type HeadPlan, joinVary, remember } from '../../src/kit/index.ts'
+import { type Head, type HeadPlan, isHttp2, joinVary, remember } from '../../src/kit/index.ts'
 import { setCookieName } from '../../src/lib/http/cookies.ts'
 import { HOP_BY_HOP, nominatedBy } from '../../src/lib/http/hop-by-hop.ts'
 import { headerOf, setHeader } from '../../src/lib/http/request-head.ts'
