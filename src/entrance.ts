@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import { isPreflight, MARK, preflightAbout, type Table } from './config/table.ts'
 import {
+  CodingUnknown,
   canonicalHost,
   canonicalPath,
   ExpectationUnknown,
@@ -81,7 +82,9 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
       (raw.headers['transfer-encoding'] !== undefined || isOtherProtocol(raw))
     )
       return refuse(raw, new Malformed())
-    const { expect } = raw.headers
+    const { expect, 'transfer-encoding': coding, 'content-length': length } = raw.headers
+    if (coding !== undefined && !isChunkedAlone(coding)) return refuse(raw, new CodingUnknown())
+    if (length !== undefined && length.length > 1 && length.startsWith('0')) writeLengthAsNumber(raw, length)
     if (expect !== undefined && expect.toLowerCase() !== '100-continue')
       return refuse(raw, new ExpectationUnknown())
     const repeated = repeatedIn(raw)
@@ -147,6 +150,17 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
       virtual = virtualHosts(table)
     }
   }
+}
+
+// Node.js takes "gzip, chunked" and passes on what is still gzip; an upstream would take it for the content (RFC 9112 section 6.1).
+const isChunkedAlone = (coding: string): boolean => /^[\s,]*chunked[\s,]*$/i.test(coding)
+
+/** Takes the leading zeros off a Content-Length, which another parser may read as octal. */
+function writeLengthAsNumber({ headers, rawHeaders }: IncomingMessage, length: string): void {
+  const number = length.replace(/^0+(?=\d)/, '')
+  headers['content-length'] = number
+  for (let i = 0; i < rawHeaders.length; i += 2)
+    if (rawHeaders[i]?.toLowerCase() === 'content-length') rawHeaders[i + 1] = number
 }
 
 // Node keeps the first of several of these in silence, and an upstream may keep the last: they are counted as they came.

@@ -101,6 +101,7 @@ export { type ReadBodyOptions, readBody } from './read-body.ts'
 export {
   BodyTooLarge,
   BuffersFull,
+  CodingUnknown,
   DeadlineExceeded,
   ExpectationUnknown,
   HeaderRepeated,

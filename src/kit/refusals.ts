@@ -51,6 +51,12 @@ export const ExpectationUnknown = createError(
   'Only "100-continue" can be expected here',
   417
 )
+/** A body has a transfer coding besides chunked (RFC 9112 section 6.1). */
+export const CodingUnknown = createError(
+  'SP_ERR_REQUEST_CODING',
+  'Only the transfer coding "chunked" is supported',
+  501
+)
 /** A header that may stand in a request once stands there more often (RFC 9110 section 5.3). */
 export const HeaderRepeated = createError<[string]>(
   'SP_ERR_REQUEST_REPEATED',

@@ -376,6 +376,50 @@ t.test('refuses expectations that nobody knows, and tunnels', async (t) => {
   t.equal(statusOf(await raw(port, 'CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\n\r\n')), 405)
 })
 
+t.test('takes a body in chunks or by its length alone, and passes the length on as a number', async (t) => {
+  let seen: string[] = []
+  const up = await upstream(t, (request, response) => {
+    seen = request.rawHeaders.map((each) => each.toLowerCase())
+    request.resume().on('end', () => response.end('ok'))
+  })
+  const { port } = await listening(t, {
+    routes: [
+      { path: '/up/*', proxy: { upstream: up } },
+      { path: '/here', respond: { body: 'here' } }
+    ]
+  })
+  const chunks = '2\r\nhi\r\n0\r\n\r\n'
+  const cases: [framing: string, body: string, status: number, sent?: [string, string]][] = [
+    ['Transfer-Encoding: chunked', chunks, 200, ['transfer-encoding', 'chunked']],
+    ['Transfer-Encoding: , CHUNKED', chunks, 200, ['transfer-encoding', 'chunked']],
+    ['Transfer-Encoding: gzip, chunked', chunks, 501],
+    ['Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked', chunks, 501],
+    ['Transfer-Encoding: identity,chunked', chunks, 501],
+    ['Transfer-Encoding: xchunked, chunked', chunks, 501],
+    ['Transfer-Encoding: gzip', '', 400],
+    ['Transfer-Encoding: chunked, chunked', chunks, 400],
+    ['Content-Length: 2', 'hi', 200, ['content-length', '2']],
+    ['Content-Length: 02', 'hi', 200, ['content-length', '2']],
+    ['content-LENGTH: 0000000000000000000000000010', 'ten bytes.', 200, ['content-length', '10']],
+    ['Content-Length: 00', '', 200, ['content-length', '0']],
+    ['Content-Length: +2', 'hi', 400],
+    ['Content-Length: 0x2', 'hi', 400]
+  ]
+  for (const [framing, body, status, sent] of cases)
+    for (const path of ['/up/x', '/here', '/nowhere']) {
+      seen = []
+      const answer = await raw(
+        port,
+        `POST ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${framing}\r\n\r\n${body}`
+      )
+      t.equal(statusOf(answer), status === 200 && path === '/nowhere' ? 404 : status, `${framing} to ${path}`)
+      if (status === 501) t.match(answer, 'SP_ERR_REQUEST_CODING')
+      if (path !== '/up/x' || sent === undefined) continue
+      t.equal(seen[seen.indexOf(sent[0]) + 1], sent[1], framing)
+      t.equal(seen.filter((each) => /^(content-length|transfer-encoding)$/.test(each)).length, 1)
+    }
+})
+
 t.test('takes the limits of connections from the current generation', async (t) => {
   const { port, served } = await listening(t, { ...answering('one'), limits: { headers: '2kb' } })
   const big = `GET /version HTTP/1.1\r\nHost: a\r\nX-Big: ${'x'.repeat(3000)}\r\nConnection: close\r\n\r\n`
