@@ -5,13 +5,15 @@ import type { Server, Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { callBack, canonicalHost, remember } from './kit/index.ts'
-import { SafeHttp2Response } from './lib/http/response.ts'
+import { safeResponses } from './lib/http/response.ts'
 import { Sessions } from './sessions.ts'
 import { Connections } from './sockets.ts'
 
 /** The listening socket, whatever it speaks. */
 export interface Listener {
   readonly server: Server
+  /** Makes the response to a request that asks to switch protocols, for which Node.js makes none. */
+  responseTo(request: IncomingMessage): ServerResponse
   /** Applies what an instance says of connections, without a restart. */
   apply(app: FastifyInstance): void
   /** Lets connections end that have nothing to do, and tells those of HTTP/2 to bring nothing more. */
@@ -44,8 +46,13 @@ export function makeListener(
   takesUpgrade: (request: IncomingMessage) => boolean,
   now: () => FastifyInstance
 ): Listener {
+  const { Http1Response, Http2Response } = safeResponses((error, { method }) =>
+    now().log.error({ err: error, method }, 'a response header could not be sent')
+  )
+  const responseTo = (request: IncomingMessage): ServerResponse => new Http1Response(request)
   // What a connection may take is watched by the limits of each route; Node's own clock would end a steady long upload.
   const http = {
+    ServerResponse: Http1Response,
     requestTimeout: 0,
     connectionsCheckingInterval: CHECK_EVERY,
     optimizeEmptyRequests: true,
@@ -64,6 +71,7 @@ export function makeListener(
     server.on('connection', (socket) => connections.add(socket))
     return {
       server,
+      responseTo,
       apply: (next) => applyHttp(server, next),
       closeIdle: () => server.closeIdleConnections(),
       closeAfterAnswers: () => connections.closeAfterAnswers(),
@@ -85,7 +93,8 @@ export function makeListener(
           ...tls,
           ...http,
           allowHTTP1: true,
-          Http2ServerResponse: SafeHttp2Response,
+          Http2ServerResponse: Http2Response,
+          Http1ServerResponse: Http1Response,
           // Upstreams repeat X-Content-Type-Options and others; HTTP/1.1 passes them on, too.
           strictSingleValueFields: false,
           maxHeaderListPairs: MOST_PAIRS,
@@ -130,6 +139,7 @@ export function makeListener(
   server.on('session', (session: Http2Session) => sessions.add(session, latest))
   return {
     server,
+    responseTo,
     apply(next) {
       applyHttp(server, next)
       if (next.edge === null) return

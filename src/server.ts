@@ -1,4 +1,4 @@
-import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo, Server, Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
@@ -148,7 +148,7 @@ export async function serve(
   })
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     detached.own(socket, head)
-    enterInLine(upgradeNow, request, new ServerResponse(request))
+    enterInLine(upgradeNow, request, listener.responseTo(request))
   })
   // Expectations that nobody knows are refused with all that a refusal has.
   server.on('checkExpectation', take)

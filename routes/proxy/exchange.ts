@@ -231,8 +231,7 @@ export class Exchange implements Asker {
     const endStream = extent === 'bare' || status === 204 || status === 304 || this.#request.method === 'HEAD'
     const failed = this.#writeHead(from, status, fields, statusText, endStream)
     if (failed !== undefined) {
-      this.#report(failed)
-      this.#refuse(new UpstreamFailed())
+      this.#refuseHead(failed)
       return 'dropped'
     }
     this.#state = 'streaming'
@@ -262,6 +261,16 @@ export class Exchange implements Asker {
     return writeHead(this.#response, { status, reason, fields: head.flat, endStream })
   }
 
+  /** Ends the exchange whose answer the client can't be sent. */
+  #refuseHead(failed: Error): void {
+    this.#report(failed)
+    if (this.#response.headersSent) {
+      // An extension has written a head of its own.
+      this.#state = 'over'
+      cut(this.#response)
+    } else this.#refuse(new UpstreamFailed())
+  }
+
   #headFor(from: Try, status: number, fields: readonly string[], endStream: boolean): Answer {
     return answerHead(
       { status, fields, endStream },
@@ -289,8 +298,7 @@ export class Exchange implements Asker {
     })
     if (failed !== undefined) {
       upstream.destroy()
-      this.#report(failed)
-      this.#refuse(new UpstreamFailed())
+      this.#refuseHead(failed)
       return
     }
     this.#state = 'over'

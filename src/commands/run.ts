@@ -6,6 +6,7 @@ import { Fleet, StartFailed } from '../cluster.ts'
 import { loadPlan } from '../config/load.ts'
 import { Engine } from '../engine.ts'
 import { catchEarlySignals, releaseEarlySignals } from '../lib/early-signals.ts'
+import { logUncaughtErrors } from '../lib/uncaught-errors.ts'
 import { workerNumber } from '../lib/worker-number.ts'
 import { type Log, openLog } from '../log.ts'
 import type { Command } from '../main.ts'
@@ -37,6 +38,7 @@ export const command: Command = {
       return { log, engine }
     }
     const { engine, log } = await (membership === undefined ? start() : membership.start(start))
+    logUncaughtErrors(log.log)
     const { address, port } = engine.served.address
     log.log.info(
       { host: address, port, config: settings.config, routes: engine.plan.routes.length },
@@ -83,6 +85,7 @@ async function runFleet(settings: Settings, version: string): Promise<undefined>
     // The worker has said why.
     process.exit(error.exitCode)
   })
+  logUncaughtErrors(log.log)
   await look(fleet, settings, version, log.log)
   live(fleet, settings, log)
 }

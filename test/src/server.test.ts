@@ -1,6 +1,9 @@
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import http from 'node:http'
+import http2 from 'node:http2'
+import https from 'node:https'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +13,7 @@ import { buildGateway, Keep, loadConfig } from '../../src/index.ts'
 import { authority } from '../certificates.ts'
 import {
   ask,
+  certificate,
   closed,
   gateway,
   listening,
@@ -625,4 +629,73 @@ t.test('answers a request whatever follows it, and then refuses that', { skip: n
       t.strictSame(answers(), want, `${over}: ${name}`)
       if (name.includes('large answer')) t.match(seen, /y{3000000}HTTP\/1\.1 400/, 'which comes whole')
     }
+})
+
+t.test('no error of an extension ends the process, over either version', { skip: noOpenssl }, async (t) => {
+  const { key, cert } = certificate(t)
+  const up = await upstream(t, (_request, response) => void setTimeout(() => response.end('ok'), 20))
+  const folder = t.testdir({
+    'rude.mjs': `export const key = 'rude'
+      export const options = { type: 'object', properties: {}, description: 'Breaks.' }
+      export const override = false
+      const fail = () => { throw new Error('rude') }
+      const HOW = {
+        timer: () => void setTimeout(fail, 1),
+        promise: () => void Promise.reject(new Error('rude')),
+        close: (reply) => void reply.raw.once('close', fail),
+        value: (reply) => reply.header('x-rude', 'a\\nb'),
+        name: (reply) => reply.header('x@rude )', 'a'),
+        framing: (reply) => reply.header('trailer', 'x-rude').header('keep-alive', 'a'),
+        late: (reply) => void setTimeout(() => reply.raw.writeHead(200, { 'x-rude': 'a\\nb' }), 1),
+        twice: (reply) => void setTimeout(() => reply.send('twice'), 1)
+      }
+      export default async function rude (app) {
+        app.addHook('onRequest', (request, reply, done) => { HOW[request.query.how]?.(reply); done() })
+      }`,
+    'page.txt': 'page',
+    'up.key': key,
+    'up.pem': cert
+  })
+  const config = {
+    extensions: [{ module: `${folder}/rude.mjs` }],
+    tls: { certificates: [{ cert: 'up.pem', key: 'up.key' }] },
+    rude: {},
+    routes: [
+      { path: '/proxy', proxy: { upstream: up } },
+      { path: '/down', proxy: { upstream: 'http://127.0.0.1:1' } },
+      { path: '/respond', respond: { body: 'hello' } },
+      { path: '/files/*', files: { root: folder } }
+    ]
+  }
+  const file = join(folder, 'gateway.json')
+  writeFileSync(file, JSON.stringify(config))
+  const { port, lines } = await running(t, ['-c', file])
+  const session = http2.connect(`https://localhost:${port}`, { ca: cert })
+  session.on('error', () => {})
+  t.teardown(() => session.destroy())
+  const byTwo = (path: string): Promise<unknown> =>
+    new Promise((resolve) => {
+      const stream = session.request({ ':path': path })
+      stream.on('response', (headers) => resolve(headers[':status']))
+      stream.on('error', resolve)
+      stream.resume()
+    })
+  const byOne = (path: string): Promise<unknown> =>
+    new Promise((resolve) => {
+      const request = https.get({ host: 'localhost', port, path, ca: cert, agent: false }, (response) => {
+        response.on('error', () => {}).resume()
+        resolve(response.statusCode)
+      })
+      request.on('error', resolve)
+    })
+  for (const how of ['timer', 'promise', 'close', 'value', 'name', 'framing', 'late', 'twice'])
+    for (const path of ['/proxy', '/down', '/respond', '/files/page.txt'])
+      for (const [version, send] of [['HTTP/1.1', byOne] as const, ['HTTP/2', byTwo] as const]) {
+        // What a handler has written by hand can't be taken back.
+        const status = await send(`${path}?how=${how}`)
+        if (how !== 'late') t.type(status, 'number', `${how}: ${path}, ${version}`)
+        t.equal(await send('/respond'), 200, `and after it: ${how}: ${path}, ${version}`)
+      }
+  t.ok(lines.some(({ msg }) => msg === 'uncaught error'))
+  t.ok(lines.some(({ msg }) => msg === 'a response header could not be sent'))
 })

@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import { type IncomingMessage, ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http'
 import { constants, Http2ServerResponse, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 
 // Every call here can throw or destroy a stream in the middle of a callback of the upstream's connection, where no
@@ -33,13 +33,18 @@ function writeHttp1Head(response: ServerResponse, { status, reason, fields }: Re
   const before = response as ServerResponse & { _hasBody: boolean }
   const { _hasBody: hasBody } = before
   try {
-    response.writeHead(status, reason, fields as never)
+    writeNodeHead.call(response, status, reason, fields)
   } catch (error) {
     // Node.js keeps what it took over before it threw, and would use it for the next head.
     response.statusMessage = ''
     before._hasBody = hasBody
     throw error
   }
+}
+
+// The response's own method would leave out what it can't send.
+const { writeHead: writeNodeHead } = ServerResponse.prototype as unknown as {
+  writeHead(this: ServerResponse, status: number, reason: string, fields: readonly string[]): void
 }
 
 function writeHttp2Head(
@@ -116,13 +121,105 @@ export function flushHead(response: ClientResponse): void {
   socket?.setDefaultEncoding('utf8')
 }
 
-/** Node.js's HTTP/2 response, whose trailers can't end the process: it sends them from a callback of the session, where nothing catches an error. */
-export class SafeHttp2Response extends Http2ServerResponse {
-  constructor(stream: ServerHttp2Stream) {
-    super(stream)
-    if (sendTrailers === undefined) sendTrailers = stream.listeners('wantTrailers')[0] as typeof sendTrailers
-    stream.removeAllListeners('wantTrailers')
-    stream.on('wantTrailers', sendTrailersSafely)
+/** Makes the response classes of a server, whose `writeHead` and trailers never throw: what can't be sent is left out and reported. Fastify writes heads from callbacks of streams, and Node.js trailers from one of the session, where nothing catches an error. */
+export function safeResponses(report: (error: unknown, request: IncomingMessage) => void): SafeResponses {
+  class Http1Response extends ServerResponse {
+    override writeHead(status: number, reason?: unknown, headers?: unknown): this {
+      try {
+        return super.writeHead(status, reason as never, headers as never)
+      } catch (error) {
+        report(error, this.req)
+        this.statusMessage = ''
+        this.#writeRest(status, headers ?? reason)
+      }
+      return this
+    }
+
+    #writeRest(status: number, headers: unknown): void {
+      if (this.headersSent) return
+      try {
+        super.writeHead(status >= 100 && status <= 999 ? status : 500, sendable(this, headers))
+      } catch {
+        this.destroy()
+      }
+    }
+  }
+
+  class Http2Response extends Http2ServerResponse {
+    constructor(stream: ServerHttp2Stream) {
+      super(stream)
+      if (sendTrailers === undefined)
+        sendTrailers = stream.listeners('wantTrailers')[0] as typeof sendTrailers
+      stream.removeAllListeners('wantTrailers')
+      stream.on('wantTrailers', sendTrailersSafely)
+    }
+
+    override writeHead(status: number, reason?: unknown, headers: unknown = reason): this {
+      try {
+        // Node.js destroys the stream where a name is invalid.
+        if (typeof headers === 'object') for (const name in headers) validateHeaderName(name)
+        return super.writeHead(status, headers as never)
+      } catch (error) {
+        report(error, this.req as unknown as IncomingMessage)
+        this.#writeRest(status, headers)
+      }
+      return this
+    }
+
+    #writeRest(status: number, headers: unknown): void {
+      if (this.headersSent) return
+      try {
+        super.writeHead(status >= 200 && status <= 599 ? status : 500, sendable(this, headers))
+      } catch {
+        this.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+      }
+    }
+  }
+
+  return { Http1Response, Http2Response }
+}
+
+/** The response classes of a server. */
+export interface SafeResponses {
+  readonly Http1Response: new (request: IncomingMessage) => ServerResponse
+  readonly Http2Response: new (stream: ServerHttp2Stream) => Http2ServerResponse
+}
+
+interface HeaderStore {
+  getHeaders(): OutgoingHttpHeaders
+  removeHeader(name: string): void
+}
+
+// Each of them frames the message or belongs to one connection, and Node.js throws where it does not fit.
+const FRAMING = new Set([
+  'connection',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade'
+])
+
+/** Removes from a response the headers that can't be sent, and returns those of a list or an object that can. */
+function sendable(response: HeaderStore, headers: unknown): OutgoingHttpHeaders {
+  for (const [name, value] of Object.entries(response.getHeaders()))
+    if (!isSendable(name, value)) response.removeHeader(name)
+  const kept: OutgoingHttpHeaders = Object.create(null)
+  if (Array.isArray(headers) || typeof headers !== 'object' || headers === null) return kept
+  for (const [name, value] of Object.entries(headers)) if (isSendable(name, value)) kept[name] = value
+  return kept
+}
+
+function isSendable(name: string, value: unknown): boolean {
+  if (FRAMING.has(name.toLowerCase())) return false
+  try {
+    validateHeaderName(name)
+    for (const each of [value].flat()) validateHeaderValue(name, each as string)
+    return true
+  } catch {
+    return false
   }
 }
 
