@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import {
   addressOf,
   createError,
@@ -51,6 +52,23 @@ export function faults({ allow = [], deny, file }: IpAccessOptions): OptionFault
   return [
     ...[['allow', allow] as const, ['deny', deny] as const].flatMap(inLists),
     ...(file === undefined ? [] : fileFaults(file))
+  ]
+}
+
+// What files of addresses to deny are called, and those of addresses to allow.
+const DENIES =
+  /disallow|not.?allow|block|den(y|ied)|ban|black|bad|drop|reject|abus|attack|threat|spam|bogon|forbid|exclud|crawl|bot|\btor\b/i
+const ALLOWS =
+  /allow|white|permit|trust|accept|safe|friend|partner|customer|client|office|staff|intern|vpn|admin|known/i
+
+/** Finds a file that reads like a list of what may come, while `file` denies. */
+export function warnings({ allow, deny, file }: IpAccessOptions): string[] {
+  if (file === undefined) return []
+  const name = basename(file)
+  const denies = DENIES.test(name)
+  if (denies || !(ALLOWS.test(name) || (allow === undefined && deny.length === 0))) return []
+  return [
+    `refuses the addresses in ${name}: "ipAccess.file" denies, though it reads like a list to allow; "allow" lets in`
   ]
 }
 

@@ -14,6 +14,7 @@ import {
   prune,
   RANGE_SAYS,
   remember,
+  schemaOf,
   spellOut,
   type Target
 } from '../kit/index.ts'
@@ -86,6 +87,8 @@ interface Level {
   readonly targets: ReadonlyMap<string, WordState>
   readonly upstreams: ReadonlySet<string>
   readonly files: readonly string[]
+  /** What held where the file was included; absent in the main file. */
+  readonly given?: ReadonlyMap<string, WordState>
   /** Whether its paths, hosts and methods are known; where they are wrong, only the words inside are checked. */
   readonly sound: boolean
   readonly scope: Scope
@@ -205,7 +208,7 @@ class Planner {
       words: this.#root,
       routes: this.#routes,
       outside: this.#outside,
-      warnings: this.#sameGroups()
+      warnings: [...this.#lifted, ...this.#sameGroups()]
     })
   }
 
@@ -451,9 +454,35 @@ class Planner {
       if (value === undefined || state === undefined || concern.override === false) continue
       words ??= new Map(outer.words)
       const said: Said = { source, path: [...at, concern.key], value }
+      const given = outer.given?.get(concern.key)
+      if (given !== undefined) this.#noteLifted(concern, given, said)
       words.set(concern.key, this.#settle(concern, state, said, outer.scope, leaf))
     }
     return words ?? outer.words
+  }
+
+  readonly #lifted: Fault[] = []
+
+  /** Notes where an included file lifts a gate: it switches off what holds where it is included, or only reports. */
+  #noteLifted({ key, options }: Concern, given: WordState, { source, path, value }: Said): void {
+    if (schemaOf(options, 'mode') === undefined || schemaOf(options, 'global') === undefined) return
+    const off = value === false || (isObject(value) && value['global'] === false && path.length === 1)
+    if (given.on && off)
+      this.#lifted.push(
+        faultAt(
+          source,
+          path,
+          `This included file switches "${key}" off, which is on where the file is included`
+        )
+      )
+    if (isObject(value) && value['mode'] === 'report')
+      this.#lifted.push(
+        faultAt(
+          source,
+          [...path, 'mode'],
+          `This included file lets "${key}" only report what it would refuse ("mode": "report")`
+        )
+      )
   }
 
   async #include(source: Filled, at: Path, name: string, level: Level): Promise<void> {
@@ -505,7 +534,8 @@ class Planner {
     ])
     // A file may be included at two places; its upstreams are there once.
     if (!again) this.#collectUpstreams(filled, value)
-    const inner = this.#level(filled, [], value, { ...level, files: [...level.files, file] }, false)
+    const outer: Level = { ...level, given: level.given ?? level.words, files: [...level.files, file] }
+    const inner = this.#level(filled, [], value, outer, false)
     await this.#routesOf(filled, [], value['routes'] ?? [], inner)
   }
 

@@ -1,4 +1,4 @@
-import { isObject, type RouteInfo } from '../kit/index.ts'
+import { isObject, type RouteInfo, remember } from '../kit/index.ts'
 import type { Fault } from './fault.ts'
 import type { Plan, PlannedRoute } from './plan.ts'
 import { withoutSecrets } from './shown.ts'
@@ -52,35 +52,43 @@ function targetOf(info: RouteInfo, planned: PlannedRoute | undefined): string {
 
 /** Routes that anybody may use, in a config where others are protected: often one that was forgotten. */
 function publicBesideProtected({ routes }: Plan): Fault[] {
-  const protectedOnes = routes.filter(({ words }) => isObject(words['auth']))
-  if (protectedOnes.length === 0) return []
-  return routes
-    .filter(
-      ({ words, said, target }) =>
-        !isObject(words['auth']) && (target === 'proxy' || target === 'files') && !said.includes('auth')
-    )
-    .map(({ name, place }) => ({
-      ...place,
-      path: '',
-      message: `The route ${name} is public beside protected ones; "auth": false says that it is meant`
-    }))
+  if (!routes.some(({ words }) => isObject(words['auth']))) return []
+  const open = routes.filter(
+    ({ words, said, target }) =>
+      !isObject(words['auth']) && (target === 'proxy' || target === 'files') && !said.includes('auth')
+  )
+  return once(open, (all) => `${all} is public beside protected ones; "auth": false says that it is meant`)
 }
 
-/** What the concerns themselves find worth a second look. */
+/** What the concerns themselves find worth a second look, once for all routes that share the options. */
 function byConcerns({ routes, catalog }: Plan): Fault[] {
-  return catalog.concerns.flatMap(({ key, warnings }) =>
-    warnings === undefined
-      ? []
-      : routes
-          .filter(({ words }) => isObject(words[key]))
-          .flatMap(({ name, place, words }) =>
-            warnings(words[key] as never).map((said) => ({
-              ...place,
-              path: '',
-              message: `The route ${name} ${said}`
-            }))
-          )
-  )
+  return catalog.concerns.flatMap(({ key, warnings }) => {
+    if (warnings === undefined) return []
+    const sharing = new Map<unknown, PlannedRoute[]>()
+    for (const route of routes) {
+      const options = route.words[key]
+      if (isObject(options)) remember(sharing, options, (): PlannedRoute[] => []).push(route)
+    }
+    return [...sharing].flatMap(([options, those]) =>
+      warnings(options as never).flatMap((said) => once(those, (all) => `${all} ${said}`))
+    )
+  })
+}
+
+// So many routes a warning names; what is more it counts.
+const NAMED = 5
+
+/** Makes one warning for several routes, at the place of the first; none for no route. */
+function once(routes: readonly PlannedRoute[], message: (all: string) => string): Fault[] {
+  const [first] = routes
+  if (first === undefined) return []
+  const names = routes.map(({ name }) => name)
+  const more = names.length - NAMED
+  const all =
+    names.length === 1
+      ? `The route ${first.name}`
+      : `Each of the routes ${names.slice(0, NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+  return [{ ...first.place, path: '', message: message(all) }]
 }
 
 /** What several workers count or remember, each in its own memory. */

@@ -102,11 +102,17 @@ function run(validate: ValidateFunction, value: unknown, shown: (path: Path) => 
 
 // What a branch of a union says is noise, unless the branch is the one for the kind of value that stands there.
 function inside(error: ErrorObject, errors: readonly ErrorObject[]): boolean {
-  const union = errors.find(
-    (other) =>
-      other.keyword === 'anyOf' && error !== other && error.schemaPath.startsWith(`${other.schemaPath}/`)
+  if (error.keyword === 'anyOf' && meant(error, errors)) return true
+  return errors.some(
+    (union) =>
+      union.keyword === 'anyOf' &&
+      error !== union &&
+      error.schemaPath.startsWith(`${union.schemaPath}/`) &&
+      isNoise(error, union)
   )
-  if (union === undefined) return error.keyword === 'anyOf' && meant(error, errors)
+}
+
+function isNoise(error: ErrorObject, union: ErrorObject): boolean {
   if (!isObject(union.data) && !Array.isArray(union.data)) return true
   return (
     error.instancePath === union.instancePath &&

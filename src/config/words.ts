@@ -68,7 +68,9 @@ export function settle(
   if (value === false) return { ...outer, on: false, silent }
   if (value === true)
     return { ...outer, on: true, silent, said: outer.said.length === 0 ? [said] : outer.said }
-  const wrong = check(writtenSchema(word, scope), prunedFor(word, value), shownIn(said))
+  const schema = writtenSchema(word, scope)
+  // `false` on an option that has no such value only unsets it; the check is about what is left.
+  const wrong = check(schema, prune(word.options, value, schema), shownIn(said))
   for (const one of wrong) faults.push(faultIn(said, one))
   if (!isObject(value)) return { ...outer, on: true, said: [...outer.said, said], scope, silent }
   const { global, ...options } = value
@@ -81,9 +83,6 @@ export function settle(
     silent
   }
 }
-
-// `false` on an option that has no such value only unsets it; the check is about what is left.
-const prunedFor = (word: Word, value: unknown): unknown => prune(word.options, value)
 
 /** The whole options of a word where it is on: defaults filled in, checked as a whole, frozen; made once for all routes that share them. */
 export class Resolver {

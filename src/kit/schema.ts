@@ -127,24 +127,31 @@ export function merge(schema: unknown, outer: unknown, inner: unknown): unknown 
   return merged
 }
 
-/** Drops what is there for people alone: every `false` that only unsets an option, and the user's own `x-` keys where our words stand. */
-export function prune(schema: unknown, value: unknown): unknown {
+/** Drops what is there for people alone: every `false` that only unsets an option, and the user's own `x-` keys where our options stand; what `known` has no option for stays, as an error. */
+export function prune(schema: unknown, value: unknown, known: unknown = schema): unknown {
   if (isObject(schema) && schema[WHOLE] === true) return value
   if (Array.isArray(value)) {
     const items = isObject(schema) ? itemsOf(schema) : undefined
     return value.map((item) => prune(items, item))
   }
-  if (!isObject(value)) return value
+  if (!isObject(value) || !takesKeys(schema)) return value
   const made = {}
   for (const key of Object.keys(value)) {
     const inner = value[key]
     const below = schemaOf(schema, key)
+    const knownBelow = known === schema ? below : schemaOf(known, key)
     if (below === undefined && key.startsWith('x-')) continue
-    if (inner === false && !allowsFalse(below)) continue
-    define(made, key, prune(below, inner))
+    if (inner === false && knownBelow !== undefined && !allowsFalse(below)) continue
+    define(made, key, prune(below, inner, knownBelow))
   }
   return made
 }
+
+/** Tells whether options can stand in an object here; where a text or a number is wanted, an object is shown as it is. */
+const takesKeys = (schema: unknown): boolean =>
+  isObject(schema) &&
+  (['properties', 'patternProperties', 'additionalProperties'].some((key) => isObject(schema[key])) ||
+    (Array.isArray(schema['anyOf']) && schema['anyOf'].some(takesKeys)))
 
 /** Copies a value, changing the name of every file that its schema marks as one. */
 export function mapFiles(schema: unknown, value: unknown, change: (file: string) => string): unknown {

@@ -91,6 +91,90 @@ t.test('check', async (t) => {
     })
   })
 
+  t.test('warns once of what several routes share', async (t) => {
+    const own = t.testdir({
+      'gateway.json': JSON.stringify({
+        auth: { global: false, apiKeys: { list: [{ id: 'ada', secret: 'ada-s-own-key' }] } },
+        routes: [
+          { path: '/closed', auth: true, respond: {} },
+          ...['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => ({ path: `/${name}`, files: { root: '.' } }))
+        ]
+      })
+    })
+    const { stdout } = await sallyport(['check'], { cwd: own })
+    t.strictSame(
+      linesOf(stdout).filter((line) => line.startsWith('warning: ')),
+      [
+        'warning: gateway.json:1:139 Each of the routes /a, /b, /c, /d, /e and 2 more is public beside protected ones; "auth": false says that it is meant'
+      ]
+    )
+  })
+
+  t.test('warns of a file to deny that reads like a list to allow', async (t) => {
+    const cases: [ipAccess: object, warns: boolean][] = [
+      [{ file: 'allowed.txt' }, true],
+      [{ file: 'office-ips.txt', deny: ['192.0.2.1'] }, true],
+      [{ file: 'addresses.txt' }, true],
+      [{ file: 'blocked.txt' }, false],
+      [{ file: 'disallowed.txt' }, false],
+      [{ file: 'addresses.txt', deny: ['192.0.2.1'] }, false],
+      [{ allow: ['private'] }, false]
+    ]
+    const files = ['allowed.txt', 'office-ips.txt', 'addresses.txt', 'blocked.txt', 'disallowed.txt']
+    const routes = [
+      { path: '/a', respond: {} },
+      { path: '/b', respond: {} }
+    ]
+    const own = t.testdir({
+      ...Object.fromEntries(files.map((name) => [name, '192.0.2.7\n'])),
+      ...Object.fromEntries(cases.map(([ipAccess], i) => [`${i}.json`, JSON.stringify({ ipAccess, routes })]))
+    })
+    for (const [i, [ipAccess, warns]] of cases.entries()) {
+      const { stdout } = await sallyport(['check', '-c', `${i}.json`], { cwd: own })
+      const warnings = linesOf(stdout).filter((line) => line.startsWith('warning: '))
+      t.equal(warnings.length, warns ? 1 : 0, JSON.stringify(ipAccess))
+      if (warns)
+        t.match(warnings[0], /Each of the routes \/a, \/b refuses the addresses in .*"ipAccess\.file" denies/)
+    }
+  })
+
+  t.test('warns where an included file switches a gate off, or lets it only report', async (t) => {
+    const own = t.testdir({
+      'gateway.json': JSON.stringify({
+        auth: { apiKeys: { list: [{ id: 'ada', secret: 'ada-s-own-key' }] } },
+        rateLimit: { global: false, max: 5, window: '1m' },
+        routes: [
+          { path: '/main', auth: false, respond: {} },
+          { path: '/reports', limits: { mode: 'report' }, respond: {} },
+          { path: '/team', include: 'team.json' }
+        ]
+      }),
+      'team.json': `{
+  "limits": { "mode": "report" },
+  "routes": [
+    { "path": "/a", "auth": false, "rateLimit": false, "respond": {} },
+    { "path": "/b", "auth": { "mode": "report" }, "respond": {} },
+    { "path": "/c", "responseTime": false, "auth": { "require": { "roles": ["x"] } }, "respond": {} },
+    { "path": "/d", "include": "inner.json" }
+  ]
+}`,
+      'inner.json': '{ "auth": { "global": false }, "routes": [ { "path": "/e", "respond": {} } ] }'
+    })
+    const { code, stdout } = await sallyport(['check'], { cwd: own })
+    t.equal(code, 0)
+    const lifted = 'which is on where the file is included'
+    t.strictSame(
+      linesOf(stdout).filter((line) => line.startsWith('warning: ')),
+      [
+        'warning: team.json:2:15 limits.mode: This included file lets "limits" only report what it would refuse ("mode": "report")',
+        `warning: team.json:4:21 routes[0].auth: This included file switches "auth" off, ${lifted}`,
+        'warning: team.json:5:31 routes[1].auth.mode: This included file lets "auth" only report what it would refuse ("mode": "report")',
+        `warning: inner.json:1:3 auth: This included file switches "auth" off, ${lifted}`
+      ]
+    )
+    t.equal((await sallyport(['check', '--strict'], { cwd: own })).code, 1)
+  })
+
   t.test('tells all faults, each with its place, and no stack', async (t) => {
     const { code, stdout, stderr } = await sallyport(['check', '-c', 'wrong.json'], { cwd: folder })
     t.equal(code, 1)

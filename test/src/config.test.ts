@@ -66,6 +66,62 @@ function refused(title: string, cases: readonly Wrong[]): void {
 
 const hello = '{ "path": "/hello", "respond": { "body": "hello" } }'
 
+refused(
+  'an unknown option is refused also where its value is false',
+  (
+    [
+      ['"limits": { "bodyRat": false }', 'limits.bodyRat'],
+      ['"session": { "cookie": { "nam": false } }', 'session.cookie.nam'],
+      ['"cors": { "origins": ["*"], "maxAg": false }', 'cors.maxAg'],
+      [
+        '"rateLimit": { "max": 1, "window": "1m", "also": { "day": { "mx": false } } }',
+        'rateLimit.also.day.mx'
+      ],
+      ['"upstreams": { "a": { "url": "http://h", "tmeouts": false } }', 'upstreams.a.tmeouts'],
+      ['"upstreams": { "a": { "url": "http://h", "tls": { "verfy": false } } }', 'upstreams.a.tls.verfy'],
+      ['"proxy": { "preserveHos": false }', 'proxy.preserveHos'],
+      [
+        '"auth": { "users": { "list": [{ "name": "a", "secret": "bbbbbbbb", "role": false }] } }',
+        'auth.users.list[0].role'
+      ],
+      ['"proxi": false', 'proxi']
+    ] as const
+  ).map(
+    ([option, path]): Wrong => ({
+      name: path,
+      config: `{ ${option}, "routes": [] }`,
+      faults: [new RegExp(`^gateway\\.json:1:\\d+ ${path.replaceAll(/[.[\]]/g, '\\$&')}: Unknown `)]
+    })
+  )
+)
+
+refused('an unknown option of a route is refused also where its value is false', [
+  {
+    name: 'on a route',
+    config: '{ "routes": [ { "path": "/a", "rateLimt": false, "respond": {} } ] }',
+    faults: [/routes\[0\]\.rateLimt: Unknown /]
+  },
+  {
+    name: 'in a concern, in a group and a target',
+    config:
+      '{ "routes": [ { "path": "/a", "cors": { "origins": ["*"], "maxAg": false }, "routes": [ { "path": "/b", "respond": { "statu": false } } ] } ] }',
+    faults: [/routes\[0\]\.cors\.maxAg: Unknown /, /routes\[0\]\.routes\[0\]\.respond\.statu: Unknown /]
+  },
+  {
+    name: 'that is for the root',
+    config: '{ "routes": [ { "path": "/a", "limits": { "headerTime": false }, "respond": {} } ] }',
+    faults: [/routes\[0\]\.limits\.headerTime: /]
+  },
+  {
+    name: 'in an included file',
+    config: {
+      'gateway.json': '{ "routes": [ { "path": "/a", "include": "team.json" } ] }',
+      'team.json': '{ "limits": { "bodyRat": false }, "routes": [] }'
+    },
+    faults: [/^team\.json:1:15 limits\.bodyRat: Unknown /]
+  }
+])
+
 refused('an unknown word is refused where it stands, with the one that was meant', [
   {
     name: 'at the root',
