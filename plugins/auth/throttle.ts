@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import rateLimit from '@fastify/rate-limit'
 import fastify from 'fastify'
 import { createError, type Peers, type Store, storeAway, withHeaders } from '../../src/kit/index.ts'
+import { clientNetwork } from '../../src/lib/http/client-network.ts'
 
 /** Too many log-ins failed, from this address or for this name. */
 export const LoginThrottled = createError(
@@ -53,7 +54,7 @@ export class Throttle {
     // Nobody guesses uncounted; a log-in could not be kept anyway.
     if (this.#store.shared?.up === false) throw storeAway()
     const limits = await this.#engine
-    const from = { key: `ip ${normalizeIP(address, 64)}` }
+    const from = { key: `ip ${clientNetwork(address)}` }
     const whose = {
       key: `name ${createHash('sha256').update(name.normalize().toLowerCase()).digest('base64url')}`
     }

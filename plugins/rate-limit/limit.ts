@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addressOf, duration, partReader, type RouteInfo } from '../../src/kit/index.ts'
+import { clientNetwork } from '../../src/lib/http/client-network.ts'
 import {
   type Counter,
   FixedWindow,
@@ -121,10 +121,7 @@ export function makeLimit(
 }
 
 function keyOf(by: string): (request: FastifyRequest) => string {
-  const address = (request: FastifyRequest): string => {
-    const ip = addressOf(request)
-    return ip.includes(':') ? normalizeIP(ip, 64) : ip
-  }
+  const address = (request: FastifyRequest): string => clientNetwork(addressOf(request))
   if (by === 'ip') return address
   if (by === 'route') return () => ''
   if (by === 'caller')

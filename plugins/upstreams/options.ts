@@ -62,16 +62,17 @@ const tls = Type.Object(tlsToward, {
 
 const connections = Type.Object(
   {
-    max: Type.Integer({
-      default: 128,
-      minimum: 1,
-      description: 'The most connections to one target at a time.'
-    }),
+    max: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        description: 'The most connections to one target at a time; without it there is no limit.'
+      })
+    ),
     pending: Type.Integer({
       default: 256,
       minimum: 0,
       description:
-        'The most requests to one target that may wait for a connection; beyond them another target is asked, and the answer is 503 where none has room.'
+        'The most requests to one target that may wait where "max" connections are in use, in turns by client address; beyond them another target is asked, and the answer is 503 where none has room.'
     })
   },
   { additionalProperties: false, description: 'How many connections are opened.', default: {} }

@@ -21,20 +21,3 @@ export abstract class TargetDispatcher extends Dispatcher implements Sender {
     return true
   }
 }
-
-/** Who waits for a connection. */
-interface Waiting {
-  readonly handler: Handler
-}
-
-// How many wait before it is looked whether somebody is among them who has left: it is not known here before his turn.
-const LONG = 100
-
-/** Lets somebody wait behind the others. */
-export function lineUp<W extends Waiting>(line: W[], who: W): void {
-  if (line.length > 0 && line.length % LONG === 0) {
-    const waits = line.filter(({ handler }) => handler.lost !== true)
-    line.splice(0, line.length, ...waits)
-  }
-  line.push(who)
-}

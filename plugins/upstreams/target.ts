@@ -81,7 +81,8 @@ export class Target {
     this.weight = weight
     this.backup = backup
     this.http2 = http2
-    this.most = connections.max + connections.pending
+    const maxConnections = connections.max ?? Number.POSITIVE_INFINITY
+    this.most = maxConnections + connections.pending
     this.seed = scatter(`${text} ${place?.address ?? ''}`)
     this.#slowStart = slowStart
     this.#mayEject = mayEject
@@ -97,7 +98,7 @@ export class Target {
       new Pool({
         connect: makeConnect(url, { ...connect, onread }, place),
         connectStream: makeConnect(url, connect, place),
-        connections: connections.max,
+        connections: maxConnections,
         keepAlive,
         maxHeaders
       })
@@ -106,7 +107,7 @@ export class Target {
         ? new Multiplexed({
             origin: url,
             connect: makeConnect(url, { ...connect, ...h2With(url) }, place),
-            connections: connections.max,
+            connections: maxConnections,
             keepAlive,
             maxHeaders,
             patience: connect.timeout,

@@ -8,7 +8,7 @@ import { type Endpoint, Target } from './target.ts'
 
 const DEFAULTS: UpstreamOptions = {
   timeouts: { connect: '2s', headers: '30s', body: '60s', keepAlive: '30s' },
-  connections: { max: 128, pending: 256 },
+  connections: { pending: 256 },
   balance: 'roundRobin',
   hashOn: 'ip',
   slowStart: false,

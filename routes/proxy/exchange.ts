@@ -38,6 +38,9 @@ import type { Errand, Lane, Way } from './way.ts'
 // Methods whose requests are expected to have content (RFC 9110 section 9.3).
 const WITH_CONTENT = new Set(['POST', 'PUT', 'PATCH'])
 
+// How much of an answer is read before a slow client has taken it, in bytes: the upstream is done with a short answer sooner.
+const READ_AHEAD = 262_144
+
 // How long a client may go on sending a body whose answer it already has, in milliseconds.
 const LINGER = 2000
 
@@ -63,6 +66,7 @@ export class Exchange implements Asker {
   #failure: Error | undefined
   #listening = false
   #endless = false
+  #readsAhead = false
   #counted = false
   #extra = 0
 
@@ -206,6 +210,7 @@ export class Exchange implements Asker {
       headers: target.http2 && takesTrailers(this.#request) ? [...head, 'te', 'trailers'] : head,
       body: this.#upload === null || this.#upload.empty ? null : this.#upload.open(),
       headersTimeout: this.#lane.headersTimeout,
+      source: this.#request,
       ...(joint === undefined ? {} : { upgrade: 'websocket' })
     }
   }
@@ -318,12 +323,29 @@ export class Exchange implements Asker {
   onBody(chunk: Buffer): boolean {
     this.#forwarding.bytesOut += chunk.length
     if (this.#response.write(chunk, thenGiveBack(chunk))) return true
+    return this.#waitForClient()
+  }
+
+  /** Notes that the client is slower than the upstream; returns whether there is room to read ahead. */
+  #waitForClient(): boolean {
     if (!this.#listening) {
       this.#listening = true
       // A client that takes nothing more is cut with its connection, as for any other answer.
-      this.#response.on('drain', () => this.#chosen?.resume())
+      this.#response.on('drain', () => {
+        this.#stopReadingAhead()
+        this.#chosen?.resume()
+      })
     }
-    return false
+    // An event stream has to arrive as it is sent.
+    if (this.#endless || this.#response.writableLength >= READ_AHEAD) return false
+    this.#readsAhead ||= this.#request.server.buffers.reserve(READ_AHEAD)
+    return this.#readsAhead
+  }
+
+  #stopReadingAhead(): void {
+    if (!this.#readsAhead) return
+    this.#readsAhead = false
+    this.#request.server.buffers.release(READ_AHEAD)
   }
 
   onTrailers(trailers: readonly [string, string][]): void {
@@ -486,6 +508,7 @@ export class Exchange implements Asker {
     this.#clear()
     this.#way.mirror?.(this.#request, this.#errand, this.whole)
     this.#upload?.release()
+    this.#stopReadingAhead()
     if (this.#state !== 'over') this.fail(new ClientGone('The client went away'))
   }
 

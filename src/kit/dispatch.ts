@@ -9,6 +9,8 @@ export interface Sending {
   readonly body?: Readable | Buffer | null
   /** Milliseconds from the last byte of the request to the head of the answer; 0 for none. */
   readonly headersTimeout?: number
+  /** The request of a client that this one serves; its address is read where requests have to wait. */
+  readonly source?: { readonly ip: string }
   /** The protocol that the connection is asked to switch to. */
   readonly upgrade?: string
 }

@@ -210,8 +210,10 @@ export class Answers {
     const fields: string[] = []
     for (let from = line + 2; from < end; ) from = readField(text, from, fields)
     if (status < 200 && status !== 101) {
-      if (status >= 100) this.#taker.onInterim(status, fields)
-      else throw new Malformed('a status that there is none of')
+      if (status < 100) throw new Malformed('a status that there is none of')
+      // HTTP/1.0 has none (RFC 9110 section 15.2): a reader that knows that takes what follows for another answer.
+      if (version === 0) throw new Malformed('an interim answer of HTTP/1.0')
+      this.#taker.onInterim(status, fields)
       return body
     }
     const length = this.#framing(fields, version)

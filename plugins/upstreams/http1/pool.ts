@@ -1,7 +1,8 @@
 import { errors } from 'undici'
 import type { Handler, Sending } from '../../../src/kit/index.ts'
 import type { Connect } from '../connector.ts'
-import { lineUp, TargetDispatcher } from '../target-dispatcher.ts'
+import { FairQueue } from '../fair-queue.ts'
+import { TargetDispatcher } from '../target-dispatcher.ts'
 import { Connection } from './connection.ts'
 
 /** What the connections of a target have to keep to. */
@@ -28,6 +29,9 @@ interface Waiting {
 // Who says how long it keeps an idle connection closes it at that time: a request that is on its way then is lost.
 const MARGIN = 1000
 
+// How many idle connections to a target are kept for longer than a moment.
+const MOST_IDLE = 64
+
 // How often idle connections are looked at, in milliseconds.
 const LOOK_EVERY = 1000
 
@@ -37,9 +41,9 @@ export class Pool extends TargetDispatcher {
   // The one that was used last is used next, so that those too many grow old.
   readonly #idle: Connection[] = []
   readonly #all = new Set<Connection>()
-  readonly #waiting: Waiting[] = []
-  // Those that take a connection for themselves.
-  readonly #switching: Waiting[] = []
+  readonly #waiting = new FairQueue<Waiting>()
+  // Requests that take a connection for themselves.
+  readonly #switching = new FairQueue<Waiting>()
   #turn = 0
   // The connections that are being opened, for each line.
   #opening = 0
@@ -65,8 +69,8 @@ export class Pool extends TargetDispatcher {
       free.begin(sending, handler)
       return
     }
-    const line = sending.upgrade === undefined ? this.#waiting : this.#switching
-    lineUp(line, { sending, handler, turn: this.#turn++ })
+    const queue = sending.upgrade === undefined ? this.#waiting : this.#switching
+    queue.enqueue({ sending, handler, turn: this.#turn++ })
     this.#grow()
   }
 
@@ -112,21 +116,15 @@ export class Pool extends TargetDispatcher {
   /** Opens connections for those who wait, in their order, as many as there may be. */
   #grow(): void {
     while (this.#hasRoom) {
-      const alone = this.#alone
-      // The requests before it have one on its way to them: one that opens, or one about to be free.
-      const other = this.#waiting[this.#opening + this.#proving]
+      const alone = this.#switching.peek()
+      // Some have a connection on its way to them: one that opens, or one about to be free.
+      const other = this.#waiting.length > this.#opening + this.#proving ? this.#waiting.peek() : undefined
       if (alone === undefined && other === undefined) return
-      if (turnOf(alone) < turnOf(other)) this.#openFor(this.#switching.shift() as Waiting)
+      if (turnOf(alone) < turnOf(other)) this.#openFor(this.#switching.dequeue() as Waiting)
       else this.#open()
     }
-    // One that nobody uses makes room for one that is wanted.
-    if (this.#alone !== undefined) this.#idle.pop()?.end()
-  }
-
-  /** Who has waited longest for a connection of his own. */
-  get #alone(): Waiting | undefined {
-    while (this.#switching[0]?.handler.lost === true) this.#switching.shift()
-    return this.#switching[0]
+    // An idle one makes room for one that is wanted.
+    if (this.#switching.peek() !== undefined) this.#idle.pop()?.end()
   }
 
   #open(): void {
@@ -178,8 +176,8 @@ export class Pool extends TargetDispatcher {
 
   /** Gives a connection to the request that waits for one, or keeps it. */
   #serve(connection: Connection): void {
-    for (let next = this.#next(); next !== undefined; next = this.#next()) {
-      if (next.handler.lost === true) continue
+    const next = this.#next()
+    if (next !== undefined) {
       connection.begin(next.sending, next.handler)
       return
     }
@@ -188,9 +186,9 @@ export class Pool extends TargetDispatcher {
     if (this.closed || this.#switching.length > 0) this.#served()
   }
 
-  /** Takes who waits for this connection out of the line; nobody while one who came before wants a new one in its place. */
+  /** Takes the next request out of the queue; none while one that came before wants a new connection in the place of this one. */
   #next(): Waiting | undefined {
-    return turnOf(this.#waiting[0]) < turnOf(this.#alone) ? this.#waiting.shift() : undefined
+    return turnOf(this.#waiting.peek()) < turnOf(this.#switching.peek()) ? this.#waiting.dequeue() : undefined
   }
 
   ended(connection: Connection): void {
@@ -205,13 +203,12 @@ export class Pool extends TargetDispatcher {
   /** Fails who has waited longest, whose connection it was; all of them where there is no other to wait for. */
   #failed(error: Error): void {
     if (this.#size === 0) this.#failAll(error)
-    else this.#waiting.shift()?.handler.onError(error)
+    else this.#waiting.dequeue()?.handler.onError(error)
     this.#served()
   }
 
   #failAll(error: Error): void {
-    for (const { handler } of [...this.#waiting.splice(0), ...this.#switching.splice(0)])
-      handler.onError(error)
+    for (const { handler } of [...this.#waiting.clear(), ...this.#switching.clear()]) handler.onError(error)
   }
 
   #served(): void {
@@ -226,10 +223,14 @@ export class Pool extends TargetDispatcher {
     if (this.#size === 0) this.#over.resolve()
   }
 
-  /** Closes connections that nobody has used for long enough. */
+  /** Closes connections that were idle for long enough, and those beyond what is kept. */
   #look(): void {
     const now = performance.now()
-    const old = this.#idle.filter((connection) => this.#isOld(connection, now))
+    const beyond = this.#idle.length - MOST_IDLE
+    const old = this.#idle.filter(
+      (connection, i) =>
+        this.#isOld(connection, now) || (i < beyond && now - connection.idleSince >= LOOK_EVERY)
+    )
     for (const connection of old) {
       this.#idle.splice(this.#idle.indexOf(connection), 1)
       connection.end()

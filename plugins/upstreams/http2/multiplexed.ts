@@ -2,8 +2,9 @@ import type { Socket } from 'node:net'
 import { errors } from 'undici'
 import type { Handler, Sending } from '../../../src/kit/index.ts'
 import type { Connect } from '../connector.ts'
+import { FairQueue } from '../fair-queue.ts'
 import type { Pool } from '../http1/pool.ts'
-import { lineUp, TargetDispatcher } from '../target-dispatcher.ts'
+import { TargetDispatcher } from '../target-dispatcher.ts'
 import { Connection, STREAMS } from './connection.ts'
 import { Stream } from './stream.ts'
 
@@ -33,7 +34,7 @@ export class Multiplexed extends TargetDispatcher {
   // Those that take new requests; one that is retired ends by itself, and holds nobody up.
   readonly #open: Connection[] = []
   readonly #all = new Set<Connection>()
-  readonly #waiting: Stream[] = []
+  readonly #waiting = new FairQueue<Stream>()
   readonly #over = Promise.withResolvers<void>()
   #opening = 0
   #plainUntil = 0
@@ -57,7 +58,7 @@ export class Multiplexed extends TargetDispatcher {
     }
     const free = this.#waiting.length === 0 ? this.#free() : undefined
     if (free === undefined) {
-      lineUp(this.#waiting, stream)
+      this.#waiting.enqueue(stream)
       this.#grow()
     } else free.begin(stream)
   }
@@ -72,7 +73,7 @@ export class Multiplexed extends TargetDispatcher {
   /** Ends everything at once. */
   override async destroy(): Promise<void> {
     this.takeNoMore()
-    for (const stream of this.#waiting.splice(0)) stream.fail(new errors.ClientDestroyedError())
+    for (const stream of this.#waiting.clear()) stream.fail(new errors.ClientDestroyedError())
     for (const connection of this.#all) connection.end(new errors.ClientDestroyedError())
     await this.plain.destroy()
   }
@@ -119,21 +120,19 @@ export class Multiplexed extends TargetDispatcher {
   }
 
   #serve(): void {
-    while (this.#waiting.length > 0) {
-      const free = this.#free()
-      if (free === undefined) {
-        this.#grow()
-        break
-      }
-      free.begin(this.#waiting.shift() as Stream)
+    for (let free = this.#free(); free !== undefined; free = this.#free()) {
+      const next = this.#waiting.dequeue()
+      if (next === undefined) break
+      free.begin(next)
     }
+    if (this.#waiting.length > 0) this.#grow()
     this.#settle()
   }
 
   #failed(error: Error): void {
     this.#opening--
     if (this.#open.length + this.#opening === 0)
-      for (const stream of this.#waiting.splice(0)) stream.fail(error)
+      for (const stream of this.#waiting.clear()) stream.fail(error)
     this.#settle()
   }
 
@@ -142,7 +141,7 @@ export class Multiplexed extends TargetDispatcher {
     socket.destroy()
     this.#opening--
     this.#plainUntil = Date.now() + BELIEVED
-    for (const { sending, handler } of this.#waiting.splice(0)) this.plain.send(sending, handler)
+    for (const { sending, handler } of this.#waiting.clear()) this.plain.send(sending, handler)
     this.#settle()
   }
 

@@ -207,6 +207,7 @@ const ILL: Record<string, string> = {
   'two blanks': head('HTTP/1.1  200 OK', 'Content-Length: 0'),
   'a status of two digits': head('HTTP/1.1 20 OK', 'Content-Length: 0'),
   'a status of four': head('HTTP/1.1 2000 OK', 'Content-Length: 0'),
+  'an interim answer of HTTP/1.0': `${head('HTTP/1.0 103 Early')}${head('HTTP/1.0 200 OK', 'Content-Length: 0')}`,
   'a status below all others': head('HTTP/1.1 099 Odd', 'Content-Length: 0'),
   'a switch that nobody asked for': head('HTTP/1.1 101 Switching', 'Upgrade: websocket'),
   'two lengths': head('HTTP/1.1 200 OK', 'Content-Length: 2', 'Content-Length: 2'),

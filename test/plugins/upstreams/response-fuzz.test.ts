@@ -138,7 +138,9 @@ const STRICTER = new Set([
   'a value with a control character',
   'a reason with a control character',
   'a bare line feed',
-  'a chunk too large to count'
+  'a chunk too large to count',
+  // ";=a", which llhttp takes for an extension.
+  'a chunk extension without a name'
 ])
 
 /** Tells what a difference means; undefined where there is none that matters. */
@@ -283,7 +285,9 @@ t.test('reads an answer as llhttp does, or refuses it, wherever the reads split 
     const fault = faultOf(node, ours)
     if (fault !== undefined) faults.push(`${method} ${JSON.stringify(bytes.toString('latin1'))}: ${fault}`)
     const everyByte = Array.from({ length: bytes.length }, (_, at) => at)
-    for (const splits of [everyByte, ...everyByte.map((at) => [at])]) {
+    // Each place of some answers, and a few places of all.
+    const places = i % 4 === 0 ? everyByte : Array.from({ length: 8 }, () => random.below(bytes.length + 1))
+    for (const splits of [everyByte, ...places.map((at) => [at])]) {
       const split = byGateway(method, bytes, splits)
       if (differ(ours, split))
         faults.push(`${method} ${JSON.stringify(bytes.toString('latin1'))} split at ${splits.join()}`)
