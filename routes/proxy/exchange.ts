@@ -18,6 +18,7 @@ import {
   waitNoMore
 } from '../../src/kit/index.ts'
 import { Deadline } from '../../src/lib/deadline.ts'
+import { setHeader } from '../../src/lib/http/request-head.ts'
 import {
   addTrailers,
   cut,
@@ -200,10 +201,11 @@ export class Exchange implements Asker {
   }
 
   optionsFor(target: UpstreamTarget): Sending {
-    const { path, head, joint } = this.#errand
+    const { path, head, destination, joint } = this.#errand
     const { method } = this.#request
     // Only the Host differs from target to target; the list is read at once, and none of it kept.
     if (!this.#way.head.preserveHost || head[1] === '') head[1] = target.host
+    if (destination !== undefined) setHeader(head, 'destination', destination(target))
     return {
       path: target.base + path,
       method,

@@ -19,6 +19,7 @@ import {
 import { makeBack } from './back.ts'
 import type { Common } from './common.ts'
 import type { UpstreamTarget } from './contract.ts'
+import { makeDestination } from './destination.ts'
 import { Exchange } from './exchange.ts'
 import { makeFallback } from './fallback.ts'
 import { type AnswerHead, answerKinds } from './head.ts'
@@ -69,6 +70,7 @@ export function makeHandler(
     }
   }
   const keepIdempotent = Math.max(way.retry?.maxBody ?? 0, mirror?.keep ?? 0)
+  const destinationOf = makeDestination(app, patterns, rewrite, head)
   const laneOf = makeLanes(common, said)
   const joint = jointOf(said.websocket)
   if (joint !== undefined) app.takesUpgrades = true
@@ -83,6 +85,7 @@ export function makeHandler(
     const path = pathOf(request)
     const query = queryOf(request.raw.url ?? '')
     const idempotent = isIdempotent(request.method)
+    const { method } = request
     const errand: Errand = {
       path:
         (rewrite === undefined ? path : rewrite(path, request)) +
@@ -91,6 +94,7 @@ export function makeHandler(
       body: upgrades ? null : bodyOf(request),
       keep: idempotent ? keepIdempotent : (mirror?.keep ?? 0),
       idempotent,
+      destination: method === 'COPY' || method === 'MOVE' ? destinationOf(request) : undefined,
       joint: upgrades ? joint : undefined
     }
     new Exchange(request, reply, way, laneOf(request), errand).start()

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { type Sending, Share, SizeOrNone, type Static, share, sizeOrNone, Type } from '../../src/kit/index.ts'
-import { headForHost } from '../../src/lib/http/request-head.ts'
+import { headForHost, setHeader } from '../../src/lib/http/request-head.ts'
 import type { Upstream, UpstreamTarget } from './contract.ts'
 import { type Stillness, stillnessOf } from './stillness.ts'
 import { type Asker, type Fate, Try, Unwanted } from './try.ts'
@@ -94,10 +94,13 @@ class Copy implements Asker {
   }
 
   optionsFor(target: UpstreamTarget): Sending {
+    const { path, head, destination } = this.#errand
+    const headers = headForHost(head, target.host)
+    if (destination !== undefined) setHeader(headers, 'destination', destination(target))
     return {
-      path: target.base + this.#errand.path,
+      path: target.base + path,
       method: this.#method,
-      headers: headForHost(this.#errand.head, target.host),
+      headers,
       body: this.#body,
       headersTimeout: this.#headersTimeout
     }

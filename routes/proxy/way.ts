@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Refusal } from '../../src/kit/index.ts'
 import type { RequestHead, RequestHeadOptions } from '../../src/lib/http/request-head.ts'
 import type { Upstream, UpstreamTarget } from './contract.ts'
+import type { WriteDestination } from './destination.ts'
 import type { AnswerHead } from './head.ts'
 import type { Joint } from './joint.ts'
 import type { RetryPolicy } from './retry.ts'
@@ -45,6 +46,8 @@ export interface Errand {
   readonly keep: number
   /** Whether it may be executed twice. */
   readonly idempotent: boolean
+  /** Writes WebDAV's Destination for a target; undefined where it goes on as it came. */
+  readonly destination: WriteDestination | undefined
   /** What a connection that switches protocols may take; undefined where the request does not ask for one. */
   readonly joint: Joint | undefined
 }

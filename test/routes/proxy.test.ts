@@ -641,3 +641,89 @@ t.test('translates what an upstream says of places, once, and leaves none of its
     t.equal(new RegExp(`^${name}: (.*)\r$`, 'im').exec(answer)?.[1], gets, `${path} ${header}`)
   }
 })
+
+t.test('names the port that the client has asked', async (t) => {
+  const up = await upstream(t)
+  const routes = [{ path: '/*', proxy: { upstream: up } }]
+  const direct = await listening(t, { routes })
+  const behind = await listening(t, { trustedProxies: ['loopback'], routes })
+  const cases: [host: string, claims: readonly string[], port: string, untrusted: string][] = [
+    ['gw.test', [], '80', '80'],
+    ['gw.test:3000', [], '3000', '3000'],
+    ['gw.test:', [], '80', '80'],
+    ['[::1]', [], '80', '80'],
+    ['[::1]:81', [], '81', '81'],
+    ['gw.test', ['X-Forwarded-Proto: https'], '443', '80'],
+    ['gw.test', ['X-Forwarded-Proto: HTTPS, http'], '443', '80'],
+    ['gw.test:3000', ['X-Forwarded-Proto: https'], '3000', '3000'],
+    ['gw.test:3000', ['X-Forwarded-Proto: https', 'X-Forwarded-Host: web.test'], '443', '3000'],
+    ['gw.test', ['X-Forwarded-Host: web.test:8443, inner:1'], '8443', '80'],
+    ['gw.test', ['X-Forwarded-Proto: https', 'X-Forwarded-Port: 444'], '444', '80']
+  ]
+  for (const [host, claims, trusted, untrusted] of cases)
+    for (const [at, port] of [
+      [behind.port, trusted],
+      [direct.port, untrusted]
+    ] as const) {
+      const lines = [`Host: ${host}`, 'Connection: close', ...claims].join('\r\n')
+      const answer = await raw(at, `GET /x HTTP/1.1\r\n${lines}\r\n\r\n`)
+      const seen = JSON.parse(answer.slice(answer.indexOf('{'), answer.lastIndexOf('}') + 1)) as Seen
+      t.equal(seen.headers['x-forwarded-port'], port, `${lines} ${at === behind.port ? 'trusted' : ''}`)
+    }
+})
+
+t.test("translates WebDAV's Destination for the upstream, where it is the gateway's own", async (t) => {
+  const up = await upstream(t)
+  const { host } = new URL(up)
+  const { port } = await listening(t, {
+    publicUrl: 'https://dav.test',
+    upstreams: { u: { url: up }, deep: { url: `${up}/base` } },
+    routes: [
+      { path: '/dav/*', proxy: { upstream: 'u', rewrite: '/' } },
+      { path: '/v1/*', proxy: { upstream: 'deep', rewrite: '/v2' } },
+      { path: '/users/:id/*', proxy: { upstream: 'u', rewrite: '/u/{params.id}' } },
+      { path: '/host/*', proxy: { upstream: 'deep', rewrite: '/', preserveHost: true } },
+      { path: '/set/*', proxy: { upstream: 'u' }, headers: { request: { destination: '/fixed' } } },
+      { path: '/*', proxy: { upstream: 'u' } }
+    ]
+  })
+  const kept = (path: string, to: string): [string, string, string] => [path, to, to]
+  const cases: [path: string, destination: string, gets: string][] = [
+    ['/dav/a', 'http://gw.test/dav/b', `http://${host}/b`],
+    ['/dav/a', 'http://GW.test:80/dav/b/', `http://${host}/b/`],
+    ['/dav/a', 'https://gw.test/dav/b%20c?d', `http://${host}/b%20c?d`],
+    ['/dav/a', 'https://dav.test/dav/b', `http://${host}/b`],
+    ['/dav/a', 'http://ada:x@gw.test/dav/b', `http://${host}/b`],
+    ['/dav/a', 'http://gw.test/dav', `http://${host}/`],
+    ['/dav/a', '/dav/b', '/b'],
+    kept('/dav/a', 'http://other.test/dav/b'),
+    kept('/dav/a', 'http://gw.test:81/dav/b'),
+    kept('/dav/a', 'http://gw.test/other/b'),
+    kept('/dav/a', 'http://gw.test/david'),
+    kept('/dav/a', 'http://gw.test/dav/../secret'),
+    kept('/dav/a', 'http://gw.test/dav/%2e%2e/secret'),
+    kept('/dav/a', 'http://gw.test/dav//b'),
+    kept('/dav/a', '//gw.test/dav/b'),
+    kept('/dav/a', 'Berlin'),
+    ['/v1/a', 'http://gw.test/v1/b', `http://${host}/base/v2/b`],
+    ['/users/1/a', 'http://gw.test/users/1/b', `http://${host}/u/1/b`],
+    kept('/users/1/a', 'http://gw.test/users/2/b'),
+    ['/host/a', 'https://gw.test/host/b', 'https://gw.test/base/b'],
+    ['/set/a', 'http://gw.test/set/b', '/fixed'],
+    ['/a', 'http://gw.test/b', `http://${host}/b`]
+  ]
+  const sent = async (method: string, path: string, destination: string): Promise<string | undefined> => {
+    const lines = `Host: gw.test\r\nDestination: ${destination}\r\nConnection: close`
+    const answer = await raw(port, `${method} ${path} HTTP/1.1\r\n${lines}\r\n\r\n`)
+    const seen = JSON.parse(answer.slice(answer.indexOf('{'), answer.lastIndexOf('}') + 1)) as Seen
+    return seen.headers['destination']
+  }
+  for (const [path, destination, gets] of cases)
+    for (const method of ['COPY', 'MOVE'])
+      t.equal(await sent(method, path, destination), gets, `${method} ${path} to ${destination}`)
+  t.equal(
+    await sent('GET', '/dav/a', 'http://gw.test/dav/b'),
+    'http://gw.test/dav/b',
+    'for COPY and MOVE alone'
+  )
+})

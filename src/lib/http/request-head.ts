@@ -183,7 +183,7 @@ function isPrivate(headers: readonly PrivateHeader[], name: string, value: strin
 function addForwarded(head: RequestHead, request: FastifyRequest, trusted: boolean, prefix: string): void {
   const { raw } = request
   const peer = peerOf(request)
-  const port = String((raw.socket as typeof raw.socket | null)?.localPort ?? '')
+  const asked = raw.headers.host ?? ''
   if (!trusted) {
     head.push(
       'x-forwarded-for',
@@ -191,17 +191,25 @@ function addForwarded(head: RequestHead, request: FastifyRequest, trusted: boole
       'x-forwarded-proto',
       request.protocol,
       'x-forwarded-host',
-      raw.headers.host ?? '',
+      asked,
       'x-forwarded-port',
-      port
+      portOf(asked, request.protocol)
     )
   } else {
     const before = headerOf(head, 'x-forwarded-for')
     setHeader(head, 'x-forwarded-for', before === undefined ? peer : `${before}, ${peer}`)
-    if (headerOf(head, 'x-forwarded-proto') === undefined) head.push('x-forwarded-proto', request.protocol)
-    if (headerOf(head, 'x-forwarded-host') === undefined)
-      head.push('x-forwarded-host', raw.headers.host ?? '')
-    if (headerOf(head, 'x-forwarded-port') === undefined) head.push('x-forwarded-port', port)
+    let scheme = headerOf(head, 'x-forwarded-proto')
+    if (scheme === undefined) {
+      scheme = request.protocol
+      head.push('x-forwarded-proto', scheme)
+    }
+    let host = headerOf(head, 'x-forwarded-host')
+    if (host === undefined) {
+      host = asked
+      head.push('x-forwarded-host', host)
+    }
+    if (headerOf(head, 'x-forwarded-port') === undefined)
+      head.push('x-forwarded-port', portOf(firstOf(host), firstOf(scheme)))
   }
   if (prefix !== '')
     setHeader(
@@ -209,6 +217,19 @@ function addForwarded(head: RequestHead, request: FastifyRequest, trusted: boole
       'x-forwarded-prefix',
       (trusted ? (headerOf(head, 'x-forwarded-prefix') ?? '') : '') + prefix
     )
+}
+
+/** Finds the port that a client has asked: its Host's, or else the default of its scheme; the listener's may be any behind a balancer. */
+function portOf(host: string, scheme: string): string {
+  const colon = host.lastIndexOf(':')
+  if (colon > host.lastIndexOf(']') && colon < host.length - 1) return host.slice(colon + 1)
+  return scheme.toLowerCase() === 'https' ? '443' : '80'
+}
+
+// Proxies in a row write lists, the client's value first.
+const firstOf = (list: string): string => {
+  const comma = list.indexOf(',')
+  return (comma === -1 ? list : list.slice(0, comma)).trim()
 }
 
 /** Reads a header of a flat head, several fields of the name as one; undefined for none. */
