@@ -8,7 +8,6 @@ import {
   perRoute,
   type RouteInfo,
   type Static,
-  sessionCounts,
   Type,
   type WordsSaid
 } from '../src/kit/index.ts'
@@ -45,11 +44,11 @@ export default fp<CsrfOptions>(
     // As browsers write an origin: in lower case, and without the port of its scheme.
     const ours = URL.parse(app.publicUrl ?? '')?.origin ?? null
     perRoute(app, key, root, (said, route) => {
-      if (!counts(route)) return undefined
+      if (!isCovered(route)) return undefined
       const allowed = allowedOrigins(said, route)
       return {
         onRequest(request, _reply, done) {
-          const safe = request.caller !== null && !BY_ITSELF.has(request.caller.by)
+          const safe = request.caller !== null && !isAmbient(request, request.caller.by)
           done(safe || isSafe(request, ours, allowed) ? undefined : new CrossSite())
         }
       }
@@ -58,12 +57,28 @@ export default fp<CsrfOptions>(
   { name: key, fastify: '5.x' }
 )
 
-// The ways whose credentials a browser brings along by itself, whoever's page asks.
-const BY_ITSELF = new Set(['session', 'basic'])
+// The strategies whose credentials a browser may send by itself, whichever page asks.
+const AMBIENT = ['session', 'basic', 'clientCertificate', 'forward']
 
-// Where a cookie is the credential: routes that a session unlocks, log-in and log-out.
-function counts(route: RouteInfo): boolean {
-  return route.kind === 'standing' || sessionCounts(route.words)
+/** Tells whether a browser may have sent the credential of a caller by itself; what a service judged may be a cookie of its own, or a token that only a script can send. */
+function isAmbient({ headers }: FastifyRequest, by: string): boolean {
+  if (by !== 'forward') return AMBIENT.includes(by)
+  return (
+    headers.cookie !== undefined ||
+    (headers.authorization !== undefined && !/^bearer\s/i.test(headers.authorization))
+  )
+}
+
+/** Tells whether a route is covered: log-in and log-out, what the config names, and where browsers' own credentials let in beside a session. */
+function isCovered(route: RouteInfo): boolean {
+  const mention = route.mentionOf(key)
+  if (route.kind === 'standing' || mention === 'inside') return true
+  const auth = route.words['auth'] as { session?: boolean; by?: readonly string[] } | false | undefined
+  // What is public on purpose has no user whom another site could act for.
+  if (typeof auth !== 'object') return mention === 'root' && route.mentionOf('auth') === undefined
+  if (auth.session !== true && mention === undefined) return false
+  const { by } = auth
+  return by === undefined || AMBIENT.some((name) => by.includes(name))
 }
 
 function allowedOrigins({ origins }: CsrfOptions, route: RouteInfo): (origin: string) => boolean {

@@ -222,7 +222,9 @@ function infoFor(plan: Plan, route: PlannedRoute): RouteInfo {
     streams: target?.streams === true,
     words: route.words,
     id: route.id,
-    scope: (word) => route.scopes[word] ?? 'root'
+    scope: (word) => route.scopes[word] ?? 'root',
+    mentionOf: (word) =>
+      route.said.includes(word) ? 'inside' : route.mentioned.has(word) ? 'root' : undefined
   })
 }
 

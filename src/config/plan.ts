@@ -60,12 +60,14 @@ export interface PlannedRoute {
   readonly id: string
   /** For each word, the id of the root, group or route where it was last written: a limit counts there. */
   readonly scopes: Readonly<Record<string, string>>
+  /** The keys of the concerns that the config mentions for it, on the route itself, a group or the root. */
+  readonly mentioned: ReadonlySet<string>
   /** The words that it and its groups say, be it only `false`. */
   readonly said: readonly string[]
   readonly place: Place
 }
 
-interface SettledWords extends Pick<PlannedRoute, 'words' | 'said'> {
+interface SettledWords extends Pick<PlannedRoute, 'words' | 'said' | 'mentioned'> {
   readonly scopes: Record<string, string>
 }
 
@@ -633,7 +635,12 @@ class Planner {
       scopes[concern.key] = word.scope.id
       if (word.on) this.#later(concern, words[concern.key], word, source.folder, where)
     }
-    return { words, scopes, said: [...held].filter(([, { silent }]) => !silent).map(([word]) => word) }
+    return {
+      words,
+      scopes,
+      said: [...held].filter(([, { silent }]) => !silent).map(([word]) => word),
+      mentioned: new Set([...held].filter(([, { said }]) => said.length > 0).map(([word]) => word))
+    }
   }
 
   readonly #judged = new WeakMap<object, Set<unknown>>()
@@ -687,7 +694,7 @@ class Planner {
         continue
       }
       const state = words.get(key) ?? unsaid
-      const wanted = typeof always === 'function' ? always(installed) : always === true || installed(key)
+      const wanted = installed(key) || (typeof always === 'function' ? always(installed) : always === true)
       if (!wanted) continue
       made[key] = this.#rootOptions(concern, state)
       if (state.on) this.#later(concern, made[key], state, folder, NOWHERE)

@@ -139,6 +139,8 @@ export interface RouteInfo {
   readonly words: Readonly<Record<string, unknown>>
   /** Tells the id of the root, group or route where a word was last written; the same wherever that stands in the file. */
   scope(word: string): string
+  /** Tells where the config mentions a word for it: on the route or a group around it, or at the root alone; undefined for nowhere. */
+  mentionOf(word: string): 'inside' | 'root' | undefined
   /** What concerns want in the head of every answer; whole once all of them have seen the route. */
   head: HeadPlan
   /** The gates on it, in the order they run; filled at boot. */

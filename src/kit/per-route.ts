@@ -254,6 +254,7 @@ export function newRoute(
     streams: false,
     words: {},
     scope: () => 'root',
+    mentionOf: () => undefined,
     ...about,
     head: PLAIN_HEAD,
     gates: []

@@ -708,6 +708,61 @@ t.test('keeps pages of other sites from acting for a user', async (t) => {
     })
 })
 
+t.test(
+  'covers whatever a browser sends by itself, beside a session or where the config says csrf',
+  async (t) => {
+    const service = await upstream(t, (request, response) => {
+      const known = /sso=1|token=1/.test(`${request.headers.cookie} ${request.headers.authorization}`)
+      response.writeHead(known ? 200 : 401, { 'x-user': 'ada' }).end()
+    })
+    const users = { list: [{ name: 'ada', secret: 'lovelace' }] }
+    const basic = { authorization: `Basic ${Buffer.from('ada:lovelace').toString('base64')}` }
+    const sso = { cookie: 'sso=1' }
+    const token = { authorization: 'Bearer token=1' }
+    const key = { 'x-api-key': 'key of alice' }
+    const forward = { upstream: service, caller: { id: 'x-user' } }
+    const apiKeys = { list: [{ id: 'alice', secret: 'key of alice' }] }
+    const withSession = { session: true, users, basic: true, apiKeys, forward }
+    const cases: [string, object, object, Record<string, string>, number][] = [
+      ['Basic beside a session', { auth: withSession }, {}, basic, 403],
+      ['Basic alone on the route', { auth: withSession }, { auth: { by: ['basic'] } }, basic, 403],
+      ['the cookie of a service', { auth: withSession }, {}, sso, 403],
+      [
+        'the cookie of a service alone on the route',
+        { auth: withSession },
+        { auth: { by: ['forward'] } },
+        sso,
+        403
+      ],
+      ['a token for a service', { auth: withSession }, { auth: { by: ['forward'] } }, token, 200],
+      ['a token and a cookie for a service', { auth: withSession }, {}, { ...token, ...sso }, 403],
+      ['a key beside a session', { auth: withSession }, {}, key, 200],
+      ['Basic without a session', { auth: { users, basic: true } }, {}, basic, 200],
+      ['Basic where the root says csrf', { auth: { users, basic: true }, csrf: {} }, {}, basic, 403],
+      ['Basic where the route says csrf', { auth: { users, basic: true } }, { csrf: true }, basic, 403],
+      ['a key where the root says csrf', { auth: { apiKeys, users, basic: true }, csrf: true }, {}, key, 200],
+      ['a service where the root says csrf', { auth: { forward }, csrf: {} }, {}, sso, 403],
+      ['no auth at all, but csrf', { csrf: {} }, {}, {}, 403],
+      ['no auth at all, nor csrf', {}, {}, {}, 200],
+      ['no auth, and csrf off here', { csrf: {} }, { csrf: false }, {}, 200],
+      ['a public route that says csrf', { auth: withSession }, { auth: false, csrf: true }, {}, 403],
+      ['a public route', { auth: withSession, csrf: {} }, { auth: false }, {}, 200],
+      ['a root that asks nobody by itself', { csrf: { global: false } }, {}, {}, 200],
+      ['and a route that takes it up', { csrf: { global: false } }, { csrf: true }, {}, 403]
+    ]
+    for (const [name, root, route, headers, status] of cases)
+      t.test(name, async (t) => {
+        const app = await gateway(t, { ...root, routes: [{ path: '/a', respond: { body: 'in' }, ...route }] })
+        const ask = async (more: Record<string, string>): Promise<number> =>
+          (await app.inject({ method: 'POST', url: '/a', headers: { ...headers, ...more } })).statusCode
+        t.equal(await ask({ origin: 'http://evil.example', 'sec-fetch-site': 'cross-site' }), status)
+        t.equal(await ask({ origin: 'http://evil.example' }), status, 'an old browser')
+        t.equal(await ask({ 'sec-fetch-site': 'same-origin' }), 200, 'a page of ours')
+        t.equal(await ask({}), 200, 'no browser')
+      })
+  }
+)
+
 t.test('knows its own origin and those that cors trusts with cookies', async (t) => {
   const app = 'https://app.example.com'
   const cases: {
