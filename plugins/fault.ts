@@ -33,6 +33,7 @@ export const options = Type.Object(
   { additionalProperties: false, description: 'Makes requests slow or fail on purpose, for drills.' }
 )
 
+export const guardsAccess = false
 export const override = overrideOf(options)
 export type FaultOptions = Static<typeof options>
 

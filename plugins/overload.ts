@@ -61,6 +61,7 @@ export const options = Type.Object(
 )
 
 const { maxConnections: _maxConnections, buffers: _buffers, ...onRoutes } = options.properties
+export const guardsAccess = false
 export const override = overrideOf(
   Type.Object(onRoutes, {
     additionalProperties: false,

@@ -1,9 +1,10 @@
-import { fp, type PathsOptions, pathsOptions, perOptions } from '../src/kit/index.ts'
+import { fp, PathAmbiguous, type PathsOptions, pathsOptions, perOptions } from '../src/kit/index.ts'
 
 export const key = 'paths'
 export const options: typeof pathsOptions = pathsOptions
 export const override = false
 export const always = true
+export const guardsAccess = false
 
 declare module 'http' {
   interface IncomingMessage {
@@ -12,15 +13,31 @@ declare module 'http' {
   }
 }
 
-/** The refusals themselves come before routing, where the path is read; what is left to do here is to tell of those that report mode let pass. */
+/** Refuses paths that the upstream may read as one of another route (`ambiguous`), and reports what the policies on slashes, which come before routing, let pass in report mode. */
 export default fp<PathsOptions>(
   async function paths(app, root) {
-    if (root.mode !== 'report') return
-    perOptions(app, key, root, () => ({
-      onRequest(request, _reply, done) {
-        done(request.raw.sallyportReported)
-      }
-    }))
+    perOptions(
+      app,
+      key,
+      root,
+      (_options, route) => {
+        const ambiguous = app.ambiguousFor(route)
+        if (ambiguous !== undefined)
+          return {
+            onRequest(request, _reply, done) {
+              const { raw } = request
+              done(raw.sallyportReported ?? (ambiguous(raw) ? new PathAmbiguous() : undefined))
+            }
+          }
+        if (root.mode !== 'report') return undefined
+        return {
+          onRequest(request, _reply, done) {
+            done(request.raw.sallyportReported)
+          }
+        }
+      },
+      (_options, route) => app.ambiguousFor(route)
+    )
   },
   { name: key, fastify: '5.x' }
 )

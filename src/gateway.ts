@@ -1,4 +1,4 @@
-import { createServer, METHODS } from 'node:http'
+import { createServer, type IncomingMessage, METHODS } from 'node:http'
 import fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -10,12 +10,14 @@ import fastify, {
 import { fastifyPlugin as fp } from 'fastify-plugin'
 import type { Logger } from 'pino'
 import { sliced } from './boot.ts'
+import { type AmbiguousPair, findAmbiguities } from './config/ambiguous.ts'
 import type { Plan, PlannedRoute } from './config/plan.ts'
-import { type Entry, entryFor, makeTable, type Table } from './config/table.ts'
+import { type Entry, entryFor, makeTable, symbolOf, type Table } from './config/table.ts'
 import { makeEntrance, REFUSED, refusalOf } from './entrance.ts'
 import type { Keep } from './keep.ts'
 import {
   breathe,
+  canonicalHost,
   eachInSlices,
   type Kit,
   layGround,
@@ -85,6 +87,8 @@ export async function buildGateway(
   app.decorate('trusts', rangeMatcher(plan.trustedProxies))
   app.decorate('readiness', { ready: true })
   app.decorate('publicUrl', plan.publicUrl ?? null)
+  app.decorate('ambiguousFor', () => undefined)
+  app.decorate('ambiguousPairs', async () => [])
   app.addHook('onReady', async function defaultBuffers() {
     app.buffers.limit = DEFAULT_BUFFERS
   })
@@ -153,6 +157,7 @@ async function addRoutes(
     ...standing.map(([, info]) => entryFor(info)),
     { ...entryFor(notFound), preflights: true }
   ])
+  await addAmbiguities(app, plan, infos, table)
   const plant = (info: RouteInfo): void => {
     for (const { url, method } of table.mounts.get(info) ?? []) planned.set(`${url} ${method[0]}`, info)
   }
@@ -198,6 +203,32 @@ async function addRoutes(
   app.setNotFoundHandler(notFoundHere)
 }
 
+/** Works out which routes have paths that an upstream may read as one of another route; only where that is refused, since it costs some time at boot. */
+async function addAmbiguities(
+  app: FastifyInstance,
+  plan: Plan,
+  infos: readonly (readonly [PlannedRoute, RouteInfo])[],
+  table: Table
+): Promise<void> {
+  const { ambiguous } = plan.words['paths'] as PathsOptions
+  const found = ambiguous === 'reject' ? await findAmbiguities(plan, infos, table) : undefined
+  const judges = new Map<RouteInfo, AmbiguousPath>()
+  if (found !== undefined)
+    await eachInSlices(infos, ([, info]) => {
+      const find = found.finderFor(info)
+      if (find === undefined) return
+      judges.set(info, (raw) => {
+        const url = raw.url ?? '/'
+        const query = url.indexOf('?')
+        const path = query === -1 ? url : url.slice(0, query)
+        const host = canonicalHost(raw.headers.host ?? '') ?? ''
+        return find(path, host, symbolOf(raw.method ?? 'GET', raw)) !== undefined
+      })
+    })
+  app.ambiguousFor = (route) => judges.get(route)
+  app.ambiguousPairs = async () => (found ?? (await findAmbiguities(plan, infos, table))).pairs()
+}
+
 function addStanding(app: FastifyInstance, route: StandingRoute, info: RouteInfo, table: Table): void {
   for (const { url, method } of table.mounts.get(info) ?? [])
     app.route({
@@ -240,6 +271,8 @@ const refusing = (refuse: Refuse): { preParsing: Refuse; handler: Refuse } => ({
   handler: refuse
 })
 
+type AmbiguousPath = (raw: IncomingMessage) => boolean
+
 const isOn = (word: unknown): boolean => word !== undefined && word !== false
 
 async function notFoundHere(): Promise<never> {
@@ -266,6 +299,10 @@ declare module 'fastify' {
     publicUrl: string | null
     /** The routes of the config and the gateway's own, each with the gates on it. */
     routeInfos: readonly RouteInfo[]
+    /** Finds what tells whether the upstream may read the path of a request as one of another route; undefined for a route that needs no look. */
+    ambiguousFor(route: RouteInfo): AmbiguousPath | undefined
+    /** Lists the routes whose paths an upstream may read as those of another one, each with a URL. */
+    ambiguousPairs(): Promise<readonly AmbiguousPair[]>
     /** Whether some target takes connections that switch protocols. */
     takesUpgrades: boolean
     /** What the bodies that the process holds in memory are counted against. */

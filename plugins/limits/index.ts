@@ -78,6 +78,8 @@ export const options = Type.Object(
 )
 
 const { headerTime: _headerTime, idle: _idle, ...onRoutes } = options.properties
+// Another route has other limits, and no request comes past a gate by them.
+export const guardsAccess = false
 export const override = overrideOf(
   Type.Object(onRoutes, {
     additionalProperties: false,

@@ -260,6 +260,11 @@ export const upstream = Type.Object(
       description:
         'The most bytes that the header of an answer, or its trailers, may have; an answer with more is 502.'
     }),
+    exactPaths: Type.Boolean({
+      default: false,
+      description:
+        'Whether the service compares paths byte by byte, so that "paths.ambiguous" has nothing to refuse for it.'
+    }),
     http2: Type.Boolean({
       default: false,
       description:

@@ -13,6 +13,7 @@ const DEFAULTS: UpstreamOptions = {
   hashOn: 'ip',
   slowStart: false,
   maxHeaders: '64kb',
+  exactPaths: false,
   http2: false
 }
 

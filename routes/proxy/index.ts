@@ -25,6 +25,11 @@ export const target = true
 export const streams = true
 export const rootDefaults = true
 
+export const upstreams = ({ upstream, split, mirror }: ProxyOptions): string[] =>
+  [upstream, mirror?.upstream, ...(split ?? []).map((part) => part.upstream)].filter(
+    (name) => name !== undefined
+  )
+
 export function faults(
   { upstream, split, mirror, rewrite, fallback }: ProxyOptions,
   { upstreams, paths }: About

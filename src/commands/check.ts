@@ -19,12 +19,14 @@ export const command: Command = {
     const plan = await loadPlan(config, catalog, process.env).catch(orFaults)
     // Built as it would run, without a socket: what is shown is what is there.
     const app = await buildGateway(plan, new Keep(), pino({ level: 'silent' })).catch(orBroken)
-    const { routes, warnings } = surveyOf(plan, app.routeInfos, workers)
+    const pairs = await app.ambiguousPairs()
+    const { routes, notes, warnings } = surveyOf(plan, app.routeInfos, { workers, pairs })
     await app.close()
     const width = Math.max(0, ...routes.map(({ what }) => what.length))
     const lines = routes.map(
       ({ what, gates, target }) => `${what.padEnd(width)}  ${[...gates, target].join(' > ')}`
     )
+    for (const note of notes) lines.push(`note: ${showFault(note)}`)
     for (const warning of warnings) lines.push(`warning: ${showFault(warning)}`)
     const count = plan.routes.length
     lines.push(

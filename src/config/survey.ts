@@ -1,4 +1,5 @@
-import { isObject, type RouteInfo, remember } from '../kit/index.ts'
+import { isObject, type PathsOptions, type RouteInfo, remember } from '../kit/index.ts'
+import type { AmbiguousPair } from './ambiguous.ts'
 import type { Fault } from './fault.ts'
 import type { Plan, PlannedRoute } from './plan.ts'
 import { withoutSecrets } from './shown.ts'
@@ -10,18 +11,32 @@ export interface Survey {
     readonly gates: readonly string[]
     readonly target: string
   }[]
+  /** What is good to know, and handled as the config stands. */
+  readonly notes: readonly Fault[]
   readonly warnings: readonly Fault[]
 }
 
+/** What a survey needs beside the plan. */
+export interface SurveyAbout {
+  /** How many workers there will be. */
+  readonly workers: number
+  /** Routes whose paths an upstream may read as those of another one. */
+  readonly pairs: readonly AmbiguousPair[]
+}
+
 /** Surveys a plan and the routes that were built from it: every route with its gates in the order in which they run, and warnings. */
-export function surveyOf(plan: Plan, infos: readonly RouteInfo[], workers = 1): Survey {
+export function surveyOf(plan: Plan, infos: readonly RouteInfo[], { workers, pairs }: SurveyAbout): Survey {
+  const ambiguous = pairs.map((pair) => ambiguousPair(plan, infos, pair))
+  const refused = isRefused(plan)
   return {
     routes: infos.map((info, i) => ({
       what: whatOf(info),
       gates: gatesOf(info),
       target: targetOf(info, plan.routes[i])
     })),
+    notes: refused ? ambiguous : [],
     warnings: [
+      ...(refused ? [] : ambiguous),
       ...plan.warnings,
       ...publicBesideProtected(plan),
       ...byConcerns(plan),
@@ -31,6 +46,27 @@ export function surveyOf(plan: Plan, infos: readonly RouteInfo[], workers = 1): 
         infos.filter(({ kind }) => kind === 'standing')
       )
     ]
+  }
+}
+
+function isRefused({ words }: Plan): boolean {
+  const { ambiguous, mode } = words['paths'] as PathsOptions
+  return ambiguous === 'reject' && mode !== 'report'
+}
+
+function ambiguousPair(
+  plan: Plan,
+  infos: readonly RouteInfo[],
+  { route, other, gates, method, url }: AmbiguousPair
+): Fault {
+  const { place } = plan.routes[infos.indexOf(route)] ?? { place: { file: plan.file } }
+  const past = `${method} ${url} comes to the route ${route.name}, and their upstream may read it as a path of the route ${other.name}, past its ${gates.join(', ')}`
+  return {
+    ...place,
+    path: '',
+    message: isRefused(plan)
+      ? `${past}; it is refused ("paths": {"ambiguous": "reject"})`
+      : `${past}; "paths": {"ambiguous": "reject"} refuses it, "exactPaths": true on the upstream says that it compares bytes`
   }
 }
 

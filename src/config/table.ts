@@ -47,8 +47,10 @@ export interface Table {
 export interface PatternEntries {
   readonly segments: readonly PatternSegment[]
   readonly end: PatternEnd
-  /** Finds what a method, or a preflight, comes to: one entry, or all of the pattern where it would be 405. */
-  entriesFor(symbol: string): readonly RouteInfo[]
+  /** Finds the entry that takes a method, or a preflight; undefined where that would be 405. */
+  takes(symbol: string, segments: readonly string[]): RouteInfo | undefined
+  /** Finds all that a method, or a preflight, may come to: those that take it, or the whole pattern where it would be 405. */
+  entriesFor(symbol: string, segments: readonly string[]): readonly RouteInfo[]
 }
 
 interface Node {
@@ -109,7 +111,8 @@ export async function makeTable(
   const shared = await sharedPlaces(nodes, fold)
   const { hosts, wildcards } = hostMaps(entries)
   // A table that no request asks needs no tree.
-  const trees = shared.size + hosts.size + wildcards.size === 0 ? undefined : await makeTrees(nodes, fold)
+  const trees =
+    shared.size + hosts.size + wildcards.size === 0 ? undefined : await makeTrees(nodes, shared, fold)
   const { classOf, nameOf } = await partition(nodes, plugins)
   const routable = nameOf.filter((name) => name !== nameOf[classOf[symbols.indexOf('TRACE')] ?? 0])
   const mounts = new Map<RouteInfo, Mount[]>()
@@ -167,7 +170,11 @@ export async function makeTable(
     knows: (prefix, path) => trees?.get(prefix)?.find(segmentsOf(path)) !== undefined,
     pick: shared.size === 0 || trees === undefined ? undefined : pickFrom(shared, trees, fold),
     treesOf: (own) =>
-      makeTrees(nodes, own === undefined || fold === undefined ? (own ?? fold) : (text) => own(fold(text)))
+      makeTrees(
+        nodes,
+        shared,
+        own === undefined || fold === undefined ? (own ?? fold) : (text) => own(fold(text))
+      )
   }
 }
 
@@ -253,20 +260,29 @@ interface NodeEntries extends PatternEntries {
 
 async function makeTrees(
   nodes: ReadonlyMap<string, Node>,
+  shared: ReadonlyMap<Node, readonly Variant[]>,
   fold: ((segment: string) => string) | undefined
 ): Promise<Map<string, PathTree<NodeEntries>>> {
   const trees = new Map<string, PathTree<NodeEntries>>()
   await eachInSlices(nodes.values(), (node) => {
     const { host, segments, end } = node
     const tree = remember(trees, host, () => new PathTree<NodeEntries>(fold))
+    const variants = shared.get(node)
+    const those = (path: readonly string[]): readonly Node[] =>
+      variants?.filter(({ holds }) => holds(path)).map((variant) => variant.node) ?? [node]
     tree.add(segments, end, {
       node,
       segments,
       end,
-      entriesFor(symbol) {
-        const owner = ownerOf(node, symbol)
-        return (owner === undefined ? node.owners : [owner]).map(({ info }) => info)
-      }
+      takes: (symbol, path) =>
+        those(path)
+          .map((one) => ownerOf(one, symbol)?.info)
+          .find((owner) => owner !== undefined),
+      entriesFor: (symbol, path) =>
+        those(path).flatMap((one) => {
+          const owner = ownerOf(one, symbol)
+          return (owner === undefined ? one.owners : [owner]).map(({ info }) => info)
+        })
     })
   })
   return trees

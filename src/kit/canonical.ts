@@ -23,6 +23,13 @@ export const pathsOptions = Type.Object(
     ignoreCase: Type.Boolean({
       default: false,
       description: 'Whether paths match without regard to upper and lower case.'
+    }),
+    ambiguous: Type.Unsafe<'reject' | 'keep'>({
+      type: 'string',
+      enum: ['reject', 'keep'],
+      default: 'reject',
+      description:
+        'What becomes of a path that the upstream may read as one of another route, past a gate of that route: refused with 400, or kept.'
     })
   },
   {
@@ -41,6 +48,12 @@ export const PathUnsafe = createError<[string]>('SP_ERR_PATHS_UNSAFE', 'The path
 export const PathSlash = createError<[string]>(
   'SP_ERR_PATHS_SLASH',
   'The path has %s, which this gateway does not take',
+  400
+)
+/** A path that the upstream may read as one of another route, whose gates the request would not meet. */
+export const PathAmbiguous = createError(
+  'SP_ERR_PATHS_AMBIGUOUS',
+  'The path can be read in several ways, and the service may read it as one that is protected otherwise',
   400
 )
 /** A request target that is neither a path nor an absolute http(s) URL (RFC 9112 section 3.2). */

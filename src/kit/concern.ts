@@ -29,6 +29,8 @@ export interface Concern {
   ) => Readonly<Record<string, unknown>> | undefined
   /** Whether it refuses requests, and so takes `global` and `mode`. */
   readonly gate?: boolean
+  /** Whether it decides who may pass, so that no other spelling of a path may lead around it (`paths.ambiguous`); by default whether it takes `mode`. */
+  readonly guardsAccess?: boolean
   /** What is wrong with resolved options that a schema cannot say, each with the path of the option. */
   readonly faults?: (options: never, about: About) => readonly OptionFault[]
   /** Whether it keeps counts or entries of each place where it is written, so that such places must be told apart. */
@@ -74,6 +76,8 @@ export interface Target {
   readonly streams?: boolean
   /** Tells whether an exact path takes only itself, and leaves the same path with a slash behind it to other routes. */
   readonly leavesSlash?: (options: never, path: string, about: Pick<About, 'hosts' | 'publicUrl'>) => boolean
+  /** Names the upstreams, or their URLs, to which its requests go with their own path; routes that share one are compared by `paths.ambiguous`. */
+  readonly upstreams?: (options: never) => readonly string[]
   readonly faults?: (options: never, about: About) => readonly OptionFault[]
   readonly default: FastifyPluginAsync<TargetRoutes<never>> | FastifyPluginCallback<TargetRoutes<never>>
 }

@@ -42,6 +42,7 @@ export {
   canonicalPath,
   HostInvalid,
   matchable,
+  PathAmbiguous,
   PathSlash,
   type PathsOptions,
   PathUnsafe,

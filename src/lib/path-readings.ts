@@ -1,0 +1,66 @@
+/** How some servers read a path: what they make of it, and the form in which they compare a literal segment of a pattern. */
+export interface PathReader {
+  readonly name: string
+  /** Reads a path as it was sent; what comes out is compared without any more decoding. */
+  read(path: string): string
+  /** The form of a segment; undefined where a literal stays as it is. */
+  readonly fold: ((segment: string) => string) | undefined
+}
+
+const lower = (text: string): string => text.toLowerCase()
+
+// "/a;b=c/d" is "/a/d" to a servlet container.
+const withoutParameters = (path: string): string => path.replaceAll(/;[^/]*/g, '')
+
+const mergeSlashes = (path: string): string => path.replaceAll(/\/{2,}/g, '/')
+
+// Windows drops dots and blanks at the end of a name, and some frameworks do.
+const trimSegments = (path: string): string => path.replaceAll(/[.\s]+(?=\/|$)/g, '')
+
+function decode(path: string): string {
+  if (!path.includes('%')) return path
+  const bytes = path.replaceAll(/%[0-9a-f]{2}|[^%]+|%/gi, (part) =>
+    part.length === 3 && part.startsWith('%')
+      ? String.fromCharCode(Number.parseInt(part.slice(1), 16))
+      : Buffer.from(part, 'utf8').toString('latin1')
+  )
+  return Buffer.from(bytes, 'latin1').toString('utf8')
+}
+
+/** Decodes all but the slashes, as a server does that splits a path first. */
+const decodeSegments = (path: string): string =>
+  path.includes('%') ? decode(path.replaceAll(/%2f/gi, '%252F')) : path
+
+/** The form in which all readers together compare a segment. */
+export const foldSegment = (segment: string): string => trimSegments(withoutParameters(segment)).toLowerCase()
+
+/** The readings of a path that are common among servers, each alone and all together. */
+export const PATH_READERS: readonly PathReader[] = [
+  { name: 'decoded', fold: undefined, read: decode },
+  { name: 'in lower case', fold: lower, read: (path) => lower(decodeSegments(path)) },
+  {
+    name: 'without ";" parameters',
+    fold: withoutParameters,
+    read: (path) => decode(withoutParameters(path))
+  },
+  { name: 'with "//" merged', fold: undefined, read: (path) => mergeSlashes(decodeSegments(path)) },
+  {
+    name: 'without dots and blanks at the end of a segment',
+    fold: trimSegments,
+    read: (path) => trimSegments(decodeSegments(path))
+  },
+  { name: 'decoded twice', fold: undefined, read: (path) => decode(decode(path)) },
+  {
+    name: 'all together',
+    fold: foldSegment,
+    read: (path) =>
+      mergeSlashes(
+        trimSegments(lower(withoutParameters(decode(withoutParameters(decode(withoutParameters(path)))))))
+      )
+  }
+]
+
+/** Tells whether a path has a character that lets servers read it in several ways. */
+export const isReadInSeveralWays = (path: string): boolean => SEVERAL_WAYS.test(path)
+
+const SEVERAL_WAYS = /[%;A-Z]|\/\/|\.(?=\/|$)/
