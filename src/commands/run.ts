@@ -12,7 +12,7 @@ import { type Log, openLog } from '../log.ts'
 import type { Command } from '../main.ts'
 import { type Insight, insightOf } from '../report.ts'
 import { readSettings, type Settings, SettingsError } from '../settings.ts'
-import { type Watch, watchFiles } from '../watch.ts'
+import { FileWatch } from '../watch.ts'
 import { Membership } from '../worker.ts'
 import { CommandError, orBroken, orFaults } from './outcome.ts'
 
@@ -150,14 +150,11 @@ const SAME_STOP = 500
 
 /** Reloads and stops the gateway by signals. */
 function live(gateway: Running, settings: Settings, log: Log): void {
-  let watching: Watch | undefined
+  const watching = new FileWatch(() => reload('a file changed'), log.log)
   let stopping = false
   let stoppedAt = 0
   const watch = (): void => {
-    watching?.close()
-    if (stopping) return
-    const files = gateway.filesToWatch()
-    if (files.length > 0) watching = watchFiles(files, () => reload('a file changed'))
+    if (!stopping) watching.watch(gateway.filesToWatch())
   }
   const reload = (why: string): void => {
     if (!stopping) void gateway.reload(why).then(watch)
@@ -171,7 +168,7 @@ function live(gateway: Running, settings: Settings, log: Log): void {
     }
     stopping = true
     stoppedAt = performance.now()
-    watching?.close()
+    watching.close()
     log.log.info({ signal, delay: settings.drainDelay, timeout: settings.drainTimeout }, 'draining')
     void end(gateway.drain(), log)
   }
