@@ -7,6 +7,7 @@ import { InTurn } from './in-turn.ts'
 import type { MetricFamily } from './kit/index.ts'
 import { WORKER } from './lib/worker-number.ts'
 import { workerFlags } from './node-flags.ts'
+import { PastCounts } from './past-counts.ts'
 import type { Told } from './peers.ts'
 import type { Insight, Report } from './report.ts'
 
@@ -22,6 +23,8 @@ interface Member {
   readonly channel: Channel
   /** Settles once it takes requests, or is gone. */
   readonly begun: Promise<void>
+  readonly report: LastAnswer<Report>
+  readonly metrics: LastAnswer<MetricFamily[][]>
   standing: Standing | undefined
 }
 
@@ -38,6 +41,9 @@ export class StartFailed extends Error {
 // How long nobody waits for a worker that says nothing, in milliseconds.
 const PATIENCE = 5000
 
+// How long the admin listener waits for a worker that may hang, in milliseconds.
+const ADMIN_PATIENCE = 500
+
 // A worker that dies again and again is started after a while that doubles, in milliseconds.
 const FIRST_WAIT = 100
 const LONGEST_WAIT = 30_000
@@ -51,6 +57,7 @@ export class Fleet implements Insight {
   readonly #pass: (lines: string) => void
   readonly #members = new Map<number, Member>()
   readonly #deaths = new Map<number, number>()
+  readonly #past = new PastCounts()
   readonly #reloading = new InTurn((why) => this.#reload(why))
   #draining = false
   #over: (() => void) | undefined
@@ -105,15 +112,21 @@ export class Fleet implements Insight {
   }
 
   async reports(): Promise<Report[]> {
-    return (await this.#askAll('report')) as Report[]
+    const reports = await Promise.all(this.#serving.map(({ report }) => report.get()))
+    return reports.filter((report) => report !== undefined)
   }
 
   async metrics(): Promise<MetricFamily[][]> {
-    return ((await this.#askAll('metrics')) as MetricFamily[][][]).flat()
+    const each = await Promise.all(this.#serving.map(({ metrics }) => metrics.get()))
+    return [...each.flatMap((families) => families ?? []), this.#past.families()]
   }
 
   async config(): Promise<unknown> {
-    return this.#first?.channel.ask('config', undefined, PATIENCE)
+    for (const { channel } of this.#serving) {
+      const config = await channel.ask('config', undefined, ADMIN_PATIENCE)
+      if (config !== undefined) return config
+    }
+    return undefined
   }
 
   /** Hands on what one worker tells; settles once all others have it. */
@@ -126,10 +139,8 @@ export class Fleet implements Insight {
     return [...this.#members.values()].find(({ standing }) => standing !== undefined)
   }
 
-  async #askAll(what: string): Promise<unknown[]> {
-    const serving = [...this.#members.values()].filter(({ standing }) => standing !== undefined)
-    const answers = await Promise.all(serving.map(({ channel }) => channel.ask(what, undefined, PATIENCE)))
-    return answers.filter((answer) => answer !== undefined)
+  get #serving(): Member[] {
+    return [...this.#members.values()].filter(({ standing }) => standing !== undefined)
   }
 
   async #reload(why: string): Promise<void> {
@@ -173,7 +184,17 @@ export class Fleet implements Insight {
         // Whoever has served for longest knows most.
         catchUp: () => this.#first?.channel.ask('all', undefined, PATIENCE)
       })
-      const member: Member = { number, process: worker, channel, begun, standing: undefined }
+      const silent = (): void =>
+        this.#log.warn({ worker: number }, 'a worker does not answer; its last known figures are shown')
+      const member: Member = {
+        number,
+        process: worker,
+        channel,
+        begun,
+        report: new LastAnswer(() => channel.ask('report'), silent),
+        metrics: new LastAnswer(() => channel.ask('metrics'), silent),
+        standing: undefined
+      }
       this.#members.set(number, member)
       worker.on('message', (message) => channel.take(message))
       passLines(worker.process.stdout, this.#pass)
@@ -182,6 +203,7 @@ export class Fleet implements Insight {
         channel.close()
         begin()
         this.#members.delete(number)
+        this.#past.add(member.metrics.last?.flat() ?? [])
         const served = member.standing !== undefined
         if (this.#draining) {
           if (this.#members.size === 0) this.#over?.()
@@ -205,6 +227,43 @@ export class Fleet implements Insight {
     setTimeout(() => {
       if (!this.#draining) this.#hire(number).catch(() => {})
     }, wait)
+  }
+}
+
+/** The last answer of a worker to a question of the admin listener. */
+class LastAnswer<T> {
+  readonly #ask: () => Promise<unknown>
+  readonly #silent: () => void
+  #asking: Promise<void> | undefined
+  #last: T | undefined
+  #isSilent = false
+
+  /** Makes one from what asks the worker; `silent` is called when no answer comes in time, once until one does. */
+  constructor(ask: () => Promise<unknown>, silent: () => void) {
+    this.#ask = ask
+    this.#silent = silent
+  }
+
+  get last(): T | undefined {
+    return this.#last
+  }
+
+  /** Asks anew, and returns the last known answer where none comes in time; a worker that hangs has one question to answer, however often it is asked. */
+  async get(): Promise<T | undefined> {
+    this.#asking ??= this.#ask().then((answer) => {
+      this.#asking = undefined
+      this.#isSilent = false
+      if (answer !== undefined) this.#last = answer as T
+    })
+    const late = Promise.withResolvers<boolean>()
+    const timer = setTimeout(() => late.resolve(true), ADMIN_PATIENCE)
+    const isLate = await Promise.race([this.#asking.then(() => false), late.promise])
+    clearTimeout(timer)
+    if (isLate && !this.#isSilent) {
+      this.#isSilent = true
+      this.#silent()
+    }
+    return this.#last
   }
 }
 

@@ -127,6 +127,49 @@ t.test('a worker that is killed loses its own requests alone, and another one ta
   t.not((await members(gateway.admin))[0]?.pid, one?.pid)
 })
 
+t.test('no count falls when a worker dies, and one that hangs is not waited for', async (t) => {
+  const service = await upstream(t, (_request, response) => response.end('ok'))
+  const gateway = await workers(t, { metrics: true, routes: [{ path: '/*', proxy: { upstream: service } }] })
+  const counted = async (): Promise<{ requests: number; durations: number; seconds: number }> => {
+    const { text } = await ask(`${gateway.admin}/metrics`)
+    const of = (name: string): number =>
+      Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, 'm').exec(text)?.[1])
+    return {
+      requests: of('sallyport_requests_total'),
+      durations: of('sallyport_request_duration_seconds_count'),
+      seconds: Number(/^process_cpu_seconds_total (\S+)$/m.exec(text)?.[1])
+    }
+  }
+  const askTen = async (): Promise<void> => {
+    for (let i = 0; i < 10; i++) await ask(gateway.url, { headers: { connection: 'close' } })
+  }
+  await askTen()
+  let before = await counted()
+  t.match(before, { requests: 10, durations: 10 })
+  for (let death = 1; death <= 2; death++) {
+    const [one] = await members(gateway.admin)
+    process.kill(one?.pid ?? 0, 'SIGKILL')
+    await gateway.line(() => gateway.lines.filter(({ msg }) => /died/.test(String(msg))).length === death)
+    const without = await counted()
+    t.match(without, { requests: before.requests, durations: before.durations })
+    await gateway.line(() => gateway.lines.filter(listens(1)).length === death + 1)
+    while ((await members(gateway.admin)).length < 2);
+    await askTen()
+    const after = await counted()
+    t.match(after, { requests: before.requests + 10, durations: before.durations + 10 })
+    t.ok(after.seconds >= before.seconds)
+    before = after
+  }
+  const [one] = await members(gateway.admin)
+  t.teardown(() => process.kill(one?.pid ?? 0, 'SIGCONT'))
+  process.kill(one?.pid ?? 0, 'SIGSTOP')
+  t.match(await counted(), { requests: before.requests }, 'its last known figures count')
+  t.match(await gateway.line(({ msg }) => /does not answer/.test(String(msg))), { level: 'warn' })
+  t.equal((await members(gateway.admin)).length, 2)
+  t.equal((await ask(`${gateway.admin}/config`)).status, 200)
+  process.kill(one?.pid ?? 0, 'SIGCONT')
+})
+
 t.test('one that dies again and again is started after a while that doubles', async (t) => {
   const gateway = await workers(t, { routes: [] })
   for (let i = 1; i <= 4; i++) {
