@@ -1,10 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import {
   canonicalPath,
-  type PathsOptions,
   pathOf,
   type Rewrite,
   restOf,
+  type SlashPolicy,
   shapeOf
 } from '../../src/kit/index.ts'
 import type { UpstreamTarget } from './contract.ts'
@@ -16,12 +16,7 @@ export type WriteDestination = (target: UpstreamTarget) => string
 export type ReadDestination = (request: FastifyRequest) => WriteDestination | undefined
 
 // What is refused as the path of a request is not translated either.
-const POLICY: PathsOptions = {
-  mode: 'enforce',
-  encodedSlash: 'keep',
-  doubleSlash: 'reject',
-  ignoreCase: false
-}
+const POLICY: SlashPolicy = { encodedSlash: 'keep', doubleSlash: 'reject' }
 
 /** Compiles how a route translates the Destination of WebDAV's COPY and MOVE (RFC 4918 section 10.3): a service takes it only where it names its own host. */
 export function makeDestination(

@@ -42,6 +42,9 @@ export const pathsOptions = Type.Object(
 /** The policy of the word `paths`. */
 export type PathsOptions = Static<typeof pathsOptions>
 
+/** What a canonical path depends on. */
+export type SlashPolicy = Pick<PathsOptions, 'encodedSlash' | 'doubleSlash'>
+
 /** A path that no two readers would read alike, or that leaves its place (RFC 3986 section 5.2.4, CVE-2021-41773). */
 export const PathUnsafe = createError<[string]>('SP_ERR_PATHS_UNSAFE', 'The path %s', 400)
 /** A path with an encoded or an empty segment separator, where the policy refuses those. */
@@ -104,7 +107,7 @@ const unreserved = (code: number): boolean =>
   code === 126
 
 /** Brings the path of a request target (without its query) into its one canonical form: encoded unreserved characters decoded, the rest as sent (RFC 3986 section 6.2.2). */
-export function canonicalPath(path: string, policy: PathsOptions): Canonical {
+export function canonicalPath(path: string, policy: SlashPolicy): Canonical {
   let plain = true
   for (let i = 0; i < path.length; i++) {
     const code = path.charCodeAt(i)
@@ -126,7 +129,7 @@ export function canonicalPath(path: string, policy: PathsOptions): Canonical {
   return plain ? { path } : closely(path, policy)
 }
 
-function closely(path: string, policy: PathsOptions): Canonical {
+function closely(path: string, policy: SlashPolicy): Canonical {
   const read = path.includes('%') ? decodeUnreserved(path, policy.encodedSlash === 'decode') : path
   if (typeof read !== 'string') return unsafe(path, read.why)
   let made = read
@@ -152,7 +155,7 @@ export function matchable(path: string): string {
 
 const unsafe = (path: string, why: string): Canonical => ({ path, refusal: new PathUnsafe(why) })
 
-function slashRefused(path: string, policy: PathsOptions): (Error & { code: string }) | undefined {
+function slashRefused(path: string, policy: SlashPolicy): (Error & { code: string }) | undefined {
   if (policy.doubleSlash === 'reject' && path.includes('//')) return new PathSlash('an empty segment (//)')
   if (policy.encodedSlash === 'reject' && /%2f/i.test(path)) return new PathSlash('an encoded slash (%2F)')
   return undefined

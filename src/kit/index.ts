@@ -47,6 +47,7 @@ export {
   type PathsOptions,
   PathUnsafe,
   pathsOptions,
+  type SlashPolicy,
   TargetForm,
   VersionInvalid
 } from './canonical.ts'

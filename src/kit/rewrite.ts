@@ -109,13 +109,7 @@ function inPlace(path: string): string {
   return path
 }
 
-const STRICT = {
-  mode: 'enforce',
-  encodedSlash: 'keep',
-  doubleSlash: 'reject',
-  ignoreCase: false,
-  ambiguous: 'keep'
-} as const
+const STRICT = { encodedSlash: 'keep', doubleSlash: 'reject' } as const
 
 function fits({ wildcard, depth, segments }: Shape, path: string): boolean {
   const parts = (wildcard ? path : path.replace(/(.)\/$/, '$1')).split('/').slice(1)
