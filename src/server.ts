@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { grounded } from './http2.ts'
 import { isHttp2, MethodRefused, ROUTABLE, waitForEnd, wantsWebSocket, withHeaders } from './kit/index.ts'
+import { lingerAfterAnswer, lingerAfterHttp2Answer } from './lib/linger.ts'
 import { noteOtherProtocol } from './lib/other-protocols.ts'
 import { makeListener, makeRedirector, restartFor } from './listener.ts'
 import { Detached, Drops, type Enter, enterInLine, hasWaiting, leaveLine, refuseInLine } from './sockets.ts'
@@ -135,8 +136,11 @@ export async function serve(
   }
   const take: Enter = (request, response) => {
     // HTTP/2 has a line for each request, and bounds how many there are.
-    if (isHttp2(request)) enterNow(grounded(request), response)
-    else {
+    if (isHttp2(request)) {
+      lingerAfterHttp2Answer(request)
+      enterNow(grounded(request), response)
+    } else {
+      lingerAfterAnswer(request, response)
       if (request.httpVersionMinor === 0) noteOtherProtocol(request)
       enterInLine(enterNow, request, response)
     }

@@ -6,7 +6,6 @@ import {
   type Forwarding,
   grpcRefusal,
   grpcTimeoutOf,
-  hangUp,
   isGrpc,
   isHttp2,
   LONGEST_TIMER,
@@ -41,9 +40,6 @@ const WITH_CONTENT = new Set(['POST', 'PUT', 'PATCH'])
 
 // How much of an answer is read before a slow client has taken it, in bytes: the upstream is done with a short answer sooner.
 const READ_AHEAD = 262_144
-
-// How long a client may go on sending a body whose answer it already has, in milliseconds.
-const LINGER = 2000
 
 /** One request of a client and its answer, in as many tries as the route allows: bytes as they come, as fast as the slower side takes them. */
 export class Exchange implements Asker {
@@ -446,15 +442,7 @@ export class Exchange implements Asker {
   #end(body?: string): void {
     this.#state = 'over'
     this.#response.end(body, 'latin1')
-    if (this.#upload !== null && !this.#upload.ended) this.#linger(this.#upload)
-  }
-
-  // Who goes on sending a body whose answer it has gets a while to notice; then the connection ends.
-  #linger(upload: Upload): void {
-    const { raw } = this.#request
-    const timer = setTimeout(() => hangUp(raw), LINGER)
-    raw.once('close', () => clearTimeout(timer))
-    upload.discard()
+    if (this.#upload !== null && !this.#upload.ended) this.#upload.discard()
   }
 
   #refuse(failure: Error & { code?: string }): void {
@@ -465,7 +453,7 @@ export class Exchange implements Asker {
     // What is left of a body would be taken for the next request.
     if (this.#upload !== null && !this.#upload.ended) {
       if (!isHttp2(this.#request.raw)) this.#reply.header('connection', 'close')
-      this.#linger(this.#upload)
+      this.#upload.discard()
     }
     const { fallback } = this.#way
     if (fallback === undefined || (refusal.statusCode ?? 500) < 502) this.#reply.send(refusal)

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import type { IncomingMessage, RequestListener } from 'node:http'
+import { type IncomingMessage, type RequestListener, request as requestPlain } from 'node:http'
 import {
   connect as connectHttp2,
   createServer,
@@ -10,6 +10,7 @@ import {
 import { request } from 'node:https'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import type { Writable } from 'node:stream'
+import { setImmediate as immediate } from 'node:timers/promises'
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
 import {
@@ -154,6 +155,81 @@ t.test('cuts the upstream off when a body grows too large on its way', async (t)
   t.equal(await cut.promise, false, 'the upstream knows that the request is not whole')
 })
 
+t.test(
+  'answers 413 to a client that is still sending, and reads on so that the answer arrives',
+  { skip: noOpenssl },
+  async (t) => {
+    const { ca } = certificate(t)
+    const cert = { cert: ca, key: ca.replace('.pem', '.key') }
+    const target = await upstream(t, (request, response) => {
+      // It answers before it has read the body.
+      if (request.url === '/early') response.writeHead(413, { 'content-length': 2 }).end('no')
+      request.on('error', () => {}).resume()
+    })
+    const bodies = { limits: { body: '1mb', bodyRate: false } }
+    const routes = [
+      { path: '/x', proxy: { upstream: target } },
+      { path: '/early', proxy: { upstream: target }, limits: { body: false } },
+      { path: '/own', respond }
+    ]
+    const plain = await listening(t, { ...bodies, routes })
+    const secure = await listening(t, { ...bodies, tls: { certificates: [cert] }, routes })
+    const size = 16 * 1024 ** 2
+    const clients: Record<
+      string,
+      (path: string, headers: Record<string, string>) => ReturnType<typeof sending>
+    > = {
+      'http/1.1': (path, headers) => sending(t, 'plain', plain.port, ca, path, headers),
+      'http/1.1 over TLS': (path, headers) => sending(t, 'http/1.1', secure.port, ca, path, headers),
+      h2: (path, headers) => sending(t, 'h2', secure.port, ca, path, headers)
+    }
+    for (const [client, send] of Object.entries(clients))
+      for (const [framing, headers] of [
+        ['of a length that it says', { 'content-length': String(size) }],
+        ['of a length that it does not say', {}]
+      ] as const)
+        for (const path of ['/x', '/early', ...('content-length' in headers ? ['/own'] : [])])
+          t.test(`${client}, a body ${framing}, to ${path}`, async (t) => {
+            for (let i = 0; i < 5; i++) {
+              const { body, status } = send(path, headers)
+              let left = size
+              const more = (): void => {
+                while (left > 0 && body.writable) {
+                  left -= 65_536
+                  if (!body.write(Buffer.alloc(65_536))) return
+                }
+                body.end()
+              }
+              body.on('drain', more)
+              more()
+              t.equal(await status, 413)
+            }
+          })
+  }
+)
+
+t.test('ends a connection that goes on for too long after its answer', { skip: noOpenssl }, async (t) => {
+  const { ca } = certificate(t)
+  const cert = { cert: ca, key: ca.replace('.pem', '.key') }
+  for (const client of ['plain', 'http/1.1', 'h2'])
+    t.test(client, async (t) => {
+      const clock = movableClock(t)
+      const { port } = await listening(t, {
+        limits: { bodyRate: false },
+        ...(client === 'plain' ? {} : { tls: { certificates: [cert] } }),
+        routes: [{ path: '/x', respond }]
+      })
+      const { body, status } = sending(t, client, port, ca, '/x', { 'content-length': '2000' })
+      body.write('x')
+      t.equal(await status, 200)
+      // The end of the answer takes some turns of the event loop.
+      while (!body.destroyed) {
+        clock.advance(5000)
+        await immediate()
+      }
+    })
+})
+
 t.test('takes a URL up to its length', async (t) => {
   const { port } = await listening(t, {
     routes: [
@@ -295,7 +371,7 @@ t.test('counts the time up to the head of the answer, and not where it is unset'
   })
   const { url } = await listening(t, {
     extensions: [{ module: `${folder}/silent.mjs` }],
-    limits: { time: '30ms' },
+    limits: { time: '300ms' },
     routes: [
       { path: '/begun', proxy: { upstream: target } },
       { path: '/unset', proxy: { upstream: target }, limits: { time: false } },
@@ -433,21 +509,26 @@ async function upstreamOf(t: Scope, two: boolean, serve: RequestListener): Promi
 /** Begins to send a body over TLS, and waits for the status of its answer. */
 function sending(
   t: Scope,
-  alpn: string,
+  version: string,
   port: number,
-  ca: string
+  ca: string,
+  path = '/x',
+  headers: Record<string, string> = {}
 ): { body: Writable; status: Promise<number> } {
-  if (alpn === 'h2') {
+  if (version === 'h2') {
     const session = connectHttp2(`https://localhost:${port}`, { ca: readFileSync(ca) })
     t.teardown(() => session.destroy())
-    const stream = session.request({ ':method': 'POST', ':path': '/x' })
-    stream.on('error', () => {})
+    const stream = session.request({ ':method': 'POST', ':path': path, ...headers })
+    stream.on('error', () => {}).resume()
     const status = once(stream, 'response').then(([headers]) =>
       Number((headers as IncomingHttpHeaders)[':status'])
     )
     return { body: stream, status }
   }
-  const sent = request({ port, host: 'localhost', method: 'POST', path: '/x', ca: readFileSync(ca) })
+  const sent =
+    version === 'plain'
+      ? requestPlain({ port, host: '127.0.0.1', method: 'POST', path, headers })
+      : request({ port, host: 'localhost', method: 'POST', path, headers, ca: readFileSync(ca) })
   t.teardown(() => sent.destroy())
   sent.on('error', () => {})
   return { body: sent, status: once(sent, 'response').then(([{ statusCode }]) => Number(statusCode)) }
