@@ -5,10 +5,11 @@ import { Channel } from './channel.ts'
 import type { Reloaded } from './engine.ts'
 import { InTurn } from './in-turn.ts'
 import type { MetricFamily } from './kit/index.ts'
+import { Locks } from './lib/locks.ts'
 import { WORKER } from './lib/worker-number.ts'
 import { workerFlags } from './node-flags.ts'
 import { PastCounts } from './past-counts.ts'
-import type { Told } from './peers.ts'
+import type { LockAsked, Told } from './peers.ts'
 import type { Insight, Report } from './report.ts'
 
 /** What a worker says once it takes requests, and after each reload. */
@@ -58,6 +59,7 @@ export class Fleet implements Insight {
   readonly #members = new Map<number, Member>()
   readonly #deaths = new Map<number, number>()
   readonly #past = new PastCounts()
+  readonly #locks = new Locks()
   readonly #reloading = new InTurn((why) => this.#reload(why))
   #draining = false
   #over: (() => void) | undefined
@@ -181,6 +183,8 @@ export class Fleet implements Insight {
           if (this.#draining) channel.tell('drain')
         },
         tellOthers: (told: Told) => this.#tell(told, number),
+        lock: ({ name, ms }: LockAsked) => this.#locks.take(name, number, ms),
+        unlock: (name: string) => this.#locks.free(name, number),
         // Whoever has served for longest knows most.
         catchUp: () => this.#first?.channel.ask('all', undefined, PATIENCE)
       })
@@ -204,6 +208,7 @@ export class Fleet implements Insight {
         begin()
         this.#members.delete(number)
         this.#past.add(member.metrics.last?.flat() ?? [])
+        this.#locks.freeAll(number)
         const served = member.standing !== undefined
         if (this.#draining) {
           if (this.#members.size === 0) this.#over?.()

@@ -7,6 +7,13 @@ export interface Told {
   readonly message: unknown
 }
 
+/** A lock that a worker asks the primary for. */
+export interface LockAsked {
+  readonly name: string
+  /** Milliseconds. */
+  readonly ms: number
+}
+
 // How long a worker that begins waits for what the others know, in milliseconds.
 const PATIENCE = 5000
 
@@ -26,6 +33,15 @@ export class WorkerPeers implements Peers {
   join<T>(topic: string, member: PeerTopic<T>): () => void {
     this.#topics.set(topic, member as PeerTopic<unknown>)
     return () => void this.#topics.delete(topic)
+  }
+
+  async lock(name: string, ms: number): Promise<boolean> {
+    // Without an answer the primary is gone, and with it the other workers.
+    return (await this.#channel.ask('lock', { name, ms } satisfies LockAsked)) !== false
+  }
+
+  unlock(name: string): void {
+    this.#channel.tell('unlock', name)
   }
 
   /** Takes what another worker tells. */

@@ -4,6 +4,10 @@ export interface Peers {
   tell(topic: string, message: unknown): Promise<void>
   /** Takes part in a topic, until the returned function is called. */
   join<T>(topic: string, member: PeerTopic<T>): () => void
+  /** Takes a lock that one worker at a time holds, for at most `ms` milliseconds; tells whether it was free. */
+  lock(name: string, ms: number): Promise<boolean>
+  /** Frees a lock of this worker. */
+  unlock(name: string): void
 }
 
 /** A topic that workers share. */
