@@ -147,7 +147,7 @@ function answer(
     answerInstead(refusal.instead, status, request, reply)
     return
   }
-  const problem = problemOf(refusal, request.id)
+  const problem = { ...problemOf(refusal, request.id), link: refusal.link }
   reply.code(status).headers({ 'cache-control': 'no-store', ...refusal.headers })
   endConnection(refusal, request, reply)
   const wanted = preferred(request.headers.accept, format)
@@ -161,7 +161,7 @@ function answer(
     reply
       .type('application/problem+json')
       .serializer(JSON.stringify)
-      .send({ ...problem, ...refusal.members })
+      .send({ ...problem, link: undefined, ...refusal.members })
 }
 
 /** Passes the answer of a service on as one of an upstream: what concerns write themselves, such as CORS, it can't widen. */
@@ -245,6 +245,7 @@ interface Problem {
   readonly code: string
   readonly detail: string
   readonly requestId?: string
+  readonly link?: Refusal['link']
 }
 
 function problemOf(refusal: Refusal, requestId?: string): Problem {
@@ -280,8 +281,11 @@ function shapeOf(type: string, format: ErrorsOptions['format']): ErrorsOptions['
   return type === 'text/plain' || type === 'text/*' ? 'text' : undefined
 }
 
-const ownPage = ({ status, title, detail, code, requestId }: Problem): string =>
-  `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${status} ${escapeHtml(title)}</title><h1>${escapeHtml(title)}</h1><p>${escapeHtml(detail)}</p><p><small>${code} ${escapeHtml(requestId ?? '')}</small></p></html>\n`
+const linkTo = (link: Refusal['link']): string =>
+  link === undefined ? '' : `<p><a href="${escapeHtml(link.href)}">${escapeHtml(link.text)}</a></p>`
+
+const ownPage = ({ status, title, detail, code, requestId, link }: Problem): string =>
+  `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${status} ${escapeHtml(title)}</title><h1>${escapeHtml(title)}</h1><p>${escapeHtml(detail)}</p>${linkTo(link)}<p><small>${code} ${escapeHtml(requestId ?? '')}</small></p></html>\n`
 
 function fromParser(error: NodeJS.ErrnoException): Refusal {
   if (error.code?.startsWith('SP_ERR_') === true) return error as Refusal

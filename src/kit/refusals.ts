@@ -70,6 +70,8 @@ export const Refused = createError<[string]>('SP_ERR_REQUEST_REFUSED', '%s', 400
 export type Refusal = FastifyError & {
   headers?: Record<string, string>
   members?: Record<string, unknown>
+  /** Where to go from here, for people who see it as a page. */
+  link?: { readonly href: string; readonly text: string }
   instead?: { readonly headers: Readonly<Record<string, string | string[]>>; readonly body: Buffer }
 }
 
