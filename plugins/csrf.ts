@@ -6,6 +6,7 @@ import {
   originMatcher,
   overrideOf,
   perRoute,
+  publicOrigin,
   type RouteInfo,
   type Static,
   Type,
@@ -97,5 +98,6 @@ function isSafe(request: FastifyRequest, ours: string | null, allowed: (origin: 
   if (site === 'same-origin' || site === 'none') return true
   if (origin === undefined) return site === undefined
   if (allowed(origin)) return true
-  return site === undefined && origin === (ours ?? `${request.protocol}://${request.host}`)
+  if (site !== undefined) return false
+  return origin === ours || origin === publicOrigin(request)
 }

@@ -4,7 +4,9 @@ import {
   createError,
   escapeHtml,
   isObject,
+  publicOrigin,
   queryValue,
+  type Refusal,
   type StandingAbout,
   type StandingRoute,
   sessionCounts
@@ -21,6 +23,13 @@ export const SessionUnknown = createError(
 )
 /** Nobody is logged in. */
 export const NobodyHere = createError('SP_ERR_AUTH_NOBODY', 'Nobody is logged in', 401)
+
+/** The session store does not answer, so a log-out waits for it. */
+export const LogoutDelayed = createError(
+  'SP_ERR_AUTH_LOGOUT_DELAYED',
+  'The session store does not answer; the log-out takes effect once it does',
+  503
+)
 
 const always = { auth: false, csrf: true, securityHeaders: { preset: 'strict' } }
 // Routes of some host alone and routes of all hosts are told apart: what a host has beats what has none.
@@ -83,7 +92,7 @@ async function showPage(request: FastifyRequest, reply: FastifyReply): Promise<u
   const { oidc, users, callerOfSession } = request.server
   const caller = await callerOfSession(request, reply)
   const asked = queryValue(request.raw.url ?? '', 'with') === 'provider'
-  if (caller === null && oidc !== null && (asked || users.size === 0)) {
+  if (oidc !== null && (asked || (caller === null && users.size === 0))) {
     const location = await oidc.begin(request, reply, returnToOf(request))
     return reply.code(303).header('cache-control', 'no-store').header('location', location).send()
   }
@@ -99,16 +108,33 @@ async function comeBack(request: FastifyRequest, reply: FastifyReply): Promise<u
   try {
     found = await oidc.finish(request, reply)
   } catch (error) {
-    // Who went back in the history, or did it twice in two tabs, is there already.
+    const returnTo = await oidc.returnTo(request)
+    // A user who went back in the history is logged in already.
     if ((error as FastifyError).statusCode === 401 && (await callerOfSession(request, reply)) !== null)
-      return reply.code(303).header('location', '/').send()
-    throw error
+      return reply.code(303).header('location', returnTo).send()
+    throw beginAnew(error as Refusal, request, returnTo)
   }
-  const { provided, returnTo } = found
-  await sessions.start(request, reply, provided.name ?? provided.sub, provided)
+  const { provided, returnTo, begun } = found
+  await sessions.start(request, reply, {
+    user: provided.name ?? provided.sub,
+    provided,
+    ...(begun.length === 0 ? {} : { begun })
+  })
   // A redirect that another site began does not bring a strict cookie along; a page of ours does.
   if (sessions.cookie.sameSite === 'strict') return onward(reply, returnTo)
   return reply.code(303).header('location', returnTo).send()
+}
+
+/** Adds to the refusal of a log-in where it can be begun again. */
+function beginAnew(refusal: Refusal, { server }: FastifyRequest, returnTo: string): Refusal {
+  const query = new URLSearchParams({ return_to: returnTo })
+  // The page of local users would be a detour.
+  if (server.users.size > 0) query.set('with', 'provider')
+  const href = `${server.sessions?.routes.login ?? '/login'}?${query.toString()}`
+  return Object.assign(refusal, {
+    link: { href, text: 'Begin the log-in again' },
+    members: { ...refusal.members, login: href }
+  })
 }
 
 /** Ends sessions on the word of the provider (OpenID Connect Back-Channel Logout 1.0 section 2.5). */
@@ -157,9 +183,12 @@ function page(
 async function logIn(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const { sessions, users, throttle, callerOfSession } = request.server
   if (sessions === null) throw new LoginWrong()
-  if ((await callerOfSession(request, reply)) !== null) return done(request, reply, 'Already authenticated')
   const name = formField(request.body, 'username')
   const password = formField(request.body, 'password')
+  const caller = await callerOfSession(request, reply)
+  // A program may ask whether it is logged in, without credentials.
+  if (caller !== null && name === undefined && password === undefined)
+    return done(request, reply, 'Already authenticated')
   const user =
     name === undefined || password === undefined
       ? undefined
@@ -170,7 +199,10 @@ async function logIn(request: FastifyRequest, reply: FastifyReply): Promise<unkn
     reply.code(401).header('www-authenticate', 'Session')
     return page(request, reply, { wrong: true })
   }
-  await sessions.start(request, reply, user.name)
+  // Other credentials than those of the session take its place.
+  if (caller?.id === user.name && request.session.provided === undefined)
+    return done(request, reply, 'Already authenticated')
+  await sessions.start(request, reply, { user: user.name })
   return done(request, reply, 'Successfully authenticated')
 }
 
@@ -192,8 +224,24 @@ function done(request: FastifyRequest, reply: FastifyReply, message: string): un
 }
 
 async function logOut(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { sessions, oidc, callerOfSession } = request.server
-  if (sessions === null || (await callerOfSession(request, reply)) === null) throw nobodyHere()
+  const { sessions, callerOfSession } = request.server
+  if (sessions === null) throw nobodyHere()
+  try {
+    await sessions.read(request, reply)
+    if ((await callerOfSession(request, reply)) === null) throw nobodyHere()
+    return await endSessions(request, reply)
+  } catch (error) {
+    // Of another session of the same user the store has to say whether there is one.
+    const other = formField(request.body, 'session') !== undefined
+    if (other || (error as FastifyError).code !== 'SP_ERR_STORE_UNAVAILABLE') throw error
+    const everywhere = isTrue(request.body, 'everywhere')
+    throw (await sessions.endLater(request, reply, { everywhere })) ? new LogoutDelayed() : nobodyHere()
+  }
+}
+
+async function endSessions(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const { sessions, oidc } = request.server
+  if (sessions === null) throw nobodyHere()
   reply.header('cache-control', 'no-store')
   const one = formField(request.body, 'session')
   if (one !== undefined) {
@@ -275,7 +323,7 @@ export function ownPath(asked: string | undefined, request: FastifyRequest): str
   for (const char of asked)
     if (char <= ' ' || char === '\\' || char === '\u007f' || (char > '~' && /[\s\p{C}]/u.test(char)))
       return '/'
-  const own = request.server.publicUrl ?? `${request.protocol}://${request.host}`
+  const own = publicOrigin(request)
   let url: URL
   try {
     url = new URL(asked, own)
@@ -283,7 +331,7 @@ export function ownPath(asked: string | undefined, request: FastifyRequest): str
     return '/'
   }
   const path = asked.startsWith('/') && !asked.startsWith('//')
-  const absolute = request.server.publicUrl !== null && asked.startsWith(`${request.server.publicUrl}/`)
+  const absolute = request.server.publicUrl !== null && asked.startsWith(`${own}/`)
   if (
     (!path && !absolute) ||
     url.origin !== new URL(own).origin ||

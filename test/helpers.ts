@@ -17,7 +17,9 @@ import {
   type Served,
   serve
 } from '../src/index.ts'
+import type { Peers, PeerTopic } from '../src/kit/index.ts'
 import { replaceClock, type Timer } from '../src/lib/clock.ts'
+import { Locks } from '../src/lib/locks.ts'
 
 /** A test, or whatever tears things down at its end. */
 export type Scope = Pick<Test, 'teardown'>
@@ -316,6 +318,23 @@ export async function ask(
 export function clock(t: Pick<Test, 'intercept' | 'teardown'>): (seconds: number) => void {
   const { advance } = movableClock(t)
   return (seconds) => advance(seconds * 1000)
+}
+
+/** Makes what so many workers of one process tell each other by. */
+export function workersTogether(count: number): Peers[] {
+  const topics = Array.from({ length: count }, () => new Map<string, PeerTopic<unknown>>())
+  const locks = new Locks()
+  return topics.map((own, i) => ({
+    async tell(topic, message) {
+      for (const other of topics) if (other !== own) other.get(topic)?.take(structuredClone(message))
+    },
+    join<T>(topic: string, member: PeerTopic<T>) {
+      own.set(topic, member as PeerTopic<unknown>)
+      return () => void own.delete(topic)
+    },
+    lock: async (name, ms) => locks.take(name, i, ms),
+    unlock: (name) => locks.free(name, i)
+  }))
 }
 
 /** A clock that a test moves. */

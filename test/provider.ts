@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type RequestListener } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Provider from 'oidc-provider'
 import { request } from 'undici'
@@ -16,15 +16,27 @@ export interface Person {
 export interface RealProvider {
   readonly issuer: string
   readonly people: Map<string, Person>
-  /** Lets the gateway at an origin send people. */
-  know(origin: string): void
+  /** Lets the gateways at some origins send people. */
+  know(...origins: string[]): void
+  /** Sets what answers in its place; it returns false for what the provider answers itself. */
+  answerFirst(hook: (request: IncomingMessage, response: ServerResponse) => boolean): void
+  /** The requests it got so far, each as its method and path. */
+  readonly asked: string[]
   stop(): Promise<void>
 }
 
 /** Starts a provider on a free port; it ends with the test. */
-export async function provider(t: Scope): Promise<RealProvider> {
+export async function provider(
+  t: Scope,
+  { client = {}, configuration = {} }: { client?: object; configuration?: object } = {}
+): Promise<RealProvider> {
   let answer: RequestListener = (_request, response) => void response.writeHead(503).end()
-  const server = createServer((request, response) => answer(request, response))
+  let first: (request: IncomingMessage, response: ServerResponse) => boolean = () => false
+  const asked: string[] = []
+  const server = createServer((request, response) => {
+    asked.push(`${request.method} ${request.url?.split('?', 1)[0]}`)
+    if (!first(request, response)) answer(request, response)
+  })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -32,18 +44,19 @@ export async function provider(t: Scope): Promise<RealProvider> {
     ['ada', { name: 'Ada Lovelace', email: 'ada@example.com', roles: ['staff'] }],
     ['bob', { name: 'Bob', email: 'bob@example.org', roles: [] }]
   ])
-  const know = (origin: string): void => {
+  const know = (...origins: string[]): void => {
     const made = new Provider(issuer, {
       clients: [
         {
           client_id: 'gateway',
           client_secret: 'a secret of the client',
-          redirect_uris: [`${origin}/login/callback`],
-          post_logout_redirect_uris: [`${origin}/`],
-          backchannel_logout_uri: `${origin}/login/callback`,
+          redirect_uris: origins.map((origin) => `${origin}/login/callback`),
+          post_logout_redirect_uris: origins.map((origin) => `${origin}/`),
+          backchannel_logout_uri: `${origins[0]}/login/callback`,
           backchannel_logout_session_required: true,
           grant_types: ['authorization_code', 'refresh_token'],
-          token_endpoint_auth_method: 'client_secret_basic'
+          token_endpoint_auth_method: 'client_secret_basic',
+          ...client
         }
       ],
       claims: { openid: ['sub'], email: ['email'], profile: ['name', 'realm_access'] },
@@ -66,7 +79,8 @@ export async function provider(t: Scope): Promise<RealProvider> {
         Session: 86_400,
         Grant: 86_400,
         Interaction: 600
-      }
+      },
+      ...configuration
     } as never)
     answer = made.callback()
   }
@@ -77,7 +91,10 @@ export async function provider(t: Scope): Promise<RealProvider> {
     await once(server, 'close')
   }
   t.teardown(stop)
-  return { issuer, people, know, stop }
+  const answerFirst: RealProvider['answerFirst'] = (hook) => {
+    first = hook
+  }
+  return { issuer, people, know, answerFirst, asked, stop }
 }
 
 /** What came of a walk through pages. */
@@ -140,6 +157,11 @@ export class Visitor {
       page = await this.open(new URL(action, page.url).href, stop === undefined ? { form } : { form, stop })
     }
     return page
+  }
+
+  /** Loses the cookies of an origin. */
+  forget(origin: string): void {
+    this.#jars.delete(origin)
   }
 
   /** Reads the cookies it would send. */

@@ -275,6 +275,12 @@ export default fp<AuthOptions>(
     const addNames = (said: AuthOptions): void => {
       for (const name of identityHeadersOf(said).everywhere) names.add(name)
     }
+    // Of the generation that came last: a user who was taken out of the config has no session any more.
+    app.addHook('onReady', async function judgeSessions() {
+      app.sessions?.judgeBy(({ user, provided }) =>
+        provided === undefined ? everybody.find(user) !== undefined : provided.issuer === app.oidc?.issuer
+      )
+    })
     addNames(root)
     const signers = new Map<string, Signer>()
     app.decorate('signers', signers)
@@ -291,7 +297,11 @@ export default fp<AuthOptions>(
       const { shared } = app.store
       app.oidc = makeOidc(
         app,
-        app.keep.lease(app, `oidc ${text} ${shared?.id ?? ''}`, () => new Provider(said, app.store, app.log))
+        app.keep.lease(
+          app,
+          `oidc ${text} ${shared?.id ?? ''}`,
+          () => new Provider(said, app.store, app.keep.peers, app.log)
+        )
       )
     }
     const partsOf = (said: AuthOptions): Parts => {

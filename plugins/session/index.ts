@@ -1,8 +1,9 @@
-import cookie from '@fastify/cookie'
+import cookie, { Signer } from '@fastify/cookie'
 import session from '@fastify/session'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
   capture,
+  cookiesIn,
   Duration,
   duration,
   fp,
@@ -12,6 +13,7 @@ import {
   Type,
   type WordsSaid
 } from '../../src/kit/index.ts'
+import { ReturnAddresses } from './return-addresses.ts'
 import { makeSeal, type Seal } from './seal.ts'
 import {
   type Kept,
@@ -105,17 +107,31 @@ export function faults({ secrets }: SessionOptions): OptionFault[] {
 export interface Sessions {
   /** Loads the session that a request's cookie names; null for none, a stale or a forged one, and while the store is away. */
   load(request: FastifyRequest, reply: FastifyReply): Promise<Kept | null>
-  /** Starts a session under a new id and sets its cookie; throws SP_ERR_STORE_UNAVAILABLE. */
-  start(request: FastifyRequest, reply: FastifyReply, user: string, provided?: Provided): Promise<void>
+  /** Reads the session that a request's cookie names, for whatever is asked of it next; throws SP_ERR_STORE_UNAVAILABLE. */
+  read(request: FastifyRequest, reply: FastifyReply): Promise<void>
+  /** Starts a session under a new id, in place of the one that a request has, and sets its cookie; throws SP_ERR_STORE_UNAVAILABLE. */
+  start(request: FastifyRequest, reply: FastifyReply, kept: Omit<Kept, 'created'>): Promise<void>
+  /** Reads what the session of a request remembers of its provider by now; undefined once the session is over. */
+  provided(request: FastifyRequest): Promise<Provided | undefined>
   /** Changes what the session of a request remembers of its provider; tells whether it is still there. */
   renew(request: FastifyRequest, provided: Provided): Promise<boolean>
   /** Ends the session of a request and clears its cookie. */
   end(request: FastifyRequest, reply: FastifyReply): Promise<void>
+  /** Ends the session of a request, or all of its user, once the store answers, and clears its cookie; tells whether the request has a session's cookie at all. */
+  endLater(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    which: { readonly everywhere: boolean }
+  ): Promise<boolean>
+  /** Ends a stream of a request when the request's session ends; returns what takes it out again. */
+  watch(request: FastifyRequest, end: () => void): () => void
+  /** Sets what tells whether somebody may still have a session, for streams that are open. */
+  judgeBy(isKnown: (kept: Kept) => boolean): void
   /** Lists the sessions of whose session a request has, its own marked. */
   mine(request: FastifyRequest): Promise<(Listed & { readonly current: boolean })[]>
   /** Ends the sessions of whose session a request has: all of them, or the one of this id; tells how many. */
   endMine(request: FastifyRequest, only?: string): Promise<number>
-  /** Ends sessions on the word of their provider, by its session or by its user; tells how many. */
+  /** Ends sessions on the word of their provider, by its session or by its user, and tells how many; throws SP_ERR_STORE_UNAVAILABLE, and ends them once the store answers. */
   endProvided(issuer: string, by: { readonly sid: string } | { readonly sub: string }): Promise<number>
   readonly routes: {
     readonly login: string
@@ -123,8 +139,10 @@ export interface Sessions {
     readonly who: string
     readonly callback: string
   }
-  /** Keeps what a log-in needs with the browser until it is done. */
+  /** Encrypts what a browser carries while somebody logs in. */
   readonly seal: Seal
+  /** Keeps what is too long for that. */
+  readonly addresses: Pick<ReturnAddresses, 'keep' | 'find'>
   /** The attributes of the cookies that belong to a log-in. */
   readonly cookie: {
     readonly httpOnly: true
@@ -146,8 +164,14 @@ declare module 'fastify' {
     user?: string
     created?: number
     provided?: Provided
+    begun?: readonly string[]
   }
 }
+
+// How many cookies of one name are tried: each may be a question to the store.
+const MOST_COOKIES = 4
+
+const isSomebodys = ({ session: { user } }: FastifyRequest): boolean => user !== undefined
 
 type Hook = (
   this: unknown,
@@ -173,13 +197,19 @@ export default fp<SessionOptions>(
       shared === null ? key : `${key} ${shared.id}`,
       () =>
         shared !== null
-          ? new SharedSessions(shared)
+          ? new SharedSessions(shared, peers)
           : peers !== null
             ? new PeerSessions(peers)
             : new MemorySessions(),
       (kept) => kept.close()
     )
     store.last(duration(root.idle), duration(root.absolute))
+    const addresses = app.keep.lease(
+      app,
+      `return addresses ${shared?.id ?? ''}`,
+      () => new ReturnAddresses(shared, peers),
+      (kept) => kept.close()
+    )
     // A publicUrl says what browsers see, also where a proxy in front does not tell.
     const secure = isHttps || ('auto' as const)
     const attributes = { path: '/', httpOnly: true, sameSite: root.cookie.sameSite, secure } as const
@@ -187,26 +217,47 @@ export default fp<SessionOptions>(
     await app.register(cookie, { hook: false })
     // @fastify/session would load one for every request, and make one for every visitor: its first hook is called where it is needed.
     // Its second one, which saves, makes "strict" a "lax" over plain HTTP and no cookie behind a TLS that it does not see: log-ins save by themselves.
+    const signer = new Signer([...root.secrets], 'sha256')
     const hooks = await capture(app, session, {
-      secret: [...root.secrets],
+      secret: signer,
       cookieName: name,
       rolling: false,
       saveUninitialized: false,
       store
     })
     const load = hooks['onRequest']?.[0] as unknown as Hook
+    /** Lists the ids in the cookies of a request that are signed by us. */
+    const idsIn = ({ headers }: FastifyRequest): string[] =>
+      cookiesIn(headers.cookie, name).flatMap((signed) => signer.unsign(signed).value ?? [])
+    const readOne = async (request: FastifyRequest, reply: FastifyReply, signed?: string): Promise<void> => {
+      ;(request as { cookies: unknown }).cookies = { [name]: signed }
+      try {
+        await new Promise<void>((resolve, reject) =>
+          load.call(app, request, reply, (error?: Error | null) => (error ? reject(error) : resolve()))
+        )
+      } catch (error) {
+        ;(request as { session: unknown }).session = null
+        throw error
+      }
+    }
     const read = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
       if (request.session !== null && request.session !== undefined) return
-      ;(request as { cookies: unknown }).cookies = app.parseCookie(request.headers.cookie ?? '')
-      await new Promise<void>((resolve, reject) =>
-        load.call(app, request, reply, (error?: Error | null) => (error ? reject(error) : resolve()))
-      )
+      const all = cookiesIn(request.headers.cookie, name)
+      // Another application of the domain, or an older config, may have left a cookie of this name that comes first.
+      const signed =
+        all.length < 2 ? all : all.filter((each) => signer.unsign(each).valid).slice(0, MOST_COOKIES)
+      if (signed.length === 0) await readOne(request, reply)
+      for (const each of signed) {
+        await readOne(request, reply, each)
+        if (isSomebodys(request)) return
+      }
     }
     const owner = ({ session: { user = '', provided } }: FastifyRequest): string =>
       ownedBy(provided === undefined ? user : `${provided.issuer} ${provided.sub}`)
     app.decorate('sessions', {
       routes: root.routes,
       seal: makeSeal(root.secrets),
+      addresses,
       cookie: { httpOnly: true, secure, sameSite: root.cookie.sameSite },
       async load(request, reply) {
         if (request.headers.cookie === undefined || !request.headers.cookie.includes(name)) return null
@@ -217,18 +268,25 @@ export default fp<SessionOptions>(
           if ((error as { code?: string }).code === 'SP_ERR_STORE_UNAVAILABLE') return null
           throw error
         }
-        const { user, created, provided } = request.session
+        const { user, created, provided, begun } = request.session
         if (user === undefined || created === undefined) return null
-        return { user, created, ...(provided === undefined ? {} : { provided }) }
+        return {
+          user,
+          created,
+          ...(provided === undefined ? {} : { provided }),
+          ...(begun === undefined ? {} : { begun })
+        }
       },
-      async start(request, reply, user, provided) {
+      read,
+      async start(request, reply, kept) {
         await read(request, reply)
         await request.session.regenerate()
-        request.session.user = user
-        request.session.created = Date.now()
-        if (provided !== undefined) request.session.provided = provided
+        Object.assign(request.session, { created: Date.now() }, kept)
         await request.session.save()
         reply.setCookie(name, request.session.encryptedSessionId, attributes)
+      },
+      async provided({ session: { sessionId } }) {
+        return (await store.peek(sessionId))?.provided
       },
       renew({ session: renewed }, provided) {
         renewed.provided = provided
@@ -239,13 +297,28 @@ export default fp<SessionOptions>(
         await request.session.destroy()
         reply.clearCookie(name, attributes)
       },
+      async endLater(request, reply, which) {
+        const ids = idsIn(request).slice(0, MOST_COOKIES)
+        for (const id of ids) await store.endLater(id, which)
+        reply.clearCookie(name, attributes)
+        return ids.length > 0
+      },
+      watch: ({ session: { sessionId } }, end) => store.watch(sessionId, end),
+      judgeBy: (isKnown) => store.judgeBy(isKnown),
       async mine(request) {
         const current = store.nameOf(request.session.sessionId)
         return (await store.of(owner(request))).map((one) => ({ ...one, current: one.id === current }))
       },
       endMine: (request, only) => store.end(owner(request), only),
-      endProvided: (issuer, by) =>
-        store.end('sid' in by ? startedAt(issuer, by.sid) : ownedBy(`${issuer} ${by.sub}`))
+      async endProvided(issuer, by) {
+        const named = 'sid' in by ? startedAt(issuer, by.sid) : ownedBy(`${issuer} ${by.sub}`)
+        try {
+          return await store.end(named)
+        } catch (error) {
+          await store.endNameLater(named)
+          throw error
+        }
+      }
     } satisfies Sessions)
   },
   { name: key, fastify: '5.x', dependencies: ['store'] }

@@ -1,43 +1,44 @@
-import { hkdfSync } from 'node:crypto'
-import { EncryptJWT, jwtDecrypt } from 'jose'
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 
-/** Keeps something with the browser that it can neither read nor change. */
+/** Encrypts a text so that a browser can carry it, but neither read nor change it. */
 export interface Seal {
-  /** Seals a value for some seconds and one purpose. */
-  close(purpose: string, value: object, seconds: number): Promise<string>
-  /** Opens what was sealed for a purpose; undefined for anything else, and for what is too old. */
-  open(purpose: string, sealed: string): Promise<Readonly<Record<string, unknown>> | undefined>
+  /** Encrypts a text for one purpose. */
+  close(purpose: string, text: string): string
+  /** Decrypts a text of a purpose; undefined for anything else. */
+  open(purpose: string, sealed: string): string | undefined
 }
 
-const LONGEST = 8192
+const LONGEST = 4096
+const NONCE_BYTES = 12
+const TAG_BYTES = 16
 
-/** Makes a seal of the session's secrets (RFC 7516, "dir" with A256GCM; keys by RFC 5869): the first seals, all open. */
+/** Makes a seal of the session's secrets (AES-256-GCM; keys by RFC 5869): the first encrypts, all decrypt. */
 export function makeSeal(secrets: readonly string[]): Seal {
-  const keys = secrets.map(
-    (secret) => new Uint8Array(hkdfSync('sha256', secret, 'sallyport', 'what a browser keeps', 32))
+  const keys = secrets.map((secret) =>
+    Buffer.from(hkdfSync('sha256', secret, 'sallyport', 'sealed text', 32))
   )
-  const [first = new Uint8Array()] = keys
+  const [first = Buffer.alloc(32)] = keys
   return {
-    close: (purpose, value, seconds) =>
-      new EncryptJWT({ value })
-        .setProtectedHeader({ alg: 'dir', enc: 'A256GCM' })
-        .setAudience(purpose)
-        .setIssuedAt()
-        .setExpirationTime(`${seconds}s`)
-        .encrypt(first),
-    async open(purpose, sealed) {
-      if (sealed.length > LONGEST) return undefined
+    close(purpose, text) {
+      const nonce = randomBytes(NONCE_BYTES)
+      const cipher = createCipheriv('aes-256-gcm', first, nonce).setAAD(Buffer.from(purpose))
+      const encrypted = [cipher.update(text, 'utf8'), cipher.final()]
+      return Buffer.concat([nonce, ...encrypted, cipher.getAuthTag()]).toString('base64url')
+    },
+    open(purpose, sealed) {
+      const bytes = Buffer.from(sealed.slice(0, LONGEST), 'base64url')
+      // Another spelling of the same bytes is not what was given out.
+      if (bytes.length < NONCE_BYTES + TAG_BYTES || bytes.toString('base64url') !== sealed) return undefined
       for (const key of keys)
         try {
-          const { payload } = await jwtDecrypt<{ value: Record<string, unknown> }>(sealed, key, {
-            audience: purpose,
-            keyManagementAlgorithms: ['dir'],
-            contentEncryptionAlgorithms: ['A256GCM'],
-            requiredClaims: ['exp']
+          const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, NONCE_BYTES), {
+            authTagLength: TAG_BYTES
           })
-          return payload.value
+          decipher.setAAD(Buffer.from(purpose)).setAuthTag(bytes.subarray(-TAG_BYTES))
+          const text = [decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()]
+          return Buffer.concat(text).toString()
         } catch {
-          // Another secret may have sealed it, or nobody of ours.
+          // It may be encrypted with another of the secrets.
         }
       return undefined
     }

@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto'
 import { callBack, type Peers, type Provided, type SharedStore } from '../../src/kit/index.ts'
+import { startInterval, stopTimer, type Timer } from '../../src/lib/clock.ts'
+import { OpenStreams } from '../../src/lib/open-streams.ts'
+import { type LateEnd, LateEnds, lateEnd } from './late-ends.ts'
 
 /** What a session remembers. */
 export interface Kept {
@@ -8,6 +11,8 @@ export interface Kept {
   /** When it began, in milliseconds since 1970. */
   readonly created: number
   readonly provided?: Provided
+  /** Log-ins that the same browser had begun elsewhere, by their secrets. */
+  readonly begun?: readonly string[]
 }
 
 /** A session as its owner sees it. */
@@ -31,10 +36,18 @@ const namesOf = ({ user, provided }: Kept): string[] => [
   ...(provided?.sid === undefined ? [] : [startedAt(provided.issuer, provided.sid)])
 ]
 
+// How often the sessions of open streams are looked at, in milliseconds: another gateway may have ended them, or time has.
+const LOOK_EVERY = 20_000
+// How many of them are asked for at a time.
+const LOOKED_AT = 100
+
 /** Sessions with idle and absolute ends; a store as @fastify/session wants one. */
 export abstract class SessionStore {
   protected idle = 0
   protected absolute = 0
+  protected readonly streams = new OpenStreams()
+  #looking: Timer | undefined
+  #isKnown: (kept: Kept) => boolean = () => true
 
   /** Sets how long sessions last, in milliseconds; a reload may change it. */
   last(idle: number, absolute: number): void {
@@ -71,6 +84,66 @@ export abstract class SessionStore {
     answer(this.remove(keyOf(id)), done)
   }
 
+  /** Reads a session without making it last longer; undefined once it is over. */
+  async peek(id: string): Promise<Kept | undefined> {
+    const text = await this.look(keyOf(id))
+    return text === undefined ? undefined : (JSON.parse(text) as Kept)
+  }
+
+  /** Ends a stream when its session ends: at once where this gateway ends it, within half a minute otherwise; returns what takes it out again. */
+  watch(id: string, end: () => void): () => void {
+    this.#looking ??= startInterval(() => void this.#look(), LOOK_EVERY).unref()
+    return this.streams.add(keyOf(id), end)
+  }
+
+  /** Sets what tells whether somebody may still have a session; the latest one counts. */
+  judgeBy(isKnown: (kept: Kept) => boolean): void {
+    this.#isKnown = isKnown
+  }
+
+  /** Ends a session, or all of its user, as soon as the store answers. */
+  async endLater(id: string, { everywhere }: { readonly everywhere: boolean }): Promise<void> {
+    await this.late(lateEnd({ key: keyOf(id), everywhere }))
+  }
+
+  /** Ends the sessions of a name as soon as the store answers. */
+  async endNameLater(name: string): Promise<void> {
+    await this.late(lateEnd({ name }))
+  }
+
+  protected async late(late: LateEnd): Promise<void> {
+    await this.endNow(late, late.key === undefined ? undefined : await this.look(late.key))
+  }
+
+  /** Ends what could not be ended when it was asked for; `text` is the session of the key, where there is one. */
+  protected async endNow({ key, everywhere, name, at }: LateEnd, text: string | undefined): Promise<void> {
+    const names = name === undefined ? [] : [name]
+    if (everywhere === true && text !== undefined)
+      names.push(...namesOf(JSON.parse(text) as Kept).slice(0, 1))
+    if (key !== undefined) await this.remove(key)
+    for (const each of names)
+      for (const { id, created } of await this.of(each)) if (created <= at) await this.remove(id)
+  }
+
+  async #look(): Promise<void> {
+    const keys = this.streams.keys()
+    if (keys.length === 0) {
+      stopTimer(this.#looking)
+      this.#looking = undefined
+    }
+    for (let i = 0; i < keys.length; i += LOOKED_AT)
+      await Promise.all(
+        keys.slice(i, i + LOOKED_AT).map(async (key) => {
+          try {
+            const text = await this.look(key)
+            if (text === undefined || !this.#isKnown(JSON.parse(text) as Kept)) this.streams.end(key)
+          } catch {
+            // While the store is away, what is open stays open.
+          }
+        })
+      )
+  }
+
   /** Lists the sessions of a name that still live. */
   abstract of(name: string): Promise<Listed[]>
 
@@ -82,7 +155,9 @@ export abstract class SessionStore {
   }
 
   /** Ends what it does beside remembering. */
-  close(): void {}
+  close(): void {
+    stopTimer(this.#looking)
+  }
 
   /** Tells what a session is called in lists. */
   nameOf(id: string): string {
@@ -93,6 +168,8 @@ export abstract class SessionStore {
   protected abstract rewrite(key: string, kept: Kept, text: string): boolean | Promise<boolean>
   /** Reads a session and moves its idle end, once that is by a tenth of the idle time. */
   protected abstract read(key: string): string | undefined | Promise<string | undefined>
+  /** Reads a session and leaves its idle end where it is. */
+  protected abstract look(key: string): string | undefined | Promise<string | undefined>
   protected abstract remove(key: string): void | Promise<void>
 
   protected endOf(created: number): number {
@@ -139,7 +216,7 @@ export class MemorySessions extends SessionStore {
 
   /** Remembers a session. */
   protected put(key: string, kept: Kept, text: string, ends: number): void {
-    this.forget(key)
+    this.#drop(key)
     const names = namesOf(kept)
     this.#entries.set(key, { text, created: kept.created, names, ends })
     for (const name of names) {
@@ -153,7 +230,7 @@ export class MemorySessions extends SessionStore {
   protected async rewrite(key: string, kept: Kept, text: string): Promise<boolean> {
     if (this.read(key) === undefined) return false
     await this.write(key, kept, text)
-    return true
+    return this.look(key) !== undefined
   }
 
   protected read(key: string): string | undefined {
@@ -186,8 +263,18 @@ export class MemorySessions extends SessionStore {
     this.forget(key)
   }
 
-  /** Remembers a session no longer. */
+  protected look(key: string): string | undefined {
+    const entry = this.#entries.get(key)
+    return entry === undefined || entry.ends <= Date.now() ? undefined : entry.text
+  }
+
+  /** Remembers a session no longer, and ends its streams. */
   protected forget(key: string): void {
+    this.#drop(key)
+    this.streams.end(key)
+  }
+
+  #drop(key: string): void {
     const entry = this.#entries.get(key)
     if (entry === undefined) return
     this.#entries.delete(key)
@@ -208,9 +295,9 @@ export class MemorySessions extends SessionStore {
   }
 }
 
-/** What one worker tells the others of a session: that it has begun or changed, that it lasts longer, or that it is over. */
+/** What one worker tells the others of a session: that it has begun, has changed (where it is not over meanwhile), lasts longer, or is over. */
 type SessionNews =
-  | { key: string; text: string; ends: number }
+  | { key: string; text: string; ends: number; changed?: boolean }
   | { key: string; ends: number }
   | { key: string }
 
@@ -229,7 +316,16 @@ export class PeerSessions extends MemorySessions {
   }
 
   override close(): void {
+    super.close()
     this.#leave()
+  }
+
+  protected override async rewrite(key: string, kept: Kept, text: string): Promise<boolean> {
+    if (this.read(key) === undefined) return false
+    const ends = this.endOf(kept.created)
+    this.put(key, kept, text, ends)
+    await this.#tell({ key, text, ends, changed: true })
+    return this.look(key) !== undefined
   }
 
   protected override async write(key: string, kept: Kept, text: string): Promise<void> {
@@ -254,8 +350,10 @@ export class PeerSessions extends MemorySessions {
 
   #take(news: SessionNews): void {
     const { key } = news
-    if ('text' in news) this.put(key, JSON.parse(news.text) as Kept, news.text, news.ends)
-    else if ('ends' in news) super.extend(key, news.ends)
+    if ('text' in news) {
+      if (news.changed !== true || this.look(key) !== undefined)
+        this.put(key, JSON.parse(news.text) as Kept, news.text, news.ends)
+    } else if ('ends' in news) super.extend(key, news.ends)
     else this.forget(key)
   }
 }
@@ -276,15 +374,48 @@ end
 if math.abs(left - redis.call('PTTL', KEYS[1])) >= idle / 10 then redis.call('PEXPIRE', KEYS[1], math.ceil(left)) end
 return text`
 
+/** What one worker tells the others where the store has the sessions: the key of one that is over, or what is to end once the store is back. */
+type SharedNews = string | LateEnd
+
+const SHARED_TOPIC = 'session over'
+
 /** Sessions in the store that gateways share. */
 export class SharedSessions extends SessionStore {
   readonly #store: SharedStore
   readonly #read: ReturnType<SharedStore['script']>
+  readonly #peers: Peers | null
+  readonly #leave: () => void
+  readonly #late: LateEnds
 
-  constructor(store: SharedStore) {
+  constructor(store: SharedStore, peers: Peers | null) {
     super()
     this.#store = store
     this.#read = store.script('session', 1, READ)
+    this.#late = new LateEnds(
+      () => store.up,
+      async (late) => {
+        const text = late.key === undefined ? null : await store.call('GET', this.#at(late.key))
+        await this.endNow(late, (text as string | null) ?? undefined)
+      }
+    )
+    this.#peers = peers
+    this.#leave =
+      peers?.join<SharedNews>(SHARED_TOPIC, {
+        take: (news) => (typeof news === 'string' ? this.streams.end(news) : this.#late.add(news)),
+        all: () => []
+      }) ?? (() => {})
+  }
+
+  override close(): void {
+    super.close()
+    this.#late.close()
+    this.#leave()
+  }
+
+  protected override async late(late: LateEnd): Promise<void> {
+    this.#late.add(late)
+    if (late.key !== undefined) this.streams.end(late.key)
+    await this.#peers?.tell(SHARED_TOPIC, late satisfies SharedNews)
   }
 
   async of(name: string): Promise<Listed[]> {
@@ -315,11 +446,27 @@ export class SharedSessions extends SessionStore {
   }
 
   protected async read(key: string): Promise<string | undefined> {
-    return ((await this.#read([this.#at(key)], [this.idle, this.absolute])) as string | null) ?? undefined
+    return this.#unlessOver(
+      key,
+      (await this.#read([this.#at(key)], [this.idle, this.absolute])) as string | null
+    )
+  }
+
+  protected async look(key: string): Promise<string | undefined> {
+    return this.#unlessOver(key, (await this.#store.call('GET', this.#at(key))) as string | null)
   }
 
   protected async remove(key: string): Promise<void> {
     await this.#store.call('DEL', this.#at(key))
+    this.streams.end(key)
+    await this.#peers?.tell(SHARED_TOPIC, key satisfies SharedNews)
+  }
+
+  #unlessOver(key: string, text: string | null): string | undefined {
+    if (text === null) return undefined
+    if (this.#late.isEmpty) return text
+    const kept = JSON.parse(text) as Kept
+    return this.#late.covers(key, namesOf(kept), kept.created) ? undefined : text
   }
 
   #at(key: string): string {

@@ -27,10 +27,12 @@ import {
   writeInterim
 } from '../../src/lib/http/response.ts'
 import type { StreamLimits, UpstreamTarget } from './contract.ts'
+import { POLICY_VIOLATION } from './frames.ts'
 import { type Answer, answerHead, informationHead } from './head.ts'
 import { join } from './joint.ts'
 import { ClientGone, refusalFor, UpstreamFailed, unavailable } from './refusals.ts'
 import { HEDGE_BUDGET, retryAfterOf } from './retry.ts'
+import { goesOn, isOfSession, SessionOver, watchSession } from './session-end.ts'
 import { type Asker, type Extent, type Fate, Try, Unwanted } from './try.ts'
 import { Upload } from './upload.ts'
 import type { Errand, Lane, Way } from './way.ts'
@@ -261,6 +263,8 @@ export class Exchange implements Asker {
       return error as Error
     }
     this.#endless = head.endless
+    if (isOfSession(this.#request) && !endStream && (head.endless || goesOn(head.flat)))
+      watchSession(this.#request, this.#reply, () => this.fail(new SessionOver()))
     return writeHead(this.#response, { status, reason, fields: head.flat, endStream })
   }
 
@@ -311,6 +315,8 @@ export class Exchange implements Asker {
     // The two connections go on for hours; what there was of an exchange does not.
     if (this.#waiting !== undefined) waitNoMore(this.#response, this.#waiting)
     join(this.#response, upgrade, upstream, joint, this.#forwarding)
+    if (isOfSession(this.#request))
+      watchSession(this.#request, this.#reply, () => upgrade.leave?.(POLICY_VIOLATION))
   }
 
   onWhole(body: string): void {

@@ -36,6 +36,8 @@ export class Frames {
 
 /** How a WebSocket ends that did nothing wrong: "going away" (RFC 6455 section 7.4.1). */
 export const GOING_AWAY = 1001
+/** The close code of an end that lost its right to be here (RFC 6455 section 7.4.1). */
+export const POLICY_VIOLATION = 1008
 
 /** Writes a close frame as a server does: unmasked. */
 export const closeFrame = (code: number): Buffer => Buffer.from([0x88, 0x02, code >> 8, code & 0xff])

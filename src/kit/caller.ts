@@ -55,6 +55,17 @@ export function partReader(said: string): (request: FastifyRequest) => string | 
   throw new RangeError(`"${said}" is neither "header:NAME" nor "cookie:NAME"`)
 }
 
+/** Finds the origin under which a browser sees the gateway: the request's own where a route names its host, else that of `publicUrl`. */
+export function publicOrigin(request: FastifyRequest): string {
+  const { publicUrl } = request.server
+  if (publicUrl === null) return `${request.protocol}://${request.host}`
+  const { hostname, protocol } = new URL(publicUrl)
+  const hosts = request.routeOptions.config.sallyport?.route?.hosts ?? []
+  if (hosts.length === 0 || request.hostname.toLowerCase() === hostname) return publicUrl
+  // A proxy in front may have taken TLS off without a word.
+  return `${protocol === 'https:' ? 'https' : request.protocol}://${request.host}`
+}
+
 /** Tells whether a session lets callers in where these words hold, and so a cookie is a credential. */
 export function sessionCounts(words: Readonly<Record<string, unknown>>): boolean {
   const auth = words['auth'] as { session?: boolean; by?: readonly string[] } | false | undefined

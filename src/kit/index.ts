@@ -2,7 +2,7 @@ export { createError } from '@fastify/error'
 export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
 export { addressOf, peerOf } from '../lib/http/addresses.ts'
-export { cookieIn, withoutCookie } from '../lib/http/cookies.ts'
+export { cookieIn, cookiesIn, LOGIN_COOKIE, withoutCookie } from '../lib/http/cookies.ts'
 export {
   cleanHeader,
   isClaim,
@@ -34,6 +34,7 @@ export {
   originMatcher,
   type Provided,
   partReader,
+  publicOrigin,
   sessionCounts
 } from './caller.ts'
 export {

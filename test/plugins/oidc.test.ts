@@ -1,4 +1,8 @@
+import { generateKeyPairSync } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
 import t from 'tap'
+import { Keep, loadConfig } from '../../src/index.ts'
+import type { Peers } from '../../src/kit/index.ts'
 import {
   ask,
   clock,
@@ -7,11 +11,15 @@ import {
   listening,
   readableLog,
   type Scope,
+  SECRET,
   type Seen,
+  type Setup,
   sallyport,
-  upstream
+  upstream,
+  workersTogether
 } from '../helpers.ts'
 import { provider, type RealProvider, Visitor } from '../provider.ts'
+import { freePort, redis, withoutRedis } from '../redis.ts'
 
 interface Stage extends Listening {
   readonly real: RealProvider
@@ -84,7 +92,7 @@ t.test('logs in at the provider and comes back to where one was', async (t) => {
     scope: 'openid email profile offline_access',
     code_challenge_method: 'S256',
     code_challenge: /^[\w-]{43}$/,
-    state: /^[\w-]{43}$/,
+    state: /^[\w-]{43,600}$/,
     nonce: /^[\w-]{43}$/
   })
   t.equal((await ada.open(`${url}/staff`)).text, 'for staff')
@@ -128,7 +136,7 @@ t.test('two tabs log in at once, and going back does no harm', async (t) => {
   t.equal((await ada.open(two.url)).url, `${url}/private/two`)
   t.equal((await ada.open(one.url)).url, `${url}/private/one`)
   const again = await ada.open(one.url)
-  t.equal(again.url, `${url}/`, 'the way back was used already: on to the front page')
+  t.equal(again.url, `${url}/private/one`, 'the way back was used already: on to where it led')
 })
 
 t.test('a way back that did not begin here is no way in', async (t) => {
@@ -330,4 +338,431 @@ t.test('check warns where everybody whom a provider knows would be let in', asyn
       'warning: gateway.json:10:3 The route /all lets in everybody whom https://accounts.example.com knows; "require" says who of them is meant'
     ]
   )
+})
+
+/** A gateway with one private route in front of a provider, and what may differ. */
+async function behind(
+  t: Scope,
+  real: RealProvider,
+  {
+    oidc = {},
+    setup = {},
+    ...more
+  }: { oidc?: object; setup?: Setup & { port?: number }; [word: string]: unknown } = {}
+): Promise<Listening & { lines: Record<string, unknown>[] }> {
+  const { log, lines } = readableLog()
+  const gateway = await listening(
+    t,
+    {
+      auth: {
+        session: true,
+        oidc: { issuer: real.issuer, clientId: 'gateway', clientSecret: SECRET_OF_CLIENT, ...oidc }
+      },
+      accessLog: false,
+      routes: [{ path: '/private/*', respond: { body: 'for {caller.id}' } }],
+      ...more
+    },
+    { log, ...setup }
+  )
+  return { ...gateway, lines }
+}
+
+const SECRET_OF_CLIENT = 'a secret of the client'
+const OFFLINE = { scopes: ['openid', 'email', 'profile', 'offline_access'], params: { prompt: 'consent' } }
+
+t.test('proves itself at the token endpoint as the discovery document or the config says', async (t) => {
+  const cases = [
+    { name: 'Basic, where it lists that', supported: ['client_secret_post', 'client_secret_basic'] },
+    { name: 'a form, where it lists no Basic', supported: ['client_secret_post', 'none'], by: 'post' },
+    { name: 'a JWT, where it lists nothing else', supported: ['client_secret_jwt'], by: 'jwt' },
+    {
+      name: 'a form, where the config says so',
+      supported: ['client_secret_basic', 'client_secret_post'],
+      clientAuth: 'client_secret_post',
+      by: 'post'
+    }
+  ]
+  for (const { name, supported, clientAuth, by = 'basic' } of cases)
+    t.test(name, async (t) => {
+      const real = await provider(t, {
+        client: { token_endpoint_auth_method: `client_secret_${by}` },
+        configuration: { clientAuthMethods: supported }
+      })
+      const { url } = await behind(t, real, { oidc: clientAuth === undefined ? {} : { clientAuth } })
+      real.know(url)
+      let basic: string | undefined
+      real.answerFirst((request) => {
+        if (request.url === '/token') basic = request.headers.authorization
+        return false
+      })
+      t.equal((await new Visitor().logInAs('ada', `${url}/private/`)).text, 'for ada')
+      t.equal(basic !== undefined, by === 'basic')
+    })
+})
+
+t.test('a userinfo endpoint that refuses does not undo a log-in', async (t) => {
+  const cases: [name: string, answer: (response: ServerResponse) => unknown][] = [
+    ['401', (r) => r.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end()],
+    ['403', (r) => r.writeHead(403, { 'content-type': 'application/json' }).end('{"error":"x"}')],
+    ['404', (r) => r.writeHead(404).end()],
+    ['500', (r) => r.writeHead(500).end()],
+    ['HTML', (r) => r.writeHead(200, { 'content-type': 'text/html' }).end('<html>')],
+    ['a cut', (r) => r.destroy()]
+  ]
+  for (const [name, answer] of cases)
+    t.test(name, async (t) => {
+      const real = await provider(t)
+      const { url, lines } = await behind(t, real)
+      real.know(url)
+      real.answerFirst((request, response) => {
+        if (request.url !== '/me') return false
+        answer(response)
+        return true
+      })
+      t.equal((await new Visitor().logInAs('ada', `${url}/private/`)).text, 'for ada')
+      t.ok(lines.some(({ msg }) => String(msg).startsWith('the userinfo endpoint told nothing')))
+    })
+  t.test('one that speaks of another user does', async (t) => {
+    const real = await provider(t)
+    const { url } = await behind(t, real)
+    real.know(url)
+    real.answerFirst((request, response) => {
+      if (request.url !== '/me') return false
+      response.writeHead(200, { 'content-type': 'application/json' }).end('{"sub":"bob","roles":["admin"]}')
+      return true
+    })
+    t.equal((await new Visitor().logInAs('ada', `${url}/private/`)).status, 401)
+  })
+  t.test('one that is switched off is not asked', async (t) => {
+    const real = await provider(t)
+    const { url } = await behind(t, real, { oidc: { endpoints: { userinfo: false } } })
+    real.know(url)
+    t.equal((await new Visitor().logInAs('ada', `${url}/private/`)).text, 'for ada')
+    t.notOk(real.asked.includes('GET /me'))
+  })
+})
+
+t.test('what a provider answers to a refresh token decides whether a session goes on', async (t) => {
+  const cases = [
+    ...['invalid_grant', 'interaction_required', 'login_required', 'consent_required'].map((error) => ({
+      error,
+      status: 401
+    })),
+    { error: 'account_selection_required', status: 401 },
+    { error: 'invalid_client', status: 200 },
+    { error: 'temporarily_unavailable', status: 200 }
+  ]
+  const real = await provider(t)
+  const { url } = await behind(t, real, { oidc: OFFLINE })
+  real.know(url)
+  const pass = clock(t)
+  for (const { error, status } of cases)
+    t.test(error, async (t) => {
+      real.answerFirst(() => false)
+      const ada = new Visitor()
+      await ada.logInAs('ada', `${url}/private/`)
+      real.answerFirst((request, response) => {
+        if (request.url !== '/token') return false
+        response.writeHead(400, { 'content-type': 'application/json' }).end(JSON.stringify({ error }))
+        return true
+      })
+      pass(120)
+      t.equal((await ask(`${url}/private/`, { headers: cookie(ada, url) })).status, status)
+    })
+})
+
+for (const where of ['by workers without a store', 'by gateways with a Redis'] as const)
+  t.test(
+    `a session is renewed once, ${where}`,
+    { skip: where === 'by gateways with a Redis' && withoutRedis },
+    async (t) => {
+      const real = await provider(t, { configuration: { rotateRefreshToken: true } })
+      const shared = where === 'by gateways with a Redis' ? await redis(t) : undefined
+      const peers = workersTogether(2)
+      const gateways = await Promise.all(
+        peers.map((own) =>
+          behind(t, real, {
+            oidc: OFFLINE,
+            ...(shared === undefined ? { setup: { keep: new Keep(own) } } : { store: { redis: shared.url } })
+          })
+        )
+      )
+      const [one, other] = gateways as unknown as [Listening, Listening]
+      real.know(one.url)
+      const pass = clock(t)
+      const ada = new Visitor()
+      await ada.logInAs('ada', `${one.url}/private/`)
+      const headers = cookie(ada, one.url)
+      for (let round = 1; round <= 3; round++) {
+        pass(120)
+        const before = real.asked.filter((each) => each === 'POST /token').length
+        const all = await Promise.all(
+          Array.from({ length: 12 }, (_, i) =>
+            ask(`${(i % 2 === 0 ? one : other).url}/private/`, { headers })
+          )
+        )
+        t.strictSame(new Set(all.map(({ status }) => status)), new Set([200]))
+        t.equal(real.asked.filter((each) => each === 'POST /token').length - before, 1)
+      }
+    }
+  )
+
+t.test('a token that another gateway has used first does not end a session with newer ones', async (t) => {
+  const real = await provider(t, { configuration: { rotateRefreshToken: true } })
+  const [first, second] = workersTogether(2)
+  // A lock that holds nothing: as after a pause that was longer than it lasts.
+  const unlocked = [first, second].map((peers) => ({ ...(peers as Peers), lock: async () => true }))
+  const [one, other] = (await Promise.all(
+    unlocked.map((own) => behind(t, real, { oidc: OFFLINE, setup: { keep: new Keep(own) } }))
+  )) as unknown as [Listening, Listening]
+  real.know(one.url)
+  const pass = clock(t)
+  const ada = new Visitor()
+  await ada.logInAs('ada', `${one.url}/private/`)
+  const headers = cookie(ada, one.url)
+  pass(120)
+  // The second one's question waits until the first one's answer is known to all.
+  const held = Promise.withResolvers<ServerResponse>()
+  real.answerFirst((request, response) => {
+    if (request.url !== '/token') return false
+    real.answerFirst(() => false)
+    held.resolve(response)
+    return true
+  })
+  const late = ask(`${other.url}/private/`, { headers })
+  const response = await held.promise
+  t.equal((await ask(`${one.url}/private/`, { headers })).status, 200)
+  response.writeHead(400, { 'content-type': 'application/json' }).end('{"error":"invalid_grant"}')
+  t.equal((await late).status, 200)
+  t.equal((await ask(`${one.url}/private/`, { headers })).status, 200)
+})
+
+t.test('reads the discovery document again', async (t) => {
+  const real = await provider(t)
+  const { url, lines } = await behind(t, real, { oidc: OFFLINE })
+  real.know(url)
+  const pass = clock(t)
+  const ada = new Visitor()
+  t.equal((await ada.logInAs('ada', `${url}/private/`)).text, 'for ada')
+  const found = (await (await fetch(`${real.issuer}/.well-known/openid-configuration`)).json()) as Record<
+    string,
+    unknown
+  >
+  const moved = Object.fromEntries(
+    Object.entries(found).map(([name, value]) => [
+      name,
+      /_endpoint$|^jwks_uri$/.test(name) ? String(value).replace(real.issuer, `${real.issuer}/new`) : value
+    ])
+  )
+  real.answerFirst((request, response) => {
+    if (request.url === '/.well-known/openid-configuration') {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(moved))
+      return true
+    }
+    if (request.url?.startsWith('/new/') === true) request.url = request.url.slice(4)
+    else if (/^\/(auth|token|me|jwks)(\?|$)/.test(request.url ?? '')) {
+      response.writeHead(404).end()
+      return true
+    }
+    return false
+  })
+  t.test('where an endpoint is not there any more', async (t) => {
+    pass(120)
+    t.equal((await ask(`${url}/private/`, { headers: cookie(ada, url) })).status, 200)
+    t.equal(real.asked.filter((each) => each === 'POST /new/token').length, 1)
+    t.equal(lines.filter(({ msg }) => /changed its discovery/.test(String(msg))).length, 1)
+  })
+  t.test('when a log-in begins', async (t) => {
+    pass(120)
+    const page = await new Visitor().logInAs('bob', `${url}/private/`)
+    t.equal(page.text, 'for bob')
+  })
+})
+
+t.test('the log says what the provider calls itself where the issuer is written otherwise', async (t) => {
+  const real = await provider(t)
+  real.know('http://localhost')
+  const { url, lines } = await behind(t, { ...real, issuer: real.issuer.replace('127.0.0.1', 'localhost') })
+  t.equal((await new Visitor().open(`${url}/private/`)).status, 503)
+  t.match(lines.find(({ cause }) => cause !== undefined)?.['cause'], `got "${real.issuer}"`)
+})
+
+t.test('takes ID tokens of any usual algorithm where endpoints are given by hand', async (t) => {
+  for (const [alg, curve] of [
+    ['ES256', 'P-256'],
+    ['ES384', 'P-384']
+  ] as const)
+    t.test(alg, async (t) => {
+      const { privateKey } = generateKeyPairSync('ec', { namedCurve: curve })
+      const jwk = { ...privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid: alg }
+      const real = await provider(t, {
+        client: { id_token_signed_response_alg: alg },
+        configuration: { jwks: { keys: [jwk] }, enabledJWA: { idTokenSigningAlgValues: [alg] } }
+      })
+      const at = (path: string): string => real.issuer + path
+      const endpoints = {
+        authorization: at('/auth'),
+        token: at('/token'),
+        jwks: at('/jwks'),
+        userinfo: at('/me')
+      }
+      const { url } = await behind(t, real, { oidc: { endpoints } })
+      real.know(url)
+      t.equal((await new Visitor().logInAs('ada', `${url}/private/`)).text, 'for ada')
+      t.notOk(real.asked.includes('GET /.well-known/openid-configuration'))
+    })
+})
+
+t.test('an ID token that would make the log-out too long an address is left out of it', async (t) => {
+  const real = await provider(t, { configuration: { conformIdTokenClaims: false } })
+  real.people.set('ada', { name: 'A'.repeat(3000), email: 'ada@example.com', roles: [] })
+  const { url } = await behind(t, real)
+  real.know(url)
+  for (const [person, hint] of [
+    ['ada', false],
+    ['bob', true]
+  ] as const) {
+    const visitor = new Visitor()
+    await visitor.logInAs(person, `${url}/private/`)
+    const { location } = JSON.parse((await post(visitor, `${url}/logout`)).text) as { location: string }
+    t.ok(location.length <= 2000, person)
+    t.equal(new URL(location).searchParams.has('id_token_hint'), hint, person)
+    t.equal(new URL(location).searchParams.get('client_id'), 'gateway', person)
+  }
+})
+
+t.test('comes back to the host where a log-in began, if a route names it', async (t) => {
+  const real = await provider(t)
+  const port = await freePort()
+  const [first, second] = [`http://127.0.0.1:${port}`, `http://localhost:${port}`]
+  await behind(t, real, {
+    publicUrl: first,
+    setup: { port },
+    routes: [{ path: '/private/*', host: ['127.0.0.1', 'localhost'], respond: { body: 'for {caller.id}' } }]
+  })
+  real.know(first, second)
+  for (const url of [first, second]) {
+    const ada = new Visitor()
+    const page = await ada.logInAs('ada', `${url}/private/x`)
+    t.equal(page.url, `${url}/private/x`)
+    t.equal(page.text, 'for ada')
+    const out = await ask(`${url}/logout`, {
+      method: 'POST',
+      headers: { ...cookie(ada, url), origin: url, accept: 'application/json' }
+    })
+    const { location } = JSON.parse(out.text) as { location: string }
+    t.equal(new URL(location).searchParams.get('post_logout_redirect_uri'), `${url}/`)
+  }
+})
+
+t.test('of several cookies of one name the valid one counts, wherever it stands', async (t) => {
+  const real = await provider(t)
+  const { url } = await behind(t, real)
+  real.know(url)
+  const ada = new Visitor()
+  const toCallback = (next: string): boolean => next.startsWith(`${url}/login/callback`)
+  const { url: callback } = await ada.logInAs('ada', `${url}/private/`, toCallback)
+  const login = ada.cookiesFor(callback)
+  const name = login.slice(0, login.indexOf('='))
+  const back = await ask(callback, { headers: { cookie: `${name}=stale; ${login}` } })
+  t.equal(back.status, 303)
+  const own =
+    back.headers
+      .getSetCookie()
+      .find((each) => each.startsWith('sid='))
+      ?.split(';')[0] ?? ''
+  for (const header of [`sid=stale.stale; ${own}`, `sid=; ${own}`, `sid=%zz; ${own}`, `${own}; sid=stale`])
+    t.equal((await ask(`${url}/private/`, { headers: { cookie: header } })).status, 200, header.slice(0, 20))
+})
+
+t.test('parameters that can not work are errors', async (t) => {
+  const oidc = { issuer: 'https://accounts.example.com', clientId: 'gateway' }
+  const cases: [params: Record<string, string>, isWrong: boolean][] = [
+    [{ response_mode: 'form_post' }, true],
+    [{ response_mode: 'fragment' }, true],
+    [{ response_mode: 'query' }, false],
+    [{ request: 'x' }, true],
+    [{ request_uri: 'urn:x' }, true],
+    [{ code_challenge: 'x' }, true],
+    [{ client_secret: 'x' }, true],
+    [{ prompt: 'none' }, true],
+    [{ prompt: 'login consent' }, false],
+    [{ max_age: 'soon' }, true],
+    [{ max_age: '300' }, false],
+    [{ claims: 'email' }, true],
+    [{ claims: '{"id_token":{"email":null}}' }, false],
+    [{ login_hint: 'ada', audience: 'https://api.example.com' }, false]
+  ]
+  for (const [params, isWrong] of cases) {
+    const config = { auth: { session: true, oidc: { ...oidc, params } }, routes: [] }
+    const loaded = loadConfig(config, { SESSION_SECRET: SECRET })
+    if (isWrong) await t.rejects(loaded, { message: /auth\.oidc\.params/ }, JSON.stringify(params))
+    else await t.resolves(loaded, JSON.stringify(params))
+  }
+  for (const wrong of [{ clientAuth: 'client_secret_post' }, { clientAuth: 'none', clientSecret: 'x' }])
+    await t.rejects(
+      loadConfig(
+        { auth: { session: true, oidc: { ...oidc, ...wrong } }, routes: [] },
+        { SESSION_SECRET: SECRET }
+      ),
+      { message: /auth\.oidc\.clientAuth/ }
+    )
+})
+
+t.test('a log-in that failed has a link to begin again, to where it was to end', async (t) => {
+  const real = await provider(t)
+  const { url } = await behind(t, real)
+  real.know(url)
+  const toCallback = (next: string): boolean => next.startsWith(`${url}/login/callback`)
+  const { url: callback } = await new Visitor().logInAs('ada', `${url}/private/x?y=1`, toCallback)
+  const page = await new Visitor().open(callback)
+  t.equal(page.status, 401)
+  t.match(page.text, '<a href="/login?return_to=%2Fprivate%2Fx%3Fy%3D1">')
+  const { text } = await ask(callback, { headers: { accept: 'application/json' } })
+  t.match(JSON.parse(text), { login: '/login?return_to=%2Fprivate%2Fx%3Fy%3D1' })
+})
+
+t.test('log-ins under way stay few and small', async (t) => {
+  const real = await provider(t)
+  const { url } = await behind(t, real)
+  real.know(url)
+  const toProvider = (next: string): boolean => next.startsWith(real.issuer)
+  const loginCookies = (visitor: Visitor): string[] =>
+    visitor
+      .cookiesFor(`${url}/login/callback`)
+      .split('; ')
+      .filter((each) => each.startsWith('sallyport-login-'))
+  for (const [count, length] of [
+    [1, 30],
+    [40, 30],
+    [12, 1500],
+    [12, 2000]
+  ] as const)
+    t.test(`${count} of them, with addresses of ${length} characters`, async (t) => {
+      const ada = new Visitor()
+      const to = `${url}/private/x?q=${'q'.repeat(length - 20)}`
+      for (let i = 0; i < count; i++) await ada.open(to, { stop: toProvider })
+      const begun = loginCookies(ada)
+      t.ok(begun.length <= 10)
+      for (const each of begun) t.ok(each.length < 80)
+      const page = await ada.logInAs('ada', to)
+      t.equal(page.url, to)
+      t.strictSame(loginCookies(ada), [])
+    })
+})
+
+t.test('a log-in of another tab takes the place of the session there is', async (t) => {
+  const real = await provider(t)
+  const { url } = await behind(t, real)
+  real.know(url)
+  const toProvider = (next: string): boolean => next.startsWith(real.issuer)
+  const visitor = new Visitor()
+  const { url: waiting } = await visitor.open(`${url}/private/one`, { stop: toProvider })
+  t.equal((await visitor.logInAs('ada', `${url}/private/two`)).text, 'for ada')
+  const before = cookie(visitor, url)
+  visitor.forget(real.issuer)
+  const page = await visitor.logInAs('bob', waiting)
+  t.equal(page.url, `${url}/private/one`)
+  t.equal(page.text, 'for bob')
+  t.equal((await ask(`${url}/private/`, { headers: before })).status, 401, 'the session before is over')
 })

@@ -1,17 +1,46 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { isObject, type Provided, queryOf, queryValue } from '../../../src/kit/index.ts'
-import { type Journey, LoginRefused, LogoutTokenWrong, Provider } from './provider.ts'
+import {
+  cookiesIn,
+  isObject,
+  type Provided,
+  publicOrigin,
+  queryOf,
+  queryValue
+} from '../../../src/kit/index.ts'
+import { wall } from '../../../src/lib/clock.ts'
+import {
+  commonPath,
+  cookieOf,
+  isBoundTo,
+  journeyOf,
+  namesIn,
+  newSecret,
+  PATIENCE,
+  readState,
+  writeState
+} from './begun.ts'
+import { LoginRefused, LogoutTokenWrong, Provider } from './provider.ts'
 
 export { type OidcOptions, oidc, oidcFaults } from './options.ts'
 export { Provider }
 
+/** A log-in that has succeeded. */
+export interface Finished {
+  readonly provided: Provided
+  readonly returnTo: string
+  /** The secrets of other log-ins that the browser had begun, whose cookies are gone now. */
+  readonly begun: readonly string[]
+}
+
 /** Log-ins at a provider, as the standing routes use them. */
 export interface Oidc {
   readonly issuer: string
-  /** Begins a log-in and leaves a cookie that only its end can read; tells where to send the browser. */
+  /** Begins a log-in, leaves a cookie that binds it to the browser, and returns where to send that. */
   begin(request: FastifyRequest, reply: FastifyReply, returnTo: string): Promise<string>
-  /** Ends a log-in that began here: who came, and where to. */
-  finish(request: FastifyRequest, reply: FastifyReply): Promise<{ provided: Provided; returnTo: string }>
+  /** Ends a log-in that began here; throws SP_ERR_AUTH_OIDC_REFUSED or SP_ERR_AUTH_UNAVAILABLE. */
+  finish(request: FastifyRequest, reply: FastifyReply): Promise<Finished>
+  /** Reads where a log-in is to end, whether it succeeds or not; "/" where that is not known. */
+  returnTo(request: FastifyRequest): Promise<string>
   /** Finds where to log out at the provider; undefined where it has no such place. */
   logoutUrl(request: FastifyRequest, provided: Provided): Promise<string | undefined>
   /** Takes a back-channel logout token; tells how many sessions it ended. */
@@ -20,43 +49,65 @@ export interface Oidc {
   fresh(request: FastifyRequest, reply: FastifyReply, provided: Provided): Promise<Provided | null>
 }
 
-// A log-in may take as long as this, in seconds: people look for their second factor.
-const PATIENCE = 900
-const PURPOSE = 'oidc'
+// How many log-ins a browser may have under way: the oldest is given up for one more.
+const MOST = 10
 
 /** Makes the log-ins at a provider from what it can do and where sessions are. */
 export function makeOidc(app: FastifyInstance, provider: Provider): Oidc {
   const { sessions } = app
   if (sessions === null) throw new Error('a log-in at a provider needs sessions')
   const { routes, cookie } = sessions
-  const ours = (request: FastifyRequest): string => app.publicUrl ?? `${request.protocol}://${request.host}`
-  // Each log-in has a cookie of its own: two tabs may be at it at once.
-  const cookieOf = (state: string): string => `sallyport-login-${state.slice(0, 12)}`
-  const attributes = { ...cookie, path: routes.callback, sameSite: 'lax' } as const
+  // After a reload the discovery document is read again.
+  provider.outdate()
+  const attributes = { ...cookie, path: commonPath(routes.login, routes.callback), sameSite: 'lax' } as const
+  const stateOf = (request: FastifyRequest): string => queryValue(request.raw.url ?? '', 'state') ?? ''
+  /** Finds the secrets that a log-in may be bound to: in its cookie, else in the session that a log-in of another tab began. */
+  const secretsOf = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    name: string
+  ): Promise<readonly string[]> => {
+    const own = cookiesIn(request.headers.cookie, name)
+    return own.length > 0 ? own : ((await sessions.load(request, reply))?.begun ?? [])
+  }
   return {
     issuer: provider.issuer,
     async begin(request, reply, returnTo) {
-      const { url, journey } = await provider.begin(ours(request) + routes.callback, returnTo)
-      reply.setCookie(cookieOf(journey.state), await sessions.seal.close(PURPOSE, journey, PATIENCE), {
-        ...attributes,
-        maxAge: PATIENCE
-      })
+      const secret = newSecret()
+      const state = await writeState(sessions, secret, returnTo)
+      const url = await provider.begin(journeyOf(secret, state, publicOrigin(request) + routes.callback))
+      const names = namesIn(request)
+      for (const name of names.slice(0, Math.max(0, names.length - MOST + 1)))
+        reply.clearCookie(name, attributes)
+      reply.setCookie(cookieOf(state), secret, { ...attributes, maxAge: PATIENCE })
       return url
     },
     async finish(request, reply) {
-      const state = queryValue(request.raw.url ?? '', 'state') ?? ''
-      const name = cookieOf(state)
-      const sealed = /^[\w-]{12,}$/.test(state)
-        ? app.parseCookie(request.headers.cookie ?? '')[name]
-        : undefined
-      const journey = sealed === undefined ? undefined : await sessions.seal.open(PURPOSE, sealed)
-      if (journey?.['state'] !== state) throw new LoginRefused()
+      const given = stateOf(request)
+      const state = await readState(sessions, given)
+      const name = cookieOf(given)
+      const secrets = state === undefined || state.isOver ? [] : await secretsOf(request, reply, name)
+      const secret = state === undefined ? undefined : secrets.find((each) => isBoundTo(each, state))
+      if (state === undefined || secret === undefined) throw new LoginRefused()
       reply.clearCookie(name, attributes)
-      const begun = journey as unknown as Journey
-      const provided = await provider.finish(begun, queryOf(request.raw.url ?? ''))
-      return { provided, returnTo: begun.returnTo }
+      const journey = journeyOf(secret, given, publicOrigin(request) + routes.callback)
+      const provided = await provider.finish(journey, queryOf(request.raw.url ?? ''))
+      const others = namesIn(request).filter((each) => each !== name)
+      for (const each of others) reply.clearCookie(each, attributes)
+      const begun = [
+        ...others.flatMap((each) => cookiesIn(request.headers.cookie, each)),
+        ...secrets.filter((each) => each !== secret)
+      ]
+      return {
+        provided,
+        returnTo: state.returnTo,
+        begun: begun.filter((each) => /^[\w-]{43}$/.test(each)).slice(-MOST)
+      }
     },
-    logoutUrl: (request, provided) => provider.logoutUrl(provided, `${ours(request)}/`),
+    async returnTo(request) {
+      return (await readState(sessions, stateOf(request)))?.returnTo ?? '/'
+    },
+    logoutUrl: (request, provided) => provider.logoutUrl(provided, `${publicOrigin(request)}/`),
     async takeLogout({ body }) {
       const token = isObject(body) ? body['logout_token'] : undefined
       if (typeof token !== 'string') throw new LogoutTokenWrong()
@@ -69,16 +120,20 @@ export function makeOidc(app: FastifyInstance, provider: Provider): Oidc {
       }
     },
     async fresh(request, reply, provided) {
-      if (provided.renewAt === undefined || provided.renewAt > Date.now()) return provided
-      const renewed = await provider.renew(provided)
-      if (renewed === 'ended') {
+      if (provided.renewAt === undefined || provided.renewAt > wall()) return provided
+      const outcome = await provider.renew(provided, {
+        read: () => sessions.provided(request),
+        write: (renewed) => sessions.renew(request, renewed)
+      })
+      if (outcome === 'gone') return null
+      if (outcome === 'ended') {
         await sessions.end(request, reply)
         return null
       }
-      // Its provider does not answer: who was let in stays so until the session ends by itself.
-      if (renewed === undefined) return provided
-      // Somebody may have ended it while the provider was asked.
-      return (await sessions.renew(request, renewed)) ? renewed : null
+      // While the provider does not answer, a caller who was let in stays so until the session ends by itself.
+      if (outcome === undefined) return provided
+      request.session.provided = outcome
+      return outcome
     }
   }
 }

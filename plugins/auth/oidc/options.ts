@@ -1,4 +1,4 @@
-import { type OptionFault, SAYS, type Static, Type } from '../../../src/kit/index.ts'
+import { isObject, type OptionFault, SAYS, type Static, Type } from '../../../src/kit/index.ts'
 import { claimNames } from '../claims.ts'
 
 const endpoint = (description: string) => Type.Optional(Type.String({ pattern: '^https?://', description }))
@@ -17,6 +17,15 @@ export const oidc = Type.Object(
         description: 'The secret that goes with it; a public client has none and is known by PKCE alone.'
       })
     ),
+    clientAuth: Type.Unsafe<
+      'auto' | 'client_secret_basic' | 'client_secret_post' | 'client_secret_jwt' | 'none'
+    >({
+      type: 'string',
+      enum: ['auto', 'client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'none'],
+      default: 'auto',
+      description:
+        'How the gateway proves itself at the token endpoint; auto takes what the discovery document lists, client_secret_basic first.'
+    }),
     scopes: Type.Array(Type.String({ minLength: 1 }), {
       default: ['openid', 'email', 'profile'],
       description: 'What is asked for; "openid" is always among it, "offline_access" brings renewal.'
@@ -26,7 +35,11 @@ export const oidc = Type.Object(
       {
         authorization: endpoint('Where people log in.'),
         token: endpoint('Where codes become tokens.'),
-        userinfo: endpoint('Where more is told about a user.'),
+        userinfo: Type.Optional(
+          Type.Union([Type.String({ pattern: '^https?://' }), Type.Literal(false)], {
+            description: 'Where more is told about a user; false where the ID token is to suffice.'
+          })
+        ),
         jwks: endpoint("Where the provider's keys are."),
         endSession: endpoint('Where people log out.')
       },
@@ -51,7 +64,7 @@ export const oidc = Type.Object(
 export type OidcOptions = Static<typeof oidc>
 
 // What the flow itself says; a config that said it too would break it.
-const OURS = [
+const OURS: readonly string[] = [
   'client_id',
   'redirect_uri',
   'response_type',
@@ -62,11 +75,62 @@ const OURS = [
   'scope'
 ]
 
+// What can't work with this flow, and why.
+const UNFIT: Readonly<Record<string, string>> = {
+  request: 'the gateway signs no request objects',
+  request_uri: 'the gateway makes no request objects',
+  registration: 'the client is registered at the provider',
+  client_secret: 'it would stand in the address that browsers are sent to; say "clientSecret"',
+  client_assertion: 'it would stand in the address that browsers are sent to; say "clientAuth"',
+  client_assertion_type: 'it belongs to the token endpoint; say "clientAuth"',
+  code: 'it belongs to the token endpoint',
+  code_verifier: 'it would stand in the address that browsers are sent to',
+  grant_type: 'it belongs to the token endpoint',
+  dpop_jkt: 'the gateway binds no tokens to keys'
+}
+
+/** Tells why a parameter can't work; undefined where it can. */
+function unfit(name: string, value: string): string | undefined {
+  if (OURS.includes(name)) return `"${name}" is set by the gateway itself; take it out`
+  if (Object.hasOwn(UNFIT, name)) return `"${name}" can't work: ${UNFIT[name]}; take it out`
+  if (name === 'response_mode' && value !== 'query')
+    return `"${value}" can't work: expected "query", by which the code comes back in the address; take it out`
+  if (name === 'prompt' && value.split(' ').includes('none'))
+    return `"${value}" can't work: with "none" nobody can log in who is not logged in at the provider already; take it out`
+  if (name === 'max_age' && !/^\d+$/.test(value)) return `expected a number of seconds, got "${value}"`
+  if (name === 'claims' && !isJsonObject(value)) return `expected an object in JSON, got "${value}"`
+  return undefined
+}
+
+function isJsonObject(text: string): boolean {
+  try {
+    return isObject(JSON.parse(text))
+  } catch {
+    return false
+  }
+}
+
 /** Tells what is wrong that the schema can't say. */
-export function oidcFaults({ issuer, params, endpoints }: OidcOptions): OptionFault[] {
+export function oidcFaults({
+  issuer,
+  params,
+  endpoints,
+  clientSecret,
+  clientAuth
+}: OidcOptions): OptionFault[] {
   const found: OptionFault[] = []
+  if (clientSecret === undefined && clientAuth.startsWith('client_secret_'))
+    found.push({
+      path: ['clientAuth'],
+      message: `"${clientAuth}" needs a secret; say "clientSecret" beside it`
+    })
+  if (clientSecret !== undefined && clientAuth === 'none')
+    found.push({
+      path: ['clientAuth'],
+      message: '"none" is for clients without a secret; take out "clientSecret", or "clientAuth"'
+    })
   for (const [name, url] of Object.entries({ issuer, ...endpoints })) {
-    if (url === undefined) continue
+    if (url === undefined || url === false) continue
     const path = name === 'issuer' ? ['issuer'] : ['endpoints', name]
     const parsed = URL.parse(url)
     if (parsed === null) found.push({ path, message: `"${url}" is no URL` })
@@ -76,12 +140,10 @@ export function oidcFaults({ issuer, params, endpoints }: OidcOptions): OptionFa
         message: `"${url}" is plain http; tokens travel over https, but for a provider on this machine`
       })
   }
-  for (const name of Object.keys(params))
-    if (OURS.includes(name))
-      found.push({
-        path: ['params', name],
-        message: `"${name}" is what the gateway says itself; take it out`
-      })
+  for (const [name, value] of Object.entries(params)) {
+    const message = unfit(name, value)
+    if (message !== undefined) found.push({ path: ['params', name], message })
+  }
   return found
 }
 

@@ -1,17 +1,16 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
-import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose'
+import { createRemoteJWKSet, decodeJwt, errors, jwtVerify } from 'jose'
 import * as client from 'openid-client'
-import { createError, type Provided, type Store, withHeaders } from '../../../src/kit/index.ts'
+import { createError, type Peers, type Provided, type Store } from '../../../src/kit/index.ts'
+import { monotonic, startTimer, wall } from '../../../src/lib/clock.ts'
 import { textIn, toldBy } from '../claims.ts'
+import { away, causeOf, Discovery, TIMEOUT } from './discovery.ts'
 import type { OidcOptions } from './options.ts'
 
-/** The provider can't be reached, and so nobody can log in there. */
-export const ProviderAway = createError(
-  'SP_ERR_AUTH_UNAVAILABLE',
-  'The service that knows who you are does not answer',
-  503
-)
+export { ProviderAway } from './discovery.ts'
+
 /** The provider sent somebody back without letting them in, or the way back is not one that began here. */
 export const LoginRefused = createError(
   'SP_ERR_AUTH_OIDC_REFUSED',
@@ -31,93 +30,112 @@ export interface Journey {
   readonly nonce: string
   readonly verifier: string
   readonly redirectUri: string
-  readonly returnTo: string
 }
+
+/** The session whose tokens are renewed, as it is stored by now. */
+export interface StoredSession {
+  /** Reads what it remembers of the provider; undefined once it is over. */
+  read(): Promise<Provided | undefined>
+  /** Writes renewed tokens; tells whether the session is still there. */
+  write(renewed: Provided): Promise<boolean>
+}
+
+/** What came of a renewal: the new tokens, "ended" by the provider, "gone" where the session is over already, undefined where the provider did not answer. */
+export type Renewal = Provided | 'ended' | 'gone' | undefined
 
 type Tokens = client.TokenEndpointResponse & client.TokenEndpointResponseHelpers
 
-// Seconds that the provider may take, and milliseconds until it is asked again after it could not be found.
-const TIMEOUT = 5
-const ASK_AGAIN = 2000
-// How long the outcome of a renewal is kept for requests that came with the tokens from before, in milliseconds.
-const REMEMBERED = 60_000
+// All in milliseconds: how old the discovery document may be when a log-in begins, how long a provider that did not
+// answer is not asked for the same renewal, and how long one renewal may take, and others wait for it.
+const FRESH = 500
+const NOT_AGAIN = 60_000
+const RENEWAL = 30_000
+const PATIENCE = 8000
 // How old a logout token may be, in seconds (OpenID Connect Back-Channel Logout 1.0 section 2.6).
 const LOGOUT_AGE = 120
 const LOGOUT_EVENT = 'http://schemas.openid.net/event/backchannel-logout'
 
-/** An OpenID Connect provider: what it can do is found out when it is first needed, and again while that failed. */
+// What a provider answers to a refresh token whose session is over there: somebody has to log in again (OpenID Connect Core 1.0 section 3.1.2.6).
+const OVER: ReadonlySet<string> = new Set([
+  'invalid_grant',
+  'interaction_required',
+  'login_required',
+  'consent_required',
+  'account_selection_required'
+])
+
+/** An OpenID Connect provider, and what the gateway asks it. */
 export class Provider {
   readonly issuer: string
   readonly #said: OidcOptions
   readonly #store: Store
+  readonly #peers: Peers | null
   readonly #log: FastifyBaseLogger
-  #config: Promise<client.Configuration> | undefined
-  #keys: ReturnType<typeof createRemoteJWKSet> | undefined
-  #failedAt = 0
-  readonly #renewals = new Map<string, Promise<Provided | 'ended' | undefined>>()
+  readonly #discovery: Discovery
+  #keys: { readonly uri: string; readonly find: ReturnType<typeof createRemoteJWKSet> } | undefined
+  readonly #renewals = new Map<string, Promise<Renewal>>()
   readonly #seen = new Map<string, number>()
 
-  constructor(said: OidcOptions, store: Store, log: FastifyBaseLogger) {
+  constructor(said: OidcOptions, store: Store, peers: Peers | null, log: FastifyBaseLogger) {
     this.#said = said
     this.#store = store
+    this.#peers = peers
     this.#log = log
+    this.#discovery = new Discovery(said, log)
     this.issuer = said.issuer
   }
 
-  /** Begins a log-in: where to send the browser, and what to remember until it comes back. */
-  async begin(redirectUri: string, returnTo: string): Promise<{ url: string; journey: Journey }> {
-    const config = await this.#discovered()
-    const verifier = client.randomPKCECodeVerifier()
-    const journey: Journey = {
-      state: client.randomState(),
-      nonce: client.randomNonce(),
-      verifier,
-      redirectUri,
-      returnTo
-    }
+  /** Lets the discovery document be read again at its next use. */
+  outdate(): void {
+    this.#discovery.outdate()
+  }
+
+  /** Begins a log-in and returns where to send the browser; throws SP_ERR_AUTH_UNAVAILABLE. */
+  async begin({ state, nonce, verifier, redirectUri }: Journey): Promise<string> {
+    const config = await this.#discovery.get(FRESH)
     const { scopes, params } = this.#said
     const url = client.buildAuthorizationUrl(config, {
       ...params,
       redirect_uri: redirectUri,
       scope: [...new Set(['openid', ...scopes])].join(' '),
-      state: journey.state,
-      nonce: journey.nonce,
+      state,
+      nonce,
       code_challenge: await client.calculatePKCECodeChallenge(verifier),
       code_challenge_method: 'S256'
     })
-    return { url: url.href, journey }
+    return url.href
   }
 
   /** Ends a log-in: changes the code for tokens and reads from them who came; throws SP_ERR_AUTH_OIDC_REFUSED or SP_ERR_AUTH_UNAVAILABLE. */
   async finish({ state, nonce, verifier, redirectUri }: Journey, search: string): Promise<Provided> {
-    const config = await this.#discovered()
     try {
-      const tokens = await client.authorizationCodeGrant(config, new URL(search, redirectUri), {
-        expectedState: state,
-        expectedNonce: nonce,
-        pkceCodeVerifier: verifier,
-        idTokenExpected: true
-      })
-      return await this.#read(config, tokens as Tokens, undefined)
+      const tokens = await this.#ask((config) =>
+        client.authorizationCodeGrant(config, new URL(search, redirectUri), {
+          expectedState: state,
+          expectedNonce: nonce,
+          pkceCodeVerifier: verifier,
+          idTokenExpected: true
+        })
+      )
+      return await this.#read(tokens as Tokens, undefined)
     } catch (error) {
       this.#tell(error, 'a log-in at the provider did not succeed')
       throw isAway(error) ? away() : new LoginRefused()
     }
   }
 
-  /** Renews the tokens of a session: who it is now, "ended" where the provider knows it no more, undefined where it did not answer. */
-  renew(provided: Provided): Promise<Provided | 'ended' | undefined> {
+  /** Renews the tokens of a session, once for all requests, workers and gateways that want it at a time. */
+  renew(provided: Provided, session: StoredSession): Promise<Renewal> {
     const { refreshToken = '' } = provided
     const known = this.#renewals.get(refreshToken)
     if (known !== undefined) return known
-    const renewal = this.#renew(provided, refreshToken)
+    const renewal = this.#renew(provided, refreshToken, session)
     this.#renewals.set(refreshToken, renewal)
+    const forget = (): void => void this.#renewals.delete(refreshToken)
     void renewal.then((outcome) => {
-      // A token that is changed at each use is worth nothing after it: who still comes with it gets what it was changed for.
-      // And a provider that does not answer is not waited for with each request.
-      const kept = outcome === undefined || (outcome !== 'ended' && outcome.refreshToken !== refreshToken)
-      if (kept) setTimeout(() => this.#renewals.delete(refreshToken), REMEMBERED).unref()
-      else this.#renewals.delete(refreshToken)
+      // A provider that does not answer is not waited for with each request.
+      if (outcome === undefined) startTimer(forget, NOT_AGAIN).unref()
+      else forget()
     })
     return renewal
   }
@@ -125,12 +143,14 @@ export class Provider {
   /** Finds where a browser logs out at the provider, too; undefined where the provider has no such place. */
   async logoutUrl({ idToken }: Provided, redirectUri: string): Promise<string | undefined> {
     try {
-      const config = await this.#discovered()
+      const config = await this.#discovery.get()
       if (config.serverMetadata().end_session_endpoint === undefined) return undefined
-      return client.buildEndSessionUrl(config, {
-        ...(idToken === undefined ? {} : { id_token_hint: idToken }),
-        post_logout_redirect_uri: redirectUri
-      }).href
+      const params = { post_logout_redirect_uri: redirectUri }
+      const bare = client.buildEndSessionUrl(config, params).href
+      if (idToken === undefined) return bare
+      const { href } = client.buildEndSessionUrl(config, { ...params, id_token_hint: idToken })
+      // The hint is optional, and a long address is refused by servers and proxies on the way.
+      return href.length > LONGEST_URL ? bare : href
     } catch {
       return undefined
     }
@@ -138,18 +158,34 @@ export class Provider {
 
   /** Reads a logout token (OpenID Connect Back-Channel Logout 1.0 section 2.6): whose sessions end, and what to forget where they can't be ended now; throws SP_ERR_AUTH_OIDC_LOGOUT. */
   async readLogout(token: string): Promise<{ by: { sid: string } | { sub: string }; jti: string }> {
-    const config = await this.#discovered()
-    this.#keys ??= createRemoteJWKSet(new URL(config.serverMetadata().jwks_uri ?? ''), {
-      timeoutDuration: TIMEOUT * 1000
-    })
     try {
-      const { payload } = await jwtVerify(token, this.#keys, {
-        issuer: config.serverMetadata().issuer,
-        audience: this.#said.clientId,
-        algorithms: ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'],
-        maxTokenAge: LOGOUT_AGE,
-        clockTolerance: 30,
-        requiredClaims: ['iat', 'jti', 'events']
+      const { payload } = await this.#ask((config) => {
+        const { issuer, jwks_uri: uri = '' } = config.serverMetadata()
+        if (this.#keys?.uri !== uri)
+          this.#keys = {
+            uri,
+            find: createRemoteJWKSet(new URL(uri), { timeoutDuration: TIMEOUT * 1000 })
+          }
+        return jwtVerify(token, this.#keys.find, {
+          issuer,
+          audience: this.#said.clientId,
+          algorithms: [
+            'RS256',
+            'RS384',
+            'RS512',
+            'PS256',
+            'PS384',
+            'PS512',
+            'ES256',
+            'ES384',
+            'ES512',
+            'EdDSA',
+            'Ed25519'
+          ],
+          maxTokenAge: LOGOUT_AGE,
+          clockTolerance: 30,
+          requiredClaims: ['iat', 'jti', 'events']
+        })
       })
       const { sub, sid, jti = '', events, nonce } = payload
       const isLogout = typeof events === 'object' && events !== null && LOGOUT_EVENT in events
@@ -163,38 +199,91 @@ export class Provider {
     }
   }
 
-  async #renew(provided: Provided, refreshToken: string): Promise<Provided | 'ended' | undefined> {
-    const { shared } = this.#store
-    const lock = `${shared?.prefix ?? ''}renewal:${createHash('sha256').update(refreshToken).digest('base64url')}`
-    // Of several gateways one renews: with rotation the second use of a token would end the session at the provider.
-    if (
-      shared !== null &&
-      (await shared.call('SET', lock, '1', 'NX', 'PX', REMEMBERED).catch(() => null)) === null
-    )
-      return undefined
+  /** Asks the provider; where an endpoint is not there any more, once again at the one that a newer discovery document names. */
+  async #ask<T>(run: (config: client.Configuration) => Promise<T>): Promise<T> {
+    const config = await this.#discovery.get()
     try {
-      const config = await this.#discovered()
-      const tokens = (await client.refreshTokenGrant(config, refreshToken)) as Tokens
-      const renewed = await this.#read(config, tokens, provided)
-      if (renewed.refreshToken === refreshToken) await shared?.call('DEL', lock).catch(() => null)
-      return renewed
+      return await run(config)
     } catch (error) {
-      this.#tell(error, 'the tokens of a session could not be renewed')
-      return error instanceof client.ResponseBodyError && error.error === 'invalid_grant'
-        ? 'ended'
-        : undefined
+      if (!hasMoved(error)) throw error
+      const newer = await this.#discovery.get(0)
+      if (newer === config) throw error
+      return run(newer)
     }
   }
 
-  async #read(config: client.Configuration, tokens: Tokens, before: Provided | undefined): Promise<Provided> {
+  async #renew(provided: Provided, refreshToken: string, session: StoredSession): Promise<Renewal> {
+    try {
+      const lock = `renewal:${createHash('sha256').update(refreshToken).digest('base64url')}`
+      const holder = randomUUID()
+      const until = monotonic() + PATIENCE
+      // Of several workers and gateways one renews: the second use of a refresh token ends the session at many providers.
+      for (let pause = 25; !(await this.#lock(lock, holder)); pause = Math.min(pause * 2, 250)) {
+        if (monotonic() > until) return undefined
+        await wait(pause, undefined, { ref: false })
+        const stored = await session.read()
+        if (stored === undefined) return 'gone'
+        if (isNewer(stored, provided)) return stored
+      }
+      try {
+        return await this.#renewLocked(provided, refreshToken, session)
+      } finally {
+        await this.#unlock(lock, holder)
+      }
+    } catch (error) {
+      this.#tell(error, 'the tokens of a session could not be renewed')
+      return undefined
+    }
+  }
+
+  async #renewLocked(provided: Provided, refreshToken: string, session: StoredSession): Promise<Renewal> {
+    const before = await session.read()
+    if (before === undefined) return 'gone'
+    if (isNewer(before, provided)) return before
+    try {
+      const tokens = await this.#ask((config) => client.refreshTokenGrant(config, refreshToken))
+      const renewed = await this.#read(tokens as Tokens, provided)
+      return (await session.write(renewed)) ? renewed : 'gone'
+    } catch (error) {
+      this.#tell(error, 'the tokens of a session could not be renewed')
+      if (!(error instanceof client.ResponseBodyError) || !OVER.has(error.error)) return undefined
+      // Another gateway may have used the token first, where the lock did not hold.
+      const stored = await session.read()
+      if (stored === undefined) return 'gone'
+      return isNewer(stored, provided) ? stored : 'ended'
+    }
+  }
+
+  async #lock(name: string, holder: string): Promise<boolean> {
+    const { shared } = this.#store
+    if (shared !== null)
+      return (await shared.call('SET', shared.prefix + name, holder, 'NX', 'PX', RENEWAL)) !== null
+    return this.#peers === null || this.#peers.lock(name, RENEWAL)
+  }
+
+  async #unlock(name: string, holder: string): Promise<void> {
+    const { shared } = this.#store
+    if (shared === null) this.#peers?.unlock(name)
+    // A lock that has run out may be another one's by now; without the store it runs out by itself.
+    else
+      await shared
+        .script(
+          'unlock',
+          1,
+          UNLOCK
+        )([shared.prefix + name], [holder])
+        .catch(() => {})
+  }
+
+  async #read(tokens: Tokens, before: Provided | undefined): Promise<Provided> {
     const idToken = tokens.id_token ?? before?.idToken
     // What was told before counts only where it is told again, or a role would never end.
     const idClaims = tokens.claims() ?? (idToken === undefined ? undefined : decodeJwt(idToken))
     const sub = idClaims?.sub ?? before?.sub
     if (sub === undefined || (before !== undefined && sub !== before.sub)) throw new LoginRefused()
-    const more = await this.#more(config, tokens.access_token, sub, before)
+    const more = await this.#more(tokens.access_token, sub)
     const claims: Record<string, unknown> =
-      more === null ? { ...before?.claims, ...idClaims } : { ...idClaims, ...more }
+      more === 'away' ? { ...before?.claims, ...idClaims } : { ...idClaims, ...more }
     const sid = textIn(claims, 'sid') ?? before?.sid
     const refreshToken = tokens.refresh_token ?? before?.refreshToken
     const lasts = tokens.expiresIn()
@@ -206,73 +295,25 @@ export class Provider {
       claims: Object.fromEntries(Object.entries(claims).filter(([claim]) => !OF_THE_TOKEN.has(claim))),
       ...(idToken === undefined ? {} : { idToken }),
       ...(refreshToken === undefined ? {} : { refreshToken }),
-      ...(refreshToken === undefined || lasts === undefined ? {} : { renewAt: Date.now() + lasts * 1000 })
+      ...(refreshToken === undefined || lasts === undefined ? {} : { renewAt: wall() + lasts * 1000 })
     }
   }
 
-  /** Asks what more is known of a user; null where a renewal has to go on without, since its token is used up. */
-  async #more(
-    config: client.Configuration,
-    token: string,
-    sub: string,
-    before: Provided | undefined
-  ): Promise<Record<string, unknown> | null> {
-    if (config.serverMetadata().userinfo_endpoint === undefined) return {}
+  /** Asks what more is known of a user, beyond what the ID token says; "away" where the provider does not answer, for what was known before goes on then. */
+  async #more(token: string, sub: string): Promise<Record<string, unknown> | 'away'> {
+    if (this.#said.endpoints.userinfo === false) return {}
     try {
-      return await client.fetchUserInfo(config, token, sub)
+      return await this.#ask(async (config) =>
+        config.serverMetadata().userinfo_endpoint === undefined
+          ? {}
+          : client.fetchUserInfo(config, token, sub)
+      )
     } catch (error) {
-      if (before === undefined || !isAway(error)) throw error
-      this.#tell(error, 'the provider told no more of a user whose session it renewed')
-      return null
+      // An answer about somebody else is no refusal, but an attack (OpenID Connect Core 1.0 section 5.3.2).
+      if (isAboutAnother(error)) throw error
+      this.#tell(error, 'the userinfo endpoint told nothing of a user; the ID token has to suffice')
+      return isAway(error) ? 'away' : {}
     }
-  }
-
-  /** Finds out what the provider can do, once; while it can't be reached, at most so often. */
-  async #discovered(): Promise<client.Configuration> {
-    if (this.#config === undefined && Date.now() - this.#failedAt < ASK_AGAIN) throw away()
-    this.#config ??= this.#discover()
-    try {
-      return await this.#config
-    } catch (error) {
-      if (this.#config !== undefined) {
-        this.#config = undefined
-        this.#failedAt = Date.now()
-        this.#tell(error, 'the provider could not be asked what it can do')
-      }
-      throw away()
-    }
-  }
-
-  async #discover(): Promise<client.Configuration> {
-    const { issuer, clientId, clientSecret, endpoints } = this.#said
-    const own = {
-      ...(endpoints.authorization === undefined ? {} : { authorization_endpoint: endpoints.authorization }),
-      ...(endpoints.token === undefined ? {} : { token_endpoint: endpoints.token }),
-      ...(endpoints.userinfo === undefined ? {} : { userinfo_endpoint: endpoints.userinfo }),
-      ...(endpoints.jwks === undefined ? {} : { jwks_uri: endpoints.jwks }),
-      ...(endpoints.endSession === undefined ? {} : { end_session_endpoint: endpoints.endSession })
-    }
-    const auth = clientSecret === undefined ? client.None() : client.ClientSecretBasic(clientSecret)
-    const whole =
-      endpoints.authorization !== undefined && endpoints.token !== undefined && endpoints.jwks !== undefined
-    const insecure = issuer.startsWith('http:') ? [client.allowInsecureRequests] : []
-    const found = whole
-      ? { issuer }
-      : (
-          await client.discovery(new URL(issuer), clientId, clientSecret, auth, {
-            execute: insecure,
-            timeout: TIMEOUT
-          })
-        ).serverMetadata()
-    const config = new client.Configuration(
-      { ...found, ...own } as client.ServerMetadata,
-      clientId,
-      clientSecret,
-      auth
-    )
-    config.timeout = TIMEOUT
-    for (const permit of insecure) permit(config)
-    return config
   }
 
   /** Takes a logout token for a new one when it comes again: what it said could not be done. */
@@ -288,11 +329,39 @@ export class Provider {
     return true
   }
 
-  // The log learns what happened; a token, a code or a secret it never learns.
+  // No token, code or secret ever gets into the log.
   #tell(error: unknown, what: string): void {
-    const { code, error: reason, name } = error as { code?: string; error?: string; name?: string }
-    this.#log.warn({ issuer: this.issuer, cause: reason ?? code ?? name }, what)
+    this.#log.warn({ issuer: this.issuer, cause: causeOf(error, this.issuer) }, what)
   }
+}
+
+// Servers and proxies refuse longer addresses, in characters.
+const LONGEST_URL = 2000
+
+const UNLOCK = `
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0`
+
+/** Tells whether tokens are from a later renewal than others. */
+const isNewer = (one: Provided, other: Provided): boolean =>
+  one.refreshToken !== other.refreshToken || (one.renewAt ?? 0) > (other.renewAt ?? 0)
+
+/** Tells whether an endpoint may be elsewhere by now: nothing answers there, or something that does not know it. */
+function hasMoved(error: unknown): boolean {
+  const { name, cause } = error as { name?: string; cause?: unknown }
+  if (name === 'TypeError' || error instanceof errors.JWKSNoMatchingKey) return true
+  if (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC') return true
+  return cause instanceof Response && [404, 405, 410].includes(cause.status)
+}
+
+/** Tells whether the userinfo endpoint spoke of another user than the ID token did. */
+function isAboutAnother(error: unknown): boolean {
+  for (let at = error, depth = 0; typeof at === 'object' && at !== null && depth < 4; depth++) {
+    const { attribute, claim, cause } = at as Record<string, unknown>
+    if (attribute === 'sub' || claim === 'sub') return true
+    at = cause
+  }
+  return false
 }
 
 // What holds for one token alone and says nothing of a person.
@@ -308,8 +377,6 @@ const OF_THE_TOKEN = new Set([
   'azp',
   'jti'
 ])
-
-const away = (): Error => withHeaders(new ProviderAway(), { 'retry-after': '5' })
 
 // No answer, one that is no JSON, or one that is the provider's own fault.
 function isAway(error: unknown): boolean {

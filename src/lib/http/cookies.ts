@@ -8,11 +8,33 @@ export function cookieIn(header: string | undefined, name: string): string | und
   return undefined
 }
 
-/** Takes a cookie out of a Cookie header. */
+/** Lists the values of all cookies of a name in a Cookie header, decoded; a cookie of a longer path stands first (RFC 6265 section 5.4). */
+export function cookiesIn(header: string | undefined, name: string): string[] {
+  if (header === undefined || !header.includes(name)) return []
+  return header.split(';').flatMap((pair) => {
+    const at = pair.indexOf('=')
+    if (at === -1 || pair.slice(0, at).trim() !== name) return []
+    const value = pair.slice(at + 1).trim()
+    const bare = value.startsWith('"') && value.endsWith('"') && value.length > 1 ? value.slice(1, -1) : value
+    try {
+      return [decodeURIComponent(bare)]
+    } catch {
+      return [bare]
+    }
+  })
+}
+
+/** What the name of a cookie begins with that belongs to a log-in under way. */
+export const LOGIN_COOKIE = 'sallyport-login-'
+
+/** Takes a cookie out of a Cookie header, and those of log-ins under way. */
 export function withoutCookie(header: string, name: string): string {
   return header
     .split(';')
-    .filter((pair) => pair.slice(0, Math.max(0, pair.indexOf('='))).trim() !== name)
+    .filter((pair) => {
+      const found = pair.slice(0, Math.max(0, pair.indexOf('='))).trim()
+      return found !== name && !found.startsWith(LOGIN_COOKIE)
+    })
     .join(';')
     .trim()
 }

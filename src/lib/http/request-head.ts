@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { rememberName } from '../memoize.ts'
 import { peerOf } from './addresses.ts'
-import { withoutCookie } from './cookies.ts'
+import { LOGIN_COOKIE, withoutCookie } from './cookies.ts'
 import { cleanHeader, isClaim, plainName } from './headers.ts'
 import { HOP_BY_HOP, nominatedBy } from './hop-by-hop.ts'
 import { isHttp2 } from './http2.ts'
@@ -161,7 +161,7 @@ function copyHeaders({ names: reserved, cookie }: Reserved, staysHere: StaysHere
           crumbs = true
           value = raw.headers.cookie ?? ''
         }
-        if (cookie !== null && value.includes(cookie)) {
+        if (cookie !== null && (value.includes(cookie) || value.includes(LOGIN_COOKIE))) {
           value = withoutCookie(value, cookie)
           if (value === '') continue
         }
