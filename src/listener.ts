@@ -84,7 +84,7 @@ export function makeListener(
     rejectUnauthorized: edge.requires,
     // Said at the start alone: Node.js has no way to change it. 0 is its own, of two minutes.
     handshakeTimeout: app.socketLimits.headerTime,
-    ...handshakes(edge.http2 ? ['h2', 'http/1.1'] : ['http/1.1'], () => now().edge)
+    ...handshakes(edge.http2 ? ['h2', ...HTTP1] : HTTP1, () => now().edge)
   }
   const sessions = new Sessions(() => now().socketLimits)
   const server = (
@@ -113,6 +113,8 @@ export function makeListener(
   // Node makes the session of a connection while it tells of it: this comes before 'session'.
   let latest: TLSSocket
   server.prependListener('secureConnection', (socket: TLSSocket) => {
+    // Node takes every other name for one of HTTP/2.
+    if (socket.alpnProtocol === 'http/1.0') socket.alpnProtocol = 'http/1.1'
     latest = socket
   })
   server.on('secureConnection', (socket: TLSSocket) => {
@@ -172,6 +174,9 @@ export function makeListener(
     }
   }
 }
+
+// The names of HTTP/1 in a handshake (RFC 7301), as the parser reads both versions.
+const HTTP1: readonly string[] = ['http/1.1', 'http/1.0']
 
 // What an authority speaks that looks for an answer in a handshake (RFC 8737).
 const ACME = 'acme-tls/1'

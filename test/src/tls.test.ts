@@ -276,6 +276,37 @@ t.test('speaks nothing old', { skip }, async (t) => {
   t.equal((await secure(plain.port, plain, { ALPNProtocols: ['h2', 'http/1.1'] } as never)).status, 200)
 })
 
+t.test('takes every name of HTTP/1 in a handshake, and prefers what is newer', { skip }, async (t) => {
+  const cases = [
+    { offered: ['http/1.0'], http2: 'http/1.0', http1: 'http/1.0' },
+    { offered: ['http/1.0', 'http/1.1'], http2: 'http/1.1', http1: 'http/1.1' },
+    { offered: ['http/1.0', 'h2'], http2: 'h2', http1: 'http/1.0' },
+    { offered: ['http/0.9'], http2: 'refused', http1: 'refused' }
+  ]
+  for (const version of ['http2', 'http1'] as const) {
+    const at = await stage(t, {}, { http2: version === 'http2' })
+    for (const { offered, ...chosen } of cases) {
+      const socket = connect({
+        port: at.port,
+        host: '127.0.0.1',
+        servername: 'localhost',
+        ca: at.ca.cert,
+        ALPNProtocols: offered
+      })
+      t.teardown(() => socket.destroy())
+      const name = await once(socket, 'secureConnect').then(
+        () => socket.alpnProtocol,
+        () => 'refused'
+      )
+      t.equal(name, chosen[version], `${version}: ${offered.join()}`)
+      if (name !== 'http/1.0') continue
+      socket.write('GET /x HTTP/1.0\r\nHost: localhost\r\n\r\n')
+      const [data] = (await once(socket, 'data')) as [Buffer]
+      t.match(String(data), /^HTTP\/1\.1 200/)
+    }
+  }
+})
+
 /** Asks once over a connection that may go on from an earlier session, and tells how it went. */
 function visit(
   { port, ca }: Stage,
