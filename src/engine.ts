@@ -125,7 +125,9 @@ export class Engine {
       const known = error instanceof ConfigError || error instanceof RestartNeeded
       faults = known ? error.message.split('\n') : ["The gateway can't be built; the log says why"]
       this.#log.error(
-        known ? { why, faults } : { why, err: error },
+        known
+          ? { why, faults, ...(error.cause === undefined ? {} : { err: error.cause }) }
+          : { why, err: error },
         'the reload was refused; the gateway goes on as it was'
       )
     }

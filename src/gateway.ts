@@ -11,6 +11,7 @@ import { fastifyPlugin as fp } from 'fastify-plugin'
 import type { Logger } from 'pino'
 import { sliced } from './boot.ts'
 import { type AmbiguousPair, findAmbiguities } from './config/ambiguous.ts'
+import { ConfigError } from './config/fault.ts'
 import type { Plan, PlannedRoute } from './config/plan.ts'
 import { type Entry, entryFor, makeTable, symbolOf, type Table } from './config/table.ts'
 import { makeEntrance, REFUSED, refusalOf } from './entrance.ts'
@@ -102,7 +103,9 @@ export async function buildGateway(
     done(entrance.keepsEmpty && hasEmpty(request.params as object) ? new RouteUnknown() : undefined)
   })
   const pluginMethods: string[][] = []
+  const under: UnderWay = {}
   app.addHook('onRoute', function noticePlugins({ url, method, config }) {
+    under.route = config?.sallyport?.route
     const kind = config?.sallyport?.route?.kind
     if (kind === 'plugin' && url !== REFUSED) pluginMethods.push([method].flat())
   })
@@ -110,12 +113,15 @@ export async function buildGateway(
     for (const { key, default: plugin } of plan.catalog.concerns) {
       await breathe()
       const word = plan.words[key]
+      under.word = key
       if (word !== undefined)
         await app.register(shared(plugin as FastifyPluginCallback<object>, key), word as object)
     }
+    delete under.word
     await addRoutes(
       app,
       plan,
+      under,
       planned,
       async (entries) =>
         (table = await makeTable(entries, { plugins: pluginMethods, ignoreCase: entrance.ignoreCase }))
@@ -127,9 +133,30 @@ export async function buildGateway(
   } catch (error) {
     // What it has taken so far, others may need no longer.
     await app.close().catch(() => {})
-    throw error
+    throw placed(error, plan, under, app.routeInfos ?? [])
   }
   return app
+}
+
+/** What was being set up when something failed. */
+interface UnderWay {
+  word?: string
+  route?: RouteInfo | undefined
+}
+
+/** Says where in the config that is written which can't be set up: what an extension or the router throws has no place. */
+function placed(error: unknown, plan: Plan, { word, route }: UnderWay, infos: readonly RouteInfo[]): Error {
+  if (error instanceof ConfigError) return error
+  const why = error instanceof Error ? error.message : String(error)
+  const planned = route === undefined ? undefined : plan.routes[infos.indexOf(route)]
+  const start = { file: plan.file, line: 1, column: 1 }
+  const fault =
+    planned !== undefined
+      ? { ...planned.place, message: `The route ${planned.name} can't be set up: ${why}` }
+      : word !== undefined
+        ? { ...(plan.mentions.get(word) ?? start), message: `"${word}" can't be set up: ${why}` }
+        : { ...start, message: `The gateway can't be built: ${why}` }
+  return new ConfigError([{ path: '', ...fault }], { cause: error })
 }
 
 // A concern works on the routes of the whole gateway, so it is never encapsulated, even where its author forgot to say so.
@@ -139,6 +166,7 @@ const shared = (plugin: FastifyPluginCallback<object>, key: string): FastifyPlug
 async function addRoutes(
   app: FastifyInstance,
   plan: Plan,
+  under: UnderWay,
   planned: Map<string, RouteInfo>,
   tabulate: (entries: readonly Entry[]) => Promise<Table>
 ): Promise<void> {
@@ -163,6 +191,8 @@ async function addRoutes(
   }
   await eachInSlices(infos, ([, info]) => plant(info))
   for (const { key, default: plugin } of plan.catalog.targets) {
+    under.word = key
+    delete under.route
     const routes = infos
       .filter(([{ target }]) => target === key)
       .map(([{ options }, info]) => ({
@@ -173,6 +203,8 @@ async function addRoutes(
     if (routes.length > 0)
       await app.register(plugin as FastifyPluginCallback<{ routes: unknown }>, { routes })
   }
+  delete under.word
+  delete under.route
   await app.register(async function standingRoutes(own) {
     plan.catalog.standing.prepare?.(own)
     for (const [route, info] of standing) addStanding(own, route, info, table)

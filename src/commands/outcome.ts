@@ -12,6 +12,7 @@ export class UsageError extends CommandError {
 
 /** Turns a gateway that can't be built from a sound config into the end of a command: an extension that throws, for one. */
 export function orBroken(error: unknown): never {
+  if (error instanceof ConfigError) orFaults(error)
   throw new CommandError(
     `The gateway can't be built: ${error instanceof Error ? error.message : String(error)}`
   )

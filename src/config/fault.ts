@@ -21,8 +21,8 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   readonly code = 'SP_ERR_CONFIG'
 
-  constructor(faults: readonly Fault[]) {
-    super(faults.map(showFault).join('\n'))
+  constructor(faults: readonly Fault[], options?: ErrorOptions) {
+    super(faults.map(showFault).join('\n'), options)
     this.faults = faults
     this.stack = `${this.name}: ${this.message}`
   }

@@ -42,6 +42,8 @@ export interface Plan {
   readonly routes: readonly PlannedRoute[]
   /** The texts in it that came from the environment or a file by `${…}`. */
   readonly outside: ReadonlySet<string>
+  /** Where each option of the catalog is written first. */
+  readonly mentions: ReadonlyMap<string, Place>
   /** What is worth a second look, for `check`. */
   readonly warnings: readonly Fault[]
 }
@@ -131,6 +133,7 @@ class Planner {
   readonly #looked = new WeakSet<object>()
   readonly #mentioned = new Set<string>()
   readonly #outside = new Set<string>()
+  readonly #mentions = new Map<string, Place>()
   #root: Readonly<Record<string, unknown>> = {}
   #upstreams: Record<string, unknown> = {}
   #publicUrl: string | undefined
@@ -210,6 +213,7 @@ class Planner {
       words: this.#root,
       routes: this.#routes,
       outside: this.#outside,
+      mentions: this.#mentions,
       warnings: [...this.#lifted, ...this.#sameGroups()]
     })
   }
@@ -254,6 +258,7 @@ class Planner {
 
   #settle(word: Concern | Target, outer: WordState, said: Said, scope: Scope, leaf: boolean): WordState {
     if (said.value !== false) this.#mentioned.add(word.key)
+    if (!this.#mentions.has(word.key)) this.#mentions.set(word.key, { ...said.source.at(said.path) })
     return settle(word, outer, said, scope, leaf, this.#faults)
   }
 

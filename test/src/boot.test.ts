@@ -1,4 +1,6 @@
+import { writeFileSync } from 'node:fs'
 import { METHODS } from 'node:http'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { gateway } from '../helpers.ts'
 
@@ -55,5 +57,45 @@ t.test('methods that are told apart before the router get their own route, or a 
     t.strictSame(await ask(as('OPTIONS'), preflight('GET')), [204, ''], url)
     t.strictSame(await ask(as('OPTIONS'), preflight('PUT')), [405, 'DELETE, GET, HEAD, PUT'], url)
     t.strictSame(await ask('GET', { host: 'b.example' }), [200, 'elsewhere'], url)
+  }
+})
+
+t.test('what can not be set up is told with its place in the config', async (t) => {
+  const skip = 'Symbol.for("skip-override")'
+  const folder = t.testdir({
+    'concern.js': `export const key = 'boom'; export const options = { type: 'object' }
+export default async function boom() { throw new Error('out of order') }`,
+    'route.js': `export const key = 'boom'; export const options = { type: 'object' }
+export default async function boom(app) {
+  app.addHook('onRoute', function visit({ url }) { if (url.startsWith('/b')) throw new Error('out of order') })
+}
+boom[${skip}] = true`,
+    'target.js': `export const key = 'boom'; export const target = true; export const options = { type: 'object' }
+export default async function boom() { throw new Error('out of order') }`,
+    'ready.js': `export const key = 'boom'; export const options = { type: 'object' }
+export default async function boom(app) { app.addHook('onReady', async () => { throw new Error('out of order') }) }
+boom[${skip}] = true`
+  })
+  const text = (module: string, route: string): string => `{
+  "extensions": [{ "module": "./${module}.js" }],
+  ${module === 'target' ? '' : '"boom": {},'}
+  "routes": [
+    { "path": "/a", "respond": {} },
+    ${route}
+  ]
+}`
+  const plain = '{ "path": "/b", "respond": {} }'
+  for (const [module, route, told] of [
+    ['concern', plain, /gateway\.json:3:3 "boom" can't be set up: out of order$/],
+    ['route', plain, /gateway\.json:6:5 The route \/b can't be set up: out of order$/],
+    ['target', '{ "path": "/b", "boom": {} }', /gateway\.json:6:21 "boom" can't be set up: out of order$/],
+    ['ready', plain, /gateway\.json:1:1 The gateway can't be built: out of order$/]
+  ] as const) {
+    writeFileSync(join(folder, 'gateway.json'), text(module, route))
+    await t.rejects(
+      gateway(t, join(folder, 'gateway.json')),
+      { message: told, code: 'SP_ERR_CONFIG' },
+      module
+    )
   }
 })
