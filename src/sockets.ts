@@ -42,6 +42,11 @@ export const hasWaiting = (socket: Lined): boolean => (socket[LINE]?.waiting.len
 export function leaveLine(socket: Lined): void {
   const line = socket[LINE]
   if (line === undefined) return
+  // An answer that closes its connection is the last one: what was pipelined behind it is not done (RFC 9112 section 9.6).
+  if (socket.writableEnded) {
+    line.waiting.length = 0
+    return
+  }
   const next = socket.destroyed ? undefined : line.waiting.shift()
   if (next !== undefined) {
     const [enter, request, response] = next

@@ -424,6 +424,29 @@ t.test('takes a body in chunks or by its length alone, and passes the length on 
     }
 })
 
+t.test('does nothing that is pipelined behind an answer that closes the connection', async (t) => {
+  const seen: (string | undefined)[] = []
+  const up = await upstream(t, (request, response) => {
+    seen.push(request.url)
+    response.end('ok')
+  })
+  const { port } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: up } }] })
+  const closing: [name: string, first: string, status: number][] = [
+    ['a refusal', 'POST / HTTP/1.1\r\nHost: a/b\r\nContent-Length: 2\r\n\r\nhi', 400],
+    [
+      'an expectation that the body did not wait for',
+      'POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\nExpect: 100-continue\r\n\r\n0\r\n\r\n',
+      501
+    ]
+  ]
+  for (const [name, first, status] of closing) {
+    const answer = await raw(port, `${first}POST /behind HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n`)
+    t.equal(statusOf(answer), status, name)
+    t.match(answer, /^connection: close\r$/im)
+    t.strictSame(seen, [], name)
+  }
+})
+
 t.test('takes the limits of connections from the current generation', async (t) => {
   const { port, served } = await listening(t, { ...answering('one'), limits: { headers: '2kb' } })
   const big = `GET /version HTTP/1.1\r\nHost: a\r\nX-Big: ${'x'.repeat(3000)}\r\nConnection: close\r\n\r\n`
