@@ -32,6 +32,7 @@ export const options = Type.Object(
   {
     ...gate,
     eventLoopDelay: DurationOrNone({
+      positive: true,
       default: '200ms',
       description: 'How late the process may be with its work; beyond it the answer is 503.'
     }),

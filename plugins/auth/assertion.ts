@@ -22,7 +22,7 @@ export const assertion = Type.Object(
     key: File({
       description: 'The private key that signs, as PEM: RSA of 2048 bits or more, P-256, P-384 or Ed25519.'
     }),
-    ttl: Duration({ default: '60s', description: 'How long it is good for.' }),
+    ttl: Duration({ positive: true, default: '60s', description: 'How long it is good for.' }),
     audience: Type.Optional(Type.String({ description: 'Whom it is for; by default nobody is named.' }))
   },
   {

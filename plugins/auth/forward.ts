@@ -30,7 +30,7 @@ export const forward = Type.Object(
       description: 'Who is asked: a name from "upstreams", or a URL for a one-off.'
     }),
     path: Type.String({ default: '/', pattern: '^/', description: 'The path that is asked for there.' }),
-    timeout: Duration({ default: '1s', description: 'How long the answer may take.' }),
+    timeout: Duration({ positive: true, default: '1s', description: 'How long the answer may take.' }),
     copy: Type.Array(HeaderName, {
       default: [],
       description:

@@ -209,6 +209,12 @@ export function faults(said: AuthOptions, about: About): OptionFault[] {
   if (said.apiKeys !== undefined)
     for (const fault of readEntries(said.apiKeys, apiKey, keyFault).faults)
       found.push({ ...fault, path: ['apiKeys', ...fault.path] })
+  for (const [name, listed] of [
+    ['users', said.users],
+    ['apiKeys', said.apiKeys]
+  ] as const)
+    if (listed !== undefined && listed.file === undefined && listed.list === undefined)
+      found.push({ path: [name], message: `"${name}" names nobody; it needs "file" or "list"` })
   for (const [name, value] of Object.entries(said.identity)) {
     try {
       template(`{caller.${value}}`)

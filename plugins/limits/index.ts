@@ -40,6 +40,7 @@ export const options = Type.Object(
       description: 'The largest body of a request, counted while it streams; beyond it the answer is 413.'
     }),
     headers: SizeOrNone({
+      positive: true,
       default: '16kb',
       description: 'The largest header section of a request; beyond it the answer is 431.'
     }),
@@ -50,25 +51,30 @@ export const options = Type.Object(
       description: 'The most headers a request may have; beyond it the answer is 431.'
     }),
     url: SizeOrNone({
+      positive: true,
       default: '8kb',
       description: 'The longest request target; beyond it the answer is 414.'
     }),
     time: DurationOrNone({
+      positive: true,
       default: '30s',
       description:
         'The time until the head of the answer is sent, all tries included; it stands still only while the gateway waits for bytes of the client. After it the answer is 504.'
     }),
     headerTime: DurationOrNone({
+      positive: true,
       default: '10s',
       description:
         'How long a client may take to send its headers; said at the root only, since no route is known before.'
     }),
     bodyRate: SizeOrNone({
+      positive: true,
       default: '1kb',
       description:
         'How much of a body a client has to send a second, taken over five seconds, once the gateway reads it; below it the answer is 408.'
     }),
     idle: DurationOrNone({
+      positive: true,
       default: '60s',
       description:
         'How long a connection may lie idle between requests, or a client take no byte of its answer; said at the root only.'

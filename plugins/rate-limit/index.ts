@@ -1,9 +1,11 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
+  type AboutRoute,
   callBack,
   createError,
   fp,
   type Hooks,
+  isObject,
   peerOf,
   perOptions,
   type RouteInfo,
@@ -11,7 +13,7 @@ import {
   withHeaders
 } from '../../src/kit/index.ts'
 import { leaveAtTheEnd } from './in-flight.ts'
-import { type Limit, makeLimit, type Seen, type Tier } from './limit.ts'
+import { isLate, type Limit, makeLimit, type Seen, type Tier } from './limit.ts'
 import { faults, options, override, type RateLimitOptions } from './options.ts'
 
 export const key = 'rateLimit'
@@ -38,6 +40,24 @@ declare module 'fastify' {
     /** Where the client stands with each limit that saw the request; null before the first. */
     rateLimits: Seen[] | null
   }
+}
+
+// What can be guessed, and is not throttled otherwise.
+const GUESSABLE = ['apiKeys', 'basic', 'forward']
+
+/** A limit by caller counts only those that have been let in, so that it does not hold for guesses. */
+export function warnings(said: RateLimitOptions, { word }: AboutRoute): string[] {
+  const auth = word('auth')
+  if (!isObject(auth) || [said, ...Object.values(said.also)].some((limit) => !isLate(limit))) return []
+  const by = auth['by']
+  const guessable = GUESSABLE.filter(
+    (way) => auth[way] !== undefined && auth[way] !== false && (!Array.isArray(by) || by.includes(way))
+  )
+  return guessable.length === 0
+    ? []
+    : [
+        `counts only callers that auth has let in, so that keys and passwords can be guessed without a limit; say "by": "ip" and put the limit by caller under "also"`
+      ]
 }
 
 type Done = (error?: Error) => void

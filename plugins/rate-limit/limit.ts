@@ -44,6 +44,10 @@ export interface Seen {
 
 const COUNTERS = { fixedWindow: FixedWindow, slidingWindow: SlidingWindow, tokenBucket: TokenBucket }
 
+/** Whether a limit counts after auth, since it depends on the caller. */
+export const isLate = ({ by, tiers }: QuotaOptions): boolean =>
+  by === 'caller' || Object.keys(tiers).length > 0
+
 /** Compiles one limit. What it counts outlives a reload and is known to every gateway with the same store, whatever its "max"; another window, algorithm or "by" begins anew. */
 export function makeLimit(
   app: FastifyInstance,
@@ -108,7 +112,7 @@ export function makeLimit(
     .sort(([, one], [, other]) => other.quota.max - one.quota.max)
   return {
     name,
-    late: (by === 'caller' || byRole.length > 0) && route.kind !== 'notFound',
+    late: isLate(said) && route.kind !== 'notFound',
     cost,
     keyOf: keyOf(by),
     tierOf:

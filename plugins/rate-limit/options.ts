@@ -18,12 +18,18 @@ const cost = Type.Integer({
   minimum: 1,
   description: 'How much one request takes of "max".'
 })
-const window = Duration({ default: '1m', description: 'The time in which "max" requests pass.' })
+const window = Duration({
+  positive: true,
+  default: '1m',
+  description: 'The time in which "max" requests pass.'
+})
 
 const tier = Type.Object(
   {
     max,
-    window: Type.Optional(Duration({ description: 'The time in which "max" requests of this tier pass.' })),
+    window: Type.Optional(
+      Duration({ positive: true, description: 'The time in which "max" requests of this tier pass.' })
+    ),
     burst,
     maxInFlight
   },

@@ -63,8 +63,12 @@ export const options = Type.Object(
         description: 'The cookie that carries the id of a session; always HttpOnly, Secure over TLS.'
       }
     ),
-    idle: Duration({ default: '30m', description: 'How long a session lasts without a request.' }),
-    absolute: Duration({ default: '12h', description: 'How long a session lasts at most.' }),
+    idle: Duration({
+      positive: true,
+      default: '30m',
+      description: 'How long a session lasts without a request.'
+    }),
+    absolute: Duration({ positive: true, default: '12h', description: 'How long a session lasts at most.' }),
     routes: Type.Object(
       {
         login: path('Where one logs in.', '/login'),

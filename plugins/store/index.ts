@@ -58,6 +58,7 @@ export const options = Type.Object(
       description: 'What every key begins with; gateways with the same prefix share all.'
     }),
     timeout: Duration({
+      positive: true,
       default: '500ms',
       description:
         'How long the store may take for one answer. One that takes longer counts as away, and nobody waits for it until it is back.'

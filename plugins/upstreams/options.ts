@@ -36,14 +36,17 @@ const target = Type.Object(
 const timeouts = Type.Object(
   {
     connect: Duration({
+      positive: true,
       default: '2s',
       description: 'How long a connection may take to open, TLS included.'
     }),
     headers: DurationOrNone({
+      positive: true,
       default: '30s',
       description: 'How long the head of an answer may take, from the last byte of the request on.'
     }),
     body: DurationOrNone({
+      positive: true,
       default: '60s',
       description: 'How long a body may stand still between two bytes; an event stream may for ever.'
     }),
@@ -109,6 +112,7 @@ const discover = Type.Object(
       description: 'What the targets speak; with "https" their certificate has to be for the name.'
     }),
     every: Duration({
+      positive: true,
       default: '10s',
       description: 'How often the name is asked for at least; a shorter TTL of its records is kept to.'
     }),
@@ -131,8 +135,8 @@ const health = Type.Object(
       [SAYS]: 'a path that begins with "/"',
       description: 'What every target is asked for; it stands for itself, not behind the path of a URL.'
     }),
-    every: Duration({ default: '5s', description: 'How long to wait between two checks.' }),
-    timeout: Duration({ default: '2s', description: 'How long an answer may take.' }),
+    every: Duration({ positive: true, default: '5s', description: 'How long to wait between two checks.' }),
+    timeout: Duration({ positive: true, default: '2s', description: 'How long an answer may take.' }),
     status: Type.Array(Type.Integer({ minimum: 100, maximum: 599 }), {
       default: [200, 299],
       minItems: 2,
@@ -162,6 +166,7 @@ const eject = Type.Object(
       description: 'How many requests in a row have to fail (no answer, or one from 500 on).'
     }),
     for: Duration({
+      positive: true,
       default: '30s',
       description: 'How long a target stays out at first; each time in a row adds as much, up to ten times.'
     }),
@@ -188,8 +193,13 @@ const breaker = Type.Object(
       minimum: 1,
       description: 'How many requests there have to be before it may open.'
     }),
-    within: Duration({ default: '10s', description: 'The time that failures are counted over.' }),
+    within: Duration({
+      positive: true,
+      default: '10s',
+      description: 'The time that failures are counted over.'
+    }),
     openFor: Duration({
+      positive: true,
       default: '5s',
       description: 'How long no request is sent; then one alone tries whether it is well again.'
     })
@@ -246,6 +256,7 @@ export const upstream = Type.Object(
     }),
     sticky: Type.Optional(sticky),
     slowStart: DurationOrNone({
+      positive: true,
       default: false,
       description: 'How long a target that comes, or comes back, takes to get its whole share.'
     }),
@@ -256,6 +267,7 @@ export const upstream = Type.Object(
     connections,
     tls: Type.Optional(tls),
     maxHeaders: Size({
+      positive: true,
       default: '64kb',
       description:
         'The most bytes that the header of an answer, or its trailers, may have; an answer with more is 502.'

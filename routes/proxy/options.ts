@@ -7,11 +7,13 @@ const timeouts = Type.Object(
   {
     headers: Type.Optional(
       DurationOrNone({
+        positive: true,
         description: 'How long the head of an answer may take; by default as the upstream says.'
       })
     ),
     body: Type.Optional(
       DurationOrNone({
+        positive: true,
         description: 'How long a body may stand still between two bytes; by default as the upstream says.'
       })
     )
@@ -32,8 +34,16 @@ const websocket = Type.Object(
         }
       )
     ),
-    idle: DurationOrNone({ default: WEBSOCKET.idle, description: 'How long one may be silent.' }),
-    lifetime: DurationOrNone({ default: WEBSOCKET.lifetime, description: 'How long one may last.' }),
+    idle: DurationOrNone({
+      positive: true,
+      default: WEBSOCKET.idle,
+      description: 'How long one may be silent.'
+    }),
+    lifetime: DurationOrNone({
+      positive: true,
+      default: WEBSOCKET.lifetime,
+      description: 'How long one may last.'
+    }),
     closeTimeout: Duration({
       default: WEBSOCKET.closeTimeout,
       description: 'How long one side may be silent once the other has closed; then both connections end.'

@@ -39,7 +39,7 @@ export function surveyOf(plan: Plan, infos: readonly RouteInfo[], { workers, pai
       ...(refused ? [] : ambiguous),
       ...plan.warnings,
       ...publicBesideProtected(plan),
-      ...byConcerns(plan),
+      ...byModules(plan),
       ...(workers > 1 ? withoutStore(plan) : []),
       ...overStanding(
         plan,
@@ -96,18 +96,23 @@ function publicBesideProtected({ routes }: Plan): Fault[] {
   return once(open, (all) => `${all} is public beside protected ones; "auth": false says that it is meant`)
 }
 
-/** What the concerns themselves find worth a second look, once for all routes that share the options. */
-function byConcerns({ routes, catalog }: Plan): Fault[] {
-  return catalog.concerns.flatMap(({ key, warnings }) => {
+/** What concerns and targets themselves find worth a second look, once for all routes of which the same is said. */
+function byModules({ routes, catalog, words: root }: Plan): Fault[] {
+  const upstreams = (root['upstreams'] ?? {}) as Readonly<Record<string, unknown>>
+  return [...catalog.concerns, ...catalog.targets].flatMap((module) => {
+    const { key, warnings } = module
     if (warnings === undefined) return []
-    const sharing = new Map<unknown, PlannedRoute[]>()
+    const sharing = new Map<string, PlannedRoute[]>()
     for (const route of routes) {
-      const options = route.words[key]
-      if (isObject(options)) remember(sharing, options, (): PlannedRoute[] => []).push(route)
+      const { words } = route
+      const isTarget = 'target' in module
+      if (isTarget && route.target !== key) continue
+      const options = isTarget ? route.options : words[key]
+      if (isObject(options))
+        for (const said of warnings(options as never, { word: (other) => words[other], upstreams }))
+          remember(sharing, said, (): PlannedRoute[] => []).push(route)
     }
-    return [...sharing].flatMap(([options, those]) =>
-      warnings(options as never).flatMap((said) => once(those, (all) => `${all} ${said}`))
-    )
+    return [...sharing].flatMap(([said, those]) => once(those, (all) => `${all} ${said}`))
   })
 }
 

@@ -36,7 +36,7 @@ export interface Concern {
   /** Whether it keeps counts or entries of each place where it is written, so that such places must be told apart. */
   readonly counts?: boolean
   /** What is worth a second look in the options of a route, for `check`: each a sentence that goes on from "The route x". */
-  readonly warnings?: (options: never) => readonly string[]
+  readonly warnings?: (options: never, about: AboutRoute) => readonly string[]
   /** The Fastify plugin; its options are the word's root options. */
   readonly default: FastifyPluginAsync<never> | FastifyPluginCallback<never>
 }
@@ -59,6 +59,14 @@ export interface About {
   readonly publicUrl: string | undefined
 }
 
+/** What a warning may depend on beside the options themselves. */
+export interface AboutRoute {
+  /** The options of a concern on the route, whole; false where it is off. */
+  word(key: string): unknown
+  /** The upstreams of the config by name, as their options are. */
+  readonly upstreams: Readonly<Record<string, unknown>>
+}
+
 /** One thing that is wrong with an option. */
 export interface OptionFault {
   readonly path: readonly (string | number)[]
@@ -79,6 +87,8 @@ export interface Target {
   /** Names the upstreams, or their URLs, to which its requests go with their own path; routes that share one are compared by `paths.ambiguous`. */
   readonly upstreams?: (options: never) => readonly string[]
   readonly faults?: (options: never, about: About) => readonly OptionFault[]
+  /** What is worth a second look in the options of a route, for `check`: each a sentence that goes on from "The route x". */
+  readonly warnings?: (options: never, about: AboutRoute) => readonly string[]
   readonly default: FastifyPluginAsync<TargetRoutes<never>> | FastifyPluginCallback<TargetRoutes<never>>
 }
 

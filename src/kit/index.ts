@@ -56,6 +56,7 @@ export { type CertificateState, type ShownCertificate, showCertificate } from '.
 export { copyOf, thenGiveBack } from './chunks.ts'
 export type {
   About,
+  AboutRoute,
   Concern,
   Head,
   HeadHook,

@@ -11,7 +11,9 @@ function read(text: string, units: Record<string, number>, what: string): number
   const unit = units[match?.[2] ?? '']
   if (match === null || unit === undefined)
     throw new RangeError(`"${text}" is no ${what}; ${Object.keys(units).join(', ')} are its units`)
-  return Math.round(Number(match[1]) * unit)
+  const amount = Number(match[1]) * unit
+  // What is not zero is not read as zero, which means none in many places.
+  return amount > 0 ? Math.max(1, Math.round(amount)) : 0
 }
 
 /** Reads a duration such as "800ms", "30s", "5m", "12h" or "7d" into milliseconds; throws a RangeError on anything else. */
@@ -57,32 +59,61 @@ interface Said {
   default?: string | false
 }
 
-const text = (pattern: string, says: string, said: Said): TUnsafe<string> =>
-  Type.Unsafe<string>({ type: 'string', pattern, [SAYS]: says, ...said })
-const orFalse = (pattern: string, says: string, said: Said): TUnsafe<string | false> =>
+interface Amount extends Said {
+  /** Whether zero is refused: where it would mean nothing, or none. */
+  positive?: boolean
+}
+
+/** Zero or more of some units, or more than zero. */
+interface Measure {
+  readonly units: string
+  readonly what: string
+  readonly examples: string
+}
+
+const DURATIONS: Measure = {
+  units: '(ms|s|m|h|d)',
+  what: 'a duration',
+  examples: '"800ms", "30s", "5m", "12h" or "7d"'
+}
+const SIZES: Measure = { units: '(b|kb|mb|gb)', what: 'a size', examples: '"64kb" or "1mb"' }
+
+const patternOf = ({ units }: Measure, positive: boolean): string =>
+  positive ? `^(\\d*[1-9]\\d*(\\.\\d+)?|0+\\.\\d*[1-9]\\d*)${units}$` : `^\\d+(\\.\\d+)?${units}$`
+
+const saysOf = ({ what, examples }: Measure, positive: boolean): string =>
+  `${what} such as ${examples}${positive ? ', above zero' : ''}`
+
+const amount = (of: Measure, { positive = false, ...said }: Amount): TUnsafe<string> =>
+  Type.Unsafe<string>({
+    type: 'string',
+    pattern: patternOf(of, positive),
+    [SAYS]: saysOf(of, positive),
+    ...said
+  })
+const amountOrFalse = (of: Measure, { positive = false, ...said }: Amount): TUnsafe<string | false> =>
   Type.Unsafe<string | false>({
-    anyOf: [{ type: 'string', pattern }, { const: false }],
-    [SAYS]: `${says}, or false for none`,
+    anyOf: [{ type: 'string', pattern: patternOf(of, positive) }, { const: false }],
+    [SAYS]: `${saysOf(of, positive)}, or false for none`,
     ...said
   })
 
-const DURATION_PATTERN = '^\\d+(\\.\\d+)?(ms|s|m|h|d)$'
-const DURATION_SAYS = 'a duration such as "800ms", "30s", "5m", "12h" or "7d"'
-const SIZE_PATTERN = '^\\d+(\\.\\d+)?(b|kb|mb|gb)$'
-const SIZE_SAYS = 'a size such as "64kb" or "1mb"'
-
 /** Describes an option that is a duration. */
-export const Duration = (said: Said): TUnsafe<string> => text(DURATION_PATTERN, DURATION_SAYS, said)
+export const Duration = (said: Amount): TUnsafe<string> => amount(DURATIONS, said)
 /** Describes an option that is a duration, or `false` for none. */
-export const DurationOrNone = (said: Said): TUnsafe<string | false> =>
-  orFalse(DURATION_PATTERN, DURATION_SAYS, said)
+export const DurationOrNone = (said: Amount): TUnsafe<string | false> => amountOrFalse(DURATIONS, said)
 /** Describes an option that is a size. */
-export const Size = (said: Said): TUnsafe<string> => text(SIZE_PATTERN, SIZE_SAYS, said)
+export const Size = (said: Amount): TUnsafe<string> => amount(SIZES, said)
 /** Describes an option that is a size, or `false` for none. */
-export const SizeOrNone = (said: Said): TUnsafe<string | false> => orFalse(SIZE_PATTERN, SIZE_SAYS, said)
+export const SizeOrNone = (said: Amount): TUnsafe<string | false> => amountOrFalse(SIZES, said)
 /** Describes an option that is a share of a whole. */
 export const Share = (said: Said): TUnsafe<string> =>
-  text('^(100(\\.0+)?|\\d{1,2}(\\.\\d+)?)%$', 'a share such as "5%"', said)
+  Type.Unsafe<string>({
+    type: 'string',
+    pattern: '^(100(\\.0+)?|\\d{1,2}(\\.\\d+)?)%$',
+    [SAYS]: 'a share such as "5%"',
+    ...said
+  })
 /** Describes an option that is a text, or `false` for none. */
 export const TextOrNone = (said: Said & { pattern?: string }): TUnsafe<string | false> =>
   Type.Unsafe<string | false>({

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
+import { surveyOf } from '../../src/config/survey.ts'
 import { loadConfig } from '../../src/index.ts'
 import { ask, gateway, listening, movableClock, upstream } from '../helpers.ts'
 
@@ -227,4 +228,59 @@ t.test('a limit that can limit nothing is a fault', async (t) => {
   ]
   for (const [rateLimit, expected] of cases)
     await t.rejects(loadConfig({ rateLimit, routes: [{ path: '/a', respond }] }, {}), { message: expected })
+})
+
+t.test('warns of limits that count only whom auth has let in', async (t) => {
+  const caller = { max: 1, by: 'caller' }
+  const auth = { apiKeys: { list: [] } }
+  const jwt = { jwt: { issuer: 'https://a', audience: 'a', jwks: 'https://a/jwks' } }
+  const route = (more: object): object => ({ path: '/a', respond, ...more })
+  const cases: { name: string; config: object; warns: boolean }[] = [
+    {
+      name: "in the place of the root's",
+      config: { auth, rateLimit: { max: 9 }, routes: [route({ rateLimit: caller })] },
+      warns: true
+    },
+    { name: 'at the root', config: { auth, rateLimit: caller, routes: [route({})] }, warns: true },
+    {
+      name: 'by role',
+      config: { auth, rateLimit: { max: 9, tiers: { gold: { max: 99 } } }, routes: [route({})] },
+      warns: true
+    },
+    {
+      name: 'all of several',
+      config: { auth, rateLimit: { ...caller, also: { day: caller } }, routes: [route({})] },
+      warns: true
+    },
+    {
+      name: 'beside one by address',
+      config: { auth, rateLimit: { max: 9 }, routes: [route({ rateLimit: { also: { caller } } })] },
+      warns: false
+    },
+    {
+      name: 'with one by address beside it',
+      config: { auth, rateLimit: { ...caller, also: { ip: { max: 9 } } }, routes: [route({})] },
+      warns: false
+    },
+    { name: 'without auth', config: { rateLimit: caller, routes: [route({})] }, warns: false },
+    {
+      name: 'where nothing can be guessed',
+      config: { auth: jwt, rateLimit: caller, routes: [route({})] },
+      warns: false
+    },
+    {
+      name: 'where keys do not count on the route',
+      config: { auth: { ...auth, ...jwt }, rateLimit: caller, routes: [route({ auth: { by: ['jwt'] } })] },
+      warns: false
+    }
+  ]
+  for (const { name, config, warns } of cases)
+    t.test(name, async (t) => {
+      const plan = await loadConfig(config, {})
+      const found = surveyOf(plan, [], { workers: 1, pairs: [] }).warnings.filter(({ message }) =>
+        /guessed without a limit/.test(message)
+      )
+      t.equal(found.length, warns ? 1 : 0)
+      for (const { message } of found) t.match(message, /^The route \/a counts only callers/)
+    })
 })

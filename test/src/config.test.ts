@@ -473,7 +473,7 @@ refused('a value of the wrong kind is refused with what it takes', [
     name: 'a duration without a unit',
     config: word('"rateLimit": { "max": 1, "window": 5 }'),
     faults: [
-      'gateway.json:1:28 rateLimit.window: 5 will not do; it takes a duration such as "800ms", "30s", "5m", "12h" or "7d" or false'
+      'gateway.json:1:28 rateLimit.window: 5 will not do; it takes a duration such as "800ms", "30s", "5m", "12h" or "7d", above zero or false'
     ]
   },
   {
@@ -1554,4 +1554,84 @@ t.test('a limit counts where it is written', async (t) => {
       }
       t.strictSame(found, left)
     })
+})
+
+t.test('refuses zero where it would mean nothing, or none', async (t) => {
+  const route = (more: object): object => ({ routes: [{ path: '/a', respond: {}, ...more }] })
+  const upstream = (more: object): object => ({ upstreams: { a: { url: 'http://a', ...more } }, routes: [] })
+  const cases: [name: string, config: object, says: RegExp][] = [
+    [
+      'a window',
+      { rateLimit: { max: 1, window: '0s' }, routes: [] },
+      /rateLimit\.window: "0s" will not do; it takes a duration such as .*, above zero/
+    ],
+    ['a window, in other words', { rateLimit: { max: 1, window: '00.0m' }, routes: [] }, /rateLimit\.window/],
+    ['a window on a route', route({ rateLimit: { max: 1, window: '0ms' } }), /rateLimit\.window/],
+    [
+      'the window of a tier',
+      { rateLimit: { max: 1, tiers: { a: { window: '0d' } } }, routes: [] },
+      /tiers\.a\.window/
+    ],
+    [
+      'the window of another limit',
+      { rateLimit: { max: 1, also: { a: { max: 1, window: '0s' } } }, routes: [] },
+      /also\.a\.window/
+    ],
+    [
+      'the time of a request',
+      route({ limits: { time: '0s' } }),
+      /limits\.time: .*, above zero, or false for none/
+    ],
+    ['the time of headers', { limits: { headerTime: '0s' }, routes: [] }, /limits\.headerTime/],
+    [
+      'the pace of a body',
+      route({ limits: { bodyRate: '0kb' } }),
+      /limits\.bodyRate: .*a size such as .*, above zero/
+    ],
+    ['the headers of a request', route({ limits: { headers: '0b' } }), /limits\.headers/],
+    ['a URL', route({ limits: { url: '0b' } }), /limits\.url/],
+    ['an idle connection', { limits: { idle: '0s' }, routes: [] }, /limits\.idle/],
+    ['a connection to an upstream', upstream({ timeouts: { connect: '0s' } }), /timeouts\.connect/],
+    ['the head of an answer', upstream({ timeouts: { headers: '0s' } }), /timeouts\.headers/],
+    ['the time between health checks', upstream({ health: { every: '0s' } }), /health\.every/],
+    ['the answer to a health check', upstream({ health: { timeout: '0s' } }), /health\.timeout/],
+    ['an ejection', upstream({ eject: { for: '0s' } }), /eject\.for/],
+    ['an open breaker', upstream({ breaker: { openFor: '0s' } }), /breaker\.openFor/],
+    ['a session', { session: { idle: '0s' }, routes: [] }, /session\.idle/],
+    ['the store', { store: { redis: 'redis://a', timeout: '0s' }, routes: [] }, /store\.timeout/],
+    [
+      'a WebSocket',
+      { routes: [{ path: '/a', proxy: { upstream: 'http://a', websocket: { idle: '0s' } } }] },
+      /websocket\.idle/
+    ],
+    [
+      'API keys that nobody has',
+      route({ auth: { apiKeys: {} } }),
+      /auth\.apiKeys: "apiKeys" names nobody; it needs "file" or "list"/
+    ],
+    [
+      'API keys read from somewhere',
+      route({ auth: { apiKeys: { from: ['header:x-key'] } } }),
+      /auth\.apiKeys: "apiKeys" names nobody/
+    ],
+    [
+      'users that are none',
+      route({ auth: { session: true, users: {} } }),
+      /auth\.users: "users" names nobody/
+    ]
+  ]
+  for (const [name, config, says] of cases)
+    t.test(name, async (t) => {
+      await t.rejects(loadConfig(config, { SESSION_SECRET: SECRET }), { message: says })
+    })
+  t.test('but takes it where it means something, and amounts below one', async (t) => {
+    const taken = [
+      { cors: { origins: ['https://a'], maxAge: '0s' }, routes: [] },
+      { limits: { body: '0b' }, routes: [] },
+      { rateLimit: { max: 1, window: '0.5s' }, routes: [] },
+      { rateLimit: { max: 1, window: '10s' }, routes: [] },
+      { rateLimit: { max: 1, window: '1.0s' }, routes: [] }
+    ]
+    for (const config of taken) await t.resolves(loadConfig(config, {}))
+  })
 })

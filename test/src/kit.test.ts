@@ -63,7 +63,7 @@ t.test('units', async (t) => {
     ['duration', duration, '1.5m', 90_000],
     ['duration', duration, '12h', 43_200_000],
     ['duration', duration, '7d', 604_800_000],
-    ['duration', duration, '0.1ms', 0],
+    ['duration', duration, '0.1ms', 1],
     ['size', size, '10b', 10],
     ['size', size, '64kb', 65_536],
     ['size', size, '1mb', 1_048_576],
