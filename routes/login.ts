@@ -183,7 +183,7 @@ function page(
 async function logIn(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const { sessions, users, throttle, callerOfSession } = request.server
   if (sessions === null) throw new LoginWrong()
-  const name = formField(request.body, 'username')
+  const name = formField(request.body, 'username')?.normalize('NFC')
   const password = formField(request.body, 'password')
   const caller = await callerOfSession(request, reply)
   // A program may ask whether it is logged in, without credentials.

@@ -16,7 +16,7 @@ export function basicWay(app: FastifyInstance, users: Users): Way {
   const verify = async (request: FastifyRequest, said: string): Promise<Caller | 'wrong'> => {
     const at = said.indexOf(':')
     if (at === -1) return 'wrong'
-    const name = said.slice(0, at)
+    const name = said.slice(0, at).normalize('NFC')
     const user = await app.throttle.attempt(addressOf(request), name, () =>
       users.verify(name, said.slice(at + 1))
     )

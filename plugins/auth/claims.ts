@@ -1,10 +1,11 @@
-import { claimOf, Type } from '../../src/kit/index.ts'
+import { claimOf, isObject, Type } from '../../src/kit/index.ts'
 
 /** The options that say where a token holds roles and scopes. */
 export const claimNames = {
   rolesClaim: Type.String({
     default: 'roles',
-    description: 'The claim that holds the roles, tried literally and then by its dots.'
+    description:
+      'The claim that holds the roles, as a list, a text with commas or the keys of an object; its name is tried literally and then by its dots.'
   }),
   scopesClaim: Type.String({
     default: 'scope',
@@ -32,8 +33,7 @@ export function toldBy(
   return {
     ...(name === undefined ? {} : { name }),
     ...(email === undefined ? {} : { email }),
-    // A role may have spaces in its name: "not admin" is one, and no "admin". Scopes have none (RFC 6749 section 3.3).
-    roles: listOf(claimOf(claims, rolesClaim)),
+    roles: rolesIn(claimOf(claims, rolesClaim)),
     scopes: typeof scopes === 'string' ? scopes.split(' ').filter(Boolean) : listOf(scopes)
   }
 }
@@ -48,6 +48,19 @@ export function textIn(
     if (typeof value === 'string' && value !== '') return value
   }
   return undefined
+}
+
+/** Reads roles from a list, a text with commas, or the keys of an object whose values say yes. A role may have spaces in its name: "not admin" is no "admin". */
+function rolesIn(value: unknown): string[] {
+  if (typeof value === 'string')
+    return value
+      .split(',')
+      .map((role) => role.trim())
+      .filter(Boolean)
+  // As Zitadel and Firebase tell them.
+  if (isObject(value))
+    return Object.keys(value).filter((role) => value[role] === true || isObject(value[role]))
+  return listOf(value)
 }
 
 const listOf = (value: unknown): string[] =>

@@ -4,7 +4,7 @@ import type { PrivateHeader } from '../../src/lib/http/request-head.ts'
 import type { Signer } from './assertion.ts'
 import { toldOf } from './identity.ts'
 import type { AuthOptions } from './index.ts'
-import { dropParameter, type Found, type Way } from './ways.ts'
+import { dropParameter, type Found, type Way, WrongCredential } from './ways.ts'
 
 /** The request has no credential that would let it in. */
 export const CallerUnknown = createError(
@@ -81,8 +81,9 @@ export function makeGate(said: AuthOptions, { ways, hidden, parameters, signer }
   }
 
   /** Takes what a way has found; throws where it is wrong. */
-  function take(found: Found, { scheme }: Way): Caller | null {
-    if (found === 'wrong')
+  function take(found: Found, { scheme }: Way, request: FastifyRequest): Caller | null {
+    if (found instanceof WrongCredential) request.wrongCredential = found.reason
+    if (found === 'wrong' || found instanceof WrongCredential)
       throw withHeaders(new CredentialWrong(), scheme === 'Bearer' ? wrongToken : challenge)
     return found
   }
@@ -94,11 +95,11 @@ export function makeGate(said: AuthOptions, { ways, hidden, parameters, signer }
     asked: Promise<Found>,
     before: Caller | null
   ): Promise<true> {
-    const first = take(await asked, ways[from] as Way)
+    const first = take(await asked, ways[from] as Way, request)
     let caller = before ?? first
     for (const way of ways.slice(from + 1)) {
       if (way.last === true && caller !== null) continue
-      const found = take(await way.find(request, reply), way)
+      const found = take(await way.find(request, reply), way, request)
       caller ??= found
     }
     await settle(request, caller)
@@ -113,7 +114,7 @@ export function makeGate(said: AuthOptions, { ways, hidden, parameters, signer }
       if (way.last === true && caller !== null) continue
       const found = way.find(request, reply)
       if (found instanceof Promise) return goOn(request, reply, i, found, caller)
-      const known = take(found, way)
+      const known = take(found, way, request)
       caller ??= known
     }
     return settle(request, caller)

@@ -199,7 +199,9 @@ export function faults(said: AuthOptions, about: About): OptionFault[] {
   if (said.users !== undefined) {
     const { entries, faults: wrong } = readEntries(said.users as Listed<User>, user, userFault)
     for (const fault of wrong) found.push({ ...fault, path: ['users', ...fault.path] })
-    const twice = entries.find(({ name }, i) => entries.findIndex((other) => other.name === name) !== i)
+    const twice = entries.find(
+      ({ name }, i) => entries.findIndex((other) => sameName(other.name, name)) !== i
+    )
     if (twice !== undefined)
       found.push({
         path: ['users'],
@@ -226,6 +228,8 @@ export function faults(said: AuthOptions, about: About): OptionFault[] {
   return found
 }
 
+const sameName = (one: string, other: string): boolean => one.normalize('NFC') === other.normalize('NFC')
+
 const waysOf = (said: AuthOptions): WayName[] =>
   WAYS.filter((way) => said[way] !== undefined && said[way] !== false)
 
@@ -247,6 +251,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The headers with the credentials that are for the gateway alone; null where the route has none. */
     privateHeaders: readonly PrivateHeader[] | null
+    /** Why a credential of the request is wrong, as one of a few words; null where none is, or nobody says why. */
+    wrongCredential: string | null
     /** The headers that tell the upstream who calls; null where the route has none. */
     identity: readonly WrittenHeader[] | null
   }
@@ -278,6 +284,7 @@ export default fp<AuthOptions>(
     app.decorate('identityNames', names)
     app.decorateRequest('privateHeaders', null)
     app.decorateRequest('identity', null)
+    app.decorateRequest('wrongCredential', null)
     const addNames = (said: AuthOptions): void => {
       for (const name of identityHeadersOf(said).everywhere) names.add(name)
     }

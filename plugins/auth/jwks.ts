@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
+import { errors, type JWTVerifyGetKey } from 'jose'
 import { request } from 'undici'
+import { type KeySet, readKeySet } from './key-set.ts'
 import { wholeOf } from './whole.ts'
 
 // Milliseconds: how long the provider may take, when keys are renewed behind the back of who asks, and when who asks waits for it.
@@ -19,7 +20,7 @@ export class KeysAway extends Error {}
 export class RemoteKeys {
   readonly #url: string
   readonly #log: FastifyBaseLogger
-  #keys: JWTVerifyGetKey | undefined
+  #keys: KeySet | undefined
   #text = ''
   #generation = 0
   #fetching: Promise<void> | undefined
@@ -50,13 +51,25 @@ export class RemoteKeys {
     if (this.#keys === undefined) throw new KeysAway()
     const before = this.#generation
     try {
-      return await this.#keys(header, token)
+      return await this.#keys.find(header, token)
     } catch (error) {
-      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+      if (!(error instanceof errors.JWKSNoMatchingKey) || !this.#mayCome(header.kid)) throw error
       await this.#fetchForStranger()
       if (before === this.#generation) throw error
-      return this.#keys(header, token)
+      return this.#keys.find(header, token)
     }
+  }
+
+  /** Looks for other keys, since a signature is by none of these: a provider without ids, or with one for ever, may have changed its key. Tells whether there are any. */
+  async renew(): Promise<boolean> {
+    const before = this.#generation
+    await this.#fetchForStranger()
+    return before !== this.#generation
+  }
+
+  /** Tells whether asking anew may bring a key: not one that is there already and has another use. */
+  #mayCome(kid: unknown): boolean {
+    return kid === undefined || (typeof kid === 'string' && this.#keys?.has(kid) !== true)
   }
 
   /** Asks for keys because of one that is not known; the first may come at any time, so that a key counts as soon as it is used. */
@@ -96,10 +109,14 @@ export class RemoteKeys {
 
   #take(text: string): void {
     if (text === this.#text) return
-    const set = JSON.parse(text) as JSONWebKeySet
-    const keys = createLocalJWKSet(set)
+    const keys = readKeySet(text)
     // A provider without keys is one that is ill: it would shut everybody out.
-    if (set.keys.length === 0) throw failure('no keys')
+    if (keys.usable === 0) throw failure('no keys')
+    if (keys.leftOut > 0)
+      this.#log.warn(
+        { url: this.#url, keys: keys.leftOut },
+        'some keys for tokens are weak or unreadable and left out'
+      )
     this.#keys = keys
     this.#text = text
     this.#generation++

@@ -1,8 +1,8 @@
-import { createPublicKey, type JsonWebKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Duration, File, isObject, type OptionFault, SAYS, type Static, Type } from '../../src/kit/index.ts'
 import { claimNames } from './claims.ts'
+import { keyFault } from './key-set.ts'
 import { verifierFor } from './verifier.ts'
 import {
   dropParameter,
@@ -16,7 +16,7 @@ import {
 } from './ways.ts'
 
 const ALGORITHMS = [
-  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'],
+  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
   ...['HS256', 'HS384', 'HS512']
 ]
 
@@ -52,7 +52,7 @@ export const jwt = Type.Object(
       })
     ),
     algorithms: Type.Array(Type.Unsafe<string>({ type: 'string', enum: ALGORITHMS }), {
-      default: ['RS256', 'ES256', 'EdDSA'],
+      default: ['RS256', 'ES256', 'EdDSA', 'Ed25519'],
       minItems: 1,
       description: 'The signatures that count; all others are refused, whatever a token says of itself.'
     }),
@@ -75,6 +75,13 @@ export const jwt = Type.Object(
 
 export type JwtOptions = Static<typeof jwt>
 
+// Bytes of a secret: as many as the hash has (RFC 7518 section 3.2).
+const LEAST_SECRET = new Map([
+  ['HS256', 32],
+  ['HS384', 48],
+  ['HS512', 64]
+])
+
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
 
 /** Tells what is wrong that the schema can't say. */
@@ -95,6 +102,14 @@ export function jwtFaults(said: JwtOptions): OptionFault[] {
           ? `"${said.algorithms[wrong]}" needs a "secret"; with public keys it would take a key that all know for a secret`
           : `"${said.algorithms[wrong]}" needs keys; with a "secret" it is HS256, HS384 or HS512`
     })
+  for (const [i, name] of said.algorithms.entries()) {
+    const least = LEAST_SECRET.get(name)
+    if (said.secret === undefined || least === undefined || Buffer.byteLength(said.secret) >= least) continue
+    found.push({
+      path: ['algorithms', i],
+      message: `"${name}" needs a secret of ${least} bytes or more; this one has ${Buffer.byteLength(said.secret)}. "openssl rand -hex 32" makes one`
+    })
+  }
   const url = said.jwks === undefined ? undefined : URL.parse(said.jwks)
   if (url === null)
     found.push({
@@ -137,20 +152,6 @@ function keysFault(file: string): string | undefined {
   return undefined
 }
 
-function keyFault(jwk: unknown): string | undefined {
-  if (!isObject(jwk)) return 'is no object'
-  if (jwk['kty'] === 'oct') return 'is a shared secret; say it as "secret", from the environment'
-  if (jwk['d'] !== undefined)
-    return 'is a private one; leave it with who makes the tokens, and take its public part'
-  try {
-    const { asymmetricKeyDetails } = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' })
-    const bits = asymmetricKeyDetails?.modulusLength ?? 2048
-    return bits < 2048 ? `has ${bits} bits; RSA takes 2048 or more` : undefined
-  } catch {
-    return 'is one that nobody can use'
-  }
-}
-
 /** Lets in whoever has a token that was signed by one of the keys; `besideKeys` says that a Bearer may as well be an API key. */
 export function jwtWay(app: FastifyInstance, said: JwtOptions, besideKeys: boolean): Way {
   const holds = (authorization: string): boolean =>
@@ -171,7 +172,7 @@ export function jwtWay(app: FastifyInstance, said: JwtOptions, besideKeys: boole
       const [only] = tokens
       if (only === undefined) return null
       // Two tokens would be two callers: what the upstream reads nobody knows.
-      return tokens.length > 1 ? 'wrong' : verifier.judge(only)
+      return tokens.length > 1 ? verifier.refuse('several_tokens') : verifier.judge(only)
     }
   }
 }

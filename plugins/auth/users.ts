@@ -21,11 +21,13 @@ export class Users {
 
   /** Adds a user; throws where another of that name is known, since a session tells no more than the name. */
   add(user: User): void {
-    const known = this.#users.get(user.name)
+    // A Mac may type "é" as two characters (RFC 8265 section 3.4).
+    const name = user.name.normalize('NFC')
+    const known = this.#users.get(name)
     if (known !== undefined && !isDeepStrictEqual(known, user))
       throw new Error(`Two users are named "${user.name}"; a name stands for one user in the whole gateway`)
     if (this.#nobody === NOBODY && user.password !== undefined) this.#nobody = parseHash(user.password)
-    this.#users.set(user.name, user)
+    this.#users.set(name, user)
   }
 
   /** Counts the users. */
@@ -35,13 +37,15 @@ export class Users {
 
   /** Finds a user by name. */
   find(name: string): User | undefined {
-    return this.#users.get(name)
+    return this.#users.get(name.normalize('NFC'))
   }
 
   /** Finds the user whose name and password these are, slowly. */
   async verify(name: string, password: string): Promise<User | undefined> {
-    const user = this.#users.get(name)
-    return (await matches(user, password, this.#nobody)) ? user : undefined
+    const user = this.find(name)
+    if (await matches(user, password, this.#nobody)) return user
+    const composed = password.normalize('NFC')
+    return composed !== password && (await matches(user, composed, this.#nobody)) ? user : undefined
   }
 }
 

@@ -5,8 +5,17 @@ import { requestHeader } from '../../src/lib/http/headers.ts'
 import type { PrivateHeader } from '../../src/lib/http/request-head.ts'
 import type { ApiKey } from './files.ts'
 
-/** What a way makes of a request: the caller, null where the request has no such credential, or "wrong". */
-export type Found = Caller | null | 'wrong'
+/** A credential that is wrong, and why: for the log and metrics, never for the client. */
+export class WrongCredential {
+  readonly reason: string
+
+  constructor(reason: string) {
+    this.reason = reason
+  }
+}
+
+/** What a way makes of a request: the caller, null where the request has no such credential, or that it is wrong. */
+export type Found = Caller | null | 'wrong' | WrongCredential
 
 /** One way to let a caller in. */
 export interface Way {

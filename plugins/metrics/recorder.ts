@@ -34,6 +34,7 @@ export class Recorder {
   readonly #refusals = new Tally('gate', 'code')
   readonly #wouldRefuse = new Tally('gate', 'code')
   readonly #callers = new Tally('way', 'outcome')
+  readonly #credentials = new Tally('reason')
   readonly #limits = new Tally('limit', 'outcome')
   readonly #gates = new Map<string, { seconds: number; count: number }>()
 
@@ -72,7 +73,7 @@ export class Recorder {
     answers[at] = (answers[at] as number) + 1
     // How long a connection stays that has switched protocols says nothing of how fast anybody was.
     if (status !== 101) counts.durations.count(elapsed(request))
-    const { forwarding, refusal, reported, caller, rateLimits } = request
+    const { forwarding, refusal, reported, caller, rateLimits, wrongCredential } = request
     if (forwarding === null) {
       counts.bytesIn += Number(request.headers['content-length']) || 0
       counts.bytesOut += ownBytesOf(request, reply)
@@ -86,6 +87,7 @@ export class Recorder {
     if (caller !== null) this.#callers.count(caller.by, refusal?.statusCode === 403 ? 'refused' : 'passed')
     else if (refusal !== null && wordOf(refusal.code, gates) === 'auth')
       this.#callers.count('none', 'refused')
+    if (wrongCredential) this.#credentials.count(wrongCredential)
     if (rateLimits !== null && rateLimits !== undefined)
       for (const { name, standing } of rateLimits)
         this.#limits.count(name, standing.allowed ? 'passed' : 'refused')
@@ -166,6 +168,12 @@ export class Recorder {
         help: 'Requests by the way that found their caller, and whether they were let in; "none" where there was no caller.',
         type: 'counter',
         values: this.#callers.values()
+      },
+      {
+        name: 'sallyport_token_refusals_total',
+        help: 'JSON Web Tokens that were refused, by reason.',
+        type: 'counter',
+        values: this.#credentials.values()
       },
       {
         name: 'sallyport_rate_limit_total',

@@ -158,14 +158,17 @@ export function templateFaults(
   }
 }
 
-/** Reads a claim, its name tried literally, then by dots. */
+/** Reads a claim, its name tried literally, then by its dots: any of them may belong to a name, as in "resource_access.my.app.roles". */
 export function claimOf(claims: unknown, name: string): unknown {
   if (typeof claims !== 'object' || claims === null) return undefined
-  if (Object.hasOwn(claims, name)) return (claims as Record<string, unknown>)[name]
-  const dot = name.indexOf('.')
-  return dot === -1 || !Object.hasOwn(claims, name.slice(0, dot))
-    ? undefined
-    : claimOf((claims as Record<string, unknown>)[name.slice(0, dot)], name.slice(dot + 1))
+  const own = claims as Record<string, unknown>
+  if (Object.hasOwn(own, name)) return own[name]
+  for (let dot = name.indexOf('.'); dot !== -1; dot = name.indexOf('.', dot + 1)) {
+    const outer = name.slice(0, dot)
+    const found = Object.hasOwn(own, outer) ? claimOf(own[outer], name.slice(dot + 1)) : undefined
+    if (found !== undefined) return found
+  }
+  return undefined
 }
 
 function textOf(value: unknown): string | undefined {

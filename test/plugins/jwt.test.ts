@@ -1,4 +1,4 @@
-import { createHmac, generateKeyPairSync } from 'node:crypto'
+import { createHmac, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
@@ -204,8 +204,169 @@ t.test('tries each of the keys that a token without the name of one may mean', a
   t.equal(await status(app, first), 200)
   t.equal(await status(app, second), 200)
   await from.rotate({ nameless: true })
-  t.equal(await status(app, await from.sign()), 401)
+  t.equal(await status(app, await from.sign()), 200, 'a new key without a name is asked for')
+  t.equal(from.asked, 2)
   t.equal(await status(app, await from.sign({ exp: 1 })), 401)
+  await from.rotate({ nameless: true })
+  t.equal(await status(app, await from.sign()), 401, 'but not with each token that nobody has signed')
+  t.equal(from.asked, 2)
+})
+
+t.test('asks anew where a key changes and its id does not', async (t) => {
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  let key = { ...(await exportJWK(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey)), kid: 'a' }
+  const url = await upstream(t, (_request, response) => response.end(JSON.stringify({ keys: [key] })))
+  const app = await gateway(t, { auth: { jwt: { jwks: url } }, routes: [open] })
+  const token = await new SignJWT({ sub: 'ada', exp: 4_102_444_800 })
+    .setProtectedHeader({ alg: 'ES256', kid: 'a' })
+    .sign(privateKey)
+  key = { ...(await exportJWK(publicKey)), kid: 'a' }
+  t.equal(await status(app, token), 200)
+  key = { ...(await exportJWK(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey)), kid: 'a' }
+})
+
+const rsa = (modulusLength: number): { publicKey: KeyObject; privateKey: KeyObject } =>
+  generateKeyPairSync('rsa', { modulusLength })
+
+t.test('lets no key of a set that is weak or unreadable hide another', async (t) => {
+  const right = rsa(2048)
+  const jwk = await exportJWK(right.publicKey)
+  const odd: Record<string, object> = {
+    'a weak one': rsa(1024).publicKey.export({ format: 'jwk' }),
+    'an unreadable one': { kty: 'RSA', n: '!!', e: 'AQAB' },
+    'half of one': { kty: 'RSA', n: jwk.n },
+    'another one': await exportJWK(rsa(2048).publicKey),
+    'a secret': { kty: 'oct', k: 'AAAA' },
+    'one of a kind that nobody knows': { kty: 'NEW' },
+    'one for encryption': { ...(await exportJWK(rsa(2048).publicKey)), use: 'enc' }
+  }
+  const sign = (header: object): Promise<string> =>
+    new SignJWT({ sub: 'ada', exp: 4_102_444_800 })
+      .setProtectedHeader({ alg: 'RS256', ...header })
+      .sign(right.privateKey)
+  for (const [name, key] of Object.entries(odd))
+    for (const kid of [{}, { kid: 'a' }])
+      t.test(`${name}, ${JSON.stringify(kid)}`, async (t) => {
+        const found = { ...jwk, ...kid }
+        for (const keys of [
+          [key, found],
+          [found, key],
+          [{ ...key, ...kid }, found]
+        ]) {
+          const url = await upstream(t, (_request, response) => response.end(JSON.stringify({ keys })))
+          const app = await gateway(t, { auth: { jwt: { jwks: url } }, routes: [open] })
+          t.equal(await status(app, await sign(kid)), 200)
+        }
+      })
+  t.test('nor does a token for one of them keep a new key from being asked for', async (t) => {
+    let keys: object[] = [
+      { ...odd['one for encryption'], kid: 'enc' },
+      { ...odd['another one'], kid: 'other' }
+    ]
+    const url = await upstream(t, (_request, response) => response.end(JSON.stringify({ keys })))
+    const app = await gateway(t, { auth: { jwt: { jwks: url } }, routes: [open] })
+    t.equal(await status(app, await sign({ kid: 'enc' })), 401)
+    keys = [...keys, { ...jwk, kid: 'new' }]
+    t.equal(await status(app, await sign({ kid: 'new' })), 200)
+  })
+})
+
+t.test('knows Ed25519 by both of its names', async (t) => {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519')
+  const jwk = await exportJWK(publicKey)
+  for (const algorithms of [undefined, ['EdDSA'], ['Ed25519'], ['RS256']])
+    for (const name of [undefined, 'EdDSA', 'Ed25519']) {
+      const key = name === undefined ? jwk : { ...jwk, alg: name }
+      const url = await upstream(t, (_request, response) => response.end(JSON.stringify({ keys: [key] })))
+      const keys = `${t.testdir({ 'keys.json': JSON.stringify({ keys: [key] }) })}/keys.json`
+      for (const from of [{ jwks: url }, { keys }]) {
+        const auth = { jwt: { ...from, ...(algorithms === undefined ? {} : { algorithms }) } }
+        const app = await gateway(t, { auth, routes: [open] })
+        for (const alg of ['EdDSA', 'Ed25519'])
+          t.equal(
+            await status(
+              app,
+              await new SignJWT({ sub: 'ada', exp: 4_102_444_800 })
+                .setProtectedHeader({ alg })
+                .sign(privateKey)
+            ),
+            algorithms?.[0] === 'RS256' ? 401 : 200,
+            `${algorithms?.join()}, the key says ${name}, the token ${alg}`
+          )
+      }
+    }
+})
+
+t.test('logs why a token is refused, once, and tells only the log and metrics', async (t) => {
+  const from = await issuer(t)
+  const { log, lines } = readableLog()
+  const app = await gateway(
+    t,
+    { metrics: true, auth: { jwt: { jwks: from.url, issuer: 'us', audience: 'api' } }, routes: [open] },
+    { log }
+  )
+  const ours = { iss: 'us', aud: 'api' }
+  const right = await from.sign(ours)
+  const cases: [reason: string, token: string][] = [
+    ['issuer', await from.sign({ ...ours, iss: 'them' })],
+    ['audience', await from.sign({ ...ours, aud: 'other' })],
+    ['expired', await from.sign({ ...ours, exp: 1 })],
+    ['no_expiry', await from.sign({ ...ours, exp: undefined })],
+    ['not_yet_valid', await from.sign({ ...ours, nbf: 4_102_444_800 })],
+    ['issued_in_future', await from.sign({ ...ours, iat: 4_102_444_800 })],
+    ['no_subject', await from.sign({ ...ours, sub: undefined })],
+    ['type', await from.sign(ours, { typ: 'logout+jwt' })],
+    ['unknown_key', await from.sign(ours, { kid: 'made up' })],
+    ['signature', `${right.slice(0, -86)}${'A'.repeat(86)}`],
+    ['algorithm', `${Buffer.from('{"alg":"none"}').toString('base64url')}.${right.split('.')[1]}.`],
+    ['too_long', 'x'.repeat(20_000)],
+    ['malformed', 'x'],
+    // What a lenient reader of base64 drops, and the last bits that it does not read (RFC 4648 section 3).
+    ...['=', '==', '\tA', ' A', '+', '\u00e9'].map((more): [string, string] => ['malformed', right + more]),
+    ['malformed', right.replace('.', '=.')],
+    ['malformed', right.slice(0, -1) + nonCanonical(right)]
+  ]
+  t.equal(await status(app, right), 200)
+  for (const [reason, token] of cases)
+    await t.test(`${reason}: ${token.slice(-12)}`, async (t) => {
+      lines.length = 0
+      for (let i = 0; i < 2; i++) {
+        const answer = await app.inject({ url: '/a', headers: bearer(token) })
+        t.equal(answer.statusCode, 401)
+        t.equal(answer.headers['www-authenticate'], 'Bearer error="invalid_token"')
+        t.match(answer.json(), { code: 'SP_ERR_AUTH_WRONG', detail: /is wrong or has expired/ })
+      }
+      const told = lines.filter(({ msg }) => msg === 'token refused')
+      if (reason !== 'malformed') t.match(told, [{ level: 'info', reason }])
+      t.ok(told.length <= 1, 'not with each request')
+      t.notMatch(JSON.stringify(lines), token.slice(0, 30) === 'x' ? 'Bearer' : token.slice(0, 30))
+    })
+  const counted = app.metrics
+    ?.families()
+    .find(({ name }) => name === 'sallyport_token_refusals_total')?.values
+  const of = (reason: string): number =>
+    counted?.find(({ labels }) => labels['reason'] === reason)?.value ?? 0
+  for (const [reason] of cases)
+    t.equal(of(reason), 2 * cases.filter(([other]) => other === reason).length, reason)
+})
+
+/** Writes the last character of a token otherwise, without another meaning to a lenient reader. */
+function nonCanonical(token: string): string {
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+  return alphabet[alphabet.indexOf(token.at(-1) ?? 'A') | 1] ?? ''
+}
+
+t.test('names the key and the issuer of a refused token, as far as they can be read', async (t) => {
+  const from = await issuer(t)
+  const { log, lines } = readableLog()
+  const app = await gateway(t, { auth: { jwt: { jwks: from.url, issuer: 'us' } }, routes: [open] }, { log })
+  await status(app, await from.sign({ iss: 'i'.repeat(500) }, { kid: 'key 0' }))
+  t.match(
+    lines.filter(({ msg }) => msg === 'token refused'),
+    [{ reason: 'issuer', kid: 'key 0', issuer: 'i'.repeat(100) }]
+  )
+  for (let i = 0; i < 200; i++) await status(app, await from.sign({ iss: `made up ${i}` }))
+  t.ok(lines.filter(({ msg }) => msg === 'token refused').length <= 100, 'nobody fills the log')
 })
 
 t.test('takes tokens for access alone, and those that everybody reads alike', async (t) => {
@@ -413,7 +574,10 @@ t.test('tells roles, scopes and claims by the names that the issuer has for them
     { url: '/role', claims: { realm_access: { roles: 'staff' } }, expected: 200 },
     { url: '/role', claims: { realm_access: { roles: 'no staff' } }, expected: 403 },
     { url: '/role', claims: { realm_access: { roles: ['x,staff', { staff: true }, 7] } }, expected: 403 },
-    { url: '/role', claims: { realm_access: { roles: { staff: true } } }, expected: 403 },
+    { url: '/role', claims: { realm_access: { roles: { staff: true } } }, expected: 200 },
+    { url: '/role', claims: { realm_access: { roles: { staff: { 123: 'example.com' } } } }, expected: 200 },
+    { url: '/role', claims: { realm_access: { roles: { staff: false } } }, expected: 403 },
+    { url: '/role', claims: { realm_access: { roles: 'ops, staff' } }, expected: 200 },
     { url: '/scope', claims: { scp: 'a b c' }, expected: 200 },
     { url: '/scope', claims: { scp: ['a', 'b'] }, expected: 200 },
     { url: '/scope', claims: { scp: 'ab' }, expected: 403 },
@@ -446,6 +610,57 @@ t.test('tells roles, scopes and claims by the names that the issuer has for them
     },
     'an item of a list never looks like two'
   )
+})
+
+t.test('finds roles in claims whose names hold dots', async (t) => {
+  const from = await issuer(t)
+  const cases: [string, object, number][] = [
+    ['resource_access.my-app.roles', { resource_access: { 'my-app': { roles: ['staff'] } } }, 200],
+    ['resource_access.my.app.roles', { resource_access: { 'my.app': { roles: ['staff'] } } }, 200],
+    ['resource_access.my.app.roles', { resource_access: { my: {}, 'my.app': { roles: ['staff'] } } }, 200],
+    ['resource_access.my.app.roles', { resource_access: { my: { 'app.roles': 'staff' } } }, 200],
+    [
+      'resource_access.https://a.example/b.roles',
+      { resource_access: { 'https://a.example/b': { roles: ['staff'] } } },
+      200
+    ],
+    ['https://a.example/roles', { 'https://a.example/roles': ['staff'] }, 200],
+    ['https://a.example/app.roles', { 'https://a.example/app': { roles: ['staff'] } }, 200],
+    ['resource_access.my.app.roles', { resource_access: { 'my.other': { roles: ['staff'] } } }, 403],
+    ['constructor.name', { roles: ['staff'] }, 403]
+  ]
+  for (const [rolesClaim, claims, expected] of cases) {
+    const app = await gateway(t, {
+      auth: { jwt: { jwks: from.url, rolesClaim }, require: { roles: ['staff'] } },
+      routes: [open]
+    })
+    t.equal(
+      await status(app, await from.sign({ ...claims })),
+      expected,
+      `${rolesClaim} ${JSON.stringify(claims)}`
+    )
+  }
+})
+
+t.test('wants a secret of as many bytes as the hash has', async (t) => {
+  for (const [alg, least] of [
+    ['HS256', 32],
+    ['HS384', 48],
+    ['HS512', 64]
+  ] as const) {
+    const load = (secret: string): Promise<unknown> =>
+      loadConfig({ auth: { jwt: { secret, algorithms: [alg] } }, routes: [open] }, {})
+    await t.resolves(load('s'.repeat(least)))
+    await t.resolves(
+      load('\u00e9'.repeat(least / 2)).catch((error: Error) => {
+        // The schema counts characters first.
+        if (!/32 characters/.test(error.message)) throw error
+      })
+    )
+    await t.rejects(load('s'.repeat(least - 1)), {
+      message: least === 32 ? /32 characters/ : /needs a secret of \d+ bytes or more/
+    })
+  }
 })
 
 t.test('a secret is a secret, and a key is a key', async (t) => {

@@ -67,6 +67,32 @@ t.test('lets users in by name and password with each request, where that is on',
   )
 })
 
+t.test('knows names and passwords in either form of Unicode', async (t) => {
+  const users = {
+    list: [
+      { name: 'jos\u00e9', secret: 'caf\u00e9' },
+      { name: 'rene\u0301', secret: 'cre\u0300me' }
+    ]
+  }
+  const app = await gateway(t, {
+    auth: { users, basic: true, session: true, identity: { 'x-id': 'id' } },
+    routes: [{ path: '/a', respond: { body: '{caller.id}' } }]
+  })
+  const cases: [string, string, number][] = [
+    ['jos\u00e9', 'caf\u00e9', 200],
+    ['jose\u0301', 'cafe\u0301', 200],
+    ['ren\u00e9', 'cre\u0300me', 200],
+    ['jose', 'cafe', 401],
+    ['jos\u00e9', 'cafe', 401]
+  ]
+  for (const [username, password, expected] of cases) {
+    const { statusCode } = await app.inject({ url: '/a', headers: basic(username, password) })
+    t.equal(statusCode, expected, `${username}:${password}`)
+    const entered = await app.inject({ method: 'POST', url: '/login', payload: { username, password } })
+    t.equal(entered.statusCode, expected, 'at the log-in as well')
+  }
+})
+
 t.test('hashes a password once a minute, not with each request, and throttles guesses', async (t) => {
   const hashed = [
     {
