@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { cookieIn, duration } from '../../src/kit/index.ts'
+import { cookieIn, duration, type UpstreamTarget } from '../../src/kit/index.ts'
 import type { StickyOptions } from './options.ts'
 import type { Target } from './target.ts'
 
@@ -10,7 +10,7 @@ export class Sticky {
   readonly #secret: string | Buffer
   readonly #attributes: string
   readonly #secure: boolean
-  readonly #names = new WeakMap<Target, string>()
+  readonly #names = new WeakMap<UpstreamTarget, string>()
 
   constructor(app: FastifyInstance, { cookie, maxAge, secret }: StickyOptions) {
     this.#cookie = cookie
@@ -27,14 +27,14 @@ export class Sticky {
   }
 
   /** Writes the cookie that names a target; undefined where the request brought it. */
-  cookieFor(request: FastifyRequest, target: Target): string | undefined {
+  cookieFor(request: FastifyRequest, target: UpstreamTarget): string | undefined {
     const name = this.#nameOf(target)
     if (cookieIn(request.headers.cookie, this.#cookie) === name) return undefined
     const secure = this.#secure || request.protocol === 'https'
     return `${this.#cookie}=${name}${this.#attributes}${secure ? '; Secure' : ''}`
   }
 
-  #nameOf(target: Target): string {
+  #nameOf(target: UpstreamTarget): string {
     let name = this.#names.get(target)
     if (name === undefined) {
       name = createHmac('sha256', this.#secret)

@@ -1,7 +1,19 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { durationOrNone, share } from '../../src/kit/index.ts'
+import {
+  type AnswerListener,
+  type AttemptPolicy,
+  durationOrNone,
+  type OutboundRequest,
+  type PolicyOptions,
+  type Sent,
+  share,
+  type UpstreamService,
+  type UpstreamTarget
+} from '../../src/kit/index.ts'
+import { Attempts } from './attempts.ts'
 import { type Balancer, makeBalancer } from './balance.ts'
 import { Discovery, keyOf } from './discover.ts'
+import { idleTimeoutOf } from './idle-timeout.ts'
 import type { UpstreamOptions } from './options.ts'
 import { Sticky } from './sticky.ts'
 import { type Endpoint, Target } from './target.ts'
@@ -40,7 +52,7 @@ const LEAST_BUDGET = 3
 const COME_BACK = 5
 
 /** A service behind the gateway: its targets, and which of them is next. */
-export class Upstream {
+export class Upstream implements UpstreamService {
   readonly name: string
   /** Whether requests go by HTTP/2 where a target offers it. */
   readonly http2: boolean
@@ -111,8 +123,23 @@ export class Upstream {
     return among.length === 0 ? undefined : this.#balance(among, request)
   }
 
+  policyFor({ headersTimeout, bodyTimeout, retry, hedge }: PolicyOptions): AttemptPolicy {
+    return {
+      headersTimeout: headersTimeout ?? this.timeouts.headers,
+      idleTimeout: idleTimeoutOf(bodyTimeout ?? this.timeouts.body),
+      retry,
+      hedge
+    }
+  }
+
+  send(request: OutboundRequest, policy: AttemptPolicy, listener: AnswerListener): Sent {
+    const attempts = new Attempts(this, request, policy, listener)
+    attempts.begin()
+    return attempts
+  }
+
   /** Writes the cookie that keeps a client at a target; undefined where it needs none. */
-  cookieFor(request: FastifyRequest, target: Target): string | undefined {
+  cookieFor(request: FastifyRequest, target: UpstreamTarget): string | undefined {
     return this.#sticky?.cookieFor(request, target)
   }
 

@@ -1,6 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { pathOf } from '../../src/kit/index.ts'
-import type { UpstreamTarget } from './contract.ts'
+import { pathOf, type UpstreamTarget } from '../../src/kit/index.ts'
 import type { Back } from './head.ts'
 
 /** Makes the way back for what a target says of itself: its own origin becomes the gateway's, and the stripped part of a path is put back. */

@@ -1,12 +1,12 @@
 import type { FastifyInstance } from 'fastify'
-import { durationOrNone, remember } from '../../src/kit/index.ts'
+import { duration, durationOrNone, remember } from '../../src/kit/index.ts'
 import {
   forwardedHead,
   type RequestHeadOptions,
   type WriteRequestHead
 } from '../../src/lib/http/request-head.ts'
 import type { ProxyOptions } from './options.ts'
-import { stillnessOf } from './stillness.ts'
+import { makeRetry } from './retry.ts'
 import type { Lane } from './way.ts'
 
 /** How the heads of requests go on. */
@@ -43,18 +43,20 @@ export class Common {
     })
   }
 
-  laneTo(name: string, said: ProxyOptions['timeouts']): Lane {
-    return remember(this.#lanes, JSON.stringify([name, said]), () => {
+  /** Returns the way to an upstream under the options of a route. */
+  laneTo(name: string, { timeouts, retry, hedge }: ProxyOptions): Lane {
+    return remember(this.#lanes, JSON.stringify([name, timeouts, retry, hedge]), () => {
       const upstream = this.#app.upstream(name)
-      return {
-        upstream,
-        headersTimeout: orElse(said?.headers, upstream.timeouts.headers),
-        replay: upstream.http2 ? REPLAY : 0,
-        stillness: stillnessOf(orElse(said?.body, upstream.timeouts.body))
-      }
+      const policy = upstream.policyFor({
+        headersTimeout: ownTimeout(timeouts?.headers),
+        bodyTimeout: ownTimeout(timeouts?.body),
+        retry: retry === undefined ? undefined : makeRetry(retry),
+        hedge: hedge === undefined ? undefined : duration(hedge.after)
+      })
+      return { upstream, policy, replay: upstream.http2 ? REPLAY : 0 }
     })
   }
 }
 
-const orElse = (own: string | false | undefined, upstreams: number): number =>
-  own === undefined ? upstreams : (durationOrNone(own) ?? 0)
+const ownTimeout = (own: string | false | undefined): number | undefined =>
+  own === undefined ? undefined : (durationOrNone(own) ?? 0)

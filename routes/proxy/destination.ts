@@ -5,9 +5,9 @@ import {
   type Rewrite,
   restOf,
   type SlashPolicy,
-  shapeOf
+  shapeOf,
+  type UpstreamTarget
 } from '../../src/kit/index.ts'
-import type { UpstreamTarget } from './contract.ts'
 
 /** Writes the Destination of a request for the target that gets it. */
 export type WriteDestination = (target: UpstreamTarget) => string

@@ -2,16 +2,22 @@ import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
+  type AnswerListener,
   DeadlineExceeded,
+  type Extent,
+  type Fate,
   type Forwarding,
   grpcRefusal,
   grpcTimeoutOf,
   isGrpc,
   isHttp2,
-  LONGEST_TIMER,
-  type Sending,
+  type OutboundRequest,
+  type Sent,
   thenGiveBack,
+  UpstreamFailed,
+  type UpstreamTarget,
   upgradeOf,
+  upstreamRefusal,
   type Waiting,
   waitForEnd,
   waitNoMore
@@ -26,14 +32,12 @@ import {
   writeHead,
   writeInterim
 } from '../../src/lib/http/response.ts'
-import type { StreamLimits, UpstreamTarget } from './contract.ts'
+import type { StreamLimits } from './contract.ts'
 import { POLICY_VIOLATION } from './frames.ts'
 import { type Answer, answerHead, informationHead } from './head.ts'
 import { join } from './joint.ts'
-import { ClientGone, refusalFor, UpstreamFailed, unavailable } from './refusals.ts'
-import { HEDGE_BUDGET, retryAfterOf } from './retry.ts'
+import { ClientGone } from './refusals.ts'
 import { goesOn, isOfSession, SessionOver, watchSession } from './session-end.ts'
-import { type Asker, type Extent, type Fate, Try, Unwanted } from './try.ts'
 import { Upload } from './upload.ts'
 import type { Errand, Lane, Way } from './way.ts'
 
@@ -43,8 +47,8 @@ const WITH_CONTENT = new Set(['POST', 'PUT', 'PATCH'])
 // How much of an answer is read before a slow client has taken it, in bytes: the upstream is done with a short answer sooner.
 const READ_AHEAD = 262_144
 
-/** One request of a client and its answer, in as many tries as the route allows: bytes as they come, as fast as the slower side takes them. */
-export class Exchange implements Asker {
+/** One request of a client and its answer: bytes as they come, as fast as the slower side takes them. Its attempts are the upstream's. */
+export class Exchange implements OutboundRequest, AnswerListener {
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   readonly #response: ServerResponse
@@ -54,20 +58,13 @@ export class Exchange implements Asker {
   readonly #limits: StreamLimits | null
   readonly #upload: Upload | null
   readonly #forwarding: Forwarding
-  readonly #tried: UpstreamTarget[] = []
-  readonly #live: Try[] = []
-  #chosen: Try | undefined
+  #sent: Sent | undefined
   #waiting: Waiting | undefined
   readonly #deadline: Deadline | null
-  #backoff: NodeJS.Timeout | undefined
-  #hedge: NodeJS.Timeout | undefined
   #state: 'waiting' | 'streaming' | 'over' = 'waiting'
-  #failure: Error | undefined
   #listening = false
   #endless = false
   #readsAhead = false
-  #counted = false
-  #extra = 0
 
   constructor(request: FastifyRequest, reply: FastifyReply, way: Way, lane: Lane, errand: Errand) {
     this.#request = request
@@ -104,8 +101,6 @@ export class Exchange implements Asker {
       this.#deadline?.end()
       return
     }
-    this.#lane.upstream.traffic.active++
-    this.#counted = true
     this.#waiting = waitForEnd(this.#response, onOver, this, undefined)
     if (this.#upload !== null) this.#limits?.readBy(this.#request, this)
     if (this.#upload !== null && this.#mayHaveNoBody()) this.#upload.whenBegun(() => this.#begin())
@@ -113,11 +108,7 @@ export class Exchange implements Asker {
   }
 
   #begin(): void {
-    if (this.#state !== 'waiting') return
-    this.#try()
-    const { hedge } = this.#way
-    if (hedge !== undefined && this.#errand.idempotent && this.#state === 'waiting')
-      this.#hedge = setTimeout(onHedge, Math.min(hedge, LONGEST_TIMER), this)
+    if (this.#state === 'waiting') this.#sent = this.#lane.upstream.send(this, this.#lane.policy, this)
   }
 
   /** Whether the end of the request may follow in a frame of its own: HTTP/1.1 would call that a body in chunks, which services refuse for GET. */
@@ -136,44 +127,11 @@ export class Exchange implements Asker {
     return this.#upload === null || this.#upload.empty ? null : this.#upload.whole
   }
 
-  /** Tries once more, now that the wait is over. */
-  tryAgain(): void {
-    if (this.#state === 'waiting') this.#try()
-  }
-
-  /** Asks another target as well. */
-  askAnother(): void {
-    if (this.#state !== 'waiting' || this.#live.length !== 1 || !this.#mayRepeat(HEDGE_BUDGET)) return
-    // A body goes to two targets only once it is here whole; what still comes belongs to the first.
-    if (this.uploads || this.#upload?.mayReplay(this.#way.retry?.maxBody ?? 0) === false) return
-    const target = this.#lane.upstream.pick(this.#request, this.#tried)
-    // The same one again would only get busier.
-    if (target === undefined || this.#tried.includes(target)) return
-    this.#countExtra()
-    this.#send(target)
-  }
-
   /** Gives up, telling the client why where it has no head yet. */
   fail(error: Error): void {
     if (this.#state === 'over') return
-    this.#failure ??= error
-    clearTimeout(this.#backoff)
-    if (this.#live.length === 0) this.#refuse(error)
-    else for (const each of [...this.#live]) each.stop(error)
-  }
-
-  #try(): void {
-    const target = this.#lane.upstream.pick(this.#request, this.#tried)
-    if (target === undefined) this.#refuse(unavailable(this.#lane.upstream.retryAfter))
-    else this.#send(target)
-  }
-
-  #send(target: UpstreamTarget): void {
-    this.#tried.push(target)
-    this.#forwarding.target = target.name
-    const attempt = new Try(this, target, this.#errand.joint !== undefined, this.#lane.stillness)
-    this.#live.push(attempt)
-    attempt.send()
+    if (this.#sent === undefined) this.#refuse(error)
+    else this.#sent.abort(error)
   }
 
   /** Takes over the deadline of the request. A client of gRPC says how long it waits as well; the upstream is told, too. */
@@ -186,33 +144,44 @@ export class Exchange implements Asker {
     return deadline.keep(onDeadline, this)
   }
 
-  get maySendAgain(): boolean {
-    return this.#errand.idempotent && (this.#upload === null || this.#upload.empty)
+  get source(): FastifyRequest {
+    return this.#request
   }
 
-  get mayReplay(): boolean {
-    return this.#upload === null || this.#upload.replays
+  get method(): string {
+    return this.#request.method
   }
 
-  get uploads(): boolean {
-    return this.#upload !== null && !this.#upload.ended
+  get path(): string {
+    return this.#errand.path
   }
 
-  optionsFor(target: UpstreamTarget): Sending {
-    const { path, head, destination, joint } = this.#errand
-    const { method } = this.#request
-    // Only the Host differs from target to target; the list is read at once, and none of it kept.
+  get idempotent(): boolean {
+    return this.#errand.idempotent
+  }
+
+  get body(): Upload | null {
+    return this.#upload === null || this.#upload.empty ? null : this.#upload
+  }
+
+  get upgrade(): 'websocket' | undefined {
+    return this.#errand.joint === undefined ? undefined : 'websocket'
+  }
+
+  get deadline(): Deadline | null {
+    return this.#deadline
+  }
+
+  headersFor(target: UpstreamTarget): readonly string[] {
+    const { head, destination } = this.#errand
+    // Only the Host and the Destination differ from target to target; the list is read at once, and none of it kept.
     if (!this.#way.head.preserveHost || head[1] === '') head[1] = target.host
     if (destination !== undefined) setHeader(head, 'destination', destination(target))
-    return {
-      path: target.base + path,
-      method,
-      headers: target.http2 && takesTrailers(this.#request) ? [...head, 'te', 'trailers'] : head,
-      body: this.#upload === null || this.#upload.empty ? null : this.#upload.open(),
-      headersTimeout: this.#lane.headersTimeout,
-      source: this.#request,
-      ...(joint === undefined ? {} : { upgrade: 'websocket' })
-    }
+    return target.http2 && takesTrailers(this.#request) ? [...head, 'te', 'trailers'] : head
+  }
+
+  onTarget({ name }: UpstreamTarget): void {
+    this.#forwarding.target = name
   }
 
   #received(chunk: Buffer): void {
@@ -228,29 +197,41 @@ export class Exchange implements Asker {
     writeInterim(this.#response, status, informationHead(fields))
   }
 
-  onHead(from: Try, status: number, fields: readonly string[], statusText: string, extent: Extent): Fate {
-    if (this.#state !== 'waiting') return 'dropped'
-    if (status >= 400 && this.#mayTryAgain(from, String(status), retryAfterOf(fields))) return 'dropped'
-    this.#choose(from)
+  onHeaders(
+    target: UpstreamTarget,
+    status: number,
+    fields: readonly string[],
+    statusText: string,
+    extent: Extent
+  ): Fate {
+    if (this.#state !== 'waiting') return 'drop'
+    this.#answeredBy(target)
     // No content can follow, whatever the head says of it.
-    const endStream = extent === 'bare' || status === 204 || status === 304 || this.#request.method === 'HEAD'
-    const failed = this.#writeHead(from, status, fields, statusText, endStream)
+    const endStream =
+      extent === 'headers' || status === 204 || status === 304 || this.#request.method === 'HEAD'
+    const failed = this.#writeHead(target, status, fields, statusText, endStream)
     if (failed !== undefined) {
       this.#refuseHead(failed)
-      return 'dropped'
+      return 'drop'
     }
     this.#state = 'streaming'
     this.#reply.hijack()
     if (endStream || endedWithHead(this.#response)) this.#end()
-    if (this.#state !== 'streaming') return 'dropped'
+    if (this.#state !== 'streaming') return 'drop'
     // With a body behind it at once it goes out in one write; alone it does not wait for one.
-    if (extent === 'part' && begun.push(this) === 1) setImmediate(afterHeads)
-    return 'wanted'
+    if (extent === 'partial' && begun.push(this) === 1) setImmediate(afterHeads)
+    return 'forward'
+  }
+
+  #answeredBy({ name }: UpstreamTarget): void {
+    this.#forwarding.target = name
+    this.#forwarding.ms = performance.now() - this.#forwarding.began
+    this.#deadline?.end()
   }
 
   /** Writes the head of an answer; returns the error where the client can't be sent one like it. */
   #writeHead(
-    from: Try,
+    target: UpstreamTarget,
     status: number,
     fields: readonly string[],
     reason: string,
@@ -258,7 +239,7 @@ export class Exchange implements Asker {
   ): Error | undefined {
     let head: Answer
     try {
-      head = this.#headFor(from, status, fields, endStream)
+      head = this.#headFor(target, status, fields, endStream)
     } catch (error) {
       return error as Error
     }
@@ -278,25 +259,26 @@ export class Exchange implements Asker {
     } else this.#refuse(new UpstreamFailed())
   }
 
-  #headFor(from: Try, status: number, fields: readonly string[], endStream: boolean): Answer {
+  #headFor(target: UpstreamTarget, status: number, fields: readonly string[], endStream: boolean): Answer {
     return answerHead(
       { status, fields, endStream },
       this.#request,
       this.#reply,
-      this.#way.answerFor(from.target),
-      this.#lane.upstream.cookieFor(this.#request, from.target)
+      this.#way.answerFor(target),
+      this.#lane.upstream.cookieFor(this.#request, target)
     )
   }
 
-  onSwitch(from: Try, fields: readonly string[], upstream: Duplex): void {
+  onUpgrade(target: UpstreamTarget, fields: readonly string[], upstream: Duplex): void {
     const upgrade = upgradeOf(this.#request.raw)
     const { joint } = this.#errand
     if (this.#state !== 'waiting' || upgrade === undefined || joint === undefined) {
       upstream.destroy()
-      throw new UpstreamFailed()
+      this.onError(new UpstreamFailed())
+      return
     }
-    this.#choose(from)
-    const { flat } = this.#headFor(from, 101, fields, true)
+    this.#answeredBy(target)
+    const { flat } = this.#headFor(target, 101, fields, true)
     const failed = writeHead(this.#response, {
       status: 101,
       reason: 'Switching Protocols',
@@ -311,7 +293,7 @@ export class Exchange implements Asker {
     this.#state = 'over'
     this.#reply.hijack()
     flushHead(this.#response)
-    this.#uncount()
+    this.#sent?.end()
     // The two connections go on for hours; what there was of an exchange does not.
     if (this.#waiting !== undefined) waitNoMore(this.#response, this.#waiting)
     join(this.#response, upgrade, upstream, joint, this.#forwarding)
@@ -324,7 +306,7 @@ export class Exchange implements Asker {
     this.#end(body)
   }
 
-  onBody(chunk: Buffer): boolean {
+  onData(chunk: Buffer): boolean {
     this.#forwarding.bytesOut += chunk.length
     if (this.#response.write(chunk, thenGiveBack(chunk))) return true
     return this.#waitForClient()
@@ -337,7 +319,7 @@ export class Exchange implements Asker {
       // A client that takes nothing more is cut with its connection, as for any other answer.
       this.#response.on('drain', () => {
         this.#stopReadingAhead()
-        this.#chosen?.resume()
+        this.#sent?.resume()
       })
     }
     // An event stream has to arrive as it is sent.
@@ -352,7 +334,7 @@ export class Exchange implements Asker {
     this.#request.server.buffers.release(READ_AHEAD)
   }
 
-  onTrailers(trailers: readonly [string, string][]): void {
+  onComplete(trailers: readonly [string, string][]): void {
     if (this.#state !== 'streaming') return
     if (trailers.length > 0 && !addTrailers(this.#response, trailers)) {
       this.#state = 'over'
@@ -360,89 +342,24 @@ export class Exchange implements Asker {
     } else this.#end()
   }
 
-  onFailure(from: Try, error: Error & { code?: string }): void {
-    this.#drop(from)
-    if (this.#state === 'over' || error instanceof Unwanted) return
-    const failure = this.#failure ?? error
-    if (this.#state === 'streaming') {
-      // The head is out: only a cut connection tells the client that the rest is missing.
-      this.#state = 'over'
-      this.#report(failure)
-      if (isHttp2(this.#request.raw) && isGrpc(this.#request) && !isGone(this.#response)) {
-        // A call has a status for this, and no message of it is taken for whole that is not.
-        addTrailers(this.#response, Object.entries(grpcRefusal(refusalFor(failure))))
-        this.#end()
-      } else cut(this.#response)
+  onAttemptFailed(error: Error): void {
+    this.#report(error)
+  }
+
+  onError(error: Error & { code?: string }): void {
+    if (this.#state === 'over') return
+    if (this.#state === 'waiting') {
+      this.#refuse(error)
       return
     }
-    if (this.#failure === undefined) {
-      this.#report(failure)
-      if (from.untaken && this.#sendElsewhere()) return
-      if (this.#mayTryAgain(from, reasonOfFailure(from, error), 0)) return
-    }
-    this.#refuse(failure)
-  }
-
-  /** Sends what a target has not taken to another one, whatever the method is; tells whether there is one. */
-  #sendElsewhere(): boolean {
-    if (!this.mayReplay || this.#live.length > 0) return false
-    const target = this.#lane.upstream.pick(this.#request, this.#tried)
-    if (target === undefined || this.#tried.includes(target)) return false
-    this.#send(target)
-    return true
-  }
-
-  /** Tells whether what a try brought is passed over, and sees to the next one. */
-  #mayTryAgain(from: Try, reason: string, retryAfter: number): boolean {
-    const { retry } = this.#way
-    const failed = from.lost || retry?.takes(reason) === true
-    // A hedge is under way still: it may do better.
-    if (failed && this.#live.some((each) => each !== from)) {
-      this.#drop(from)
-      return true
-    }
-    if (retry === undefined || !retry.takes(reason)) return false
-    if (!this.#errand.idempotent || this.#tried.length >= retry.attempts) return false
-    if (this.#upload?.mayReplay(retry.maxBody) === false) return false
-    const wait = Math.max(retry.wait(this.#tried.length), retryAfter)
-    // A try that can't end in time is not begun, nor one that no timer would wait for.
-    if (this.#deadline?.allows(wait) === false || wait > LONGEST_TIMER || !this.#mayRepeat(retry.budget))
-      return false
-    this.#drop(from)
-    this.#countExtra()
-    this.#backoff = setTimeout(onBackoff, wait, this)
-    return true
-  }
-
-  #mayRepeat(otherwise: number): boolean {
-    return this.#lane.upstream.mayRepeat(this.#way.retry?.budget ?? otherwise)
-  }
-
-  #countExtra(): void {
-    this.#extra++
-    this.#lane.upstream.traffic.extra++
-    this.#lane.upstream.traffic.retries++
-  }
-
-  #choose(from: Try): void {
-    this.#chosen = from
-    this.#forwarding.target = from.target.name
-    this.#forwarding.ms = performance.now() - this.#forwarding.began
-    this.#clear()
-    if (this.#live.length > 1)
-      for (const each of [...this.#live])
-        if (each !== from) each.stop(new Unwanted('Another answer came first'))
-  }
-
-  #drop(from: Try): void {
-    const at = this.#live.indexOf(from)
-    if (at !== -1) this.#live.splice(at, 1)
-  }
-
-  #clear(): void {
-    this.#deadline?.end()
-    if (this.#hedge !== undefined) clearTimeout(this.#hedge)
-    if (this.#backoff !== undefined) clearTimeout(this.#backoff)
+    // The head is out: only a cut connection tells the client that the rest is missing.
+    this.#state = 'over'
+    this.#report(error)
+    if (isHttp2(this.#request.raw) && isGrpc(this.#request) && !isGone(this.#response)) {
+      // A call has a status for this, and no message of it is taken for whole that is not.
+      addTrailers(this.#response, Object.entries(grpcRefusal(upstreamRefusal(error))))
+      this.#end()
+    } else cut(this.#response)
   }
 
   #end(body?: string): void {
@@ -453,9 +370,9 @@ export class Exchange implements Asker {
 
   #refuse(failure: Error & { code?: string }): void {
     this.#state = 'over'
-    this.#clear()
+    this.#deadline?.end()
     if (failure instanceof ClientGone || isGone(this.#response)) return
-    const refusal = refusalFor(failure)
+    const refusal = upstreamRefusal(failure)
     // What is left of a body would be taken for the next request.
     if (this.#upload !== null && !this.#upload.ended) {
       if (!isHttp2(this.#request.raw)) this.#reply.header('connection', 'close')
@@ -485,35 +402,26 @@ export class Exchange implements Asker {
   /** Ends the exchange after an error of the gateway itself, with a cut where the client has a part of the answer. */
   onBroken(error: unknown): void {
     this.#state = 'over'
-    this.#clear()
+    this.#deadline?.end()
     this.#request.log.error({ err: error, requestId: this.#request.id }, 'a request failed')
     cut(this.#response)
-    for (const each of [...this.#live]) each.stop(new Unwanted('The request failed'))
   }
 
   /** Sends the head by itself where no body has come with it; what is not whole by now is watched. */
   afterHead(): void {
     if (this.#state !== 'streaming') return
     if (this.#forwarding.bytesOut === 0) flushHead(this.#response)
-    if (!this.#endless) this.#chosen?.watch()
+    if (!this.#endless) this.#sent?.watchIdle()
   }
 
   /** Ends what is left of the exchange when the client's side is closed. */
   over(): void {
-    this.#uncount()
-    this.#clear()
+    this.#deadline?.end()
     this.#way.mirror?.(this.#request, this.#errand, this.whole)
     this.#upload?.release()
     this.#stopReadingAhead()
     if (this.#state !== 'over') this.fail(new ClientGone('The client went away'))
-  }
-
-  #uncount(): void {
-    if (!this.#counted) return
-    this.#counted = false
-    const { traffic } = this.#lane.upstream
-    traffic.active--
-    traffic.extra -= this.#extra
+    this.#sent?.end()
   }
 }
 
@@ -533,9 +441,7 @@ function afterHeads(): void {
 // One function each for all exchanges: a request makes no closures.
 const onOver = guarded((exchange) => exchange.over())
 const onDeadline = guarded((exchange) => exchange.fail(new DeadlineExceeded()))
-const onHedge = guarded((exchange) => exchange.askAnother())
 const onHeadAlone = guarded((exchange) => exchange.afterHead())
-const onBackoff = guarded((exchange) => exchange.tryAgain())
 
 /** Makes a callback of a timer or a socket, in which an error ends the exchange and not the process. */
 function guarded(act: (exchange: Exchange) => void): (exchange: Exchange) => void {
@@ -546,11 +452,6 @@ function guarded(act: (exchange: Exchange) => void): (exchange: Exchange) => voi
       exchange.onBroken(error)
     }
   }
-}
-
-function reasonOfFailure(from: Try, { code }: Error & { code?: string }): string {
-  if (!from.connected) return 'connect'
-  return code === 'UND_ERR_HEADERS_TIMEOUT' ? 'timeout' : 'reset'
 }
 
 // Over HTTP/2 it says nothing of a connection, and gRPC insists on it (RFC 9113 section 8.2.2).

@@ -13,12 +13,13 @@ import {
   scatter,
   shapeOf,
   share,
+  sizeOrNone,
   type TargetRoute,
+  type UpstreamTarget,
   upgradeOf
 } from '../../src/kit/index.ts'
 import { makeBack } from './back.ts'
 import type { Common } from './common.ts'
-import type { UpstreamTarget } from './contract.ts'
 import { makeDestination } from './destination.ts'
 import { Exchange } from './exchange.ts'
 import { makeFallback } from './fallback.ts'
@@ -27,7 +28,7 @@ import type { Joint } from './joint.ts'
 import { Mirror } from './mirror.ts'
 import { type ProxyOptions, WEBSOCKET } from './options.ts'
 import { OriginRefused } from './refusals.ts'
-import { isIdempotent, makeRetry } from './retry.ts'
+import { isIdempotent } from './retry.ts'
 import { bodyOf } from './upload.ts'
 import type { Errand, Lane, Way } from './way.ts'
 
@@ -55,8 +56,6 @@ export function makeHandler(
   if (mirror !== undefined) app.addHook('preClose', async () => mirror.close())
   const way: Way = {
     head,
-    retry: said.retry === undefined ? undefined : makeRetry(said.retry),
-    hedge: said.hedge === undefined ? undefined : duration(said.hedge.after),
     fallback: said.fallback === undefined ? undefined : makeFallback(said.fallback),
     mirror: mirror === undefined ? undefined : (...copy) => mirror.send(...copy),
     answerFor(target) {
@@ -69,7 +68,10 @@ export function makeHandler(
       return made
     }
   }
-  const keepIdempotent = Math.max(way.retry?.maxBody ?? 0, mirror?.keep ?? 0)
+  const keepIdempotent = Math.max(
+    said.retry === undefined ? 0 : sizeOrNone(said.retry.maxBody),
+    mirror?.keep ?? 0
+  )
   const destinationOf = makeDestination(app, patterns, rewrite, head)
   const laneOf = makeLanes(common, said)
   const joint = jointOf(said.websocket)
@@ -102,18 +104,16 @@ export function makeHandler(
 }
 
 /** Compiles which upstream a request goes to: the one there is, or one of several by their shares. */
-function makeLanes(
-  common: Common,
-  { upstream, split, timeouts }: ProxyOptions
-): (request: FastifyRequest) => Lane {
+function makeLanes(common: Common, options: ProxyOptions): (request: FastifyRequest) => Lane {
+  const { upstream, split } = options
   if (split === undefined) {
-    const only = common.laneTo(upstream ?? '', timeouts)
+    const only = common.laneTo(upstream ?? '', options)
     return () => only
   }
   let upTo = 0
   const lanes = split.map((part) => {
     upTo += share(part.share)
-    return { upTo, lane: common.laneTo(part.upstream, timeouts) }
+    return { upTo, lane: common.laneTo(part.upstream, options) }
   })
   const last = (lanes.at(-1) as { lane: Lane }).lane
   return ({ caller }) => {

@@ -1,9 +1,21 @@
 import type { FastifyRequest } from 'fastify'
-import { type Sending, Share, SizeOrNone, type Static, share, sizeOrNone, Type } from '../../src/kit/index.ts'
+import {
+  type AnswerListener,
+  type AttemptPolicy,
+  type Fate,
+  type OutboundRequest,
+  type ReplayableBody,
+  type Sent,
+  Share,
+  SizeOrNone,
+  type Static,
+  share,
+  sizeOrNone,
+  Type,
+  type UpstreamService,
+  type UpstreamTarget
+} from '../../src/kit/index.ts'
 import { headForHost, setHeader } from '../../src/lib/http/request-head.ts'
-import type { Upstream, UpstreamTarget } from './contract.ts'
-import { type Stillness, stillnessOf } from './stillness.ts'
-import { type Asker, type Fate, Try, Unwanted } from './try.ts'
 import type { Errand } from './way.ts'
 
 export const mirror = Type.Object(
@@ -31,21 +43,21 @@ export const mirror = Type.Object(
 
 export type MirrorOptions = Static<typeof mirror>
 
-/** Sends copies of requests to another upstream; nobody waits for the answers, and nobody learns of a failure. */
+/** Sends copies of requests to another upstream; no answer is waited for, and no failure is reported. */
 export class Mirror {
   /** Bytes of a body that are kept. */
   readonly keep: number
-  readonly #upstream: Upstream
+  readonly #upstream: UpstreamService
+  readonly #policy: AttemptPolicy
   readonly #share: number
   readonly #max: number
-  readonly #stillness: Stillness | undefined
-  readonly #underWay = new Set<Try>()
+  readonly #copies = new Set<Copy>()
 
-  constructor(upstream: Upstream, { share: part, max, maxBody }: MirrorOptions) {
+  constructor(upstream: UpstreamService, { share: part, max, maxBody }: MirrorOptions) {
     this.#upstream = upstream
+    this.#policy = upstream.policyFor({})
     this.#share = share(part)
     this.#max = max
-    this.#stillness = stillnessOf(upstream.timeouts.body)
     this.keep = sizeOrNone(maxBody)
   }
 
@@ -54,80 +66,79 @@ export class Mirror {
     if (body === undefined || errand.joint !== undefined) return
     // A body may have been kept for a retry.
     if (body !== null && body.length > this.keep) return
-    if (this.#underWay.size >= this.#max || Math.random() >= this.#share) return
-    const target = this.#upstream.pick(request)
-    if (target === undefined) return
-    const copy = new Copy(request.method, errand, body, this.#upstream.timeouts.headers, this.#underWay)
-    const attempt = new Try(copy, target, false, this.#stillness)
-    this.#underWay.add(attempt)
-    attempt.send()
+    if (this.#copies.size >= this.#max || Math.random() >= this.#share) return
+    const copy = new Copy(request, errand, body, (over) => this.#copies.delete(over))
+    this.#copies.add(copy)
+    copy.send(this.#upstream, this.#policy)
   }
 
   /** Gives up the copies that are under way. */
   close(): void {
-    for (const attempt of this.#underWay) attempt.stop(new Unwanted('The gateway closes'))
+    for (const copy of this.#copies) copy.abort()
   }
 }
 
-class Copy implements Asker {
-  readonly maySendAgain = false
-  readonly mayReplay = true
-  readonly uploads = false
-  readonly #method: string
+class Copy implements OutboundRequest, AnswerListener {
+  readonly source: FastifyRequest
+  readonly method: string
+  readonly path: string
+  readonly idempotent = false
+  readonly deadline = null
+  readonly body: ReplayableBody | null
   readonly #errand: Errand
-  readonly #body: Buffer | null
-  readonly #headersTimeout: number
-  readonly #underWay: Set<Try>
+  readonly #onOver: (copy: Copy) => void
+  #sent: Sent | undefined
+  #over = false
 
-  constructor(
-    method: string,
-    errand: Errand,
-    body: Buffer | null,
-    headersTimeout: number,
-    underWay: Set<Try>
-  ) {
-    this.#method = method
+  constructor(source: FastifyRequest, errand: Errand, body: Buffer | null, onOver: (copy: Copy) => void) {
+    this.source = source
+    this.method = source.method
+    this.path = errand.path
+    this.body = body === null ? null : { ended: true, replays: true, mayReplay: () => true, open: () => body }
     this.#errand = errand
-    this.#body = body
-    this.#headersTimeout = headersTimeout
-    this.#underWay = underWay
+    this.#onOver = onOver
   }
 
-  optionsFor(target: UpstreamTarget): Sending {
-    const { path, head, destination } = this.#errand
+  send(upstream: UpstreamService, policy: AttemptPolicy): void {
+    this.#sent = upstream.send(this, policy, this)
+    if (this.#over) this.#sent.end()
+  }
+
+  abort(): void {
+    this.#sent?.abort(new Error('The gateway closes'))
+  }
+
+  headersFor(target: UpstreamTarget): readonly string[] {
+    const { head, destination } = this.#errand
     const headers = headForHost(head, target.host)
     if (destination !== undefined) setHeader(headers, 'destination', destination(target))
-    return {
-      path: target.base + path,
-      method: this.#method,
-      headers,
-      body: this.#body,
-      headersTimeout: this.#headersTimeout
-    }
+    return headers
   }
 
-  onInformation(): void {}
-
-  onHead(from: Try): Fate {
-    this.#underWay.delete(from)
-    return 'dropped'
-  }
-
-  onSwitch(from: Try): void {
-    this.#underWay.delete(from)
+  onHeaders(): Fate {
+    this.#end()
+    return 'drop'
   }
 
   onWhole(): void {}
 
-  onBody(): boolean {
+  onData(): boolean {
     return true
   }
 
-  onTrailers(): void {}
+  onComplete(): void {}
 
-  onFailure(from: Try): void {
-    this.#underWay.delete(from)
+  onError(): void {
+    this.#end()
   }
 
-  onBroken(): void {}
+  onBroken(): void {
+    this.#end()
+  }
+
+  #end(): void {
+    this.#over = true
+    this.#sent?.end()
+    this.#onOver(this)
+  }
 }

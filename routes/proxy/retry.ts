@@ -1,6 +1,7 @@
 import {
   Duration,
   duration,
+  type RetryPolicy,
   SAYS,
   Share,
   SizeOrNone,
@@ -66,17 +67,6 @@ export const hedge = Type.Object(
 export type RetryOptions = Static<typeof retry>
 export type HedgeOptions = Static<typeof hedge>
 
-/** When to try again, compiled at boot. */
-export interface RetryPolicy {
-  readonly attempts: number
-  readonly budget: number
-  /** Bytes of a body that are kept. */
-  readonly maxBody: number
-  takes(reason: string): boolean
-  /** How long to wait before a try, in milliseconds; `tries` are those before it. */
-  wait(tries: number): number
-}
-
 // Waits double, but not for ever.
 const MOST_DOUBLINGS = 6
 
@@ -93,20 +83,6 @@ export function makeRetry({ attempts, on, budget, backoff, maxBody }: RetryOptio
     wait: (tries) => Math.random() * base * 2 ** Math.min(tries - 1, MOST_DOUBLINGS)
   }
 }
-
-/** Reads a Retry-After as milliseconds from now (RFC 9110 section 10.2.3); 0 where it says nothing. */
-export function retryAfterOf(fields: readonly string[]): number {
-  for (let i = 0; i < fields.length; i += 2) {
-    if (fields[i] !== 'retry-after') continue
-    const said = fields[i + 1] ?? ''
-    const ms = /^\d+$/.test(said) ? Number(said) * 1000 : Date.parse(said) - Date.now()
-    return Number.isFinite(ms) ? Math.max(0, ms) : 0
-  }
-  return 0
-}
-
-/** The share that a hedge may take where the route has no "retry". */
-export const HEDGE_BUDGET = 0.2
 
 // Methods that may be sent again (RFC 9110 section 9.2.2, RFC 4918 and RFC 5323).
 const IDEMPOTENT = new Set([

@@ -1,12 +1,12 @@
 import type { Http2ServerRequest } from 'node:http2'
 import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
-import { isHttp2 } from '../../src/kit/index.ts'
+import { isHttp2, type ReplayableBody } from '../../src/kit/index.ts'
 import { type BufferBudget, Reservation } from '../../src/lib/buffers.ts'
 import type { Deadline } from '../../src/lib/deadline.ts'
 
 /** The body of a request on its way to an upstream; while it is small, it can be sent again from its beginning. */
-export class Upload {
+export class Upload implements ReplayableBody {
   readonly #source: Readable | null
   readonly #keep: number
   readonly #seen: (chunk: Buffer) => void

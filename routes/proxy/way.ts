@@ -1,31 +1,22 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Refusal } from '../../src/kit/index.ts'
+import type { AttemptPolicy, Refusal, UpstreamService, UpstreamTarget } from '../../src/kit/index.ts'
 import type { RequestHead, RequestHeadOptions } from '../../src/lib/http/request-head.ts'
-import type { Upstream, UpstreamTarget } from './contract.ts'
 import type { WriteDestination } from './destination.ts'
 import type { AnswerHead } from './head.ts'
 import type { Joint } from './joint.ts'
-import type { RetryPolicy } from './retry.ts'
-import type { Stillness } from './stillness.ts'
 
-/** An upstream, and how long it may take on a route. */
+/** An upstream, and how requests of a route are sent to it. */
 export interface Lane {
-  readonly upstream: Upstream
-  /** Milliseconds; 0 for none. */
-  readonly headersTimeout: number
-  /** Bytes of a body that are kept for a target that ends its connection before it has taken it, whatever the method is. */
+  readonly upstream: UpstreamService
+  readonly policy: AttemptPolicy
+  /** Bytes of a body that are kept for a target that ends its connection before it has processed it, whatever the method is. */
   readonly replay: number
-  /** Watches bodies that stand still; undefined where they may. */
-  readonly stillness: Stillness | undefined
 }
 
 /** How a route forwards, compiled at boot; the same for all its requests. */
 export interface Way {
   readonly head: RequestHeadOptions
-  readonly retry: RetryPolicy | undefined
-  /** Milliseconds after which a second target is asked. */
-  readonly hedge: number | undefined
   /** Answers in the place of an upstream that gave no answer. */
   readonly fallback: ((request: FastifyRequest, reply: FastifyReply, refusal: Refusal) => void) | undefined
   /** Sends a copy of a request elsewhere, once its body is known. */

@@ -11,6 +11,8 @@ export interface Sending {
   readonly headersTimeout?: number
   /** The request of a client that this one serves; its address is read where requests have to wait. */
   readonly source?: { readonly ip: string }
+  /** Whether it wants a new connection, since an idle one was dead. */
+  readonly fresh?: boolean
   /** The protocol that the connection is asked to switch to. */
   readonly upgrade?: string
 }

@@ -165,6 +165,26 @@ export {
   WHOLE
 } from './units.ts'
 export { noteUpgrade, type Upgrade, upgradeOf, wantsWebSocket } from './upgrade.ts'
+export type {
+  AnswerListener,
+  AttemptPolicy,
+  Extent,
+  Fate,
+  OutboundRequest,
+  PolicyOptions,
+  ReplayableBody,
+  RetryPolicy,
+  Sent,
+  UpstreamService,
+  UpstreamTarget
+} from './upstream.ts'
+export {
+  UpstreamFailed,
+  UpstreamTimeout,
+  UpstreamUnavailable,
+  unavailable,
+  upstreamRefusal
+} from './upstream-errors.ts'
 export {
   claimOf,
   pathOf,

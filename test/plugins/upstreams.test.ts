@@ -138,12 +138,11 @@ t.test('takes a target out that fails, keeps the others, and takes it back', asy
 t.test('blames no target for a client that is slow to send', async (t) => {
   const url = await upstream(t, (request, response) => void request.on('end', () => response.end()).resume())
   const { app, port } = await listening(t, {
-    limits: { time: '60ms' },
     upstreams: { up: { targets: [url, url.replace('127.0.0.1', 'localhost')], eject: { failures: 1 } } },
     routes
   })
-  const answer = await raw(port, 'POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf', 500)
-  t.equal(statusOf(answer), 504)
+  const answer = await raw(port, 'POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf', 10_000)
+  t.equal(statusOf(answer), 408)
   t.equal(app.upstream('up').ready.length, 2)
 })
 

@@ -42,8 +42,8 @@ export class Pool extends TargetDispatcher {
   readonly #idle: Connection[] = []
   readonly #all = new Set<Connection>()
   readonly #waiting = new FairQueue<Waiting>()
-  // Requests that take a connection for themselves.
-  readonly #switching = new FairQueue<Waiting>()
+  // Requests that want a new connection: to switch protocols, or since an idle one was dead.
+  readonly #alone = new FairQueue<Waiting>()
   #turn = 0
   // The connections that are being opened, for each line.
   #opening = 0
@@ -64,12 +64,13 @@ export class Pool extends TargetDispatcher {
       handler.onError(new errors.ClientClosedError())
       return
     }
-    const free = this.#waiting.length === 0 && sending.upgrade === undefined ? this.#free() : undefined
+    const alone = sending.upgrade !== undefined || sending.fresh === true
+    const free = alone || this.#waiting.length > 0 ? undefined : this.#free()
     if (free !== undefined) {
       free.begin(sending, handler)
       return
     }
-    const queue = sending.upgrade === undefined ? this.#waiting : this.#switching
+    const queue = alone ? this.#alone : this.#waiting
     queue.enqueue({ sending, handler, turn: this.#turn++ })
     this.#grow()
   }
@@ -116,15 +117,15 @@ export class Pool extends TargetDispatcher {
   /** Opens connections for those who wait, in their order, as many as there may be. */
   #grow(): void {
     while (this.#hasRoom) {
-      const alone = this.#switching.peek()
+      const alone = this.#alone.peek()
       // Some have a connection on its way to them: one that opens, or one about to be free.
       const other = this.#waiting.length > this.#opening + this.#proving ? this.#waiting.peek() : undefined
       if (alone === undefined && other === undefined) return
-      if (turnOf(alone) < turnOf(other)) this.#openFor(this.#switching.dequeue() as Waiting)
+      if (turnOf(alone) < turnOf(other)) this.#openFor(this.#alone.dequeue() as Waiting)
       else this.#open()
     }
     // An idle one makes room for one that is wanted.
-    if (this.#switching.peek() !== undefined) this.#idle.pop()?.end()
+    if (this.#alone.peek() !== undefined) this.#idle.pop()?.end()
   }
 
   #open(): void {
@@ -146,11 +147,14 @@ export class Pool extends TargetDispatcher {
 
   #openFor({ sending, handler }: Waiting): void {
     this.#openingAlone++
-    this.#options.connectStream(
+    const { connect, connectStream, maxHeaders } = this.#options
+    const switches = sending.upgrade !== undefined
+    const open = switches ? connectStream : connect
+    open(
       (socket) => {
         this.#openingAlone--
-        const connection = new Connection(socket, this, this.#options.maxHeaders)
-        connection.readAsStream()
+        const connection = new Connection(socket, this, maxHeaders)
+        if (switches) connection.readAsStream()
         this.#all.add(connection)
         connection.begin(sending, handler)
       },
@@ -183,12 +187,12 @@ export class Pool extends TargetDispatcher {
     }
     this.#idle.push(connection)
     this.#looking ??= setInterval(() => this.#look(), Math.min(LOOK_EVERY, this.#options.keepAlive)).unref()
-    if (this.closed || this.#switching.length > 0) this.#served()
+    if (this.closed || this.#alone.length > 0) this.#served()
   }
 
   /** Takes the next request out of the queue; none while one that came before wants a new connection in the place of this one. */
   #next(): Waiting | undefined {
-    return turnOf(this.#waiting.peek()) < turnOf(this.#switching.peek()) ? this.#waiting.dequeue() : undefined
+    return turnOf(this.#waiting.peek()) < turnOf(this.#alone.peek()) ? this.#waiting.dequeue() : undefined
   }
 
   ended(connection: Connection): void {
@@ -208,7 +212,7 @@ export class Pool extends TargetDispatcher {
   }
 
   #failAll(error: Error): void {
-    for (const { handler } of [...this.#waiting.clear(), ...this.#switching.clear()]) handler.onError(error)
+    for (const { handler } of [...this.#waiting.clear(), ...this.#alone.clear()]) handler.onError(error)
   }
 
   #served(): void {
@@ -217,7 +221,7 @@ export class Pool extends TargetDispatcher {
   }
 
   #settle(): void {
-    if (!this.closed || this.#waiting.length + this.#switching.length > 0) return
+    if (!this.closed || this.#waiting.length + this.#alone.length > 0) return
     for (const connection of this.#idle.splice(0)) connection.end()
     clearInterval(this.#looking)
     if (this.#size === 0) this.#over.resolve()

@@ -1,0 +1,319 @@
+import type { Duplex } from 'node:stream'
+import {
+  type Extent,
+  type Fate,
+  type Handler,
+  type Sending,
+  Untaken,
+  UpstreamFailed,
+  type UpstreamTarget
+} from '../../src/kit/index.ts'
+import { FRAMING, HOP_BY_HOP } from '../../src/lib/http/hop-by-hop.ts'
+import type { IdleTimeout, WatchedBody } from './idle-timeout.ts'
+import type { Target } from './target.ts'
+
+type Abort = (error?: Error) => void
+
+/** Gets what one attempt brings. */
+export interface AttemptListener {
+  /** Whether the request may be sent again after its connection was lost without a byte of an answer. */
+  readonly maySendAgain: boolean
+  /** Whether the body of the request can be sent again from its beginning. */
+  readonly mayReplay: boolean
+  /** Whether a part of the body has yet to come from the client. */
+  readonly uploads: boolean
+  /** Makes the options of one sending, in which a body is opened anew; `fresh` asks for a new connection. */
+  sendingFor(target: UpstreamTarget, fresh: boolean): Sending
+  onInformation(status: number, fields: readonly string[]): void
+  /** Called with the header of an answer, and how much there is of it; returns what becomes of its body. */
+  onHeaders(
+    attempt: Attempt,
+    status: number,
+    fields: readonly string[],
+    statusText: string,
+    extent: Extent
+  ): Fate
+  onUpgrade(attempt: Attempt, fields: readonly string[], socket: Duplex): void
+  onWhole(body: string): void
+  onData(chunk: Buffer): boolean
+  onComplete(trailers: readonly [string, string][]): void
+  onError(attempt: Attempt, error: Error): void
+  /** Called with an error of the gateway's own code. */
+  onBroken(error: unknown): void
+}
+
+/** The answer of an attempt is not needed any more; its target did nothing wrong. */
+export class Superseded extends Error {}
+
+/** The body of an answer was idle for too long; its client sees a cut. */
+class BodyTimeout extends Error {
+  readonly code = 'UND_ERR_BODY_TIMEOUT'
+  readonly statusCode = 504
+}
+
+// The rest of a dropped answer is read, so that its connection can be used again; if it is longer than this, in bytes, the connection ends.
+const MAX_DRAINED = 65_536
+
+// How often a request goes to a target that processes none of it: a connection of HTTP/2 may end at any time, and the next one as well.
+const MAX_UNPROCESSED = 8
+
+// Interim answers to a request: they go on at once, however slow the client is.
+const MAX_INTERIM = 64
+
+/** One request to one target, and its answer. */
+export class Attempt implements WatchedBody, Handler {
+  readonly target: Target
+  readonly #listener: AttemptListener
+  readonly #upgrades: boolean
+  readonly #idleTimeout: IdleTimeout | undefined
+  readonly #probe: boolean
+  /** Whether the target is sure not to have processed the request. */
+  unprocessed = false
+  seen = 0
+  paused = false
+  #abort: Abort | undefined
+  #resume: (() => void) | undefined
+  #state: 'open' | Fate | 'over' = 'open'
+  #judged = false
+  #watched = false
+  #released = false
+  #answering = false
+  #sent = 0
+  #interim = 0
+  #drained = 0
+  #stopped: Error | undefined
+
+  constructor(
+    listener: AttemptListener,
+    target: Target,
+    { upgrades, idleTimeout }: { upgrades: boolean; idleTimeout: IdleTimeout | undefined }
+  ) {
+    this.#listener = listener
+    this.target = target
+    this.#upgrades = upgrades
+    this.#idleTimeout = idleTimeout
+    this.#probe = target.take()
+  }
+
+  /** Whether it ended without an answer. */
+  get lost(): boolean {
+    return this.#state === 'over'
+  }
+
+  /** Whether it ever got a connection: without one nothing was sent. */
+  get connected(): boolean {
+    return this.#abort !== undefined
+  }
+
+  /** Sends the request; `fresh` asks for a new connection. */
+  send(fresh = false): void {
+    this.#sent++
+    const { pool, upgrades } = this.target
+    const sender = this.#upgrades ? upgrades : pool
+    sender.send(this.#listener.sendingFor(this.target, fresh), this)
+  }
+
+  /** Begins to watch that the body is not idle for too long. */
+  watch(): void {
+    if (this.#idleTimeout === undefined || this.#watched || this.#state === 'over') return
+    this.#watched = true
+    this.#idleTimeout.add(this)
+  }
+
+  /** Gives up. */
+  stop(error: Error): void {
+    if (this.#state === 'over' || this.#stopped !== undefined) return
+    this.#stopped = error
+    if (this.#abort === undefined) this.onError(error)
+    else this.#abort(error)
+  }
+
+  /** Reads on after the client has taken what there was. */
+  resume(): void {
+    this.paused = false
+    this.#resume?.()
+  }
+
+  onConnect(abort: Abort): void {
+    this.unprocessed = false
+    if (this.#stopped === undefined) this.#abort = abort
+    else abort(this.#stopped)
+  }
+
+  onResponseStarted(): void {
+    this.#answering = true
+  }
+
+  onHeaders(status: number, fields: string[], resume: () => void, statusText: string, bare = false): boolean {
+    if (status < 200) {
+      if (status < 100 || status === 101) throw new UpstreamFailed()
+      if (++this.#interim > MAX_INTERIM) throw new Error('Interim answers without end')
+      this.#listener.onInformation(status, fields)
+      return true
+    }
+    this.#resume = resume
+    this.#judge(status < 500)
+    const fate = this.#listener.onHeaders(this, status, fields, statusText, bare ? 'headers' : 'partial')
+    this.#state = fate
+    // A dropped answer is watched as well, or an upstream that never ends it would keep its connection.
+    if (fate === 'drop') this.watch()
+    return true
+  }
+
+  onWhole(status: number, fields: string[], statusText: string, body: string): void {
+    this.#judge(status < 500)
+    const fate = this.#listener.onHeaders(this, status, fields, statusText, 'complete')
+    this.#end()
+    if (fate === 'forward') this.#listener.onWhole(body)
+  }
+
+  onUpgrade(_status: number, fields: string[], upstream: Duplex): void {
+    if (!switchesToWebSocket(fields)) throw new UpstreamFailed()
+    this.#judge(true)
+    // From here on it has a connection of its own, beside the pool's.
+    this.#end()
+    this.#listener.onUpgrade(this, fields, upstream)
+  }
+
+  onData(chunk: Buffer): boolean {
+    // A dropped answer gets its time once: a part of it that comes gives it no more.
+    if (this.#state === 'drop') {
+      this.#drained += chunk.length
+      if (this.#drained > MAX_DRAINED) this.stop(new Superseded('The answer is not needed'))
+      return true
+    }
+    if (this.#idleTimeout !== undefined) this.seen = this.#idleTimeout.tick
+    if (this.#state !== 'forward') throw new Error('A body without a header')
+    if (this.#listener.onData(chunk)) return true
+    this.paused = true
+    return false
+  }
+
+  onComplete(trailers: string[]): void {
+    try {
+      const forwards = this.#state === 'forward'
+      this.#end()
+      if (forwards) this.#listener.onComplete(trailersOf(trailers))
+    } catch (error) {
+      this.#listener.onBroken(error)
+    }
+  }
+
+  onError(error: Error): void {
+    try {
+      this.#failed(error)
+    } catch (broken) {
+      this.#listener.onBroken(broken)
+    }
+  }
+
+  onIdle(): void {
+    this.stop(new BodyTimeout())
+  }
+
+  #failed(error: Error): void {
+    if (this.#state === 'over') return
+    const stale = this.#state === 'open' && !this.#answering && this.#sent === 1 && isStaleConnection(error)
+    if (this.#state === 'open' && this.#stopped === undefined && this.#maySendAgain(error, stale)) {
+      this.#abort = undefined
+      // Other idle connections may be dead as well.
+      this.send(stale)
+      return
+    }
+    const dropped = this.#state === 'drop'
+    if (this.#state === 'forward' && (this.#stopped === undefined || isTimeout(this.#stopped)))
+      this.target.judge(false, false)
+    // An idle connection may end at any time, and a client may be slow to send: neither is a failure of the target.
+    if (
+      (this.#stopped === undefined && !stale && !isLocal(error)) ||
+      (this.#stopped !== undefined && isTimeout(this.#stopped) && !this.#listener.uploads)
+    )
+      this.#judge(false)
+    this.#end()
+    if (!dropped) this.#listener.onError(this, this.#stopped ?? error)
+  }
+
+  #maySendAgain(error: Error, stale: boolean): boolean {
+    if (error instanceof Untaken) {
+      this.unprocessed = true
+      return this.#sent < MAX_UNPROCESSED && this.#listener.mayReplay
+    }
+    return stale && this.#listener.maySendAgain
+  }
+
+  #judge(ok: boolean): void {
+    if (this.#judged) return
+    this.#judged = true
+    this.target.judge(ok, this.#probe)
+  }
+
+  #end(): void {
+    this.#state = 'over'
+    // The connection goes on with the next request, however late the client is to take this answer.
+    this.#resume = undefined
+    if (this.#watched) this.#idleTimeout?.delete(this)
+    if (this.#released) return
+    this.#released = true
+    if (!this.#judged) this.target.untried(this.#probe)
+    this.target.leave()
+  }
+}
+
+/** Tells whether a 101 names the protocol that was asked for, and no other (RFC 6455 section 4.1). */
+function switchesToWebSocket(fields: readonly string[]): boolean {
+  let found = false
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i] !== 'upgrade') continue
+    if (found || fields[i + 1]?.toLowerCase() !== 'websocket') return false
+    found = true
+  }
+  return found
+}
+
+const isTimeout = (error: Error & { statusCode?: number }): boolean => error.statusCode === 504
+
+// Nothing was sent of a request that the gateway itself could not send.
+const LOCAL = new Set([
+  'UND_ERR_INVALID_ARG',
+  'UND_ERR_CLOSED',
+  'UND_ERR_DESTROYED',
+  'EMFILE',
+  'ENFILE',
+  'EADDRNOTAVAIL'
+])
+
+const isLocal = ({ code }: Error & { code?: string }): boolean => code !== undefined && LOCAL.has(code)
+
+// An idle connection that the upstream closed just when it was used again looks like this.
+function isStaleConnection(error: Error & { code?: string; socket?: { bytesRead?: number } }): boolean {
+  return (
+    (error.code === 'UND_ERR_SOCKET' || error.code === 'ECONNRESET' || error.code === 'EPIPE') &&
+    (error.socket?.bytesRead ?? 1) > 0
+  )
+}
+
+// What frames, routes, signs or describes a message stands in its head alone (RFC 9110 section 6.5.1): whoever merges trailers into the head would let them replace what the gateway said there.
+const NO_TRAILERS = new Set([
+  ...HOP_BY_HOP,
+  ...FRAMING,
+  'age',
+  'authorization',
+  'cache-control',
+  'content-encoding',
+  'content-range',
+  'content-type',
+  'date',
+  'expires',
+  'location',
+  'retry-after',
+  'set-cookie',
+  'vary',
+  'www-authenticate'
+])
+
+function trailersOf(raw: readonly string[]): [string, string][] {
+  const trailers: [string, string][] = []
+  for (let i = 0; i < raw.length; i += 2)
+    if (!NO_TRAILERS.has(raw[i] as string)) trailers.push([raw[i] as string, raw[i + 1] as string])
+  return trailers
+}

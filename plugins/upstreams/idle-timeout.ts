@@ -1,0 +1,58 @@
+import { remember } from '../../src/kit/index.ts'
+
+/** A body that may be idle for some time only. */
+export interface WatchedBody {
+  /** The tick at which a byte came last. */
+  seen: number
+  /** Whether it waits for the client, which is not the upstream's fault. */
+  readonly paused: boolean
+  onIdle(): void
+}
+
+// How many times a body is looked at before it counts as idle: a quarter of the time is exact enough.
+const LOOKS = 4
+const OFTEN = 5
+
+/** Watches bodies that may not be idle for longer than some time: one timer for all of them, which costs a chunk nothing. */
+export class IdleTimeout {
+  tick = 0
+  readonly #bodies = new Set<WatchedBody>()
+  readonly #every: number
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(ms: number) {
+    this.#every = Math.max(OFTEN, Math.ceil(ms / LOOKS))
+  }
+
+  add(body: WatchedBody): void {
+    body.seen = this.tick
+    this.#bodies.add(body)
+    if (this.#timer === undefined) {
+      this.#timer = setInterval(() => this.#look(), this.#every)
+      this.#timer.unref()
+    }
+  }
+
+  delete(body: WatchedBody): void {
+    this.#bodies.delete(body)
+  }
+
+  #look(): void {
+    this.tick++
+    for (const body of this.#bodies)
+      if (body.paused) body.seen = this.tick
+      else if (this.tick - body.seen > LOOKS) {
+        this.#bodies.delete(body)
+        body.onIdle()
+      }
+    if (this.#bodies.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+}
+
+const timeouts = new Map<number, IdleTimeout>()
+
+/** Returns the watch for a time in milliseconds; undefined for 0, which is no limit. */
+export const idleTimeoutOf = (ms: number): IdleTimeout | undefined =>
+  ms === 0 ? undefined : remember(timeouts, ms, () => new IdleTimeout(ms))
