@@ -19,7 +19,10 @@ import {
   workersTogether
 } from '../helpers.ts'
 import { provider, type RealProvider, Visitor } from '../provider.ts'
-import { freePort, redis, withoutRedis } from '../redis.ts'
+import { freePort, redis, until, withoutRedis } from '../redis.ts'
+
+// Each test walks through the pages of a real provider.
+t.setTimeout(180_000)
 
 interface Stage extends Listening {
   readonly real: RealProvider
@@ -280,6 +283,40 @@ t.test('logging out at the provider logs out here, by its own word', async (t) =
       )
   })
 })
+
+t.test(
+  'a log-out by the word of the provider while the store is away takes effect once it is back',
+  { skip: withoutRedis },
+  async (t) => {
+    const store = await redis(t)
+    const { url, real, app, lines } = await stage(t, {
+      store: { redis: store.url, timeout: '100ms' },
+      accessLog: true
+    })
+    const ada = new Visitor()
+    await ada.logInAs('ada', `${url}/private/`)
+    const before = cookie(ada, url)
+    const page = await ada.open(`${real.issuer}/session/end`)
+    const xsrf = /name="xsrf" value="([^"]+)"/.exec(page.text)?.[1] ?? ''
+    store.hang()
+    await ada.open(`${real.issuer}/session/end/confirm`, { form: { xsrf, logout: 'yes' } })
+    t.match(
+      lines.find(({ path, method }) => path === '/login/callback' && method === 'POST'),
+      { status: 503 },
+      'the provider may say it again'
+    )
+    store.go()
+    await until(() => app.store.shared?.up === true)
+    t.equal((await ask(`${url}/private/`, { headers: before })).status, 401)
+    const again = new Visitor()
+    await again.logInAs('ada', `${url}/private/`)
+    t.equal(
+      (await ask(`${url}/private/`, { headers: cookie(again, url) })).status,
+      200,
+      'a later log-in stays'
+    )
+  }
+)
 
 t.test('a cookie that is strict comes back by a page of ours', async (t) => {
   const { url } = await stage(t, { session: { cookie: { sameSite: 'strict' } } })

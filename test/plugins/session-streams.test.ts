@@ -170,18 +170,24 @@ t.test('a stream over HTTP/2 is reset when its session ends', { skip: noOpenssl 
   t.not(stream.rstCode, http2.constants.NGHTTP2_NO_ERROR)
 })
 
-t.test('a stream of another worker ends with its session', async (t) => {
-  const url = await endless(t)
-  const [one, other] = workersTogether(2)
-  const first = await listening(t, configOf(url), { keep: new Keep(one) })
-  const second = await listening(t, configOf(url), { keep: new Keep(other) })
-  const cookie = await logIn(first.url)
-  const stream = await events(second.url, cookie)
-  const socket = await webSocket(second.port, cookie)
-  t.equal((await logOut(first.url, cookie)).status, 200)
-  t.equal(await stream.ended, 'cut')
-  t.equal(await socket.closeCode, 1008)
-})
+for (const where of ['in memory', 'in Redis'] as const)
+  t.test(
+    `a stream of another worker ends with its session ${where}`,
+    { skip: where === 'in Redis' && withoutRedis },
+    async (t) => {
+      const url = await endless(t)
+      const more = where === 'in Redis' ? { store: { redis: (await redis(t)).url } } : {}
+      const [one, other] = workersTogether(2)
+      const first = await listening(t, configOf(url, more), { keep: new Keep(one) })
+      const second = await listening(t, configOf(url, more), { keep: new Keep(other) })
+      const cookie = await logIn(first.url)
+      const stream = await events(second.url, cookie)
+      const socket = await webSocket(second.port, cookie)
+      t.equal((await logOut(first.url, cookie)).status, 200)
+      t.equal(await stream.ended, 'cut')
+      t.equal(await socket.closeCode, 1008)
+    }
+  )
 
 t.test('a stream of another gateway ends within half a minute', { skip: withoutRedis }, async (t) => {
   const store = { redis: (await redis(t)).url }

@@ -322,6 +322,44 @@ t.test('tells who one is', async (t) => {
   t.same(JSON.parse(body), { id: 'ada', name: 'ada', roles: ['staff'], by: 'session' })
 })
 
+t.test('a log-in over a session takes the credentials that came with it', async (t) => {
+  const users = {
+    list: [
+      { name: 'ada', secret: 'lovelace' },
+      { name: 'bob', secret: 'builder' }
+    ]
+  }
+  const cases = [
+    { name: 'the same ones', payload: ada, status: 200, who: 'ada', isNew: false },
+    { name: 'none', payload: {}, status: 200, who: 'ada', isNew: false },
+    {
+      name: "another user's",
+      payload: { username: 'bob', password: 'builder' },
+      status: 200,
+      who: 'bob',
+      isNew: true
+    },
+    {
+      name: 'wrong ones',
+      payload: { username: 'bob', password: 'wrong' },
+      status: 401,
+      who: 'ada',
+      isNew: false
+    }
+  ]
+  for (const { name, payload, status, who, isNew } of cases)
+    t.test(name, async (t) => {
+      const app = await gateway(t, { ...config, auth: { session: true, users } })
+      const before = cookieOf(await logIn(app))
+      const answer = await logIn(app, { payload, headers: { cookie: before } })
+      t.equal(answer.statusCode, status)
+      t.equal(answer.headers['set-cookie'] !== undefined, isNew)
+      const now = isNew ? cookieOf(answer) : before
+      t.match((await app.inject({ url: '/session', headers: { cookie: now } })).json(), { id: who })
+      t.equal(await statusWith(app, before), isNew ? 401 : 200, 'the session before')
+    })
+})
+
 t.test('gives every log-in an id of its own, whatever the client came with', async (t) => {
   const app = await gateway(t, config)
   const ended = cookieOf(await logIn(app))

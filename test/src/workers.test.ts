@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { ask, BIN, clean, type Running, running, SECRET, sallyport, statusOf, upstream } from '../helpers.ts'
+import { provider, Visitor } from '../provider.ts'
 
 // Each test starts three processes or more.
 t.setTimeout(180_000)
@@ -414,6 +415,65 @@ t.test('without a store, workers tell each other what they count and remember', 
       if (status === 429) refused++
     }
     t.equal(refused, 4, 'ten may fail')
+  })
+})
+
+t.test('a session is one for all workers without a store', async (t) => {
+  const real = await provider(t, {
+    configuration: {
+      rotateRefreshToken: true,
+      ttl: { AccessToken: 1, RefreshToken: 600, Session: 600, Grant: 600 }
+    }
+  })
+  const service = await upstream(t, (request, response) => {
+    if (request.url !== '/app/events') response.end('ok')
+    else response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: x\n\n')
+  })
+  const gateway = await workers(t, {
+    auth: {
+      session: true,
+      oidc: {
+        issuer: real.issuer,
+        clientId: 'gateway',
+        clientSecret: 'a secret of the client',
+        scopes: ['openid', 'offline_access'],
+        params: { prompt: 'consent' }
+      },
+      require: { claims: { sub: '*' } }
+    },
+    routes: [{ path: '/app/*', proxy: { upstream: service } }]
+  })
+  real.know(gateway.url)
+  const ada = new Visitor()
+  await ada.logInAs('ada', `${gateway.url}/app/`)
+  const headers = { cookie: ada.cookiesFor(gateway.url), connection: 'close' }
+
+  t.test('its tokens are renewed once', async (t) => {
+    const renewals = (): number => real.asked.filter((each) => each === 'POST /token').length - 1
+    while (renewals() < 3) {
+      const burst = Array.from({ length: 12 }, () => ask(`${gateway.url}/app/`, { headers }))
+      for (const { status } of await Promise.all(burst)) t.equal(status, 200)
+    }
+    t.notOk(gateway.lines.some(({ msg }) => /could not be renewed/.test(String(msg))))
+  })
+
+  t.test('streams of both end with it', async (t) => {
+    const streams = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const response = await fetch(`${gateway.url}/app/events`, { headers })
+        const reader = (response.body as ReadableStream<Uint8Array>).getReader()
+        await reader.read()
+        return {
+          ended: reader.read().then(
+            ({ done }) => done,
+            () => true
+          )
+        }
+      })
+    )
+    const out = await ask(`${gateway.url}/logout`, { method: 'POST', headers })
+    t.equal(out.status, 200)
+    for (const { ended } of streams) t.ok(await ended)
   })
 })
 
