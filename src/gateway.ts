@@ -32,6 +32,7 @@ import {
   type StandingRoute
 } from './kit/index.ts'
 import { BufferBudget, DEFAULT_BUFFERS } from './lib/buffers.ts'
+import { withoutPort } from './lib/http/addresses.ts'
 
 /** What may be asked of a gateway beyond its config. */
 export interface GatewayOptions {
@@ -50,6 +51,7 @@ export async function buildGateway(
   options: GatewayOptions = {}
 ): Promise<FastifyInstance> {
   const planned = new Map<string, RouteInfo>()
+  const trusts = rangeMatcher(plan.trustedProxies)
   let table = await makeTable([])
   const entrance = makeEntrance(plan.words['paths'] as PathsOptions, () => table)
   const { app, settleRoutes } = sliced(() =>
@@ -59,7 +61,8 @@ export async function buildGateway(
       return503OnClosing: false,
       // Many routes are mounted in slices while requests are answered: that is slow, and no sign of a plugin that hangs.
       pluginTimeout: SLOWEST_PLUGIN,
-      trustProxy: plan.trustedProxies.length === 0 ? false : [...plan.trustedProxies],
+      trustProxy:
+        plan.trustedProxies.length === 0 ? false : (address: string) => trusts(withoutPort(address)),
       rewriteUrl: entrance.rewriteUrl,
       serverFactory: (handler) => createServer(handler),
       routerOptions: { maxParamLength: 65_536, caseSensitive: !entrance.ignoreCase }
@@ -85,7 +88,7 @@ export async function buildGateway(
   app.decorate('edge', null)
   app.decorate('metrics', null)
   app.decorate('maxConnections', Number.POSITIVE_INFINITY)
-  app.decorate('trusts', rangeMatcher(plan.trustedProxies))
+  app.decorate('trusts', trusts)
   app.decorate('readiness', { ready: true })
   app.decorate('publicUrl', plan.publicUrl ?? null)
   app.decorate('ambiguousFor', () => undefined)

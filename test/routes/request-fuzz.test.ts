@@ -7,7 +7,7 @@ import t from 'tap'
 import { listening, type Scope } from '../helpers.ts'
 import { generator, type Random, seedOf } from '../random.ts'
 
-// A fuzz of requests through the gateway: what the upstream gets is what Node's own parser finds in the client's bytes, or the client gets an error. FUZZ=20000 tries more, FUZZ_SEED=… repeats a run.
+// A fuzz of requests through the gateway: what the upstream gets is what Node's own parser finds in the client's bytes, or the client gets an error. FUZZ=20000 tries more (with --timeout=0), FUZZ_SEED=… repeats a run.
 
 const COUNT = Number(process.env['FUZZ'] ?? 400)
 

@@ -6,10 +6,15 @@ export function addressOf(request: FastifyRequest): string {
   const said = request.ip ?? ''
   // Nobody stands in between: it is the peer's own.
   if (said === request.raw.socket?.remoteAddress) return unmapped(said)
-  if (isIP(said) !== 0) return unmapped(said)
-  // A proxy that is believed may write "1.2.3.4:80" or "[::1]:80"; what is no address at all says nothing of the client.
-  const bare = /^\[(.+)\](?::\d+)?$/.exec(said)?.[1] ?? /^([\d.]+):\d+$/.exec(said)?.[1] ?? ''
+  const bare = withoutPort(said)
+  // What is no address at all says nothing of the client.
   return isIP(bare) === 0 ? peerOf(request) : unmapped(bare)
+}
+
+/** Reads an address that a proxy may have written with its port: "1.2.3.4:80" or "[::1]:80". */
+export function withoutPort(written: string): string {
+  if (isIP(written) !== 0) return written
+  return /^\[(.+)\](?::\d+)?$/.exec(written)?.[1] ?? /^([\d.]+):\d+$/.exec(written)?.[1] ?? written
 }
 
 /** Reads the address of the peer itself, whatever it says of others; empty once its connection is gone. */
