@@ -5,10 +5,12 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { grounded } from './http2.ts'
 import { isHttp2, MethodRefused, ROUTABLE, waitForEnd, wantsWebSocket, withHeaders } from './kit/index.ts'
+import { descriptorLimit, isNearLimit } from './lib/descriptors.ts'
 import { lingerAfterAnswer, lingerAfterHttp2Answer } from './lib/linger.ts'
 import { noteOtherProtocol } from './lib/other-protocols.ts'
+import { Repeated } from './lib/repeated.ts'
 import { makeListener, makeRedirector, restartFor } from './listener.ts'
-import { Detached, Drops, type Enter, enterInLine, hasWaiting, leaveLine, refuseInLine } from './sockets.ts'
+import { Detached, type Enter, enterInLine, hasWaiting, leaveLine, refuseInLine } from './sockets.ts'
 
 /** Where a gateway listens and how it ends. */
 export interface ServeOptions {
@@ -171,8 +173,11 @@ export async function serve(
     const refusal = withHeaders(new MethodRefused('CONNECT'), { allow: ROUTABLE.join(', ') })
     refuseInLine(socket, () => current.app.server.emit('clientError', refusal, socket))
   })
-  const drops = new Drops(log)
+  const drops = new Repeated<number>((dropped, maxConnections) =>
+    log.warn({ dropped, maxConnections }, 'connections were refused: there are too many')
+  )
   server.on('drop', () => drops.note(current.app.maxConnections))
+  warnOfDescriptors(server, log)
   listener.apply(app)
   await listen(server, inherited.main === undefined ? { host, port } : { fd: inherited.main })
   const redirectFrom = app.edge?.redirectFrom
@@ -253,6 +258,22 @@ export async function serve(
       for (const { app: each } of generations) await each.close()
     }
   }
+}
+
+/** Warns when connections take the last file descriptors: beyond those the kernel's connections are closed without an event. */
+function warnOfDescriptors(server: Server, log: Logger): void {
+  const limit = descriptorLimit()
+  if (limit === undefined) return
+  const warnings = new Repeated<number>((connections) =>
+    log.warn(
+      { connections, descriptors: limit },
+      'file descriptors are used up: further connections are refused; raise the limit (ulimit -n) or lower overload.maxConnections'
+    )
+  )
+  server.on('connection', (socket: Socket & { readonly _handle?: { readonly fd?: number } | null }) => {
+    const descriptor = socket._handle?.fd
+    if (descriptor !== undefined && isNearLimit(descriptor, limit)) warnings.note(descriptor)
+  })
 }
 
 /** Returns whether an error is about what a client sends, on a connection that works. */

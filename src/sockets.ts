@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Logger } from 'pino'
 import { noteUpgrade, resetConnection, type Upgrade } from './kit/index.ts'
 
 const LINE = Symbol('line')
@@ -207,34 +206,5 @@ export class Connections {
     if (this.#open.size > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined
-  }
-}
-
-// How often the log tells of connections that were not taken, in milliseconds.
-const TELL_EVERY = 10_000
-
-/** Tells of connections that were not taken: of the first at once, of those that follow it together. */
-export class Drops {
-  readonly #log: Logger
-  #dropped = 0
-  #timer: NodeJS.Timeout | undefined
-
-  constructor(log: Logger) {
-    this.#log = log
-  }
-
-  /** Notes one more. */
-  note(maxConnections: number): void {
-    this.#dropped++
-    if (this.#timer === undefined) this.#tell(maxConnections)
-  }
-
-  #tell(maxConnections: number): void {
-    this.#timer = undefined
-    if (this.#dropped === 0) return
-    this.#log.warn({ dropped: this.#dropped, maxConnections }, 'connections were refused: there are too many')
-    this.#dropped = 0
-    this.#timer = setTimeout(() => this.#tell(maxConnections), TELL_EVERY)
-    this.#timer.unref()
   }
 }

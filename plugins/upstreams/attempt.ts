@@ -277,9 +277,7 @@ const LOCAL = new Set([
   'UND_ERR_INVALID_ARG',
   'UND_ERR_CLOSED',
   'UND_ERR_DESTROYED',
-  'EMFILE',
-  'ENFILE',
-  'EADDRNOTAVAIL'
+  'SP_ERR_UPSTREAM_SOCKETS'
 ])
 
 const isLocal = ({ code }: Error & { code?: string }): boolean => code !== undefined && LOCAL.has(code)

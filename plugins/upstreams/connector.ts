@@ -1,5 +1,7 @@
 import type { OnReadOpts, Socket } from 'node:net'
 import { buildConnector, errors } from 'undici'
+import { SocketsExhausted, withHeaders } from '../../src/kit/index.ts'
+import { isExhausted } from '../../src/lib/descriptors.ts'
 
 /** Where the connections of a target go, if not where its origin says. */
 export interface Place {
@@ -17,8 +19,13 @@ export type ConnectorOptions = buildConnector.BuildOptions & {
   onread?: OnReadOpts
 }
 
-/** Builds what opens the connections of a target: to its place, or where its URL says. */
-export function makeConnect(origin: URL, options: ConnectorOptions, place: Place | undefined): Connect {
+/** Builds what opens the connections of a target: to its place, or where its URL says; `exhausted` is called with the cause when this machine has no socket left. */
+export function makeConnect(
+  origin: URL,
+  options: ConnectorOptions,
+  place: Place | undefined,
+  exhausted: (cause: string) => void
+): Connect {
   const connect = buildConnector(options)
   const { protocol, port, host } = origin
   const hostname = origin.hostname.startsWith('[') ? origin.hostname.slice(1, -1) : origin.hostname
@@ -33,6 +40,9 @@ export function makeConnect(origin: URL, options: ConnectorOptions, place: Place
   return (opened, failed) =>
     connect(to as never, (...[error, socket]) => {
       if (error === null && socket !== null) opened(socket)
-      else failed(error ?? new errors.SocketError('closed'))
+      else if (error !== null && isExhausted(error)) {
+        exhausted((error as NodeJS.ErrnoException).code ?? error.name)
+        failed(withHeaders(new SocketsExhausted(), { 'retry-after': '1' }))
+      } else failed(error ?? new errors.SocketError('closed'))
     })
 }

@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici'
-import { duration } from '../../src/kit/index.ts'
+import { duration, SocketsExhausted } from '../../src/kit/index.ts'
 import { ownHead } from '../../src/lib/http/request-head.ts'
 import type { Condition } from './condition.ts'
 import type { HealthOptions } from './options.ts'
@@ -35,16 +35,21 @@ export class HealthCheck {
   async #check(): Promise<void> {
     const well = await this.#ask()
     if (this.#stopped) return
-    this.#good = well ? this.#good + 1 : 0
-    this.#bad = well ? 0 : this.#bad + 1
-    if (this.#good >= this.#options.healthyAfter) this.#condition.setHealthy(true)
-    if (this.#bad >= this.#options.unhealthyAfter) this.#condition.setHealthy(false)
+    if (well !== undefined) this.#note(well)
     const every = duration(this.#options.every)
     this.#timer = setTimeout(() => void this.#check(), every * (1 - JITTER * Math.random()))
     this.#timer.unref()
   }
 
-  async #ask(): Promise<boolean> {
+  #note(well: boolean): void {
+    this.#good = well ? this.#good + 1 : 0
+    this.#bad = well ? 0 : this.#bad + 1
+    if (this.#good >= this.#options.healthyAfter) this.#condition.setHealthy(true)
+    if (this.#bad >= this.#options.unhealthyAfter) this.#condition.setHealthy(false)
+  }
+
+  /** Asks once; undefined where this machine has no socket left, which says nothing of the target. */
+  async #ask(): Promise<boolean | undefined> {
     const [least = 200, most = 299] = this.#options.status
     const timeout = duration(this.#options.timeout)
     try {
@@ -56,8 +61,8 @@ export class HealthCheck {
       })
       await body.dump({ limit: 65_536 })
       return statusCode >= least && statusCode <= most
-    } catch {
-      return false
+    } catch (error) {
+      return error instanceof SocketsExhausted ? undefined : false
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { connectionOptions, duration, type Sender, scatter, size } from '../../src/kit/index.ts'
+import { Repeated } from '../../src/lib/repeated.ts'
 import { Condition } from './condition.ts'
 import { makeConnect, type Place } from './connector.ts'
 import { HealthCheck } from './health.ts'
@@ -92,12 +93,25 @@ export class Target {
       keys.push(key)
       return app.keep.lease(app, key, make, end)
     }
+    // One line for all targets, over a reload.
+    const warnings = lease(
+      'sockets exhausted',
+      () =>
+        new Repeated<string>((connections, cause) =>
+          app.log.warn(
+            { connections, cause },
+            'connections to upstreams could not be opened: no file descriptor or local port is left'
+          )
+        ),
+      (kept) => kept.stop()
+    )
+    const exhausted = (cause: string): void => warnings.note(cause)
     const keepAlive = duration(timeouts.keepAlive)
     const maxHeaders = size(said.maxHeaders)
     const plain = (): Pool =>
       new Pool({
-        connect: makeConnect(url, { ...connect, onread }, place),
-        connectStream: makeConnect(url, connect, place),
+        connect: makeConnect(url, { ...connect, onread }, place, exhausted),
+        connectStream: makeConnect(url, connect, place, exhausted),
         connections: maxConnections,
         keepAlive,
         maxHeaders
@@ -106,7 +120,7 @@ export class Target {
       http2
         ? new Multiplexed({
             origin: url,
-            connect: makeConnect(url, { ...connect, ...h2With(url) }, place),
+            connect: makeConnect(url, { ...connect, ...h2With(url) }, place, exhausted),
             connections: maxConnections,
             keepAlive,
             maxHeaders,

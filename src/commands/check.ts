@@ -5,6 +5,7 @@ import { loadPlan } from '../config/load.ts'
 import { surveyOf } from '../config/survey.ts'
 import { buildGateway } from '../gateway.ts'
 import { Keep } from '../keep.ts'
+import { descriptorLimit } from '../lib/descriptors.ts'
 import type { Command } from '../main.ts'
 import { orBroken, orFaults } from './outcome.ts'
 import { settingsOf } from './run.ts'
@@ -19,8 +20,9 @@ export const command: Command = {
     const plan = await loadPlan(config, catalog, process.env).catch(orFaults)
     // Built as it would run, without a socket: what is shown is what is there.
     const app = await buildGateway(plan, new Keep(), pino({ level: 'silent' })).catch(orBroken)
+    const descriptors = descriptorLimit()
     const pairs = await app.ambiguousPairs()
-    const { routes, notes, warnings } = surveyOf(plan, app.routeInfos, { workers, pairs })
+    const { routes, notes, warnings } = surveyOf(plan, app.routeInfos, { workers, pairs, descriptors })
     await app.close()
     const width = Math.max(0, ...routes.map(({ what }) => what.length))
     const lines = routes.map(
@@ -28,6 +30,8 @@ export const command: Command = {
     )
     for (const note of notes) lines.push(`note: ${showFault(note)}`)
     for (const warning of warnings) lines.push(`warning: ${showFault(warning)}`)
+    if (descriptors !== undefined)
+      lines.push(`note: a process has ${descriptors} file descriptors here (ulimit -n)`)
     const count = plan.routes.length
     lines.push(
       `${config} is sound: ${count === 1 ? 'one route' : `${count} routes`}${warnings.length === 0 ? '' : `, ${warnings.length === 1 ? 'one warning' : `${warnings.length} warnings`}`}`

@@ -3,8 +3,10 @@ import type { Logger } from 'pino'
 import { openAdmin } from '../admin.ts'
 import { catalog } from '../catalog.ts'
 import { Fleet, StartFailed } from '../cluster.ts'
+import { descriptorShortage } from '../config/descriptors.ts'
 import { loadPlan } from '../config/load.ts'
 import { Engine } from '../engine.ts'
+import { descriptorLimit } from '../lib/descriptors.ts'
 import { catchEarlySignals, releaseEarlySignals } from '../lib/early-signals.ts'
 import { logUncaughtErrors } from '../lib/uncaught-errors.ts'
 import { workerNumber } from '../lib/worker-number.ts'
@@ -40,10 +42,13 @@ export const command: Command = {
     const { engine, log } = await (membership === undefined ? start() : membership.start(start))
     logUncaughtErrors(log.log)
     const { address, port } = engine.served.address
+    const descriptors = descriptorLimit()
     log.log.info(
-      { host: address, port, config: settings.config, routes: engine.plan.routes.length },
+      { host: address, port, config: settings.config, routes: engine.plan.routes.length, descriptors },
       `listening on ${engine.app.edge === null ? 'http' : 'https'}://${hostIn(address)}:${port}`
     )
+    const shortage = descriptorShortage(engine.plan, descriptors)
+    if (shortage !== undefined) log.log.warn(shortage.message)
     if (worker !== undefined && membership !== undefined) {
       let draining = false
       const drain = (why: string): void => {

@@ -1,5 +1,6 @@
 import { isObject, type PathsOptions, type RouteInfo, remember } from '../kit/index.ts'
 import type { AmbiguousPair } from './ambiguous.ts'
+import { descriptorShortage } from './descriptors.ts'
 import type { Fault } from './fault.ts'
 import type { Plan, PlannedRoute } from './plan.ts'
 import { withoutSecrets } from './shown.ts'
@@ -22,10 +23,18 @@ export interface SurveyAbout {
   readonly workers: number
   /** Routes whose paths an upstream may read as those of another one. */
   readonly pairs: readonly AmbiguousPair[]
+  /** The file descriptors that a process may open; undefined where none are counted. */
+  readonly descriptors?: number | undefined
 }
 
 /** Surveys a plan and the routes that were built from it: every route with its gates in the order in which they run, and warnings. */
-export function surveyOf(plan: Plan, infos: readonly RouteInfo[], { workers, pairs }: SurveyAbout): Survey {
+export function surveyOf(
+  plan: Plan,
+  infos: readonly RouteInfo[],
+  { workers, pairs, descriptors }: SurveyAbout
+): Survey {
+  const shortage = descriptorShortage(plan, descriptors)
+  const short = shortage === undefined ? [] : [{ file: plan.file, path: '', message: shortage.message }]
   const ambiguous = pairs.map((pair) => ambiguousPair(plan, infos, pair))
   const refused = isRefused(plan)
   return {
@@ -34,10 +43,11 @@ export function surveyOf(plan: Plan, infos: readonly RouteInfo[], { workers, pai
       gates: gatesOf(info),
       target: targetOf(info, plan.routes[i])
     })),
-    notes: refused ? ambiguous : [],
+    notes: [...(refused ? ambiguous : []), ...(shortage?.isSaid === true ? [] : short)],
     warnings: [
       ...(refused ? [] : ambiguous),
       ...plan.warnings,
+      ...(shortage?.isSaid === true ? short : []),
       ...publicBesideProtected(plan),
       ...byModules(plan),
       ...(workers > 1 ? withoutStore(plan) : []),

@@ -117,6 +117,7 @@ export {
   type Refusal,
   Refused,
   RouteUnknown,
+  SocketsExhausted,
   TooSlow,
   Untaken,
   UrlTooLong,

@@ -27,6 +27,12 @@ export const BuffersFull = createError(
   'The gateway holds as many bodies in memory as it may; try again in a while',
   503
 )
+/** This machine has no file descriptor or local port left for a connection to an upstream. */
+export const SocketsExhausted = createError(
+  'SP_ERR_UPSTREAM_SOCKETS',
+  'The gateway has no connection left for this request',
+  503
+)
 /** A server is sure not to have taken a request, which may then be sent again whatever its method is (RFC 9113 section 8.7). */
 export class Untaken extends Error {
   readonly code = 'UPSTREAM_UNTAKEN'

@@ -175,6 +175,23 @@ t.test('check', async (t) => {
     t.equal((await sallyport(['check', '--strict'], { cwd: own })).code, 1)
   })
 
+  t.test(
+    'tells how many file descriptors there are, and warns where overload.maxConnections needs more',
+    async (t) => {
+      const config = { overload: { maxConnections: 100_000_000 }, routes: [] }
+      const cwd = t.testdir({ 'gateway.json': JSON.stringify(config), 'plain.json': '{ "routes": [] }' })
+      const few = await sallyport(['check', '--strict'], { cwd })
+      t.equal(few.code, 1)
+      t.match(
+        few.stdout,
+        /^warning: .*"overload\.maxConnections" of 100000000 needs 200000064 file descriptors/m
+      )
+      const enough = await sallyport(['check', '--strict', '-c', 'plain.json'], { cwd })
+      t.equal(enough.code, 0)
+      t.match(enough.stdout, /^note: a process has \d+ file descriptors here \(ulimit -n\)$/m)
+    }
+  )
+
   t.test('tells all faults, each with its place, and no stack', async (t) => {
     const { code, stdout, stderr } = await sallyport(['check', '-c', 'wrong.json'], { cwd: folder })
     t.equal(code, 1)

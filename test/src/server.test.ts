@@ -26,6 +26,7 @@ import {
   statusOf,
   upstream
 } from '../helpers.ts'
+import { FrameClient, get as getFrame } from '../http2-frames.ts'
 
 /** Writes a config into a folder of its own, which goes with the test. */
 async function configFile(t: Scope, config: object): Promise<string> {
@@ -350,6 +351,10 @@ t.test('bears more connections than it has descriptors for, and serves once they
     for (const socket of sockets) socket.destroy()
   })
   await refused
+  t.match(await process.line(({ msg }) => String(msg).startsWith('file descriptors are used up')), {
+    level: 'warn',
+    descriptors: 256
+  })
   const gone = sockets.map(async (socket) => {
     await closed(socket)
   })
@@ -364,10 +369,60 @@ t.test('bears more connections than it has descriptors for, and serves once they
   let status = await one()
   while (status === 0) status = await one()
   t.equal(status, 200)
+  t.match(process.lines[0], { descriptors: 256 }, 'how many there are is told at the start')
   t.ok(process.lines.length < 10, `its log has ${process.lines.length} lines`)
   process.signal('SIGTERM')
   t.equal(await process.ended, 0)
 })
+
+t.test(
+  'where no descriptor is left for an upstream it says 503, and the target is not judged',
+  { skip: noOpenssl },
+  async (t) => {
+    const waiting: http.ServerResponse[] = []
+    const settled = Promise.withResolvers<void>()
+    let refused = 0
+    let holds = true
+    const origin = await upstream(t, (_request, response) => {
+      if (!holds) return void response.end('done')
+      waiting.push(response)
+      look()
+    })
+    const { certFile: cert, keyFile: key } = authority(t).issue('/CN=localhost', 'DNS:localhost')
+    const config = {
+      accessLog: false,
+      tls: { certificates: [{ cert, key }] },
+      upstreams: { slow: { url: origin, eject: { failures: 1 }, breaker: { failures: '1%', of: 1 } } },
+      routes: [{ path: '/slow', proxy: { upstream: 'slow' } }]
+    }
+    const process = await running(t, ['-c', await configFile(t, config)], { descriptors: 100 })
+    // One connection, so that all descriptors go to the upstream.
+    const client = FrameClient.open(t, process.port)
+    const ids = Array.from({ length: 120 }, (_, i) => 2 * i + 1)
+    client.send(...ids.map((id) => getFrame(id, '/slow')))
+    const look = (): void => {
+      if (waiting.length + refused === ids.length) settled.resolve()
+    }
+    const statuses = ids.map(async (id) => {
+      const status = await client.status(id)
+      if (status === 503) refused++
+      look()
+      return status
+    })
+    await settled.promise
+    t.ok(refused > 20, `${refused} refused`)
+    holds = false
+    for (const response of waiting) response.end('done')
+    t.strictSame(new Set(await Promise.all(statuses)), new Set([200, 503]))
+    client.send(getFrame(1001, '/slow'))
+    t.equal(await client.status(1001), 200, 'the target is asked as before')
+    const warnings = process.lines.filter(({ level }) => level === 'warn').map(({ msg }) => msg)
+    t.strictSame(
+      warnings.filter((msg) => !/ulimit/.test(String(msg))),
+      ['connections to upstreams could not be opened: no file descriptor or local port is left']
+    )
+  }
+)
 
 t.test('refuses expectations that nobody knows, and tunnels', async (t) => {
   const { port } = await listening(t, answering('here'))
