@@ -105,6 +105,13 @@ export async function buildGateway(
     entrance.restore(request)
     done(entrance.keepsEmpty && hasEmpty(request.params as object) ? new RouteUnknown() : undefined)
   })
+  if (plan.trustedProxies.length > 0)
+    app.addHook('onRequest', function readScheme({ raw: { headers } }, _reply, done) {
+      // Schemes are the same in either case (RFC 3986 section 3.1); Fastify compares them as they are.
+      const scheme = headers['x-forwarded-proto']
+      if (typeof scheme === 'string') headers['x-forwarded-proto'] = scheme.toLowerCase()
+      done()
+    })
   const pluginMethods: string[][] = []
   const under: UnderWay = {}
   app.addHook('onRoute', function noticePlugins({ url, method, config }) {

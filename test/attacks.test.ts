@@ -250,6 +250,28 @@ t.test('what a trusted proxy writes into X-Forwarded-For is an address, or says 
     t.equal((await from(said)).statusCode, 429, said)
 })
 
+t.test('a trusted proxy may write the scheme in upper case', async (t) => {
+  const app = await gateway(t, {
+    trustedProxies: ['loopback'],
+    auth: { global: false, session: true, users: { list: [{ name: 'ada', secret: 'lovelace' }] } },
+    routes: [{ path: '/x', auth: true, respond: { body: 'x' } }]
+  })
+  for (const [scheme, secure] of [
+    ['https', true],
+    ['HTTPS', true],
+    ['http', false],
+    ['HTTP', false]
+  ] as const) {
+    const { headers } = await app.inject({
+      method: 'POST',
+      url: '/login',
+      headers: { 'x-forwarded-proto': scheme, 'content-type': 'application/json' },
+      payload: { username: 'ada', password: 'lovelace' }
+    })
+    t.equal(/; Secure/i.test(String(headers['set-cookie'])), secure, scheme)
+  }
+})
+
 t.test(
   "an upstream can't set the gateway's session, and gets no header that others would take for the gateway's word",
   async (t) => {
