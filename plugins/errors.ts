@@ -26,6 +26,7 @@ import {
   TooSlow,
   Type
 } from '../src/kit/index.ts'
+import { unreadable } from '../src/lib/unreadable.ts'
 
 export const key = 'errors'
 
@@ -60,9 +61,8 @@ export function faults({ pages }: ErrorsOptions): OptionFault[] {
     try {
       readFileSync(file)
       return []
-    } catch {
-      const message = `The file "${file}" can't be read; files are relative to the config that names them`
-      return [{ path: ['pages', status], message }]
+    } catch (error) {
+      return [{ path: ['pages', status], message: unreadable(file, error) }]
     }
   })
 }

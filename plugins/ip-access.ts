@@ -16,6 +16,7 @@ import {
   type Static,
   Type
 } from '../src/kit/index.ts'
+import { unreadable } from '../src/lib/unreadable.ts'
 
 export const key = 'ipAccess'
 
@@ -124,8 +125,7 @@ function fileFaults(file: string): OptionFault[] {
       .filter(({ text }) => !isRange(text))
       .map(({ text, line }) => ({ path: ['file'], message: `${file}:${line}: ${noRange(text)}` }))
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    return [{ path: ['file'], message: `The file ${file} can't be read (${code})` }]
+    return [{ path: ['file'], message: unreadable(file, error) }]
   }
 }
 

@@ -11,6 +11,7 @@ import {
   type Static,
   Type
 } from '../../src/kit/index.ts'
+import { unreadable } from '../../src/lib/unreadable.ts'
 
 export const assertion = Type.Object(
   {
@@ -48,7 +49,7 @@ export function assertionFaults({ key, ttl }: AssertionOptions): OptionFault[] {
         error instanceof UnfitKey
           ? message
           : code === 'ENOENT' || code === 'EACCES' || code === 'EISDIR'
-            ? `The file ${key} can't be read (${code})`
+            ? unreadable(key, error)
             : `The file ${key} is no private key in PEM; "openssl genpkey -algorithm ed25519" makes one`
     })
   }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { isObject, type OptionFault, type Static, type TObject, Type } from '../../src/kit/index.ts'
+import { unreadable } from '../../src/lib/unreadable.ts'
 import { parseHash } from './password.ts'
 
 const roles = Type.Optional(Type.Array(Type.String(), { description: 'The roles of the caller.' }))
@@ -84,7 +85,7 @@ function readList(file: string, schema: TObject, fault: (message: string) => voi
     read = JSON.parse(readFileSync(file, 'utf8'))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    fault(code === undefined ? `The file ${file} is not JSON` : `The file ${file} can't be read (${code})`)
+    fault(code === undefined ? `The file ${file} is not JSON` : unreadable(file, error))
     return []
   }
   if (!Array.isArray(read)) {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Duration, File, isObject, type OptionFault, SAYS, type Static, Type } from '../../src/kit/index.ts'
+import { unreadable } from '../../src/lib/unreadable.ts'
 import { claimNames } from './claims.ts'
 import { keyFault } from './key-set.ts'
 import { verifierFor } from './verifier.ts'
@@ -141,7 +142,7 @@ function keysFault(file: string): string | undefined {
     read = JSON.parse(readFileSync(file, 'utf8'))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    return code === undefined ? `The file ${file} is not JSON` : `The file ${file} can't be read (${code})`
+    return code === undefined ? `The file ${file} is not JSON` : unreadable(file, error)
   }
   if (!isObject(read) || !Array.isArray(read['keys']) || read['keys'].length === 0)
     return `The file ${file} has no "keys"; a JSON Web Key Set is { "keys": [...] }`

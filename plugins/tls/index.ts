@@ -4,6 +4,7 @@ import { isIP } from 'node:net'
 import { createSecureContext } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { fp, type OptionFault } from '../../src/kit/index.ts'
+import { unreadable } from '../../src/lib/unreadable.ts'
 import { Acme, type AcmeOptions, acmeFaults } from './acme/index.ts'
 import { Edge } from './edge.ts'
 import { options, type TlsOptions } from './options.ts'
@@ -23,8 +24,7 @@ export function faults({ certificates = [], acme, clientCertificates }: TlsOptio
     try {
       return readFileSync(file)
     } catch (error) {
-      const { code = '' } = error as NodeJS.ErrnoException
-      found.push({ path, message: `The file ${file} can't be read (${code})` })
+      found.push({ path, message: unreadable(file, error) })
       return undefined
     }
   }

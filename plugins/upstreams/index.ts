@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { createError, fp, type OptionFault, type UpstreamState } from '../../src/kit/index.ts'
+import { unreadable } from '../../src/lib/unreadable.ts'
 import { options, type UpstreamsOptions } from './options.ts'
 import { originOf, Upstream } from './upstream.ts'
 
@@ -43,11 +44,8 @@ export function faults(upstreams: UpstreamsOptions): OptionFault[] {
       if (path === undefined) continue
       try {
         readFileSync(path)
-      } catch {
-        found.push({
-          path: [name, 'tls', file],
-          message: `The file "${path}" can't be read; files are relative to the config that names them`
-        })
+      } catch (error) {
+        found.push({ path: [name, 'tls', file], message: unreadable(path, error) })
       }
     }
   }

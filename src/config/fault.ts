@@ -15,6 +15,24 @@ export interface Fault extends Place {
   readonly message: string
 }
 
+/** A fault of an option that is unknown where it stands. */
+export interface Unknown extends Fault {
+  readonly key: Path
+  /** The options that are known there. */
+  readonly known: readonly string[]
+}
+
+/** Puts faults into the order of their places: file by file, in the order in which these are named first, each from its top. */
+export function sortFaults(faults: readonly Fault[], files: readonly string[] = []): Fault[] {
+  const order = [...new Set([...files, ...faults.map(({ file }) => file)])]
+  return faults.toSorted(
+    (a, b) =>
+      order.indexOf(a.file) - order.indexOf(b.file) ||
+      (a.line ?? 0) - (b.line ?? 0) ||
+      (a.column ?? 0) - (b.column ?? 0)
+  )
+}
+
 /** Everything that is wrong with a config, all at once; its message is one line a fault. */
 export class ConfigError extends Error {
   readonly faults: readonly Fault[]

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { allowsFalse, inSlices, isObject, isTemplate, schemaOf } from '../kit/index.ts'
+import { unreadable } from '../lib/unreadable.ts'
 import type { Fault, Path } from './fault.ts'
 import { faultAt, mapTexts, type Source } from './source.ts'
 
@@ -80,7 +81,7 @@ function fileText(name: string, folder: string, fault: (message: string) => void
   try {
     return readFileSync(resolve(folder, name), 'utf8').replace(/\r?\n$/, '')
   } catch (error) {
-    fault(`The file ${name} can't be read (${(error as NodeJS.ErrnoException).code ?? 'error'})`)
+    fault(unreadable(name, error))
     return ''
   }
 }

@@ -1,7 +1,7 @@
 import { isObject } from '../kit/index.ts'
 import type { Catalog } from './catalog.ts'
 import { extend } from './extensions.ts'
-import { ConfigError, type Fault } from './fault.ts'
+import { ConfigError, type Fault, sortFaults } from './fault.ts'
 import { interpolate } from './interpolate.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { readSource, type Source } from './source.ts'
@@ -23,7 +23,7 @@ export async function planOf(source: Source, catalog: Catalog, env: Env): Promis
     return plan
   } catch (error) {
     if (!(error instanceof ConfigError) || faults.length === 0) throw error
-    throw new ConfigError([...new Set([...faults, ...error.faults])])
+    throw new ConfigError(sortFaults([...new Set([...faults, ...error.faults])], [source.file]))
   }
 }
 

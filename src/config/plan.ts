@@ -1,4 +1,4 @@
-import { resolve } from 'node:path'
+import { basename, resolve } from 'node:path'
 import {
   type About,
   breathe,
@@ -19,14 +19,23 @@ import {
   type Target
 } from '../kit/index.ts'
 import type { Catalog } from './catalog.ts'
-import { ConfigError, type Fault, type Path, type Place, showPlace } from './fault.ts'
+import { Elsewhere } from './elsewhere.ts'
+import {
+  ConfigError,
+  type Fault,
+  type Path,
+  type Place,
+  showPlace,
+  sortFaults,
+  type Unknown
+} from './fault.ts'
 import { type Filled, interpolate } from './interpolate.ts'
 import { joinPaths, PathError, type PathPattern, readPath } from './paths.ts'
 import { sameRoutes } from './same-routes.ts'
-import { coreWords, markedSchema, ROOT_ONLY, routeWords } from './schema.ts'
+import { coreWords, markedSchema, ORIGIN_SAYS, ROOT_ONLY, routeWords } from './schema.ts'
 import { nameScopes, type Scope } from './scope.ts'
 import { faultAt, readSource, type Source } from './source.ts'
-import { check, withDefaults } from './validate.ts'
+import { check, expectation, unknownOption, withDefaults } from './validate.ts'
 import { faultIn, Resolver, ROOT_SCOPE, type Said, settle, shownIn, unsaid, type WordState } from './words.ts'
 
 /** A config, read, checked, settled and frozen: all that `buildGateway` needs. */
@@ -108,7 +117,7 @@ export async function makePlan(
   return planner.plan(source)
 }
 
-const schemas = new WeakMap<Catalog, unknown>()
+const schemas = new WeakMap<Catalog, Readonly<Record<string, unknown>>>()
 const ROUTE_WORDS = Object.entries(routeWords)
 
 class Planner {
@@ -117,7 +126,8 @@ class Planner {
   readonly #unfilled: Fault[] = []
   readonly #catalog: Catalog
   readonly #env: Readonly<Record<string, string | undefined>>
-  readonly #schema: unknown
+  readonly #schema: Readonly<Record<string, unknown>>
+  readonly #file: string
   readonly #resolver: Resolver
   readonly #targetKeys: readonly string[]
   /** The words of a route or a group. */
@@ -140,6 +150,7 @@ class Planner {
 
   constructor(catalog: Catalog, env: Readonly<Record<string, string | undefined>>, file: string) {
     this.#catalog = catalog
+    this.#file = file
     this.#env = env
     this.#schema = remember(schemas, catalog, () => markedSchema(catalog))
     this.#resolver = new Resolver(this.#faults, file)
@@ -227,7 +238,22 @@ class Planner {
 
   #allFaults(): Fault[] {
     const empty = new Set(this.#unfilled.map(placeKey))
-    return unique([...this.#unfilled, ...this.#faults.filter((fault) => !empty.has(placeKey(fault)))])
+    const all = unique([...this.#unfilled, ...this.#faults.filter((fault) => !empty.has(placeKey(fault)))])
+    let elsewhere: Elsewhere | undefined
+    const told = all.map((fault) => {
+      if (!isUnknown(fault)) return fault
+      const { key, known, ...rest } = fault
+      elsewhere ??= new Elsewhere(this.#schema)
+      return {
+        ...rest,
+        message: unknownOption(
+          String(key.at(-1)),
+          known,
+          elsewhere.hint(key, nearest(String(key.at(-1)), known) !== undefined)
+        )
+      }
+    })
+    return sortFaults(told, [this.#file])
   }
 
   #rootWords(): string[] {
@@ -266,16 +292,14 @@ class Planner {
     for (const [key, schema] of Object.entries(coreWords)) {
       if (value[key] === undefined) continue
       const said: Said = { source, path: [key], value: prune(schema, value[key]) }
-      for (const wrong of check(schema, said.value, shownIn(said))) this.#faults.push(faultIn(said, wrong))
-    }
-    if (typeof value['publicUrl'] === 'string' && originOf(value['publicUrl']) === undefined)
-      this.#faults.push(
-        faultAt(
-          source,
-          ['publicUrl'],
-          `"${value['publicUrl']}" is no origin; "https://api.example.com" would do`
+      const wrongs = check(schema, said.value, shownIn(said))
+      for (const wrong of wrongs) this.#faults.push(faultIn(said, wrong))
+      // A pattern does not tell a port that is none, or a host.
+      if (key === 'publicUrl' && wrongs.length === 0 && originOf(said.value) === undefined)
+        this.#faults.push(
+          faultAt(source, ['publicUrl'], expectation(ORIGIN_SAYS, said.value, undefined, shownIn(said)([])))
         )
-      )
+    }
     if (Array.isArray(value['trustedProxies']))
       for (const [i, range] of value['trustedProxies'].entries())
         if (typeof range === 'string' && !isRange(range))
@@ -316,7 +340,7 @@ class Planner {
       return
     }
     if (!Array.isArray(routes)) {
-      this.#faults.push(faultAt(source, [...path, 'routes'], 'The routes are a list'))
+      this.#faults.push(faultAt(source, [...path, 'routes'], expectation('a list of routes', routes)))
       return
     }
     const names = new Map<string, Path>()
@@ -502,14 +526,14 @@ class Planner {
     }
     let read: Source
     try {
-      read = await readSource(file)
+      read = await readSource(file, source.file)
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error
       this.#files.push(file)
       for (const fault of error.faults)
         this.#faults.push(
           fault.line === undefined
-            ? faultAt(source, [...at, 'include'], `"${name}": ${fault.message}`)
+            ? faultAt(source, [...at, 'include'], includeMessage(name, source.file, fault))
             : fault
         )
       return
@@ -670,7 +694,9 @@ class Planner {
   }
 
   #judge(module: Concern | Target, options: unknown, state: WordState, folder: string, where: Where): void {
-    if (module.faults === undefined || !isObject(options) || !this.#resolver.sound(options)) return
+    if (module.faults === undefined || !isObject(options)) return
+    const asked = this.#resolver.askable(options)
+    if (asked === undefined) return
     const judged = this.#judged.get(options) ?? new Set<unknown>()
     const texts = where.paths.map(({ text }) => text)
     const once = 'target' in module ? [...texts, '', ...where.hosts].join() : ''
@@ -684,8 +710,14 @@ class Planner {
       hosts: where.hosts,
       publicUrl: this.#publicUrl
     }
-    const found: readonly OptionFault[] = module.faults(options as never, about)
-    for (const wrong of found) this.#faults.push(this.#resolver.place(module, state, wrong))
+    const found: readonly OptionFault[] = module.faults(asked.options as never, about)
+    for (const { path, message } of found) {
+      // What depends on an option that is wrong itself may be wrong because of that.
+      if (asked.cut.some((cut) => isWithin(path, cut) || isWithin(cut, path))) continue
+      // Modules know a file by its whole path, and people by the name that they wrote.
+      const near = message.replaceAll(`${folder}/`, '')
+      this.#faults.push(this.#resolver.place(module, state, { path, message: near }))
+    }
   }
 
   /** Resolves the root options of what is installed: what the root says, what is there anyway, and what only routes mention. */
@@ -724,30 +756,22 @@ class Planner {
   ): void {
     for (const key of Object.keys(value)) {
       if (known.includes(key) || key.startsWith('x-')) continue
-      const everywhere = [...known, ...this.#catalog.targets.map((target) => target.key)]
-      const near = nearest(key, known)
-      const elsewhere =
-        everywhere.includes(key) ||
-        this.#catalog.concerns.some((concern) => concern.key === key) ||
-        Object.hasOwn(coreWords, key)
-      const hint =
-        near !== undefined
-          ? `did you mean "${near}"?`
-          : elsewhere
-            ? `"${key}" ${at.length === 0 ? 'belongs on a route' : 'belongs at the root'}`
-            : `known here: ${known.join(', ')}`
-      this.#faults.push(
-        faultAt(
-          source,
-          [...at, key],
-          elsewhere
-            ? `"${key}" can't stand here; it ${at.length === 0 ? 'belongs on a route' : 'belongs at the root'}`
-            : `Unknown word "${key}"; ${hint}`
-        )
-      )
+      const path = [...at, key]
+      const fault: Unknown = { ...faultAt(source, path, unknownOption(key, known)), key: path, known }
+      this.#faults.push(fault)
     }
   }
 }
+
+/** Says what is wrong with an included file as a whole, by the name that its includer has for it. */
+const includeMessage = (name: string, includer: string, { message, file }: Fault): string =>
+  message === `There is no file ${file}`
+    ? `There is no file ${name}, which ${basename(includer)} includes`
+    : `"${name}": ${message}`
+
+const isWithin = (path: Path, outer: Path): boolean => outer.every((key, i) => path[i] === key)
+
+const isUnknown = (fault: Fault): fault is Unknown => 'known' in fault
 
 const list = (value: unknown): string[] => (value === undefined ? [] : [value].flat().map(String))
 

@@ -21,6 +21,9 @@ const hostWord = oneOrMore(
   'The host or hosts it holds for; "*.example.com" is one label.'
 )
 
+/** Names an origin as messages do. */
+export const ORIGIN_SAYS = 'an origin such as "https://api.example.com"'
+
 /** The words of the config that belong to no concern, with their schemas. */
 export const coreWords: Readonly<Record<string, TSchema>> = {
   $schema: Type.String({ description: 'Where an editor finds the schema of this file.' }),
@@ -40,7 +43,7 @@ export const coreWords: Readonly<Record<string, TSchema>> = {
   ),
   publicUrl: Type.String({
     pattern: '^https?://[^/?#\\s]+/?$',
-    [SAYS]: 'an origin such as "https://api.example.com"',
+    [SAYS]: ORIGIN_SAYS,
     description: 'The origin that browsers see; without it only a Host that some route names is believed.'
   }),
   trustedProxies: Type.Array(Type.String({ minLength: 1 }), {
@@ -54,11 +57,19 @@ export const routeWords: Readonly<Record<string, TSchema>> = {
   name: Type.String({ minLength: 1, description: 'What logs, metrics and messages call it.' }),
   path: pathWord,
   host: hostWord,
-  methods: Type.Array(Type.Unsafe<string>({ type: 'string', enum: [...ROUTABLE] }), {
-    minItems: 1,
-    uniqueItems: true,
-    description: 'The methods it takes; without this word all but CONNECT and TRACE. GET brings HEAD.'
-  }),
+  methods: Type.Array(
+    Type.Unsafe<string>({
+      type: 'string',
+      enum: [...ROUTABLE],
+      [SAYS]:
+        'a method such as "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" or "OPTIONS" (leave "methods" out for all)'
+    }),
+    {
+      minItems: 1,
+      uniqueItems: true,
+      description: 'The methods it takes; without this word all but CONNECT and TRACE. GET brings HEAD.'
+    }
+  ),
   include: Type.String({ minLength: 1, description: 'A file whose words and routes stand here, as a group.' })
 }
 

@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url'
 import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
 import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
 import { define, inSlices } from '../kit/index.ts'
+import { unreadable } from '../lib/unreadable.ts'
 import { ConfigError, type Fault, type Path, type Place, showPath } from './fault.ts'
 import { readMarked } from './json.ts'
 
@@ -23,13 +24,13 @@ export function faultAt(source: Source, path: Path, message: string): Fault {
   return { ...source.at(path), path: showPath(path), message }
 }
 
-/** Reads a config file by its ending: JSON with comments, YAML, or a module; throws a ConfigError where it is missing, empty or malformed. */
-export async function readSource(file: string): Promise<Source> {
+/** Reads a config file by its ending: JSON with comments, YAML, or a module, for the file that includes it, if any; throws a ConfigError where it is missing, empty or malformed. */
+export async function readSource(file: string, includer?: string): Promise<Source> {
   const path = resolve(file)
   const name = shownFile(path)
   const ending = extname(path).toLowerCase()
-  if (['.ts', '.mts', '.js', '.mjs'].includes(ending)) return readModule(path, name)
-  const text = await readText(path, name)
+  if (['.ts', '.mts', '.js', '.mjs'].includes(ending)) return readModule(path, name, includer)
+  const text = await readText(path, name, includer)
   if (text.trim() === '') throw whole(name, 'The file is empty; {"routes": []} is the least a config can be')
   return ending === '.yaml' || ending === '.yml' ? readYaml(path, name, text) : readJson(path, name, text)
 }
@@ -46,22 +47,22 @@ const shownFile = (path: string): string => {
 
 const whole = (file: string, message: string): ConfigError => new ConfigError([{ file, path: '', message }])
 
-async function readText(path: string, name: string): Promise<string> {
+async function readText(path: string, name: string, includer?: string): Promise<string> {
   try {
     return (await readFile(path, 'utf8')).replace(/^\uFEFF/, '')
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT')
+    if (code === 'ENOENT' && includer === undefined)
       throw whole(
         name,
         'There is no such file; "sallyport init" writes one, and -c or GATEWAY_CONFIG names another'
       )
-    throw whole(name, `The file can't be read (${code ?? String(error)})`)
+    throw whole(name, unreadable(name, error))
   }
 }
 
-async function readModule(path: string, name: string): Promise<Source> {
-  await readText(path, name)
+async function readModule(path: string, name: string, includer?: string): Promise<Source> {
+  await readText(path, name, includer)
   let loaded: { default?: unknown }
   try {
     loaded = (await import(`${pathToFileURL(path).href}?t=${Date.now()}`)) as { default?: unknown }

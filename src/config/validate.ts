@@ -3,6 +3,7 @@ import addFormats from 'ajv-formats'
 import {
   define,
   FILE,
+  gate,
   isObject,
   itemsOf,
   nearest,
@@ -18,8 +19,8 @@ import type { Path } from './fault.ts'
 export interface Wrong {
   readonly path: Path
   readonly message: string
-  /** Whether the path is that of a key that should not be there. */
-  readonly key?: boolean
+  /** The options that are known where the path names one that is not; absent for any other error. */
+  readonly known?: readonly string[]
 }
 
 const settings = {
@@ -135,9 +136,7 @@ function say(error: ErrorObject, value: unknown, shown: (path: Path) => string |
   if (error.keyword === 'additionalProperties') {
     const key = String(params['additionalProperty'])
     const known = Object.keys((schema['properties'] ?? {}) as object)
-    const near = nearest(key, known)
-    const hint = near === undefined ? `known here: ${known.join(', ')}` : `did you mean "${near}"?`
-    return { path: [...path, key], message: `Unknown word "${key}"; ${hint}`, key: true }
+    return { path: [...path, key], message: unknownOption(key, known), known }
   }
   if (error.keyword === 'required') {
     const key = String(params['missingProperty'])
@@ -145,26 +144,157 @@ function say(error: ErrorObject, value: unknown, shown: (path: Path) => string |
       ?.description
     return { path, message: `"${key}" is missing${about === undefined ? '' : `: ${lower(about)}`}` }
   }
-  const stands = shown(path) ?? short(error.data)
-  if (typeof schema[SAYS] === 'string')
-    return { path, message: `${stands} will not do; it takes ${schema[SAYS]}` }
-  if (error.keyword === 'enum') {
-    const known = (params['allowedValues'] as unknown[]).map(String)
-    const near = typeof error.data === 'string' ? nearest(error.data, known) : undefined
-    const list =
-      known.length > 12
-        ? 'see the docs for the list'
-        : `it takes ${known.map((k) => JSON.stringify(k)).join(', ')}`
-    return {
-      path,
-      message: `${stands} will not do; ${near === undefined ? list : `did you mean "${near}"?`}`
-    }
+  const hidden = shown(path)
+  const wanted = wantedBy(error, schema, hidden)
+  const asked = error.keyword === 'anyOf' ? { anyOf: error.schema } : schema
+  return { path, message: expectation(wanted, error.data, whatWorks(asked, error.data, hidden), hidden) }
+}
+
+/** Says what was expected and what stands there, and what would work; a value that is not shown is written as `hidden`. */
+export const expectation = (wanted: string, data: unknown, work?: string, hidden?: string): string =>
+  `expected ${wanted}, got ${hidden ?? short(data)}${work === undefined ? '' : `; ${work}`}`
+
+/** Says that an option is unknown, and which one may be meant. */
+export function unknownOption(key: string, known: readonly string[], hint?: string): string {
+  const near = nearest(key, known)
+  const meant = near === undefined ? hint : `${hint === undefined ? '' : `${hint}; `}did you mean "${near}"?`
+  return `Unknown option "${key}"; ${meant ?? `known here: ${known.join(', ')}`}`
+}
+
+function wantedBy(
+  { keyword, params, schema, data, message = '' }: ErrorObject,
+  parent: Record<string, unknown>,
+  hidden: string | undefined
+): string {
+  if (typeof parent[SAYS] === 'string') return parent[SAYS]
+  if (keyword === 'enum') return oneOf((params as { allowedValues: unknown[] }).allowedValues)
+  if (keyword === 'type') return kindOf({ ...parent, minimum: undefined, minItems: undefined }, data, hidden)
+  if (keyword === 'anyOf') return kinds(schema as unknown[], data, hidden)
+  const { limit } = params as { limit?: number }
+  if (keyword === 'minItems') return limit === 1 ? 'a list of one or more' : `a list of ${limit} or more`
+  if (keyword === 'maxItems') return `a list of ${limit} at most`
+  if (keyword === 'minLength')
+    return limit === 1 ? 'a text that is not empty' : `a text of ${limit} characters or more`
+  if (keyword === 'maxLength') return `a text of ${limit} characters at most`
+  if (keyword === 'minimum' || keyword === 'maximum') return kindOf(parent, data, hidden)
+  if (keyword === 'uniqueItems') return 'a list in which nothing stands twice'
+  return `a value that ${message.replace(/^must /, '')}`
+}
+
+function oneOf(values: readonly unknown[]): string {
+  const written = values.map((value) => JSON.stringify(value))
+  const last = written.pop() ?? ''
+  return written.length === 0 ? last : `${written.join(', ')} or ${last}`
+}
+
+/** Says what would work in the place of a value: itself without its quotes, in a list or in an object, or a name that is near. */
+function whatWorks(schema: unknown, data: unknown, hidden: string | undefined): string | undefined {
+  if (typeof data === 'string') {
+    const names = namesIn(schema)
+    const near = nearest(data, names)
+    if (near !== undefined && hidden === undefined) return `did you mean "${near}"?`
+    const bare = /^(true|false|-?\d+(\.\d+)?)$/.test(data) ? (JSON.parse(data) as unknown) : undefined
+    if (bare !== undefined && accepts(schema, bare)) return `${data} without quotes would work`
   }
-  if (error.keyword === 'type')
-    return { path, message: `${stands} will not do; it takes ${article(String(schema['type']))}` }
-  if (error.keyword === 'anyOf')
-    return { path, message: `${stands} will not do; it takes ${kinds(error.schema as unknown[])}` }
-  return { path, message: `${stands} will not do; it ${error.message ?? 'is wrong'}` }
+  const items = isObject(schema) ? itemsOf(schema) : undefined
+  if (isObject(data) && isObject(items) && items['type'] === 'object')
+    return '"[" and "]" around it would work'
+  if (data === null || typeof data === 'object' || isSecret(hidden)) return undefined
+  const written = hidden ?? quoted(data)
+  if (items !== undefined && accepts(items, data)) return `[${written}] would work`
+  return undefined
+}
+
+// What came from outside is quoted as it is written, and a secret not at all.
+const isSecret = (hidden: string | undefined): boolean => hidden !== undefined && !hidden.startsWith('"')
+
+function namesIn(schema: unknown): string[] {
+  if (!isObject(schema)) return []
+  const { enum: names, anyOf } = schema
+  if (Array.isArray(names)) return names.filter((name) => typeof name === 'string')
+  return Array.isArray(anyOf) ? anyOf.flatMap(namesIn) : []
+}
+
+/** Tells whether a schema takes a value, by its type and its pattern. */
+function accepts(schema: unknown, value: unknown): boolean {
+  if (!isObject(schema)) return schema === true
+  const { type, anyOf, pattern } = schema
+  if ('const' in schema) return schema['const'] === value
+  if (Array.isArray(schema['enum'])) return schema['enum'].includes(value)
+  if (Array.isArray(anyOf)) return anyOf.some((branch) => accepts(branch, value))
+  if (type === undefined) return true
+  if (
+    type === 'integer'
+      ? !Number.isInteger(value)
+      : type === 'array'
+        ? !Array.isArray(value)
+        : typeof value !== type
+  )
+    return false
+  if (Array.isArray(value)) return value.every((item) => accepts(schema['items'], item))
+  return typeof value !== 'string' || typeof pattern !== 'string' || new RegExp(pattern, 'u').test(value)
+}
+
+/** Writes an object that a schema takes and that says what stands in its place, where some option takes that; else an object of the options that are needed. */
+function exampleOf(schema: object, data: unknown, hidden: string | undefined): string | undefined {
+  const each = Object.values((schema as { patternProperties?: object }).patternProperties ?? {})[0] as unknown
+  if (isObject(each)) {
+    const inner = each['type'] === 'object' ? exampleOf(each, data, hidden) : JSON.stringify(sampleOf(each))
+    return inner === undefined ? undefined : `{ "name": ${inner} }`
+  }
+  const properties = propertiesOf(schema as Readonly<Record<string, unknown>>)
+  const required = (schema as { required?: readonly string[] }).required ?? []
+  const needed = required.filter((name) => !hasDefault(properties[name]))
+  const others = Object.keys(properties).filter(
+    (name) => !needed.includes(name) && !Object.hasOwn(gate, name)
+  )
+  const names = [...needed, ...others]
+  const isPlain = typeof data === 'string' || typeof data === 'number'
+  const wraps = Array.isArray(data) ? [data] : isPlain ? [data, [data]] : []
+  const [name, value] =
+    wraps
+      .flatMap((each) =>
+        names.filter((name) => accepts(properties[name], each)).map((name) => [name, each] as const)
+      )
+      .at(0) ?? []
+  const written = new Map<string, string>()
+  for (const each of needed) written.set(each, JSON.stringify(sampleOf(properties[each])))
+  if (name !== undefined) {
+    const text = isSecret(hidden) ? '"…"' : (hidden ?? quoted(isPlain ? data : value))
+    written.set(name, isPlain && Array.isArray(value) ? `[${text}]` : text)
+  }
+  if (written.size === 0) {
+    const [given] = (schema as { examples?: readonly unknown[] }).examples ?? []
+    if (given !== undefined) return spacedJson(given)
+    const [first] = names
+    if (first === undefined) return undefined
+    written.set(first, JSON.stringify(sampleOf(properties[first])))
+  }
+  return `{ ${[...written].map(([key, text]) => `"${key}": ${text}`).join(', ')} }`
+}
+
+const hasDefault = (option: unknown): boolean => isObject(option) && option['default'] !== undefined
+
+const spacedJson = (value: unknown): string => JSON.stringify(value, null, 1).replaceAll(/\n\s*/g, ' ')
+
+/** Makes a value that an option takes: its default, or what its own words give as an example. */
+function sampleOf(schema: unknown): unknown {
+  if (!isObject(schema)) return '…'
+  const { default: usual, enum: names, anyOf, type, examples } = schema
+  if (Array.isArray(examples)) return examples[0]
+  if (usual !== undefined) return usual
+  if (Array.isArray(names)) return names[0]
+  const [, quoted] = /such as "([^"]+)"/.exec(typeof schema[SAYS] === 'string' ? schema[SAYS] : '') ?? []
+  if (quoted !== undefined) return quoted
+  if (Array.isArray(anyOf)) return sampleOf(anyOf[0])
+  if (type === 'integer' || type === 'number')
+    return typeof schema['minimum'] === 'number' ? Math.max(schema['minimum'], 10) : 10
+  if (type === 'boolean') return true
+  if (type === 'array') return [sampleOf(schema['items'])]
+  if (type !== 'object') return '…'
+  const properties = propertiesOf(schema)
+  const required = Array.isArray(schema['required']) ? schema['required'].map(String) : []
+  return Object.fromEntries(required.map((name) => [name, sampleOf(properties[name])]))
 }
 
 const lower = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1).replace(/\.$/, '')
@@ -179,24 +309,37 @@ const article = (type: string): string =>
     number: 'a number'
   })[type] ?? type
 
-const kinds = (branches: readonly unknown[]): string =>
-  [
-    ...new Set(
-      branches.map((branch) => {
-        if (!isObject(branch)) return 'anything'
-        if (typeof branch[SAYS] === 'string') return branch[SAYS]
-        if (branch['const'] !== undefined) return JSON.stringify(branch['const'])
-        if (Array.isArray(branch['enum']))
-          return branch['enum'].map((value) => JSON.stringify(value)).join(', ')
-        if (branch['type'] === 'integer' && branch['minimum'] !== undefined)
-          return `a whole number from ${String(branch['minimum'])} ${branch['maximum'] === undefined ? 'on' : `to ${String(branch['maximum'])}`}`
-        return branch['minItems'] === 1 ? 'a list of one or more' : article(String(branch['type']))
-      })
-    )
-  ].join(' or ')
+function kinds(branches: readonly unknown[], data: unknown, hidden: string | undefined): string {
+  const said = [...new Set(branches.map((branch) => kindOf(branch, data, hidden)))]
+  const last = said.pop() ?? 'anything'
+  return said.length === 0 ? last : `${said.join(', ')} or ${last}`
+}
 
+function kindOf(branch: unknown, data: unknown, hidden: string | undefined): string {
+  if (!isObject(branch)) return 'anything'
+  const { enum: names, type, minimum, maximum } = branch
+  if (typeof branch[SAYS] === 'string') return branch[SAYS]
+  if (branch['const'] !== undefined) return JSON.stringify(branch['const'])
+  if (Array.isArray(names)) return names.map((value) => JSON.stringify(value)).join(', ')
+  if (type === 'integer' && minimum !== undefined)
+    return `a whole number from ${String(minimum)} ${maximum === undefined ? 'on' : `to ${String(maximum)}`}`
+  if (type === 'object' && !isObject(data)) return anObject(branch, data, hidden)
+  return branch['minItems'] === 1 ? 'a list of one or more' : article(String(type))
+}
+
+/** Names an object by an example of it. */
+export function anObject(schema: object, data: unknown, hidden: string | undefined): string {
+  const example = exampleOf(schema, data, hidden)
+  return example === undefined ? 'an object' : `an object such as ${example}`
+}
+
+/** Writes a value as JSON, without the user of a URL. */
+const quoted = (value: unknown): string =>
+  (JSON.stringify(value) ?? String(value)).replaceAll(/(\/\/)[^/?#\s"]*@/g, '$1***@')
+
+/** Writes a value as a message quotes it. */
 function short(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value)
+  const text = quoted(value)
   return text.length > 60 ? `${text.slice(0, 57)}…` : text
 }
 

@@ -9,11 +9,11 @@ import {
   remember,
   type TSchema
 } from '../kit/index.ts'
-import { type Fault, type Path, showPath } from './fault.ts'
+import { type Fault, type Path, showPath, type Unknown } from './fault.ts'
 import { type Filled, pathKey } from './interpolate.ts'
 import { Scope } from './scope.ts'
 import { faultAt } from './source.ts'
-import { check, complete, type Wrong } from './validate.ts'
+import { anObject, check, complete, expectation, type Wrong } from './validate.ts'
 
 /** A word as it is written at one place. */
 export interface Said {
@@ -37,6 +37,7 @@ export interface Word {
   readonly key: string
   readonly options: TSchema
   readonly override?: TSchema | false
+  readonly target?: true
   readonly faults?: unknown
 }
 
@@ -69,10 +70,13 @@ export function settle(
   if (value === true)
     return { ...outer, on: true, silent, said: outer.said.length === 0 ? [said] : outer.said }
   const schema = writtenSchema(word, scope)
+  if (!isObject(value)) {
+    faults.push(faultIn(said, { path: [], message: shapeOf(word, said) }))
+    return { ...outer, on: true, said: [...outer.said, said], scope, silent }
+  }
   // `false` on an option that has no such value only unsets it; the check is about what is left.
   const wrong = check(schema, prune(word.options, value, schema), shownIn(said))
   for (const one of wrong) faults.push(faultIn(said, one))
-  if (!isObject(value)) return { ...outer, on: true, said: [...outer.said, said], scope, silent }
   const { global, ...options } = value
   // An object that says nothing of its own is no place where a limit would count.
   return {
@@ -82,6 +86,17 @@ export function settle(
     scope: Object.keys(options).length === 0 && outer.said.length > 0 ? outer.scope : scope,
     silent
   }
+}
+
+/** Says that a concern is switched or takes an object, and a target takes one. */
+function shapeOf({ key, options, target }: Word, said: Said): string {
+  const { value } = said
+  const hidden = shownIn(said)([])
+  const wanted = anObject(options, value, hidden)
+  const switched = target !== true && key !== 'upstreams'
+  const work =
+    switched && (value === 'true' || value === 'false') ? `${value} without quotes would work` : undefined
+  return expectation(switched ? `true, false or ${wanted}` : wanted, value, work, hidden)
 }
 
 /** The whole options of a word where it is on: defaults filled in, checked as a whole, frozen; made once for all routes that share them. */
@@ -118,8 +133,27 @@ export class Resolver {
     this.#known.set(state, made)
     // What is no word at all was told of already; nobody is asked about what was put in its place.
     const misshapen = state.said.some(({ value }) => typeof value !== 'boolean' && !isObject(value))
-    if (isObject(made) && (wrong.length > 0 || misshapen)) this.#wrong.add(made)
+    if (isObject(made) && (wrong.length > 0 || misshapen)) {
+      this.#wrong.add(made)
+      if (!misshapen) this.#noteRest(word, made, value, wrong)
+    }
     return made
+  }
+
+  /** Notes what is left of options without those that are wrong, so that all other errors show at once. */
+  #noteRest(word: Word, made: object, value: unknown, wrong: readonly Wrong[]): void {
+    const cut = wrong.map(({ path }) => path.slice(0, path.findIndex((key) => typeof key === 'number') >>> 0))
+    if (cut.some((path) => path.length === 0)) return
+    const rest = complete(word.options, cut.reduce(withoutPath, value), () => undefined)
+    if (rest.wrong.length === 0 && isObject(rest.value))
+      this.#rest.set(made, { options: deepFreeze(rest.value), cut })
+  }
+
+  readonly #rest = new WeakMap<object, Rest>()
+
+  /** Takes of resolved options what a module may be asked about, and which of them were left out; undefined where that is nothing. */
+  askable(options: object): Rest | undefined {
+    return this.sound(options) ? { options, cut: [] } : this.#rest.get(options)
   }
 
   /** Tells whether resolved options are what their schema wants, so that a module may be asked about them. */
@@ -134,6 +168,19 @@ export class Resolver {
       return { file: this.#file, path: showPath([word.key, ...wrong.path]), message: wrong.message }
     return faultIn(said, { ...wrong, message: asWritten(said, wrong) })
   }
+}
+
+/** Options without those that are wrong. */
+interface Rest {
+  readonly options: object
+  readonly cut: readonly Path[]
+}
+
+function withoutPath(value: unknown, path: Path): unknown {
+  const [key, ...rest] = path
+  if (!isObject(value) || typeof key !== 'string' || !Object.hasOwn(value, key)) return value
+  const { [key]: inner, ...others } = value
+  return rest.length === 0 ? others : { ...others, [key]: withoutPath(inner, rest) }
 }
 
 /** Puts what was written in the place of what came from outside wherever a message quotes it. */
@@ -162,8 +209,10 @@ function valueAt(value: unknown, path: Path): unknown {
 }
 
 /** Makes the fault for something wrong inside a word, at its place in the file. */
-export function faultIn(said: Said, { path, message }: Wrong): Fault {
-  return faultAt(said.source, [...said.path, ...path], message)
+export function faultIn(said: Said, { path, message, known }: Wrong): Fault | Unknown {
+  const whole = [...said.path, ...path]
+  const fault = faultAt(said.source, whole, message)
+  return known === undefined ? fault : { ...fault, key: whole, known }
 }
 
 /** Shows a value that came from outside as it was written, and one with a secret's name not at all. */
@@ -172,6 +221,8 @@ export function shownIn(said: Said | undefined): (path: Path) => string | undefi
     if (said === undefined) return undefined
     const written = said.source.written.get(pathKey([...said.path, ...path]))
     if (written !== undefined) return JSON.stringify(written)
-    return path.some((key) => /secret|password|token/i.test(String(key))) ? 'The value' : undefined
+    return path.some((key) => /secret|password|token/i.test(String(key)))
+      ? 'a value that is not shown'
+      : undefined
   }
 }

@@ -201,27 +201,39 @@ export function deepFreeze<T>(value: T): T {
   return value
 }
 
-/** Names the one of some words that is nearest to what was typed, for "did you mean", or undefined where none is near. */
+/** Names the one of some names that was meant by what was typed, for "did you mean"; undefined where none is so near that it can be nothing else. */
 export function nearest(typed: string, known: Iterable<string>): string | undefined {
   let best: string | undefined
-  let least = Math.max(2, Math.ceil(typed.length / 3)) + 1
-  for (const word of known) {
-    const far = distance(typed.toLowerCase(), word.toLowerCase())
-    if (far < least) [best, least] = [word, far]
+  let least = slipsIn(typed.length) + 1
+  const lower = typed.toLowerCase()
+  for (const name of known) {
+    const far = distance(lower, name.toLowerCase())
+    if (far < least && (typed.length > 3 || far === 0 || isSlipOf(lower, name.toLowerCase())))
+      [best, least] = [name, far]
   }
   return best
 }
 
+// So many slips of the hand a name may have.
+const slipsIn = (length: number): number => (length < 3 ? 0 : length < 8 ? 1 : 2)
+
+// In a short name another letter makes another name; a letter may be missing, or stand beside its place.
+const isSlipOf = (typed: string, name: string): boolean =>
+  name.length > typed.length || [...typed].toSorted().join('') === [...name].toSorted().join('')
+
+/** Counts the letters that are missing, added, changed, or swapped with their neighbour (Damerau and Levenshtein). */
 function distance(a: string, b: string): number {
+  let before: number[] = []
   let row = Array.from({ length: b.length + 1 }, (_, i) => i)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
-    for (let j = 1; j <= b.length; j++)
-      next[j] = Math.min(
-        (row[j] ?? 0) + 1,
-        (next[j - 1] ?? 0) + 1,
-        (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      )
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1]
+      next[j] = Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (same ? 0 : 1))
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        next[j] = Math.min(next[j] ?? 0, (before[j - 2] ?? 0) + 1)
+    }
+    before = row
     row = next
   }
   return row[b.length] ?? 0

@@ -199,7 +199,7 @@ t.test('takes up a changed file with --watch, and keeps what it has where the fi
   })
   t.match(await reloaded(() => rm(file)), {
     level: 'error',
-    faults: [/blocked\.txt can't be read \(ENOENT\)/]
+    faults: [/There is no file blocked\.txt$/]
   })
   t.equal(await ask('192.0.2.7'), 403, 'the last good one holds')
   t.equal(await ask('192.0.2.8'), 200)
@@ -214,8 +214,8 @@ t.test('says what is wrong with a list, all at once', async (t) => {
     ['a host', { allow: ['example.com'] }, /ipAccess\.allow\[0\]: "example\.com" is no address; an IP/],
     ['a range too narrow', { deny: ['::1', '10.0.0.0/33'] }, /ipAccess\.deny\[1\]: "10\.0\.0\.0\/33" is no/],
     ['nobody allowed', { allow: [] }, /ipAccess\.allow/],
-    ['no file', { file: join(folder, 'none.txt') }, /ipAccess\.file: .*none\.txt can't be read \(ENOENT\)/],
-    ['a folder', { file: folder }, /can't be read \(EISDIR\)/],
+    ['no file', { file: join(folder, 'none.txt') }, /ipAccess\.file: There is no file .*none\.txt/],
+    ['a folder', { file: folder }, /expected a file, got the folder /],
     ['a line', { file: join(folder, 'blocked.txt') }, /blocked\.txt:2: "example\.com" is no address/],
     [
       'one more line',
@@ -232,6 +232,6 @@ t.test('says what is wrong with a list, all at once', async (t) => {
     await writeFile(config, JSON.stringify({ ipAccess: { file: 'gone.txt' }, routes: [] }))
     const { code, stderr } = await sallyport(['run', '-c', config])
     t.equal(code, 1)
-    t.match(stderr, /gateway\.json:1:\d+ ipAccess\.file: .*gone\.txt can't be read \(ENOENT\)/)
+    t.match(stderr, /gateway\.json:1:\d+ ipAccess\.file: There is no file gone\.txt/)
   })
 })

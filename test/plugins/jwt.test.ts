@@ -686,14 +686,14 @@ t.test('what can verify nothing, or too much, is a fault', async (t) => {
     [{ secret: 'x'.repeat(32) }, /auth\.jwt\.algorithms\[0\]: "RS256" needs keys/],
     [
       { secret: 'short', algorithms: ['HS256'] },
-      /auth\.jwt\.secret: The value will not do; it takes a secret of 32/
+      /auth\.jwt\.secret: expected a secret of 32.*, got a value that is not shown/
     ],
-    [{ jwks, algorithms: ['none'] }, /auth\.jwt\.algorithms\[0\]: "none"/],
+    [{ jwks, algorithms: ['none'] }, /auth\.jwt\.algorithms\[0\]: expected "RS256", .*, got "none"/],
     [{ jwks: 'http://issuer.test/jwks.json' }, /auth\.jwt\.jwks: .* is plain http/],
     [{ jwks: 'http://localhost.evil.test/jwks.json' }, /auth\.jwt\.jwks: .* is plain http/],
     [{ jwks: 'http://localhost@evil.test/jwks.json' }, /auth\.jwt\.jwks: .* is plain http/],
     [{ jwks: 'https://' }, /auth\.jwt\.jwks: "https:\/\/" is no URL/],
-    [{ keys: '/nowhere.json' }, /auth\.jwt\.keys: The file \/nowhere\.json can't be read \(ENOENT\)/]
+    [{ keys: '/nowhere.json' }, /auth\.jwt\.keys: There is no file \/nowhere\.json/]
   ]
   for (const [said, expected] of cases)
     await t.rejects(

@@ -904,7 +904,7 @@ t.test('refuses a config whose sessions could not work', async (t) => {
     },
     { name: 'nobody who could log in', config: { ...config, auth: { session: true } }, says: /say "users"/ },
     { name: 'a way that is not there', config: { ...config, auth: true }, says: /no way in/ },
-    { name: 'a file that is not there', config: withFile('missing'), says: /can't be read \(ENOENT\)/ },
+    { name: 'a file that is not there', config: withFile('missing'), says: /There is no file / },
     { name: 'a file that is no JSON', config: withFile('broken'), says: /is not JSON/ },
     { name: 'a file that is no list', config: withFile('object'), says: /has no list of callers/ },
     { name: 'a password in the clear', config: withFile('plain'), says: /no argon2id or scrypt hash/ },

@@ -615,7 +615,10 @@ t.test('ways and what they would need are checked at boot', async (t) => {
       { apiKeys, assertion: { key: `${dir}/weak.pem` } },
       /auth\.assertion\.key: A key of the kind rsa will not do/
     ],
-    [{ apiKeys, assertion: { key: `${dir}/gone.pem` } }, /auth\.assertion\.key: .* can't be read \(ENOENT\)/],
+    [
+      { apiKeys, assertion: { key: `${dir}/gone.pem` } },
+      /auth\.assertion\.key: There is no file .*gone\.pem/
+    ],
     [{ apiKeys, by: ['jwt'] }, /auth\.by\[0\]: The way "jwt" is not defined; defined are apiKeys/],
     [
       { oidc: { issuer: 'https://a.example', clientId: 'x' } },

@@ -150,7 +150,7 @@ t.test('what can never be had is said before anything starts', { skip }, async (
   const acme = { agreeToTerms: true, domains: ['one.example'], storage: emptyFolder(t) }
   const broken = join(t.testdir({ 'x.pem': 'no pem' }), 'x.pem')
   const cases: [object, RegExp][] = [
-    [{ acme: 'staging' }, /tls\.acme: "staging" will not do; it takes an account such as/],
+    [{ acme: 'staging' }, /tls\.acme: expected an account such as .*, got "staging"/],
     [{}, /^(\S+ )?tls: There is no certificate; say "certificates", "acme", or both$/],
     [
       { acme: { domains: ['a.example'] } },
@@ -160,16 +160,16 @@ t.test('what can never be had is said before anything starts', { skip }, async (
     [{ acme: { ...acme, ca: broken } }, /tls\.acme\.ca: The file .* holds no certificate as PEM/],
     [
       { acme: { ...acme, directory: 'http://plain' } },
-      /tls\.acme\.directory: .* it takes "production" or "staging"/
+      /tls\.acme\.directory: expected "production" or "staging"/
     ],
     [
       { acme: { ...acme, domains: ['10.0.0.1'] } },
       /tls\.acme\.domains\[0\]: "10\.0\.0\.1" is an address; certificates/
     ],
-    [{ acme: { ...acme, domains: ['a b'] } }, /tls\.acme\.domains\[0\]: .* it takes a host such as/],
+    [{ acme: { ...acme, domains: ['a b'] } }, /tls\.acme\.domains\[0\]: expected a host such as/],
     [
       { acme: { ...acme, domain: ['a.example'] } },
-      /tls\.acme\.domain: Unknown word "domain"; did you mean "domains"\?/
+      /tls\.acme\.domain: Unknown option "domain"; did you mean "domains"\?/
     ],
     [
       { acme: { ...acme, domains: ['*.a.example'], challenges: ['http-01'] } },

@@ -197,7 +197,7 @@ t.test('check', async (t) => {
     t.equal(code, 1)
     t.equal(stdout, '')
     t.strictSame(linesOf(stderr), [
-      'wrong.json:2:3 rateLimt: Unknown word "rateLimt"; did you mean "rateLimit"?',
+      'wrong.json:2:3 rateLimt: Unknown option "rateLimt"; did you mean "rateLimit"?',
       'wrong.json:3:42 routes[0].proxy.upstream: No upstream "shop"; the config has none, and a URL such as "http://localhost:4001" would do',
       '2 faults; nothing was started.'
     ])
