@@ -1176,7 +1176,7 @@ refused('several faults are told at once', [
       /^gateway\.json:7:32 routes\[1\]\.proxy\.upstream: No upstream "users"/,
       /^gateway\.json:7:53 routes\[1\]\.proxy\.rewrite: expected a path that begins with "\/".*, got "x"/,
       /^gateway\.json:9:5 routes\[3\]: The route has no target/,
-      /^c\.json:2:32 routes\[0\]\.respond\.status: expected a whole number from 200 to 599, got 99/
+      /^c\.json:2:32 routes\[0\]\.respond\.status: expected a whole number from 200 to 599.*, got 99/
     ]
   }
 ])
