@@ -483,7 +483,10 @@ t.test('a start that fails ends with 1, and one line', async (t) => {
     )
     t.equal(code, 1)
     t.equal(stdout, '')
-    t.strictSame(lines, ['wrong.json:1:3 routes: expected a list of routes, got 5', 'One fault; nothing was started.'])
+    t.strictSame(lines, [
+      'wrong.json:1:3 routes: expected a list of routes, got 5',
+      'One fault; nothing was started.'
+    ])
   })
 })
 

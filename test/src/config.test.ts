@@ -1717,7 +1717,7 @@ t.test('refuses zero where it would mean nothing, or none', async (t) => {
     [
       'a window',
       { rateLimit: { max: 1, window: '0s' }, routes: [] },
-      /rateLimit\.window: "0s" will not do; it takes a duration such as .*, above zero/
+      /rateLimit\.window: expected a duration such as .*, above zero.*, got "0s"/
     ],
     ['a window, in other words', { rateLimit: { max: 1, window: '00.0m' }, routes: [] }, /rateLimit\.window/],
     ['a window on a route', route({ rateLimit: { max: 1, window: '0ms' } }), /rateLimit\.window/],
