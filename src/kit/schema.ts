@@ -219,7 +219,7 @@ const slipsIn = (length: number): number => (length < 3 ? 0 : length < 8 ? 1 : 2
 
 // In a short name another letter makes another name; a letter may be missing, or stand beside its place.
 const isSlipOf = (typed: string, name: string): boolean =>
-  name.length > typed.length || [...typed].toSorted().join('') === [...name].toSorted().join('')
+  name.length > typed.length || Array.from(typed).toSorted().join('') === Array.from(name).toSorted().join('')
 
 /** Counts the letters that are missing, added, changed, or swapped with their neighbour (Damerau and Levenshtein). */
 function distance(a: string, b: string): number {
