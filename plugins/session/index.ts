@@ -129,7 +129,7 @@ export interface Sessions {
   ): Promise<boolean>
   /** Ends a stream of a request when the request's session ends; returns what takes it out again. */
   watch(request: FastifyRequest, end: () => void): () => void
-  /** Sets what tells whether somebody may still have a session, for streams that are open. */
+  /** Sets the check whether a user may still have a session, for streams that are open. */
   judgeBy(isKnown: (kept: Kept) => boolean): void
   /** Lists the sessions of whose session a request has, its own marked. */
   mine(request: FastifyRequest): Promise<(Listed & { readonly current: boolean })[]>

@@ -96,7 +96,7 @@ export abstract class SessionStore {
     return this.streams.add(keyOf(id), end)
   }
 
-  /** Sets what tells whether somebody may still have a session; the latest one counts. */
+  /** Sets the check whether a user may still have a session; the latest one counts. */
   judgeBy(isKnown: (kept: Kept) => boolean): void {
     this.#isKnown = isKnown
   }

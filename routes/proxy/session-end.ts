@@ -7,11 +7,11 @@ export const SessionOver = createError('SP_ERR_AUTH_SESSION_OVER', 'The session 
 /** Tells whether it was a session that let a request in. */
 export const isOfSession = ({ caller }: FastifyRequest): boolean => caller?.by === 'session'
 
-// Beside event streams, what an upstream sends for as long as somebody listens.
+// Beside event streams, what an upstream sends until its client leaves.
 const GOES_ON =
   /^(?:application\/(?:grpc|x-ndjson|ndjson|jsonl|json-seq|stream\+json|x-jsonlines)|multipart\/x-mixed-replace)/i
 
-/** Tells whether a head, names and values in turn, begins an answer that goes on for as long as somebody listens. */
+/** Tells whether a head, names and values in turn, begins an answer that goes on until its client leaves. */
 export function goesOn(head: readonly string[]): boolean {
   for (let i = 0; i < head.length; i += 2)
     if (head[i] === 'content-type') return GOES_ON.test((head[i + 1] as string).trim())

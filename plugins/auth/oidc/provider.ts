@@ -45,7 +45,7 @@ export type Renewal = Provided | 'ended' | 'gone' | undefined
 
 type Tokens = client.TokenEndpointResponse & client.TokenEndpointResponseHelpers
 
-// All in milliseconds: how old the discovery document may be when a log-in begins, how long a provider that did not
+// All in milliseconds: how old the discovery document may be when a log-in begins or an endpoint is gone, how long a provider that did not
 // answer is not asked for the same renewal, and how long one renewal may take, and others wait for it.
 const FRESH = 500
 const NOT_AGAIN = 60_000
@@ -206,7 +206,8 @@ export class Provider {
       return await run(config)
     } catch (error) {
       if (!hasMoved(error)) throw error
-      const newer = await this.#discovery.get(0)
+      // Logout tokens with unknown keys, which anybody can send, must not flood the provider.
+      const newer = await this.#discovery.get(FRESH)
       if (newer === config) throw error
       return run(newer)
     }
@@ -311,7 +312,7 @@ export class Provider {
     } catch (error) {
       // An answer about somebody else is no refusal, but an attack (OpenID Connect Core 1.0 section 5.3.2).
       if (isAboutAnother(error)) throw error
-      this.#tell(error, 'the userinfo endpoint told nothing of a user; the ID token has to suffice')
+      this.#tell(error, 'the userinfo endpoint of the provider failed; only the ID token counts')
       return isAway(error) ? 'away' : {}
     }
   }
