@@ -44,12 +44,13 @@ export function readPath(text: string): PathPattern {
   segments.forEach((segment, i) => {
     const param = /^:([A-Za-z_]\w*)(\(.+\))?$/.exec(segment)
     if (param !== null) {
-      const [, name = '', narrowed = ''] = param
+      const [, name = '', written = ''] = param
       if (params.has(name))
         throw new PathError(`The path "${text}" has the parameter ":${name}" twice; give one another name`)
-      checkExpression(text, narrowed)
+      checkExpression(text, written)
+      const narrowed = withoutGroups(written)
       params.set(name, i)
-      made.push(segment)
+      made.push(`:${name}${narrowed}`)
       shape.push(`:${narrowed}`)
       read.push({ parameter: name, expression: narrowed })
     } else {
@@ -106,6 +107,14 @@ function checkExpression(text: string, narrowed: string): void {
     )
   }
   safe.add(narrowed)
+}
+
+/** Makes the groups inside an expression capture nothing: the router would take what they capture for further parameters. */
+function withoutGroups(expression: string): string {
+  if (/\\[1-9k]/.test(expression)) return expression
+  return expression.replaceAll(/\\.|\[(?:\\.|[^\]\\])*\]|\((?:\?<\w+>|(?!\?))/g, (part, at: number) =>
+    part.startsWith('(') && at > 0 ? '(?:' : part
+  )
 }
 
 /** Finds where the first parenthesis is closed. */

@@ -427,6 +427,13 @@ t.test('which route takes a request', async (t) => {
   )
   for (const each of cases) routed(t, each)
 
+  t.test('groups inside an expression are no parameters', async (t) => {
+    const app = await gateway(t, {
+      routes: [{ path: '/:x(([a-z])(?<n>\\d)[-])/:y', respond: { body: '{params.x} {params.y}' } }]
+    })
+    t.equal((await app.inject('/a1-/b')).body, 'a1- b')
+  })
+
   t.test('the first in the file wins where several expressions at one place match', async (t) => {
     const digits = { path: '/p/:id(\\d+)', respond: { body: 'digits {params.id}' } }
     const word = { path: '/p/:slug(\\w+)', respond: { body: 'word {params.slug}' } }
