@@ -52,8 +52,7 @@ type Trees = ReadonlyMap<string, PathTree<PatternEntries>>
 export async function findAmbiguities(plan: Plan, routes: Routes, table: Table): Promise<Ambiguities> {
   const policy = plan.words['paths'] as PathsOptions
   const kinds = await kindsOf(plan, routes, policy.ignoreCase)
-  const gatesPast = rememberPairs(gatesBetween)
-  const neighbours = await neighboursOf(routes, kinds, gatesPast)
+  const neighbours = await neighboursOf(routes, kinds)
   if (neighbours.size === 0) return { finderFor: () => undefined, pairs: async () => [] }
   const plain = await table.treesOf()
   const literals = new Set(
@@ -109,30 +108,37 @@ export async function findAmbiguities(plan: Plan, routes: Routes, table: Table):
   }
 
   async function pairs(): Promise<readonly AmbiguousPair[]> {
-    const found = new Map<string, AmbiguousPair>()
-    const hosts = [...new Set([...kinds.values()].flatMap((kind) => kind.hosts))]
-    const finders = new Map<RouteInfo, FindOtherReading | undefined>()
+    const found = new Map<RouteInfo, Map<RouteInfo, AmbiguousPair>>()
+    const hostsOf = hostsByOrigin(kinds.values())
+    const finderOf = rememberBy(finderFor)
     await eachInSlices(routes, ([{ paths }, info]) => {
-      if (kinds.get(info)?.gates.size === 0) return
-      const own = info.hosts.length > 0 ? info.hosts : ['', ...hosts]
+      const own = kinds.get(info)
+      if (own === undefined || own.gates.size === 0) return
+      const others = own.origins.flatMap((origin) => [...(hostsOf.get(origin) ?? [])])
+      const hosts = info.hosts.length > 0 ? info.hosts : ['', ...new Set(others)]
       const methods = new Set([info.methods?.[0] ?? 'GET', 'GET', 'POST'])
-      for (const url of paths.flatMap(otherSpellings))
-        for (const host of own.map((name) => name.replace('*', 'any')))
+      for (const url of paths.flatMap(otherSpellings)) {
+        const { path, refusal } = canonicalPath(url, policy)
+        if (refusal !== undefined) continue
+        for (const host of hosts.map((name) => name.replace('*', 'any')))
           for (const method of methods) {
-            const { path, refusal } = canonicalPath(url, policy)
-            if (refusal !== undefined) continue
             const route = routeOf(path, host, method)
-            if (route === undefined) continue
-            if (!finders.has(route)) finders.set(route, finderFor(route))
-            const other = finders.get(route)?.(path, host, method)
-            const [kind, past] = [kinds.get(route), other && kinds.get(other)]
-            if (other === undefined || kind === undefined || past === undefined) continue
-            const id = `${routes.findIndex(([, one]) => one === route)} ${routes.findIndex(([, one]) => one === other)}`
-            if (!found.has(id))
-              found.set(id, { route, other, gates: gatesPast(kind, past), method, url: host + url })
+            const other = route && finderOf(route)?.(path, host, method)
+            const [kind, past] = [route && kinds.get(route), other && kinds.get(other)]
+            if (kind === undefined || past === undefined || route === undefined || other === undefined)
+              continue
+            const those = remember(found, route, () => new Map<RouteInfo, AmbiguousPair>())
+            remember(those, other, () => ({
+              route,
+              other,
+              gates: gatesPast(kind, past),
+              method,
+              url: host + url
+            }))
           }
+      }
     })
-    return [...found.values()]
+    return [...found.values()].flatMap((those) => [...those.values()])
   }
 
   return { finderFor, pairs }
@@ -176,9 +182,10 @@ async function kindsOf(
   return kinds
 }
 
-/** Writes options as a text that is the same for the same options; each set of options is written once. */
+/** Names options by a text that is the same for the same options; each set of options is looked at once. */
 function optionWriter(): (options: object) => string {
   const written = new WeakMap<object, string>()
+  const short = new Map<string, string>()
   const functions = new Map<unknown, number>()
   const plain = (key: string, value: unknown): unknown => {
     if (key === 'global') return undefined
@@ -194,13 +201,14 @@ function optionWriter(): (options: object) => string {
     const known = written.get(options)
     if (known !== undefined) return known
     const made = JSON.stringify(options, plain)
-    written.set(options, made)
-    return made
+    const name = remember(short, made, () => String(short.size))
+    written.set(options, name)
+    return name
   }
 }
 
 /** Lists the gates of `other` that a request which comes to `kind` does not meet, where the two share an upstream and a host. */
-function gatesBetween(kind: Kind, other: Kind): readonly string[] {
+function gatesPast(kind: Kind, other: Kind): readonly string[] {
   if (kind === other || !kind.origins.some((origin) => other.origins.includes(origin))) return []
   if (!shareHost(kind.hosts, other.hosts)) return []
   return [...other.gates].filter(([key, options]) => kind.gates.get(key) !== options).map(([key]) => key)
@@ -214,14 +222,23 @@ const shareHost = (a: readonly string[], b: readonly string[]): boolean =>
 const hostIsWithin = (host: string, wildcard: string): boolean =>
   wildcard.startsWith('*.') && host.slice(host.indexOf('.')) === wildcard.slice(1)
 
-function rememberPairs(
-  compare: (a: Kind, b: Kind) => readonly string[]
-): (a: Kind, b: Kind) => readonly string[] {
-  const known = new Map<Kind, Map<Kind, readonly string[]>>()
-  return (a, b) => {
-    const row = remember(known, a, () => new Map<Kind, readonly string[]>())
-    return remember(row, b, () => compare(a, b))
-  }
+// A route without a host is looked at on so many hosts that others of its upstream name.
+const MAX_HOSTS = 16
+
+/** Gathers some hosts of the routes to each origin. */
+function hostsByOrigin(kinds: Iterable<Kind>): Map<string, Set<string>> {
+  const found = new Map<string, Set<string>>()
+  for (const { origins, hosts } of kinds)
+    for (const origin of origins) {
+      const known = remember(found, origin, () => new Set<string>())
+      if (known.size < MAX_HOSTS && hosts[0] !== undefined) known.add(hosts[0])
+    }
+  return found
+}
+
+function rememberBy<K, V>(make: (key: K) => V): (key: K) => V {
+  const known = new Map<K, V>()
+  return (key) => remember(known, key, () => make(key))
 }
 
 const literalsOf = ({ segments }: PathPattern, ignoreCase: boolean): string[] =>
@@ -232,8 +249,7 @@ const literalsOf = ({ segments }: PathPattern, ignoreCase: boolean): string[] =>
 /** Finds the routes some path of which may be read as one of a neighbour with other gates; for each, whether that holds for paths without an unusual character, too. It may name too many, never too few. */
 async function neighboursOf(
   routes: Routes,
-  kinds: ReadonlyMap<RouteInfo, Kind>,
-  gatesPast: (a: Kind, b: Kind) => readonly string[]
+  kinds: ReadonlyMap<RouteInfo, Kind>
 ): Promise<Map<RouteInfo, boolean>> {
   const found = new Map<RouteInfo, boolean>()
   if (new Set(kinds.values()).size < 2) return found

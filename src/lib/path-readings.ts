@@ -15,7 +15,16 @@ const withoutParameters = (path: string): string => path.replaceAll(/;[^/]*/g, '
 const mergeSlashes = (path: string): string => path.replaceAll(/\/{2,}/g, '/')
 
 // Windows drops dots and blanks at the end of a name, and some frameworks do.
-const trimSegments = (path: string): string => path.replaceAll(/[.\s]+(?=\/|$)/g, '')
+const trimSegments = (path: string): string => path.split('/').map(trimEnd).join('/')
+
+// By a loop: an expression would take the square of a long run of dots.
+function trimEnd(segment: string): string {
+  let end = segment.length
+  while (end > 0 && DOT_OR_BLANK.test(segment.charAt(end - 1))) end--
+  return segment.slice(0, end)
+}
+
+const DOT_OR_BLANK = /[.\s]/
 
 function decode(path: string): string {
   if (!path.includes('%')) return path
