@@ -17,9 +17,12 @@ if (major < 24 || (major === 24 && minor < 13)) {
 const fromSource = existsSync(new URL('../src/main.ts', import.meta.url))
 const load = (name) => import(fromSource ? `../src/${name}.ts` : `../dist/src/${name}.js`)
 const args = process.argv.slice(2)
-// All else takes a while to load, and a SIGHUP in that time would end the process.
-if (args[0] === undefined || args[0] === 'run' || args[0].startsWith('-'))
-  (await load('lib/early-signals')).catchEarlySignals()
+// All else takes a while to load, and a SIGHUP in that time would end the process; nothing is read yet that it could reload.
+if (args[0] === undefined || args[0] === 'run' || args[0].startsWith('-')) {
+  process.on('SIGHUP', () => {})
+  const { catchEarlySignals } = await load('lib/early-signals')
+  catchEarlySignals()
+}
 const { main } = await load('main')
 const version = () => JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
 const code = await main(args, version)

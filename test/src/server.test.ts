@@ -179,10 +179,10 @@ t.test('goes on draining when one Ctrl-C arrives twice, as under npm start', asy
 })
 
 t.test('a SIGHUP that comes while it starts makes it reload once it serves', async (t) => {
-  // The signal comes as soon as there is a handler, long before the config is read.
-  const early = `process.on('newListener', function early(event) {
-      if (event !== 'SIGHUP') return
-      process.off('newListener', early)
+  // The signal comes as soon as there is a handler, and once more with the second one, long before the config is read.
+  const early = `let left = 2
+    process.on('newListener', (event) => {
+      if (event !== 'SIGHUP' || left-- <= 0) return
       process.nextTick(() => process.kill(process.pid, 'SIGHUP'))
     })`
   const process = await running(t, ['-c', await configFile(t, answering('here'))], {
