@@ -5,6 +5,7 @@ import { Channel } from './channel.ts'
 import type { Reloaded } from './engine.ts'
 import { InTurn } from './in-turn.ts'
 import type { MetricFamily } from './kit/index.ts'
+import { monotonic } from './lib/clock.ts'
 import { Locks } from './lib/locks.ts'
 import { WORKER } from './lib/worker-number.ts'
 import { workerFlags } from './node-flags.ts'
@@ -171,7 +172,7 @@ export class Fleet implements Insight {
 
   /** Starts a worker; settles once it takes requests. */
   #hire(number: number): Promise<void> {
-    const began = Date.now()
+    const began = monotonic()
     const worker = cluster.fork({ [WORKER]: String(number) })
     const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
     return new Promise((resolve, reject) => {
@@ -217,7 +218,7 @@ export class Fleet implements Insight {
           this.#hire(number).then(resolve, reject)
           return
         } else if (served || number !== 1 || this.#deaths.has(number))
-          this.#replace(number, { code, signal, lived: served ? Date.now() - began : 0 })
+          this.#replace(number, { code, signal, lived: served ? monotonic() - began : 0 })
         reject(new StartFailed(code ?? 1))
       })
     })

@@ -9,6 +9,7 @@ import { buildGateway } from './gateway.ts'
 import { InTurn } from './in-turn.ts'
 import { Keep } from './keep.ts'
 import type { Peers } from './kit/index.ts'
+import { monotonic, wall } from './lib/clock.ts'
 import { RestartNeeded, type Served, serve } from './server.ts'
 import type { Settings } from './settings.ts'
 
@@ -24,7 +25,9 @@ export interface Reloaded {
 
 /** The gateway of one process: its config, the instance made of it, and the sockets in front. */
 export class Engine {
-  readonly startedAt = Date.now()
+  readonly startedAt = wall()
+  /** When it started, by the monotonic clock. */
+  readonly began = monotonic()
   readonly #settings: Settings
   readonly #log: Logger
   readonly #keep: Keep

@@ -1,5 +1,6 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
 import { LINES, type WriteLine } from './kit/index.ts'
+import { wall } from './lib/clock.ts'
 import type { Settings } from './settings.ts'
 import { Sink } from './sink.ts'
 
@@ -66,7 +67,7 @@ let upToSecond = ''
 
 /** Writes the field with the time (RFC 3339, in UTC); what is the same for a whole second is worked out once. */
 function timeField(): string {
-  const now = Date.now()
+  const now = wall()
   const millis = now % 1000
   if (now - millis !== second) {
     second = now - millis

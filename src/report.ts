@@ -7,6 +7,7 @@ import {
   storeState,
   type UpstreamState
 } from './kit/index.ts'
+import { monotonic } from './lib/clock.ts'
 
 /** What is told of a gateway, be it one process or many. */
 export interface Insight {
@@ -77,13 +78,16 @@ export function insightOf(engine: Engine, worker?: number): Insight & { report()
   }
 }
 
-async function surroundingsOf({ startedAt, served, app }: Engine, worker?: number): Promise<Surroundings> {
+async function surroundingsOf(
+  { startedAt, began, served, app }: Engine,
+  worker?: number
+): Promise<Surroundings> {
   return {
     process: {
       worker,
       pid: process.pid,
       startedAt: new Date(startedAt).toISOString(),
-      uptimeSeconds: Math.round((Date.now() - startedAt) / 1000),
+      uptimeSeconds: Math.round((monotonic() - began) / 1000),
       ...served.load(),
       connections: await served.connections(),
       memoryBytes: process.memoryUsage.rss()

@@ -18,7 +18,7 @@ import {
   serve
 } from '../src/index.ts'
 import type { Peers, PeerTopic } from '../src/kit/index.ts'
-import { replaceClock, type Timer } from '../src/lib/clock.ts'
+import { monotonic as realMonotonic, replaceClock, type Timer } from '../src/lib/clock.ts'
 import { Locks } from '../src/lib/locks.ts'
 
 /** A test, or whatever tears things down at its end. */
@@ -351,7 +351,8 @@ export function movableClock(t: Pick<Test, 'intercept' | 'teardown'>, beginsAt?:
   let passed = 0
   let set = 0
   const wall = (): number => (beginsAt ?? now()) + passed + set
-  const monotonic = (): number => (beginsAt ?? performance.now()) + passed
+  const offset = realMonotonic() - performance.now()
+  const monotonic = (): number => (beginsAt ?? offset + performance.now()) + passed
   const timers = new Set<MovableTimer>()
   const start = (run: () => void, ms: number, again: boolean): MovableTimer => {
     const timer = new MovableTimer(timers, monotonic, run, ms, again)

@@ -11,6 +11,7 @@ import {
   type Static,
   Type
 } from '../../src/kit/index.ts'
+import { monotonic } from '../../src/lib/clock.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 
 export const assertion = Type.Object(
@@ -99,7 +100,7 @@ export function makeSigner({ header, key: file, ttl, audience }: AssertionOption
       const told = { sub: id, name, email, roles, scopes, by }
       const who = JSON.stringify(told)
       const known = signed.get(who)
-      if (known !== undefined && known.until > Date.now()) return known.token
+      if (known !== undefined && known.until > monotonic()) return known.token
       return (async () => {
         const { kid } = await jwk
         const jwt = new SignJWT({ name, email, roles, scopes, by })
@@ -111,7 +112,7 @@ export function makeSigner({ header, key: file, ttl, audience }: AssertionOption
         const token = await (audience === undefined ? jwt : jwt.setAudience(audience)).sign(key)
         signed.delete(who)
         if (signed.size >= MOST) signed.delete(signed.keys().next().value as string)
-        signed.set(who, { token, until: Date.now() + seconds * 500 })
+        signed.set(who, { token, until: monotonic() + seconds * 500 })
         return token
       })()
     }

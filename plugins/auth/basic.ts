@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addressOf, type Caller } from '../../src/kit/index.ts'
+import { monotonic } from '../../src/lib/clock.ts'
 import { callerOf, type Users } from './users.ts'
 import type { Way } from './ways.ts'
 
@@ -23,7 +24,7 @@ export function basicWay(app: FastifyInstance, users: Users): Way {
     if (user === undefined) return 'wrong'
     const caller = { ...callerOf(user), by: 'basic' }
     if (right.size >= MOST) right.delete(right.keys().next().value as string)
-    right.set(digest(said), { caller, ends: Date.now() + REMEMBERED })
+    right.set(digest(said), { caller, ends: monotonic() + REMEMBERED })
     return caller
   }
   const digest = (said: string): string => createHmac('sha256', secret).update(said).digest('base64')
@@ -39,7 +40,7 @@ export function basicWay(app: FastifyInstance, users: Users): Way {
       const said = Buffer.from(encoded, 'base64').toString('utf8')
       const known = right.get(digest(said))
       if (known === undefined) return verify(request, said)
-      if (known.ends > Date.now()) return known.caller
+      if (known.ends > monotonic()) return known.caller
       right.delete(digest(said))
       return verify(request, said)
     }

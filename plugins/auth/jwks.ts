@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { errors, type JWTVerifyGetKey } from 'jose'
 import { request } from 'undici'
+import { monotonic } from '../../src/lib/clock.ts'
 import { type KeySet, readKeySet } from './key-set.ts'
 import { wholeOf } from './whole.ts'
 
@@ -37,7 +38,7 @@ export class RemoteKeys {
 
   /** Numbers the keys: what was verified by others has to be verified anew; undefined where `find` has to look first whether they still hold. */
   generation(): number | undefined {
-    const now = Date.now()
+    const now = monotonic()
     // Asked with every request, so that a key which was taken back is missed even where nobody comes with a new token.
     if (this.#keys !== undefined && now >= this.#renewAt) void this.#fetch()
     return now >= this.#waitAt ? undefined : this.#generation
@@ -47,7 +48,7 @@ export class RemoteKeys {
   readonly find: JWTVerifyGetKey = async (header, token) => {
     const unknown = this.#keys === undefined
     const due = unknown ? this.#renewAt : this.#waitAt
-    if (Date.now() >= due || (unknown && this.#fetching !== undefined)) await this.#fetch()
+    if (monotonic() >= due || (unknown && this.#fetching !== undefined)) await this.#fetch()
     if (this.#keys === undefined) throw new KeysAway()
     const before = this.#generation
     try {
@@ -75,8 +76,8 @@ export class RemoteKeys {
   /** Asks for keys because of one that is not known; the first may come at any time, so that a key counts as soon as it is used. */
   async #fetchForStranger(): Promise<void> {
     if (this.#fetching === undefined) {
-      if (Date.now() < this.#strangerAt) return
-      this.#strangerAt = Date.now() + COOL_DOWN
+      if (monotonic() < this.#strangerAt) return
+      this.#strangerAt = monotonic() + COOL_DOWN
     }
     await this.#fetch()
   }
@@ -92,11 +93,11 @@ export class RemoteKeys {
   async #load(): Promise<void> {
     try {
       this.#take(await read(this.#url))
-      this.#renewAt = Date.now() + FRESH
+      this.#renewAt = monotonic() + FRESH
       if (this.#told) this.#log.info('the keys for tokens can be had again')
       this.#told = false
     } catch (error) {
-      this.#renewAt = Date.now() + (this.#keys === undefined ? SOON : COOL_DOWN)
+      this.#renewAt = monotonic() + (this.#keys === undefined ? SOON : COOL_DOWN)
       if (!this.#told)
         this.#log.warn(
           { cause: (error as { code?: string }).code ?? (error as Error).name },
@@ -104,7 +105,7 @@ export class RemoteKeys {
         )
       this.#told = true
     }
-    this.#waitAt = Date.now() + STALE
+    this.#waitAt = monotonic() + STALE
   }
 
   #take(text: string): void {

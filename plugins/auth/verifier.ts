@@ -11,6 +11,7 @@ import {
 } from 'jose'
 import { visit } from 'jsonc-parser'
 import { type Caller, createError, duration, isObject, withHeaders } from '../../src/kit/index.ts'
+import { wall } from '../../src/lib/clock.ts'
 import { textIn, toldBy } from './claims.ts'
 import { KeysAway, RemoteKeys } from './jwks.ts'
 import type { JwtOptions } from './jwt.ts'
@@ -68,7 +69,7 @@ export class Verifier {
     const known = this.#right.get(digest)
     if (known === undefined) return this.#verify(token, digest)
     if (known.generation === this.#keys.generation())
-      return known.ends > Date.now() ? known.caller : this.refuse('expired', token)
+      return known.ends > wall() ? known.caller : this.refuse('expired', token)
     this.#right.delete(digest)
     return this.#verify(token, digest)
   }
@@ -91,7 +92,7 @@ export class Verifier {
       if (!KINDS.includes(protectedHeader.typ?.toLowerCase())) return this.refuse('type', token)
       if (saysTwice(token)) return this.refuse('repeated_claim', token)
       // What was made in the future was made by nobody who can be trusted with a clock.
-      if (payload.iat !== undefined && payload.iat > Date.now() / 1000 + this.#leeway)
+      if (payload.iat !== undefined && payload.iat > wall() / 1000 + this.#leeway)
         return this.refuse('issued_in_future', token)
       const caller = callerIn(payload, this.#said)
       if (caller.id === '') return this.refuse('no_subject', token)

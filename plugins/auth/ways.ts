@@ -1,6 +1,7 @@
 import { hash, timingSafeEqual } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Caller, queryOf } from '../../src/kit/index.ts'
+import { wall } from '../../src/lib/clock.ts'
 import { requestHeader } from '../../src/lib/http/headers.ts'
 import type { PrivateHeader } from '../../src/lib/http/request-head.ts'
 import type { ApiKey } from './files.ts'
@@ -71,7 +72,7 @@ export function apiKeysWay(from: readonly string[], keys: readonly ApiKey[], bes
       for (const key of keys) {
         const digest = sha256(key)
         const entry = known.get(digest.toString('hex'))
-        if (entry === undefined || !timingSafeEqual(entry.digest, digest) || entry.ends <= Date.now())
+        if (entry === undefined || !timingSafeEqual(entry.digest, digest) || entry.ends <= wall())
           return 'wrong'
         caller ??= entry.caller
       }

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { type Script, type SharedStore, waitForEnd } from '../../src/kit/index.ts'
+import { wall } from '../../src/lib/clock.ts'
 
 /** Counts requests by key for as long as they last. */
 export interface InFlight {
@@ -97,7 +98,7 @@ export class SharedInFlight implements InFlight {
   }
 }
 
-const started = Date.now().toString(36)
+const started = wall().toString(36)
 
 /** Leaves, when an answer is over, what its request has entered. */
 export function leaveAtTheEnd(response: ServerResponse, inFlight: InFlight, key: string): void {

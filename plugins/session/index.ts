@@ -13,6 +13,7 @@ import {
   Type,
   type WordsSaid
 } from '../../src/kit/index.ts'
+import { wall } from '../../src/lib/clock.ts'
 import { ReturnAddresses } from './return-addresses.ts'
 import { makeSeal, type Seal } from './seal.ts'
 import {
@@ -285,7 +286,7 @@ export default fp<SessionOptions>(
       async start(request, reply, kept) {
         await read(request, reply)
         await request.session.regenerate()
-        Object.assign(request.session, { created: Date.now() }, kept)
+        Object.assign(request.session, { created: wall() }, kept)
         await request.session.save()
         reply.setCookie(name, request.session.encryptedSessionId, attributes)
       },

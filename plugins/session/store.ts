@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { callBack, type Peers, type Provided, type SharedStore } from '../../src/kit/index.ts'
-import { startInterval, stopTimer, type Timer } from '../../src/lib/clock.ts'
+import { monotonic, startInterval, stopTimer, type Timer, wall } from '../../src/lib/clock.ts'
 import { OpenStreams } from '../../src/lib/open-streams.ts'
 import { type LateEnd, LateEnds, lateEnd } from './late-ends.ts'
 
@@ -62,7 +62,7 @@ export abstract class SessionStore {
       done(null)
       return
     }
-    const text = JSON.stringify({ ...kept, created: kept.created ?? Date.now() })
+    const text = JSON.stringify({ ...kept, created: kept.created ?? wall() })
     answer(this.write(keyOf(id), JSON.parse(text) as Kept, text), done)
   }
 
@@ -172,8 +172,9 @@ export abstract class SessionStore {
   protected abstract look(key: string): string | undefined | Promise<string | undefined>
   protected abstract remove(key: string): void | Promise<void>
 
-  protected endOf(created: number): number {
-    return Math.min(Date.now() + this.idle, created + this.absolute)
+  /** Tells how much longer a session lasts, in milliseconds; a date that was set back since it began adds nothing. */
+  protected leftOf(created: number): number {
+    return Math.min(this.idle, this.absolute - Math.max(0, wall() - created))
   }
 }
 
@@ -203,7 +204,7 @@ export class MemorySessions extends SessionStore {
   }
 
   async of(name: string): Promise<Listed[]> {
-    const now = Date.now()
+    const now = monotonic()
     return [...(this.#names.get(name) ?? [])].flatMap((id) => {
       const entry = this.#entries.get(id)
       return entry === undefined || entry.ends <= now ? [] : [{ id, created: entry.created }]
@@ -212,6 +213,11 @@ export class MemorySessions extends SessionStore {
 
   protected write(key: string, kept: Kept, text: string): void | Promise<void> {
     this.put(key, kept, text, this.endOf(kept.created))
+  }
+
+  /** Tells when a session ends, by the monotonic clock of the machine. */
+  protected endOf(created: number): number {
+    return monotonic() + this.leftOf(created)
   }
 
   /** Remembers a session. */
@@ -236,7 +242,7 @@ export class MemorySessions extends SessionStore {
   protected read(key: string): string | undefined {
     const entry = this.#entries.get(key)
     if (entry === undefined) return undefined
-    if (entry.ends <= Date.now()) {
+    if (entry.ends <= monotonic()) {
       this.forget(key)
       return undefined
     }
@@ -265,7 +271,7 @@ export class MemorySessions extends SessionStore {
 
   protected look(key: string): string | undefined {
     const entry = this.#entries.get(key)
-    return entry === undefined || entry.ends <= Date.now() ? undefined : entry.text
+    return entry === undefined || entry.ends <= monotonic() ? undefined : entry.text
   }
 
   /** Remembers a session no longer, and ends its streams. */
@@ -286,7 +292,7 @@ export class MemorySessions extends SessionStore {
   }
 
   #forget(): void {
-    const now = Date.now()
+    const now = monotonic()
     for (const [key, { ends }] of this.#entries) if (ends <= now) this.forget(key)
     for (const key of this.#entries.keys()) {
       if (this.#entries.size <= MOST) return
@@ -420,7 +426,7 @@ export class SharedSessions extends SessionStore {
 
   async of(name: string): Promise<Listed[]> {
     const index = this.#index(name)
-    await this.#store.call('ZREMRANGEBYSCORE', index, '-inf', Date.now())
+    await this.#store.call('ZREMRANGEBYSCORE', index, '-inf', wall())
     const keys = (await this.#store.call('ZRANGE', index, 0, -1)) as string[]
     const texts = await Promise.all(keys.map((key) => this.#store.call('GET', this.#at(key))))
     return keys.flatMap((id, i) => {
@@ -436,12 +442,12 @@ export class SharedSessions extends SessionStore {
       await this.#store.call('ZADD', index, last, key)
       await this.#store.call('PEXPIREAT', index, last)
     }
-    const left = Math.max(1, this.endOf(kept.created) - Date.now())
+    const left = Math.max(1, this.leftOf(kept.created))
     await this.#store.call('SET', this.#at(key), text, 'PX', left)
   }
 
   protected async rewrite(key: string, kept: Kept, text: string): Promise<boolean> {
-    const left = Math.max(1, this.endOf(kept.created) - Date.now())
+    const left = Math.max(1, this.leftOf(kept.created))
     return (await this.#store.call('SET', this.#at(key), text, 'XX', 'PX', left)) !== null
   }
 

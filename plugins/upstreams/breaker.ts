@@ -1,4 +1,5 @@
 import { duration, share } from '../../src/kit/index.ts'
+import { monotonic } from '../../src/lib/clock.ts'
 import type { BreakerOptions } from './options.ts'
 
 const SLICES = 10
@@ -65,7 +66,7 @@ export class Breaker {
 
   /** Milliseconds until the next request may try. */
   get remaining(): number {
-    return this.#state === 'open' ? Math.max(0, this.#until - Date.now()) : 0
+    return this.#state === 'open' ? Math.max(0, this.#until - monotonic()) : 0
   }
 
   /** Notes that a request is sent; tells whether it is the one that tries. */
@@ -90,7 +91,7 @@ export class Breaker {
       return
     }
     if (this.#state !== 'closed') return
-    this.#tally.count(ok, Date.now())
+    this.#tally.count(ok, monotonic())
     if (ok) return
     const { all } = this.#tally
     if (all >= this.#options.of && this.#tally.failed >= all * share(this.#options.failures)) this.#open()
@@ -103,7 +104,7 @@ export class Breaker {
   #open(): void {
     const openFor = duration(this.#options.openFor)
     this.#state = 'open'
-    this.#until = Date.now() + openFor
+    this.#until = monotonic() + openFor
     this.#tally.clear()
     this.#timer = setTimeout(() => {
       this.#state = 'half-open'

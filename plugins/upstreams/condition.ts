@@ -1,5 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { duration, LONGEST_TIMER } from '../../src/kit/index.ts'
+import { monotonic } from '../../src/lib/clock.ts'
 import { Breaker } from './breaker.ts'
 import type { BreakerOptions, EjectOptions } from './options.ts'
 
@@ -71,14 +72,14 @@ export class Condition {
     return this.#breaker?.remaining ?? 0
   }
 
-  /** When it came, or came back, in milliseconds since the epoch; 0 for one that was there from the beginning. */
+  /** When it came, or came back, in milliseconds by the monotonic clock; 0 for one that was there from the beginning. */
   get since(): number {
     return this.#since
   }
 
   /** Marks it as one that has just come, for a slow start. */
   arrive(): void {
-    this.#since = Date.now()
+    this.#since = monotonic()
   }
 
   /** Calls back whenever it changes, until the returned function is called. */
@@ -123,7 +124,7 @@ export class Condition {
 
   // One that has done well for as long as it was out is trusted like any other.
   #settled(eject: EjectOptions): boolean {
-    return Date.now() - this.#since > duration(eject.for)
+    return monotonic() - this.#since > duration(eject.for)
   }
 
   #out(eject: EjectOptions): void {

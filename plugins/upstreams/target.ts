@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { connectionOptions, duration, type Sender, scatter, size } from '../../src/kit/index.ts'
+import { monotonic } from '../../src/lib/clock.ts'
 import { Repeated } from '../../src/lib/repeated.ts'
 import { Condition } from './condition.ts'
 import { makeConnect, type Place } from './connector.ts'
@@ -161,7 +162,7 @@ export class Target {
   /** Its weight now: less than said while it starts slowly. */
   weightNow(): number {
     if (this.#slowStart === 0 || this.condition.since === 0) return this.weight
-    const warm = (Date.now() - this.condition.since) / this.#slowStart
+    const warm = (monotonic() - this.condition.since) / this.#slowStart
     return warm >= 1 ? this.weight : this.weight * Math.max(SLOWEST, warm)
   }
 

@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url'
 import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
 import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
 import { define, inSlices } from '../kit/index.ts'
+import { wall } from '../lib/clock.ts'
 import { unreadable } from '../lib/unreadable.ts'
 import { ConfigError, type Fault, type Path, type Place, showPath } from './fault.ts'
 import { readMarked } from './json.ts'
@@ -65,7 +66,7 @@ async function readModule(path: string, name: string, includer?: string): Promis
   await readText(path, name, includer)
   let loaded: { default?: unknown }
   try {
-    loaded = (await import(`${pathToFileURL(path).href}?t=${Date.now()}`)) as { default?: unknown }
+    loaded = (await import(`${pathToFileURL(path).href}?t=${wall()}`)) as { default?: unknown }
   } catch (error) {
     throw whole(name, `The module does not load: ${firstLine(error)}`)
   }

@@ -3,7 +3,17 @@ import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import t from 'tap'
-import { ask, bodyOf, type Listening, listening, raw, type Scope, type Seen, upstream } from '../helpers.ts'
+import {
+  ask,
+  bodyOf,
+  type Listening,
+  listening,
+  movableClock,
+  raw,
+  type Scope,
+  type Seen,
+  upstream
+} from '../helpers.ts'
 import { Visitor } from '../provider.ts'
 import { redis, until, withoutRedis } from '../redis.ts'
 
@@ -254,8 +264,7 @@ t.test('a token whose key is gone is refused, also where no other token ever com
     (await ask(`${url}/a`, { headers: { authorization: `Bearer ${token}` } })).status
   t.same([await open(), await open()], [200, 200])
   keys = [{ ...(await exportJWK(next.publicKey)), kid: 'next' }]
-  const later = Date.now() + 11 * 60_000
-  t.intercept(Date, 'now', { value: () => later })
+  movableClock(t).advance(11 * 60_000)
   t.equal(await open(), 200, 'nobody waits for what may well be the same')
   await until(() => fetched === 2)
   let status = 200

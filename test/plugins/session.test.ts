@@ -5,7 +5,17 @@ import t, { type Test } from 'tap'
 import { hashPassword } from '../../plugins/auth/index.ts'
 import type { MemorySessions } from '../../plugins/session/store.ts'
 import { Keep } from '../../src/index.ts'
-import { ask, gateway, listening, raw, SECRET, type Seen, statusOf, upstream } from '../helpers.ts'
+import {
+  ask,
+  gateway,
+  listening,
+  movableClock,
+  raw,
+  SECRET,
+  type Seen,
+  statusOf,
+  upstream
+} from '../helpers.ts'
 
 const ada = { username: 'ada', password: 'lovelace' }
 const list = [
@@ -42,13 +52,7 @@ const signed = (id: string, secret = SECRET): string =>
   `${id}.${createHmac('sha256', secret).update(id).digest('base64').replace(/=+$/, '')}`
 
 /** Moves the clock of the process: sessions and throttles last for minutes, which no test can wait for. */
-function clock(t: Test): (ms: number) => void {
-  let now = Date.now()
-  t.intercept(Date, 'now', { value: () => now })
-  return (ms) => {
-    now += ms
-  }
-}
+const clock = (t: Test): ((ms: number) => void) => movableClock(t).advance
 
 const MINUTE = 60_000
 
@@ -557,6 +561,17 @@ t.test('ends a session that is idle, and one that is too old', async (t) => {
     t.equal(await statusWith(app, cookie), 401, 'after 10 idle ones')
     t.equal((await logIn(app, { payload: ada, headers: { cookie } })).body, 'Successfully authenticated')
   })
+  t.test('idle, whatever the date is set to meanwhile', async (t) => {
+    for (const minutes of [30, -120]) {
+      const moved = movableClock(t)
+      const app = await gateway(t, { ...config, session })
+      const cookie = cookieOf(await logIn(app))
+      moved.setDate(minutes * MINUTE)
+      t.equal(await statusWith(app, cookie), 200, `with the date ${minutes} minutes on`)
+      moved.advance(11 * MINUTE)
+      t.equal(await statusWith(app, cookie), 401, 'after 11 idle minutes')
+    }
+  })
   t.test('too old', async (t) => {
     const wait = clock(t)
     const keep = new Keep()
@@ -929,4 +944,17 @@ t.test('refuses a config whose sessions could not work', async (t) => {
       /Two users are named "ada"/
     )
   })
+})
+
+t.test('lets log-ins be tried again in time, although the date is set back', async (t) => {
+  const moved = movableClock(t)
+  const app = await gateway(t, config)
+  const failed = async (): Promise<number> =>
+    (await logIn(app, { payload: { ...ada, password: 'wrong' } })).statusCode
+  let status = await failed()
+  while (status === 401) status = await failed()
+  t.equal(status, 429)
+  moved.setDate(-60 * MINUTE)
+  moved.advance(5 * MINUTE)
+  t.equal((await logIn(app)).statusCode, 200)
 })

@@ -264,3 +264,12 @@ t.test('.env.example is complete', async (t) => {
   )
   t.strictSame(readSettings(parse(text)), readSettings({}), 'and what it says is what holds without it')
 })
+
+t.test('one file tells the time', async (t) => {
+  for (const file of sources.filter((each) => each !== 'src/lib/clock.ts'))
+    t.notMatch(
+      read(file),
+      /\bDate\.now\b/,
+      `${file} reads Date.now; src/lib/clock.ts has monotonic() for what is counted or measured, and wall() for dates`
+    )
+})

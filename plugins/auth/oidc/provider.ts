@@ -323,7 +323,7 @@ export class Provider {
   }
 
   #isNew(jti: string): boolean {
-    const now = Date.now()
+    const now = monotonic()
     for (const [known, ends] of this.#seen) if (ends <= now) this.#seen.delete(known)
     if (jti === '' || this.#seen.has(jti)) return false
     this.#seen.set(jti, now + (LOGOUT_AGE + 60) * 1000)

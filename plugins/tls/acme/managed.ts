@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
+import { wall } from '../../../src/lib/clock.ts'
 import { orAborted } from './abort.ts'
 import { type Account, Busy } from './account.ts'
 import type { ChallengeType } from './options.ts'
@@ -120,7 +121,7 @@ export class Managed {
   }
 
   #due(): boolean {
-    return Date.now() >= Math.max(this.#pair?.due ?? 0, this.#trouble?.next ?? 0)
+    return wall() >= Math.max(this.#pair?.due ?? 0, this.#trouble?.next ?? 0)
   }
 
   /** Tells whether the storage has lost what is served: an empty Redis is no reason to order hundreds of certificates. */

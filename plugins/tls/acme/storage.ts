@@ -12,6 +12,7 @@ import {
   utimes
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { wall } from '../../../src/lib/clock.ts'
 import { pace } from './pace.ts'
 
 /** Where keys, certificates and the answers to challenges are, for all instances that share them. */
@@ -68,8 +69,8 @@ export class DiskStorage implements Storage {
     const mine = randomUUID()
     await mkdir(dirname(file), { recursive: true, mode: 0o700 })
     if (!(await created(file, mine))) {
-      const { mtimeMs = Date.now() } = (await stat(file).catch(orMissing)) ?? {}
-      if (Date.now() - mtimeMs < pace.lock || !(await takenAway(file)) || !(await created(file, mine)))
+      const { mtimeMs = wall() } = (await stat(file).catch(orMissing)) ?? {}
+      if (wall() - mtimeMs < pace.lock || !(await takenAway(file)) || !(await created(file, mine)))
         return undefined
     }
     const held = async (): Promise<boolean> => (await readFile(file, 'utf8').catch(orMissing)) === mine
@@ -113,7 +114,7 @@ async function created(file: string, text: string): Promise<boolean> {
 
 // The age of a lock is told by the clock that looks at it, whatever the clock of the folder says.
 async function touch(file: string): Promise<void> {
-  const at = Date.now() / 1000
+  const at = wall() / 1000
   await utimes(file, at, at)
 }
 
@@ -123,7 +124,7 @@ async function takenAway(file: string): Promise<boolean> {
   try {
     await rename(file, aside)
     const { mtimeMs } = await stat(aside)
-    if (Date.now() - mtimeMs >= pace.lock) return true
+    if (wall() - mtimeMs >= pace.lock) return true
     await link(aside, file).catch(() => {})
     return false
   } catch {
@@ -138,7 +139,7 @@ async function sweep(folder: string, lasts: number): Promise<void> {
   for (const name of await readdir(folder)) {
     const file = join(folder, name)
     const { mtimeMs = Number.POSITIVE_INFINITY } = (await stat(file).catch(orMissing)) ?? {}
-    if (Date.now() - mtimeMs > lasts) await rm(file, { force: true })
+    if (wall() - mtimeMs > lasts) await rm(file, { force: true })
   }
 }
 

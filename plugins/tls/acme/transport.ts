@@ -3,6 +3,7 @@ import { getCACertificates } from 'node:tls'
 import type { Client } from 'acme-client'
 import { Agent, request } from 'undici'
 import { isObject } from '../../../src/kit/index.ts'
+import { wall } from '../../../src/lib/clock.ts'
 import { pace } from './pace.ts'
 
 /** What an authority refuses with (RFC 8555 section 6.7). */
@@ -108,6 +109,6 @@ function parsed(text: string): unknown {
 /** Reads a Retry-After (RFC 9110 section 10.2.3): seconds, or a date. */
 function millisecondsOf(said: string | string[] | undefined): number {
   const text = [said].flat()[0] ?? ''
-  const wait = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
+  const wait = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - wall()
   return Number.isFinite(wait) && wait > 0 ? wait : 0
 }

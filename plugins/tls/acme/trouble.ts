@@ -1,4 +1,5 @@
 import { isObject } from '../../../src/kit/index.ts'
+import { wall } from '../../../src/lib/clock.ts'
 import { pace } from './pace.ts'
 import { Problem } from './transport.ts'
 
@@ -19,7 +20,7 @@ export function troubleAfter(before: Trouble | undefined, error: unknown): Troub
     error instanceof Problem ? [error.kind, error.retryAfter] : ['the authority is not available', 0]
   return {
     failures,
-    next: Math.round(Date.now() + Math.max(grown * (0.75 + Math.random() / 2), least)),
+    next: Math.round(wall() + Math.max(grown * (0.75 + Math.random() / 2), least)),
     kind
   }
 }

@@ -1,6 +1,7 @@
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import { errors } from 'undici'
+import { monotonic } from '../../../src/lib/clock.ts'
 import type { Stream } from './stream.ts'
 
 /** Told what becomes of a connection. */
@@ -174,7 +175,7 @@ export class Connection {
       this.heard = false
       return
     }
-    const now = Date.now()
+    const now = monotonic()
     if (this.#session.closed || now - this.#pinged < BETWEEN_PINGS) return
     this.#pinged = now
     const silent = setTimeout(

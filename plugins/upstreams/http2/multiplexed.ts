@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { errors } from 'undici'
 import type { Handler, Sending } from '../../../src/kit/index.ts'
+import { monotonic } from '../../../src/lib/clock.ts'
 import type { Connect } from '../connector.ts'
 import { FairQueue } from '../fair-queue.ts'
 import type { Pool } from '../http1/pool.ts'
@@ -47,7 +48,7 @@ export class Multiplexed extends TargetDispatcher {
 
   /** Sends a request, once there is a connection for it. */
   send(sending: Sending, handler: Handler): void {
-    if (this.#plainUntil !== 0 && this.#plainUntil > Date.now()) {
+    if (this.#plainUntil !== 0 && this.#plainUntil > monotonic()) {
       this.plain.send(sending, handler)
       return
     }
@@ -140,7 +141,7 @@ export class Multiplexed extends TargetDispatcher {
   #goPlain(socket: Socket): void {
     socket.destroy()
     this.#opening--
-    this.#plainUntil = Date.now() + BELIEVED
+    this.#plainUntil = monotonic() + BELIEVED
     for (const { sending, handler } of this.#waiting.clear()) this.plain.send(sending, handler)
     this.#settle()
   }
