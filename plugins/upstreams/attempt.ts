@@ -4,6 +4,7 @@ import {
   type Fate,
   type Handler,
   type Sending,
+  Unsendable,
   Untaken,
   UpstreamFailed,
   type UpstreamTarget
@@ -221,11 +222,13 @@ export class Attempt implements WatchedBody, Handler {
       return
     }
     const dropped = this.#state === 'drop'
-    if (this.#state === 'forward' && (this.#stopped === undefined || isTimeout(this.#stopped)))
+    // Where the request itself broke, no target has failed.
+    const blameless = isLocal(error) || error instanceof Unsendable
+    if (this.#state === 'forward' && !blameless && (this.#stopped === undefined || isTimeout(this.#stopped)))
       this.target.judge(false, false)
     // An idle connection may end at any time, and a client may be slow to send: neither is a failure of the target.
     if (
-      (this.#stopped === undefined && !stale && !isLocal(error)) ||
+      (this.#stopped === undefined && !stale && !blameless) ||
       (this.#stopped !== undefined && isTimeout(this.#stopped) && !this.#listener.uploads)
     )
       this.#judge(false)

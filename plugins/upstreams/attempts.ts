@@ -8,6 +8,7 @@ import {
   type OutboundRequest,
   type Sending,
   type Sent,
+  Unsendable,
   type UpstreamTarget,
   unavailable
 } from '../../src/kit/index.ts'
@@ -174,7 +175,9 @@ export class Attempts implements AttemptListener, Sent {
     if (this.#state === 'over' || error instanceof Superseded) return
     if (this.#state === 'waiting' && this.#aborted === undefined) {
       this.#listener.onAttemptFailed?.(error)
-      if (this.#failover(attempt) || this.#retry(attempt, reasonOf(attempt, error), 0)) return
+      const unsendable = error instanceof Unsendable
+      if (!unsendable && (this.#failover(attempt) || this.#retry(attempt, reasonOf(attempt, error), 0)))
+        return
     }
     this.#fail(this.#aborted ?? error)
   }

@@ -1,7 +1,7 @@
 import type { Http2ServerRequest } from 'node:http2'
 import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
-import { isHttp2, type ReplayableBody } from '../../src/kit/index.ts'
+import { isHttp2, type ReplayableBody, Unsendable } from '../../src/kit/index.ts'
 import { type BufferBudget, Reservation } from '../../src/lib/buffers.ts'
 import type { Deadline } from '../../src/lib/deadline.ts'
 
@@ -134,7 +134,7 @@ export class Upload implements ReplayableBody {
         this.deadline?.go()
         this.#stream?.push(null)
       })
-      source.on('error', (error: Error) => void this.#stream?.destroy(error))
+      source.on('error', (error: Error) => void this.#stream?.destroy(new Unsendable(error)))
     }
     this.deadline?.stand()
     source.resume()

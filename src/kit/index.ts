@@ -119,6 +119,7 @@ export {
   RouteUnknown,
   SocketsExhausted,
   TooSlow,
+  Unsendable,
   Untaken,
   UrlTooLong,
   withHeaders

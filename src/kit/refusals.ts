@@ -42,6 +42,18 @@ export class Untaken extends Error {
   }
 }
 
+/** Means that a request can't be sent whole, by what it holds or since its body broke off: no target has failed. */
+export class Unsendable extends Error {
+  readonly code: string
+  readonly statusCode: number | undefined
+
+  constructor(cause: Error & { code?: string; statusCode?: number }) {
+    super(cause.message, { cause })
+    this.code = cause.code ?? cause.name
+    this.statusCode = cause.statusCode
+  }
+}
+
 /** The request target is longer than the route takes. */
 export const UrlTooLong = createError('SP_ERR_LIMITS_URL', 'The URL is longer than this route takes', 414)
 /** The head of the answer was not there in time. */

@@ -409,3 +409,87 @@ t.test('passes interim answers on to each client but one of HTTP/1.0', { skip: n
       t.equal(got.status, final.status ?? 200, pair)
     })
 })
+
+t.test(
+  'passes what a client repeats to an upstream, and holds it against none',
+  { skip: noOpenssl },
+  async (t) => {
+    const { ca } = certificate(t)
+    const seen: string[][] = []
+    const server = http2.createServer({ strictSingleValueFields: false } as never)
+    server.on('stream', (stream, _headers, _flags, flat) => {
+      seen.push(flat as unknown as string[])
+      stream.respond()
+      stream.end('ok')
+    })
+    const sessions = new Set<http2.ServerHttp2Session>()
+    server.on('session', (session) => sessions.add(session))
+    t.teardown(() => {
+      for (const session of sessions) session.destroy()
+    })
+    const up = await open(t, server)
+    const breaker = { failures: '10%', of: 4 }
+    const config = {
+      upstreams: { up: { url: `http://127.0.0.1:${up}`, http2: true, breaker } },
+      routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+    }
+    const { port } = await listening(t, config)
+    const tls = { certificates: [{ cert: ca, key: ca.replace('.pem', '.key') }] }
+    const edge = await listening(t, { ...config, tls })
+    const session = http2.connect(`https://localhost:${edge.port}`, {
+      ca: readFileSync(ca),
+      strictSingleValueFields: false
+    } as never)
+    session.on('error', () => {})
+    t.teardown(() => session.destroy())
+    const NAMES = [
+      'if-none-match',
+      'if-match',
+      'user-agent',
+      'referer',
+      'range',
+      'if-modified-since',
+      'dnt',
+      'x-two'
+    ]
+    const byTwo = async (path: string, fields: readonly string[]): Promise<number> => {
+      const stream = session.request([
+        ':method',
+        'GET',
+        ':path',
+        path,
+        ':authority',
+        'a',
+        ':scheme',
+        'https',
+        ...fields
+      ] as never)
+      const [headers] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
+      stream.resume()
+      return headers[':status'] as unknown as number
+    }
+    for (const name of [...NAMES, 'content-language', 'content-encoding', 'date', 'from', 'max-forwards']) {
+      const fields = [name, 'a', name, 'b']
+      const head = `GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${name}: a\r\n${name}: b\r\n\r\n`
+      t.equal(statusOf(await raw(port, head)), 200, `${name}: HTTP/1.1 client`)
+      t.same(valuesIn(seen.pop() ?? [])(name), ['a', 'b'], `${name}: HTTP/1.1 client`)
+      t.equal(await byTwo('/x', fields), 200, `${name}: HTTP/2 client`)
+      t.same(valuesIn(seen.pop() ?? [])(name), ['a', 'b'], `${name}: HTTP/2 client`)
+    }
+    const broken = 'POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n'
+    for (let i = 0; i < 10; i++) {
+      await raw(port, broken)
+      const stream = session.request({ ':method': 'POST', ':path': '/x' })
+      stream.on('error', () => {})
+      stream.write('hello')
+      stream.close(http2.constants.NGHTTP2_CANCEL)
+      await once(stream, 'close')
+    }
+    t.equal(
+      statusOf(await raw(port, 'GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')),
+      200,
+      'the breaker is closed'
+    )
+    t.equal(await byTwo('/x', []), 200, 'the breaker is closed')
+  }
+)

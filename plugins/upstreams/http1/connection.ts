@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { errors } from 'undici'
-import { copyOf, type Handler, isStream, type Sending } from '../../../src/kit/index.ts'
+import { copyOf, type Handler, isStream, type Sending, Unsendable } from '../../../src/kit/index.ts'
 import { Patience } from '../patience.ts'
 import { Answers, type Taker } from './answers.ts'
 import { headOf, lengthIn } from './head.ts'
@@ -93,7 +93,7 @@ export class Connection implements Taker, Source, Proving {
     try {
       head = headOf(sending, length)
     } catch (error) {
-      this.#fail(error as Error)
+      this.#fail(new Unsendable(error as Error))
       return
     }
     this.#sending = sending

@@ -27,6 +27,9 @@ const MOST_EVER = 1_000_000_000
 const STREAM_WINDOW = 262_144
 const CONNECTION_WINDOW = 1_048_576
 
+// How long to wait for a server that takes no requests at first, in milliseconds.
+const ZERO_LIMIT_WAIT = 1000
+
 // Servers of gRPC take more than two pings within five minutes for abuse.
 const BETWEEN_PINGS = 300_000
 
@@ -76,7 +79,8 @@ export class Connection {
       settings: { enablePush: false, initialWindowSize: STREAM_WINDOW, maxHeaderListSize: maxHeaders }
     } as never)
     this.#idle = setTimeout(() => {
-      if (this.#streams === 0) this.retire()
+      // One that is not open yet has a time limit of its own.
+      if (this.#streams === 0 && this.#state === 'open') this.retire()
     }, keepAlive)
     this.#idle.unref()
     const unsettled = setTimeout(() => this.end(new errors.ConnectTimeoutError()), patience)
@@ -86,8 +90,17 @@ export class Connection {
       this.#most = Math.min(STREAMS, maxConcurrentStreams ?? STREAMS)
       if (this.#state === 'open') owner.freed()
       if (this.#state !== 'opening') return
+      if (this.#most === 0) {
+        // A limit of zero is for a short time (RFC 9113 section 5.1.2): more connections would not help.
+        setTimeout(() => {
+          if (this.#state === 'opening')
+            this.end(new errors.ConnectTimeoutError('MAX_CONCURRENT_STREAMS is 0'))
+        }, ZERO_LIMIT_WAIT).unref()
+        return
+      }
       clearTimeout(unsettled)
       this.#state = 'open'
+      this.#idle.refresh()
       this.#session.unref()
       owner.opened(this)
     })
@@ -114,6 +127,11 @@ export class Connection {
   /** Whether it takes one more request now. */
   get hasRoom(): boolean {
     return this.#state === 'open' && this.#streams < this.#most && !this.#session.closed
+  }
+
+  /** Whether it takes requests, be it once others have ended. */
+  get takesRequests(): boolean {
+    return this.#state === 'open' && this.#most > 0
   }
 
   /** Whether nothing comes of it any more. */

@@ -132,7 +132,7 @@ export class Multiplexed extends TargetDispatcher {
 
   #failed(error: Error): void {
     this.#opening--
-    if (this.#open.length + this.#opening === 0)
+    if (this.#opening === 0 && !this.#open.some(({ takesRequests }) => takesRequests))
       for (const stream of this.#waiting.clear()) stream.fail(error)
     this.#settle()
   }

@@ -7,6 +7,7 @@ import {
   isHeaderValue,
   isStream,
   type Sending,
+  Unsendable,
   Untaken
 } from '../../../src/kit/index.ts'
 import { Patience } from '../patience.ts'
@@ -22,6 +23,8 @@ export class Stream {
   #stream: ClientHttp2Stream | undefined
   #over = false
   #headed = false
+  /** Whether END_STREAM has come: only then is the answer whole. */
+  #endStream = false
   #trailers: string[] = []
   #failure: Error | undefined
   readonly #patience = new Patience((error) => this.#abort(error))
@@ -56,10 +59,11 @@ export class Stream {
       )
     } catch (error) {
       connection.leave()
-      this.fail(error as Error)
+      this.fail(connection.hasRoom ? new Unsendable(error as Error) : new Untaken())
       return
     }
     this.#stream = stream
+    this.#watchEnd(stream)
     stream.on('headers', (_headers, _flags, raw) => this.#informed(raw as never))
     stream.on('response', (_headers, flags, raw) => this.#answered(flags, raw as never))
     stream.on('trailers', (_trailers, _flags, raw) => {
@@ -71,6 +75,15 @@ export class Stream {
     })
     stream.on('close', () => this.#closed())
     this.#upload(stream)
+  }
+
+  // Node.js ends what is read from a stream for END_STREAM and for RST_STREAM with NO_ERROR alike; only the latter has closed the stream before.
+  #watchEnd(stream: ClientHttp2Stream): void {
+    const { push } = stream
+    stream.push = (chunk, encoding) => {
+      if (chunk === null && !stream.closed) this.#endStream = true
+      return push.call(stream, chunk, encoding)
+    }
   }
 
   #upload(stream: ClientHttp2Stream): void {
@@ -95,6 +108,8 @@ export class Stream {
       this.#owes()
     })
     body.on('error', (error) => this.#abort(error))
+    // The other side has reset the stream: a write would be an error, and what it has answered would be lost with it.
+    stream.on('aborted', () => void body.destroy())
   }
 
   /** Waits for the head of the answer, now that the other side has all that there is. */
@@ -142,14 +157,15 @@ export class Stream {
     })
   }
 
-  // A stream that was reset or lost with its connection ends as well: only its code tells that it is not whole.
+  // A stream that was reset or lost with its connection ends as well.
   #ended(): void {
-    const { rstCode } = this.#stream as ClientHttp2Stream
-    if (this.#over || !this.#headed || rstCode !== NGHTTP2_NO_ERROR) return
+    const stream = this.#stream as ClientHttp2Stream
+    if (this.#over || !this.#headed || stream.rstCode !== NGHTTP2_NO_ERROR) return
     this.#end()
-    // The answer is whole, and whatever is left of the request is for nobody.
-    if (this.#stream?.writableEnded === false) cancel(this.#stream)
-    this.handler.onComplete(this.#trailers)
+    // Whatever is left of the request is for nobody.
+    if (!this.#endStream || !stream.writableEnded) cancel(stream)
+    if (this.#endStream) this.handler.onComplete(this.#trailers)
+    else this.handler.onError(this.#reason())
   }
 
   #closed(): void {

@@ -1,9 +1,23 @@
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import http2, { type ServerHttp2Stream } from 'node:http2'
-import type { AddressInfo } from 'node:net'
+import https from 'node:https'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import type { Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
-import { ask, gateway, listening, type Scope } from '../../helpers.ts'
+import { ask, certificate, gateway, listening, noOpenssl, type Scope } from '../../helpers.ts'
+import {
+  CODE,
+  type Fields,
+  FLAG,
+  frame,
+  literals,
+  PREFACE,
+  settings,
+  TYPE,
+  word
+} from '../../http2-frames.ts'
 import { routes, target } from './fleet.ts'
 
 /** Starts a target that speaks HTTP/2 alone. */
@@ -109,4 +123,196 @@ t.test('has as many requests with a body under way as there are', async (t) => {
     (await Promise.all(answers)).map((each) => each.text),
     answers.map((_, i) => `body ${i}`)
   )
+})
+
+/** Starts a target that speaks HTTP/2 by hand: it is told each HEADERS that has come. */
+async function byFrames(
+  t: Scope,
+  answer: (socket: Socket, stream: number, flags: number) => void,
+  first: Buffer = settings()
+): Promise<{ url: string; opened: () => number }> {
+  let opened = 0
+  const server = createServer((socket) => {
+    opened++
+    t.teardown(() => socket.destroy())
+    socket.on('error', () => {})
+    socket.write(frame(TYPE.settings, FLAG.none, 0, first))
+    let rest: Buffer = Buffer.alloc(0)
+    let greeted = false
+    socket.on('data', (data: Buffer) => {
+      rest = Buffer.concat([rest, data])
+      if (!greeted && rest.length < PREFACE.length) return
+      if (!greeted) rest = rest.subarray(PREFACE.length)
+      greeted = true
+      while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
+        const [type, flags, stream] = [rest[3], rest[4] ?? 0, rest.readUInt32BE(5)]
+        rest = rest.subarray(9 + rest.readUIntBE(0, 3))
+        if (type === TYPE.settings && (flags & FLAG.ack) === 0)
+          socket.write(frame(TYPE.settings, FLAG.ack, 0))
+        if (type === TYPE.headers) answer(socket, stream, flags)
+      }
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const { port } = server.address() as AddressInfo
+  return { url: `http://127.0.0.1:${port}`, opened: () => opened }
+}
+
+/** Makes DATA of so many bytes, in frames of 16 kB. */
+function content(stream: number, size: number, last: number): Buffer {
+  const parts: Buffer[] = []
+  for (let at = 0; at < size; at += 16_384)
+    parts.push(
+      frame(
+        TYPE.data,
+        at + 16_384 >= size ? last : FLAG.none,
+        stream,
+        Buffer.alloc(Math.min(16_384, size - at), 'x')
+      )
+    )
+  return Buffer.concat(parts)
+}
+
+const head = (stream: number, flags: number, ...more: Fields): Buffer =>
+  frame(TYPE.headers, FLAG.endHeaders | flags, stream, literals([[':status', '200'], ...more]))
+
+/** Reads an answer over a client of each version: what came, and whether it looked whole. */
+async function read(t: Scope & { testdir(): string }, url: string) {
+  const { ca } = certificate(t)
+  const { port } = await listening(t, {
+    tls: { certificates: [{ cert: ca, key: ca.replace('.pem', '.key') }] },
+    upstreams: { up: { url, http2: true, timeouts: { headers: '5s' } } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' }, limits: { body: '100mb' } }]
+  })
+  const trusted = readFileSync(ca)
+  const session = http2.connect(`https://localhost:${port}`, { ca: trusted })
+  session.on('error', () => {})
+  t.teardown(() => session.destroy())
+  const byTwo = (path: string, upload: boolean): Promise<string> =>
+    new Promise((resolve) => {
+      const stream = session.request({ ':path': path, ':method': upload ? 'POST' : 'GET' })
+      let size = 0
+      let status = 'no head'
+      stream.on('response', (headers) => {
+        status = String(headers[':status'])
+      })
+      stream.on('data', (data) => {
+        size += data.length
+      })
+      stream.on('error', () => resolve(`${status} cut`))
+      stream.on('end', () =>
+        setImmediate(() => resolve(stream.rstCode > 0 ? `${status} cut` : `${status} ${size}`))
+      )
+      if (upload) sendOn(stream)
+      else stream.end()
+    })
+  const byOne = (path: string, upload: boolean): Promise<string> =>
+    new Promise((resolve) => {
+      const request = https.request({
+        host: 'localhost',
+        port,
+        path,
+        ca: trusted,
+        agent: false,
+        method: upload ? 'POST' : 'GET'
+      })
+      request.on('error', () => resolve('no head cut'))
+      request.on('response', (response) => {
+        let size = 0
+        response.on('data', (data) => {
+          size += data.length
+        })
+        response.on('error', () => resolve(`${response.statusCode} cut`))
+        response.on('end', () => resolve(`${response.statusCode} ${size}`))
+      })
+      if (upload) sendOn(request)
+      else request.end()
+    })
+  // An upload that goes on for as long as it is taken.
+  const sendOn = (to: Writable): void => {
+    const timer = setInterval(() => {
+      if (to.destroyed || to.writableEnded) clearInterval(timer)
+      else if (!to.writableNeedDrain) to.write(Buffer.alloc(16_384))
+    }, 1)
+    t.teardown(() => clearInterval(timer))
+  }
+  return { byOne, byTwo }
+}
+
+t.test('takes an answer for whole at END_STREAM alone, and at its length', { skip: noOpenssl }, async (t) => {
+  const reset = (stream: number, code: number): Buffer => frame(TYPE.reset, 0, stream, word(code))
+  const length: Fields = [['content-length', '40000']]
+  // What the upstream sends, and what a client may make of it.
+  const CASES: Readonly<Record<string, [(stream: number) => Buffer[], string]>> = {
+    '/whole': [(id) => [head(id, 0), content(id, 40_000, FLAG.endStream)], '200 40000'],
+    '/whole-length': [(id) => [head(id, 0, ...length), content(id, 40_000, FLAG.endStream)], '200 40000'],
+    '/whole-reset': [
+      (id) => [head(id, 0), content(id, 40_000, FLAG.endStream), reset(id, CODE.none)],
+      '200 40000'
+    ],
+    '/whole-trailers': [
+      (id) => [
+        head(id, 0),
+        content(id, 40_000, FLAG.none),
+        frame(TYPE.headers, FLAG.endHeaders | FLAG.endStream, id, literals([['x-sum', '1']])),
+        reset(id, CODE.none)
+      ],
+      '200 40000'
+    ],
+    '/bare': [(id) => [head(id, FLAG.endStream)], '200 0'],
+    '/empty-data': [(id) => [head(id, 0), frame(TYPE.data, FLAG.endStream, id)], '200 0'],
+    '/cut': [(id) => [head(id, 0), content(id, 40_000, FLAG.none), reset(id, CODE.none)], 'cut'],
+    '/cut-length': [
+      (id) => [head(id, 0, ...length), content(id, 30_000, FLAG.none), reset(id, CODE.none)],
+      'cut'
+    ],
+    '/cut-at-length': [
+      (id) => [head(id, 0, ...length), content(id, 40_000, FLAG.none), reset(id, CODE.none)],
+      'cut'
+    ],
+    '/cut-head': [(id) => [head(id, 0), reset(id, CODE.none)], 'cut'],
+    '/cut-head-length': [(id) => [head(id, 0, ...length), reset(id, CODE.none)], 'cut'],
+    '/cut-cancel': [(id) => [head(id, 0), content(id, 40_000, FLAG.none), reset(id, CODE.cancel)], 'cut'],
+    '/short': [(id) => [head(id, 0, ...length), content(id, 30_000, FLAG.endStream)], 'cut'],
+    '/long': [(id) => [head(id, 0, ...length), content(id, 50_000, FLAG.endStream)], 'cut'],
+    '/nothing': [(id) => [reset(id, CODE.none)], '502']
+  }
+  let now: (stream: number) => Buffer[] = () => []
+  const { url } = await byFrames(t, (socket, stream) => socket.write(Buffer.concat(now(stream))))
+  const { byOne, byTwo } = await read(t, url)
+  for (const [path, [answer, want]] of Object.entries(CASES))
+    for (const [version, send] of [['HTTP/1.1', byOne] as const, ['HTTP/2', byTwo] as const]) {
+      now = answer
+      t.match(await send(path, false), want, `${path}: ${version} client`)
+    }
+})
+
+t.test('delivers an early answer whole while its client still sends', { skip: noOpenssl }, async (t) => {
+  // So much that it is under way for longer than the first window.
+  const size = 200_000
+  const reset = (stream: number): Buffer => frame(TYPE.reset, 0, stream, word(CODE.none))
+  const { url } = await byFrames(t, (socket, stream) =>
+    socket.write(
+      Buffer.concat([
+        frame(TYPE.headers, FLAG.endHeaders, stream, literals([[':status', '413']])),
+        content(stream, size, FLAG.endStream),
+        reset(stream)
+      ])
+    )
+  )
+  const { byOne, byTwo } = await read(t, url)
+  for (let i = 0; i < 3; i++) {
+    t.equal(await byOne('/x', true), `413 ${size}`, 'HTTP/1.1 client')
+    t.equal(await byTwo('/x', true), `413 ${size}`, 'HTTP/2 client')
+  }
+})
+
+t.test('opens few connections to a target that takes no request at a time', async (t) => {
+  const { url, opened } = await byFrames(t, () => {}, settings([3, 0]))
+  const app = await gateway(t, { upstreams: { up: { url, http2: true } }, routes })
+  const answers = await Promise.all(Array.from({ length: 20 }, () => app.inject('/x')))
+  t.ok(answers.every(({ statusCode }) => statusCode === 504))
+  t.equal(opened(), 1)
 })
