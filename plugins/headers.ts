@@ -1,13 +1,17 @@
 import {
+  type About,
   cleanHeader,
   fp,
   HeaderName,
   type Hooks,
   headerFaults,
+  identityHeadersOf,
   type OptionFault,
   overrideOf,
   perOptions,
+  plainName,
   type RouteInfo,
+  remember,
   SAYS,
   type Static,
   TEMPLATE,
@@ -51,13 +55,36 @@ export interface HeaderChange {
   readonly value: Template | undefined
 }
 
-export const faults = (said: HeadersOptions): OptionFault[] =>
+export const faults = (said: HeadersOptions, about: About): OptionFault[] =>
   (['request', 'response'] as const).flatMap((way) =>
     Object.entries(said[way]).flatMap(([name, value]) => {
       const path = [way, name]
-      return [...headerFaults(name, value, path), ...templateFaults(value, path)]
+      const found = [...headerFaults(name, value, path), ...templateFaults(value, path)]
+      if (way === 'request' && value !== false && isReserved(name, said, about))
+        found.push({
+          path,
+          message: `"${name}" is a header by which "auth" tells upstreams who calls; a text here would pass for it, so take another name`
+        })
+      return found
     })
   )
+
+// The headers that "auth" writes on some route, by the list of routes.
+const reserved = new WeakMap<object, ReadonlySet<string>>()
+
+/** Tells whether "auth" writes a header: anywhere, or for Authorization and Cookie on a route with these options. */
+function isReserved(name: string, said: HeadersOptions, { routes, word }: About): boolean {
+  const plain = plainName(name.toLowerCase())
+  const everywhere = remember(reserved, routes, () => {
+    const all = [word('auth'), ...new Set(routes.map(({ auth }) => auth))]
+    return new Set(all.flatMap((auth) => identityHeadersOf(auth).everywhere))
+  })
+  if (everywhere.has(plain)) return true
+  return (
+    (plain === 'authorization' || plain === 'cookie') &&
+    routes.some(({ auth, headers }) => headers === said && identityHeadersOf(auth).here.includes(plain))
+  )
+}
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -93,7 +120,7 @@ export default fp<HeadersOptions>(
               onHead(request, _reply, head) {
                 for (const { name, value } of own || request.refusal !== null ? onRefusal : onResponse) {
                   // A value that the request does not have is no header, not an empty one.
-                  const made = value === undefined ? '' : cleanHeader(value.render(request))
+                  const made = cleanHeader(value?.renderWhole(request) ?? '')
                   if (made === '') head.remove(name)
                   else head.set(name, made)
                 }

@@ -62,7 +62,7 @@ export async function buildGateway(
       // Many routes are mounted in slices while requests are answered: that is slow, and no sign of a plugin that hangs.
       pluginTimeout: SLOWEST_PLUGIN,
       trustProxy:
-        plan.trustedProxies.length === 0 ? false : (address: string) => trusts(withoutPort(address)),
+        plan.trustedProxies.length === 0 ? false : (address?: string) => trusts(withoutPort(address ?? '')),
       rewriteUrl: entrance.rewriteUrl,
       serverFactory: (handler) => createServer(handler),
       routerOptions: { maxParamLength: 65_536, caseSensitive: !entrance.ignoreCase }

@@ -708,7 +708,8 @@ class Planner {
       word: (key) => this.#root[key],
       paths: texts,
       hosts: where.hosts,
-      publicUrl: this.#publicUrl
+      publicUrl: this.#publicUrl,
+      routes: this.#wordsOfRoutes()
     }
     const found: readonly OptionFault[] = module.faults(asked.options as never, about)
     for (const { path, message } of found) {
@@ -718,6 +719,14 @@ class Planner {
       const near = message.replaceAll(`${folder}/`, '')
       this.#faults.push(this.#resolver.place(module, state, { path, message: near }))
     }
+  }
+
+  // Asked for once the routes are known, and the same list for all who ask.
+  #routeWords: readonly Readonly<Record<string, unknown>>[] | undefined
+
+  #wordsOfRoutes(): readonly Readonly<Record<string, unknown>>[] {
+    this.#routeWords ??= this.#routes.map(({ words }) => words)
+    return this.#routeWords
   }
 
   /** Resolves the root options of what is installed: what the root says, what is there anyway, and what only routes mention. */

@@ -57,6 +57,8 @@ export interface About {
   readonly hosts: readonly string[]
   /** The origin that browsers see, or undefined where the config does not say. */
   readonly publicUrl: string | undefined
+  /** What every route of the config has of each concern: its options, whole, or false. */
+  readonly routes: readonly Readonly<Record<string, unknown>>[]
 }
 
 /** What a warning may depend on beside the options themselves. */

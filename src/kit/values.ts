@@ -22,6 +22,8 @@ export interface Template {
   readonly before: readonly string[]
   /** Fills in the values; `safe` makes each one safe for where it stands. */
   render(request: FastifyRequest, safe?: Escape): string
+  /** Fills in the values as they are; undefined where the request has none of one of them. */
+  renderWhole(request: FastifyRequest): string | undefined
 }
 
 /** What can be wrong with a template; its message says what would do. */
@@ -70,8 +72,10 @@ export function template(
   }
   if (literal !== '') parts.push(literal)
   const only = parts[0]
-  if (parts.length === 0 || (parts.length === 1 && typeof only === 'string'))
-    return { text, params, before, constant: true, render: () => (only as string) ?? '' }
+  if (parts.length === 0 || (parts.length === 1 && typeof only === 'string')) {
+    const render = (): string => (only as string) ?? ''
+    return { text, params, before, constant: true, render, renderWhole: render }
+  }
   return {
     text,
     params,
@@ -81,6 +85,15 @@ export function template(
       let made = ''
       let index = 0
       for (const part of parts) made += typeof part === 'string' ? part : safe(part(request) ?? '', index++)
+      return made
+    },
+    renderWhole(request) {
+      let made = ''
+      for (const part of parts) {
+        const value = typeof part === 'string' ? part : part(request)
+        if (value === undefined) return undefined
+        made += value
+      }
       return made
     }
   }

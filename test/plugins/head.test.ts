@@ -296,10 +296,15 @@ t.test('securityHeaders', async (t) => {
       })
   })
 
-  t.test('believes in https only what a trusted proxy says of it', async (t) => {
+  t.test('believes in https only what a trusted proxy says of it, in any case', async (t) => {
     const app = await gateway(t, { routes: [{ path: '/a', respond }] })
     const { headers } = await app.inject({ url: '/a', headers: overTls })
     t.equal(headers['strict-transport-security'], undefined)
+    const behind = await gateway(t, { trustedProxies: ['loopback'], routes: [{ path: '/a', respond }] })
+    for (const scheme of ['https', 'HTTPS']) {
+      const answer = await behind.inject({ url: '/a', headers: { 'x-forwarded-proto': scheme } })
+      t.ok(answer.headers['strict-transport-security'], scheme)
+    }
   })
 
   t.test("lets an upstream's own headers win, unless the route says something itself", async (t) => {
@@ -460,15 +465,39 @@ t.test('headers', async (t) => {
     })
     t.match(answer.headers, { 'x-caller': 'alice', 'x-q': 'a b' })
     const nobody = await app.inject('/plain/x')
-    t.match(nobody.json(), { 'x-name': 'is !', 'x-caller': '/', 'x-q': undefined })
+    t.match(nobody.json(), { 'x-name': undefined, 'x-caller': undefined, 'x-q': undefined })
     t.equal(nobody.headers['x-q'], undefined, 'what has no value is not sent')
+  })
+
+  t.test('leaves out a header whose text has a missing value, on the way in and out', async (t) => {
+    const text = {
+      'x-auth': 'Bearer {caller.id}',
+      'x-both': '{query.a}/{query.b}',
+      'x-empty': 'a={query.e}',
+      'x-none': '{headers.constructor}'
+    }
+    const app = await gateway(t, {
+      auth: { ...auth, optional: true },
+      routes: routes({ request: text, response: text })
+    })
+    const headers = { 'x-auth': 'Bearer root', 'x-both': 'forged', 'x-empty': 'forged', 'x-none': 'forged' }
+    const expected: [string, object, object][] = [
+      ['/plain/x', {}, { 'x-auth': undefined, 'x-both': undefined, 'x-empty': undefined }],
+      ['/plain/x?a=1&e=', {}, { 'x-both': undefined, 'x-empty': 'a=' }],
+      ['/named/x/y?a=1&b=2', { 'x-api-key': 'key of alice' }, { 'x-both': '1/2' }]
+    ]
+    for (const [url, more, seen] of expected) {
+      const answer = await app.inject({ url, headers: { ...headers, ...more } })
+      t.match(answer.json(), { ...seen, 'x-none': undefined }, url)
+      t.match(answer.headers, { ...seen, 'x-none': undefined }, `${url}, back`)
+    }
   })
 
   t.test('cleans what a client could smuggle into a header', async (t) => {
     const app = await gateway(t, {
       routes: routes({
-        request: { 'x-out': '{params.name}{query.q}' },
-        response: { 'x-back': '{params.name}{query.q}' }
+        request: { 'x-out': '{query.q}' },
+        response: { 'x-back': '{query.q}' }
       })
     })
     const cases: [name: string, url: string, seen: string][] = [

@@ -523,6 +523,96 @@ t.test('takes Authorization and Cookie from clients only where identity writes t
   t.match(await seenAt('/open', own), own)
 })
 
+t.test('refuses a text for a header that tells upstreams who calls', async (t) => {
+  const keys = { apiKeys: { list: [{ id: 'key', secret: 'key' }] } }
+  const pem = `${t.testdir()}/key.pem`
+  const { privateKey } = generateKeyPairSync('ed25519')
+  writeFileSync(pem, privateKey.export({ type: 'pkcs8', format: 'pem' }))
+  const proxy = { upstream: 'http://localhost:1' }
+  const forward = { upstream: 'http://localhost:1', copy: ['x-user'], caller: { id: 'x-sub' } }
+  const set = (name: string, value: string | false = 'root'): object => ({
+    headers: { request: { [name]: value } }
+  })
+  const cases: [string, object, boolean][] = [
+    [
+      'at the root',
+      { auth: { ...keys, identity: { 'x-user': 'id' } }, ...set('X-User'), routes: [{ path: '/a', proxy }] },
+      false
+    ],
+    [
+      'on a route',
+      { auth: { ...keys, identity: { 'x-user': 'id' } }, routes: [{ path: '/a', proxy, ...set('x-user') }] },
+      false
+    ],
+    [
+      'in another spelling',
+      { auth: { ...keys, identity: { 'x-user': 'id' } }, routes: [{ path: '/a', proxy, ...set('x_user') }] },
+      false
+    ],
+    [
+      'that another route writes',
+      {
+        routes: [
+          { path: '/a', auth: { ...keys, identity: { 'x-user': 'id' } }, proxy },
+          { path: '/b', proxy, ...set('x-user') }
+        ]
+      },
+      false
+    ],
+    ['that a service tells', { auth: { forward }, routes: [{ path: '/a', proxy, ...set('x-user') }] }, false],
+    [
+      'that a service names callers by',
+      { auth: { forward }, routes: [{ path: '/a', proxy, ...set('x-sub') }] },
+      false
+    ],
+    [
+      'that is signed',
+      { auth: { ...keys, assertion: { key: pem } }, routes: [{ path: '/a', proxy, ...set('x-caller') }] },
+      false
+    ],
+    [
+      'to remove it',
+      {
+        auth: { ...keys, identity: { 'x-user': 'id' } },
+        routes: [{ path: '/a', proxy, ...set('x-user', false) }]
+      },
+      true
+    ],
+    [
+      'Authorization here',
+      {
+        routes: [
+          { path: '/a', auth: { ...keys, identity: { authorization: 'id' } }, proxy, ...set('authorization') }
+        ]
+      },
+      false
+    ],
+    [
+      'Authorization elsewhere',
+      {
+        routes: [
+          { path: '/a', auth: { ...keys, identity: { authorization: 'id' } }, proxy },
+          { path: '/b', proxy, ...set('authorization') }
+        ]
+      },
+      true
+    ],
+    [
+      'that nobody writes',
+      { auth: { ...keys, identity: { 'x-user': 'id' } }, routes: [{ path: '/a', proxy, ...set('x-other') }] },
+      true
+    ]
+  ]
+  for (const [name, config, fine] of cases)
+    if (fine) await t.resolves(loadConfig(config, {}), name)
+    else
+      await t.rejects(
+        loadConfig(config, {}),
+        { message: /headers\.request\.[\w-]+: ".*" is a header by which "auth" tells upstreams who calls/i },
+        name
+      )
+})
+
 t.test('serves a strategy that the root defines and one route alone asks for', async (t) => {
   const file = `${t.testdir()}/key.pem`
   const { privateKey } = generateKeyPairSync('ed25519')

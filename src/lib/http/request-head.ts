@@ -59,7 +59,7 @@ export function forwardedHead(options: RequestHeadOptions): WriteRequestHead {
       for (const { name, value } of request.identity) setHeader(head, name, value.render(request))
     if (request.headerChanges)
       for (const { name, value } of request.headerChanges)
-        setHeader(head, name, value && (cleanHeader(value.render(request)) || undefined))
+        setHeader(head, name, cleanHeader(value?.renderWhole(request) ?? '') || undefined)
     return head
   }
 }
