@@ -65,7 +65,7 @@ export function makeListener(
     requireHostHeader: false
   }
   const { edge } = app
-  const connections = new Connections(() => now().socketLimits.idle)
+  const connections = new Connections(() => now().socketLimits)
   if (edge === null) {
     const server = createServer(http as never)
     server.on('connection', (socket) => connections.add(socket))

@@ -2,9 +2,9 @@ import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2
 import type { TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { resetConnection } from './kit/index.ts'
-import { type Held, LOOK_EVERY, takesNothing } from './sockets.ts'
+import { LOOK_EVERY, ReaderWatch } from './slow-readers.ts'
 
-type Limits = Pick<FastifyInstance['socketLimits'], 'headerTime' | 'idle'>
+type Limits = Pick<FastifyInstance['socketLimits'], 'headerTime' | 'idle' | 'responseRate'>
 
 const WATCHED = Symbol('watched')
 
@@ -21,11 +21,15 @@ interface Stream extends ServerHttp2Stream {
   [WATCHED]?: HeldStream
 }
 
-interface HeldStream extends Held {
+interface HeldStream {
   readonly of: Watched
-  /** Whether its writes are counted: only where one look has found what the last one had. */
+  readonly watch: ReaderWatch
+  /** Whether what it takes is counted: only where one look has found bytes that wait. */
   counts: boolean
-  writes: number
+  /** The bytes that it has taken since they are counted. */
+  taken: number
+  /** How many looks found bytes that wait after it was closed. */
+  looksClosed: number
 }
 
 /** The connections of HTTP/2: one timer for all of them ends those that do nothing, and answers that nobody takes. Node's own timeout stands still while a client talks of other things, and a session that is closed waits for its streams, be it for ever. */
@@ -50,7 +54,7 @@ export class Sessions {
       watched.greeted = true
       watched.idle = 0
       watched.streams.add(stream)
-      stream[WATCHED] = { of: watched, counts: false, writes: 0, bytes: 0, written: 0, looks: 0 }
+      stream[WATCHED] = { of: watched, watch: new ReaderWatch(), counts: false, taken: 0, looksClosed: 0 }
       stream.on('close', onClose)
     })
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref()
@@ -74,9 +78,10 @@ export class Sessions {
   }
 
   #look(): void {
-    const { headerTime, idle } = this.#limits()
+    const limits = this.#limits()
+    const { headerTime, idle } = limits
     for (const [session, watched] of this.#open) {
-      if (watched.streams.size > 0) endHeld(watched, idle)
+      if (watched.streams.size > 0) endHeld(watched, limits)
       else {
         watched.idle++
         const most = watched.greeted || headerTime === 0 ? idle : headerTime
@@ -104,40 +109,38 @@ function onClose(this: Stream): void {
   this[WATCHED]?.of.streams.delete(this)
 }
 
-/** Ends the answers that nobody takes; where that does not help, since nobody reads from the connection either, the connection. */
-function endHeld({ streams, socket }: Watched, idle: number): void {
+/** Ends the answers that are taken too slowly; where that does not help, since the client reads nothing from the connection either, the connection. */
+function endHeld({ streams, socket }: Watched, limits: Limits): void {
   for (const stream of streams) {
     const held = stream[WATCHED]
     if (held === undefined) continue
-    const bytes = stream.writableLength
-    const waits = bytes > 0 || (stream.writableEnded && (stream.endAfterHeaders || stream.readableEnded))
-    const nothing = takesNothing(held, bytes, held.writes, idle, waits)
-    if (held.looks > 0 && !held.counts) {
-      countWrites(stream, held)
-      // Up to here the same number may have been that of other bytes.
-      held.looks = 0
-      continue
-    }
-    if (stream.closed && held.looks > 1) {
+    const waiting = stream.writableLength
+    const waits = waiting > 0 || (stream.writableEnded && (stream.endAfterHeaders || stream.readableEnded))
+    if (stream.closed && waits && ++held.looksClosed > 1) {
       resetConnection(socket)
       return
     }
-    if (!nothing) continue
-    held.looks = 0
-    stream.close(constants.NGHTTP2_CANCEL)
+    const slow = held.watch.isTooSlow(waiting, held.taken, limits, waits)
+    if (waits && !held.counts) countTaken(stream, held)
+    if (slow) stream.close(constants.NGHTTP2_CANCEL)
   }
 }
 
 // A stream does not tell what it has sent.
-function countWrites(stream: Stream, held: HeldStream): void {
+function countTaken(stream: Stream, held: HeldStream): void {
   held.counts = true
   const { _write: write, _writev: writev } = stream
-  stream._write = function writeCounted(...args) {
-    held.writes++
-    write.apply(this, args)
+  stream._write = function writeCounted(chunk: Buffer | string, encoding, done) {
+    write.call(this, chunk, encoding, (error) => {
+      held.taken += chunk.length
+      done(error)
+    })
   }
-  stream._writev = function writeAllCounted(...args) {
-    held.writes++
-    writev?.apply(this, args)
+  if (writev === undefined) return
+  stream._writev = function writeAllCounted(chunks, done) {
+    writev.call(this, chunks, (error) => {
+      for (const { chunk } of chunks as { chunk: Buffer | string }[]) held.taken += chunk.length
+      done(error)
+    })
   }
 }

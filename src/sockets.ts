@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { noteUpgrade, resetConnection, type Upgrade } from './kit/index.ts'
+import { LOOK_EVERY, type ReaderLimits, ReaderWatch } from './slow-readers.ts'
 
 const LINE = Symbol('line')
 
@@ -138,49 +139,21 @@ export class Detached {
   }
 }
 
-// How often what clients take is looked at, in milliseconds.
-export const LOOK_EVERY = 1000
-
-// How much of an answer a client has to take in the time that it may take nothing, in bytes: what is held for it is one chunk, or more.
-const CHUNK = 65_536
-
-/** What is held for a client, and for how many looks it has been just that. */
-export interface Held {
-  bytes: number
-  /** How much was written before it: what is held may be as much as before, and something else. */
-  written: number
-  looks: number
-}
-
-/** Notes what is held for a client now; tells whether it has taken nothing for so many milliseconds. */
-export function takesNothing(
-  held: Held,
-  bytes: number,
-  written: number,
-  idle: number,
-  waits: boolean = bytes > 0
-): boolean {
-  held.looks = waits && bytes === held.bytes && written === held.written ? held.looks + 1 : 0
-  held.bytes = bytes
-  held.written = written
-  return idle > 0 && held.looks * LOOK_EVERY >= idle * Math.max(1, bytes / CHUNK)
-}
-
-/** The open connections: one timer for all of them ends those whose client takes nothing of what was written to it. A target that streams knows by itself; a file, or an answer of our own, would be held for ever. */
+/** The open connections: one timer for all of them ends those whose client takes its answer too slowly. */
 export class Connections {
-  readonly #idle: () => number
-  readonly #open = new Map<Socket, Held>()
+  readonly #limits: () => ReaderLimits
+  readonly #open = new Map<Socket, ReaderWatch>()
   #timer: NodeJS.Timeout | undefined
 
-  constructor(idle: () => number) {
-    this.#idle = idle
+  constructor(limits: () => ReaderLimits) {
+    this.#limits = limits
   }
 
   /** Watches a connection until it ends. */
   add(socket: Socket): void {
     // Node finds out whose it is when it is first asked, which may be after the end: the log asks last.
     void socket.remoteAddress
-    this.#open.set(socket, { bytes: 0, written: 0, looks: 0 })
+    this.#open.set(socket, new ReaderWatch())
     socket.once('close', () => this.#open.delete(socket))
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref()
   }
@@ -200,9 +173,11 @@ export class Connections {
   }
 
   #look(): void {
-    const idle = this.#idle()
-    for (const [socket, held] of this.#open)
-      if (takesNothing(held, socket.writableLength, socket.bytesWritten, idle)) resetConnection(socket)
+    const limits = this.#limits()
+    for (const [socket, watch] of this.#open) {
+      const waiting = socket.writableLength
+      if (watch.isTooSlow(waiting, socket.bytesWritten - waiting, limits)) resetConnection(socket)
+    }
     if (this.#open.size > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined

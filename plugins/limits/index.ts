@@ -14,7 +14,10 @@ import {
   isHttp2,
   overrideOf,
   perOptions,
+  RateOrNone,
   type RouteInfo,
+  rate,
+  rateOrNone,
   refuses,
   remember,
   SAYS,
@@ -67,11 +70,17 @@ export const options = Type.Object(
       description:
         'How long a client may take to send its headers; said at the root only, since no route is known before.'
     }),
-    bodyRate: SizeOrNone({
+    bodyRate: RateOrNone({
       positive: true,
-      default: '1kb',
+      default: '1kb/s',
       description:
-        'How much of a body a client has to send a second, taken over five seconds, once the gateway reads it; below it the answer is 408.'
+        'How fast a client has to send a body, averaged over five seconds, once the gateway reads it; below it the answer is 408.'
+    }),
+    responseRate: RateOrNone({
+      positive: true,
+      default: '1kb/s',
+      description:
+        'How fast a client has to take an answer, averaged over "idle" while bytes wait for it; below it the connection ends. Said at the root only.'
     }),
     idle: DurationOrNone({
       positive: true,
@@ -83,7 +92,7 @@ export const options = Type.Object(
   { additionalProperties: false, description: 'How much of everything a request may take.' }
 )
 
-const { headerTime: _headerTime, idle: _idle, ...onRoutes } = options.properties
+const { headerTime: _headerTime, idle: _idle, responseRate: _responseRate, ...onRoutes } = options.properties
 // Another route has other limits, and no request comes past a gate by them.
 export const guardsAccess = false
 export const override = overrideOf(
@@ -126,6 +135,8 @@ export interface SocketLimits {
   readonly headerTime: number
   /** Milliseconds a connection may lie idle between requests; 0 for no limit. */
   readonly idle: number
+  /** Bytes a second that a client has to take of an answer; 0 for no limit but "idle". */
+  readonly responseRate: number
 }
 
 const LARGEST_HEADERS = 1024 ** 2
@@ -140,7 +151,8 @@ export default fp<LimitsOptions>(
     const socketLimits = {
       headers: 0,
       headerTime: durationOrNone(root.headerTime) ?? 0,
-      idle: durationOrNone(root.idle) ?? 0
+      idle: durationOrNone(root.idle) ?? 0,
+      responseRate: rateOrNone(root.responseRate) ?? 0
     }
     const headersFor = ({ headers }: LimitsOptions): number => Math.min(sizeOrNone(headers), LARGEST_HEADERS)
     socketLimits.headers = headersFor(root)
@@ -227,7 +239,7 @@ function standWhileReading(raw: IncomingMessage, deadline: Deadline): void {
 function ruleFor(said: LimitsOptions): Rule | undefined {
   if (said.bodyRate === false) return undefined
   return {
-    least: sizeOrNone(said.bodyRate),
+    least: rate(said.bodyRate),
     refuse(request) {
       const error = new TooSlow()
       return refuses(request, key, said, error) ? error : undefined

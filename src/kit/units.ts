@@ -30,6 +30,13 @@ export function share(text: string): number {
   return Number(match[1]) / 100
 }
 
+/** Reads a rate such as "1kb/s" into bytes a second; throws a RangeError on anything else. */
+export const rate = (text: string): number => size(text.replace(/\/s$/, ''))
+
+/** Reads an optional rate into bytes a second; `false` and a missing one are undefined, which means none. */
+export const rateOrNone = (text: string | false | undefined): number | undefined =>
+  text === false || text === undefined ? undefined : rate(text)
+
 /** Reads an optional duration into milliseconds; `false` and a missing one are undefined, which means none. */
 export const durationOrNone = (text: string | false | undefined): number | undefined =>
   text === false || text === undefined ? undefined : duration(text)
@@ -78,6 +85,8 @@ const DURATIONS: Measure = {
 }
 const SIZES: Measure = { units: '(b|kb|mb|gb)', what: 'a size', examples: '"64kb" or "1mb"' }
 
+const RATES: Measure = { units: '(b|kb|mb|gb)(/s)?', what: 'a rate', examples: '"1kb/s"' }
+
 const patternOf = ({ units }: Measure, positive: boolean): string =>
   positive ? `^(\\d*[1-9]\\d*(\\.\\d+)?|0+\\.\\d*[1-9]\\d*)${units}$` : `^\\d+(\\.\\d+)?${units}$`
 
@@ -106,6 +115,8 @@ export const DurationOrNone = (said: Amount): TUnsafe<string | false> => amountO
 export const Size = (said: Amount): TUnsafe<string> => amount(SIZES, said)
 /** Describes an option that is a size, or `false` for none. */
 export const SizeOrNone = (said: Amount): TUnsafe<string | false> => amountOrFalse(SIZES, said)
+/** Describes an option that is a rate, or `false` for none. */
+export const RateOrNone = (said: Amount): TUnsafe<string | false> => amountOrFalse(RATES, said)
 /** Describes an option that is a share of a whole. */
 export const Share = (said: Said): TUnsafe<string> =>
   Type.Unsafe<string>({

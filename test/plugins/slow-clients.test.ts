@@ -52,6 +52,8 @@ class Client {
   }
 }
 
+const BLOB = Buffer.alloc(64 * 1024 ** 2, 'x')
+
 const post = (path: string, ...headers: string[]): string =>
   [`POST ${path} HTTP/1.1`, 'Host: a', ...headers, '', ''].join('\r\n')
 const chunked = 'Transfer-Encoding: chunked'
@@ -290,8 +292,41 @@ t.test(
   }
 )
 
+t.test('ends an answer that is taken below "responseRate", and none that is taken faster', async (t) => {
+  const { log, lines, line } = readableLog()
+  const { port } = await listening(
+    t,
+    {
+      // More waits in the kernel than a slow client takes in this time.
+      limits: { idle: '3s', responseRate: '100mb/s', time: false },
+      routes: [
+        { path: '/*', proxy: { upstream: await upstream(t, (_request, response) => response.end(BLOB)) } }
+      ]
+    },
+    { log }
+  )
+  const slow = connect(port, '127.0.0.1')
+  t.teardown(() => slow.destroy())
+  slow.on('error', () => {})
+  slow.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n')
+  // A part every now and then: it takes something, and too little.
+  const dripping = setInterval(() => slow.read(100_000), 100)
+  t.teardown(() => clearInterval(dripping))
+  slow.pause()
+  const quick = connect(port, '127.0.0.1')
+  quick.write('GET /quick HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+  let length = 0
+  quick.on('data', (data) => {
+    length += data.length
+  })
+  t.match(await line(({ path }) => path === '/slow'), { aborted: true })
+  await closed(quick)
+  t.ok(length > BLOB.length)
+  t.notOk(lines.some(({ path, aborted }) => path === '/quick' && aborted === true))
+})
+
 t.test('says what would do, where a pace is none', async (t) => {
-  await t.rejects(loadConfig({ limits: { bodyRate: '1kb/s' }, routes: [] }, {}), {
-    message: /limits\.bodyRate: .*a size such as "64kb" or "1mb", or false for none/
+  await t.rejects(loadConfig({ limits: { bodyRate: '1kb/m' }, routes: [] }, {}), {
+    message: /limits\.bodyRate: .*a rate such as "1kb\/s".*, or false for none/
   })
 })

@@ -1740,7 +1740,7 @@ t.test('refuses zero where it would mean nothing, or none', async (t) => {
     [
       'the pace of a body',
       route({ limits: { bodyRate: '0kb' } }),
-      /limits\.bodyRate: .*a size such as .*, above zero/
+      /limits\.bodyRate: .*a rate such as .*, above zero/
     ],
     ['the headers of a request', route({ limits: { headers: '0b' } }), /limits\.headers/],
     ['a URL', route({ limits: { url: '0b' } }), /limits\.url/],

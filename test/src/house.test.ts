@@ -78,8 +78,8 @@ const FLOORS: readonly Floor[] = [
   {
     what: 'sockets and settings know an instance, not the config',
     files:
-      /^src\/(server|listener|http2|sessions|sockets|settings|log|sink|watch|channel|in-turn|node-flags)\.ts$/,
-    may: /^src\/(kit\/index|listener|http2|sessions|settings|sink|sockets)\.ts$/
+      /^src\/(server|listener|http2|sessions|slow-readers|sockets|settings|log|sink|watch|channel|in-turn|node-flags)\.ts$/,
+    may: /^src\/(kit\/index|listener|http2|sessions|settings|sink|slow-readers|sockets)\.ts$/
   },
   {
     what: 'the gateway of a process is made of what is below',
