@@ -38,9 +38,10 @@ export const options = Type.Object(
         'What is there without a word: compatible breaks no proxied page, strict is all that @fastify/helmet sets.'
     }),
     hsts: Type.Optional(
-      Type.Unsafe<Static<typeof hsts> | false>({
-        anyOf: [hsts, { const: false }],
-        description: 'Strict-Transport-Security (RFC 6797), sent over TLS only; false for none.'
+      Type.Unsafe<Static<typeof hsts> | boolean>({
+        anyOf: [hsts, { type: 'boolean' }],
+        description:
+          'Strict-Transport-Security (RFC 6797), sent over TLS only; false for none, true as the preset has it.'
       })
     ),
     csp: Type.Optional(
@@ -139,7 +140,7 @@ function make(said: SecurityHeadersOptions, strict: Readonly<Record<string, stri
     csp: orNone(said.csp, csp),
     plainCsp: orNone(said.csp, csp?.replace(/;\s*upgrade-insecure-requests/, '')),
     hsts: orNone(
-      said.hsts === undefined || said.hsts === false ? said.hsts : hstsOf(said.hsts),
+      said.hsts === true ? undefined : typeof said.hsts === 'object' ? hstsOf(said.hsts) : said.hsts,
       isStrict ? strictHsts : hstsOf({ maxAge: '365d', subdomains: false, preload: false })
     ),
     remove: said.remove

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { config as dotenv } from 'dotenv'
 import { CommandError, UsageError } from './commands/outcome.ts'
+import { variableFor } from './config/elsewhere.ts'
 import { nearest } from './kit/index.ts'
 
 /** What a command is given. */
@@ -59,6 +60,7 @@ async function dispatch(
     )
   }
   const { command } = await load()
+  if (rest.some(isHelp)) return helpOf(command)
   const args = readArgs(command, named ? rest : first === undefined ? [] : [first, ...rest])
   return command.run({ ...args, version: version() })
 }
@@ -74,13 +76,38 @@ function readArgs(
       allowPositionals: true,
       strict: true
     })
-    if (positionals.length > command.words)
-      throw new Error(`"${positionals[command.words]}" is one word too many`)
+    const extra = positionals[command.words]
+    if (extra !== undefined) throw new Error(tooMany(extra, command))
     return { values: { ...values }, words: positionals }
   } catch (error) {
     const message = (error instanceof Error ? error.message : String(error)).split(/\. To specify|\n/, 1)[0]
-    throw new UsageError(`${message}; usage: ${command.usage}`)
+    throw new UsageError(`${variableHint(args) ?? message}; usage: ${command.usage}`)
   }
+}
+
+const tooMany = (extra: string, { options }: Command): string =>
+  options !== undefined && Object.hasOwn(options, 'config')
+    ? `expected no file here, got "${extra}"; "-c ${extra}" names the config`
+    : `expected nothing here, got "${extra}"`
+
+/** Says which variable of the environment stands for an option that no command has, such as --port. */
+function variableHint(args: readonly string[]): string | undefined {
+  for (const arg of args) {
+    const name = /^--?([a-z][\w-]*)/i.exec(arg)?.[1]
+    const variable = name === undefined ? undefined : (SHORT[name] ?? variableFor(name))
+    if (variable !== undefined)
+      return `There is no option ${arg.split('=', 1)[0]}; set ${variable} in the environment`
+  }
+  return undefined
+}
+
+const SHORT: Readonly<Record<string, string>> = { p: 'PORT', host: 'HOST' }
+
+const isHelp = (arg: string): boolean => arg === '-h' || arg === '--help'
+
+function helpOf({ usage, summary }: Command): number {
+  process.stdout.write(`usage: ${usage}\n\n${summary}\n`)
+  return 0
 }
 
 async function help(): Promise<number> {

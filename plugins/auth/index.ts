@@ -157,6 +157,12 @@ export function faults(said: AuthOptions, about: About): OptionFault[] {
       path: ['session'],
       message: 'A session needs somebody to log in; say "users" or "oidc" beside it'
     })
+  if (said.challenge === 'login' && !said.session)
+    found.push({
+      path: ['challenge'],
+      message:
+        '"login" sends to the log-in of a session; "session": true with "users" or "oidc" would work, or "challenge": "status"'
+    })
   if (said.oidc !== undefined) {
     if (!said.session)
       found.push({

@@ -89,6 +89,7 @@ export const options = Type.Object(
 
 export const override = false
 export const always = (said: WordsSaid): boolean => said('auth') || said('session')
+export const variables = { secrets: 'SESSION_SECRET' }
 export const given = ({
   SESSION_SECRET
 }: Readonly<Record<string, string | undefined>>): { secrets: string[] } | undefined =>

@@ -72,6 +72,7 @@ export const options = Type.Object(
 
 export const override = false
 export const always = true
+export const variables = { redis: 'REDIS_URL' }
 export const given = ({
   REDIS_URL
 }: Readonly<Record<string, string | undefined>>): { redis: string } | undefined =>

@@ -1,6 +1,7 @@
+import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { dirname, extname, relative, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
 import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
 import { define, inSlices } from '../kit/index.ts'
@@ -8,6 +9,7 @@ import { wall } from '../lib/clock.ts'
 import { unreadable } from '../lib/unreadable.ts'
 import { ConfigError, type Fault, type Path, type Place, showPath } from './fault.ts'
 import { readMarked } from './json.ts'
+import { expectation } from './validate.ts'
 
 /** A config file as it was written: its value, and where each part of it stands. */
 export interface Source {
@@ -25,13 +27,19 @@ export function faultAt(source: Source, path: Path, message: string): Fault {
   return { ...source.at(path), path: showPath(path), message }
 }
 
+const MODULES: ReadonlySet<string> = new Set(['.ts', '.mts', '.js', '.mjs'])
+const TEXTS: ReadonlySet<string> = new Set(['.json', '.jsonc', '.json5', '.yaml', '.yml'])
+const ENDINGS = 'a file that ends in .json, .jsonc, .yaml, .yml, .ts, .mts, .js or .mjs'
+
 /** Reads a config file by its ending: JSON with comments, YAML, or a module, for the file that includes it, if any; throws a ConfigError where it is missing, empty or malformed. */
 export async function readSource(file: string, includer?: string): Promise<Source> {
   const path = resolve(file)
   const name = shownFile(path)
   const ending = extname(path).toLowerCase()
-  if (['.ts', '.mts', '.js', '.mjs'].includes(ending)) return readModule(path, name, includer)
+  if (MODULES.has(ending)) return readModule(path, name, includer)
   const text = await readText(path, name, includer)
+  // A pipe or a mounted file may have no ending, and is read as JSON.
+  if (ending !== '' && !TEXTS.has(ending)) throw whole(name, expectation(ENDINGS, ending))
   if (text.trim() === '') throw whole(name, 'The file is empty; {"routes": []} is the least a config can be')
   return ending === '.yaml' || ending === '.yml' ? readYaml(path, name, text) : readJson(path, name, text)
 }
@@ -50,8 +58,9 @@ const whole = (file: string, message: string): ConfigError => new ConfigError([{
 
 async function readText(path: string, name: string, includer?: string): Promise<string> {
   try {
-    return (await readFile(path, 'utf8')).replace(/^\uFEFF/, '')
+    return decoded(await readFile(path), name)
   } catch (error) {
+    if (error instanceof ConfigError) throw error
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT' && includer === undefined)
       throw whole(
@@ -62,21 +71,79 @@ async function readText(path: string, name: string, includer?: string): Promise<
   }
 }
 
+// Editors of Windows save as UTF-16, with a mark in front.
+function decoded(bytes: Buffer, name: string): string {
+  const [first, second] = bytes
+  if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff) || bytes.includes(0))
+    throw whole(name, 'expected UTF-8, got UTF-16 or another encoding; save the file as UTF-8')
+  return bytes.toString('utf8').replace(/^\uFEFF/, '')
+}
+
 async function readModule(path: string, name: string, includer?: string): Promise<Source> {
   await readText(path, name, includer)
-  let loaded: { default?: unknown }
+  let value: unknown
   try {
-    loaded = (await import(`${pathToFileURL(path).href}?t=${wall()}`)) as { default?: unknown }
+    const loaded = (await import(`${pathToFileURL(path).href}?t=${wall()}`)) as { default?: unknown }
+    value = await (typeof loaded.default === 'function'
+      ? (loaded.default as () => unknown)()
+      : loaded.default)
   } catch (error) {
-    throw whole(name, `The module does not load: ${firstLine(error)}`)
+    const message = `The module does not load: ${firstLine(error)}`
+    throw new ConfigError([{ ...(await placeOfError(error, path, name)), path: '', message }])
   }
-  if (typeof loaded.default !== 'object' || loaded.default === null)
+  if (typeof value !== 'object' || value === null)
     throw whole(
       name,
-      'The module has no default export; `export default defineConfig({ routes: [] })` would do'
+      'The module has no default export that is a config; `export default defineConfig({ routes: [] })` would do, also as what a function returns or a promise brings'
     )
-  return objectSource(copied(loaded.default, name), name, dirname(path))
+  return objectSource(copied(value, name), name, dirname(path))
 }
+
+/** Finds where a module failed: where its syntax is wrong, or by the stack of what it threw. */
+async function placeOfError(error: unknown, path: string, name: string): Promise<Place> {
+  const stack = error instanceof Error ? (error.stack ?? '') : ''
+  const place = syntaxPlace(stack, path, name) ?? stackPlace(stack)
+  if (place !== undefined) return place
+  // Node.js checks JavaScript alone; of TypeScript it tells the place at once.
+  const found =
+    error instanceof SyntaxError && !path.endsWith('ts')
+      ? syntaxPlace(await checked(path), path, name)
+      : undefined
+  return found ?? { file: name }
+}
+
+const FRAME = /^\s+at (?:.*\()?(file:\/\/[^()]+?|\/[^()]+?):(\d+):(\d+)\)?$/
+
+/** Finds the innermost frame of a stack that is no package's and not our own. */
+function stackPlace(stack: string): Place | undefined {
+  for (const frame of stack.split('\n')) {
+    const [, file, line, column] = FRAME.exec(frame) ?? []
+    if (file === undefined || file.includes('/node_modules/')) continue
+    const own = file.startsWith('file:') ? fileURLToPath(file.replace(/\?.*$/, '')) : file
+    if (own.startsWith(OWN_FOLDER)) return undefined
+    return { file: shownFile(own), line: Number(line), column: Number(column) }
+  }
+  return undefined
+}
+
+// What this package's own code throws is no place in a config.
+const OWN_FOLDER = fileURLToPath(new URL('..', import.meta.url))
+
+/** Reads the place out of what Node.js writes of a syntax error: the file and its line, the line itself, and a caret below. */
+function syntaxPlace(text: string, path: string, name: string): Place | undefined {
+  const lines = text.split('\n')
+  const at = lines.findIndex((line) => line.includes(path) && /^\S.*:\d+$/.test(line))
+  if (at === -1) return undefined
+  const line = Number(lines[at]?.split(':').at(-1))
+  const caret = lines.slice(at).find((each) => /^\s*\^+\s*$/.test(each))
+  return { file: name, line, column: (caret?.indexOf('^') ?? 0) + 1 }
+}
+
+/** Lets Node.js check the syntax of a module, which tells the place that an import does not. */
+const checked = (path: string): Promise<string> =>
+  new Promise((resolve) => {
+    execFile(process.execPath, ['--check', path], (_error, _stdout, stderr) => resolve(stderr))
+  })
 
 function copied(value: object, name: string): unknown {
   try {
@@ -109,7 +176,7 @@ function notJson(name: string, lines: readonly number[], text: string): ConfigEr
   const faults: Fault[] = errors.slice(0, 1).map(({ error, offset }) => ({
     ...placeAt(name, lines, offset),
     path: '',
-    message: `This is not JSON: ${spaced(printParseErrorCode(error))}${near(text, offset)}`
+    message: `This is not JSON: ${hintAt(text, offset) ?? `${spaced(printParseErrorCode(error))}${near(text, offset)}`}`
   }))
   if (tree === undefined || faults.length > 0)
     return faults.length > 0 ? new ConfigError(faults) : whole(name, 'This is not JSON')
@@ -137,6 +204,13 @@ function duplicates(node: Node, path: Path, found: (key: string, offset: number,
     seen.add(name)
     if (value !== undefined) duplicates(value, [...path, name], found)
   }
+}
+
+// What people bring along from YAML, JavaScript and Python.
+function hintAt(text: string, offset: number): string | undefined {
+  if (text.charAt(offset) === '#') return 'expected "//" in front of a comment, got "#"'
+  if (text.charAt(offset) === "'") return `expected a text in double quotes ("), got a single one (')`
+  return undefined
 }
 
 const spaced = (code: string): string => code.replaceAll(/([a-z])([A-Z])/g, '$1 $2').toLowerCase()

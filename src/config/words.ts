@@ -38,6 +38,7 @@ export interface Word {
   readonly options: TSchema
   readonly override?: TSchema | false
   readonly target?: true
+  readonly variables?: Readonly<Record<string, string>>
   readonly faults?: unknown
 }
 
@@ -163,7 +164,14 @@ export class Resolver {
 
   /** Finds the innermost place that says the option something is wrong with. */
   place(word: Word, state: WordState, wrong: Wrong): Fault {
-    const said = state.said.findLast(({ value }) => has(value, wrong.path)) ?? state.said.at(-1)
+    const place = state.said.findLast(({ value }) => has(value, wrong.path))
+    const variable =
+      place === undefined && has(state.merged, wrong.path)
+        ? word.variables?.[String(wrong.path[0])]
+        : undefined
+    if (variable !== undefined)
+      return { file: this.#file, path: '', message: `${variable} in the environment: ${wrong.message}` }
+    const said = place ?? state.said.at(-1)
     if (said === undefined)
       return { file: this.#file, path: showPath([word.key, ...wrong.path]), message: wrong.message }
     return faultIn(said, { ...wrong, message: asWritten(said, wrong) })

@@ -27,6 +27,8 @@ export interface Concern {
   readonly given?: (
     env: Readonly<Record<string, string | undefined>>
   ) => Readonly<Record<string, unknown>> | undefined
+  /** The variable that each option of `given` comes from, for messages. */
+  readonly variables?: Readonly<Record<string, string>>
   /** Whether it refuses requests, and so takes `global` and `mode`. */
   readonly gate?: boolean
   /** Whether it decides who may pass, so that no other spelling of a path may lead around it (`paths.ambiguous`); by default whether it takes `mode`. */

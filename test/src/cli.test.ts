@@ -396,6 +396,18 @@ t.test('init', async (t) => {
   })
 })
 
+t.test('every command has a --help', async (t) => {
+  const commands = ['run', 'check', 'schema', 'init', 'hash']
+  await Promise.all(
+    commands.map(async (command) => {
+      const { code, stdout, stderr } = await sallyport([command, '--help'])
+      t.match({ code, stderr }, { code: 0, stderr: '' }, command)
+      t.match(stdout, /^usage: sallyport /)
+      t.match(stdout, command)
+    })
+  )
+})
+
 t.test('wrong usage ends with 2, in one line that says what would do', async (t) => {
   const cases: [args: string[], says: RegExp][] = [
     [['chek'], /^There is no command "chek"; did you mean "check"\?$/],
@@ -403,12 +415,15 @@ t.test('wrong usage ends with 2, in one line that says what would do', async (t)
     [['constructor'], /^There is no command "constructor"; /],
     [
       ['check', 'gateway.json'],
-      /^"gateway\.json" is one word too many; usage: sallyport check \[-c FILE\] \[--strict\]$/
+      /^expected no file here, got "gateway\.json"; "-c gateway\.json" names the config; usage: sallyport check \[-c FILE\] \[--strict\]$/
     ],
+    [['--port', '80'], /^There is no option --port; set PORT in the environment; usage: sallyport \[run\] /],
+    [['run', '-p', '80'], /^There is no option -p; set PORT in the environment; usage: /],
+    [['run', '--workers=4'], /^There is no option --workers; set WORKERS in the environment; usage: /],
     [['check', '--stric'], /^Unknown option '--stric'; usage: sallyport check /],
     [['check', '-c'], /argument missing; usage: sallyport check /],
     [['check', '--strict=no'], /does not take an argument; usage: sallyport check /],
-    [['init', 'a', 'b'], /^"b" is one word too many; usage: sallyport init \[DIR\]$/],
+    [['init', 'a', 'b'], /^expected nothing here, got "b"; usage: sallyport init \[DIR\]$/],
     [['hash', 'hunter2'], /usage: sallyport hash \[--key\]$/],
     [['--wach'], /^Unknown option '--wach'; usage: sallyport \[run\] \[-c FILE\] \[--watch\]$/]
   ]

@@ -1,4 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: what stands in ${…} here is the config's
+import { writeFileSync } from 'node:fs'
 import { relative, sep } from 'node:path'
 import t, { type Test } from 'tap'
 import { ConfigError, type GatewayConfig, loadConfig } from '../../src/index.ts'
@@ -435,17 +436,17 @@ refused('a file that is no config is refused', [
   {
     name: 'a module without a default export',
     config: { 'gateway.ts': 'export const config = 1' },
-    faults: [/^gateway\.ts The module has no default export; `export default defineConfig/]
+    faults: [/^gateway\.ts The module has no default export that is a config; `export default defineConfig/]
   },
   {
     name: 'a module that throws',
     config: { 'gateway.js': 'throw new Error("no luck")' },
-    faults: ['gateway.js The module does not load: no luck']
+    faults: ['gateway.js:1:7 The module does not load: no luck']
   },
   {
     name: 'a module that is none',
     config: { 'gateway.ts': 'export default {' },
-    faults: [/^gateway\.ts The module does not load: \S+/]
+    faults: [/^gateway\.ts(:\d+:\d+)? The module does not load: \S+/]
   },
   {
     name: 'a module with code in its config',
@@ -467,6 +468,114 @@ t.test('a file that is missing is refused, and what would do is said', async (t)
 })
 
 const word = (text: string): string => `{ ${text}, "routes": [ ${hello} ] }`
+
+refused('a file that is no text of the kind its name says is refused', [
+  {
+    name: 'a comment of YAML in JSON',
+    config: '{\n  # a comment\n  "routes": [] }',
+    faults: ['gateway.json:2:3 This is not JSON: expected "//" in front of a comment, got "#"']
+  },
+  {
+    name: 'single quotes',
+    config: "{ 'routes': [] }",
+    faults: [/^gateway\.json:1:3 This is not JSON: expected a text in double quotes \("\), got a single one/]
+  },
+  {
+    name: 'an ending that is not read',
+    config: { 'gateway.cjs': 'module.exports = {}' },
+    faults: [/^gateway\.cjs expected a file that ends in \.json, .* got "\.cjs"$/]
+  },
+  {
+    name: 'an included file with an ending that is not read',
+    config: {
+      'gateway.json': '{ "routes": [ { "path": "/a", "include": "team.toml" } ] }',
+      'team.toml': ''
+    },
+    faults: [/routes\[0\]\.include: "team\.toml": expected a file that ends in \.json, .* got "\.toml"$/]
+  },
+  {
+    name: 'a module that throws',
+    config: { 'gateway.mjs': 'const a = undefined\n\nexport default { routes: a.b }\n' },
+    faults: [/^gateway\.mjs:3:28 The module does not load: Cannot read properties of undefined/]
+  },
+  {
+    name: 'a module in TypeScript that throws',
+    config: { 'gateway.ts': 'const a: { b: string[] }[] = []\nexport default { routes: a[0]!.b }\n' },
+    faults: [/^gateway\.ts:2:\d+ The module does not load: Cannot read properties of undefined/]
+  },
+  {
+    name: 'a module whose function throws in a file of its own',
+    config: {
+      'gateway.mjs': "import { routes } from './routes.mjs'\nexport default () => ({ routes: routes() })\n",
+      'routes.mjs': 'export function routes() {\n  throw new Error("no routes yet")\n}\n'
+    },
+    faults: ['routes.mjs:2:9 The module does not load: no routes yet']
+  },
+  {
+    name: 'a module with a syntax error',
+    config: { 'gateway.mjs': 'export default {\n  routes: [,,\n  }\n' },
+    faults: [/^gateway\.mjs:3:3 The module does not load: Unexpected token/]
+  },
+  {
+    name: 'a module in TypeScript with a syntax error',
+    config: { 'gateway.ts': 'const x: number = 1\nexport default {\n  routes: [ {]\n}\n' },
+    faults: [/^gateway\.ts(:3:\d+)? The module does not load: Unexpected token/]
+  },
+  {
+    name: 'a module that exports no config',
+    config: { 'gateway.mjs': 'export default () => undefined' },
+    faults: [/^gateway\.mjs The module has no default export that is a config; /]
+  }
+])
+
+t.test('a file in UTF-16 is refused by its encoding', async (t) => {
+  const folder = t.testdir({ 'gateway.json': '' })
+  for (const mark of [
+    [0xff, 0xfe],
+    [0xfe, 0xff]
+  ]) {
+    const text = Buffer.from('{ "routes": [] }', 'utf16le')
+    writeFileSync(`${folder}/gateway.json`, Buffer.concat([Buffer.from(mark), text]))
+    await t.rejects(loadConfig(`${folder}/gateway.json`), {
+      message: /expected UTF-8, got UTF-16 .*save the file as UTF-8/
+    })
+  }
+})
+
+t.test('a module may export a function, or a promise', async (t) => {
+  const config = '{ routes: [{ path: "/a", respond: { body: "in" } }] }'
+  for (const [i, text] of [
+    `() => (${config})`,
+    `async () => (${config})`,
+    `Promise.resolve(${config})`
+  ].entries()) {
+    const folder = t.testdir({ [`gateway${i}.mjs`]: `export default ${text}` })
+    const app = await gateway(t, `${folder}/gateway${i}.mjs`)
+    t.equal((await app.inject('/a')).body, 'in', text)
+  }
+})
+
+refused('an error in what the environment says names the variable', [
+  {
+    name: 'SESSION_SECRET',
+    config: '{ "auth": { "session": true, "users": { "list": [] } }, "routes": [] }',
+    env: { SESSION_SECRET: 'short-one' },
+    faults: [/^gateway\.json SESSION_SECRET in the environment: A session secret has 32 characters or more/],
+    hidden: 'short-one'
+  },
+  {
+    name: 'SESSION_SECRET beside other options of the session',
+    config: '{ "session": { "idle": "5m" }, "routes": [] }',
+    env: { SESSION_SECRET: 'short-one' },
+    faults: [/^gateway\.json SESSION_SECRET in the environment: /]
+  },
+  {
+    name: 'REDIS_URL',
+    config: '{ "routes": [] }',
+    env: { REDIS_URL: 'no-url' },
+    faults: [/^gateway\.json REDIS_URL in the environment: expected /]
+  }
+])
 
 /** One fault of a config that is on one line, without its place. */
 const told = (cases: readonly (readonly [config: string, ...faults: string[]])[]): Wrong[] =>
@@ -1095,7 +1204,7 @@ t.test('who may call', async (t) => {
       config: word(`"auth": { "session": true, ${users} }`),
       env: { SESSION_SECRET: SHORT },
       faults: [
-        /^gateway\.json session\.secrets\[0\]: A session secret has 32 characters or more; this one has 12\./
+        /^gateway\.json SESSION_SECRET in the environment: A session secret has 32 characters or more; this one has 12\./
       ],
       hidden: SHORT
     },
