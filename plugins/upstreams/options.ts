@@ -40,16 +40,20 @@ const timeouts = Type.Object(
       default: '2s',
       description: 'How long a connection may take to open, TLS included.'
     }),
-    headers: DurationOrNone({
-      positive: true,
-      default: '30s',
-      description: 'How long the head of an answer may take, from the last byte of the request on.'
-    }),
-    body: DurationOrNone({
-      positive: true,
-      default: '60s',
-      description: 'How long a body may stand still between two bytes; an event stream may for ever.'
-    }),
+    headers: Type.Optional(
+      DurationOrNone({
+        positive: true,
+        description:
+          'How long the head of an answer may take, from the last byte of the request on; by default "timeout", else 30s.'
+      })
+    ),
+    body: Type.Optional(
+      DurationOrNone({
+        positive: true,
+        description:
+          'How long a body may stand still between two bytes; an event stream may for ever. By default "timeout", else 60s.'
+      })
+    ),
     keepAlive: Duration({
       default: '30s',
       description: 'How long an idle connection is kept for the next request.'
@@ -263,6 +267,13 @@ export const upstream = Type.Object(
     health: Type.Optional(health),
     eject: Type.Optional(eject),
     breaker: Type.Optional(breaker),
+    timeout: Type.Optional(
+      DurationOrNone({
+        positive: true,
+        description:
+          'How long an answer may take: sets the "headers" and "body" of "timeouts", and "limits.time" of its routes unless they or their groups set it.'
+      })
+    ),
     timeouts,
     connections,
     tls: Type.Optional(tls),

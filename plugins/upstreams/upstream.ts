@@ -19,7 +19,7 @@ import { Sticky } from './sticky.ts'
 import { type Endpoint, Target } from './target.ts'
 
 const DEFAULTS: UpstreamOptions = {
-  timeouts: { connect: '2s', headers: '30s', body: '60s', keepAlive: '30s' },
+  timeouts: { connect: '2s', keepAlive: '30s' },
   connections: { pending: 256 },
   balance: 'roundRobin',
   hashOn: 'ip',
@@ -77,8 +77,8 @@ export class Upstream implements UpstreamService {
     this.name = name
     this.http2 = said.http2
     this.timeouts = {
-      headers: durationOrNone(said.timeouts.headers) ?? 0,
-      body: durationOrNone(said.timeouts.body) ?? 0
+      headers: durationOrNone(said.timeouts.headers ?? said.timeout ?? '30s') ?? 0,
+      body: durationOrNone(said.timeouts.body ?? said.timeout ?? '60s') ?? 0
     }
     this.traffic = app.keep.lease(app, `traffic ${name} ${said.url ?? ''}`, () => ({
       active: 0,

@@ -44,12 +44,12 @@ export class Common {
   }
 
   /** Returns the way to an upstream under the options of a route. */
-  laneTo(name: string, { timeouts, retry, hedge }: ProxyOptions): Lane {
-    return remember(this.#lanes, JSON.stringify([name, timeouts, retry, hedge]), () => {
+  laneTo(name: string, { timeout, timeouts, retry, hedge }: ProxyOptions): Lane {
+    return remember(this.#lanes, JSON.stringify([name, timeout, timeouts, retry, hedge]), () => {
       const upstream = this.#app.upstream(name)
       const policy = upstream.policyFor({
-        headersTimeout: ownTimeout(timeouts?.headers),
-        bodyTimeout: ownTimeout(timeouts?.body),
+        headersTimeout: ownTimeout(timeouts?.headers ?? timeout),
+        bodyTimeout: ownTimeout(timeouts?.body ?? timeout),
         retry: retry === undefined ? undefined : makeRetry(retry),
         hedge: hedge === undefined ? undefined : duration(hedge.after)
       })

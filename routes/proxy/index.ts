@@ -16,10 +16,11 @@ import { Common } from './common.ts'
 import { fallbackFaults } from './fallback.ts'
 import { type Handler, makeHandler } from './handler.ts'
 import { options, type ProxyOptions } from './options.ts'
+import { implies, warnings } from './timeouts.ts'
 
 export const key = 'proxy'
 
-export { options }
+export { implies, options, warnings }
 
 export const target = true
 export const streams = true

@@ -101,6 +101,13 @@ export const options = Type.Object(
       default: true,
       description: 'Whether WebSockets pass, through every gate as any request; an object limits them.'
     }),
+    timeout: Type.Optional(
+      DurationOrNone({
+        positive: true,
+        description:
+          'How long an answer may take: sets the "headers" and "body" of "timeouts", and "limits.time" unless the route or a group sets it.'
+      })
+    ),
     timeouts: Type.Optional(timeouts),
     retry: Type.Optional(retry),
     hedge: Type.Optional(hedge),

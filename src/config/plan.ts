@@ -82,9 +82,10 @@ interface SettledWords extends Pick<PlannedRoute, 'words' | 'said' | 'mentioned'
   readonly scopes: Record<string, string>
 }
 
-/** A route whose ids are not known yet. */
+/** A route whose ids, and what follows from its target, are not known yet. */
 interface NewRoute extends PlannedRoute {
   id: string
+  words: Readonly<Record<string, unknown>>
   readonly scope: Scope
 }
 
@@ -134,6 +135,8 @@ class Planner {
   readonly #entryKeys: readonly string[]
   readonly #routes: NewRoute[] = []
   readonly #scopes: Scope[] = []
+  /** What holds of each concern on the route at the same index. */
+  readonly #held: ReadonlyMap<string, WordState>[] = []
   /** The groups that say a word by whose place something is counted. */
   readonly #counted: { readonly scope: Scope; readonly place: Place }[] = []
   readonly #checks: (() => void)[] = []
@@ -209,6 +212,7 @@ class Planner {
     }
     await this.#routesOf(source, [], value['routes'], level)
     await this.#nameScopes()
+    await this.#addImplied()
     this.#resolveRoot(words, source.folder)
     await eachInSlices(this.#checks, (run) => run())
     const { ignoreCase } = (this.#root['paths'] ?? {}) as { ignoreCase?: boolean }
@@ -614,6 +618,7 @@ class Planner {
       paths.map(({ shape }) => shape),
       methods
     )
+    this.#held.push(level.words)
     this.#routes.push({
       id: '',
       scope: level.scope,
@@ -636,6 +641,38 @@ class Planner {
     })
     await eachInSlices([...this.#settled], ([held, { scopes }]) => {
       for (const word of Object.keys(scopes)) scopes[word] = held.get(word)?.scope.id ?? 'root'
+    })
+  }
+
+  /** Adds the options of concerns that follow from targets, beneath what groups and routes set themselves. */
+  async #addImplied(): Promise<void> {
+    const implying = new Map(
+      this.#catalog.targets.flatMap(({ key, implies }) => (implies === undefined ? [] : [[key, implies]]))
+    )
+    // Routes of which the same is said go on sharing it.
+    const shared = new Map<object, Map<string, Readonly<Record<string, unknown>>>>()
+    const merged = (options: Readonly<Record<string, unknown>>, more: Readonly<Record<string, unknown>>) =>
+      remember(
+        remember(shared, options, () => new Map<string, Readonly<Record<string, unknown>>>()),
+        JSON.stringify(more),
+        () => ({ ...options, ...more })
+      )
+    await eachInSlices([...this.#routes.keys()], (i) => {
+      const route = this.#routes[i]
+      const implied = route && implying.get(route.target)?.(route.options as never, this.#upstreams)
+      for (const [key, options] of Object.entries(implied ?? {})) {
+        const own = this.#held[i]?.get(key)?.inside ?? []
+        const more = Object.fromEntries(Object.entries(options).filter(([name]) => !own.includes(name)))
+        const current = route?.words[key]
+        if (route === undefined || !isObject(current) || Object.keys(more).length === 0) continue
+        const next = merged(current, more)
+        const words = remember(
+          remember(shared, route.words, () => new Map<string, Readonly<Record<string, unknown>>>()),
+          JSON.stringify([key, more]),
+          () => ({ ...route.words, [key]: next })
+        )
+        route.words = words
+      }
     })
   }
 

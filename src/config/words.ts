@@ -30,6 +30,8 @@ export interface WordState {
   readonly scope: Scope
   /** Whether only the root has said anything, or nobody. */
   readonly silent: boolean
+  /** The options that groups or the route have set. */
+  readonly inside: readonly string[]
 }
 
 /** What a word stands for: a concern or a target, by the schemas of what may be said with it. */
@@ -46,7 +48,14 @@ export interface Word {
 export const ROOT_SCOPE: Scope = Scope.root()
 
 /** The state of a word of which nothing was said. */
-export const unsaid: WordState = { on: false, merged: undefined, said: [], scope: ROOT_SCOPE, silent: true }
+export const unsaid: WordState = {
+  on: false,
+  merged: undefined,
+  said: [],
+  scope: ROOT_SCOPE,
+  silent: true,
+  inside: []
+}
 
 const overrides = new WeakMap<object, TSchema>()
 
@@ -82,6 +91,7 @@ export function settle(
   // An object that says nothing of its own is no place where a limit would count.
   return {
     on: leaf || global !== false,
+    inside: silent ? outer.inside : [...outer.inside, ...Object.keys(options)],
     merged: outer.merged === undefined ? options : merge(word.options, outer.merged, options),
     said: [...outer.said, said],
     scope: Object.keys(options).length === 0 && outer.said.length > 0 ? outer.scope : scope,

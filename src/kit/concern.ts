@@ -91,6 +91,11 @@ export interface Target {
   /** Names the upstreams, or their URLs, to which its requests go with their own path; routes that share one are compared by `paths.ambiguous`. */
   readonly upstreams?: (options: never) => readonly string[]
   readonly faults?: (options: never, about: About) => readonly OptionFault[]
+  /** Options of concerns, by key, that follow from those of a route; what a group or the route sets itself wins over them, and they win over the root. */
+  readonly implies?: (
+    options: never,
+    upstreams: AboutRoute['upstreams']
+  ) => Readonly<Record<string, Readonly<Record<string, unknown>>>>
   /** What is worth a second look in the options of a route, for `check`: each a sentence that goes on from "The route x". */
   readonly warnings?: (options: never, about: AboutRoute) => readonly string[]
   readonly default: FastifyPluginAsync<TargetRoutes<never>> | FastifyPluginCallback<TargetRoutes<never>>

@@ -12,6 +12,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { setImmediate as immediate } from 'node:timers/promises'
 import t from 'tap'
+import { surveyOf } from '../../src/config/survey.ts'
 import { loadConfig } from '../../src/index.ts'
 import {
   ask,
@@ -443,6 +444,122 @@ t.test(
           })
   }
 )
+
+t.test(
+  'takes "timeout" of a route or an upstream for the time of the request, unless that is said nearby',
+  async (t) => {
+    const cases: {
+      name: string
+      limits?: object
+      upstream?: object
+      group?: object
+      route?: object
+      proxy?: object
+      time: number | false
+    }[] = [
+      { name: 'no timeout', time: 30 },
+      { name: 'a timeout of the route', proxy: { timeout: '2m' }, time: 120 },
+      { name: 'a timeout of the upstream', upstream: { timeout: '2m' }, time: 120 },
+      {
+        name: 'of both, the one of the route',
+        upstream: { timeout: '5m' },
+        proxy: { timeout: '2m' },
+        time: 120
+      },
+      { name: 'over what the root says', limits: { time: '10s' }, proxy: { timeout: '2m' }, time: 120 },
+      {
+        name: 'not over what the route says',
+        route: { limits: { time: '10s' } },
+        proxy: { timeout: '2m' },
+        time: 10
+      },
+      {
+        name: 'not over what a group says',
+        group: { limits: { time: '10s' } },
+        upstream: { timeout: '2m' },
+        time: 10
+      },
+      {
+        name: 'over a group that says something else',
+        group: { limits: { body: '2mb' } },
+        upstream: { timeout: '2m' },
+        time: 120
+      },
+      { name: 'none at all', proxy: { timeout: false }, time: false }
+    ]
+    for (const { name, limits, upstream: more, group, route, proxy, time } of cases)
+      t.test(name, async (t) => {
+        const clock = movableClock(t)
+        let came = Promise.withResolvers<() => void>()
+        const target = await upstream(t, (_request, response) => came.resolve(() => response.end('whole')))
+        const { url } = await listening(t, {
+          ...(limits === undefined ? {} : { limits }),
+          upstreams: { up: { url: target, ...more } },
+          routes: [{ ...group, routes: [{ path: '/x', proxy: { upstream: 'up', ...proxy }, ...route }] }]
+        })
+        for (const [seconds, status] of [
+          [(time || 10_000) - 1, 200],
+          ...(time === false ? [] : [[time + 1, 504] as const])
+        ] as const) {
+          came = Promise.withResolvers()
+          const answer = ask(`${url}/x`)
+          const end = await came.promise
+          clock.advance(seconds * 1000)
+          end()
+          t.equal((await answer).status, status, `after ${seconds} s`)
+        }
+      })
+  }
+)
+
+t.test('warns where an upstream may take longer than the request has', async (t) => {
+  const cases: [name: string, config: object, warns: RegExp | undefined][] = [
+    ['by default', {}, undefined],
+    ['a shorter request alone', { limits: { time: '10s' } }, undefined],
+    [
+      'a longer head',
+      { proxy: { timeouts: { headers: '31s' } } },
+      /\(31s\) is longer than "limits.time" \(30s\)/
+    ],
+    ['a longer head of the upstream', { upstream: { timeouts: { headers: '1m' } } }, /\(1m\) is longer/],
+    [
+      'retries after a timeout',
+      { proxy: { timeouts: { headers: '20s' }, retry: { on: ['timeout'] } } },
+      /\(20s, 2 times\)/
+    ],
+    [
+      'retries after a timeout by default',
+      { proxy: { retry: { attempts: 3, on: ['timeout'] } } },
+      /\(30s, 3 times\)/
+    ],
+    ['retries of something else', { proxy: { timeouts: { headers: '20s' }, retry: {} } }, undefined],
+    ['a timeout, which sets both', { proxy: { timeout: '2m' } }, undefined],
+    [
+      'a timeout beside a time',
+      { proxy: { timeout: '2m' }, route: { limits: { time: '1m' } } },
+      /\(2m\) is longer than "limits.time" \(1m\)/
+    ],
+    ['no time', { proxy: { timeouts: { headers: '1h' } }, limits: { time: false } }, undefined]
+  ]
+  for (const [name, { proxy, upstream: more, route, ...root }, warns] of cases as [
+    string,
+    { proxy?: object; upstream?: object; route?: object },
+    RegExp | undefined
+  ][])
+    t.test(name, async (t) => {
+      const plan = await loadConfig(
+        {
+          ...root,
+          upstreams: { up: { url: 'http://a', ...more } },
+          routes: [{ path: '/x', proxy: { upstream: 'up', ...proxy }, ...route }]
+        },
+        {}
+      )
+      const found = surveyOf(plan, [], { workers: 1, pairs: [] }).warnings
+      t.equal(found.length, warns === undefined ? 0 : 1)
+      if (warns !== undefined) t.match(found[0]?.message, warns)
+    })
+})
 
 t.test('lets the time of a request run while the upstream takes nothing', { skip: noOpenssl }, async (t) => {
   const { ca } = certificate(t)
