@@ -6,7 +6,7 @@ import type { SecureContext, TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { callBack, canonicalHost, remember } from './kit/index.ts'
 import { safeResponses } from './lib/http/response.ts'
-import { Sessions } from './sessions.ts'
+import { SESSION_MEMORY, Sessions } from './sessions.ts'
 import { Connections } from './sockets.ts'
 
 /** The listening socket, whatever it speaks. */
@@ -98,6 +98,7 @@ export function makeListener(
           // Upstreams repeat X-Content-Type-Options and others; HTTP/1.1 passes them on, too.
           strictSingleValueFields: false,
           maxHeaderListPairs: MOST_PAIRS,
+          maxSessionMemory: SESSION_MEMORY,
           maxSessionInvalidFrames: INVALID_FRAMES,
           streamResetBurst: RESETS_AT_ONCE,
           streamResetRate: RESETS_A_SECOND,

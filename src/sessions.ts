@@ -9,13 +9,22 @@ type Limits = Pick<FastifyInstance['socketLimits'], 'headerTime' | 'idle' | 'res
 const WATCHED = Symbol('watched')
 
 interface Watched {
+  readonly session: Http2Session
   readonly socket: TLSSocket
   readonly streams: Set<Stream>
   /** Whether there was a request at all. */
   greeted: boolean
   /** Looks since there was one. */
   idle: number
+  /** The streams that ended by a reset. */
+  resets: number
 }
+
+/** The memory that Node.js counts for a session, in megabytes, before it refuses streams: it counts what was about to be written to a stream that is reset, and never takes it off again. */
+export const SESSION_MEMORY = 1000
+
+// A session ends with GOAWAY before that many resets can have used up its memory, at 256 kB each.
+const MAX_RESETS = 2000
 
 interface Stream extends ServerHttp2Stream {
   [WATCHED]?: HeldStream
@@ -45,7 +54,7 @@ export class Sessions {
 
   /** Watches a connection until it ends. */
   add(session: Http2Session, socket: TLSSocket): void {
-    const watched: Watched = { socket, streams: new Set(), greeted: false, idle: 0 }
+    const watched: Watched = { session, socket, streams: new Set(), greeted: false, idle: 0, resets: 0 }
     this.#open.set(session, watched)
     session.on('error', () => {})
     session.once('close', () => this.#open.delete(session))
@@ -106,7 +115,10 @@ function closeSoon(session: Http2Session): void {
 
 // One function for all requests.
 function onClose(this: Stream): void {
-  this[WATCHED]?.of.streams.delete(this)
+  const watched = this[WATCHED]?.of
+  if (watched === undefined) return
+  watched.streams.delete(this)
+  if (this.rstCode !== constants.NGHTTP2_NO_ERROR && ++watched.resets === MAX_RESETS) watched.session.close()
 }
 
 /** Ends the answers that are taken too slowly; where that does not help, since the client reads nothing from the connection either, the connection. */

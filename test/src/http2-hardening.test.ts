@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import http2 from 'node:http2'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { authority } from '../certificates.ts'
@@ -485,4 +487,29 @@ t.test('a drain ends connections by GOAWAY with their last answers', { skip }, a
   t.equal(await late.status(1), 200, 'a new one, with its first')
   t.equal(lastOf(await late.frame(isGoaway)), 1)
   t.equal(await drained, true)
+})
+
+t.test('a connection lives through many downloads that its client cancels', { skip }, async (t) => {
+  const body = Buffer.alloc(2_000_000, 'x')
+  const up = await upstream(t, (_request, response) => response.end(body))
+  const { certFile: cert, keyFile: key } = authority(t).issue('/CN=localhost', 'DNS:localhost')
+  const { port } = await listening(t, {
+    tls: { certificates: [{ cert, key }] },
+    routes: [{ path: '/*', proxy: { upstream: up } }]
+  })
+  const session = http2.connect(`https://localhost:${port}`, { rejectUnauthorized: false })
+  session.on('error', () => {})
+  t.teardown(() => session.destroy())
+  for (let i = 0; i < 200; i++) {
+    const stream = session.request({ ':path': '/' })
+    stream.on('error', () => {})
+    await once(stream, 'data')
+    stream.close(http2.constants.NGHTTP2_CANCEL)
+    await once(stream, 'close')
+  }
+  t.notOk(session.closed)
+  const last = session.request({ ':path': '/' })
+  let size = 0
+  for await (const chunk of last) size += (chunk as Buffer).length
+  t.equal(size, body.length)
 })
