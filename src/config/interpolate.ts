@@ -79,7 +79,7 @@ function insertedText(
 
 function fileText(name: string, folder: string, fault: (message: string) => void): string {
   try {
-    return readFileSync(resolve(folder, name), 'utf8').replace(/\r?\n$/, '')
+    return readFileSync(resolve(folder, name), 'utf8').replace(/^\uFEFF|\r?\n$/g, '')
   } catch (error) {
     fault(unreadable(name, error))
     return ''

@@ -1364,6 +1364,7 @@ t.test('fills in values from outside', async (t) => {
     { name: 'a fallback with the sign of a fallback', body: '${NAME:-a:-b}', is: 'a:-b' },
     { name: 'a variable over its fallback', body: '${NAME:-nobody}', env: { NAME: 'ada' }, is: 'ada' },
     { name: 'a file without its final newline', body: '<${file:secret.txt}>', is: '<two\nlines>' },
+    { name: 'a file without its byte order mark', body: '<${file:marked.txt}>', is: '<one>' },
     { name: 'a literal sign', body: '$${{NAME}} and $5', env: { NAME: 'ada' }, is: '${NAME} and $5' },
     { name: 'no variable twice', body: '${NAME}', env: { NAME: '${OTHER}', OTHER: 'x' }, is: '${OTHER}' },
     { name: 'a number where a text is wanted', body: '${N}', env: { N: '007' }, is: '007' }
@@ -1372,7 +1373,8 @@ t.test('fills in values from outside', async (t) => {
     t.test(name, async (t) => {
       const folder = t.testdir({
         'gateway.json': JSON.stringify({ routes: [{ path: '/a', respond: { body } }] }),
-        'secret.txt': 'two\nlines\n'
+        'secret.txt': 'two\nlines\n',
+        'marked.txt': '\uFEFFone\r\n'
       })
       const app = await gateway(t, `${folder}/gateway.json`, { env })
       t.equal((await app.inject('/a')).body, is)
