@@ -110,9 +110,18 @@ export class FixedWindow implements OwnCounter {
   }
 }
 
-/** Counts over the last window, as the share of the window before that still lies in it plus what came in this one. */
+interface Slide {
+  readonly index: number
+  now: number
+  before: number
+  /** When the last one was counted in this window, and in the one before. */
+  last: number
+  lastBefore: number
+}
+
+/** Counts over the last window, as the share of the window before that still lies in it plus what came in this one. What came longer ago than a window counts no more, whatever its share. */
 export class SlidingWindow implements OwnCounter {
-  readonly #keys = new Keys<{ index: number; now: number; before: number }>()
+  readonly #keys = new Keys<Slide>()
   readonly #window: number
 
   constructor({ window }: Quota) {
@@ -122,20 +131,16 @@ export class SlidingWindow implements OwnCounter {
   hit(key: string, cost: number, quota: Quota): Standing {
     const { max, window } = quota
     const now = ticks()
-    const index = Math.floor(now / window)
-    let entry = this.#keys.get(key)
-    if (entry === undefined || entry.index !== index)
-      entry = this.#keys.renew(key, {
-        index,
-        now: 0,
-        before: entry?.index === index - 1 ? entry.now : 0
-      })
+    const entry = this.#at(key, now)
     const passed = (now % window) / window
-    const used = entry.before * (1 - passed) + entry.now
-    const allowed = used + cost <= max
+    if (now - entry.lastBefore > window) entry.before = 0
+    const allowed = entry.before * (1 - passed) + entry.now + cost <= max
     // What is refused takes no room: who asks a little too often would never get in again.
-    if (allowed) entry.now += cost
-    return slidingStanding(allowed, entry.before, entry.now, passed, cost, quota)
+    if (allowed) {
+      entry.now += cost
+      entry.last = now
+    }
+    return slidingStanding(allowed, entry, now, cost, quota)
   }
 
   noted(key: string, cost: number, { allowed }: Standing): Noted | undefined {
@@ -143,38 +148,58 @@ export class SlidingWindow implements OwnCounter {
   }
 
   note({ key, cost, at }: Noted): void {
+    const known = this.#keys.get(key)
     const index = Math.floor(at / this.#window)
-    const entry = this.#keys.get(key)
-    if (entry === undefined || entry.index < index)
-      this.#keys.renew(key, { index, now: cost, before: entry?.index === index - 1 ? entry.now : 0 })
-    else if (entry.index === index) entry.now += cost
-    else if (entry.index === index + 1) entry.before += cost
+    if (known !== undefined && known.index === index + 1) {
+      known.before += cost
+      known.lastBefore = Math.max(known.lastBefore, at)
+    } else if (known === undefined || known.index <= index) {
+      const entry = this.#at(key, at)
+      entry.now += cost
+      entry.last = Math.max(entry.last, at)
+    }
   }
 
   all(): Noted[] {
-    const window = this.#window
-    return this.#keys.entries().flatMap(([key, { index, now, before }]) => [
-      { key, cost: before, at: (index - 1) * window },
-      { key, cost: now, at: index * window }
+    return this.#keys.entries().flatMap(([key, { now, before, last, lastBefore }]) => [
+      { key, cost: before, at: lastBefore },
+      { key, cost: now, at: last }
     ])
+  }
+
+  /** Finds what is counted of a key in the window of a moment. */
+  #at(key: string, at: number): Slide {
+    const index = Math.floor(at / this.#window)
+    const known = this.#keys.get(key)
+    if (known !== undefined && known.index === index) return known
+    const follows = known?.index === index - 1 ? known : undefined
+    const start = index * this.#window
+    return this.#keys.renew(key, {
+      index,
+      now: 0,
+      before: follows?.now ?? 0,
+      last: start,
+      lastBefore: follows?.last ?? start - this.#window
+    })
   }
 }
 
 function slidingStanding(
   allowed: boolean,
-  before: number,
+  { before, now: counted, last, lastBefore }: Slide,
   now: number,
-  passed: number,
   cost: number,
   { max, window }: Quota
 ): Standing {
-  const remaining = Math.max(0, Math.floor(max - before * (1 - passed) - now))
-  const reset = Math.ceil((1 - passed + (now > 0 ? 1 : 0)) * window)
+  const passed = (now % window) / window
+  const remaining = Math.max(0, Math.floor(max - before * (1 - passed) - counted))
+  const reset = Math.ceil((1 - passed + (counted > 0 ? 1 : 0)) * window)
   if (allowed) return { allowed, remaining, reset, wait: 0 }
-  const room = max - cost - now
-  // Either enough of the window before has left within this one, or of this one within the next.
-  const share = room >= 0 ? 1 - room / before - passed : 1 - passed + 1 - Math.max(0, max - cost) / now
-  return { allowed, remaining, reset, wait: Math.max(1, Math.ceil(share * window)) }
+  const room = max - cost - counted
+  // Either enough of the window before has left within this one, or of this one within the next; all of it has after a window.
+  const share = room >= 0 ? 1 - room / before - passed : 1 - passed + 1 - Math.max(0, max - cost) / counted
+  const atMost = (room >= 0 ? lastBefore : last) + window - now + 1
+  return { allowed, remaining, reset, wait: Math.max(1, Math.min(atMost, Math.ceil(share * window))) }
 }
 
 /** Counts tokens, which come back at a steady rate: `max` in a window, `burst` of them at once. */

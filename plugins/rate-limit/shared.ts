@@ -20,16 +20,21 @@ local max, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]
 local time = redis.call('TIME')
 local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local index = math.floor(ms / window)
-local kept = redis.call('HMGET', KEYS[1], 'index', 'now', 'before')
+local kept = redis.call('HMGET', KEYS[1], 'index', 'now', 'before', 'last', 'lastBefore')
 local at, now, before = tonumber(kept[1]), tonumber(kept[2] or 0), tonumber(kept[3] or 0)
+local last, lastBefore = tonumber(kept[4] or 0), tonumber(kept[5] or 0)
 if at ~= index then
-  if at == index - 1 then before = now else before = 0 end
-  now = 0
+  if at == index - 1 then before, lastBefore = now, last else before, lastBefore = 0, 0 end
+  now, last = 0, 0
 end
+if ms - lastBefore > window then before = 0 end
 local passed = (ms % window) / window
 local allowed = before * (1 - passed) + now + cost <= max
-if allowed then now = now + cost end
-redis.call('HSET', KEYS[1], 'index', index, 'now', now, 'before', before)
+if allowed then
+  now = now + cost
+  last = ms
+end
+redis.call('HSET', KEYS[1], 'index', index, 'now', now, 'before', before, 'last', string.format('%.0f', last), 'lastBefore', string.format('%.0f', lastBefore))
 redis.call('PEXPIRE', KEYS[1], window * 2)
 local remaining = math.max(0, math.floor(max - before * (1 - passed) - now))
 local rest = 1 - passed
@@ -39,7 +44,9 @@ if allowed then return {1, remaining, reset, 0} end
 local room = max - cost - now
 local share
 if room >= 0 then share = 1 - room / before - passed else share = 2 - passed - math.max(0, max - cost) / now end
-return {0, remaining, reset, math.max(1, math.ceil(share * window))}`
+local atMost = last + window - ms + 1
+if room >= 0 then atMost = lastBefore + window - ms + 1 end
+return {0, remaining, reset, math.max(1, math.min(atMost, math.ceil(share * window)))}`
 
 const TOKEN_BUCKET = `
 local max, window, cost, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])

@@ -47,10 +47,20 @@ t.test('counts by the algorithm that is asked for', async (t) => {
       name: 'a sliding window lets in who asks a little too often',
       limit: { max: 10, window: '60s', algorithm: 'slidingWindow' },
       steps: [
-        [0, 12, 10],
-        [60, 12, 0],
+        [0, 6, 6],
+        [59, 12, 4],
+        [1, 12, 0],
         [30, 12, 5],
         [30, 12, 5]
+      ]
+    },
+    {
+      name: 'a sliding window lets in who was quiet for one, wherever the windows begin',
+      limit: { max: 10, window: '60s', algorithm: 'slidingWindow' },
+      steps: [
+        [0, 12, 10],
+        [61, 12, 10],
+        [70, 12, 10]
       ]
     },
     {
