@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Dispatcher } from 'undici'
 import {
   type About,
+  askUpstream,
   type Caller,
   createError,
   Duration,
@@ -19,7 +19,6 @@ import { setCookieName } from '../../src/lib/http/cookies.ts'
 import { FRAMING, HOP_BY_HOP, nominatedBy } from '../../src/lib/http/hop-by-hop.ts'
 import { questionHead } from '../../src/lib/http/request-head.ts'
 import type { Way } from './ways.ts'
-import { wholeOf } from './whole.ts'
 
 const header = (description: string) => Type.Optional(Type.Unsafe<string>({ ...HeaderName, description }))
 
@@ -126,6 +125,7 @@ const LARGEST = 65_536
 export function forwardWay(app: FastifyInstance, said: ForwardOptions): Way {
   const upstream = app.upstream(said.upstream)
   const timeout = duration(said.timeout)
+  const policy = upstream.policyFor({ headersTimeout: timeout, bodyTimeout: timeout })
   const copied = said.copy.map((name) => name.toLowerCase())
   const copiedBack = said.copyBack.map((name) => name.toLowerCase())
   const headFor = questionHead({ names: app.identityNames, cookie: app.sessionCookie })
@@ -160,7 +160,7 @@ export function forwardWay(app: FastifyInstance, said: ForwardOptions): Way {
   }
 
   /** Leaves out of an answer what holds for one connection or frames it, and the session cookie, which is the gateway's to set. */
-  function headersForClient(headers: Dispatcher.ResponseData['headers']): Record<string, string | string[]> {
+  function headersForClient(headers: ServiceHeaders): Record<string, string | string[]> {
     const nominated = nominatedBy(textIn(headers, 'connection')) ?? []
     const kept: [string, string | string[]][] = []
     for (const [name, value] of Object.entries(headers)) {
@@ -172,45 +172,54 @@ export function forwardWay(app: FastifyInstance, said: ForwardOptions): Way {
     return Object.fromEntries(kept)
   }
 
-  async function ask(request: FastifyRequest): Promise<{
-    statusCode: number
-    headers: Dispatcher.ResponseData['headers']
-    body: Buffer
-  }> {
-    const target = upstream.pick(request)
-    if (target === undefined) throw undecided()
-    const probe = target.take()
-    let ok = false
+  async function ask(request: FastifyRequest): Promise<ServiceAnswer> {
     try {
-      const signal = AbortSignal.timeout(timeout)
-      const answer = await target.pool.request({
-        path: target.base + said.path,
-        method: 'GET',
-        headers: headFor(request, app.trusts(peerOf(request)), target.host),
-        headersTimeout: timeout,
-        bodyTimeout: timeout,
-        signal
-      })
-      // A status that nobody can pass on is no answer (RFC 9110 section 15).
-      if (answer.statusCode > 599) {
-        await answer.body.dump()
-        throw new RangeError('The answer of the service that decides has no status')
-      }
-      const body = await wholeOf(answer.body as AsyncIterable<Buffer>, LARGEST)
-      if (body === undefined) throw new RangeError('The answer of the service that decides is too large')
-      ok = answer.statusCode < 500
-      return { statusCode: answer.statusCode, headers: answer.headers, body }
+      const { status, fields, body } = await askUpstream(
+        upstream,
+        {
+          source: request,
+          method: 'GET',
+          path: said.path,
+          idempotent: true,
+          body: null,
+          deadline: request.deadline,
+          headersFor: ({ host }) => headFor(request, app.trusts(peerOf(request)), host)
+        },
+        policy,
+        { maxBody: LARGEST, timeout }
+      )
+      // A status that can't be passed on is no answer (RFC 9110 section 15).
+      if (status > 599) throw new RangeError('The answer of the service that decides has no status')
+      return { statusCode: status, headers: headersIn(fields), body }
     } catch (error) {
       app.log.warn(
         { upstream: upstream.name, cause: (error as { code?: string }).code ?? (error as Error).name },
         'the service that decides who may pass did not answer'
       )
       throw undecided()
-    } finally {
-      target.judge(ok, probe)
-      target.leave()
     }
   }
+}
+
+/** What the service answered. */
+interface ServiceAnswer {
+  readonly statusCode: number
+  readonly headers: ServiceHeaders
+  readonly body: Buffer
+}
+
+type ServiceHeaders = Readonly<Record<string, string | string[]>>
+
+/** Makes an object of a flat header, with a list for each name that is repeated. */
+function headersIn(fields: readonly string[]): ServiceHeaders {
+  const headers: Record<string, string | string[]> = Object.create(null)
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] as string
+    const value = fields[i + 1] as string
+    const before = headers[name]
+    headers[name] = before === undefined ? value : [before, value].flat()
+  }
+  return headers
 }
 
 const undecided = (): Refusal => withHeaders(new Undecided(), { 'retry-after': '1' })

@@ -24,6 +24,7 @@ export {
   whenOver,
   wordOf
 } from './answers.ts'
+export { type AskLimits, askUpstream, type WholeAnswer } from './ask-upstream.ts'
 export { acceptAnyContentType, hangUp, leaveBodies, resetConnection, takeAnyType } from './bodies.ts'
 export { breathe, eachInSlices, inSlices } from './breath.ts'
 export { callBack } from './call-back.ts'

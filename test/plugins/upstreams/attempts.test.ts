@@ -76,6 +76,24 @@ t.test('opens a WebSocket at another target where one refuses the connection', a
   }
 })
 
+t.test('asks another target whether a request may pass, where one refuses the connection', async (t) => {
+  const asked: string[] = []
+  const service = await upstream(t, (request, response) => {
+    asked.push(String(request.url))
+    response.writeHead(request.headers['x-pass'] === undefined ? 403 : 204).end()
+  })
+  const app = await gateway(t, {
+    upstreams: { decides: { targets: [await refusing(), service] } },
+    auth: { forward: { upstream: 'decides', path: '/check' } },
+    routes: [{ path: '/*', proxy: { upstream: await upstream(t) } }]
+  })
+  for (let i = 0; i < 4; i++) {
+    t.equal((await app.inject({ url: '/x', headers: { 'x-pass': '1' } })).statusCode, 200)
+    t.equal((await app.inject('/x')).statusCode, 403)
+  }
+  t.strictSame(asked, Array(8).fill('/check'))
+})
+
 t.test('answers 502 once every target has refused the connection, and counts it against each', async (t) => {
   const { log, lines } = readableLog()
   const app = await gateway(
