@@ -26,7 +26,7 @@ import { apiKey, keyFault, type Listed, readEntries, type User, user, userFault 
 import { forward, forwardFaults, forwardWay } from './forward.ts'
 import { makeGate, type Parts } from './gate.ts'
 import { jwt, jwtFaults, jwtWarnings, jwtWay } from './jwt.ts'
-import { makeOidc, type Oidc, oidc, oidcFaults, Provider } from './oidc/index.ts'
+import { makeOidc, type Oidc, oidc, oidcFaults, oidcWarnings, Provider } from './oidc/index.ts'
 import { callerOfSession, sessionWay } from './session-way.ts'
 import { Throttle } from './throttle.ts'
 import { Users } from './users.ts'
@@ -355,11 +355,12 @@ export default fp<AuthOptions>(
   { name: key, fastify: '5.x', dependencies: ['store', 'session', 'upstreams'] }
 )
 
-/** A provider may know the whole world, and make tokens for all of it. */
+/** Lists what is worth a second look: a provider may know the whole world, and make tokens for all of it. */
 export const warnings = ({ oidc: at, jwt: token, require, optional, by }: AuthOptions): string[] => [
   ...(at !== undefined && require === undefined && !optional && by?.includes('session') !== false
     ? [`lets in everybody whom ${at.issuer} knows; "require" says who of them is meant`]
     : []),
+  ...(at === undefined ? [] : oidcWarnings(at)),
   ...(token !== undefined && by?.includes('jwt') !== false ? jwtWarnings(token) : [])
 ]
 

@@ -377,6 +377,25 @@ t.test('check warns where everybody whom a provider knows would be let in', asyn
   )
 })
 
+t.test('check warns of secrets among the parameters', async (t) => {
+  const params = {
+    client_assertion: 'eyJ-one',
+    api_key: 'two',
+    pass: 'three',
+    login_hint: 'ada',
+    audience: 'x'
+  }
+  const oidc = { issuer: 'https://accounts.example.com', clientId: 'gateway', params }
+  const auth = { session: true, oidc, require: { roles: ['staff'] } }
+  const routes = [{ path: '/a', respond: {} }]
+  const folder = t.testdir({ 'gateway.json': JSON.stringify({ auth, routes }, null, 1) })
+  const { stdout } = await sallyport(['check'], { cwd: folder, env: { SESSION_SECRET: SECRET } })
+  t.same(
+    [...stdout.matchAll(/^warning: .* sends "(\w+)" of "auth\.oidc\.params"/gm)].map(([, name]) => name),
+    ['client_assertion', 'api_key', 'pass']
+  )
+})
+
 /** A gateway with one private route in front of a provider, and what may differ. */
 async function behind(
   t: Scope,
@@ -721,7 +740,9 @@ t.test('parameters that can not work are errors', async (t) => {
     [{ request: 'x' }, true],
     [{ request_uri: 'urn:x' }, true],
     [{ code_challenge: 'x' }, true],
-    [{ client_secret: 'x' }, true],
+    [{ client_secret: 'x' }, false],
+    [{ client_assertion: 'x', client_assertion_type: 'urn:x' }, false],
+    [{ code_verifier: 'x' }, true],
     [{ prompt: 'none' }, true],
     [{ prompt: 'login consent' }, false],
     [{ max_age: 'soon' }, true],

@@ -21,7 +21,7 @@ import {
 } from './begun.ts'
 import { LoginRefused, LogoutTokenWrong, Provider } from './provider.ts'
 
-export { type OidcOptions, oidc, oidcFaults } from './options.ts'
+export { type OidcOptions, oidc, oidcFaults, oidcWarnings } from './options.ts'
 export { Provider }
 
 /** A log-in that has succeeded. */

@@ -80,14 +80,23 @@ const UNFIT: Readonly<Record<string, string>> = {
   request: 'the gateway signs no request objects',
   request_uri: 'the gateway makes no request objects',
   registration: 'the client is registered at the provider',
-  client_secret: 'it would stand in the address that browsers are sent to; say "clientSecret"',
-  client_assertion: 'it would stand in the address that browsers are sent to; say "clientAuth"',
-  client_assertion_type: 'it belongs to the token endpoint; say "clientAuth"',
   code: 'it belongs to the token endpoint',
-  code_verifier: 'it would stand in the address that browsers are sent to',
+  code_verifier: 'it belongs to the token endpoint',
   grant_type: 'it belongs to the token endpoint',
   dpop_jkt: 'the gateway binds no tokens to keys'
 }
+
+// Names of parameters whose values are secrets.
+const SECRET = /secret|passw|^pass$|assertion$|token$|api[-_]?key/i
+
+/** Lists warnings about parameters that are secrets: browsers and logs keep the address that they stand in. */
+export const oidcWarnings = ({ params }: OidcOptions): string[] =>
+  Object.keys(params)
+    .filter((name) => SECRET.test(name))
+    .map(
+      (name) =>
+        `sends "${name}" of "auth.oidc.params" in the address of the provider's log-in page, which browsers and logs keep; "clientSecret" and "clientAuth" say how the gateway proves itself`
+    )
 
 /** Tells why a parameter can't work; undefined where it can. */
 function unfit(name: string, value: string): string | undefined {
