@@ -1,8 +1,20 @@
 // What attackers tried and once got: each test is named for what it pins.
 import { once } from 'node:events'
+import http2 from 'node:http2'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import t from 'tap'
-import { ask, gateway, listening, raw, readableLog, type Scope, statusOf, upstream } from './helpers.ts'
+import {
+  ask,
+  certificate,
+  gateway,
+  listening,
+  noOpenssl,
+  raw,
+  readableLog,
+  type Scope,
+  statusOf,
+  upstream
+} from './helpers.ts'
 
 const shake = (path: string): string =>
   `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`
@@ -122,6 +134,66 @@ t.test('a gate holds for every spelling of its path', async (t) => {
   ])
     t.equal(statusOf(await raw(app.port, plain(path, 'Connection: close\r\n'))), 401, path)
   t.equal(statusOf(await raw(app.port, plain('/reg/other', 'Connection: close\r\n'))), 200)
+})
+
+// Path literals with characters that clients send as they are, percent-encoded, or both.
+const LITERALS = [
+  '/x[1]',
+  '/q[id]',
+  '/a|b',
+  '/my docs',
+  '/a^b',
+  '/q"q',
+  '/c`d',
+  '/a{b',
+  '/a<b',
+  '/$metadata',
+  '/é'
+]
+
+/** Spells a literal with all of it encoded, with what has to be, and as it is where a request can have it so. */
+function spellingsOf(literal: string): string[] {
+  const bytes = [...Buffer.from(literal.slice(1))]
+  const all = `/${bytes.map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('')}`
+  return [all, all.toUpperCase(), encodeURI(literal), ...(/[ é]/.test(literal) ? [] : [literal])]
+}
+
+const gatedLiterals = (end: string, more: object) => ({
+  auth: { global: false, apiKeys: { list: [{ id: 'alice', secret: 'key' }] } },
+  routes: [
+    { path: '/*', respond: { body: 'open' } },
+    ...LITERALS.map((literal) => ({ path: literal + end, ...more, auth: true, respond: { body: 'gated' } }))
+  ]
+})
+
+t.test('a literal with an unusual character matches as it is and percent-encoded', async (t) => {
+  const ends: [end: string, below: string[]][] = [
+    ['/*', ['', '/', '/x']],
+    ['', ['', '/']],
+    ['/:id(\\d+)', ['/1']]
+  ]
+  for (const [end, below] of ends)
+    for (const more of [{}, { host: 'a' }, { methods: ['GET'] }]) {
+      const { port } = await listening(t, gatedLiterals(end, more))
+      for (const path of LITERALS.flatMap(spellingsOf).flatMap((path) => below.map((rest) => path + rest))) {
+        const answer = await raw(port, plain(path, 'Connection: close\r\n'))
+        t.equal(statusOf(answer), 401, `${end} ${JSON.stringify(more)}: ${path}`)
+      }
+    }
+})
+
+t.test('a literal with an unusual character matches over HTTP/2', { skip: noOpenssl }, async (t) => {
+  const { ca } = certificate(t)
+  const tls = { certificates: [{ cert: ca, key: ca.replace('.pem', '.key') }] }
+  const { port } = await listening(t, { ...gatedLiterals('/*', {}), tls })
+  const session = http2.connect(`https://localhost:${port}`, { rejectUnauthorized: false })
+  t.teardown(() => session.destroy())
+  for (const path of LITERALS.flatMap(spellingsOf)) {
+    const stream = session.request({ ':path': `${path}/x` })
+    const [head] = await once(stream, 'response')
+    stream.resume()
+    t.equal(head[':status'], 401, path)
+  }
 })
 
 t.test('values of a request do not lead a rewrite out of its place', async (t) => {

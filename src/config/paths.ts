@@ -159,20 +159,13 @@ function readLiteral(text: string, segment: string, last: boolean): string {
     throw new PathError(
       `The path "${text}" has "${segment}", which is no parameter; ":id" or ":id(\\\\d+)" would do`
     )
-  if (/[?#\s\\]/.test(segment))
+  const name = foreignParameter(segment)
+  if (name !== undefined)
+    throw new PathError(`The path "${text}" has "${segment}", which is no parameter; ":${name}" would do`)
+  if (/[?#\\\p{Cc}]/u.test(segment))
     throw new PathError(
       `The path "${text}" has a character that a path can't have; percent-encode it, and leave the query out`
     )
-  // What a URL can't have is meant as a parameter by those who come from OpenAPI, Flask or Next.js (RFC 3986 section 3.3).
-  const unusual = /[{}<>[\]|^"`]/.exec(segment)
-  if (unusual !== null) {
-    const name = /[{<[](?:\w+:)?(?:\.\.\.)?([A-Za-z_]\w*)/.exec(segment)?.[1]
-    throw new PathError(
-      name === undefined
-        ? `The path "${text}" has "${unusual[0]}", which a path can't have; percent-encode it, or ":id" and ":id(\\\\d+)" are parameters`
-        : `The path "${text}" has "${segment}", which is no parameter; ":${name}" would do`
-    )
-  }
   let literal: string
   try {
     literal = matchable(decodeURI(segment))
@@ -185,4 +178,13 @@ function readLiteral(text: string, segment: string, last: boolean): string {
   if (encoded !== undefined)
     throw new PathError(`The path "${text}" has "${encoded}", which no route can name; a parameter takes it`)
   return literal
+}
+
+/** Finds the name of what OpenAPI, ASP.NET, Flask or Next.js would take for a parameter; other braces and brackets are literals. */
+function foreignParameter(segment: string): string | undefined {
+  const braces = /\{([A-Za-z_][\w-]*)[^{}]*\}/.exec(segment)
+  const angles = /<(?:[^<>]*:)?([A-Za-z_]\w*)>/.exec(segment)
+  // "filter[id]" is common in paths, so brackets are a parameter as a whole segment alone.
+  const brackets = /^\[{1,2}(?:\.\.\.)?([A-Za-z_][\w-]*)\]{1,2}$/.exec(segment)
+  return (braces ?? angles ?? brackets)?.[1]?.replaceAll('-', '_')
 }
