@@ -70,7 +70,7 @@ export function faults({ pages }: ErrorsOptions): OptionFault[] {
 declare module 'fastify' {
   interface FastifyRequest {
     /** The refusal or failure that the answer tells of; null where there was none. */
-    refusal: FastifyError | null
+    refusal: Refusal | null
   }
 }
 

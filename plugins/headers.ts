@@ -118,7 +118,9 @@ export default fp<HeadersOptions>(
           ? {}
           : {
               onHead(request, _reply, head) {
-                for (const { name, value } of own || request.refusal !== null ? onRefusal : onResponse) {
+                const { refusal } = request
+                const refused = own || (refusal !== null && refusal.byTarget !== true)
+                for (const { name, value } of refused ? onRefusal : onResponse) {
                   // A value that the request does not have is no header, not an empty one.
                   const made = cleanHeader(value?.renderWhole(request) ?? '')
                   if (made === '') head.remove(name)

@@ -15,6 +15,7 @@ import {
   type OptionFault,
   pathOf,
   queryOf,
+  type Refusal,
   type Rewrite,
   RouteUnknown,
   SAYS,
@@ -113,7 +114,7 @@ function makeHandler({
     }
     const path = pathOf(request)
     const name = decoded(below(path, request))
-    if (name === undefined) throw new RouteUnknown()
+    if (name === undefined) throw missing()
     const found = await kindOf(root, name)
     if (found === 'file') return send(request, reply, name)
     if (found === 'folder') {
@@ -124,9 +125,13 @@ function makeHandler({
       if ((await kindOf(root, index)) === 'file') return send(request, reply, index)
     }
     if (fallback !== undefined && extname(path) === '') return send(request, reply, fallback)
-    throw new RouteUnknown()
+    throw missing()
   }
 }
+
+/** Makes the 404 for a file that is not there, an answer of this target as one of an upstream would be. */
+const missing = (): Refusal =>
+  Object.assign<Refusal, Partial<Refusal>>(new RouteUnknown(), { byTarget: true })
 
 /** Makes what reads the part of a path that names a file: what is below the "/*", or the whole of an exact path. */
 function belowOf(patterns: readonly string[]): Rewrite {

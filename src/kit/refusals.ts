@@ -90,6 +90,8 @@ export type Refusal = FastifyError & {
   members?: Record<string, unknown>
   /** Where to go from here, for people who see it as a page. */
   link?: { readonly href: string; readonly text: string }
+  /** Whether the target of the route answers so, and no gate or fault of the gateway. */
+  byTarget?: boolean
   instead?: { readonly headers: Readonly<Record<string, string | string[]>>; readonly body: Buffer }
 }
 

@@ -76,6 +76,7 @@ t.test('a refusal is never kept by a cache, whatever headers.response says', asy
     routes: [
       { path: '/sound', respond: { body: 'sound' } },
       { path: '/missing', respond: { status: 404, body: 'said by the config' } },
+      { path: '/files/*', files: { root: t.testdir({ 'a.js': 'x' }) } },
       { path: '/get', methods: ['GET'], respond: { body: 'x' } },
       { path: '/in', auth: true, respond: { body: 'x' } },
       { path: '/limited', rateLimit: limit, respond: { body: 'x' } },
@@ -96,6 +97,10 @@ t.test('a refusal is never kept by a cache, whatever headers.response says', asy
     ['/missing', 404, 'public, max-age=60'],
     ['/up', 200, 'public, max-age=60'],
     ['/limited-report', 200, 'public, max-age=60'],
+    ['/files/a.js', 200, 'public, max-age=60'],
+    ['/files/gone.js', 404, 'public, max-age=60'],
+    ['/files/a.js', 405, 'no-store', { method: 'POST' }],
+    ['/files/.a.js', 404, 'public, max-age=60'],
     ['/unknown', 404, 'no-store'],
     ['/get', 405, 'no-store', { method: 'POST' }],
     ['/in', 401, 'no-store'],
