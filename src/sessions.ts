@@ -150,8 +150,11 @@ function countTaken(stream: Stream, held: HeldStream): void {
   }
   if (writev === undefined) return
   stream._writev = function writeAllCounted(chunks, done) {
+    // Node.js replaces the entries of the list by their bytes while it writes.
+    let size = 0
+    for (const { chunk } of chunks as { chunk: Buffer | string }[]) size += chunk.length
     writev.call(this, chunks, (error) => {
-      for (const { chunk } of chunks as { chunk: Buffer | string }[]) held.taken += chunk.length
+      held.taken += size
       done(error)
     })
   }

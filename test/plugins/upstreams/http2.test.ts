@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs'
 import http2, { type ServerHttp2Stream } from 'node:http2'
 import https from 'node:https'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import type { Writable } from 'node:stream'
-import { text } from 'node:stream/consumers'
+import { Readable, type Writable } from 'node:stream'
+import { buffer, text } from 'node:stream/consumers'
 import t from 'tap'
 import { ask, certificate, gateway, listening, noOpenssl, type Scope } from '../../helpers.ts'
 import {
@@ -178,7 +178,7 @@ function content(stream: number, size: number, last: number): Buffer {
 const head = (stream: number, flags: number, ...more: Fields): Buffer =>
   frame(TYPE.headers, FLAG.endHeaders | flags, stream, literals([[':status', '200'], ...more]))
 
-/** Reads an answer over a client of each version: what came, and whether it looked whole. */
+/** Reads an answer over a client of each version, once `held` is over: what came, and whether it looked whole. An upload of `true` never ends. */
 async function read(t: Scope & { testdir(): string }, url: string) {
   const { ca } = certificate(t)
   const { port } = await listening(t, {
@@ -190,25 +190,27 @@ async function read(t: Scope & { testdir(): string }, url: string) {
   const session = http2.connect(`https://localhost:${port}`, { ca: trusted })
   session.on('error', () => {})
   t.teardown(() => session.destroy())
-  const byTwo = (path: string, upload: boolean): Promise<string> =>
+  const byTwo = (path: string, upload: boolean | Buffer, held?: Promise<unknown>): Promise<string> =>
     new Promise((resolve) => {
       const stream = session.request({ ':path': path, ':method': upload ? 'POST' : 'GET' })
       let size = 0
       let status = 'no head'
       stream.on('response', (headers) => {
         status = String(headers[':status'])
-      })
-      stream.on('data', (data) => {
-        size += data.length
+        void Promise.resolve(held).then(() =>
+          stream.on('data', (data) => {
+            size += data.length
+          })
+        )
       })
       stream.on('error', () => resolve(`${status} cut`))
       stream.on('end', () =>
         setImmediate(() => resolve(stream.rstCode > 0 ? `${status} cut` : `${status} ${size}`))
       )
-      if (upload) sendOn(stream)
-      else stream.end()
+      if (upload === true) sendOn(stream)
+      else stream.end(upload || undefined)
     })
-  const byOne = (path: string, upload: boolean): Promise<string> =>
+  const byOne = (path: string, upload: boolean | Buffer, held?: Promise<unknown>): Promise<string> =>
     new Promise((resolve) => {
       const request = https.request({
         host: 'localhost',
@@ -221,14 +223,16 @@ async function read(t: Scope & { testdir(): string }, url: string) {
       request.on('error', () => resolve('no head cut'))
       request.on('response', (response) => {
         let size = 0
-        response.on('data', (data) => {
-          size += data.length
-        })
+        void Promise.resolve(held).then(() =>
+          response.on('data', (data) => {
+            size += data.length
+          })
+        )
         response.on('error', () => resolve(`${response.statusCode} cut`))
         response.on('end', () => resolve(`${response.statusCode} ${size}`))
       })
-      if (upload) sendOn(request)
-      else request.end()
+      if (upload === true) sendOn(request)
+      else request.end(upload || undefined)
     })
   // An upload that goes on for as long as it is taken.
   const sendOn = (to: Writable): void => {
@@ -288,6 +292,50 @@ t.test('takes an answer for whole at END_STREAM alone, and at its length', { ski
       t.match(await send(path, false), want, `${path}: ${version} client`)
     }
 })
+
+t.test(
+  'delivers many bodies in both directions at once, also to slow clients',
+  { skip: noOpenssl },
+  async (t) => {
+    const { url } = await speaking(t, (stream, path) => {
+      stream.respond()
+      // Node.js resets a stream with NO_ERROR after an answer where nothing reads the request.
+      if (path.startsWith('/at-once/')) {
+        for (const part of parts(Number(path.slice(9)))) stream.write(part)
+        stream.end()
+      } else if (path !== '/up') Readable.from(parts(Number(path.slice(1)))).pipe(stream)
+      else void buffer(stream).then((body) => stream.end(Buffer.alloc(body.length)))
+    })
+    const { byOne, byTwo } = await read(t, url)
+    const sizes = [10, 16_384, 65_536, 65_537, 262_144, 300_000, 1_048_576, 1_500_000]
+    for (const [version, send] of [['HTTP/1.1', byOne] as const, ['HTTP/2', byTwo] as const]) {
+      const quick = [0, 1].flatMap(() =>
+        sizes.flatMap((size) => [send(`/${size}`, false), send('/up', Buffer.alloc(size))])
+      )
+      // These read nothing until all others have had their answers.
+      const slow = sizes.map((size) => send(`/${size}`, false, Promise.all(quick)))
+      t.same(
+        await Promise.all(quick),
+        [0, 1].flatMap(() => sizes.flatMap((size) => [`200 ${size}`, `200 ${size}`])),
+        `${version} clients`
+      )
+      t.same(
+        await Promise.all(slow),
+        sizes.map((size) => `200 ${size}`),
+        `slow ${version} clients`
+      )
+    }
+  }
+)
+
+/** Makes a body of so many bytes, in parts of uneven size. */
+function* parts(size: number): Generator<Buffer> {
+  for (let at = 0; at < size; ) {
+    const length = Math.min(size - at, 1 + ((at * 7919) % 40_000))
+    yield Buffer.alloc(length)
+    at += length
+  }
+}
 
 t.test('delivers an early answer whole while its client still sends', { skip: noOpenssl }, async (t) => {
   // So much that it is under way for longer than the first window.
