@@ -23,9 +23,10 @@ export const STREAMS = 100
 // An id is never used twice, and they end at 2^31 (RFC 9113 section 5.1.1).
 const MOST_EVER = 1_000_000_000
 
-// What may be on its way to us unread, in bytes: of one answer, and of all on a connection. Node gives back what the connection has at once, so a slow reader stops only its own answer.
-const STREAM_WINDOW = 262_144
-const CONNECTION_WINDOW = 1_048_576
+// What may be on its way to us unread of one answer, in bytes. It is no round number: where an answer uses a window up to its last byte, a server of Node.js resets the stream with NO_ERROR before its END_STREAM, and the answer is cut.
+const STREAM_WINDOW = 262_147
+// For the same reason all answers on a connection together never run out of window. Each is still bounded by its own.
+const CONNECTION_WINDOW = STREAMS * STREAM_WINDOW
 
 // How long to wait for a server that takes no requests at first, in milliseconds.
 const ZERO_LIMIT_WAIT = 1000
