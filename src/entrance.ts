@@ -85,9 +85,6 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
     const { expect, 'transfer-encoding': coding, 'content-length': length } = raw.headers
     if (coding !== undefined && !isChunkedAlone(coding)) return refuse(raw, new CodingUnknown())
     if (length !== undefined && length.length > 1 && length.startsWith('0')) writeLengthAsNumber(raw, length)
-    const scheme = raw.headers['x-forwarded-proto']
-    // A scheme is the same in any case (RFC 3986 section 3.1), and compared in lower case.
-    if (typeof scheme === 'string') raw.headers['x-forwarded-proto'] = scheme.toLowerCase()
     if (expect !== undefined && expect.toLowerCase() !== '100-continue')
       return refuse(raw, new ExpectationUnknown())
     const repeated = repeatedIn(raw)
