@@ -5,6 +5,7 @@ import {
   gate,
   originMatcher,
   overrideOf,
+  peerOf,
   perRoute,
   publicOrigin,
   type RouteInfo,
@@ -99,5 +100,21 @@ function isSafe(request: FastifyRequest, ours: string | null, allowed: (origin: 
   if (origin === undefined) return site === undefined
   if (allowed(origin)) return true
   if (site !== undefined) return false
-  return origin === ours || origin === publicOrigin(request)
+  return origin === ours || origin === publicOrigin(request) || isForwardedOrigin(request, origin)
+}
+
+/** Tells whether trusted proxies in a row name an origin as the one that was asked: some append to X-Forwarded-Host and -Proto, and no page of another site can send these. */
+function isForwardedOrigin(request: FastifyRequest, origin: string): boolean {
+  const { server, headers } = request
+  if (server.publicUrl !== null || !server.trusts(peerOf(request))) return false
+  const [scheme = '', host = ''] = origin.split('://', 2)
+  return (
+    isListed(headers['x-forwarded-proto'], scheme, request.protocol) &&
+    isListed(headers['x-forwarded-host'], host, request.host)
+  )
+}
+
+function isListed(list: string | string[] | undefined, wanted: string, otherwise: string): boolean {
+  const values = list === undefined ? [otherwise] : String(list).split(',')
+  return wanted !== '' && values.some((each) => each.trim().toLowerCase() === wanted)
 }

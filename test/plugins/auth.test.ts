@@ -709,6 +709,57 @@ t.test('keeps pages of other sites from acting for a user', async (t) => {
 })
 
 t.test(
+  'takes the origin that trusted proxies in a row name, in whichever place of their lists',
+  async (t) => {
+    const shop = 'https://shop.example'
+    const cases: [string, object, Record<string, string>, string, number][] = [
+      ['one value each', {}, { proto: 'https', host: 'shop.example' }, shop, 200],
+      ['a list of hosts', {}, { proto: 'https', host: 'shop.example, inner:8080' }, shop, 200],
+      ['a list of schemes', {}, { proto: 'https, http', host: 'Shop.example' }, shop, 200],
+      ['lists of both', {}, { proto: 'https,http', host: 'shop.example,inner:8080' }, shop, 200],
+      ['no host but the own one', {}, { proto: 'https, http' }, 'https://gate.example', 200],
+      ['another host', {}, { proto: 'https', host: 'shop.example, inner' }, 'https://evil.example', 403],
+      ['a part of a host', {}, { proto: 'https', host: 'a.shop.example, b' }, shop, 403],
+      ['another port', {}, { proto: 'https', host: 'shop.example, b' }, `${shop}:8443`, 403],
+      ['another scheme', {}, { proto: 'http', host: 'shop.example, b' }, shop, 403],
+      ['no origin at all', {}, { proto: 'https, ', host: 'shop.example, ' }, 'null', 403],
+      ['an empty origin', {}, { proto: 'https, ', host: 'shop.example, ' }, '', 403],
+      [
+        'a publicUrl that says otherwise',
+        { publicUrl: 'https://gate.example' },
+        { proto: 'https', host: 'shop.example, b' },
+        shop,
+        403
+      ],
+      [
+        'a peer that is not trusted',
+        { trustedProxies: ['10.0.0.0/8'] },
+        { proto: 'https', host: 'shop.example, b' },
+        shop,
+        403
+      ]
+    ]
+    for (const [name, more, { proto, host }, origin, expected] of cases) {
+      const app = await gateway(t, {
+        trustedProxies: ['loopback'],
+        auth: { session: true, users },
+        routes: [who],
+        ...more
+      })
+      const headers = {
+        host: 'gate.example',
+        origin,
+        'x-forwarded-proto': proto,
+        ...(host === undefined ? {} : { 'x-forwarded-host': host })
+      }
+      const payload = { username: 'ada', password: 'lovelace' }
+      const { statusCode } = await app.inject({ method: 'POST', url: '/login', headers, payload })
+      t.equal(statusCode, expected, name)
+    }
+  }
+)
+
+t.test(
   'covers whatever a browser sends by itself, beside a session or where the config says csrf',
   async (t) => {
     const service = await upstream(t, (request, response) => {
