@@ -63,10 +63,12 @@ export default fp<TargetRoutes<RespondOptions>>(
     for (const { info, mounts, options: said } of routes) {
       await breathe()
       const { status } = said
-      const text = typeof said.body === 'string' ? template(said.body) : undefined
-      const json = said.body === undefined || text !== undefined ? undefined : JSON.stringify(said.body)
+      // A 205 has no content (RFC 9110 section 15.3.6), and Node.js resets a stream of HTTP/2 where it has.
+      const body = status === 205 ? undefined : said.body
+      const text = typeof body === 'string' ? template(body) : undefined
+      const json = body === undefined || text !== undefined ? undefined : JSON.stringify(body)
       const type = text === undefined ? 'application/json; charset=utf-8' : 'text/plain; charset=utf-8'
-      const headers = { ...(said.body === undefined ? {} : { 'content-type': type }), ...lower(said.headers) }
+      const headers = { ...(body === undefined ? {} : { 'content-type': type }), ...lower(said.headers) }
       // A value of the request is text, and never markup or code (CWE-79, CWE-116).
       const safe = escapesFor(typeOf(headers, info), text?.before ?? [])
       for (const mount of mounts)

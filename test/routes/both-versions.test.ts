@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import http2, { type ClientHttp2Session } from 'node:http2'
 import https from 'node:https'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { certificate, listening, noOpenssl, raw, readableLog, type Scope, statusOf } from '../helpers.ts'
 import { type Fields, FLAG, frame, literals, PREFACE, TYPE } from '../http2-frames.ts'
@@ -387,6 +388,31 @@ t.test('answers 502 where HTTP/2 can not carry a status', { skip: noOpenssl }, a
   answer({ status: 205, body: { text: 'dropped' } })
   const got = await ask('HTTP/2', '/one/x')
   t.same([got.status, got.body], [205, ''], 'a 205 whose length is unknown loses its content')
+})
+
+t.test('an own answer of 205 has no content, over each version', { skip: noOpenssl }, async (t) => {
+  const { ca } = certificate(t)
+  const { port } = await listening(t, {
+    tls: { certificates: [{ cert: ca, key: ca.replace('.pem', '.key') }] },
+    routes: [
+      { path: '/text', respond: { status: 205, body: 'dropped' } },
+      { path: '/json', respond: { status: 205, body: { a: 1 }, headers: { 'x-own': '1' } } },
+      { path: '/none', respond: { status: 205 } }
+    ]
+  })
+  const session = http2.connect(`https://localhost:${port}`, { ca: readFileSync(ca) })
+  t.teardown(() => session.destroy())
+  for (const path of ['/text', '/json', '/none']) {
+    const stream = session.request({ ':path': path })
+    const [headers] = await once(stream, 'response')
+    t.same([headers[':status'], await text(stream), stream.rstCode], [205, '', 0], `${path}: HTTP/2 client`)
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      https
+        .get({ host: 'localhost', port, path, ca: readFileSync(ca), agent: false }, resolve)
+        .on('error', reject)
+    })
+    t.same([response.statusCode, await text(response)], [205, ''], `${path}: HTTP/1.1 client`)
+  }
 })
 
 t.test('passes interim answers on to each client but one of HTTP/1.0', { skip: noOpenssl }, async (t) => {

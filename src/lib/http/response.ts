@@ -158,11 +158,22 @@ export function safeResponses(report: (error: unknown, request: IncomingMessage)
       try {
         // Node.js destroys the stream where a name is invalid.
         if (typeof headers === 'object') for (const name in headers) validateHeaderName(name)
+        if (status === 205) return this.#resetContent(headers)
         return super.writeHead(status, headers as never)
       } catch (error) {
         report(error, this.req as unknown as IncomingMessage)
         this.#writeRest(status, headers)
       }
+      return this
+    }
+
+    // Node.js ends a 205 with its head, and resets the stream where content follows.
+    #resetContent(headers: unknown): this {
+      this.removeHeader('content-length')
+      const kept = Object.entries(headers ?? {}).filter(([name]) => name.toLowerCase() !== 'content-length')
+      super.writeHead(205, Object.fromEntries(kept) as never)
+      this.write = () => true
+      this.end = () => super.end()
       return this
     }
 
