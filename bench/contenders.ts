@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SignJWT } from 'jose'
-import { NODE_FLAGS } from '../src/node-flags.ts'
+import { NODE_FLAGS } from '../src/process/node-flags.ts'
 import { others } from './others.ts'
 
 /** A server under test: what starts it, where it listens, and the path that it forwards to the upstream's root. */

@@ -10,7 +10,7 @@ import type { Readable } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { NODE_FLAGS } from '../src/node-flags.ts'
+import { NODE_FLAGS } from '../src/process/node-flags.ts'
 import { cpuOf, end, listening, memoryOf, onCore, pinned } from './processes.ts'
 
 const { values: flags } = parseArgs({

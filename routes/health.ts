@@ -1,5 +1,5 @@
 import { queryValue, type StandingRoute, showCertificate, storeState } from '../src/kit/index.ts'
-import { outside } from './outside.ts'
+import { outside } from './ungated.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

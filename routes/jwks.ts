@@ -1,5 +1,5 @@
 import type { StandingAbout, StandingRoute } from '../src/kit/index.ts'
-import { outside } from './outside.ts'
+import { outside } from './ungated.ts'
 
 /** The keys by which upstreams verify who the gateway says calls; where some route signs. */
 export function jwksRoutes({ routes }: StandingAbout): StandingRoute[] {

@@ -1,17 +1,17 @@
 import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
-import { catalog } from './catalog.ts'
 import { loadPlan, planOf } from './config/load.ts'
 import type { Plan } from './config/plan.ts'
 import { objectSource } from './config/source.ts'
-import { buildGateway as build, type GatewayOptions } from './gateway.ts'
-import { Keep } from './keep.ts'
+import { buildGateway as build, type GatewayOptions } from './gateway/build.ts'
+import { catalog } from './gateway/catalog.ts'
+import { Keep } from './gateway/resources.ts'
 
 export { ConfigError, type Fault, showFault } from './config/fault.ts'
 export type { Plan, PlannedRoute } from './config/plan.ts'
-export { defineConfig, type ExtensionWords, type GatewayConfig, type RouteConfig } from './define.ts'
-export { Keep } from './keep.ts'
-export { type Served, type ServeOptions, serve } from './server.ts'
+export { defineConfig, type ExtensionWords, type GatewayConfig, type RouteConfig } from './gateway/define.ts'
+export { Keep } from './gateway/resources.ts'
+export { type Served, type ServeOptions, serve } from './server/server.ts'
 export type { GatewayOptions }
 
 /** Reads and checks a config, a file or an object; throws a ConfigError with all faults at once. */

@@ -20,8 +20,8 @@ import type { Deployment } from 'kubernetes-models/apps/v1'
 import t, { type Test } from 'tap'
 import { parseAllDocuments } from 'yaml'
 import { duration } from '../src/kit/index.ts'
-import { NODE_FLAGS, workerFlags } from '../src/node-flags.ts'
-import { variables } from '../src/settings.ts'
+import { NODE_FLAGS, workerFlags } from '../src/process/node-flags.ts'
+import { variables } from '../src/process/settings.ts'
 import { ask, certificate, listening, noOpenssl, running, SECRET, sallyport } from './helpers.ts'
 import { freePort } from './redis.ts'
 
@@ -79,7 +79,7 @@ t.test('the image', async (t) => {
   t.match(said('HEALTHCHECK'), /CMD \["node", /)
   t.match(said('ENV'), 'HOST=0.0.0.0')
   for (const [, name = ''] of said('ENV').matchAll(/(\w+)=/g))
-    t.ok(name === 'NODE_ENV' || NAMES.has(name), `${name} is a variable of src/settings.ts`)
+    t.ok(name === 'NODE_ENV' || NAMES.has(name), `${name} is a variable of src/process/settings.ts`)
   const { engines } = JSON.parse(read('package.json')) as { engines: { node: string } }
   t.match(
     dockerfile.getFROMs()[0]?.getImage(),
@@ -236,7 +236,7 @@ t.test('Kubernetes', async (t) => {
 
   t.test('the container and the process agree', async (t) => {
     const known = new Set([...NAMES, 'REDIS_PASSWORD'])
-    for (const name of env.keys()) t.ok(known.has(name), `${name} is a variable of src/settings.ts`)
+    for (const name of env.keys()) t.ok(known.has(name), `${name} is a variable of src/process/settings.ts`)
     t.match(settled('REDIS_URL'), '$(REDIS_PASSWORD)', 'the password is for the URL alone')
     t.equal(ports.get('http'), Number(settled('PORT')))
     t.equal(ports.get('admin'), Number(settled('ADMIN_PORT')))
@@ -402,7 +402,7 @@ t.test('compose', async (t) => {
         t.ok(secret in (compose?.secrets ?? {}), `${name}: ${secret}`)
     }
     for (const name of Object.keys(services['gateway']?.environment ?? {}))
-      t.ok(NAMES.has(name), `${name} is a variable of src/settings.ts`)
+      t.ok(NAMES.has(name), `${name} is a variable of src/process/settings.ts`)
     const { DRAIN_DELAY = '0s', DRAIN_TIMEOUT = '30s' } = services['gateway']?.environment ?? {}
     t.ok(
       duration(services['gateway']?.stop_grace_period ?? '10s') >
@@ -564,7 +564,7 @@ t.test('systemd', async (t) => {
       .map((each) => each.split('=') as [string, string])
   )
   for (const name of env.keys())
-    t.ok(name === 'NODE_ENV' || NAMES.has(name), `${name} is a variable of src/settings.ts`)
+    t.ok(name === 'NODE_ENV' || NAMES.has(name), `${name} is a variable of src/process/settings.ts`)
   const drain = ['DRAIN_DELAY', 'DRAIN_TIMEOUT'].map((name) =>
     duration(env.get(name) ?? variables.find((each) => each.name === name)?.fallback ?? '')
   )

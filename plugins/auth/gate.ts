@@ -2,9 +2,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Caller, callBack, claimOf, createError, Internal, withHeaders } from '../../src/kit/index.ts'
 import type { PrivateHeader } from '../../src/lib/http/request-head.ts'
 import type { Signer } from './assertion.ts'
-import { toldOf } from './identity.ts'
+import { toldOf } from './identity-headers.ts'
 import type { AuthOptions } from './index.ts'
-import { dropParameter, type Found, type Way, WrongCredential } from './ways.ts'
+import { dropParameter, type Found, type Way, WrongCredential } from './strategies/strategy.ts'
 
 /** The request has no credential that would let it in. */
 export const CallerUnknown = createError(

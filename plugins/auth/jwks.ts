@@ -3,7 +3,7 @@ import { errors, type JWTVerifyGetKey } from 'jose'
 import { request } from 'undici'
 import { monotonic } from '../../src/lib/clock.ts'
 import { type KeySet, readKeySet } from './key-set.ts'
-import { wholeOf } from './whole.ts'
+import { wholeOf } from './read-whole.ts'
 
 // Milliseconds: how long the provider may take, when keys are renewed behind the back of who asks, and when who asks waits for it.
 const TIMEOUT = 5000

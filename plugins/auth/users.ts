@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import type { Caller } from '../../src/kit/index.ts'
-import type { User } from './files.ts'
+import type { User } from './credential-files.ts'
 import { parseHash, verifyPassword } from './password.ts'
 
 // What the password of an unknown user is compared with, and a wrong one of a user with a secret, where no user has a hash.

@@ -14,9 +14,9 @@ import { type Caller, createError, duration, isObject, withHeaders } from '../..
 import { wall } from '../../src/lib/clock.ts'
 import { textIn, toldBy } from './claims.ts'
 import { KeysAway, RemoteKeys } from './jwks.ts'
-import type { JwtOptions } from './jwt.ts'
 import { readKeySet } from './key-set.ts'
-import { WrongCredential } from './ways.ts'
+import type { JwtOptions } from './strategies/jwt.ts'
+import { WrongCredential } from './strategies/strategy.ts'
 
 /** The provider of the keys does not answer, and none are known. */
 export const KeysUnknown = createError(

@@ -31,7 +31,7 @@ import {
   waitForEnd
 } from '../../src/kit/index.ts'
 import { Deadline } from '../../src/lib/deadline.ts'
-import { Pace, type Reader, type Rule, readBy } from './pace.ts'
+import { Pace, type Reader, type Rule, readBy } from './body-rate.ts'
 
 export const key = 'limits'
 

@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import { fp, type OptionFault } from '../../src/kit/index.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 import { Acme, type AcmeOptions, acmeFaults } from './acme/index.ts'
-import { Edge } from './edge.ts'
+import { Edge } from './context.ts'
 import { options, type TlsOptions } from './options.ts'
 
 export const key = 'tls'

@@ -1,8 +1,8 @@
 import type { Dispatcher } from 'undici'
 import { duration, SocketsExhausted } from '../../src/kit/index.ts'
 import { ownHead } from '../../src/lib/http/request-head.ts'
-import type { Condition } from './condition.ts'
 import type { HealthOptions } from './options.ts'
+import type { Condition } from './target-health.ts'
 
 // Where many gateways start at once, their checks do not stay in step.
 const JITTER = 0.1

@@ -2,13 +2,13 @@ import type { FastifyInstance } from 'fastify'
 import { connectionOptions, duration, type Sender, scatter, size } from '../../src/kit/index.ts'
 import { monotonic } from '../../src/lib/clock.ts'
 import { Repeated } from '../../src/lib/repeated.ts'
-import { Condition } from './condition.ts'
-import { makeConnect, type Place } from './connector.ts'
+import { makeConnect, type Place } from './client/connect.ts'
+import { onread } from './client/http1/connection.ts'
+import { Pool } from './client/http1/pool.ts'
+import { Multiplexed } from './client/http2/pool.ts'
 import { HealthCheck } from './health.ts'
-import { onread } from './http1/connection.ts'
-import { Pool } from './http1/pool.ts'
-import { Multiplexed } from './http2/multiplexed.ts'
 import type { UpstreamOptions } from './options.ts'
+import { Condition } from './target-health.ts'
 
 /** Where a target is, and how much of the requests it gets. */
 export interface Endpoint {

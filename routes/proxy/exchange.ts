@@ -32,14 +32,14 @@ import {
   writeHead,
   writeInterim
 } from '../../src/lib/http/response.ts'
-import type { StreamLimits } from './contract.ts'
-import { POLICY_VIOLATION } from './frames.ts'
-import { type Answer, answerHead, informationHead } from './head.ts'
-import { join } from './joint.ts'
+import type { Errand, Lane, Way } from './plan.ts'
 import { ClientGone } from './refusals.ts'
+import { Upload } from './request-body.ts'
+import { type Answer, answerHead, informationHead } from './response.ts'
 import { goesOn, isOfSession, SessionOver, watchSession } from './session-end.ts'
-import { Upload } from './upload.ts'
-import type { Errand, Lane, Way } from './way.ts'
+import type { StreamLimits } from './stream-limits.ts'
+import { POLICY_VIOLATION } from './websocket/frames.ts'
+import { join } from './websocket/tunnel.ts'
 
 // Methods whose requests are expected to have content (RFC 9110 section 9.3).
 const WITH_CONTENT = new Set(['POST', 'PUT', 'PATCH'])

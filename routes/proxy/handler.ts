@@ -18,19 +18,19 @@ import {
   type UpstreamTarget,
   upgradeOf
 } from '../../src/kit/index.ts'
-import { makeBack } from './back.ts'
-import type { Common } from './common.ts'
 import { makeDestination } from './destination.ts'
 import { Exchange } from './exchange.ts'
 import { makeFallback } from './fallback.ts'
-import { type AnswerHead, answerKinds } from './head.ts'
-import type { Joint } from './joint.ts'
 import { Mirror } from './mirror.ts'
 import { type ProxyOptions, WEBSOCKET } from './options.ts'
+import type { Errand, Lane, Way } from './plan.ts'
 import { OriginRefused } from './refusals.ts'
+import { bodyOf } from './request-body.ts'
+import { type AnswerHead, answerKinds } from './response.ts'
 import { isIdempotent } from './retry.ts'
-import { bodyOf } from './upload.ts'
-import type { Errand, Lane, Way } from './way.ts'
+import { makeBack } from './rewrite-response.ts'
+import type { Common } from './shared.ts'
+import type { Joint } from './websocket/tunnel.ts'
 
 /** Answers one request. */
 export type Handler = (request: FastifyRequest, reply: FastifyReply) => void

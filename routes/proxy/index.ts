@@ -12,10 +12,10 @@ import {
   share,
   type TargetRoutes
 } from '../../src/kit/index.ts'
-import { Common } from './common.ts'
 import { fallbackFaults } from './fallback.ts'
 import { type Handler, makeHandler } from './handler.ts'
 import { options, type ProxyOptions } from './options.ts'
+import { Common } from './shared.ts'
 import { implies, warnings } from './timeouts.ts'
 
 export const key = 'proxy'

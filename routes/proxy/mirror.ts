@@ -16,7 +16,7 @@ import {
   type UpstreamTarget
 } from '../../src/kit/index.ts'
 import { headForHost, setHeader } from '../../src/lib/http/request-head.ts'
-import type { Errand } from './way.ts'
+import type { Errand } from './plan.ts'
 
 export const mirror = Type.Object(
   {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { access, mkdir, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import type { Command } from '../main.ts'
-import { NODE_FLAGS } from '../node-flags.ts'
+import { NODE_FLAGS } from '../process/node-flags.ts'
 import { CommandError } from './outcome.ts'
 
 export const command: Command = {

@@ -1,8 +1,8 @@
-import { catalog } from '../catalog.ts'
 import { extend } from '../config/extensions.ts'
 import { ConfigError, type Fault } from '../config/fault.ts'
 import { composeSchema } from '../config/schema.ts'
 import { readSource } from '../config/source.ts'
+import { catalog } from '../gateway/catalog.ts'
 import type { Command } from '../main.ts'
 import { orFaults } from './outcome.ts'
 

@@ -1,3 +1,4 @@
+import type { PatternEntries, Table } from '../gateway/route-table.ts'
 import {
   canonicalPath,
   eachInSlices,
@@ -12,7 +13,6 @@ import { type PathTree, segmentsOf } from '../lib/path-tree.ts'
 import { originsOf } from './origins.ts'
 import type { PathPattern } from './paths.ts'
 import type { Plan, PlannedRoute } from './plan.ts'
-import type { PatternEntries, Table } from './table.ts'
 
 /** Finds the route that an upstream may read a path as, past gates that the route of the path does not have. */
 export type FindOtherReading = (path: string, host: string, symbol: string) => RouteInfo | undefined

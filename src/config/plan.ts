@@ -19,6 +19,7 @@ import {
   type Target
 } from '../kit/index.ts'
 import type { Catalog } from './catalog.ts'
+import { sameRoutes } from './conflicts.ts'
 import { Elsewhere } from './elsewhere.ts'
 import {
   ConfigError,
@@ -31,7 +32,6 @@ import {
 } from './fault.ts'
 import { type Filled, interpolate } from './interpolate.ts'
 import { joinPaths, PathError, type PathPattern, readPath } from './paths.ts'
-import { sameRoutes } from './same-routes.ts'
 import { coreWords, markedSchema, ORIGIN_SAYS, ROOT_ONLY, routeWords } from './schema.ts'
 import { nameScopes, type Scope } from './scope.ts'
 import { faultAt, readSource, type Source } from './source.ts'

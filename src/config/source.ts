@@ -8,7 +8,7 @@ import { define, inSlices } from '../kit/index.ts'
 import { wall } from '../lib/clock.ts'
 import { unreadable } from '../lib/unreadable.ts'
 import { ConfigError, type Fault, type Path, type Place, showPath } from './fault.ts'
-import { readMarked } from './json.ts'
+import { readMarked } from './json-positions.ts'
 import { expectation } from './validate.ts'
 
 /** A config file as it was written: its value, and where each part of it stands. */

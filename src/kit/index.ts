@@ -1,33 +1,9 @@
 export { createError } from '@fastify/error'
 export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
-export { addressOf, peerOf } from '../lib/http/addresses.ts'
-export { cookieIn, cookiesIn, LOGIN_COOKIE, withoutCookie } from '../lib/http/cookies.ts'
-export {
-  cleanHeader,
-  isClaim,
-  isHeaderName,
-  isHeaderValue,
-  joinVary,
-  plainName,
-  wordsIn
-} from '../lib/http/headers.ts'
-export { isHttp2 } from '../lib/http/http2.ts'
-export { remember, rememberName } from '../lib/memoize.ts'
-export {
-  elapsed,
-  ownBytesOf,
-  statusOf,
-  type Waiting,
-  waitForEnd,
-  waitNoMore,
-  whenOver,
-  wordOf
-} from './answers.ts'
-export { type AskLimits, askUpstream, type WholeAnswer } from './ask-upstream.ts'
-export { acceptAnyContentType, hangUp, leaveBodies, resetConnection, takeAnyType } from './bodies.ts'
-export { breathe, eachInSlices, inSlices } from './breath.ts'
-export { callBack } from './call-back.ts'
+export { type AskLimits, askUpstream, type WholeAnswer } from '../lib/ask-upstream.ts'
+export { copyOf, thenGiveBack } from '../lib/body/lent-memory.ts'
+export { callBack } from '../lib/callback.ts'
 export {
   type Caller,
   type Forwarding,
@@ -37,7 +13,48 @@ export {
   partReader,
   publicOrigin,
   sessionCounts
-} from './caller.ts'
+} from '../lib/caller.ts'
+export { type Captured, capture } from '../lib/capture-hooks.ts'
+export {
+  type CertificateState,
+  type ShownCertificate,
+  showCertificate
+} from '../lib/contracts/certificates.ts'
+export { type Handler, isStream, type Sender, type Sending } from '../lib/contracts/dispatch.ts'
+export type { DnsChallenge } from '../lib/contracts/dns.ts'
+export {
+  Durations,
+  type MetricFamily,
+  type MetricValue,
+  Tally,
+  type TargetState,
+  type UpstreamState
+} from '../lib/contracts/metrics.ts'
+export type { Peers, PeerTopic } from '../lib/contracts/peers.ts'
+export { type Script, type SharedStore, type Store, storeAway, storeState } from '../lib/contracts/store.ts'
+export type {
+  AnswerListener,
+  AttemptPolicy,
+  Extent,
+  Fate,
+  OutboundRequest,
+  PolicyOptions,
+  ReplayableBody,
+  RetryPolicy,
+  Sent,
+  UpstreamService,
+  UpstreamTarget
+} from '../lib/contracts/upstream.ts'
+export { fraction, scatter } from '../lib/hash.ts'
+export { escapeHtml } from '../lib/html.ts'
+export { addressOf, peerOf } from '../lib/http/addresses.ts'
+export {
+  acceptAnyContentType,
+  hangUp,
+  leaveBodies,
+  resetConnection,
+  takeAnyType
+} from '../lib/http/bodies.ts'
 export {
   type Canonical,
   canonicalHost,
@@ -52,57 +69,45 @@ export {
   type SlashPolicy,
   TargetForm,
   VersionInvalid
-} from './canonical.ts'
-export { type CertificateState, type ShownCertificate, showCertificate } from './certificates.ts'
-export { copyOf, thenGiveBack } from './chunks.ts'
-export type {
-  About,
-  AboutRoute,
-  Concern,
-  Head,
-  HeadHook,
-  HeadPlan,
-  Mount,
-  OptionFault,
-  RouteInfo,
-  SallyportConfig,
-  StandingAbout,
-  StandingRoute,
-  Target,
-  TargetRoute,
-  TargetRoutes,
-  WordsSaid
-} from './concern.ts'
-export { type Handler, isStream, type Sender, type Sending } from './dispatch.ts'
-export type { DnsChallenge } from './dns.ts'
-export { grpcRefusal, grpcTimeoutOf, isGrpc } from './grpc.ts'
-export { HeaderName, headerFaults } from './headers.ts'
-export { escapeHtml } from './html.ts'
-export { endWithHead } from './http2.ts'
-export { LINES, type LineLevel, lineWriter, quote, type WriteLine } from './lines.ts'
-export { ROUTABLE } from './methods.ts'
+} from '../lib/http/canonical-path.ts'
+export { cookieIn, cookiesIn, LOGIN_COOKIE, withoutCookie } from '../lib/http/cookies.ts'
+export { grpcRefusal, grpcTimeoutOf, isGrpc } from '../lib/http/grpc.ts'
+export { HeaderName, headerFaults } from '../lib/http/header-options.ts'
 export {
-  Durations,
-  type MetricFamily,
-  type MetricValue,
-  Tally,
-  type TargetState,
-  type UpstreamState
-} from './metrics.ts'
-export { isRange, originOf, RANGE_SAYS, rangeMatcher, spellOut } from './network.ts'
-export type { Peers, PeerTopic } from './peers.ts'
+  cleanHeader,
+  isClaim,
+  isHeaderName,
+  isHeaderValue,
+  joinVary,
+  plainName,
+  wordsIn
+} from '../lib/http/headers.ts'
+export { isHttp2 } from '../lib/http/http2.ts'
+export { endWithHead } from '../lib/http/http2-head.ts'
+export { ROUTABLE } from '../lib/http/methods.ts'
+export { isRange, originOf, RANGE_SAYS, rangeMatcher, spellOut } from '../lib/http/networks.ts'
 export {
-  eachRoute,
-  type Hooks,
-  type Kit,
-  layGround,
-  newRoute,
-  perOptions,
-  perRoute,
-  refuses,
-  type Verdict
-} from './per-route.ts'
-export { type ReadBodyOptions, readBody } from './read-body.ts'
+  elapsed,
+  ownBytesOf,
+  statusOf,
+  type Waiting,
+  waitForEnd,
+  waitNoMore,
+  whenOver,
+  wordOf
+} from '../lib/http/response-end.ts'
+export {
+  makeRewrite,
+  paramFaults,
+  type Rewrite,
+  restOf,
+  rewriteFaults,
+  shapeOf
+} from '../lib/http/rewrite.ts'
+export { connectionOptions, tlsToward } from '../lib/http/tls-client.ts'
+export { noteUpgrade, type Upgrade, upgradeOf, wantsWebSocket } from '../lib/http/upgrade.ts'
+export { LINES, type LineLevel, lineWriter, quote, type WriteLine } from '../lib/log-lines.ts'
+export { remember, rememberName } from '../lib/memoize.ts'
 export {
   BodyTooLarge,
   BuffersFull,
@@ -124,9 +129,7 @@ export {
   Untaken,
   UrlTooLong,
   withHeaders
-} from './refusals.ts'
-export { makeRewrite, paramFaults, type Rewrite, restOf, rewriteFaults, shapeOf } from './rewrite.ts'
-export { fraction, scatter } from './scatter.ts'
+} from '../lib/refusals.ts'
 export {
   allowsFalse,
   deepFreeze,
@@ -145,9 +148,8 @@ export {
   schemaOf,
   type TObject,
   type TSchema
-} from './schema.ts'
-export { type Script, type SharedStore, type Store, storeAway, storeState } from './store.ts'
-export { connectionOptions, tlsToward } from './tls.ts'
+} from '../lib/schema.ts'
+export { breathe, eachInSlices, inSlices } from '../lib/time-slicing.ts'
 export {
   Duration,
   DurationOrNone,
@@ -169,28 +171,14 @@ export {
   TEMPLATE,
   TextOrNone,
   WHOLE
-} from './units.ts'
-export { noteUpgrade, type Upgrade, upgradeOf, wantsWebSocket } from './upgrade.ts'
-export type {
-  AnswerListener,
-  AttemptPolicy,
-  Extent,
-  Fate,
-  OutboundRequest,
-  PolicyOptions,
-  ReplayableBody,
-  RetryPolicy,
-  Sent,
-  UpstreamService,
-  UpstreamTarget
-} from './upstream.ts'
+} from '../lib/units.ts'
 export {
   UpstreamFailed,
   UpstreamTimeout,
   UpstreamUnavailable,
   unavailable,
   upstreamRefusal
-} from './upstream-errors.ts'
+} from '../lib/upstream-errors.ts'
 export {
   claimOf,
   pathOf,
@@ -202,5 +190,34 @@ export {
   template,
   templateFaults,
   type ValueKind
-} from './values.ts'
-export { type Captured, capture } from './vendor.ts'
+} from '../lib/values.ts'
+export type {
+  About,
+  AboutRoute,
+  Concern,
+  Head,
+  HeadHook,
+  HeadPlan,
+  Mount,
+  OptionFault,
+  RouteInfo,
+  SallyportConfig,
+  StandingAbout,
+  StandingRoute,
+  Target,
+  TargetRoute,
+  TargetRoutes,
+  WordsSaid
+} from './concern.ts'
+export {
+  eachRoute,
+  type Hooks,
+  type Kit,
+  layGround,
+  newRoute,
+  perOptions,
+  perRoute,
+  refuses,
+  type Verdict
+} from './per-route.ts'
+export { type ReadBodyOptions, readBody } from './read-body.ts'

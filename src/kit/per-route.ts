@@ -6,12 +6,12 @@ import type {
   FastifyRequest,
   RouteOptions
 } from 'fastify'
+import type { Caller, Forwarding } from '../lib/caller.ts'
 import { joinVary } from '../lib/http/headers.ts'
 import { remember } from '../lib/memoize.ts'
-import type { Caller, Forwarding } from './caller.ts'
+import { Internal } from '../lib/refusals.ts'
+import { isObject, merge } from '../lib/schema.ts'
 import type { Head, HeadHook, HeadPlan, RouteInfo } from './concern.ts'
-import { Internal } from './refusals.ts'
-import { isObject, merge } from './schema.ts'
 
 type Done = (error?: Error) => void
 type GateHook =

@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { Reservation } from '../lib/buffers.ts'
-import { waitForEnd } from './answers.ts'
-import { BodyTooLarge, BuffersFull, withHeaders } from './refusals.ts'
-import { size } from './units.ts'
+import { waitForEnd } from '../lib/http/response-end.ts'
+import { BodyTooLarge, BuffersFull, withHeaders } from '../lib/refusals.ts'
+import { size } from '../lib/units.ts'
 
 /** How much of a body may be read into memory. */
 export interface ReadBodyOptions {

@@ -12,7 +12,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { setImmediate as immediate } from 'node:timers/promises'
 import t from 'tap'
-import { surveyOf } from '../../src/config/survey.ts'
+import { surveyOf } from '../../src/config/lint.ts'
 import { loadConfig } from '../../src/index.ts'
 import {
   ask,

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
-import { surveyOf } from '../../src/config/survey.ts'
+import { surveyOf } from '../../src/config/lint.ts'
 import { loadConfig } from '../../src/index.ts'
 import { ask, gateway, listening, movableClock, upstream } from '../helpers.ts'
 

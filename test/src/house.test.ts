@@ -3,9 +3,9 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'dotenv'
 import t from 'tap'
-import { catalog } from '../../src/catalog.ts'
 import { composeSchema } from '../../src/config/schema.ts'
-import { readSettings, variables } from '../../src/settings.ts'
+import { catalog } from '../../src/gateway/catalog.ts'
+import { readSettings, variables } from '../../src/process/settings.ts'
 
 // The rules of the house. Where one fails, its message says what to do.
 
@@ -260,7 +260,7 @@ t.test('.env.example is complete', async (t) => {
   t.strictSame(
     blocks,
     variables.map(({ name, fallback, about }) => `# ${about}\n${name}=${fallback}`),
-    'each variable of src/settings.ts stands in .env.example: "# " and what it is about, then NAME=fallback, in the same order'
+    'each variable of src/process/settings.ts stands in .env.example: "# " and what it is about, then NAME=fallback, in the same order'
   )
   t.strictSame(readSettings(parse(text)), readSettings({}), 'and what it says is what holds without it')
 })

@@ -3,10 +3,10 @@ import { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { type Logger, pino } from 'pino'
 import t from 'tap'
-import { catalog } from '../../src/catalog.ts'
 import { planOf } from '../../src/config/load.ts'
 import { objectSource } from '../../src/config/source.ts'
-import { buildGateway } from '../../src/gateway.ts'
+import { buildGateway } from '../../src/gateway/build.ts'
+import { catalog } from '../../src/gateway/catalog.ts'
 import { type GatewayConfig, type GatewayOptions, Keep } from '../../src/index.ts'
 import {
   allowsFalse,

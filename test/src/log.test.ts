@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { Sink } from '../../src/sink.ts'
+import { Sink } from '../../src/process/log-destination.ts'
 import { ask, BIN, clean } from '../helpers.ts'
 
 const CONFIG = '{ "routes": [{ "path": "/*", "respond": { "body": "here" } }] }'

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
-import { readSettings } from '../../src/settings.ts'
+import { readSettings } from '../../src/process/settings.ts'
 import { ask, BIN, clean } from '../helpers.ts'
 
 t.setTimeout(120_000)

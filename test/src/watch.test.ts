@@ -10,7 +10,7 @@ import fs, {
 } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { FileWatch } from '../../src/watch.ts'
+import { FileWatch } from '../../src/process/watch.ts'
 import { movableClock, readableLog } from '../helpers.ts'
 
 /** Watches a file of a folder; each change settles one `next`. */

@@ -1,0 +1,62 @@
+import type { TLSSocket } from 'node:tls'
+import type { FastifyRequest } from 'fastify'
+import type { Caller } from '../../../src/kit/index.ts'
+import type { Found, Way } from './strategy.ts'
+
+// What a connection has shown is looked at once.
+const seen = new WeakMap<object, Found>()
+
+/** Lets in whoever's connection has a certificate of one of the authorities in "tls.clientCertificates"; the subject's common name, else its first address or name, is the caller. */
+export const clientCertificateWay = (): Way => ({
+  name: 'clientCertificate',
+  headers: [],
+  find({ raw }: FastifyRequest) {
+    const socket = raw.socket as Partial<TLSSocket>
+    const known = seen.get(socket)
+    if (known !== undefined) return known
+    const found = callerOf(socket)
+    seen.set(socket, found)
+    return found
+  }
+})
+
+function callerOf(socket: Partial<TLSSocket>): Found {
+  const certificate = socket.getPeerCertificate?.()
+  if (certificate === undefined || Object.keys(certificate).length === 0) return null
+  if (socket.authorized !== true) return 'wrong'
+  const { subject, issuer, subjectaltname, fingerprint256, serialNumber, valid_to } = certificate
+  const names = namesIn(subjectaltname)
+  const common = [subject.CN].flat()[0]
+  const id = common ?? names[0]?.value
+  if (id === undefined || id === '') return 'wrong'
+  const email = names.find(({ kind }) => kind === 'email')?.value
+  const claims: Record<string, unknown> = {
+    cn: common,
+    o: subject.O,
+    ou: subject.OU,
+    issuer: issuer.CN,
+    san: names.map(({ value }) => value),
+    fingerprint: fingerprint256,
+    serial: serialNumber,
+    ends: valid_to
+  }
+  const caller: Caller = {
+    id,
+    ...(common === undefined ? {} : { name: common }),
+    ...(email === undefined ? {} : { email }),
+    roles: [],
+    scopes: [],
+    claims: Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== undefined)),
+    by: 'clientCertificate'
+  }
+  return caller
+}
+
+/** Reads the alternative names of a certificate, such as "DNS:a.example, URI:spiffe://b, email:c@d" (RFC 5280 section 4.2.1.6); a name that needs quoting is left out, since what it hides could read like another (CVE-2021-44532). */
+function namesIn(text: string | undefined): { kind: string; value: string }[] {
+  if (text === undefined || text.includes('"')) return []
+  return text.split(', ').map((name) => {
+    const at = name.indexOf(':')
+    return { kind: name.slice(0, at), value: name.slice(at + 1) }
+  })
+}

@@ -1,0 +1,44 @@
+import type { Readable } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AttemptPolicy, Refusal, UpstreamService, UpstreamTarget } from '../../src/kit/index.ts'
+import type { RequestHead, RequestHeadOptions } from '../../src/lib/http/request-head.ts'
+import type { WriteDestination } from './destination.ts'
+import type { AnswerHead } from './response.ts'
+import type { Joint } from './websocket/tunnel.ts'
+
+/** An upstream, and how requests of a route are sent to it. */
+export interface Lane {
+  readonly upstream: UpstreamService
+  readonly policy: AttemptPolicy
+  /** Bytes of a body that are kept for a target that ends its connection before it has processed it, whatever the method is. */
+  readonly replay: number
+}
+
+/** How a route forwards, compiled at boot; the same for all its requests. */
+export interface Way {
+  readonly head: RequestHeadOptions
+  /** Answers in the place of an upstream that gave no answer. */
+  readonly fallback: ((request: FastifyRequest, reply: FastifyReply, refusal: Refusal) => void) | undefined
+  /** Sends a copy of a request elsewhere, once its body is known. */
+  readonly mirror:
+    | ((request: FastifyRequest, errand: Errand, body: Buffer | null | undefined) => void)
+    | undefined
+  answerFor(target: UpstreamTarget): AnswerHead
+}
+
+/** What one request asks of an upstream, whichever target gets it. */
+export interface Errand {
+  /** The path and the query, behind the path of the target. */
+  readonly path: string
+  /** The head, whose Host is the target's to say. */
+  readonly head: RequestHead
+  readonly body: Readable | Buffer | null
+  /** Bytes of the body that are kept, to be sent again. */
+  readonly keep: number
+  /** Whether it may be executed twice. */
+  readonly idempotent: boolean
+  /** Writes WebDAV's Destination for a target; undefined where it goes on as it came. */
+  readonly destination: WriteDestination | undefined
+  /** What a connection that switches protocols may take; undefined where the request does not ask for one. */
+  readonly joint: Joint | undefined
+}

@@ -1,0 +1,173 @@
+import { isObject, type PathsOptions, type RouteInfo, remember } from '../kit/index.ts'
+import type { AmbiguousPair } from './ambiguous.ts'
+import { descriptorShortage } from './descriptors.ts'
+import type { Fault } from './fault.ts'
+import type { Plan, PlannedRoute } from './plan.ts'
+import { withoutSecrets } from './redact.ts'
+
+/** What a person wants to see of a config: its routes, and what is worth a second look. */
+export interface Survey {
+  readonly routes: readonly {
+    readonly what: string
+    readonly gates: readonly string[]
+    readonly target: string
+  }[]
+  /** What is good to know, and handled as the config stands. */
+  readonly notes: readonly Fault[]
+  readonly warnings: readonly Fault[]
+}
+
+/** What a survey needs beside the plan. */
+export interface SurveyAbout {
+  /** How many workers there will be. */
+  readonly workers: number
+  /** Routes whose paths an upstream may read as those of another one. */
+  readonly pairs: readonly AmbiguousPair[]
+  /** The file descriptors that a process may open; undefined where none are counted. */
+  readonly descriptors?: number | undefined
+}
+
+/** Surveys a plan and the routes that were built from it: every route with its gates in the order in which they run, and warnings. */
+export function surveyOf(
+  plan: Plan,
+  infos: readonly RouteInfo[],
+  { workers, pairs, descriptors }: SurveyAbout
+): Survey {
+  const shortage = descriptorShortage(plan, descriptors)
+  const short = shortage === undefined ? [] : [{ file: plan.file, path: '', message: shortage.message }]
+  const ambiguous = pairs.map((pair) => ambiguousPair(plan, infos, pair))
+  const refused = isRefused(plan)
+  return {
+    routes: infos.map((info, i) => ({
+      what: whatOf(info),
+      gates: gatesOf(info),
+      target: targetOf(info, plan.routes[i])
+    })),
+    notes: [...(refused ? ambiguous : []), ...(shortage?.isSaid === true ? [] : short)],
+    warnings: [
+      ...(refused ? [] : ambiguous),
+      ...plan.warnings,
+      ...(shortage?.isSaid === true ? short : []),
+      ...publicBesideProtected(plan),
+      ...byModules(plan),
+      ...(workers > 1 ? withoutStore(plan) : []),
+      ...overStanding(
+        plan,
+        infos.filter(({ kind }) => kind === 'standing')
+      )
+    ]
+  }
+}
+
+function isRefused({ words }: Plan): boolean {
+  const { ambiguous, mode } = words['paths'] as PathsOptions
+  return ambiguous === 'reject' && mode !== 'report'
+}
+
+function ambiguousPair(
+  plan: Plan,
+  infos: readonly RouteInfo[],
+  { route, other, gates, method, url }: AmbiguousPair
+): Fault {
+  const { place } = plan.routes[infos.indexOf(route)] ?? { place: { file: plan.file } }
+  const past = `${method} ${url} comes to the route ${route.name}, and their upstream may read it as a path of the route ${other.name}, past its ${gates.join(', ')}`
+  return {
+    ...place,
+    path: '',
+    message: isRefused(plan)
+      ? `${past}; it is refused ("paths": {"ambiguous": "reject"})`
+      : `${past}; "paths": {"ambiguous": "reject"} refuses it, "exactPaths": true on the upstream says that it compares bytes`
+  }
+}
+
+const whatOf = ({ methods, hosts, path }: RouteInfo): string =>
+  `${methods?.join(',') ?? '*'} ${hosts.join(',')}${path}`
+
+const gatesOf = ({ gates, words }: RouteInfo): string[] =>
+  gates.map((key) => {
+    const said = words[key]
+    return isObject(said) && said['mode'] === 'report' ? `${key} (report)` : key
+  })
+
+function targetOf(info: RouteInfo, planned: PlannedRoute | undefined): string {
+  if (info.kind !== 'config' || planned === undefined) return info.name
+  const said = planned.options as { upstream?: string; to?: string; root?: string; status?: number }
+  const to = said.upstream ?? said.to ?? said.root ?? said.status
+  return to === undefined ? planned.target : `${planned.target} ${withoutSecrets(String(to))}`
+}
+
+/** Routes that anybody may use, in a config where others are protected: often one that was forgotten. */
+function publicBesideProtected({ routes }: Plan): Fault[] {
+  if (!routes.some(({ words }) => isObject(words['auth']))) return []
+  const open = routes.filter(
+    ({ words, said, target }) =>
+      !isObject(words['auth']) && (target === 'proxy' || target === 'files') && !said.includes('auth')
+  )
+  return once(open, (all) => `${all} is public beside protected ones; "auth": false says that it is meant`)
+}
+
+/** What concerns and targets themselves find worth a second look, once for all routes of which the same is said. */
+function byModules({ routes, catalog, words: root }: Plan): Fault[] {
+  const upstreams = (root['upstreams'] ?? {}) as Readonly<Record<string, unknown>>
+  return [...catalog.concerns, ...catalog.targets].flatMap((module) => {
+    const { key, warnings } = module
+    if (warnings === undefined) return []
+    const sharing = new Map<string, PlannedRoute[]>()
+    for (const route of routes) {
+      const { words } = route
+      const isTarget = 'target' in module
+      if (isTarget && route.target !== key) continue
+      const options = isTarget ? route.options : words[key]
+      if (isObject(options))
+        for (const said of warnings(options as never, { word: (other) => words[other], upstreams }))
+          remember(sharing, said, (): PlannedRoute[] => []).push(route)
+    }
+    return [...sharing].flatMap(([said, those]) => once(those, (all) => `${all} ${said}`))
+  })
+}
+
+// So many routes a warning names; what is more it counts.
+const NAMED = 5
+
+/** Makes one warning for several routes, at the place of the first; none for no route. */
+function once(routes: readonly PlannedRoute[], message: (all: string) => string): Fault[] {
+  const [first] = routes
+  if (first === undefined) return []
+  const names = routes.map(({ name }) => name)
+  const more = names.length - NAMED
+  const all =
+    names.length === 1
+      ? `The route ${first.name}`
+      : `Each of the routes ${names.slice(0, NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+  return [{ ...first.place, path: '', message: message(all) }]
+}
+
+/** What several workers count or remember, each in its own memory. */
+function withoutStore({ file, words, routes }: Plan): Fault[] {
+  const { redis, cluster, sentinel } = (words['store'] ?? {}) as Readonly<Record<string, unknown>>
+  if (redis !== undefined || cluster !== undefined || sentinel !== undefined) return []
+  const uses = ['session', 'rateLimit'].filter(
+    (word) => isObject(words[word]) || routes.some(({ words: own }) => isObject(own[word]))
+  )
+  return uses.length === 0
+    ? []
+    : [
+        {
+          file,
+          path: '',
+          message: `Several workers without a "store" share "${uses.join('" and "')}" by telling each other: limits let a little more through, and all is lost when they end; a Redis (REDIS_URL) would be exact`
+        }
+      ]
+}
+
+function overStanding({ routes }: Plan, standing: readonly Pick<RouteInfo, 'path' | 'name'>[]): Fault[] {
+  return routes.flatMap(({ name, paths, place }) =>
+    standing
+      .filter(({ path }) => paths.some((one) => one.text === path))
+      .map((own) => ({
+        ...place,
+        path: '',
+        message: `The route ${name} stands in the place of the gateway's own ${own.path} (${own.name})`
+      }))
+  )
+}

@@ -1,0 +1,240 @@
+import { createError } from '@fastify/error'
+import { type Static, Type } from 'typebox'
+import { gate } from '../schema.ts'
+
+/** What may be said with the word `paths`. */
+export const pathsOptions = Type.Object(
+  {
+    mode: gate.mode,
+    encodedSlash: Type.Unsafe<'keep' | 'reject' | 'decode'>({
+      type: 'string',
+      enum: ['keep', 'reject', 'decode'],
+      default: 'keep',
+      description:
+        'What becomes of an encoded slash (%2F) in a path: kept as it came, refused with 400, or decoded.'
+    }),
+    doubleSlash: Type.Unsafe<'keep' | 'reject' | 'merge'>({
+      type: 'string',
+      enum: ['keep', 'reject', 'merge'],
+      default: 'reject',
+      description:
+        'What becomes of an empty segment (//) in a path: kept as it came, refused with 400, or merged into one slash.'
+    }),
+    ignoreCase: Type.Boolean({
+      default: false,
+      description: 'Whether paths match without regard to upper and lower case.'
+    }),
+    ambiguous: Type.Unsafe<'reject' | 'keep'>({
+      type: 'string',
+      enum: ['reject', 'keep'],
+      default: 'reject',
+      description:
+        'What becomes of a path that the upstream may read as one of another route, past a gate of that route: refused with 400, or kept.'
+    })
+  },
+  {
+    additionalProperties: false,
+    description:
+      'How the path of a request is read before routing; said at the root only, since it comes before the route is known.'
+  }
+)
+
+/** The policy of the word `paths`. */
+export type PathsOptions = Static<typeof pathsOptions>
+
+/** What a canonical path depends on. */
+export type SlashPolicy = Pick<PathsOptions, 'encodedSlash' | 'doubleSlash'>
+
+/** A path that no two readers would read alike, or that leaves its place (RFC 3986 section 5.2.4, CVE-2021-41773). */
+export const PathUnsafe = createError<[string]>('SP_ERR_PATHS_UNSAFE', 'The path %s', 400)
+/** A path with an encoded or an empty segment separator, where the policy refuses those. */
+export const PathSlash = createError<[string]>(
+  'SP_ERR_PATHS_SLASH',
+  'The path has %s, which this gateway does not take',
+  400
+)
+/** A path that the upstream may read as one of another route, whose gates the request would not meet. */
+export const PathAmbiguous = createError(
+  'SP_ERR_PATHS_AMBIGUOUS',
+  'The path can be read in several ways, and the service may read it as one that is protected otherwise',
+  400
+)
+/** A request target that is neither a path nor an absolute http(s) URL (RFC 9112 section 3.2). */
+export const TargetForm = createError(
+  'SP_ERR_PATHS_TARGET',
+  'The request target is neither a path nor an absolute http or https URL',
+  400
+)
+/** A missing, repeated or malformed Host (RFC 9112 section 3.2). */
+export const HostInvalid = createError<[string]>('SP_ERR_PATHS_HOST', 'The request has %s', 400)
+/** An HTTP version that is not 1.0, 1.1 or 2. */
+export const VersionInvalid = createError(
+  'SP_ERR_PATHS_VERSION',
+  'The HTTP version of the request is not supported',
+  505
+)
+
+/** A path as router, gates and upstream all see it, or why it is refused. */
+export interface Canonical {
+  readonly path: string
+  readonly refusal?: Error & { code: string }
+  /** Whether the refusal follows from the policy, so that report mode lets the request pass. */
+  readonly byPolicy?: boolean
+}
+
+// What a character of a request target is: 0 as it is, 1 looked at more closely, 2 never there (controls, space, quotes, backslash, non-ASCII).
+const CLASS = new Uint8Array(256)
+for (let code = 0; code < 256; code++)
+  if (code <= 0x20 || code >= 0x7f || code === 0x5c || code === 0x23) CLASS[code] = 2
+for (const char of '%/.') CLASS[char.charCodeAt(0)] = 1
+
+const hex = (code: number): number =>
+  code >= 48 && code <= 57
+    ? code - 48
+    : code >= 65 && code <= 70
+      ? code - 55
+      : code >= 97 && code <= 102
+        ? code - 87
+        : -1
+
+const unreserved = (code: number): boolean =>
+  (code >= 97 && code <= 122) ||
+  (code >= 65 && code <= 90) ||
+  (code >= 48 && code <= 57) ||
+  code === 45 ||
+  code === 46 ||
+  code === 95 ||
+  code === 126
+
+/** Brings the path of a request target (without its query) into its one canonical form: encoded unreserved characters decoded, the rest as sent (RFC 3986 section 6.2.2). */
+export function canonicalPath(path: string, policy: SlashPolicy): Canonical {
+  let plain = true
+  for (let i = 0; i < path.length; i++) {
+    const code = path.charCodeAt(i)
+    const kind = code < 256 ? CLASS[code] : 2
+    if (kind === 0) continue
+    if (kind === 2)
+      return unsafe(
+        path,
+        code === 0x5c
+          ? 'has a backslash'
+          : code === 0x23
+            ? 'has a fragment'
+            : 'has a character that must be percent-encoded'
+      )
+    if (code === 47 && path.charCodeAt(i + 1) !== 47 && path.charCodeAt(i + 1) !== 46) continue
+    if (code === 46) continue
+    plain = false
+  }
+  return plain ? { path } : closely(path, policy)
+}
+
+function closely(path: string, policy: SlashPolicy): Canonical {
+  const read = path.includes('%') ? decodeUnreserved(path, policy.encodedSlash === 'decode') : path
+  if (typeof read !== 'string') return unsafe(path, read.why)
+  let made = read
+  if (policy.doubleSlash === 'merge' && made.includes('//')) made = made.replaceAll(/\/{2,}/g, '/')
+  // An upstream may decode once more than we do: dot segments, NUL and backslashes are looked for two decodings deep.
+  const found = hidden(made)
+  if (found !== undefined) return unsafe(path, found)
+  const slash = slashRefused(made, policy)
+  return slash === undefined ? { path: made } : { path: made, refusal: slash, byPolicy: true }
+}
+
+// What a segment may have unencoded (RFC 3986 section 3.3), but for "*", which a pattern reads otherwise.
+const PLAIN_IN_SEGMENT = "!$&'()+,;=:@"
+
+/** Brings a canonical path, or a literal of a pattern, into the form in which the two are compared: an upstream reads "%40" as "@", so a gate on "/@scope" has to. */
+export function matchable(path: string): string {
+  if (!path.includes('%')) return path
+  return path.replaceAll(/%[0-9a-f]{2}/gi, (encoded) => {
+    const char = String.fromCharCode(Number.parseInt(encoded.slice(1), 16))
+    return PLAIN_IN_SEGMENT.includes(char) ? char : encoded.toUpperCase()
+  })
+}
+
+const unsafe = (path: string, why: string): Canonical => ({ path, refusal: new PathUnsafe(why) })
+
+function slashRefused(path: string, policy: SlashPolicy): (Error & { code: string }) | undefined {
+  if (policy.doubleSlash === 'reject' && path.includes('//')) return new PathSlash('an empty segment (//)')
+  if (policy.encodedSlash === 'reject' && /%2f/i.test(path)) return new PathSlash('an encoded slash (%2F)')
+  return undefined
+}
+
+function decodeUnreserved(path: string, slashes: boolean): string | { why: string } {
+  let made = ''
+  let from = 0
+  for (let i = path.indexOf('%'); i !== -1; i = path.indexOf('%', i + 1)) {
+    const high = hex(path.charCodeAt(i + 1))
+    const low = hex(path.charCodeAt(i + 2))
+    if (high < 0 || low < 0) return { why: 'has a "%" that is no percent-encoding' }
+    const code = high * 16 + low
+    if (!unreserved(code) && !(slashes && code === 47)) continue
+    made += path.slice(from, i) + String.fromCharCode(code)
+    from = i + 3
+  }
+  return from === 0 ? path : made + path.slice(from)
+}
+
+function hidden(path: string): string | undefined {
+  let read = path
+  for (let depth = 0; ; depth++) {
+    if (hasDotSegment(read)) return 'has a dot segment'
+    if (depth === 2 || !read.includes('%')) return undefined
+    const bytes = percentDecoded(read)
+    for (const byte of bytes) if (byte < 0x20 || byte === 0x7f) return 'has an encoded control character'
+    if (bytes.includes(0x5c)) return 'has an encoded backslash'
+    const text = Buffer.from(bytes)
+    if (depth === 0 && !isUtf8(text)) return 'is not UTF-8'
+    read = text.toString('latin1')
+  }
+}
+
+const isUtf8 = (bytes: Buffer): boolean => {
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function percentDecoded(text: string): number[] {
+  const bytes: number[] = []
+  for (let i = 0; i < text.length; i++) {
+    const high = text[i] === '%' ? hex(text.charCodeAt(i + 1)) : -1
+    const low = high < 0 ? -1 : hex(text.charCodeAt(i + 2))
+    if (low < 0) bytes.push(text.charCodeAt(i))
+    else {
+      bytes.push(high * 16 + low)
+      i += 2
+    }
+  }
+  return bytes
+}
+
+// A segment that is "." or "..", also with a path parameter behind it ("..;x=1"), which servlet containers drop before they resolve it.
+function hasDotSegment(path: string): boolean {
+  for (let start = path.indexOf('/'); start !== -1; start = path.indexOf('/', start + 1)) {
+    let end = start + 1
+    while (end < path.length && path.charCodeAt(end) === 46) end++
+    const dots = end - start - 1
+    if (
+      (dots === 1 || dots === 2) &&
+      (end === path.length ||
+        path[end] === '/' ||
+        path[end] === ';' ||
+        path[end] === '?' ||
+        path[end] === '#' ||
+        path[end] === ' ')
+    )
+      return true
+  }
+  return false
+}
+
+/** Reads a Host into the form it is compared in: lower case, without port and final dot; undefined where it is malformed. */
+export function canonicalHost(host: string): string | undefined {
+  const match = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]*?[a-z0-9_-])\.?(?::\d{0,5})?$/.exec(host.toLowerCase())
+  return match?.[1]
+}

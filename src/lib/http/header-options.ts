@@ -1,0 +1,17 @@
+import { Type } from 'typebox'
+import type { OptionFault } from '../../kit/concern.ts'
+import { NAME } from './headers.ts'
+import { FRAMING } from './hop-by-hop.ts'
+
+/** Describes the name of a header in a config (RFC 9110 section 5.1). */
+export const HeaderName = Type.String({ pattern: NAME })
+
+/** Tells what is wrong with a header that a config sets: one that frames the message itself, or a value that would break out of its line (CWE-113). */
+export function headerFaults(name: string, value: unknown, path: readonly string[]): OptionFault[] {
+  const found: OptionFault[] = []
+  if (FRAMING.has(name.toLowerCase()))
+    found.push({ path, message: `"${name}" frames the message itself and can't be changed` })
+  if (typeof value === 'string' && /[\r\n\0]/.test(value))
+    found.push({ path, message: `The value of "${name}" has a line break, which no header can have` })
+  return found
+}
