@@ -1,24 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import {
-  addressOf,
-  elapsed,
-  fp,
-  lineWriter,
-  overrideOf,
-  ownBytesOf,
-  pathOf,
-  perRoute,
-  quote,
-  type RouteInfo,
-  Share,
-  type Static,
-  share,
-  statusOf,
-  Type,
-  whenOver,
-  wordOf
-} from '../src/kit/index.ts'
+import { fp, perRoute, type RouteInfo, Type } from '../src/kit/index.ts'
+import { addressOf } from '../src/lib/http/addresses.ts'
 import { requestHeader } from '../src/lib/http/headers.ts'
+import { elapsed, ownBytesOf, statusOf, whenOver, wordOf } from '../src/lib/http/response-end.ts'
+import { lineWriter, quote } from '../src/lib/log-lines.ts'
+import { overrideOf, type Static } from '../src/lib/schema.ts'
+import { Share, share } from '../src/lib/units.ts'
+import { pathOf } from '../src/lib/values.ts'
 
 export const key = 'accessLog'
 

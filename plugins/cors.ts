@@ -1,19 +1,10 @@
 import cors, { type FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import {
-  capture,
-  Duration,
-  duration,
-  fp,
-  type Hooks,
-  type OptionFault,
-  originMatcher,
-  overrideOf,
-  perOptions,
-  type RouteInfo,
-  type Static,
-  Type
-} from '../src/kit/index.ts'
+import { fp, type Hooks, type OptionFault, perOptions, type RouteInfo, Type } from '../src/kit/index.ts'
+import { originMatcher } from '../src/lib/caller.ts'
+import { capture } from '../src/lib/capture-hooks.ts'
+import { overrideOf, type Static } from '../src/lib/schema.ts'
+import { Duration, duration } from '../src/lib/units.ts'
 
 export const key = 'cors'
 

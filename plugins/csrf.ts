@@ -1,18 +1,8 @@
 import type { FastifyRequest } from 'fastify'
-import {
-  createError,
-  fp,
-  gate,
-  originMatcher,
-  overrideOf,
-  peerOf,
-  perRoute,
-  publicOrigin,
-  type RouteInfo,
-  type Static,
-  Type,
-  type WordsSaid
-} from '../src/kit/index.ts'
+import { createError, fp, perRoute, type RouteInfo, Type, type WordsSaid } from '../src/kit/index.ts'
+import { originMatcher, publicOrigin } from '../src/lib/caller.ts'
+import { peerOf } from '../src/lib/http/addresses.ts'
+import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
 
 export const key = 'csrf'
 

@@ -2,30 +2,25 @@ import { readFileSync } from 'node:fs'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { eachRoute, fp, type OptionFault, Type } from '../src/kit/index.ts'
+import { escapeHtml } from '../src/lib/html.ts'
+import { grpcRefusal, isGrpc } from '../src/lib/http/grpc.ts'
+import { joinVary } from '../src/lib/http/headers.ts'
+import { isHttp2 } from '../src/lib/http/http2.ts'
+import { endWithHead } from '../src/lib/http/http2-head.ts'
 import {
   BodyTooLarge,
   DeadlineExceeded,
-  eachRoute,
-  endWithHead,
-  escapeHtml,
-  File,
-  fp,
-  grpcRefusal,
   HeadersTooLarge,
   Internal,
-  isGrpc,
-  isHttp2,
-  joinVary,
   Malformed,
   MediaUnknown,
-  type OptionFault,
-  overrideOf,
   type Refusal,
   Refused,
-  type Static,
-  TooSlow,
-  Type
-} from '../src/kit/index.ts'
+  TooSlow
+} from '../src/lib/refusals.ts'
+import { overrideOf, type Static } from '../src/lib/schema.ts'
+import { File } from '../src/lib/units.ts'
 import { unreadable } from '../src/lib/unreadable.ts'
 
 export const key = 'errors'

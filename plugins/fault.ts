@@ -1,19 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyError } from 'fastify'
-import {
-  createError,
-  Duration,
-  duration,
-  fp,
-  gate,
-  overrideOf,
-  perOptions,
-  Share,
-  type Static,
-  share,
-  Type,
-  withHeaders
-} from '../src/kit/index.ts'
+import { createError, fp, perOptions, Type } from '../src/kit/index.ts'
+import { withHeaders } from '../src/lib/refusals.ts'
+import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
+import { Duration, duration, Share, share } from '../src/lib/units.ts'
 
 export const key = 'fault'
 

@@ -1,25 +1,19 @@
 import {
   type About,
-  cleanHeader,
   fp,
-  HeaderName,
   type Hooks,
-  headerFaults,
-  identityHeadersOf,
   type OptionFault,
-  overrideOf,
   perOptions,
-  plainName,
   type RouteInfo,
-  remember,
-  SAYS,
-  type Static,
-  TEMPLATE,
-  type Template,
-  Type,
-  template,
-  templateFaults
+  Type
 } from '../src/kit/index.ts'
+import { identityHeadersOf } from '../src/lib/caller.ts'
+import { HeaderName, headerFaults } from '../src/lib/http/header-options.ts'
+import { cleanHeader, plainName } from '../src/lib/http/headers.ts'
+import { remember } from '../src/lib/memoize.ts'
+import { overrideOf, type Static } from '../src/lib/schema.ts'
+import { SAYS, TEMPLATE } from '../src/lib/units.ts'
+import { type Template, template, templateFaults } from '../src/lib/values.ts'
 
 export const key = 'headers'
 

@@ -1,21 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
-import {
-  addressOf,
-  createError,
-  File,
-  fp,
-  gate,
-  isRange,
-  type OptionFault,
-  overrideOf,
-  perOptions,
-  RANGE_SAYS,
-  rangeMatcher,
-  remember,
-  type Static,
-  Type
-} from '../src/kit/index.ts'
+import { createError, fp, type OptionFault, perOptions, Type } from '../src/kit/index.ts'
+import { addressOf } from '../src/lib/http/addresses.ts'
+import { isRange, RANGE_SAYS, rangeMatcher } from '../src/lib/http/networks.ts'
+import { remember } from '../src/lib/memoize.ts'
+import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
+import { File } from '../src/lib/units.ts'
 import { unreadable } from '../src/lib/unreadable.ts'
 
 export const key = 'ipAccess'

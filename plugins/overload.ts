@@ -1,23 +1,12 @@
 import type { ServerResponse } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { FastifyError } from 'fastify'
-import {
-  createError,
-  DurationOrNone,
-  durationOrNone,
-  fp,
-  gate,
-  overrideOf,
-  perOptions,
-  SAYS,
-  SizeOrNone,
-  type Static,
-  sizeOrNone,
-  Type,
-  upgradeOf,
-  waitForEnd,
-  withHeaders
-} from '../src/kit/index.ts'
+import { createError, fp, perOptions, Type } from '../src/kit/index.ts'
+import { waitForEnd } from '../src/lib/http/response-end.ts'
+import { upgradeOf } from '../src/lib/http/upgrade.ts'
+import { withHeaders } from '../src/lib/refusals.ts'
+import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
+import { DurationOrNone, durationOrNone, SAYS, SizeOrNone, sizeOrNone } from '../src/lib/units.ts'
 
 export const key = 'overload'
 

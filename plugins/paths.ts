@@ -1,4 +1,5 @@
-import { fp, PathAmbiguous, type PathsOptions, pathsOptions, perOptions } from '../src/kit/index.ts'
+import { fp, perOptions } from '../src/kit/index.ts'
+import { PathAmbiguous, type PathsOptions, pathsOptions } from '../src/lib/http/canonical-path.ts'
 
 export const key = 'paths'
 export const options: typeof pathsOptions = pathsOptions

@@ -1,16 +1,7 @@
-import {
-  fp,
-  type OptionFault,
-  overrideOf,
-  perOptions,
-  SAYS,
-  type Static,
-  TEMPLATE,
-  type Template,
-  Type,
-  template,
-  templateFaults
-} from '../src/kit/index.ts'
+import { fp, type OptionFault, perOptions, Type } from '../src/kit/index.ts'
+import { overrideOf, type Static } from '../src/lib/schema.ts'
+import { SAYS, TEMPLATE } from '../src/lib/units.ts'
+import { type Template, template, templateFaults } from '../src/lib/values.ts'
 
 export const key = 'query'
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { fp, overrideOf, perOptions, type Static, Type } from '../src/kit/index.ts'
+import { fp, perOptions, Type } from '../src/kit/index.ts'
 import { requestHeader } from '../src/lib/http/headers.ts'
+import { overrideOf, type Static } from '../src/lib/schema.ts'
 
 export const key = 'requestId'
 

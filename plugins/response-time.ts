@@ -1,4 +1,6 @@
-import { elapsed, fp, overrideOf, perOptions, type Static, Type } from '../src/kit/index.ts'
+import { fp, perOptions, Type } from '../src/kit/index.ts'
+import { elapsed } from '../src/lib/http/response-end.ts'
+import { overrideOf, type Static } from '../src/lib/schema.ts'
 
 export const key = 'responseTime'
 

@@ -1,18 +1,9 @@
 import { createServer } from 'node:http'
 import helmet from '@fastify/helmet'
 import fastify from 'fastify'
-import {
-  Duration,
-  duration,
-  fp,
-  type Hooks,
-  overrideOf,
-  perOptions,
-  type RouteInfo,
-  type Static,
-  TextOrNone,
-  Type
-} from '../src/kit/index.ts'
+import { fp, type Hooks, perOptions, type RouteInfo, Type } from '../src/kit/index.ts'
+import { overrideOf, type Static } from '../src/lib/schema.ts'
+import { Duration, duration, TextOrNone } from '../src/lib/units.ts'
 
 export const key = 'securityHeaders'
 

@@ -3,27 +3,14 @@ import { realpath, stat } from 'node:fs/promises'
 import { extname, join, sep } from 'node:path'
 import fastifyStatic from '@fastify/static'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import {
-  breathe,
-  Duration,
-  duration,
-  File,
-  fp,
-  leaveBodies,
-  MethodRefused,
-  makeRewrite,
-  type OptionFault,
-  pathOf,
-  queryOf,
-  type Refusal,
-  type Rewrite,
-  RouteUnknown,
-  SAYS,
-  type Static,
-  type TargetRoute,
-  type TargetRoutes,
-  Type
-} from '../src/kit/index.ts'
+import { fp, type OptionFault, type TargetRoute, type TargetRoutes, Type } from '../src/kit/index.ts'
+import { leaveBodies } from '../src/lib/http/bodies.ts'
+import { makeRewrite, type Rewrite } from '../src/lib/http/rewrite.ts'
+import { MethodRefused, type Refusal, RouteUnknown } from '../src/lib/refusals.ts'
+import type { Static } from '../src/lib/schema.ts'
+import { breathe } from '../src/lib/time-slicing.ts'
+import { Duration, duration, File, SAYS } from '../src/lib/units.ts'
+import { pathOf, queryOf } from '../src/lib/values.ts'
 
 export const key = 'files'
 export const target = true

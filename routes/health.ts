@@ -1,4 +1,7 @@
-import { queryValue, type StandingRoute, showCertificate, storeState } from '../src/kit/index.ts'
+import type { StandingRoute } from '../src/kit/index.ts'
+import { showCertificate } from '../src/lib/contracts/certificates.ts'
+import { storeState } from '../src/lib/contracts/store.ts'
+import { queryValue } from '../src/lib/values.ts'
 import { outside } from './ungated.ts'
 
 declare module 'fastify' {

@@ -1,4 +1,4 @@
-import { escapeHtml } from '../src/kit/index.ts'
+import { escapeHtml } from '../src/lib/html.ts'
 
 const STYLE = `
 :root{color-scheme:light dark;--ink:#1b2430;--paper:#f4f1ea;--card:#fffdf8;--line:#c9c1b2;--edge:#7d7565;--mark:#0b5c5a;--wrong:#a3261b}

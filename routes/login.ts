@@ -1,16 +1,11 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import {
-  addressOf,
-  createError,
-  escapeHtml,
-  isObject,
-  publicOrigin,
-  queryValue,
-  type Refusal,
-  type StandingAbout,
-  type StandingRoute,
-  sessionCounts
-} from '../src/kit/index.ts'
+import { createError, type StandingAbout, type StandingRoute } from '../src/kit/index.ts'
+import { publicOrigin, sessionCounts } from '../src/lib/caller.ts'
+import { escapeHtml } from '../src/lib/html.ts'
+import { addressOf } from '../src/lib/http/addresses.ts'
+import type { Refusal } from '../src/lib/refusals.ts'
+import { isObject } from '../src/lib/schema.ts'
+import { queryValue } from '../src/lib/values.ts'
 import { loginPage } from './login-page.ts'
 
 /** The name or the password is wrong; which of them is not told. */

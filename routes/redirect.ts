@@ -1,22 +1,10 @@
-import {
-  type About,
-  breathe,
-  fp,
-  leaveBodies,
-  makeRewrite,
-  type OptionFault,
-  pathOf,
-  queryOf,
-  rewriteFaults,
-  SAYS,
-  type Static,
-  type TargetRoutes,
-  TEMPLATE,
-  Type,
-  template,
-  templateFaults,
-  type ValueKind
-} from '../src/kit/index.ts'
+import { type About, fp, type OptionFault, type TargetRoutes, Type } from '../src/kit/index.ts'
+import { leaveBodies } from '../src/lib/http/bodies.ts'
+import { makeRewrite, rewriteFaults } from '../src/lib/http/rewrite.ts'
+import type { Static } from '../src/lib/schema.ts'
+import { breathe } from '../src/lib/time-slicing.ts'
+import { SAYS, TEMPLATE } from '../src/lib/units.ts'
+import { pathOf, queryOf, template, templateFaults, type ValueKind } from '../src/lib/values.ts'
 
 export const key = 'redirect'
 export const target = true

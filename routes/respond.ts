@@ -1,22 +1,19 @@
 import {
   type About,
-  breathe,
   fp,
-  HeaderName,
-  headerFaults,
-  leaveBodies,
   type OptionFault,
-  paramFaults,
   type RouteInfo,
-  type Static,
   type TargetRoutes,
-  TEMPLATE,
-  Type,
-  template,
-  templateFaults,
-  WHOLE
+  Type
 } from '../src/kit/index.ts'
 import { escapesFor } from '../src/lib/escape.ts'
+import { leaveBodies } from '../src/lib/http/bodies.ts'
+import { HeaderName, headerFaults } from '../src/lib/http/header-options.ts'
+import { paramFaults } from '../src/lib/http/rewrite.ts'
+import type { Static } from '../src/lib/schema.ts'
+import { breathe } from '../src/lib/time-slicing.ts'
+import { TEMPLATE, WHOLE } from '../src/lib/units.ts'
+import { template, templateFaults } from '../src/lib/values.ts'
 
 export const key = 'respond'
 export const target = true

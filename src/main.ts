@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { config as dotenv } from 'dotenv'
 import { CommandError, UsageError } from './commands/outcome.ts'
 import { variableFor } from './config/elsewhere.ts'
-import { nearest } from './kit/index.ts'
+import { nearest } from './lib/schema.ts'
 
 /** What a command is given. */
 export interface Command {

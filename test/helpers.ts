@@ -17,8 +17,8 @@ import {
   type Served,
   serve
 } from '../src/index.ts'
-import type { Peers, PeerTopic } from '../src/kit/index.ts'
 import { monotonic as realMonotonic, replaceClock, type Timer } from '../src/lib/clock.ts'
+import type { Peers, PeerTopic } from '../src/lib/contracts/peers.ts'
 import { Locks } from '../src/lib/locks.ts'
 
 /** A test, or whatever tears things down at its end. */

@@ -1,17 +1,12 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { calculateJwkThumbprint, exportJWK, type JWK, SignJWT } from 'jose'
-import {
-  type Caller,
-  Duration,
-  duration,
-  File,
-  HeaderName,
-  type OptionFault,
-  type Static,
-  Type
-} from '../../src/kit/index.ts'
+import { type OptionFault, Type } from '../../src/kit/index.ts'
+import type { Caller } from '../../src/lib/caller.ts'
 import { monotonic } from '../../src/lib/clock.ts'
+import { HeaderName } from '../../src/lib/http/header-options.ts'
+import type { Static } from '../../src/lib/schema.ts'
+import { Duration, duration, File } from '../../src/lib/units.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 
 export const assertion = Type.Object(

@@ -1,4 +1,6 @@
-import { claimOf, isObject, Type } from '../../src/kit/index.ts'
+import { Type } from '../../src/kit/index.ts'
+import { isObject } from '../../src/lib/schema.ts'
+import { claimOf } from '../../src/lib/values.ts'
 
 /** The options that say where a token holds roles and scopes. */
 export const claimNames = {

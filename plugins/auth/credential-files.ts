@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { isObject, type OptionFault, type Static, type TObject, Type } from '../../src/kit/index.ts'
+import { type OptionFault, Type } from '../../src/kit/index.ts'
+import { isObject, type Static, type TObject } from '../../src/lib/schema.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 import { parseHash } from './password.ts'
 

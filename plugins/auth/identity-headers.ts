@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
-import { type Caller, claimOf, template } from '../../src/kit/index.ts'
+import type { Caller } from '../../src/lib/caller.ts'
 import type { WrittenHeader } from '../../src/lib/http/request-head.ts'
+import { claimOf, template } from '../../src/lib/values.ts'
 
 /** Compiles what an identity header tells, such as "id", "roles" or "claims.email"; throws a TemplateError where a caller has no such thing. */
 export function toldOf(name: string, said: string): WrittenHeader {

@@ -1,24 +1,19 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   type About,
-  type Caller,
-  File,
   fp,
-  gate,
   type Hooks,
-  identityHeadersOf,
   type OptionFault,
-  overrideOf,
   perOptions,
   type RouteInfo,
-  remember,
-  SAYS,
-  type Static,
-  TemplateError,
-  Type,
-  template
+  Type
 } from '../../src/kit/index.ts'
+import { type Caller, identityHeadersOf } from '../../src/lib/caller.ts'
 import type { PrivateHeader, WrittenHeader } from '../../src/lib/http/request-head.ts'
+import { remember } from '../../src/lib/memoize.ts'
+import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
+import { File, SAYS } from '../../src/lib/units.ts'
+import { TemplateError, template } from '../../src/lib/values.ts'
 import { assertion, assertionFaults, makeSigner, type Signer } from './assertion.ts'
 import { apiKey, keyFault, type Listed, readEntries, type User, user, userFault } from './credential-files.ts'
 import { makeGate, type Parts } from './gate.ts'

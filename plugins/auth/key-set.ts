@@ -1,6 +1,6 @@
 import { createPublicKey, type JsonWebKey } from 'node:crypto'
 import { createLocalJWKSet, type JSONWebKeySet, type JWK, type JWTVerifyGetKey } from 'jose'
-import { isObject } from '../../src/kit/index.ts'
+import { isObject } from '../../src/lib/schema.ts'
 
 // Bits of an RSA key (RFC 7518 section 3.3).
 const LEAST_RSA = 2048

@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto'
 import rateLimit from '@fastify/rate-limit'
 import fastify from 'fastify'
-import { createError, type Peers, type Store, storeAway, withHeaders } from '../../src/kit/index.ts'
+import { createError } from '../../src/kit/index.ts'
 import { monotonic } from '../../src/lib/clock.ts'
+import type { Peers } from '../../src/lib/contracts/peers.ts'
+import { type Store, storeAway } from '../../src/lib/contracts/store.ts'
 import { clientNetwork } from '../../src/lib/http/client-network.ts'
+import { withHeaders } from '../../src/lib/refusals.ts'
 
 /** Too many log-ins failed, from this address or for this name. */
 export const LoginThrottled = createError(

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
-import type { Caller } from '../../src/kit/index.ts'
+import type { Caller } from '../../src/lib/caller.ts'
 import type { User } from './credential-files.ts'
 import { parseHash, verifyPassword } from './password.ts'
 

@@ -10,8 +10,12 @@ import {
   jwtVerify
 } from 'jose'
 import { visit } from 'jsonc-parser'
-import { type Caller, createError, duration, isObject, withHeaders } from '../../src/kit/index.ts'
+import { createError } from '../../src/kit/index.ts'
+import type { Caller } from '../../src/lib/caller.ts'
 import { wall } from '../../src/lib/clock.ts'
+import { withHeaders } from '../../src/lib/refusals.ts'
+import { isObject } from '../../src/lib/schema.ts'
+import { duration } from '../../src/lib/units.ts'
 import { textIn, toldBy } from './claims.ts'
 import { KeysAway, RemoteKeys } from './jwks.ts'
 import { readKeySet } from './key-set.ts'

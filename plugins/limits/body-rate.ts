@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { hangUp } from '../../src/kit/index.ts'
+import { hangUp } from '../../src/lib/http/bodies.ts'
 
 /** How fast a body has to come on a route. */
 export interface Rule {

@@ -1,36 +1,38 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import {
-  BodyTooLarge,
-  DeadlineExceeded,
-  DurationOrNone,
-  durationOrNone,
   eachRoute,
   fp,
-  gate,
-  HeadersTooLarge,
   type HeadHook,
   type Hooks,
-  isHttp2,
-  overrideOf,
   perOptions,
-  RateOrNone,
   type RouteInfo,
-  rate,
-  rateOrNone,
   refuses,
-  remember,
-  SAYS,
-  SizeOrNone,
-  type Static,
-  sizeOrNone,
-  TooSlow,
-  Type,
-  UrlTooLong,
-  upgradeOf,
-  waitForEnd
+  Type
 } from '../../src/kit/index.ts'
 import { Deadline } from '../../src/lib/deadline.ts'
+import { isHttp2 } from '../../src/lib/http/http2.ts'
+import { waitForEnd } from '../../src/lib/http/response-end.ts'
+import { upgradeOf } from '../../src/lib/http/upgrade.ts'
+import { remember } from '../../src/lib/memoize.ts'
+import {
+  BodyTooLarge,
+  DeadlineExceeded,
+  HeadersTooLarge,
+  TooSlow,
+  UrlTooLong
+} from '../../src/lib/refusals.ts'
+import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
+import {
+  DurationOrNone,
+  durationOrNone,
+  RateOrNone,
+  rate,
+  rateOrNone,
+  SAYS,
+  SizeOrNone,
+  sizeOrNone
+} from '../../src/lib/units.ts'
 import { Pace, type Reader, type Rule, readBy } from './body-rate.ts'
 
 export const key = 'limits'

@@ -1,15 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import {
-  Duration,
-  duration,
-  fp,
-  type MetricFamily,
-  type OptionFault,
-  perRoute,
-  type Static,
-  Type,
-  whenOver
-} from '../../src/kit/index.ts'
+import { fp, type OptionFault, perRoute, Type } from '../../src/kit/index.ts'
+import type { MetricFamily } from '../../src/lib/contracts/metrics.ts'
+import { whenOver } from '../../src/lib/http/response-end.ts'
+import type { Static } from '../../src/lib/schema.ts'
+import { Duration, duration } from '../../src/lib/units.ts'
 import { Recorder } from './recorder.ts'
 
 export const key = 'metrics'

@@ -1,15 +1,8 @@
 import { METHODS } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import {
-  Durations,
-  elapsed,
-  type MetricFamily,
-  ownBytesOf,
-  type RouteInfo,
-  statusOf,
-  Tally,
-  wordOf
-} from '../../src/kit/index.ts'
+import type { RouteInfo } from '../../src/kit/index.ts'
+import { Durations, type MetricFamily, Tally } from '../../src/lib/contracts/metrics.ts'
+import { elapsed, ownBytesOf, statusOf, wordOf } from '../../src/lib/http/response-end.ts'
 
 // What a client may call a method is bounded over HTTP/1 alone.
 const known: ReadonlySet<string> = new Set(METHODS)

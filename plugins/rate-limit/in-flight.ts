@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
-import { type Script, type SharedStore, waitForEnd } from '../../src/kit/index.ts'
 import { wall } from '../../src/lib/clock.ts'
+import type { Script, SharedStore } from '../../src/lib/contracts/store.ts'
+import { waitForEnd } from '../../src/lib/http/response-end.ts'
 
 /** Counts requests by key for as long as they last. */
 export interface InFlight {

@@ -1,17 +1,17 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   type AboutRoute,
-  callBack,
   createError,
   fp,
   type Hooks,
-  isObject,
-  peerOf,
   perOptions,
-  type RouteInfo,
-  storeAway,
-  withHeaders
+  type RouteInfo
 } from '../../src/kit/index.ts'
+import { callBack } from '../../src/lib/callback.ts'
+import { storeAway } from '../../src/lib/contracts/store.ts'
+import { peerOf } from '../../src/lib/http/addresses.ts'
+import { withHeaders } from '../../src/lib/refusals.ts'
+import { isObject } from '../../src/lib/schema.ts'
 import { leaveAtTheEnd } from './in-flight.ts'
 import { isLate, type Limit, makeLimit, type Seen, type Tier } from './limit.ts'
 import { faults, options, override, type RateLimitOptions } from './options.ts'

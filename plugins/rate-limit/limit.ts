@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { addressOf, duration, partReader, type RouteInfo } from '../../src/kit/index.ts'
+import type { RouteInfo } from '../../src/kit/index.ts'
+import { partReader } from '../../src/lib/caller.ts'
+import { addressOf } from '../../src/lib/http/addresses.ts'
 import { clientNetwork } from '../../src/lib/http/client-network.ts'
+import { duration } from '../../src/lib/units.ts'
 import {
   type Counter,
   FixedWindow,

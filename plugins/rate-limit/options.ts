@@ -1,4 +1,6 @@
-import { Duration, gate, type OptionFault, overrideOf, SAYS, type Static, Type } from '../../src/kit/index.ts'
+import { type OptionFault, Type } from '../../src/kit/index.ts'
+import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
+import { Duration, SAYS } from '../../src/lib/units.ts'
 
 const max = Type.Optional(
   Type.Integer({ minimum: 1, description: 'How many requests of one key pass in a window.' })

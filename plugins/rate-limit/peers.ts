@@ -1,4 +1,4 @@
-import type { Peers } from '../../src/kit/index.ts'
+import type { Peers } from '../../src/lib/contracts/peers.ts'
 import type { Counter, Noted, OwnCounter, Quota, Standing } from './counters.ts'
 
 // How long what was counted waits for what is counted next, in milliseconds: by so much the workers' counts differ.

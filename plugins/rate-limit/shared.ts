@@ -1,4 +1,4 @@
-import type { SharedStore } from '../../src/kit/index.ts'
+import type { SharedStore } from '../../src/lib/contracts/store.ts'
 import type { Counter, Standing } from './counters.ts'
 
 // Each counts like its namesake in counters.ts, in one step and by the clock of the store, so that any number of

@@ -1,19 +1,13 @@
 import cookie, { Signer } from '@fastify/cookie'
 import session from '@fastify/session'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import {
-  capture,
-  cookiesIn,
-  Duration,
-  duration,
-  fp,
-  type OptionFault,
-  type Provided,
-  type Static,
-  Type,
-  type WordsSaid
-} from '../../src/kit/index.ts'
+import { fp, type OptionFault, Type, type WordsSaid } from '../../src/kit/index.ts'
+import type { Provided } from '../../src/lib/caller.ts'
+import { capture } from '../../src/lib/capture-hooks.ts'
 import { wall } from '../../src/lib/clock.ts'
+import { cookiesIn } from '../../src/lib/http/cookies.ts'
+import type { Static } from '../../src/lib/schema.ts'
+import { Duration, duration } from '../../src/lib/units.ts'
 import { ReturnAddresses } from './return-addresses.ts'
 import { makeSeal, type Seal } from './seal.ts'
 import {

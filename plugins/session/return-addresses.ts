@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
-import type { Peers, SharedStore } from '../../src/kit/index.ts'
 import { monotonic } from '../../src/lib/clock.ts'
+import type { Peers } from '../../src/lib/contracts/peers.ts'
+import type { SharedStore } from '../../src/lib/contracts/store.ts'
 
 interface Entry {
   readonly text: string

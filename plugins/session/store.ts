@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto'
-import { callBack, type Peers, type Provided, type SharedStore } from '../../src/kit/index.ts'
+import { callBack } from '../../src/lib/callback.ts'
+import type { Provided } from '../../src/lib/caller.ts'
 import { monotonic, startInterval, stopTimer, type Timer, wall } from '../../src/lib/clock.ts'
+import type { Peers } from '../../src/lib/contracts/peers.ts'
+import type { SharedStore } from '../../src/lib/contracts/store.ts'
 import { OpenStreams } from '../../src/lib/open-streams.ts'
 import { type LateEnd, LateEnds, lateEnd } from './late-ends.ts'
 

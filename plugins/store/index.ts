@@ -1,14 +1,8 @@
-import {
-  connectionOptions,
-  Duration,
-  duration,
-  fp,
-  type OptionFault,
-  type Static,
-  type Store,
-  Type,
-  tlsToward
-} from '../../src/kit/index.ts'
+import { fp, type OptionFault, Type } from '../../src/kit/index.ts'
+import type { Store } from '../../src/lib/contracts/store.ts'
+import { connectionOptions, tlsToward } from '../../src/lib/http/tls-client.ts'
+import type { Static } from '../../src/lib/schema.ts'
+import { Duration, duration } from '../../src/lib/units.ts'
 import { RedisStore } from './redis.ts'
 
 export const key = 'store'

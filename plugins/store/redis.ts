@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
-import { type Script, type SharedStore, storeAway } from '../../src/kit/index.ts'
+import { type Script, type SharedStore, storeAway } from '../../src/lib/contracts/store.ts'
 
 /** Where a store is and how it is spoken to. */
 export interface RedisPlace {

@@ -1,7 +1,8 @@
 import { constants, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
-import { type CertificateState, remember } from '../../src/kit/index.ts'
+import type { CertificateState } from '../../src/lib/contracts/certificates.ts'
+import { remember } from '../../src/lib/memoize.ts'
 import type { Acme, Managed, Pair } from './acme/index.ts'
 import type { TlsOptions } from './options.ts'
 

@@ -1,4 +1,6 @@
-import { File, type Static, Type } from '../../src/kit/index.ts'
+import { Type } from '../../src/kit/index.ts'
+import type { Static } from '../../src/lib/schema.ts'
+import { File } from '../../src/lib/units.ts'
 import { acme } from './acme/index.ts'
 
 export const options = Type.Object(

@@ -1,15 +1,9 @@
 import type { Duplex } from 'node:stream'
-import {
-  type Extent,
-  type Fate,
-  type Handler,
-  type Sending,
-  Unsendable,
-  Untaken,
-  UpstreamFailed,
-  type UpstreamTarget
-} from '../../src/kit/index.ts'
+import type { Handler, Sending } from '../../src/lib/contracts/dispatch.ts'
+import type { Extent, Fate, UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 import { FRAMING, HOP_BY_HOP } from '../../src/lib/http/hop-by-hop.ts'
+import { Unsendable, Untaken } from '../../src/lib/refusals.ts'
+import { UpstreamFailed } from '../../src/lib/upstream-errors.ts'
 import type { IdleTimeout, WatchedBody } from './idle-timeout.ts'
 import type { Target } from './target.ts'
 

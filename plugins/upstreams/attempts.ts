@@ -1,17 +1,17 @@
 import type { Duplex } from 'node:stream'
-import {
-  type AnswerListener,
-  type AttemptPolicy,
-  type Extent,
-  type Fate,
-  LONGEST_TIMER,
-  type OutboundRequest,
-  type Sending,
-  type Sent,
-  Unsendable,
-  type UpstreamTarget,
-  unavailable
-} from '../../src/kit/index.ts'
+import type { Sending } from '../../src/lib/contracts/dispatch.ts'
+import type {
+  AnswerListener,
+  AttemptPolicy,
+  Extent,
+  Fate,
+  OutboundRequest,
+  Sent,
+  UpstreamTarget
+} from '../../src/lib/contracts/upstream.ts'
+import { Unsendable } from '../../src/lib/refusals.ts'
+import { LONGEST_TIMER } from '../../src/lib/units.ts'
+import { unavailable } from '../../src/lib/upstream-errors.ts'
 import { Attempt, type AttemptListener, Superseded } from './attempt.ts'
 import type { IdleTimeout } from './idle-timeout.ts'
 import { retryAfterIn } from './retry-after.ts'

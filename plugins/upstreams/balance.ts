@@ -1,5 +1,7 @@
 import type { FastifyRequest } from 'fastify'
-import { addressOf, fraction, partReader, scatter } from '../../src/kit/index.ts'
+import { partReader } from '../../src/lib/caller.ts'
+import { fraction, scatter } from '../../src/lib/hash.ts'
+import { addressOf } from '../../src/lib/http/addresses.ts'
 import type { UpstreamOptions } from './options.ts'
 import type { Target } from './target.ts'
 

@@ -1,5 +1,5 @@
-import { duration, share } from '../../src/kit/index.ts'
 import { monotonic } from '../../src/lib/clock.ts'
+import { duration, share } from '../../src/lib/units.ts'
 import type { BreakerOptions } from './options.ts'
 
 const SLICES = 10

@@ -1,7 +1,7 @@
 import type { RecordWithTtl } from 'node:dns'
 import { lookup, Resolver } from 'node:dns/promises'
 import type { FastifyBaseLogger } from 'fastify'
-import { duration } from '../../src/kit/index.ts'
+import { duration } from '../../src/lib/units.ts'
 import type { DiscoverOptions } from './options.ts'
 import type { Endpoint } from './target.ts'
 

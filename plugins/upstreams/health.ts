@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici'
-import { duration, SocketsExhausted } from '../../src/kit/index.ts'
 import { ownHead } from '../../src/lib/http/request-head.ts'
+import { SocketsExhausted } from '../../src/lib/refusals.ts'
+import { duration } from '../../src/lib/units.ts'
 import type { HealthOptions } from './options.ts'
 import type { Condition } from './target-health.ts'
 

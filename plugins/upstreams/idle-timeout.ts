@@ -1,4 +1,4 @@
-import { remember } from '../../src/kit/index.ts'
+import { remember } from '../../src/lib/memoize.ts'
 
 /** A body that may be idle for some time only. */
 export interface WatchedBody {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { createError, fp, type OptionFault, type UpstreamState } from '../../src/kit/index.ts'
+import { createError, fp, type OptionFault } from '../../src/kit/index.ts'
+import type { UpstreamState } from '../../src/lib/contracts/metrics.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 import { options, type UpstreamsOptions } from './options.ts'
 import { originOf, Upstream } from './upstream.ts'

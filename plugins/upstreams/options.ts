@@ -1,13 +1,7 @@
-import {
-  Duration,
-  DurationOrNone,
-  SAYS,
-  Share,
-  Size,
-  type Static,
-  Type,
-  tlsToward
-} from '../../src/kit/index.ts'
+import { Type } from '../../src/kit/index.ts'
+import { tlsToward } from '../../src/lib/http/tls-client.ts'
+import type { Static } from '../../src/lib/schema.ts'
+import { Duration, DurationOrNone, SAYS, Share, Size } from '../../src/lib/units.ts'
 
 const url = (description: string) =>
   Type.String({

@@ -1,6 +1,8 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { cookieIn, duration, type UpstreamTarget } from '../../src/kit/index.ts'
+import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
+import { cookieIn } from '../../src/lib/http/cookies.ts'
+import { duration } from '../../src/lib/units.ts'
 import type { StickyOptions } from './options.ts'
 import type { Target } from './target.ts'
 

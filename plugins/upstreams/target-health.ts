@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { duration, LONGEST_TIMER } from '../../src/kit/index.ts'
 import { monotonic } from '../../src/lib/clock.ts'
+import { duration, LONGEST_TIMER } from '../../src/lib/units.ts'
 import { Breaker } from './breaker.ts'
 import type { BreakerOptions, EjectOptions } from './options.ts'
 

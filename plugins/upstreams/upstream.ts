@@ -1,15 +1,14 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import {
-  type AnswerListener,
-  type AttemptPolicy,
-  durationOrNone,
-  type OutboundRequest,
-  type PolicyOptions,
-  type Sent,
-  share,
-  type UpstreamService,
-  type UpstreamTarget
-} from '../../src/kit/index.ts'
+import type {
+  AnswerListener,
+  AttemptPolicy,
+  OutboundRequest,
+  PolicyOptions,
+  Sent,
+  UpstreamService,
+  UpstreamTarget
+} from '../../src/lib/contracts/upstream.ts'
+import { durationOrNone, share } from '../../src/lib/units.ts'
 import { Attempts } from './attempts.ts'
 import { type Balancer, makeBalancer } from './balance.ts'
 import { Discovery, keyOf } from './discover.ts'

@@ -1,13 +1,8 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import {
-  canonicalPath,
-  pathOf,
-  type Rewrite,
-  restOf,
-  type SlashPolicy,
-  shapeOf,
-  type UpstreamTarget
-} from '../../src/kit/index.ts'
+import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
+import { canonicalPath, type SlashPolicy } from '../../src/lib/http/canonical-path.ts'
+import { type Rewrite, restOf, shapeOf } from '../../src/lib/http/rewrite.ts'
+import { pathOf } from '../../src/lib/values.ts'
 
 /** Writes the Destination of a request for the target that gets it. */
 export type WriteDestination = (target: UpstreamTarget) => string

@@ -1,28 +1,19 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import {
-  type AnswerListener,
-  DeadlineExceeded,
-  type Extent,
-  type Fate,
-  type Forwarding,
-  grpcRefusal,
-  grpcTimeoutOf,
-  isGrpc,
-  isHttp2,
-  type OutboundRequest,
-  type Sent,
-  thenGiveBack,
-  UpstreamFailed,
-  type UpstreamTarget,
-  upgradeOf,
-  upstreamRefusal,
-  type Waiting,
-  waitForEnd,
-  waitNoMore
-} from '../../src/kit/index.ts'
+import { thenGiveBack } from '../../src/lib/body/lent-memory.ts'
+import type { Forwarding } from '../../src/lib/caller.ts'
+import type {
+  AnswerListener,
+  Extent,
+  Fate,
+  OutboundRequest,
+  Sent,
+  UpstreamTarget
+} from '../../src/lib/contracts/upstream.ts'
 import { Deadline } from '../../src/lib/deadline.ts'
+import { grpcRefusal, grpcTimeoutOf, isGrpc } from '../../src/lib/http/grpc.ts'
+import { isHttp2 } from '../../src/lib/http/http2.ts'
 import { setHeader } from '../../src/lib/http/request-head.ts'
 import {
   addTrailers,
@@ -32,6 +23,10 @@ import {
   writeHead,
   writeInterim
 } from '../../src/lib/http/response.ts'
+import { type Waiting, waitForEnd, waitNoMore } from '../../src/lib/http/response-end.ts'
+import { upgradeOf } from '../../src/lib/http/upgrade.ts'
+import { DeadlineExceeded } from '../../src/lib/refusals.ts'
+import { UpstreamFailed, upstreamRefusal } from '../../src/lib/upstream-errors.ts'
 import type { Errand, Lane, Way } from './plan.ts'
 import { ClientGone } from './refusals.ts'
 import { Upload } from './request-body.ts'

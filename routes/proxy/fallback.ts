@@ -1,13 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import {
-  HeaderName,
-  headerFaults,
-  type OptionFault,
-  type Refusal,
-  type Static,
-  Type,
-  WHOLE
-} from '../../src/kit/index.ts'
+import { type OptionFault, Type } from '../../src/kit/index.ts'
+import { HeaderName, headerFaults } from '../../src/lib/http/header-options.ts'
+import type { Refusal } from '../../src/lib/refusals.ts'
+import type { Static } from '../../src/lib/schema.ts'
+import { WHOLE } from '../../src/lib/units.ts'
 
 export const fallback = Type.Object(
   {

@@ -1,23 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import {
-  duration,
-  durationOrNone,
-  fraction,
-  LONGEST_TIMER,
-  makeRewrite,
-  originMatcher,
-  pathOf,
-  peerOf,
-  queryOf,
-  restOf,
-  scatter,
-  shapeOf,
-  share,
-  sizeOrNone,
-  type TargetRoute,
-  type UpstreamTarget,
-  upgradeOf
-} from '../../src/kit/index.ts'
+import type { TargetRoute } from '../../src/kit/index.ts'
+import { originMatcher } from '../../src/lib/caller.ts'
+import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
+import { fraction, scatter } from '../../src/lib/hash.ts'
+import { peerOf } from '../../src/lib/http/addresses.ts'
+import { makeRewrite, restOf, shapeOf } from '../../src/lib/http/rewrite.ts'
+import { upgradeOf } from '../../src/lib/http/upgrade.ts'
+import { duration, durationOrNone, LONGEST_TIMER, share, sizeOrNone } from '../../src/lib/units.ts'
+import { pathOf, queryOf } from '../../src/lib/values.ts'
 import { makeDestination } from './destination.ts'
 import { Exchange } from './exchange.ts'
 import { makeFallback } from './fallback.ts'

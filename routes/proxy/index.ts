@@ -1,17 +1,11 @@
 import httpProxy from '@fastify/http-proxy'
 import type { FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
-import {
-  type About,
-  acceptAnyContentType,
-  eachInSlices,
-  fp,
-  nearest,
-  type OptionFault,
-  type RouteInfo,
-  rewriteFaults,
-  share,
-  type TargetRoutes
-} from '../../src/kit/index.ts'
+import { type About, fp, type OptionFault, type RouteInfo, type TargetRoutes } from '../../src/kit/index.ts'
+import { acceptAnyContentType } from '../../src/lib/http/bodies.ts'
+import { rewriteFaults } from '../../src/lib/http/rewrite.ts'
+import { nearest } from '../../src/lib/schema.ts'
+import { eachInSlices } from '../../src/lib/time-slicing.ts'
+import { share } from '../../src/lib/units.ts'
 import { fallbackFaults } from './fallback.ts'
 import { type Handler, makeHandler } from './handler.ts'
 import { options, type ProxyOptions } from './options.ts'

@@ -1,21 +1,18 @@
 import type { FastifyRequest } from 'fastify'
-import {
-  type AnswerListener,
-  type AttemptPolicy,
-  type Fate,
-  type OutboundRequest,
-  type ReplayableBody,
-  type Sent,
-  Share,
-  SizeOrNone,
-  type Static,
-  share,
-  sizeOrNone,
-  Type,
-  type UpstreamService,
-  type UpstreamTarget
-} from '../../src/kit/index.ts'
+import { Type } from '../../src/kit/index.ts'
+import type {
+  AnswerListener,
+  AttemptPolicy,
+  Fate,
+  OutboundRequest,
+  ReplayableBody,
+  Sent,
+  UpstreamService,
+  UpstreamTarget
+} from '../../src/lib/contracts/upstream.ts'
 import { headForHost, setHeader } from '../../src/lib/http/request-head.ts'
+import type { Static } from '../../src/lib/schema.ts'
+import { Share, SizeOrNone, share, sizeOrNone } from '../../src/lib/units.ts'
 import type { Errand } from './plan.ts'
 
 export const mirror = Type.Object(

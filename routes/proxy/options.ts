@@ -1,4 +1,6 @@
-import { Duration, DurationOrNone, SAYS, Share, type Static, TEMPLATE, Type } from '../../src/kit/index.ts'
+import { Type } from '../../src/kit/index.ts'
+import type { Static } from '../../src/lib/schema.ts'
+import { Duration, DurationOrNone, SAYS, Share, TEMPLATE } from '../../src/lib/units.ts'
 import { fallback } from './fallback.ts'
 import { mirror } from './mirror.ts'
 import { hedge, retry } from './retry.ts'

@@ -1,9 +1,11 @@
 import type { Http2ServerRequest } from 'node:http2'
 import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
-import { isHttp2, type ReplayableBody, Unsendable } from '../../src/kit/index.ts'
 import { type BufferBudget, Reservation } from '../../src/lib/buffers.ts'
+import type { ReplayableBody } from '../../src/lib/contracts/upstream.ts'
 import type { Deadline } from '../../src/lib/deadline.ts'
+import { isHttp2 } from '../../src/lib/http/http2.ts'
+import { Unsendable } from '../../src/lib/refusals.ts'
 
 /** The body of a request on its way to an upstream; while it is small, it can be sent again from its beginning. */
 export class Upload implements ReplayableBody {

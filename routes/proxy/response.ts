@@ -1,12 +1,15 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { type Head, type HeadPlan, isHttp2, joinVary, remember } from '../../src/kit/index.ts'
+import type { Head, RouteInfo } from '../../src/kit/index.ts'
 import { setCookieName } from '../../src/lib/http/cookies.ts'
+import { joinVary } from '../../src/lib/http/headers.ts'
 import { HOP_BY_HOP, nominatedBy } from '../../src/lib/http/hop-by-hop.ts'
+import { isHttp2 } from '../../src/lib/http/http2.ts'
 import { headerOf, setHeader } from '../../src/lib/http/request-head.ts'
+import { remember } from '../../src/lib/memoize.ts'
 
 /** How a route wants the head of its answers. */
 export interface AnswerHead {
-  readonly plan: HeadPlan
+  readonly plan: RouteInfo['head']
   /** Translates a Location and the cookies of the upstream into the gateway's; undefined to leave them alone. */
   readonly back: Back | undefined
   /** The session's cookie, which no upstream may set; null where there is none. */
@@ -18,13 +21,13 @@ export interface AnswerHead {
 type Kind = 'dropped' | 'vary' | 'type' | 'length' | 'cookie' | 'place' | 'refresh' | 'link' | 'trailer'
 
 /** Sorts out which headers of an answer don't simply pass. */
-export const answerKinds = (plan: HeadPlan): ReadonlyMap<string, Kind> =>
+export const answerKinds = (plan: RouteInfo['head']): ReadonlyMap<string, Kind> =>
   remember(sorted, plan, () => sortOut(plan))
 
 // Routes with the same gates want the same.
-const sorted = new WeakMap<HeadPlan, ReadonlyMap<string, Kind>>()
+const sorted = new WeakMap<RouteInfo['head'], ReadonlyMap<string, Kind>>()
 
-function sortOut({ strips }: HeadPlan): ReadonlyMap<string, Kind> {
+function sortOut({ strips }: RouteInfo['head']): ReadonlyMap<string, Kind> {
   return new Map<string, Kind>([
     ['vary', 'vary'],
     ['content-type', 'type'],

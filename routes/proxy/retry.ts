@@ -1,15 +1,7 @@
-import {
-  Duration,
-  duration,
-  type RetryPolicy,
-  SAYS,
-  Share,
-  SizeOrNone,
-  type Static,
-  share,
-  sizeOrNone,
-  Type
-} from '../../src/kit/index.ts'
+import { Type } from '../../src/kit/index.ts'
+import type { RetryPolicy } from '../../src/lib/contracts/upstream.ts'
+import type { Static } from '../../src/lib/schema.ts'
+import { Duration, duration, SAYS, Share, SizeOrNone, share, sizeOrNone } from '../../src/lib/units.ts'
 
 export const retry = Type.Object(
   {

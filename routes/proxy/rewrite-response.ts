@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import { pathOf, type UpstreamTarget } from '../../src/kit/index.ts'
+import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
+import { pathOf } from '../../src/lib/values.ts'
 import type { Back } from './response.ts'
 
 /** Makes the way back for what a target says of itself: its own origin becomes the gateway's, and the stripped part of a path is put back. */

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { createError, waitForEnd } from '../../src/kit/index.ts'
+import { createError } from '../../src/kit/index.ts'
+import { waitForEnd } from '../../src/lib/http/response-end.ts'
 
 /** The session that let the request in is over; its stream was cut. */
 export const SessionOver = createError('SP_ERR_AUTH_SESSION_OVER', 'The session is over', 401)

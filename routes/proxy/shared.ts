@@ -1,10 +1,11 @@
 import type { FastifyInstance } from 'fastify'
-import { duration, durationOrNone, remember } from '../../src/kit/index.ts'
 import {
   forwardedHead,
   type RequestHeadOptions,
   type WriteRequestHead
 } from '../../src/lib/http/request-head.ts'
+import { remember } from '../../src/lib/memoize.ts'
+import { duration, durationOrNone } from '../../src/lib/units.ts'
 import type { ProxyOptions } from './options.ts'
 import type { Lane } from './plan.ts'
 import { makeRetry } from './retry.ts'

@@ -1,4 +1,6 @@
-import { type AboutRoute, durationOrNone, isObject } from '../../src/kit/index.ts'
+import type { AboutRoute } from '../../src/kit/index.ts'
+import { isObject } from '../../src/lib/schema.ts'
+import { durationOrNone } from '../../src/lib/units.ts'
 import type { ProxyOptions } from './options.ts'
 
 type Time = string | false | undefined

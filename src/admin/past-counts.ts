@@ -1,4 +1,4 @@
-import type { MetricFamily, MetricValue } from '../kit/index.ts'
+import type { MetricFamily, MetricValue } from '../lib/contracts/metrics.ts'
 
 interface Past extends Omit<MetricFamily, 'values'> {
   readonly series: Map<string, MetricValue>

@@ -1,12 +1,9 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import {
-  type CertificateState,
-  type MetricFamily,
-  type RouteInfo,
-  storeState,
-  type UpstreamState
-} from '../kit/index.ts'
+import type { RouteInfo } from '../kit/index.ts'
 import { monotonic } from '../lib/clock.ts'
+import type { CertificateState } from '../lib/contracts/certificates.ts'
+import type { MetricFamily, UpstreamState } from '../lib/contracts/metrics.ts'
+import { storeState } from '../lib/contracts/store.ts'
 import type { Engine, Reloaded } from '../process/engine.ts'
 
 /** What is told of a gateway, be it one process or many. */

@@ -1,4 +1,5 @@
-import { type ShownCertificate, showCertificate, type TargetState, type UpstreamState } from '../kit/index.ts'
+import { type ShownCertificate, showCertificate } from '../lib/contracts/certificates.ts'
+import type { TargetState, UpstreamState } from '../lib/contracts/metrics.ts'
 import type { ProcessState, Report } from './report.ts'
 
 /** What /status says of a gateway. */

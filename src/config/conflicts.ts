@@ -1,4 +1,5 @@
-import { eachInSlices, ROUTABLE } from '../kit/index.ts'
+import { ROUTABLE } from '../lib/http/methods.ts'
+import { eachInSlices } from '../lib/time-slicing.ts'
 import { type Fault, showPlace } from './fault.ts'
 import { comparedShape } from './paths.ts'
 import type { PlannedRoute } from './plan.ts'

@@ -1,4 +1,4 @@
-import { isObject } from '../kit/index.ts'
+import { isObject } from '../lib/schema.ts'
 import type { Path } from './fault.ts'
 
 /** Where an option may stand: the options that it is inside of, from the root or from a route. */

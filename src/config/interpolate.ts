@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { allowsFalse, inSlices, isObject, isTemplate, schemaOf } from '../kit/index.ts'
+import { allowsFalse, isObject, isTemplate, schemaOf } from '../lib/schema.ts'
+import { inSlices } from '../lib/time-slicing.ts'
 import { unreadable } from '../lib/unreadable.ts'
 import type { Fault, Path } from './fault.ts'
 import { faultAt, mapTexts, type Source } from './source.ts'

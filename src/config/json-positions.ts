@@ -1,5 +1,5 @@
 import { createScanner, type JSONScanner } from 'jsonc-parser'
-import { define } from '../kit/index.ts'
+import { define } from '../lib/schema.ts'
 import type { Path } from './fault.ts'
 
 /** Where a value stands, or the key before it; and where those inside of it do. */

@@ -1,9 +1,22 @@
-import { isObject, type PathsOptions, type RouteInfo, remember } from '../kit/index.ts'
-import type { AmbiguousPair } from './ambiguous.ts'
+import type { RouteInfo } from '../kit/index.ts'
+import type { PathsOptions } from '../lib/http/canonical-path.ts'
+import { remember } from '../lib/memoize.ts'
+import { isObject } from '../lib/schema.ts'
 import { descriptorShortage } from './descriptors.ts'
 import type { Fault } from './fault.ts'
 import type { Plan, PlannedRoute } from './plan.ts'
 import { withoutSecrets } from './redact.ts'
+
+/** Two routes of one upstream, and a URL that comes to the one and may be read as one of the other. */
+export interface AmbiguousPair {
+  readonly route: RouteInfo
+  readonly other: RouteInfo
+  /** The gates of the other one that the request would not meet. */
+  readonly gates: readonly string[]
+  readonly method: string
+  /** The path, with the host in front where it counts. */
+  readonly url: string
+}
 
 /** What a person wants to see of a config: its routes, and what is worth a second look. */
 export interface Survey {

@@ -1,4 +1,4 @@
-import { isObject } from '../kit/index.ts'
+import { isObject } from '../lib/schema.ts'
 import type { Catalog } from './catalog.ts'
 import { extend } from './extensions.ts'
 import { ConfigError, type Fault, sortFaults } from './fault.ts'

@@ -1,5 +1,5 @@
 import findMyWay from 'find-my-way'
-import { matchable } from '../kit/index.ts'
+import { matchable } from '../lib/http/canonical-path.ts'
 import type { PatternEnd, PatternSegment } from '../lib/path-tree.ts'
 
 /** A path of the config, read into its segments. */

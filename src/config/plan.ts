@@ -1,23 +1,9 @@
 import { basename, resolve } from 'node:path'
-import {
-  type About,
-  breathe,
-  type Concern,
-  deepFreeze,
-  eachInSlices,
-  isObject,
-  isRange,
-  mapFiles,
-  nearest,
-  type OptionFault,
-  originOf,
-  prune,
-  RANGE_SAYS,
-  remember,
-  schemaOf,
-  spellOut,
-  type Target
-} from '../kit/index.ts'
+import type { About, Concern, OptionFault, Target } from '../kit/index.ts'
+import { isRange, originOf, RANGE_SAYS, spellOut } from '../lib/http/networks.ts'
+import { remember } from '../lib/memoize.ts'
+import { deepFreeze, isObject, mapFiles, nearest, prune, schemaOf } from '../lib/schema.ts'
+import { breathe, eachInSlices } from '../lib/time-slicing.ts'
 import type { Catalog } from './catalog.ts'
 import { sameRoutes } from './conflicts.ts'
 import { Elsewhere } from './elsewhere.ts'

@@ -1,4 +1,4 @@
-import { isObject } from '../kit/index.ts'
+import { isObject } from '../lib/schema.ts'
 import type { Path } from './fault.ts'
 import type { Plan } from './plan.ts'
 

@@ -1,5 +1,7 @@
 import { type TSchema, Type } from 'typebox'
-import { FILE, isObject, overrideOf, ROUTABLE, SAYS, TEMPLATE, WHOLE } from '../kit/index.ts'
+import { ROUTABLE } from '../lib/http/methods.ts'
+import { isObject, overrideOf } from '../lib/schema.ts'
+import { FILE, SAYS, TEMPLATE, WHOLE } from '../lib/units.ts'
 import type { Catalog } from './catalog.ts'
 
 const oneOrMore = (item: TSchema, description: string): TSchema =>

@@ -1,4 +1,4 @@
-import { eachInSlices } from '../kit/index.ts'
+import { eachInSlices } from '../lib/time-slicing.ts'
 
 /** What an entry of the config is known by: its name, else its hosts, paths and methods. */
 interface Identity {

@@ -1,18 +1,8 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import addFormats from 'ajv-formats'
-import {
-  define,
-  FILE,
-  gate,
-  isObject,
-  itemsOf,
-  nearest,
-  remember,
-  SAYS,
-  schemaOf,
-  TEMPLATE,
-  WHOLE
-} from '../kit/index.ts'
+import { remember } from '../lib/memoize.ts'
+import { define, gate, isObject, itemsOf, nearest, schemaOf } from '../lib/schema.ts'
+import { FILE, SAYS, TEMPLATE, WHOLE } from '../lib/units.ts'
 import type { Path } from './fault.ts'
 
 /** One thing that is wrong with a value, by its path inside the value. */

@@ -1,14 +1,6 @@
 import { resolve } from 'node:path'
-import {
-  deepFreeze,
-  isObject,
-  mapFiles,
-  merge,
-  overrideOf,
-  prune,
-  remember,
-  type TSchema
-} from '../kit/index.ts'
+import { remember } from '../lib/memoize.ts'
+import { deepFreeze, isObject, mapFiles, merge, overrideOf, prune, type TSchema } from '../lib/schema.ts'
 import { type Fault, type Path, showPath, type Unknown } from './fault.ts'
 import { type Filled, pathKey } from './interpolate.ts'
 import { Scope } from './scope.ts'

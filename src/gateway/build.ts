@@ -9,26 +9,19 @@ import fastify, {
 } from 'fastify'
 import { fastifyPlugin as fp } from 'fastify-plugin'
 import type { Logger } from 'pino'
-import { type AmbiguousPair, findAmbiguities } from '../config/ambiguous.ts'
 import { ConfigError } from '../config/fault.ts'
+import type { AmbiguousPair } from '../config/lint.ts'
 import type { Plan, PlannedRoute } from '../config/plan.ts'
-import {
-  breathe,
-  canonicalHost,
-  eachInSlices,
-  type Kit,
-  layGround,
-  MethodRefused,
-  newRoute,
-  type PathsOptions,
-  ROUTABLE,
-  type RouteInfo,
-  RouteUnknown,
-  rangeMatcher,
-  type StandingRoute
-} from '../kit/index.ts'
+import type { RouteInfo, StandingRoute } from '../kit/concern.ts'
+import { type Kit, layGround, newRoute } from '../kit/per-route.ts'
 import { BufferBudget, DEFAULT_BUFFERS } from '../lib/buffers.ts'
 import { withoutPort } from '../lib/http/addresses.ts'
+import { canonicalHost, type PathsOptions } from '../lib/http/canonical-path.ts'
+import { ROUTABLE } from '../lib/http/methods.ts'
+import { rangeMatcher } from '../lib/http/networks.ts'
+import { MethodRefused, RouteUnknown } from '../lib/refusals.ts'
+import { breathe, eachInSlices } from '../lib/time-slicing.ts'
+import { findAmbiguities } from './ambiguous-paths.ts'
 import { sliced } from './fastify-boot.ts'
 import { makeEntrance, REFUSED, refusalOf } from './normalize-request.ts'
 import type { Keep } from './resources.ts'

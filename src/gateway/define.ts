@@ -22,7 +22,8 @@ import type { FilesOptions } from '../../routes/files.ts'
 import type { ProxyOptions } from '../../routes/proxy/index.ts'
 import type { RedirectOptions } from '../../routes/redirect.ts'
 import type { RespondOptions } from '../../routes/respond.ts'
-import type { Override, PathsOptions } from '../kit/index.ts'
+import type { PathsOptions } from '../lib/http/canonical-path.ts'
+import type { Override } from '../lib/schema.ts'
 
 type Word<T> = Override<T> | boolean
 

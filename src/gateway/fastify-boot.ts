@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyInstance } from 'fastify'
-import { eachInSlices } from '../kit/index.ts'
+import { eachInSlices } from '../lib/time-slicing.ts'
 
 type Once = typeof EventEmitter.prototype.once
 type After = (this: FastifyInstance, callback?: (error: Error | null, done: () => void) => void) => unknown

@@ -1,22 +1,24 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import {
-  CodingUnknown,
   canonicalHost,
   canonicalPath,
-  ExpectationUnknown,
-  HeaderRepeated,
   HostInvalid,
-  isHttp2,
-  Malformed,
-  MethodRefused,
   matchable,
   type PathsOptions,
-  remember,
   TargetForm,
   VersionInvalid
-} from '../kit/index.ts'
+} from '../lib/http/canonical-path.ts'
+import { isHttp2 } from '../lib/http/http2.ts'
+import { remember } from '../lib/memoize.ts'
 import { isOtherProtocol } from '../lib/other-protocols.ts'
+import {
+  CodingUnknown,
+  ExpectationUnknown,
+  HeaderRepeated,
+  Malformed,
+  MethodRefused
+} from '../lib/refusals.ts'
 import { isPreflight, MARK, preflightAbout, type Table } from './route-table.ts'
 
 /** The path under which the router knows requests that are refused; no request can have it. */

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { type Peers, remember } from '../kit/index.ts'
+import type { Peers } from '../lib/contracts/peers.ts'
+import { remember } from '../lib/memoize.ts'
 
 interface Held {
   readonly value: unknown

@@ -1,6 +1,8 @@
 import { type IncomingMessage, METHODS } from 'node:http'
 import { comparedShape, type PathPattern, readPath } from '../config/paths.ts'
-import { eachInSlices, type Mount, ROUTABLE, type RouteInfo, remember } from '../kit/index.ts'
+import type { Mount, RouteInfo } from '../kit/index.ts'
+import { ROUTABLE } from '../lib/http/methods.ts'
+import { remember } from '../lib/memoize.ts'
 import {
   PathTree,
   type PatternEnd,
@@ -8,6 +10,7 @@ import {
   parameterTest,
   segmentsOf
 } from '../lib/path-tree.ts'
+import { eachInSlices } from '../lib/time-slicing.ts'
 
 /** A route as the table takes it. */
 export interface Entry {

@@ -6,6 +6,7 @@ import type {
   FastifyRequest
 } from 'fastify'
 import type { TSchema } from 'typebox'
+import type { OptionFault } from '../lib/schema.ts'
 
 /** The words said of a route, each resolved to whole options, or false where it is off; concerns add theirs by declaration merging. */
 export interface SallyportConfig {
@@ -69,12 +70,6 @@ export interface AboutRoute {
   word(key: string): unknown
   /** The upstreams of the config by name, as their options are. */
   readonly upstreams: Readonly<Record<string, unknown>>
-}
-
-/** One thing that is wrong with an option. */
-export interface OptionFault {
-  readonly path: readonly (string | number)[]
-  readonly message: string
 }
 
 /** A built-in or third-party target: what answers a request. */

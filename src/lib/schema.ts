@@ -1,6 +1,12 @@
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
 import { FILE, TEMPLATE, WHOLE } from './units.ts'
 
+/** One thing that is wrong with an option. */
+export interface OptionFault {
+  readonly path: readonly (string | number)[]
+  readonly message: string
+}
+
 /** The options that every gate has. */
 export const gate = {
   global: Type.Boolean({

@@ -1,8 +1,8 @@
 import type { FastifyRequest } from 'fastify'
-import type { OptionFault } from '../kit/concern.ts'
 import type { Escape } from './escape.ts'
 import { addressOf } from './http/addresses.ts'
 import { requestHeader } from './http/headers.ts'
+import type { OptionFault } from './schema.ts'
 import { nearest } from './schema.ts'
 
 /** What a place in the config may refer to, by the first word inside the braces. */

@@ -1,6 +1,6 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
-import { LINES, type WriteLine } from '../kit/index.ts'
 import { wall } from '../lib/clock.ts'
+import { LINES, type WriteLine } from '../lib/log-lines.ts'
 import { Sink } from './log-destination.ts'
 import type { Settings } from './settings.ts'
 

@@ -1,4 +1,4 @@
-import type { Peers, PeerTopic } from '../kit/index.ts'
+import type { Peers, PeerTopic } from '../lib/contracts/peers.ts'
 import type { Channel } from './ipc.ts'
 
 /** What goes from worker to worker. */

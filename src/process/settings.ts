@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { duration } from '../kit/index.ts'
+import { duration } from '../lib/units.ts'
 import { WORKER } from '../lib/worker-number.ts'
 
 /** What a process is; a change needs a restart. */

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { noteUpgrade, resetConnection, type Upgrade } from '../kit/index.ts'
+import { resetConnection } from '../lib/http/bodies.ts'
+import { noteUpgrade, type Upgrade } from '../lib/http/upgrade.ts'
 import { LOOK_EVERY, type ReaderLimits, ReaderWatch } from './stalled-clients.ts'
 
 const LINE = Symbol('line')

@@ -1,7 +1,7 @@
 import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
-import { resetConnection } from '../kit/index.ts'
+import { resetConnection } from '../lib/http/bodies.ts'
 import { LOOK_EVERY, ReaderWatch } from './stalled-clients.ts'
 
 type Limits = Pick<FastifyInstance['socketLimits'], 'headerTime' | 'idle' | 'responseRate'>

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { LINES, type WriteLine } from '../../src/kit/index.ts'
+import { LINES, type WriteLine } from '../../src/lib/log-lines.ts'
 import { gateway, readableLog, upstream } from '../helpers.ts'
 
 t.test('a line that is written field by field says what the same line as an object says', async (t) => {

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import t from 'tap'
 import { Keep, loadConfig } from '../../src/index.ts'
-import type { Peers } from '../../src/kit/index.ts'
+import type { Peers } from '../../src/lib/contracts/peers.ts'
 import {
   ask,
   clock,

@@ -38,7 +38,7 @@ const FLOORS: readonly Floor[] = [
   {
     what: 'reading a config knows the kit, and is handed the catalog',
     files: /^src\/config\//,
-    may: /^src\/(config\/|kit\/index\.ts$)/
+    may: /^src\/(config|kit)\//
   },
   {
     what: 'the list of a room names what is in it',
@@ -62,42 +62,41 @@ const FLOORS: readonly Floor[] = [
   },
   {
     what: 'only the catalog knows concerns and targets by name',
-    files: /^src\/catalog\.ts$/,
+    files: /^src\/gateway\/catalog\.ts$/,
     may: /^(plugins|routes)\/index\.ts$|^src\/config\//
   },
   {
     what: 'the types of a config come from what is in the rooms',
-    files: /^src\/define\.ts$/,
+    files: /^src\/gateway\/define\.ts$/,
     may: /^(plugins|routes)\/|^src\/kit\/index\.ts$/
   },
   {
     what: 'assembly knows the contract, not the tenants',
-    files: /^src\/(gateway|boot|entrance|keep)\.ts$/,
-    may: /^src\/(config\/|kit\/index\.ts$|boot\.ts$|entrance\.ts$|keep\.ts$)/
+    files: /^src\/gateway\//,
+    may: /^src\/(config|gateway|kit)\//
   },
   {
-    what: 'sockets and settings know an instance, not the config',
-    files:
-      /^src\/(server|listener|http2|sessions|slow-readers|sockets|settings|log|sink|watch|channel|in-turn|node-flags)\.ts$/,
-    may: /^src\/(kit\/index|listener|http2|sessions|settings|sink|slow-readers|sockets)\.ts$/
+    what: 'the server knows a FastifyInstance, not the config',
+    files: /^src\/server\//,
+    may: /^src\/server\//
   },
   {
-    what: 'the gateway of a process is made of what is below',
-    files: /^src\/engine\.ts$/,
-    may: /^src\/(config\/|kit\/index|catalog|gateway|in-turn|keep|server|settings)/
+    what: 'the admin listener shows what an engine tells',
+    files: /^src\/admin\//,
+    may: /^src\/(admin|config|gateway|kit|process|server)\//
   },
   {
-    what: 'workers and those who look into a gateway know what an engine tells, not what it is made of',
-    files: /^src\/(admin|cluster|past-counts|peers|report|status|worker)\.ts$/,
-    may: /^src\/(kit\/index|channel|cluster|engine|in-turn|node-flags|past-counts|peers|report|settings|status)\.ts$/
+    what: 'processes are made of what is below',
+    files: /^src\/process\//,
+    may: /^src\/(admin|config|gateway|kit|process|server)\//
   },
   {
     what: 'the embedding API is made of what is below',
     files: /^src\/index\.ts$/,
-    may: /^src\/(config\/|catalog|define|gateway|keep|server)/
+    may: /^src\/(config|gateway|server)\//
   },
   {
-    what: 'the process is made of what is below, and a command may ask a room for what it alone knows',
+    what: 'a command is made of what is below, and may ask a room for what it alone knows',
     files: /^src\/(main\.ts$|commands\/)/,
     may: /^src\/|^plugins\/auth\/index\.ts$|^package\.json$/
   }
@@ -116,7 +115,7 @@ t.test('the floor plan: who may import whom', async (t) => {
   }
 
   t.test('nobody goes past the door of a folder', async (t) => {
-    const FOLDER = /^(src\/kit|(?:plugins|routes)\/[^/]+)\//
+    const FOLDER = /^((?:plugins|routes)\/[^/]+)\//
     for (const file of sources)
       for (const to of importsOf(file)) {
         const [, folder] = FOLDER.exec(to) ?? []
@@ -201,6 +200,25 @@ t.test(
       )
   }
 )
+
+t.test('docs/extensions.md names what the kit exports, and nothing else', async (t) => {
+  const exported = [...read('src/kit/index.ts').matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(
+    ([, names = '']) =>
+      names
+        .split(',')
+        .map((name) => name.replace(/^\s*(?:type )?(?:\w+ as )?/, '').trim())
+        .filter(Boolean)
+  )
+  const table = /## What the kit exports\n([\s\S]*)$/.exec(read('docs/extensions.md'))?.[1] ?? ''
+  const documented = [...table.matchAll(/^\| (`[^|]*) \|/gm)].flatMap(([, names = '']) =>
+    [...names.matchAll(/`(\w+)`/g)].map(([, name = '']) => name)
+  )
+  t.strictSame(
+    documented.toSorted(),
+    exported.toSorted(),
+    'write each export of src/kit/index.ts into the table at the end of docs/extensions.md, with what it is for'
+  )
+})
 
 t.test('gateway.schema.json is fresh', async (t) => {
   const composed = composeSchema(catalog)

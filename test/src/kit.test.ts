@@ -9,50 +9,48 @@ import { buildGateway } from '../../src/gateway/build.ts'
 import { catalog } from '../../src/gateway/catalog.ts'
 import { type GatewayConfig, type GatewayOptions, Keep } from '../../src/index.ts'
 import {
-  allowsFalse,
   type Concern,
-  capture,
-  claimOf,
-  cleanHeader,
   createError,
-  DurationOrNone,
+  eachRoute,
+  fp,
+  type Hooks,
+  perOptions,
+  perRoute,
+  Type
+} from '../../src/kit/index.ts'
+import type { Verdict } from '../../src/kit/per-route.ts'
+import { capture } from '../../src/lib/capture-hooks.ts'
+import { escapeHtml } from '../../src/lib/html.ts'
+import { cleanHeader } from '../../src/lib/http/headers.ts'
+import { type Waiting, waitForEnd, waitNoMore } from '../../src/lib/http/response-end.ts'
+import { remember } from '../../src/lib/memoize.ts'
+import {
+  allowsFalse,
   deepFreeze,
   define,
-  duration,
-  durationOrNone,
-  eachInSlices,
-  eachRoute,
-  escapeHtml,
-  File,
-  fp,
   gate,
-  type Hooks,
-  LONGEST_TIMER,
   mapFiles,
   merge,
   nearest,
   overrideOf,
-  perOptions,
-  perRoute,
   prune,
-  queryOf,
-  queryValue,
-  remember,
   schemaOf,
+  type TSchema
+} from '../../src/lib/schema.ts'
+import { eachInSlices } from '../../src/lib/time-slicing.ts'
+import {
+  DurationOrNone,
+  duration,
+  durationOrNone,
+  File,
+  LONGEST_TIMER,
   share,
   size,
   sizeOrNone,
   TextOrNone,
-  type TSchema,
-  Type,
-  template,
-  type ValueKind,
-  type Verdict,
-  type Waiting,
-  WHOLE,
-  waitForEnd,
-  waitNoMore
-} from '../../src/kit/index.ts'
+  WHOLE
+} from '../../src/lib/units.ts'
+import { claimOf, queryOf, queryValue, template, type ValueKind } from '../../src/lib/values.ts'
 import { readableLog, type Scope } from '../helpers.ts'
 
 t.test('units', async (t) => {

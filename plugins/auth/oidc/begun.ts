@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { LOGIN_COOKIE } from '../../../src/kit/index.ts'
 import { wall } from '../../../src/lib/clock.ts'
+import { LOGIN_COOKIE } from '../../../src/lib/http/cookies.ts'
 import type { Journey } from './provider.ts'
 
 /** How long a log-in may take, in seconds: people look for their second factor. */

@@ -1,8 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import * as client from 'openid-client'
-import { createError, withHeaders } from '../../../src/kit/index.ts'
+import { createError } from '../../../src/kit/index.ts'
 import { monotonic } from '../../../src/lib/clock.ts'
+import { withHeaders } from '../../../src/lib/refusals.ts'
 import type { OidcOptions } from './options.ts'
 
 /** The provider can't be reached, so no log-in there can succeed. */

@@ -1,13 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import {
-  cookiesIn,
-  isObject,
-  type Provided,
-  publicOrigin,
-  queryOf,
-  queryValue
-} from '../../../src/kit/index.ts'
+import { type Provided, publicOrigin } from '../../../src/lib/caller.ts'
 import { wall } from '../../../src/lib/clock.ts'
+import { cookiesIn } from '../../../src/lib/http/cookies.ts'
+import { isObject } from '../../../src/lib/schema.ts'
+import { queryOf, queryValue } from '../../../src/lib/values.ts'
 import {
   commonPath,
   cookieOf,

@@ -1,4 +1,6 @@
-import { isObject, type OptionFault, SAYS, type Static, Type } from '../../../src/kit/index.ts'
+import { type OptionFault, Type } from '../../../src/kit/index.ts'
+import { isObject, type Static } from '../../../src/lib/schema.ts'
+import { SAYS } from '../../../src/lib/units.ts'
 import { claimNames } from '../claims.ts'
 
 const endpoint = (description: string) => Type.Optional(Type.String({ pattern: '^https?://', description }))

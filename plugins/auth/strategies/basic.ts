@@ -1,7 +1,8 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { addressOf, type Caller } from '../../../src/kit/index.ts'
+import type { Caller } from '../../../src/lib/caller.ts'
 import { monotonic } from '../../../src/lib/clock.ts'
+import { addressOf } from '../../../src/lib/http/addresses.ts'
 import { callerOf, type Users } from '../users.ts'
 import type { Way } from './strategy.ts'
 

@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls'
 import type { FastifyRequest } from 'fastify'
-import type { Caller } from '../../../src/kit/index.ts'
+import type { Caller } from '../../../src/lib/caller.ts'
 import type { Found, Way } from './strategy.ts'
 
 // What a connection has shown is looked at once.

@@ -1,23 +1,15 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import {
-  type About,
-  askUpstream,
-  type Caller,
-  createError,
-  Duration,
-  duration,
-  HeaderName,
-  nearest,
-  type OptionFault,
-  peerOf,
-  type Refusal,
-  type Static,
-  Type,
-  withHeaders
-} from '../../../src/kit/index.ts'
+import { type About, createError, type OptionFault, Type } from '../../../src/kit/index.ts'
+import { askUpstream } from '../../../src/lib/ask-upstream.ts'
+import type { Caller } from '../../../src/lib/caller.ts'
+import { peerOf } from '../../../src/lib/http/addresses.ts'
 import { setCookieName } from '../../../src/lib/http/cookies.ts'
+import { HeaderName } from '../../../src/lib/http/header-options.ts'
 import { FRAMING, HOP_BY_HOP, nominatedBy } from '../../../src/lib/http/hop-by-hop.ts'
 import { questionHead } from '../../../src/lib/http/request-head.ts'
+import { type Refusal, withHeaders } from '../../../src/lib/refusals.ts'
+import { nearest, type Static } from '../../../src/lib/schema.ts'
+import { Duration, duration } from '../../../src/lib/units.ts'
 import type { Way } from './strategy.ts'
 
 const header = (description: string) => Type.Optional(Type.Unsafe<string>({ ...HeaderName, description }))

@@ -1,14 +1,8 @@
 import { readFileSync } from 'node:fs'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import {
-  Duration,
-  File,
-  isObject,
-  type OptionFault,
-  SAYS,
-  type Static,
-  Type
-} from '../../../src/kit/index.ts'
+import { type OptionFault, Type } from '../../../src/kit/index.ts'
+import { isObject, type Static } from '../../../src/lib/schema.ts'
+import { Duration, File, SAYS } from '../../../src/lib/units.ts'
 import { unreadable } from '../../../src/lib/unreadable.ts'
 import { claimNames } from '../claims.ts'
 import { keyFault } from '../key-set.ts'

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Caller, Provided } from '../../../src/kit/index.ts'
+import type { Caller, Provided } from '../../../src/lib/caller.ts'
 import { callerOf, type Users } from '../users.ts'
 import type { Way } from './strategy.ts'
 

@@ -1,9 +1,10 @@
 import { hash, timingSafeEqual } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { type Caller, queryOf } from '../../../src/kit/index.ts'
+import type { Caller } from '../../../src/lib/caller.ts'
 import { wall } from '../../../src/lib/clock.ts'
 import { requestHeader } from '../../../src/lib/http/headers.ts'
 import type { PrivateHeader } from '../../../src/lib/http/request-head.ts'
+import { queryOf } from '../../../src/lib/values.ts'
 import type { ApiKey } from '../credential-files.ts'
 
 /** A credential that is wrong, and why: for the log and metrics, never for the client. */

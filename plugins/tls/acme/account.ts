@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Client } from 'acme-client'
-import { isObject } from '../../../src/kit/index.ts'
+import { isObject } from '../../../src/lib/schema.ts'
 import { orAborted } from './abort.ts'
 import type { Challenges } from './challenges.ts'
 import { type AcmeOptions, directoryOf } from './options.ts'

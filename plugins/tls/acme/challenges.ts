@@ -1,6 +1,6 @@
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Authorization } from 'acme-client'
-import type { DnsChallenge } from '../../../src/kit/index.ts'
+import type { DnsChallenge } from '../../../src/lib/contracts/dns.ts'
 import { type ChallengeType, isName } from './options.ts'
 import { pace } from './pace.ts'
 import type { Storage } from './storage.ts'

@@ -1,5 +1,7 @@
 import { isIP } from 'node:net'
-import { File, type OptionFault, type Static, Type } from '../../../src/kit/index.ts'
+import { type OptionFault, Type } from '../../../src/kit/index.ts'
+import type { Static } from '../../../src/lib/schema.ts'
+import { File } from '../../../src/lib/units.ts'
 
 /** The directories that go by a word: Let's Encrypt's. */
 const DIRECTORIES: Readonly<Record<string, string>> = {

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Authorization, Order } from 'acme-client'
-import { isObject } from '../../../src/kit/index.ts'
+import { isObject } from '../../../src/lib/schema.ts'
 import type { Account, Session } from './account.ts'
 import type { ChallengeType } from './options.ts'
 import { pace } from './pace.ts'

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
-import { fraction, scatter } from '../../../src/kit/index.ts'
+import { fraction, scatter } from '../../../src/lib/hash.ts'
 import { pace } from './pace.ts'
 
 /** A certificate that can be served, with its key, as PEM. */

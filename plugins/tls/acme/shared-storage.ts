@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Script, SharedStore } from '../../../src/kit/index.ts'
+import type { Script, SharedStore } from '../../../src/lib/contracts/store.ts'
 import { pace } from './pace.ts'
 import type { Lock, Storage } from './storage.ts'
 

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import { getCACertificates } from 'node:tls'
 import type { Client } from 'acme-client'
 import { Agent, request } from 'undici'
-import { isObject } from '../../../src/kit/index.ts'
 import { wall } from '../../../src/lib/clock.ts'
+import { isObject } from '../../../src/lib/schema.ts'
 import { pace } from './pace.ts'
 
 /** What an authority refuses with (RFC 8555 section 6.7). */

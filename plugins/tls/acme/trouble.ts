@@ -1,5 +1,5 @@
-import { isObject } from '../../../src/kit/index.ts'
 import { wall } from '../../../src/lib/clock.ts'
+import { isObject } from '../../../src/lib/schema.ts'
 import { pace } from './pace.ts'
 import { Problem } from './transport.ts'
 

@@ -1,7 +1,7 @@
 import type { OnReadOpts, Socket } from 'node:net'
 import { buildConnector, errors } from 'undici'
-import { SocketsExhausted, withHeaders } from '../../../src/kit/index.ts'
 import { isExhausted } from '../../../src/lib/descriptors.ts'
+import { SocketsExhausted, withHeaders } from '../../../src/lib/refusals.ts'
 
 /** Where the connections of a target go, if not where its origin says. */
 export interface Place {

@@ -1,5 +1,5 @@
 import { Dispatcher } from 'undici'
-import type { Handler, Sender, Sending } from '../../../src/kit/index.ts'
+import type { Handler, Sender, Sending } from '../../../src/lib/contracts/dispatch.ts'
 
 /** Sends requests to one target; a dispatcher as undici's pools are, for older handlers only. */
 export abstract class TargetDispatcher extends Dispatcher implements Sender {

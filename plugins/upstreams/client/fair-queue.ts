@@ -1,4 +1,4 @@
-import type { Handler, Sending } from '../../../src/kit/index.ts'
+import type { Handler, Sending } from '../../../src/lib/contracts/dispatch.ts'
 import { clientNetwork } from '../../../src/lib/http/client-network.ts'
 
 /** A request that waits for a connection. */

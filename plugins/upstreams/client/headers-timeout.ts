@@ -1,5 +1,5 @@
 import { errors } from 'undici'
-import { LONGEST_TIMER } from '../../../src/kit/index.ts'
+import { LONGEST_TIMER } from '../../../src/lib/units.ts'
 
 /** Waits for the head of an answer while it is the other side's turn, for so long and no longer; one timer for one wait after the other. */
 export class Patience {

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Forwarding, Upgrade } from '../../../src/kit/index.ts'
+import type { Forwarding } from '../../../src/lib/caller.ts'
+import type { Upgrade } from '../../../src/lib/http/upgrade.ts'
 import { closeFrame, Frames, GOING_AWAY } from './frames.ts'
 
 /** What a joined connection may take, in milliseconds; undefined for no limit. */

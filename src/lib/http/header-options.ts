@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import type { OptionFault } from '../../kit/concern.ts'
+import type { OptionFault } from '../schema.ts'
 import { NAME } from './headers.ts'
 import { FRAMING } from './hop-by-hop.ts'
 

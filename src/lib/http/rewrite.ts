@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { OptionFault } from '../../kit/concern.ts'
+import type { OptionFault } from '../schema.ts'
 import { pathOf, queryOf, queryValue, TemplateError, template, type ValueKind } from '../values.ts'
 import { canonicalPath } from './canonical-path.ts'
 import { requestHeader } from './headers.ts'

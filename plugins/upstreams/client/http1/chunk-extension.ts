@@ -1,4 +1,4 @@
-import { isHeaderName } from '../../../../src/kit/index.ts'
+import { isHeaderName } from '../../../../src/lib/http/headers.ts'
 import { Malformed } from './fields.ts'
 
 const CR = 13

@@ -1,4 +1,5 @@
-import { isHeaderName, isHeaderValue, rememberName } from '../../../../src/kit/index.ts'
+import { isHeaderName, isHeaderValue } from '../../../../src/lib/http/headers.ts'
+import { rememberName } from '../../../../src/lib/memoize.ts'
 
 /** What came is no answer, or could be read as more than one (RFC 9112 section 11.2). */
 export class Malformed extends Error {

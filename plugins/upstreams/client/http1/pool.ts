@@ -1,5 +1,5 @@
 import { errors } from 'undici'
-import type { Handler, Sending } from '../../../../src/kit/index.ts'
+import type { Handler, Sending } from '../../../../src/lib/contracts/dispatch.ts'
 import type { Connect } from '../connect.ts'
 import { TargetDispatcher } from '../dispatcher.ts'
 import { FairQueue } from '../fair-queue.ts'

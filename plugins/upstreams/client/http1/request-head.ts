@@ -1,5 +1,6 @@
 import { errors } from 'undici'
-import { isHeaderName, isHeaderValue, isStream, type Sending } from '../../../../src/kit/index.ts'
+import { isStream, type Sending } from '../../../../src/lib/contracts/dispatch.ts'
+import { isHeaderName, isHeaderValue } from '../../../../src/lib/http/headers.ts'
 
 // What a request line may hold: one character more, and it could end where nobody meant it to.
 const UNCLEAN_PATH = /[^\x21-\x7e\x80-\xff]/

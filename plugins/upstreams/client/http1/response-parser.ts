@@ -1,5 +1,5 @@
 import { errors } from 'undici'
-import { wordsIn } from '../../../../src/kit/index.ts'
+import { wordsIn } from '../../../../src/lib/http/headers.ts'
 import { ChunkExtension } from './chunk-extension.ts'
 import { AFTER_STATUS, checkBeginning, Malformed, readField, readStatus, ZERO } from './fields.ts'
 

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { errors } from 'undici'
-import type { Handler, Sending } from '../../../../src/kit/index.ts'
 import { monotonic } from '../../../../src/lib/clock.ts'
+import type { Handler, Sending } from '../../../../src/lib/contracts/dispatch.ts'
 import type { Connect } from '../connect.ts'
 import { TargetDispatcher } from '../dispatcher.ts'
 import { FairQueue } from '../fair-queue.ts'

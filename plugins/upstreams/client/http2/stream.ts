@@ -1,15 +1,9 @@
 import { type ClientHttp2Stream, constants } from 'node:http2'
 import { addAbortSignal } from 'node:stream'
 import { errors } from 'undici'
-import {
-  type Handler,
-  isHeaderName,
-  isHeaderValue,
-  isStream,
-  type Sending,
-  Unsendable,
-  Untaken
-} from '../../../../src/kit/index.ts'
+import { type Handler, isStream, type Sending } from '../../../../src/lib/contracts/dispatch.ts'
+import { isHeaderName, isHeaderValue } from '../../../../src/lib/http/headers.ts'
+import { Unsendable, Untaken } from '../../../../src/lib/refusals.ts'
 import { Patience } from '../headers-timeout.ts'
 import type { Connection } from './connection.ts'
 

@@ -1,32 +1,18 @@
-import type { PatternEntries, Table } from '../gateway/route-table.ts'
-import {
-  canonicalPath,
-  eachInSlices,
-  isObject,
-  type PathsOptions,
-  type RouteInfo,
-  remember,
-  schemaOf
-} from '../kit/index.ts'
+import type { AmbiguousPair } from '../config/lint.ts'
+import type { PathPattern } from '../config/paths.ts'
+import type { Plan, PlannedRoute } from '../config/plan.ts'
+import type { RouteInfo } from '../kit/index.ts'
+import { canonicalPath, type PathsOptions } from '../lib/http/canonical-path.ts'
+import { remember } from '../lib/memoize.ts'
 import { foldSegment, isReadInSeveralWays, PATH_READERS } from '../lib/path-readings.ts'
 import { type PathTree, segmentsOf } from '../lib/path-tree.ts'
+import { isObject, schemaOf } from '../lib/schema.ts'
+import { eachInSlices } from '../lib/time-slicing.ts'
 import { originsOf } from './origins.ts'
-import type { PathPattern } from './paths.ts'
-import type { Plan, PlannedRoute } from './plan.ts'
+import type { PatternEntries, Table } from './route-table.ts'
 
 /** Finds the route that an upstream may read a path as, past gates that the route of the path does not have. */
 export type FindOtherReading = (path: string, host: string, symbol: string) => RouteInfo | undefined
-
-/** Two routes of one upstream, and a URL that comes to the one and may be read as one of the other. */
-export interface AmbiguousPair {
-  readonly route: RouteInfo
-  readonly other: RouteInfo
-  /** The gates of the other one that the request would not meet. */
-  readonly gates: readonly string[]
-  readonly method: string
-  /** The path, with the host in front where it counts. */
-  readonly url: string
-}
 
 /** What an upstream may read otherwise than the gateway, worked out at boot. */
 export interface Ambiguities {

@@ -1,4 +1,4 @@
-import { isObject } from '../kit/index.ts'
+import { isObject } from '../lib/schema.ts'
 
 /** Lists the origins that an upstream, by its name or URL, sends requests to; none where it compares paths byte by byte (`exactPaths`). */
 export function originsOf(name: string, upstreams: unknown): string[] {
