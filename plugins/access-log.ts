@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { fp, perRoute, type RouteInfo, Type } from '../src/kit/index.ts'
 import { addressOf } from '../src/lib/http/addresses.ts'
 import { requestHeader } from '../src/lib/http/headers.ts'
-import { elapsed, ownBytesOf, statusOf, whenOver, wordOf } from '../src/lib/http/response-end.ts'
+import { concernOfCode, elapsed, onRequestDone, ownBytesOf, statusOf } from '../src/lib/http/response-end.ts'
 import { lineWriter, quote } from '../src/lib/log-lines.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { Share, share } from '../src/lib/units.ts'
@@ -47,7 +47,7 @@ export default fp<AccessLogOptions>(
       }
       return {
         onRequest(request, reply, done) {
-          whenOver(request, reply, write)
+          onRequestDone(request, reply, write)
           done()
         }
       }
@@ -108,7 +108,7 @@ function lineOf(
   }
   if (!reply.raw.writableEnded) line.aborted = true
   if (refusal !== null) {
-    line.refusedBy = wordOf(refusal.code, gates)
+    line.refusedBy = concernOfCode(refusal.code, gates)
     line.code = refusal.code
   }
   if (reported !== null) line.wouldRefuse = reported.map(({ gate, code }) => `${gate} ${code}`)

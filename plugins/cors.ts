@@ -2,7 +2,7 @@ import cors, { type FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fp, type Hooks, type OptionFault, perOptions, type RouteInfo, Type } from '../src/kit/index.ts'
 import { originMatcher } from '../src/lib/caller.ts'
-import { capture } from '../src/lib/capture-hooks.ts'
+import { captureHooks } from '../src/lib/capture-hooks.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { Duration, duration } from '../src/lib/units.ts'
 
@@ -141,7 +141,7 @@ function makePair(app: FastifyInstance, options: FastifyCorsOptions, ready: Prom
   const early: Hook = (_request, _reply, next) => next(new Error('cors is not ready'))
   const pair: Pair = { onPreflight: early, onRequest: early }
   const take = async (name: keyof Pair, preflight: boolean): Promise<void> => {
-    const [hook] = (await capture(app, cors, { ...options, preflight }))['onRequest'] ?? []
+    const [hook] = (await captureHooks(app, cors, { ...options, preflight }))['onRequest'] ?? []
     pair[name] = hook as unknown as Hook
   }
   ready.push(take('onPreflight', true), take('onRequest', false))

@@ -7,7 +7,7 @@ import { escapeHtml } from '../src/lib/html.ts'
 import { grpcRefusal, isGrpc } from '../src/lib/http/grpc.ts'
 import { joinVary } from '../src/lib/http/headers.ts'
 import { isHttp2 } from '../src/lib/http/http2.ts'
-import { endWithHead } from '../src/lib/http/http2-head.ts'
+import { holdHeadersForTrailersOnly } from '../src/lib/http/http2-head.ts'
 import {
   BodyTooLarge,
   DeadlineExceeded,
@@ -181,7 +181,7 @@ function answerCall(refusal: Refusal, request: FastifyRequest, reply: FastifyRep
     .headers({ 'cache-control': 'no-store', ...refusal.headers, ...grpcRefusal(refusal) })
     .type('application/grpc')
   endConnection(refusal, request, reply)
-  if (isHttp2(request.raw)) endWithHead(reply.raw)
+  if (isHttp2(request.raw)) holdHeadersForTrailersOnly(reply.raw)
   reply.send(null)
 }
 

@@ -9,10 +9,10 @@ import {
 } from '../src/kit/index.ts'
 import { identityHeadersOf } from '../src/lib/caller.ts'
 import { HeaderName, headerFaults } from '../src/lib/http/header-options.ts'
-import { cleanHeader, plainName } from '../src/lib/http/headers.ts'
-import { remember } from '../src/lib/memoize.ts'
+import { cgiName, cleanHeader } from '../src/lib/http/headers.ts'
+import { getOrCreate } from '../src/lib/memoize.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
-import { SAYS, TEMPLATE } from '../src/lib/units.ts'
+import { EXPECTED, TEMPLATE } from '../src/lib/units.ts'
 import { type Template, template, templateFaults } from '../src/lib/values.ts'
 
 export const key = 'headers'
@@ -23,7 +23,7 @@ const map = (description: string) =>
     Type.Unsafe<string | false>({
       anyOf: [{ type: 'string' }, { const: false }],
       [TEMPLATE]: true,
-      [SAYS]: 'a text (with values such as "{client.ip}"), or false to remove it'
+      [EXPECTED]: 'a text (with values such as "{client.ip}"), or false to remove it'
     }),
     {
       additionalProperties: false,
@@ -68,8 +68,8 @@ const reserved = new WeakMap<object, ReadonlySet<string>>()
 
 /** Tells whether "auth" writes a header: anywhere, or for Authorization and Cookie on a route with these options. */
 function isReserved(name: string, said: HeadersOptions, { routes, word }: About): boolean {
-  const plain = plainName(name.toLowerCase())
-  const everywhere = remember(reserved, routes, () => {
+  const plain = cgiName(name.toLowerCase())
+  const everywhere = getOrCreate(reserved, routes, () => {
     const all = [word('auth'), ...new Set(routes.map(({ auth }) => auth))]
     return new Set(all.flatMap((auth) => identityHeadersOf(auth).everywhere))
   })

@@ -3,7 +3,7 @@ import { basename } from 'node:path'
 import { createError, fp, type OptionFault, perOptions, Type } from '../src/kit/index.ts'
 import { addressOf } from '../src/lib/http/addresses.ts'
 import { isRange, RANGE_SAYS, rangeMatcher } from '../src/lib/http/networks.ts'
-import { remember } from '../src/lib/memoize.ts'
+import { getOrCreate } from '../src/lib/memoize.ts'
 import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
 import { File } from '../src/lib/units.ts'
 import { unreadable } from '../src/lib/unreadable.ts'
@@ -79,7 +79,7 @@ export default fp<IpAccessOptions>(
     const judges = new Map<IpAccessOptions, Judge>()
     perOptions(app, key, root, (said) => {
       if (said.allow === undefined && said.deny.length === 0 && said.file === undefined) return undefined
-      const mayCome = remember(judges, said, () => makeJudge(said))
+      const mayCome = getOrCreate(judges, said, () => makeJudge(said))
       return {
         onRequest(request, _reply, done) {
           done(mayCome(addressOf(request)) ? undefined : new IpAccessDenied())

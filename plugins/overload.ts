@@ -2,18 +2,18 @@ import type { ServerResponse } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { FastifyError } from 'fastify'
 import { createError, fp, perOptions, Type } from '../src/kit/index.ts'
-import { waitForEnd } from '../src/lib/http/response-end.ts'
+import { onResponseClosed } from '../src/lib/http/response-end.ts'
 import { upgradeOf } from '../src/lib/http/upgrade.ts'
 import { withHeaders } from '../src/lib/refusals.ts'
 import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
-import { DurationOrNone, durationOrNone, SAYS, SizeOrNone, sizeOrNone } from '../src/lib/units.ts'
+import { DurationOrNone, durationOrNone, EXPECTED, SizeOrNone, sizeOrNone } from '../src/lib/units.ts'
 
 export const key = 'overload'
 
 const numberOrNone = <D extends number | false>(said: { default: D; description: string }) =>
   Type.Unsafe<number | false>({
     anyOf: [{ type: 'integer', minimum: 1 }, { const: false }],
-    [SAYS]: 'a number from 1, or false for none',
+    [EXPECTED]: 'a number from 1, or false for none',
     ...said
   })
 
@@ -87,7 +87,7 @@ export default fp<OverloadOptions>(
     app.addHook('onReady', async function limitBuffers() {
       app.buffers.limit = bufferLimit
     })
-    const load = app.keep.lease(app, `${key} load`, () => ({ inFlight: 0 }))
+    const load = app.resources.lease(app, `${key} load`, () => ({ inFlight: 0 }))
     perOptions(app, key, root, ({ eventLoopDelay, maxInFlight, priority, mode }) => {
       const share = SHARES[priority]
       const mostInFlight =
@@ -96,7 +96,7 @@ export default fp<OverloadOptions>(
       const lateness =
         eventLoopDelay === false
           ? IN_TIME
-          : app.keep.lease(
+          : app.resources.lease(
               app,
               `${key} lateness`,
               () => new Lateness(),
@@ -130,7 +130,7 @@ function count(load: Load, response: ServerResponse): void {
   // Whose client left while other hooks were at work has closed already.
   if (response.destroyed) return
   load.inFlight++
-  waitForEnd(response, uncount, load, 1)
+  onResponseClosed(response, uncount, load, 1)
 }
 
 function uncount(load: Load, requests: number): void {

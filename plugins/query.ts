@@ -1,6 +1,6 @@
 import { fp, type OptionFault, perOptions, Type } from '../src/kit/index.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
-import { SAYS, TEMPLATE } from '../src/lib/units.ts'
+import { EXPECTED, TEMPLATE } from '../src/lib/units.ts'
 import { type Template, template, templateFaults } from '../src/lib/values.ts'
 
 export const key = 'query'
@@ -10,7 +10,7 @@ export const options = Type.Record(
   Type.Unsafe<string | false>({
     anyOf: [{ type: 'string' }, { const: false }],
     [TEMPLATE]: true,
-    [SAYS]: 'a text (with values such as "{caller.id}"), or false to remove it'
+    [EXPECTED]: 'a text (with values such as "{caller.id}"), or false to remove it'
   }),
   {
     description:

@@ -4,12 +4,12 @@ import { extname, join, sep } from 'node:path'
 import fastifyStatic from '@fastify/static'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { fp, type OptionFault, type TargetRoute, type TargetRoutes, Type } from '../src/kit/index.ts'
-import { leaveBodies } from '../src/lib/http/bodies.ts'
+import { ignoreBodies } from '../src/lib/http/bodies.ts'
 import { makeRewrite, type Rewrite } from '../src/lib/http/rewrite.ts'
 import { MethodRefused, type Refusal, RouteUnknown } from '../src/lib/refusals.ts'
 import type { Static } from '../src/lib/schema.ts'
-import { breathe } from '../src/lib/time-slicing.ts'
-import { Duration, duration, File, SAYS } from '../src/lib/units.ts'
+import { yieldIfDue } from '../src/lib/time-slicing.ts'
+import { Duration, duration, EXPECTED, File } from '../src/lib/units.ts'
 import { pathOf, queryOf } from '../src/lib/values.ts'
 
 export const key = 'files'
@@ -23,7 +23,7 @@ export const options = Type.Object(
     fallback: Type.Optional(
       Type.String({
         pattern: '^/',
-        [SAYS]: 'a path inside the folder, such as "/index.html"',
+        [EXPECTED]: 'a path inside the folder, such as "/index.html"',
         description:
           'The file for pages that are not there, as a single-page app wants; what looks like a file (a name with an ending) stays 404.'
       })
@@ -58,7 +58,7 @@ function kindIs(path: string, kind: 'isDirectory' | 'isFile'): boolean {
 
 export default fp<TargetRoutes<FilesOptions>>(
   async function files(app, { routes }) {
-    leaveBodies(app)
+    ignoreBodies(app)
     const [first] = routes
     if (first === undefined) return
     await app.register(fastifyStatic, {
@@ -70,7 +70,7 @@ export default fp<TargetRoutes<FilesOptions>>(
       lastModified: true
     })
     for (const route of routes) {
-      await breathe()
+      await yieldIfDue()
       for (const mount of route.mounts)
         app.route({
           ...mount,

@@ -2,7 +2,7 @@ import type { StandingRoute } from '../src/kit/index.ts'
 import { showCertificate } from '../src/lib/contracts/certificates.ts'
 import { storeState } from '../src/lib/contracts/store.ts'
 import { queryValue } from '../src/lib/values.ts'
-import { outside } from './ungated.ts'
+import { ungated } from './ungated.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -18,7 +18,7 @@ export const health: readonly StandingRoute[] = [
     path: '/-/live',
     hosts: [],
     methods: ['GET', 'HEAD'],
-    words: outside,
+    words: ungated,
     async handler(_request, reply) {
       reply.header('cache-control', 'no-store')
       return { status: 'live' }
@@ -29,7 +29,7 @@ export const health: readonly StandingRoute[] = [
     path: '/-/ready',
     hosts: [],
     methods: ['GET', 'HEAD'],
-    words: outside,
+    words: ungated,
     async handler(request, reply) {
       const { ready } = request.server.readiness
       reply.code(ready ? 200 : 503).header('cache-control', 'no-store')
@@ -37,7 +37,7 @@ export const health: readonly StandingRoute[] = [
       const status = ready ? 'ready' : 'draining'
       if (queryValue(request.raw.url ?? '', 'verbose') === undefined) return { status }
       const store = storeState(request.server.store)
-      const certificates = request.server.edge?.certificates().map(showCertificate)
+      const certificates = request.server.tls?.certificates().map(showCertificate)
       return {
         status,
         store,

@@ -11,7 +11,7 @@ import * as respond from './respond.ts'
 export const targets: readonly Target[] = [proxy, redirect, respond, files]
 
 /** The gateway's own routes. */
-export const standing = {
+export const builtin = {
   routes: (plan: StandingAbout): StandingRoute[] => [...health, ...jwksRoutes(plan), ...loginRoutes(plan)],
   prepare: readForms
 }

@@ -1,5 +1,5 @@
 import type { StandingAbout, StandingRoute } from '../src/kit/index.ts'
-import { outside } from './ungated.ts'
+import { ungated } from './ungated.ts'
 
 /** The keys by which upstreams verify who the gateway says calls; where some route signs. */
 export function jwksRoutes({ routes }: StandingAbout): StandingRoute[] {
@@ -10,7 +10,7 @@ export function jwksRoutes({ routes }: StandingAbout): StandingRoute[] {
       path: '/-/jwks.json',
       hosts: [],
       methods: ['GET', 'HEAD'],
-      words: outside,
+      words: ungated,
       async handler(request, reply) {
         const keys = await Promise.all([...request.server.signers.values()].map(({ jwk }) => jwk))
         const known = new Map(keys.map((key) => [key.kid, key]))

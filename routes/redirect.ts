@@ -1,9 +1,9 @@
 import { type About, fp, type OptionFault, type TargetRoutes, Type } from '../src/kit/index.ts'
-import { leaveBodies } from '../src/lib/http/bodies.ts'
+import { ignoreBodies } from '../src/lib/http/bodies.ts'
 import { makeRewrite, rewriteFaults } from '../src/lib/http/rewrite.ts'
 import type { Static } from '../src/lib/schema.ts'
-import { breathe } from '../src/lib/time-slicing.ts'
-import { SAYS, TEMPLATE } from '../src/lib/units.ts'
+import { yieldIfDue } from '../src/lib/time-slicing.ts'
+import { EXPECTED, TEMPLATE } from '../src/lib/units.ts'
 import { pathOf, queryOf, template, templateFaults, type ValueKind } from '../src/lib/values.ts'
 
 export const key = 'redirect'
@@ -14,7 +14,7 @@ export const options = Type.Object(
     to: Type.String({
       pattern: '^(/|https?://)',
       [TEMPLATE]: true,
-      [SAYS]: 'a path or an http(s) URL',
+      [EXPECTED]: 'a path or an http(s) URL',
       description: 'Where to: a path or a URL; on "/a/*" what comes after "/a" is kept, and so is the query.'
     }),
     status: Type.Unsafe<301 | 302 | 303 | 307 | 308>({
@@ -96,9 +96,9 @@ const percentEncoded = (to: string): string => to.replaceAll(/[^\x21-\x7e]/gu, e
 
 export default fp<TargetRoutes<RedirectOptions>>(
   async function redirect(app, { routes }) {
-    leaveBodies(app)
+    ignoreBodies(app)
     for (const { info, mounts, options: said } of routes) {
-      await breathe()
+      await yieldIfDue()
       const { origin, path } = partsOf(said.to)
       const start = template(origin, ORIGIN)
       const rewrite = makeRewrite(path, info.paths)

@@ -7,12 +7,12 @@ import {
   Type
 } from '../src/kit/index.ts'
 import { escapesFor } from '../src/lib/escape.ts'
-import { leaveBodies } from '../src/lib/http/bodies.ts'
+import { ignoreBodies } from '../src/lib/http/bodies.ts'
 import { HeaderName, headerFaults } from '../src/lib/http/header-options.ts'
 import { paramFaults } from '../src/lib/http/rewrite.ts'
 import type { Static } from '../src/lib/schema.ts'
-import { breathe } from '../src/lib/time-slicing.ts'
-import { TEMPLATE, WHOLE } from '../src/lib/units.ts'
+import { yieldIfDue } from '../src/lib/time-slicing.ts'
+import { REPLACED_WHOLE, TEMPLATE } from '../src/lib/units.ts'
 import { template, templateFaults } from '../src/lib/values.ts'
 
 export const key = 'respond'
@@ -29,12 +29,12 @@ export const options = Type.Object(
     headers: Type.Record(HeaderName, Type.String(), {
       additionalProperties: false,
       default: {},
-      [WHOLE]: true,
+      [REPLACED_WHOLE]: true,
       description: 'The headers of the answer.'
     }),
     body: Type.Optional(
       Type.Unknown({
-        [WHOLE]: true,
+        [REPLACED_WHOLE]: true,
         [TEMPLATE]: true,
         description:
           'The body: a text is sent as it is (with values such as "{params.id}", escaped for its content type), anything else as JSON.'
@@ -56,9 +56,9 @@ export function faults({ headers, body }: RespondOptions, { paths }: About): Opt
 
 export default fp<TargetRoutes<RespondOptions>>(
   async function respond(app, { routes }) {
-    leaveBodies(app)
+    ignoreBodies(app)
     for (const { info, mounts, options: said } of routes) {
-      await breathe()
+      await yieldIfDue()
       const { status } = said
       // A 205 has no content (RFC 9110 section 15.3.6), and Node.js resets a stream of HTTP/2 where it has.
       const body = status === 205 ? undefined : said.body

@@ -1,5 +1,5 @@
 /** The words of routes that stand outside of everything: no log-in, no limit, and no line in the log for each. */
-export const outside = {
+export const ungated = {
   '*': false,
   errors: true,
   limits: true,

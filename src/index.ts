@@ -5,12 +5,12 @@ import type { Plan } from './config/plan.ts'
 import { objectSource } from './config/source.ts'
 import { buildGateway as build, type GatewayOptions } from './gateway/build.ts'
 import { catalog } from './gateway/catalog.ts'
-import { Keep } from './gateway/resources.ts'
+import { Resources } from './gateway/resources.ts'
 
 export { ConfigError, type Fault, showFault } from './config/fault.ts'
 export type { Plan, PlannedRoute } from './config/plan.ts'
 export { defineConfig, type ExtensionWords, type GatewayConfig, type RouteConfig } from './gateway/define.ts'
-export { Keep } from './gateway/resources.ts'
+export { Resources, Resources as Keep } from './gateway/resources.ts'
 export { type Served, type ServeOptions, serve } from './server/server.ts'
 export type { GatewayOptions }
 
@@ -27,7 +27,7 @@ export async function loadConfig(
 /** Builds a gateway from a plan: a ready FastifyInstance without a socket. */
 export async function buildGateway(
   plan: Plan,
-  keep: Keep = new Keep(),
+  keep: Resources = new Resources(),
   log = pino({ level: 'silent' }),
   options: GatewayOptions = {}
 ): Promise<FastifyInstance> {

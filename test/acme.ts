@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, type PeerCertificate } from 'node:tls'
 import type { Test } from 'tap'
-import { pace } from '../plugins/tls/acme/pace.ts'
+import { timings } from '../plugins/tls/acme/pace.ts'
 import { Keep } from '../src/index.ts'
 import { authority } from './certificates.ts'
 import { bodyOf, type Listening, listening, type ReadableLog, readableLog } from './helpers.ts'
@@ -76,7 +76,7 @@ function quickly(t: Test): void {
     ask: 50,
     lock: 86_400_000
   }))
-    t.intercept(pace, name as 'look', { value })
+    t.intercept(timings, name as 'look', { value })
 }
 
 export const issued = ({ msg }: Record<string, unknown>): boolean => msg === 'a certificate was issued'

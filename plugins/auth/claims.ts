@@ -16,7 +16,7 @@ export const claimNames = {
 }
 
 /** What claims tell of somebody. */
-export interface Claimed {
+export interface Profile {
   readonly name?: string
   readonly email?: string
   readonly roles: readonly string[]
@@ -24,11 +24,11 @@ export interface Claimed {
 }
 
 /** Reads what claims tell of somebody; `scope` is what was granted where no claim says it. */
-export function toldBy(
+export function claimsToProfile(
   claims: Readonly<Record<string, unknown>>,
   { rolesClaim, scopesClaim }: { readonly rolesClaim: string; readonly scopesClaim: string },
   scope?: string
-): Claimed {
+): Profile {
   const name = textIn(claims, 'name', 'preferred_username', 'nickname')
   const email = textIn(claims, 'email')
   const scopes = claimOf(claims, scopesClaim) ?? scope

@@ -1,14 +1,14 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { createError } from '../../src/kit/index.ts'
-import { callBack } from '../../src/lib/callback.ts'
+import { settleCallback } from '../../src/lib/callback.ts'
 import type { Caller } from '../../src/lib/caller.ts'
 import type { PrivateHeader } from '../../src/lib/http/request-head.ts'
 import { Internal, withHeaders } from '../../src/lib/refusals.ts'
 import { claimOf } from '../../src/lib/values.ts'
 import type { Signer } from './assertion.ts'
-import { toldOf } from './identity-headers.ts'
+import { identityHeader } from './identity-headers.ts'
 import type { AuthOptions } from './index.ts'
-import { dropParameter, type Found, type Way, WrongCredential } from './strategies/strategy.ts'
+import { dropParameter, type Found, type Strategy, WrongCredential } from './strategies/strategy.ts'
 
 /** The request has no credential that would let it in. */
 export const CallerUnknown = createError(
@@ -35,7 +35,7 @@ export type Gate = (request: FastifyRequest, reply: FastifyReply, done: Done) =>
 /** What a gate is made of. */
 export interface Parts {
   /** The ways that count, in their order. */
-  readonly ways: readonly Way[]
+  readonly ways: readonly Strategy[]
   /** The headers that no client's reach the upstream by: credentials of the ways that count, but for those of "passOn", and what identity writes. */
   readonly hidden: readonly PrivateHeader[]
   /** The parameters of the query with credentials of any way that is defined, whether it counts here or not. */
@@ -57,7 +57,7 @@ export function makeGate(said: AuthOptions, { ways, hidden, parameters, signer }
   }
   const foreign = parameters.filter((name) => !ways.some((way) => way.parameters?.includes(name) === true))
   const judge = judgeOf(said.require)
-  const identity = Object.entries(said.identity).map(([name, value]) => toldOf(name, value))
+  const identity = Object.entries(said.identity).map(([name, value]) => identityHeader(name, value))
 
   /** Judges who was found; what is signed for upstreams may take a moment. */
   function settle(request: FastifyRequest, caller: Caller | null): Promise<true> | undefined {
@@ -85,7 +85,7 @@ export function makeGate(said: AuthOptions, { ways, hidden, parameters, signer }
   }
 
   /** Takes what a way has found; throws where it is wrong. */
-  function take(found: Found, { scheme }: Way, request: FastifyRequest): Caller | null {
+  function take(found: Found, { scheme }: Strategy, request: FastifyRequest): Caller | null {
     if (found instanceof WrongCredential) request.wrongCredential = found.reason
     if (found === 'wrong' || found instanceof WrongCredential)
       throw withHeaders(new CredentialWrong(), scheme === 'Bearer' ? wrongToken : challenge)
@@ -99,7 +99,7 @@ export function makeGate(said: AuthOptions, { ways, hidden, parameters, signer }
     asked: Promise<Found>,
     before: Caller | null
   ): Promise<true> {
-    const first = take(await asked, ways[from] as Way, request)
+    const first = take(await asked, ways[from] as Strategy, request)
     let caller = before ?? first
     for (const way of ways.slice(from + 1)) {
       if (way.last === true && caller !== null) continue
@@ -139,7 +139,7 @@ export function makeGate(said: AuthOptions, { ways, hidden, parameters, signer }
       return
     }
     if (waiting === undefined) done()
-    else callBack(waiting, (error, passed) => (passed === true ? done() : refuse(error)))
+    else settleCallback(waiting, (error, passed) => (passed === true ? done() : refuse(error)))
   }
 }
 

@@ -4,7 +4,7 @@ import type { WrittenHeader } from '../../src/lib/http/request-head.ts'
 import { claimOf, template } from '../../src/lib/values.ts'
 
 /** Compiles what an identity header tells, such as "id", "roles" or "claims.email"; throws a TemplateError where a caller has no such thing. */
-export function toldOf(name: string, said: string): WrittenHeader {
+export function identityHeader(name: string, said: string): WrittenHeader {
   const whole = template(`{caller.${said}}`)
   return {
     name: name.toLowerCase(),

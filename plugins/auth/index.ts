@@ -10,35 +10,35 @@ import {
 } from '../../src/kit/index.ts'
 import { type Caller, identityHeadersOf } from '../../src/lib/caller.ts'
 import type { PrivateHeader, WrittenHeader } from '../../src/lib/http/request-head.ts'
-import { remember } from '../../src/lib/memoize.ts'
+import { getOrCreate } from '../../src/lib/memoize.ts'
 import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
-import { File, SAYS } from '../../src/lib/units.ts'
+import { EXPECTED, File } from '../../src/lib/units.ts'
 import { TemplateError, template } from '../../src/lib/values.ts'
 import { assertion, assertionFaults, makeSigner, type Signer } from './assertion.ts'
 import { apiKey, keyFault, type Listed, readEntries, type User, user, userFault } from './credential-files.ts'
 import { makeGate, type Parts } from './gate.ts'
 import { makeOidc, type Oidc, oidc, oidcFaults, oidcWarnings, Provider } from './oidc/index.ts'
-import { basicWay } from './strategies/basic.ts'
-import { clientCertificateWay } from './strategies/client-certificate.ts'
-import { forward, forwardFaults, forwardWay } from './strategies/forward.ts'
-import { jwt, jwtFaults, jwtWarnings, jwtWay } from './strategies/jwt.ts'
-import { callerOfSession, sessionWay } from './strategies/session.ts'
-import { apiKeysWay, isAuthorization, type Way } from './strategies/strategy.ts'
+import { basicStrategy } from './strategies/basic.ts'
+import { clientCertificateStrategy } from './strategies/client-certificate.ts'
+import { forward, forwardFaults, forwardStrategy } from './strategies/forward.ts'
+import { jwt, jwtFaults, jwtStrategy, jwtWarnings } from './strategies/jwt.ts'
+import { callerOfSession, sessionStrategy } from './strategies/session.ts'
+import { apiKeysStrategy, isAuthorization, type Strategy } from './strategies/strategy.ts'
 import { Throttle } from './throttle.ts'
 import { Users } from './users.ts'
 
 export const key = 'auth'
 
 /** The ways in, in the order in which they are tried. */
-const WAYS = ['session', 'jwt', 'apiKeys', 'basic', 'clientCertificate', 'forward'] as const
-type WayName = (typeof WAYS)[number]
+const STRATEGIES = ['session', 'jwt', 'apiKeys', 'basic', 'clientCertificate', 'forward'] as const
+type StrategyName = (typeof STRATEGIES)[number]
 
 // Those whose credential stands in a header of the request.
-const CARRIED: ReadonlySet<WayName> = new Set(['jwt', 'apiKeys', 'basic'])
+const CARRIED: ReadonlySet<StrategyName> = new Set(['jwt', 'apiKeys', 'basic'])
 
 const from = Type.String({
   pattern: '^(header:[A-Za-z0-9-]+|query:[^&=#]+)$',
-  [SAYS]: '"header:NAME" or "query:NAME"'
+  [EXPECTED]: '"header:NAME" or "query:NAME"'
 })
 
 export const options = Type.Object(
@@ -84,7 +84,7 @@ export const options = Type.Object(
     }),
     forward: Type.Optional(forward),
     by: Type.Optional(
-      Type.Array(Type.Unsafe<WayName>({ type: 'string', enum: [...WAYS] }), {
+      Type.Array(Type.Unsafe<StrategyName>({ type: 'string', enum: [...STRATEGIES] }), {
         minItems: 1,
         description: 'Which of the ways count here; by default all that are defined.'
       })
@@ -119,9 +119,9 @@ export const options = Type.Object(
         'What a request without a caller gets: auto sends navigations to the log-in and answers all else 401, login sends everything, status nothing.'
     }),
     passOn: Type.Array(
-      Type.Unsafe<WayName>({
+      Type.Unsafe<StrategyName>({
         type: 'string',
-        enum: WAYS.filter((way) => CARRIED.has(way))
+        enum: STRATEGIES.filter((way) => CARRIED.has(way))
       }),
       {
         default: [],
@@ -146,7 +146,7 @@ export type AuthOptions = Static<typeof options>
 export function faults(said: AuthOptions, about: About): OptionFault[] {
   const { word } = about
   const found: OptionFault[] = []
-  const defined = waysOf(said)
+  const defined = strategiesOf(said)
   if (said.session && said.users === undefined && said.oidc === undefined)
     found.push({
       path: ['session'],
@@ -231,8 +231,8 @@ export function faults(said: AuthOptions, about: About): OptionFault[] {
 
 const sameName = (one: string, other: string): boolean => one.normalize('NFC') === other.normalize('NFC')
 
-const waysOf = (said: AuthOptions): WayName[] =>
-  WAYS.filter((way) => said[way] !== undefined && said[way] !== false)
+const strategiesOf = (said: AuthOptions): StrategyName[] =>
+  STRATEGIES.filter((way) => said[way] !== undefined && said[way] !== false)
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -261,16 +261,16 @@ declare module 'fastify' {
 
 export default fp<AuthOptions>(
   async function auth(app, root) {
-    const throttle = app.keep.lease(
+    const throttle = app.resources.lease(
       app,
       `auth throttle ${app.store.shared?.id ?? ''}`,
-      () => new Throttle(app.store, app.keep.peers),
+      () => new Throttle(app.store, app.resources.peers),
       (kept) => kept.close()
     )
     const users = new Map<unknown, Users>()
     const everybody = new Users()
     const usersOf = (said: AuthOptions['users']): Users =>
-      remember(users, said, () => {
+      getOrCreate(users, said, () => {
         const { entries } = readEntries((said ?? {}) as Listed<User>, user, userFault)
         for (const entry of entries) everybody.add(entry)
         return new Users(entries)
@@ -311,17 +311,17 @@ export default fp<AuthOptions>(
       const { shared } = app.store
       app.oidc = makeOidc(
         app,
-        app.keep.lease(
+        app.resources.lease(
           app,
           `oidc ${text} ${shared?.id ?? ''}`,
-          () => new Provider(said, app.store, app.keep.peers, app.log)
+          () => new Provider(said, app.store, app.resources.peers, app.log)
         )
       )
     }
     const partsOf = (said: AuthOptions): Parts => {
-      const ways = waysFor(app, said, usersOf)
-      const counting = ways.filter(({ name }) => said.by?.includes(name as WayName) ?? true)
-      const hidden = counting.filter(({ name }) => !said.passOn.includes(name as WayName))
+      const ways = strategiesFor(app, said, usersOf)
+      const counting = ways.filter(({ name }) => said.by?.includes(name as StrategyName) ?? true)
+      const hidden = counting.filter(({ name }) => !said.passOn.includes(name as StrategyName))
       const signed = said.assertion
       return {
         ways: counting,
@@ -333,7 +333,7 @@ export default fp<AuthOptions>(
         signer:
           signed === undefined
             ? undefined
-            : remember(signers, JSON.stringify(signed), () =>
+            : getOrCreate(signers, JSON.stringify(signed), () =>
                 makeSigner(signed, app.publicUrl ?? 'sallyport')
               )
       }
@@ -360,32 +360,32 @@ export const warnings = ({ oidc: at, jwt: token, require, optional, by }: AuthOp
 ]
 
 /** Makes the ways that are defined, in their order. */
-function waysFor(
+function strategiesFor(
   app: FastifyInstance,
   said: AuthOptions,
   usersOf: (said: AuthOptions['users']) => Users
-): Way[] {
-  const readsAuthorization = (name: WayName, from: readonly string[] = []): boolean =>
+): Strategy[] {
+  const readsAuthorization = (name: StrategyName, from: readonly string[] = []): boolean =>
     (said.by?.includes(name) ?? true) && from.some(isAuthorization)
-  const make: Record<WayName, () => Way | undefined> = {
-    session: () => (said.session ? sessionWay(usersOf(said.users), said.oidc?.issuer) : undefined),
+  const make: Record<StrategyName, () => Strategy | undefined> = {
+    session: () => (said.session ? sessionStrategy(usersOf(said.users), said.oidc?.issuer) : undefined),
     jwt: () =>
       said.jwt === undefined
         ? undefined
-        : jwtWay(app, said.jwt, readsAuthorization('apiKeys', said.apiKeys?.from)),
+        : jwtStrategy(app, said.jwt, readsAuthorization('apiKeys', said.apiKeys?.from)),
     apiKeys: () =>
       said.apiKeys === undefined
         ? undefined
-        : apiKeysWay(
+        : apiKeysStrategy(
             said.apiKeys.from,
             readEntries(said.apiKeys, apiKey, keyFault).entries,
             readsAuthorization('jwt', said.jwt?.from)
           ),
-    basic: () => (said.basic ? basicWay(app, usersOf(said.users)) : undefined),
-    clientCertificate: () => (said.clientCertificate ? clientCertificateWay() : undefined),
-    forward: () => (said.forward === undefined ? undefined : forwardWay(app, said.forward))
+    basic: () => (said.basic ? basicStrategy(app, usersOf(said.users)) : undefined),
+    clientCertificate: () => (said.clientCertificate ? clientCertificateStrategy() : undefined),
+    forward: () => (said.forward === undefined ? undefined : forwardStrategy(app, said.forward))
   }
-  return WAYS.flatMap((name) => make[name]() ?? [])
+  return STRATEGIES.flatMap((name) => make[name]() ?? [])
 }
 
 export { hashPassword } from './password.ts'

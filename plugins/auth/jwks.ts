@@ -3,7 +3,7 @@ import { errors, type JWTVerifyGetKey } from 'jose'
 import { request } from 'undici'
 import { monotonic } from '../../src/lib/clock.ts'
 import { type KeySet, readKeySet } from './key-set.ts'
-import { wholeOf } from './read-whole.ts'
+import { readWhole } from './read-whole.ts'
 
 // Milliseconds: how long the provider may take, when keys are renewed behind the back of who asks, and when who asks waits for it.
 const TIMEOUT = 5000
@@ -137,7 +137,7 @@ async function read(url: string): Promise<string> {
     await body.dump()
     throw failure(`status ${statusCode}`)
   }
-  const whole = await wholeOf(body as AsyncIterable<Buffer>, LARGEST)
+  const whole = await readWhole(body as AsyncIterable<Buffer>, LARGEST)
   if (whole === undefined) throw failure('too large')
   return whole.toString('utf8')
 }

@@ -1,5 +1,5 @@
 /** Reads a body whole; undefined where it is longer than so many bytes, and then the rest is left. */
-export async function wholeOf(body: AsyncIterable<Buffer>, most: number): Promise<Buffer | undefined> {
+export async function readWhole(body: AsyncIterable<Buffer>, most: number): Promise<Buffer | undefined> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of body) {

@@ -16,7 +16,7 @@ import { wall } from '../../src/lib/clock.ts'
 import { withHeaders } from '../../src/lib/refusals.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { duration } from '../../src/lib/units.ts'
-import { textIn, toldBy } from './claims.ts'
+import { claimsToProfile, textIn } from './claims.ts'
 import { KeysAway, RemoteKeys } from './jwks.ts'
 import { readKeySet } from './key-set.ts'
 import type { JwtOptions } from './strategies/jwt.ts'
@@ -238,9 +238,9 @@ export function verifierFor(app: FastifyInstance, said: JwtOptions): Verifier {
   // The key says all that it depends on, and no secret.
   const id = hash('sha256', JSON.stringify([said, file]))
   const made = (keys: Keys): Verifier =>
-    app.keep.lease(app, `auth jwt ${id}`, () => new Verifier(keys, said, app.log))
+    app.resources.lease(app, `auth jwt ${id}`, () => new Verifier(keys, said, app.log))
   if (jwks !== undefined)
-    return made(app.keep.lease(app, `auth jwks ${jwks}`, () => new RemoteKeys(jwks, app.log)))
+    return made(app.resources.lease(app, `auth jwks ${jwks}`, () => new RemoteKeys(jwks, app.log)))
   if (secret === undefined) return made({ find: readKeySet(file).find, generation: () => 0 })
   const key = createSecretKey(Buffer.from(secret))
   return made({ find: async () => key, generation: () => 0 })
@@ -248,7 +248,7 @@ export function verifierFor(app: FastifyInstance, said: JwtOptions): Verifier {
 
 const callerIn = (claims: JWTPayload, said: JwtOptions): Caller => ({
   id: textIn(claims, 'sub', 'client_id', 'azp') ?? '',
-  ...toldBy(claims, said),
+  ...claimsToProfile(claims, said),
   claims,
   by: 'jwt'
 })

@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { hangUp } from '../../src/lib/http/bodies.ts'
+import { abortRequest } from '../../src/lib/http/bodies.ts'
 
 /** How fast a body has to come on a route. */
-export interface Rule {
+export interface RateRule {
   /** Bytes a second. */
   readonly least: number
   /** Makes the refusal of one that is too slow; undefined where it is only told. */
@@ -29,20 +29,20 @@ interface Incoming extends IncomingMessage {
 interface Body {
   readonly request: FastifyRequest
   readonly reply: FastifyReply
-  readonly rule: Rule
-  readonly pace: Pace
+  readonly rule: RateRule
+  readonly pace: BodyRate
   reader: Reader | undefined
   came: number
   looks: number
 }
 
 /** Watches that bodies come at some pace: one timer for all of them, and one addition a chunk. */
-export class Pace {
+export class BodyRate {
   readonly #bodies = new Set<Body>()
   #timer: NodeJS.Timeout | undefined
 
   /** Watches the body of a request until it is whole, or too slow. */
-  watch(request: FastifyRequest, reply: FastifyReply, rule: Rule): void {
+  watch(request: FastifyRequest, reply: FastifyReply, rule: RateRule): void {
     // The first look comes at any moment and is no whole one.
     const body: Body = { request, reply, rule, pace: this, reader: undefined, came: 0, looks: -1 }
     const raw: Incoming = request.raw
@@ -87,7 +87,7 @@ export class Pace {
 }
 
 /** Says who reads the body of a request, and is told when it comes too slowly. */
-export function readBy({ raw }: FastifyRequest, reader: Reader): void {
+export function attachReader({ raw }: FastifyRequest, reader: Reader): void {
   const body = (raw as Incoming)[BODY]
   if (body !== undefined) body.reader = reader
 }
@@ -114,9 +114,9 @@ function end({ request, reply, rule, reader }: Body): void {
   const refusal = rule.refuse(request)
   if (refusal === undefined) return
   const { raw } = request
-  if (reply.raw.writableFinished) hangUp(raw)
+  if (reply.raw.writableFinished) abortRequest(raw)
   else if (reader !== undefined) reader.fail(refusal)
   // Whoever reads it by Node's own events learns of it as of any other failure of the stream.
   else if (raw.listenerCount('error') > 0) raw.emit('error', refusal)
-  else hangUp(raw)
+  else abortRequest(raw)
 }

@@ -12,9 +12,9 @@ import {
 } from '../../src/kit/index.ts'
 import { Deadline } from '../../src/lib/deadline.ts'
 import { isHttp2 } from '../../src/lib/http/http2.ts'
-import { waitForEnd } from '../../src/lib/http/response-end.ts'
+import { onResponseClosed } from '../../src/lib/http/response-end.ts'
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
-import { remember } from '../../src/lib/memoize.ts'
+import { getOrCreate } from '../../src/lib/memoize.ts'
 import {
   BodyTooLarge,
   DeadlineExceeded,
@@ -26,14 +26,14 @@ import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
 import {
   DurationOrNone,
   durationOrNone,
+  EXPECTED,
   RateOrNone,
   rate,
   rateOrNone,
-  SAYS,
   SizeOrNone,
   sizeOrNone
 } from '../../src/lib/units.ts'
-import { Pace, type Reader, type Rule, readBy } from './body-rate.ts'
+import { attachReader, BodyRate, type RateRule, type Reader } from './body-rate.ts'
 
 export const key = 'limits'
 
@@ -51,7 +51,7 @@ export const options = Type.Object(
     }),
     headerCount: Type.Unsafe<number | false>({
       anyOf: [{ type: 'integer', minimum: 1 }, { const: false }],
-      [SAYS]: 'a number from 1, or false for none',
+      [EXPECTED]: 'a number from 1, or false for none',
       default: 100,
       description: 'The most headers a request may have; beyond it the answer is 431.'
     }),
@@ -159,15 +159,15 @@ export default fp<LimitsOptions>(
     const headersFor = ({ headers }: LimitsOptions): number => Math.min(sizeOrNone(headers), LARGEST_HEADERS)
     socketLimits.headers = headersFor(root)
     app.decorate('socketLimits', socketLimits)
-    const pace = app.keep.lease(
+    const pace = app.resources.lease(
       app,
       `${key} pace`,
-      () => new Pace(),
+      () => new BodyRate(),
       (each) => each.close()
     )
     const read = new Map<LimitsOptions, number>()
     eachRoute(app, key, root, (said, _route, routeOptions) => {
-      routeOptions.bodyLimit ??= remember(read, said, () => {
+      routeOptions.bodyLimit ??= getOrCreate(read, said, () => {
         socketLimits.headers = Math.max(socketLimits.headers, headersFor(said))
         return Math.min(sizeOrNone(said.body), Number.MAX_SAFE_INTEGER)
       })
@@ -183,7 +183,7 @@ export default fp<LimitsOptions>(
           const error = new BodyTooLarge()
           return refuses(request, key, said, error) ? error : undefined
         },
-        readBy
+        readBy: attachReader
       }
       const rule = ruleFor(said)
       const time = durationOrNone(said.time)
@@ -194,7 +194,8 @@ export default fp<LimitsOptions>(
           request.limits = streamed
           if (time !== undefined) {
             request.deadline = new Deadline(time)
-            if (!reports) waitForEnd(reply.raw, endDeadline, request.deadline.keep(onDue, reply), undefined)
+            if (!reports)
+              onResponseClosed(reply.raw, endDeadline, request.deadline.keep(onDue, reply), undefined)
           }
           if ((request.originalUrl ?? '').length > urlMost) return done(new UrlTooLong())
           const two = isHttp2(raw)
@@ -238,7 +239,7 @@ function standWhileReading(raw: IncomingMessage, deadline: Deadline): void {
 }
 
 /** Makes what a body is held to; undefined where it may come as slowly as it likes. */
-function ruleFor(said: LimitsOptions): Rule | undefined {
+function ruleFor(said: LimitsOptions): RateRule | undefined {
   if (said.bodyRate === false) return undefined
   return {
     least: rate(said.bodyRate),

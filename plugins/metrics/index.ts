@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { fp, type OptionFault, perRoute, Type } from '../../src/kit/index.ts'
 import type { MetricFamily } from '../../src/lib/contracts/metrics.ts'
-import { whenOver } from '../../src/lib/http/response-end.ts'
+import { onRequestDone } from '../../src/lib/http/response-end.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Duration, duration } from '../../src/lib/units.ts'
 import { Recorder } from './recorder.ts'
@@ -49,11 +49,11 @@ declare module 'fastify' {
 export default fp<MetricsOptions>(
   async function metrics(app, { buckets }) {
     const bounds = buckets.map(duration)
-    const recorder = app.keep.lease(app, `metrics ${bounds.join()}`, () => new Recorder(bounds))
+    const recorder = app.resources.lease(app, `metrics ${bounds.join()}`, () => new Recorder(bounds))
     app.metrics = recorder
     app.sallyportKit.cost = (gate, ms) => recorder.cost(gate, ms)
     perRoute(app, key, {}, (_options, route) => {
-      const counts = app.keep.lease(
+      const counts = app.resources.lease(
         app,
         `metrics ${bounds.join()} ${route.name}`,
         () => recorder.add(route.name),
@@ -63,7 +63,7 @@ export default fp<MetricsOptions>(
         recorder.count(counts, request, reply, route)
       return {
         onRequest(request, reply, done) {
-          whenOver(request, reply, count)
+          onRequestDone(request, reply, count)
           done()
         }
       }

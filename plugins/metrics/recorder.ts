@@ -2,7 +2,7 @@ import { METHODS } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RouteInfo } from '../../src/kit/index.ts'
 import { Durations, type MetricFamily, Tally } from '../../src/lib/contracts/metrics.ts'
-import { elapsed, ownBytesOf, statusOf, wordOf } from '../../src/lib/http/response-end.ts'
+import { concernOfCode, elapsed, ownBytesOf, statusOf } from '../../src/lib/http/response-end.ts'
 
 // What a client may call a method is bounded over HTTP/1 alone.
 const known: ReadonlySet<string> = new Set(METHODS)
@@ -75,10 +75,10 @@ export class Recorder {
       counts.bytesOut += forwarding.bytesOut
       if (forwarding.ms >= 0) this.#upstream(forwarding.upstream).count(forwarding.ms)
     }
-    if (refusal !== null) this.#refusals.count(wordOf(refusal.code, gates) ?? 'none', refusal.code)
+    if (refusal !== null) this.#refusals.count(concernOfCode(refusal.code, gates) ?? 'none', refusal.code)
     if (reported !== null) for (const { gate, code = '' } of reported) this.#wouldRefuse.count(gate, code)
     if (caller !== null) this.#callers.count(caller.by, refusal?.statusCode === 403 ? 'refused' : 'passed')
-    else if (refusal !== null && wordOf(refusal.code, gates) === 'auth')
+    else if (refusal !== null && concernOfCode(refusal.code, gates) === 'auth')
       this.#callers.count('none', 'refused')
     if (wrongCredential) this.#credentials.count(wrongCredential)
     if (rateLimits !== null && rateLimits !== undefined)

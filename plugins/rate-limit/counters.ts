@@ -13,7 +13,7 @@ export interface Quota {
 }
 
 /** Where a key stands after a request of it was counted; times in milliseconds. */
-export interface Standing {
+export interface CounterState {
   readonly allowed: boolean
   readonly remaining: number
   /** Until all of the quota is there again. */
@@ -24,11 +24,11 @@ export interface Standing {
 
 /** Counts requests by key; what it has counted stays when the next request comes with another `max` or `burst`. */
 export interface Counter {
-  hit(key: string, cost: number, quota: Quota): Standing | Promise<Standing>
+  hit(key: string, cost: number, quota: Quota): CounterState | Promise<CounterState>
 }
 
 /** What was counted of a key, for a worker that counts the same. */
-export interface Noted {
+export interface Increment {
   readonly key: string
   cost: number
   /** When its window began, or when it came, by the monotonic clock of the machine. */
@@ -37,13 +37,13 @@ export interface Noted {
 
 /** Counts in the memory of this process, and takes what others have counted. */
 export interface OwnCounter extends Counter {
-  hit(key: string, cost: number, quota: Quota): Standing
+  hit(key: string, cost: number, quota: Quota): CounterState
   /** Describes a request that was counted; undefined for one that takes no room. */
-  noted(key: string, cost: number, standing: Standing): Noted | undefined
+  noted(key: string, cost: number, standing: CounterState): Increment | undefined
   /** Takes what another process has counted. */
-  note(noted: Noted): void
+  note(noted: Increment): void
   /** Lists what is counted now. */
-  all(): Noted[]
+  all(): Increment[]
 }
 
 // How many keys one limit remembers at most; beyond that the one whose window began first is forgotten.
@@ -79,7 +79,7 @@ export class FixedWindow implements OwnCounter {
     this.#window = window
   }
 
-  hit(key: string, cost: number, { max, window }: Quota): Standing {
+  hit(key: string, cost: number, { max, window }: Quota): CounterState {
     const now = ticks()
     const known = this.#keys.get(key)
     const entry =
@@ -92,18 +92,18 @@ export class FixedWindow implements OwnCounter {
     return { allowed, remaining: allowed ? max - entry.count : 0, reset, wait: allowed ? 0 : reset }
   }
 
-  noted(key: string, cost: number, { reset }: Standing): Noted {
+  noted(key: string, cost: number, { reset }: CounterState): Increment {
     return { key, cost, at: ticks() + reset - this.#window }
   }
 
-  note({ key, cost, at }: Noted): void {
+  note({ key, cost, at }: Increment): void {
     const known = this.#keys.get(key)
     const ends = at + this.#window
     if (known !== undefined && known.ends > ticks()) known.count += cost
     else if (ends > ticks()) this.#keys.renew(key, { count: cost, ends })
   }
 
-  all(): Noted[] {
+  all(): Increment[] {
     return this.#keys
       .entries()
       .map(([key, { count, ends }]) => ({ key, cost: count, at: ends - this.#window }))
@@ -128,7 +128,7 @@ export class SlidingWindow implements OwnCounter {
     this.#window = window
   }
 
-  hit(key: string, cost: number, quota: Quota): Standing {
+  hit(key: string, cost: number, quota: Quota): CounterState {
     const { max, window } = quota
     const now = ticks()
     const entry = this.#at(key, now)
@@ -143,11 +143,11 @@ export class SlidingWindow implements OwnCounter {
     return slidingStanding(allowed, entry, now, cost, quota)
   }
 
-  noted(key: string, cost: number, { allowed }: Standing): Noted | undefined {
+  noted(key: string, cost: number, { allowed }: CounterState): Increment | undefined {
     return allowed ? { key, cost, at: ticks() } : undefined
   }
 
-  note({ key, cost, at }: Noted): void {
+  note({ key, cost, at }: Increment): void {
     const known = this.#keys.get(key)
     const index = Math.floor(at / this.#window)
     if (known !== undefined && known.index === index + 1) {
@@ -160,7 +160,7 @@ export class SlidingWindow implements OwnCounter {
     }
   }
 
-  all(): Noted[] {
+  all(): Increment[] {
     return this.#keys.entries().flatMap(([key, { now, before, last, lastBefore }]) => [
       { key, cost: before, at: lastBefore },
       { key, cost: now, at: last }
@@ -190,7 +190,7 @@ function slidingStanding(
   now: number,
   cost: number,
   { max, window }: Quota
-): Standing {
+): CounterState {
   const passed = (now % window) / window
   const remaining = Math.max(0, Math.floor(max - before * (1 - passed) - counted))
   const reset = Math.ceil((1 - passed + (counted > 0 ? 1 : 0)) * window)
@@ -213,7 +213,7 @@ export class TokenBucket implements OwnCounter {
     this.#quota = quota
   }
 
-  hit(key: string, cost: number, quota: Quota): Standing {
+  hit(key: string, cost: number, quota: Quota): CounterState {
     this.#quota = quota
     const { burst } = quota
     const rate = this.#rate
@@ -229,17 +229,17 @@ export class TokenBucket implements OwnCounter {
     }
   }
 
-  noted(key: string, cost: number, { allowed }: Standing): Noted | undefined {
+  noted(key: string, cost: number, { allowed }: CounterState): Increment | undefined {
     return allowed ? { key, cost, at: ticks() } : undefined
   }
 
-  note({ key, cost }: Noted): void {
+  note({ key, cost }: Increment): void {
     const entry = this.#refilled(key)
     // What several workers let through at a time is owed, up to a bucket.
     entry.taken = Math.min(2 * this.#quota.burst, entry.taken + cost)
   }
 
-  all(): Noted[] {
+  all(): Increment[] {
     return this.#keys.entries().map(([key]) => ({ key, cost: this.#refilled(key).taken, at: ticks() }))
   }
 

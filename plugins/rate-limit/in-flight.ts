@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { wall } from '../../src/lib/clock.ts'
 import type { Script, SharedStore } from '../../src/lib/contracts/store.ts'
-import { waitForEnd } from '../../src/lib/http/response-end.ts'
+import { onResponseClosed } from '../../src/lib/http/response-end.ts'
 
 /** Counts requests by key for as long as they last. */
 export interface InFlight {
@@ -105,7 +105,7 @@ const started = wall().toString(36)
 export function leaveAtTheEnd(response: ServerResponse, inFlight: InFlight, key: string): void {
   // It ended while the store was asked.
   if (response.destroyed || response.closed) inFlight.leave(key)
-  else waitForEnd(response, leave, inFlight, key)
+  else onResponseClosed(response, leave, inFlight, key)
 }
 
 const leave = (inFlight: InFlight, key: string): void => inFlight.leave(key)

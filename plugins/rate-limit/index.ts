@@ -7,13 +7,13 @@ import {
   perOptions,
   type RouteInfo
 } from '../../src/kit/index.ts'
-import { callBack } from '../../src/lib/callback.ts'
+import { settleCallback } from '../../src/lib/callback.ts'
 import { storeAway } from '../../src/lib/contracts/store.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
 import { withHeaders } from '../../src/lib/refusals.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { leaveAtTheEnd } from './in-flight.ts'
-import { isLate, type Limit, makeLimit, type Seen, type Tier } from './limit.ts'
+import { isLate, type Limit, type LimitResult, makeLimit, type Tier } from './limit.ts'
 import { faults, options, override, type RateLimitOptions } from './options.ts'
 
 export const key = 'rateLimit'
@@ -38,7 +38,7 @@ export const TooManyInFlight = createError(
 declare module 'fastify' {
   interface FastifyRequest {
     /** Where the client stands with each limit that saw the request; null before the first. */
-    rateLimits: Seen[] | null
+    rateLimits: LimitResult[] | null
   }
 }
 
@@ -120,13 +120,13 @@ function counting(
     request.rateLimits ??= []
     if (single !== undefined) {
       const refusal = count(single, request, reply, fails)
-      if (refusal instanceof Promise) callBack<Refused>(refusal, later(done))
+      if (refusal instanceof Promise) settleCallback<Refused>(refusal, later(done))
       else done(refusal)
       return
     }
     const found = limits.map((limit) => count(limit, request, reply, fails))
     if (found.some((each) => each instanceof Promise))
-      callBack<Refused>(Promise.all(found.map(async (each) => each)).then(worst), later(done))
+      settleCallback<Refused>(Promise.all(found.map(async (each) => each)).then(worst), later(done))
     else done(worst(found as Refused[]))
   }
 }
@@ -163,7 +163,7 @@ function settle(
   limit: Limit,
   { policy }: Tier,
   request: FastifyRequest,
-  standing: Seen['standing']
+  standing: LimitResult['standing']
 ): Refused {
   request.rateLimits?.push({ name: limit.name, policy, standing })
   if (standing.allowed) return undefined
@@ -207,7 +207,7 @@ const withoutStore =
 
 /** Warns once where a proxy in front is not trusted: all its clients would share one count. */
 function warned(app: FastifyInstance, count: ReturnType<typeof counting>): typeof count {
-  const told = app.keep.lease(app, `${key} told`, () => ({ once: false }))
+  const told = app.resources.lease(app, `${key} told`, () => ({ once: false }))
   return (request, reply, done) => {
     if (!told.once && request.headers['x-forwarded-for'] !== undefined && !app.trusts(peerOf(request))) {
       told.once = true

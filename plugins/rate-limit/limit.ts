@@ -7,10 +7,10 @@ import { clientNetwork } from '../../src/lib/http/client-network.ts'
 import { duration } from '../../src/lib/units.ts'
 import {
   type Counter,
+  type CounterState,
   FixedWindow,
   type Quota,
   SlidingWindow,
-  type Standing,
   TokenBucket
 } from './counters.ts'
 import { type InFlight, OwnInFlight, SharedInFlight } from './in-flight.ts'
@@ -39,10 +39,10 @@ export interface Limit {
 }
 
 /** What a request was told of one limit. */
-export interface Seen {
+export interface LimitResult {
   readonly name: string
   readonly policy: string
-  readonly standing: Standing
+  readonly standing: CounterState
 }
 
 const COUNTERS = { fixedWindow: FixedWindow, slidingWindow: SlidingWindow, tokenBucket: TokenBucket }
@@ -63,7 +63,7 @@ export function makeLimit(
   const counted = by.startsWith('header:') ? by.toLowerCase() : by
   const scope = [place, name, counted, ...(by === 'route' ? [route.id] : [])]
   const { shared } = app.store
-  const { peers } = app.keep
+  const { peers } = app.resources
   const make = (tier: Pick<QuotaOptions, 'max' | 'window' | 'burst' | 'maxInFlight'>, role: string): Tier => {
     const { max, maxInFlight = 0 } = tier
     const window = duration(tier.window)
@@ -76,7 +76,12 @@ export function makeLimit(
     ): T => {
       const key = JSON.stringify([what, ...scope, role, ...where])
       const id = createHash('sha256').update(key).digest('base64url').slice(0, 16)
-      return app.keep.lease(app, `rateLimit ${shared === null ? '' : shared.id} ${key}`, () => made(id), end)
+      return app.resources.lease(
+        app,
+        `rateLimit ${shared === null ? '' : shared.id} ${key}`,
+        () => made(id),
+        end
+      )
     }
     return {
       quota,

@@ -1,6 +1,6 @@
 import { type OptionFault, Type } from '../../src/kit/index.ts'
 import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
-import { Duration, SAYS } from '../../src/lib/units.ts'
+import { Duration, EXPECTED } from '../../src/lib/units.ts'
 
 const max = Type.Optional(
   Type.Integer({ minimum: 1, description: 'How many requests of one key pass in a window.' })
@@ -44,7 +44,7 @@ const quota = {
   by: Type.String({
     default: 'ip',
     pattern: '^(ip|caller|route|header:[A-Za-z0-9-]+|cookie:[\\w.-]+)$',
-    [SAYS]: '"ip", "caller", "route", "header:NAME" or "cookie:NAME"',
+    [EXPECTED]: '"ip", "caller", "route", "header:NAME" or "cookie:NAME"',
     description: 'What is counted: ip (an IPv6 client is its /64), caller, route, header:NAME or cookie:NAME.'
   }),
   algorithm: Type.Unsafe<'fixedWindow' | 'slidingWindow' | 'tokenBucket'>({
@@ -72,10 +72,14 @@ export const options = Type.Object(
   {
     ...gate,
     ...quota,
-    also: Type.Record(Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]*$', [SAYS]: 'a name of letters' }), also, {
-      default: {},
-      description: 'Further limits by a name of theirs, such as one a day beside one a second.'
-    }),
+    also: Type.Record(
+      Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]*$', [EXPECTED]: 'a name of letters' }),
+      also,
+      {
+        default: {},
+        description: 'Further limits by a name of theirs, such as one a day beside one a second.'
+      }
+    ),
     onStoreFailure: Type.Unsafe<'allow' | 'deny'>({
       type: 'string',
       enum: ['allow', 'deny'],

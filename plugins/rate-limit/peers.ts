@@ -1,5 +1,5 @@
 import type { Peers } from '../../src/lib/contracts/peers.ts'
-import type { Counter, Noted, OwnCounter, Quota, Standing } from './counters.ts'
+import type { Counter, CounterState, Increment, OwnCounter, Quota } from './counters.ts'
 
 // How long what was counted waits for what is counted next, in milliseconds: by so much the workers' counts differ.
 const TELL_AFTER = 50
@@ -10,13 +10,13 @@ export class PeerCounter implements Counter {
   readonly #peers: Peers
   readonly #topic: string
   readonly #leave: () => void
-  #untold = new Map<string, Noted>()
+  #untold = new Map<string, Increment>()
 
   constructor(own: OwnCounter, peers: Peers, topic: string) {
     this.#own = own
     this.#peers = peers
     this.#topic = topic
-    this.#leave = peers.join<Noted[]>(topic, {
+    this.#leave = peers.join<Increment[]>(topic, {
       take: (noted) => {
         for (const each of noted) own.note(each)
       },
@@ -24,7 +24,7 @@ export class PeerCounter implements Counter {
     })
   }
 
-  hit(key: string, cost: number, quota: Quota): Standing {
+  hit(key: string, cost: number, quota: Quota): CounterState {
     const standing = this.#own.hit(key, cost, quota)
     const noted = this.#own.noted(key, cost, standing)
     if (noted === undefined) return standing

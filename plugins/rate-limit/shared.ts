@@ -1,5 +1,5 @@
 import type { SharedStore } from '../../src/lib/contracts/store.ts'
-import type { Counter, Standing } from './counters.ts'
+import type { Counter, CounterState } from './counters.ts'
 
 // Each counts like its namesake in counters.ts, in one step and by the clock of the store, so that any number of
 // gateways let exactly as many through as one. They answer: allowed, remaining, reset, wait. The clock of the store may be
@@ -76,7 +76,7 @@ export function sharedCounter(store: SharedStore, algorithm: keyof typeof SCRIPT
   const run = store.script(algorithm, 1, SCRIPTS[algorithm])
   const prefix = `${store.prefix}limit:${name}:`
   return {
-    async hit(key, cost, { max, window, burst }): Promise<Standing> {
+    async hit(key, cost, { max, window, burst }): Promise<CounterState> {
       const [allowed, remaining, reset, wait] = (await run([prefix + key], [max, window, cost, burst])) as [
         number,
         number,

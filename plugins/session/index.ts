@@ -3,7 +3,7 @@ import session from '@fastify/session'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { fp, type OptionFault, Type, type WordsSaid } from '../../src/kit/index.ts'
 import type { Provided } from '../../src/lib/caller.ts'
-import { capture } from '../../src/lib/capture-hooks.ts'
+import { captureHooks } from '../../src/lib/capture-hooks.ts'
 import { wall } from '../../src/lib/clock.ts'
 import { cookiesIn } from '../../src/lib/http/cookies.ts'
 import type { Static } from '../../src/lib/schema.ts'
@@ -11,11 +11,11 @@ import { Duration, duration } from '../../src/lib/units.ts'
 import { ReturnAddresses } from './return-addresses.ts'
 import { makeSeal, type Seal } from './seal.ts'
 import {
-  type Kept,
   type Listed,
   MemorySessions,
   ownedBy,
   PeerSessions,
+  type SessionData,
   type SessionStore,
   SharedSessions,
   startedAt
@@ -106,11 +106,11 @@ export function faults({ secrets }: SessionOptions): OptionFault[] {
 /** Loads, starts and ends the sessions of callers. */
 export interface Sessions {
   /** Loads the session that a request's cookie names; null for none, a stale or a forged one, and while the store is away. */
-  load(request: FastifyRequest, reply: FastifyReply): Promise<Kept | null>
+  load(request: FastifyRequest, reply: FastifyReply): Promise<SessionData | null>
   /** Reads the session that a request's cookie names, for whatever is asked of it next; throws SP_ERR_STORE_UNAVAILABLE. */
   read(request: FastifyRequest, reply: FastifyReply): Promise<void>
   /** Starts a session under a new id, in place of the one that a request has, and sets its cookie; throws SP_ERR_STORE_UNAVAILABLE. */
-  start(request: FastifyRequest, reply: FastifyReply, kept: Omit<Kept, 'created'>): Promise<void>
+  start(request: FastifyRequest, reply: FastifyReply, kept: Omit<SessionData, 'created'>): Promise<void>
   /** Reads what the session of a request remembers of its provider by now; undefined once the session is over. */
   provided(request: FastifyRequest): Promise<Provided | undefined>
   /** Changes what the session of a request remembers of its provider; tells whether it is still there. */
@@ -126,7 +126,7 @@ export interface Sessions {
   /** Ends a stream of a request when the request's session ends; returns what takes it out again. */
   watch(request: FastifyRequest, end: () => void): () => void
   /** Sets the check whether a user may still have a session, for streams that are open. */
-  judgeBy(isKnown: (kept: Kept) => boolean): void
+  judgeBy(isKnown: (kept: SessionData) => boolean): void
   /** Lists the sessions of whose session a request has, its own marked. */
   mine(request: FastifyRequest): Promise<(Listed & { readonly current: boolean })[]>
   /** Ends the sessions of whose session a request has: all of them, or the one of this id; tells how many. */
@@ -151,7 +151,7 @@ export interface Sessions {
   }
 }
 
-export type { Kept, Listed }
+export type { Listed, SessionData as Kept }
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -187,12 +187,12 @@ export default fp<SessionOptions>(
       app.decorate('sessionCookie', null)
       return
     }
-    const isHttps = app.edge !== null || app.publicUrl?.startsWith('https://') === true
+    const isHttps = app.tls !== null || app.publicUrl?.startsWith('https://') === true
     const name = root.cookie.name ?? (isHttps ? '__Host-sid' : 'sid')
     app.decorate('sessionCookie', name)
     const { shared } = app.store
-    const { peers } = app.keep
-    const store: SessionStore = app.keep.lease<SessionStore>(
+    const { peers } = app.resources
+    const store: SessionStore = app.resources.lease<SessionStore>(
       app,
       shared === null ? key : `${key} ${shared.id}`,
       () =>
@@ -204,7 +204,7 @@ export default fp<SessionOptions>(
       (kept) => kept.close()
     )
     store.last(duration(root.idle), duration(root.absolute))
-    const addresses = app.keep.lease(
+    const addresses = app.resources.lease(
       app,
       `return addresses ${shared?.id ?? ''}`,
       () => new ReturnAddresses(shared, peers),
@@ -218,7 +218,7 @@ export default fp<SessionOptions>(
     // @fastify/session would load one for every request, and make one for every visitor: its first hook is called where it is needed.
     // Its second one, which saves, makes "strict" a "lax" over plain HTTP and no cookie behind a TLS that it does not see: log-ins save by themselves.
     const signer = new Signer([...root.secrets], 'sha256')
-    const hooks = await capture(app, session, {
+    const hooks = await captureHooks(app, session, {
       secret: signer,
       cookieName: name,
       rolling: false,

@@ -3,9 +3,9 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:cr
 /** Encrypts a text so that a browser can carry it, but neither read nor change it. */
 export interface Seal {
   /** Encrypts a text for one purpose. */
-  close(purpose: string, text: string): string
+  encrypt(purpose: string, text: string): string
   /** Decrypts a text of a purpose; undefined for anything else. */
-  open(purpose: string, sealed: string): string | undefined
+  decrypt(purpose: string, sealed: string): string | undefined
 }
 
 const LONGEST = 4096
@@ -19,13 +19,13 @@ export function makeSeal(secrets: readonly string[]): Seal {
   )
   const [first = Buffer.alloc(32)] = keys
   return {
-    close(purpose, text) {
+    encrypt(purpose, text) {
       const nonce = randomBytes(NONCE_BYTES)
       const cipher = createCipheriv('aes-256-gcm', first, nonce).setAAD(Buffer.from(purpose))
       const encrypted = [cipher.update(text, 'utf8'), cipher.final()]
       return Buffer.concat([nonce, ...encrypted, cipher.getAuthTag()]).toString('base64url')
     },
-    open(purpose, sealed) {
+    decrypt(purpose, sealed) {
       const bytes = Buffer.from(sealed.slice(0, LONGEST), 'base64url')
       // Another spelling of the same bytes is not what was given out.
       if (bytes.length < NONCE_BYTES + TAG_BYTES || bytes.toString('base64url') !== sealed) return undefined

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { callBack } from '../../src/lib/callback.ts'
+import { settleCallback } from '../../src/lib/callback.ts'
 import type { Provided } from '../../src/lib/caller.ts'
 import { monotonic, startInterval, stopTimer, type Timer, wall } from '../../src/lib/clock.ts'
 import type { Peers } from '../../src/lib/contracts/peers.ts'
@@ -8,7 +8,7 @@ import { OpenStreams } from '../../src/lib/open-streams.ts'
 import { type LateEnd, LateEnds, lateEnd } from './late-ends.ts'
 
 /** What a session remembers. */
-export interface Kept {
+export interface SessionData {
   /** The name of a local user, or what the provider calls the user. */
   readonly user: string
   /** When it began, in milliseconds since 1970. */
@@ -34,7 +34,7 @@ const keyOf = (id: string): string => createHash('sha256').update(id).digest('ba
 export const ownedBy = (user: string): string => `user ${user}`
 export const startedAt = (issuer: string, sid: string): string => `sid ${issuer} ${sid}`
 
-const namesOf = ({ user, provided }: Kept): string[] => [
+const namesOf = ({ user, provided }: SessionData): string[] => [
   ownedBy(provided === undefined ? user : `${provided.issuer} ${provided.sub}`),
   ...(provided?.sid === undefined ? [] : [startedAt(provided.issuer, provided.sid)])
 ]
@@ -50,7 +50,7 @@ export abstract class SessionStore {
   protected absolute = 0
   protected readonly streams = new OpenStreams()
   #looking: Timer | undefined
-  #isKnown: (kept: Kept) => boolean = () => true
+  #isKnown: (kept: SessionData) => boolean = () => true
 
   /** Sets how long sessions last, in milliseconds; a reload may change it. */
   last(idle: number, absolute: number): void {
@@ -59,27 +59,27 @@ export abstract class SessionStore {
   }
 
   set(id: string, session: object, done: Done): void {
-    const kept = session as Partial<Kept>
+    const kept = session as Partial<SessionData>
     // A session without a user is that of a visitor: nobody who never logs in is remembered.
     if (kept.user === undefined) {
       done(null)
       return
     }
     const text = JSON.stringify({ ...kept, created: kept.created ?? wall() })
-    answer(this.write(keyOf(id), JSON.parse(text) as Kept, text), done)
+    answer(this.write(keyOf(id), JSON.parse(text) as SessionData, text), done)
   }
 
   /** Changes what a session remembers; one that was ended meanwhile stays ended, which is told by a no. */
   async change(id: string, session: object): Promise<boolean> {
     const text = JSON.stringify(session)
-    return this.rewrite(keyOf(id), JSON.parse(text) as Kept, text)
+    return this.rewrite(keyOf(id), JSON.parse(text) as SessionData, text)
   }
 
   get(id: string, done: (error: Error | null, session?: never) => void): void {
     const found = this.read(keyOf(id))
     const parsed = (error: unknown, text?: string): void =>
       done(error as Error | null, text === undefined ? undefined : (JSON.parse(text) as never))
-    if (found instanceof Promise) callBack<string | undefined>(found, parsed)
+    if (found instanceof Promise) settleCallback<string | undefined>(found, parsed)
     else parsed(null, found)
   }
 
@@ -88,9 +88,9 @@ export abstract class SessionStore {
   }
 
   /** Reads a session without making it last longer; undefined once it is over. */
-  async peek(id: string): Promise<Kept | undefined> {
+  async peek(id: string): Promise<SessionData | undefined> {
     const text = await this.look(keyOf(id))
-    return text === undefined ? undefined : (JSON.parse(text) as Kept)
+    return text === undefined ? undefined : (JSON.parse(text) as SessionData)
   }
 
   /** Ends a stream when its session ends: at once where this gateway ends it, within half a minute otherwise; returns what takes it out again. */
@@ -100,7 +100,7 @@ export abstract class SessionStore {
   }
 
   /** Sets the check whether a user may still have a session; the latest one counts. */
-  judgeBy(isKnown: (kept: Kept) => boolean): void {
+  judgeBy(isKnown: (kept: SessionData) => boolean): void {
     this.#isKnown = isKnown
   }
 
@@ -122,7 +122,7 @@ export abstract class SessionStore {
   protected async endNow({ key, everywhere, name, at }: LateEnd, text: string | undefined): Promise<void> {
     const names = name === undefined ? [] : [name]
     if (everywhere === true && text !== undefined)
-      names.push(...namesOf(JSON.parse(text) as Kept).slice(0, 1))
+      names.push(...namesOf(JSON.parse(text) as SessionData).slice(0, 1))
     if (key !== undefined) await this.remove(key)
     for (const each of names)
       for (const { id, created } of await this.of(each)) if (created <= at) await this.remove(id)
@@ -139,7 +139,7 @@ export abstract class SessionStore {
         keys.slice(i, i + LOOKED_AT).map(async (key) => {
           try {
             const text = await this.look(key)
-            if (text === undefined || !this.#isKnown(JSON.parse(text) as Kept)) this.streams.end(key)
+            if (text === undefined || !this.#isKnown(JSON.parse(text) as SessionData)) this.streams.end(key)
           } catch {
             // While the store is away, what is open stays open.
           }
@@ -167,8 +167,8 @@ export abstract class SessionStore {
     return keyOf(id)
   }
 
-  protected abstract write(key: string, kept: Kept, text: string): void | Promise<void>
-  protected abstract rewrite(key: string, kept: Kept, text: string): boolean | Promise<boolean>
+  protected abstract write(key: string, kept: SessionData, text: string): void | Promise<void>
+  protected abstract rewrite(key: string, kept: SessionData, text: string): boolean | Promise<boolean>
   /** Reads a session and moves its idle end, once that is by a tenth of the idle time. */
   protected abstract read(key: string): string | undefined | Promise<string | undefined>
   /** Reads a session and leaves its idle end where it is. */
@@ -182,7 +182,7 @@ export abstract class SessionStore {
 }
 
 function answer(result: void | Promise<void>, done: Done): void {
-  if (result instanceof Promise) callBack(result, (error) => done(error as Error | null))
+  if (result instanceof Promise) settleCallback(result, (error) => done(error as Error | null))
   else done(null)
 }
 
@@ -214,7 +214,7 @@ export class MemorySessions extends SessionStore {
     })
   }
 
-  protected write(key: string, kept: Kept, text: string): void | Promise<void> {
+  protected write(key: string, kept: SessionData, text: string): void | Promise<void> {
     this.put(key, kept, text, this.endOf(kept.created))
   }
 
@@ -224,7 +224,7 @@ export class MemorySessions extends SessionStore {
   }
 
   /** Remembers a session. */
-  protected put(key: string, kept: Kept, text: string, ends: number): void {
+  protected put(key: string, kept: SessionData, text: string, ends: number): void {
     this.#drop(key)
     const names = namesOf(kept)
     this.#entries.set(key, { text, created: kept.created, names, ends })
@@ -236,7 +236,7 @@ export class MemorySessions extends SessionStore {
     if (this.#entries.size > MOST) this.#forget()
   }
 
-  protected async rewrite(key: string, kept: Kept, text: string): Promise<boolean> {
+  protected async rewrite(key: string, kept: SessionData, text: string): Promise<boolean> {
     if (this.read(key) === undefined) return false
     await this.write(key, kept, text)
     return this.look(key) !== undefined
@@ -329,7 +329,7 @@ export class PeerSessions extends MemorySessions {
     this.#leave()
   }
 
-  protected override async rewrite(key: string, kept: Kept, text: string): Promise<boolean> {
+  protected override async rewrite(key: string, kept: SessionData, text: string): Promise<boolean> {
     if (this.read(key) === undefined) return false
     const ends = this.endOf(kept.created)
     this.put(key, kept, text, ends)
@@ -337,7 +337,7 @@ export class PeerSessions extends MemorySessions {
     return this.look(key) !== undefined
   }
 
-  protected override async write(key: string, kept: Kept, text: string): Promise<void> {
+  protected override async write(key: string, kept: SessionData, text: string): Promise<void> {
     const ends = this.endOf(kept.created)
     this.put(key, kept, text, ends)
     await this.#tell({ key, text, ends })
@@ -361,7 +361,7 @@ export class PeerSessions extends MemorySessions {
     const { key } = news
     if ('text' in news) {
       if (news.changed !== true || this.look(key) !== undefined)
-        this.put(key, JSON.parse(news.text) as Kept, news.text, news.ends)
+        this.put(key, JSON.parse(news.text) as SessionData, news.text, news.ends)
     } else if ('ends' in news) super.extend(key, news.ends)
     else this.forget(key)
   }
@@ -434,11 +434,11 @@ export class SharedSessions extends SessionStore {
     const texts = await Promise.all(keys.map((key) => this.#store.call('GET', this.#at(key))))
     return keys.flatMap((id, i) => {
       const text = texts[i] as string | null
-      return text === null ? [] : [{ id, created: (JSON.parse(text) as Kept).created }]
+      return text === null ? [] : [{ id, created: (JSON.parse(text) as SessionData).created }]
     })
   }
 
-  protected async write(key: string, kept: Kept, text: string): Promise<void> {
+  protected async write(key: string, kept: SessionData, text: string): Promise<void> {
     const last = kept.created + this.absolute
     for (const name of namesOf(kept)) {
       const index = this.#index(name)
@@ -449,7 +449,7 @@ export class SharedSessions extends SessionStore {
     await this.#store.call('SET', this.#at(key), text, 'PX', left)
   }
 
-  protected async rewrite(key: string, kept: Kept, text: string): Promise<boolean> {
+  protected async rewrite(key: string, kept: SessionData, text: string): Promise<boolean> {
     const left = Math.max(1, this.leftOf(kept.created))
     return (await this.#store.call('SET', this.#at(key), text, 'XX', 'PX', left)) !== null
   }
@@ -474,7 +474,7 @@ export class SharedSessions extends SessionStore {
   #unlessOver(key: string, text: string | null): string | undefined {
     if (text === null) return undefined
     if (this.#late.isEmpty) return text
-    const kept = JSON.parse(text) as Kept
+    const kept = JSON.parse(text) as SessionData
     return this.#late.covers(key, namesOf(kept), kept.created) ? undefined : text
   }
 

@@ -1,6 +1,6 @@
 import { fp, type OptionFault, Type } from '../../src/kit/index.ts'
 import type { Store } from '../../src/lib/contracts/store.ts'
-import { connectionOptions, tlsToward } from '../../src/lib/http/tls-client.ts'
+import { connectionOptions, tlsClientOptions } from '../../src/lib/http/tls-client.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Duration, duration } from '../../src/lib/units.ts'
 import { RedisStore } from './redis.ts'
@@ -42,7 +42,7 @@ export const options = Type.Object(
       )
     ),
     tls: Type.Optional(
-      Type.Object(tlsToward, {
+      Type.Object(tlsClientOptions, {
         additionalProperties: false,
         description: 'How the gateway speaks TLS with the store.'
       })
@@ -102,7 +102,7 @@ export default fp<StoreOptions>(
       app.decorate('store', { shared: null })
       return
     }
-    const redis = app.keep.lease(
+    const redis = app.resources.lease(
       app,
       `store ${JSON.stringify(said)}`,
       () => new RedisStore({ ...said, timeout: duration(said.timeout), tls: tlsOf(said) }, app.log),

@@ -2,12 +2,12 @@ import { constants, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import type { CertificateState } from '../../src/lib/contracts/certificates.ts'
-import { remember } from '../../src/lib/memoize.ts'
+import { getOrCreate } from '../../src/lib/memoize.ts'
 import type { Acme, Managed, Pair } from './acme/index.ts'
 import type { TlsOptions } from './options.ts'
 
 /** A certificate, and the names that it is for. */
-interface Served {
+interface ServedCertificate {
   readonly names: readonly string[]
   readonly ends: number
   readonly said: SecureContextOptions
@@ -28,17 +28,17 @@ const CIPHERS = [
 ].join(':')
 
 /** What the listening socket needs of TLS: the certificates of now, by the name that a client asks for. */
-export class Edge {
+export class TlsContext {
   readonly http2: boolean
   readonly redirectFrom: number | undefined
   /** Whether clients are asked for a certificate, and whether one without gets no connection. */
-  readonly asks: boolean
-  readonly requires: boolean
+  readonly requestsCertificate: boolean
+  readonly requiresCertificate: boolean
   /** The files that it was read from; a change of one calls for a reload. */
   readonly files: readonly string[]
   readonly #acme: Acme | undefined
   readonly #common: SecureContextOptions
-  readonly #served: readonly Served[]
+  readonly #served: readonly ServedCertificate[]
   readonly #contexts = new WeakMap<Pair, SecureContext>()
 
   constructor(
@@ -47,8 +47,8 @@ export class Edge {
   ) {
     this.http2 = http2
     this.redirectFrom = redirectFrom
-    this.asks = clientCertificates !== undefined
-    this.requires = clientCertificates?.required === true
+    this.requestsCertificate = clientCertificates !== undefined
+    this.requiresCertificate = clientCertificates?.required === true
     this.files = [
       ...certificates.flatMap(({ cert, key }) => [cert, key]),
       ...(clientCertificates === undefined ? [] : [clientCertificates.ca])
@@ -86,7 +86,8 @@ export class Edge {
   contextFor(host: string): SecureContext | undefined {
     const name = host.toLowerCase()
     const issued = this.#issued()
-    const found = pick<Served | Issued>([...this.#served, ...issued], name) ?? this.#served[0] ?? issued[0]
+    const found =
+      pick<ServedCertificate | Issued>([...this.#served, ...issued], name) ?? this.#served[0] ?? issued[0]
     if (found === undefined) return undefined
     return 'context' in found ? found.context : this.#contextOf(found.pair)
   }
@@ -142,7 +143,7 @@ export class Edge {
   }
 
   #contextOf(pair: Pair): SecureContext {
-    return remember(this.#contexts, pair, () =>
+    return getOrCreate(this.#contexts, pair, () =>
       createSecureContext({ ...this.#common, key: pair.pem, cert: pair.pem })
     )
   }

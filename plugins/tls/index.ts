@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import { fp, type OptionFault } from '../../src/kit/index.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 import { Acme, type AcmeOptions, acmeFaults } from './acme/index.ts'
-import { Edge } from './context.ts'
+import { TlsContext } from './context.ts'
 import { options, type TlsOptions } from './options.ts'
 
 export const key = 'tls'
@@ -91,7 +91,7 @@ function isCertificate(pem: Buffer): boolean {
 declare module 'fastify' {
   interface FastifyInstance {
     /** What the listening socket needs of TLS; null for plain HTTP. */
-    edge: Edge | null
+    tls: TlsContext | null
   }
 }
 
@@ -113,8 +113,8 @@ export default fp<TlsOptions>(
             app,
             accountsOf(said).map(({ said }) => said)
           )
-    const edge = new Edge(root, acme)
-    app.edge = edge
+    const edge = new TlsContext(root, acme)
+    app.tls = edge
     if (acme === undefined) return
     app.addHook('onReady', async function openCertificates() {
       const hosts = hostsOf(app).filter((host) => !edge.holds(host))

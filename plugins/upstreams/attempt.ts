@@ -2,9 +2,10 @@ import type { Duplex } from 'node:stream'
 import type { Handler, Sending } from '../../src/lib/contracts/dispatch.ts'
 import type { Extent, Fate, UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 import { FRAMING, HOP_BY_HOP } from '../../src/lib/http/hop-by-hop.ts'
-import { Unsendable, Untaken } from '../../src/lib/refusals.ts'
+import { RequestNotProcessed, RequestNotSendable } from '../../src/lib/refusals.ts'
 import { UpstreamFailed } from '../../src/lib/upstream-errors.ts'
 import type { IdleTimeout, WatchedBody } from './idle-timeout.ts'
+import type { Lease } from './lease.ts'
 import type { Target } from './target.ts'
 
 type Abort = (error?: Error) => void
@@ -61,7 +62,7 @@ export class Attempt implements WatchedBody, Handler {
   readonly #listener: AttemptListener
   readonly #upgrades: boolean
   readonly #idleTimeout: IdleTimeout | undefined
-  readonly #probe: boolean
+  readonly #lease: Lease
   /** Whether the target is sure not to have processed the request. */
   unprocessed = false
   seen = 0
@@ -69,9 +70,7 @@ export class Attempt implements WatchedBody, Handler {
   #abort: Abort | undefined
   #resume: (() => void) | undefined
   #state: 'open' | Fate | 'over' = 'open'
-  #judged = false
   #watched = false
-  #released = false
   #answering = false
   #sent = 0
   #interim = 0
@@ -87,7 +86,7 @@ export class Attempt implements WatchedBody, Handler {
     this.target = target
     this.#upgrades = upgrades
     this.#idleTimeout = idleTimeout
-    this.#probe = target.take()
+    this.#lease = target.acquire()
   }
 
   /** Whether it ended without an answer. */
@@ -147,7 +146,7 @@ export class Attempt implements WatchedBody, Handler {
       return true
     }
     this.#resume = resume
-    this.#judge(status < 500)
+    this.#lease.report(status < 500)
     const fate = this.#listener.onHeaders(this, status, fields, statusText, bare ? 'headers' : 'partial')
     this.#state = fate
     // A dropped answer is watched as well, or an upstream that never ends it would keep its connection.
@@ -156,7 +155,7 @@ export class Attempt implements WatchedBody, Handler {
   }
 
   onWhole(status: number, fields: string[], statusText: string, body: string): void {
-    this.#judge(status < 500)
+    this.#lease.report(status < 500)
     const fate = this.#listener.onHeaders(this, status, fields, statusText, 'complete')
     this.#end()
     if (fate === 'forward') this.#listener.onWhole(body)
@@ -164,7 +163,7 @@ export class Attempt implements WatchedBody, Handler {
 
   onUpgrade(_status: number, fields: string[], upstream: Duplex): void {
     if (!switchesToWebSocket(fields)) throw new UpstreamFailed()
-    this.#judge(true)
+    this.#lease.report(true)
     // From here on it has a connection of its own, beside the pool's.
     this.#end()
     this.#listener.onUpgrade(this, fields, upstream)
@@ -217,31 +216,25 @@ export class Attempt implements WatchedBody, Handler {
     }
     const dropped = this.#state === 'drop'
     // Where the request itself broke, no target has failed.
-    const blameless = isLocal(error) || error instanceof Unsendable
+    const blameless = isLocal(error) || error instanceof RequestNotSendable
     if (this.#state === 'forward' && !blameless && (this.#stopped === undefined || isTimeout(this.#stopped)))
-      this.target.judge(false, false)
+      this.#lease.reportCut()
     // An idle connection may end at any time, and a client may be slow to send: neither is a failure of the target.
     if (
       (this.#stopped === undefined && !stale && !blameless) ||
       (this.#stopped !== undefined && isTimeout(this.#stopped) && !this.#listener.uploads)
     )
-      this.#judge(false)
+      this.#lease.report(false)
     this.#end()
     if (!dropped) this.#listener.onError(this, this.#stopped ?? error)
   }
 
   #maySendAgain(error: Error, stale: boolean): boolean {
-    if (error instanceof Untaken) {
+    if (error instanceof RequestNotProcessed) {
       this.unprocessed = true
       return this.#sent < MAX_UNPROCESSED && this.#listener.mayReplay
     }
     return stale && this.#listener.maySendAgain
-  }
-
-  #judge(ok: boolean): void {
-    if (this.#judged) return
-    this.#judged = true
-    this.target.judge(ok, this.#probe)
   }
 
   #end(): void {
@@ -249,10 +242,7 @@ export class Attempt implements WatchedBody, Handler {
     // The connection goes on with the next request, however late the client is to take this answer.
     this.#resume = undefined
     if (this.#watched) this.#idleTimeout?.delete(this)
-    if (this.#released) return
-    this.#released = true
-    if (!this.#judged) this.target.untried(this.#probe)
-    this.target.leave()
+    this.#lease.release()
   }
 }
 

@@ -9,7 +9,7 @@ import type {
   Sent,
   UpstreamTarget
 } from '../../src/lib/contracts/upstream.ts'
-import { Unsendable } from '../../src/lib/refusals.ts'
+import { RequestNotSendable } from '../../src/lib/refusals.ts'
 import { LONGEST_TIMER } from '../../src/lib/units.ts'
 import { unavailable } from '../../src/lib/upstream-errors.ts'
 import { Attempt, type AttemptListener, Superseded } from './attempt.ts'
@@ -175,7 +175,7 @@ export class Attempts implements AttemptListener, Sent {
     if (this.#state === 'over' || error instanceof Superseded) return
     if (this.#state === 'waiting' && this.#aborted === undefined) {
       this.#listener.onAttemptFailed?.(error)
-      const unsendable = error instanceof Unsendable
+      const unsendable = error instanceof RequestNotSendable
       if (!unsendable && (this.#failover(attempt) || this.#retry(attempt, reasonOf(attempt, error), 0)))
         return
     }

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { partReader } from '../../src/lib/caller.ts'
-import { fraction, scatter } from '../../src/lib/hash.ts'
+import { hash32, unitInterval } from '../../src/lib/hash.ts'
 import { addressOf } from '../../src/lib/http/addresses.ts'
 import type { UpstreamOptions } from './options.ts'
 import type { Target } from './target.ts'
@@ -70,11 +70,11 @@ const busyOf = (target: Target): number => {
 function byHash(hashOn: string): Balancer {
   const keyOf = keyReader(hashOn)
   return (from, request) => {
-    const key = scatter(keyOf(request))
+    const key = hash32(keyOf(request))
     let best = from[0] as Target
     let most = Number.NEGATIVE_INFINITY
     for (const target of from) {
-      const score = -target.weight / Math.log(fraction(key, target.seed))
+      const score = -target.weight / Math.log(unitInterval(key, target.seed))
       if (score > most) [best, most] = [target, score]
     }
     return best

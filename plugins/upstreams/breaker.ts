@@ -70,19 +70,19 @@ export class Breaker {
   }
 
   /** Notes that a request is sent; tells whether it is the one that tries. */
-  take(): boolean {
+  acquire(): boolean {
     if (this.#state !== 'half-open') return false
     this.#probing = true
     return true
   }
 
   /** Gives the try back: its request was left before anything could be said of the target. */
-  untried(): void {
+  abandon(): void {
     this.#probing = false
   }
 
   /** Notes how a request went. */
-  judge(ok: boolean, probe: boolean): void {
+  report(ok: boolean, probe: boolean): void {
     if (probe) {
       this.#probing = false
       if (this.#state !== 'half-open') return

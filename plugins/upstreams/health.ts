@@ -3,7 +3,7 @@ import { ownHead } from '../../src/lib/http/request-head.ts'
 import { SocketsExhausted } from '../../src/lib/refusals.ts'
 import { duration } from '../../src/lib/units.ts'
 import type { HealthOptions } from './options.ts'
-import type { Condition } from './target-health.ts'
+import type { TargetHealth } from './target-health.ts'
 
 // Where many gateways start at once, their checks do not stay in step.
 const JITTER = 0.1
@@ -12,14 +12,14 @@ const JITTER = 0.1
 export class HealthCheck {
   readonly #options: HealthOptions
   readonly #host: string
-  readonly #condition: Condition
+  readonly #condition: TargetHealth
   readonly #pool: Dispatcher
   #timer: NodeJS.Timeout | undefined
   #stopped = false
   #good = 0
   #bad = 0
 
-  constructor(options: HealthOptions, host: string, condition: Condition, pool: Dispatcher) {
+  constructor(options: HealthOptions, host: string, condition: TargetHealth, pool: Dispatcher) {
     this.#options = options
     this.#host = options.host ?? host
     this.#condition = condition

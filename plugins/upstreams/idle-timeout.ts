@@ -1,4 +1,4 @@
-import { remember } from '../../src/lib/memoize.ts'
+import { getOrCreate } from '../../src/lib/memoize.ts'
 
 /** A body that may be idle for some time only. */
 export interface WatchedBody {
@@ -55,4 +55,4 @@ const timeouts = new Map<number, IdleTimeout>()
 
 /** Returns the watch for a time in milliseconds; undefined for 0, which is no limit. */
 export const idleTimeoutOf = (ms: number): IdleTimeout | undefined =>
-  ms === 0 ? undefined : remember(timeouts, ms, () => new IdleTimeout(ms))
+  ms === 0 ? undefined : getOrCreate(timeouts, ms, () => new IdleTimeout(ms))

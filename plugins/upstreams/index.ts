@@ -103,9 +103,9 @@ const stateOf = (name: string, { traffic, targets, ready }: Upstream): UpstreamS
     backup: target.backup,
     inFlight: target.load.requests,
     ready: ready.includes(target),
-    healthy: target.condition.healthy,
-    ejected: target.condition.ejected,
-    breaker: target.condition.closed ? 'closed' : target.condition.open ? 'open' : 'half-open'
+    healthy: target.health.healthy,
+    ejected: target.health.ejected,
+    breaker: target.health.closed ? 'closed' : target.health.open ? 'open' : 'half-open'
   }))
 })
 

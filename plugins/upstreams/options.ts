@@ -1,12 +1,12 @@
 import { Type } from '../../src/kit/index.ts'
-import { tlsToward } from '../../src/lib/http/tls-client.ts'
+import { tlsClientOptions } from '../../src/lib/http/tls-client.ts'
 import type { Static } from '../../src/lib/schema.ts'
-import { Duration, DurationOrNone, SAYS, Share, Size } from '../../src/lib/units.ts'
+import { Duration, DurationOrNone, EXPECTED, Share, Size } from '../../src/lib/units.ts'
 
 const url = (description: string) =>
   Type.String({
     pattern: '^(https?://[^/?#\\s]+(/[^?#\\s]*)?|unix:/[^?#\\s]+)$',
-    [SAYS]: 'a URL such as "http://10.0.0.9:4000" or "unix:/run/app.sock"',
+    [EXPECTED]: 'a URL such as "http://10.0.0.9:4000" or "unix:/run/app.sock"',
     description
   })
 
@@ -56,7 +56,7 @@ const timeouts = Type.Object(
   { additionalProperties: false, description: 'How long an upstream may take.', default: {} }
 )
 
-const tls = Type.Object(tlsToward, {
+const tls = Type.Object(tlsClientOptions, {
   additionalProperties: false,
   description: 'TLS towards the upstream.'
 })
@@ -117,7 +117,7 @@ const discover = Type.Object(
     server: Type.Optional(
       Type.String({
         pattern: '^(\\d+\\.\\d+\\.\\d+\\.\\d+|\\[[0-9a-fA-F:]+\\])(:\\d+)?$',
-        [SAYS]: 'an address such as "127.0.0.1:8600"',
+        [EXPECTED]: 'an address such as "127.0.0.1:8600"',
         description: "The DNS server to ask, such as Consul's; by default the system's."
       })
     )
@@ -130,7 +130,7 @@ const health = Type.Object(
     path: Type.String({
       default: '/',
       pattern: '^/[^\\s#]*$',
-      [SAYS]: 'a path that begins with "/"',
+      [EXPECTED]: 'a path that begins with "/"',
       description: 'What every target is asked for; it stands for itself, not behind the path of a URL.'
     }),
     every: Duration({ positive: true, default: '5s', description: 'How long to wait between two checks.' }),
@@ -248,7 +248,7 @@ export const upstream = Type.Object(
     hashOn: Type.String({
       default: 'ip',
       pattern: '^(ip|caller|header:[^\\s:]+|cookie:[^\\s:]+)$',
-      [SAYS]: '"ip", "caller", "header:NAME" or "cookie:NAME"',
+      [EXPECTED]: '"ip", "caller", "header:NAME" or "cookie:NAME"',
       description:
         'What the hash is made of; a request without it counts by its address. A target that comes or goes moves only its own share.'
     }),

@@ -17,7 +17,7 @@ export class Sticky {
   constructor(app: FastifyInstance, { cookie, maxAge, secret }: StickyOptions) {
     this.#cookie = cookie
     // An address has few bits: a hash without a key could be tried out.
-    this.#secret = secret ?? app.keep.lease(app, 'sticky secret', () => randomBytes(32))
+    this.#secret = secret ?? app.resources.lease(app, 'sticky secret', () => randomBytes(32))
     this.#attributes = `; Path=/; HttpOnly; SameSite=Lax${maxAge === undefined ? '' : `; Max-Age=${Math.ceil(duration(maxAge) / 1000)}`}`
     this.#secure = app.publicUrl?.startsWith('https://') === true
   }

@@ -8,7 +8,7 @@ import type { BreakerOptions, EjectOptions } from './options.ts'
 const LONGEST_EJECTION = 10
 
 /** How a target fares: what the checks say, what its answers say, and its circuit breaker; it outlives a reload. */
-export class Condition {
+export class TargetHealth {
   readonly #name: string
   readonly #log: FastifyBaseLogger
   readonly #eject: EjectOptions | undefined
@@ -34,12 +34,12 @@ export class Condition {
       breaker === undefined
         ? undefined
         : new Breaker(breaker, () => {
-            this.#tell(`breaker ${this.#breaker?.state}`, this.#breaker?.state === 'closed')
+            this.#change(`breaker ${this.#breaker?.state}`, this.#breaker?.state === 'closed')
           })
   }
 
   /** Whether nothing speaks against it but perhaps its breaker. */
-  get well(): boolean {
+  get isEligible(): boolean {
     return this.#healthy && !this.#ejected
   }
 
@@ -89,24 +89,24 @@ export class Condition {
   }
 
   /** Notes that a request is sent; tells whether it tries a target whose breaker is half-open. */
-  take(): boolean {
-    return this.#breaker?.take() ?? false
+  acquire(): boolean {
+    return this.#breaker?.acquire() ?? false
   }
 
   /** Notes a request that was left before it told anything. */
-  untried(probe: boolean): void {
-    if (probe) this.#breaker?.untried()
+  abandon(probe: boolean): void {
+    if (probe) this.#breaker?.abandon()
   }
 
   /** Notes how a request went; `mayEject` is asked before the target is taken out. */
-  judge(ok: boolean, probe: boolean, mayEject: () => boolean): void {
-    this.#breaker?.judge(ok, probe)
+  report(ok: boolean, probe: boolean, mayEject: () => boolean): void {
+    this.#breaker?.report(ok, probe)
     const eject = this.#eject
     if (eject === undefined) return
     if (ok) {
       this.#failures = 0
       if (!this.#ejected && this.#ejections > 0 && this.#settled(eject)) this.#ejections = 0
-    } else if (++this.#failures >= eject.failures && !this.#ejected && mayEject()) this.#out(eject)
+    } else if (++this.#failures >= eject.failures && !this.#ejected && mayEject()) this.#takeOut(eject)
   }
 
   /** Notes what the checks say. */
@@ -114,7 +114,7 @@ export class Condition {
     if (this.#healthy === healthy) return
     this.#healthy = healthy
     if (healthy) this.arrive()
-    this.#tell(healthy ? 'healthy' : 'unhealthy', healthy)
+    this.#change(healthy ? 'healthy' : 'unhealthy', healthy)
   }
 
   stop(): void {
@@ -127,7 +127,7 @@ export class Condition {
     return monotonic() - this.#since > duration(eject.for)
   }
 
-  #out(eject: EjectOptions): void {
+  #takeOut(eject: EjectOptions): void {
     this.#ejected = true
     this.#failures = 0
     this.#ejections = Math.min(this.#ejections + 1, LONGEST_EJECTION)
@@ -135,15 +135,15 @@ export class Condition {
       () => {
         this.#ejected = false
         this.arrive()
-        this.#tell('back', true)
+        this.#change('back', true)
       },
       Math.min(duration(eject.for) * this.#ejections, LONGEST_TIMER)
     )
     this.#return.unref()
-    this.#tell('ejected', false)
+    this.#change('ejected', false)
   }
 
-  #tell(state: string, good: boolean): void {
+  #change(state: string, good: boolean): void {
     this.#log[good ? 'info' : 'warn']({ target: this.#name, state }, 'the condition of a target has changed')
     for (const changed of this.#watchers) changed()
   }

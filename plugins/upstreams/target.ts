@@ -1,17 +1,18 @@
 import type { FastifyInstance } from 'fastify'
 import { monotonic } from '../../src/lib/clock.ts'
 import type { Sender } from '../../src/lib/contracts/dispatch.ts'
-import { scatter } from '../../src/lib/hash.ts'
+import { hash32 } from '../../src/lib/hash.ts'
 import { connectionOptions } from '../../src/lib/http/tls-client.ts'
 import { Repeated } from '../../src/lib/repeated.ts'
 import { duration, size } from '../../src/lib/units.ts'
 import { makeConnect, type Place } from './client/connect.ts'
 import { onread } from './client/http1/connection.ts'
-import { Pool } from './client/http1/pool.ts'
-import { Multiplexed } from './client/http2/pool.ts'
+import { Http1Pool } from './client/http1/pool.ts'
+import { Http2Pool } from './client/http2/pool.ts'
 import { HealthCheck } from './health.ts'
+import { Lease } from './lease.ts'
 import type { UpstreamOptions } from './options.ts'
-import { Condition } from './target-health.ts'
+import { TargetHealth } from './target-health.ts'
 
 /** Where a target is, and how much of the requests it gets. */
 export interface Endpoint {
@@ -44,7 +45,7 @@ export class Target {
   weight: number
   backup: boolean
   /** Sends requests. */
-  readonly pool: Pool | Multiplexed
+  readonly pool: Http1Pool | Http2Pool
   /** Sends those that switch protocols, which HTTP/2 does not do. */
   readonly upgrades: Sender
   readonly http2: boolean
@@ -54,7 +55,7 @@ export class Target {
   readonly most: number
   /** A number of its own, the same in every process. */
   readonly seed: number
-  readonly condition: Condition
+  readonly health: TargetHealth
   /** How far its turn has come. */
   turn = 0
   readonly #slowStart: number
@@ -88,14 +89,14 @@ export class Target {
     this.http2 = http2
     const maxConnections = connections.max ?? Number.POSITIVE_INFINITY
     this.most = maxConnections + connections.pending
-    this.seed = scatter(`${text} ${place?.address ?? ''}`)
+    this.seed = hash32(`${text} ${place?.address ?? ''}`)
     this.#slowStart = slowStart
     this.#mayEject = mayEject
     const where = `${text} ${place?.address ?? ''} ${JSON.stringify([connect, connections.max, timeouts.keepAlive, said.maxHeaders])}`
     const keys: string[] = []
     const lease = <T>(key: string, make: () => T, end: (value: T) => unknown): T => {
       keys.push(key)
-      return app.keep.lease(app, key, make, end)
+      return app.resources.lease(app, key, make, end)
     }
     // One line for all targets, over a reload.
     const warnings = lease(
@@ -112,17 +113,17 @@ export class Target {
     const exhausted = (cause: string): void => warnings.note(cause)
     const keepAlive = duration(timeouts.keepAlive)
     const maxHeaders = size(said.maxHeaders)
-    const plain = (): Pool =>
-      new Pool({
+    const plain = (): Http1Pool =>
+      new Http1Pool({
         connect: makeConnect(url, { ...connect, onread }, place, exhausted),
         connectStream: makeConnect(url, connect, place, exhausted),
         connections: maxConnections,
         keepAlive,
         maxHeaders
       })
-    const open = (): Pool | Multiplexed =>
+    const open = (): Http1Pool | Http2Pool =>
       http2
-        ? new Multiplexed({
+        ? new Http2Pool({
             origin: url,
             connect: makeConnect(url, { ...connect, ...h2With(url) }, place, exhausted),
             connections: maxConnections,
@@ -139,55 +140,39 @@ export class Target {
     )
     this.pool = pool
     this.load = load
-    this.upgrades = pool instanceof Multiplexed ? pool.plain : pool
+    this.upgrades = pool instanceof Http2Pool ? pool.plain : pool
     const { eject, breaker, health } = said
-    this.condition = lease(
+    this.health = lease(
       `condition ${where} ${JSON.stringify([eject, breaker, health])}`,
-      () => new Condition(this.name, app.log, eject, breaker),
+      () => new TargetHealth(this.name, app.log, eject, breaker),
       (kept) => kept.stop()
     )
     if (health !== undefined)
       lease(
         `health ${where} ${JSON.stringify([health, eject, breaker])}`,
-        () => new HealthCheck(health, this.host, this.condition, open()),
+        () => new HealthCheck(health, this.host, this.health, open()),
         (kept) => kept.stop()
       )
     this.#release = () => {
-      for (const key of keys) app.keep.release(app, key)
+      for (const key of keys) app.resources.release(app, key)
     }
   }
 
   /** Whether it can take one more request. */
   get hasRoom(): boolean {
-    return this.load.requests < this.most && this.condition.admits
+    return this.load.requests < this.most && this.health.admits
   }
 
   /** Its weight now: less than said while it starts slowly. */
   weightNow(): number {
-    if (this.#slowStart === 0 || this.condition.since === 0) return this.weight
-    const warm = (monotonic() - this.condition.since) / this.#slowStart
+    if (this.#slowStart === 0 || this.health.since === 0) return this.weight
+    const warm = (monotonic() - this.health.since) / this.#slowStart
     return warm >= 1 ? this.weight : this.weight * Math.max(SLOWEST, warm)
   }
 
-  /** Notes that a request is sent; tells whether it tries a target whose breaker is half-open. */
-  take(): boolean {
-    this.load.requests++
-    return this.condition.take()
-  }
-
-  /** Notes how a request went: whether there was an answer, and one below 500. */
-  judge(ok: boolean, probe: boolean): void {
-    this.condition.judge(ok, probe, this.#mayEject)
-  }
-
-  /** Notes that a request was left before it told anything. */
-  untried(probe: boolean): void {
-    this.condition.untried(probe)
-  }
-
-  /** Notes that a request is over. */
-  leave(): void {
-    this.load.requests--
+  /** Counts a request that is sent to it. */
+  acquire(): Lease {
+    return new Lease(this.health, this.load, this.#mayEject)
   }
 
   /** Gives back its connections, which close once nothing is on them. */

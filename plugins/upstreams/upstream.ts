@@ -79,7 +79,7 @@ export class Upstream implements UpstreamService {
       headers: durationOrNone(said.timeouts.headers ?? said.timeout ?? '30s') ?? 0,
       body: durationOrNone(said.timeouts.body ?? said.timeout ?? '60s') ?? 0
     }
-    this.traffic = app.keep.lease(app, `traffic ${name} ${said.url ?? ''}`, () => ({
+    this.traffic = app.resources.lease(app, `traffic ${name} ${said.url ?? ''}`, () => ({
       active: 0,
       extra: 0,
       retries: 0,
@@ -152,7 +152,7 @@ export class Upstream implements UpstreamService {
 
   /** How long to wait until a target may take requests again, in whole seconds. */
   get retryAfter(): number {
-    const waits = this.#targets.map(({ condition }) => condition.remaining).filter((ms) => ms > 0)
+    const waits = this.#targets.map(({ health: condition }) => condition.remaining).filter((ms) => ms > 0)
     return waits.length === 0 ? COME_BACK : Math.max(1, Math.ceil(Math.min(...waits) / 1000))
   }
 
@@ -162,7 +162,7 @@ export class Upstream implements UpstreamService {
       this.#use((targets ?? [url ?? '']).map(endpointOf))
       return
     }
-    const discovery = this.#app.keep.lease(
+    const discovery = this.#app.resources.lease(
       this.#app,
       `discovery ${JSON.stringify(discover)}`,
       () => new Discovery(discover, this.#app.log),
@@ -189,12 +189,12 @@ export class Upstream implements UpstreamService {
           return kept
         }
         const made = new Target(this.#app, this.#said, key, endpoint, slowStart, () => this.#mayEject())
-        if (!isFirst) made.condition.arrive()
+        if (!isFirst) made.health.arrive()
         return made
       }
     )
     this.#unwatch()
-    this.#watching = this.#targets.map(({ condition }) => condition.watch(() => this.#sort()))
+    this.#watching = this.#targets.map(({ health: condition }) => condition.watch(() => this.#sort()))
     this.#sort()
     for (const gone of before.values()) gone.release()
   }
@@ -208,10 +208,10 @@ export class Upstream implements UpstreamService {
   #sort(): void {
     const weighty = this.#targets.filter(({ weight }) => weight > 0)
     const main = weighty.filter(({ backup }) => !backup)
-    const well = main.filter(({ condition }) => condition.well)
-    const backups = weighty.filter(({ backup, condition }) => backup && condition.well)
+    const well = main.filter(({ health: condition }) => condition.isEligible)
+    const backups = weighty.filter(({ backup, health: condition }) => backup && condition.isEligible)
     const panics = well.length < main.length * this.#panic
-    const asked = well.some(({ condition }) => condition.closed)
+    const asked = well.some(({ health: condition }) => condition.closed)
       ? panics
         ? main
         : well
@@ -220,11 +220,11 @@ export class Upstream implements UpstreamService {
         : panics
           ? main
           : well
-    this.#ready = asked.filter(({ condition }) => !condition.open)
+    this.#ready = asked.filter(({ health: condition }) => !condition.open)
   }
 
   #mayEject(): boolean {
-    const out = this.#targets.filter(({ condition }) => condition.ejected).length
+    const out = this.#targets.filter(({ health: condition }) => condition.ejected).length
     return out < Math.max(1, Math.floor(this.#targets.length * this.#mostOut))
   }
 }

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { thenGiveBack } from '../../src/lib/body/lent-memory.ts'
+import { returnWhenWritten } from '../../src/lib/body/lent-memory.ts'
 import type { Forwarding } from '../../src/lib/caller.ts'
 import type {
   AnswerListener,
@@ -23,18 +23,22 @@ import {
   writeHead,
   writeInterim
 } from '../../src/lib/http/response.ts'
-import { type Waiting, waitForEnd, waitNoMore } from '../../src/lib/http/response-end.ts'
+import {
+  offResponseClosed,
+  onResponseClosed,
+  type ResponseListener
+} from '../../src/lib/http/response-end.ts'
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
 import { DeadlineExceeded } from '../../src/lib/refusals.ts'
 import { UpstreamFailed, upstreamRefusal } from '../../src/lib/upstream-errors.ts'
-import type { Errand, Lane, Way } from './plan.ts'
+import type { ForwardPlan, PreparedRequest, UpstreamRoute } from './plan.ts'
 import { ClientGone } from './refusals.ts'
-import { Upload } from './request-body.ts'
-import { type Answer, answerHead, informationHead } from './response.ts'
-import { goesOn, isOfSession, SessionOver, watchSession } from './session-end.ts'
+import { RequestBody } from './request-body.ts'
+import { type Answer, informationHead, responseHead } from './response.ts'
+import { isEndless, isOfSession, SessionOver, watchSession } from './session-end.ts'
 import type { StreamLimits } from './stream-limits.ts'
 import { POLICY_VIOLATION } from './websocket/frames.ts'
-import { join } from './websocket/tunnel.ts'
+import { openTunnel } from './websocket/tunnel.ts'
 
 // Methods whose requests are expected to have content (RFC 9110 section 9.3).
 const WITH_CONTENT = new Set(['POST', 'PUT', 'PATCH'])
@@ -47,21 +51,27 @@ export class Exchange implements OutboundRequest, AnswerListener {
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   readonly #response: ServerResponse
-  readonly #way: Way
-  readonly #lane: Lane
-  readonly #errand: Errand
+  readonly #way: ForwardPlan
+  readonly #lane: UpstreamRoute
+  readonly #errand: PreparedRequest
   readonly #limits: StreamLimits | null
-  readonly #upload: Upload | null
+  readonly #upload: RequestBody | null
   readonly #forwarding: Forwarding
   #sent: Sent | undefined
-  #waiting: Waiting | undefined
+  #waiting: ResponseListener | undefined
   readonly #deadline: Deadline | null
   #state: 'waiting' | 'streaming' | 'over' = 'waiting'
   #listening = false
   #endless = false
   #readsAhead = false
 
-  constructor(request: FastifyRequest, reply: FastifyReply, way: Way, lane: Lane, errand: Errand) {
+  constructor(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    way: ForwardPlan,
+    lane: UpstreamRoute,
+    errand: PreparedRequest
+  ) {
     this.#request = request
     this.#reply = reply
     this.#response = reply.raw
@@ -72,7 +82,7 @@ export class Exchange implements OutboundRequest, AnswerListener {
     this.#upload =
       errand.body === null
         ? null
-        : new Upload(errand.body, Math.max(errand.keep, lane.replay), request.server.buffers, (chunk) =>
+        : new RequestBody(errand.body, Math.max(errand.keep, lane.replay), request.server.buffers, (chunk) =>
             this.#received(chunk)
           )
     this.#deadline = this.#deadlineOf(request)
@@ -96,7 +106,7 @@ export class Exchange implements OutboundRequest, AnswerListener {
       this.#deadline?.end()
       return
     }
-    this.#waiting = waitForEnd(this.#response, onOver, this, undefined)
+    this.#waiting = onResponseClosed(this.#response, onOver, this, undefined)
     if (this.#upload !== null) this.#limits?.readBy(this.#request, this)
     if (this.#upload !== null && this.#mayHaveNoBody()) this.#upload.whenBegun(() => this.#begin())
     else this.#begin()
@@ -155,7 +165,7 @@ export class Exchange implements OutboundRequest, AnswerListener {
     return this.#errand.idempotent
   }
 
-  get body(): Upload | null {
+  get body(): RequestBody | null {
     return this.#upload === null || this.#upload.empty ? null : this.#upload
   }
 
@@ -239,7 +249,7 @@ export class Exchange implements OutboundRequest, AnswerListener {
       return error as Error
     }
     this.#endless = head.endless
-    if (isOfSession(this.#request) && !endStream && (head.endless || goesOn(head.flat)))
+    if (isOfSession(this.#request) && !endStream && (head.endless || isEndless(head.flat)))
       watchSession(this.#request, this.#reply, () => this.fail(new SessionOver()))
     return writeHead(this.#response, { status, reason, fields: head.flat, endStream })
   }
@@ -255,7 +265,7 @@ export class Exchange implements OutboundRequest, AnswerListener {
   }
 
   #headFor(target: UpstreamTarget, status: number, fields: readonly string[], endStream: boolean): Answer {
-    return answerHead(
+    return responseHead(
       { status, fields, endStream },
       this.#request,
       this.#reply,
@@ -290,8 +300,8 @@ export class Exchange implements OutboundRequest, AnswerListener {
     flushHead(this.#response)
     this.#sent?.end()
     // The two connections go on for hours; what there was of an exchange does not.
-    if (this.#waiting !== undefined) waitNoMore(this.#response, this.#waiting)
-    join(this.#response, upgrade, upstream, joint, this.#forwarding)
+    if (this.#waiting !== undefined) offResponseClosed(this.#response, this.#waiting)
+    openTunnel(this.#response, upgrade, upstream, joint, this.#forwarding)
     if (isOfSession(this.#request))
       watchSession(this.#request, this.#reply, () => upgrade.leave?.(POLICY_VIOLATION))
   }
@@ -303,7 +313,7 @@ export class Exchange implements OutboundRequest, AnswerListener {
 
   onData(chunk: Buffer): boolean {
     this.#forwarding.bytesOut += chunk.length
-    if (this.#response.write(chunk, thenGiveBack(chunk))) return true
+    if (this.#response.write(chunk, returnWhenWritten(chunk))) return true
     return this.#waitForClient()
   }
 

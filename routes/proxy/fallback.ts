@@ -3,7 +3,7 @@ import { type OptionFault, Type } from '../../src/kit/index.ts'
 import { HeaderName, headerFaults } from '../../src/lib/http/header-options.ts'
 import type { Refusal } from '../../src/lib/refusals.ts'
 import type { Static } from '../../src/lib/schema.ts'
-import { WHOLE } from '../../src/lib/units.ts'
+import { REPLACED_WHOLE } from '../../src/lib/units.ts'
 
 export const fallback = Type.Object(
   {
@@ -16,12 +16,12 @@ export const fallback = Type.Object(
     headers: Type.Record(HeaderName, Type.String(), {
       additionalProperties: false,
       default: {},
-      [WHOLE]: true,
+      [REPLACED_WHOLE]: true,
       description: 'The headers of the answer.'
     }),
     body: Type.Optional(
       Type.Unknown({
-        [WHOLE]: true,
+        [REPLACED_WHOLE]: true,
         description: 'The body: a text is sent as it is, anything else as JSON.'
       })
     )

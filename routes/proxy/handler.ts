@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { TargetRoute } from '../../src/kit/index.ts'
 import { originMatcher } from '../../src/lib/caller.ts'
 import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
-import { fraction, scatter } from '../../src/lib/hash.ts'
+import { hash32, unitInterval } from '../../src/lib/hash.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
 import { makeRewrite, restOf, shapeOf } from '../../src/lib/http/rewrite.ts'
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
@@ -13,14 +13,14 @@ import { Exchange } from './exchange.ts'
 import { makeFallback } from './fallback.ts'
 import { Mirror } from './mirror.ts'
 import { type ProxyOptions, WEBSOCKET } from './options.ts'
-import type { Errand, Lane, Way } from './plan.ts'
+import type { ForwardPlan, PreparedRequest, UpstreamRoute } from './plan.ts'
 import { OriginRefused } from './refusals.ts'
 import { bodyOf } from './request-body.ts'
-import { type AnswerHead, answerKinds } from './response.ts'
+import { headerKinds, type ResponseHeadPlan } from './response.ts'
 import { isIdempotent } from './retry.ts'
-import { makeBack } from './rewrite-response.ts'
-import type { Common } from './shared.ts'
-import type { Joint } from './websocket/tunnel.ts'
+import { makeResponseRewrite } from './rewrite-response.ts'
+import type { SharedPlans } from './shared.ts'
+import type { TunnelOptions } from './websocket/tunnel.ts'
 
 /** Answers one request. */
 export type Handler = (request: FastifyRequest, reply: FastifyReply) => void
@@ -28,7 +28,7 @@ export type Handler = (request: FastifyRequest, reply: FastifyReply) => void
 /** Makes the handler of a route; all that depends on options alone is done here, once. */
 export function makeHandler(
   app: FastifyInstance,
-  common: Common,
+  common: SharedPlans,
   { info, options: said }: TargetRoute<ProxyOptions>
 ): Handler {
   const patterns = info.paths
@@ -40,19 +40,19 @@ export function makeHandler(
     typeof requestId === 'object' ? requestId.header : undefined
   )
   // A route that nobody asks for has none.
-  let answers: WeakMap<UpstreamTarget, AnswerHead> | undefined
+  let answers: WeakMap<UpstreamTarget, ResponseHeadPlan> | undefined
   const mirror =
     said.mirror === undefined ? undefined : new Mirror(app.upstream(said.mirror.upstream), said.mirror)
   if (mirror !== undefined) app.addHook('preClose', async () => mirror.close())
-  const way: Way = {
+  const way: ForwardPlan = {
     head,
     fallback: said.fallback === undefined ? undefined : makeFallback(said.fallback),
     mirror: mirror === undefined ? undefined : (...copy) => mirror.send(...copy),
     answerFor(target) {
       const known = answers?.get(target)
       if (known !== undefined) return known
-      const back = said.rewriteBack ? makeBack(target, said.rewrite, stripped) : undefined
-      const made = { plan: info.head, back, cookie: head.cookie, kinds: answerKinds(info.head) }
+      const back = said.rewriteBack ? makeResponseRewrite(target, said.rewrite, stripped) : undefined
+      const made = { plan: info.head, back, cookie: head.cookie, kinds: headerKinds(info.head) }
       answers ??= new WeakMap()
       answers.set(target, made)
       return made
@@ -63,9 +63,9 @@ export function makeHandler(
     mirror?.keep ?? 0
   )
   const destinationOf = makeDestination(app, patterns, rewrite, head)
-  const laneOf = makeLanes(common, said)
-  const joint = jointOf(said.websocket)
-  if (joint !== undefined) app.takesUpgrades = true
+  const laneOf = makeUpstreamRoutes(common, said)
+  const joint = tunnelOptionsOf(said.websocket)
+  if (joint !== undefined) app.acceptsUpgrades = true
   const mayOpen =
     typeof said.websocket === 'object' && said.websocket.origins !== undefined
       ? originMatcher(said.websocket.origins)
@@ -78,7 +78,7 @@ export function makeHandler(
     const query = queryOf(request.raw.url ?? '')
     const idempotent = isIdempotent(request.method)
     const { method } = request
-    const errand: Errand = {
+    const errand: PreparedRequest = {
       path:
         (rewrite === undefined ? path : rewrite(path, request)) +
         (request.changeQuery ? request.changeQuery(query) : query),
@@ -94,26 +94,29 @@ export function makeHandler(
 }
 
 /** Compiles which upstream a request goes to: the one there is, or one of several by their shares. */
-function makeLanes(common: Common, options: ProxyOptions): (request: FastifyRequest) => Lane {
+function makeUpstreamRoutes(
+  common: SharedPlans,
+  options: ProxyOptions
+): (request: FastifyRequest) => UpstreamRoute {
   const { upstream, split } = options
   if (split === undefined) {
-    const only = common.laneTo(upstream ?? '', options)
+    const only = common.routeTo(upstream ?? '', options)
     return () => only
   }
   let upTo = 0
   const lanes = split.map((part) => {
     upTo += share(part.share)
-    return { upTo, lane: common.laneTo(part.upstream, options) }
+    return { upTo, lane: common.routeTo(part.upstream, options) }
   })
-  const last = (lanes.at(-1) as { lane: Lane }).lane
+  const last = (lanes.at(-1) as { lane: UpstreamRoute }).lane
   return ({ caller }) => {
     // Nobody is kept where nobody is known: an address may stand for a whole company.
-    const at = caller === null ? Math.random() : fraction(scatter(caller.id))
+    const at = caller === null ? Math.random() : unitInterval(hash32(caller.id))
     return lanes.find(({ upTo: end }) => at < end)?.lane ?? last
   }
 }
 
-function jointOf(said: ProxyOptions['websocket']): Joint | undefined {
+function tunnelOptionsOf(said: ProxyOptions['websocket']): TunnelOptions | undefined {
   if (said === false) return undefined
   const { idle, lifetime, closeTimeout } = said === true ? WEBSOCKET : said
   return {

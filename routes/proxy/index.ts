@@ -4,12 +4,12 @@ import { type About, fp, type OptionFault, type RouteInfo, type TargetRoutes } f
 import { acceptAnyContentType } from '../../src/lib/http/bodies.ts'
 import { rewriteFaults } from '../../src/lib/http/rewrite.ts'
 import { nearest } from '../../src/lib/schema.ts'
-import { eachInSlices } from '../../src/lib/time-slicing.ts'
+import { forEachSliced } from '../../src/lib/time-slicing.ts'
 import { share } from '../../src/lib/units.ts'
 import { fallbackFaults } from './fallback.ts'
 import { type Handler, makeHandler } from './handler.ts'
 import { options, type ProxyOptions } from './options.ts'
-import { Common } from './shared.ts'
+import { SharedPlans } from './shared.ts'
 import { implies, warnings } from './timeouts.ts'
 
 export const key = 'proxy'
@@ -88,8 +88,8 @@ interface Mounted {
 export default fp<TargetRoutes<ProxyOptions>>(
   async function proxy(app, { routes }) {
     const handlers = new Map<RouteInfo, Handler>()
-    const common = new Common(app)
-    await eachInSlices(routes, (route) => void handlers.set(route.info, makeHandler(app, common, route)))
+    const common = new SharedPlans(app)
+    await forEachSliced(routes, (route) => void handlers.set(route.info, makeHandler(app, common, route)))
     const groups = new Map<string, Mounted>()
     for (const { url, method } of routes.flatMap(({ mounts }) => mounts)) {
       const group = groups.get(method.join()) ?? { method: [...method], urls: [] }
@@ -124,7 +124,7 @@ export default fp<TargetRoutes<ProxyOptions>>(
           globalAgent: true
         } as never)
         // It mounts all of them at once, which would be one long slice of work.
-        await eachInSlices(mounts, (mount) => mount())
+        await forEachSliced(mounts, (mount) => mount())
       })
   },
   { name: key, fastify: '5.x', dependencies: ['upstreams'] }

@@ -13,7 +13,7 @@ import type {
 import { headForHost, setHeader } from '../../src/lib/http/request-head.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Share, SizeOrNone, share, sizeOrNone } from '../../src/lib/units.ts'
-import type { Errand } from './plan.ts'
+import type { PreparedRequest } from './plan.ts'
 
 export const mirror = Type.Object(
   {
@@ -59,7 +59,7 @@ export class Mirror {
   }
 
   /** Copies a request, or not: by its share, and where there is room. */
-  send(request: FastifyRequest, errand: Errand, body: Buffer | null | undefined): void {
+  send(request: FastifyRequest, errand: PreparedRequest, body: Buffer | null | undefined): void {
     if (body === undefined || errand.joint !== undefined) return
     // A body may have been kept for a retry.
     if (body !== null && body.length > this.keep) return
@@ -82,12 +82,17 @@ class Copy implements OutboundRequest, AnswerListener {
   readonly idempotent = false
   readonly deadline = null
   readonly body: ReplayableBody | null
-  readonly #errand: Errand
+  readonly #errand: PreparedRequest
   readonly #onOver: (copy: Copy) => void
   #sent: Sent | undefined
   #over = false
 
-  constructor(source: FastifyRequest, errand: Errand, body: Buffer | null, onOver: (copy: Copy) => void) {
+  constructor(
+    source: FastifyRequest,
+    errand: PreparedRequest,
+    body: Buffer | null,
+    onOver: (copy: Copy) => void
+  ) {
     this.source = source
     this.method = source.method
     this.path = errand.path

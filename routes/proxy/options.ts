@@ -1,6 +1,6 @@
 import { Type } from '../../src/kit/index.ts'
 import type { Static } from '../../src/lib/schema.ts'
-import { Duration, DurationOrNone, SAYS, Share, TEMPLATE } from '../../src/lib/units.ts'
+import { Duration, DurationOrNone, EXPECTED, Share, TEMPLATE } from '../../src/lib/units.ts'
 import { fallback } from './fallback.ts'
 import { mirror } from './mirror.ts'
 import { hedge, retry } from './retry.ts'
@@ -30,7 +30,10 @@ const websocket = Type.Object(
   {
     origins: Type.Optional(
       Type.Array(
-        Type.String({ pattern: '^https?://[^/]+$', [SAYS]: 'an origin such as "https://app.example.com"' }),
+        Type.String({
+          pattern: '^https?://[^/]+$',
+          [EXPECTED]: 'an origin such as "https://app.example.com"'
+        }),
         {
           description: 'The origins whose pages may open one; by default any, as far as csrf lets them.'
         }
@@ -84,7 +87,7 @@ export const options = Type.Object(
       Type.String({
         pattern: '^/[^?#]*$',
         [TEMPLATE]: true,
-        [SAYS]: 'a path that begins with "/", without a query (the word "query" sets one)',
+        [EXPECTED]: 'a path that begins with "/", without a query (the word "query" sets one)',
         description:
           'What replaces the part of the path before "/*" ("/" strips it), or the whole of an exact path; without it the path goes on unchanged.'
       })

@@ -5,10 +5,10 @@ import { type BufferBudget, Reservation } from '../../src/lib/buffers.ts'
 import type { ReplayableBody } from '../../src/lib/contracts/upstream.ts'
 import type { Deadline } from '../../src/lib/deadline.ts'
 import { isHttp2 } from '../../src/lib/http/http2.ts'
-import { Unsendable } from '../../src/lib/refusals.ts'
+import { RequestNotSendable } from '../../src/lib/refusals.ts'
 
 /** The body of a request on its way to an upstream; while it is small, it can be sent again from its beginning. */
-export class Upload implements ReplayableBody {
+export class RequestBody implements ReplayableBody {
   readonly #source: Readable | null
   readonly #keep: number
   readonly #seen: (chunk: Buffer) => void
@@ -136,7 +136,7 @@ export class Upload implements ReplayableBody {
         this.deadline?.go()
         this.#stream?.push(null)
       })
-      source.on('error', (error: Error) => void this.#stream?.destroy(new Unsendable(error)))
+      source.on('error', (error: Error) => void this.#stream?.destroy(new RequestNotSendable(error)))
     }
     this.deadline?.stand()
     source.resume()

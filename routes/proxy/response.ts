@@ -5,13 +5,13 @@ import { joinVary } from '../../src/lib/http/headers.ts'
 import { HOP_BY_HOP, nominatedBy } from '../../src/lib/http/hop-by-hop.ts'
 import { isHttp2 } from '../../src/lib/http/http2.ts'
 import { headerOf, setHeader } from '../../src/lib/http/request-head.ts'
-import { remember } from '../../src/lib/memoize.ts'
+import { getOrCreate } from '../../src/lib/memoize.ts'
 
 /** How a route wants the head of its answers. */
-export interface AnswerHead {
+export interface ResponseHeadPlan {
   readonly plan: RouteInfo['head']
   /** Translates a Location and the cookies of the upstream into the gateway's; undefined to leave them alone. */
-  readonly back: Back | undefined
+  readonly back: ResponseRewrite | undefined
   /** The session's cookie, which no upstream may set; null where there is none. */
   readonly cookie: string | null
   /** The headers that don't simply pass, by their names. */
@@ -21,8 +21,8 @@ export interface AnswerHead {
 type Kind = 'dropped' | 'vary' | 'type' | 'length' | 'cookie' | 'place' | 'refresh' | 'link' | 'trailer'
 
 /** Sorts out which headers of an answer don't simply pass. */
-export const answerKinds = (plan: RouteInfo['head']): ReadonlyMap<string, Kind> =>
-  remember(sorted, plan, () => sortOut(plan))
+export const headerKinds = (plan: RouteInfo['head']): ReadonlyMap<string, Kind> =>
+  getOrCreate(sorted, plan, () => sortOut(plan))
 
 // Routes with the same gates want the same.
 const sorted = new WeakMap<RouteInfo['head'], ReadonlyMap<string, Kind>>()
@@ -43,7 +43,7 @@ function sortOut({ strips }: RouteInfo['head']): ReadonlyMap<string, Kind> {
 }
 
 /** Translates what an answer says about its upstream's own origin and paths. */
-export interface Back {
+export interface ResponseRewrite {
   location(value: string, request: FastifyRequest): string
   refresh(value: string, request: FastifyRequest): string
   link(value: string, request: FastifyRequest): string
@@ -79,11 +79,11 @@ export interface UpstreamHead {
 }
 
 /** Writes the head of the answer for the client: the upstream's, then what the gateway set, then what concerns add. */
-export function answerHead(
+export function responseHead(
   { status, fields, endStream }: UpstreamHead,
   request: FastifyRequest,
   reply: FastifyReply,
-  { plan, back, cookie, kinds }: AnswerHead,
+  { plan, back, cookie, kinds }: ResponseHeadPlan,
   stick: string | undefined
 ): Answer {
   const own = reply.getHeaders()
@@ -110,7 +110,7 @@ export function answerHead(
       if (kind === 'length' && status === 204) continue
       // The gateway's session is the gateway's to set.
       if (kind === 'cookie' && cookie !== null && setCookieName(value) === cookie) continue
-      if (back !== undefined) value = comeBack(kind, value, back, request)
+      if (back !== undefined) value = rewriteValue(kind, value, back, request)
     }
     // An own header named as what every object has, such as "constructor", is one only where it was set.
     if (kind === 'cookie' || own[name] === undefined || !Object.hasOwn(own, name)) head.push(name, value)
@@ -145,7 +145,7 @@ function isEventStream(type: string): boolean {
   return (end === -1 ? type : type.slice(0, end)).trim().toLowerCase() === 'text/event-stream'
 }
 
-function comeBack(kind: Kind, value: string, back: Back, request: FastifyRequest): string {
+function rewriteValue(kind: Kind, value: string, back: ResponseRewrite, request: FastifyRequest): string {
   if (kind === 'place') return back.location(value, request)
   if (kind === 'cookie') return back.cookie(value, request)
   if (kind === 'refresh') return back.refresh(value, request)

@@ -1,7 +1,7 @@
 import { Type } from '../../src/kit/index.ts'
 import type { RetryPolicy } from '../../src/lib/contracts/upstream.ts'
 import type { Static } from '../../src/lib/schema.ts'
-import { Duration, duration, SAYS, Share, SizeOrNone, share, sizeOrNone } from '../../src/lib/units.ts'
+import { Duration, duration, EXPECTED, Share, SizeOrNone, share, sizeOrNone } from '../../src/lib/units.ts'
 
 export const retry = Type.Object(
   {
@@ -14,7 +14,7 @@ export const retry = Type.Object(
     on: Type.Array(
       Type.String({
         pattern: '^(connect|reset|timeout|[45]\\d\\d)$',
-        [SAYS]: '"connect", "reset", "timeout" or a status such as "503"'
+        [EXPECTED]: '"connect", "reset", "timeout" or a status such as "503"'
       }),
       {
         default: ['connect', 'reset', '502', '503'],

@@ -1,14 +1,14 @@
 import type { FastifyRequest } from 'fastify'
 import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 import { pathOf } from '../../src/lib/values.ts'
-import type { Back } from './response.ts'
+import type { ResponseRewrite } from './response.ts'
 
 /** Makes the way back for what a target says of itself: its own origin becomes the gateway's, and the stripped part of a path is put back. */
-export function makeBack(
+export function makeResponseRewrite(
   target: UpstreamTarget,
   rewrite: string | undefined,
   stripped: (path: string) => string
-): Back {
+): ResponseRewrite {
   // What the upstream's paths begin with and the client's do not.
   const inner =
     target.base + (rewrite === undefined || rewrite.includes('{') ? '' : rewrite.replace(/\/$/, ''))

@@ -4,10 +4,10 @@ import {
   type RequestHeadOptions,
   type WriteRequestHead
 } from '../../src/lib/http/request-head.ts'
-import { remember } from '../../src/lib/memoize.ts'
+import { getOrCreate } from '../../src/lib/memoize.ts'
 import { duration, durationOrNone } from '../../src/lib/units.ts'
 import type { ProxyOptions } from './options.ts'
-import type { Lane } from './plan.ts'
+import type { UpstreamRoute } from './plan.ts'
 import { makeRetry } from './retry.ts'
 
 /** How the heads of requests go on. */
@@ -22,17 +22,17 @@ const REPLAY = 65_536
 const NOBODY: ReadonlySet<string> = new Set()
 
 /** Makes once, for all routes that say the same of it, how heads of requests go on, and the way to an upstream. */
-export class Common {
+export class SharedPlans {
   readonly #app: FastifyInstance
   readonly #heads = new Map<string, Heads>()
-  readonly #lanes = new Map<string, Lane>()
+  readonly #lanes = new Map<string, UpstreamRoute>()
 
   constructor(app: FastifyInstance) {
     this.#app = app
   }
 
   headsFor(preserveHost: boolean, requestId: string | undefined): Heads {
-    return remember(this.#heads, `${preserveHost} ${requestId}`, () => {
+    return getOrCreate(this.#heads, `${preserveHost} ${requestId}`, () => {
       const app = this.#app
       const head: RequestHeadOptions = {
         preserveHost,
@@ -45,8 +45,8 @@ export class Common {
   }
 
   /** Returns the way to an upstream under the options of a route. */
-  laneTo(name: string, { timeout, timeouts, retry, hedge }: ProxyOptions): Lane {
-    return remember(this.#lanes, JSON.stringify([name, timeout, timeouts, retry, hedge]), () => {
+  routeTo(name: string, { timeout, timeouts, retry, hedge }: ProxyOptions): UpstreamRoute {
+    return getOrCreate(this.#lanes, JSON.stringify([name, timeout, timeouts, retry, hedge]), () => {
       const upstream = this.#app.upstream(name)
       const policy = upstream.policyFor({
         headersTimeout: ownTimeout(timeouts?.headers ?? timeout),

@@ -6,7 +6,7 @@ import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } f
 import { createError } from '../kit/index.ts'
 import type { MetricFamily } from '../lib/contracts/metrics.ts'
 import { type Refusal, withHeaders } from '../lib/refusals.ts'
-import type { Insight } from './report.ts'
+import type { AdminSource } from './report.ts'
 import { statusOf } from './status.ts'
 
 /** Where those who run the gateway look into it. */
@@ -51,7 +51,7 @@ export const AdminSilent = createError('SP_ERR_ADMIN_SILENT', 'No process of the
 const TIMEOUT = 10_000
 
 /** Opens the admin listener: /metrics, /status and /config, for those who run the gateway; rejects where the port is taken. */
-export async function openAdmin(insight: Insight, options: AdminOptions): Promise<Admin> {
+export async function openAdmin(insight: AdminSource, options: AdminOptions): Promise<Admin> {
   const app = fastify({ requestTimeout: TIMEOUT, connectionTimeout: TIMEOUT, forceCloseConnections: true })
   // The listener speaks plain HTTP: nothing is to be upgraded.
   await app.register(helmet, {
@@ -113,7 +113,7 @@ function isOurs(said: string, host: string): boolean {
   return name === 'localhost' || name === host.toLowerCase() || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0
 }
 
-async function sendMetrics(insight: Insight, reply: FastifyReply): Promise<FastifyReply> {
+async function sendMetrics(insight: AdminSource, reply: FastifyReply): Promise<FastifyReply> {
   const { AggregatorRegistry } = await import('prom-client')
   const each = (await insight.metrics()).map((families) => families.map(summed))
   const registry = AggregatorRegistry.aggregate(each)

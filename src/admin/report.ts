@@ -7,9 +7,9 @@ import { storeState } from '../lib/contracts/store.ts'
 import type { Engine, Reloaded } from '../process/engine.ts'
 
 /** What is told of a gateway, be it one process or many. */
-export interface Insight {
+export interface AdminSource {
   /** Tells of each process. */
-  reports(): Promise<readonly Report[]>
+  reports(): Promise<readonly ProcessReport[]>
   /** Tells what each process has counted. */
   metrics(): Promise<readonly (readonly MetricFamily[])[]>
   /** Shows the config without its secrets. */
@@ -40,7 +40,7 @@ export interface Surroundings {
 }
 
 /** What one process tells of itself. */
-export interface Report extends Surroundings {
+export interface ProcessReport extends Surroundings {
   readonly routes: readonly ReportedRoute[]
   readonly lastReload: Reloaded | null
 }
@@ -56,9 +56,12 @@ export interface ReportedRoute {
 }
 
 /** Makes what one process tells of itself; nothing is measured before somebody asks. */
-export function insightOf(engine: Engine, worker?: number): Insight & { report(): Promise<Report> } {
+export function adminSourceOf(
+  engine: Engine,
+  worker?: number
+): AdminSource & { report(): Promise<ProcessReport> } {
   let defaults: (() => Promise<MetricFamily[]>) | undefined
-  const report = async (): Promise<Report> => ({
+  const report = async (): Promise<ProcessReport> => ({
     ...(await surroundingsOf(engine, worker)),
     routes: engine.app.routeInfos.map(routeOf),
     lastReload: engine.lastReload ?? null
@@ -91,7 +94,7 @@ async function surroundingsOf(
     },
     store: storeState(app.store),
     upstreams: app.upstreamStates(),
-    certificates: app.edge?.certificates() ?? []
+    certificates: app.tls?.certificates() ?? []
   }
 }
 

@@ -1,10 +1,10 @@
 import { type ShownCertificate, showCertificate } from '../lib/contracts/certificates.ts'
 import type { TargetState, UpstreamState } from '../lib/contracts/metrics.ts'
-import type { ProcessState, Report } from './report.ts'
+import type { ProcessReport, ProcessState } from './report.ts'
 
 /** What /status says of a gateway. */
 export interface Status
-  extends Pick<Report, 'routes' | 'upstreams' | 'store' | 'lastReload'>,
+  extends Pick<ProcessReport, 'routes' | 'upstreams' | 'store' | 'lastReload'>,
     Omit<ProcessState, 'worker' | 'pid' | 'memoryBytes'> {
   readonly version: string
   readonly certificates: readonly ShownCertificate[]
@@ -14,7 +14,7 @@ export interface Status
 }
 
 /** Adds up what the processes of a gateway tell of themselves; undefined where none of them does. */
-export function statusOf(reports: readonly Report[], version: string): Status | undefined {
+export function statusOf(reports: readonly ProcessReport[], version: string): Status | undefined {
   const [first] = reports
   if (first === undefined) return undefined
   const workers = reports.map(({ process: own }) => own)
@@ -44,7 +44,7 @@ export function statusOf(reports: readonly Report[], version: string): Status | 
 }
 
 /** Finds the last reload; where one process has refused what others took, that one. */
-function lastOf(reports: readonly Report[]): Report['lastReload'] {
+function lastOf(reports: readonly ProcessReport[]): ProcessReport['lastReload'] {
   const last = reports.flatMap(({ lastReload }) => lastReload ?? [])
   last.sort((one, other) => other.at.localeCompare(one.at))
   return last[0] ?? null

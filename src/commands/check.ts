@@ -1,10 +1,10 @@
 import { pino } from 'pino'
 import { showFault } from '../config/fault.ts'
-import { surveyOf } from '../config/lint.ts'
+import { lint } from '../config/lint.ts'
 import { loadPlan } from '../config/load.ts'
 import { buildGateway } from '../gateway/build.ts'
 import { catalog } from '../gateway/catalog.ts'
-import { Keep } from '../gateway/resources.ts'
+import { Resources } from '../gateway/resources.ts'
 import { descriptorLimit } from '../lib/descriptors.ts'
 import type { Command } from '../main.ts'
 import { orBroken, orFaults } from './outcome.ts'
@@ -19,10 +19,10 @@ export const command: Command = {
     const { config, workers } = settingsOf(process.env, values['config'])
     const plan = await loadPlan(config, catalog, process.env).catch(orFaults)
     // Built as it would run, without a socket: what is shown is what is there.
-    const app = await buildGateway(plan, new Keep(), pino({ level: 'silent' })).catch(orBroken)
+    const app = await buildGateway(plan, new Resources(), pino({ level: 'silent' })).catch(orBroken)
     const descriptors = descriptorLimit()
     const pairs = await app.ambiguousPairs()
-    const { routes, notes, warnings } = surveyOf(plan, app.routeInfos, { workers, pairs, descriptors })
+    const { routes, notes, warnings } = lint(plan, app.routeInfos, { workers, pairs, descriptors })
     await app.close()
     const width = Math.max(0, ...routes.map(({ what }) => what.length))
     const lines = routes.map(

@@ -1,7 +1,7 @@
 import cluster from 'node:cluster'
 import type { Logger } from 'pino'
 import { openAdmin } from '../admin/listener.ts'
-import { type Insight, insightOf } from '../admin/report.ts'
+import { type AdminSource, adminSourceOf } from '../admin/report.ts'
 import { descriptorShortage } from '../config/descriptors.ts'
 import { loadPlan } from '../config/load.ts'
 import { catalog } from '../gateway/catalog.ts'
@@ -12,10 +12,10 @@ import { workerNumber } from '../lib/worker-number.ts'
 import type { Command } from '../main.ts'
 import { Engine } from '../process/engine.ts'
 import { type Log, openLog } from '../process/log.ts'
-import { Fleet, StartFailed } from '../process/primary.ts'
+import { StartFailed, WorkerPool } from '../process/primary.ts'
 import { readSettings, type Settings, SettingsError } from '../process/settings.ts'
 import { FileWatch } from '../process/watch.ts'
-import { Membership } from '../process/worker.ts'
+import { WorkerLink } from '../process/worker.ts'
 import { CommandError, orBroken, orFaults } from './outcome.ts'
 
 export const command: Command = {
@@ -30,7 +30,7 @@ export const command: Command = {
     catchEarlySignals()
     // A worker of another program's cluster (PM2) can't fork.
     if (cluster.isPrimary && settings.workers > 1) return runFleet(settings, version)
-    const membership = worker === undefined ? undefined : new Membership()
+    const membership = worker === undefined ? undefined : new WorkerLink()
     const start = async (): Promise<{ engine: Engine; log: Log }> => {
       const plan = await loadPlan(settings.config, catalog, process.env).catch(orFaults)
       const log = await openLog(settings, worker)
@@ -45,7 +45,7 @@ export const command: Command = {
     const descriptors = descriptorLimit()
     log.log.info(
       { host: address, port, config: settings.config, routes: engine.plan.routes.length, descriptors },
-      `listening on ${engine.app.edge === null ? 'http' : 'https'}://${hostIn(address)}:${port}`
+      `listening on ${engine.app.tls === null ? 'http' : 'https'}://${hostIn(address)}:${port}`
     )
     const shortage = descriptorShortage(engine.plan, descriptors)
     if (shortage !== undefined) log.log.warn(shortage.message)
@@ -65,7 +65,7 @@ export const command: Command = {
         { workers: settings.workers },
         'WORKERS is ignored: this process is a worker of another cluster already'
       )
-    await look(insightOf(engine), settings, version, log.log)
+    await look(adminSourceOf(engine), settings, version, log.log)
     live(
       {
         filesToWatch: () => engine.filesToWatch(watchesAll),
@@ -84,7 +84,7 @@ export const command: Command = {
 async function runFleet(settings: Settings, version: string): Promise<undefined> {
   const log = await openLog(settings)
   process.on('exit', log.close)
-  const fleet = new Fleet(settings.workers, log.log, log.pass)
+  const fleet = new WorkerPool(settings.workers, log.log, log.pass)
   await fleet.start().catch((error: unknown) => {
     if (!(error instanceof StartFailed)) throw error
     // The worker has said why.
@@ -126,7 +126,7 @@ const orTaken =
 
 /** Opens the admin listener, where one is wanted; one that can't open is no reason not to serve. */
 async function look(
-  insight: Insight,
+  insight: AdminSource,
   { adminHost: host, adminPort: port, adminToken: token, inherited: { admin: fd } }: Settings,
   version: string,
   log: Logger

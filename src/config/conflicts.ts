@@ -1,5 +1,5 @@
 import { ROUTABLE } from '../lib/http/methods.ts'
-import { eachInSlices } from '../lib/time-slicing.ts'
+import { forEachSliced } from '../lib/time-slicing.ts'
 import { type Fault, showPlace } from './fault.ts'
 import { comparedShape } from './paths.ts'
 import type { PlannedRoute } from './plan.ts'
@@ -8,7 +8,7 @@ import type { PlannedRoute } from './plan.ts'
 export async function sameRoutes(routes: readonly PlannedRoute[], ignoreCase: boolean): Promise<Fault[]> {
   const faults: Fault[] = []
   const taken = new Map<string, PlannedRoute[]>()
-  await eachInSlices(routes, (route) => {
+  await forEachSliced(routes, (route) => {
     for (const place of placesOf(route, ignoreCase)) {
       const others = taken.get(place)
       const other = others?.find((one) => overlap(one.methods, route.methods))

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { allowsFalse, isObject, isTemplate, schemaOf } from '../lib/schema.ts'
-import { inSlices } from '../lib/time-slicing.ts'
+import { runSliced } from '../lib/time-slicing.ts'
 import { unreadable } from '../lib/unreadable.ts'
 import type { Fault, Path } from './fault.ts'
 import { faultAt, mapTexts, type Source } from './source.ts'
@@ -26,7 +26,7 @@ export async function interpolate(
 ): Promise<Filled> {
   const written = new Map<string, string>()
   const outside = new Set<string>()
-  const value = await inSlices(
+  const value = await runSliced(
     mapTexts(source.value, [], (text, where) => {
       if (!text.includes('${') || where[0] === '$schema') return text
       const path = [...where]

@@ -1,11 +1,11 @@
 import type { RouteInfo } from '../kit/index.ts'
 import type { PathsOptions } from '../lib/http/canonical-path.ts'
-import { remember } from '../lib/memoize.ts'
+import { getOrCreate } from '../lib/memoize.ts'
 import { isObject } from '../lib/schema.ts'
 import { descriptorShortage } from './descriptors.ts'
 import type { Fault } from './fault.ts'
 import type { Plan, PlannedRoute } from './plan.ts'
-import { withoutSecrets } from './redact.ts'
+import { redact } from './redact.ts'
 
 /** Two routes of one upstream, and a URL that comes to the one and may be read as one of the other. */
 export interface AmbiguousPair {
@@ -19,7 +19,7 @@ export interface AmbiguousPair {
 }
 
 /** What a person wants to see of a config: its routes, and what is worth a second look. */
-export interface Survey {
+export interface LintResult {
   readonly routes: readonly {
     readonly what: string
     readonly gates: readonly string[]
@@ -31,7 +31,7 @@ export interface Survey {
 }
 
 /** What a survey needs beside the plan. */
-export interface SurveyAbout {
+export interface LintContext {
   /** How many workers there will be. */
   readonly workers: number
   /** Routes whose paths an upstream may read as those of another one. */
@@ -41,11 +41,11 @@ export interface SurveyAbout {
 }
 
 /** Surveys a plan and the routes that were built from it: every route with its gates in the order in which they run, and warnings. */
-export function surveyOf(
+export function lint(
   plan: Plan,
   infos: readonly RouteInfo[],
-  { workers, pairs, descriptors }: SurveyAbout
-): Survey {
+  { workers, pairs, descriptors }: LintContext
+): LintResult {
   const shortage = descriptorShortage(plan, descriptors)
   const short = shortage === undefined ? [] : [{ file: plan.file, path: '', message: shortage.message }]
   const ambiguous = pairs.map((pair) => ambiguousPair(plan, infos, pair))
@@ -106,7 +106,7 @@ function targetOf(info: RouteInfo, planned: PlannedRoute | undefined): string {
   if (info.kind !== 'config' || planned === undefined) return info.name
   const said = planned.options as { upstream?: string; to?: string; root?: string; status?: number }
   const to = said.upstream ?? said.to ?? said.root ?? said.status
-  return to === undefined ? planned.target : `${planned.target} ${withoutSecrets(String(to))}`
+  return to === undefined ? planned.target : `${planned.target} ${redact(String(to))}`
 }
 
 /** Routes that anybody may use, in a config where others are protected: often one that was forgotten. */
@@ -133,7 +133,7 @@ function byModules({ routes, catalog, words: root }: Plan): Fault[] {
       const options = isTarget ? route.options : words[key]
       if (isObject(options))
         for (const said of warnings(options as never, { word: (other) => words[other], upstreams }))
-          remember(sharing, said, (): PlannedRoute[] => []).push(route)
+          getOrCreate(sharing, said, (): PlannedRoute[] => []).push(route)
     }
     return [...sharing].flatMap(([said, those]) => once(those, (all) => `${all} ${said}`))
   })

@@ -1,9 +1,9 @@
 import { basename, resolve } from 'node:path'
 import type { About, Concern, OptionFault, Target } from '../kit/index.ts'
-import { isRange, originOf, RANGE_SAYS, spellOut } from '../lib/http/networks.ts'
-import { remember } from '../lib/memoize.ts'
+import { expandRanges, isRange, originOf, RANGE_SAYS } from '../lib/http/networks.ts'
+import { getOrCreate } from '../lib/memoize.ts'
 import { deepFreeze, isObject, mapFiles, nearest, prune, schemaOf } from '../lib/schema.ts'
-import { breathe, eachInSlices } from '../lib/time-slicing.ts'
+import { forEachSliced, yieldIfDue } from '../lib/time-slicing.ts'
 import type { Catalog } from './catalog.ts'
 import { sameRoutes } from './conflicts.ts'
 import { Elsewhere } from './elsewhere.ts'
@@ -22,7 +22,16 @@ import { coreWords, markedSchema, ORIGIN_SAYS, ROOT_ONLY, routeWords } from './s
 import { nameScopes, type Scope } from './scope.ts'
 import { faultAt, readSource, type Source } from './source.ts'
 import { check, expectation, unknownOption, withDefaults } from './validate.ts'
-import { faultIn, Resolver, ROOT_SCOPE, type Said, settle, shownIn, unsaid, type WordState } from './words.ts'
+import {
+  faultIn,
+  NOT_MENTIONED,
+  Resolver,
+  ROOT_SCOPE,
+  resolveOptions,
+  shownIn,
+  type WordState,
+  type Written
+} from './words.ts'
 
 /** A config, read, checked, settled and frozen: all that `buildGateway` needs. */
 export interface Plan {
@@ -141,7 +150,7 @@ class Planner {
     this.#catalog = catalog
     this.#file = file
     this.#env = env
-    this.#schema = remember(schemas, catalog, () => markedSchema(catalog))
+    this.#schema = getOrCreate(schemas, catalog, () => markedSchema(catalog))
     this.#resolver = new Resolver(this.#faults, file)
     const concerns = catalog.concerns.filter(({ override }) => override !== false)
     this.#targetKeys = catalog.targets.map(({ key }) => key)
@@ -169,9 +178,9 @@ class Planner {
     const words = new Map<string, WordState>()
     for (const concern of this.#catalog.concerns) {
       if (concern.key === 'upstreams') continue
-      const said: Said = { source, path: [concern.key], value: value[concern.key] }
+      const said: Written = { source, path: [concern.key], value: value[concern.key] }
       const first: WordState = {
-        ...unsaid,
+        ...NOT_MENTIONED,
         on: concern.always !== undefined,
         merged: concern.given?.(this.#env)
       }
@@ -182,9 +191,9 @@ class Planner {
     }
     const targets = new Map<string, WordState>()
     for (const target of this.#catalog.targets) {
-      const said: Said = { source, path: [target.key], value: value[target.key] }
+      const said: Written = { source, path: [target.key], value: value[target.key] }
       if (said.value !== undefined && target.rootDefaults === true)
-        targets.set(target.key, this.#settle(target, unsaid, said, ROOT_SCOPE, false))
+        targets.set(target.key, this.#settle(target, NOT_MENTIONED, said, ROOT_SCOPE, false))
     }
     const level: Level = {
       paths: [''],
@@ -200,7 +209,7 @@ class Planner {
     await this.#nameScopes()
     await this.#addImplied()
     this.#resolveRoot(words, source.folder)
-    await eachInSlices(this.#checks, (run) => run())
+    await forEachSliced(this.#checks, (run) => run())
     const { ignoreCase } = (this.#root['paths'] ?? {}) as { ignoreCase?: boolean }
     this.#faults.push(...(await sameRoutes(this.#routes, ignoreCase === true)))
     const faults = this.#allFaults()
@@ -210,7 +219,7 @@ class Planner {
       files: [...new Set([...this.#files, ...this.#named])],
       catalog: this.#catalog,
       publicUrl: this.#publicUrl,
-      trustedProxies: spellOut(list(value['trustedProxies'])),
+      trustedProxies: expandRanges(list(value['trustedProxies'])),
       words: this.#root,
       routes: this.#routes,
       outside: this.#outside,
@@ -257,7 +266,7 @@ class Planner {
   #sameGroups(): Fault[] {
     const known = new Map<Scope, Map<string, Place>>()
     return this.#counted.flatMap(({ scope, place }) => {
-      const siblings = remember(known, scope.parent ?? scope, () => new Map<string, Place>())
+      const siblings = getOrCreate(known, scope.parent ?? scope, () => new Map<string, Place>())
       const other = siblings.get(scope.own)
       siblings.set(scope.own, other ?? place)
       return other === undefined
@@ -272,16 +281,16 @@ class Planner {
     })
   }
 
-  #settle(word: Concern | Target, outer: WordState, said: Said, scope: Scope, leaf: boolean): WordState {
+  #settle(word: Concern | Target, outer: WordState, said: Written, scope: Scope, leaf: boolean): WordState {
     if (said.value !== false) this.#mentioned.add(word.key)
     if (!this.#mentions.has(word.key)) this.#mentions.set(word.key, { ...said.source.at(said.path) })
-    return settle(word, outer, said, scope, leaf, this.#faults)
+    return resolveOptions(word, outer, said, scope, leaf, this.#faults)
   }
 
   #core(source: Filled, value: Readonly<Record<string, unknown>>): void {
     for (const [key, schema] of Object.entries(coreWords)) {
       if (value[key] === undefined) continue
-      const said: Said = { source, path: [key], value: prune(schema, value[key]) }
+      const said: Written = { source, path: [key], value: prune(schema, value[key]) }
       const wrongs = check(schema, said.value, shownIn(said))
       for (const wrong of wrongs) this.#faults.push(faultIn(said, wrong))
       // A pattern does not tell a port that is none, or a host.
@@ -303,8 +312,8 @@ class Planner {
     const concern = this.#catalog.concerns.find(({ key }) => key === 'upstreams')
     const upstreams = value['upstreams']
     if (concern === undefined || upstreams === undefined) return
-    const said: Said = { source, path: ['upstreams'], value: upstreams }
-    const state = settle(concern, unsaid, said, ROOT_SCOPE, false, this.#faults)
+    const said: Written = { source, path: ['upstreams'], value: upstreams }
+    const state = resolveOptions(concern, NOT_MENTIONED, said, ROOT_SCOPE, false, this.#faults)
     if (!isObject(upstreams)) return
     for (const name of Object.keys(upstreams))
       if (Object.hasOwn(this.#upstreams, name))
@@ -335,7 +344,7 @@ class Planner {
     }
     const names = new Map<string, Path>()
     for (const [i, entry] of routes.entries()) {
-      await breathe()
+      await yieldIfDue()
       const at = [...path, 'routes', i]
       if (isObject(entry)) this.#nameOnce(source, at, entry['name'], names)
       if (isObject(entry)) await this.#entry(source, at, entry, level)
@@ -425,7 +434,7 @@ class Planner {
     const wrongs = new Set<string>()
     for (const [key, schema] of ROUTE_WORDS) {
       if (entry[key] === undefined) continue
-      const said: Said = { source, path: [...at, key], value: entry[key] }
+      const said: Written = { source, path: [...at, key], value: entry[key] }
       for (const wrong of check(schema, said.value, shownIn(said))) {
         this.#faults.push(faultIn(said, wrong))
         wrongs.add(key)
@@ -474,7 +483,7 @@ class Planner {
       const state = outer.words.get(concern.key)
       if (value === undefined || state === undefined || concern.override === false) continue
       words ??= new Map(outer.words)
-      const said: Said = { source, path: [...at, concern.key], value }
+      const said: Written = { source, path: [...at, concern.key], value }
       const given = outer.given?.get(concern.key)
       if (given !== undefined) this.#noteLifted(concern, given, said)
       words.set(concern.key, this.#settle(concern, state, said, outer.scope, leaf))
@@ -485,7 +494,7 @@ class Planner {
   readonly #lifted: Fault[] = []
 
   /** Notes where an included file lifts a gate: it switches off what holds where it is included, or only reports. */
-  #noteLifted({ key, options }: Concern, given: WordState, { source, path, value }: Said): void {
+  #noteLifted({ key, options }: Concern, given: WordState, { source, path, value }: Written): void {
     if (schemaOf(options, 'mode') === undefined || schemaOf(options, 'global') === undefined) return
     const off = value === false || (isObject(value) && value['global'] === false && path.length === 1)
     if (given.on && off)
@@ -580,7 +589,7 @@ class Planner {
         this.#faults.push(faultAt(source, [...at, 'path'], error.message))
       }
     }
-    const outer = level.targets.get(key) ?? unsaid
+    const outer = level.targets.get(key) ?? NOT_MENTIONED
     const state = this.#settle(
       target,
       { ...outer, on: false },
@@ -595,7 +604,7 @@ class Planner {
     const options = state.on ? this.#resolver.resolve(target, state) : {}
     const where: Where = { paths, hosts: level.hosts }
     if (state.on) this.#later(target, options, state, source.folder, where)
-    const said = remember(this.#settled, level.words, () => this.#resolveWords(level.words, source, where))
+    const said = getOrCreate(this.#settled, level.words, () => this.#resolveWords(level.words, source, where))
     if (paths.length === 0) return
     const methods = entry['methods'] === undefined ? undefined : withHead(list(entry['methods']))
     const name = typeof entry['name'] === 'string' ? entry['name'] : paths.map(({ text }) => text).join(', ')
@@ -622,10 +631,10 @@ class Planner {
   /** Gives routes and what was written of words their ids, now that all routes are known. */
   async #nameScopes(): Promise<void> {
     await nameScopes(this.#scopes)
-    await eachInSlices(this.#routes, (route) => {
+    await forEachSliced(this.#routes, (route) => {
       route.id = route.scope.id
     })
-    await eachInSlices([...this.#settled], ([held, { scopes }]) => {
+    await forEachSliced([...this.#settled], ([held, { scopes }]) => {
       for (const word of Object.keys(scopes)) scopes[word] = held.get(word)?.scope.id ?? 'root'
     })
   }
@@ -638,12 +647,12 @@ class Planner {
     // Routes of which the same is said go on sharing it.
     const shared = new Map<object, Map<string, Readonly<Record<string, unknown>>>>()
     const merged = (options: Readonly<Record<string, unknown>>, more: Readonly<Record<string, unknown>>) =>
-      remember(
-        remember(shared, options, () => new Map<string, Readonly<Record<string, unknown>>>()),
+      getOrCreate(
+        getOrCreate(shared, options, () => new Map<string, Readonly<Record<string, unknown>>>()),
         JSON.stringify(more),
         () => ({ ...options, ...more })
       )
-    await eachInSlices([...this.#routes.keys()], (i) => {
+    await forEachSliced([...this.#routes.keys()], (i) => {
       const route = this.#routes[i]
       const implied = route && implying.get(route.target)?.(route.options as never, this.#upstreams)
       for (const [key, options] of Object.entries(implied ?? {})) {
@@ -652,8 +661,8 @@ class Planner {
         const current = route?.words[key]
         if (route === undefined || !isObject(current) || Object.keys(more).length === 0) continue
         const next = merged(current, more)
-        const words = remember(
-          remember(shared, route.words, () => new Map<string, Readonly<Record<string, unknown>>>()),
+        const words = getOrCreate(
+          getOrCreate(shared, route.words, () => new Map<string, Readonly<Record<string, unknown>>>()),
           JSON.stringify([key, more]),
           () => ({ ...route.words, [key]: next })
         )
@@ -762,7 +771,7 @@ class Planner {
         made[key] = this.#upstreams
         continue
       }
-      const state = words.get(key) ?? unsaid
+      const state = words.get(key) ?? NOT_MENTIONED
       const wanted = installed(key) || (typeof always === 'function' ? always(installed) : always === true)
       if (!wanted) continue
       made[key] = this.#rootOptions(concern, state)
@@ -823,7 +832,7 @@ const unique = (faults: readonly Fault[]): Fault[] => [
 ]
 
 async function deepFreezePlan(plan: Plan): Promise<Plan> {
-  await eachInSlices(plan.routes, ({ options, words }) => void deepFreeze([options, words]))
+  await forEachSliced(plan.routes, ({ options, words }) => void deepFreeze([options, words]))
   deepFreeze(plan.words)
   Object.freeze(plan.routes)
   return Object.freeze(plan)

@@ -31,9 +31,9 @@ const RANDOM = /^(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])[\w+/=.~:-]{16,}$/
 const URL_PARTS = /^((?:https?|rediss?|wss?):\/\/[^/?#]*)(\/[^?#]*)?/i
 
 /** Shows a config as it was resolved, for the people who run the gateway; secrets are masked, and so is whatever came from outside but the origin of a URL. */
-export function shownOf({ publicUrl, trustedProxies, words, routes, outside }: Plan): unknown {
+export function redactedConfig({ publicUrl, trustedProxies, words, routes, outside }: Plan): unknown {
   const shown = (value: unknown, path: Path): unknown => {
-    if (typeof value === 'string') return textShown(value, path, outside)
+    if (typeof value === 'string') return redactText(value, path, outside)
     if (Array.isArray(value)) return value.map((each) => shown(each, path))
     if (!isObject(value)) return typeof value === 'bigint' ? String(value) : value
     return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, shown(each, [...path, key])]))
@@ -53,7 +53,7 @@ export function shownOf({ publicUrl, trustedProxies, words, routes, outside }: P
   }
 }
 
-function textShown(text: string, path: Path, outside: ReadonlySet<string>): string {
+function redactText(text: string, path: Path, outside: ReadonlySet<string>): string {
   const name = String(path.at(-1) ?? '')
   // A key is a secret or the hash of one, unless it is the file that it lies in.
   const isKey = /key$/i.test(name)
@@ -61,11 +61,11 @@ function textShown(text: string, path: Path, outside: ReadonlySet<string>): stri
   if (isQuery(path) && !isRequestValue(text)) return MASK
   if (outside.has(text)) return originOf(text)
   if (path[0] === 'headers' && path[1] === 'request' && RANDOM.test(text)) return MASK
-  return withoutSecrets(text)
+  return redact(text)
 }
 
 /** Masks what of a text is a secret by its form: the user of a URL, the values of its query, a credential behind its scheme, a token. */
-export function withoutSecrets(text: string): string {
+export function redact(text: string): string {
   return text
     .replaceAll(USER, `$1${MASK}@`)
     .replaceAll(VALUES, `$1${MASK}`)

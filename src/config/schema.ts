@@ -1,7 +1,7 @@
 import { type TSchema, Type } from 'typebox'
 import { ROUTABLE } from '../lib/http/methods.ts'
 import { isObject, overrideOf } from '../lib/schema.ts'
-import { FILE, SAYS, TEMPLATE, WHOLE } from '../lib/units.ts'
+import { EXPECTED, FILE, REPLACED_WHOLE, TEMPLATE } from '../lib/units.ts'
 import type { Catalog } from './catalog.ts'
 
 const oneOrMore = (item: TSchema, description: string): TSchema =>
@@ -12,13 +12,13 @@ const HOST_PATTERN =
   '^(\\*\\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$|^\\[[0-9a-f:.]+\\]$'
 
 const pathWord = oneOrMore(
-  Type.String({ pattern: PATH_PATTERN, [SAYS]: 'a path that begins with "/"' }),
+  Type.String({ pattern: PATH_PATTERN, [EXPECTED]: 'a path that begins with "/"' }),
   'The path or paths: "/a/*" takes /a and all below, "/a" also /a/, ":id" is one segment, ":id(\\\\d+)" a narrowed one.'
 )
 const hostWord = oneOrMore(
   Type.String({
     pattern: HOST_PATTERN,
-    [SAYS]: 'a host name in lower case without a port, such as "api.example.com" or "*.example.com"'
+    [EXPECTED]: 'a host name in lower case without a port, such as "api.example.com" or "*.example.com"'
   }),
   'The host or hosts it holds for; "*.example.com" is one label.'
 )
@@ -45,7 +45,7 @@ export const coreWords: Readonly<Record<string, TSchema>> = {
   ),
   publicUrl: Type.String({
     pattern: '^https?://[^/?#\\s]+/?$',
-    [SAYS]: ORIGIN_SAYS,
+    [EXPECTED]: ORIGIN_SAYS,
     description: 'The origin that browsers see; without it only a Host that some route names is believed.'
   }),
   trustedProxies: Type.Array(Type.String({ minLength: 1 }), {
@@ -63,7 +63,7 @@ export const routeWords: Readonly<Record<string, TSchema>> = {
     Type.Unsafe<string>({
       type: 'string',
       enum: [...ROUTABLE],
-      [SAYS]:
+      [EXPECTED]:
         'a method such as "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" or "OPTIONS" (leave "methods" out for all)'
     }),
     {
@@ -144,7 +144,7 @@ function overrideAtRoot(options: TSchema): unknown {
 
 const hasDefault = (option: unknown): boolean => isObject(option) && option['default'] !== undefined
 
-const MARKS: ReadonlySet<string> = new Set([SAYS, WHOLE, FILE, TEMPLATE])
+const MARKS: ReadonlySet<string> = new Set([EXPECTED, REPLACED_WHOLE, FILE, TEMPLATE])
 
 const OWN = { '^x-': { description: "The user's own; Sallyport does not read it." } }
 

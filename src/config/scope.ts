@@ -1,4 +1,4 @@
-import { eachInSlices } from '../lib/time-slicing.ts'
+import { forEachSliced } from '../lib/time-slicing.ts'
 
 /** What an entry of the config is known by: its name, else its hosts, paths and methods. */
 interface Identity {
@@ -82,7 +82,7 @@ export class Scope {
 /** Gives each scope its id. */
 export async function nameScopes(scopes: readonly Scope[]): Promise<void> {
   const known = new Map<string, Scope>()
-  await eachInSlices(scopes, (scope) => {
+  await forEachSliced(scopes, (scope) => {
     const id = scope.shortId
     const other = known.get(id)
     if (other === undefined) {

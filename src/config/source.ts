@@ -6,7 +6,7 @@ import { type Node, type ParseError, parseTree, printParseErrorCode } from 'json
 import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
 import { wall } from '../lib/clock.ts'
 import { define } from '../lib/schema.ts'
-import { inSlices } from '../lib/time-slicing.ts'
+import { runSliced } from '../lib/time-slicing.ts'
 import { unreadable } from '../lib/unreadable.ts'
 import { ConfigError, type Fault, type Path, type Place, showPath } from './fault.ts'
 import { readMarked } from './json-positions.ts'
@@ -160,7 +160,7 @@ export const firstLine = (error: unknown): string =>
 
 async function readJson(path: string, name: string, text: string): Promise<Source> {
   const lines = lineStarts(text)
-  const json = await inSlices(readMarked(text))
+  const json = await runSliced(readMarked(text))
   if (json === undefined) throw notJson(name, lines, text)
   return {
     file: name,

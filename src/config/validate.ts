@@ -1,8 +1,8 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import addFormats from 'ajv-formats'
-import { remember } from '../lib/memoize.ts'
+import { getOrCreate } from '../lib/memoize.ts'
 import { define, gate, isObject, itemsOf, nearest, schemaOf } from '../lib/schema.ts'
-import { FILE, SAYS, TEMPLATE, WHOLE } from '../lib/units.ts'
+import { EXPECTED, FILE, REPLACED_WHOLE, TEMPLATE } from '../lib/units.ts'
 import type { Path } from './fault.ts'
 
 /** One thing that is wrong with a value, by its path inside the value. */
@@ -22,13 +22,13 @@ const settings = {
   coerceTypes: false
 } as const
 const ajv = new Ajv(settings)
-ajv.addVocabulary([SAYS, WHOLE, FILE, TEMPLATE])
+ajv.addVocabulary([EXPECTED, REPLACED_WHOLE, FILE, TEMPLATE])
 addFormats.default(ajv)
 
 const compiled = new WeakMap<object, ValidateFunction>()
 
 function validator(schema: object): ValidateFunction {
-  return remember(compiled, schema, () => ajv.compile(schema))
+  return getOrCreate(compiled, schema, () => ajv.compile(schema))
 }
 
 /** Tells what is wrong with a schema itself, or undefined where nothing is. */
@@ -58,7 +58,7 @@ export function complete(
 
 /** Copies a value with the defaults of its schema filled in; Ajv's own way ignores those inside a union. */
 export function withDefaults(schema: unknown, value: unknown): unknown {
-  if (!isObject(schema) || schema[WHOLE] === true) return value
+  if (!isObject(schema) || schema[REPLACED_WHOLE] === true) return value
   if (Array.isArray(value)) return value.map((item) => withDefaults(itemsOf(schema), item))
   if (!isObject(value)) return value
   const made = {}
@@ -156,7 +156,7 @@ function wantedBy(
   parent: Record<string, unknown>,
   hidden: string | undefined
 ): string {
-  if (typeof parent[SAYS] === 'string') return parent[SAYS]
+  if (typeof parent[EXPECTED] === 'string') return parent[EXPECTED]
   if (keyword === 'enum') return oneOf((params as { allowedValues: unknown[] }).allowedValues)
   if (keyword === 'type') return kindOf({ ...parent, minimum: undefined, minItems: undefined }, data, hidden)
   if (keyword === 'anyOf') return kinds(schema as unknown[], data, hidden)
@@ -274,7 +274,8 @@ function sampleOf(schema: unknown): unknown {
   if (Array.isArray(examples)) return examples[0]
   if (usual !== undefined) return usual
   if (Array.isArray(names)) return names[0]
-  const [, quoted] = /such as "([^"]+)"/.exec(typeof schema[SAYS] === 'string' ? schema[SAYS] : '') ?? []
+  const [, quoted] =
+    /such as "([^"]+)"/.exec(typeof schema[EXPECTED] === 'string' ? schema[EXPECTED] : '') ?? []
   if (quoted !== undefined) return quoted
   if (Array.isArray(anyOf)) return sampleOf(anyOf[0])
   if (type === 'integer' || type === 'number')
@@ -308,7 +309,7 @@ function kinds(branches: readonly unknown[], data: unknown, hidden: string | und
 function kindOf(branch: unknown, data: unknown, hidden: string | undefined): string {
   if (!isObject(branch)) return 'anything'
   const { enum: names, type, minimum, maximum } = branch
-  if (typeof branch[SAYS] === 'string') return branch[SAYS]
+  if (typeof branch[EXPECTED] === 'string') return branch[EXPECTED]
   if (branch['const'] !== undefined) return JSON.stringify(branch['const'])
   if (Array.isArray(names)) return names.map((value) => JSON.stringify(value)).join(', ')
   if (type === 'integer' && minimum !== undefined)

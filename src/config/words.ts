@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { remember } from '../lib/memoize.ts'
+import { getOrCreate } from '../lib/memoize.ts'
 import { deepFreeze, isObject, mapFiles, merge, overrideOf, prune, type TSchema } from '../lib/schema.ts'
 import { type Fault, type Path, showPath, type Unknown } from './fault.ts'
 import { type Filled, pathKey } from './interpolate.ts'
@@ -8,7 +8,7 @@ import { faultAt } from './source.ts'
 import { anObject, check, complete, expectation, type Wrong } from './validate.ts'
 
 /** A word as it is written at one place. */
-export interface Said {
+export interface Written {
   readonly source: Filled
   readonly path: Path
   readonly value: unknown
@@ -18,7 +18,7 @@ export interface Said {
 export interface WordState {
   readonly on: boolean
   readonly merged: unknown
-  readonly said: readonly Said[]
+  readonly said: readonly Written[]
   readonly scope: Scope
   /** Whether only the root has said anything, or nobody. */
   readonly silent: boolean
@@ -40,7 +40,7 @@ export interface Word {
 export const ROOT_SCOPE: Scope = Scope.root()
 
 /** The state of a word of which nothing was said. */
-export const unsaid: WordState = {
+export const NOT_MENTIONED: WordState = {
   on: false,
   merged: undefined,
   said: [],
@@ -54,14 +54,14 @@ const overrides = new WeakMap<object, TSchema>()
 /** The schema of a word as it is written: at the root any part of its options, further in what its override says. */
 function writtenSchema(word: Word, scope: Scope): TSchema {
   if (scope !== ROOT_SCOPE && word.override !== undefined && word.override !== false) return word.override
-  return remember(overrides, word.options, () => overrideOf(word.options))
+  return getOrCreate(overrides, word.options, () => overrideOf(word.options))
 }
 
 /** Settles one more mention of a word: `false` switches it off and forgets nothing, `true` brings back what is outside, an object is merged over it. */
-export function settle(
+export function resolveOptions(
   word: Word,
   outer: WordState,
-  said: Said,
+  said: Written,
   scope: Scope,
   leaf: boolean,
   faults: Fault[]
@@ -92,7 +92,7 @@ export function settle(
 }
 
 /** Says that a concern is switched or takes an object, and a target takes one. */
-function shapeOf({ key, options, target }: Word, said: Said): string {
+function shapeOf({ key, options, target }: Word, said: Written): string {
   const { value } = said
   const hidden = shownIn(said)([])
   const wanted = anObject(options, value, hidden)
@@ -194,7 +194,7 @@ function withoutPath(value: unknown, path: Path): unknown {
 }
 
 /** Puts what was written in the place of what came from outside wherever a message quotes it. */
-function asWritten(said: Said, { path, message }: Wrong): string {
+function asWritten(said: Written, { path, message }: Wrong): string {
   const written = said.source.written.get(pathKey([...said.path, ...path]))
   const value = valueAt(said.value, path)
   if (written === undefined || typeof value !== 'string' || value === '') return message
@@ -219,14 +219,14 @@ function valueAt(value: unknown, path: Path): unknown {
 }
 
 /** Makes the fault for something wrong inside a word, at its place in the file. */
-export function faultIn(said: Said, { path, message, known }: Wrong): Fault | Unknown {
+export function faultIn(said: Written, { path, message, known }: Wrong): Fault | Unknown {
   const whole = [...said.path, ...path]
   const fault = faultAt(said.source, whole, message)
   return known === undefined ? fault : { ...fault, key: whole, known }
 }
 
 /** Shows a value that came from outside as it was written, and one with a secret's name not at all. */
-export function shownIn(said: Said | undefined): (path: Path) => string | undefined {
+export function shownIn(said: Written | undefined): (path: Path) => string | undefined {
   return (path) => {
     if (said === undefined) return undefined
     const written = said.source.written.get(pathKey([...said.path, ...path]))

@@ -3,11 +3,11 @@ import type { PathPattern } from '../config/paths.ts'
 import type { Plan, PlannedRoute } from '../config/plan.ts'
 import type { RouteInfo } from '../kit/index.ts'
 import { canonicalPath, type PathsOptions } from '../lib/http/canonical-path.ts'
-import { remember } from '../lib/memoize.ts'
+import { getOrCreate } from '../lib/memoize.ts'
 import { foldSegment, isReadInSeveralWays, PATH_READERS } from '../lib/path-readings.ts'
 import { type PathTree, segmentsOf } from '../lib/path-tree.ts'
 import { isObject, schemaOf } from '../lib/schema.ts'
-import { eachInSlices } from '../lib/time-slicing.ts'
+import { forEachSliced } from '../lib/time-slicing.ts'
 import { originsOf } from './origins.ts'
 import type { PatternEntries, Table } from './route-table.ts'
 
@@ -97,7 +97,7 @@ export async function findAmbiguities(plan: Plan, routes: Routes, table: Table):
     const found = new Map<RouteInfo, Map<RouteInfo, AmbiguousPair>>()
     const hostsOf = hostsByOrigin(kinds.values())
     const finderOf = rememberBy(finderFor)
-    await eachInSlices(routes, ([{ paths }, info]) => {
+    await forEachSliced(routes, ([{ paths }, info]) => {
       const own = kinds.get(info)
       if (own === undefined || own.gates.size === 0) return
       const others = own.origins.flatMap((origin) => [...(hostsOf.get(origin) ?? [])])
@@ -113,8 +113,8 @@ export async function findAmbiguities(plan: Plan, routes: Routes, table: Table):
             const [kind, past] = [route && kinds.get(route), other && kinds.get(other)]
             if (kind === undefined || past === undefined || route === undefined || other === undefined)
               continue
-            const those = remember(found, route, () => new Map<RouteInfo, AmbiguousPair>())
-            remember(those, other, () => ({
+            const those = getOrCreate(found, route, () => new Map<RouteInfo, AmbiguousPair>())
+            getOrCreate(those, other, () => ({
               route,
               other,
               gates: gatesPast(kind, past),
@@ -143,7 +143,7 @@ async function kindsOf(
       override !== false && (guardsAccess ?? gate ?? schemaOf(options, 'mode') !== undefined)
   )
   const write = optionWriter()
-  await eachInSlices(routes, ([planned, info]) => {
+  await forEachSliced(routes, ([planned, info]) => {
     const target = catalog.targets.find(({ key }) => key === planned.target)
     const names = target?.upstreams?.(planned.options as never) ?? []
     const origins = [...new Set(names.flatMap((name) => originsOf(name, words['upstreams'])))].toSorted()
@@ -187,7 +187,7 @@ function optionWriter(): (options: object) => string {
     const known = written.get(options)
     if (known !== undefined) return known
     const made = JSON.stringify(options, plain)
-    const name = remember(short, made, () => String(short.size))
+    const name = getOrCreate(short, made, () => String(short.size))
     written.set(options, name)
     return name
   }
@@ -216,7 +216,7 @@ function hostsByOrigin(kinds: Iterable<Kind>): Map<string, Set<string>> {
   const found = new Map<string, Set<string>>()
   for (const { origins, hosts } of kinds)
     for (const origin of origins) {
-      const known = remember(found, origin, () => new Set<string>())
+      const known = getOrCreate(found, origin, () => new Set<string>())
       if (known.size < MAX_HOSTS && hosts[0] !== undefined) known.add(hosts[0])
     }
   return found
@@ -224,7 +224,7 @@ function hostsByOrigin(kinds: Iterable<Kind>): Map<string, Set<string>> {
 
 function rememberBy<K, V>(make: (key: K) => V): (key: K) => V {
   const known = new Map<K, V>()
-  return (key) => remember(known, key, () => make(key))
+  return (key) => getOrCreate(known, key, () => make(key))
 }
 
 const literalsOf = ({ segments }: PathPattern, ignoreCase: boolean): string[] =>
@@ -249,7 +249,7 @@ async function neighboursOf(
     else known.add(kind)
   }
   const starts = new Map<PathPattern, Start>()
-  await eachInSlices(routes, ([{ paths }, info]) => {
+  await forEachSliced(routes, ([{ paths }, info]) => {
     const kind = kinds.get(info)
     if (kind === undefined) return
     for (const path of paths) {
@@ -264,7 +264,7 @@ async function neighboursOf(
       add(those, start.written, kind)
     }
   })
-  await eachInSlices(routes, ([{ paths }, info]) => {
+  await forEachSliced(routes, ([{ paths }, info]) => {
     const kind = kinds.get(info)
     if (kind === undefined) return
     for (const path of paths) {

@@ -12,19 +12,19 @@ import type { Logger } from 'pino'
 import { ConfigError } from '../config/fault.ts'
 import type { AmbiguousPair } from '../config/lint.ts'
 import type { Plan, PlannedRoute } from '../config/plan.ts'
-import type { RouteInfo, StandingRoute } from '../kit/concern.ts'
-import { type Kit, layGround, newRoute } from '../kit/per-route.ts'
+import type { BuiltinRoute, RouteInfo } from '../kit/concern.ts'
+import { decorateApp, type Kit, newRoute } from '../kit/per-route.ts'
 import { BufferBudget, DEFAULT_BUFFERS } from '../lib/buffers.ts'
 import { withoutPort } from '../lib/http/addresses.ts'
 import { canonicalHost, type PathsOptions } from '../lib/http/canonical-path.ts'
 import { ROUTABLE } from '../lib/http/methods.ts'
 import { rangeMatcher } from '../lib/http/networks.ts'
 import { MethodRefused, RouteUnknown } from '../lib/refusals.ts'
-import { breathe, eachInSlices } from '../lib/time-slicing.ts'
+import { forEachSliced, yieldIfDue } from '../lib/time-slicing.ts'
 import { findAmbiguities } from './ambiguous-paths.ts'
-import { sliced } from './fastify-boot.ts'
-import { makeEntrance, REFUSED, refusalOf } from './normalize-request.ts'
-import type { Keep } from './resources.ts'
+import { fastifyWithDeferredRoutes } from './fastify-boot.ts'
+import { makeNormalizer, REFUSED, refusalOf } from './normalize-request.ts'
+import type { Resources } from './resources.ts'
 import { type Entry, entryFor, makeTable, symbolOf, type Table } from './route-table.ts'
 
 /** What may be asked of a gateway beyond its config. */
@@ -39,15 +39,15 @@ const SLOWEST_PLUGIN = 120_000
 /** Builds a gateway from a plan: concerns in their order, then routes; the instance is ready and has no socket. */
 export async function buildGateway(
   plan: Plan,
-  keep: Keep,
+  keep: Resources,
   log: Logger,
   options: GatewayOptions = {}
 ): Promise<FastifyInstance> {
   const planned = new Map<string, RouteInfo>()
   const trusts = rangeMatcher(plan.trustedProxies)
   let table = await makeTable([])
-  const entrance = makeEntrance(plan.words['paths'] as PathsOptions, () => table)
-  const { app, settleRoutes } = sliced(() =>
+  const entrance = makeNormalizer(plan.words['paths'] as PathsOptions, () => table)
+  const { app, settleRoutes } = fastifyWithDeferredRoutes(() =>
     fastify({
       logController: new LogController({ disableRequestLogging: true }),
       exposeHeadRoutes: true,
@@ -72,13 +72,15 @@ export async function buildGateway(
   // does not write.
   const logger = log as FastifyBaseLogger
   Object.assign(app, { log: logger })
+  app.decorate('resources', keep)
+  // The name of one release ago.
   app.decorate('keep', keep)
   app.decorate(
     'buffers',
     keep.lease(app, 'buffers', () => new BufferBudget())
   )
-  app.decorate('takesUpgrades', false)
-  app.decorate('edge', null)
+  app.decorate('acceptsUpgrades', false)
+  app.decorate('tls', null)
   app.decorate('metrics', null)
   app.decorate('maxConnections', Number.POSITIVE_INFINITY)
   app.decorate('trusts', trusts)
@@ -89,7 +91,7 @@ export async function buildGateway(
   app.addHook('onReady', async function defaultBuffers() {
     app.buffers.limit = DEFAULT_BUFFERS
   })
-  layGround(app, kit)
+  decorateApp(app, kit)
   app.addHook('onRequest', function enter(request, reply, done) {
     request.began = performance.now()
     request.response = reply.raw
@@ -114,7 +116,7 @@ export async function buildGateway(
   })
   try {
     for (const { key, default: plugin } of plan.catalog.concerns) {
-      await breathe()
+      await yieldIfDue()
       const word = plan.words[key]
       under.word = key
       if (word !== undefined)
@@ -174,7 +176,7 @@ async function addRoutes(
   tabulate: (entries: readonly Entry[]) => Promise<Table>
 ): Promise<void> {
   const infos: (readonly [PlannedRoute, RouteInfo])[] = []
-  await eachInSlices(plan.routes, (route) => void infos.push([route, infoFor(plan, route)]))
+  await forEachSliced(plan.routes, (route) => void infos.push([route, infoFor(plan, route)]))
   const standing = plan.catalog.standing
     .routes({ publicUrl: plan.publicUrl, words: plan.words, routes: plan.routes })
     .map((route) => [route, newRoute({ kind: 'standing', ...route })] as const)
@@ -192,7 +194,7 @@ async function addRoutes(
   const plant = (info: RouteInfo): void => {
     for (const { url, method } of table.mounts.get(info) ?? []) planned.set(`${url} ${method[0]}`, info)
   }
-  await eachInSlices(infos, ([, info]) => plant(info))
+  await forEachSliced(infos, ([, info]) => plant(info))
   for (const { key, default: plugin } of plan.catalog.targets) {
     under.word = key
     delete under.route
@@ -249,7 +251,7 @@ async function addAmbiguities(
   const found = ambiguous === 'reject' ? await findAmbiguities(plan, infos, table) : undefined
   const judges = new Map<RouteInfo, AmbiguousPath>()
   if (found !== undefined)
-    await eachInSlices(infos, ([, info]) => {
+    await forEachSliced(infos, ([, info]) => {
       const find = found.finderFor(info)
       if (find === undefined) return
       judges.set(info, (raw) => {
@@ -264,7 +266,7 @@ async function addAmbiguities(
   app.ambiguousPairs = async () => (found ?? (await findAmbiguities(plan, infos, table))).pairs()
 }
 
-function addStanding(app: FastifyInstance, route: StandingRoute, info: RouteInfo, table: Table): void {
+function addStanding(app: FastifyInstance, route: BuiltinRoute, info: RouteInfo, table: Table): void {
   for (const { url, method } of table.mounts.get(info) ?? [])
     app.route({
       url,
@@ -339,7 +341,7 @@ declare module 'fastify' {
     /** Lists the routes whose paths an upstream may read as those of another one, each with a URL. */
     ambiguousPairs(): Promise<readonly AmbiguousPair[]>
     /** Whether some target takes connections that switch protocols. */
-    takesUpgrades: boolean
+    acceptsUpgrades: boolean
     /** What the bodies that the process holds in memory are counted against. */
     buffers: BufferBudget
     /** How many connections the process takes. */

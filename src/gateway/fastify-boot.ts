@@ -1,20 +1,20 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyInstance } from 'fastify'
-import { eachInSlices } from '../lib/time-slicing.ts'
+import { forEachSliced } from '../lib/time-slicing.ts'
 
 type Once = typeof EventEmitter.prototype.once
 type After = (this: FastifyInstance, callback?: (error: Error | null, done: () => void) => void) => unknown
 type Listener = () => void
 
 /** An instance, and how to settle its routes before it is ready. */
-export interface Sliced {
+export interface DeferredRoutes {
   readonly app: FastifyInstance
   /** Does for each route what Fastify would do for all of them at a time. */
   settleRoutes(): Promise<void>
 }
 
 /** Makes a Fastify instance whose routes are settled in slices. Fastify makes a plugin of each route that waits for those before it (half of what a route costs at boot), and settles them all in one event, "preReady", whose listeners also take the square of their number to leave (10,000 routes: two seconds in which nobody is answered). Where a later Fastify does otherwise, nothing is gathered here, and nothing is lost. */
-export function sliced(make: () => FastifyInstance): Sliced {
+export function fastifyWithDeferredRoutes(make: () => FastifyInstance): DeferredRoutes {
   const waiting: Listener[] = []
   const { once } = EventEmitter.prototype
   // Its boot sequence can't be asked for, but listens to itself while it is made.
@@ -28,7 +28,7 @@ export function sliced(make: () => FastifyInstance): Sliced {
     return {
       app,
       async settleRoutes() {
-        for (const queue of [loaded, waiting]) await eachInSlices(queue.splice(0), (settle) => settle())
+        for (const queue of [loaded, waiting]) await forEachSliced(queue.splice(0), (settle) => settle())
       }
     }
   } finally {

@@ -10,7 +10,7 @@ import {
   VersionInvalid
 } from '../lib/http/canonical-path.ts'
 import { isHttp2 } from '../lib/http/http2.ts'
-import { remember } from '../lib/memoize.ts'
+import { getOrCreate } from '../lib/memoize.ts'
 import { isOtherProtocol } from '../lib/other-protocols.ts'
 import {
   CodingUnknown,
@@ -26,7 +26,7 @@ export const REFUSED = `/${MARK}refused`
 
 type Refusal = Error & { code: string }
 
-interface Entered extends IncomingMessage {
+interface NormalizedRequest extends IncomingMessage {
   /** The canonical URL, where the router was told another. */
   sallyportUrl?: string
   /** The method, where the router was told another. */
@@ -37,7 +37,7 @@ interface Entered extends IncomingMessage {
 }
 
 /** What happens to a raw request before it is routed, and how it is undone after. */
-export interface Entrance {
+export interface Normalizer {
   readonly ignoreCase: boolean
   /** Whether paths may have empty segments, which no parameter takes. */
   readonly keepsEmpty: boolean
@@ -49,12 +49,12 @@ export interface Entrance {
 
 /** Why a request was refused before it was routed. */
 export const refusalOf = (raw: IncomingMessage): Refusal =>
-  (raw as Entered).sallyportRefusal ?? new TargetForm()
+  (raw as NormalizedRequest).sallyportRefusal ?? new TargetForm()
 
 const HOSTS_REMEMBERED = 1000
 
 /** Makes the hygiene step before routing: one canonical path and host that router, gates and upstream all see, or a refusal. */
-export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entrance {
+export function makeNormalizer(paths: PathsOptions, getTable: () => Table): Normalizer {
   const report = paths.mode === 'report'
   const hosts = new Map<string, string | null>()
   let table = getTable()
@@ -62,10 +62,10 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
 
   function hostOf(host: string): string | null {
     if (hosts.size >= HOSTS_REMEMBERED) hosts.clear()
-    return remember(hosts, host, () => canonicalHost(host) ?? null)
+    return getOrCreate(hosts, host, () => canonicalHost(host) ?? null)
   }
 
-  function refuse(raw: Entered, refusal: Refusal): string {
+  function refuse(raw: NormalizedRequest, refusal: Refusal): string {
     raw.sallyportRefusal = refusal
     raw.sallyportUrl = raw.url ?? '/'
     raw.sallyportMethod = raw.method ?? 'GET'
@@ -73,7 +73,7 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
     return REFUSED
   }
 
-  function rewriteUrl(raw: Entered): string {
+  function rewriteUrl(raw: NormalizedRequest): string {
     let target = raw.url ?? ''
     if (raw.httpVersionMajor === 1 ? raw.httpVersionMinor > 1 : !isHttp2(raw))
       return refuse(raw, new VersionInvalid())
@@ -143,7 +143,7 @@ export function makeEntrance(paths: PathsOptions, getTable: () => Table): Entran
     ignoreCase: paths.ignoreCase,
     keepsEmpty: paths.doubleSlash === 'keep',
     rewriteUrl,
-    restore({ raw }: { raw: Entered }) {
+    restore({ raw }: { raw: NormalizedRequest }) {
       if (raw.sallyportUrl !== undefined) raw.url = raw.sallyportUrl
       if (raw.sallyportMethod !== undefined) raw.method = raw.sallyportMethod
     },

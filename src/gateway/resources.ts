@@ -1,18 +1,18 @@
 import type { FastifyInstance } from 'fastify'
 import type { Peers } from '../lib/contracts/peers.ts'
-import { remember } from '../lib/memoize.ts'
+import { getOrCreate } from '../lib/memoize.ts'
 
-interface Held {
+interface Resource {
   readonly value: unknown
   readonly end: () => unknown
   leases: number
 }
 
 /** Holds values that outlive a reload (connection pools, counters, sessions) for as long as some generation uses them. */
-export class Keep {
+export class Resources {
   /** The other workers, where there are any. */
   readonly peers: Peers | null
-  readonly #held = new Map<string, Held>()
+  readonly #held = new Map<string, Resource>()
   readonly #leases = new WeakMap<FastifyInstance, Map<string, number>>()
 
   constructor(peers: Peers | null = null) {
@@ -21,7 +21,7 @@ export class Keep {
 
   /** Hands out the value of a key, made at first use; when the last instance that took it has closed, `end` is called. */
   lease<T>(app: FastifyInstance, key: string, make: () => T, end: (value: T) => unknown = () => {}): T {
-    const held = remember(this.#held, key, () => {
+    const held = getOrCreate(this.#held, key, () => {
       const value = make()
       return { value, end: () => end(value), leases: 0 }
     })
@@ -46,7 +46,7 @@ export class Keep {
 
   /** Finds what an instance has taken; one hook gives all of it back when it closes. */
   #leasesOf(app: FastifyInstance): Map<string, number> {
-    return remember(this.#leases, app, () => {
+    return getOrCreate(this.#leases, app, () => {
       const mine = new Map<string, number>()
       app.addHook('onClose', async () => {
         await Promise.all([...mine.keys()].map((key) => this.#giveBack(key)))
@@ -71,6 +71,8 @@ export class Keep {
 declare module 'fastify' {
   interface FastifyInstance {
     /** Values that outlive a reload. */
-    keep: Keep
+    resources: Resources
+    /** @deprecated Use `resources`. */
+    keep: Resources
   }
 }

@@ -2,7 +2,7 @@ import { type IncomingMessage, METHODS } from 'node:http'
 import { comparedShape, type PathPattern, readPath } from '../config/paths.ts'
 import type { Mount, RouteInfo } from '../kit/index.ts'
 import { ROUTABLE } from '../lib/http/methods.ts'
-import { remember } from '../lib/memoize.ts'
+import { getOrCreate } from '../lib/memoize.ts'
 import {
   PathTree,
   type PatternEnd,
@@ -10,7 +10,7 @@ import {
   parameterTest,
   segmentsOf
 } from '../lib/path-tree.ts'
-import { eachInSlices } from '../lib/time-slicing.ts'
+import { forEachSliced } from '../lib/time-slicing.ts'
 
 /** A route as the table takes it. */
 export interface Entry {
@@ -130,7 +130,7 @@ export async function makeTable(
     else mount(owner.info, made)
   }
   const { aliases, folded } = await makeAliases(nodes)
-  await eachInSlices(nodes, ([shape, node]) => {
+  await forEachSliced(nodes, ([shape, node]) => {
     if (folded.has(node)) return
     const [only] = node.owners
     if (only !== undefined && isAlone(node)) {
@@ -144,7 +144,7 @@ export async function makeTable(
         const owner = ownerOf(node, symbol)
         told.set(
           symbol,
-          remember(urls, owner, () => `${node.url}${MARK}${urls.size}`)
+          getOrCreate(urls, owner, () => `${node.url}${MARK}${urls.size}`)
         )
       }
       for (const [owner, url] of urls) take(owner, { url, method: [...routable] }, node)
@@ -191,7 +191,7 @@ async function sharedPlaces(
   fold: ((text: string) => string) | undefined
 ): Promise<Map<Node, readonly Variant[]>> {
   const places = new Map<string, Node[]>()
-  await eachInSlices(nodes.values(), (node) => {
+  await forEachSliced(nodes.values(), (node) => {
     if (!node.segments.some((segment) => 'parameter' in segment && segment.expression !== '')) return
     const place = node.segments
       .map((segment) =>
@@ -202,7 +202,7 @@ async function sharedPlaces(
             : ':()'
       )
       .join('/')
-    remember(places, `${node.host}/${place} ${node.end}`, (): Node[] => []).push(node)
+    getOrCreate(places, `${node.host}/${place} ${node.end}`, (): Node[] => []).push(node)
   })
   const shared = new Map<Node, readonly Variant[]>()
   let count = 0
@@ -228,7 +228,7 @@ function pickFrom(
 ): (host: string, path: string, symbol: string) => string {
   const starts = new Map<string, Set<string>>()
   for (const { host, segments } of shared.keys())
-    remember(starts, host, () => new Set<string>()).add(fold(literalStart(segments)))
+    getOrCreate(starts, host, () => new Set<string>()).add(fold(literalStart(segments)))
   return (host, path, symbol) => {
     const known = starts.get(host)
     if (known === undefined) return ''
@@ -267,9 +267,9 @@ async function makeTrees(
   fold: ((segment: string) => string) | undefined
 ): Promise<Map<string, PathTree<NodeEntries>>> {
   const trees = new Map<string, PathTree<NodeEntries>>()
-  await eachInSlices(nodes.values(), (node) => {
+  await forEachSliced(nodes.values(), (node) => {
     const { host, segments, end } = node
-    const tree = remember(trees, host, () => new PathTree<NodeEntries>(fold))
+    const tree = getOrCreate(trees, host, () => new PathTree<NodeEntries>(fold))
     const variants = shared.get(node)
     const those = (path: readonly string[]): readonly Node[] =>
       variants?.filter(({ holds }) => holds(path)).map((variant) => variant.node) ?? [node]
@@ -302,7 +302,7 @@ async function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Promis
     if (node === undefined || made.rank < node.rank) nodes.set(shape, { ...made, owners: [entry] })
     else if (made.rank === node.rank && !node.owners.includes(entry)) node.owners.push(entry)
   }
-  await eachInSlices(entries, (entry) => {
+  await forEachSliced(entries, (entry) => {
     for (const host of entry.info.hosts.length === 0 ? [undefined] : entry.info.hosts) {
       const prefix = host === undefined ? '' : hostPrefix(host)
       for (const pattern of entry.paths) {
@@ -340,11 +340,11 @@ async function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Promis
 /** Leaves the empty segment in the place of a parameter to whoever takes it otherwise, since the router would take it for a parameter. */
 async function leaveEmpty(nodes: Map<string, Node>): Promise<void> {
   const ending: (readonly [shape: string, node: Node])[] = []
-  await eachInSlices(nodes, ([shape, node]) => {
+  await forEachSliced(nodes, ([shape, node]) => {
     const last = node.segments.at(-1)
     if (node.end === 'exact' && last !== undefined && 'parameter' in last) ending.push([shape, node])
   })
-  await eachInSlices(ending, ([shape, { url, host, segments }]) => {
+  await forEachSliced(ending, ([shape, { url, host, segments }]) => {
     const last = segments.at(-1)
     if (last === undefined || !('parameter' in last)) return
     const empty = shape.slice(0, -`:${last.expression}`.length)
@@ -390,14 +390,14 @@ async function makeAliases(
   const folded = new Set<Node>()
   // Beside a parameter, "/a/" would be taken for an empty one.
   const parents = new Set<string>()
-  await eachInSlices(nodes.keys(), (shape) => {
+  await forEachSliced(nodes.keys(), (shape) => {
     if (shape.includes('/:')) parents.add(shape.slice(0, shape.indexOf('/:') + 1))
   })
   const same = (a: Node | undefined, b: Node): a is Node =>
     a !== undefined &&
     a.owners.length === b.owners.length &&
     a.owners.every((owner, i) => owner === b.owners[i])
-  await eachInSlices(nodes, ([shape, node]) => {
+  await forEachSliced(nodes, ([shape, node]) => {
     if (!PLAIN_OR_ALL.test(shape)) return
     const base = shape.endsWith('/*') ? shape.slice(0, -2) : shape
     const bare = nodes.get(base)
@@ -444,7 +444,7 @@ async function partition(
   plugins: readonly (readonly string[])[]
 ): Promise<{ classOf: number[]; nameOf: string[] }> {
   let classOf = symbols.map(() => 0)
-  await eachInSlices(nodes, ([shape, node]) => {
+  await forEachSliced(nodes, ([shape, node]) => {
     if (isAlone(node) || isTold(shape, node)) return
     classOf = refine(
       classOf,

@@ -116,7 +116,7 @@ export interface Mount {
 }
 
 /** A route of the gateway's own, such as the health checks and the login. */
-export interface StandingRoute {
+export interface BuiltinRoute {
   readonly name: string
   readonly path: string
   readonly hosts: readonly string[]
@@ -126,7 +126,7 @@ export interface StandingRoute {
 }
 
 /** What the gateway's own routes may depend on. */
-export interface StandingAbout {
+export interface BuiltinContext {
   readonly publicUrl: string | undefined
   readonly words: Readonly<Record<string, unknown>>
   readonly routes: readonly {

@@ -14,7 +14,7 @@ export type {
 } from '../lib/contracts/upstream.ts'
 export { addressOf, peerOf } from '../lib/http/addresses.ts'
 export { cookieIn } from '../lib/http/cookies.ts'
-export { elapsed, whenOver } from '../lib/http/response-end.ts'
+export { elapsed, onRequestDone, onRequestDone as whenOver } from '../lib/http/response-end.ts'
 export { type Refusal, withHeaders } from '../lib/refusals.ts'
 export { gate, type OptionFault, overrideOf, type Static } from '../lib/schema.ts'
 export {
@@ -37,18 +37,18 @@ export { type Template, template } from '../lib/values.ts'
 export type {
   About,
   AboutRoute,
+  BuiltinContext as StandingAbout,
+  BuiltinRoute as StandingRoute,
   Concern,
   Head,
   HeadHook,
   Mount,
   RouteInfo,
   SallyportConfig,
-  StandingAbout,
-  StandingRoute,
   Target,
   TargetRoute,
   TargetRoutes,
   WordsSaid
 } from './concern.ts'
-export { eachRoute, type Hooks, perOptions, perRoute, refuses } from './per-route.ts'
+export { eachRoute, type Hooks, perOptions, perRoute, reject as refuses } from './per-route.ts'
 export { type ReadBodyOptions, readBody } from './read-body.ts'

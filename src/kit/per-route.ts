@@ -8,7 +8,7 @@ import type {
 } from 'fastify'
 import type { Caller, Forwarding } from '../lib/caller.ts'
 import { joinVary } from '../lib/http/headers.ts'
-import { remember } from '../lib/memoize.ts'
+import { getOrCreate } from '../lib/memoize.ts'
 import { Internal } from '../lib/refusals.ts'
 import { isObject, merge } from '../lib/schema.ts'
 import type { Head, HeadHook, HeadPlan, RouteInfo } from './concern.ts'
@@ -78,7 +78,7 @@ export interface Kit {
 }
 
 /** Prepares an instance for concerns: what they share on the request, and what is observed. */
-export function layGround(app: FastifyInstance, kit: Kit): void {
+export function decorateApp(app: FastifyInstance, kit: Kit): void {
   app.decorate('sallyportKit', kit)
   app.decorateRequest('began', 0)
   app.decorateRequest('response', null as never)
@@ -116,7 +116,7 @@ export function perRoute<O extends object>(
   // A route may stand at several URLs; what is built for it is built once.
   const built = new Map<RouteInfo, Built | null>()
   putHooks(app, key, root, (options, route) =>
-    remember(built, route, () => {
+    getOrCreate(built, route, () => {
       const made = wrapped(build(options, route), key, options, app.sallyportKit)
       noteGate(route, key, made)
       return made
@@ -135,8 +135,8 @@ export function perOptions<O extends object>(
   const built = new Map<O, Map<unknown, Built | null>>()
   const noted = new Set<RouteInfo>()
   putHooks(app, key, root, (options, route) => {
-    const those = remember(built, options, () => new Map<unknown, Built | null>())
-    const made = remember(those, alike?.(options, route), () => {
+    const those = getOrCreate(built, options, () => new Map<unknown, Built | null>())
+    const made = getOrCreate(those, alike?.(options, route), () => {
       const own = wrapped(build(options, route), key, options, app.sallyportKit)
       for (const hook of Object.values(own?.given ?? {})) bindOnce(hook as object)
       return own
@@ -188,7 +188,7 @@ function noteGate(route: RouteInfo, key: string, built: Built | null): void {
   if (built === null) return
   route.gates.push(key)
   const { head } = route
-  if (built.heads !== null) route.head = remember(built.heads, head, () => planWith(head, built.hooks))
+  if (built.heads !== null) route.head = getOrCreate(built.heads, head, () => planWith(head, built.hooks))
 }
 
 const planWith = (head: HeadPlan, { onHead, headers, vary, strips }: Hooks): HeadPlan => ({
@@ -202,7 +202,7 @@ const planWith = (head: HeadPlan, { onHead, headers, vary, strips }: Hooks): Hea
 const PLAIN_HEAD: HeadPlan = { defaults: [], vary: '', strips: new Set(), hooks: [] }
 
 /** Tells whether a gate that cuts in mid-stream has to; in report mode the refusal is noted, once, and the request goes on. */
-export function refuses(request: FastifyRequest, key: string, options: object, error: FastifyError): boolean {
+export function reject(request: FastifyRequest, key: string, options: object, error: FastifyError): boolean {
   if ((options as { mode?: unknown }).mode !== 'report') return true
   const known = request.reported?.some(({ gate, code }) => gate === key && code === error.code) === true
   if (!known) note(request, key, 'body', error)
@@ -241,13 +241,13 @@ function infoOf(app: FastifyInstance, routeOptions: RouteOptions): RouteInfo {
 
 /** Describes a route, with nothing said of it yet. */
 export function newRoute(
-  about: Pick<RouteInfo, 'kind' | 'name' | 'path'> & Partial<Omit<RouteInfo, 'head' | 'gates'>>
+  moduleOf: Pick<RouteInfo, 'kind' | 'name' | 'path'> & Partial<Omit<RouteInfo, 'head' | 'gates'>>
 ): RouteInfo {
   return {
     id:
-      about.id ??
-      `${about.kind} ${about.name} ${about.path} ${about.methods?.join() ?? ''} ${about.hosts?.join() ?? ''}`,
-    paths: [about.path],
+      moduleOf.id ??
+      `${moduleOf.kind} ${moduleOf.name} ${moduleOf.path} ${moduleOf.methods?.join() ?? ''} ${moduleOf.hosts?.join() ?? ''}`,
+    paths: [moduleOf.path],
     hosts: [],
     methods: undefined,
     target: undefined,
@@ -255,7 +255,7 @@ export function newRoute(
     words: {},
     scope: () => 'root',
     mentionOf: () => undefined,
-    ...about,
+    ...moduleOf,
     head: PLAIN_HEAD,
     gates: []
   }
@@ -313,7 +313,7 @@ function bindOnce<T extends object>(hook: T): T {
   if (Object.hasOwn(hook, 'bind')) return hook
   const bound = new WeakMap<object, unknown>()
   const { bind } = Function.prototype
-  const value = (to: object): unknown => remember(bound, to, () => bind.call(hook as never, to))
+  const value = (to: object): unknown => getOrCreate(bound, to, () => bind.call(hook as never, to))
   return Object.defineProperty(hook, 'bind', { value, configurable: true })
 }
 

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { Reservation } from '../lib/buffers.ts'
-import { waitForEnd } from '../lib/http/response-end.ts'
+import { onResponseClosed } from '../lib/http/response-end.ts'
 import { BodyTooLarge, BuffersFull, withHeaders } from '../lib/refusals.ts'
 import { size } from '../lib/units.ts'
 
@@ -42,7 +42,7 @@ function collect(request: FastifyRequest, most: number): Promise<Buffer> {
     return Promise.reject(new TypeError('The body has been parsed: its bytes are gone'))
   const source = body ?? raw
   const reservation = new Reservation(server.buffers)
-  waitForEnd(request.response, giveBack, reservation, undefined)
+  onResponseClosed(request.response, giveBack, reservation, undefined)
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const parts: Buffer[] = []
   let length = 0

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { cookieIn } from './http/cookies.ts'
-import { plainName, requestHeader } from './http/headers.ts'
+import { cgiName, requestHeader } from './http/headers.ts'
 import { isObject } from './schema.ts'
 
 /** Who makes a request, as one of the ways of `auth` found out. */
@@ -110,7 +110,7 @@ export function identityHeadersOf(auth: unknown): { everywhere: string[]; here: 
     ...(forward?.copy ?? []),
     ...Object.values(forward?.caller ?? {}),
     ...(assertion === undefined ? [] : [assertion.header])
-  ].map((name) => plainName(name.toLowerCase()))
+  ].map((name) => cgiName(name.toLowerCase()))
   return {
     everywhere: names.filter((name) => !CLIENTS_OWN.has(name)),
     here: names.filter((name) => CLIENTS_OWN.has(name))

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 export type Captured = Readonly<Record<string, readonly ((...args: never[]) => unknown)[]>>
 
 /** Registers a vendor's plugin on an object that inherits the instance, and keeps its hooks instead of letting them run on every request; it adds no routes. */
-export async function capture<O>(app: FastifyInstance, plugin: unknown, options: O): Promise<Captured> {
+export async function captureHooks<O>(app: FastifyInstance, plugin: unknown, options: O): Promise<Captured> {
   const hooks: Record<string, ((...args: never[]) => unknown)[]> = {}
   const stand = Object.create(app) as Record<string, unknown>
   stand['addHook'] = (phase: string, hook: (...args: never[]) => unknown) => {

@@ -34,7 +34,7 @@ export const SocketsExhausted = createError(
   503
 )
 /** A server is sure not to have taken a request, which may then be sent again whatever its method is (RFC 9113 section 8.7). */
-export class Untaken extends Error {
+export class RequestNotProcessed extends Error {
   readonly code = 'UPSTREAM_UNTAKEN'
 
   constructor() {
@@ -43,7 +43,7 @@ export class Untaken extends Error {
 }
 
 /** Means that a request can't be sent whole, by what it holds or since its body broke off: no target has failed. */
-export class Unsendable extends Error {
+export class RequestNotSendable extends Error {
   readonly code: string
   readonly statusCode: number | undefined
 

@@ -1,5 +1,5 @@
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
-import { FILE, TEMPLATE, WHOLE } from './units.ts'
+import { FILE, REPLACED_WHOLE, TEMPLATE } from './units.ts'
 
 /** One thing that is wrong with an option. */
 export interface OptionFault {
@@ -40,14 +40,14 @@ export function overrideOf(options: TSchema): TSchema {
 }
 
 function partial(schema: unknown): unknown {
-  if (!isObject(schema) || schema[WHOLE] === true) return schema
+  if (!isObject(schema) || schema[REPLACED_WHOLE] === true) return schema
   const { default: _default, required: _required, ...rest } = schema
   return within({ ...rest, ...options(schema, (option) => orFalse(partial(option), option)) })
 }
 
 /** What a list or a map holds is written whole at one place: only what has a default may be missing there. */
 function written(schema: unknown): unknown {
-  if (!isObject(schema) || schema[WHOLE] === true) return schema
+  if (!isObject(schema) || schema[REPLACED_WHOLE] === true) return schema
   const { default: _default, required, ...rest } = schema
   const properties = isObject(schema['properties']) ? schema['properties'] : {}
   const missing = Array.isArray(required)
@@ -123,7 +123,8 @@ export function schemaOf(schema: unknown, key: string): unknown {
 
 /** Merges what is said further in over what is said outside: objects by key, lists and scalars replace, `false` unsets. */
 export function merge(schema: unknown, outer: unknown, inner: unknown): unknown {
-  if (!isObject(outer) || !isObject(inner) || (isObject(schema) && schema[WHOLE] === true)) return inner
+  if (!isObject(outer) || !isObject(inner) || (isObject(schema) && schema[REPLACED_WHOLE] === true))
+    return inner
   const merged: Record<string, unknown> = { ...outer }
   for (const [key, value] of Object.entries(inner)) {
     const below = schemaOf(schema, key)
@@ -135,7 +136,7 @@ export function merge(schema: unknown, outer: unknown, inner: unknown): unknown 
 
 /** Drops what is there for people alone: every `false` that only unsets an option, and the user's own `x-` keys where our options stand; what `known` has no option for stays, as an error. */
 export function prune(schema: unknown, value: unknown, known: unknown = schema): unknown {
-  if (isObject(schema) && schema[WHOLE] === true) return value
+  if (isObject(schema) && schema[REPLACED_WHOLE] === true) return value
   if (Array.isArray(value)) {
     const items = isObject(schema) ? itemsOf(schema) : undefined
     return value.map((item) => prune(items, item))

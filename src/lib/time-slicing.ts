@@ -12,7 +12,7 @@ const REST = 4
 let since = 0
 
 /** Cuts long work into slices, so that it stands in nobody's way (a reload is made while requests are answered): goes on at once, or lets others have their turn first where a slice is over. */
-export function breathe(): Promise<void> {
+export function yieldIfDue(): Promise<void> {
   return isOver() ? rest() : GO_ON
 }
 
@@ -33,7 +33,7 @@ async function rest(): Promise<void> {
 const eventsSoFar = (): number => performance.nodeTiming.uvMetricsInfo.events
 
 /** Does work that is given in steps, in slices. */
-export async function inSlices<T>(steps: Generator<void, T>): Promise<T> {
+export async function runSliced<T>(steps: Generator<void, T>): Promise<T> {
   let step = steps.next()
   while (step.done !== true) {
     if (isOver()) await rest()
@@ -43,7 +43,7 @@ export async function inSlices<T>(steps: Generator<void, T>): Promise<T> {
 }
 
 /** Does something with each of many, in slices: what need not wait does not, since waiting takes memory even where nothing is waited for. */
-export async function eachInSlices<T>(all: Iterable<T>, visit: (each: T) => void): Promise<void> {
+export async function forEachSliced<T>(all: Iterable<T>, visit: (each: T) => void): Promise<void> {
   for (const each of all) {
     if (isOver()) await rest()
     visit(each)

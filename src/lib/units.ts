@@ -46,10 +46,10 @@ export const sizeOrNone = (text: string | false | undefined): number =>
   text === false || text === undefined ? Number.POSITIVE_INFINITY : size(text)
 
 /** How a schema tells people what would do, where a pattern alone would not read well. */
-export const SAYS = 'x-says'
+export const EXPECTED = 'x-says'
 
 /** Marks data of the user's own (bodies, JSON Schemas), which merging replaces whole. */
-export const WHOLE = 'x-whole'
+export const REPLACED_WHOLE = 'x-whole'
 
 /** Marks the name of a file, which is relative to the config that says it. */
 export const FILE = 'x-file'
@@ -97,13 +97,13 @@ const amount = (of: Measure, { positive = false, ...said }: Amount): TUnsafe<str
   Type.Unsafe<string>({
     type: 'string',
     pattern: patternOf(of, positive),
-    [SAYS]: saysOf(of, positive),
+    [EXPECTED]: saysOf(of, positive),
     ...said
   })
 const amountOrFalse = (of: Measure, { positive = false, ...said }: Amount): TUnsafe<string | false> =>
   Type.Unsafe<string | false>({
     anyOf: [{ type: 'string', pattern: patternOf(of, positive) }, { const: false }],
-    [SAYS]: `${saysOf(of, positive)}, or false for none`,
+    [EXPECTED]: `${saysOf(of, positive)}, or false for none`,
     ...said
   })
 
@@ -122,7 +122,7 @@ export const Share = (said: Said): TUnsafe<string> =>
   Type.Unsafe<string>({
     type: 'string',
     pattern: '^(100(\\.0+)?|\\d{1,2}(\\.\\d+)?)%$',
-    [SAYS]: 'a share such as "5%"',
+    [EXPECTED]: 'a share such as "5%"',
     ...said
   })
 /** Describes an option that is a text, or `false` for none. */
@@ -132,7 +132,7 @@ export const TextOrNone = (said: Said & { pattern?: string }): TUnsafe<string | 
       { type: 'string', ...(said.pattern === undefined ? {} : { pattern: said.pattern }) },
       { const: false }
     ],
-    [SAYS]: 'a text, or false for none',
+    [EXPECTED]: 'a text, or false for none',
     description: said.description,
     ...(said.default === undefined ? {} : { default: said.default })
   })

@@ -1,5 +1,5 @@
 /** Runs a task one time after the other; whoever asks while one waits gets that one, since it begins later and sees what is there then. */
-export class InTurn<T> {
+export class CoalescingQueue<T> {
   readonly #task: (why: string) => Promise<T>
   #current: Promise<unknown> = Promise.resolve()
   #next: Promise<T> | undefined

@@ -3,14 +3,14 @@ import type { Logger } from 'pino'
 import { ConfigError } from '../config/fault.ts'
 import { loadPlan } from '../config/load.ts'
 import type { Plan } from '../config/plan.ts'
-import { shownOf } from '../config/redact.ts'
+import { redactedConfig } from '../config/redact.ts'
 import { buildGateway } from '../gateway/build.ts'
 import { catalog } from '../gateway/catalog.ts'
-import { Keep } from '../gateway/resources.ts'
+import { Resources } from '../gateway/resources.ts'
 import { monotonic, wall } from '../lib/clock.ts'
 import type { Peers } from '../lib/contracts/peers.ts'
 import { RestartNeeded, type Served, serve } from '../server/server.ts'
-import { InTurn } from './coalescing-queue.ts'
+import { CoalescingQueue } from './coalescing-queue.ts'
 import type { Settings } from './settings.ts'
 
 /** How a reload went. */
@@ -30,18 +30,18 @@ export class Engine {
   readonly began = monotonic()
   readonly #settings: Settings
   readonly #log: Logger
-  readonly #keep: Keep
+  readonly #keep: Resources
   readonly #served: Served
   #plan: Plan
   #app: FastifyInstance
   #last: Reloaded | undefined
   readonly #reloads = { taken: 0, refused: 0 }
-  readonly #reloading = new InTurn((why) => this.#reload(why))
+  readonly #reloading = new CoalescingQueue((why) => this.#reload(why))
 
   private constructor(
     settings: Settings,
     log: Logger,
-    keep: Keep,
+    keep: Resources,
     plan: Plan,
     app: FastifyInstance,
     served: Served
@@ -62,7 +62,7 @@ export class Engine {
     broken: (error: unknown) => never,
     peers: (Peers & { catchUp(): Promise<void> }) | null = null
   ): Promise<Engine> {
-    const keep = new Keep(peers)
+    const keep = new Resources(peers)
     const app = await buildGateway(plan, keep, log).catch(broken)
     try {
       await peers?.catchUp()
@@ -97,12 +97,12 @@ export class Engine {
 
   /** The files that call for a reload when they change: all that were read, or those alone that others renew and tell nobody. */
   filesToWatch(all: boolean): readonly string[] {
-    return all ? this.#plan.files : (this.#app.edge?.files ?? [])
+    return all ? this.#plan.files : (this.#app.tls?.files ?? [])
   }
 
   /** Shows the config as it holds now, without its secrets. */
   shown(): unknown {
-    return shownOf(this.#plan)
+    return redactedConfig(this.#plan)
   }
 
   /** Reads the config anew, builds the next generation and swaps it in; whatever is wrong with it, the current one goes on as it is. */

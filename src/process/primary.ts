@@ -2,12 +2,12 @@ import cluster, { type Worker } from 'node:cluster'
 import type { Readable } from 'node:stream'
 import type { Logger } from 'pino'
 import { PastCounts } from '../admin/past-counts.ts'
-import type { Insight, Report } from '../admin/report.ts'
+import type { AdminSource, ProcessReport } from '../admin/report.ts'
 import { monotonic } from '../lib/clock.ts'
 import type { MetricFamily } from '../lib/contracts/metrics.ts'
 import { Locks } from '../lib/locks.ts'
 import { WORKER } from '../lib/worker-number.ts'
-import { InTurn } from './coalescing-queue.ts'
+import { CoalescingQueue } from './coalescing-queue.ts'
 import type { Reloaded } from './engine.ts'
 import { Channel } from './ipc.ts'
 import { workerFlags } from './node-flags.ts'
@@ -19,13 +19,13 @@ export interface Standing {
   readonly files: readonly string[]
 }
 
-interface Member {
+interface WorkerHandle {
   readonly number: number
   readonly process: Worker
   readonly channel: Channel
   /** Settles once it takes requests, or is gone. */
   readonly begun: Promise<void>
-  readonly report: LastAnswer<Report>
+  readonly report: LastAnswer<ProcessReport>
   readonly metrics: LastAnswer<MetricFamily[][]>
   standing: Standing | undefined
 }
@@ -53,15 +53,15 @@ const LONGEST_WAIT = 30_000
 const LIVED_WELL = 60_000
 
 /** The workers of a gateway: keeps so many alive, and hands on to them what this process is told. */
-export class Fleet implements Insight {
+export class WorkerPool implements AdminSource {
   readonly #size: number
   readonly #log: Logger
   readonly #pass: (lines: string) => void
-  readonly #members = new Map<number, Member>()
+  readonly #members = new Map<number, WorkerHandle>()
   readonly #deaths = new Map<number, number>()
   readonly #past = new PastCounts()
   readonly #locks = new Locks()
-  readonly #reloading = new InTurn((why) => this.#reload(why))
+  readonly #reloading = new CoalescingQueue((why) => this.#reload(why))
   #draining = false
   #over: (() => void) | undefined
 
@@ -114,7 +114,7 @@ export class Fleet implements Insight {
     for (const { process: worker } of this.#members.values()) worker.process.kill('SIGKILL')
   }
 
-  async reports(): Promise<Report[]> {
+  async reports(): Promise<ProcessReport[]> {
     const reports = await Promise.all(this.#serving.map(({ report }) => report.get()))
     return reports.filter((report) => report !== undefined)
   }
@@ -138,11 +138,11 @@ export class Fleet implements Insight {
     await Promise.all(others.map(({ channel }) => channel.ask('told', told, PATIENCE)))
   }
 
-  get #first(): Member | undefined {
+  get #first(): WorkerHandle | undefined {
     return [...this.#members.values()].find(({ standing }) => standing !== undefined)
   }
 
-  get #serving(): Member[] {
+  get #serving(): WorkerHandle[] {
     return [...this.#members.values()].filter(({ standing }) => standing !== undefined)
   }
 
@@ -191,7 +191,7 @@ export class Fleet implements Insight {
       })
       const silent = (): void =>
         this.#log.warn({ worker: number }, 'a worker does not answer; its last known figures are shown')
-      const member: Member = {
+      const member: WorkerHandle = {
         number,
         process: worker,
         channel,

@@ -1,12 +1,12 @@
 import cluster from 'node:cluster'
-import { insightOf } from '../admin/report.ts'
+import { adminSourceOf } from '../admin/report.ts'
 import type { Engine, Reloaded } from './engine.ts'
 import { type Answers, Channel } from './ipc.ts'
 import { type Told, WorkerPeers } from './peers.ts'
 import type { Standing } from './primary.ts'
 
 /** A worker's side of the channel to the primary. */
-export class Membership {
+export class WorkerLink {
   readonly peers: WorkerPeers
   readonly #channel: Channel
   readonly #answers: Record<string, Answers[string]> = {}
@@ -45,7 +45,7 @@ export class Membership {
     number: number,
     { watchesAll, drain }: { watchesAll: boolean; drain(why: string): void }
   ): void {
-    const insight = insightOf(engine, number)
+    const insight = adminSourceOf(engine, number)
     const standing = (): Standing => ({ files: engine.filesToWatch(watchesAll) })
     Object.assign(this.#answers, {
       report: () => insight.report(),

@@ -83,7 +83,7 @@ const NOTHING = Buffer.alloc(0)
 const LAST_WORD = 1000
 
 /** Owns the connections that Node's HTTP parser has left: none of them can end the process, and all of them end with it. */
-export class Detached {
+export class Upgrades {
   readonly #upgrades = new Map<Socket, Upgrade>()
 
   /** Takes a connection over; from here on somebody listens to what happens to it. */

@@ -4,10 +4,10 @@ import { createServer as createHttpsServer } from 'node:https'
 import type { Server, Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
-import { callBack } from '../lib/callback.ts'
+import { settleCallback } from '../lib/callback.ts'
 import { canonicalHost } from '../lib/http/canonical-path.ts'
 import { safeResponses } from '../lib/http/response.ts'
-import { remember } from '../lib/memoize.ts'
+import { getOrCreate } from '../lib/memoize.ts'
 import { Connections } from './connections.ts'
 import { SESSION_MEMORY, Sessions } from './http2-sessions.ts'
 
@@ -66,7 +66,7 @@ export function makeListener(
     // A request without a Host is refused like any other, with a line in the log.
     requireHostHeader: false
   }
-  const { edge } = app
+  const { tls: edge } = app
   const connections = new Connections(() => now().socketLimits)
   if (edge === null) {
     const server = createServer(http as never)
@@ -82,11 +82,11 @@ export function makeListener(
   }
   const tls = {
     ...edge.options,
-    requestCert: edge.asks,
-    rejectUnauthorized: edge.requires,
+    requestCert: edge.requestsCertificate,
+    rejectUnauthorized: edge.requiresCertificate,
     // Said at the start alone: Node.js has no way to change it. 0 is its own, of two minutes.
     handshakeTimeout: app.socketLimits.headerTime,
-    ...handshakes(edge.http2 ? ['h2', ...HTTP1] : HTTP1, () => now().edge)
+    ...handshakes(edge.http2 ? ['h2', ...HTTP1] : HTTP1, () => now().tls)
   }
   const sessions = new Sessions(() => now().socketLimits)
   const server = (
@@ -147,16 +147,16 @@ export function makeListener(
     responseTo,
     apply(next) {
       applyHttp(server, next)
-      if (next.edge === null) return
+      if (next.tls === null) return
       // Without a word Node.js takes sections of any size: a field that is kept once and named a thousand times is cheap to send (HPACK bomb).
       server.updateSettings?.({ maxHeaderListSize: Math.max(LEAST_HEADERS, next.socketLimits.headers) })
-      const { edge } = next
+      const { tls: edge } = next
       server.setSecureContext(edge.options)
-      server.requestCert = edge.asks
-      server.rejectUnauthorized = edge.requires
+      server.requestCert = edge.requestsCertificate
+      server.rejectUnauthorized = edge.requiresCertificate
       const start = (): void =>
         edge.start(() => {
-          if (now().edge === edge) server.setSecureContext(edge.options)
+          if (now().tls === edge) server.setSecureContext(edge.options)
         })
       // Who orders a certificate has to be there when the authority asks back.
       if (server.listening) start()
@@ -187,7 +187,7 @@ const ACME = 'acme-tls/1'
 type Handshake = (error: unknown, context?: SecureContext) => void
 
 /** Makes what is asked during a handshake: which protocol is spoken, and with which certificate. */
-function handshakes(spoken: readonly string[], now: () => FastifyInstance['edge']): object {
+function handshakes(spoken: readonly string[], now: () => FastifyInstance['tls']): object {
   const challenged = new WeakSet<TLSSocket>()
   return {
     // Before the certificate in TLS 1.3, after it in TLS 1.2, where only the instance that ordered has an answer at hand.
@@ -203,14 +203,14 @@ function handshakes(spoken: readonly string[], now: () => FastifyInstance['edge'
     SNICallback(this: TLSSocket, host: string, done: Handshake) {
       const edge = now()
       if (edge === null || !challenged.has(this)) done(null, edge?.contextFor(host))
-      else callBack(edge.challenge(host), done)
+      else settleCallback(edge.challenge(host), done)
     }
   }
 }
 
 /** Tells why a config can't take the place of another without a restart; undefined where it can. */
 export function restartFor(before: FastifyInstance, after: FastifyInstance): string | undefined {
-  const [one, other] = [before.edge, after.edge]
+  const [one, other] = [before.tls, after.tls]
   if ((one === null) !== (other === null))
     return `"tls" can't be switched ${other === null ? 'off' : 'on'} without a restart`
   if (one === null || other === null) return undefined
@@ -236,7 +236,7 @@ export function makeRedirector(port: () => number, now: () => FastifyInstance): 
   const server = createServer(PLAIN, (request, response) => {
     request.resume()
     const token = CHALLENGE.exec(request.url ?? '')?.[1]
-    const { edge } = now()
+    const { tls: edge } = now()
     if (token === undefined || edge?.challenged !== true) sendOn(request, response, port(), now())
     else
       void edge.answer(token).then((found) => {
@@ -298,7 +298,7 @@ const named = new WeakMap<FastifyInstance, ReadonlySet<string>>()
 
 /** Tells whether some route names a host, or the wildcard that it falls under. */
 function isNamed(host: string, app: FastifyInstance): boolean {
-  const hosts = remember(named, app, () => new Set(app.routeInfos.flatMap((info) => info.hosts)))
+  const hosts = getOrCreate(named, app, () => new Set(app.routeInfos.flatMap((info) => info.hosts)))
   return hosts.has(host) || hosts.has(`*${host.slice(host.indexOf('.'))}`)
 }
 

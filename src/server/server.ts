@@ -6,13 +6,13 @@ import type { Logger } from 'pino'
 import { descriptorLimit, isNearLimit } from '../lib/descriptors.ts'
 import { isHttp2 } from '../lib/http/http2.ts'
 import { ROUTABLE } from '../lib/http/methods.ts'
-import { waitForEnd } from '../lib/http/response-end.ts'
+import { onResponseClosed } from '../lib/http/response-end.ts'
 import { wantsWebSocket } from '../lib/http/upgrade.ts'
 import { lingerAfterAnswer, lingerAfterHttp2Answer } from '../lib/linger.ts'
 import { noteOtherProtocol } from '../lib/other-protocols.ts'
 import { MethodRefused, withHeaders } from '../lib/refusals.ts'
 import { Repeated } from '../lib/repeated.ts'
-import { Detached, type Enter, enterInLine, hasWaiting, leaveLine, refuseInLine } from './connections.ts'
+import { type Enter, enterInLine, hasWaiting, leaveLine, refuseInLine, Upgrades } from './connections.ts'
 import { grounded } from './http2-socket.ts'
 import { makeListener, makeRedirector, restartFor } from './listener.ts'
 
@@ -79,7 +79,7 @@ class Generation {
     this.#owed++
     // Whatever writes to an answer that has ended does not end the process.
     response.on('error', ignore)
-    waitForEnd(response, answered, this, request.socket)
+    onResponseClosed(response, answered, this, request.socket)
     this.app.routing(request, response)
   }
 
@@ -127,11 +127,11 @@ export async function serve(
 
   const listener = makeListener(
     app,
-    (request) => wantsWebSocket(request) && current.app.takesUpgrades,
+    (request) => wantsWebSocket(request) && current.app.acceptsUpgrades,
     () => current.app
   )
   const { server } = listener
-  const detached = new Detached()
+  const detached = new Upgrades()
   const enterNow: Enter = (request, response) => {
     if (leaving && !hasWaiting(request.socket)) response.shouldKeepAlive = false
     current.take(request, response)
@@ -184,7 +184,7 @@ export async function serve(
   warnOfDescriptors(server, log)
   listener.apply(app)
   await listen(server, inherited.main === undefined ? { host, port } : { fd: inherited.main })
-  const redirectFrom = app.edge?.redirectFrom
+  const redirectFrom = app.tls?.redirectFrom
   const { port: own } = server.address() as AddressInfo
   const redirector =
     redirectFrom === undefined

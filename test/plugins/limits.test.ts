@@ -12,7 +12,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { setImmediate as immediate } from 'node:timers/promises'
 import t from 'tap'
-import { surveyOf } from '../../src/config/lint.ts'
+import { lint } from '../../src/config/lint.ts'
 import { loadConfig } from '../../src/index.ts'
 import {
   ask,
@@ -555,7 +555,7 @@ t.test('warns where an upstream may take longer than the request has', async (t)
         },
         {}
       )
-      const found = surveyOf(plan, [], { workers: 1, pairs: [] }).warnings
+      const found = lint(plan, [], { workers: 1, pairs: [] }).warnings
       t.equal(found.length, warns === undefined ? 0 : 1)
       if (warns !== undefined) t.match(found[0]?.message, warns)
     })

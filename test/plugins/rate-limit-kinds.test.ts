@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
-import { surveyOf } from '../../src/config/lint.ts'
+import { lint } from '../../src/config/lint.ts'
 import { loadConfig } from '../../src/index.ts'
 import { ask, gateway, listening, movableClock, upstream } from '../helpers.ts'
 
@@ -287,7 +287,7 @@ t.test('warns of limits that count only whom auth has let in', async (t) => {
   for (const { name, config, warns } of cases)
     t.test(name, async (t) => {
       const plan = await loadConfig(config, {})
-      const found = surveyOf(plan, [], { workers: 1, pairs: [] }).warnings.filter(({ message }) =>
+      const found = lint(plan, [], { workers: 1, pairs: [] }).warnings.filter(({ message }) =>
         /guessed without a limit/.test(message)
       )
       t.equal(found.length, warns ? 1 : 0)

@@ -130,7 +130,7 @@ t.test('takes a target out that fails, keeps the others, and takes it back', asy
   t.equal(hits[1], seen)
   status[1] = 200
   const back = Promise.withResolvers<void>()
-  app.upstream('up').targets[1]?.condition.watch(back.resolve)
+  app.upstream('up').targets[1]?.health.watch(back.resolve)
   await back.promise
   t.ok(count(await askAll(app, 6), '1') >= 2, 'it is back')
 })
@@ -173,9 +173,9 @@ t.test('asks backups only while no other target is well, and 503 where none is',
   const [main, backup] = app.upstream('up').targets
   if (main === undefined || backup === undefined) throw new Error('there are two targets')
   const until = async (ready: number): Promise<void> => {
-    while (app.upstream('up').ready.length !== ready || main.condition.well !== (status[0] === 200))
+    while (app.upstream('up').ready.length !== ready || main.health.isEligible !== (status[0] === 200))
       await new Promise<void>((resolve) => {
-        const stop = [main, backup].map(({ condition }) => condition.watch(() => done()))
+        const stop = [main, backup].map(({ health: condition }) => condition.watch(() => done()))
         const done = (): void => {
           for (const each of stop) each()
           resolve()
@@ -215,7 +215,7 @@ t.test('opens a breaker, lets one request try, and closes it', async (t) => {
     upstreams: { up: { url, breaker: { failures: '50%', of: 4, within: '10s', openFor: '100ms' } } },
     routes
   })
-  const { condition } = app.upstream('up').targets[0] ?? {}
+  const { health: condition } = app.upstream('up').targets[0] ?? {}
   if (condition === undefined) throw new Error('there is a target')
   await askAll(app, 4)
   t.equal(hits, 4)

@@ -21,7 +21,7 @@ t.test('a lock of another is waited for; one that was left behind is not', { ski
   })
   await line((each) => issued(each) && String(each['names']) === 'three.example')
   t.notOk(lines.some((each) => issued(each) && String(each['names']) === 'two.example'))
-  t.match(app.edge?.certificates()[0], { names: ['two.example'], ends: 0 })
+  t.match(app.tls?.certificates()[0], { names: ['two.example'], ends: 0 })
   utimesSync(lock, 1, 1)
   await line((each) => issued(each) && String(each['names']) === 'two.example')
 })
@@ -105,7 +105,7 @@ t.test(
     await cache.kill()
     await line(({ msg }) => msg === 'the storage of certificates is not available')
     t.equal(serialOf(await shown(port)), before)
-    t.match(app.edge?.certificates(), [
+    t.match(app.tls?.certificates(), [
       { names: ['one.example'], ends: Number, trouble: /^its storage is not available$/ }
     ])
     await cache.start()

@@ -63,7 +63,7 @@ t.test('several names, several accounts', { skip }, async (t) => {
     ['two.example', 'DNS:two.example']
   ])
     t.match(await shown(port, { servername }), { subjectaltname: names })
-  t.equal(app.edge?.certificates().length, 2)
+  t.equal(app.tls?.certificates().length, 2)
   const [place = ''] = readdirSync(folder)
   t.equal(readdirSync(join(folder, place)).filter((name) => /^account-\w+\.json$/.test(name)).length, 2)
 })
@@ -89,7 +89,7 @@ t.test('by default the hosts of the routes, except for what the files hold', { s
   for (const servername of ['two.example', 'a.wild.example', 'nobody.example'])
     t.match(await shown(port, { servername }), { subject: { CN: 'files' } }, servername)
   t.match(
-    app.edge?.certificates().map(({ from }) => from),
+    app.tls?.certificates().map(({ from }) => from),
     ['files', 'acme']
   )
 })

@@ -19,7 +19,7 @@ t.test('the client of ACME is loaded by who orders, and by nobody else', { skip 
   const certificates = [{ cert: files.certFile, key: files.keyFile }]
   const { port, app } = await listening(t, { tls: { certificates }, routes })
   t.match(await shown(port), { subject: { CN: 'files' } })
-  t.match(app.edge?.certificates(), [
+  t.match(app.tls?.certificates(), [
     { names: ['one.example'], ends: Number, from: 'files', trouble: undefined }
   ])
   t.equal(loaded(), false)
@@ -36,7 +36,7 @@ for (const way of ['http-01', 'tls-alpn-01', 'tls-alpn-01, without HTTP/2'])
       acme: { email: 'ops@example.com' }
     })
     t.match(await shown(port), /ALERT_HANDSHAKE_FAILURE$/, 'until then there is nothing but an alert')
-    t.match(app.edge?.certificates(), [{ names: ['one.example'], ends: 0, from: 'acme' }])
+    t.match(app.tls?.certificates(), [{ names: ['one.example'], ends: 0, from: 'acme' }])
     const told = await line(issued)
     t.match(told, { level: 'info', names: ['one.example'], ends: /^2/ })
     t.notMatch(JSON.stringify(told), /PRIVATE|BEGIN/)
@@ -133,7 +133,7 @@ t.test(
     t.equal(serialOf(await shown(port)), before)
     const waits = lines.filter(failed).map(({ time, next }) => Date.parse(String(next)) - Number(time))
     t.ok((waits[2] ?? 0) > (waits[0] ?? 0), `${waits.join()}`)
-    const [state] = app.edge?.certificates() ?? []
+    const [state] = app.tls?.certificates() ?? []
     t.match(state?.trouble, /^could not be had \w+( times)? \(connection\); tried again at 2/)
     t.notMatch(state?.trouble, /127\.0/)
     t.match(JSON.parse(readFileSync(file('certificates/one.example.trouble'), 'utf8')), {
@@ -143,7 +143,7 @@ t.test(
     await line(renewed)
     ahead(-0.67 * 3600)
     t.not(serialOf(await shown(port)), before)
-    t.equal(app.edge?.certificates()[0]?.trouble, undefined)
+    t.equal(app.tls?.certificates()[0]?.trouble, undefined)
     await served.close()
     t.same(readdirSync(file('certificates')), ['one.example.pem'])
   }
@@ -153,7 +153,7 @@ t.test('an authority that is down is tried again until it is back', { skip }, as
   await server.kill()
   const { port, line, app } = await stage(t, server)
   t.match(await line(failed), { cause: /ECONNREFUSED/ })
-  t.match(app.edge?.certificates(), [{ ends: 0, trouble: /\(the authority is not available\)/ }])
+  t.match(app.tls?.certificates(), [{ ends: 0, trouble: /\(the authority is not available\)/ }])
   await server.start()
   await line(issued)
   t.match(await shown(port), { subjectaltname: 'DNS:one.example' })

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { type Admin, openAdmin } from '../../src/admin/listener.ts'
-import { type Insight, insightOf } from '../../src/admin/report.ts'
+import { type AdminSource, adminSourceOf } from '../../src/admin/report.ts'
 import { loadPlan } from '../../src/config/load.ts'
 import { catalog } from '../../src/gateway/catalog.ts'
 import { Engine } from '../../src/process/engine.ts'
@@ -40,7 +40,12 @@ async function stage(
     throw error
   })
   t.teardown(() => engine.served.close())
-  const { address, close } = await openAdmin(insightOf(engine), { host, port: 0, token, version: '1.2.3' })
+  const { address, close } = await openAdmin(adminSourceOf(engine), {
+    host,
+    port: 0,
+    token,
+    version: '1.2.3'
+  })
   t.teardown(close)
   const { port } = engine.served.address
   return { engine, file, address, url: `http://127.0.0.1:${port}`, admin: `http://127.0.0.1:${address.port}` }
@@ -476,7 +481,7 @@ t.test('the listener is for those who run the gateway', async (t) => {
   })
 
   t.test('where no process answers it says so', async (t) => {
-    const nobody: Insight = {
+    const nobody: AdminSource = {
       reports: async () => [],
       metrics: async () => [],
       config: async () => undefined

@@ -19,11 +19,15 @@ import {
   Type
 } from '../../src/kit/index.ts'
 import type { Verdict } from '../../src/kit/per-route.ts'
-import { capture } from '../../src/lib/capture-hooks.ts'
+import { captureHooks } from '../../src/lib/capture-hooks.ts'
 import { escapeHtml } from '../../src/lib/html.ts'
 import { cleanHeader } from '../../src/lib/http/headers.ts'
-import { type Waiting, waitForEnd, waitNoMore } from '../../src/lib/http/response-end.ts'
-import { remember } from '../../src/lib/memoize.ts'
+import {
+  offResponseClosed,
+  onResponseClosed,
+  type ResponseListener
+} from '../../src/lib/http/response-end.ts'
+import { getOrCreate } from '../../src/lib/memoize.ts'
 import {
   allowsFalse,
   deepFreeze,
@@ -37,18 +41,18 @@ import {
   schemaOf,
   type TSchema
 } from '../../src/lib/schema.ts'
-import { eachInSlices } from '../../src/lib/time-slicing.ts'
+import { forEachSliced } from '../../src/lib/time-slicing.ts'
 import {
   DurationOrNone,
   duration,
   durationOrNone,
   File,
   LONGEST_TIMER,
+  REPLACED_WHOLE,
   share,
   size,
   sizeOrNone,
-  TextOrNone,
-  WHOLE
+  TextOrNone
 } from '../../src/lib/units.ts'
 import { claimOf, queryOf, queryValue, template, type ValueKind } from '../../src/lib/values.ts'
 import { readableLog, type Scope } from '../helpers.ts'
@@ -516,7 +520,7 @@ t.test('merging', async (t) => {
     time: DurationOrNone({ description: 'A time.' }),
     text: Type.Optional(TextOrNone({ description: 'A text.' })),
     deep: Type.Object({ a: Type.Integer(), b: Type.Object({ c: Type.Integer(), d: Type.Boolean() }) }),
-    body: Type.Unsafe({ [WHOLE]: true }),
+    body: Type.Unsafe({ [REPLACED_WHOLE]: true }),
     map: Type.Record(Type.String(), Type.Unsafe({ anyOf: [{ type: 'string' }, { const: false }] }))
   })
 
@@ -611,7 +615,7 @@ t.test('merging', async (t) => {
           list: Type.Array(
             Type.Object({ name: Type.String(), roles: Type.Array(Type.String(), { default: [] }) })
           ),
-          body: Type.Unsafe({ [WHOLE]: true, default: {}, type: 'object', required: ['a'] })
+          body: Type.Unsafe({ [REPLACED_WHOLE]: true, default: {}, type: 'object', required: ['a'] })
         },
         { additionalProperties: false }
       )
@@ -801,8 +805,8 @@ t.test('small things', async (t) => {
     const memory = new Map<string, object>()
     let made = 0
     const make = (): object => ({ made: ++made })
-    t.equal(remember(memory, 'a', make), remember(memory, 'a', make))
-    t.not(remember(memory, 'a', make), remember(memory, 'b', make))
+    t.equal(getOrCreate(memory, 'a', make), getOrCreate(memory, 'a', make))
+    t.not(getOrCreate(memory, 'a', make), getOrCreate(memory, 'b', make))
     t.equal(made, 2)
   })
   t.test('the hooks of a vendor are kept instead of run', async (t) => {
@@ -813,7 +817,7 @@ t.test('small things', async (t) => {
       override: false,
       always: true,
       default: fp<object>(async (app) => {
-        const hooks = await capture(
+        const hooks = await captureHooks(
           app,
           fp<{ word: string }>(async (own, { word }) => {
             own.decorateRequest('vendor', word)
@@ -834,7 +838,7 @@ t.test('small things', async (t) => {
           ]
         )
         await t.rejects(
-          capture(
+          captureHooks(
             app,
             (_app: unknown, _options: object, done: (error: Error) => void) => done(new Error('no')),
             {}
@@ -859,9 +863,9 @@ t.test('who waits for the end of an answer is told once, the last one first, who
     if (throws) throw new Error('no')
   }
   const [, gone] = ['first', 'gone', 'second', 'third'].map((name) =>
-    waitForEnd(response, tell, name, name === 'third')
+    onResponseClosed(response, tell, name, name === 'third')
   )
-  waitNoMore(response, gone as Waiting)
+  offResponseClosed(response, gone as ResponseListener)
   t.throws(() => response.emit('close'), { message: 'no' })
   t.strictSame(told, ['third', 'second', 'first'])
   response.emit('close')
@@ -882,12 +886,12 @@ t.test('work in slices visits all in their order, and lets others have their tur
     while (performance.now() - began < 1);
     visited.push(each)
   }
-  await eachInSlices([1, 2, 3, 4], longer)
+  await forEachSliced([1, 2, 3, 4], longer)
   going = false
   t.strictSame(visited, [1, 2, 3, 4])
   for (const after of [1, 2, 3]) t.ok(turns.includes(after), `others had a turn after ${after}`)
   await t.rejects(
-    eachInSlices([1], () => {
+    forEachSliced([1], () => {
       throw new Error('no')
     }),
     { message: 'no' }

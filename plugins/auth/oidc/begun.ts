@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { wall } from '../../../src/lib/clock.ts'
 import { LOGIN_COOKIE } from '../../../src/lib/http/cookies.ts'
-import type { Journey } from './provider.ts'
+import type { LoginState } from './provider.ts'
 
 /** How long a log-in may take, in seconds: people look for their second factor. */
 export const PATIENCE = 900
@@ -14,8 +14,8 @@ const LONGEST_PLACE = 200
 /** What a log-in needs of the sessions: where its state is encrypted, and what keeps long addresses. */
 interface Kept {
   readonly seal: {
-    close(purpose: string, text: string): string
-    open(purpose: string, sealed: string): string | undefined
+    encrypt(purpose: string, text: string): string
+    decrypt(purpose: string, sealed: string): string | undefined
   }
   readonly addresses: {
     keep(text: string, ms: number): Promise<string>
@@ -38,7 +38,7 @@ const derive = (secret: string, what: string): string =>
   createHash('sha256').update(`${what} ${secret}`).digest('base64url')
 
 /** Derives from the secret what the provider is given and what proves at the end that it is the same log-in. */
-export const journeyOf = (secret: string, state: string, redirectUri: string): Journey => ({
+export const journeyOf = (secret: string, state: string, redirectUri: string): LoginState => ({
   state,
   nonce: derive(secret, 'nonce'),
   verifier: derive(secret, 'verifier'),
@@ -66,12 +66,12 @@ export async function writeState(
           (id) => `@${id}`,
           () => '/'
         )
-  return seal.close(PURPOSE, [Math.floor(wall() / 1000) + PATIENCE, bindingOf(secret), place].join(' '))
+  return seal.encrypt(PURPOSE, [Math.floor(wall() / 1000) + PATIENCE, bindingOf(secret), place].join(' '))
 }
 
 /** Reads a state; undefined for one that did not begin here. */
 export async function readState({ seal, addresses }: Kept, state: string): Promise<State | undefined> {
-  const [ends, binding, place] = seal.open(PURPOSE, state)?.split(' ') ?? []
+  const [ends, binding, place] = seal.decrypt(PURPOSE, state)?.split(' ') ?? []
   if (ends === undefined || binding === undefined || place === undefined) return undefined
   const returnTo = place.startsWith('@') ? await addresses.find(place.slice(1)).catch(() => undefined) : place
   return { returnTo: returnTo ?? '/', binding, isOver: Number(ends) * 1000 <= wall() }

@@ -1,6 +1,6 @@
 import { type OptionFault, Type } from '../../../src/kit/index.ts'
 import { isObject, type Static } from '../../../src/lib/schema.ts'
-import { SAYS } from '../../../src/lib/units.ts'
+import { EXPECTED } from '../../../src/lib/units.ts'
 import { claimNames } from '../claims.ts'
 
 const endpoint = (description: string) => Type.Optional(Type.String({ pattern: '^https?://', description }))
@@ -9,7 +9,7 @@ export const oidc = Type.Object(
   {
     issuer: Type.String({
       pattern: '^https?://[^?#\\s]+$',
-      [SAYS]: 'a URL such as "https://accounts.example.com"',
+      [EXPECTED]: 'a URL such as "https://accounts.example.com"',
       description: 'The provider, as its tokens name it; what it can do is discovered there.'
     }),
     clientId: Type.String({ minLength: 1, description: 'What the provider calls this gateway.' }),

@@ -8,7 +8,7 @@ import type { Provided } from '../../../src/lib/caller.ts'
 import { monotonic, startTimer, wall } from '../../../src/lib/clock.ts'
 import type { Peers } from '../../../src/lib/contracts/peers.ts'
 import type { Store } from '../../../src/lib/contracts/store.ts'
-import { textIn, toldBy } from '../claims.ts'
+import { claimsToProfile, textIn } from '../claims.ts'
 import { away, causeOf, Discovery, TIMEOUT } from './discovery.ts'
 import type { OidcOptions } from './options.ts'
 
@@ -28,7 +28,7 @@ export const LogoutTokenWrong = createError(
 )
 
 /** One log-in under way, between leaving for the provider and coming back. */
-export interface Journey {
+export interface LoginState {
   readonly state: string
   readonly nonce: string
   readonly verifier: string
@@ -94,7 +94,7 @@ export class Provider {
   }
 
   /** Begins a log-in and returns where to send the browser; throws SP_ERR_AUTH_UNAVAILABLE. */
-  async begin({ state, nonce, verifier, redirectUri }: Journey): Promise<string> {
+  async begin({ state, nonce, verifier, redirectUri }: LoginState): Promise<string> {
     const config = await this.#discovery.get(FRESH)
     const { scopes, params } = this.#said
     const url = client.buildAuthorizationUrl(config, {
@@ -110,7 +110,7 @@ export class Provider {
   }
 
   /** Ends a log-in: changes the code for tokens and reads from them who came; throws SP_ERR_AUTH_OIDC_REFUSED or SP_ERR_AUTH_UNAVAILABLE. */
-  async finish({ state, nonce, verifier, redirectUri }: Journey, search: string): Promise<Provided> {
+  async finish({ state, nonce, verifier, redirectUri }: LoginState, search: string): Promise<Provided> {
     try {
       const tokens = await this.#ask((config) =>
         client.authorizationCodeGrant(config, new URL(search, redirectUri), {
@@ -295,7 +295,7 @@ export class Provider {
       issuer: this.issuer,
       sub,
       ...(sid === undefined ? {} : { sid }),
-      ...toldBy(claims, this.#said, tokens.scope),
+      ...claimsToProfile(claims, this.#said, tokens.scope),
       claims: Object.fromEntries(Object.entries(claims).filter(([claim]) => !OF_THE_TOKEN.has(claim))),
       ...(idToken === undefined ? {} : { idToken }),
       ...(refreshToken === undefined ? {} : { refreshToken }),

@@ -4,14 +4,14 @@ import type { Caller } from '../../../src/lib/caller.ts'
 import { monotonic } from '../../../src/lib/clock.ts'
 import { addressOf } from '../../../src/lib/http/addresses.ts'
 import { callerOf, type Users } from '../users.ts'
-import type { Way } from './strategy.ts'
+import type { Strategy } from './strategy.ts'
 
 // A password that was right is not hashed again for so long, in milliseconds, and for so many at most.
 const REMEMBERED = 60_000
 const MOST = 1000
 
 /** Lets in local users by HTTP Basic (RFC 7617); a password that was right is remembered for a minute, since hashing takes its time on purpose. */
-export function basicWay(app: FastifyInstance, users: Users): Way {
+export function basicStrategy(app: FastifyInstance, users: Users): Strategy {
   // What is remembered is worth nothing outside of this process.
   const secret = randomBytes(32)
   const right = new Map<string, { readonly caller: Caller; readonly ends: number }>()

@@ -1,13 +1,13 @@
 import type { TLSSocket } from 'node:tls'
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../../../src/lib/caller.ts'
-import type { Found, Way } from './strategy.ts'
+import type { Found, Strategy } from './strategy.ts'
 
 // What a connection has shown is looked at once.
 const seen = new WeakMap<object, Found>()
 
 /** Lets in whoever's connection has a certificate of one of the authorities in "tls.clientCertificates"; the subject's common name, else its first address or name, is the caller. */
-export const clientCertificateWay = (): Way => ({
+export const clientCertificateStrategy = (): Strategy => ({
   name: 'clientCertificate',
   headers: [],
   find({ raw }: FastifyRequest) {

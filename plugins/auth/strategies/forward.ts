@@ -10,7 +10,7 @@ import { questionHead } from '../../../src/lib/http/request-head.ts'
 import { type Refusal, withHeaders } from '../../../src/lib/refusals.ts'
 import { nearest, type Static } from '../../../src/lib/schema.ts'
 import { Duration, duration } from '../../../src/lib/units.ts'
-import type { Way } from './strategy.ts'
+import type { Strategy } from './strategy.ts'
 
 const header = (description: string) => Type.Optional(Type.Unsafe<string>({ ...HeaderName, description }))
 
@@ -114,7 +114,7 @@ const ofMessage = (name: string): string =>
 const LARGEST = 65_536
 
 /** Lets in whom another service lets in; its names for a request are those of Traefik's forwardAuth. */
-export function forwardWay(app: FastifyInstance, said: ForwardOptions): Way {
+export function forwardStrategy(app: FastifyInstance, said: ForwardOptions): Strategy {
   const upstream = app.upstream(said.upstream)
   const timeout = duration(said.timeout)
   const policy = upstream.policyFor({ headersTimeout: timeout, bodyTimeout: timeout })

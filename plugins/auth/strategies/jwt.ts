@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type OptionFault, Type } from '../../../src/kit/index.ts'
 import { isObject, type Static } from '../../../src/lib/schema.ts'
-import { Duration, File, SAYS } from '../../../src/lib/units.ts'
+import { Duration, EXPECTED, File } from '../../../src/lib/units.ts'
 import { unreadable } from '../../../src/lib/unreadable.ts'
 import { claimNames } from '../claims.ts'
 import { keyFault } from '../key-set.ts'
@@ -15,7 +15,7 @@ import {
   isTokenShaped,
   parametersIn,
   readerOf,
-  type Way
+  type Strategy
 } from './strategy.ts'
 
 const ALGORITHMS = [
@@ -38,7 +38,7 @@ export const jwt = Type.Object(
     jwks: Type.Optional(
       Type.String({
         pattern: '^https?://',
-        [SAYS]: 'a URL such as "https://accounts.example.com/jwks.json"',
+        [EXPECTED]: 'a URL such as "https://accounts.example.com/jwks.json"',
         description:
           'Where the keys are; they are fetched, kept, and asked for anew when a token names another.'
       })
@@ -49,7 +49,7 @@ export const jwt = Type.Object(
     secret: Type.Optional(
       Type.String({
         minLength: 32,
-        [SAYS]: 'a secret of 32 characters or more',
+        [EXPECTED]: 'a secret of 32 characters or more',
         description:
           'A secret that the gateway shares with who makes the tokens; "algorithms" names HS256 or its like.'
       })
@@ -63,7 +63,7 @@ export const jwt = Type.Object(
     from: Type.Array(
       Type.String({
         pattern: '^(header:[A-Za-z0-9-]+|query:[^&=#]+)$',
-        [SAYS]: '"header:NAME" or "query:NAME"'
+        [EXPECTED]: '"header:NAME" or "query:NAME"'
       }),
       {
         default: ['header:authorization'],
@@ -156,7 +156,7 @@ function keysFault(file: string): string | undefined {
 }
 
 /** Lets in whoever has a token that was signed by one of the keys; `besideKeys` says that a Bearer may as well be an API key. */
-export function jwtWay(app: FastifyInstance, said: JwtOptions, besideKeys: boolean): Way {
+export function jwtStrategy(app: FastifyInstance, said: JwtOptions, besideKeys: boolean): Strategy {
   const holds = (authorization: string): boolean =>
     isBearer(authorization) && (!besideKeys || isTokenShaped(tokenIn(authorization)))
   const bearer = ({ headers: { authorization } }: FastifyRequest): string[] =>

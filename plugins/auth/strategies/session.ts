@@ -1,10 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Caller, Provided } from '../../../src/lib/caller.ts'
 import { callerOf, type Users } from '../users.ts'
-import type { Way } from './strategy.ts'
+import type { Strategy } from './strategy.ts'
 
 /** Lets in whoever has a session of a user that is still known, or of one whom a provider knows; a stale cookie counts as none. */
-export function sessionWay(users: Users, issuer: string | undefined): Way {
+export function sessionStrategy(users: Users, issuer: string | undefined): Strategy {
   return {
     name: 'session',
     scheme: 'Session',

@@ -20,7 +20,7 @@ export class WrongCredential {
 export type Found = Caller | null | 'wrong' | WrongCredential
 
 /** One way to let a caller in. */
-export interface Way {
+export interface Strategy {
   readonly name: string
   /** The scheme that a 401 names for it; undefined where there is none. */
   readonly scheme?: string
@@ -34,7 +34,11 @@ export interface Way {
 }
 
 /** Lets in whoever has one of the keys, which are known by their hashes alone; `besideTokens` says that a Bearer may as well be a JSON Web Token. */
-export function apiKeysWay(from: readonly string[], keys: readonly ApiKey[], besideTokens: boolean): Way {
+export function apiKeysStrategy(
+  from: readonly string[],
+  keys: readonly ApiKey[],
+  besideTokens: boolean
+): Strategy {
   const parameters = parametersIn(from)
   const known = new Map<string, { digest: Buffer; caller: Caller; ends: number }>()
   for (const { id, key, secret, roles = [], scopes = [], expires } of keys) {

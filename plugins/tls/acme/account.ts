@@ -8,7 +8,7 @@ import type { Storage } from './storage.ts'
 import { speakBy, type Transport } from './transport.ts'
 
 /** Another instance is at it: nothing failed, it is looked at again soon. */
-export class Busy extends Error {}
+export class LockedElsewhere extends Error {}
 
 /** A client that the authority knows, and the connections it speaks by. */
 export interface Session {
@@ -98,7 +98,7 @@ export class Account implements AccountPlace {
     const stored = await this.#stored()
     if (stored !== undefined) return this.#speak(stored)
     const lock = await this.storage.lock(this.#file)
-    if (lock === undefined) throw new Busy()
+    if (lock === undefined) throw new LockedElsewhere()
     try {
       return await this.#speak((await this.#stored()) ?? { key: await newKey(), url: '', email: '' })
     } finally {

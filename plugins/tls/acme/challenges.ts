@@ -2,7 +2,7 @@ import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Authorization } from 'acme-client'
 import type { DnsChallenge } from '../../../src/lib/contracts/dns.ts'
 import { type ChallengeType, isName } from './options.ts'
-import { pace } from './pace.ts'
+import { timings } from './pace.ts'
 import type { Storage } from './storage.ts'
 
 /** The one name of a challenge and what proves that it is ours. */
@@ -48,7 +48,7 @@ export class Challenges {
     }
     if (type === 'http-01') {
       this.#tokens.set(token, value)
-      await this.#storage.write(tokenFile(token), value, pace.answer)
+      await this.#storage.write(tokenFile(token), value, timings.answer)
       return async () => {
         this.#tokens.delete(token)
         await this.#storage.remove(tokenFile(token))
@@ -56,7 +56,7 @@ export class Challenges {
     }
     const pem = await alpnPem(authorization, value)
     this.#contexts.set(name, createSecureContext({ key: pem, cert: pem }))
-    await this.#storage.write(nameFile(name), pem, pace.answer)
+    await this.#storage.write(nameFile(name), pem, timings.answer)
     return async () => {
       this.#contexts.delete(name)
       await this.#storage.remove(nameFile(name))

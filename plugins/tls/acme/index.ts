@@ -3,14 +3,14 @@ import type { FastifyInstance } from 'fastify'
 import { createError } from '../../../src/kit/index.ts'
 import { Account, placeOf } from './account.ts'
 import { Challenges } from './challenges.ts'
-import { Managed } from './managed.ts'
+import { ManagedCertificate } from './managed.ts'
 import { type AcmeOptions, type ChallengeType, certificatesOf } from './options.ts'
 import { SharedStorage } from './shared-storage.ts'
 import { DiskStorage, type Storage } from './storage.ts'
 
 export { type AcmeOptions, acme, acmeFaults } from './options.ts'
-export type { Pair } from './pair.ts'
-export type { Challenges, Managed }
+export type { KeyPair as Pair } from './pair.ts'
+export type { Challenges, ManagedCertificate as Managed }
 
 /** No name is said to have a certificate for, and no route names one. */
 export const DomainsMissing = createError(
@@ -32,8 +32,8 @@ interface Leased {
 }
 
 /** A certificate, and how an instance wants its names proven. */
-interface Looked {
-  readonly managed: Managed
+interface CertificateStatus {
+  readonly managed: ManagedCertificate
   readonly ways: readonly ChallengeType[]
 }
 
@@ -42,14 +42,14 @@ export class Acme {
   readonly #app: FastifyInstance
   readonly #leased: readonly Leased[]
   readonly #keys: string[] = []
-  #managed: readonly Looked[] = []
+  #managed: readonly CertificateStatus[] = []
 
   constructor(app: FastifyInstance, said: readonly AcmeOptions[]) {
     this.#app = app
     this.#leased = said.map((options) => lease(app, options))
   }
 
-  get managed(): readonly Managed[] {
+  get managed(): readonly ManagedCertificate[] {
     return this.#managed.map(({ managed }) => managed)
   }
 
@@ -75,10 +75,10 @@ export class Acme {
       certificates.map((each) => {
         const key = `${of} ${each.join()}`
         this.#keys.push(key)
-        const managed = app.keep.lease(
+        const managed = app.resources.lease(
           app,
           key,
-          () => new Managed(account, each, app.log),
+          () => new ManagedCertificate(account, each, app.log),
           (kept) => kept.close()
         )
         return { managed, ways }
@@ -96,7 +96,7 @@ export class Acme {
 
   /** Gives the certificates back before the storage goes, so that locks are let go. */
   async close(): Promise<void> {
-    for (const key of this.#keys) this.#app.keep.release(this.#app, key)
+    for (const key of this.#keys) this.#app.resources.release(this.#app, key)
     await Promise.all(this.managed.map((managed) => managed.closed()))
   }
 }
@@ -113,7 +113,7 @@ function lease(app: FastifyInstance, options: AcmeOptions): Leased {
       : new SharedStorage(shared, placeOf(options))
     return new Account({ options, storage, challenges: new Challenges(storage) })
   }
-  return { options, key, account: app.keep.lease(app, key, make, (account) => account.close()) }
+  return { options, key, account: app.resources.lease(app, key, make, (account) => account.close()) }
 }
 
 function waysFor(dns: boolean, redirects: boolean): ChallengeType[] {

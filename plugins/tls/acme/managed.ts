@@ -2,26 +2,26 @@ import { createHash } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import { wall } from '../../../src/lib/clock.ts'
 import { orAborted } from './abort.ts'
-import { type Account, Busy } from './account.ts'
+import { type Account, LockedElsewhere } from './account.ts'
 import type { ChallengeType } from './options.ts'
 import { order } from './order.ts'
-import { pace } from './pace.ts'
-import { type Pair, readPair } from './pair.ts'
+import { timings } from './pace.ts'
+import { type KeyPair, readPair } from './pair.ts'
 import type { Lock } from './storage.ts'
 import { Problem } from './transport.ts'
-import { causeOf, readTrouble, sayTrouble, type Trouble, troubleAfter } from './trouble.ts'
+import { causeOf, type IssueFailure, readTrouble, sayTrouble, troubleAfter } from './trouble.ts'
 
 /** One certificate from an authority: looked after for as long as somebody serves it. */
-export class Managed {
+export class ManagedCertificate {
   readonly names: readonly string[]
   readonly account: Account
   readonly #log: FastifyBaseLogger
   readonly #file: string
   readonly #ending = new AbortController()
   #ways: readonly ChallengeType[] = []
-  #pair: Pair | undefined
+  #pair: KeyPair | undefined
   #stored: string | undefined
-  #trouble: Trouble | undefined
+  #trouble: IssueFailure | undefined
   #told = ''
   #changed: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
@@ -36,7 +36,7 @@ export class Managed {
   }
 
   /** The certificate of now; undefined while there is none yet. */
-  get pair(): Pair | undefined {
+  get pair(): KeyPair | undefined {
     return this.#pair
   }
 
@@ -87,13 +87,13 @@ export class Managed {
     await this.#looking
   }
 
-  #takeUp(pair: Pair): void {
+  #takeUp(pair: KeyPair): void {
     this.#serve(pair)
     // What was there before the first look is no event.
     if (this.#changed !== undefined) this.#log.info(this.#about(), 'a certificate was taken up')
   }
 
-  #serve(pair: Pair): void {
+  #serve(pair: KeyPair): void {
     this.#pair = pair
     this.#changed?.()
   }
@@ -102,7 +102,8 @@ export class Managed {
     this.#looking = this.#lookOnce().then(() => {
       if (this.#ending.signal.aborted) return
       this.#looking = undefined
-      const pause = this.#pair === undefined && this.#trouble === undefined ? pace.lookEagerly : pace.look
+      const pause =
+        this.#pair === undefined && this.#trouble === undefined ? timings.lookEagerly : timings.look
       this.#timer = setTimeout(() => this.#look(), pause).unref()
     })
   }
@@ -115,7 +116,7 @@ export class Managed {
       if (this.#due())
         await this.account.inLine(() => this.#alone((lock) => this.#order(lock)), this.#ending.signal)
     } catch (error) {
-      if (error instanceof Busy || this.#ending.signal.aborted) return
+      if (error instanceof LockedElsewhere || this.#ending.signal.aborted) return
       this.#tell(error)
     }
   }
@@ -163,8 +164,8 @@ export class Managed {
         (held) => held || lost.abort(),
         () => {}
       )
-    }, pace.extend).unref()
-    const signal = AbortSignal.any([this.#ending.signal, lost.signal, AbortSignal.timeout(pace.order)])
+    }, timings.extend).unref()
+    const signal = AbortSignal.any([this.#ending.signal, lost.signal, AbortSignal.timeout(timings.order)])
     try {
       const wanted = { names: this.names, ways: this.#waysNow() }
       const pem = await orAborted(() => order(this.account, wanted, signal), signal)
@@ -173,7 +174,8 @@ export class Managed {
       this.#trouble = undefined
       this.#serve(pair)
     } catch (error) {
-      if (error instanceof Busy || this.#ending.signal.aborted || lost.signal.aborted) throw new Busy()
+      if (error instanceof LockedElsewhere || this.#ending.signal.aborted || lost.signal.aborted)
+        throw new LockedElsewhere()
       if (error instanceof Problem && error.kind === 'accountDoesNotExist') await this.account.forget()
       await this.#fail(error)
       return

@@ -3,17 +3,21 @@ import type { Authorization, Order } from 'acme-client'
 import { isObject } from '../../../src/lib/schema.ts'
 import type { Account, Session } from './account.ts'
 import type { ChallengeType } from './options.ts'
-import { pace } from './pace.ts'
+import { timings } from './pace.ts'
 import { kindOf, Problem } from './transport.ts'
 
 /** What is ordered: the names, and the ways to prove that they are ours, the first way first. */
-export interface Wanted {
+export interface WantedCertificate {
   readonly names: readonly string[]
   readonly ways: readonly ChallengeType[]
 }
 
 /** Orders a certificate and brings it, behind its key, as PEM; rejects with a Problem where the authority refuses. */
-export async function order(account: Account, { names, ways }: Wanted, signal: AbortSignal): Promise<string> {
+export async function order(
+  account: Account,
+  { names, ways }: WantedCertificate,
+  signal: AbortSignal
+): Promise<string> {
   const session = await account.session()
   const { client } = session
   const made = await client.createOrder({ identifiers: names.map((value) => ({ type: 'dns', value })) })
@@ -76,8 +80,8 @@ async function settled<T extends { readonly status: string }>(
   ask: (now: T) => Promise<T>
 ): Promise<T> {
   let now = first
-  for (let pause = pace.ask; now.status === 'pending' || now.status === 'processing'; pause *= 1.5) {
-    const ms = Math.min(Math.max(pause, transport.retryAfter), pace.askSlowest)
+  for (let pause = timings.ask; now.status === 'pending' || now.status === 'processing'; pause *= 1.5) {
+    const ms = Math.min(Math.max(pause, transport.retryAfter), timings.askSlowest)
     await wait(ms, undefined, { ref: false, signal })
     now = await ask(now)
   }

@@ -1,5 +1,5 @@
 /** How time passes for certificates, in milliseconds and shares; one place, so that a test may live faster. */
-export const pace = {
+export const timings = {
   /** How often the storage is looked at for what other instances have done, and the clock for what is due. */
   look: 10_000,
   /** The same while a host has no certificate at all. */

@@ -1,10 +1,10 @@
 import { X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
-import { fraction, scatter } from '../../../src/lib/hash.ts'
-import { pace } from './pace.ts'
+import { hash32, unitInterval } from '../../../src/lib/hash.ts'
+import { timings } from './pace.ts'
 
 /** A certificate that can be served, with its key, as PEM. */
-export interface Pair {
+export interface KeyPair {
   readonly pem: string
   /** When it ends, in milliseconds since 1970. */
   readonly ends: number
@@ -13,12 +13,12 @@ export interface Pair {
 }
 
 /** Reads a key and its certificate; undefined where they can't be served. */
-export function readPair(pem: string): Pair | undefined {
+export function readPair(pem: string): KeyPair | undefined {
   try {
     createSecureContext({ key: pem, cert: pem })
     const { validFrom, validTo, fingerprint256 } = new X509Certificate(pem)
     const [starts, ends] = [Date.parse(validFrom), Date.parse(validTo)]
-    const share = pace.renewAt - pace.renewEarlier * fraction(scatter(fingerprint256))
+    const share = timings.renewAt - timings.renewEarlier * unitInterval(hash32(fingerprint256))
     return { pem, ends, due: starts + (ends - starts) * share }
   } catch {
     return undefined

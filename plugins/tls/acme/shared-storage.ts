@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Script, SharedStore } from '../../../src/lib/contracts/store.ts'
-import { pace } from './pace.ts'
+import { timings } from './pace.ts'
 import type { Lock, Storage } from './storage.ts'
 
 const EXTEND = `
@@ -42,9 +42,9 @@ export class SharedStorage implements Storage {
   async lock(name: string): Promise<Lock | undefined> {
     const key = this.#key(`${name}.lock`)
     const mine = randomUUID()
-    if ((await this.#store.call('SET', key, mine, 'PX', pace.lock, 'NX')) === null) return undefined
+    if ((await this.#store.call('SET', key, mine, 'PX', timings.lock, 'NX')) === null) return undefined
     return {
-      extend: async () => (await this.#extend([key], [mine, pace.lock])) === 1,
+      extend: async () => (await this.#extend([key], [mine, timings.lock])) === 1,
       release: async () => void (await this.#release([key], [mine]))
     }
   }

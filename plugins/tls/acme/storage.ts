@@ -13,7 +13,7 @@ import {
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { wall } from '../../../src/lib/clock.ts'
-import { pace } from './pace.ts'
+import { timings } from './pace.ts'
 
 /** Where keys, certificates and the answers to challenges are, for all instances that share them. */
 export interface Storage {
@@ -70,7 +70,7 @@ export class DiskStorage implements Storage {
     await mkdir(dirname(file), { recursive: true, mode: 0o700 })
     if (!(await created(file, mine))) {
       const { mtimeMs = wall() } = (await stat(file).catch(orMissing)) ?? {}
-      if (wall() - mtimeMs < pace.lock || !(await takenAway(file)) || !(await created(file, mine)))
+      if (wall() - mtimeMs < timings.lock || !(await takenAway(file)) || !(await created(file, mine)))
         return undefined
     }
     const held = async (): Promise<boolean> => (await readFile(file, 'utf8').catch(orMissing)) === mine
@@ -124,7 +124,7 @@ async function takenAway(file: string): Promise<boolean> {
   try {
     await rename(file, aside)
     const { mtimeMs } = await stat(aside)
-    if (wall() - mtimeMs >= pace.lock) return true
+    if (wall() - mtimeMs >= timings.lock) return true
     await link(aside, file).catch(() => {})
     return false
   } catch {

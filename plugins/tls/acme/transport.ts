@@ -4,7 +4,7 @@ import type { Client } from 'acme-client'
 import { Agent, request } from 'undici'
 import { wall } from '../../../src/lib/clock.ts'
 import { isObject } from '../../../src/lib/schema.ts'
-import { pace } from './pace.ts'
+import { timings } from './pace.ts'
 
 /** What an authority refuses with (RFC 8555 section 6.7). */
 export class Problem extends Error {
@@ -58,10 +58,10 @@ export function speakBy(client: Client, ca: string | undefined, ended: AbortSign
   const agent = new Agent({
     connect: {
       ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), readFileSync(ca, 'utf8')] }),
-      timeout: pace.reply
+      timeout: timings.reply
     },
-    headersTimeout: pace.reply,
-    bodyTimeout: pace.reply,
+    headersTimeout: timings.reply,
+    bodyTimeout: timings.reply,
     keepAliveTimeout: 1000,
     maxResponseSize: MOST_BYTES
   })

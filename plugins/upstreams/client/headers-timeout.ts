@@ -2,7 +2,7 @@ import { errors } from 'undici'
 import { LONGEST_TIMER } from '../../../src/lib/units.ts'
 
 /** Waits for the head of an answer while it is the other side's turn, for so long and no longer; one timer for one wait after the other. */
-export class Patience {
+export class HeadersTimeout {
   readonly #over: (error: Error) => void
   #timer: NodeJS.Timeout | undefined
   #ms = 0
@@ -54,8 +54,8 @@ export class Patience {
 }
 
 // What came while the process was busy is read first: it was not the other side that was late. Another wait may have begun by then.
-function onLate(patience: Patience): void {
+function onLate(patience: HeadersTimeout): void {
   setImmediate(tellLate, patience, patience.turn)
 }
 
-const tellLate = (patience: Patience, turn: number): void => patience.late(turn)
+const tellLate = (patience: HeadersTimeout, turn: number): void => patience.late(turn)

@@ -5,7 +5,7 @@ import type { Upgrade } from '../../../src/lib/http/upgrade.ts'
 import { closeFrame, Frames, GOING_AWAY } from './frames.ts'
 
 /** What a joined connection may take, in milliseconds; undefined for no limit. */
-export interface Joint {
+export interface TunnelOptions {
   readonly idle: number | undefined
   readonly lifetime: number | undefined
   /** How long one side may be silent once the other has ended. */
@@ -18,25 +18,25 @@ const LAST_WORD = 1000
 const JOINED = Symbol('joined')
 
 interface Side extends Duplex {
-  [JOINED]?: Joined
+  [JOINED]?: Tunnel
 }
 
 /** Joins two WebSocket connections from here on; what one side ends, the other gets to its last byte. */
-export function join(
+export function openTunnel(
   response: ServerResponse,
   upgrade: Upgrade,
   upstream: Duplex,
-  joint: Joint,
+  joint: TunnelOptions,
   forwarding: Forwarding
 ): void {
   response.detachSocket(upgrade.socket as never)
-  const joined = new Joined(response, upgrade.socket, upstream, joint, forwarding)
+  const joined = new Tunnel(response, upgrade.socket, upstream, joint, forwarding)
   upgrade.leave = (code) => joined.leave(code)
   joined.begin(upgrade.head)
 }
 
 /** Two connections that are one. There may be tens of thousands: it has no closures, and nothing of the request but what the log asks for. */
-class Joined {
+class Tunnel {
   readonly #response: ServerResponse
   readonly #client: Side
   readonly #upstream: Side
@@ -54,7 +54,7 @@ class Joined {
     response: ServerResponse,
     client: Duplex,
     upstream: Duplex,
-    { idle, lifetime, closeTimeout }: Joint,
+    { idle, lifetime, closeTimeout }: TunnelOptions,
     forwarding: Forwarding
   ) {
     this.#response = response
@@ -190,14 +190,14 @@ function onClose(this: Side): void {
 // The end of a connection shows by its 'close'.
 function ignore(): void {}
 
-function onAway(joined: Joined): void {
+function onAway(joined: Tunnel): void {
   joined.leave(GOING_AWAY)
 }
 
-function onEnding(joined: Joined): void {
+function onEnding(joined: Tunnel): void {
   joined.end()
 }
 
-function onSilent(joined: Joined): void {
+function onSilent(joined: Tunnel): void {
   joined.silent()
 }

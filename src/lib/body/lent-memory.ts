@@ -9,7 +9,7 @@ const kept: ArrayBuffer[] = []
 const lent = new WeakSet<ArrayBufferLike>()
 
 /** Copies bytes that are only good for now; a large copy uses memory that was given back before. */
-export function copyOf(bytes: Buffer): Buffer {
+export function copyToLentMemory(bytes: Buffer): Buffer {
   if (bytes.length < LARGE || bytes.length > SIZE) return Buffer.from(bytes)
   const memory = kept.pop() ?? new ArrayBuffer(SIZE)
   lent.add(memory)
@@ -19,14 +19,14 @@ export function copyOf(bytes: Buffer): Buffer {
 }
 
 /** Makes a callback that gives back the memory of a part of a body once it is written: only memory that `copyOf` lent, since any other may be somebody else's. */
-export const thenGiveBack = (chunk: Buffer): ((error?: Error | null) => void) | undefined =>
+export const returnWhenWritten = (chunk: Buffer): ((error?: Error | null) => void) | undefined =>
   chunk.length < LARGE
     ? undefined
     : (error) => {
-        if (!error) giveBack(chunk)
+        if (!error) returnMemory(chunk)
       }
 
-function giveBack({ buffer }: Buffer): void {
+function returnMemory({ buffer }: Buffer): void {
   // Once only: two bodies would share it.
   if (lent.delete(buffer) && kept.length < MOST_KEPT) kept.push(buffer as ArrayBuffer)
 }

@@ -5,8 +5,8 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isHttp2 } from './http2.ts'
 
 /** Lets the routes of an encapsulated plugin answer without a look at the body, whatever it says it is. */
-export function leaveBodies(app: FastifyInstance): void {
-  takeAnyType(app)
+export function ignoreBodies(app: FastifyInstance): void {
+  acceptAnyContentTypes(app)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', function leaveUnread(_request, _payload, done) {
     done(null)
@@ -14,7 +14,7 @@ export function leaveBodies(app: FastifyInstance): void {
 }
 
 /** Ends what is left of a request: its connection, or over HTTP/2 its stream alone. */
-export function hangUp(raw: IncomingMessage): void {
+export function abortRequest(raw: IncomingMessage): void {
   if (isHttp2(raw)) (raw as unknown as Http2ServerRequest).stream.close(constants.NGHTTP2_CANCEL)
   else raw.destroy()
 }
@@ -32,7 +32,7 @@ export function resetConnection(socket: Socket): void {
 }
 
 /** Lets the routes of an encapsulated plugin take a Content-Type that is none, which Fastify refuses with 415 before it looks for a parser. */
-export function takeAnyType(app: FastifyInstance): void {
+export function acceptAnyContentTypes(app: FastifyInstance): void {
   app.addHook('preParsing', function nameNoType(request, _reply, payload, done) {
     acceptAnyContentType(request)
     done(null, payload)

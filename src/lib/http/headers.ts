@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { rememberName } from '../memoize.ts'
+import { setBounded } from '../memoize.ts'
 
 /** Matches the name of a field, which is a token (RFC 9110 section 5.6.2). */
 export const NAME = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
@@ -13,7 +13,7 @@ const names = new Map<string, true>()
 export function isHeaderName(text: string): boolean {
   if (names.has(text)) return true
   if (!NAMED.test(text)) return false
-  rememberName(names, text, true)
+  setBounded(names, text, true)
   return true
 }
 
@@ -42,7 +42,7 @@ export function joinVary(one: string, other: string): string {
 const trim = (text: string): string => text.trim()
 
 /** Names a header, given in lower case, as servers know it that map headers to variables (CGI, WSGI, Rack): all that is no letter and no digit is alike. */
-export const plainName = (name: string): string => (ODD.test(name) ? name.replaceAll(ODD_ALL, '-') : name)
+export const cgiName = (name: string): string => (ODD.test(name) ? name.replaceAll(ODD_ALL, '-') : name)
 
 const ODD = /[^a-z0-9-]/
 const ODD_ALL = /[^a-z0-9-]/g
@@ -64,7 +64,8 @@ const CLAIMS = new Set([
 ])
 
 /** Tells whether a header, by its plain name, says what only a trusted proxy may say: where a request came from and what was asked for. */
-export const isClaim = (plain: string): boolean => plain.startsWith('x-forwarded-') || CLAIMS.has(plain)
+export const isForwardedHeader = (plain: string): boolean =>
+  plain.startsWith('x-forwarded-') || CLAIMS.has(plain)
 
 /** Reads a header of a request by its name in lower case, several fields as one; undefined for none, also where every object has something of the name. */
 export function requestHeader({ headers, raw }: FastifyRequest, name: string): string | undefined {

@@ -26,7 +26,7 @@ export function isRange(text: string): boolean {
 export const RANGE_SAYS = 'an IP address, a CIDR range such as "10.0.0.0/8", "loopback" or "private"'
 
 /** Spells out the presets among ranges. */
-export const spellOut = (ranges: readonly string[]): string[] =>
+export const expandRanges = (ranges: readonly string[]): string[] =>
   ranges.flatMap((range) => PRESETS[range] ?? [range])
 
 /** Compiles addresses, ranges and presets into one question; a range of one family says nothing of the other, and what is no address is in none. */
@@ -34,7 +34,7 @@ export function rangeMatcher(ranges: readonly string[]): (address: string) => bo
   if (ranges.length === 0) return () => false
   // In one list of both, "::/0" would hold all of IPv4, too.
   const lists = { ipv4: new BlockList(), ipv6: new BlockList() }
-  for (const range of spellOut(ranges)) {
+  for (const range of expandRanges(ranges)) {
     const [written = '', bits] = range.split('/')
     const { text, family } = readAddress(written) ?? { text: written, family: 'ipv6' }
     const mapped = family === 'ipv4' && isIP(written) === 6 ? MAPPED_BITS : 0

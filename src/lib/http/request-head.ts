@@ -1,8 +1,8 @@
 import type { FastifyRequest } from 'fastify'
-import { rememberName } from '../memoize.ts'
+import { setBounded } from '../memoize.ts'
 import { peerOf } from './addresses.ts'
 import { LOGIN_COOKIE, withoutCookie } from './cookies.ts'
-import { cleanHeader, isClaim, plainName } from './headers.ts'
+import { cgiName, cleanHeader, isForwardedHeader } from './headers.ts'
 import { HOP_BY_HOP, nominatedBy } from './hop-by-hop.ts'
 import { isHttp2 } from './http2.ts'
 
@@ -46,7 +46,9 @@ export function forwardedHead(options: RequestHeadOptions): WriteRequestHead {
   const copy = copyHeaders(
     options,
     (name, plain, trusted) =>
-      plain === requestId || plain === 'x-request-id' || (isClaim(plain) && (!trusted || plain !== name))
+      plain === requestId ||
+      plain === 'x-request-id' ||
+      (isForwardedHeader(plain) && (!trusted || plain !== name))
   )
   return (request, trusted, prefix) => {
     const { raw } = request
@@ -74,7 +76,7 @@ export function questionHead(reserved: Reserved): WriteQuestionHead {
     (name, plain, trusted) =>
       OF_THE_RESOURCE.test(name) ||
       plain.startsWith('x-forwarded-') ||
-      (isClaim(plain) && (!trusted || plain !== name))
+      (isForwardedHeader(plain) && (!trusted || plain !== name))
   )
   return (request, trusted, host) => {
     const { raw } = request
@@ -129,7 +131,7 @@ function copyHeaders({ names: reserved, cookie }: Reserved, staysHere: StaysHere
 
   function nameOf(spelled: string, trusted: boolean, names: Map<string, string | null>): string | null {
     const name = spelled.toLowerCase()
-    const plain = plainName(name)
+    const plain = cgiName(name)
     // A name that begins with ":" is HTTP/2's own (RFC 9113 section 8.3).
     const stays =
       name.startsWith(':') ||
@@ -137,7 +139,7 @@ function copyHeaders({ names: reserved, cookie }: Reserved, staysHere: StaysHere
       NEVER_COPIED.has(name) ||
       reserved.has(plain) ||
       staysHere(name, plain, trusted)
-    rememberName(names, spelled, stays ? null : name)
+    setBounded(names, spelled, stays ? null : name)
     return stays ? null : name
   }
 

@@ -13,25 +13,25 @@ export const ownBytesOf = ({ method }: FastifyRequest, reply: FastifyReply): num
   method === 'HEAD' ? 0 : Number(reply.getHeader('content-length')) || 0
 
 /** Somebody who waits for the end of an answer. */
-export interface Waiting {
+export interface ResponseListener {
   /** Who waits for the same, and is told after this one. */
-  next: Waiting | undefined
+  next: ResponseListener | undefined
   over(): void
 }
 
-const WAITING = Symbol('waiting for the end')
+const LISTENERS = Symbol('waiting for the end')
 
 interface Response extends ServerResponse {
-  [WAITING]?: Waiting | undefined
+  [LISTENERS]?: ResponseListener | undefined
 }
 
-class Told<A, B> implements Waiting {
-  next: Waiting | undefined
+class CallbackListener<A, B> implements ResponseListener {
+  next: ResponseListener | undefined
   readonly #tell: (one: A, other: B) => void
   readonly #one: A
   readonly #other: B
 
-  constructor(tell: (one: A, other: B) => void, one: A, other: B, next: Waiting | undefined) {
+  constructor(tell: (one: A, other: B) => void, one: A, other: B, next: ResponseListener | undefined) {
     this.#tell = tell
     this.#one = one
     this.#other = other
@@ -44,50 +44,50 @@ class Told<A, B> implements Waiting {
 }
 
 /** Tells once, with the two that it is told with, when an answer is over: be it whole, left by its client, or cut; who came last is told first. A listener for each who waits would be the dearer part of waiting, and so would a closure. */
-export function waitForEnd<A, B>(
+export function onResponseClosed<A, B>(
   response: Response,
   tell: (one: A, other: B) => void,
   one: A,
   other: B
-): Waiting {
-  const next = response[WAITING]
+): ResponseListener {
+  const next = response[LISTENERS]
   if (next === undefined) response.on('close', onClose)
-  const waiting = new Told(tell, one, other, next)
-  response[WAITING] = waiting
+  const waiting = new CallbackListener(tell, one, other, next)
+  response[LISTENERS] = waiting
   return waiting
 }
 
 /** Lets nobody hold on to what waits no longer. */
-export function waitNoMore(response: Response, waiting: Waiting): void {
-  if (response[WAITING] === waiting) response[WAITING] = waiting.next
+export function offResponseClosed(response: Response, waiting: ResponseListener): void {
+  if (response[LISTENERS] === waiting) response[LISTENERS] = waiting.next
   else
-    for (let at = response[WAITING]; at !== undefined; at = at.next)
+    for (let at = response[LISTENERS]; at !== undefined; at = at.next)
       if (at.next === waiting) at.next = waiting.next
 }
 
 // An answer on a connection that was handed over may close twice.
 function onClose(this: Response): void {
-  const waiting = this[WAITING]
-  this[WAITING] = undefined
-  if (waiting !== undefined) tellAll(waiting)
+  const waiting = this[LISTENERS]
+  this[LISTENERS] = undefined
+  if (waiting !== undefined) callAll(waiting)
 }
 
 // Whoever throws keeps nobody from being told.
-function tellAll(waiting: Waiting): void {
+function callAll(waiting: ResponseListener): void {
   try {
     waiting.over()
   } finally {
-    if (waiting.next !== undefined) tellAll(waiting.next)
+    if (waiting.next !== undefined) callAll(waiting.next)
   }
 }
 
 /** Tells once when an answer is over. Fastify's onResponse tells of those that were finished; this one also of what a client left, or we cut. */
-export function whenOver(
+export function onRequestDone(
   request: FastifyRequest,
   reply: FastifyReply,
   tell: (request: FastifyRequest, reply: FastifyReply) => void
 ): void {
-  waitForEnd(reply.raw, tell, request, reply)
+  onResponseClosed(reply.raw, tell, request, reply)
 }
 
 /** Tells how long a request has been here, in milliseconds. */
@@ -105,7 +105,7 @@ declare module 'fastify' {
 const words = new Map<string, string | undefined>()
 
 /** Finds the word that a refusal's code begins with: SP_ERR_RATE_LIMIT_EXCEEDED is of rateLimit; undefined where nobody refused, but something failed. */
-export function wordOf(code: string, gates: readonly string[]): string | undefined {
+export function concernOfCode(code: string, gates: readonly string[]): string | undefined {
   if (words.has(code)) return words.get(code)
   const parts = code.replace('SP_ERR_', '').split('_')
   const gate = gates.find((each) => code.startsWith(`SP_ERR_${screaming(each)}_`))

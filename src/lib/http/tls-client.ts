@@ -3,7 +3,7 @@ import { type Static, Type } from 'typebox'
 import { File } from '../units.ts'
 
 /** The options of TLS towards a server: whom it is believed, and who we are. */
-export const tlsToward = {
+export const tlsClientOptions = {
   ca: Type.Optional(
     File({ description: 'A file with the certificates of the authorities that are trusted, in PEM.' })
   ),
@@ -18,7 +18,7 @@ export const tlsToward = {
   })
 }
 
-const whole = Type.Object(tlsToward)
+const whole = Type.Object(tlsClientOptions)
 
 /** Reads what Node.js wants of TLS towards a server. */
 export function connectionOptions(said: Static<typeof whole>): object {

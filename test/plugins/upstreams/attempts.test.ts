@@ -109,7 +109,7 @@ t.test('answers 502 once every target has refused the connection, and counts it 
   t.equal((await app.inject({ method: 'POST', url: '/x', payload: 'a' })).statusCode, 502)
   t.equal(lines.filter(({ cause }) => cause === 'ECONNREFUSED').length, 2, 'each refusal is in the log')
   t.strictSame(
-    [0, 1].map((i) => target(app, i).condition.ejected),
+    [0, 1].map((i) => target(app, i).health.ejected),
     [true, true]
   )
 })
@@ -164,7 +164,7 @@ t.test('sends a request on a new connection after an idle one was dead', async (
     const { statusCode } = await app.inject({ method, url: '/x' })
     t.ok((statuses as readonly number[]).includes(statusCode), `${method}: ${statusCode}`)
     t.equal(seen.length, method === 'POST' ? 1 : 2, `${method}: once more, on a new connection`)
-    const { condition } = target(app, 0)
+    const { health: condition } = target(app, 0)
     t.strictSame(
       [condition.ejected, condition.closed],
       [false, true],

@@ -12,17 +12,17 @@ t.test('takes a target out after some bad checks in a row, and back after some g
   const { log, lines } = readableLog()
   const app = await gateway(t, { upstreams: { up: { targets: urls, health } }, routes }, { log })
   await app.ready()
-  const { condition } = target(app, 1)
+  const { health: condition } = target(app, 1)
   status[1] = 500
   const bad = checks[1] ?? 0
-  await until(app, () => !condition.well)
+  await until(app, () => !condition.isEligible)
   t.ok((checks[1] ?? 0) - bad >= 2, 'one may have been under way')
   const seen = hits[1]
   t.same(tally(await askAll(app, 10)), { 0: 10 })
   t.equal(hits[1], seen)
   status[1] = 200
   const good = checks[1] ?? 0
-  await until(app, () => condition.well)
+  await until(app, () => condition.isEligible)
   t.ok((checks[1] ?? 0) - good >= 3)
   t.same(tally(await askAll(app, 10)), { 0: 5, 1: 5 })
   t.same(
@@ -66,7 +66,7 @@ t.test('takes what "status" says for health, within the time, asked by the Host 
   await app.ready()
   await until(app, () => app.upstream('up').ready.length === 3)
   t.same(
-    app.upstream('up').targets.map(({ condition }) => condition.well),
+    app.upstream('up').targets.map(({ health: condition }) => condition.isEligible),
     cases.map(([, well]) => well)
   )
   t.same([...hosts], ['health.example.com'])
@@ -91,7 +91,9 @@ t.test('says 503 with Retry-After while no target is well, and uses all where "e
   const panics = await gateway(t, { upstreams: { up: { targets: urls, health, eject: {} } }, routes })
   status.fill(404)
   for (const each of [app, panics])
-    await until(each, () => each.upstream('up').targets.every(({ condition }) => !condition.well))
+    await until(each, () =>
+      each.upstream('up').targets.every(({ health: condition }) => !condition.isEligible)
+    )
   const none = await app.inject('/x')
   t.equal(none.statusCode, 503)
   t.equal(none.headers['retry-after'], '5')
@@ -133,7 +135,7 @@ t.test('keeps errors from clients once one target of three fails, and takes it b
         upstreams: { up: { targets: urls, eject: { failures: 3, for: '100ms' } } },
         routes: [{ path: '/*', proxy: { upstream: 'up', ...(retry === undefined ? {} : { retry }) } }]
       })
-      const { condition } = target(app, 1)
+      const { health: condition } = target(app, 1)
       status[1] = breaks
       while (!condition.ejected) await app.inject('/x')
       // Whatever time this takes, each time that it comes back costs no more than it takes to see that it still fails.
@@ -147,7 +149,7 @@ t.test('keeps errors from clients once one target of three fails, and takes it b
         `${broken + failed} of 600 failed, ejected ${ejections} times`
       )
       status[1] = 200
-      await until(app, () => condition.well)
+      await until(app, () => condition.isEligible)
       t.ok((tally(await askAll(app, 9))['1'] ?? 0) >= 2, 'it is back')
     })
 })
@@ -158,7 +160,7 @@ t.test('counts failures in a row: one that is answered between them counts them 
     upstreams: { up: { targets: urls, eject: { failures: 3, for: '1h' } } },
     routes
   })
-  const { condition } = target(app, 0)
+  const { health: condition } = target(app, 0)
   for (const [answer, ejected] of [
     [500, false],
     [503, false],
@@ -179,7 +181,7 @@ t.test('keeps a target out longer each time in a row', async (t) => {
     upstreams: { up: { targets: urls, eject: { failures: 1, for: '40ms' } } },
     routes
   })
-  const { condition } = target(app, 0)
+  const { health: condition } = target(app, 0)
   status[0] = 500
   // When it went out and came back, in turn.
   const changes: number[] = []
@@ -218,7 +220,7 @@ t.test('does not blame a target for a client that leaves, or sends too much', as
   const body = new Blob(['x'.repeat(5000)]).stream()
   const large = await ask(`${url}/x`, { method: 'POST', duplex: 'half', body } as RequestInit)
   t.equal(large.status, 413)
-  const { condition } = target(app, 0)
+  const { health: condition } = target(app, 0)
   t.same([condition.ejected, condition.open], [false, false])
 })
 
@@ -237,7 +239,7 @@ t.test(
       },
       routes
     })
-    const { condition } = target(app, 0)
+    const { health: condition } = target(app, 0)
     status[0] = 0
     t.equal((await ask(`${url}/x`, { method: 'POST' })).status, 502)
     t.equal((await ask(`${url}/x`, { method: 'POST' })).status, 502)
@@ -282,7 +284,7 @@ t.test('moves requests from a target whose breaker is open to the others', async
   t.same(tally(await askAll(app, 20)), { 1: 20 })
   t.equal(hits[0], 3)
   status[1] = 500
-  while (!target(app, 1).condition.open) await app.inject('/x')
+  while (!target(app, 1).health.open) await app.inject('/x')
   const refused = await app.inject('/x')
   t.equal(refused.statusCode, 503, 'all are open')
   t.equal(refused.headers['retry-after'], '3600')
@@ -300,7 +302,7 @@ t.test('asks backups while one request alone tries the main target', async (t) =
     },
     routes
   })
-  const { condition } = target(app, 0)
+  const { health: condition } = target(app, 0)
   status[0] = 500
   await askAll(app, 2)
   t.equal(condition.open, true)
@@ -325,11 +327,11 @@ t.test('gives a target that comes back few requests at first', async (t) => {
     })
     const before = tally(await askAll(app, 40))
     t.ok((before['1'] ?? 0) > 5, `${balance}: those that were there from the beginning have their share`)
-    const { condition } = target(app, 1)
+    const { health: condition } = target(app, 1)
     status[1] = 500
     while (!condition.ejected) await app.inject('/x')
     status[1] = 200
-    await until(app, () => condition.well)
+    await until(app, () => condition.isEligible)
     const { 1: few = 0 } = tally(await askAll(app, 200))
     t.ok(few < 60, `${balance}: ${few} of 200`)
   }

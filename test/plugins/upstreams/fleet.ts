@@ -76,7 +76,7 @@ export function tally(bodies: readonly string[]): Record<string, number> {
 export async function until(app: FastifyInstance, isSo: () => boolean): Promise<void> {
   while (!isSo()) {
     const { promise, resolve } = Promise.withResolvers<void>()
-    const stop = app.upstream('up').targets.map(({ condition }) => condition.watch(resolve))
+    const stop = app.upstream('up').targets.map(({ health: condition }) => condition.watch(resolve))
     await promise
     for (const each of stop) each()
   }

@@ -54,7 +54,7 @@ t.test('checks the health of a target by the protocol that it speaks', async (t)
   await app.ready()
   await checked.promise
   t.equal((await app.inject('/x')).body, 'two')
-  t.equal(target(app, 0).condition.well, true)
+  t.equal(target(app, 0).health.isEligible, true)
 })
 
 t.test('takes a head of as many bytes as "maxHeaders" allows, in one field or in many', async (t) => {

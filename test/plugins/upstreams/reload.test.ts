@@ -20,21 +20,21 @@ t.test('keeps connections and conditions over a reload, where nothing of a targe
   const one = await gateway(t, { upstreams: { up }, routes }, { keep })
   status[1] = 500
   await askAll(one, 4)
-  t.equal(target(one, 1).condition.ejected, true)
+  t.equal(target(one, 1).health.ejected, true)
   const [connection] = sockets[0] as Set<Socket>
   const ports = portsOf(sockets)
   const two = await gateway(t, { upstreams: { up: { ...up, balance: 'random' } }, routes }, { keep })
   await one.close()
   t.same(tally(await askAll(two, 10)), { 0: 10 }, 'who is out stays out')
   t.same(portsOf(sockets), ports, 'the connections are used again')
-  t.equal(target(two, 1).condition.open, true)
+  t.equal(target(two, 1).health.open, true)
   const three = await gateway(
     t,
     { upstreams: { up: { ...up, eject: { ...eject, failures: 2 } } }, routes },
     { keep }
   )
   await two.close()
-  t.equal(target(three, 1).condition.ejected, false, 'other rules begin anew')
+  t.equal(target(three, 1).health.ejected, false, 'other rules begin anew')
   await askAll(three, 4)
   t.same(portsOf(sockets), ports, 'on the same connections')
   const gone = closed(connection as Socket)
@@ -51,12 +51,12 @@ t.test('goes on with its checks over a reload, and ends them with the last gatew
   const one = await gateway(t, config, { keep })
   await one.ready()
   status[1] = 500
-  await until(one, () => !target(one, 1).condition.well)
+  await until(one, () => !target(one, 1).health.isEligible)
   const two = await gateway(t, config, { keep })
   await one.close()
-  t.equal(target(two, 1).condition.well, false, 'it is known from the first request on')
+  t.equal(target(two, 1).health.isEligible, false, 'it is known from the first request on')
   t.same(tally(await askAll(two, 4)), { 0: 4 })
-  const changed = until(two, () => target(two, 1).condition.well)
+  const changed = until(two, () => target(two, 1).health.isEligible)
   status[1] = 200
   await changed
   t.pass('the checks go on')
@@ -68,7 +68,7 @@ t.test('goes on with its checks over a reload, and ends them with the last gatew
   )
   await two.close()
   status[1] = 500
-  await until(three, () => !target(three, 1).condition.well)
+  await until(three, () => !target(three, 1).health.isEligible)
   const ends = [...(sockets[0] as Set<Socket>), ...(sockets[1] as Set<Socket>)].map(closed)
   await three.close()
   await Promise.all(ends)

@@ -4,7 +4,10 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import t from 'tap'
 import { Malformed } from '../../../plugins/upstreams/client/http1/fields.ts'
-import { Answers, type Taker } from '../../../plugins/upstreams/client/http1/response-parser.ts'
+import {
+  type ParserListener,
+  ResponseParser
+} from '../../../plugins/upstreams/client/http1/response-parser.ts'
 import { gateway } from '../../helpers.ts'
 import { generator, type Random, seedOf } from '../../random.ts'
 import { routes } from './fleet.ts'
@@ -83,7 +86,7 @@ const fieldsOf = (raw: readonly string[]): string =>
 /** Reads an answer by the parser of the gateway, in pieces that end at the given places. */
 function byGateway(method: Method, bytes: Buffer, splits: readonly number[]): Outcome {
   const outcome = nothing()
-  const taker: Taker = {
+  const taker: ParserListener = {
     onInterim() {},
     onHead(status, fields, _reason, bare) {
       outcome.status = status
@@ -105,7 +108,7 @@ function byGateway(method: Method, bytes: Buffer, splits: readonly number[]): Ou
     },
     onSwitch() {}
   }
-  const parser = new Answers(taker, MAX_HEADERS)
+  const parser = new ResponseParser(taker, MAX_HEADERS)
   parser.expect(method, false)
   try {
     let from = 0

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream'
 import { errors } from 'undici'
 
 /** Told how a body fares. */
-export interface Source {
+export interface WriterListener {
   /** It is out, all of it. */
   onSent(): void
   /** The other side takes no more for now. */
@@ -15,16 +15,16 @@ export interface Source {
 }
 
 /** One body on its way out: by its length, or in chunks where it has none; as fast as the other side takes it. */
-export class Outflow {
+export class BodyWriter {
   readonly #socket: Socket
   readonly #body: Readable
   readonly #length: number | undefined
-  readonly #source: Source
+  readonly #source: WriterListener
   readonly #drained = (): void => this.#goOn()
   #sent = 0
   #over = false
 
-  constructor(socket: Socket, body: Readable, length: number | undefined, source: Source) {
+  constructor(socket: Socket, body: Readable, length: number | undefined, source: WriterListener) {
     this.#socket = socket
     this.#body = body
     this.#length = length

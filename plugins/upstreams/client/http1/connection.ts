@@ -1,16 +1,16 @@
 import type { Socket } from 'node:net'
 import { errors } from 'undici'
-import { copyOf } from '../../../../src/lib/body/lent-memory.ts'
+import { copyToLentMemory } from '../../../../src/lib/body/lent-memory.ts'
 import { type Handler, isStream, type Sending } from '../../../../src/lib/contracts/dispatch.ts'
-import { Unsendable } from '../../../../src/lib/refusals.ts'
-import { Patience } from '../headers-timeout.ts'
-import { Outflow, type Source } from './body-writer.ts'
+import { RequestNotSendable } from '../../../../src/lib/refusals.ts'
+import { HeadersTimeout } from '../headers-timeout.ts'
+import { BodyWriter, type WriterListener } from './body-writer.ts'
 import { afterQuietPoll, type Proving } from './quiet-poll.ts'
 import { headOf, lengthIn } from './request-head.ts'
-import { Answers, type Taker } from './response-parser.ts'
+import { type ParserListener, ResponseParser } from './response-parser.ts'
 
 /** Told what becomes of a connection. */
-export interface Owner {
+export interface ConnectionOwner {
   /** Its answer is complete; it may take another request after a quiet poll phase. */
   answered(connection: Connection): void
   /** Nothing was read behind the answer: it takes another request. */
@@ -21,32 +21,32 @@ export interface Owner {
 
 const CONNECTION = Symbol('connection')
 
-interface Owned extends Socket {
+interface OwnedSocket extends Socket {
   [CONNECTION]?: Connection | undefined
 }
 
 /** How the sockets of connections read: into the same bytes, all of them, since what one has read is worked off before another reads; there is no stream and no buffer a read. */
 export const onread = {
   buffer: Buffer.allocUnsafeSlow(65_536),
-  callback(this: Owned, size: number, bytes: Uint8Array): boolean {
+  callback(this: OwnedSocket, size: number, bytes: Uint8Array): boolean {
     return this[CONNECTION]?.take(bytes as Buffer, size) ?? true
   }
 }
 
 /** One connection of HTTP/1.1, and the one request that it has. */
-export class Connection implements Taker, Source, Proving {
+export class Connection implements ParserListener, WriterListener, Proving {
   /** When it had its last answer, by the process's clock. */
   idleSince = 0
   /** Whether its last answer is complete, and a poll phase without surplus bytes has yet to pass. */
   proving = false
-  readonly #socket: Owned
-  readonly #owner: Owner
-  readonly #answers: Answers
-  readonly #patience = new Patience((error) => this.#fail(error))
+  readonly #socket: OwnedSocket
+  readonly #owner: ConnectionOwner
+  readonly #answers: ResponseParser
+  readonly #patience = new HeadersTimeout((error) => this.#fail(error))
   readonly #resume: () => void
   #handler: Handler | undefined
   #sending: Sending | undefined
-  #outflow: Outflow | undefined
+  #outflow: BodyWriter | undefined
   #sent = false
   #begun = false
   #headed = false
@@ -55,10 +55,10 @@ export class Connection implements Taker, Source, Proving {
   #failure: Error | undefined
 
   /** Takes the socket, its pool, and the most bytes that the head of an answer may have. */
-  constructor(socket: Socket, owner: Owner, maxHeaders: number) {
+  constructor(socket: Socket, owner: ConnectionOwner, maxHeaders: number) {
     this.#socket = socket
     this.#owner = owner
-    this.#answers = new Answers(this, maxHeaders)
+    this.#answers = new ResponseParser(this, maxHeaders)
     this.#resume = () => {
       this.#paused = false
       socket.resume()
@@ -95,7 +95,7 @@ export class Connection implements Taker, Source, Proving {
     try {
       head = headOf(sending, length)
     } catch (error) {
-      this.#fail(new Unsendable(error as Error))
+      this.#fail(new RequestNotSendable(error as Error))
       return
     }
     this.#sending = sending
@@ -109,7 +109,7 @@ export class Connection implements Taker, Source, Proving {
       this.#socket.cork()
       this.#socket.write(head, 'latin1')
       setImmediate(uncork, this.#socket)
-      this.#outflow = new Outflow(this.#socket, body, length, this)
+      this.#outflow = new BodyWriter(this.#socket, body, length, this)
       return
     }
     this.#socket.write(head, 'latin1')
@@ -174,7 +174,7 @@ export class Connection implements Taker, Source, Proving {
   }
 
   onBody(bytes: Buffer): void {
-    if (this.#handler?.onData(copyOf(bytes)) === false) this.#paused = true
+    if (this.#handler?.onData(copyToLentMemory(bytes)) === false) this.#paused = true
   }
 
   onEnd(trailers: string[]): void {
@@ -296,19 +296,19 @@ export class Connection implements Taker, Source, Proving {
 }
 
 // One function each for all connections.
-function onData(this: Owned, chunk: Buffer): void {
+function onData(this: OwnedSocket, chunk: Buffer): void {
   if (this[CONNECTION]?.take(chunk, chunk.length) === false) this.pause()
 }
 
-function onError(this: Owned, error: Error): void {
+function onError(this: OwnedSocket, error: Error): void {
   this[CONNECTION]?.broke(error)
 }
 
-function onEnd(this: Owned): void {
+function onEnd(this: OwnedSocket): void {
   this[CONNECTION]?.ended()
 }
 
-function onClose(this: Owned): void {
+function onClose(this: OwnedSocket): void {
   this[CONNECTION]?.closed()
 }
 

@@ -1,5 +1,5 @@
 import { isHeaderName, isHeaderValue } from '../../../../src/lib/http/headers.ts'
-import { rememberName } from '../../../../src/lib/memoize.ts'
+import { setBounded } from '../../../../src/lib/memoize.ts'
 
 /** What came is no answer, or could be read as more than one (RFC 9112 section 11.2). */
 export class Malformed extends Error {
@@ -30,7 +30,7 @@ export function readField(text: string, from: number, fields: string[]): number 
     // A part of a text keeps all of it: what is remembered is a copy.
     const copy = Buffer.from(spelled, 'latin1').toString('latin1')
     name = copy.trimEnd().toLowerCase()
-    rememberName(names, copy, name)
+    setBounded(names, copy, name)
   }
   let first = colon + 1
   let last = end

@@ -6,7 +6,7 @@ import { FairQueue } from '../fair-queue.ts'
 import { Connection } from './connection.ts'
 
 /** What the connections of a target have to keep to. */
-export interface PoolOptions {
+export interface Http1PoolOptions {
   /** Opens a connection whose socket reads as `onread` says. */
   readonly connect: Connect
   /** Opens one whose socket is a stream, for another protocol. */
@@ -36,8 +36,8 @@ const MOST_IDLE = 64
 const LOOK_EVERY = 1000
 
 /** Sends requests by HTTP/1.1, one at a time on a connection. */
-export class Pool extends TargetDispatcher {
-  readonly #options: PoolOptions
+export class Http1Pool extends TargetDispatcher {
+  readonly #options: Http1PoolOptions
   // The one that was used last is used next, so that those too many grow old.
   readonly #idle: Connection[] = []
   readonly #all = new Set<Connection>()
@@ -53,7 +53,7 @@ export class Pool extends TargetDispatcher {
   #looking: NodeJS.Timeout | undefined
   readonly #over = Promise.withResolvers<void>()
 
-  constructor(options: PoolOptions) {
+  constructor(options: Http1PoolOptions) {
     super()
     this.#options = options
   }

@@ -4,7 +4,7 @@ import { ChunkExtension } from './chunk-extension.ts'
 import { AFTER_STATUS, checkBeginning, Malformed, readField, readStatus, ZERO } from './fields.ts'
 
 /** Told what comes of an answer, in its order. */
-export interface Taker {
+export interface ParserListener {
   /** Takes a head that another one follows (RFC 9110 section 15.2). */
   onInterim(status: number, fields: string[]): void
   /** Takes a head; `bare` says that no body follows. */
@@ -42,8 +42,8 @@ const MOST_DIGITS = 13
 const MOST_LENGTH = 15
 
 /** Reads the answers of one connection, one after the other; what is not strictly HTTP/1.1 or 1.0 throws a Malformed. */
-export class Answers {
-  readonly #taker: Taker
+export class ResponseParser {
+  readonly #taker: ParserListener
   readonly #maxHeaders: number
   readonly #extension = new ChunkExtension()
   #state: State = 'nothing'
@@ -59,7 +59,7 @@ export class Answers {
   keeps = 0
 
   /** Takes the listener, and the most bytes that a head, the trailers or a chunk extension may have. */
-  constructor(taker: Taker, maxHeaders: number) {
+  constructor(taker: ParserListener, maxHeaders: number) {
     this.#taker = taker
     this.#maxHeaders = maxHeaders
   }

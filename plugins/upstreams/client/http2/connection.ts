@@ -5,7 +5,7 @@ import { monotonic } from '../../../../src/lib/clock.ts'
 import type { Stream } from './stream.ts'
 
 /** Told what becomes of a connection. */
-export interface Owner {
+export interface ConnectionOwner {
   /** It speaks HTTP/2, and takes requests. */
   opened(connection: Connection): void
   /** It never came so far. */
@@ -48,7 +48,7 @@ export class Connection {
   readonly #socket: Socket
   readonly #session: ClientHttp2Session
   readonly #patience: number
-  readonly #owner: Owner
+  readonly #owner: ConnectionOwner
   readonly #idle: NodeJS.Timeout
   #state: 'opening' | 'open' | 'retired' = 'opening'
   #streams = 0
@@ -62,7 +62,7 @@ export class Connection {
     socket: Socket,
     origin: URL,
     { patience, keepAlive, maxHeaders }: { patience: number; keepAlive: number; maxHeaders: number },
-    owner: Owner
+    owner: ConnectionOwner
   ) {
     this.scheme = origin.protocol.slice(0, -1)
     this.maxHeaders = maxHeaders

@@ -5,12 +5,12 @@ import type { Handler, Sending } from '../../../../src/lib/contracts/dispatch.ts
 import type { Connect } from '../connect.ts'
 import { TargetDispatcher } from '../dispatcher.ts'
 import { FairQueue } from '../fair-queue.ts'
-import type { Pool } from '../http1/pool.ts'
+import type { Http1Pool } from '../http1/pool.ts'
 import { Connection, STREAMS } from './connection.ts'
 import { Stream } from './stream.ts'
 
 /** What the connections of a target have to keep to. */
-export interface MultiplexedOptions {
+export interface Http2PoolOptions {
   readonly origin: URL
   readonly connect: Connect
   /** The most connections at a time that take new requests. */
@@ -22,16 +22,16 @@ export interface MultiplexedOptions {
   /** Milliseconds that the other side may take to say its settings, or to answer a ping. */
   readonly patience: number
   /** Sends by HTTP/1.1, where a target over TLS does not offer HTTP/2. */
-  readonly plain: Pool
+  readonly plain: Http1Pool
 }
 
 // How long a target over TLS that does not offer HTTP/2 is believed, in milliseconds.
 const BELIEVED = 60_000
 
 /** Sends requests by HTTP/2, many on a connection. */
-export class Multiplexed extends TargetDispatcher {
-  readonly plain: Pool
-  readonly #options: MultiplexedOptions
+export class Http2Pool extends TargetDispatcher {
+  readonly plain: Http1Pool
+  readonly #options: Http2PoolOptions
   // Those that take new requests; one that is retired ends by itself, and holds nobody up.
   readonly #open: Connection[] = []
   readonly #all = new Set<Connection>()
@@ -40,7 +40,7 @@ export class Multiplexed extends TargetDispatcher {
   #opening = 0
   #plainUntil = 0
 
-  constructor(options: MultiplexedOptions) {
+  constructor(options: Http2PoolOptions) {
     super()
     this.#options = options
     this.plain = options.plain

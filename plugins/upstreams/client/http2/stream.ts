@@ -3,8 +3,8 @@ import { addAbortSignal } from 'node:stream'
 import { errors } from 'undici'
 import { type Handler, isStream, type Sending } from '../../../../src/lib/contracts/dispatch.ts'
 import { isHeaderName, isHeaderValue } from '../../../../src/lib/http/headers.ts'
-import { Unsendable, Untaken } from '../../../../src/lib/refusals.ts'
-import { Patience } from '../headers-timeout.ts'
+import { RequestNotProcessed, RequestNotSendable } from '../../../../src/lib/refusals.ts'
+import { HeadersTimeout } from '../headers-timeout.ts'
 import type { Connection } from './connection.ts'
 
 const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
@@ -21,7 +21,7 @@ export class Stream {
   #endStream = false
   #trailers: string[] = []
   #failure: Error | undefined
-  readonly #patience = new Patience((error) => this.#abort(error))
+  readonly #patience = new HeadersTimeout((error) => this.#abort(error))
 
   constructor(sending: Sending, handler: Handler) {
     this.sending = sending
@@ -53,7 +53,7 @@ export class Stream {
       )
     } catch (error) {
       connection.leave()
-      this.fail(connection.hasRoom ? new Unsendable(error as Error) : new Untaken())
+      this.fail(connection.hasRoom ? new RequestNotSendable(error as Error) : new RequestNotProcessed())
       return
     }
     this.#stream = stream
@@ -178,7 +178,7 @@ export class Stream {
       !this.#headed &&
       (rstCode === NGHTTP2_REFUSED_STREAM || id === undefined || id > connection.lastTaken)
     )
-      return new Untaken()
+      return new RequestNotProcessed()
     if (!connection.over)
       return this.#failure ?? new errors.InformationalError(`The stream was reset: ${rstCode}`)
     const lost = new errors.SocketError(connection.failure?.message ?? 'other side closed')
