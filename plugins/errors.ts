@@ -196,9 +196,9 @@ function endConnection(
     reply.header('connection', 'close')
 }
 
-// What follows a request without a valid Host may be the rest of its head.
+// What follows a request without a valid Host may be the rest of its head, and of a body in an unknown coding its end is not certain.
 const isMisread = (code: string | undefined): boolean =>
-  code === 'SP_ERR_REQUEST_MALFORMED' || code === 'SP_ERR_PATHS_HOST'
+  code === 'SP_ERR_REQUEST_MALFORMED' || code === 'SP_ERR_PATHS_HOST' || code === 'SP_ERR_REQUEST_CODING'
 
 type Page = (problem: Problem) => string
 
