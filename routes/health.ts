@@ -1,4 +1,4 @@
-import type { StandingRoute } from '../src/kit/index.ts'
+import type { BuiltinRoute } from '../src/kit/index.ts'
 import { showCertificate } from '../src/lib/contracts/certificates.ts'
 import { storeState } from '../src/lib/contracts/store.ts'
 import { queryValue } from '../src/lib/values.ts'
@@ -12,7 +12,7 @@ declare module 'fastify' {
 }
 
 /** The routes by which an orchestrator learns whether the process lives and wants requests. */
-export const health: readonly StandingRoute[] = [
+export const health: readonly BuiltinRoute[] = [
   {
     name: 'live',
     path: '/-/live',

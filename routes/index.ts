@@ -1,4 +1,4 @@
-import type { StandingAbout, StandingRoute, Target } from '../src/kit/index.ts'
+import type { BuiltinContext, BuiltinRoute, Target } from '../src/kit/index.ts'
 import * as files from './files.ts'
 import { health } from './health.ts'
 import { jwksRoutes } from './jwks.ts'
@@ -12,6 +12,6 @@ export const targets: readonly Target[] = [proxy, redirect, respond, files]
 
 /** The gateway's own routes. */
 export const builtin = {
-  routes: (plan: StandingAbout): StandingRoute[] => [...health, ...jwksRoutes(plan), ...loginRoutes(plan)],
+  routes: (plan: BuiltinContext): BuiltinRoute[] => [...health, ...jwksRoutes(plan), ...loginRoutes(plan)],
   prepare: readForms
 }

@@ -1,8 +1,8 @@
-import type { StandingAbout, StandingRoute } from '../src/kit/index.ts'
+import type { BuiltinContext, BuiltinRoute } from '../src/kit/index.ts'
 import { ungated } from './ungated.ts'
 
 /** The keys by which upstreams verify who the gateway says calls; where some route signs. */
-export function jwksRoutes({ routes }: StandingAbout): StandingRoute[] {
+export function jwksRoutes({ routes }: BuiltinContext): BuiltinRoute[] {
   if (!routes.some(({ words }) => signs(words['auth']))) return []
   return [
     {

@@ -1,5 +1,5 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { createError, type StandingAbout, type StandingRoute } from '../src/kit/index.ts'
+import { type BuiltinContext, type BuiltinRoute, createError } from '../src/kit/index.ts'
 import { publicOrigin, sessionCounts } from '../src/lib/caller.ts'
 import { escapeHtml } from '../src/lib/html.ts'
 import { addressOf } from '../src/lib/http/addresses.ts'
@@ -31,7 +31,7 @@ const always = { auth: false, csrf: true, securityHeaders: { preset: 'strict' } 
 const ANY_HOST: readonly string[] = []
 
 /** The routes by which a user logs in and out, where a session lets callers in. */
-export function loginRoutes({ words: root, routes }: StandingAbout): StandingRoute[] {
+export function loginRoutes({ words: root, routes }: BuiltinContext): BuiltinRoute[] {
   const behind = routes.filter((route) => sessionCounts(route.words))
   if (behind.length === 0) return []
   const named = [...new Set(behind.flatMap((route) => route.hosts))]
@@ -45,7 +45,7 @@ export function loginRoutes({ words: root, routes }: StandingAbout): StandingRou
   // What every route gets of cors is csrf's business here, too: its origins may log in and out.
   const cors = root['cors'] as { global?: boolean } | undefined
   const words = cors === undefined || cors.global === false ? always : { ...always, cors }
-  return places.flatMap((hosts): StandingRoute[] => [
+  return places.flatMap((hosts): BuiltinRoute[] => [
     { hosts, words, name: 'login page', path: login, methods: ['GET', 'HEAD'], handler: showPage },
     { hosts, words, name: 'login', path: login, methods: ['POST'], handler: logIn },
     { hosts, words, name: 'logout', path: logout, methods: ['POST'], handler: logOut },

@@ -7,7 +7,7 @@ import {
   type Hooks,
   perOptions,
   type RouteInfo,
-  refuses,
+  reject,
   Type
 } from '../../src/kit/index.ts'
 import { Deadline } from '../../src/lib/deadline.ts'
@@ -181,7 +181,7 @@ export default fp<LimitsOptions>(
         body: bodyMost,
         tooLarge: (request) => {
           const error = new BodyTooLarge()
-          return refuses(request, key, said, error) ? error : undefined
+          return reject(request, key, said, error) ? error : undefined
         },
         readBy: attachReader
       }
@@ -245,7 +245,7 @@ function ruleFor(said: LimitsOptions): RateRule | undefined {
     least: rate(said.bodyRate),
     refuse(request) {
       const error = new TooSlow()
-      return refuses(request, key, said, error) ? error : undefined
+      return reject(request, key, said, error) ? error : undefined
     }
   }
 }
@@ -259,7 +259,7 @@ const hasBody = (raw: IncomingMessage): boolean =>
 function tellLate(said: LimitsOptions): HeadHook {
   return (request) => {
     if (request.deadline !== null && request.deadline.remaining < 0)
-      refuses(request, key, said, new DeadlineExceeded())
+      reject(request, key, said, new DeadlineExceeded())
   }
 }
 

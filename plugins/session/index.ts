@@ -151,7 +151,7 @@ export interface Sessions {
   }
 }
 
-export type { Listed, SessionData as Kept }
+export type { Listed, SessionData }
 
 declare module 'fastify' {
   interface FastifyInstance {

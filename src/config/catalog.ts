@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { Concern, StandingAbout, StandingRoute, Target } from '../kit/index.ts'
+import type { BuiltinContext, BuiltinRoute, Concern, Target } from '../kit/index.ts'
 
 /** What the words of a config can mean: handed to the config room, which knows the contract and none of them by name. */
 export interface Catalog {
@@ -8,7 +8,7 @@ export interface Catalog {
   readonly targets: readonly Target[]
   /** The gateway's own routes, by what the config asks for. */
   readonly standing: {
-    readonly routes: (plan: StandingAbout) => readonly StandingRoute[]
+    readonly routes: (plan: BuiltinContext) => readonly BuiltinRoute[]
     /** Prepares the context that they share, apart from all other routes. */
     readonly prepare?: (app: FastifyInstance) => void
   }

@@ -37,8 +37,8 @@ export { type Template, template } from '../lib/values.ts'
 export type {
   About,
   AboutRoute,
-  BuiltinContext as StandingAbout,
-  BuiltinRoute as StandingRoute,
+  BuiltinContext,
+  BuiltinRoute,
   Concern,
   Head,
   HeadHook,
@@ -50,5 +50,5 @@ export type {
   TargetRoutes,
   WordsSaid
 } from './concern.ts'
-export { eachRoute, type Hooks, perOptions, perRoute, reject as refuses } from './per-route.ts'
+export { eachRoute, type Hooks, perOptions, perRoute, reject } from './per-route.ts'
 export { type ReadBodyOptions, readBody } from './read-body.ts'
