@@ -12,8 +12,9 @@ import type { Logger } from 'pino'
 import { ConfigError } from '../config/fault.ts'
 import type { AmbiguousPair } from '../config/lint.ts'
 import type { Plan, PlannedRoute } from '../config/plan.ts'
-import type { BuiltinRoute, RouteInfo } from '../kit/concern.ts'
-import { decorateApp, type Kit, newRoute } from '../kit/per-route.ts'
+import type { BuiltinRoute } from '../kit/concern.ts'
+import { decorateApp, type Kit } from '../kit/decorate.ts'
+import { newRoute, type RouteInfo } from '../kit/route-info.ts'
 import { BufferBudget, DEFAULT_BUFFERS } from '../lib/buffers.ts'
 import { withoutPort } from '../lib/http/addresses.ts'
 import { canonicalHost, type PathsOptions } from '../lib/http/canonical-path.ts'
@@ -63,7 +64,7 @@ export async function buildGateway(
   )
   const kit: Kit = {
     trace: options.trace === true,
-    planned: (url, methods) => planned.get(`${url} ${methods[0]}`)
+    findRoute: (url, methods) => planned.get(`${url} ${methods[0]}`)
   }
   for (const method of METHODS)
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method))

@@ -7,12 +7,7 @@ import type {
 } from 'fastify'
 import type { TSchema } from 'typebox'
 import type { OptionFault } from '../lib/schema.ts'
-
-/** The words said of a route, each resolved to whole options, or false where it is off; concerns add theirs by declaration merging. */
-export interface SallyportConfig {
-  route?: RouteInfo
-  [word: string]: unknown
-}
+import type { Mount, RouteInfo } from './route-info.ts'
 
 /** A built-in or third-party concern: one word of the config, what may be said with it, and a Fastify plugin. */
 export interface Concern {
@@ -109,12 +104,6 @@ export interface TargetRoute<O> {
   readonly mounts: readonly Mount[]
 }
 
-/** Where a route is registered. */
-export interface Mount {
-  readonly url: string
-  readonly method: string[]
-}
-
 /** A route of the gateway's own, such as the health checks and the login. */
 export interface BuiltinRoute {
   readonly name: string
@@ -133,62 +122,4 @@ export interface BuiltinContext {
     readonly hosts: readonly string[]
     readonly words: Readonly<Record<string, unknown>>
   }[]
-}
-
-/** What is known of a route at boot. */
-export interface RouteInfo {
-  /** Where it comes from: the config, the gateway itself, a plugin's own `app.route`, or the answer to what no route takes. */
-  readonly kind: 'config' | 'standing' | 'plugin' | 'notFound'
-  /** What it is known by in what reloads, workers and gateways share: its names, else its hosts, paths and methods. */
-  readonly id: string
-  /** What people call it: its name, else its path. */
-  readonly name: string
-  readonly path: string
-  /** Its paths one by one, as the config writes them. */
-  readonly paths: readonly string[]
-  readonly hosts: readonly string[]
-  /** The methods it takes; undefined for all. */
-  readonly methods: readonly string[] | undefined
-  /** The word of its target; undefined for routes of plugins. */
-  readonly target: string | undefined
-  /** Whether its target sends the answer itself, past Fastify's reply. */
-  readonly streams: boolean
-  /** Each word's options, whole, or false where it is off; undefined where nothing was resolved yet. */
-  readonly words: Readonly<Record<string, unknown>>
-  /** Tells the id of the root, group or route where a word was last written; the same wherever that stands in the file. */
-  scope(word: string): string
-  /** Tells where the config mentions a word for it: on the route or a group around it, or at the root alone; undefined for nowhere. */
-  mentionOf(word: string): 'inside' | 'root' | undefined
-  /** What concerns want in the head of every answer; whole once all of them have seen the route. */
-  head: HeadPlan
-  /** The gates on it, in the order they run; filled at boot. */
-  readonly gates: string[]
-}
-
-/** What concerns want in the head of an answer; whoever sends the head applies it. Routes of which the same is wanted share one. */
-export interface HeadPlan {
-  /** Headers set where the answer does not have them yet. */
-  readonly defaults: readonly (readonly [name: string, value: string])[]
-  /** What every answer varies by, beside what it says itself; empty for nothing. */
-  readonly vary: string
-  /** Headers that an upstream's answer loses on its way: a concern says them itself, or nobody may. */
-  readonly strips: ReadonlySet<string>
-  /** Run just before the head goes out. */
-  readonly hooks: readonly HeadHook[]
-}
-
-/** Changes the head of an answer just before it is sent. */
-export type HeadHook = (request: FastifyRequest, reply: FastifyReply, head: Head) => void
-
-/** The head of an answer, whoever sends it; names are in lower case. */
-export interface Head {
-  has(name: string): boolean
-  set(name: string, value: string): void
-  remove(name: string): void
-}
-
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    sallyport?: SallyportConfig
-  }
 }

@@ -40,15 +40,13 @@ export type {
   BuiltinContext,
   BuiltinRoute,
   Concern,
-  Head,
-  HeadHook,
-  Mount,
-  RouteInfo,
-  SallyportConfig,
   Target,
   TargetRoute,
   TargetRoutes,
   WordsSaid
 } from './concern.ts'
-export { eachRoute, type Hooks, perOptions, perRoute, reject } from './per-route.ts'
+export type { Hooks } from './hooks.ts'
+export { eachRoute, perOptions, perRoute, reject } from './per-route.ts'
 export { type ReadBodyOptions, readBody } from './read-body.ts'
+export type { Head, HeadHook } from './response-head.ts'
+export type { Mount, RouteInfo, SallyportConfig } from './route-info.ts'

@@ -18,7 +18,7 @@ import {
   perRoute,
   Type
 } from '../../src/kit/index.ts'
-import type { Verdict } from '../../src/kit/per-route.ts'
+import type { Verdict } from '../../src/kit/observe.ts'
 import { captureHooks } from '../../src/lib/capture-hooks.ts'
 import { escapeHtml } from '../../src/lib/html.ts'
 import { cleanHeader } from '../../src/lib/http/headers.ts'

@@ -1,0 +1,154 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { Internal } from '../lib/refusals.ts'
+import { type AsyncHook, type CallbackHook, type Done, type GateHook, takesCallback } from './hooks.ts'
+
+/** One step of a trace, or a refusal that report mode let pass. */
+export interface Verdict {
+  readonly gate: string
+  readonly phase: string
+  readonly verdict: 'passed' | 'refused' | 'answered' | 'reported'
+  readonly code?: string
+  readonly reason?: string
+  readonly ms?: number
+}
+
+/** Called with how long a gate's hook took, in milliseconds. */
+export type RecordCost = (gate: string, ms: number) => void
+
+/** A gate's hook by its place: the concern's key and Fastify's phase. */
+export interface GatePlace {
+  readonly gate: string
+  readonly phase: string
+}
+
+/** What is observed of a gate, decided at boot. */
+export interface Observed {
+  readonly trace: boolean
+  readonly report: boolean
+  readonly cost: RecordCost | undefined
+}
+
+/** Returns whether the options of a gate put it into report mode. */
+export const isReporting = (options: object): boolean => (options as { mode?: unknown }).mode === 'report'
+
+/** Wraps a gate's hook in what is observed of it; a hook that is not observed is returned unchanged. */
+export function observe(hook: GateHook, place: GatePlace, { trace, report, cost }: Observed): GateHook {
+  if (!trace && !report) return cost === undefined ? hook : sampled(hook, place.gate, cost)
+  let observed = withCallback(hook)
+  if (cost !== undefined) observed = timed(observed, place.gate, cost)
+  if (trace) observed = traced(observed, place, report ? 'reported' : 'refused')
+  if (report) observed = reported(observed, place)
+  return unlessSent(observed)
+}
+
+/** Records a refusal that report mode lets pass. */
+export function addReported(request: FastifyRequest, { gate, phase }: GatePlace, error: unknown): void {
+  request.reported ??= []
+  request.reported.push({ gate, phase, verdict: 'reported', ...describe(error) })
+}
+
+/** Calls `done` for a hook of either form. Everything that a hook throws, even undefined, is a refusal. */
+function withCallback(hook: GateHook): CallbackHook {
+  const withDone = takesCallback(hook) ? (hook as CallbackHook) : resolved(hook as AsyncHook)
+  return (request, reply, done) => {
+    try {
+      withDone(request, reply, done)
+    } catch (error) {
+      done(thrown(error))
+    }
+  }
+}
+
+const resolved =
+  (hook: AsyncHook): CallbackHook =>
+  (request, reply, decide) =>
+    void hook(request, reply).then(
+      () => decide(),
+      (error: unknown) => decide(thrown(error))
+    )
+
+const thrown = (error: unknown): Error => (error ?? new Internal()) as Error
+
+/** Records how long every run of a hook takes. */
+const timed =
+  (hook: CallbackHook, gate: string, cost: RecordCost): CallbackHook =>
+  (request, reply, done) => {
+    const began = performance.now()
+    hook(request, reply, (error) => {
+      cost(gate, performance.now() - began)
+      done(error)
+    })
+  }
+
+/** Adds a hook's verdict and its time to the request's trace. */
+const traced =
+  (hook: CallbackHook, place: GatePlace, refusal: 'refused' | 'reported'): CallbackHook =>
+  (request, reply, done) => {
+    const began = performance.now()
+    request.trace ??= []
+    const { trace } = request
+    // A gate that answers the request itself may never call back.
+    const step = trace.push({ ...place, verdict: 'answered' }) - 1
+    hook(request, reply, (error) => {
+      const ms = performance.now() - began
+      const refused = isRefusal(error)
+      const verdict = refused ? refusal : reply.sent ? 'answered' : 'passed'
+      trace[step] = { ...place, verdict, ms, ...(refused ? describe(error) : {}) }
+      done(error)
+    })
+  }
+
+/** Records a refusal and lets the request pass. */
+const reported =
+  (hook: CallbackHook, place: GatePlace): CallbackHook =>
+  (request, reply, done) =>
+    hook(request, reply, (error) => {
+      if (isRefusal(error)) addReported(request, place, error)
+      done()
+    })
+
+/** Ends the hooks of a request that a gate has answered itself. */
+const unlessSent =
+  (hook: CallbackHook): CallbackHook =>
+  (request, reply, done) =>
+    hook(request, reply, (error) => {
+      if (isRefusal(error) || !reply.sent) done(error)
+    })
+
+const isRefusal = (error: unknown): boolean => error !== undefined && error !== null
+
+function describe(error: unknown): { code: string; reason: string } {
+  const { code, message } = error as Partial<FastifyError>
+  return { code: code ?? 'SP_ERR_INTERNAL', reason: message ?? String(error) }
+}
+
+// One run in so many is measured; the others pay for a counter alone.
+const SAMPLE_INTERVAL = 64
+
+/** Records how long a sample of a hook's runs take. */
+const sampled = (hook: GateHook, gate: string, cost: RecordCost): GateHook =>
+  takesCallback(hook)
+    ? sampledCallback(hook as CallbackHook, gate, cost)
+    : sampledAsync(hook as AsyncHook, gate, cost)
+
+function sampledCallback(hook: CallbackHook, gate: string, cost: RecordCost): CallbackHook {
+  const timedHook = timed(hook, gate, cost)
+  let count = 0
+  return (request: FastifyRequest, reply: FastifyReply, done: Done): void => {
+    if (count++ % SAMPLE_INTERVAL !== 0) hook(request, reply, done)
+    else timedHook(request, reply, done)
+  }
+}
+
+function sampledAsync(hook: AsyncHook, gate: string, cost: RecordCost): AsyncHook {
+  let count = 0
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    if (count++ % SAMPLE_INTERVAL !== 0) return hook(request, reply)
+    const began = performance.now()
+    try {
+      return await hook(request, reply)
+    } finally {
+      cost(gate, performance.now() - began)
+    }
+  }
+}

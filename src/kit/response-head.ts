@@ -1,0 +1,65 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { joinVary } from '../lib/http/headers.ts'
+import { bindOnce } from './bind-once.ts'
+import type { Hooks } from './hooks.ts'
+
+/** What the concerns of a route want in the head of every response. Routes whose concerns want the same share one. */
+export interface HeadPlan {
+  /** Headers that are set where the response does not have them already. */
+  readonly defaults: readonly (readonly [name: string, value: string])[]
+  /** Request headers that every response varies by, added to its own `Vary`; empty for none. */
+  readonly vary: string
+  /** Headers that are removed from an upstream's response. */
+  readonly strips: ReadonlySet<string>
+  /** Run just before the head is sent. */
+  readonly hooks: readonly HeadHook[]
+}
+
+/** Changes the head of a response just before it is sent. */
+export type HeadHook = (request: FastifyRequest, reply: FastifyReply, head: Head) => void
+
+/** The head of a response, sent by Fastify or streamed from an upstream; names are in lower case. */
+export interface Head {
+  has(name: string): boolean
+  set(name: string, value: string): void
+  remove(name: string): void
+}
+
+/** The plan of a route before any concern has seen it. */
+export const EMPTY_HEAD_PLAN: HeadPlan = { defaults: [], vary: '', strips: new Set(), hooks: [] }
+
+/** Returns whether hooks want anything of the response head. */
+export const changesHead = ({ onHead, headers, vary, strips }: Hooks): boolean =>
+  [onHead, headers, vary, strips].some((wish) => wish !== undefined)
+
+/** Returns a plan with what a concern's hooks want added. */
+export const extendHeadPlan = (head: HeadPlan, { onHead, headers, vary, strips }: Hooks): HeadPlan => ({
+  defaults: [...head.defaults, ...Object.entries(headers ?? {})],
+  vary: vary === undefined ? head.vary : joinVary(head.vary, vary),
+  strips: new Set([...head.strips, ...(strips ?? [])]),
+  hooks: onHead === undefined ? head.hooks : [...head.hooks, onHead]
+})
+
+/** The `onSend` hook that applies a route's plan; streamed responses apply theirs where they write the head. */
+export const applyHead = bindOnce(function applyHead(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  payload: unknown,
+  done: (error: null, payload: unknown) => void
+): void {
+  const plan = request.routeOptions.config.sallyport?.route?.head
+  if (plan !== undefined) applyPlan(plan, request, reply)
+  done(null, payload)
+})
+
+function applyPlan(plan: HeadPlan, request: FastifyRequest, reply: FastifyReply): void {
+  for (const [name, value] of plan.defaults) if (!reply.hasHeader(name)) reply.header(name, value)
+  if (plan.vary !== '') reply.header('vary', joinVary(String(reply.getHeader('vary') ?? ''), plan.vary))
+  if (plan.hooks.length === 0) return
+  const head: Head = {
+    has: (name) => reply.hasHeader(name),
+    set: (name, value) => void reply.removeHeader(name).header(name, value),
+    remove: (name) => void reply.removeHeader(name)
+  }
+  for (const hook of plan.hooks) hook(request, reply, head)
+}
