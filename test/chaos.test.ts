@@ -99,21 +99,21 @@ for (const seed of [1, 2, 3])
     // Idle connections are closed after keepAlive, all others with their request.
     await allClosed(broken.open)
     t.equal(broken.open.size, 0, 'no connection to the upstream is left')
-    t.match(app.upstream('up').traffic, { active: 0, extra: 0 }, 'no request is counted for ever')
+    t.match(app.upstream('up').traffic, { active: 0, activeRetries: 0 }, 'no request is counted for ever')
     t.equal(app.upstream('up').targets[0]?.load.requests, 0)
   })
 
 /** Notes each try that goes beyond the budget. */
-function watchBudget(traffic: { active: number; extra: number }, budget: number): string[] {
+function watchBudget(traffic: { active: number; activeRetries: number }, budget: number): string[] {
   const over: string[] = []
-  let { extra } = traffic
-  Object.defineProperty(traffic, 'extra', {
+  let { activeRetries } = traffic
+  Object.defineProperty(traffic, 'activeRetries', {
     enumerable: true,
-    get: () => extra,
+    get: () => activeRetries,
     set(value: number) {
-      if (value > extra && value > Math.max(3, Math.ceil(traffic.active * budget)))
+      if (value > activeRetries && value > Math.max(3, Math.ceil(traffic.active * budget)))
         over.push(`${value} of ${traffic.active}`)
-      extra = value
+      activeRetries = value
     }
   })
   return over
@@ -218,6 +218,6 @@ t.test('leaves no socket behind after thousands of clients that left', async (t)
     await allClosed(open)
   }
   t.equal(open.size, 0, 'ten thousand requests were given up upstream')
-  t.match(app.upstream('up').traffic, { active: 0, extra: 0 })
+  t.match(app.upstream('up').traffic, { active: 0, activeRetries: 0 })
   t.equal(app.upstream('up').targets[0]?.load.requests, 0)
 })

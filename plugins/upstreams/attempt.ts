@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
-import type { Handler, Sending } from '../../src/lib/contracts/dispatch.ts'
-import type { Extent, Fate, UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
+import type { DispatchHandler, DispatchOptions } from '../../src/lib/contracts/dispatch.ts'
+import type { BodyAction, ResponseExtent, UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 import { FRAMING, HOP_BY_HOP } from '../../src/lib/http/hop-by-hop.ts'
 import { RequestNotProcessed, RequestNotSendable } from '../../src/lib/refusals.ts'
 import { UpstreamFailed } from '../../src/lib/upstream-errors.ts'
@@ -13,13 +13,13 @@ type Abort = (error?: Error) => void
 /** Gets what one attempt brings. */
 export interface AttemptListener {
   /** Whether the request may be sent again after its connection was lost without a byte of an answer. */
-  readonly maySendAgain: boolean
+  readonly canResend: boolean
   /** Whether the body of the request can be sent again from its beginning. */
-  readonly mayReplay: boolean
+  readonly canReplayBody: boolean
   /** Whether a part of the body has yet to come from the client. */
-  readonly uploads: boolean
+  readonly isUploading: boolean
   /** Makes the options of one sending, in which a body is opened anew; `fresh` asks for a new connection. */
-  sendingFor(target: UpstreamTarget, fresh: boolean): Sending
+  dispatchOptionsFor(target: UpstreamTarget, fresh: boolean): DispatchOptions
   onInformation(status: number, fields: readonly string[]): void
   /** Called with the header of an answer, and how much there is of it; returns what becomes of its body. */
   onHeaders(
@@ -27,15 +27,15 @@ export interface AttemptListener {
     status: number,
     fields: readonly string[],
     statusText: string,
-    extent: Extent
-  ): Fate
+    extent: ResponseExtent
+  ): BodyAction
   onUpgrade(attempt: Attempt, fields: readonly string[], socket: Duplex): void
-  onWhole(body: string): void
+  onCompleteBody(body: string): void
   onData(chunk: Buffer): boolean
   onComplete(trailers: readonly [string, string][]): void
   onError(attempt: Attempt, error: Error): void
   /** Called with an error of the gateway's own code. */
-  onBroken(error: unknown): void
+  onInternalError(error: unknown): void
 }
 
 /** The answer of an attempt is not needed any more; its target did nothing wrong. */
@@ -48,16 +48,16 @@ class BodyTimeout extends Error {
 }
 
 // The rest of a dropped answer is read, so that its connection can be used again; if it is longer than this, in bytes, the connection ends.
-const MAX_DRAINED = 65_536
+const MAX_DRAINED_BYTES = 65_536
 
 // How often a request goes to a target that processes none of it: a connection of HTTP/2 may end at any time, and the next one as well.
-const MAX_UNPROCESSED = 8
+const MAX_UNPROCESSED_SENDS = 8
 
 // Interim answers to a request: they go on at once, however slow the client is.
-const MAX_INTERIM = 64
+const MAX_INFORMATIONAL_RESPONSES = 64
 
 /** One request to one target, and its answer. */
-export class Attempt implements WatchedBody, Handler {
+export class Attempt implements WatchedBody, DispatchHandler {
   readonly target: Target
   readonly #listener: AttemptListener
   readonly #upgrades: boolean
@@ -65,17 +65,17 @@ export class Attempt implements WatchedBody, Handler {
   readonly #lease: Lease
   /** Whether the target is sure not to have processed the request. */
   unprocessed = false
-  seen = 0
+  lastActiveTick = 0
   paused = false
   #abort: Abort | undefined
   #resume: (() => void) | undefined
-  #state: 'open' | Fate | 'over' = 'open'
-  #watched = false
-  #answering = false
-  #sent = 0
-  #interim = 0
-  #drained = 0
-  #stopped: Error | undefined
+  #state: 'open' | BodyAction | 'over' = 'open'
+  #isIdleWatched = false
+  #responseStarted = false
+  #sendCount = 0
+  #informational = 0
+  #drainedBytes = 0
+  #stopReason: Error | undefined
 
   constructor(
     listener: AttemptListener,
@@ -90,7 +90,7 @@ export class Attempt implements WatchedBody, Handler {
   }
 
   /** Whether it ended without an answer. */
-  get lost(): boolean {
+  get abandoned(): boolean {
     return this.#state === 'over'
   }
 
@@ -101,23 +101,23 @@ export class Attempt implements WatchedBody, Handler {
 
   /** Sends the request; `fresh` asks for a new connection. */
   send(fresh = false): void {
-    this.#sent++
+    this.#sendCount++
     const { pool, upgrades } = this.target
     const sender = this.#upgrades ? upgrades : pool
-    sender.send(this.#listener.sendingFor(this.target, fresh), this)
+    sender.send(this.#listener.dispatchOptionsFor(this.target, fresh), this)
   }
 
   /** Begins to watch that the body is not idle for too long. */
-  watch(): void {
-    if (this.#idleTimeout === undefined || this.#watched || this.#state === 'over') return
-    this.#watched = true
+  watchIdle(): void {
+    if (this.#idleTimeout === undefined || this.#isIdleWatched || this.#state === 'over') return
+    this.#isIdleWatched = true
     this.#idleTimeout.add(this)
   }
 
   /** Gives up. */
   stop(error: Error): void {
-    if (this.#state === 'over' || this.#stopped !== undefined) return
-    this.#stopped = error
+    if (this.#state === 'over' || this.#stopReason !== undefined) return
+    this.#stopReason = error
     if (this.#abort === undefined) this.onError(error)
     else this.#abort(error)
   }
@@ -130,18 +130,18 @@ export class Attempt implements WatchedBody, Handler {
 
   onConnect(abort: Abort): void {
     this.unprocessed = false
-    if (this.#stopped === undefined) this.#abort = abort
-    else abort(this.#stopped)
+    if (this.#stopReason === undefined) this.#abort = abort
+    else abort(this.#stopReason)
   }
 
   onResponseStarted(): void {
-    this.#answering = true
+    this.#responseStarted = true
   }
 
   onHeaders(status: number, fields: string[], resume: () => void, statusText: string, bare = false): boolean {
     if (status < 200) {
       if (status < 100 || status === 101) throw new UpstreamFailed()
-      if (++this.#interim > MAX_INTERIM) throw new Error('Interim answers without end')
+      if (++this.#informational > MAX_INFORMATIONAL_RESPONSES) throw new Error('Interim answers without end')
       this.#listener.onInformation(status, fields)
       return true
     }
@@ -150,15 +150,15 @@ export class Attempt implements WatchedBody, Handler {
     const fate = this.#listener.onHeaders(this, status, fields, statusText, bare ? 'headers' : 'partial')
     this.#state = fate
     // A dropped answer is watched as well, or an upstream that never ends it would keep its connection.
-    if (fate === 'drop') this.watch()
+    if (fate === 'drain') this.watchIdle()
     return true
   }
 
-  onWhole(status: number, fields: string[], statusText: string, body: string): void {
+  onCompleteResponse(status: number, fields: string[], statusText: string, body: string): void {
     this.#lease.report(status < 500)
     const fate = this.#listener.onHeaders(this, status, fields, statusText, 'complete')
     this.#end()
-    if (fate === 'forward') this.#listener.onWhole(body)
+    if (fate === 'forward') this.#listener.onCompleteBody(body)
   }
 
   onUpgrade(_status: number, fields: string[], upstream: Duplex): void {
@@ -171,12 +171,12 @@ export class Attempt implements WatchedBody, Handler {
 
   onData(chunk: Buffer): boolean {
     // A dropped answer gets its time once: a part of it that comes gives it no more.
-    if (this.#state === 'drop') {
-      this.#drained += chunk.length
-      if (this.#drained > MAX_DRAINED) this.stop(new Superseded('The answer is not needed'))
+    if (this.#state === 'drain') {
+      this.#drainedBytes += chunk.length
+      if (this.#drainedBytes > MAX_DRAINED_BYTES) this.stop(new Superseded('The answer is not needed'))
       return true
     }
-    if (this.#idleTimeout !== undefined) this.seen = this.#idleTimeout.tick
+    if (this.#idleTimeout !== undefined) this.lastActiveTick = this.#idleTimeout.tick
     if (this.#state !== 'forward') throw new Error('A body without a header')
     if (this.#listener.onData(chunk)) return true
     this.paused = true
@@ -187,17 +187,17 @@ export class Attempt implements WatchedBody, Handler {
     try {
       const forwards = this.#state === 'forward'
       this.#end()
-      if (forwards) this.#listener.onComplete(trailersOf(trailers))
+      if (forwards) this.#listener.onComplete(allowedTrailers(trailers))
     } catch (error) {
-      this.#listener.onBroken(error)
+      this.#listener.onInternalError(error)
     }
   }
 
   onError(error: Error): void {
     try {
-      this.#failed(error)
+      this.#handleError(error)
     } catch (broken) {
-      this.#listener.onBroken(broken)
+      this.#listener.onInternalError(broken)
     }
   }
 
@@ -205,43 +205,48 @@ export class Attempt implements WatchedBody, Handler {
     this.stop(new BodyTimeout())
   }
 
-  #failed(error: Error): void {
+  #handleError(error: Error): void {
     if (this.#state === 'over') return
-    const stale = this.#state === 'open' && !this.#answering && this.#sent === 1 && isStaleConnection(error)
-    if (this.#state === 'open' && this.#stopped === undefined && this.#maySendAgain(error, stale)) {
+    const stale =
+      this.#state === 'open' && !this.#responseStarted && this.#sendCount === 1 && isStaleConnection(error)
+    if (this.#state === 'open' && this.#stopReason === undefined && this.#canSendAgain(error, stale)) {
       this.#abort = undefined
       // Other idle connections may be dead as well.
       this.send(stale)
       return
     }
-    const dropped = this.#state === 'drop'
+    const dropped = this.#state === 'drain'
     // Where the request itself broke, no target has failed.
-    const blameless = isLocal(error) || error instanceof RequestNotSendable
-    if (this.#state === 'forward' && !blameless && (this.#stopped === undefined || isTimeout(this.#stopped)))
-      this.#lease.reportCut()
+    const blameless = isLocalError(error) || error instanceof RequestNotSendable
+    if (
+      this.#state === 'forward' &&
+      !blameless &&
+      (this.#stopReason === undefined || isTimeoutError(this.#stopReason))
+    )
+      this.#lease.reportIncomplete()
     // An idle connection may end at any time, and a client may be slow to send: neither is a failure of the target.
     if (
-      (this.#stopped === undefined && !stale && !blameless) ||
-      (this.#stopped !== undefined && isTimeout(this.#stopped) && !this.#listener.uploads)
+      (this.#stopReason === undefined && !stale && !blameless) ||
+      (this.#stopReason !== undefined && isTimeoutError(this.#stopReason) && !this.#listener.isUploading)
     )
       this.#lease.report(false)
     this.#end()
-    if (!dropped) this.#listener.onError(this, this.#stopped ?? error)
+    if (!dropped) this.#listener.onError(this, this.#stopReason ?? error)
   }
 
-  #maySendAgain(error: Error, stale: boolean): boolean {
+  #canSendAgain(error: Error, stale: boolean): boolean {
     if (error instanceof RequestNotProcessed) {
       this.unprocessed = true
-      return this.#sent < MAX_UNPROCESSED && this.#listener.mayReplay
+      return this.#sendCount < MAX_UNPROCESSED_SENDS && this.#listener.canReplayBody
     }
-    return stale && this.#listener.maySendAgain
+    return stale && this.#listener.canResend
   }
 
   #end(): void {
     this.#state = 'over'
     // The connection goes on with the next request, however late the client is to take this answer.
     this.#resume = undefined
-    if (this.#watched) this.#idleTimeout?.delete(this)
+    if (this.#isIdleWatched) this.#idleTimeout?.delete(this)
     this.#lease.release()
   }
 }
@@ -257,17 +262,18 @@ function switchesToWebSocket(fields: readonly string[]): boolean {
   return found
 }
 
-const isTimeout = (error: Error & { statusCode?: number }): boolean => error.statusCode === 504
+const isTimeoutError = (error: Error & { statusCode?: number }): boolean => error.statusCode === 504
 
 // Nothing was sent of a request that the gateway itself could not send.
-const LOCAL = new Set([
+const LOCAL_ERROR_CODES = new Set([
   'UND_ERR_INVALID_ARG',
   'UND_ERR_CLOSED',
   'UND_ERR_DESTROYED',
   'SP_ERR_UPSTREAM_SOCKETS'
 ])
 
-const isLocal = ({ code }: Error & { code?: string }): boolean => code !== undefined && LOCAL.has(code)
+const isLocalError = ({ code }: Error & { code?: string }): boolean =>
+  code !== undefined && LOCAL_ERROR_CODES.has(code)
 
 // An idle connection that the upstream closed just when it was used again looks like this.
 function isStaleConnection(error: Error & { code?: string; socket?: { bytesRead?: number } }): boolean {
@@ -278,7 +284,7 @@ function isStaleConnection(error: Error & { code?: string; socket?: { bytesRead?
 }
 
 // What frames, routes, signs or describes a message stands in its head alone (RFC 9110 section 6.5.1): whoever merges trailers into the head would let them replace what the gateway said there.
-const NO_TRAILERS = new Set([
+const FORBIDDEN_TRAILERS = new Set([
   ...HOP_BY_HOP,
   ...FRAMING,
   'age',
@@ -296,9 +302,9 @@ const NO_TRAILERS = new Set([
   'www-authenticate'
 ])
 
-function trailersOf(raw: readonly string[]): [string, string][] {
+function allowedTrailers(raw: readonly string[]): [string, string][] {
   const trailers: [string, string][] = []
   for (let i = 0; i < raw.length; i += 2)
-    if (!NO_TRAILERS.has(raw[i] as string)) trailers.push([raw[i] as string, raw[i + 1] as string])
+    if (!FORBIDDEN_TRAILERS.has(raw[i] as string)) trailers.push([raw[i] as string, raw[i + 1] as string])
   return trailers
 }

@@ -1,12 +1,12 @@
 import type { Duplex } from 'node:stream'
-import type { Sending } from '../../src/lib/contracts/dispatch.ts'
+import type { DispatchOptions } from '../../src/lib/contracts/dispatch.ts'
 import type {
   AnswerListener,
   AttemptPolicy,
-  Extent,
-  Fate,
+  BodyAction,
   OutboundRequest,
-  Sent,
+  PendingRequest,
+  ResponseExtent,
   UpstreamTarget
 } from '../../src/lib/contracts/upstream.ts'
 import { RequestNotSendable } from '../../src/lib/refusals.ts'
@@ -19,27 +19,27 @@ import type { Target } from './target.ts'
 import type { Upstream } from './upstream.ts'
 
 // The share that a hedge may take where the policy has no "retry".
-const HEDGE_BUDGET = 0.2
+const DEFAULT_HEDGE_BUDGET = 0.2
 
 /**
  * One request and its answer, in as many attempts as its policy allows. An attempt ends in one of these ways:
  * its answer is the answer; the target refused the connection or has not processed the request, so another target is asked,
  * whatever the method; the policy's `retry` takes the failure, so it is tried again after a wait; or it is the failure.
  */
-export class Attempts implements AttemptListener, Sent {
+export class Attempts implements AttemptListener, PendingRequest {
   readonly #upstream: Upstream
   readonly #request: OutboundRequest
   readonly #policy: AttemptPolicy
   readonly #listener: AnswerListener
   readonly #tried: Target[] = []
-  readonly #live: Attempt[] = []
-  #answering: Attempt | undefined
+  readonly #active: Attempt[] = []
+  #selected: Attempt | undefined
   #state: 'waiting' | 'answered' | 'over' = 'waiting'
-  #aborted: Error | undefined
+  #abortReason: Error | undefined
   #backoff: NodeJS.Timeout | undefined
   #hedge: NodeJS.Timeout | undefined
   #retries = 0
-  #counted = true
+  #isCounted = true
 
   constructor(upstream: Upstream, request: OutboundRequest, policy: AttemptPolicy, listener: AnswerListener) {
     this.#upstream = upstream
@@ -51,14 +51,14 @@ export class Attempts implements AttemptListener, Sent {
 
   /** Sends the first attempt. */
   begin(): void {
-    this.attempt()
+    this.attemptNext()
     const { hedge } = this.#policy
     if (hedge !== undefined && this.#request.idempotent && this.#state === 'waiting')
       this.#hedge = setTimeout(onHedge, Math.min(hedge, LONGEST_TIMER), this)
   }
 
   /** Sends one more attempt to the target whose turn is next. */
-  attempt(): void {
+  attemptNext(): void {
     if (this.#state !== 'waiting') return
     const target = this.#upstream.pick(this.#request.source, this.#tried)
     if (target === undefined) this.#fail(unavailable(this.#upstream.retryAfter))
@@ -67,10 +67,10 @@ export class Attempts implements AttemptListener, Sent {
 
   /** Asks another target as well, if the answer is late and the budget allows it. */
   hedge(): void {
-    if (this.#state !== 'waiting' || this.#live.length !== 1 || !this.#mayRepeat()) return
+    if (this.#state !== 'waiting' || this.#active.length !== 1 || !this.#acquireRetry()) return
     // A body goes to two targets only once all of it is here; what still comes belongs to the first.
     const { body } = this.#request
-    if (this.uploads || body?.mayReplay(this.#policy.retry?.maxBody ?? 0) === false) return
+    if (this.isUploading || body?.isReplayableWithin(this.#policy.retry?.maxBody ?? 0) === false) return
     const target = this.#untriedTarget()
     // The same one again would only get busier.
     if (target === undefined) return
@@ -80,42 +80,42 @@ export class Attempts implements AttemptListener, Sent {
 
   abort(error: Error): void {
     if (this.#state === 'over') return
-    this.#aborted ??= error
+    this.#abortReason ??= error
     clearTimeout(this.#backoff)
-    if (this.#live.length === 0) this.#fail(error)
-    else for (const attempt of [...this.#live]) attempt.stop(error)
+    if (this.#active.length === 0) this.#fail(error)
+    else for (const attempt of [...this.#active]) attempt.stop(error)
   }
 
   resume(): void {
-    this.#answering?.resume()
+    this.#selected?.resume()
   }
 
   watchIdle(): void {
-    this.#answering?.watch()
+    this.#selected?.watchIdle()
   }
 
   end(): void {
-    if (!this.#counted) return
-    this.#counted = false
+    if (!this.#isCounted) return
+    this.#isCounted = false
     this.#stopTimers()
     const { traffic } = this.#upstream
     traffic.active--
-    traffic.extra -= this.#retries
+    traffic.activeRetries -= this.#retries
   }
 
-  get maySendAgain(): boolean {
-    return this.#request.idempotent && this.mayReplay
+  get canResend(): boolean {
+    return this.#request.idempotent && this.canReplayBody
   }
 
-  get mayReplay(): boolean {
-    return this.#request.body?.replays !== false
+  get canReplayBody(): boolean {
+    return this.#request.body?.isReplayable !== false
   }
 
-  get uploads(): boolean {
+  get isUploading(): boolean {
     return this.#request.body?.ended === false
   }
 
-  sendingFor(target: UpstreamTarget, fresh: boolean): Sending {
+  dispatchOptionsFor(target: UpstreamTarget, newConnection: boolean): DispatchOptions {
     const { source, method, path, body, upgrade } = this.#request
     return {
       path: target.base + path,
@@ -124,7 +124,7 @@ export class Attempts implements AttemptListener, Sent {
       body: body === null ? null : body.open(),
       headersTimeout: this.#policy.headersTimeout,
       source,
-      fresh,
+      newConnection,
       ...(upgrade === undefined ? {} : { upgrade })
     }
   }
@@ -138,11 +138,11 @@ export class Attempts implements AttemptListener, Sent {
     status: number,
     fields: readonly string[],
     statusText: string,
-    extent: Extent
-  ): Fate {
-    if (this.#state !== 'waiting') return 'drop'
-    if (status >= 400 && this.#retry(attempt, String(status), retryAfterIn(fields))) return 'drop'
-    this.#choose(attempt)
+    extent: ResponseExtent
+  ): BodyAction {
+    if (this.#state !== 'waiting') return 'drain'
+    if (status >= 400 && this.#scheduleRetry(attempt, String(status), retryAfterIn(fields))) return 'drain'
+    this.#select(attempt)
     return this.#listener.onHeaders(attempt.target, status, fields, statusText, extent)
   }
 
@@ -151,14 +151,14 @@ export class Attempts implements AttemptListener, Sent {
       socket.destroy()
       return
     }
-    this.#choose(attempt)
+    this.#select(attempt)
     this.#state = 'over'
     this.#listener.onUpgrade(attempt.target, fields, socket)
   }
 
-  onWhole(body: string): void {
+  onCompleteBody(body: string): void {
     this.#state = 'over'
-    this.#listener.onWhole(body)
+    this.#listener.onCompleteBody(body)
   }
 
   onData(chunk: Buffer): boolean {
@@ -171,29 +171,32 @@ export class Attempts implements AttemptListener, Sent {
   }
 
   onError(attempt: Attempt, error: Error & { code?: string }): void {
-    this.#drop(attempt)
+    this.#remove(attempt)
     if (this.#state === 'over' || error instanceof Superseded) return
-    if (this.#state === 'waiting' && this.#aborted === undefined) {
+    if (this.#state === 'waiting' && this.#abortReason === undefined) {
       this.#listener.onAttemptFailed?.(error)
       const unsendable = error instanceof RequestNotSendable
-      if (!unsendable && (this.#failover(attempt) || this.#retry(attempt, reasonOf(attempt, error), 0)))
+      if (
+        !unsendable &&
+        (this.#failover(attempt) || this.#scheduleRetry(attempt, reasonOf(attempt, error), 0))
+      )
         return
     }
-    this.#fail(this.#aborted ?? error)
+    this.#fail(this.#abortReason ?? error)
   }
 
-  onBroken(error: unknown): void {
+  onInternalError(error: unknown): void {
     if (this.#state === 'over') return
     this.#state = 'over'
     this.#stopTimers()
-    this.#listener.onBroken(error)
-    for (const attempt of [...this.#live]) attempt.stop(new Superseded('The request failed'))
+    this.#listener.onInternalError(error)
+    for (const attempt of [...this.#active]) attempt.stop(new Superseded('The request failed'))
   }
 
   /** Asks another target where this one is sure not to have processed the request, whatever its method is. */
   #failover(attempt: Attempt): boolean {
     if (attempt.connected && !attempt.unprocessed) return false
-    if (!this.mayReplay || this.#live.length > 0) return false
+    if (!this.canReplayBody || this.#active.length > 0) return false
     const target = this.#untriedTarget()
     if (target === undefined) return false
     this.#send(target)
@@ -201,22 +204,23 @@ export class Attempts implements AttemptListener, Sent {
   }
 
   /** Passes over what an attempt brought, if the policy takes it and there is time, and schedules the next one. */
-  #retry(attempt: Attempt, reason: string, retryAfter: number): boolean {
+  #scheduleRetry(attempt: Attempt, reason: string, retryAfter: number): boolean {
     const { retry } = this.#policy
-    const failed = attempt.lost || retry?.takes(reason) === true
+    const failed = attempt.abandoned || retry?.isRetryable(reason) === true
     // A hedge is still under way: it may do better.
-    if (failed && this.#live.some((each) => each !== attempt)) {
-      this.#drop(attempt)
+    if (failed && this.#active.some((each) => each !== attempt)) {
+      this.#remove(attempt)
       return true
     }
-    if (retry === undefined || !retry.takes(reason) || !this.#request.idempotent) return false
+    if (retry === undefined || !retry.isRetryable(reason) || !this.#request.idempotent) return false
     const attempts = this.#retries + 1
-    if (attempts >= retry.attempts || this.#request.body?.mayReplay(retry.maxBody) === false) return false
-    const wait = Math.max(retry.wait(attempts), retryAfter)
-    // An attempt that can't end in time is not begun, nor one that no timer would wait for.
-    if (this.#request.deadline?.allows(wait) === false || wait > LONGEST_TIMER || !this.#mayRepeat())
+    if (attempts >= retry.attempts || this.#request.body?.isReplayableWithin(retry.maxBody) === false)
       return false
-    this.#drop(attempt)
+    const wait = Math.max(retry.backoff(attempts), retryAfter)
+    // An attempt that can't end in time is not begun, nor one that no timer would wait for.
+    if (this.#request.deadline?.allows(wait) === false || wait > LONGEST_TIMER || !this.#acquireRetry())
+      return false
+    this.#remove(attempt)
     this.#countRetry()
     this.#backoff = setTimeout(onBackoff, wait, this)
     return true
@@ -229,16 +233,16 @@ export class Attempts implements AttemptListener, Sent {
       upgrades: this.#request.upgrade !== undefined,
       idleTimeout: this.#policy.idleTimeout as IdleTimeout | undefined
     })
-    this.#live.push(attempt)
+    this.#active.push(attempt)
     attempt.send()
   }
 
-  #choose(attempt: Attempt): void {
+  #select(attempt: Attempt): void {
     this.#state = 'answered'
-    this.#answering = attempt
+    this.#selected = attempt
     this.#stopTimers()
-    if (this.#live.length > 1)
-      for (const each of [...this.#live])
+    if (this.#active.length > 1)
+      for (const each of [...this.#active])
         if (each !== attempt) each.stop(new Superseded('Another answer came first'))
   }
 
@@ -253,19 +257,19 @@ export class Attempts implements AttemptListener, Sent {
     return target === undefined || this.#tried.includes(target) ? undefined : target
   }
 
-  #mayRepeat(): boolean {
-    return this.#upstream.mayRepeat(this.#policy.retry?.budget ?? HEDGE_BUDGET)
+  #acquireRetry(): boolean {
+    return this.#upstream.acquireRetry(this.#policy.retry?.budget ?? DEFAULT_HEDGE_BUDGET)
   }
 
   #countRetry(): void {
     this.#retries++
-    this.#upstream.traffic.extra++
+    this.#upstream.traffic.activeRetries++
     this.#upstream.traffic.retries++
   }
 
-  #drop(attempt: Attempt): void {
-    const at = this.#live.indexOf(attempt)
-    if (at !== -1) this.#live.splice(at, 1)
+  #remove(attempt: Attempt): void {
+    const at = this.#active.indexOf(attempt)
+    if (at !== -1) this.#active.splice(at, 1)
   }
 
   #stopTimers(): void {
@@ -281,14 +285,14 @@ function reasonOf(attempt: Attempt, { code }: { code?: string }): string {
 
 // One function each for all requests. An error of the gateway's own ends the request, not the process.
 const onHedge = guarded((attempts) => attempts.hedge())
-const onBackoff = guarded((attempts) => attempts.attempt())
+const onBackoff = guarded((attempts) => attempts.attemptNext())
 
 function guarded(act: (attempts: Attempts) => void): (attempts: Attempts) => void {
   return (attempts) => {
     try {
       act(attempts)
     } catch (error) {
-      attempts.onBroken(error)
+      attempts.onInternalError(error)
     }
   }
 }

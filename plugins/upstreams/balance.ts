@@ -10,7 +10,7 @@ export type Balancer = (from: readonly Target[], request: FastifyRequest) => Tar
 
 /** Compiles how an upstream spreads its requests. */
 export function makeBalancer({ balance, hashOn }: Pick<UpstreamOptions, 'balance' | 'hashOn'>): Balancer {
-  return balance === 'hash' ? byHash(hashOn) : BALANCERS[balance]
+  return balance === 'hash' ? rendezvousHash(hashOn) : BALANCERS[balance]
 }
 
 const BALANCERS = {
@@ -19,12 +19,12 @@ const BALANCERS = {
     let best = from[0] as Target
     let total = 0
     for (const target of from) {
-      const weight = target.weightNow()
+      const weight = target.effectiveWeight()
       total += weight
-      target.turn += weight
-      if (target.turn > best.turn) best = target
+      target.currentWeight += weight
+      if (target.currentWeight > best.currentWeight) best = target
     }
-    best.turn -= total
+    best.currentWeight -= total
     return best
   },
   /** Who has the fewest requests for its weight; among equals, any. */
@@ -33,7 +33,7 @@ const BALANCERS = {
     let least = Number.POSITIVE_INFINITY
     let equals = 0
     for (const target of from) {
-      const busy = busyOf(target)
+      const busy = loadPerWeight(target)
       if (busy > least) continue
       equals = busy === least ? equals + 1 : 1
       if (busy < least || Math.random() * equals < 1) best = target
@@ -41,34 +41,34 @@ const BALANCERS = {
     }
     return best
   },
-  random: anyOf,
+  random: weightedRandom,
   /** The less busy of any two (M. Mitzenmacher, "The Power of Two Choices", 2001). */
   powerOfTwo(from) {
-    const one = anyOf(from)
-    const two = anyOf(from)
-    return busyOf(two) < busyOf(one) ? two : one
+    const one = weightedRandom(from)
+    const two = weightedRandom(from)
+    return loadPerWeight(two) < loadPerWeight(one) ? two : one
   }
 } satisfies Record<string, (from: readonly Target[]) => Target>
 
-function anyOf(from: readonly Target[]): Target {
+function weightedRandom(from: readonly Target[]): Target {
   let left = 0
-  for (const target of from) left += target.weightNow()
+  for (const target of from) left += target.effectiveWeight()
   left *= Math.random()
   for (const target of from) {
-    left -= target.weightNow()
+    left -= target.effectiveWeight()
     if (left < 0) return target
   }
   return from[from.length - 1] as Target
 }
 
-const busyOf = (target: Target): number => {
-  const weight = target.weightNow()
+const loadPerWeight = (target: Target): number => {
+  const weight = target.effectiveWeight()
   return weight === 0 ? Number.MAX_VALUE : (target.load.requests + 1) / weight
 }
 
 /** The target with the highest score for the key: one that comes or goes moves only its own share (weighted rendezvous hashing; Thaler and Ravishankar, 1998). */
-function byHash(hashOn: string): Balancer {
-  const keyOf = keyReader(hashOn)
+function rendezvousHash(hashOn: string): Balancer {
+  const keyOf = hashKeyReader(hashOn)
   return (from, request) => {
     const key = hash32(keyOf(request))
     let best = from[0] as Target
@@ -81,7 +81,7 @@ function byHash(hashOn: string): Balancer {
   }
 }
 
-function keyReader(hashOn: string): (request: FastifyRequest) => string {
+function hashKeyReader(hashOn: string): (request: FastifyRequest) => string {
   if (hashOn === 'ip') return addressOf
   if (hashOn === 'caller') return (request) => request.caller?.id ?? addressOf(request)
   const read = partReader(hashOn)

@@ -2,57 +2,59 @@ import { monotonic } from '../../src/lib/clock.ts'
 import { duration, share } from '../../src/lib/units.ts'
 import type { BreakerOptions } from './options.ts'
 
-const SLICES = 10
+const WINDOW_SLICES = 10
 
 /** Counts answers and failures over the last while, in ten slices of it. */
-class Tally {
-  readonly #slice: number
-  readonly #all = new Uint32Array(SLICES)
-  readonly #failed = new Uint32Array(SLICES)
-  #at = 0
+class FailureWindow {
+  readonly #sliceMs: number
+  readonly #totals = new Uint32Array(WINDOW_SLICES)
+  readonly #failures = new Uint32Array(WINDOW_SLICES)
+  #currentSlice = 0
 
   constructor(within: number) {
-    this.#slice = Math.max(1, within / SLICES)
+    this.#sliceMs = Math.max(1, within / WINDOW_SLICES)
   }
 
   count(ok: boolean, now: number): void {
-    const at = Math.floor(now / this.#slice)
-    if (at - this.#at >= SLICES) this.clear()
-    else for (let i = this.#at + 1; i <= at; i++) this.#all[i % SLICES] = this.#failed[i % SLICES] = 0
-    this.#at = at
-    const i = at % SLICES
-    this.#all[i] = (this.#all[i] ?? 0) + 1
-    if (!ok) this.#failed[i] = (this.#failed[i] ?? 0) + 1
+    const at = Math.floor(now / this.#sliceMs)
+    if (at - this.#currentSlice >= WINDOW_SLICES) this.clear()
+    else
+      for (let i = this.#currentSlice + 1; i <= at; i++)
+        this.#totals[i % WINDOW_SLICES] = this.#failures[i % WINDOW_SLICES] = 0
+    this.#currentSlice = at
+    const i = at % WINDOW_SLICES
+    this.#totals[i] = (this.#totals[i] ?? 0) + 1
+    if (!ok) this.#failures[i] = (this.#failures[i] ?? 0) + 1
   }
 
   clear(): void {
-    this.#all.fill(0)
-    this.#failed.fill(0)
+    this.#totals.fill(0)
+    this.#failures.fill(0)
   }
 
   get all(): number {
-    return this.#all.reduce((sum, each) => sum + each, 0)
+    return this.#totals.reduce((sum, each) => sum + each, 0)
   }
 
   get failed(): number {
-    return this.#failed.reduce((sum, each) => sum + each, 0)
+    return this.#failures.reduce((sum, each) => sum + each, 0)
   }
 }
 
 /** Stops asking a target that mostly fails: closed until too many requests of the last while failed, then open, then half-open for one request alone (M. Nygard, "Release It!"). */
 export class Breaker {
   readonly #options: BreakerOptions
-  readonly #tally: Tally
-  readonly #changed: () => void
+  readonly #window: FailureWindow
+  readonly #onChange: () => void
   #state: 'closed' | 'open' | 'half-open' = 'closed'
   #probing = false
-  #until = 0
+  #openUntil = 0
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: BreakerOptions, changed: () => void) {
     this.#options = options
-    this.#tally = new Tally(duration(options.within))
-    this.#changed = changed
+    this.#window = new FailureWindow(duration(options.within))
+    this.#onChange = changed
   }
 
   get state(): 'closed' | 'open' | 'half-open' {
@@ -66,7 +68,7 @@ export class Breaker {
 
   /** Milliseconds until the next request may try. */
   get remaining(): number {
-    return this.#state === 'open' ? Math.max(0, this.#until - monotonic()) : 0
+    return this.#state === 'open' ? Math.max(0, this.#openUntil - monotonic()) : 0
   }
 
   /** Notes that a request is sent; tells whether it is the one that tries. */
@@ -91,10 +93,10 @@ export class Breaker {
       return
     }
     if (this.#state !== 'closed') return
-    this.#tally.count(ok, monotonic())
+    this.#window.count(ok, monotonic())
     if (ok) return
-    const { all } = this.#tally
-    if (all >= this.#options.of && this.#tally.failed >= all * share(this.#options.failures)) this.#open()
+    const { all } = this.#window
+    if (all >= this.#options.of && this.#window.failed >= all * share(this.#options.failures)) this.#open()
   }
 
   stop(): void {
@@ -104,19 +106,19 @@ export class Breaker {
   #open(): void {
     const openFor = duration(this.#options.openFor)
     this.#state = 'open'
-    this.#until = monotonic() + openFor
-    this.#tally.clear()
+    this.#openUntil = monotonic() + openFor
+    this.#window.clear()
     this.#timer = setTimeout(() => {
       this.#state = 'half-open'
       this.#probing = false
-      this.#changed()
+      this.#onChange()
     }, openFor)
     this.#timer.unref()
-    this.#changed()
+    this.#onChange()
   }
 
   #close(): void {
     this.#state = 'closed'
-    this.#changed()
+    this.#onChange()
   }
 }

@@ -6,12 +6,12 @@ import type { DiscoverOptions } from './options.ts'
 import type { Endpoint } from './target.ts'
 
 // A record with a TTL of 0 is not asked for more often than this, in milliseconds.
-const SOONEST = 1000
+const MIN_REFRESH_MS = 1000
 
-interface Found {
+interface DiscoveredEndpoints {
   readonly endpoints: readonly Endpoint[]
-  /** Milliseconds that the answer holds; undefined where nobody said. */
-  readonly holds: number | undefined
+  /** Milliseconds that the answer ttlMs; undefined where nobody said. */
+  readonly ttlMs: number | undefined
 }
 
 /** Finds the targets of an upstream by DNS, again and again; what was found last stays while nobody answers. */
@@ -21,7 +21,7 @@ export class Discovery {
   readonly #resolver = new Resolver({ timeout: 2000, tries: 2 })
   readonly #watchers = new Set<() => void>()
   /** Settles once the first answer is there, or the first failure. */
-  readonly first: Promise<void>
+  readonly firstAnswer: Promise<void>
   #endpoints: readonly Endpoint[] = []
   #timer: NodeJS.Timeout | undefined
   #stopped = false
@@ -31,7 +31,7 @@ export class Discovery {
     this.#options = options
     this.#log = log
     if (options.server !== undefined) this.#resolver.setServers([options.server])
-    this.first = this.#look()
+    this.firstAnswer = this.#refresh()
   }
 
   get endpoints(): readonly Endpoint[] {
@@ -50,35 +50,39 @@ export class Discovery {
     this.#resolver.cancel()
   }
 
-  async #look(): Promise<void> {
+  async #refresh(): Promise<void> {
     const every = duration(this.#options.every)
-    let holds: number | undefined
+    let ttlMs: number | undefined
     try {
-      const found = this.#options.srv === undefined ? await this.#addresses() : await this.#services()
-      holds = found.holds
-      this.#take(found.endpoints)
+      const found =
+        this.#options.srv === undefined ? await this.#resolveAddresses() : await this.#resolveServices()
+      ttlMs = found.ttlMs
+      this.#update(found.endpoints)
     } catch (error) {
-      this.#fail(error as NodeJS.ErrnoException)
+      this.#reportFailure(error as NodeJS.ErrnoException)
     }
     if (this.#stopped) return
-    this.#timer = setTimeout(() => void this.#look(), Math.max(SOONEST, Math.min(every, holds ?? every)))
+    this.#timer = setTimeout(
+      () => void this.#refresh(),
+      Math.max(MIN_REFRESH_MS, Math.min(every, ttlMs ?? every))
+    )
     this.#timer.unref()
   }
 
-  #take(endpoints: readonly Endpoint[]): void {
+  #update(endpoints: readonly Endpoint[]): void {
     if (this.#failing) this.#log.info({ name: this.#name }, 'a name is found again')
     this.#failing = false
     const said = JSON.stringify(endpoints)
     if (said === JSON.stringify(this.#endpoints)) return
     this.#endpoints = endpoints
     this.#log.info(
-      { name: this.#name, targets: endpoints.map(({ place }) => `${place?.address}:${place?.port}`) },
+      { name: this.#name, targets: endpoints.map(({ address }) => `${address?.address}:${address?.port}`) },
       'the targets of a name have changed'
     )
     for (const changed of this.#watchers) changed()
   }
 
-  #fail({ code }: NodeJS.ErrnoException): void {
+  #reportFailure({ code }: NodeJS.ErrnoException): void {
     if (this.#stopped || this.#failing) return
     this.#failing = true
     this.#log.warn({ name: this.#name, code }, 'a name is not found; the targets found last stay')
@@ -88,22 +92,22 @@ export class Discovery {
     return this.#options.srv ?? this.#options.dns ?? ''
   }
 
-  async #addresses(): Promise<Found> {
+  async #resolveAddresses(): Promise<DiscoveredEndpoints> {
     const { dns = '', port, scheme } = this.#options
-    const { addresses, holds } = await this.#addressesOf(dns)
+    const { addresses, ttlMs } = await this.#lookUp(dns)
     const at = port ?? (scheme === 'https' ? 443 : 80)
-    return { endpoints: addresses.map((address) => this.#endpoint(dns, address, at, 1, false)), holds }
+    return { endpoints: addresses.map((address) => this.#endpoint(dns, address, at, 1, false)), ttlMs }
   }
 
   // RFC 2782: the lowest priority serves, the others stand by; a weight of 0 still gets a little.
-  async #services(): Promise<Found> {
+  async #resolveServices(): Promise<DiscoveredEndpoints> {
     const records = await this.#resolver.resolveSrv(this.#options.srv ?? '')
     const first = Math.min(...records.map(({ priority }) => priority))
     const found = await Promise.all(
       records.map(async ({ name, port, weight, priority }) => {
-        const { addresses, holds } = await this.#addressesOf(name)
+        const { addresses, ttlMs } = await this.#lookUp(name)
         return {
-          holds,
+          ttlMs,
           endpoints: addresses.map((address) =>
             this.#endpoint(name, address, port, Math.max(1, weight), priority !== first)
           )
@@ -111,16 +115,16 @@ export class Discovery {
       })
     )
     return {
-      endpoints: sorted(found.flatMap(({ endpoints }) => endpoints)),
-      holds: soonest(found.map(({ holds }) => holds))
+      endpoints: sortedByKey(found.flatMap(({ endpoints }) => endpoints)),
+      ttlMs: shortest(found.map(({ ttlMs }) => ttlMs))
     }
   }
 
   #endpoint(name: string, address: string, port: number, weight: number, backup: boolean): Endpoint {
-    return { url: `${this.#options.scheme}://${name}:${port}`, place: { address, port }, weight, backup }
+    return { url: `${this.#options.scheme}://${name}:${port}`, address: { address, port }, weight, backup }
   }
 
-  async #addressesOf(name: string): Promise<{ addresses: string[]; holds: number | undefined }> {
+  async #lookUp(name: string): Promise<{ addresses: string[]; ttlMs: number | undefined }> {
     const answers = await Promise.allSettled([
       this.#resolver.resolve4(name, { ttl: true }),
       this.#resolver.resolve6(name, { ttl: true })
@@ -131,23 +135,23 @@ export class Discovery {
     if (records.length > 0)
       return {
         addresses: records.map(({ address }) => address).sort(),
-        holds: soonest(records.map(({ ttl }) => ttl * 1000))
+        ttlMs: shortest(records.map(({ ttl }) => ttl * 1000))
       }
     const [four] = answers
     if (this.#options.server !== undefined && four?.status === 'rejected') throw four.reason
     // Names of the machine's own (/etc/hosts) and short ones (search domains) are known to the system alone.
     const found = await lookup(name, { all: true })
-    return { addresses: found.map(({ address }) => address).sort(), holds: undefined }
+    return { addresses: found.map(({ address }) => address).sort(), ttlMs: undefined }
   }
 }
 
-const soonest = (times: readonly (number | undefined)[]): number | undefined => {
+const shortest = (times: readonly (number | undefined)[]): number | undefined => {
   const known = times.filter((time) => time !== undefined)
   return known.length === 0 ? undefined : Math.min(...known)
 }
 
-const sorted = (endpoints: readonly Endpoint[]): Endpoint[] =>
-  [...endpoints].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))
+const sortedByKey = (endpoints: readonly Endpoint[]): Endpoint[] =>
+  [...endpoints].sort((a, b) => (endpointKey(a) < endpointKey(b) ? -1 : 1))
 
 /** Names an endpoint, so that one which stays is told from one which comes. */
-export const keyOf = ({ url, place }: Endpoint): string => `${url} ${place?.address ?? ''}`
+export const endpointKey = ({ url, address }: Endpoint): string => `${url} ${address?.address ?? ''}`

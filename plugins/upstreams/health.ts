@@ -12,17 +12,17 @@ const JITTER = 0.1
 export class HealthCheck {
   readonly #options: HealthOptions
   readonly #host: string
-  readonly #condition: TargetHealth
+  readonly #health: TargetHealth
   readonly #pool: Dispatcher
   #timer: NodeJS.Timeout | undefined
   #stopped = false
-  #good = 0
-  #bad = 0
+  #successes = 0
+  #failures = 0
 
   constructor(options: HealthOptions, host: string, condition: TargetHealth, pool: Dispatcher) {
     this.#options = options
     this.#host = options.host ?? host
-    this.#condition = condition
+    this.#health = condition
     this.#pool = pool
     void this.#check()
   }
@@ -34,23 +34,23 @@ export class HealthCheck {
   }
 
   async #check(): Promise<void> {
-    const well = await this.#ask()
+    const well = await this.#probe()
     if (this.#stopped) return
-    if (well !== undefined) this.#note(well)
+    if (well !== undefined) this.#count(well)
     const every = duration(this.#options.every)
     this.#timer = setTimeout(() => void this.#check(), every * (1 - JITTER * Math.random()))
     this.#timer.unref()
   }
 
-  #note(well: boolean): void {
-    this.#good = well ? this.#good + 1 : 0
-    this.#bad = well ? 0 : this.#bad + 1
-    if (this.#good >= this.#options.healthyAfter) this.#condition.setHealthy(true)
-    if (this.#bad >= this.#options.unhealthyAfter) this.#condition.setHealthy(false)
+  #count(well: boolean): void {
+    this.#successes = well ? this.#successes + 1 : 0
+    this.#failures = well ? 0 : this.#failures + 1
+    if (this.#successes >= this.#options.healthyAfter) this.#health.setHealthy(true)
+    if (this.#failures >= this.#options.unhealthyAfter) this.#health.setHealthy(false)
   }
 
   /** Asks once; undefined where this machine has no socket left, which says nothing of the target. */
-  async #ask(): Promise<boolean | undefined> {
+  async #probe(): Promise<boolean | undefined> {
     const [least = 200, most = 299] = this.#options.status
     const timeout = duration(this.#options.timeout)
     try {

@@ -3,32 +3,32 @@ import { getOrCreate } from '../../src/lib/memoize.ts'
 /** A body that may be idle for some time only. */
 export interface WatchedBody {
   /** The tick at which a byte came last. */
-  seen: number
+  lastActiveTick: number
   /** Whether it waits for the client, which is not the upstream's fault. */
   readonly paused: boolean
   onIdle(): void
 }
 
 // How many times a body is looked at before it counts as idle: a quarter of the time is exact enough.
-const LOOKS = 4
-const OFTEN = 5
+const TICKS_PER_TIMEOUT = 4
+const MIN_TICK_MS = 5
 
 /** Watches bodies that may not be idle for longer than some time: one timer for all of them, which costs a chunk nothing. */
 export class IdleTimeout {
   tick = 0
   readonly #bodies = new Set<WatchedBody>()
-  readonly #every: number
+  readonly #tickMs: number
   #timer: NodeJS.Timeout | undefined
 
   constructor(ms: number) {
-    this.#every = Math.max(OFTEN, Math.ceil(ms / LOOKS))
+    this.#tickMs = Math.max(MIN_TICK_MS, Math.ceil(ms / TICKS_PER_TIMEOUT))
   }
 
   add(body: WatchedBody): void {
-    body.seen = this.tick
+    body.lastActiveTick = this.tick
     this.#bodies.add(body)
     if (this.#timer === undefined) {
-      this.#timer = setInterval(() => this.#look(), this.#every)
+      this.#timer = setInterval(() => this.#onTick(), this.#tickMs)
       this.#timer.unref()
     }
   }
@@ -37,11 +37,11 @@ export class IdleTimeout {
     this.#bodies.delete(body)
   }
 
-  #look(): void {
+  #onTick(): void {
     this.tick++
     for (const body of this.#bodies)
-      if (body.paused) body.seen = this.tick
-      else if (this.tick - body.seen > LOOKS) {
+      if (body.paused) body.lastActiveTick = this.tick
+      else if (this.tick - body.lastActiveTick > TICKS_PER_TIMEOUT) {
         this.#bodies.delete(body)
         body.onIdle()
       }
@@ -51,8 +51,8 @@ export class IdleTimeout {
   }
 }
 
-const timeouts = new Map<number, IdleTimeout>()
+const timeoutsByMs = new Map<number, IdleTimeout>()
 
 /** Returns the watch for a time in milliseconds; undefined for 0, which is no limit. */
-export const idleTimeoutOf = (ms: number): IdleTimeout | undefined =>
-  ms === 0 ? undefined : getOrCreate(timeouts, ms, () => new IdleTimeout(ms))
+export const idleTimeoutFor = (ms: number): IdleTimeout | undefined =>
+  ms === 0 ? undefined : getOrCreate(timeoutsByMs, ms, () => new IdleTimeout(ms))

@@ -3,7 +3,7 @@ import { createError, fp, type OptionFault } from '../../src/kit/index.ts'
 import type { UpstreamState } from '../../src/lib/contracts/metrics.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 import { options, type UpstreamsOptions } from './options.ts'
-import { originOf, Upstream } from './upstream.ts'
+import { optionsForUrl, Upstream } from './upstream.ts'
 
 export const key = 'upstreams'
 
@@ -70,7 +70,7 @@ export default fp<UpstreamsOptions>(
     app.decorate('upstream', (nameOrUrl: string) => {
       let found = made.get(nameOrUrl)
       if (found !== undefined) return found
-      const said = Object.hasOwn(root, nameOrUrl) ? root[nameOrUrl] : originOf(nameOrUrl)
+      const said = Object.hasOwn(root, nameOrUrl) ? root[nameOrUrl] : optionsForUrl(nameOrUrl)
       if (said === undefined) throw new UpstreamUnknown(nameOrUrl, Object.keys(root).join(', ') || 'none')
       found = new Upstream(app, Object.hasOwn(root, nameOrUrl) ? nameOrUrl : 'url', said)
       made.set(nameOrUrl, found)
@@ -85,7 +85,7 @@ export default fp<UpstreamsOptions>(
     app.decorate('upstreamStates', () => [...made].map(([name, upstream]) => stateOf(name, upstream)))
     // Who is asked for by name is looked for before the first request comes; who can't be found is "none", not a failed start.
     app.addHook('onReady', async () => {
-      await Promise.all([...made.values()].map(({ found }) => found))
+      await Promise.all([...made.values()].map(({ discovered }) => discovered))
     })
   },
   { name: key, fastify: '5.x' }
@@ -105,7 +105,7 @@ const stateOf = (name: string, { traffic, targets, ready }: Upstream): UpstreamS
     ready: ready.includes(target),
     healthy: target.health.healthy,
     ejected: target.health.ejected,
-    breaker: target.health.closed ? 'closed' : target.health.open ? 'open' : 'half-open'
+    breaker: target.health.breakerClosed ? 'closed' : target.health.breakerOpen ? 'open' : 'half-open'
   }))
 })
 

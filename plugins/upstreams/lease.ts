@@ -4,7 +4,7 @@ import type { TargetHealth } from './target-health.ts'
 export class Lease {
   readonly #health: TargetHealth
   readonly #load: { requests: number }
-  readonly #mayEject: () => boolean
+  readonly #canEject: () => boolean
   // Whether this request tries a target whose breaker is half-open.
   #probe: boolean
   #reported = false
@@ -13,7 +13,7 @@ export class Lease {
   constructor(health: TargetHealth, load: { requests: number }, mayEject: () => boolean) {
     this.#health = health
     this.#load = load
-    this.#mayEject = mayEject
+    this.#canEject = mayEject
     load.requests++
     this.#probe = health.acquire()
   }
@@ -22,13 +22,13 @@ export class Lease {
   report(ok: boolean): void {
     if (this.#reported) return
     this.#reported = true
-    this.#health.report(ok, this.#probe, this.#mayEject)
+    this.#health.report(ok, this.#probe, this.#canEject)
     this.#probe = false
   }
 
   /** Reports that an answer was cut whose header had been reported as a success. */
-  reportCut(): void {
-    this.#health.report(false, false, this.#mayEject)
+  reportIncomplete(): void {
+    this.#health.report(false, false, this.#canEject)
   }
 
   /** Ends it; a request that reported nothing tells nothing of the target. */

@@ -12,7 +12,7 @@ export class Sticky {
   readonly #secret: string | Buffer
   readonly #attributes: string
   readonly #secure: boolean
-  readonly #names = new WeakMap<UpstreamTarget, string>()
+  readonly #cookieValues = new WeakMap<UpstreamTarget, string>()
 
   constructor(app: FastifyInstance, { cookie, maxAge, secret }: StickyOptions) {
     this.#cookie = cookie
@@ -25,25 +25,25 @@ export class Sticky {
   /** Finds the target that a request's cookie names; undefined where it names none of these. */
   find(request: FastifyRequest, among: readonly Target[]): Target | undefined {
     const said = cookieIn(request.headers.cookie, this.#cookie)
-    return said === undefined ? undefined : among.find((target) => this.#nameOf(target) === said)
+    return said === undefined ? undefined : among.find((target) => this.#cookieValueFor(target) === said)
   }
 
   /** Writes the cookie that names a target; undefined where the request brought it. */
   cookieFor(request: FastifyRequest, target: UpstreamTarget): string | undefined {
-    const name = this.#nameOf(target)
+    const name = this.#cookieValueFor(target)
     if (cookieIn(request.headers.cookie, this.#cookie) === name) return undefined
     const secure = this.#secure || request.protocol === 'https'
     return `${this.#cookie}=${name}${this.#attributes}${secure ? '; Secure' : ''}`
   }
 
-  #nameOf(target: UpstreamTarget): string {
-    let name = this.#names.get(target)
+  #cookieValueFor(target: UpstreamTarget): string {
+    let name = this.#cookieValues.get(target)
     if (name === undefined) {
       name = createHmac('sha256', this.#secret)
         .update(`${target.origin}${target.base} ${target.name}`)
         .digest('base64url')
         .slice(0, 22)
-      this.#names.set(target, name)
+      this.#cookieValues.set(target, name)
     }
     return name
   }

@@ -5,7 +5,7 @@ import { Breaker } from './breaker.ts'
 import type { BreakerOptions, EjectOptions } from './options.ts'
 
 // A target that fails again and again stays out longer each time, as in Envoy's outlier detection.
-const LONGEST_EJECTION = 10
+const MAX_EJECTION_FACTOR = 10
 
 /** How a target fares: what the checks say, what its answers say, and its circuit breaker; it outlives a reload. */
 export class TargetHealth {
@@ -18,7 +18,7 @@ export class TargetHealth {
   #ejected = false
   #failures = 0
   #ejections = 0
-  #return: NodeJS.Timeout | undefined
+  #returnTimer: NodeJS.Timeout | undefined
   #since = 0
 
   constructor(
@@ -34,7 +34,7 @@ export class TargetHealth {
       breaker === undefined
         ? undefined
         : new Breaker(breaker, () => {
-            this.#change(`breaker ${this.#breaker?.state}`, this.#breaker?.state === 'closed')
+            this.#changed(`breaker ${this.#breaker?.state}`, this.#breaker?.state === 'closed')
           })
   }
 
@@ -53,12 +53,12 @@ export class TargetHealth {
   }
 
   /** Whether its breaker, if it has one, lets all requests through. */
-  get closed(): boolean {
+  get breakerClosed(): boolean {
     return this.#breaker === undefined || this.#breaker.state === 'closed'
   }
 
   /** Whether its breaker keeps all requests from it. */
-  get open(): boolean {
+  get breakerOpen(): boolean {
     return this.#breaker?.state === 'open'
   }
 
@@ -68,7 +68,7 @@ export class TargetHealth {
   }
 
   /** Milliseconds until it may be tried again; 0 where nothing tells. */
-  get remaining(): number {
+  get breakerRemaining(): number {
     return this.#breaker?.remaining ?? 0
   }
 
@@ -78,7 +78,7 @@ export class TargetHealth {
   }
 
   /** Marks it as one that has just come, for a slow start. */
-  arrive(): void {
+  startSlowly(): void {
     this.#since = monotonic()
   }
 
@@ -105,45 +105,45 @@ export class TargetHealth {
     if (eject === undefined) return
     if (ok) {
       this.#failures = 0
-      if (!this.#ejected && this.#ejections > 0 && this.#settled(eject)) this.#ejections = 0
-    } else if (++this.#failures >= eject.failures && !this.#ejected && mayEject()) this.#takeOut(eject)
+      if (!this.#ejected && this.#ejections > 0 && this.#hasRecovered(eject)) this.#ejections = 0
+    } else if (++this.#failures >= eject.failures && !this.#ejected && mayEject()) this.#ejectTarget(eject)
   }
 
   /** Notes what the checks say. */
   setHealthy(healthy: boolean): void {
     if (this.#healthy === healthy) return
     this.#healthy = healthy
-    if (healthy) this.arrive()
-    this.#change(healthy ? 'healthy' : 'unhealthy', healthy)
+    if (healthy) this.startSlowly()
+    this.#changed(healthy ? 'healthy' : 'unhealthy', healthy)
   }
 
   stop(): void {
-    clearTimeout(this.#return)
+    clearTimeout(this.#returnTimer)
     this.#breaker?.stop()
   }
 
   // One that has done well for as long as it was out is trusted like any other.
-  #settled(eject: EjectOptions): boolean {
+  #hasRecovered(eject: EjectOptions): boolean {
     return monotonic() - this.#since > duration(eject.for)
   }
 
-  #takeOut(eject: EjectOptions): void {
+  #ejectTarget(eject: EjectOptions): void {
     this.#ejected = true
     this.#failures = 0
-    this.#ejections = Math.min(this.#ejections + 1, LONGEST_EJECTION)
-    this.#return = setTimeout(
+    this.#ejections = Math.min(this.#ejections + 1, MAX_EJECTION_FACTOR)
+    this.#returnTimer = setTimeout(
       () => {
         this.#ejected = false
-        this.arrive()
-        this.#change('back', true)
+        this.startSlowly()
+        this.#changed('back', true)
       },
       Math.min(duration(eject.for) * this.#ejections, LONGEST_TIMER)
     )
-    this.#return.unref()
-    this.#change('ejected', false)
+    this.#returnTimer.unref()
+    this.#changed('ejected', false)
   }
 
-  #change(state: string, good: boolean): void {
+  #changed(state: string, good: boolean): void {
     this.#log[good ? 'info' : 'warn']({ target: this.#name, state }, 'the condition of a target has changed')
     for (const changed of this.#watchers) changed()
   }

@@ -5,7 +5,7 @@ import { hash32 } from '../../src/lib/hash.ts'
 import { connectionOptions } from '../../src/lib/http/tls-client.ts'
 import { Repeated } from '../../src/lib/repeated.ts'
 import { duration, size } from '../../src/lib/units.ts'
-import { makeConnect, type Place } from './client/connect.ts'
+import { type Address, makeConnect } from './client/connect.ts'
 import { onread } from './client/http1/connection.ts'
 import { Http1Pool } from './client/http1/pool.ts'
 import { Http2Pool } from './client/http2/pool.ts'
@@ -19,16 +19,16 @@ export interface Endpoint {
   /** Its URL, as the config says it or as the name and port that were found. */
   readonly url: string
   /** Where its connections go, if not where its URL says. */
-  readonly place?: Place
+  readonly address?: Address
   readonly weight: number
   readonly backup: boolean
 }
 
 /** Asked before a target is ejected. */
-export type MayEject = () => boolean
+export type CanEject = () => boolean
 
 // A new target gets no less than this of its weight, or a slow start would never begin.
-const SLOWEST = 0.1
+const MIN_SLOW_START_SHARE = 0.1
 
 /** One place an upstream listens at, with its connections. */
 export class Target {
@@ -52,15 +52,15 @@ export class Target {
   /** The requests that it has now, waiting ones included, over a reload. */
   readonly load: { requests: number }
   /** The most requests it may have. */
-  readonly most: number
+  readonly maxRequests: number
   /** A number of its own, the same in every process. */
   readonly seed: number
   readonly health: TargetHealth
   /** How far its turn has come. */
-  turn = 0
+  currentWeight = 0
   readonly #slowStart: number
-  readonly #mayEject: MayEject
-  readonly #release: () => void
+  readonly #canEject: CanEject
+  readonly #releaseResources: () => void
 
   constructor(
     app: FastifyInstance,
@@ -68,9 +68,9 @@ export class Target {
     key: string,
     endpoint: Endpoint,
     slowStart: number,
-    mayEject: MayEject
+    mayEject: CanEject
   ) {
-    const { url: text, place, weight, backup } = endpoint
+    const { url: text, address, weight, backup } = endpoint
     const unix = text.startsWith('unix:') ? text.slice(5) : undefined
     const url = new URL(unix === undefined ? text : 'http://localhost')
     const { timeouts, connections, http2 } = said
@@ -80,7 +80,7 @@ export class Target {
       ...(said.tls === undefined ? {} : connectionOptions(said.tls))
     }
     this.key = key
-    this.name = unix ?? (place === undefined ? url.host : `${place.address}:${place.port}`)
+    this.name = unix ?? (address === undefined ? url.host : `${address.address}:${address.port}`)
     this.host = url.host
     this.origin = url.origin
     this.base = url.pathname === '/' ? '' : url.pathname.replace(/\/$/, '')
@@ -88,11 +88,11 @@ export class Target {
     this.backup = backup
     this.http2 = http2
     const maxConnections = connections.max ?? Number.POSITIVE_INFINITY
-    this.most = maxConnections + connections.pending
-    this.seed = hash32(`${text} ${place?.address ?? ''}`)
+    this.maxRequests = maxConnections + connections.pending
+    this.seed = hash32(`${text} ${address?.address ?? ''}`)
     this.#slowStart = slowStart
-    this.#mayEject = mayEject
-    const where = `${text} ${place?.address ?? ''} ${JSON.stringify([connect, connections.max, timeouts.keepAlive, said.maxHeaders])}`
+    this.#canEject = mayEject
+    const where = `${text} ${address?.address ?? ''} ${JSON.stringify([connect, connections.max, timeouts.keepAlive, said.maxHeaders])}`
     const keys: string[] = []
     const lease = <T>(key: string, make: () => T, end: (value: T) => unknown): T => {
       keys.push(key)
@@ -115,8 +115,8 @@ export class Target {
     const maxHeaders = size(said.maxHeaders)
     const plain = (): Http1Pool =>
       new Http1Pool({
-        connect: makeConnect(url, { ...connect, onread }, place, exhausted),
-        connectStream: makeConnect(url, connect, place, exhausted),
+        connect: makeConnect(url, { ...connect, onread }, address, exhausted),
+        connectStream: makeConnect(url, connect, address, exhausted),
         connections: maxConnections,
         keepAlive,
         maxHeaders
@@ -125,12 +125,12 @@ export class Target {
       http2
         ? new Http2Pool({
             origin: url,
-            connect: makeConnect(url, { ...connect, ...h2With(url) }, place, exhausted),
+            connect: makeConnect(url, { ...connect, ...http2ConnectOptions(url) }, address, exhausted),
             connections: maxConnections,
             keepAlive,
             maxHeaders,
-            patience: connect.timeout,
-            plain: plain()
+            replyTimeout: connect.timeout,
+            http1: plain()
           })
         : plain()
     const { pool, load } = lease(
@@ -140,7 +140,7 @@ export class Target {
     )
     this.pool = pool
     this.load = load
-    this.upgrades = pool instanceof Http2Pool ? pool.plain : pool
+    this.upgrades = pool instanceof Http2Pool ? pool.http1 : pool
     const { eject, breaker, health } = said
     this.health = lease(
       `condition ${where} ${JSON.stringify([eject, breaker, health])}`,
@@ -153,33 +153,34 @@ export class Target {
         () => new HealthCheck(health, this.host, this.health, open()),
         (kept) => kept.stop()
       )
-    this.#release = () => {
+    this.#releaseResources = () => {
       for (const key of keys) app.resources.release(app, key)
     }
   }
 
   /** Whether it can take one more request. */
   get hasRoom(): boolean {
-    return this.load.requests < this.most && this.health.admits
+    return this.load.requests < this.maxRequests && this.health.admits
   }
 
   /** Its weight now: less than said while it starts slowly. */
-  weightNow(): number {
+  effectiveWeight(): number {
     if (this.#slowStart === 0 || this.health.since === 0) return this.weight
     const warm = (monotonic() - this.health.since) / this.#slowStart
-    return warm >= 1 ? this.weight : this.weight * Math.max(SLOWEST, warm)
+    return warm >= 1 ? this.weight : this.weight * Math.max(MIN_SLOW_START_SHARE, warm)
   }
 
   /** Counts a request that is sent to it. */
   acquire(): Lease {
-    return new Lease(this.health, this.load, this.#mayEject)
+    return new Lease(this.health, this.load, this.#canEject)
   }
 
   /** Gives back its connections, which close once nothing is on them. */
   release(): void {
-    this.#release()
+    this.#releaseResources()
   }
 }
 
 // Without TLS there is nobody to agree with on a protocol: both sides know it (RFC 9113 section 3.3).
-const h2With = (url: URL): object => (url.protocol === 'https:' ? { allowH2: true } : { useH2c: true })
+const http2ConnectOptions = (url: URL): object =>
+  url.protocol === 'https:' ? { allowH2: true } : { useH2c: true }

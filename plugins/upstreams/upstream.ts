@@ -3,21 +3,21 @@ import type {
   AnswerListener,
   AttemptPolicy,
   OutboundRequest,
+  PendingRequest,
   PolicyOptions,
-  Sent,
   UpstreamService,
   UpstreamTarget
 } from '../../src/lib/contracts/upstream.ts'
 import { durationOrNone, share } from '../../src/lib/units.ts'
 import { Attempts } from './attempts.ts'
 import { type Balancer, makeBalancer } from './balance.ts'
-import { Discovery, keyOf } from './discover.ts'
-import { idleTimeoutOf } from './idle-timeout.ts'
+import { Discovery, endpointKey } from './discover.ts'
+import { idleTimeoutFor } from './idle-timeout.ts'
 import type { UpstreamOptions } from './options.ts'
 import { Sticky } from './sticky.ts'
 import { type Endpoint, Target } from './target.ts'
 
-const DEFAULTS: UpstreamOptions = {
+const DEFAULT_OPTIONS: UpstreamOptions = {
   timeouts: { connect: '2s', keepAlive: '30s' },
   connections: { pending: 256 },
   balance: 'roundRobin',
@@ -29,8 +29,8 @@ const DEFAULTS: UpstreamOptions = {
 }
 
 /** Reads a one-off URL as an upstream; undefined where the text is no URL. */
-export function originOf(text: string): UpstreamOptions | undefined {
-  return /^(https?:\/\/|unix:\/)/.test(text) ? { ...DEFAULTS, url: text } : undefined
+export function optionsForUrl(text: string): UpstreamOptions | undefined {
+  return /^(https?:\/\/|unix:\/)/.test(text) ? { ...DEFAULT_OPTIONS, url: text } : undefined
 }
 
 /** The requests of an upstream, over a reload. */
@@ -38,17 +38,17 @@ export interface Traffic {
   /** Those that are under way. */
   active: number
   /** The tries among them that are not the first. */
-  extra: number
+  activeRetries: number
   /** The tries so far that were not the first, and those that the budget did not allow. */
   retries: number
   refused: number
 }
 
 // With few requests a share of them would be none: so many may always be tried again (as Envoy's min_retry_concurrency).
-const LEAST_BUDGET = 3
+const MIN_RETRY_CONCURRENCY = 3
 
 // How long to wait is not known where no breaker tells, in seconds.
-const COME_BACK = 5
+const DEFAULT_RETRY_AFTER_SECONDS = 5
 
 /** A service behind the gateway: its targets, and which of them is next. */
 export class Upstream implements UpstreamService {
@@ -59,20 +59,20 @@ export class Upstream implements UpstreamService {
   readonly timeouts: { readonly headers: number; readonly body: number }
   readonly traffic: Traffic
   /** Settles once the targets are known, or are known not to be. */
-  readonly found: Promise<void>
+  readonly discovered: Promise<void>
   readonly #app: FastifyInstance
-  readonly #said: UpstreamOptions
+  readonly #options: UpstreamOptions
   readonly #balance: Balancer
   readonly #sticky: Sticky | undefined
-  readonly #panic: number
-  readonly #mostOut: number
+  readonly #panicThreshold: number
+  readonly #maxEjected: number
   #targets: readonly Target[] = []
   #ready: readonly Target[] = []
-  #watching: (() => void)[] = []
+  #unwatchers: (() => void)[] = []
 
   constructor(app: FastifyInstance, name: string, said: UpstreamOptions) {
     this.#app = app
-    this.#said = said
+    this.#options = said
     this.name = name
     this.http2 = said.http2
     this.timeouts = {
@@ -81,16 +81,16 @@ export class Upstream implements UpstreamService {
     }
     this.traffic = app.resources.lease(app, `traffic ${name} ${said.url ?? ''}`, () => ({
       active: 0,
-      extra: 0,
+      activeRetries: 0,
       retries: 0,
       refused: 0
     }))
     this.#balance = makeBalancer(said)
     this.#sticky = said.sticky === undefined ? undefined : new Sticky(app, said.sticky)
-    this.#panic = said.eject === undefined ? 0 : share(said.eject.panic)
-    this.#mostOut = said.eject === undefined ? 0 : share(said.eject.max)
-    app.addHook('onClose', async () => this.#unwatch())
-    this.found = this.#find()
+    this.#panicThreshold = said.eject === undefined ? 0 : share(said.eject.panic)
+    this.#maxEjected = said.eject === undefined ? 0 : share(said.eject.max)
+    app.addHook('onClose', async () => this.#unwatchHealth())
+    this.discovered = this.#findTargets()
   }
 
   get targets(): readonly Target[] {
@@ -125,13 +125,13 @@ export class Upstream implements UpstreamService {
   policyFor({ headersTimeout, bodyTimeout, retry, hedge }: PolicyOptions): AttemptPolicy {
     return {
       headersTimeout: headersTimeout ?? this.timeouts.headers,
-      idleTimeout: idleTimeoutOf(bodyTimeout ?? this.timeouts.body),
+      idleTimeout: idleTimeoutFor(bodyTimeout ?? this.timeouts.body),
       retry,
       hedge
     }
   }
 
-  send(request: OutboundRequest, policy: AttemptPolicy, listener: AnswerListener): Sent {
+  send(request: OutboundRequest, policy: AttemptPolicy, listener: AnswerListener): PendingRequest {
     const attempts = new Attempts(this, request, policy, listener)
     attempts.begin()
     return attempts
@@ -143,23 +143,27 @@ export class Upstream implements UpstreamService {
   }
 
   /** Tells whether one more request may be tried again, so that retries never double the load of who is down. */
-  mayRepeat(budget: number): boolean {
-    const { active, extra } = this.traffic
-    if (extra < Math.max(LEAST_BUDGET, active * budget)) return true
+  acquireRetry(budget: number): boolean {
+    const { active, activeRetries } = this.traffic
+    if (activeRetries < Math.max(MIN_RETRY_CONCURRENCY, active * budget)) return true
     this.traffic.refused++
     return false
   }
 
   /** How long to wait until a target may take requests again, in whole seconds. */
   get retryAfter(): number {
-    const waits = this.#targets.map(({ health: condition }) => condition.remaining).filter((ms) => ms > 0)
-    return waits.length === 0 ? COME_BACK : Math.max(1, Math.ceil(Math.min(...waits) / 1000))
+    const waits = this.#targets
+      .map(({ health: condition }) => condition.breakerRemaining)
+      .filter((ms) => ms > 0)
+    return waits.length === 0
+      ? DEFAULT_RETRY_AFTER_SECONDS
+      : Math.max(1, Math.ceil(Math.min(...waits) / 1000))
   }
 
-  async #find(): Promise<void> {
-    const { url, targets, discover } = this.#said
+  async #findTargets(): Promise<void> {
+    const { url, targets, discover } = this.#options
     if (discover === undefined) {
-      this.#use((targets ?? [url ?? '']).map(endpointOf))
+      this.#setTargets((targets ?? [url ?? '']).map(toEndpoint))
       return
     }
     const discovery = this.#app.resources.lease(
@@ -168,18 +172,18 @@ export class Upstream implements UpstreamService {
       () => new Discovery(discover, this.#app.log),
       (kept) => kept.stop()
     )
-    const unwatch = discovery.watch(() => this.#use(discovery.endpoints))
+    const unwatch = discovery.watch(() => this.#setTargets(discovery.endpoints))
     this.#app.addHook('onClose', async () => unwatch())
-    this.#use(discovery.endpoints)
-    await discovery.first
+    this.#setTargets(discovery.endpoints)
+    await discovery.firstAnswer
   }
 
   /** Takes these targets instead of those before; one that stays keeps its connections, one that goes ends what it has begun. */
-  #use(endpoints: readonly Endpoint[]): void {
+  #setTargets(endpoints: readonly Endpoint[]): void {
     const before = new Map(this.#targets.map((target) => [target.key, target]))
-    const slowStart = durationOrNone(this.#said.slowStart) ?? 0
+    const slowStart = durationOrNone(this.#options.slowStart) ?? 0
     const isFirst = this.#targets.length === 0
-    this.#targets = [...new Map(endpoints.map((endpoint) => [keyOf(endpoint), endpoint]))].map(
+    this.#targets = [...new Map(endpoints.map((endpoint) => [endpointKey(endpoint), endpoint]))].map(
       ([key, endpoint]) => {
         const kept = before.get(key)
         before.delete(key)
@@ -188,30 +192,32 @@ export class Upstream implements UpstreamService {
           kept.backup = endpoint.backup
           return kept
         }
-        const made = new Target(this.#app, this.#said, key, endpoint, slowStart, () => this.#mayEject())
-        if (!isFirst) made.health.arrive()
+        const made = new Target(this.#app, this.#options, key, endpoint, slowStart, () => this.#canEject())
+        if (!isFirst) made.health.startSlowly()
         return made
       }
     )
-    this.#unwatch()
-    this.#watching = this.#targets.map(({ health: condition }) => condition.watch(() => this.#sort()))
-    this.#sort()
+    this.#unwatchHealth()
+    this.#unwatchers = this.#targets.map(({ health: condition }) =>
+      condition.watch(() => this.#updateReady())
+    )
+    this.#updateReady()
     for (const gone of before.values()) gone.release()
   }
 
-  #unwatch(): void {
-    for (const unwatch of this.#watching) unwatch()
-    this.#watching = []
+  #unwatchHealth(): void {
+    for (const unwatch of this.#unwatchers) unwatch()
+    this.#unwatchers = []
   }
 
   /** Sorts out who may be asked now: the main targets that are well, else the backups, with those that are just tried; all of them where too few are well. */
-  #sort(): void {
+  #updateReady(): void {
     const weighty = this.#targets.filter(({ weight }) => weight > 0)
     const main = weighty.filter(({ backup }) => !backup)
     const well = main.filter(({ health: condition }) => condition.isEligible)
     const backups = weighty.filter(({ backup, health: condition }) => backup && condition.isEligible)
-    const panics = well.length < main.length * this.#panic
-    const asked = well.some(({ health: condition }) => condition.closed)
+    const panics = well.length < main.length * this.#panicThreshold
+    const asked = well.some(({ health: condition }) => condition.breakerClosed)
       ? panics
         ? main
         : well
@@ -220,14 +226,14 @@ export class Upstream implements UpstreamService {
         : panics
           ? main
           : well
-    this.#ready = asked.filter(({ health: condition }) => !condition.open)
+    this.#ready = asked.filter(({ health: condition }) => !condition.breakerOpen)
   }
 
-  #mayEject(): boolean {
+  #canEject(): boolean {
     const out = this.#targets.filter(({ health: condition }) => condition.ejected).length
-    return out < Math.max(1, Math.floor(this.#targets.length * this.#mostOut))
+    return out < Math.max(1, Math.floor(this.#targets.length * this.#maxEjected))
   }
 }
 
-const endpointOf = (said: string | { url: string; weight: number; backup: boolean }): Endpoint =>
+const toEndpoint = (said: string | { url: string; weight: number; backup: boolean }): Endpoint =>
   typeof said === 'string' ? { url: said, weight: 1, backup: false } : said

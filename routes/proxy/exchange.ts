@@ -5,10 +5,10 @@ import { returnWhenWritten } from '../../src/lib/body/lent-memory.ts'
 import type { Forwarding } from '../../src/lib/caller.ts'
 import type {
   AnswerListener,
-  Extent,
-  Fate,
+  BodyAction,
   OutboundRequest,
-  Sent,
+  PendingRequest,
+  ResponseExtent,
   UpstreamTarget
 } from '../../src/lib/contracts/upstream.ts'
 import { Deadline } from '../../src/lib/deadline.ts'
@@ -57,7 +57,7 @@ export class Exchange implements OutboundRequest, AnswerListener {
   readonly #limits: StreamLimits | null
   readonly #upload: RequestBody | null
   readonly #forwarding: Forwarding
-  #sent: Sent | undefined
+  #sent: PendingRequest | undefined
   #waiting: ResponseListener | undefined
   readonly #deadline: Deadline | null
   #state: 'waiting' | 'streaming' | 'over' = 'waiting'
@@ -207,9 +207,9 @@ export class Exchange implements OutboundRequest, AnswerListener {
     status: number,
     fields: readonly string[],
     statusText: string,
-    extent: Extent
-  ): Fate {
-    if (this.#state !== 'waiting') return 'drop'
+    extent: ResponseExtent
+  ): BodyAction {
+    if (this.#state !== 'waiting') return 'drain'
     this.#answeredBy(target)
     // No content can follow, whatever the head says of it.
     const endStream =
@@ -217,12 +217,12 @@ export class Exchange implements OutboundRequest, AnswerListener {
     const failed = this.#writeHead(target, status, fields, statusText, endStream)
     if (failed !== undefined) {
       this.#refuseHead(failed)
-      return 'drop'
+      return 'drain'
     }
     this.#state = 'streaming'
     this.#reply.hijack()
     if (endStream || endedWithHead(this.#response)) this.#end()
-    if (this.#state !== 'streaming') return 'drop'
+    if (this.#state !== 'streaming') return 'drain'
     // With a body behind it at once it goes out in one write; alone it does not wait for one.
     if (extent === 'partial' && begun.push(this) === 1) setImmediate(afterHeads)
     return 'forward'
@@ -306,7 +306,7 @@ export class Exchange implements OutboundRequest, AnswerListener {
       watchSession(this.#request, this.#reply, () => upgrade.leave?.(POLICY_VIOLATION))
   }
 
-  onWhole(body: string): void {
+  onCompleteBody(body: string): void {
     this.#forwarding.bytesOut = body.length
     this.#end(body)
   }
@@ -405,7 +405,7 @@ export class Exchange implements OutboundRequest, AnswerListener {
   }
 
   /** Ends the exchange after an error of the gateway itself, with a cut where the client has a part of the answer. */
-  onBroken(error: unknown): void {
+  onInternalError(error: unknown): void {
     this.#state = 'over'
     this.#deadline?.end()
     this.#request.log.error({ err: error, requestId: this.#request.id }, 'a request failed')
@@ -454,7 +454,7 @@ function guarded(act: (exchange: Exchange) => void): (exchange: Exchange) => voi
     try {
       act(exchange)
     } catch (error) {
-      exchange.onBroken(error)
+      exchange.onInternalError(error)
     }
   }
 }

@@ -3,10 +3,10 @@ import { Type } from '../../src/kit/index.ts'
 import type {
   AnswerListener,
   AttemptPolicy,
-  Fate,
+  BodyAction,
   OutboundRequest,
+  PendingRequest,
   ReplayableBody,
-  Sent,
   UpstreamService,
   UpstreamTarget
 } from '../../src/lib/contracts/upstream.ts'
@@ -84,7 +84,7 @@ class Copy implements OutboundRequest, AnswerListener {
   readonly body: ReplayableBody | null
   readonly #errand: PreparedRequest
   readonly #onOver: (copy: Copy) => void
-  #sent: Sent | undefined
+  #sent: PendingRequest | undefined
   #over = false
 
   constructor(
@@ -96,7 +96,10 @@ class Copy implements OutboundRequest, AnswerListener {
     this.source = source
     this.method = source.method
     this.path = errand.path
-    this.body = body === null ? null : { ended: true, replays: true, mayReplay: () => true, open: () => body }
+    this.body =
+      body === null
+        ? null
+        : { ended: true, isReplayable: true, isReplayableWithin: () => true, open: () => body }
     this.#errand = errand
     this.#onOver = onOver
   }
@@ -117,12 +120,12 @@ class Copy implements OutboundRequest, AnswerListener {
     return headers
   }
 
-  onHeaders(): Fate {
+  onHeaders(): BodyAction {
     this.#end()
-    return 'drop'
+    return 'drain'
   }
 
-  onWhole(): void {}
+  onCompleteBody(): void {}
 
   onData(): boolean {
     return true
@@ -134,7 +137,7 @@ class Copy implements OutboundRequest, AnswerListener {
     this.#end()
   }
 
-  onBroken(): void {
+  onInternalError(): void {
     this.#end()
   }
 

@@ -40,12 +40,12 @@ export class RequestBody implements ReplayableBody {
   }
 
   /** Tells whether all that came so far can be sent again, and is no more than so many bytes. */
-  mayReplay(most: number): boolean {
+  isReplayableWithin(most: number): boolean {
     return this.#kept !== undefined && this.#size <= most
   }
 
   /** Whether all that came so far, which may be nothing, can be sent again. */
-  get replays(): boolean {
+  get isReplayable(): boolean {
     return this.#kept !== undefined || this.#size === 0
   }
 

@@ -70,9 +70,9 @@ export function makeRetry({ attempts, on, budget, backoff, maxBody }: RetryOptio
     attempts,
     budget: share(budget),
     maxBody: sizeOrNone(maxBody),
-    takes: (reason) => reasons.has(reason),
+    isRetryable: (reason) => reasons.has(reason),
     // Full jitter: many that failed at once do not come back at once (M. Brooker, "Exponential Backoff and Jitter", 2015).
-    wait: (tries) => Math.random() * base * 2 ** Math.min(tries - 1, MOST_DOUBLINGS)
+    backoff: (tries) => Math.random() * base * 2 ** Math.min(tries - 1, MOST_DOUBLINGS)
   }
 }
 

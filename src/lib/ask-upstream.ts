@@ -2,9 +2,9 @@ import { startTimer, stopTimer } from './clock.ts'
 import type {
   AnswerListener,
   AttemptPolicy,
-  Fate,
+  BodyAction,
   OutboundRequest,
-  Sent,
+  PendingRequest,
   UpstreamService
 } from './contracts/upstream.ts'
 
@@ -47,7 +47,7 @@ class Question implements AnswerListener {
   #length = 0
   #status = 0
   #fields: readonly string[] = []
-  #sent: Sent | undefined
+  #sent: PendingRequest | undefined
   #over = false
   readonly #timer
 
@@ -69,13 +69,13 @@ class Question implements AnswerListener {
     this.onError(error)
   }
 
-  onHeaders(_target: unknown, status: number, fields: readonly string[]): Fate {
+  onHeaders(_target: unknown, status: number, fields: readonly string[]): BodyAction {
     this.#status = status
     this.#fields = fields
     return 'forward'
   }
 
-  onWhole(body: string): void {
+  onCompleteBody(body: string): void {
     if (this.onData(Buffer.from(body, 'latin1'))) this.onComplete()
   }
 
@@ -98,7 +98,7 @@ class Question implements AnswerListener {
     this.#reject(error)
   }
 
-  onBroken(error: unknown): void {
+  onInternalError(error: unknown): void {
     this.onError(error instanceof Error ? error : new Error(String(error)))
   }
 

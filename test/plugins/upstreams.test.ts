@@ -239,7 +239,7 @@ t.test('opens a breaker, lets one request try, and closes it', async (t) => {
   t.equal((await app.inject('/x')).statusCode, 200, 'closed again')
   status = 500
   await askAll(app, 4)
-  t.equal(condition.open, true)
+  t.equal(condition.breakerOpen, true)
 })
 
 t.test('asks another target when one is full, and says 503 when all are', async (t) => {

@@ -4,7 +4,7 @@ import { isExhausted } from '../../../src/lib/descriptors.ts'
 import { SocketsExhausted, withHeaders } from '../../../src/lib/refusals.ts'
 
 /** Where the connections of a target go, if not where its origin says. */
-export interface Place {
+export interface Address {
   readonly address: string
   readonly port: number
 }
@@ -23,7 +23,7 @@ export type ConnectorOptions = buildConnector.BuildOptions & {
 export function makeConnect(
   origin: URL,
   options: ConnectorOptions,
-  place: Place | undefined,
+  place: Address | undefined,
   exhausted: (cause: string) => void
 ): Connect {
   const connect = buildConnector(options)

@@ -1,5 +1,5 @@
 import { Dispatcher } from 'undici'
-import type { Handler, Sender, Sending } from '../../../src/lib/contracts/dispatch.ts'
+import type { DispatchHandler, DispatchOptions, Sender } from '../../../src/lib/contracts/dispatch.ts'
 
 /** Sends requests to one target; a dispatcher as undici's pools are, for older handlers only. */
 export abstract class TargetDispatcher extends Dispatcher implements Sender {
@@ -10,14 +10,14 @@ export abstract class TargetDispatcher extends Dispatcher implements Sender {
     return this.#closed
   }
 
-  protected takeNoMore(): void {
+  protected markClosed(): void {
     this.#closed = true
   }
 
-  abstract send(sending: Sending, handler: Handler): void
+  abstract send(sending: DispatchOptions, handler: DispatchHandler): void
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    this.send(options as unknown as Sending, handler as unknown as Handler)
+    this.send(options as unknown as DispatchOptions, handler as unknown as DispatchHandler)
     return true
   }
 }

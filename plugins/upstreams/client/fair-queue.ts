@@ -1,17 +1,17 @@
-import type { Handler, Sending } from '../../../src/lib/contracts/dispatch.ts'
+import type { DispatchHandler, DispatchOptions } from '../../../src/lib/contracts/dispatch.ts'
 import { clientNetwork } from '../../../src/lib/http/client-network.ts'
 
 /** A request that waits for a connection. */
-export interface Queued {
-  readonly sending: Sending
-  readonly handler: Handler
+export interface QueuedDispatch {
+  readonly options: DispatchOptions
+  readonly handler: DispatchHandler
 }
 
 // How many wait before those are taken out whose client has left: that is not known here before their turn.
 const PRUNE_EVERY = 100
 
 /** A queue whose turns go round by client address, so that a client with many requests delays its own. */
-export class FairQueue<Q extends Queued> {
+export class FairQueue<Q extends QueuedDispatch> {
   // Maps keep their order: the client whose turn is next comes first.
   readonly #byClient = new Map<string, Q[]>()
   #length = 0
@@ -24,7 +24,7 @@ export class FairQueue<Q extends Queued> {
   /** Adds a request behind those of its client. */
   enqueue(queued: Q): void {
     if (this.#length > 0 && this.#length % PRUNE_EVERY === 0) this.#prune()
-    const client = clientOf(queued)
+    const client = clientKey(queued)
     const line = this.#byClient.get(client)
     if (line === undefined) this.#byClient.set(client, [queued])
     else line.push(queued)
@@ -34,7 +34,7 @@ export class FairQueue<Q extends Queued> {
   /** Returns the request whose turn is next; undefined where none waits. */
   peek(): Q | undefined {
     for (const [client, line] of this.#byClient) {
-      while (line[0]?.handler.lost === true) {
+      while (line[0]?.handler.abandoned === true) {
         line.shift()
         this.#length--
       }
@@ -48,7 +48,7 @@ export class FairQueue<Q extends Queued> {
   dequeue(): Q | undefined {
     const next = this.peek()
     if (next === undefined) return undefined
-    const client = clientOf(next)
+    const client = clientKey(next)
     const line = this.#byClient.get(client) ?? []
     line.shift()
     this.#length--
@@ -66,9 +66,9 @@ export class FairQueue<Q extends Queued> {
   }
 
   #prune(): void {
-    const waiting = this.clear().filter(({ handler }) => handler.lost !== true)
+    const waiting = this.clear().filter(({ handler }) => handler.abandoned !== true)
     for (const queued of waiting) {
-      const client = clientOf(queued)
+      const client = clientKey(queued)
       const line = this.#byClient.get(client)
       if (line === undefined) this.#byClient.set(client, [queued])
       else line.push(queued)
@@ -78,5 +78,5 @@ export class FairQueue<Q extends Queued> {
 }
 
 // What the gateway asks for itself is one client.
-const clientOf = ({ sending: { source } }: Queued): string =>
+const clientKey = ({ options: { source } }: QueuedDispatch): string =>
   source === undefined ? '' : clientNetwork(source.ip)

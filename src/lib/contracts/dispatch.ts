@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 
 /** One request as it goes to a target; undici's options have the same names. */
-export interface Sending {
+export interface DispatchOptions {
   readonly method: string
   readonly path: string
   /** Names in lower case and values in turn, a character a byte. */
@@ -12,21 +12,21 @@ export interface Sending {
   /** The request of a client that this one serves; its address is read where requests have to wait. */
   readonly source?: { readonly ip: string }
   /** Whether it wants a new connection, since an idle one was dead. */
-  readonly fresh?: boolean
+  readonly newConnection?: boolean
   /** The protocol that the connection is asked to switch to. */
   readonly upgrade?: string
 }
 
 /** Who gets an answer: undici's older form of a handler, but for heads, which are text here, a character a byte. */
-export interface Handler {
+export interface DispatchHandler {
   /** Whether nobody waits for it any more. */
-  readonly lost?: boolean
+  readonly abandoned?: boolean
   onConnect(abort: (error?: Error) => void): void
   onResponseStarted?(): void
   /** Takes a head, as names in lower case and values in turn; `bare` says that nothing follows it. */
   onHeaders(status: number, fields: string[], resume: () => void, statusText: string, bare?: boolean): boolean
   /** Takes a head and all of a short body that came with it, in the place of onHeaders, onData and onComplete. */
-  onWhole?(status: number, fields: string[], statusText: string, body: string): void
+  onCompleteResponse?(status: number, fields: string[], statusText: string, body: string): void
   onUpgrade?(status: number, fields: string[], socket: unknown): void
   /** Takes a part of a body; tells whether more may come at once. */
   onData(chunk: Buffer): boolean
@@ -37,7 +37,7 @@ export interface Handler {
 /** Where requests go to be sent. */
 export interface Sender {
   /** Sends a request, once there is a connection for it; whatever happens, the handler is told. */
-  send(sending: Sending, handler: Handler): void
+  send(sending: DispatchOptions, handler: DispatchHandler): void
 }
 
 /** Tells whether a body is a stream, as undici does. */

@@ -12,7 +12,7 @@ export interface UpstreamService {
   /** Compiles how requests of a route are sent; called at boot. */
   policyFor(options: PolicyOptions): AttemptPolicy
   /** Sends a request in as many attempts as the policy allows; whatever happens, the listener learns of it. */
-  send(request: OutboundRequest, policy: AttemptPolicy, listener: AnswerListener): Sent
+  send(request: OutboundRequest, policy: AttemptPolicy, listener: AnswerListener): PendingRequest
   /** Writes the cookie that keeps a client at a target; undefined where it needs none. */
   cookieFor(request: FastifyRequest, target: UpstreamTarget): string | undefined
 }
@@ -52,9 +52,9 @@ export interface ReplayableBody {
   /** Whether all of it has come. */
   readonly ended: boolean
   /** Whether all that came so far, which may be nothing, can be sent again. */
-  readonly replays: boolean
+  readonly isReplayable: boolean
   /** Tells whether all that came so far can be sent again, and is no more than `most` bytes. */
-  mayReplay(most: number): boolean
+  isReplayableWithin(most: number): boolean
   /** Opens it from its beginning. */
   open(): Readable | Buffer | null
 }
@@ -68,9 +68,9 @@ export interface RetryPolicy {
   /** Bytes of a body that are kept. */
   readonly maxBody: number
   /** Tells whether "connect", "reset", "timeout" or a status is tried again. */
-  takes(reason: string): boolean
+  isRetryable(reason: string): boolean
   /** Returns how long to wait before an attempt, in milliseconds, after so many before it. */
-  wait(attempts: number): number
+  backoff(attempts: number): number
 }
 
 /** What a route wants of an upstream. */
@@ -94,10 +94,10 @@ export interface AttemptPolicy {
 }
 
 /** What becomes of a body: it goes on to the client, or is read and dropped so that its connection can be used again. */
-export type Fate = 'forward' | 'drop'
+export type BodyAction = 'forward' | 'drain'
 
 /** What there is of an answer when its header comes: the header alone, a part that more may follow, or all of it. */
-export type Extent = 'headers' | 'partial' | 'complete'
+export type ResponseExtent = 'headers' | 'partial' | 'complete'
 
 /** Gets the answer to a request, once, whichever attempt brought it. */
 export interface AnswerListener {
@@ -110,10 +110,10 @@ export interface AnswerListener {
     status: number,
     fields: readonly string[],
     statusText: string,
-    extent: Extent
-  ): Fate
+    extent: ResponseExtent
+  ): BodyAction
   /** Called with a whole body that came with its header, a character a byte; it is the end as well. */
-  onWhole(body: string): void
+  onCompleteBody(body: string): void
   /** Called with a part of the body; returns whether more may come at once. */
   onData(chunk: Buffer): boolean
   onComplete(trailers: readonly [string, string][]): void
@@ -123,11 +123,11 @@ export interface AnswerListener {
   /** Called once where there is no answer, or only a part of it. */
   onError(error: Error): void
   /** Called with an error of the gateway's own code, which ends the request. */
-  onBroken(error: unknown): void
+  onInternalError(error: unknown): void
 }
 
 /** A request under way. */
-export interface Sent {
+export interface PendingRequest {
   /** Gives up; `onError` is called with this error. */
   abort(error: Error): void
   /** Reads on after `onData` returned false. */

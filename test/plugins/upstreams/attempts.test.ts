@@ -166,7 +166,7 @@ t.test('sends a request on a new connection after an idle one was dead', async (
     t.equal(seen.length, method === 'POST' ? 1 : 2, `${method}: once more, on a new connection`)
     const { health: condition } = target(app, 0)
     t.strictSame(
-      [condition.ejected, condition.closed],
+      [condition.ejected, condition.breakerClosed],
       [false, true],
       'a dead idle connection is no failure of the target'
     )

@@ -221,7 +221,7 @@ t.test('does not blame a target for a client that leaves, or sends too much', as
   const large = await ask(`${url}/x`, { method: 'POST', duplex: 'half', body } as RequestInit)
   t.equal(large.status, 413)
   const { health: condition } = target(app, 0)
-  t.same([condition.ejected, condition.open], [false, false])
+  t.same([condition.ejected, condition.breakerOpen], [false, false])
 })
 
 t.test(
@@ -243,17 +243,17 @@ t.test(
     status[0] = 0
     t.equal((await ask(`${url}/x`, { method: 'POST' })).status, 502)
     t.equal((await ask(`${url}/x`, { method: 'POST' })).status, 502)
-    t.equal(condition.open, true, 'broken connections count')
-    await until(app, () => !condition.open)
+    t.equal(condition.breakerOpen, true, 'broken connections count')
+    await until(app, () => !condition.breakerOpen)
     status[0] = 500
     t.equal((await ask(`${url}/x`)).status, 500)
-    t.equal(condition.open, true, 'the try has failed')
+    t.equal(condition.breakerOpen, true, 'the try has failed')
     const seen = hits[0]
     const refused = await ask(`${url}/x`)
     t.equal(refused.status, 503)
     t.equal(refused.headers.get('retry-after'), '1')
     t.equal(hits[0], seen)
-    await until(app, () => !condition.open)
+    await until(app, () => !condition.breakerOpen)
     status[0] = 200
     const client = connect(port, '127.0.0.1', () => client.write('GET /hold HTTP/1.1\r\nHost: a\r\n\r\n'))
     await reached.promise
@@ -284,7 +284,7 @@ t.test('moves requests from a target whose breaker is open to the others', async
   t.same(tally(await askAll(app, 20)), { 1: 20 })
   t.equal(hits[0], 3)
   status[1] = 500
-  while (!target(app, 1).health.open) await app.inject('/x')
+  while (!target(app, 1).health.breakerOpen) await app.inject('/x')
   const refused = await app.inject('/x')
   t.equal(refused.statusCode, 503, 'all are open')
   t.equal(refused.headers['retry-after'], '3600')
@@ -305,9 +305,9 @@ t.test('asks backups while one request alone tries the main target', async (t) =
   const { health: condition } = target(app, 0)
   status[0] = 500
   await askAll(app, 2)
-  t.equal(condition.open, true)
+  t.equal(condition.breakerOpen, true)
   t.same(tally(await askAll(app, 5)), { 1: 5 })
-  await until(app, () => !condition.open)
+  await until(app, () => !condition.breakerOpen)
   status[0] = 200
   const waiting = [app.inject('/hold'), app.inject('/hold')]
   await both.promise

@@ -27,7 +27,7 @@ t.test('keeps connections and conditions over a reload, where nothing of a targe
   await one.close()
   t.same(tally(await askAll(two, 10)), { 0: 10 }, 'who is out stays out')
   t.same(portsOf(sockets), ports, 'the connections are used again')
-  t.equal(target(two, 1).health.open, true)
+  t.equal(target(two, 1).health.breakerOpen, true)
   const three = await gateway(
     t,
     { upstreams: { up: { ...up, eject: { ...eject, failures: 2 } } }, routes },

@@ -3,7 +3,7 @@ import { type ClientRequest, type IncomingMessage, request as nodeRequest } from
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import t from 'tap'
-import { Malformed } from '../../../plugins/upstreams/client/http1/fields.ts'
+import { MalformedResponse } from '../../../plugins/upstreams/client/http1/fields.ts'
 import {
   type ParserListener,
   ResponseParser
@@ -87,26 +87,26 @@ const fieldsOf = (raw: readonly string[]): string =>
 function byGateway(method: Method, bytes: Buffer, splits: readonly number[]): Outcome {
   const outcome = nothing()
   const taker: ParserListener = {
-    onInterim() {},
-    onHead(status, fields, _reason, bare) {
+    onInformation() {},
+    onHeaders(status, fields, _reason, bare) {
       outcome.status = status
       outcome.fields = fieldsOf(fields)
       if (bare) outcome.complete = true
     },
-    onWhole(status, fields, _reason, body) {
+    onCompleteResponse(status, fields, _reason, body) {
       outcome.status = status
       outcome.fields = fieldsOf(fields)
       outcome.body = body
       outcome.complete = true
     },
-    onBody(part) {
+    onData(part) {
       outcome.body += part.toString('latin1')
     },
-    onEnd(trailers) {
+    onComplete(trailers) {
       outcome.trailers = fieldsOf(trailers)
       outcome.complete = true
     },
-    onSwitch() {}
+    onUpgrade() {}
   }
   const parser = new ResponseParser(taker, MAX_HEADERS)
   parser.expect(method, false)
@@ -114,13 +114,16 @@ function byGateway(method: Method, bytes: Buffer, splits: readonly number[]): Ou
     let from = 0
     for (const to of [...splits, bytes.length]) {
       if (outcome.complete) break
-      if (to > from) parser.take(bytes.subarray(from, to), to - from)
+      if (to > from) parser.read(bytes.subarray(from, to), to - from)
       from = to
     }
-    if (!outcome.complete) parser.close()
+    if (!outcome.complete) parser.onSocketEnd()
   } catch (error) {
     outcome.refused = (error as Error).message
-    if (!(error instanceof Malformed) && (error as { code?: string }).code !== 'UND_ERR_HEADERS_OVERFLOW')
+    if (
+      !(error instanceof MalformedResponse) &&
+      (error as { code?: string }).code !== 'UND_ERR_HEADERS_OVERFLOW'
+    )
       throw error
   }
   return outcome

@@ -5,13 +5,13 @@ import { errors } from 'undici'
 /** Told how a body fares. */
 export interface WriterListener {
   /** It is out, all of it. */
-  onSent(): void
+  onBodySent(): void
   /** The other side takes no more for now. */
-  onHeld(): void
+  onBodyPaused(): void
   /** It goes on. */
-  onTaken(): void
+  onBodyResumed(): void
   /** It can't go on. */
-  onBroken(error: Error): void
+  onBodyError(error: Error): void
 }
 
 /** One body on its way out: by its length, or in chunks where it has none; as fast as the other side takes it. */
@@ -19,26 +19,26 @@ export class BodyWriter {
   readonly #socket: Socket
   readonly #body: Readable
   readonly #length: number | undefined
-  readonly #source: WriterListener
-  readonly #drained = (): void => this.#goOn()
-  #sent = 0
+  readonly #listener: WriterListener
+  readonly #onDrain = (): void => this.#resume()
+  #sentBytes = 0
   #over = false
 
   constructor(socket: Socket, body: Readable, length: number | undefined, source: WriterListener) {
     this.#socket = socket
     this.#body = body
     this.#length = length
-    this.#source = source
-    socket.on('drain', this.#drained)
+    this.#listener = source
+    socket.on('drain', this.#onDrain)
     body
       .on('data', (chunk: Buffer) => this.#send(chunk))
       .on('end', () => this.#end())
-      .on('error', (error: Error) => this.#break(error))
-      .on('close', () => this.#break(new errors.RequestAbortedError()))
+      .on('error', (error: Error) => this.#fail(error))
+      .on('close', () => this.#fail(new errors.RequestAbortedError()))
   }
 
-  #goOn(): void {
-    this.#source.onTaken()
+  #resume(): void {
+    this.#listener.onBodyResumed()
     this.#body.resume()
   }
 
@@ -46,18 +46,18 @@ export class BodyWriter {
   stop(): void {
     if (this.#over) return
     this.#over = true
-    this.#socket.off('drain', this.#drained)
+    this.#socket.off('drain', this.#onDrain)
     this.#body.destroy()
   }
 
   #send(chunk: Buffer): void {
     if (this.#over || chunk.length === 0) return
     const socket = this.#socket
-    this.#sent += chunk.length
+    this.#sentBytes += chunk.length
     let more: boolean
     if (this.#length !== undefined) {
-      if (this.#sent > this.#length) {
-        this.#break(new errors.RequestContentLengthMismatchError())
+      if (this.#sentBytes > this.#length) {
+        this.#fail(new errors.RequestContentLengthMismatchError())
         return
       }
       more = socket.write(chunk)
@@ -70,24 +70,24 @@ export class BodyWriter {
     }
     if (more) return
     this.#body.pause()
-    this.#source.onHeld()
+    this.#listener.onBodyPaused()
   }
 
   #end(): void {
     if (this.#over) return
-    if (this.#length !== undefined && this.#sent !== this.#length) {
-      this.#break(new errors.RequestContentLengthMismatchError())
+    if (this.#length !== undefined && this.#sentBytes !== this.#length) {
+      this.#fail(new errors.RequestContentLengthMismatchError())
       return
     }
     if (this.#length === undefined) this.#socket.write('0\r\n\r\n', 'latin1')
     this.#over = true
-    this.#socket.off('drain', this.#drained)
-    this.#source.onSent()
+    this.#socket.off('drain', this.#onDrain)
+    this.#listener.onBodySent()
   }
 
-  #break(error: Error): void {
+  #fail(error: Error): void {
     if (this.#over) return
     this.stop()
-    this.#source.onBroken(error)
+    this.#listener.onBodyError(error)
   }
 }

@@ -1,5 +1,5 @@
 import { isHeaderName } from '../../../../src/lib/http/headers.ts'
-import { Malformed } from './fields.ts'
+import { MalformedResponse } from './fields.ts'
 
 const CR = 13
 const SEMICOLON = 59
@@ -14,13 +14,13 @@ export class ChunkExtension {
   length = 0
 
   /** Begins behind the semicolon. */
-  begin(): void {
+  start(): void {
     this.#state = 'start'
     this.length = 0
   }
 
   /** Reads a byte; returns true for the CR behind the last extension, throws Malformed for what is no extension. */
-  take(byte: number): boolean {
+  read(byte: number): boolean {
     this.length++
     if (this.#state === 'quoted') {
       if (byte === QUOTE) this.#state = 'end of quoted'
@@ -30,26 +30,26 @@ export class ChunkExtension {
       checkText(byte)
       this.#state = 'quoted'
     } else if (this.#state === 'start') {
-      if (!isToken(byte)) throw new Malformed('a chunk extension without a name')
+      if (!isToken(byte)) throw new MalformedResponse('a chunk extension without a name')
       this.#state = 'name'
-    } else return this.#takeOutside(byte)
+    } else return this.#readUnquoted(byte)
     return false
   }
 
-  #takeOutside(byte: number): boolean {
+  #readUnquoted(byte: number): boolean {
     if (byte === CR) return true
     if (byte === SEMICOLON) this.#state = 'start'
     else if (this.#state === 'name' && byte === EQUALS) this.#state = 'value'
     else if (this.#state === 'value' && byte === QUOTE) this.#state = 'quoted'
     else if (this.#state === 'end of quoted' || !isToken(byte))
-      throw new Malformed('a chunk extension that is no token and no quoted string')
+      throw new MalformedResponse('a chunk extension that is no token and no quoted string')
     return false
   }
 }
 
 function checkText(byte: number): void {
   if ((byte < 32 && byte !== 9) || byte === 127)
-    throw new Malformed('a control character in a chunk extension')
+    throw new MalformedResponse('a control character in a chunk extension')
 }
 
 const TOKENS: readonly boolean[] = Array.from({ length: 256 }, (_, byte) =>

@@ -2,7 +2,7 @@ import { isHeaderName, isHeaderValue } from '../../../../src/lib/http/headers.ts
 import { setBounded } from '../../../../src/lib/memoize.ts'
 
 /** What came is no answer, or could be read as more than one (RFC 9112 section 11.2). */
-export class Malformed extends Error {
+export class MalformedResponse extends Error {
   readonly code = 'SP_UPSTREAM_MALFORMED'
 }
 
@@ -11,33 +11,33 @@ const TAB = 9
 /** The character of the digit 0. */
 export const ZERO = 48
 /** Where the reason stands in a status line. */
-export const AFTER_STATUS = 13
+export const REASON_INDEX = 13
 
-const names = new Map<string, string>()
+const lowerCaseNames = new Map<string, string>()
 
 /** Reads a field that begins at a place, and adds its name in lower case and its value; tells where the next one begins. */
 export function readField(text: string, from: number, fields: string[]): number {
   const colon = text.indexOf(':', from)
   const end = text.indexOf('\r\n', from)
-  if (colon === -1 || colon > end) throw new Malformed('a field without a name')
+  if (colon === -1 || colon > end) throw new MalformedResponse('a field without a name')
   const spelled = text.slice(from, colon)
-  let name = names.get(spelled) ?? ''
+  let name = lowerCaseNames.get(spelled) ?? ''
   if (name === '') {
     // A proxy takes blanks before the colon of an answer's field away (RFC 9112 section 5.1).
     const bare = spelled.trimEnd()
     if (!isHeaderName(bare) || /[^\t ]/.test(spelled.slice(bare.length)))
-      throw new Malformed('a field whose name is none')
+      throw new MalformedResponse('a field whose name is none')
     // A part of a text keeps all of it: what is remembered is a copy.
     const copy = Buffer.from(spelled, 'latin1').toString('latin1')
     name = copy.trimEnd().toLowerCase()
-    setBounded(names, copy, name)
+    setBounded(lowerCaseNames, copy, name)
   }
   let first = colon + 1
   let last = end
   while (first < last && isBlank(text.charCodeAt(first))) first++
   while (last > first && isBlank(text.charCodeAt(last - 1))) last--
   const value = text.slice(first, last)
-  if (!isHeaderValue(value)) throw new Malformed('a value with a control character')
+  if (!isHeaderValue(value)) throw new MalformedResponse('a value with a control character')
   fields.push(name, value)
   return end + 2
 }
@@ -45,14 +45,16 @@ export function readField(text: string, from: number, fields: string[]): number 
 const isBlank = (code: number): boolean => code === SPACE || code === TAB
 
 // A status line begins with this; the rest of the version and the status are checked when the head is complete.
-const BEGINNING = 'HTTP/1.'
+const VERSION_PREFIX = 'HTTP/1.'
 
 /** Checks the beginning of a head that is not complete yet: throws Malformed at once for what will never be HTTP/1, or has a bare line feed. */
-export function checkBeginning(text: string): void {
-  if (!(text.length < BEGINNING.length ? BEGINNING.startsWith(text) : text.startsWith(BEGINNING)))
-    throw new Malformed('no status line of HTTP/1.1')
+export function checkPartialHead(text: string): void {
+  if (
+    !(text.length < VERSION_PREFIX.length ? VERSION_PREFIX.startsWith(text) : text.startsWith(VERSION_PREFIX))
+  )
+    throw new MalformedResponse('no status line of HTTP/1.1')
   for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1))
-    if (text.charCodeAt(at - 1) !== 13) throw new Malformed('a bare line feed')
+    if (text.charCodeAt(at - 1) !== 13) throw new MalformedResponse('a bare line feed')
 }
 
 /** Reads a status line that ends at a place (RFC 9112 section 4). */
@@ -65,13 +67,13 @@ export function readStatus(text: string, end: number): number {
     text.charCodeAt(8) !== SPACE ||
     (end > 12 && text.charCodeAt(12) !== SPACE)
   )
-    throw new Malformed('no status line of HTTP/1.1')
-  if (end > AFTER_STATUS && !isHeaderValue(text.slice(AFTER_STATUS, end)))
-    throw new Malformed('a reason with a control character')
+    throw new MalformedResponse('no status line of HTTP/1.1')
+  if (end > REASON_INDEX && !isHeaderValue(text.slice(REASON_INDEX, end)))
+    throw new MalformedResponse('a reason with a control character')
   const a = text.charCodeAt(9) - ZERO
   const b = text.charCodeAt(10) - ZERO
   const c = text.charCodeAt(11) - ZERO
-  if (!(isDigit(a) && isDigit(b) && isDigit(c))) throw new Malformed('a status that is no number')
+  if (!(isDigit(a) && isDigit(b) && isDigit(c))) throw new MalformedResponse('a status that is no number')
   return a * 100 + b * 10 + c
 }
 

@@ -1,9 +1,9 @@
 import { errors } from 'undici'
-import type { Handler, Sending } from '../../../../src/lib/contracts/dispatch.ts'
+import type { DispatchHandler, DispatchOptions } from '../../../../src/lib/contracts/dispatch.ts'
 import type { Connect } from '../connect.ts'
 import { TargetDispatcher } from '../dispatcher.ts'
 import { FairQueue } from '../fair-queue.ts'
-import { Connection } from './connection.ts'
+import { Http1Connection, type Http1ConnectionOwner } from './connection.ts'
 
 /** What the connections of a target have to keep to. */
 export interface Http1PoolOptions {
@@ -19,39 +19,39 @@ export interface Http1PoolOptions {
   readonly maxHeaders: number
 }
 
-interface Waiting {
-  readonly sending: Sending
-  readonly handler: Handler
+interface QueuedRequest {
+  readonly options: DispatchOptions
+  readonly handler: DispatchHandler
   /** How many have waited before. */
-  readonly turn: number
+  readonly order: number
 }
 
 // Who says how long it keeps an idle connection closes it at that time: a request that is on its way then is lost.
-const MARGIN = 1000
+const KEEP_ALIVE_MARGIN_MS = 1000
 
 // How many idle connections to a target are kept for longer than a moment.
-const MOST_IDLE = 64
+const MAX_IDLE_CONNECTIONS = 64
 
 // How often idle connections are looked at, in milliseconds.
-const LOOK_EVERY = 1000
+const SWEEP_INTERVAL_MS = 1000
 
 /** Sends requests by HTTP/1.1, one at a time on a connection. */
-export class Http1Pool extends TargetDispatcher {
+export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner {
   readonly #options: Http1PoolOptions
   // The one that was used last is used next, so that those too many grow old.
-  readonly #idle: Connection[] = []
-  readonly #all = new Set<Connection>()
-  readonly #waiting = new FairQueue<Waiting>()
+  readonly #idle: Http1Connection[] = []
+  readonly #all = new Set<Http1Connection>()
+  readonly #queue = new FairQueue<QueuedRequest>()
   // Requests that want a new connection: to switch protocols, or since an idle one was dead.
-  readonly #alone = new FairQueue<Waiting>()
-  #turn = 0
+  readonly #dedicatedQueue = new FairQueue<QueuedRequest>()
+  #nextOrder = 0
   // The connections that are being opened, for each line.
   #opening = 0
-  #openingAlone = 0
+  #openingDedicated = 0
   // Connections whose answer is complete and that are free after a quiet poll phase.
-  #proving = 0
-  #looking: NodeJS.Timeout | undefined
-  readonly #over = Promise.withResolvers<void>()
+  #awaitingQuietPoll = 0
+  #sweepTimer: NodeJS.Timeout | undefined
+  readonly #closedPromise = Promise.withResolvers<void>()
 
   constructor(options: Http1PoolOptions) {
     super()
@@ -59,50 +59,50 @@ export class Http1Pool extends TargetDispatcher {
   }
 
   /** Sends a request, once there is a connection for it. */
-  send(sending: Sending, handler: Handler): void {
+  send(sending: DispatchOptions, handler: DispatchHandler): void {
     if (this.closed) {
       handler.onError(new errors.ClientClosedError())
       return
     }
-    const alone = sending.upgrade !== undefined || sending.fresh === true
-    const free = alone || this.#waiting.length > 0 ? undefined : this.#free()
+    const alone = sending.upgrade !== undefined || sending.newConnection === true
+    const free = alone || this.#queue.length > 0 ? undefined : this.#takeIdle()
     if (free !== undefined) {
-      free.begin(sending, handler)
+      free.send(sending, handler)
       return
     }
-    const queue = alone ? this.#alone : this.#waiting
-    queue.enqueue({ sending, handler, turn: this.#turn++ })
+    const queue = alone ? this.#dedicatedQueue : this.#queue
+    queue.enqueue({ options: sending, handler, order: this.#nextOrder++ })
     this.#grow()
   }
 
   /** Takes no more requests; settles once all that was begun has ended. */
   override async close(): Promise<void> {
-    this.takeNoMore()
-    this.#settle()
-    await this.#over.promise
+    this.markClosed()
+    this.#finishClosing()
+    await this.#closedPromise.promise
   }
 
   /** Ends everything at once. */
   override async destroy(): Promise<void> {
-    this.takeNoMore()
+    this.markClosed()
     const error = new errors.ClientDestroyedError()
-    this.#failAll(error)
+    this.#failQueued(error)
     for (const connection of [...this.#all]) connection.end(error)
-    this.#settle()
+    this.#finishClosing()
   }
 
-  #free(): Connection | undefined {
+  #takeIdle(): Http1Connection | undefined {
     const now = performance.now()
     for (let last = this.#idle.pop(); last !== undefined; last = this.#idle.pop()) {
-      if (last.usable && !this.#isOld(last, now)) return last
+      if (last.isUsable && !this.#isExpired(last, now)) return last
       last.end()
     }
     return undefined
   }
 
-  #isOld({ keeps, idleSince }: Connection, now: number): boolean {
+  #isExpired({ keepAliveMs: keeps, idleSince }: Http1Connection, now: number): boolean {
     const { keepAlive } = this.#options
-    const most = keeps === 0 ? keepAlive : Math.min(keepAlive, keeps - MARGIN)
+    const most = keeps === 0 ? keepAlive : Math.min(keepAlive, keeps - KEEP_ALIVE_MARGIN_MS)
     return now - idleSince >= most
   }
 
@@ -111,21 +111,23 @@ export class Http1Pool extends TargetDispatcher {
   }
 
   get #size(): number {
-    return this.#all.size + this.#opening + this.#openingAlone
+    return this.#all.size + this.#opening + this.#openingDedicated
   }
 
   /** Opens connections for those who wait, in their order, as many as there may be. */
   #grow(): void {
     while (this.#hasRoom) {
-      const alone = this.#alone.peek()
+      const alone = this.#dedicatedQueue.peek()
       // Some have a connection on its way to them: one that opens, or one about to be free.
-      const other = this.#waiting.length > this.#opening + this.#proving ? this.#waiting.peek() : undefined
+      const other =
+        this.#queue.length > this.#opening + this.#awaitingQuietPoll ? this.#queue.peek() : undefined
       if (alone === undefined && other === undefined) return
-      if (turnOf(alone) < turnOf(other)) this.#openFor(this.#alone.dequeue() as Waiting)
+      if (orderOf(alone) < orderOf(other))
+        this.#openDedicated(this.#dedicatedQueue.dequeue() as QueuedRequest)
       else this.#open()
     }
     // An idle one makes room for one that is wanted.
-    if (this.#alone.peek() !== undefined) this.#idle.pop()?.end()
+    if (this.#dedicatedQueue.peek() !== undefined) this.#idle.pop()?.end()
   }
 
   #open(): void {
@@ -133,116 +135,122 @@ export class Http1Pool extends TargetDispatcher {
     this.#options.connect(
       (socket) => {
         this.#opening--
-        const connection = new Connection(socket, this, this.#options.maxHeaders)
+        const connection = new Http1Connection(socket, this, this.#options.maxHeaders)
         connection.idleSince = performance.now()
         this.#all.add(connection)
-        this.#serve(connection)
+        this.#assign(connection)
       },
       (error) => {
         this.#opening--
-        this.#failed(error)
+        this.#onConnectError(error)
       }
     )
   }
 
-  #openFor({ sending, handler }: Waiting): void {
-    this.#openingAlone++
+  #openDedicated({ options: sending, handler }: QueuedRequest): void {
+    this.#openingDedicated++
     const { connect, connectStream, maxHeaders } = this.#options
     const switches = sending.upgrade !== undefined
     const open = switches ? connectStream : connect
     open(
       (socket) => {
-        this.#openingAlone--
-        const connection = new Connection(socket, this, maxHeaders)
+        this.#openingDedicated--
+        const connection = new Http1Connection(socket, this, maxHeaders)
         if (switches) connection.readAsStream()
         this.#all.add(connection)
-        connection.begin(sending, handler)
+        connection.send(sending, handler)
       },
       (error) => {
-        this.#openingAlone--
+        this.#openingDedicated--
         handler.onError(error)
-        this.#served()
+        this.#growOrClose()
       }
     )
   }
 
-  answered(connection: Connection): void {
-    this.#proving++
+  onResponseComplete(connection: Http1Connection): void {
+    this.#awaitingQuietPoll++
     connection.idleSince = performance.now()
     // An upstream that keeps it for no longer than a request takes would close it under the next one.
-    if (connection.keeps > 0 && connection.keeps <= MARGIN) connection.end()
+    if (connection.keepAliveMs > 0 && connection.keepAliveMs <= KEEP_ALIVE_MARGIN_MS) connection.end()
   }
 
-  proven(connection: Connection): void {
-    this.#proving--
-    this.#serve(connection)
+  onReusable(connection: Http1Connection): void {
+    this.#awaitingQuietPoll--
+    this.#assign(connection)
   }
 
   /** Gives a connection to the request that waits for one, or keeps it. */
-  #serve(connection: Connection): void {
-    const next = this.#next()
+  #assign(connection: Http1Connection): void {
+    const next = this.#dequeueShared()
     if (next !== undefined) {
-      connection.begin(next.sending, next.handler)
+      connection.send(next.options, next.handler)
       return
     }
     this.#idle.push(connection)
-    this.#looking ??= setInterval(() => this.#look(), Math.min(LOOK_EVERY, this.#options.keepAlive)).unref()
-    if (this.closed || this.#alone.length > 0) this.#served()
+    this.#sweepTimer ??= setInterval(
+      () => this.#sweepIdle(),
+      Math.min(SWEEP_INTERVAL_MS, this.#options.keepAlive)
+    ).unref()
+    if (this.closed || this.#dedicatedQueue.length > 0) this.#growOrClose()
   }
 
   /** Takes the next request out of the queue; none while one that came before wants a new connection in the place of this one. */
-  #next(): Waiting | undefined {
-    return turnOf(this.#waiting.peek()) < turnOf(this.#alone.peek()) ? this.#waiting.dequeue() : undefined
+  #dequeueShared(): QueuedRequest | undefined {
+    return orderOf(this.#queue.peek()) < orderOf(this.#dedicatedQueue.peek())
+      ? this.#queue.dequeue()
+      : undefined
   }
 
-  ended(connection: Connection): void {
-    if (connection.proving) this.#proving--
-    connection.proving = false
+  onClosed(connection: Http1Connection): void {
+    if (connection.awaitsQuietPoll) this.#awaitingQuietPoll--
+    connection.awaitsQuietPoll = false
     this.#all.delete(connection)
     const at = this.#idle.indexOf(connection)
     if (at !== -1) this.#idle.splice(at, 1)
-    this.#served()
+    this.#growOrClose()
   }
 
   /** Fails who has waited longest, whose connection it was; all of them where there is no other to wait for. */
-  #failed(error: Error): void {
-    if (this.#size === 0) this.#failAll(error)
-    else this.#waiting.dequeue()?.handler.onError(error)
-    this.#served()
+  #onConnectError(error: Error): void {
+    if (this.#size === 0) this.#failQueued(error)
+    else this.#queue.dequeue()?.handler.onError(error)
+    this.#growOrClose()
   }
 
-  #failAll(error: Error): void {
-    for (const { handler } of [...this.#waiting.clear(), ...this.#alone.clear()]) handler.onError(error)
+  #failQueued(error: Error): void {
+    for (const { handler } of [...this.#queue.clear(), ...this.#dedicatedQueue.clear()])
+      handler.onError(error)
   }
 
-  #served(): void {
+  #growOrClose(): void {
     this.#grow()
-    this.#settle()
+    this.#finishClosing()
   }
 
-  #settle(): void {
-    if (!this.closed || this.#waiting.length + this.#alone.length > 0) return
+  #finishClosing(): void {
+    if (!this.closed || this.#queue.length + this.#dedicatedQueue.length > 0) return
     for (const connection of this.#idle.splice(0)) connection.end()
-    clearInterval(this.#looking)
-    if (this.#size === 0) this.#over.resolve()
+    clearInterval(this.#sweepTimer)
+    if (this.#size === 0) this.#closedPromise.resolve()
   }
 
   /** Closes connections that were idle for long enough, and those beyond what is kept. */
-  #look(): void {
+  #sweepIdle(): void {
     const now = performance.now()
-    const beyond = this.#idle.length - MOST_IDLE
+    const beyond = this.#idle.length - MAX_IDLE_CONNECTIONS
     const old = this.#idle.filter(
       (connection, i) =>
-        this.#isOld(connection, now) || (i < beyond && now - connection.idleSince >= LOOK_EVERY)
+        this.#isExpired(connection, now) || (i < beyond && now - connection.idleSince >= SWEEP_INTERVAL_MS)
     )
     for (const connection of old) {
       this.#idle.splice(this.#idle.indexOf(connection), 1)
       connection.end()
     }
     if (this.#idle.length > 0) return
-    clearInterval(this.#looking)
-    this.#looking = undefined
+    clearInterval(this.#sweepTimer)
+    this.#sweepTimer = undefined
   }
 }
 
-const turnOf = (waiting: Waiting | undefined): number => waiting?.turn ?? Number.POSITIVE_INFINITY
+const orderOf = (waiting: QueuedRequest | undefined): number => waiting?.order ?? Number.POSITIVE_INFINITY

@@ -1,11 +1,11 @@
 /** A connection whose answer is complete and that waits to be reused. */
-export interface Proving {
+export interface QuietPollListener {
   /** Called after a whole poll phase of the event loop in which the connection had its chance to read. */
   onQuietPoll(): void
 }
 
-let fresh: Proving[] = []
-let polled: Proving[] = []
+let added: QuietPollListener[] = []
+let polled: QuietPollListener[] = []
 let scheduled = false
 
 /**
@@ -13,18 +13,18 @@ let scheduled = false
  * has them read by then, and nobody else's request is on the connection yet. The first immediate runs before that poll,
  * the second one behind it. One immediate serves all connections.
  */
-export function afterQuietPoll(connection: Proving): void {
-  fresh.push(connection)
+export function afterQuietPoll(connection: QuietPollListener): void {
+  added.push(connection)
   if (scheduled) return
   scheduled = true
-  setImmediate(turn)
+  setImmediate(onImmediate)
 }
 
-function turn(): void {
+function onImmediate(): void {
   const proven = polled
-  polled = fresh
-  fresh = []
+  polled = added
+  added = []
   scheduled = polled.length > 0
-  if (scheduled) setImmediate(turn)
+  if (scheduled) setImmediate(onImmediate)
   for (const connection of proven) connection.onQuietPoll()
 }

@@ -2,72 +2,72 @@ import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:htt
 import type { Socket } from 'node:net'
 import { errors } from 'undici'
 import { monotonic } from '../../../../src/lib/clock.ts'
-import type { Stream } from './stream.ts'
+import type { ClientStream } from './stream.ts'
 
 /** Told what becomes of a connection. */
-export interface ConnectionOwner {
+export interface Http2ConnectionOwner {
   /** It speaks HTTP/2, and takes requests. */
-  opened(connection: Connection): void
+  onOpen(connection: Http2Connection): void
   /** It never came so far. */
-  failed(error: Error): void
+  onConnectError(error: Error): void
   /** One of its streams has ended. */
-  freed(): void
+  onCapacity(): void
   /** It takes no more requests, and ends what it has. */
-  retired(connection: Connection): void
-  ended(connection: Connection): void
+  onRetired(connection: Http2Connection): void
+  onClosed(connection: Http2Connection): void
 }
 
 /** The most requests that share a connection at a time; the other side may want fewer. */
-export const STREAMS = 100
+export const MAX_CONCURRENT_STREAMS = 100
 
 // An id is never used twice, and they end at 2^31 (RFC 9113 section 5.1.1).
-const MOST_EVER = 1_000_000_000
+const MAX_STREAMS_EVER = 1_000_000_000
 
 // What may be on its way to us unread of one answer, in bytes. It is no round number: where an answer uses a window up to its last byte, a server of Node.js resets the stream with NO_ERROR before its END_STREAM, and the answer is cut.
-const STREAM_WINDOW = 262_147
+const STREAM_WINDOW_BYTES = 262_147
 // For the same reason all answers on a connection together never run out of window. Each is still bounded by its own.
-const CONNECTION_WINDOW = STREAMS * STREAM_WINDOW
+const CONNECTION_WINDOW_BYTES = MAX_CONCURRENT_STREAMS * STREAM_WINDOW_BYTES
 
 // How long to wait for a server that takes no requests at first, in milliseconds.
-const ZERO_LIMIT_WAIT = 1000
+const ZERO_LIMIT_WAIT_MS = 1000
 
 // Servers of gRPC take more than two pings within five minutes for abuse.
-const BETWEEN_PINGS = 300_000
+const MIN_PING_INTERVAL_MS = 300_000
 
 /** One connection of HTTP/2. A GOAWAY retires it: what the other side has taken goes on, what it has not is told so (RFC 9113 section 6.8). */
-export class Connection {
+export class Http2Connection {
   readonly scheme: string
   /** The most bytes that the head of an answer may have: Node.js counts them only once the other side has acknowledged the setting. */
   readonly maxHeaders: number
   /** The last stream that the other side has taken, or may yet take. */
-  lastTaken = Number.POSITIVE_INFINITY
+  lastStreamId = Number.POSITIVE_INFINITY
   /** The answers that have begun. */
-  answered = 0
+  responses = 0
   /** Whether anything came in since somebody last gave up waiting. */
-  heard = true
+  hasReceived = true
   readonly #socket: Socket
   readonly #session: ClientHttp2Session
-  readonly #patience: number
-  readonly #owner: ConnectionOwner
-  readonly #idle: NodeJS.Timeout
+  readonly #replyTimeout: number
+  readonly #owner: Http2ConnectionOwner
+  readonly #idleTimer: NodeJS.Timeout
   #state: 'opening' | 'open' | 'retired' = 'opening'
   #streams = 0
-  #ever = 0
-  #most = STREAMS
-  #pinged = 0
-  #last: NodeJS.Timeout | undefined
+  #streamsEver = 0
+  #maxStreams = MAX_CONCURRENT_STREAMS
+  #pingedAt = 0
+  #destroyTimer: NodeJS.Timeout | undefined
   #failure: Error | undefined
 
   constructor(
     socket: Socket,
     origin: URL,
-    { patience, keepAlive, maxHeaders }: { patience: number; keepAlive: number; maxHeaders: number },
-    owner: ConnectionOwner
+    { replyTimeout, keepAlive, maxHeaders }: { replyTimeout: number; keepAlive: number; maxHeaders: number },
+    owner: Http2ConnectionOwner
   ) {
     this.scheme = origin.protocol.slice(0, -1)
     this.maxHeaders = maxHeaders
     this.#socket = socket
-    this.#patience = patience
+    this.#replyTimeout = replyTimeout
     this.#owner = owner
     this.#session = http2.connect(origin, {
       createConnection: () => socket,
@@ -77,37 +77,37 @@ export class Connection {
       strictSingleValueFields: false,
       // What a connection may hold is bounded by its windows and its streams.
       maxSessionMemory: 1000,
-      settings: { enablePush: false, initialWindowSize: STREAM_WINDOW, maxHeaderListSize: maxHeaders }
+      settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES, maxHeaderListSize: maxHeaders }
     } as never)
-    this.#idle = setTimeout(() => {
+    this.#idleTimer = setTimeout(() => {
       // One that is not open yet has a time limit of its own.
       if (this.#streams === 0 && this.#state === 'open') this.retire()
     }, keepAlive)
-    this.#idle.unref()
-    const unsettled = setTimeout(() => this.end(new errors.ConnectTimeoutError()), patience)
-    this.#session.on('connect', () => this.#session.setLocalWindowSize(CONNECTION_WINDOW))
+    this.#idleTimer.unref()
+    const unsettled = setTimeout(() => this.end(new errors.ConnectTimeoutError()), replyTimeout)
+    this.#session.on('connect', () => this.#session.setLocalWindowSize(CONNECTION_WINDOW_BYTES))
     // Only its settings prove that the other side speaks HTTP/2, and say how many streams it takes; a round trip for each connection.
     this.#session.on('remoteSettings', ({ maxConcurrentStreams }) => {
-      this.#most = Math.min(STREAMS, maxConcurrentStreams ?? STREAMS)
-      if (this.#state === 'open') owner.freed()
+      this.#maxStreams = Math.min(MAX_CONCURRENT_STREAMS, maxConcurrentStreams ?? MAX_CONCURRENT_STREAMS)
+      if (this.#state === 'open') owner.onCapacity()
       if (this.#state !== 'opening') return
-      if (this.#most === 0) {
+      if (this.#maxStreams === 0) {
         // A limit of zero is for a short time (RFC 9113 section 5.1.2): more connections would not help.
         setTimeout(() => {
           if (this.#state === 'opening')
             this.end(new errors.ConnectTimeoutError('MAX_CONCURRENT_STREAMS is 0'))
-        }, ZERO_LIMIT_WAIT).unref()
+        }, ZERO_LIMIT_WAIT_MS).unref()
         return
       }
       clearTimeout(unsettled)
       this.#state = 'open'
-      this.#idle.refresh()
+      this.#idleTimer.refresh()
       this.#session.unref()
-      owner.opened(this)
+      owner.onOpen(this)
     })
     // Node closes the session by itself: gracefully, or at once where there is an error.
     this.#session.on('goaway', (_code, lastStream) => {
-      this.lastTaken = lastStream
+      this.lastStreamId = lastStream
       this.retire()
     })
     this.#session.on('error', (error: Error) => {
@@ -115,28 +115,28 @@ export class Connection {
     })
     this.#session.on('close', () => {
       clearTimeout(unsettled)
-      clearTimeout(this.#idle)
+      clearTimeout(this.#idleTimer)
       const before = this.#state
       this.retire()
-      clearTimeout(this.#last)
+      clearTimeout(this.#destroyTimer)
       if (before === 'opening')
-        owner.failed(this.#failure ?? new errors.SocketError('closed before it was open'))
-      else owner.ended(this)
+        owner.onConnectError(this.#failure ?? new errors.SocketError('closed before it was open'))
+      else owner.onClosed(this)
     })
   }
 
   /** Whether it takes one more request now. */
   get hasRoom(): boolean {
-    return this.#state === 'open' && this.#streams < this.#most && !this.#session.closed
+    return this.#state === 'open' && this.#streams < this.#maxStreams && !this.#session.closed
   }
 
   /** Whether it takes requests, be it once others have ended. */
   get takesRequests(): boolean {
-    return this.#state === 'open' && this.#most > 0
+    return this.#state === 'open' && this.#maxStreams > 0
   }
 
   /** Whether nothing comes of it any more. */
-  get over(): boolean {
+  get isDestroyed(): boolean {
     return this.#session.destroyed
   }
 
@@ -146,10 +146,10 @@ export class Connection {
   }
 
   /** Sends a request. */
-  begin(stream: Stream): void {
+  send(stream: ClientStream): void {
     if (this.#streams++ === 0) this.#session.ref()
-    stream.begin(this)
-    if (++this.#ever >= MOST_EVER) this.retire()
+    stream.start(this)
+    if (++this.#streamsEver >= MAX_STREAMS_EVER) this.retire()
   }
 
   /** Opens a stream with a head of names and values in turn. */
@@ -158,28 +158,28 @@ export class Connection {
   }
 
   /** Notes that a request is over, and its stream closed. */
-  leave(): void {
+  onStreamClosed(): void {
     if (--this.#streams === 0) {
       this.#session.unref()
-      if (this.#state === 'retired') this.#part()
-      else this.#idle.refresh()
+      if (this.#state === 'retired') this.#destroySoon()
+      else this.#idleTimer.refresh()
     }
-    this.#owner.freed()
+    this.#owner.onCapacity()
   }
 
   /** Takes no more requests, and ends once those that it has are over. */
   retire(): void {
     if (this.#state === 'retired') return
     this.#state = 'retired'
-    this.#owner.retired(this)
+    this.#owner.onRetired(this)
     this.#session.close()
-    if (this.#streams === 0) this.#part()
+    if (this.#streams === 0) this.#destroySoon()
   }
 
   // Node waits for the other side to close as well, which may think that there is something left to do.
-  #part(): void {
-    this.#last ??= setTimeout(() => this.#socket.destroy(), this.#patience)
-    this.#last.unref()
+  #destroySoon(): void {
+    this.#destroyTimer ??= setTimeout(() => this.#socket.destroy(), this.#replyTimeout)
+    this.#destroyTimer.unref()
   }
 
   /** Ends it with all that is on it. */
@@ -189,17 +189,17 @@ export class Connection {
   }
 
   /** Finds out whether the other side is there still, since somebody waited for it in vain: a connection that is dead without a word would take all requests after it as well. */
-  suspect(): void {
-    if (this.heard) {
-      this.heard = false
+  pingIfSilent(): void {
+    if (this.hasReceived) {
+      this.hasReceived = false
       return
     }
     const now = monotonic()
-    if (this.#session.closed || now - this.#pinged < BETWEEN_PINGS) return
-    this.#pinged = now
+    if (this.#session.closed || now - this.#pingedAt < MIN_PING_INTERVAL_MS) return
+    this.#pingedAt = now
     const silent = setTimeout(
       () => this.end(new errors.SocketError('The other side is silent')),
-      this.#patience
+      this.#replyTimeout
     )
     try {
       this.#session.ping(() => clearTimeout(silent))

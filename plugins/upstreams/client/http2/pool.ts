@@ -1,13 +1,13 @@
 import type { Socket } from 'node:net'
 import { errors } from 'undici'
 import { monotonic } from '../../../../src/lib/clock.ts'
-import type { Handler, Sending } from '../../../../src/lib/contracts/dispatch.ts'
+import type { DispatchHandler, DispatchOptions } from '../../../../src/lib/contracts/dispatch.ts'
 import type { Connect } from '../connect.ts'
 import { TargetDispatcher } from '../dispatcher.ts'
 import { FairQueue } from '../fair-queue.ts'
 import type { Http1Pool } from '../http1/pool.ts'
-import { Connection, STREAMS } from './connection.ts'
-import { Stream } from './stream.ts'
+import { Http2Connection, MAX_CONCURRENT_STREAMS } from './connection.ts'
+import { ClientStream } from './stream.ts'
 
 /** What the connections of a target have to keep to. */
 export interface Http2PoolOptions {
@@ -20,66 +20,66 @@ export interface Http2PoolOptions {
   /** The most bytes that the head of an answer may have. */
   readonly maxHeaders: number
   /** Milliseconds that the other side may take to say its settings, or to answer a ping. */
-  readonly patience: number
+  readonly replyTimeout: number
   /** Sends by HTTP/1.1, where a target over TLS does not offer HTTP/2. */
-  readonly plain: Http1Pool
+  readonly http1: Http1Pool
 }
 
 // How long a target over TLS that does not offer HTTP/2 is believed, in milliseconds.
-const BELIEVED = 60_000
+const HTTP1_FALLBACK_MS = 60_000
 
 /** Sends requests by HTTP/2, many on a connection. */
 export class Http2Pool extends TargetDispatcher {
-  readonly plain: Http1Pool
+  readonly http1: Http1Pool
   readonly #options: Http2PoolOptions
   // Those that take new requests; one that is retired ends by itself, and holds nobody up.
-  readonly #open: Connection[] = []
-  readonly #all = new Set<Connection>()
-  readonly #waiting = new FairQueue<Stream>()
-  readonly #over = Promise.withResolvers<void>()
+  readonly #open: Http2Connection[] = []
+  readonly #all = new Set<Http2Connection>()
+  readonly #queue = new FairQueue<ClientStream>()
+  readonly #closedPromise = Promise.withResolvers<void>()
   #opening = 0
-  #plainUntil = 0
+  #http1Until = 0
 
   constructor(options: Http2PoolOptions) {
     super()
     this.#options = options
-    this.plain = options.plain
+    this.http1 = options.http1
   }
 
   /** Sends a request, once there is a connection for it. */
-  send(sending: Sending, handler: Handler): void {
-    if (this.#plainUntil !== 0 && this.#plainUntil > monotonic()) {
-      this.plain.send(sending, handler)
+  send(sending: DispatchOptions, handler: DispatchHandler): void {
+    if (this.#http1Until !== 0 && this.#http1Until > monotonic()) {
+      this.http1.send(sending, handler)
       return
     }
-    const stream = new Stream(sending, handler)
+    const stream = new ClientStream(sending, handler)
     if (this.closed) {
       stream.fail(new errors.ClientClosedError())
       return
     }
-    const free = this.#waiting.length === 0 ? this.#free() : undefined
+    const free = this.#queue.length === 0 ? this.#findFree() : undefined
     if (free === undefined) {
-      this.#waiting.enqueue(stream)
+      this.#queue.enqueue(stream)
       this.#grow()
-    } else free.begin(stream)
+    } else free.send(stream)
   }
 
   /** Takes no more requests; settles once all that was begun has ended. */
   override async close(): Promise<void> {
-    this.takeNoMore()
-    this.#settle()
-    await Promise.all([this.#over.promise, this.plain.close()])
+    this.markClosed()
+    this.#finishClosing()
+    await Promise.all([this.#closedPromise.promise, this.http1.close()])
   }
 
   /** Ends everything at once. */
   override async destroy(): Promise<void> {
-    this.takeNoMore()
-    for (const stream of this.#waiting.clear()) stream.fail(new errors.ClientDestroyedError())
+    this.markClosed()
+    for (const stream of this.#queue.clear()) stream.fail(new errors.ClientDestroyedError())
     for (const connection of this.#all) connection.end(new errors.ClientDestroyedError())
-    await this.plain.destroy()
+    await this.http1.destroy()
   }
 
-  #free(): Connection | undefined {
+  #findFree(): Http2Connection | undefined {
     return this.#open.find(({ hasRoom }) => hasRoom)
   }
 
@@ -87,68 +87,68 @@ export class Http2Pool extends TargetDispatcher {
   #grow(): void {
     const { connect, connections } = this.#options
     if (this.#open.length + this.#opening >= connections) return
-    if (this.#waiting.length <= this.#opening * STREAMS) return
+    if (this.#queue.length <= this.#opening * MAX_CONCURRENT_STREAMS) return
     this.#opening++
     connect(
-      (socket) => this.#connected(socket),
-      (error) => this.#failed(error)
+      (socket) => this.#onConnect(socket),
+      (error) => this.#onConnectError(error)
     )
   }
 
-  #connected(socket: Socket & { alpnProtocol?: unknown }): void {
+  #onConnect(socket: Socket & { alpnProtocol?: unknown }): void {
     if (socket.alpnProtocol !== 'h2') {
-      this.#goPlain(socket)
+      this.#fallBackToHttp1(socket)
       return
     }
-    new Connection(socket, this.#options.origin, this.#options, {
-      opened: (connection) => {
+    new Http2Connection(socket, this.#options.origin, this.#options, {
+      onOpen: (connection) => {
         this.#opening--
         this.#all.add(connection)
         this.#open.push(connection)
-        this.#serve()
+        this.#assignQueued()
       },
-      failed: (why) => this.#failed(why),
-      freed: () => this.#serve(),
-      retired: (connection) => {
+      onConnectError: (why) => this.#onConnectError(why),
+      onCapacity: () => this.#assignQueued(),
+      onRetired: (connection) => {
         const at = this.#open.indexOf(connection)
         if (at !== -1) this.#open.splice(at, 1)
       },
-      ended: (connection) => {
+      onClosed: (connection) => {
         this.#all.delete(connection)
-        this.#serve()
+        this.#assignQueued()
       }
     })
   }
 
-  #serve(): void {
-    for (let free = this.#free(); free !== undefined; free = this.#free()) {
-      const next = this.#waiting.dequeue()
+  #assignQueued(): void {
+    for (let free = this.#findFree(); free !== undefined; free = this.#findFree()) {
+      const next = this.#queue.dequeue()
       if (next === undefined) break
-      free.begin(next)
+      free.send(next)
     }
-    if (this.#waiting.length > 0) this.#grow()
-    this.#settle()
+    if (this.#queue.length > 0) this.#grow()
+    this.#finishClosing()
   }
 
-  #failed(error: Error): void {
+  #onConnectError(error: Error): void {
     this.#opening--
     if (this.#opening === 0 && !this.#open.some(({ takesRequests }) => takesRequests))
-      for (const stream of this.#waiting.clear()) stream.fail(error)
-    this.#settle()
+      for (const stream of this.#queue.clear()) stream.fail(error)
+    this.#finishClosing()
   }
 
   /** Goes on by HTTP/1.1, which is what the target has chosen. */
-  #goPlain(socket: Socket): void {
+  #fallBackToHttp1(socket: Socket): void {
     socket.destroy()
     this.#opening--
-    this.#plainUntil = monotonic() + BELIEVED
-    for (const { sending, handler } of this.#waiting.clear()) this.plain.send(sending, handler)
-    this.#settle()
+    this.#http1Until = monotonic() + HTTP1_FALLBACK_MS
+    for (const { options: sending, handler } of this.#queue.clear()) this.http1.send(sending, handler)
+    this.#finishClosing()
   }
 
-  #settle(): void {
-    if (!this.closed || this.#waiting.length > 0) return
+  #finishClosing(): void {
+    if (!this.closed || this.#queue.length > 0) return
     for (const connection of [...this.#open]) connection.retire()
-    if (this.#all.size + this.#opening === 0) this.#over.resolve()
+    if (this.#all.size + this.#opening === 0) this.#closedPromise.resolve()
   }
 }
