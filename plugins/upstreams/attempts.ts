@@ -273,8 +273,8 @@ export class Attempts implements AttemptListener, PendingRequest {
   }
 
   #stopTimers(): void {
-    clearTimeout(this.#hedge)
-    clearTimeout(this.#backoff)
+    if (this.#hedge !== undefined) clearTimeout(this.#hedge)
+    if (this.#backoff !== undefined) clearTimeout(this.#backoff)
   }
 }
 

@@ -10,8 +10,55 @@ export interface QueuedDispatch {
 // How many wait before those are taken out whose client has left: that is not known here before their turn.
 const PRUNE_EVERY = 100
 
+/** Requests that wait for a connection. */
+export interface WaitQueue<Q extends QueuedDispatch> {
+  /** The requests that wait, among them some whose client may have left. */
+  readonly length: number
+  enqueue(queued: Q): void
+  /** Returns the request whose turn is next; undefined where none waits. */
+  peek(): Q | undefined
+  /** Takes the request whose turn is next out of the queue. */
+  dequeue(): Q | undefined
+  /** Takes all of them out of the queue. */
+  clear(): Q[]
+}
+
+/** Makes the queue of a pool: without a limit a request waits for no other client's, and the order of arrival is fair. */
+export const waitQueue = <Q extends QueuedDispatch>(maxConnections: number): WaitQueue<Q> =>
+  maxConnections === Number.POSITIVE_INFINITY ? new ArrivalQueue() : new FairQueue()
+
+/** A queue in the order of arrival. */
+class ArrivalQueue<Q extends QueuedDispatch> implements WaitQueue<Q> {
+  #queued: Q[] = []
+
+  get length(): number {
+    return this.#queued.length
+  }
+
+  enqueue(queued: Q): void {
+    if (this.#queued.length > 0 && this.#queued.length % PRUNE_EVERY === 0)
+      this.#queued = this.#queued.filter(({ handler }) => handler.abandoned !== true)
+    this.#queued.push(queued)
+  }
+
+  peek(): Q | undefined {
+    while (this.#queued[0]?.handler.abandoned === true) this.#queued.shift()
+    return this.#queued[0]
+  }
+
+  dequeue(): Q | undefined {
+    return this.peek() === undefined ? undefined : this.#queued.shift()
+  }
+
+  clear(): Q[] {
+    const all = this.#queued
+    this.#queued = []
+    return all
+  }
+}
+
 /** A queue whose turns go round by client address, so that a client with many requests delays its own. */
-export class FairQueue<Q extends QueuedDispatch> {
+class FairQueue<Q extends QueuedDispatch> implements WaitQueue<Q> {
   // Maps keep their order: the client whose turn is next comes first.
   readonly #byClient = new Map<string, Q[]>()
   #length = 0

@@ -2,7 +2,7 @@ import { errors } from 'undici'
 import type { DispatchHandler, DispatchOptions } from '../../../../src/lib/contracts/dispatch.ts'
 import type { Connect } from '../connect.ts'
 import { TargetDispatcher } from '../dispatcher.ts'
-import { FairQueue } from '../fair-queue.ts'
+import { type WaitQueue, waitQueue } from '../fair-queue.ts'
 import { Http1Connection, type Http1ConnectionOwner } from './connection.ts'
 
 /** What the connections of a target have to keep to. */
@@ -41,9 +41,9 @@ export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner 
   // The one that was used last is used next, so that those too many grow old.
   readonly #idle: Http1Connection[] = []
   readonly #all = new Set<Http1Connection>()
-  readonly #queue = new FairQueue<QueuedRequest>()
+  readonly #queue: WaitQueue<QueuedRequest>
   // Requests that want a new connection: to switch protocols, or since an idle one was dead.
-  readonly #dedicatedQueue = new FairQueue<QueuedRequest>()
+  readonly #dedicatedQueue: WaitQueue<QueuedRequest>
   #nextOrder = 0
   // The connections that are being opened, for each line.
   #opening = 0
@@ -56,6 +56,8 @@ export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner 
   constructor(options: Http1PoolOptions) {
     super()
     this.#options = options
+    this.#queue = waitQueue(options.connections)
+    this.#dedicatedQueue = waitQueue(options.connections)
   }
 
   /** Sends a request, once there is a connection for it. */

@@ -4,7 +4,7 @@ import { monotonic } from '../../../../src/lib/clock.ts'
 import type { DispatchHandler, DispatchOptions } from '../../../../src/lib/contracts/dispatch.ts'
 import type { Connect } from '../connect.ts'
 import { TargetDispatcher } from '../dispatcher.ts'
-import { FairQueue } from '../fair-queue.ts'
+import { type WaitQueue, waitQueue } from '../fair-queue.ts'
 import type { Http1Pool } from '../http1/pool.ts'
 import { Http2Connection, MAX_CONCURRENT_STREAMS } from './connection.ts'
 import { ClientStream } from './stream.ts'
@@ -35,7 +35,7 @@ export class Http2Pool extends TargetDispatcher {
   // Those that take new requests; one that is retired ends by itself, and holds nobody up.
   readonly #open: Http2Connection[] = []
   readonly #all = new Set<Http2Connection>()
-  readonly #queue = new FairQueue<ClientStream>()
+  readonly #queue: WaitQueue<ClientStream>
   readonly #closedPromise = Promise.withResolvers<void>()
   #opening = 0
   #http1Until = 0
@@ -43,6 +43,7 @@ export class Http2Pool extends TargetDispatcher {
   constructor(options: Http2PoolOptions) {
     super()
     this.#options = options
+    this.#queue = waitQueue(options.connections)
     this.http1 = options.http1
   }
 
