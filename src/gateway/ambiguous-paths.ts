@@ -9,7 +9,7 @@ import { type PathTree, segmentsOf } from '../lib/path-tree.ts'
 import { isObject, schemaOf } from '../lib/schema.ts'
 import { forEachSliced } from '../lib/time-slicing.ts'
 import { originsOf } from './origins.ts'
-import type { PatternEntries, Table } from './route-table.ts'
+import type { PatternRoutes, Table } from './route-table/index.ts'
 
 /** Finds the route that an upstream may read a path as, past gates that the route of the path does not have. */
 export type FindOtherReading = (path: string, host: string, symbol: string) => RouteInfo | undefined
@@ -32,7 +32,7 @@ interface Kind {
 }
 
 type Routes = readonly (readonly [PlannedRoute, RouteInfo])[]
-type Trees = ReadonlyMap<string, PathTree<PatternEntries>>
+type Trees = ReadonlyMap<string, PathTree<PatternRoutes>>
 
 /** Works out which routes share an upstream with one that has other gates, and how their paths may be read. */
 export async function findAmbiguities(plan: Plan, routes: Routes, table: Table): Promise<Ambiguities> {
@@ -68,12 +68,12 @@ export async function findAmbiguities(plan: Plan, routes: Routes, table: Table):
       const known = new Set<RouteInfo>([route])
       for (const prefix of prefixes)
         for (const found of plain.get(prefix)?.find(written) ?? [])
-          for (const entry of found.entriesFor(symbol, written)) known.add(entry)
+          for (const entry of found.routesFor(symbol, written)) known.add(entry)
       for (const { read, trees } of readers) {
         const segments = read(path).split('/').slice(1)
         for (const prefix of prefixes)
           for (const found of trees.get(prefix)?.find(segments) ?? [])
-            for (const entry of found.entriesFor(symbol, segments)) {
+            for (const entry of found.routesFor(symbol, segments)) {
               if (known.has(entry)) continue
               const other = kinds.get(entry)
               if (other !== undefined && gatesPast(kind, other).length > 0) return entry
@@ -88,7 +88,7 @@ export async function findAmbiguities(plan: Plan, routes: Routes, table: Table):
     const segments = segmentsOf(path)
     for (const prefix of prefixesOf(host)) {
       const found = plain.get(prefix)?.find(segments)
-      if (found !== undefined) return found[0]?.takes(method, segments)
+      if (found !== undefined) return found[0]?.routeFor(method, segments)
     }
     return undefined
   }

@@ -26,7 +26,7 @@ import { findAmbiguities } from './ambiguous-paths.ts'
 import { fastifyWithDeferredRoutes } from './fastify-boot.ts'
 import { makeNormalizer, REFUSED, refusalOf } from './normalize-request.ts'
 import type { Resources } from './resources.ts'
-import { type Entry, entryFor, makeTable, symbolOf, type Table } from './route-table.ts'
+import { type Entry, entryForPath, makeTable, symbolOf, type Table } from './route-table/index.ts'
 
 /** What may be asked of a gateway beyond its config. */
 export interface GatewayOptions {
@@ -188,8 +188,8 @@ async function addRoutes(
   const notFound = newRoute({ kind: 'notFound', name: 'not found', path: '/*' })
   const table = await tabulate([
     ...infos.map(([{ paths, words }, info]): Entry => ({ info, paths, preflights: isOn(words['cors']) })),
-    ...standing.map(([, info]) => entryFor(info)),
-    { ...entryFor(notFound), preflights: true }
+    ...standing.map(([, info]) => entryForPath(info)),
+    { ...entryForPath(notFound), preflights: true }
   ])
   await addAmbiguities(app, plan, infos, table)
   const plant = (info: RouteInfo): void => {
@@ -219,7 +219,7 @@ async function addRoutes(
     planned.set(`${url} ${method[0]}`, notFound)
     app.route({ url, method: [...method], exposeHeadRoute: false, ...refusing(notFoundHere) })
   }
-  for (const { url, method, allow } of table.refused)
+  for (const { url, method, allow } of table.notAllowed)
     app.route({
       url,
       method: [...method],

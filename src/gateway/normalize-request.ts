@@ -19,7 +19,7 @@ import {
   Malformed,
   MethodRefused
 } from '../lib/refusals.ts'
-import { isPreflight, MARK, preflightAbout, type Table } from './route-table.ts'
+import { isPreflight, MARK, preflightFor, type Table } from './route-table/index.ts'
 
 /** The path under which the router knows requests that are refused; no request can have it. */
 export const REFUSED = `/${MARK}refused`
@@ -130,7 +130,7 @@ export function makeNormalizer(paths: PathsOptions, getTable: () => Table): Norm
     const plain = matchable(read.path)
     const prefix = virtual === undefined ? '' : virtual(name, plain)
     const known = prefix === '' ? plain : prefix + plain
-    const symbol = asked === undefined ? method : preflightAbout(asked)
+    const symbol = asked === undefined ? method : preflightFor(asked)
     const told = table.aliases.get(paths.ignoreCase ? known.toLowerCase() : known)
     const alias = typeof told === 'object' ? told.get(symbol) : told
     const picked = table.pick === undefined || alias !== undefined ? '' : table.pick(prefix, plain, symbol)
@@ -194,14 +194,14 @@ function repeatedIn({ rawHeaders }: IncomingMessage): string | undefined {
 function virtualHosts({
   hosts,
   wildcards,
-  knows
+  hasPath
 }: Table): ((host: string, path: string) => string) | undefined {
   if (hosts.size === 0 && wildcards.size === 0) return undefined
   return (host, path) => {
     const exact = hosts.get(host)
-    if (exact !== undefined && knows(exact, path)) return exact
+    if (exact !== undefined && hasPath(exact, path)) return exact
     const dot = host.indexOf('.')
     const wide = dot === -1 ? undefined : wildcards.get(host.slice(dot))
-    return wide !== undefined && knows(wide, path) ? wide : ''
+    return wide !== undefined && hasPath(wide, path) ? wide : ''
   }
 }

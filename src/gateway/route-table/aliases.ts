@@ -1,0 +1,47 @@
+import { forEachSliced } from '../../lib/time-slicing.ts'
+import { hasOneRoute, MARK, type PatternNode } from './nodes.ts'
+
+/** A path whose characters are never percent-encoded in a canonical path, so that it has one spelling; the mark is part of a host's prefix. */
+export const UNENCODED: RegExp = new RegExp(`^[\\w.~/${MARK}-]*$`)
+const UNENCODED_OR_WILDCARD = new RegExp(`^[\\w.~/${MARK}-]*\\*?$`)
+
+/** Paths that stand for another one in the router, by methods and preflights where not all have the same route. */
+export type Aliases = Map<string, string | Map<string, string>>
+
+/** Finds the paths that need no registration of their own, because Fastify's boot takes the square of their number. */
+export async function findAliases(
+  nodes: ReadonlyMap<string, PatternNode>
+): Promise<{ aliases: Aliases; aliased: Set<PatternNode> }> {
+  const aliases: Aliases = new Map()
+  const aliased = new Set<PatternNode>()
+  // Next to a parameter, the router would match "/a/" as an empty parameter.
+  const parents = new Set<string>()
+  await forEachSliced(nodes.keys(), (shape) => {
+    if (shape.includes('/:')) parents.add(shape.slice(0, shape.indexOf('/:') + 1))
+  })
+  const same = (a: PatternNode | undefined, b: PatternNode): a is PatternNode =>
+    a !== undefined &&
+    a.entries.length === b.entries.length &&
+    a.entries.every((entry, i) => entry === b.entries[i])
+  await forEachSliced(nodes, ([shape, node]) => {
+    if (!UNENCODED_OR_WILDCARD.test(shape)) return
+    const base = shape.endsWith('/*') ? shape.slice(0, -2) : shape
+    const bare = nodes.get(base)
+    const slash = nodes.get(`${base}/`)
+    if (shape.endsWith('/*')) {
+      if (parents.has(`${base}/`) || !same(slash, node)) return
+      aliased.add(slash)
+      if (base === '' || !same(bare, node)) return
+      aliased.add(bare)
+      aliases.set(base, `${base}/`)
+    } else if (!shape.endsWith('/') && slash?.rank === 1 && same(slash, node)) {
+      aliased.add(slash)
+      aliases.set(`${base}/`, base)
+    }
+  })
+  return { aliases, aliased }
+}
+
+/** Returns whether a path's methods are told apart in front of the router. The router would keep all routes once for each class of methods. */
+export const isSplitByMethod = (shape: string, node: PatternNode): boolean =>
+  UNENCODED.test(shape) && !hasOneRoute(node)

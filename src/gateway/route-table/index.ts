@@ -1,0 +1,172 @@
+import { readPath } from '../../config/paths.ts'
+import type { Mount, RouteInfo } from '../../kit/index.ts'
+import { getOrCreate } from '../../lib/memoize.ts'
+import { type PathTree, segmentsOf } from '../../lib/path-tree.ts'
+import { forEachSliced } from '../../lib/time-slicing.ts'
+import { type Aliases, findAliases, isSplitByMethod } from './aliases.ts'
+import { findCollisions, makePicker } from './collisions.ts'
+import { classifyMethods, type MethodClasses, methodMaps } from './method-classes.ts'
+import { METHOD_SYMBOLS } from './methods.ts'
+import {
+  allowedMethods,
+  type Entry,
+  entryFor,
+  hasOneRoute,
+  hostPrefix,
+  MARK,
+  makeNodes,
+  type PatternNode
+} from './nodes.ts'
+import { makeTrees, type PatternRoutes } from './trees.ts'
+
+export { isPreflight, preflightFor, symbolOf } from './methods.ts'
+export { type Entry, MARK } from './nodes.ts'
+export type { PatternRoutes } from './trees.ts'
+
+/** A mount whose methods have no route: 405 with `Allow`. */
+export interface NotAllowed extends Mount {
+  readonly allow: readonly string[]
+}
+
+/** Which route gets which request, as Fastify's router is given it: host before path before method. */
+export interface Table {
+  readonly mounts: ReadonlyMap<RouteInfo, readonly Mount[]>
+  readonly notAllowed: readonly NotAllowed[]
+  /** The method under which the router knows a method; one for all that every route treats alike. */
+  readonly methods: ReadonlyMap<string, string>
+  /** The same for preflights, by the method they ask for. */
+  readonly preflights: ReadonlyMap<string, string>
+  /** Paths that stand for another one in the router, so that each route is registered once: "/a" for the "/a/" of "/a/*", "/a/" for an exact "/a". */
+  readonly aliases: Readonly<Pick<Aliases, 'get'>>
+  /** The hosts that routes name, each with its prefix in the router; wildcards by what follows their first label. */
+  readonly hosts: ReadonlyMap<string, string>
+  readonly wildcards: ReadonlyMap<string, string>
+  /** Returns whether the host of a prefix has a route for a path. */
+  hasPath(prefix: string, path: string): boolean
+  /** Returns the prefix of the pattern that matches where several collide in the router; undefined where no patterns collide. */
+  readonly pick: ((host: string, path: string, symbol: string) => string) | undefined
+  /** Returns its patterns with their routes, by the prefix of their host, which is empty for those without one; `fold` returns the form in which segments are compared. */
+  treesOf(fold?: (segment: string) => string): Promise<ReadonlyMap<string, PathTree<PatternRoutes>>>
+}
+
+/** What a table depends on besides its routes. */
+export interface TableSettings {
+  /** The methods of each route that a plugin registers itself. */
+  readonly plugins?: readonly (readonly string[])[]
+  readonly ignoreCase?: boolean
+}
+
+/** Works out which route gets which host, path and method, with as few registrations in the router as possible. */
+export async function makeTable(
+  entries: readonly Entry[],
+  { plugins = [], ignoreCase = false }: TableSettings = {}
+): Promise<Table> {
+  const nodes = await makeNodes(entries, ignoreCase)
+  const fold = ignoreCase ? lower : undefined
+  const collisions = await findCollisions(nodes, fold)
+  const { hosts, wildcards } = hostMaps(entries)
+  // Without hosts and collisions, no request asks for a tree.
+  const trees =
+    collisions.size + hosts.size + wildcards.size === 0 ? undefined : await makeTrees(nodes, collisions, fold)
+  const classes = await classifyMethods(nodes, plugins)
+  return {
+    ...(await mountNodes(nodes, classes)),
+    ...methodMaps(classes),
+    hosts,
+    wildcards,
+    hasPath: (prefix, path) => trees?.get(prefix)?.find(segmentsOf(path)) !== undefined,
+    pick: collisions.size === 0 || trees === undefined ? undefined : makePicker(collisions, trees, fold),
+    treesOf: (own) =>
+      makeTrees(
+        nodes,
+        collisions,
+        own === undefined || fold === undefined ? (own ?? fold) : (text) => own(fold(text))
+      )
+  }
+}
+
+const lower = (text: string): string => text.toLowerCase()
+
+/** Works out the URLs and methods under which each route is registered. */
+async function mountNodes(
+  nodes: ReadonlyMap<string, PatternNode>,
+  classes: MethodClasses
+): Promise<Pick<Table, 'mounts' | 'notAllowed' | 'aliases'>> {
+  const routable = routableClasses(classes)
+  const mounts = new Map<RouteInfo, Mount[]>()
+  const notAllowed: NotAllowed[] = []
+  const mount = (info: RouteInfo, at: Mount): void =>
+    void getOrCreate(mounts, info, (): Mount[] => []).push(at)
+  const mountEntry = (entry: Entry | undefined, at: Mount, node: PatternNode): void => {
+    if (entry === undefined) notAllowed.push({ ...at, allow: allowedMethods(node) })
+    else mount(entry.info, at)
+  }
+  const { aliases, aliased } = await findAliases(nodes)
+  await forEachSliced(nodes, ([shape, node]) => {
+    if (aliased.has(node)) return
+    const [only] = node.entries
+    if (only !== undefined && hasOneRoute(node)) {
+      mount(only.info, { url: node.url, method: routable })
+      return
+    }
+    if (isSplitByMethod(shape, node)) {
+      const { urls, urlBySymbol } = urlPerEntry(node)
+      for (const [entry, url] of urls) mountEntry(entry, { url, method: [...routable] }, node)
+      aliases.set(shape, urlBySymbol)
+      // What stands for this path does so for each method.
+      if (aliases.get(`${shape}/`) === shape) aliases.set(`${shape}/`, urlBySymbol)
+      return
+    }
+    for (const [entry, names] of classesPerEntry(node, classes)) {
+      const method = [...names].filter((name) => routable.includes(name))
+      if (method.length > 0) mountEntry(entry, { url: node.url, method }, node)
+    }
+  })
+  return { mounts, notAllowed, aliases }
+}
+
+/** Returns the classes of methods that are routed: all but that of TRACE and CONNECT. */
+const routableClasses = ({ classOf, nameOf }: MethodClasses): string[] =>
+  nameOf.filter((name) => name !== nameOf[classOf[METHOD_SYMBOLS.indexOf('TRACE')] ?? 0])
+
+/** Gives each entry of a node a URL of its own, and each method the URL of its entry. */
+function urlPerEntry(node: PatternNode): {
+  urls: Map<Entry | undefined, string>
+  urlBySymbol: Map<string, string>
+} {
+  const urls = new Map<Entry | undefined, string>()
+  const urlBySymbol = new Map<string, string>()
+  for (const symbol of METHOD_SYMBOLS)
+    urlBySymbol.set(
+      symbol,
+      getOrCreate(urls, entryFor(node, symbol), () => `${node.url}${MARK}${urls.size}`)
+    )
+  return { urls, urlBySymbol }
+}
+
+/** Returns the classes of methods that each entry of a node has. */
+function classesPerEntry(
+  node: PatternNode,
+  { classOf, nameOf }: MethodClasses
+): Map<Entry | undefined, Set<string>> {
+  const found = new Map<Entry | undefined, Set<string>>()
+  for (const [i, symbol] of METHOD_SYMBOLS.entries())
+    getOrCreate(found, entryFor(node, symbol), () => new Set<string>()).add(nameOf[classOf[i] ?? 0] ?? '')
+  return found
+}
+
+function hostMaps(entries: readonly Entry[]): Pick<Table, 'hosts' | 'wildcards'> {
+  const hosts = new Map<string, string>()
+  const wildcards = new Map<string, string>()
+  for (const host of new Set(entries.flatMap(({ info }) => info.hosts)))
+    if (host.startsWith('*.')) wildcards.set(host.slice(1), hostPrefix(host))
+    else hosts.set(host, hostPrefix(host))
+  return { hosts, wildcards }
+}
+
+/** Makes the entry of a route whose path is written in code, as those of built-in routes are. */
+export const entryForPath = (info: RouteInfo): Entry => ({
+  info,
+  paths: [readPath(info.path)],
+  preflights: false
+})

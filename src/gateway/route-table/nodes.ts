@@ -1,0 +1,148 @@
+import { comparedShape, type PathPattern } from '../../config/paths.ts'
+import type { RouteInfo } from '../../kit/index.ts'
+import { ROUTABLE } from '../../lib/http/methods.ts'
+import type { PatternEnd, PatternSegment } from '../../lib/path-tree.ts'
+import { forEachSliced } from '../../lib/time-slicing.ts'
+import { isRouted, preflightedMethod } from './methods.ts'
+
+/** A route of the table. */
+export interface Entry {
+  readonly info: RouteInfo
+  readonly paths: readonly PathPattern[]
+  /** Whether the gateway answers preflights for it, so that they are routed by the method they ask for. */
+  readonly preflights: boolean
+}
+
+/** A pattern in the router, with the routes that stand at it. */
+export interface PatternNode {
+  url: string
+  /** The prefix of its host; empty where it has none. */
+  readonly host: string
+  readonly segments: readonly PatternSegment[]
+  readonly end: PatternEnd
+  /** What wins at the same place: 0 an exact path, 1 its form with a slash, 2 a wildcard, 3 the handler for unmatched requests. */
+  rank: number
+  entries: Entry[]
+}
+
+/** Marks what only the gateway adds to a path in the router: a control character, which a canonical path never contains. */
+export const MARK = '\u0001'
+
+/** Returns what stands for a host in the router, in front of the path; never a path of a request, nor a parameter, since it has no colons. */
+export const hostPrefix = (host: string): string =>
+  `/${MARK}${(host.startsWith('*.') ? host.slice(1) : host).replaceAll(':', MARK)}`
+
+/** Works out the patterns of all routes, by their shape; several routes share one where they have the same host and path. */
+export async function makeNodes(
+  entries: readonly Entry[],
+  ignoreCase: boolean
+): Promise<Map<string, PatternNode>> {
+  const nodes = new Map<string, PatternNode>()
+  const claim = (
+    entry: Entry,
+    shape: string,
+    made: Pick<PatternNode, 'url' | 'rank' | 'host' | 'segments' | 'end'>
+  ): void => {
+    const node = nodes.get(shape)
+    if (node === undefined || made.rank < node.rank) nodes.set(shape, { ...made, entries: [entry] })
+    else if (made.rank === node.rank && !node.entries.includes(entry)) node.entries.push(entry)
+  }
+  await forEachSliced(entries, (entry) => {
+    for (const host of entry.info.hosts.length === 0 ? [undefined] : entry.info.hosts) {
+      const prefix = host === undefined ? '' : hostPrefix(host)
+      for (const pattern of entry.paths) {
+        const { base, wildcard, segments, withoutSlash = false } = pattern
+        const shape = prefix + comparedShape(pattern, ignoreCase)
+        const bare = wildcard ? shape.slice(0, -2) : shape.replace(/\/$/, '')
+        const path = base.replace(/\/$/, '')
+        const last = entry.info.kind === 'notFound' ? 3 : 2
+        const own = wildcard ? last : pattern.end === 'slash' && path !== '' ? undefined : 0
+        if (path !== '' && own !== undefined)
+          claim(entry, bare, { url: prefix + path, rank: own, host: prefix, segments, end: 'exact' })
+        if (path === '' || own !== 0 || !withoutSlash)
+          claim(entry, `${bare}/`, {
+            url: `${prefix}${path}/`,
+            rank: wildcard ? last : own === undefined ? 0 : path === '' ? 0 : 1,
+            host: prefix,
+            segments,
+            end: 'slash'
+          })
+        if (wildcard)
+          claim(entry, `${bare}/*`, {
+            url: `${prefix}${path}/*`,
+            rank: last,
+            host: prefix,
+            segments,
+            end: 'rest'
+          })
+      }
+    }
+  })
+  await addEmptySegments(nodes)
+  return nodes
+}
+
+/** Adds a node for an empty last segment where the router would match it to a parameter. The wider route that would match otherwise gets it. */
+async function addEmptySegments(nodes: Map<string, PatternNode>): Promise<void> {
+  const ending: (readonly [shape: string, node: PatternNode])[] = []
+  await forEachSliced(nodes, ([shape, node]) => {
+    const last = node.segments.at(-1)
+    if (node.end === 'exact' && last !== undefined && 'parameter' in last) ending.push([shape, node])
+  })
+  await forEachSliced(ending, ([shape, { url, host, segments }]) => {
+    const last = segments.at(-1)
+    if (last === undefined || !('parameter' in last)) return
+    const empty = shape.slice(0, -`:${last.expression}`.length)
+    if (nodes.has(empty)) return
+    const wider = widerNode(nodes, empty)
+    if (wider !== undefined)
+      nodes.set(empty, {
+        ...wider,
+        url: url.slice(0, -`:${last.parameter}${last.expression}`.length),
+        host,
+        segments: segments.slice(0, -1),
+        end: 'slash'
+      })
+  })
+}
+
+/** Finds the node that matches a path without a node of its own, in the router's order: text before a parameter, deeper before shallower. */
+function widerNode(nodes: ReadonlyMap<string, PatternNode>, path: string): PatternNode | undefined {
+  const segments = path.split('/').slice(1, -1)
+  const hosted = path.startsWith(`/${MARK}`)
+  const look = (at: string, i: number): PatternNode | undefined => {
+    const segment = segments[i]
+    if (segment !== undefined)
+      for (const next of hosted && i === 0 ? [segment] : [segment, ':']) {
+        const found = look(`${at}/${next}`, i + 1)
+        if (found !== undefined) return found
+      }
+    else if (at !== '' && nodes.has(`${at}/`)) return nodes.get(`${at}/`)
+    return hosted && i === 0 ? undefined : nodes.get(`${at}/*`)
+  }
+  return look('', 0)
+}
+
+/** Returns whether one route has all methods of a node. */
+export const hasOneRoute = ({ entries }: PatternNode): boolean =>
+  entries.length === 1 && entries[0]?.info.methods === undefined
+
+/** Returns the entry for a method, or a preflight, at a node; undefined where that is 405. */
+export function entryFor(node: PatternNode, symbol: string): Entry | undefined {
+  const preflighted = preflightedMethod(symbol)
+  if (preflighted === undefined)
+    return (
+      node.entries.find((entry) => accepts(entry, symbol) && entry.info.kind !== 'standing') ??
+      node.entries.find((entry) => accepts(entry, symbol))
+    )
+  return (
+    node.entries.find((entry) => entry.preflights && accepts(entry, preflighted)) ?? entryFor(node, 'OPTIONS')
+  )
+}
+
+const accepts = ({ info }: Entry, method: string): boolean =>
+  info.methods === undefined ? isRouted(method) : info.methods.includes(method)
+
+/** Returns the methods that a node has routes for, for an `Allow` header. */
+export const allowedMethods = (node: PatternNode): string[] =>
+  ROUTABLE.filter((method) => entryFor(node, method) !== undefined)
