@@ -37,13 +37,13 @@ export default fp<AccessLogOptions>(
     const writeLine = lineWriter(app.log)
     perRoute(app, key, root, ({ headers, redact, sample }, route) => {
       const kept = share(sample)
-      const shown: Shown = headers.map((name) => [name, redact.includes(name)] as const)
+      const shown: LoggedHeaders = headers.map((name) => [name, redact.includes(name)] as const)
       const write = (request: FastifyRequest, reply: FastifyReply): void => {
         const status = statusOf(reply)
         if (kept < 1 && status < 400 && Math.random() >= kept) return
         const level = status >= 500 ? 'error' : status >= 400 ? 'warn' : 'info'
-        if (writeLine === undefined) request.log[level](lineOf(request, reply, route, status, shown))
-        else writeLine(level, fieldsOf(lineOf(request, reply, route, status, shown)))
+        if (writeLine === undefined) request.log[level](logEntry(request, reply, route, status, shown))
+        else writeLine(level, serialize(logEntry(request, reply, route, status, shown)))
       }
       return {
         onRequest(request, reply, done) {
@@ -57,10 +57,10 @@ export default fp<AccessLogOptions>(
 )
 
 /** The headers that a line shows, each with whether its value stays hidden. */
-type Shown = readonly (readonly [name: string, hidden: boolean])[]
+type LoggedHeaders = readonly (readonly [name: string, hidden: boolean])[]
 
 /** What the line of an answer tells. */
-interface Line {
+interface LogEntry {
   readonly requestId: string
   readonly method: string
   readonly path: string
@@ -82,16 +82,16 @@ interface Line {
 }
 
 /** Gathers what the line of an answer tells; the path is without its query. */
-function lineOf(
+function logEntry(
   request: FastifyRequest,
   reply: FastifyReply,
   { name: route, gates }: RouteInfo,
   status: number,
-  shown: Shown
-): Line {
+  shown: LoggedHeaders
+): LogEntry {
   const { forwarding, caller, refusal, reported } = request
   const answered = forwarding !== null && forwarding.ms >= 0
-  const line: Line = {
+  const line: LogEntry = {
     requestId: request.id,
     method: request.method,
     path: pathOf(request),
@@ -120,7 +120,7 @@ function lineOf(
 }
 
 /** Writes a line as JSON, field by field: its keys are known, so nothing has to find out what they are. */
-function fieldsOf(line: Line): string {
+function serialize(line: LogEntry): string {
   const { upstream, caller } = line
   let json = `"requestId":${quote(line.requestId)},"method":"${line.method}","path":${quote(line.path)},"route":${quote(line.route)},"status":${line.status},"durationMs":${line.durationMs}`
   if (upstream !== undefined)

@@ -76,8 +76,8 @@ export function faults({ origins, credentials }: CorsOptions): OptionFault[] {
 
 type Hook = (request: FastifyRequest, reply: FastifyReply, next: (error?: Error) => void) => void
 
-const COMMON = ['GET', 'HEAD', 'PUT', 'PATCH', 'POST', 'DELETE']
-const OURS = [
+const DEFAULT_METHODS = ['GET', 'HEAD', 'PUT', 'PATCH', 'POST', 'DELETE']
+const CORS_HEADERS = [
   'access-control-allow-origin',
   'access-control-allow-credentials',
   'access-control-expose-headers',
@@ -95,8 +95,8 @@ export default fp<CorsOptions>(
     })
     const build = (said: CorsOptions, route: RouteInfo): Hooks => {
       const any = said.origins.includes('*')
-      const hooks = makePair(app, vendorOptions(said, any, methodsFor(said, route)), ready)
-      const answers = mayAnswer(route)
+      const hooks = captureCorsHooks(app, vendorOptions(said, any, methodsFor(said, route)), ready)
+      const answers = answersPreflights(route)
       return {
         onRequest(request, reply, done) {
           if (answers && request.method === 'OPTIONS' && isPreflight(request)) {
@@ -110,7 +110,7 @@ export default fp<CorsOptions>(
         },
         ...(any ? {} : { vary: 'Origin' }),
         // The upstream's own permissions would widen ours.
-        strips: OURS
+        strips: CORS_HEADERS
       }
     }
     perOptions(
@@ -118,29 +118,33 @@ export default fp<CorsOptions>(
       key,
       root,
       build,
-      (said, route) => `${mayAnswer(route)} ${methodsFor(said, route).join()}`
+      (said, route) => `${answersPreflights(route)} ${methodsFor(said, route).join()}`
     )
   },
   { name: key, fastify: '5.x' }
 )
 
 const methodsFor = ({ methods }: CorsOptions, route: RouteInfo): string[] => [
-  ...(methods ?? route.methods ?? COMMON)
+  ...(methods ?? route.methods ?? DEFAULT_METHODS)
 ]
 
 // A path that refuses a method takes none: it can't permit one either.
-const mayAnswer = ({ methods }: RouteInfo): boolean => methods?.length !== 0
+const answersPreflights = ({ methods }: RouteInfo): boolean => methods?.length !== 0
 
 /** The vendor's hook for preflights, and the one for all other requests. */
-interface Pair {
+interface CorsHooks {
   onPreflight: Hook
   onRequest: Hook
 }
 
-function makePair(app: FastifyInstance, options: FastifyCorsOptions, ready: Promise<void>[]): Pair {
+function captureCorsHooks(
+  app: FastifyInstance,
+  options: FastifyCorsOptions,
+  ready: Promise<void>[]
+): CorsHooks {
   const early: Hook = (_request, _reply, next) => next(new Error('cors is not ready'))
-  const pair: Pair = { onPreflight: early, onRequest: early }
-  const take = async (name: keyof Pair, preflight: boolean): Promise<void> => {
+  const pair: CorsHooks = { onPreflight: early, onRequest: early }
+  const take = async (name: keyof CorsHooks, preflight: boolean): Promise<void> => {
     const [hook] = (await captureHooks(app, cors, { ...options, preflight }))['onRequest'] ?? []
     pair[name] = hook as unknown as Hook
   }

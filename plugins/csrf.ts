@@ -41,7 +41,7 @@ export default fp<CsrfOptions>(
       return {
         onRequest(request, _reply, done) {
           const safe = request.caller !== null && !isAmbient(request, request.caller.by)
-          done(safe || isSafe(request, ours, allowed) ? undefined : new CrossSite())
+          done(safe || isSameSite(request, ours, allowed) ? undefined : new CrossSite())
         }
       }
     })
@@ -80,7 +80,11 @@ function allowedOrigins({ origins }: CsrfOptions, route: RouteInfo): (origin: st
 }
 
 /** Tells whether a request can't be another site's doing: by Fetch Metadata, else by its Origin; with neither it is no browser's. */
-function isSafe(request: FastifyRequest, ours: string | null, allowed: (origin: string) => boolean): boolean {
+function isSameSite(
+  request: FastifyRequest,
+  ours: string | null,
+  allowed: (origin: string) => boolean
+): boolean {
   const { method, headers } = request
   if ((method === 'GET' || method === 'HEAD' || method === 'OPTIONS') && headers.upgrade === undefined)
     return true

@@ -70,7 +70,7 @@ declare module 'fastify' {
 }
 
 // What Fastify's own errors are called here; any other of theirs keeps its status and says no more than that.
-const TRANSLATED: Readonly<Record<string, new () => FastifyError>> = {
+const FASTIFY_ERRORS: Readonly<Record<string, new () => FastifyError>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: BodyTooLarge,
   FST_ERR_CTP_INVALID_MEDIA_TYPE: MediaUnknown,
   FST_ERR_CTP_EMPTY_JSON_BODY: Malformed,
@@ -80,10 +80,10 @@ const TRANSLATED: Readonly<Record<string, new () => FastifyError>> = {
 
 export default fp<ErrorsOptions>(
   async function errors(app, root) {
-    const shapes = new WeakMap<object, Shape>()
-    const fallback = shapeFor(root)
+    const shapes = new WeakMap<object, RefusalFormat>()
+    const fallback = compileFormat(root)
     eachRoute(app, key, root, (said, route) => {
-      shapes.set(route, said === root ? fallback : shapeFor(said))
+      shapes.set(route, said === root ? fallback : compileFormat(said))
     })
     app.decorateRequest('refusal', null)
     app.setErrorHandler(function answerError(error: Refusal, request, reply) {
@@ -92,11 +92,11 @@ export default fp<ErrorsOptions>(
       if ((refusal.statusCode ?? 500) >= 500 && refusal.code === 'SP_ERR_INTERNAL')
         request.log.error({ err: error, requestId: request.id }, 'a request failed')
       const route = request.routeOptions.config.sallyport?.route
-      answer(refusal, request, reply, (route === undefined ? undefined : shapes.get(route)) ?? fallback)
+      sendRefusal(refusal, request, reply, (route === undefined ? undefined : shapes.get(route)) ?? fallback)
     })
     app.server.removeAllListeners('clientError')
     app.server.on('clientError', function answerParser(error: NodeJS.ErrnoException, socket: Socket) {
-      const refusal = fromParser(error)
+      const refusal = parserRefusal(error)
       // In the middle of an answer there is no place for another one, nor before the answer to an earlier request.
       const pending = (
         socket as { _httpMessage?: { headersSent: boolean; req: { complete: boolean } } | null }
@@ -107,7 +107,7 @@ export default fp<ErrorsOptions>(
           { status: refusal.statusCode, code: refusal.code, ip: socket.remoteAddress },
           'a request was refused before it could be read'
         )
-        socket.write(rawAnswer(refusal))
+        socket.write(rawResponse(refusal))
       }
       socket.destroySoon()
     })
@@ -117,7 +117,7 @@ export default fp<ErrorsOptions>(
 
 function translate(error: Refusal): Refusal {
   if (error.code?.startsWith('SP_ERR_') === true) return error
-  const known = TRANSLATED[error.code ?? '']
+  const known = FASTIFY_ERRORS[error.code ?? '']
   if (known !== undefined) return new known()
   const status = error.statusCode ?? 500
   if (error instanceof SyntaxError && status === 400) return new Malformed()
@@ -127,31 +127,31 @@ function translate(error: Refusal): Refusal {
   return made
 }
 
-function answer(
+function sendRefusal(
   refusal: Refusal,
   request: FastifyRequest,
   reply: FastifyReply,
-  { format, pages }: Shape
+  { format, pages }: RefusalFormat
 ): void {
   const status = refusal.statusCode ?? 500
   if (isGrpc(request)) {
-    answerCall(refusal, request, reply)
+    sendGrpcStatus(refusal, request, reply)
     return
   }
   if (refusal.instead !== undefined) {
-    answerInstead(refusal.instead, status, request, reply)
+    sendForeignResponse(refusal.instead, status, request, reply)
     return
   }
   const problem = { ...problemOf(refusal, request.id), link: refusal.link }
   reply.code(status).headers({ 'cache-control': 'no-store', ...refusal.headers })
-  endConnection(refusal, request, reply)
-  const wanted = preferred(request.headers.accept, format)
+  closeConnectionIfNeeded(refusal, request, reply)
+  const wanted = negotiate(request.headers.accept, format)
   if (wanted === 'text')
     reply
       .type('text/plain; charset=utf-8')
       .send(`${status} ${problem.title}\n${problem.detail}\n${problem.code} ${request.id}\n`)
   else if (wanted === 'html')
-    reply.type('text/html; charset=utf-8').send((pages.get(status) ?? ownPage)(problem))
+    reply.type('text/html; charset=utf-8').send((pages.get(status) ?? builtinPage)(problem))
   else
     reply
       .type('application/problem+json')
@@ -160,7 +160,7 @@ function answer(
 }
 
 /** Passes the answer of a service on as one of an upstream: what concerns write themselves, such as CORS, it can't widen. */
-function answerInstead(
+function sendForeignResponse(
   { headers, body }: NonNullable<Refusal['instead']>,
   status: number,
   request: FastifyRequest,
@@ -175,46 +175,46 @@ function answerInstead(
 }
 
 /** Answers a call of gRPC by a status alone, in the head (gRPC over HTTP/2, "Trailers-Only"). */
-function answerCall(refusal: Refusal, request: FastifyRequest, reply: FastifyReply): void {
+function sendGrpcStatus(refusal: Refusal, request: FastifyRequest, reply: FastifyReply): void {
   reply
     .code(200)
     .headers({ 'cache-control': 'no-store', ...refusal.headers, ...grpcRefusal(refusal) })
     .type('application/grpc')
-  endConnection(refusal, request, reply)
+  closeConnectionIfNeeded(refusal, request, reply)
   if (isHttp2(request.raw)) holdHeadersForTrailersOnly(reply.raw)
   reply.send(null)
 }
 
 // Where what follows on the connection can't be told from a body, or is one that nobody wants, the connection ends with the answer.
-function endConnection(
+function closeConnectionIfNeeded(
   { statusCode: status, code }: Refusal,
   request: FastifyRequest,
   reply: FastifyReply
 ): void {
   if (isHttp2(request.raw)) return
-  if (status === 413 || status === 408 || status === 417 || isMisread(code))
+  if (status === 413 || status === 408 || status === 417 || isFramingUncertain(code))
     reply.header('connection', 'close')
 }
 
 // What follows a request without a valid Host may be the rest of its head, and of a body in an unknown coding its end is not certain.
-const isMisread = (code: string | undefined): boolean =>
+const isFramingUncertain = (code: string | undefined): boolean =>
   code === 'SP_ERR_REQUEST_MALFORMED' || code === 'SP_ERR_PATHS_HOST' || code === 'SP_ERR_REQUEST_CODING'
 
-type Page = (problem: Problem) => string
+type PageRenderer = (problem: Problem) => string
 
 /** How the refusals of a route look. */
-interface Shape {
+interface RefusalFormat {
   readonly format: ErrorsOptions['format']
-  readonly pages: ReadonlyMap<number, Page>
+  readonly pages: ReadonlyMap<number, PageRenderer>
 }
 
 /** Reads the pages of a route once; one for a status wins over one for its class. */
-function shapeFor({ format, pages }: ErrorsOptions): Shape {
-  const made = new Map<number, Page>()
+function compileFormat({ format, pages }: ErrorsOptions): RefusalFormat {
+  const made = new Map<number, PageRenderer>()
   for (const [said, file] of Object.entries(pages).sort(
     ([a], [b]) => (a.endsWith('xx') ? -1 : 1) - (b.endsWith('xx') ? -1 : 1)
   )) {
-    const page = pageFrom(readFileSync(file, 'utf8'))
+    const page = compilePage(readFileSync(file, 'utf8'))
     const first = Number(said.replace('xx', '00'))
     const last = said.endsWith('xx') ? first + 99 : first
     for (let status = first; status <= last; status++) made.set(status, page)
@@ -222,11 +222,11 @@ function shapeFor({ format, pages }: ErrorsOptions): Shape {
   return { format, pages: made }
 }
 
-const BLANKS = /\{(status|title|detail|code|requestId)\}/
+const PLACEHOLDER = /\{(status|title|detail|code|requestId)\}/
 
 // Braces of styles and scripts are none of ours: only these five names are filled in.
-function pageFrom(text: string): Page {
-  const parts = text.split(BLANKS)
+function compilePage(text: string): PageRenderer {
+  const parts = text.split(PLACEHOLDER)
   return (problem) =>
     parts
       .map((part, i) => (i % 2 === 0 ? part : escapeHtml(String(problem[part as keyof Problem] ?? ''))))
@@ -257,39 +257,39 @@ function problemOf(refusal: Refusal, requestId?: string): Problem {
 }
 
 /** Chooses the shape of an answer by the Accept header: JSON of any kind, HTML or plain text, whichever it names with the most weight (RFC 9110 section 12.5.1). */
-function preferred(accept: string | undefined, format: ErrorsOptions['format']): ErrorsOptions['format'] {
+function negotiate(accept: string | undefined, format: ErrorsOptions['format']): ErrorsOptions['format'] {
   let best = format
   let most = 0
   for (const range of (accept ?? '').toLowerCase().split(',')) {
     const [type = '', ...params] = range.split(';').map((part) => part.trim())
-    const shape = shapeOf(type, format)
+    const shape = formatOf(type, format)
     const weight = Number(params.find((param) => param.startsWith('q='))?.slice(2) ?? 1)
     if (shape !== undefined && weight > most) [best, most] = [shape, weight]
   }
   return best
 }
 
-function shapeOf(type: string, format: ErrorsOptions['format']): ErrorsOptions['format'] | undefined {
+function formatOf(type: string, format: ErrorsOptions['format']): ErrorsOptions['format'] | undefined {
   if (type === '*/*') return format
   if (type === 'application/*' || type.endsWith('json')) return 'problem+json'
   if (type === 'text/html') return 'html'
   return type === 'text/plain' || type === 'text/*' ? 'text' : undefined
 }
 
-const linkTo = (link: Refusal['link']): string =>
+const linkHtml = (link: Refusal['link']): string =>
   link === undefined ? '' : `<p><a href="${escapeHtml(link.href)}">${escapeHtml(link.text)}</a></p>`
 
-const ownPage = ({ status, title, detail, code, requestId, link }: Problem): string =>
-  `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${status} ${escapeHtml(title)}</title><h1>${escapeHtml(title)}</h1><p>${escapeHtml(detail)}</p>${linkTo(link)}<p><small>${code} ${escapeHtml(requestId ?? '')}</small></p></html>\n`
+const builtinPage = ({ status, title, detail, code, requestId, link }: Problem): string =>
+  `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${status} ${escapeHtml(title)}</title><h1>${escapeHtml(title)}</h1><p>${escapeHtml(detail)}</p>${linkHtml(link)}<p><small>${code} ${escapeHtml(requestId ?? '')}</small></p></html>\n`
 
-function fromParser(error: NodeJS.ErrnoException): Refusal {
+function parserRefusal(error: NodeJS.ErrnoException): Refusal {
   if (error.code?.startsWith('SP_ERR_') === true) return error as Refusal
   if (error.code === 'HPE_HEADER_OVERFLOW') return new HeadersTooLarge()
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return new TooSlow()
   return new Malformed()
 }
 
-function rawAnswer(refusal: Refusal): string {
+function rawResponse(refusal: Refusal): string {
   const body = JSON.stringify(problemOf(refusal))
   const status = refusal.statusCode ?? 400
   const more = Object.entries(refusal.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`)

@@ -31,7 +31,7 @@ export type FaultOptions = Static<typeof options>
 export const FaultInjected = createError('SP_ERR_FAULT_INJECTED', 'This failure is a drill', 503)
 
 // Where a refusal says to come back later, it says when, in seconds.
-const COME_BACK = '1'
+const RETRY_AFTER_SECONDS = '1'
 
 export default fp<FaultOptions>(
   async function fault(app, root) {
@@ -42,7 +42,7 @@ export default fp<FaultOptions>(
         async preHandler() {
           if (Math.random() >= chosen) return
           if (ms > 0) await wait(ms)
-          if (status !== undefined) throw failure(status)
+          if (status !== undefined) throw faultError(status)
         }
       }
     })
@@ -50,7 +50,7 @@ export default fp<FaultOptions>(
   { name: key, fastify: '5.x' }
 )
 
-function failure(status: number): Error {
+function faultError(status: number): Error {
   const error = Object.assign(new FaultInjected(), { statusCode: status }) as FastifyError
-  return status === 503 || status === 429 ? withHeaders(error, { 'retry-after': COME_BACK }) : error
+  return status === 503 || status === 429 ? withHeaders(error, { 'retry-after': RETRY_AFTER_SECONDS }) : error
 }

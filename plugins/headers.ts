@@ -88,16 +88,16 @@ declare module 'fastify' {
 }
 
 // Headers by which a cache may keep an answer (RFC 9111, RFC 9213); refusals and the gateway's own pages are never kept.
-const CACHING = /^(expires|surrogate-control|([a-z-]+-)?cache-control)$/
+const CACHE_HEADER = /^(expires|surrogate-control|([a-z-]+-)?cache-control)$/
 
 export default fp<HeadersOptions>(
   async function headers(app, root) {
     app.decorateRequest('headerChanges', null)
     const isOwn = (_said: HeadersOptions, { kind }: RouteInfo): boolean => kind === 'standing'
     const build = (said: HeadersOptions, route: RouteInfo): Hooks => {
-      const onRequest = changes(said.request)
-      const onResponse = changes(said.response)
-      const onRefusal = onResponse.filter(({ name }) => !CACHING.test(name))
+      const onRequest = compileChanges(said.request)
+      const onResponse = compileChanges(said.response)
+      const onRefusal = onResponse.filter(({ name }) => !CACHE_HEADER.test(name))
       const own = isOwn(said, route)
       return {
         ...(onRequest.length === 0
@@ -129,7 +129,7 @@ export default fp<HeadersOptions>(
   { name: key, fastify: '5.x' }
 )
 
-const changes = (map: HeadersOptions['request']): HeaderChange[] =>
+const compileChanges = (map: HeadersOptions['request']): HeaderChange[] =>
   Object.entries(map).map(([name, value]) => ({
     name: name.toLowerCase(),
     value: value === false ? undefined : template(value)

@@ -39,7 +39,7 @@ export type IpAccessOptions = Static<typeof options>
 
 export function faults({ allow = [], deny, file }: IpAccessOptions): OptionFault[] {
   const inLists = ([path, ranges]: readonly [string, readonly string[]]): OptionFault[] =>
-    ranges.flatMap((range, i) => (isRange(range) ? [] : [{ path: [path, i], message: noRange(range) }]))
+    ranges.flatMap((range, i) => (isRange(range) ? [] : [{ path: [path, i], message: notARange(range) }]))
   return [
     ...[['allow', allow] as const, ['deny', deny] as const].flatMap(inLists),
     ...(file === undefined ? [] : fileFaults(file))
@@ -47,17 +47,17 @@ export function faults({ allow = [], deny, file }: IpAccessOptions): OptionFault
 }
 
 // What files of addresses to deny are called, and those of addresses to allow.
-const DENIES =
+const DENY_NAME =
   /disallow|not.?allow|block|den(y|ied)|ban|black|bad|drop|reject|abus|attack|threat|spam|bogon|forbid|exclud|crawl|bot|\btor\b/i
-const ALLOWS =
+const ALLOW_NAME =
   /allow|white|permit|trust|accept|safe|friend|partner|customer|client|office|staff|intern|vpn|admin|known/i
 
 /** Finds a file that reads like a list of what may come, while `file` denies. */
 export function warnings({ allow, deny, file }: IpAccessOptions): string[] {
   if (file === undefined) return []
   const name = basename(file)
-  const denies = DENIES.test(name)
-  if (denies || !(ALLOWS.test(name) || (allow === undefined && deny.length === 0))) return []
+  const denies = DENY_NAME.test(name)
+  if (denies || !(ALLOW_NAME.test(name) || (allow === undefined && deny.length === 0))) return []
   return [
     `refuses the addresses in ${name}: "ipAccess.file" denies, though it reads like a list to allow; "allow" lets in`
   ]
@@ -71,15 +71,15 @@ export const IpAccessDenied = createError(
 )
 
 // How many addresses are remembered with their verdicts; beyond that all are forgotten, and judged anew.
-const REMEMBERED = 10_000
+const MAX_CACHED_VERDICTS = 10_000
 
 export default fp<IpAccessOptions>(
   async function ipAccess(app, root) {
     // Routes that inherit the same options share a verdict on each address.
-    const judges = new Map<IpAccessOptions, Judge>()
+    const judges = new Map<IpAccessOptions, AddressPredicate>()
     perOptions(app, key, root, (said) => {
       if (said.allow === undefined && said.deny.length === 0 && said.file === undefined) return undefined
-      const mayCome = getOrCreate(judges, said, () => makeJudge(said))
+      const mayCome = getOrCreate(judges, said, () => compileRanges(said))
       return {
         onRequest(request, _reply, done) {
           done(mayCome(addressOf(request)) ? undefined : new IpAccessDenied())
@@ -90,16 +90,16 @@ export default fp<IpAccessOptions>(
   { name: key, fastify: '5.x' }
 )
 
-type Judge = (address: string) => boolean
+type AddressPredicate = (address: string) => boolean
 
-function makeJudge({ allow, deny, file }: IpAccessOptions): Judge {
+function compileRanges({ allow, deny, file }: IpAccessOptions): AddressPredicate {
   const denied = rangeMatcher(file === undefined ? deny : [...deny, ...linesOf(file).map(({ text }) => text)])
   const allowed = allow === undefined ? () => true : rangeMatcher(allow)
   const verdicts = new Map<string, boolean>()
   return (address) => {
     const known = verdicts.get(address)
     if (known !== undefined) return known
-    if (verdicts.size >= REMEMBERED) verdicts.clear()
+    if (verdicts.size >= MAX_CACHED_VERDICTS) verdicts.clear()
     // Whose connection is gone has no address any more, and may have had one that is denied.
     const may = address !== '' && !denied(address) && allowed(address)
     verdicts.set(address, may)
@@ -107,13 +107,13 @@ function makeJudge({ allow, deny, file }: IpAccessOptions): Judge {
   }
 }
 
-const noRange = (text: string): string => `"${text}" is no address; ${RANGE_SAYS} would do`
+const notARange = (text: string): string => `"${text}" is no address; ${RANGE_SAYS} would do`
 
 function fileFaults(file: string): OptionFault[] {
   try {
     return linesOf(file)
       .filter(({ text }) => !isRange(text))
-      .map(({ text, line }) => ({ path: ['file'], message: `${file}:${line}: ${noRange(text)}` }))
+      .map(({ text, line }) => ({ path: ['file'], message: `${file}:${line}: ${notARange(text)}` }))
   } catch (error) {
     return [{ path: ['file'], message: unreadable(file, error) }]
   }

@@ -77,7 +77,7 @@ export const InFlightExceeded = createError(
 const SHARES = { background: 0.8, normal: 1, critical: 2 } as const
 
 // Who is refused comes back after 1 to so many seconds: not all at once.
-const COME_BACK_WITHIN = 3
+const MAX_RETRY_AFTER_SECONDS = 3
 
 export default fp<OverloadOptions>(
   async function overload(app, root) {
@@ -95,11 +95,11 @@ export default fp<OverloadOptions>(
       const latest = (durationOrNone(eventLoopDelay) ?? Number.POSITIVE_INFINITY) * share
       const lateness =
         eventLoopDelay === false
-          ? IN_TIME
+          ? NO_DELAY
           : app.resources.lease(
               app,
               `${key} lateness`,
-              () => new Lateness(),
+              () => new EventLoopDelay(),
               (each) => each.close()
             )
       const report = mode === 'report'
@@ -110,8 +110,8 @@ export default fp<OverloadOptions>(
           else if (load.inFlight >= mostInFlight) refusal = new InFlightExceeded()
           // A connection that switches protocols may stay for hours and do nothing: it is no request under way.
           if ((refusal === undefined || report) && upgradeOf(request.raw) === undefined)
-            count(load, reply.raw)
-          done(refusal && comeBack(refusal))
+            countInFlight(load, reply.raw)
+          done(refusal && withRetryAfter(refusal))
         }
       }
     })
@@ -119,37 +119,37 @@ export default fp<OverloadOptions>(
   { name: key, fastify: '5.x' }
 )
 
-const comeBack = (refusal: FastifyError): FastifyError =>
-  withHeaders(refusal, { 'retry-after': String(1 + Math.floor(Math.random() * COME_BACK_WITHIN)) })
+const withRetryAfter = (refusal: FastifyError): FastifyError =>
+  withHeaders(refusal, { 'retry-after': String(1 + Math.floor(Math.random() * MAX_RETRY_AFTER_SECONDS)) })
 
 interface Load {
   inFlight: number
 }
 
-function count(load: Load, response: ServerResponse): void {
+function countInFlight(load: Load, response: ServerResponse): void {
   // Whose client left while other hooks were at work has closed already.
   if (response.destroyed) return
   load.inFlight++
-  onResponseClosed(response, uncount, load, 1)
+  onResponseClosed(response, releaseInFlight, load, 1)
 }
 
-function uncount(load: Load, requests: number): void {
+function releaseInFlight(load: Load, requests: number): void {
   load.inFlight -= requests
 }
 
 // How often, and how exactly, the event loop is looked at, in milliseconds.
-const LOOK_EVERY = 500
-const RESOLUTION = 20
-const NANOSECONDS = 1e6
+const SAMPLE_INTERVAL_MS = 500
+const HISTOGRAM_RESOLUTION_MS = 20
+const NS_PER_MS = 1e6
 
-const IN_TIME = { ms: 0 }
+const NO_DELAY = { ms: 0 }
 
 /** Tells how late a process is with its work: the middle one of the last three half seconds, so that one long pause, such as a reload, is no overload. */
-class Lateness {
+class EventLoopDelay {
   ms = 0
   #last: readonly number[] = [0, 0, 0]
-  readonly #histogram = monitorEventLoopDelay({ resolution: RESOLUTION })
-  readonly #timer = setInterval(() => this.#look(), LOOK_EVERY)
+  readonly #histogram = monitorEventLoopDelay({ resolution: HISTOGRAM_RESOLUTION_MS })
+  readonly #timer = setInterval(() => this.#look(), SAMPLE_INTERVAL_MS)
 
   constructor() {
     this.#timer.unref()
@@ -167,7 +167,7 @@ class Lateness {
     if (turns === 0) return
     this.#histogram.reset()
     // A request falls into a long turn more often than into a short one: turns count by their length.
-    const met = (mean + stddev ** 2 / mean) / NANOSECONDS - RESOLUTION
+    const met = (mean + stddev ** 2 / mean) / NS_PER_MS - HISTOGRAM_RESOLUTION_MS
     this.#last = [...this.#last.slice(1), Math.max(0, met)]
     this.ms = this.#last.toSorted((a, b) => a - b)[1] ?? 0
   }

@@ -44,7 +44,7 @@ export default fp<QueryOptions>(
         onRequest(request, _reply, done) {
           request.changeQuery = (written) => {
             const pairs = written.length > 1 ? written.slice(1).split('&') : []
-            const kept = pairs.filter((pair) => !names.has(nameOf(pair)))
+            const kept = pairs.filter((pair) => !names.has(parameterName(pair)))
             for (const [name, value] of set) kept.push(`${name}=${encodeURIComponent(value.render(request))}`)
             return kept.length === 0 ? '' : `?${kept.join('&')}`
           }
@@ -56,7 +56,7 @@ export default fp<QueryOptions>(
   { name: key, fastify: '5.x' }
 )
 
-function nameOf(pair: string): string {
+function parameterName(pair: string): string {
   const end = pair.indexOf('=')
   const name = (end === -1 ? pair : pair.slice(0, end)).replaceAll('+', ' ')
   try {

@@ -28,7 +28,7 @@ export const override = overrideOf(options)
 export const always = true
 export type RequestIdOptions = Static<typeof options>
 
-const SOUND = /^[\w.~:/+=@-]{1,128}$/
+const VALID_ID = /^[\w.~:/+=@-]{1,128}$/
 
 // A nonce of this boot and a counter: unique across processes, and cheaper than 16 random bytes a request.
 const boot = randomBytes(8).toString('base64url')
@@ -44,7 +44,7 @@ export default fp<RequestIdOptions>(
       onRequest(request, _reply, done) {
         if (trust) {
           const theirs = requestHeader(request, header)
-          if (typeof theirs === 'string' && SOUND.test(theirs)) request.id = theirs
+          if (typeof theirs === 'string' && VALID_ID.test(theirs)) request.id = theirs
         }
         done()
       },

@@ -69,16 +69,16 @@ export type SecurityHeadersOptions = Static<typeof options>
 
 export default fp<SecurityHeadersOptions>(
   async function securityHeaders(app, root) {
-    const strict = await helmetSet()
+    const strict = await helmetHeaders()
     // The gateway's own pages are strict whatever others are; HSTS holds for the whole host, and so stays as the root says it.
-    const pages: Made = {
-      ...make({ preset: 'strict', remove: root.remove }, strict),
-      hsts: make(root, strict).hsts
+    const pages: CompiledHeaders = {
+      ...compileHeaders({ preset: 'strict', remove: root.remove }, strict),
+      hsts: compileHeaders(root, strict).hsts
     }
     const isOwn = (route: RouteInfo): boolean => route.scope(key) !== 'root'
     const build = (said: SecurityHeadersOptions, route: RouteInfo): Hooks => {
       const own = isOwn(route)
-      const here = route.kind === 'standing' ? pages : make(said, strict)
+      const here = route.kind === 'standing' ? pages : compileHeaders(said, strict)
       const entries = Object.entries(here.constant)
       return {
         // What a route says itself wins over what its upstream sends; what it only inherits does not.
@@ -102,7 +102,7 @@ export default fp<SecurityHeadersOptions>(
 const CSP = 'content-security-policy'
 const HSTS = 'strict-transport-security'
 
-interface Made {
+interface CompiledHeaders {
   readonly constant: Readonly<Record<string, string>>
   readonly csp: string | undefined
   /** The strict preset's policy without "upgrade-insecure-requests", which would send the forms of a plain gateway to a port that is not there. */
@@ -112,7 +112,10 @@ interface Made {
 }
 
 /** Works out the headers of one set of options, once. */
-function make(said: SecurityHeadersOptions, strict: Readonly<Record<string, string>>): Made {
+function compileHeaders(
+  said: SecurityHeadersOptions,
+  strict: Readonly<Record<string, string>>
+): CompiledHeaders {
   const { 'strict-transport-security': strictHsts, 'content-security-policy': strictCsp, ...more } = strict
   const isStrict = said.preset === 'strict'
   const constant: Record<string, string> = isStrict
@@ -122,15 +125,19 @@ function make(said: SecurityHeadersOptions, strict: Readonly<Record<string, stri
         'x-frame-options': 'SAMEORIGIN',
         'referrer-policy': 'strict-origin-when-cross-origin'
       }
-  put(constant, 'x-frame-options', typeof said.frame === 'string' ? said.frame.toUpperCase() : said.frame)
-  put(constant, 'referrer-policy', said.referrer)
-  put(constant, 'permissions-policy', said.permissions)
+  setOrRemove(
+    constant,
+    'x-frame-options',
+    typeof said.frame === 'string' ? said.frame.toUpperCase() : said.frame
+  )
+  setOrRemove(constant, 'referrer-policy', said.referrer)
+  setOrRemove(constant, 'permissions-policy', said.permissions)
   const csp = isStrict ? strictCsp : undefined
   return {
     constant,
-    csp: orNone(said.csp, csp),
-    plainCsp: orNone(said.csp, csp?.replace(/;\s*upgrade-insecure-requests/, '')),
-    hsts: orNone(
+    csp: optionOr(said.csp, csp),
+    plainCsp: optionOr(said.csp, csp?.replace(/;\s*upgrade-insecure-requests/, '')),
+    hsts: optionOr(
       said.hsts === true ? undefined : typeof said.hsts === 'object' ? hstsOf(said.hsts) : said.hsts,
       isStrict ? strictHsts : hstsOf({ maxAge: '365d', subdomains: false, preload: false })
     ),
@@ -139,10 +146,10 @@ function make(said: SecurityHeadersOptions, strict: Readonly<Record<string, stri
 }
 
 /** What is said, nothing where that is `false`, and what is there by itself where nothing is said. */
-const orNone = (said: string | false | undefined, byItself: string | undefined): string | undefined =>
+const optionOr = (said: string | false | undefined, byItself: string | undefined): string | undefined =>
   said === undefined ? byItself : said === false ? undefined : said
 
-function put(headers: Record<string, string>, name: string, value: string | false | undefined): void {
+function setOrRemove(headers: Record<string, string>, name: string, value: string | false | undefined): void {
   if (value === false) delete headers[name]
   else if (value !== undefined) headers[name] = value
 }
@@ -152,11 +159,11 @@ function hstsOf(said: Static<typeof hsts>): string {
 }
 
 // helmet computes the same headers anew for each request; it is asked once, at boot, what they are.
-let asked: Promise<Readonly<Record<string, string>>> | undefined
+let helmetHeadersPromise: Promise<Readonly<Record<string, string>>> | undefined
 
 /** Asks @fastify/helmet for its whole set of headers. */
-async function helmetSet(): Promise<Readonly<Record<string, string>>> {
-  asked ??= (async () => {
+async function helmetHeaders(): Promise<Readonly<Record<string, string>>> {
+  helmetHeadersPromise ??= (async () => {
     const app = fastify({ serverFactory: (handler) => createServer(handler) })
     await app.register(helmet)
     app.get('/', async () => '')
@@ -171,5 +178,5 @@ async function helmetSet(): Promise<Readonly<Record<string, string>>> {
     } = headers
     return Object.fromEntries(Object.entries(set).map(([name, value]) => [name, String(value)]))
   })()
-  return asked
+  return helmetHeadersPromise
 }

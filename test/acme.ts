@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, type PeerCertificate } from 'node:tls'
 import type { Test } from 'tap'
-import { timings } from '../plugins/tls/acme/pace.ts'
+import { timings } from '../plugins/tls/acme/timings.ts'
 import { Keep } from '../src/index.ts'
 import { authority } from './certificates.ts'
 import { bodyOf, type Listening, listening, type ReadableLog, readableLog } from './helpers.ts'
@@ -70,13 +70,13 @@ export const placeOf = ({ directory }: Place): string =>
 // A clock that a test moves on by an hour must not make a lock look left behind.
 function quickly(t: Test): void {
   for (const [name, value] of Object.entries({
-    look: 50,
-    lookEagerly: 50,
-    firstWait: 100,
-    ask: 50,
-    lock: 86_400_000
+    pollInterval: 50,
+    firstPollInterval: 50,
+    firstRetryDelay: 100,
+    orderPollInterval: 50,
+    lockLifetime: 86_400_000
   }))
-    t.intercept(timings, name as 'look', { value })
+    t.intercept(timings, name as 'pollInterval', { value })
 }
 
 export const issued = ({ msg }: Record<string, unknown>): boolean => msg === 'a certificate was issued'

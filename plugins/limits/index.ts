@@ -33,7 +33,7 @@ import {
   SizeOrNone,
   sizeOrNone
 } from '../../src/lib/units.ts'
-import { attachReader, BodyRate, type RateRule, type Reader } from './body-rate.ts'
+import { attachReader, BodyRateMonitor, type BodyReader, type MinRate } from './body-rate.ts'
 
 export const key = 'limits'
 
@@ -113,7 +113,7 @@ export interface StreamLimits {
   /** Tells whether a body that grew too large has to be cut, and by which refusal. */
   tooLarge(request: FastifyRequest): FastifyError | undefined
   /** Says who reads the body of a request, and is told when it comes too slowly. */
-  readBy(request: FastifyRequest, reader: Reader): void
+  readBy(request: FastifyRequest, reader: BodyReader): void
 }
 
 declare module 'fastify' {
@@ -141,10 +141,10 @@ export interface SocketLimits {
   readonly responseRate: number
 }
 
-const LARGEST_HEADERS = 1024 ** 2
+const MAX_HEADER_BYTES = 1024 ** 2
 
 // What HTTP/2 sends as headers and HTTP/1 as its request line: the method, the scheme and the path.
-const BESIDE_HEADERS = 3
+const HTTP2_PSEUDO_HEADERS = 3
 
 export default fp<LimitsOptions>(
   async function limits(app, root) {
@@ -156,13 +156,13 @@ export default fp<LimitsOptions>(
       idle: durationOrNone(root.idle) ?? 0,
       responseRate: rateOrNone(root.responseRate) ?? 0
     }
-    const headersFor = ({ headers }: LimitsOptions): number => Math.min(sizeOrNone(headers), LARGEST_HEADERS)
+    const headersFor = ({ headers }: LimitsOptions): number => Math.min(sizeOrNone(headers), MAX_HEADER_BYTES)
     socketLimits.headers = headersFor(root)
     app.decorate('socketLimits', socketLimits)
     const pace = app.resources.lease(
       app,
       `${key} pace`,
-      () => new BodyRate(),
+      () => new BodyRateMonitor(),
       (each) => each.close()
     )
     const read = new Map<LimitsOptions, number>()
@@ -185,7 +185,7 @@ export default fp<LimitsOptions>(
         },
         readBy: attachReader
       }
-      const rule = ruleFor(said)
+      const rule = minRateOf(said)
       const time = durationOrNone(said.time)
       const reports = said.mode === 'report'
       return {
@@ -195,25 +195,25 @@ export default fp<LimitsOptions>(
           if (time !== undefined) {
             request.deadline = new Deadline(time)
             if (!reports)
-              onResponseClosed(reply.raw, endDeadline, request.deadline.keep(onDue, reply), undefined)
+              onResponseClosed(reply.raw, endDeadline, request.deadline.keep(rejectLate, reply), undefined)
           }
           if ((request.originalUrl ?? '').length > urlMost) return done(new UrlTooLong())
           const two = isHttp2(raw)
-          if (raw.rawHeaders.length / 2 - (two ? BESIDE_HEADERS : 0) > countMost)
+          if (raw.rawHeaders.length / 2 - (two ? HTTP2_PSEUDO_HEADERS : 0) > countMost)
             return done(new HeadersTooLarge())
           // What no route takes Node's parser of HTTP/1 has refused already.
-          if ((two || headersMost < socketLimits.headers) && sizeOf(raw.rawHeaders) > headersMost)
+          if ((two || headersMost < socketLimits.headers) && headerBytes(raw.rawHeaders) > headersMost)
             return done(new HeadersTooLarge())
           const length = raw.headers['content-length']
           if (length !== undefined && Number(length) > bodyMost) return done(new BodyTooLarge())
           if (hasBody(raw)) {
             if (rule !== undefined) pace.watch(request, reply, rule)
             // A target that streams says itself when it waits for the client.
-            if (!streams && request.deadline !== null) standWhileReading(raw, request.deadline)
+            if (!streams && request.deadline !== null) pauseWhileReading(raw, request.deadline)
           }
           done()
         },
-        ...(reports ? { onHead: tellLate(said) } : {})
+        ...(reports ? { onHead: reportLate(said) } : {})
       }
     }
     perOptions(app, key, root, build, (_said, { streams }) => streams)
@@ -222,14 +222,14 @@ export default fp<LimitsOptions>(
 )
 
 /** Refuses a request whose time is over before it has an answer. */
-function onDue(reply: FastifyReply): void {
+function rejectLate(reply: FastifyReply): void {
   if (!reply.sent && !reply.raw.headersSent) reply.send(new DeadlineExceeded())
 }
 
 const endDeadline = (deadline: Deadline): void => deadline.end()
 
 /** Lets the deadline stand still while a reader waits for what comes of a body. */
-function standWhileReading(raw: IncomingMessage, deadline: Deadline): void {
+function pauseWhileReading(raw: IncomingMessage, deadline: Deadline): void {
   const go = (): void => deadline.go()
   raw.on('resume', () => {
     if (!raw.complete) deadline.stand()
@@ -239,10 +239,10 @@ function standWhileReading(raw: IncomingMessage, deadline: Deadline): void {
 }
 
 /** Makes what a body is held to; undefined where it may come as slowly as it likes. */
-function ruleFor(said: LimitsOptions): RateRule | undefined {
+function minRateOf(said: LimitsOptions): MinRate | undefined {
   if (said.bodyRate === false) return undefined
   return {
-    least: rate(said.bodyRate),
+    bytesPerSecond: rate(said.bodyRate),
     refuse(request) {
       const error = new TooSlow()
       return reject(request, key, said, error) ? error : undefined
@@ -256,14 +256,14 @@ const hasBody = (raw: IncomingMessage): boolean =>
   upgradeOf(raw) === undefined
 
 /** Tells in report mode of an answer that comes after the deadline. */
-function tellLate(said: LimitsOptions): HeadHook {
+function reportLate(said: LimitsOptions): HeadHook {
   return (request) => {
     if (request.deadline !== null && request.deadline.remaining < 0)
       reject(request, key, said, new DeadlineExceeded())
   }
 }
 
-function sizeOf(rawHeaders: readonly string[]): number {
+function headerBytes(rawHeaders: readonly string[]): number {
   let bytes = 0
   for (const part of rawHeaders) bytes += part.length + 2
   return bytes

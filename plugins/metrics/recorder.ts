@@ -5,15 +5,15 @@ import { Durations, type MetricFamily, Tally } from '../../src/lib/contracts/met
 import { concernOfCode, elapsed, ownBytesOf, statusOf } from '../../src/lib/http/response-end.ts'
 
 // What a client may call a method is bounded over HTTP/1 alone.
-const known: ReadonlySet<string> = new Set(METHODS)
+const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS)
 
-const CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
+const STATUS_CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
 
 /** What is counted of one route. */
 export interface RouteCounts {
   readonly name: string
   /** The answers of a method, by the class of their status. */
-  readonly answers: Map<string, Float64Array>
+  readonly responses: Map<string, Float64Array>
   readonly durations: Durations
   bytesIn: number
   bytesOut: number
@@ -39,7 +39,7 @@ export class Recorder {
   add(name: string): RouteCounts {
     const counts = {
       name,
-      answers: new Map<string, Float64Array>(),
+      responses: new Map<string, Float64Array>(),
       durations: new Durations(this.#bounds),
       bytesIn: 0,
       bytesOut: 0
@@ -56,11 +56,11 @@ export class Recorder {
   /** Counts an answer that is over, be it that its client has left. */
   count(counts: RouteCounts, request: FastifyRequest, reply: FastifyReply, { gates }: RouteInfo): void {
     const status = statusOf(reply)
-    const method = known.has(request.method) ? request.method : 'other'
-    let answers = counts.answers.get(method)
+    const method = KNOWN_METHODS.has(request.method) ? request.method : 'other'
+    let answers = counts.responses.get(method)
     if (answers === undefined) {
-      answers = new Float64Array(CLASSES.length)
-      counts.answers.set(method, answers)
+      answers = new Float64Array(STATUS_CLASSES.length)
+      counts.responses.set(method, answers)
     }
     const at = Math.min(4, Math.max(0, Math.floor(status / 100) - 1))
     answers[at] = (answers[at] as number) + 1
@@ -82,8 +82,7 @@ export class Recorder {
       this.#callers.count('none', 'refused')
     if (wrongCredential) this.#credentials.count(wrongCredential)
     if (rateLimits !== null && rateLimits !== undefined)
-      for (const { name, standing } of rateLimits)
-        this.#limits.count(name, standing.allowed ? 'passed' : 'refused')
+      for (const { name, state } of rateLimits) this.#limits.count(name, state.allowed ? 'passed' : 'refused')
   }
 
   /** Counts how long a gate took with one of the requests that are measured, in milliseconds. */
@@ -98,7 +97,7 @@ export class Recorder {
 
   /** Lists what was counted, for whoever scrapes. */
   families(): MetricFamily[] {
-    const routes = [...this.#routes.values()].filter(({ answers }) => answers.size > 0)
+    const routes = [...this.#routes.values()].filter(({ responses: answers }) => answers.size > 0)
     const bytes = (which: 'bytesIn' | 'bytesOut'): MetricFamily['values'] =>
       routes.map((counts) => ({ labels: { route: counts.name }, value: counts[which] }))
     return [
@@ -106,9 +105,9 @@ export class Recorder {
         name: 'sallyport_requests_total',
         help: 'Answers by route, method and class of status.',
         type: 'counter',
-        values: routes.flatMap(({ name, answers }) =>
+        values: routes.flatMap(({ name, responses: answers }) =>
           [...answers].flatMap(([method, classes]) =>
-            CLASSES.flatMap((status, i) =>
+            STATUS_CLASSES.flatMap((status, i) =>
               classes[i] === 0
                 ? []
                 : [{ labels: { route: name, method, status }, value: classes[i] as number }]

@@ -5,22 +5,18 @@ import { partReader } from '../../src/lib/caller.ts'
 import { addressOf } from '../../src/lib/http/addresses.ts'
 import { clientNetwork } from '../../src/lib/http/client-network.ts'
 import { duration } from '../../src/lib/units.ts'
-import {
-  type Counter,
-  type CounterState,
-  FixedWindow,
-  type Quota,
-  SlidingWindow,
-  TokenBucket
-} from './counters.ts'
-import { type InFlight, OwnInFlight, SharedInFlight } from './in-flight.ts'
+import type { Counter, CounterState, Quota } from './counters.ts'
+import { FixedWindow } from './fixed-window.ts'
+import { type InFlight, LocalInFlight, SharedInFlight } from './in-flight.ts'
 import type { QuotaOptions } from './options.ts'
 import { PeerCounter } from './peers.ts'
 import { sharedCounter } from './shared.ts'
+import { SlidingWindow } from './sliding-window.ts'
+import { TokenBucket } from './token-bucket.ts'
 
-/** What one limit lets through: of everybody, or of those with a role. */
+/** The quota of all clients of a limit, or of those with a role. */
 export interface Tier {
-  /** What RateLimit-Policy says of it. */
+  /** The member of the RateLimit-Policy header. */
   readonly policy: string
   readonly counter: Counter | undefined
   readonly quota: Quota
@@ -28,111 +24,116 @@ export interface Tier {
   readonly maxInFlight: number
 }
 
-/** One limit on a route, compiled at boot. */
+/** One limit of a route, compiled at boot. */
 export interface Limit {
   readonly name: string
-  /** Whether it has to know who calls. */
-  readonly late: boolean
+  /** Whether the limit depends on the caller, and so runs after auth. */
+  readonly afterAuth: boolean
   readonly cost: number
   keyOf(request: FastifyRequest): string
   tierOf(request: FastifyRequest): Tier
 }
 
-/** What a request was told of one limit. */
+/** The result of one limit for a request. */
 export interface LimitResult {
   readonly name: string
   readonly policy: string
-  readonly standing: CounterState
+  readonly state: CounterState
+}
+
+/** Where a limit is defined: its scope, its name, and the route that it is compiled for. */
+export interface LimitPlace {
+  readonly scope: string
+  readonly name: string
+  readonly route: RouteInfo
 }
 
 const COUNTERS = { fixedWindow: FixedWindow, slidingWindow: SlidingWindow, tokenBucket: TokenBucket }
 
-/** Whether a limit counts after auth, since it depends on the caller. */
-export const isLate = ({ by, tiers }: QuotaOptions): boolean =>
+/** Returns whether a limit counts after auth, because it depends on the caller. */
+export const isCountedAfterAuth = ({ by, tiers }: QuotaOptions): boolean =>
   by === 'caller' || Object.keys(tiers).length > 0
 
-/** Compiles one limit. What it counts outlives a reload and is known to every gateway with the same store, whatever its "max"; another window, algorithm or "by" begins anew. */
-export function makeLimit(
-  app: FastifyInstance,
-  place: string,
-  name: string,
-  said: QuotaOptions,
-  route: RouteInfo
-): Limit {
-  const { by, algorithm, cost, tiers } = said
-  const counted = by.startsWith('header:') ? by.toLowerCase() : by
-  const scope = [place, name, counted, ...(by === 'route' ? [route.id] : [])]
-  const { shared } = app.store
-  const { peers } = app.resources
-  const make = (tier: Pick<QuotaOptions, 'max' | 'window' | 'burst' | 'maxInFlight'>, role: string): Tier => {
-    const { max, maxInFlight = 0 } = tier
-    const window = duration(tier.window)
-    const quota: Quota = { max: max ?? 0, window, burst: tier.burst ?? max ?? 0 }
-    const lease = <T>(
-      what: string,
-      where: readonly unknown[],
-      made: (id: string) => T,
-      end?: (value: T) => void
-    ): T => {
-      const key = JSON.stringify([what, ...scope, role, ...where])
-      const id = createHash('sha256').update(key).digest('base64url').slice(0, 16)
-      return app.resources.lease(
-        app,
-        `rateLimit ${shared === null ? '' : shared.id} ${key}`,
-        () => made(id),
-        end
-      )
-    }
-    return {
-      quota,
-      maxInFlight,
-      policy: `"${name}";q=${quota.max};w=${Math.ceil(window / 1000)}`,
-      counter: max === undefined ? undefined : counterOf(quota),
-      inFlight: tier.maxInFlight === undefined ? undefined : inFlightOf()
-    }
-
-    function counterOf(first: Quota): Counter {
-      const where = [algorithm, window]
-      if (shared !== null) return lease('counter', where, (id) => sharedCounter(shared, algorithm, id))
-      if (peers === null) return lease('counter', where, () => new COUNTERS[algorithm](first))
-      return lease(
-        'counter',
-        where,
-        (id) => new PeerCounter(new COUNTERS[algorithm](first), peers, `rateLimit ${id}`),
-        (kept) => kept.close()
-      )
-    }
-
-    function inFlightOf(): InFlight {
-      if (shared === null) return lease('in flight', [], () => new OwnInFlight())
-      return lease(
-        'in flight',
-        [],
-        (id) => new SharedInFlight(shared, id),
-        (kept) => kept.close()
-      )
-    }
-  }
-  const everybody = make(said, '')
-  // The largest first: it holds for who has several roles.
+/**
+ * Compiles one limit. Its counts survive a reload and a changed "max", and are shared by all gateways with the same
+ * store; a changed window, algorithm or "by" starts a new count.
+ */
+export function compileLimit(app: FastifyInstance, place: LimitPlace, options: QuotaOptions): Limit {
+  const { name, route } = place
+  const { by, cost, tiers } = options
+  const defaultTier = compileTier(app, place, options, '')
+  // The largest quota first, because it applies to a caller with several roles.
   const byRole = Object.entries(tiers)
-    .map(([role, tier]) => [role, make({ ...said, ...tier }, role)] as const)
+    .map(([role, tier]) => [role, compileTier(app, place, { ...options, ...tier }, role)] as const)
     .sort(([, one], [, other]) => other.quota.max - one.quota.max)
   return {
     name,
-    late: isLate(said) && route.kind !== 'notFound',
+    afterAuth: isCountedAfterAuth(options) && route.kind !== 'notFound',
     cost,
-    keyOf: keyOf(by),
+    keyOf: keyReader(by),
     tierOf:
       byRole.length === 0
-        ? () => everybody
+        ? () => defaultTier
         : ({ caller }) =>
             (caller === null ? undefined : byRole.find(([role]) => caller.roles.includes(role))?.[1]) ??
-            everybody
+            defaultTier
   }
 }
 
-function keyOf(by: string): (request: FastifyRequest) => string {
+function compileTier(
+  app: FastifyInstance,
+  { scope, name, route }: LimitPlace,
+  options: QuotaOptions,
+  role: string
+): Tier {
+  const { by, algorithm, max, maxInFlight } = options
+  const { shared } = app.store
+  const { peers } = app.resources
+  const window = duration(options.window)
+  const quota: Quota = { max: max ?? 0, window, burst: options.burst ?? max ?? 0 }
+  const countedBy = by.startsWith('header:') ? by.toLowerCase() : by
+  const scopeKey = [scope, name, countedBy, ...(by === 'route' ? [route.id] : [])]
+  const lease = <T>(
+    kind: string,
+    parts: readonly unknown[],
+    create: (id: string) => T,
+    close?: (value: T) => void
+  ): T => {
+    const key = JSON.stringify([kind, ...scopeKey, role, ...parts])
+    const id = createHash('sha256').update(key).digest('base64url').slice(0, 16)
+    const storeId = shared === null ? '' : shared.id
+    return app.resources.lease(app, `rateLimit ${storeId} ${key}`, () => create(id), close)
+  }
+  const leaseCounter = (): Counter => {
+    const parts = [algorithm, window]
+    if (shared !== null) return lease('counter', parts, (id) => sharedCounter(shared, algorithm, id))
+    if (peers === null) return lease('counter', parts, () => new COUNTERS[algorithm](quota))
+    return lease(
+      'counter',
+      parts,
+      (id) => new PeerCounter(new COUNTERS[algorithm](quota), peers, `rateLimit ${id}`),
+      (counter) => counter.close()
+    )
+  }
+  const leaseInFlight = (): InFlight => {
+    if (shared === null) return lease('in flight', [], () => new LocalInFlight())
+    return lease(
+      'in flight',
+      [],
+      (id) => new SharedInFlight(shared, id),
+      (inFlight) => inFlight.close()
+    )
+  }
+  return {
+    quota,
+    maxInFlight: maxInFlight ?? 0,
+    policy: `"${name}";q=${quota.max};w=${Math.ceil(window / 1000)}`,
+    counter: max === undefined ? undefined : leaseCounter(),
+    inFlight: maxInFlight === undefined ? undefined : leaseInFlight()
+  }
+}
+
+function keyReader(by: string): (request: FastifyRequest) => string {
   const address = (request: FastifyRequest): string => clientNetwork(addressOf(request))
   if (by === 'ip') return address
   if (by === 'route') return () => ''
@@ -141,7 +142,7 @@ function keyOf(by: string): (request: FastifyRequest) => string {
   const read = partReader(by)
   return (request) => {
     const value = read(request)
-    // It may be a secret, and as long as a client likes: what is kept is neither.
+    // The value may be secret and of any length; only its hash is stored.
     return value === undefined || value === ''
       ? address(request)
       : createHash('sha256').update(value).digest('base64url')

@@ -3,39 +3,42 @@ import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
 import { Duration, EXPECTED } from '../../src/lib/units.ts'
 
 const max = Type.Optional(
-  Type.Integer({ minimum: 1, description: 'How many requests of one key pass in a window.' })
+  Type.Integer({ minimum: 1, description: 'How many requests of one key are allowed in a window.' })
 )
 const burst = Type.Optional(
   Type.Integer({
     minimum: 1,
     description:
-      'How many may come at once where the algorithm is tokenBucket, "max" by default; a window lets "max" come at once anyway.'
+      'How many requests may come at once with the algorithm tokenBucket, "max" by default; the window algorithms always allow "max" at once.'
   })
 )
 const maxInFlight = Type.Optional(
-  Type.Integer({ minimum: 1, description: 'How many requests of one key may be under way at a time.' })
+  Type.Integer({ minimum: 1, description: 'How many requests of one key may be in flight at a time.' })
 )
 const cost = Type.Integer({
   default: 1,
   minimum: 1,
-  description: 'How much one request takes of "max".'
+  description: 'How much of "max" one request uses.'
 })
 const window = Duration({
   positive: true,
   default: '1m',
-  description: 'The time in which "max" requests pass.'
+  description: 'The time in which "max" requests are allowed.'
 })
 
 const tier = Type.Object(
   {
     max,
     window: Type.Optional(
-      Duration({ positive: true, description: 'The time in which "max" requests of this tier pass.' })
+      Duration({ positive: true, description: 'The time in which "max" requests of this tier are allowed.' })
     ),
     burst,
     maxInFlight
   },
-  { additionalProperties: false, description: 'What callers with this role get instead.' }
+  {
+    additionalProperties: false,
+    description: 'The quota of callers with this role, in place of the default.'
+  }
 )
 
 const quota = {
@@ -45,27 +48,29 @@ const quota = {
     default: 'ip',
     pattern: '^(ip|caller|route|header:[A-Za-z0-9-]+|cookie:[\\w.-]+)$',
     [EXPECTED]: '"ip", "caller", "route", "header:NAME" or "cookie:NAME"',
-    description: 'What is counted: ip (an IPv6 client is its /64), caller, route, header:NAME or cookie:NAME.'
+    description:
+      'What requests are counted by: ip (an IPv6 client is its /64), caller, route, header:NAME or cookie:NAME.'
   }),
   algorithm: Type.Unsafe<'fixedWindow' | 'slidingWindow' | 'tokenBucket'>({
     type: 'string',
     enum: ['fixedWindow', 'slidingWindow', 'tokenBucket'],
     default: 'fixedWindow',
     description:
-      'How it is counted: in windows that begin with a first request, over the last window, or as tokens that come back steadily.'
+      'How requests are counted: in windows that begin with a first request, over a sliding window, or by a token bucket.'
   }),
   burst,
   maxInFlight,
   cost,
   tiers: Type.Record(Type.String({ minLength: 1 }), tier, {
     default: {},
-    description: 'Other quotas for callers with a role, by its name; of several the largest holds.'
+    description:
+      'Quotas for callers with a role, by the name of the role; with several roles the largest applies.'
   })
 }
 
 const also = Type.Object(quota, {
   additionalProperties: false,
-  description: 'One more limit; all of them must let a request through.'
+  description: 'An additional limit; a request must be within all of them.'
 })
 
 export const options = Type.Object(
@@ -73,11 +78,14 @@ export const options = Type.Object(
     ...gate,
     ...quota,
     also: Type.Record(
-      Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]*$', [EXPECTED]: 'a name of letters' }),
+      Type.String({
+        pattern: '^[a-z][a-zA-Z0-9_-]*$',
+        [EXPECTED]: 'a name of letters, digits, "_" and "-" that begins with a lower-case letter'
+      }),
       also,
       {
         default: {},
-        description: 'Further limits by a name of theirs, such as one a day beside one a second.'
+        description: 'Additional limits by name, such as one per day beside one per second.'
       }
     ),
     onStoreFailure: Type.Unsafe<'allow' | 'deny'>({
@@ -85,12 +93,12 @@ export const options = Type.Object(
       enum: ['allow', 'deny'],
       default: 'allow',
       description:
-        'What happens while the shared store is away: allow lets requests through uncounted, deny answers 503.'
+        'What happens while the shared store is unavailable: allow lets requests through uncounted, deny responds with 503.'
     })
   },
   {
     additionalProperties: false,
-    description: 'How often one and the same client may come; the count is kept where the word was written.'
+    description: 'Limits the rate of requests by client; each place that sets it has its own count.'
   }
 )
 
@@ -98,32 +106,32 @@ export const override = overrideOf(options)
 export type RateLimitOptions = Static<typeof options>
 export type QuotaOptions = Static<typeof also>
 
-/** Tells what is wrong that the schema can't say: a limit that limits nothing, a cost that never passes. */
-export function faults(said: RateLimitOptions): OptionFault[] {
+/** Finds what the schema can't check: a limit without a maximum, and a cost over the capacity. */
+export function faults(options: RateLimitOptions): OptionFault[] {
   return [
-    ...quotaFaults(said, []),
-    ...Object.entries(said.also).flatMap(([name, more]) => [
+    ...quotaFaults(options, []),
+    ...Object.entries(options.also).flatMap(([name, quota]) => [
       ...(name === 'default'
         ? [
             {
               path: ['also', name],
-              message: '"default" is what the limit itself is called; take another name'
+              message: '"default" is the name of the main limit; choose another name'
             }
           ]
         : []),
-      ...quotaFaults(more, ['also', name])
+      ...quotaFaults(quota, ['also', name])
     ])
   ]
 }
 
-function quotaFaults(said: QuotaOptions, path: readonly string[]): OptionFault[] {
-  const found: OptionFault[] = []
-  if (said.max === undefined && said.maxInFlight === undefined)
-    found.push({ path, message: '"max" is missing; a limit needs it, or "maxInFlight"' })
-  found.push(...costFaults(said, [...path, 'cost']))
-  for (const [role, tier] of Object.entries(said.tiers))
-    found.push(...costFaults({ ...said, ...tier }, [...path, 'tiers', role]))
-  return found
+function quotaFaults(options: QuotaOptions, path: readonly string[]): OptionFault[] {
+  const list: OptionFault[] = []
+  if (options.max === undefined && options.maxInFlight === undefined)
+    list.push({ path, message: 'expected "max" or "maxInFlight", got neither' })
+  list.push(...costFaults(options, [...path, 'cost']))
+  for (const [role, tier] of Object.entries(options.tiers))
+    list.push(...costFaults({ ...options, ...tier }, [...path, 'tiers', role]))
+  return list
 }
 
 function costFaults(
@@ -135,7 +143,7 @@ function costFaults(
   return [
     {
       path,
-      message: `A request that costs ${cost} never passes where ${capacity} is the most; say less, or raise "${algorithm === 'tokenBucket' && burst !== undefined ? 'burst' : 'max'}"`
+      message: `expected at most ${capacity}, got a cost of ${cost}, which is never allowed; lower it, or raise "${algorithm === 'tokenBucket' && burst !== undefined ? 'burst' : 'max'}"`
     }
   ]
 }

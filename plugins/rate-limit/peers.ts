@@ -1,48 +1,48 @@
 import type { Peers } from '../../src/lib/contracts/peers.ts'
-import type { Counter, CounterState, Increment, OwnCounter, Quota } from './counters.ts'
+import type { Counter, CounterState, Increment, LocalCounter, Quota } from './counters.ts'
 
-// How long what was counted waits for what is counted next, in milliseconds: by so much the workers' counts differ.
-const TELL_AFTER = 50
+// Increments are sent together after this delay, in ms; the workers' counts differ by at most that much.
+const BROADCAST_DELAY_MS = 50
 
-/** Counts in the memory of this worker, and tells the others what it has counted. */
+/** Counts in the memory of this worker and broadcasts its increments to the others. */
 export class PeerCounter implements Counter {
-  readonly #own: OwnCounter
+  readonly #local: LocalCounter
   readonly #peers: Peers
   readonly #topic: string
-  readonly #leave: () => void
-  #untold = new Map<string, Increment>()
+  readonly #unsubscribe: () => void
+  #pending = new Map<string, Increment>()
 
-  constructor(own: OwnCounter, peers: Peers, topic: string) {
-    this.#own = own
+  constructor(local: LocalCounter, peers: Peers, topic: string) {
+    this.#local = local
     this.#peers = peers
     this.#topic = topic
-    this.#leave = peers.join<Increment[]>(topic, {
-      take: (noted) => {
-        for (const each of noted) own.note(each)
+    this.#unsubscribe = peers.join<Increment[]>(topic, {
+      take: (increments) => {
+        for (const increment of increments) local.applyIncrement(increment)
       },
-      all: () => [own.all()]
+      all: () => [local.increments()]
     })
   }
 
   hit(key: string, cost: number, quota: Quota): CounterState {
-    const standing = this.#own.hit(key, cost, quota)
-    const noted = this.#own.noted(key, cost, standing)
-    if (noted === undefined) return standing
-    if (this.#untold.size === 0) setTimeout(() => this.#tell(), TELL_AFTER)
-    const before = this.#untold.get(key)
-    if (before === undefined) this.#untold.set(key, noted)
-    else before.cost += cost
-    return standing
+    const state = this.#local.hit(key, cost, quota)
+    const increment = this.#local.incrementOf(key, cost, state)
+    if (increment === undefined) return state
+    if (this.#pending.size === 0) setTimeout(() => this.#broadcast(), BROADCAST_DELAY_MS)
+    const pending = this.#pending.get(key)
+    if (pending === undefined) this.#pending.set(key, increment)
+    else pending.cost += cost
+    return state
   }
 
-  /** Takes part no longer. */
+  /** Stops sending and receiving increments. */
   close(): void {
-    this.#leave()
+    this.#unsubscribe()
   }
 
-  #tell(): void {
-    const noted = [...this.#untold.values()]
-    this.#untold = new Map()
-    void this.#peers.tell(this.#topic, noted)
+  #broadcast(): void {
+    const increments = [...this.#pending.values()]
+    this.#pending = new Map()
+    void this.#peers.tell(this.#topic, increments)
   }
 }

@@ -1,9 +1,9 @@
 import type { SharedStore } from '../../src/lib/contracts/store.ts'
 import type { Counter, CounterState } from './counters.ts'
 
-// Each counts like its namesake in counters.ts, in one step and by the clock of the store, so that any number of
-// gateways let exactly as many through as one. They answer: allowed, remaining, reset, wait. The clock of the store may be
-// set back: then no count lasts longer than its window from there.
+// Each script mirrors its namesake in this folder, atomically and by the store's clock, so that all gateways share
+// one count. They return: allowed, remaining, reset, retryAfter. The store's clock may be set back: a count then
+// never lasts longer than one window from that moment.
 const FIXED_WINDOW = `
 local max, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local count = redis.call('INCRBY', KEYS[1], cost)
@@ -71,19 +71,17 @@ const SCRIPTS = {
   tokenBucket: TOKEN_BUCKET
 }
 
-/** Makes a counter that all gateways with the same store share: one round trip a request. */
+/** Creates a counter that all gateways with the same store share, at one round trip per request. */
 export function sharedCounter(store: SharedStore, algorithm: keyof typeof SCRIPTS, name: string): Counter {
   const run = store.script(algorithm, 1, SCRIPTS[algorithm])
   const prefix = `${store.prefix}limit:${name}:`
   return {
     async hit(key, cost, { max, window, burst }): Promise<CounterState> {
-      const [allowed, remaining, reset, wait] = (await run([prefix + key], [max, window, cost, burst])) as [
-        number,
-        number,
-        number,
-        number
-      ]
-      return { allowed: allowed === 1, remaining, reset, wait }
+      const [allowed, remaining, reset, retryAfter] = (await run(
+        [prefix + key],
+        [max, window, cost, burst]
+      )) as [number, number, number, number]
+      return { allowed: allowed === 1, remaining, reset, retryAfter }
     }
   }
 }

@@ -4,7 +4,7 @@ import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { type Script, type SharedStore, storeAway } from '../../src/lib/contracts/store.ts'
 
 /** Where a store is and how it is spoken to. */
-export interface RedisPlace {
+export interface RedisOptionsOfStore {
   readonly redis?: string | undefined
   readonly cluster?: readonly string[] | undefined
   readonly sentinel?:
@@ -25,20 +25,20 @@ export interface RedisPlace {
 type Client = (Redis | Cluster) & Record<string, (...args: unknown[]) => Promise<unknown>>
 
 // How often a store that is away is asked whether it is back, and how long the client waits between connections at most, in milliseconds.
-const ASK_EVERY = 200
+const PING_INTERVAL_MS = 200
 
 // A time-out that comes so much too late is that of a process that stood still, in milliseconds.
-const LATE = 50
-const LONGEST_WAIT = 500
+const LATE_TIMER_MS = 50
+const MAX_RECONNECT_DELAY_MS = 500
 
 // What Redis says of one command alone; all else that it says is about itself (LOADING, READONLY, CLUSTERDOWN, OOM, NOAUTH ...).
-const OF_THE_COMMAND = /^(ERR|WRONGTYPE|NOSCRIPT|EXECABORT|user_script)/
+const COMMAND_ERROR = /^(ERR|WRONGTYPE|NOSCRIPT|EXECABORT|user_script)/
 
-let opened = 0
+let storeCount = 0
 
 /** Redis or Valkey, as a store that is there or away: nobody queues for it, and nobody waits longer than its timeout. */
 export class RedisStore implements SharedStore {
-  readonly id = `store ${opened++}`
+  readonly id = `store ${storeCount++}`
   readonly prefix: string
   /** Settles once the first connection stands, or after the timeout. */
   readonly opened: Promise<unknown>
@@ -51,11 +51,11 @@ export class RedisStore implements SharedStore {
   #asking: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor(place: RedisPlace, log: FastifyBaseLogger) {
+  constructor(place: RedisOptionsOfStore, log: FastifyBaseLogger) {
     this.prefix = place.prefix
     this.#log = log
     this.#timeout = place.timeout
-    this.#client = open(place) as Client
+    this.#client = createClient(place) as Client
     // A client without a listener would end the process.
     this.#client.on('error', () => {})
     this.opened = Promise.race([
@@ -81,8 +81,7 @@ export class RedisStore implements SharedStore {
       return answer
     } catch (error) {
       const { message } = error as Error
-      if (OF_THE_COMMAND.test(message))
-        this.#log.error({ cause: message }, 'the store did not take a command')
+      if (COMMAND_ERROR.test(message)) this.#log.error({ cause: message }, 'the store did not take a command')
       else if (!this.#stoodStill(began)) this.#leave(message)
       throw storeAway()
     }
@@ -108,7 +107,8 @@ export class RedisStore implements SharedStore {
   /** Tells whether this process itself did nothing for a while, and so read no answers either: that says nothing of the store, unless it happens twice in a row. */
   #stoodStill(began: number): boolean {
     const now = performance.now()
-    if (now - began < this.#timeout + LATE || (this.#doubted !== 0 && began > this.#doubted)) return false
+    if (now - began < this.#timeout + LATE_TIMER_MS || (this.#doubted !== 0 && began > this.#doubted))
+      return false
     if (this.#doubted === 0) this.#doubted = now
     return true
   }
@@ -118,7 +118,7 @@ export class RedisStore implements SharedStore {
     if (this.#away || this.#closed) return
     this.#away = true
     this.#log.error(
-      { cause: withoutPlaces(cause) },
+      { cause: withoutAddresses(cause) },
       'the store is away: limits do what "onStoreFailure" says, and sessions let nobody in'
     )
     let asked = false
@@ -134,7 +134,7 @@ export class RedisStore implements SharedStore {
           asked = false
         }
       )
-    }, ASK_EVERY)
+    }, PING_INTERVAL_MS)
     this.#asking.unref()
   }
 
@@ -147,9 +147,9 @@ export class RedisStore implements SharedStore {
 }
 
 // An error of a connection names where it went.
-const withoutPlaces = (text: string): string => text.replaceAll(/\S*[\d.:]+:\d+\S*|\/\S+/g, '…')
+const withoutAddresses = (text: string): string => text.replaceAll(/\S*[\d.:]+:\d+\S*|\/\S+/g, '…')
 
-function open({ redis, cluster, sentinel, tls, timeout }: RedisPlace): Redis | Cluster {
+function createClient({ redis, cluster, sentinel, tls, timeout }: RedisOptionsOfStore): Redis | Cluster {
   const common = {
     // What can't be asked now is refused now.
     connectionName: 'sallyport',
@@ -159,7 +159,7 @@ function open({ redis, cluster, sentinel, tls, timeout }: RedisPlace): Redis | C
     commandTimeout: timeout,
     connectTimeout: Math.max(timeout, 1000),
     enableAutoPipelining: true,
-    retryStrategy: (times: number) => Math.min(LONGEST_WAIT, 50 * times),
+    retryStrategy: (times: number) => Math.min(MAX_RECONNECT_DELAY_MS, 50 * times),
     ...(tls === undefined ? {} : { tls })
   } satisfies RedisOptions
   if (cluster !== undefined)
@@ -169,7 +169,7 @@ function open({ redis, cluster, sentinel, tls, timeout }: RedisPlace): Redis | C
         return { host: hostname, port: Number(port || 6379) }
       }),
       {
-        redisOptions: { ...common, ...logInOf(cluster[0] ?? '') },
+        redisOptions: { ...common, ...credentialsOf(cluster[0] ?? '') },
         enableOfflineQueue: false,
         enableAutoPipelining: true,
         clusterRetryStrategy: common.retryStrategy,
@@ -193,7 +193,7 @@ function open({ redis, cluster, sentinel, tls, timeout }: RedisPlace): Redis | C
   return said.startsWith('unix:') ? new Redis({ ...common, path: said.slice(5) }) : new Redis(said, common)
 }
 
-function logInOf(node: string): { username?: string; password?: string } {
+function credentialsOf(node: string): { username?: string; password?: string } {
   const { username, password } = new URL(node)
   return {
     ...(username === '' ? {} : { username: decodeURIComponent(username) }),

@@ -10,7 +10,7 @@ import type { TlsOptions } from './options.ts'
 interface ServedCertificate {
   readonly names: readonly string[]
   readonly ends: number
-  readonly said: SecureContextOptions
+  readonly options: SecureContextOptions
   readonly context: SecureContext
 }
 
@@ -63,23 +63,23 @@ export class TlsContext {
       ...(clientCertificates === undefined ? {} : { ca: readFileSync(clientCertificates.ca) })
     }
     this.#served = certificates.map(({ cert, key }) => {
-      const said = { ...this.#common, cert: readFileSync(cert), key: readFileSync(key) }
-      const { names, ends } = aboutOf(said.cert)
-      return { said, names, ends, context: createSecureContext(said) }
+      const options = { ...this.#common, cert: readFileSync(cert), key: readFileSync(key) }
+      const { names, ends } = certificateInfo(options.cert)
+      return { options, names, ends, context: createSecureContext(options) }
     })
   }
 
   /** What a server is opened with, and what its context becomes after a reload or a renewal. */
   get options(): SecureContextOptions {
     const [first] = this.#served
-    if (first !== undefined) return first.said
+    if (first !== undefined) return first.options
     const pem = this.#issued()[0]?.pair.pem
     return pem === undefined ? this.#common : { ...this.#common, key: pem, cert: pem }
   }
 
   /** Tells whether a certificate from files is for a name. */
-  holds(name: string): boolean {
-    return pick(this.#served, name) !== undefined
+  hasFileFor(name: string): boolean {
+    return findByName(this.#served, name) !== undefined
   }
 
   /** Finds the certificate for a host: by its name, then by a wildcard, else the first; of two, the one from files. */
@@ -87,7 +87,9 @@ export class TlsContext {
     const name = host.toLowerCase()
     const issued = this.#issued()
     const found =
-      pick<ServedCertificate | Issued>([...this.#served, ...issued], name) ?? this.#served[0] ?? issued[0]
+      findByName<ServedCertificate | Issued>([...this.#served, ...issued], name) ??
+      this.#served[0] ??
+      issued[0]
     if (found === undefined) return undefined
     return 'context' in found ? found.context : this.#contextOf(found.pair)
   }
@@ -98,7 +100,7 @@ export class TlsContext {
       ...this.#served.map(({ names, ends }) => ({ names, ends, from: 'files' as const })),
       ...(this.#acme?.managed ?? []).map(({ names, pair, trouble }) => ({
         names,
-        ends: pair?.ends ?? 0,
+        ends: pair?.expires ?? 0,
         from: 'acme' as const,
         ...(trouble === undefined ? {} : { trouble })
       }))
@@ -111,28 +113,28 @@ export class TlsContext {
   }
 
   /** Finds the answer to an authority that asks by plain HTTP (http-01); undefined where there is none. */
-  async answer(token: string): Promise<string | undefined> {
+  async httpChallengeResponse(token: string): Promise<string | undefined> {
     for (const challenges of this.#acme?.challenges ?? []) {
-      const found = await challenges.answer(token)
+      const found = await challenges.httpResponse(token)
       if (found !== undefined) return found
     }
     return undefined
   }
 
   /** Tells whether authorities may ask by TLS (tls-alpn-01). */
-  get challenged(): boolean {
+  get usesAcme(): boolean {
     return this.#acme !== undefined
   }
 
   /** Finds the certificate for an authority that asks by TLS, where this instance ordered itself. */
-  ownChallenge(host: string): SecureContext | undefined {
-    return this.#acme?.challenges.map((each) => each.own(host)).find((found) => found !== undefined)
+  ownAlpnContext(host: string): SecureContext | undefined {
+    return this.#acme?.challenges.map((each) => each.ownContext(host)).find((found) => found !== undefined)
   }
 
   /** Finds the certificate for an authority that asks by TLS, whoever ordered; rejects where there is none. */
-  async challenge(host: string): Promise<SecureContext> {
+  async alpnContext(host: string): Promise<SecureContext> {
     for (const challenges of this.#acme?.challenges ?? []) {
-      const found = await challenges.context(host.toLowerCase())
+      const found = await challenges.alpnContext(host.toLowerCase())
       if (found !== undefined) return found
     }
     throw new Error(`nobody has asked an authority about ${host}`)
@@ -154,7 +156,7 @@ type Issued = Managed & { readonly pair: Pair }
 const isIssued = (managed: Managed): managed is Issued => managed.pair !== undefined
 
 /** Picks what is for a name: by the name itself, then by a wildcard. */
-function pick<T extends { readonly names: readonly string[] }>(
+function findByName<T extends { readonly names: readonly string[] }>(
   among: readonly T[],
   name: string
 ): T | undefined {
@@ -164,7 +166,7 @@ function pick<T extends { readonly names: readonly string[] }>(
 }
 
 /** Reads the DNS names that a certificate is for (RFC 6125 section 6.4), in lower case, and when it ends. */
-function aboutOf(pem: Buffer): { names: string[]; ends: number } {
+function certificateInfo(pem: Buffer): { names: string[]; ends: number } {
   const { subjectAltName, validTo } = new X509Certificate(pem)
   const names = (subjectAltName ?? '')
     .split(/,\s*/)

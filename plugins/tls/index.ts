@@ -117,7 +117,7 @@ export default fp<TlsOptions>(
     app.tls = edge
     if (acme === undefined) return
     app.addHook('onReady', async function openCertificates() {
-      const hosts = hostsOf(app).filter((host) => !edge.holds(host))
+      const hosts = hostsOf(app).filter((host) => !edge.hasFileFor(host))
       await acme.open({ hosts, redirects: edge.redirectFrom !== undefined })
     })
     app.addHook('onClose', async function closeCertificates() {

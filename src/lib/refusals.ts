@@ -1,48 +1,52 @@
 import { createError } from '@fastify/error'
 import type { FastifyError } from 'fastify'
 
-/** Something went wrong inside the gateway; the log says what. */
-export const Internal = createError('SP_ERR_INTERNAL', 'Something went wrong inside the gateway', 500)
-/** Node's parser refused the request (RFC 9112 section 2.2). */
-export const Malformed = createError('SP_ERR_REQUEST_MALFORMED', 'The request is not well-formed HTTP', 400)
-/** Nothing here reads a body of this kind. */
-export const MediaUnknown = createError('SP_ERR_REQUEST_MEDIA', 'Nothing here reads a body of this kind', 415)
-/** The client took too long to send its request. */
-export const TooSlow = createError('SP_ERR_LIMITS_SLOW', 'The request took too long to arrive', 408)
-/** The request has more or larger headers than the route takes. */
+/** An unexpected error inside the gateway; the log has the cause. */
+export const Internal = createError('SP_ERR_INTERNAL', 'Internal gateway error', 500)
+/** Node's parser rejected the request (RFC 9112 section 2.2). */
+export const Malformed = createError('SP_ERR_REQUEST_MALFORMED', 'Malformed HTTP request', 400)
+/** No parser is registered for the media type of the body. */
+export const MediaUnknown = createError('SP_ERR_REQUEST_MEDIA', 'Unsupported media type of the body', 415)
+/** The client sent its headers or body too slowly. */
+export const TooSlow = createError(
+  'SP_ERR_LIMITS_SLOW',
+  'Request timeout: the request took too long to arrive',
+  408
+)
+/** The request has more headers, or larger ones, than the route allows. */
 export const HeadersTooLarge = createError(
   'SP_ERR_LIMITS_HEADERS',
-  'The headers of the request are more than this route takes',
+  'Request headers too large: over the limit of this route',
   431
 )
-/** The body of the request is larger than the route takes. */
+/** The request body is larger than the route allows. */
 export const BodyTooLarge = createError(
   'SP_ERR_LIMITS_BODY',
-  'The body of the request is larger than this route takes',
+  'Request body too large: over the limit of this route',
   413
 )
-/** The process holds as many bodies in memory as "overload.buffers" allows. */
+/** The process buffers as many bytes of bodies as "overload.buffers" allows. */
 export const BuffersFull = createError(
   'SP_ERR_OVERLOAD_BUFFERS',
-  'The gateway holds as many bodies in memory as it may; try again in a while',
+  'Service overloaded: no buffer memory left for the body, retry later',
   503
 )
-/** This machine has no file descriptor or local port left for a connection to an upstream. */
+/** No file descriptor or local port is left for a connection to an upstream. */
 export const SocketsExhausted = createError(
   'SP_ERR_UPSTREAM_SOCKETS',
-  'The gateway has no connection left for this request',
+  'Service overloaded: no connection left for this request, retry later',
   503
 )
-/** A server is sure not to have taken a request, which may then be sent again whatever its method is (RFC 9113 section 8.7). */
+/** The server certainly did not process the request, so any method may be retried (RFC 9113 section 8.7). */
 export class RequestNotProcessed extends Error {
   readonly code = 'UPSTREAM_UNTAKEN'
 
   constructor() {
-    super('The connection was lost before the request was taken')
+    super('The connection was lost before the request was processed')
   }
 }
 
-/** Means that a request can't be sent whole, by what it holds or since its body broke off: no target has failed. */
+/** The request cannot be sent completely, because of its content or because its body broke off; the target is not at fault. */
 export class RequestNotSendable extends Error {
   readonly code: string
   readonly statusCode: number | undefined
@@ -54,56 +58,56 @@ export class RequestNotSendable extends Error {
   }
 }
 
-/** The request target is longer than the route takes. */
-export const UrlTooLong = createError('SP_ERR_LIMITS_URL', 'The URL is longer than this route takes', 414)
-/** The head of the answer was not there in time. */
+/** The request target is longer than the route allows. */
+export const UrlTooLong = createError('SP_ERR_LIMITS_URL', 'URL too long: over the limit of this route', 414)
+/** The response headers were not there before the deadline. */
 export const DeadlineExceeded = createError(
   'SP_ERR_LIMITS_TIME',
-  'The request took longer than this route allows',
+  'Gateway timeout: the request exceeded the time limit of this route',
   504
 )
 
-/** The request expects what nobody here can do (RFC 9110 section 10.1.1). */
+/** The request has an Expect header with an unsupported value (RFC 9110 section 10.1.1). */
 export const ExpectationUnknown = createError(
   'SP_ERR_REQUEST_EXPECTATION',
-  'Only "100-continue" can be expected here',
+  'Unsupported expectation: only "100-continue" is supported',
   417
 )
-/** A body has a transfer coding besides chunked (RFC 9112 section 6.1). */
+/** The body has a transfer coding other than chunked (RFC 9112 section 6.1). */
 export const CodingUnknown = createError(
   'SP_ERR_REQUEST_CODING',
-  'Only the transfer coding "chunked" is supported',
+  'Unsupported transfer coding: only "chunked" is supported',
   501
 )
-/** A header that may stand in a request once stands there more often (RFC 9110 section 5.3). */
+/** A header that is allowed once occurs more than once (RFC 9110 section 5.3). */
 export const HeaderRepeated = createError<[string]>(
   'SP_ERR_REQUEST_REPEATED',
-  'The request has more than one %s',
+  'Malformed HTTP request: more than one %s',
   400
 )
-/** Something refused the request without a code of ours: a plugin, or Fastify itself. */
+/** A plugin or Fastify itself rejected the request with a code that is not the gateway's. */
 export const Refused = createError<[string]>('SP_ERR_REQUEST_REFUSED', '%s', 400)
 
-/** A refusal may bring more for its answer: headers, members of the problem document, or the whole answer of somebody who was asked. */
+/** An error with additions to its response: headers, members of the problem document, or a complete response from elsewhere. */
 export type Refusal = FastifyError & {
   headers?: Record<string, string>
   members?: Record<string, unknown>
-  /** Where to go from here, for people who see it as a page. */
+  /** A link to continue with, for people who see the error as a page. */
   link?: { readonly href: string; readonly text: string }
-  /** Whether the target of the route answers so, and no gate or fault of the gateway. */
+  /** Whether the target of the route produced the error, not a gate or the gateway itself. */
   byTarget?: boolean
   instead?: { readonly headers: Readonly<Record<string, string | string[]>>; readonly body: Buffer }
 }
 
-/** Adds headers to a refusal. */
-export const withHeaders = (refusal: FastifyError, headers: Record<string, string>): Refusal =>
-  Object.assign(refusal, { headers })
+/** Adds response headers to an error. */
+export const withHeaders = (error: FastifyError, headers: Record<string, string>): Refusal =>
+  Object.assign(error, { headers })
 
-/** A route takes the path, but not by this method (RFC 9110 section 15.5.6). */
+/** A route matches the path, but not the method (RFC 9110 section 15.5.6). */
 export const MethodRefused = createError<[string]>(
   'SP_ERR_ROUTE_METHOD',
-  'This path does not take the method %s',
+  'Method %s not allowed for this path',
   405
 )
-/** No route takes the path. */
-export const RouteUnknown = createError('SP_ERR_ROUTE_UNKNOWN', 'Nothing is served at this path', 404)
+/** No route matches the path. */
+export const RouteUnknown = createError('SP_ERR_ROUTE_UNKNOWN', 'Not found: no route matches this path', 404)

@@ -193,17 +193,17 @@ function handshakes(spoken: readonly string[], now: () => FastifyInstance['tls']
     // Before the certificate in TLS 1.3, after it in TLS 1.2, where only the instance that ordered has an answer at hand.
     ALPNCallback(this: TLSSocket, { servername, protocols }: { servername: string; protocols: string[] }) {
       const edge = now()
-      if (edge?.challenged !== true || !protocols.includes(ACME))
+      if (edge?.usesAcme !== true || !protocols.includes(ACME))
         return spoken.find((protocol) => protocols.includes(protocol))
       challenged.add(this)
-      const own = edge.ownChallenge(servername.toLowerCase())
+      const own = edge.ownAlpnContext(servername.toLowerCase())
       if (own !== undefined) this.setKeyCert(own)
       return ACME
     },
     SNICallback(this: TLSSocket, host: string, done: Handshake) {
       const edge = now()
       if (edge === null || !challenged.has(this)) done(null, edge?.contextFor(host))
-      else settleCallback(edge.challenge(host), done)
+      else settleCallback(edge.alpnContext(host), done)
     }
   }
 }
@@ -237,9 +237,9 @@ export function makeRedirector(port: () => number, now: () => FastifyInstance): 
     request.resume()
     const token = CHALLENGE.exec(request.url ?? '')?.[1]
     const { tls: edge } = now()
-    if (token === undefined || edge?.challenged !== true) sendOn(request, response, port(), now())
+    if (token === undefined || edge?.usesAcme !== true) sendOn(request, response, port(), now())
     else
-      void edge.answer(token).then((found) => {
+      void edge.httpChallengeResponse(token).then((found) => {
         if (found === undefined) sendOn(request, response, port(), now())
         else answer(response, found)
       })

@@ -873,7 +873,7 @@ t.test('errors', async (t) => {
       title: 'Not Found',
       status: 404,
       code: 'SP_ERR_ROUTE_UNKNOWN',
-      detail: 'Nothing is served at this path',
+      detail: 'Not found: no route matches this path',
       requestId: answer.headers['x-request-id']
     })
     const head = await app.inject({ method: 'HEAD', url: '/nowhere' })
@@ -934,7 +934,7 @@ t.test('errors', async (t) => {
     const text = await app.inject({ url: '/nowhere', headers: { accept: 'text/plain' } })
     t.equal(
       text.body,
-      `404 Not Found\nNothing is served at this path\nSP_ERR_ROUTE_UNKNOWN ${String(text.headers['x-request-id'])}\n`
+      `404 Not Found\nNot found: no route matches this path\nSP_ERR_ROUTE_UNKNOWN ${String(text.headers['x-request-id'])}\n`
     )
     const page = await app.inject({ url: '/nowhere', headers: { accept: 'text/html' } })
     t.match(
@@ -951,7 +951,7 @@ t.test('errors', async (t) => {
       { extensions: [{ module: `${folder}/boom.mjs` }], routes: [{ path: '/boom/:how', boom: {} }] },
       { log }
     )
-    const inside = { status: 500, code: 'SP_ERR_INTERNAL', detail: 'Something went wrong inside the gateway' }
+    const inside = { status: 500, code: 'SP_ERR_INTERNAL', detail: 'Internal gateway error' }
     const cases: [how: string, problem: object, logged: boolean][] = [
       ['error', inside, true],
       ['type', inside, true],

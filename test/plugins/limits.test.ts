@@ -346,7 +346,7 @@ t.test('ends a request whose answer does not begin in time', async (t) => {
         status: 504,
         code: 'SP_ERR_LIMITS_TIME',
         title: 'Gateway Timeout',
-        detail: 'The request took longer than this route allows'
+        detail: 'Gateway timeout: the request exceeded the time limit of this route'
       })
       t.notMatch(answer.text, /127\.0\.0\.1|secret/, 'neither an address nor the query')
       t.match(await line((each) => each['path'] === path), {

@@ -20,7 +20,7 @@ async function passed(
   return count
 }
 
-t.test('counts by the algorithm that is asked for', async (t) => {
+t.test('counts by the configured algorithm', async (t) => {
   // Seconds that pass, requests that come, and how many of them pass, step by step.
   const cases = [
     {
@@ -98,7 +98,7 @@ t.test('counts by the algorithm that is asked for', async (t) => {
     })
 })
 
-t.test('lets a client in again after its window, whatever the date is set to meanwhile', async (t) => {
+t.test('allows a client again after its window although the wall clock changes', async (t) => {
   const cases = [
     { max: 3, window: '10s' },
     { max: 3, window: '10s', algorithm: 'slidingWindow' },
@@ -119,7 +119,7 @@ t.test('lets a client in again after its window, whatever the date is set to mea
       })
 })
 
-t.test('says when to come back, and whoever does is let in', async (t) => {
+t.test('allows a client that waits for Retry-After', async (t) => {
   const cases = [
     { max: 10, window: '60s' },
     { max: 10, window: '60s', algorithm: 'slidingWindow' },
@@ -143,7 +143,7 @@ t.test('says when to come back, and whoever does is let in', async (t) => {
     })
 })
 
-t.test('all of several limits have to let a request through, and each tells of itself', async (t) => {
+t.test('requires a request to be within every limit and reports each', async (t) => {
   const clock = movableClock(t, BEGINS_AT)
   const app = await gateway(t, {
     rateLimit: { max: 2, window: '1s', also: { day: { max: 3, window: '1d', by: 'header:x-user' } } },
@@ -160,7 +160,7 @@ t.test('all of several limits have to let a request through, and each tells of i
   t.equal(await passed(app, 1, { 'x-user': 'grace' }), 1)
 })
 
-t.test('a role may bring another quota, and the largest of several holds', async (t) => {
+t.test('applies the largest quota of several roles', async (t) => {
   const list = [
     { id: 'plain', secret: 'plain-key' },
     { id: 'silver', secret: 'silver-key', roles: ['silver'] },
@@ -187,7 +187,7 @@ t.test('a role may bring another quota, and the largest of several holds', async
   t.equal(await passed(app, 5), 1, 'nobody is nobody special')
 })
 
-t.test('what is under way is counted until its answer is over, however it ends', async (t) => {
+t.test('counts a request in flight until its response closes', async (t) => {
   const open: (() => void)[] = []
   const waiting: ((value: unknown) => void)[] = []
   const target = await upstream(t, (_request, response) => {
@@ -221,13 +221,13 @@ t.test('what is under way is counted until its answer is over, however it ends',
   t.equal((await third).status, 200)
 })
 
-t.test('a limit that can limit nothing is a fault', async (t) => {
+t.test('rejects a limit without a maximum', async (t) => {
   const cases: [object, RegExp][] = [
-    [{ window: '1m' }, /rateLimit: "max" is missing; a limit needs it, or "maxInFlight"/],
-    [{ max: 5, cost: 6 }, /rateLimit\.cost: A request that costs 6 never passes where 5 is the most/],
+    [{ window: '1m' }, /rateLimit: expected "max" or "maxInFlight", got neither/],
+    [{ max: 5, cost: 6 }, /rateLimit\.cost: expected at most 5, got a cost of 6/],
     [
       { max: 50, cost: 6, burst: 5, algorithm: 'tokenBucket' },
-      /rateLimit\.cost: A request that costs 6 never passes where 5 is the most; say less, or raise "burst"/
+      /rateLimit\.cost: expected at most 5, got a cost of 6, which is never allowed; lower it, or raise "burst"/
     ],
     [
       { max: 5, also: { default: { max: 1 } } },
@@ -240,7 +240,7 @@ t.test('a limit that can limit nothing is a fault', async (t) => {
     await t.rejects(loadConfig({ rateLimit, routes: [{ path: '/a', respond }] }, {}), { message: expected })
 })
 
-t.test('warns of limits that count only whom auth has let in', async (t) => {
+t.test('warns about limits that count authenticated callers only', async (t) => {
   const caller = { max: 1, by: 'caller' }
   const auth = { apiKeys: { list: [] } }
   const jwt = { jwt: { issuer: 'https://a', audience: 'a', jwks: 'https://a/jwks' } }

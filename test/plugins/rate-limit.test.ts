@@ -21,7 +21,7 @@ async function statuses(app: FastifyInstance, ...requests: InjectOptions[]): Pro
 const from = (remoteAddress: string, url = '/a'): InjectOptions => ({ url, remoteAddress })
 const by = (headers: Record<string, string>, url = '/a'): InjectOptions => ({ url, headers })
 
-t.test('lets a client come so often in a window, and tells it where it stands', async (t) => {
+t.test('allows max requests per window and sends the RateLimit headers', async (t) => {
   const app = await gateway(t, {
     rateLimit: { max: 2, window: '90s' },
     routes: [{ path: '/a', respond }]
@@ -47,11 +47,11 @@ t.test('lets a client come so often in a window, and tells it where it stands', 
     title: 'Too Many Requests',
     status: 429,
     code: 'SP_ERR_RATE_LIMIT_EXCEEDED',
-    detail: /^Too many requests; the next one may come in \d+ s$/
+    detail: /^Rate limit exceeded: retry in \d+ s$/
   })
 })
 
-t.test('starts anew when the window is over', async (t) => {
+t.test('starts a new count when the window ends', async (t) => {
   const app = await gateway(t, { rateLimit: { max: 1, window: '20ms' }, routes: [{ path: '/a', respond }] })
   t.equal((await app.inject('/a')).statusCode, 200)
   let refused = 0
@@ -59,7 +59,7 @@ t.test('starts anew when the window is over', async (t) => {
   t.pass(`passed again after ${refused} refusals`)
 })
 
-t.test('takes requests that come at once for as many as they are', async (t) => {
+t.test('counts each of several concurrent requests', async (t) => {
   let seen = 0
   const target = await upstream(t, (_request, response) => {
     seen++
@@ -75,7 +75,7 @@ t.test('takes requests that come at once for as many as they are', async (t) => 
   t.equal(seen, 5, 'the upstream sees none of the refused ones')
 })
 
-t.test('counts what it is told to count', async (t) => {
+t.test('counts by ip, caller, header, cookie or route', async (t) => {
   const auth = {
     optional: true,
     apiKeys: {
@@ -194,7 +194,7 @@ t.test('counts what it is told to count', async (t) => {
     })
 })
 
-t.test('refuses to count what it does not know', async (t) => {
+t.test('rejects unknown values of "by"', async (t) => {
   const cases: [name: string, rateLimit: object, message: RegExp][] = [
     [
       'a word that is none',
@@ -212,7 +212,7 @@ t.test('refuses to count what it does not know', async (t) => {
     })
 })
 
-t.test('counts a limit where it is written', async (t) => {
+t.test('counts per place where the limit is configured', async (t) => {
   const target = await upstream(t)
   const app = await gateway(t, {
     rateLimit: { max: 2, window: '1h' },
@@ -252,14 +252,14 @@ t.test('counts a limit where it is written', async (t) => {
   ]
   for (const [name, urls, expected] of cases)
     t.test(name, async (t) => t.same(await statuses(app, ...urls.map((url) => ({ url }))), expected))
-  t.test('and says nothing where it is off', async (t) => {
+  t.test('sends no headers where it is off', async (t) => {
     const { headers } = await app.inject('/free')
     t.equal(headers['ratelimit'], undefined)
     t.equal(headers['ratelimit-policy'], undefined)
   })
 })
 
-t.test('counts what no route takes, so that a search for holes costs as much as use', async (t) => {
+t.test('counts requests for unknown paths', async (t) => {
   const routes = [
     { path: '/a', methods: ['GET'], respond },
     { path: '/b', respond }
@@ -284,13 +284,13 @@ t.test('counts what no route takes, so that a search for holes costs as much as 
         [404, 404, 405, 429, 429]
       )
     })
-  t.test('each by itself where routes are counted', async (t) => {
+  t.test('counts each path separately by "route"', async (t) => {
     const app = await gateway(t, { rateLimit: { ...once, by: 'route' }, routes })
     t.same(await statuses(app, { url: '/nowhere' }, { url: '/elsewhere' }, { url: '/b' }), [404, 429, 200])
   })
 })
 
-t.test('holds only for routes that ask, where it is not for all', async (t) => {
+t.test('applies only to routes that enable it when "global" is false', async (t) => {
   const app = await gateway(t, {
     rateLimit: { max: 1, window: '1h', global: false },
     routes: [
@@ -308,7 +308,7 @@ t.test('holds only for routes that ask, where it is not for all', async (t) => {
   t.same(await statuses(app, { url: '/more' }, { url: '/more' }, { url: '/more' }), [200, 200, 429])
 })
 
-t.test('tells of the limit on every answer that it saw', async (t) => {
+t.test('sends the RateLimit headers on every counted response', async (t) => {
   const root = t.testdir({ 'a.txt': 'a file' })
   const target = await upstream(t, (_request, response) => {
     response.setHeader('ratelimit', 'theirs').setHeader('retry-after', '7').end('theirs')
@@ -343,7 +343,7 @@ t.test('tells of the limit on every answer that it saw', async (t) => {
   t.equal((await app.inject('/proxy/x')).headers['retry-after'], '7', 'what is theirs stays')
 })
 
-t.test('keeps its counts over a reload, and ends them with the last that uses them', async (t) => {
+t.test('keeps counts over a reload and drops them when no config uses them', async (t) => {
   const keep = new Keep()
   const config = { rateLimit: { max: 2, window: '1h' }, routes: [{ path: '/a', respond }] }
   const first = await gateway(t, config, { keep })
@@ -361,7 +361,7 @@ t.test('keeps its counts over a reload, and ends them with the last that uses th
   t.same(await statuses(third, { url: '/a' }), [200])
 })
 
-t.test('knows a limit by what its place is, over a reload and between gateways with one Redis', async (t) => {
+t.test('identifies a limit by its place, over a reload and across gateways with one Redis', async (t) => {
   const limited = (more = '', limit = '"max": 1, "window": "1h"'): string =>
     `{ ${more}, "rateLimit": { ${limit} }, "respond": { "body": "a" } }`
   const a = limited('"path": "/a"')
@@ -485,7 +485,7 @@ t.test('knows a limit by what its place is, over a reload and between gateways w
       })
 })
 
-t.test('begins a bucket with what was taken when its burst changes', async (t) => {
+t.test('keeps the used tokens when "burst" changes', async (t) => {
   const keep = new Keep()
   const config = (burst: number): object => ({
     rateLimit: { max: 10, window: '7d', algorithm: 'tokenBucket', burst },
@@ -496,7 +496,7 @@ t.test('begins a bucket with what was taken when its burst changes', async (t) =
   t.same(await statuses(wider, { url: '/a' }, { url: '/a' }), [200, 429])
 })
 
-t.test('places that are counted must be told apart by what they are', async (t) => {
+t.test('requires distinct names for distinct places', async (t) => {
   const limit = { rateLimit: { max: 1, window: '1h' } }
   const route = (path: string, name?: string): object => ({
     path,
@@ -518,12 +518,12 @@ t.test('places that are counted must be told apart by what they are', async (t) 
     ),
     { message: /routes\[1\]\.routes\[1\]\.name: "two"/ }
   )
-  t.test('the same name in two groups is two places', async (t) => {
+  t.test('counts separately for the same name in two groups', async (t) => {
     const groups = ['/g', '/h'].map((path) => ({ path, routes: [{ ...route('/x', 'same'), ...limit }] }))
     const app = await gateway(t, { routes: groups })
     t.same(await statuses(app, { url: '/g/x' }, { url: '/h/x' }, { url: '/g/x' }), [200, 200, 429])
   })
-  t.test('two groups without a name of their own, or of the same path, are two places', async (t) => {
+  t.test('counts separately for two groups without a name or of the same path', async (t) => {
     const cases: [name: string, group: object, warnings: number][] = [
       ['nothing of their own', {}, 0],
       ['the same path', { path: '/g' }, 1]
@@ -543,21 +543,21 @@ t.test('places that are counted must be told apart by what they are', async (t) 
   })
 })
 
-t.test('believes X-Forwarded-For of trusted proxies alone', async (t) => {
+t.test('uses X-Forwarded-For of trusted proxies only', async (t) => {
   const routes = [{ path: '/a', respond }]
   const forwarded = (address: string, remoteAddress?: string): InjectOptions => ({
     url: '/a',
     headers: { 'x-forwarded-for': address },
     ...(remoteAddress === undefined ? {} : { remoteAddress })
   })
-  t.test('a client that makes up new addresses is still one', async (t) => {
+  t.test('counts a client with forged addresses as one', async (t) => {
     const app = await gateway(t, { rateLimit: once, routes })
     t.same(
       await statuses(app, forwarded('192.0.2.1'), forwarded('192.0.2.2'), forwarded('192.0.2.3')),
       [200, 429, 429]
     )
   })
-  t.test('clients of a trusted proxy are counted apart, by the address that it saw', async (t) => {
+  t.test('counts clients of a trusted proxy separately', async (t) => {
     const app = await gateway(t, { trustedProxies: ['loopback'], rateLimit: once, routes })
     t.same(
       await statuses(
@@ -573,7 +573,7 @@ t.test('believes X-Forwarded-For of trusted proxies alone', async (t) => {
       [200, 200, 429, 429, 429, 200, 429]
     )
   })
-  t.test('a peer that is no trusted proxy is counted itself', async (t) => {
+  t.test('counts an untrusted peer by its own address', async (t) => {
     const app = await gateway(t, { trustedProxies: ['10.0.0.0/8'], rateLimit: once, routes })
     t.same(
       await statuses(
@@ -587,7 +587,7 @@ t.test('believes X-Forwarded-For of trusted proxies alone', async (t) => {
   })
 })
 
-t.test('warns once of a proxy that is not trusted', async (t) => {
+t.test('warns once about an untrusted proxy', async (t) => {
   const cases: [name: string, trustedProxies: string[] | undefined, warnings: number][] = [
     ['where nobody is trusted', undefined, 1],
     ['where others are trusted', ['10.0.0.0/8'], 1],
@@ -612,7 +612,7 @@ t.test('warns once of a proxy that is not trusted', async (t) => {
     })
 })
 
-t.test('only tells, in report mode', async (t) => {
+t.test('reports but does not refuse in report mode', async (t) => {
   const { log, lines } = readableLog()
   const app = await gateway(
     t,
@@ -630,7 +630,7 @@ t.test('only tells, in report mode', async (t) => {
       i === 0 ? undefined : ['rateLimit SP_ERR_RATE_LIMIT_EXCEEDED']
     )
   }
-  t.test('on the one route that says so', async (t) => {
+  t.test('only on the route in report mode', async (t) => {
     const app = await gateway(t, {
       rateLimit: once,
       routes: [
@@ -645,7 +645,7 @@ t.test('only tells, in report mode', async (t) => {
   })
 })
 
-t.test('logs who was refused and why', async (t) => {
+t.test('logs the refused client and the code', async (t) => {
   const { log, lines } = readableLog()
   const app = await gateway(t, { rateLimit: once, routes: [{ path: '/a', respond }] }, { log })
   await statuses(app, { url: '/a' }, { url: '/a' })
@@ -658,7 +658,7 @@ t.test('logs who was refused and why', async (t) => {
   })
 })
 
-t.test('never limits the health checks', async (t) => {
+t.test('never limits health checks', async (t) => {
   const app = await gateway(t, { rateLimit: once, routes: [{ path: '/a', respond }] })
   t.same(await statuses(app, { url: '/a' }, { url: '/a' }), [200, 429])
   for (const url of ['/-/live', '/-/ready', '/-/live', '/-/ready']) {
@@ -668,7 +668,7 @@ t.test('never limits the health checks', async (t) => {
   }
 })
 
-t.test('remembers no more clients than it has room for', async (t) => {
+t.test('drops the oldest key beyond 65,536', async (t) => {
   const app = await gateway(t, {
     accessLog: false,
     rateLimit: { ...once, by: 'header:x-tenant' },

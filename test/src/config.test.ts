@@ -812,18 +812,18 @@ refused('a value of the wrong kind is refused with what it takes', [
   {
     name: 'a missing option',
     config: word('"rateLimit": {}'),
-    faults: [/^gateway\.json:1:3 rateLimit: "max" is missing; a limit needs it/]
+    faults: [/^gateway\.json:1:3 rateLimit: expected "max" or "maxInFlight", got neither/]
   },
   {
     name: 'a missing option of a word that is only switched on',
     config: word('"rateLimit": true'),
-    faults: [/^gateway\.json:1:3 rateLimit: "max" is missing; a limit needs it/]
+    faults: [/^gateway\.json:1:3 rateLimit: expected "max" or "maxInFlight", got neither/]
   },
   {
     name: 'a missing option that no route gets by itself, but one asks for',
     config:
       '{ "rateLimit": { "global": false }, "routes": [ { "path": "/a", "rateLimit": true, "respond": {} } ] }',
-    faults: [/rateLimit: "max" is missing/]
+    faults: [/rateLimit: expected "max" or "maxInFlight", got neither/]
   },
   {
     name: 'an address that is none in trustedProxies',
@@ -1619,7 +1619,10 @@ t.test('words are merged from the root through groups to the route', async (t) =
       t,
       JSON.stringify({ ...limit({ rateLimit: { max: false } }), rateLimit: root })
     )
-    t.match(fault, /^gateway\.json:1:\d+ routes\[0\]\.rateLimit: "max" is missing/)
+    t.match(
+      fault,
+      /^gateway\.json:1:\d+ routes\[0\]\.rateLimit: expected "max" or "maxInFlight", got neither/
+    )
   })
 
   t.test('global: false at the root leaves it to those that mention it', async (t) => {

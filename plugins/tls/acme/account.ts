@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { Client } from 'acme-client'
 import { isObject } from '../../../src/lib/schema.ts'
-import { orAborted } from './abort.ts'
+import { abortable } from './abort.ts'
 import type { Challenges } from './challenges.ts'
-import { type AcmeOptions, directoryOf } from './options.ts'
+import { type AcmeOptions, directoryUrl } from './options.ts'
 import type { Storage } from './storage.ts'
-import { speakBy, type Transport } from './transport.ts'
+import { type Transport, useOwnTransport } from './transport.ts'
 
 /** Another instance is at it: nothing failed, it is looked at again soon. */
 export class LockedElsewhere extends Error {}
@@ -17,20 +17,20 @@ export interface Session {
 }
 
 /** What an account is, and where its things are. */
-export interface AccountPlace {
+export interface AccountOptions {
   readonly options: AcmeOptions
   readonly storage: Storage
   readonly challenges: Challenges
 }
 
-interface Stored {
+interface StoredAccount {
   readonly key: string
   readonly url: string
   readonly email: string
 }
 
 /** An account with an authority: opened at the first order, and kept in the storage for all that come after. */
-export class Account implements AccountPlace {
+export class Account implements AccountOptions {
   readonly options: AcmeOptions
   readonly storage: Storage
   readonly challenges: Challenges
@@ -39,7 +39,7 @@ export class Account implements AccountPlace {
   #session: Promise<Session> | undefined
   #line: Promise<void> = Promise.resolve()
 
-  constructor({ options, storage, challenges }: AccountPlace) {
+  constructor({ options, storage, challenges }: AccountOptions) {
     this.options = options
     this.storage = storage
     this.challenges = challenges
@@ -64,12 +64,12 @@ export class Account implements AccountPlace {
   }
 
   /** Runs one job at a time: an authority counts how many orders come at once. */
-  async inLine(job: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  async enqueue(job: () => Promise<void>, signal: AbortSignal): Promise<void> {
     const before = this.#line
     const { promise: done, resolve: leave } = Promise.withResolvers<void>()
     this.#line = before.then(() => done)
     try {
-      await orAborted(() => before, signal)
+      await abortable(() => before, signal)
       await job()
     } finally {
       leave()
@@ -106,15 +106,15 @@ export class Account implements AccountPlace {
     }
   }
 
-  async #speak({ key, url, email: told }: Stored): Promise<Session> {
+  async #speak({ key, url, email: told }: StoredAccount): Promise<Session> {
     const { Client } = await import('acme-client')
     const { email = '', ca } = this.options
     const client = new Client({
-      directoryUrl: directoryOf(this.options),
+      directoryUrl: directoryUrl(this.options),
       accountKey: key,
       ...(url === '' ? {} : { accountUrl: url })
     })
-    const transport = speakBy(client, ca, this.ended)
+    const transport = useOwnTransport(client, ca, this.ended)
     const contact = email === '' ? [] : [`mailto:${email}`]
     try {
       if (url === '') await client.createAccount({ termsOfServiceAgreed: true, contact })
@@ -126,17 +126,17 @@ export class Account implements AccountPlace {
     if (url === '' || told !== email)
       await this.storage.write(
         `${this.#file}.json`,
-        JSON.stringify({ key, url: client.getAccountUrl(), email } satisfies Stored)
+        JSON.stringify({ key, url: client.getAccountUrl(), email } satisfies StoredAccount)
       )
     return { client, transport }
   }
 
-  async #stored(): Promise<Stored | undefined> {
+  async #stored(): Promise<StoredAccount | undefined> {
     const text = await this.storage.read(`${this.#file}.json`)
     try {
       const found: unknown = JSON.parse(text ?? '')
       return isObject(found) && ['key', 'url', 'email'].every((name) => typeof found[name] === 'string')
-        ? (found as unknown as Stored)
+        ? (found as unknown as StoredAccount)
         : undefined
     } catch {
       return undefined
@@ -150,7 +150,7 @@ async function newKey(): Promise<string> {
 }
 
 /** Makes the folder name of a directory, so that those of staging and production never meet. */
-export const placeOf = (options: Pick<AcmeOptions, 'directory'>): string =>
-  directoryOf(options)
+export const directoryFolder = (options: Pick<AcmeOptions, 'directory'>): string =>
+  directoryUrl(options)
     .replace(/^https:\/\//, '')
     .replaceAll(/[^\w.-]+/g, '-')

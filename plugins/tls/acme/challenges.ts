@@ -1,9 +1,9 @@
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Authorization } from 'acme-client'
 import type { DnsChallenge } from '../../../src/lib/contracts/dns.ts'
-import { type ChallengeType, isName } from './options.ts'
-import { timings } from './pace.ts'
+import { type ChallengeType, isDnsName } from './options.ts'
 import type { Storage } from './storage.ts'
+import { timings } from './timings.ts'
 
 /** The one name of a challenge and what proves that it is ours. */
 export interface Proof {
@@ -17,7 +17,7 @@ export interface Proof {
 const TOKEN = /^[\w-]{20,128}$/
 
 // An authority asks within moments; what others ask for by the thousand is not looked up each time.
-const MOST_LOOKUPS = 16
+const MAX_LOOKUPS = 16
 
 const tokenFile = (token: string): string => `challenges/${token}`
 const nameFile = (name: string): string => `challenges/${name}.pem`
@@ -48,15 +48,15 @@ export class Challenges {
     }
     if (type === 'http-01') {
       this.#tokens.set(token, value)
-      await this.#storage.write(tokenFile(token), value, timings.answer)
+      await this.#storage.write(tokenFile(token), value, timings.challengeLifetime)
       return async () => {
         this.#tokens.delete(token)
         await this.#storage.remove(tokenFile(token))
       }
     }
-    const pem = await alpnPem(authorization, value)
+    const pem = await createAlpnPem(authorization, value)
     this.#contexts.set(name, createSecureContext({ key: pem, cert: pem }))
-    await this.#storage.write(nameFile(name), pem, timings.answer)
+    await this.#storage.write(nameFile(name), pem, timings.challengeLifetime)
     return async () => {
       this.#contexts.delete(name)
       await this.#storage.remove(nameFile(name))
@@ -64,25 +64,25 @@ export class Challenges {
   }
 
   /** Finds the answer to http-01; undefined where there is none. */
-  async answer(token: string): Promise<string | undefined> {
+  async httpResponse(token: string): Promise<string | undefined> {
     return this.#tokens.get(token) ?? (TOKEN.test(token) ? this.#look(tokenFile(token)) : undefined)
   }
 
   /** Finds the certificate of tls-alpn-01 that this instance presents itself. */
-  own(name: string): SecureContext | undefined {
+  ownContext(name: string): SecureContext | undefined {
     return this.#contexts.get(name)
   }
 
   /** Finds the certificate of tls-alpn-01, whoever presents it; undefined where there is none. */
-  async context(name: string): Promise<SecureContext | undefined> {
+  async alpnContext(name: string): Promise<SecureContext | undefined> {
     const own = this.#contexts.get(name)
-    if (own !== undefined || !isName(name)) return own
+    if (own !== undefined || !isDnsName(name)) return own
     const pem = await this.#look(nameFile(name))
     return pem === undefined ? undefined : createSecureContext({ key: pem, cert: pem })
   }
 
   async #look(file: string): Promise<string | undefined> {
-    if (this.#lookups >= MOST_LOOKUPS) return undefined
+    if (this.#lookups >= MAX_LOOKUPS) return undefined
     this.#lookups++
     try {
       return await this.#storage.read(file)
@@ -95,7 +95,7 @@ export class Challenges {
   }
 }
 
-async function alpnPem(authorization: Authorization, value: string): Promise<string> {
+async function createAlpnPem(authorization: Authorization, value: string): Promise<string> {
   const { crypto } = await import('acme-client')
   const [key, cert] = await crypto.createAlpnCertificate(
     authorization,

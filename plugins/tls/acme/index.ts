@@ -1,15 +1,15 @@
 import { resolve } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import { createError } from '../../../src/kit/index.ts'
-import { Account, placeOf } from './account.ts'
+import { Account, directoryFolder } from './account.ts'
 import { Challenges } from './challenges.ts'
 import { ManagedCertificate } from './managed.ts'
-import { type AcmeOptions, type ChallengeType, certificatesOf } from './options.ts'
+import { type AcmeOptions, type ChallengeType, wantedCertificates } from './options.ts'
 import { SharedStorage } from './shared-storage.ts'
 import { DiskStorage, type Storage } from './storage.ts'
 
+export type { KeyPair as Pair } from './key-pair.ts'
 export { type AcmeOptions, acme, acmeFaults } from './options.ts'
-export type { KeyPair as Pair } from './pair.ts'
 export type { Challenges, ManagedCertificate as Managed }
 
 /** No name is said to have a certificate for, and no route names one. */
@@ -25,14 +25,14 @@ export const DnsMissing = createError<[string]>(
 )
 
 /** An account that an instance has taken, and the key it was taken by. */
-interface Leased {
+interface LeasedAccount {
   readonly options: AcmeOptions
   readonly account: Account
   readonly key: string
 }
 
 /** A certificate, and how an instance wants its names proven. */
-interface CertificateStatus {
+interface WantedManaged {
   readonly managed: ManagedCertificate
   readonly ways: readonly ChallengeType[]
 }
@@ -40,13 +40,13 @@ interface CertificateStatus {
 /** What an instance asks of authorities: its accounts from the start, its certificates once its routes are known. */
 export class Acme {
   readonly #app: FastifyInstance
-  readonly #leased: readonly Leased[]
+  readonly #leased: readonly LeasedAccount[]
   readonly #keys: string[] = []
-  #managed: readonly CertificateStatus[] = []
+  #managed: readonly WantedManaged[] = []
 
   constructor(app: FastifyInstance, said: readonly AcmeOptions[]) {
     this.#app = app
-    this.#leased = said.map((options) => lease(app, options))
+    this.#leased = said.map((options) => leaseAccount(app, options))
   }
 
   get managed(): readonly ManagedCertificate[] {
@@ -64,8 +64,8 @@ export class Acme {
     const wanted = this.#leased.map(({ options, account, key }) => ({
       account,
       key,
-      ways: options.challenges ?? waysFor(dns !== undefined, redirects),
-      certificates: certificatesOf(options.domains ?? hosts)
+      ways: options.challenges ?? defaultChallenges(dns !== undefined, redirects),
+      certificates: wantedCertificates(options.domains ?? hosts)
     }))
     const names = wanted.flatMap(({ certificates }) => certificates.flat())
     if (names.length === 0) throw new DomainsMissing()
@@ -101,7 +101,7 @@ export class Acme {
   }
 }
 
-function lease(app: FastifyInstance, options: AcmeOptions): Leased {
+function leaseAccount(app: FastifyInstance, options: AcmeOptions): LeasedAccount {
   const { shared } = app.store
   const { email, directory, ca, storage: folder } = options
   const onDisk = folder !== undefined || shared === null
@@ -109,13 +109,13 @@ function lease(app: FastifyInstance, options: AcmeOptions): Leased {
   const key = `acme ${JSON.stringify([onDisk ? disk : shared.id, directory, email, ca])}`
   const make = (): Account => {
     const storage: Storage = onDisk
-      ? new DiskStorage(resolve(disk, placeOf(options)))
-      : new SharedStorage(shared, placeOf(options))
+      ? new DiskStorage(resolve(disk, directoryFolder(options)))
+      : new SharedStorage(shared, directoryFolder(options))
     return new Account({ options, storage, challenges: new Challenges(storage) })
   }
   return { options, key, account: app.resources.lease(app, key, make, (account) => account.close()) }
 }
 
-function waysFor(dns: boolean, redirects: boolean): ChallengeType[] {
+function defaultChallenges(dns: boolean, redirects: boolean): ChallengeType[] {
   return [...(dns ? (['dns-01'] as const) : []), ...(redirects ? (['http-01'] as const) : []), 'tls-alpn-01']
 }

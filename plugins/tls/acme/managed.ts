@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import { wall } from '../../../src/lib/clock.ts'
-import { orAborted } from './abort.ts'
+import { abortable } from './abort.ts'
 import { type Account, LockedElsewhere } from './account.ts'
+import { causeOf, describeFailure, type IssueFailure, nextFailure, parseFailure } from './issue-failure.ts'
+import { type KeyPair, parseKeyPair } from './key-pair.ts'
 import type { ChallengeType } from './options.ts'
-import { order } from './order.ts'
-import { timings } from './pace.ts'
-import { type KeyPair, readPair } from './pair.ts'
+import { orderCertificate } from './order.ts'
 import type { Lock } from './storage.ts'
+import { timings } from './timings.ts'
 import { Problem } from './transport.ts'
-import { causeOf, type IssueFailure, readTrouble, sayTrouble, troubleAfter } from './trouble.ts'
 
 /** One certificate from an authority: looked after for as long as somebody serves it. */
 export class ManagedCertificate {
@@ -43,7 +43,7 @@ export class ManagedCertificate {
   /** What is wrong, for people who may not know more; undefined where nothing is. */
   get trouble(): string | undefined {
     if (this.#trouble === undefined) return this.#told === '' ? undefined : 'its storage is not available'
-    return sayTrouble(this.#trouble)
+    return describeFailure(this.#trouble)
   }
 
   /** Settles once all has ended, where it has begun to. */
@@ -55,11 +55,11 @@ export class ManagedCertificate {
   async load(): Promise<void> {
     const { storage } = this.account
     const pem = await storage.read(`${this.#file}.pem`)
-    this.#trouble = readTrouble(await storage.read(`${this.#file}.trouble`))
+    this.#trouble = parseFailure(await storage.read(`${this.#file}.trouble`))
     if (pem === this.#stored) return
     this.#stored = pem
     if (pem === undefined || pem === this.#pair?.pem) return
-    const pair = readPair(pem)
+    const pair = parseKeyPair(pem)
     if (pair !== undefined) this.#takeUp(pair)
     else
       this.#log.warn(
@@ -103,7 +103,9 @@ export class ManagedCertificate {
       if (this.#ending.signal.aborted) return
       this.#looking = undefined
       const pause =
-        this.#pair === undefined && this.#trouble === undefined ? timings.lookEagerly : timings.look
+        this.#pair === undefined && this.#trouble === undefined
+          ? timings.firstPollInterval
+          : timings.pollInterval
       this.#timer = setTimeout(() => this.#look(), pause).unref()
     })
   }
@@ -114,7 +116,7 @@ export class ManagedCertificate {
       this.#told = ''
       if (this.#lost()) await this.#alone(() => this.#putBack())
       if (this.#due())
-        await this.account.inLine(() => this.#alone((lock) => this.#order(lock)), this.#ending.signal)
+        await this.account.enqueue(() => this.#alone((lock) => this.#order(lock)), this.#ending.signal)
     } catch (error) {
       if (error instanceof LockedElsewhere || this.#ending.signal.aborted) return
       this.#tell(error)
@@ -122,7 +124,7 @@ export class ManagedCertificate {
   }
 
   #due(): boolean {
-    return wall() >= Math.max(this.#pair?.due ?? 0, this.#trouble?.next ?? 0)
+    return wall() >= Math.max(this.#pair?.renewAt ?? 0, this.#trouble?.next ?? 0)
   }
 
   /** Tells whether the storage has lost what is served: an empty Redis is no reason to order hundreds of certificates. */
@@ -164,12 +166,16 @@ export class ManagedCertificate {
         (held) => held || lost.abort(),
         () => {}
       )
-    }, timings.extend).unref()
-    const signal = AbortSignal.any([this.#ending.signal, lost.signal, AbortSignal.timeout(timings.order)])
+    }, timings.lockExtendInterval).unref()
+    const signal = AbortSignal.any([
+      this.#ending.signal,
+      lost.signal,
+      AbortSignal.timeout(timings.orderTimeout)
+    ])
     try {
-      const wanted = { names: this.names, ways: this.#waysNow() }
-      const pem = await orAborted(() => order(this.account, wanted, signal), signal)
-      const pair = readPair(pem)
+      const wanted = { names: this.names, challengeTypes: this.#waysNow() }
+      const pem = await abortable(() => orderCertificate(this.account, wanted, signal), signal)
+      const pair = parseKeyPair(pem)
       if (pair === undefined) throw new Problem('certificate', 'what the authority issued can not be served')
       this.#trouble = undefined
       this.#serve(pair)
@@ -198,7 +204,7 @@ export class ManagedCertificate {
   }
 
   async #fail(error: unknown): Promise<void> {
-    this.#trouble = troubleAfter(this.#trouble, error)
+    this.#trouble = nextFailure(this.#trouble, error)
     this.#log.error(
       {
         ...this.#about(),
@@ -224,7 +230,7 @@ export class ManagedCertificate {
   #about(): object {
     return {
       names: this.names,
-      ...(this.#pair === undefined ? {} : { ends: new Date(this.#pair.ends).toISOString() })
+      ...(this.#pair === undefined ? {} : { ends: new Date(this.#pair.expires).toISOString() })
     }
   }
 }

@@ -17,7 +17,7 @@ const NAME = '^(\\*\\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)*[a-z0-9]([a-z0-9
 const PATTERN = new RegExp(NAME)
 
 /** Tells whether a text is a host as a certificate names it, and so fit for the name of a file. */
-export const isName = (text: string): boolean => text.length <= 253 && PATTERN.test(text)
+export const isDnsName = (text: string): boolean => text.length <= 253 && PATTERN.test(text)
 
 const name = Type.String({
   pattern: NAME,
@@ -92,11 +92,11 @@ export const acme = Type.Unsafe<AcmeOptions | readonly AcmeOptions[]>({
 export type AcmeOptions = Static<typeof account>
 
 /** Tells the URL of a directory. */
-export const directoryOf = ({ directory }: Pick<AcmeOptions, 'directory'>): string =>
+export const directoryUrl = ({ directory }: Pick<AcmeOptions, 'directory'>): string =>
   DIRECTORIES[directory] ?? directory
 
 /** Spells out each certificate that an account says it wants, as its names. */
-export const certificatesOf = (domains: readonly (string | readonly string[])[]): (readonly string[])[] =>
+export const wantedCertificates = (domains: readonly (string | readonly string[])[]): (readonly string[])[] =>
   domains.map((entry) => [...new Set([entry].flat())])
 
 /** Tells what is wrong with an account that its schema can't say; the file of an authority is looked at elsewhere. */
@@ -109,7 +109,7 @@ export function acmeFaults({ agreeToTerms, challenges, domains = [] }: AcmeOptio
         'No authority issues certificates unless its terms of service are agreed to; read them, and say "agreeToTerms": true'
     })
   const byDns = challenges === undefined || challenges.includes('dns-01')
-  for (const [i, names] of certificatesOf(domains).entries())
+  for (const [i, names] of wantedCertificates(domains).entries())
     for (const each of names) {
       const path = ['domains', i]
       if (isIP(each) !== 0)

@@ -3,19 +3,19 @@ import type { Authorization, Order } from 'acme-client'
 import { isObject } from '../../../src/lib/schema.ts'
 import type { Account, Session } from './account.ts'
 import type { ChallengeType } from './options.ts'
-import { timings } from './pace.ts'
+import { timings } from './timings.ts'
 import { kindOf, Problem } from './transport.ts'
 
 /** What is ordered: the names, and the ways to prove that they are ours, the first way first. */
 export interface WantedCertificate {
   readonly names: readonly string[]
-  readonly ways: readonly ChallengeType[]
+  readonly challengeTypes: readonly ChallengeType[]
 }
 
 /** Orders a certificate and brings it, behind its key, as PEM; rejects with a Problem where the authority refuses. */
-export async function order(
+export async function orderCertificate(
   account: Account,
-  { names, ways }: WantedCertificate,
+  { names, challengeTypes: ways }: WantedCertificate,
   signal: AbortSignal
 ): Promise<string> {
   const session = await account.session()
@@ -28,10 +28,10 @@ export async function order(
     { altNames: [...names] },
     await crypto.createPrivateEcdsaKey('P-256')
   )
-  const done = await settled(session, signal, await client.finalizeOrder(made, csr), (now) =>
+  const done = await pollUntilDone(session, signal, await client.finalizeOrder(made, csr), (now) =>
     client.getOrder(now)
   )
-  if (done.status !== 'valid') throw problemIn(done.error, `the order is ${done.status}`)
+  if (done.status !== 'valid') throw problemOf(done.error, `the order is ${done.status}`)
   return `${key.toString().trimEnd()}\n${await client.getCertificate(done)}`
 }
 
@@ -57,12 +57,12 @@ async function prove(
     })
   try {
     await client.completeChallenge(challenge)
-    const done = await settled(session, signal, authorization, async (now) => {
+    const done = await pollUntilDone(session, signal, authorization, async (now) => {
       const [found = now] = await client.getAuthorizations({ ...made, authorizations: [now.url] })
       return found
     })
     if (done.status === 'valid') return
-    throw problemIn(
+    throw problemOf(
       done.challenges.find(({ error }) => error !== undefined)?.error,
       `the challenge ${way} for ${authorization.identifier.value} is ${done.status}`
     )
@@ -73,22 +73,26 @@ async function prove(
 }
 
 /** Asks again and again until something is no longer under way. */
-async function settled<T extends { readonly status: string }>(
+async function pollUntilDone<T extends { readonly status: string }>(
   { transport }: Session,
   signal: AbortSignal,
   first: T,
   ask: (now: T) => Promise<T>
 ): Promise<T> {
   let now = first
-  for (let pause = timings.ask; now.status === 'pending' || now.status === 'processing'; pause *= 1.5) {
-    const ms = Math.min(Math.max(pause, transport.retryAfter), timings.askSlowest)
+  for (
+    let pause = timings.orderPollInterval;
+    now.status === 'pending' || now.status === 'processing';
+    pause *= 1.5
+  ) {
+    const ms = Math.min(Math.max(pause, transport.retryAfter), timings.maxOrderPollInterval)
     await wait(ms, undefined, { ref: false, signal })
     now = await ask(now)
   }
   return now
 }
 
-function problemIn(error: unknown, otherwise: string): Problem {
+function problemOf(error: unknown, otherwise: string): Problem {
   const { type, detail } = isObject(error) ? error : {}
   return new Problem(kindOf(type) ?? 'challenge', typeof detail === 'string' ? detail : otherwise)
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Script, SharedStore } from '../../../src/lib/contracts/store.ts'
-import { timings } from './pace.ts'
 import type { Lock, Storage } from './storage.ts'
+import { timings } from './timings.ts'
 
 const EXTEND = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -42,9 +42,10 @@ export class SharedStorage implements Storage {
   async lock(name: string): Promise<Lock | undefined> {
     const key = this.#key(`${name}.lock`)
     const mine = randomUUID()
-    if ((await this.#store.call('SET', key, mine, 'PX', timings.lock, 'NX')) === null) return undefined
+    if ((await this.#store.call('SET', key, mine, 'PX', timings.lockLifetime, 'NX')) === null)
+      return undefined
     return {
-      extend: async () => (await this.#extend([key], [mine, timings.lock])) === 1,
+      extend: async () => (await this.#extend([key], [mine, timings.lockLifetime])) === 1,
       release: async () => void (await this.#release([key], [mine]))
     }
   }

@@ -13,7 +13,7 @@ import {
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { wall } from '../../../src/lib/clock.ts'
-import { timings } from './pace.ts'
+import { timings } from './timings.ts'
 
 /** Where keys, certificates and the answers to challenges are, for all instances that share them. */
 export interface Storage {
@@ -42,7 +42,7 @@ export class DiskStorage implements Storage {
   }
 
   async read(name: string): Promise<string | undefined> {
-    return readFile(this.#file(name), 'utf8').catch(orMissing)
+    return readFile(this.#file(name), 'utf8').catch(ignoreMissing)
   }
 
   async write(name: string, text: string, lasts?: number): Promise<void> {
@@ -51,13 +51,13 @@ export class DiskStorage implements Storage {
     const draft = `${file}.${randomUUID()}.tmp`
     const handle = await open(draft, 'wx', 0o600)
     try {
-      await written(handle, text)
+      await writeAndSync(handle, text)
       await rename(draft, file)
     } catch (error) {
       await rm(draft, { force: true })
       throw error
     }
-    if (lasts !== undefined) await sweep(dirname(file), lasts)
+    if (lasts !== undefined) await removeExpired(dirname(file), lasts)
   }
 
   async remove(name: string): Promise<void> {
@@ -68,16 +68,20 @@ export class DiskStorage implements Storage {
     const file = this.#file(`${name}.lock`)
     const mine = randomUUID()
     await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-    if (!(await created(file, mine))) {
-      const { mtimeMs = wall() } = (await stat(file).catch(orMissing)) ?? {}
-      if (wall() - mtimeMs < timings.lock || !(await takenAway(file)) || !(await created(file, mine)))
+    if (!(await createFile(file, mine))) {
+      const { mtimeMs = wall() } = (await stat(file).catch(ignoreMissing)) ?? {}
+      if (
+        wall() - mtimeMs < timings.lockLifetime ||
+        !(await takeStaleLock(file)) ||
+        !(await createFile(file, mine))
+      )
         return undefined
     }
-    const held = async (): Promise<boolean> => (await readFile(file, 'utf8').catch(orMissing)) === mine
+    const held = async (): Promise<boolean> => (await readFile(file, 'utf8').catch(ignoreMissing)) === mine
     return {
       async extend() {
         if (!(await held())) return false
-        await touch(file)
+        await setModified(file)
         return true
       },
       async release() {
@@ -91,7 +95,7 @@ export class DiskStorage implements Storage {
   }
 }
 
-async function written(handle: FileHandle, text: string): Promise<void> {
+async function writeAndSync(handle: FileHandle, text: string): Promise<void> {
   try {
     await handle.writeFile(text)
     await handle.sync()
@@ -101,30 +105,30 @@ async function written(handle: FileHandle, text: string): Promise<void> {
 }
 
 /** Creates a file that is not there yet; false where it is. */
-async function created(file: string, text: string): Promise<boolean> {
+async function createFile(file: string, text: string): Promise<boolean> {
   const handle = await open(file, 'wx', 0o600).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'EEXIST') return undefined
     throw error
   })
   if (handle === undefined) return false
-  await written(handle, text)
-  await touch(file)
+  await writeAndSync(handle, text)
+  await setModified(file)
   return true
 }
 
 // The age of a lock is told by the clock that looks at it, whatever the clock of the folder says.
-async function touch(file: string): Promise<void> {
+async function setModified(file: string): Promise<void> {
   const at = wall() / 1000
   await utimes(file, at, at)
 }
 
 // Of several that find a lock whose holder is gone, one gets it by renaming; who got a newer one by mistake gives it back.
-async function takenAway(file: string): Promise<boolean> {
+async function takeStaleLock(file: string): Promise<boolean> {
   const aside = `${file}.${randomUUID()}.tmp`
   try {
     await rename(file, aside)
     const { mtimeMs } = await stat(aside)
-    if (wall() - mtimeMs >= timings.lock) return true
+    if (wall() - mtimeMs >= timings.lockLifetime) return true
     await link(aside, file).catch(() => {})
     return false
   } catch {
@@ -135,14 +139,14 @@ async function takenAway(file: string): Promise<boolean> {
 }
 
 // What a process has left behind that ended in the middle of it.
-async function sweep(folder: string, lasts: number): Promise<void> {
+async function removeExpired(folder: string, lasts: number): Promise<void> {
   for (const name of await readdir(folder)) {
     const file = join(folder, name)
-    const { mtimeMs = Number.POSITIVE_INFINITY } = (await stat(file).catch(orMissing)) ?? {}
+    const { mtimeMs = Number.POSITIVE_INFINITY } = (await stat(file).catch(ignoreMissing)) ?? {}
     if (wall() - mtimeMs > lasts) await rm(file, { force: true })
   }
 }
 
-function orMissing(error: NodeJS.ErrnoException): undefined {
+function ignoreMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT') throw error
 }

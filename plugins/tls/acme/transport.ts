@@ -4,7 +4,7 @@ import type { Client } from 'acme-client'
 import { Agent, request } from 'undici'
 import { wall } from '../../../src/lib/clock.ts'
 import { isObject } from '../../../src/lib/schema.ts'
-import { timings } from './pace.ts'
+import { timings } from './timings.ts'
 
 /** What an authority refuses with (RFC 8555 section 6.7). */
 export class Problem extends Error {
@@ -24,27 +24,27 @@ export class Problem extends Error {
 export const kindOf = (type: unknown): string | undefined =>
   typeof type === 'string' ? type.split(':').at(-1) : undefined
 
-interface Asked {
+interface AcmeRequest {
   readonly data?: unknown
 }
 
-interface Answered {
+interface AcmeResponse {
   readonly status: number
   readonly headers: Record<string, unknown>
   readonly data: unknown
 }
 
 /** What acme-client keeps to itself: the one place where it speaks with the authority. */
-interface Inner {
+interface ClientInternals {
   readonly http: {
     maxBadNonceRetries: number
-    request(url: string, method: string, asked?: Asked): Promise<Answered>
+    request(url: string, method: string, asked?: AcmeRequest): Promise<AcmeResponse>
   }
 }
 
 // An authority may refuse many nonces in a row; the client's own patience ends after five.
-const NONCES = 50
-const MOST_BYTES = 1_048_576
+const MAX_BAD_NONCE_RETRIES = 50
+const MAX_RESPONSE_BYTES = 1_048_576
 
 /** The connections to an authority. */
 export interface Transport {
@@ -54,20 +54,20 @@ export interface Transport {
 }
 
 /** Lets a client speak by connections of ours. Its own can't trust one more authority for one account alone, can't be cut short at the end, wait for minutes by themselves, and forget what an error was. */
-export function speakBy(client: Client, ca: string | undefined, ended: AbortSignal): Transport {
+export function useOwnTransport(client: Client, ca: string | undefined, ended: AbortSignal): Transport {
   const agent = new Agent({
     connect: {
       ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), readFileSync(ca, 'utf8')] }),
-      timeout: timings.reply
+      timeout: timings.requestTimeout
     },
-    headersTimeout: timings.reply,
-    bodyTimeout: timings.reply,
+    headersTimeout: timings.requestTimeout,
+    bodyTimeout: timings.requestTimeout,
     keepAliveTimeout: 1000,
-    maxResponseSize: MOST_BYTES
+    maxResponseSize: MAX_RESPONSE_BYTES
   })
   const transport: Transport = { retryAfter: 0, close: () => agent.destroy() }
-  const { http } = client as unknown as Inner
-  http.maxBadNonceRetries = NONCES
+  const { http } = client as unknown as ClientInternals
+  http.maxBadNonceRetries = MAX_BAD_NONCE_RETRIES
   http.request = async (url, method, { data } = {}) => {
     const response = await request(url, {
       method: method.toUpperCase() as 'GET',
@@ -77,15 +77,15 @@ export function speakBy(client: Client, ca: string | undefined, ended: AbortSign
       signal: ended
     })
     const text = await response.body.text()
-    transport.retryAfter = millisecondsOf(response.headers['retry-after'])
-    const answer = { status: response.statusCode, headers: response.headers, data: parsed(text) }
-    refuse(answer, transport.retryAfter)
+    transport.retryAfter = retryAfterMs(response.headers['retry-after'])
+    const answer = { status: response.statusCode, headers: response.headers, data: parseBody(text) }
+    throwProblem(answer, transport.retryAfter)
     return answer
   }
   return transport
 }
 
-function refuse({ status, data }: Answered, retryAfter: number): void {
+function throwProblem({ status, data }: AcmeResponse, retryAfter: number): void {
   if (status < 400) return
   const { type, detail } = isObject(data) ? data : {}
   const kind = kindOf(type)
@@ -98,7 +98,7 @@ function refuse({ status, data }: Answered, retryAfter: number): void {
   )
 }
 
-function parsed(text: string): unknown {
+function parseBody(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
@@ -107,7 +107,7 @@ function parsed(text: string): unknown {
 }
 
 /** Reads a Retry-After (RFC 9110 section 10.2.3): seconds, or a date. */
-function millisecondsOf(said: string | string[] | undefined): number {
+function retryAfterMs(said: string | string[] | undefined): number {
   const text = [said].flat()[0] ?? ''
   const wait = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - wall()
   return Number.isFinite(wait) && wait > 0 ? wait : 0

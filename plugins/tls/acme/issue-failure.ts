@@ -1,6 +1,6 @@
 import { wall } from '../../../src/lib/clock.ts'
 import { isObject } from '../../../src/lib/schema.ts'
-import { timings } from './pace.ts'
+import { timings } from './timings.ts'
 import { Problem } from './transport.ts'
 
 /** What went wrong, for all instances: how often in a row, and before when nobody tries again. */
@@ -13,9 +13,9 @@ export interface IssueFailure {
 }
 
 /** Makes the trouble of one more failure: the wait doubles, is never the same twice, and never shorter than the authority wants. */
-export function troubleAfter(before: IssueFailure | undefined, error: unknown): IssueFailure {
+export function nextFailure(before: IssueFailure | undefined, error: unknown): IssueFailure {
   const failures = (before?.failures ?? 0) + 1
-  const grown = Math.min(timings.firstWait * 2 ** (failures - 1), timings.longestWait)
+  const grown = Math.min(timings.firstRetryDelay * 2 ** (failures - 1), timings.maxRetryDelay)
   const [kind, least] =
     error instanceof Problem ? [error.kind, error.retryAfter] : ['the authority is not available', 0]
   return {
@@ -26,7 +26,7 @@ export function troubleAfter(before: IssueFailure | undefined, error: unknown): 
 }
 
 /** Reads the trouble that another instance has written down, or this one before a restart; undefined where there is none. */
-export function readTrouble(text: string | undefined): IssueFailure | undefined {
+export function parseFailure(text: string | undefined): IssueFailure | undefined {
   try {
     const found: unknown = JSON.parse(text ?? '')
     return isObject(found) && Number.isFinite(found['failures']) && Number.isFinite(found['next'])
@@ -38,7 +38,7 @@ export function readTrouble(text: string | undefined): IssueFailure | undefined 
 }
 
 /** Says a trouble to people who may not know more. */
-export function sayTrouble({ failures, next, kind }: IssueFailure): string {
+export function describeFailure({ failures, next, kind }: IssueFailure): string {
   const times = failures === 1 ? 'once' : `${failures} times`
   return `could not be had ${times} (${kind}); tried again at ${new Date(next).toISOString()}`
 }

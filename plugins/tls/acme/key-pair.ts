@@ -1,25 +1,25 @@
 import { X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import { hash32, unitInterval } from '../../../src/lib/hash.ts'
-import { timings } from './pace.ts'
+import { timings } from './timings.ts'
 
 /** A certificate that can be served, with its key, as PEM. */
 export interface KeyPair {
   readonly pem: string
   /** When it ends, in milliseconds since 1970. */
-  readonly ends: number
+  readonly expires: number
   /** When it is renewed: the same moment in every instance. */
-  readonly due: number
+  readonly renewAt: number
 }
 
 /** Reads a key and its certificate; undefined where they can't be served. */
-export function readPair(pem: string): KeyPair | undefined {
+export function parseKeyPair(pem: string): KeyPair | undefined {
   try {
     createSecureContext({ key: pem, cert: pem })
     const { validFrom, validTo, fingerprint256 } = new X509Certificate(pem)
     const [starts, ends] = [Date.parse(validFrom), Date.parse(validTo)]
-    const share = timings.renewAt - timings.renewEarlier * unitInterval(hash32(fingerprint256))
-    return { pem, ends, due: starts + (ends - starts) * share }
+    const share = timings.renewAtShare - timings.renewJitter * unitInterval(hash32(fingerprint256))
+    return { pem, expires: ends, renewAt: starts + (ends - starts) * share }
   } catch {
     return undefined
   }

@@ -1,0 +1,122 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { createError } from '../../src/kit/index.ts'
+import { settleCallback } from '../../src/lib/callback.ts'
+import { storeAway } from '../../src/lib/contracts/store.ts'
+import { type Refusal, withHeaders } from '../../src/lib/refusals.ts'
+import { releaseOnClose } from './in-flight.ts'
+import type { Limit, LimitResult, Tier } from './limit.ts'
+import type { RateLimitOptions } from './options.ts'
+
+/** The client sent more requests than the limit allows. */
+export const RateLimitExceeded = createError<[number]>(
+  'SP_ERR_RATE_LIMIT_EXCEEDED',
+  'Rate limit exceeded: retry in %s s',
+  429
+)
+/** The client has as many requests in flight as the limit allows. */
+export const TooManyInFlight = createError(
+  'SP_ERR_RATE_LIMIT_IN_FLIGHT',
+  'Too many concurrent requests: retry when another one is finished',
+  429
+)
+
+export type Done = (error?: Error) => void
+type StoreFailure = RateLimitOptions['onStoreFailure']
+type Rejection = FastifyError | undefined
+
+/** Creates the hook that counts a request in each limit and rejects it if one is exceeded; synchronous where the counts are local. */
+export function countingHook(
+  limits: readonly Limit[],
+  onStoreFailure: StoreFailure
+): (request: FastifyRequest, reply: FastifyReply, done: Done) => void {
+  const [only] = limits
+  const single = limits.length === 1 ? only : undefined
+  return (request, reply, done) => {
+    request.rateLimits ??= []
+    if (single !== undefined) {
+      const rejection = count(single, request, reply, onStoreFailure)
+      if (rejection instanceof Promise) settleCallback<Rejection>(rejection, doneWith(done))
+      else done(rejection)
+      return
+    }
+    const rejections = limits.map((limit) => count(limit, request, reply, onStoreFailure))
+    if (rejections.some((each) => each instanceof Promise))
+      settleCallback<Rejection>(
+        Promise.all(rejections.map(async (each) => each)).then(longestWait),
+        doneWith(done)
+      )
+    else done(longestWait(rejections as Rejection[]))
+  }
+}
+
+const doneWith =
+  (done: Done) =>
+  (error: unknown, rejection?: FastifyError): void =>
+    done((error as Error | null) ?? rejection)
+
+/** Counts a request in one limit. The local path creates no closures: it runs on every request. */
+function count(
+  limit: Limit,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  onStoreFailure: StoreFailure
+): Rejection | Promise<Rejection> {
+  const name = limit.keyOf(request)
+  const tier = limit.tierOf(request)
+  const state = tier.counter?.hit(name, limit.cost, tier.quota)
+  if (state instanceof Promise)
+    return state
+      .then((shared) => record(limit, tier, request, shared) ?? acquireSlot(tier, reply, name))
+      .catch(storeFailure(onStoreFailure))
+  const rejection = state === undefined ? undefined : record(limit, tier, request, state)
+  if (rejection !== undefined || tier.inFlight === undefined) return rejection
+  const acquired = acquireSlot(tier, reply, name)
+  return acquired instanceof Promise ? acquired.catch(storeFailure(onStoreFailure)) : acquired
+}
+
+/** Adds the result of a limit to the request; returns the rejection if the limit is exceeded. */
+function record(
+  limit: Limit,
+  { policy }: Tier,
+  request: FastifyRequest,
+  state: LimitResult['state']
+): Rejection {
+  request.rateLimits?.push({ name: limit.name, policy, state })
+  if (state.allowed) return undefined
+  const seconds = Math.max(1, Math.ceil(state.retryAfter / 1000))
+  return withHeaders(new RateLimitExceeded(seconds), { 'retry-after': String(seconds) })
+}
+
+/** Acquires a slot until the response closes; returns the rejection if none is free. */
+function acquireSlot(
+  { inFlight, maxInFlight }: Tier,
+  { raw }: FastifyReply,
+  name: string
+): Rejection | Promise<Rejection> {
+  if (inFlight === undefined) return undefined
+  const finish = (acquired: boolean): Rejection => {
+    if (!acquired) return withHeaders(new TooManyInFlight(), { 'retry-after': '1' })
+    releaseOnClose(raw, inFlight, name)
+    return undefined
+  }
+  const acquired = inFlight.acquire(name, maxInFlight)
+  return acquired instanceof Promise ? acquired.then(finish) : finish(acquired)
+}
+
+/** Returns the rejection with the longest Retry-After. */
+function longestWait(rejections: readonly Rejection[]): Rejection {
+  let longest: Rejection
+  for (const rejection of rejections)
+    if (rejection !== undefined && retryAfterOf(rejection) > retryAfterOf(longest)) longest = rejection
+  return longest
+}
+
+const retryAfterOf = (rejection: Refusal | undefined): number =>
+  rejection === undefined ? -1 : Number(rejection.headers?.['retry-after'] ?? 0)
+
+const storeFailure =
+  (onStoreFailure: StoreFailure) =>
+  (error: FastifyError): Rejection => {
+    if (error.code !== 'SP_ERR_STORE_UNAVAILABLE') throw error
+    return onStoreFailure === 'deny' ? storeAway() : undefined
+  }
