@@ -155,9 +155,12 @@ function sendRefusal(
   else
     reply
       .type('application/problem+json')
-      .serializer(JSON.stringify)
+      .serializer(writeProblem)
       .send({ ...problem, link: undefined, ...refusal.members })
 }
+
+// A final newline keeps the prompt of a shell on a line of its own.
+const writeProblem = (problem: unknown): string => `${JSON.stringify(problem)}\n`
 
 /** Passes the answer of a service on as one of an upstream: what concerns write themselves, such as CORS, it can't widen. */
 function sendForeignResponse(
@@ -290,7 +293,7 @@ function parserRefusal(error: NodeJS.ErrnoException): Refusal {
 }
 
 function rawResponse(refusal: Refusal): string {
-  const body = JSON.stringify(problemOf(refusal))
+  const body = writeProblem(problemOf(refusal))
   const status = refusal.statusCode ?? 400
   const more = Object.entries(refusal.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`)
   return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${more.join('')}content-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n${body}`

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
-import { gateway, listening, upstream } from '../helpers.ts'
+import { gateway, listening, raw, upstream } from '../helpers.ts'
 
 t.test(
   'answers with the pages of the config where HTML is wanted, and fills in what they ask for',
@@ -128,4 +128,17 @@ t.test('a refusal is never kept by a cache, whatever headers.response says', asy
     for (const header of ['cdn-cache-control', 'surrogate-control', 'expires'])
       t.equal(answer.headers.has(header), kept, `${name}: ${header}`)
   }
+})
+
+t.test('ends every refusal with a newline, whatever its format', async (t) => {
+  const gate = await listening(t, { routes: [{ path: '/a', respond: {} }] })
+  for (const accept of ['*/*', 'application/json', 'text/plain', 'text/html']) {
+    const answer = await fetch(new URL('/none', gate.url), { headers: { accept } })
+    t.match(await answer.text(), /[^\n]\n$/, accept)
+  }
+  t.match(
+    await raw(gate.port, 'GET / HTTP/1.1\r\nHost: a\r\nbad header\r\n\r\n'),
+    /"SP_ERR_REQUEST_MALFORMED".*\}\n$/,
+    'a request that cannot be parsed'
+  )
 })
