@@ -92,7 +92,22 @@ t.test('the table of errors has every code of the source, once, with its status'
 
 t.test('every page is in the table of contents', async (t) => {
   const contents = read('docs/README.md')
+  const decisions = read('docs/decisions/README.md')
   for (const page of below('docs', '.md'))
-    if (page !== 'docs/README.md')
+    if (page.startsWith('docs/decisions/') && page !== 'docs/decisions/README.md')
+      t.ok(
+        decisions.includes(`(${page.slice(15)})`),
+        `docs/decisions/README.md has a link to ${page.slice(15)}`
+      )
+    else if (page !== 'docs/README.md')
       t.ok(contents.includes(`(${page.slice(5)})`), `docs/README.md has a link to ${page.slice(5)}`)
+})
+
+t.test('every source file that src/README.md and the decisions name exists', async (t) => {
+  for (const page of ['src/README.md', ...below('docs/decisions', '.md')])
+    for (const [, file = ''] of read(page).matchAll(/`((?:\.\.\/|[a-z][\w-]*\/)[\w./-]*(?:\/|\.ts))`/g))
+      await t.resolves(
+        access(join(top, page.startsWith('src/') ? 'src' : '', file)).catch(() => access(join(top, file))),
+        `${page} names ${file}; name the file that has it now`
+      )
 })
