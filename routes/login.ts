@@ -240,11 +240,11 @@ async function endSessions(request: FastifyRequest, reply: FastifyReply): Promis
   reply.header('cache-control', 'no-store')
   const one = formField(request.body, 'session')
   if (one !== undefined) {
-    if ((await sessions.endMine(request, one)) === 0) throw new SessionUnknown()
+    if ((await sessions.endOwn(request, one)) === 0) throw new SessionUnknown()
     return answer(request, reply, 'Successfully logged out')
   }
   const { provided } = request.session
-  if (isTrue(request.body, 'everywhere')) await sessions.endMine(request)
+  if (isTrue(request.body, 'everywhere')) await sessions.endOwn(request)
   await sessions.end(request, reply)
   const location =
     provided === undefined || oidc === null ? undefined : await oidc.logoutUrl(request, provided)
@@ -269,7 +269,7 @@ async function whoAmI(request: FastifyRequest, reply: FastifyReply): Promise<unk
     by,
     ...(queryValue(request.raw.url ?? '', 'sessions') === undefined
       ? {}
-      : { sessions: (await sessions.mine(request)).map(seen) })
+      : { sessions: (await sessions.listOwn(request)).map(seen) })
   }
 }
 

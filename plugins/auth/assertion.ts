@@ -14,27 +14,30 @@ export const assertion = Type.Object(
     header: Type.Unsafe<string>({
       ...HeaderName,
       default: 'x-caller',
-      description: 'The header that carries it; no client can send one of this name.'
+      description: 'The header with the token; the same header from a client is removed.'
     }),
     key: File({
       description: 'The private key that signs, as PEM: RSA of 2048 bits or more, P-256, P-384 or Ed25519.'
     }),
-    ttl: Duration({ positive: true, default: '60s', description: 'How long it is good for.' }),
-    audience: Type.Optional(Type.String({ description: 'Whom it is for; by default nobody is named.' }))
+    ttl: Duration({ positive: true, default: '60s', description: 'How long a token is valid.' }),
+    audience: Type.Optional(
+      Type.String({ description: 'The "aud" of the tokens; by default they have none.' })
+    )
   },
   {
     additionalProperties: false,
-    description: 'Tells upstreams who calls in a signed JWT, which they verify with the keys at /-/jwks.json.'
+    description:
+      'Tells upstreams who the caller is in a signed JWT, which they verify with the keys at /-/jwks.json.'
   }
 )
 
 export type AssertionOptions = Static<typeof assertion>
 
-/** Tells what is wrong with the key. */
+/** Lists the errors that the schema cannot express. */
 export function assertionFaults({ key, ttl }: AssertionOptions): OptionFault[] {
   const found: OptionFault[] = []
   if (duration(ttl) < 1000)
-    found.push({ path: ['ttl'], message: `"${ttl}" is too short; a JWT counts in whole seconds` })
+    found.push({ path: ['ttl'], message: `expected 1s or more, got "${ttl}"; a JWT counts in whole seconds` })
   try {
     algorithmOf(createPrivateKey(readFileSync(key)))
   } catch (error) {
@@ -42,17 +45,17 @@ export function assertionFaults({ key, ttl }: AssertionOptions): OptionFault[] {
     found.push({
       path: ['key'],
       message:
-        error instanceof UnfitKey
+        error instanceof UnsupportedKey
           ? message
           : code === 'ENOENT' || code === 'EACCES' || code === 'EISDIR'
             ? unreadable(key, error)
-            : `The file ${key} is no private key in PEM; "openssl genpkey -algorithm ed25519" makes one`
+            : `expected a private key in PEM in the file ${key}; "openssl genpkey -algorithm ed25519" makes one`
     })
   }
   return found
 }
 
-class UnfitKey extends Error {}
+class UnsupportedKey extends Error {}
 
 function algorithmOf(key: KeyObject): string {
   const { asymmetricKeyType: type, asymmetricKeyDetails: details } = key
@@ -60,42 +63,41 @@ function algorithmOf(key: KeyObject): string {
   if (type === 'rsa' && (details?.modulusLength ?? 0) >= 2048) return 'RS256'
   if (type === 'ec' && details?.namedCurve === 'prime256v1') return 'ES256'
   if (type === 'ec' && details?.namedCurve === 'secp384r1') return 'ES384'
-  throw new UnfitKey(
-    `A key of the kind ${type} will not do; RSA of 2048 bits or more, P-256, P-384 or Ed25519 would`
+  throw new UnsupportedKey(
+    `expected a key of type RSA (2048 bits or more), P-256, P-384 or Ed25519, got ${type}`
   )
 }
 
-// How many callers are remembered with what was signed for them.
-const MOST = 10_000
+// One token per caller.
+const MAX_CACHED = 10_000
 
-/** Signs who calls. */
+/** Signs assertions about callers. */
 export interface Signer {
   readonly header: string
-  /** Its public key, as verifiers want it. */
+  /** The public key, as a JSON Web Key. */
   readonly jwk: Promise<JWK>
-  /** Signs for a caller; what was signed is used again for half of its time. */
+  /** Returns the token of a caller; a token is reused for half of its lifetime. */
   sign(caller: Caller): string | Promise<string>
 }
 
-/** Makes what signs for one key; `issuer` is whom the token comes from. */
+/** Makes a signer; `issuer` is the "iss" of its tokens. */
 export function makeSigner({ header, key: file, ttl, audience }: AssertionOptions, issuer: string): Signer {
   const key = createPrivateKey(readFileSync(file))
   const alg = algorithmOf(key)
   const seconds = Math.floor(duration(ttl) / 1000)
   const jwk = (async (): Promise<JWK> => {
-    const made = await exportJWK(createPublicKey(key))
-    return { ...made, alg, use: 'sig', kid: await calculateJwkThumbprint(made) }
+    const jwk = await exportJWK(createPublicKey(key))
+    return { ...jwk, alg, use: 'sig', kid: await calculateJwkThumbprint(jwk) }
   })()
-  const signed = new Map<string, { readonly token: string; readonly until: number }>()
+  const tokens = new Map<string, { readonly token: string; readonly reuseUntil: number }>()
   return {
     header: header.toLowerCase(),
     jwk,
     sign(caller) {
       const { id, name, email, roles, scopes, by } = caller
-      const told = { sub: id, name, email, roles, scopes, by }
-      const who = JSON.stringify(told)
-      const known = signed.get(who)
-      if (known !== undefined && known.until > monotonic()) return known.token
+      const cacheKey = JSON.stringify({ sub: id, name, email, roles, scopes, by })
+      const cached = tokens.get(cacheKey)
+      if (cached !== undefined && cached.reuseUntil > monotonic()) return cached.token
       return (async () => {
         const { kid } = await jwk
         const jwt = new SignJWT({ name, email, roles, scopes, by })
@@ -105,9 +107,9 @@ export function makeSigner({ header, key: file, ttl, audience }: AssertionOption
           .setIssuedAt()
           .setExpirationTime(`${seconds}s`)
         const token = await (audience === undefined ? jwt : jwt.setAudience(audience)).sign(key)
-        signed.delete(who)
-        if (signed.size >= MOST) signed.delete(signed.keys().next().value as string)
-        signed.set(who, { token, until: monotonic() + seconds * 500 })
+        tokens.delete(cacheKey)
+        if (tokens.size >= MAX_CACHED) tokens.delete(tokens.keys().next().value as string)
+        tokens.set(cacheKey, { token, reuseUntil: monotonic() + seconds * 500 })
         return token
       })()
     }

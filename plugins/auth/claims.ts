@@ -2,20 +2,25 @@ import { Type } from '../../src/kit/index.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { claimOf } from '../../src/lib/values.ts'
 
-/** The options that say where a token holds roles and scopes. */
+/** The options that name the claims with roles and scopes. */
 export const claimNames = {
   rolesClaim: Type.String({
     default: 'roles',
     description:
-      'The claim that holds the roles, as a list, a text with commas or the keys of an object; its name is tried literally and then by its dots.'
+      'The claim with the roles: a list, a comma-separated string or the keys of an object. Its name is tried literally, then as a path with dots.'
   }),
   scopesClaim: Type.String({
     default: 'scope',
-    description: 'The claim that holds the scopes, as a list or a text with spaces.'
+    description: 'The claim with the scopes: a list or a space-separated string.'
   })
 }
 
-/** What claims tell of somebody. */
+export interface ClaimNames {
+  readonly rolesClaim: string
+  readonly scopesClaim: string
+}
+
+/** The caller's data in the claims of a token. */
 export interface Profile {
   readonly name?: string
   readonly email?: string
@@ -23,10 +28,10 @@ export interface Profile {
   readonly scopes: readonly string[]
 }
 
-/** Reads what claims tell of somebody; `scope` is what was granted where no claim says it. */
+/** Reads a profile from claims; `scope` is the granted scope, used if no claim has one. */
 export function claimsToProfile(
   claims: Readonly<Record<string, unknown>>,
-  { rolesClaim, scopesClaim }: { readonly rolesClaim: string; readonly scopesClaim: string },
+  { rolesClaim, scopesClaim }: ClaimNames,
   scope?: string
 ): Profile {
   const name = textIn(claims, 'name', 'preferred_username', 'nickname')
@@ -40,7 +45,7 @@ export function claimsToProfile(
   }
 }
 
-/** Reads the first of some claims that is a text with something in it. */
+/** Returns the first of some claims that is a non-empty string. */
 export function textIn(
   claims: Readonly<Record<string, unknown>>,
   ...names: readonly string[]
@@ -52,14 +57,14 @@ export function textIn(
   return undefined
 }
 
-/** Reads roles from a list, a text with commas, or the keys of an object whose values say yes. A role may have spaces in its name: "not admin" is no "admin". */
+/** Reads roles from a list, a comma-separated string, or the keys of an object whose values are true or objects. Spaces do not separate roles: "not admin" is one role. */
 function rolesIn(value: unknown): string[] {
   if (typeof value === 'string')
     return value
       .split(',')
       .map((role) => role.trim())
       .filter(Boolean)
-  // As Zitadel and Firebase tell them.
+  // Zitadel and Firebase send roles as an object.
   if (isObject(value))
     return Object.keys(value).filter((role) => value[role] === true || isObject(value[role]))
   return listOf(value)

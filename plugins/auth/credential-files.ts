@@ -9,14 +9,14 @@ const scopes = Type.Optional(Type.Array(Type.String(), { description: 'The scope
 const secret = Type.Optional(
   Type.String({
     minLength: 1,
-    description: 'The password or key itself, from the environment, in place of its hash.'
+    description: 'The password or key in plain text, from the environment, instead of its hash.'
   })
 )
 
 /** A local user. */
 export const user = Type.Object(
   {
-    name: Type.String({ minLength: 1, description: 'What the user types to log in; the id of the caller.' }),
+    name: Type.String({ minLength: 1, description: 'The user name; the id of the caller.' }),
     password: Type.Optional(
       Type.String({ description: 'The hash of the password, as "sallyport hash" prints it.' })
     ),
@@ -40,7 +40,7 @@ export const apiKey = Type.Object(
     expires: Type.Optional(
       Type.String({
         pattern: '^\\d{4}-\\d{2}-\\d{2}',
-        description: 'The day from which on the key no longer counts, such as "2027-01-01".'
+        description: 'The day from which the key is no longer accepted, such as "2027-01-01".'
       })
     )
   },
@@ -50,17 +50,17 @@ export const apiKey = Type.Object(
 export type User = Static<typeof user>
 export type ApiKey = Static<typeof apiKey>
 
-/** Where callers are listed: in a file, in place, or both. */
+/** A list of callers: in a file, inline, or both. */
 export interface Listed<T> {
   readonly file?: string
   readonly list?: readonly T[]
 }
 
-/** Reads the entries of a list and its file; what is wrong with them is returned, never a secret of theirs. */
+/** Reads the entries of a list and its file, and their errors, which never contain a secret. */
 export function readEntries<T>(
   listed: Listed<T>,
   schema: TObject,
-  faulty: (entry: T) => string | undefined
+  faultOf: (entry: T) => string | undefined
 ): { entries: T[]; faults: OptionFault[] } {
   const faults: OptionFault[] = []
   const fromFile =
@@ -70,7 +70,7 @@ export function readEntries<T>(
   const entries = [...fromFile, ...(listed.list ?? [])] as T[]
   for (const [i, entry] of entries.entries()) {
     const inFile = i < fromFile.length
-    const message = faulty(entry)
+    const message = faultOf(entry)
     if (message !== undefined)
       faults.push({
         path: inFile ? ['file'] : ['list', i - fromFile.length],
@@ -86,11 +86,11 @@ function readList(file: string, schema: TObject, fault: (message: string) => voi
     read = JSON.parse(readFileSync(file, 'utf8'))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    fault(code === undefined ? `The file ${file} is not JSON` : unreadable(file, error))
+    fault(code === undefined ? `expected JSON in the file ${file}` : unreadable(file, error))
     return []
   }
   if (!Array.isArray(read)) {
-    fault(`The file ${file} has no list of callers`)
+    fault(`expected a list of callers in the file ${file}`)
     return []
   }
   const known = Object.keys(schema.properties)
@@ -101,40 +101,41 @@ function readList(file: string, schema: TObject, fault: (message: string) => voi
     if (unknown !== undefined)
       fault(
         unknown === ''
-          ? `${file}: entry ${i + 1} is no object`
-          : `${file}: entry ${i + 1}: unknown word "${unknown}"; known here: ${known.join(', ')}`
+          ? `${file}: entry ${i + 1}: expected an object`
+          : `${file}: entry ${i + 1}: unknown option "${unknown}"; expected one of ${known.join(', ')}`
       )
     return unknown === undefined
   })
 }
 
-const isTexts = (value: unknown): boolean =>
+const isOptionalStringList = (value: unknown): boolean =>
   value === undefined || (Array.isArray(value) && value.every((each) => typeof each === 'string'))
 
-/** Tells what is wrong with a user's entry. */
+/** Returns the error in a user's entry. */
 export function userFault({ name, password, secret, email, roles }: User): string | undefined {
-  if (typeof name !== 'string' || name === '') return 'A user needs a name'
-  if (!isTexts(roles)) return `The roles of "${name}" are no list of texts`
-  if (email !== undefined && typeof email !== 'string') return `The email of "${name}" is no text`
-  if (secret !== undefined && typeof secret !== 'string') return `The secret of "${name}" is no text`
+  if (typeof name !== 'string' || name === '') return 'expected a name for every user'
+  if (!isOptionalStringList(roles)) return `expected a list of strings as the roles of "${name}"`
+  if (email !== undefined && typeof email !== 'string') return `expected a string as the email of "${name}"`
+  if (secret !== undefined && typeof secret !== 'string')
+    return `expected a string as the secret of "${name}"`
   if ((password === undefined) === (secret === undefined))
-    return `The user "${name}" needs a "password", the line that "sallyport hash" prints`
+    return `expected a "password" for the user "${name}", the line that "sallyport hash" prints`
   if (password !== undefined && parseHash(password) === undefined)
-    return `The password of "${name}" is no argon2id or scrypt hash; "sallyport hash" makes one`
+    return `expected an argon2id or scrypt hash as the password of "${name}"; "sallyport hash" makes one`
   return undefined
 }
 
-/** Tells what is wrong with the entry of a key. */
-export function keyFault({ id, key, secret, roles, scopes, expires }: ApiKey): string | undefined {
-  if (typeof id !== 'string' || id === '') return 'A key needs an id'
-  if (!isTexts(roles)) return `The roles of "${id}" are no list of texts`
-  if (!isTexts(scopes)) return `The scopes of "${id}" are no list of texts`
-  if (secret !== undefined && typeof secret !== 'string') return `The secret of "${id}" is no text`
+/** Returns the error in the entry of an API key. */
+export function apiKeyFault({ id, key, secret, roles, scopes, expires }: ApiKey): string | undefined {
+  if (typeof id !== 'string' || id === '') return 'expected an id for every key'
+  if (!isOptionalStringList(roles)) return `expected a list of strings as the roles of "${id}"`
+  if (!isOptionalStringList(scopes)) return `expected a list of strings as the scopes of "${id}"`
+  if (secret !== undefined && typeof secret !== 'string') return `expected a string as the secret of "${id}"`
   if ((key === undefined) === (secret === undefined))
-    return `The key of "${id}" needs a "key", the line that "sallyport hash --key" prints`
+    return `expected a "key" for "${id}", the line that "sallyport hash --key" prints`
   if (key !== undefined && !/^sha256:[0-9a-f]{64}$/.test(key))
-    return `The key of "${id}" is no "sha256:" and 64 hex digits; "sallyport hash --key" makes them`
+    return `expected "sha256:" and 64 hex digits as the key of "${id}"; "sallyport hash --key" prints them`
   if (expires !== undefined && (typeof expires !== 'string' || Number.isNaN(Date.parse(expires))))
-    return `The key of "${id}" expires on "${expires}", which is no date`
+    return `expected a date as "expires" of "${id}", got "${expires}"`
   return undefined
 }

@@ -3,21 +3,21 @@ import { errors, type JWTVerifyGetKey } from 'jose'
 import { request } from 'undici'
 import { monotonic } from '../../src/lib/clock.ts'
 import { type KeySet, readKeySet } from './key-set.ts'
-import { readWhole } from './read-whole.ts'
+import { readLimited } from './read-limited.ts'
 
-// Milliseconds: how long the provider may take, when keys are renewed behind the back of who asks, and when who asks waits for it.
-const TIMEOUT = 5000
-const FRESH = 600_000
-const STALE = 2 * FRESH
-// How soon it is asked again for a key that is not among them or after a failure, and after one where none are known.
-const COOL_DOWN = 30_000
-const SOON = 1000
-const LARGEST = 1024 * 1024
+const TIMEOUT_MS = 5000
+// The age at which keys are refreshed in the background, and the age at which a request waits for it.
+const REFRESH_AGE_MS = 600_000
+const MAX_AGE_MS = 2 * REFRESH_AGE_MS
+// The pause after a failed fetch or a fetch for an unknown key, and after a failed fetch without cached keys.
+const COOL_DOWN_MS = 30_000
+const FIRST_RETRY_MS = 1000
+const MAX_BODY_BYTES = 1024 * 1024
 
-/** The keys could not be had, and none are known from before. */
-export class KeysAway extends Error {}
+/** The keys could not be fetched, and none are cached. */
+export class KeysNotFetched extends Error {}
 
-/** The keys of a provider: fetched when they are first needed, once for all who wait; renewed in the background; kept while the provider is away; asked for anew when a token names one that is not known (RFC 7517). */
+/** A remote JSON Web Key Set (RFC 7517): fetched on first use, refreshed in the background, kept while the provider is unavailable, fetched again when a token names an unknown key. */
 export class RemoteKeys {
   readonly #url: string
   readonly #log: FastifyBaseLogger
@@ -25,64 +25,64 @@ export class RemoteKeys {
   #text = ''
   #generation = 0
   #fetching: Promise<void> | undefined
-  // From when on they are renewed, from when on somebody has to wait for it, and from when on a stranger is worth a question.
-  #renewAt = 0
-  #waitAt = 0
-  #strangerAt = 0
-  #told = false
+  // By the monotonic clock: the next background refresh, the end of MAX_AGE_MS, and the next fetch for an unknown key.
+  #refreshAt = 0
+  #staleAt = 0
+  #unknownKeyAt = 0
+  #isFailing = false
 
   constructor(url: string, log: FastifyBaseLogger) {
     this.#url = url
     this.#log = log
   }
 
-  /** Numbers the keys: what was verified by others has to be verified anew; undefined where `find` has to look first whether they still hold. */
+  /** Returns a number that changes with the keys; undefined if they are too old to use without a fetch. Starts a background refresh when one is due. */
   generation(): number | undefined {
     const now = monotonic()
-    // Asked with every request, so that a key which was taken back is missed even where nobody comes with a new token.
-    if (this.#keys !== undefined && now >= this.#renewAt) void this.#fetch()
-    return now >= this.#waitAt ? undefined : this.#generation
+    // Checked with every request, so that a revoked key is noticed even if no new token arrives.
+    if (this.#keys !== undefined && now >= this.#refreshAt) void this.#fetch()
+    return now >= this.#staleAt ? undefined : this.#generation
   }
 
-  /** Finds the key that a token names; throws KeysAway, or what jose says of a key that is not there. */
+  /** Finds the key of a token; throws KeysNotFetched, or jose's JWKSNoMatchingKey. */
   readonly find: JWTVerifyGetKey = async (header, token) => {
-    const unknown = this.#keys === undefined
-    const due = unknown ? this.#renewAt : this.#waitAt
-    if (monotonic() >= due || (unknown && this.#fetching !== undefined)) await this.#fetch()
-    if (this.#keys === undefined) throw new KeysAway()
+    const isFirst = this.#keys === undefined
+    const due = isFirst ? this.#refreshAt : this.#staleAt
+    if (monotonic() >= due || (isFirst && this.#fetching !== undefined)) await this.#fetch()
+    if (this.#keys === undefined) throw new KeysNotFetched()
     const before = this.#generation
     try {
       return await this.#keys.find(header, token)
     } catch (error) {
-      if (!(error instanceof errors.JWKSNoMatchingKey) || !this.#mayCome(header.kid)) throw error
-      await this.#fetchForStranger()
+      if (!(error instanceof errors.JWKSNoMatchingKey) || !this.#isUnknown(header.kid)) throw error
+      await this.#fetchForUnknownKey()
       if (before === this.#generation) throw error
       return this.#keys.find(header, token)
     }
   }
 
-  /** Looks for other keys, since a signature is by none of these: a provider without ids, or with one for ever, may have changed its key. Tells whether there are any. */
-  async renew(): Promise<boolean> {
+  /** Fetches the keys again after a signature mismatch, since a provider may rotate its key under the same id or without one; resolves to whether they have changed. */
+  async refresh(): Promise<boolean> {
     const before = this.#generation
-    await this.#fetchForStranger()
+    await this.#fetchForUnknownKey()
     return before !== this.#generation
   }
 
-  /** Tells whether asking anew may bring a key: not one that is there already and has another use. */
-  #mayCome(kid: unknown): boolean {
+  /** Returns whether a fetch may bring the key: not if the set has one of this id already, for another use. */
+  #isUnknown(kid: unknown): boolean {
     return kid === undefined || (typeof kid === 'string' && this.#keys?.has(kid) !== true)
   }
 
-  /** Asks for keys because of one that is not known; the first may come at any time, so that a key counts as soon as it is used. */
-  async #fetchForStranger(): Promise<void> {
+  /** Fetches the keys for an unknown one, at most once per cool-down; the first fetch is immediate, so that a new key works at once. */
+  async #fetchForUnknownKey(): Promise<void> {
     if (this.#fetching === undefined) {
-      if (monotonic() < this.#strangerAt) return
-      this.#strangerAt = monotonic() + COOL_DOWN
+      if (monotonic() < this.#unknownKeyAt) return
+      this.#unknownKeyAt = monotonic() + COOL_DOWN_MS
     }
     await this.#fetch()
   }
 
-  /** Fetches the keys, once for all who ask at a time; a failure is told to the log. */
+  /** Fetches the keys; concurrent calls share one request. A failure is logged, not thrown. */
   #fetch(): Promise<void> {
     this.#fetching ??= this.#load().finally(() => {
       this.#fetching = undefined
@@ -92,32 +92,29 @@ export class RemoteKeys {
 
   async #load(): Promise<void> {
     try {
-      this.#take(await read(this.#url))
-      this.#renewAt = monotonic() + FRESH
-      if (this.#told) this.#log.info('the keys for tokens can be had again')
-      this.#told = false
+      this.#update(await download(this.#url))
+      this.#refreshAt = monotonic() + REFRESH_AGE_MS
+      if (this.#isFailing) this.#log.info('jwks fetch recovered')
+      this.#isFailing = false
     } catch (error) {
-      this.#renewAt = monotonic() + (this.#keys === undefined ? SOON : COOL_DOWN)
-      if (!this.#told)
+      this.#refreshAt = monotonic() + (this.#keys === undefined ? FIRST_RETRY_MS : COOL_DOWN_MS)
+      if (!this.#isFailing)
         this.#log.warn(
           { cause: (error as { code?: string }).code ?? (error as Error).name },
-          "the keys for tokens can't be had; those that are known go on"
+          'jwks fetch failed'
         )
-      this.#told = true
+      this.#isFailing = true
     }
-    this.#waitAt = monotonic() + STALE
+    this.#staleAt = monotonic() + MAX_AGE_MS
   }
 
-  #take(text: string): void {
+  #update(text: string): void {
     if (text === this.#text) return
     const keys = readKeySet(text)
-    // A provider without keys is one that is ill: it would shut everybody out.
+    // An empty set would refuse every token, so the cached keys stay.
     if (keys.usable === 0) throw failure('no keys')
-    if (keys.leftOut > 0)
-      this.#log.warn(
-        { url: this.#url, keys: keys.leftOut },
-        'some keys for tokens are weak or unreadable and left out'
-      )
+    if (keys.ignored > 0)
+      this.#log.warn({ url: this.#url, keys: keys.ignored }, 'jwks keys ignored: weak or unreadable')
     this.#keys = keys
     this.#text = text
     this.#generation++
@@ -126,18 +123,18 @@ export class RemoteKeys {
 
 const failure = (code: string): Error => Object.assign(new Error('no keys'), { code })
 
-async function read(url: string): Promise<string> {
+async function download(url: string): Promise<string> {
   const { statusCode, body } = await request(url, {
     headers: { accept: 'application/jwk-set+json, application/json' },
-    headersTimeout: TIMEOUT,
-    bodyTimeout: TIMEOUT,
-    signal: AbortSignal.timeout(TIMEOUT)
+    headersTimeout: TIMEOUT_MS,
+    bodyTimeout: TIMEOUT_MS,
+    signal: AbortSignal.timeout(TIMEOUT_MS)
   })
   if (statusCode !== 200) {
     await body.dump()
     throw failure(`status ${statusCode}`)
   }
-  const whole = await readWhole(body as AsyncIterable<Buffer>, LARGEST)
-  if (whole === undefined) throw failure('too large')
-  return whole.toString('utf8')
+  const bytes = await readLimited(body as AsyncIterable<Buffer>, MAX_BODY_BYTES)
+  if (bytes === undefined) throw failure('too large')
+  return bytes.toString('utf8')
 }

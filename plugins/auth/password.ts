@@ -1,10 +1,10 @@
 import { argon2, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
 
-const derive = promisify(argon2)
-const LENGTH = 32
+const argon2Async = promisify(argon2)
+const HASH_BYTES = 32
 // OWASP Password Storage Cheat Sheet (2026): argon2id with 19 MiB, two passes, one lane.
-const COST = { m: 19_456, t: 2, p: 1 }
+const ARGON2_COST = { m: 19_456, t: 2, p: 1 }
 
 interface Parsed {
   readonly kind: 'argon2id' | 'scrypt'
@@ -16,19 +16,19 @@ interface Parsed {
 /** Hashes a password with argon2id into a PHC string. */
 export async function hashPassword(password: string): Promise<string> {
   const salt = randomBytes(16)
-  const hash = await argon2id(password, salt, COST, LENGTH)
-  return `$argon2id$v=19$m=${COST.m},t=${COST.t},p=${COST.p}$${bare(salt)}$${bare(hash)}`
+  const hash = await deriveArgon2id(password, salt, ARGON2_COST, HASH_BYTES)
+  return `$argon2id$v=19$m=${ARGON2_COST.m},t=${ARGON2_COST.t},p=${ARGON2_COST.p}$${unpadded(salt)}$${unpadded(hash)}`
 }
 
-const bare = (bytes: Buffer): string => bytes.toString('base64').replace(/=+$/, '')
+const unpadded = (bytes: Buffer): string => bytes.toString('base64').replace(/=+$/, '')
 
-const argon2id = (
+const deriveArgon2id = (
   password: string,
   nonce: Buffer,
   { m = 0, t = 0, p = 0 }: Readonly<Record<string, number>>,
   tagLength: number
 ): Promise<Buffer> =>
-  derive('argon2id', {
+  argon2Async('argon2id', {
     message: password,
     nonce,
     parallelism: p,
@@ -37,7 +37,7 @@ const argon2id = (
     passes: t
   }) as Promise<Buffer>
 
-/** Reads a PHC string of argon2id or scrypt; undefined where it is neither, or asks for more than 256 MiB. */
+/** Reads a PHC string of argon2id or scrypt; undefined if it is neither, or needs more than 256 MiB. */
 export function parseHash(text: string): Parsed | undefined {
   const match =
     /^\$(argon2id)\$v=19\$([a-z0-9=,]+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/.exec(text) ??
@@ -53,30 +53,30 @@ export function parseHash(text: string): Parsed | undefined {
     salt: Buffer.from(salt, 'base64'),
     hash: Buffer.from(hash, 'base64')
   }
-  return affordable(parsed) && parsed.salt.length >= 8 && parsed.hash.length >= 16 ? parsed : undefined
+  return isAffordable(parsed) && parsed.salt.length >= 8 && parsed.hash.length >= 16 ? parsed : undefined
 }
 
-function affordable({ kind, cost }: Parsed): boolean {
-  const whole = (value: number | undefined, least: number, most: number): boolean =>
-    Number.isInteger(value) && (value ?? 0) >= least && (value ?? 0) <= most
+function isAffordable({ kind, cost }: Parsed): boolean {
+  const isBetween = (value: number | undefined, min: number, max: number): boolean =>
+    Number.isInteger(value) && (value ?? 0) >= min && (value ?? 0) <= max
   return kind === 'argon2id'
-    ? whole(cost['m'], 8, 262_144) && whole(cost['t'], 1, 16) && whole(cost['p'], 1, 16)
-    : whole(cost['ln'], 10, 20) &&
-        whole(cost['r'], 1, 16) &&
-        whole(cost['p'], 1, 16) &&
+    ? isBetween(cost['m'], 8, 262_144) && isBetween(cost['t'], 1, 16) && isBetween(cost['p'], 1, 16)
+    : isBetween(cost['ln'], 10, 20) &&
+        isBetween(cost['r'], 1, 16) &&
+        isBetween(cost['p'], 1, 16) &&
         128 * (cost['r'] ?? 0) * 2 ** (cost['ln'] ?? 0) <= 256 * 1024 ** 2
 }
 
-/** Tells whether a password is the one of a hash, comparing in constant time. */
+/** Resolves to whether a password matches a hash, compared in constant time. */
 export async function verifyPassword(password: string, { kind, cost, salt, hash }: Parsed): Promise<boolean> {
-  const found =
+  const derived =
     kind === 'argon2id'
-      ? await argon2id(password, salt, cost, hash.length)
-      : await scrypted(password, salt, cost, hash.length)
-  return found.length === hash.length && timingSafeEqual(found, hash)
+      ? await deriveArgon2id(password, salt, cost, hash.length)
+      : await deriveScrypt(password, salt, cost, hash.length)
+  return derived.length === hash.length && timingSafeEqual(derived, hash)
 }
 
-const scrypted = (
+const deriveScrypt = (
   password: string,
   salt: Buffer,
   { ln = 0, r = 0, p = 0 }: Readonly<Record<string, number>>,

@@ -8,65 +8,69 @@ import { type Store, storeAway } from '../../src/lib/contracts/store.ts'
 import { clientNetwork } from '../../src/lib/http/client-network.ts'
 import { withHeaders } from '../../src/lib/refusals.ts'
 
-/** Too many log-ins failed, from this address or for this name. */
+/** Too many log-ins failed from this address or for this name. */
 export const LoginThrottled = createError(
   'SP_ERR_AUTH_THROTTLED',
-  'Too many failed log-ins; wait before the next one',
+  'Too many failed log-ins: try again later',
   429
 )
 
-/** How many log-ins may fail within a window, before any hashing is done: from one address, and for one name from anywhere. */
-const OF_AN_ADDRESS = 10
-const OF_A_NAME = 50
-const WINDOW = 300_000
-const REMEMBERED = 10_000
+const MAX_FAILURES_PER_ADDRESS = 10
+const MAX_FAILURES_PER_NAME = 50
+const WINDOW_MS = 300_000
+const MAX_COUNTERS = 10_000
 
 const TOPIC = 'log-in'
 
-/** The keys under which a log-in that failed is counted. */
-interface Failed {
+/** The keys under which a failed log-in is counted. */
+interface Failure {
   readonly address: string
   readonly name: string
 }
 
 type Limiter = (
-  asked: { key: string },
-  how?: { increment: false }
+  counted: { key: string },
+  mode?: { increment: false }
 ) => Promise<{ remaining: number; ttlInSeconds: number }>
 
-/** Keeps log-ins from being guessed: counts failed ones by address, an IPv6 client by its /64, and by name, whether there is such a user or not. The counting is @fastify/rate-limit's, in memory or in the store that gateways share. */
+/** Limits failed log-ins per address (IPv6: per /64) and per name, known or not. @fastify/rate-limit counts them, in memory or in the shared store. */
 export class Throttle {
   readonly #store: Store
   readonly #engine: Promise<{ address: Limiter; name: Limiter; close(): Promise<void> }>
   readonly #running = new Map<string, Set<Promise<void>>>()
-  readonly #tell: (failed: Failed) => unknown
+  readonly #replicate: (failure: Failure) => unknown
   readonly #leave: () => void
 
-  /** Opens it; workers without a store tell each other of log-ins that failed. */
+  /** Opens the counters; without a shared store, workers replicate failures to each other. */
   constructor(store: Store, peers: Peers | null) {
     this.#store = store
     this.#engine = openEngine(store)
     const others = store.shared === null ? peers : null
-    this.#tell = (failed) => others?.tell(TOPIC, failed)
-    // What failed before a worker began is not told: its count begins with it.
+    this.#replicate = (failure) => others?.tell(TOPIC, failure)
+    // A new worker starts with empty counters.
     this.#leave =
-      others?.join<Failed>(TOPIC, { take: (failed) => void this.#count(failed), all: () => [] }) ?? (() => {})
+      others?.join<Failure>(TOPIC, { take: (failure) => void this.#count(failure), all: () => [] }) ??
+      (() => {})
   }
 
-  /** Lets a log-in try; throws SP_ERR_AUTH_THROTTLED where its address or its name failed too often. As many as may still fail run at a time, so that a burst gets no more tries than a queue. */
-  async attempt<T>(address: string, name: string, log: () => Promise<T | undefined>): Promise<T | undefined> {
-    // Nobody guesses uncounted; a log-in could not be kept anyway.
+  /** Runs a log-in, which resolves to undefined if it fails; throws SP_ERR_AUTH_THROTTLED if its address or its name failed too often. Only as many run at a time as may still fail, so that a burst gets no extra tries. */
+  async attempt<T>(
+    address: string,
+    name: string,
+    logIn: () => Promise<T | undefined>
+  ): Promise<T | undefined> {
+    // Without the store, failures could not be counted, nor the session stored.
     if (this.#store.shared?.up === false) throw storeAway()
     const limits = await this.#engine
-    const from = { key: `ip ${clientNetwork(address)}` }
-    const whose = {
+    const addressKey = { key: `ip ${clientNetwork(address)}` }
+    const nameKey = {
       key: `name ${createHash('sha256').update(name.normalize().toLowerCase()).digest('base64url')}`
     }
-    const running = this.#running.get(from.key) ?? new Set()
+    const running = this.#running.get(addressKey.key) ?? new Set()
     for (;;) {
       const [byAddress, byName] = await Promise.all([
-        limits.address(from, { increment: false }),
-        limits.name(whose, { increment: false })
+        limits.address(addressKey, { increment: false }),
+        limits.name(nameKey, { increment: false })
       ])
       if (byAddress.remaining === 0) throw throttled(byAddress.ttlInSeconds)
       if (byName.remaining === 0) throw throttled(byName.ttlInSeconds)
@@ -75,55 +79,55 @@ export class Throttle {
     }
     const { promise: ended, resolve: end } = Promise.withResolvers<void>()
     running.add(ended)
-    this.#running.set(from.key, running)
+    this.#running.set(addressKey.key, running)
     try {
-      const found = await log()
+      const found = await logIn()
       if (found === undefined) {
-        const failed = { address: from.key, name: whose.key }
-        await Promise.all([this.#count(failed), this.#tell(failed)])
+        const failure = { address: addressKey.key, name: nameKey.key }
+        await Promise.all([this.#count(failure), this.#replicate(failure)])
       }
       return found
     } finally {
       running.delete(ended)
-      if (running.size === 0) this.#running.delete(from.key)
+      if (running.size === 0) this.#running.delete(addressKey.key)
       end()
     }
   }
 
-  async #count({ address, name }: Failed): Promise<void> {
+  async #count({ address, name }: Failure): Promise<void> {
     const limits = await this.#engine
     await Promise.all([limits.address({ key: address }), limits.name({ key: name })])
   }
 
-  /** Ends what it counts with. */
+  /** Closes the counters. */
   async close(): Promise<void> {
     this.#leave()
     await (await this.#engine).close()
   }
 }
 
-interface Counted {
+interface Counter {
   current: number
-  begins: number
+  startedAt: number
 }
 
 type Counts = (error: null, counts: { current: number; ttl: number }) => void
 
-/** Counts in memory as the vendor's own store does, but by a clock that is never set. */
+/** Counts in memory like @fastify/rate-limit's own store, but by the monotonic clock. */
 class FailureCounts {
-  readonly #counts = new Map<string, Counted>()
+  readonly #counts = new Map<string, Counter>()
 
   incr(key: string, done: Counts, window: number): void {
     const now = monotonic()
     const known = this.#live(key, now, window)
-    const entry = known ?? { current: 0, begins: now }
+    const entry = known ?? { current: 0, startedAt: now }
     entry.current++
     if (known === undefined) {
       this.#counts.delete(key)
-      if (this.#counts.size >= REMEMBERED) this.#counts.delete(this.#counts.keys().next().value ?? '')
+      if (this.#counts.size >= MAX_COUNTERS) this.#counts.delete(this.#counts.keys().next().value ?? '')
       this.#counts.set(key, entry)
     }
-    done(null, { current: entry.current, ttl: entry.begins + window - now })
+    done(null, { current: entry.current, ttl: entry.startedAt + window - now })
   }
 
   read(key: string, done: Counts, window: number): void {
@@ -133,7 +137,7 @@ class FailureCounts {
       null,
       known === undefined
         ? { current: 0, ttl: 0 }
-        : { current: known.current, ttl: known.begins + window - now }
+        : { current: known.current, ttl: known.startedAt + window - now }
     )
   }
 
@@ -141,13 +145,13 @@ class FailureCounts {
     return new FailureCounts()
   }
 
-  #live(key: string, now: number, window: number): Counted | undefined {
+  #live(key: string, now: number, window: number): Counter | undefined {
     const known = this.#counts.get(key)
-    return known !== undefined && known.begins + window > now ? known : undefined
+    return known !== undefined && known.startedAt + window > now ? known : undefined
   }
 }
 
-// An instance of its own that no request goes through: the vendor's hooks would hold for all routes.
+// A Fastify instance without requests, since the hooks of @fastify/rate-limit would apply to all routes.
 async function openEngine({
   shared
 }: Store): Promise<{ address: Limiter; name: Limiter; close(): Promise<void> }> {
@@ -162,13 +166,17 @@ async function openEngine({
   const limiter = (max: number): Limiter => {
     const limit = engine.createRateLimit({
       max,
-      timeWindow: WINDOW,
-      keyGenerator: (asked: unknown) => (asked as { key: string }).key
-    } as never) as unknown as (asked: unknown, how: unknown) => ReturnType<Limiter>
-    const asked: Limiter = ({ key }, how) => limit({ key, routeOptions: {} }, how)
-    return shared === null ? asked : (...about) => shared.ask(() => asked(...about))
+      timeWindow: WINDOW_MS,
+      keyGenerator: (counted: unknown) => (counted as { key: string }).key
+    } as never) as unknown as (counted: unknown, mode: unknown) => ReturnType<Limiter>
+    const count: Limiter = ({ key }, mode) => limit({ key, routeOptions: {} }, mode)
+    return shared === null ? count : (...args) => shared.ask(() => count(...args))
   }
-  return { address: limiter(OF_AN_ADDRESS), name: limiter(OF_A_NAME), close: () => engine.close() }
+  return {
+    address: limiter(MAX_FAILURES_PER_ADDRESS),
+    name: limiter(MAX_FAILURES_PER_NAME),
+    close: () => engine.close()
+  }
 }
 
 const throttled = (seconds: number): Error =>

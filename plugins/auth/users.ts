@@ -4,33 +4,34 @@ import type { Caller } from '../../src/lib/caller.ts'
 import type { User } from './credential-files.ts'
 import { parseHash, verifyPassword } from './password.ts'
 
-// What the password of an unknown user is compared with, and a wrong one of a user with a secret, where no user has a hash.
-const NOBODY = parseHash(
+// Compared with the password of an unknown user, so that a refusal takes as long for unknown users as for known ones.
+const DUMMY_HASH = parseHash(
   '$argon2id$v=19$m=19456,t=2,p=1$c2FsbHlwb3J0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
 )
 
-/** Local users by their names. */
+/** Local users by name. */
 export class Users {
   readonly #users = new Map<string, User>()
-  // The first hash stands for users who have none, so that a refusal takes as long for all.
-  #nobody = NOBODY
+  // The first user's hash, if there is one, since its cost may differ.
+  #dummyHash = DUMMY_HASH
 
   constructor(users: readonly User[] = []) {
     for (const user of users) this.add(user)
   }
 
-  /** Adds a user; throws where another of that name is known, since a session tells no more than the name. */
+  /** Adds a user; throws if another one has the same name, since a session stores only the name. */
   add(user: User): void {
-    // A Mac may type "é" as two characters (RFC 8265 section 3.4).
+    // macOS may enter "é" as two code points (RFC 8265 section 3.4).
     const name = user.name.normalize('NFC')
     const known = this.#users.get(name)
     if (known !== undefined && !isDeepStrictEqual(known, user))
-      throw new Error(`Two users are named "${user.name}"; a name stands for one user in the whole gateway`)
-    if (this.#nobody === NOBODY && user.password !== undefined) this.#nobody = parseHash(user.password)
+      throw new Error(`expected unique user names in the whole gateway, got "${user.name}" twice`)
+    if (this.#dummyHash === DUMMY_HASH && user.password !== undefined)
+      this.#dummyHash = parseHash(user.password)
     this.#users.set(name, user)
   }
 
-  /** Counts the users. */
+  /** The number of users. */
   get size(): number {
     return this.#users.size
   }
@@ -40,16 +41,16 @@ export class Users {
     return this.#users.get(name.normalize('NFC'))
   }
 
-  /** Finds the user whose name and password these are, slowly. */
+  /** Returns the user if the password matches; hashing takes tens of milliseconds. */
   async verify(name: string, password: string): Promise<User | undefined> {
     const user = this.find(name)
-    if (await matches(user, password, this.#nobody)) return user
+    if (await matches(user, password, this.#dummyHash)) return user
     const composed = password.normalize('NFC')
-    return composed !== password && (await matches(user, composed, this.#nobody)) ? user : undefined
+    return composed !== password && (await matches(user, composed, this.#dummyHash)) ? user : undefined
   }
 }
 
-/** Tells what a user is as a caller, but for the way in. */
+/** Converts a user into a caller, without the strategy. */
 export const callerOf = ({ name, email, roles = [] }: User): Omit<Caller, 'by'> => ({
   id: name,
   name,
@@ -59,9 +60,13 @@ export const callerOf = ({ name, email, roles = [] }: User): Omit<Caller, 'by'> 
   claims: {}
 })
 
-async function matches(user: User | undefined, password: string, nobody: typeof NOBODY): Promise<boolean> {
+async function matches(
+  user: User | undefined,
+  password: string,
+  dummyHash: typeof DUMMY_HASH
+): Promise<boolean> {
   if (user?.secret !== undefined && timingSafeEqual(digest(user.secret), digest(password))) return true
-  const hash = user?.password === undefined ? nobody : parseHash(user.password)
+  const hash = user?.password === undefined ? dummyHash : parseHash(user.password)
   return hash !== undefined && (await verifyPassword(password, hash)) && user?.password !== undefined
 }
 

@@ -16,75 +16,80 @@ import { wall } from '../../src/lib/clock.ts'
 import { withHeaders } from '../../src/lib/refusals.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { duration } from '../../src/lib/units.ts'
-import { claimsToProfile, textIn } from './claims.ts'
-import { KeysAway, RemoteKeys } from './jwks.ts'
+import { type ClaimNames, claimsToProfile, textIn } from './claims.ts'
+import { KeysNotFetched, RemoteKeys } from './jwks.ts'
 import { readKeySet } from './key-set.ts'
 import type { JwtOptions } from './strategies/jwt.ts'
 import { WrongCredential } from './strategies/strategy.ts'
 
-/** The provider of the keys does not answer, and none are known. */
-export const KeysUnknown = createError(
+/** The JSON Web Key Set could not be fetched, and none is cached. */
+export const KeysUnavailable = createError(
   'SP_ERR_AUTH_UNAVAILABLE',
-  'The service that knows who you are does not answer',
+  'Authentication service unavailable',
   503
 )
 
-// The longest token that is looked at, in characters, and how many that were right are remembered.
-const LONGEST = 16_384
-const MOST = 10_000
+const MAX_TOKEN_LENGTH = 16_384
+const MAX_CACHED = 10_000
 
-// A token of another kind, such as one that ends a session, says nothing of who may pass (RFC 8725 section 3.11).
-const KINDS: readonly unknown[] = [undefined, 'jwt', 'at+jwt', 'application/jwt', 'application/at+jwt']
+// Other kinds of token, such as a logout token, do not authenticate a caller (RFC 8725 section 3.11).
+const ACCEPTED_TYPES: readonly unknown[] = [
+  undefined,
+  'jwt',
+  'at+jwt',
+  'application/jwt',
+  'application/at+jwt'
+]
 
-interface Right {
+interface VerifiedToken {
   readonly caller: Caller
-  readonly ends: number
+  readonly expiresAt: number
   readonly generation: number
 }
 
-/** Tells whose a token is; one that was right is remembered until it ends, or the keys change. */
+/** Verifies tokens; a verified token is cached until it expires or the keys change. */
 export class Verifier {
   readonly #keys: Keys
-  readonly #said: JwtOptions
+  readonly #claims: ClaimNames
   readonly #log: FastifyBaseLogger
   readonly #leeway: number
-  readonly #options: JWTVerifyOptions
-  readonly #right = new Map<string, Right>()
+  readonly #verifyOptions: JWTVerifyOptions
+  readonly #cache = new Map<string, VerifiedToken>()
   readonly #logged = new Set<string>()
 
-  constructor(keys: Keys, said: JwtOptions, log: FastifyBaseLogger) {
+  constructor(keys: Keys, options: JwtOptions, log: FastifyBaseLogger) {
     this.#keys = keys
-    this.#said = said
+    this.#claims = options
     this.#log = log
-    this.#leeway = Math.floor(duration(said.leeway) / 1000)
-    this.#options = {
-      algorithms: withBothNames(said.algorithms),
+    this.#leeway = Math.floor(duration(options.leeway) / 1000)
+    this.#verifyOptions = {
+      algorithms: withEd25519Aliases(options.algorithms),
       clockTolerance: this.#leeway,
       requiredClaims: ['exp'],
-      ...(said.issuer === undefined ? {} : { issuer: said.issuer }),
-      ...(said.audience === undefined ? {} : { audience: said.audience as string | string[] })
+      ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
+      ...(options.audience === undefined ? {} : { audience: options.audience as string | string[] })
     }
   }
 
-  /** Finds the caller of a token, at once where it is known; throws SP_ERR_AUTH_UNAVAILABLE where there are no keys. */
-  judge(token: string): Caller | WrongCredential | Promise<Caller | WrongCredential> {
-    if (token.length > LONGEST) return this.refuse('too_long')
+  /** Returns the caller of a token, synchronously if it is cached; throws SP_ERR_AUTH_UNAVAILABLE if there are no keys. */
+  verify(token: string): Caller | WrongCredential | Promise<Caller | WrongCredential> {
+    if (token.length > MAX_TOKEN_LENGTH) return this.refuse('too_long')
     const digest = hash('sha256', token, 'base64url')
-    const known = this.#right.get(digest)
+    const known = this.#cache.get(digest)
     if (known === undefined) return this.#verify(token, digest)
     if (known.generation === this.#keys.generation())
-      return known.ends > wall() ? known.caller : this.refuse('expired', token)
-    this.#right.delete(digest)
+      return known.expiresAt > wall() ? known.caller : this.refuse('expired', token)
+    this.#cache.delete(digest)
     return this.#verify(token, digest)
   }
 
-  /** Refuses a token: the log learns why, at "info" once for each reason, key and issuer; the client does not. */
+  /** Makes the refusal of a token and logs its reason: at info once per reason, key and issuer, then at debug. */
   refuse(reason: string, token?: string): WrongCredential {
     const fields = { reason, ...(token === undefined ? {} : namesIn(token)) }
-    const known = JSON.stringify(fields)
-    const again = this.#logged.has(known) || this.#logged.size >= MOST_LOGGED
-    if (!again) this.#logged.add(known)
-    this.#log[again ? 'debug' : 'info'](fields, 'token refused')
+    const id = JSON.stringify(fields)
+    const isRepeated = this.#logged.has(id) || this.#logged.size >= MAX_LOGGED
+    if (!isRepeated) this.#logged.add(id)
+    this.#log[isRepeated ? 'debug' : 'info'](fields, 'token refused')
     return new WrongCredential(reason)
   }
 
@@ -92,56 +97,55 @@ export class Verifier {
     const generation = this.#keys.generation()
     if (!isCompact(token)) return this.refuse('malformed')
     try {
-      const { payload, protectedHeader } = await this.#verified(token)
-      if (!KINDS.includes(protectedHeader.typ?.toLowerCase())) return this.refuse('type', token)
-      if (saysTwice(token)) return this.refuse('repeated_claim', token)
-      // What was made in the future was made by nobody who can be trusted with a clock.
+      const { payload, protectedHeader } = await this.#checkSignature(token)
+      if (!ACCEPTED_TYPES.includes(protectedHeader.typ?.toLowerCase())) return this.refuse('type', token)
+      if (hasDuplicateKeys(token)) return this.refuse('repeated_claim', token)
       if (payload.iat !== undefined && payload.iat > wall() / 1000 + this.#leeway)
         return this.refuse('issued_in_future', token)
-      const caller = callerIn(payload, this.#said)
+      const caller = callerIn(payload, this.#claims)
       if (caller.id === '') return this.refuse('no_subject', token)
-      if (generation !== undefined) this.#remember(digest, { caller, ends: this.#endOf(payload), generation })
+      if (generation !== undefined)
+        this.#store(digest, { caller, expiresAt: this.#expiryOf(payload), generation })
       return caller
     } catch (error) {
-      if (error instanceof KeysAway) throw withHeaders(new KeysUnknown(), { 'retry-after': '5' })
+      if (error instanceof KeysNotFetched) throw withHeaders(new KeysUnavailable(), { 'retry-after': '5' })
       return this.refuse(reasonOf(error), token)
     }
   }
 
-  /** Verifies a token, by new keys as well where its signature is by none of those that are known. */
-  async #verified(token: string): Promise<JWTVerifyResult> {
+  /** Verifies a signature; if no cached key matches, fetches the keys again and retries once. */
+  async #checkSignature(token: string): Promise<JWTVerifyResult> {
     try {
-      return await signedBy(this.#keys.find, token, this.#options)
+      return await verifyWithAnyKey(this.#keys.find, token, this.#verifyOptions)
     } catch (error) {
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error
-      if ((await this.#keys.renew?.()) !== true) throw error
-      return signedBy(this.#keys.find, token, this.#options)
+      if ((await this.#keys.refresh?.()) !== true) throw error
+      return verifyWithAnyKey(this.#keys.find, token, this.#verifyOptions)
     }
   }
 
-  #endOf({ exp = 0 }: JWTPayload): number {
+  #expiryOf({ exp = 0 }: JWTPayload): number {
     return (exp + this.#leeway) * 1000
   }
 
-  #remember(digest: string, right: Right): void {
-    if (this.#right.size >= MOST) this.#right.delete(this.#right.keys().next().value as string)
-    this.#right.set(digest, right)
+  #store(digest: string, verified: VerifiedToken): void {
+    if (this.#cache.size >= MAX_CACHED) this.#cache.delete(this.#cache.keys().next().value as string)
+    this.#cache.set(digest, verified)
   }
 }
 
-// How many refusals are logged at "info": a client may make up as many keys and issuers as it likes.
-const MOST_LOGGED = 100
-// Characters of a name that a token brings.
-const LONGEST_NAME = 100
+// A client can invent any number of keys and issuers, each of any length.
+const MAX_LOGGED = 100
+const MAX_LOGGED_NAME_LENGTH = 100
 
-/** Reads from a token what its refusal is logged with: names, which prove nothing, and never the token. */
+/** Reads the unverified key id and issuer of a token, for the log. */
 function namesIn(token: string): { kid?: string; issuer?: string } {
   const [header = '', payload = ''] = token.split('.')
   const { kid } = objectIn(header)
   const { iss } = objectIn(payload)
   return {
-    ...(typeof kid === 'string' ? { kid: kid.slice(0, LONGEST_NAME) } : {}),
-    ...(typeof iss === 'string' ? { issuer: iss.slice(0, LONGEST_NAME) } : {})
+    ...(typeof kid === 'string' ? { kid: kid.slice(0, MAX_LOGGED_NAME_LENGTH) } : {}),
+    ...(typeof iss === 'string' ? { issuer: iss.slice(0, MAX_LOGGED_NAME_LENGTH) } : {})
   }
 }
 
@@ -154,7 +158,7 @@ function objectIn(part: string): Readonly<Record<string, unknown>> {
   }
 }
 
-/** Tells whether a token is written as a JWS is, with no character that a lenient reader would drop (RFC 7515 section 2). */
+/** Returns whether a token is in JWS compact serialization, without characters that a lenient base64url decoder drops (RFC 7515 section 2). */
 function isCompact(token: string): boolean {
   const parts = token.split('.')
   return (
@@ -162,13 +166,13 @@ function isCompact(token: string): boolean {
   )
 }
 
-/** Lists the algorithms that count: Ed25519 goes by two names (RFC 9864). */
-const withBothNames = (algorithms: readonly string[]): string[] =>
+/** Adds the other name of Ed25519, which has two (RFC 9864). */
+const withEd25519Aliases = (algorithms: readonly string[]): string[] =>
   algorithms.some((name) => ED25519.has(name)) ? [...new Set([...algorithms, ...ED25519])] : [...algorithms]
 
 const ED25519: ReadonlySet<string> = new Set(['EdDSA', 'Ed25519'])
 
-/** Names why a token is wrong, in one of a few words. */
+/** Returns the reason for the log and the metric, one of a fixed set. */
 function reasonOf(error: unknown): string {
   if (error instanceof errors.JWTExpired) return 'expired'
   if (error instanceof errors.JWTClaimValidationFailed) return CLAIMS.get(error.claim) ?? 'claim'
@@ -185,8 +189,8 @@ const CLAIMS: ReadonlyMap<string, string> = new Map([
   ['nbf', 'not_yet_valid']
 ])
 
-/** Verifies a token; one that names no key is tried with each of those that it may mean. */
-async function signedBy(
+/** Verifies a token; without a key id, each key of its algorithm is tried. */
+async function verifyWithAnyKey(
   find: JWTVerifyGetKey,
   token: string,
   options: JWTVerifyOptions
@@ -206,9 +210,9 @@ async function signedBy(
   }
 }
 
-/** Tells whether a token says something twice: who reads the first and who reads the last would see two callers. */
-function saysTwice(token: string): boolean {
-  let twice = false
+/** Returns whether a token has duplicate JSON keys: parsers that keep the first and those that keep the last would see two callers. */
+function hasDuplicateKeys(token: string): boolean {
+  let isDuplicate = false
   for (const part of token.split('.', 2)) {
     const open: Set<string>[] = []
     visit(Buffer.from(part, 'base64url').toString('utf8'), {
@@ -216,39 +220,40 @@ function saysTwice(token: string): boolean {
       onObjectEnd: () => void open.pop(),
       onObjectProperty(name) {
         const known = open.at(-1)
-        twice ||= known?.has(name) === true
+        isDuplicate ||= known?.has(name) === true
         known?.add(name)
       }
     })
   }
-  return twice
+  return isDuplicate
 }
 
 interface Keys {
   readonly find: JWTVerifyGetKey
+  /** Changes with the keys; undefined if they have to be fetched first. */
   generation(): number | undefined
-  /** Looks for other keys; tells whether there are any. */
-  renew?(): Promise<boolean>
+  /** Fetches the keys again; resolves to whether they have changed. */
+  refresh?(): Promise<boolean>
 }
 
-/** Finds what verifies the tokens that some options describe, the same for all routes and over reloads. */
-export function verifierFor(app: FastifyInstance, said: JwtOptions): Verifier {
-  const { jwks, keys, secret } = said
+/** Returns the verifier for some options; routes and reloads with equal options share it. */
+export function verifierFor(app: FastifyInstance, options: JwtOptions): Verifier {
+  const { jwks, keys, secret } = options
   const file = keys === undefined ? '' : readFileSync(keys, 'utf8')
-  // The key says all that it depends on, and no secret.
-  const id = hash('sha256', JSON.stringify([said, file]))
-  const made = (keys: Keys): Verifier =>
-    app.resources.lease(app, `auth jwt ${id}`, () => new Verifier(keys, said, app.log))
+  // A hash, since the options may hold a secret.
+  const id = hash('sha256', JSON.stringify([options, file]))
+  const verifierWith = (keys: Keys): Verifier =>
+    app.resources.lease(app, `auth jwt ${id}`, () => new Verifier(keys, options, app.log))
   if (jwks !== undefined)
-    return made(app.resources.lease(app, `auth jwks ${jwks}`, () => new RemoteKeys(jwks, app.log)))
-  if (secret === undefined) return made({ find: readKeySet(file).find, generation: () => 0 })
+    return verifierWith(app.resources.lease(app, `auth jwks ${jwks}`, () => new RemoteKeys(jwks, app.log)))
+  if (secret === undefined) return verifierWith({ find: readKeySet(file).find, generation: () => 0 })
   const key = createSecretKey(Buffer.from(secret))
-  return made({ find: async () => key, generation: () => 0 })
+  return verifierWith({ find: async () => key, generation: () => 0 })
 }
 
-const callerIn = (claims: JWTPayload, said: JwtOptions): Caller => ({
+const callerIn = (claims: JWTPayload, claimNames: ClaimNames): Caller => ({
   id: textIn(claims, 'sub', 'client_id', 'azp') ?? '',
-  ...claimsToProfile(claims, said),
+  ...claimsToProfile(claims, claimNames),
   claims,
   by: 'jwt'
 })

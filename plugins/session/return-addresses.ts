@@ -5,11 +5,12 @@ import type { SharedStore } from '../../src/lib/contracts/store.ts'
 
 interface Entry {
   readonly text: string
-  readonly ends: number
+  /** By the monotonic clock. */
+  readonly expiresAt: number
 }
 
-/** What one worker tells the others of an address. */
-interface News {
+/** A message between workers: an address and its lifetime in milliseconds. */
+interface AddressMessage {
   readonly id: string
   readonly text: string
   readonly ms: number
@@ -17,47 +18,47 @@ interface News {
 
 const TOPIC = 'return address'
 
-// How many addresses a process keeps; beyond that the oldest is lost, and its log-in ends at "/".
-const MOST = 5000
+// Beyond this number the oldest address is dropped, and its log-in returns to "/".
+const MAX_ADDRESSES = 5000
 
-/** Addresses that are too long for the browser to carry while somebody logs in, by a hash of what they are. */
+/** Return addresses that are too long for the state of a log-in, by their hash. */
 export class ReturnAddresses {
   readonly #entries = new Map<string, Entry>()
   readonly #shared: SharedStore | null
   readonly #peers: Peers | null
   readonly #leave: () => void
 
-  /** Keeps them in the store that gateways share, else in memory, where the other workers learn of them. */
+  /** Uses the shared store if there is one, else memory, replicated among workers. */
   constructor(shared: SharedStore | null, peers: Peers | null) {
     this.#shared = shared
     this.#peers = shared === null ? peers : null
     this.#leave =
-      this.#peers?.join<News>(TOPIC, {
-        take: (news) => this.#put(news),
+      this.#peers?.join<AddressMessage>(TOPIC, {
+        take: (message) => this.#put(message),
         all: () => {
           const now = monotonic()
-          return [...this.#entries].map(([id, { text, ends }]) => ({ id, text, ms: ends - now }))
+          return [...this.#entries].map(([id, { text, expiresAt }]) => ({ id, text, ms: expiresAt - now }))
         }
       }) ?? (() => {})
   }
 
-  /** Keeps an address for some milliseconds and returns its id. */
-  async keep(text: string, ms: number): Promise<string> {
+  /** Stores an address for `ms` milliseconds and returns its id. */
+  async save(text: string, ms: number): Promise<string> {
     const id = createHash('sha256').update(text).digest('base64url').slice(0, 22)
-    if (this.#shared !== null) await this.#shared.call('SET', this.#at(id), text, 'PX', ms)
+    if (this.#shared !== null) await this.#shared.call('SET', this.#redisKey(id), text, 'PX', ms)
     else {
       this.#put({ id, text, ms })
-      await this.#peers?.tell(TOPIC, { id, text, ms } satisfies News)
+      await this.#peers?.tell(TOPIC, { id, text, ms } satisfies AddressMessage)
     }
     return id
   }
 
-  /** Finds the address of an id; undefined once it is too old. */
+  /** Returns the address of an id; undefined if it has expired. */
   async find(id: string): Promise<string | undefined> {
     if (this.#shared !== null)
-      return ((await this.#shared.call('GET', this.#at(id))) as string | null) ?? undefined
+      return ((await this.#shared.call('GET', this.#redisKey(id))) as string | null) ?? undefined
     const entry = this.#entries.get(id)
-    return entry === undefined || entry.ends <= monotonic() ? undefined : entry.text
+    return entry === undefined || entry.expiresAt <= monotonic() ? undefined : entry.text
   }
 
   /** Stops listening to the other workers. */
@@ -65,14 +66,14 @@ export class ReturnAddresses {
     this.#leave()
   }
 
-  #put({ id, text, ms }: News): void {
+  #put({ id, text, ms }: AddressMessage): void {
     this.#entries.delete(id)
-    this.#entries.set(id, { text, ends: monotonic() + ms })
+    this.#entries.set(id, { text, expiresAt: monotonic() + ms })
     const [oldest] = this.#entries.keys()
-    if (this.#entries.size > MOST && oldest !== undefined) this.#entries.delete(oldest)
+    if (this.#entries.size > MAX_ADDRESSES && oldest !== undefined) this.#entries.delete(oldest)
   }
 
-  #at(id: string): string {
+  #redisKey(id: string): string {
     return `${this.#shared?.prefix ?? ''}return:${id}`
   }
 }

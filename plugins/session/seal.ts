@@ -1,18 +1,18 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 
-/** Encrypts a text so that a browser can carry it, but neither read nor change it. */
+/** Authenticated encryption for text that a browser carries. */
 export interface Seal {
   /** Encrypts a text for one purpose. */
   encrypt(purpose: string, text: string): string
-  /** Decrypts a text of a purpose; undefined for anything else. */
+  /** Decrypts a text of the same purpose; undefined for anything else. */
   decrypt(purpose: string, sealed: string): string | undefined
 }
 
-const LONGEST = 4096
+const MAX_LENGTH = 4096
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 
-/** Makes a seal of the session's secrets (AES-256-GCM; keys by RFC 5869): the first encrypts, all decrypt. */
+/** Makes a seal from the session secrets (AES-256-GCM, keys derived by RFC 5869): the first encrypts, all decrypt. */
 export function makeSeal(secrets: readonly string[]): Seal {
   const keys = secrets.map((secret) =>
     Buffer.from(hkdfSync('sha256', secret, 'sallyport', 'sealed text', 32))
@@ -26,8 +26,8 @@ export function makeSeal(secrets: readonly string[]): Seal {
       return Buffer.concat([nonce, ...encrypted, cipher.getAuthTag()]).toString('base64url')
     },
     decrypt(purpose, sealed) {
-      const bytes = Buffer.from(sealed.slice(0, LONGEST), 'base64url')
-      // Another spelling of the same bytes is not what was given out.
+      const bytes = Buffer.from(sealed.slice(0, MAX_LENGTH), 'base64url')
+      // Only the canonical encoding is accepted.
       if (bytes.length < NONCE_BYTES + TAG_BYTES || bytes.toString('base64url') !== sealed) return undefined
       for (const key of keys)
         try {
@@ -38,7 +38,7 @@ export function makeSeal(secrets: readonly string[]): Seal {
           const text = [decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()]
           return Buffer.concat(text).toString()
         } catch {
-          // It may be encrypted with another of the secrets.
+          // The next secret may fit.
         }
       return undefined
     }

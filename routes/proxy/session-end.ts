@@ -22,7 +22,7 @@ export function isEndless(head: readonly string[]): boolean {
 /** Calls `end` when the session of a request is over, unless its answer is over first. */
 export function watchSession(request: FastifyRequest, reply: FastifyReply, end: () => void): void {
   const { sessions } = request.server
-  if (sessions !== null) onResponseClosed(reply.raw, stop, sessions.watch(request, end), undefined)
+  if (sessions !== null) onResponseClosed(reply.raw, stop, sessions.onEnd(request, end), undefined)
 }
 
 function stop(unwatch: () => void): void {

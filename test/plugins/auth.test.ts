@@ -224,14 +224,14 @@ t.test('lets in whoever one of the ways lets in', async (t) => {
       auth: { ...both, require: { roles: ['admin', 'chief'] } },
       headers: { 'x-api-key': 'key of alice' },
       status: 403,
-      says: 'The caller lacks a role: one of admin, chief'
+      says: 'Forbidden: requires one of the roles admin, chief'
     },
     {
       name: 'a role that is the beginning of another',
       auth: { ...both, require: { roles: ['staf'] } },
       as: 'ada',
       status: 403,
-      says: 'The caller lacks a role: one of staf'
+      says: 'Forbidden: requires one of the roles staf'
     },
     {
       name: 'a key with the role, beside a session without it',
@@ -239,7 +239,7 @@ t.test('lets in whoever one of the ways lets in', async (t) => {
       as: 'bob',
       headers: { 'x-api-key': 'key of alice' },
       status: 403,
-      says: 'The caller lacks a role: one of staff'
+      says: 'Forbidden: requires one of the roles staff'
     },
     {
       name: 'scopes that are required',
@@ -253,14 +253,14 @@ t.test('lets in whoever one of the ways lets in', async (t) => {
       auth: { ...both, require: { scopes: ['orders:read', 'orders:delete'] } },
       headers: { 'x-api-key': 'key of alice' },
       status: 403,
-      says: 'The caller lacks the scope orders:delete'
+      says: 'Forbidden: requires the scope orders:delete'
     },
     {
       name: 'a claim that is missing',
       auth: { ...both, require: { claims: { email: '*@example.com' } } },
       as: 'ada',
       status: 403,
-      says: 'The caller lacks the claim email'
+      says: 'Forbidden: requires the claim email'
     },
     {
       name: 'nobody, where that is fine and a role is required',
@@ -273,7 +273,7 @@ t.test('lets in whoever one of the ways lets in', async (t) => {
       auth: { ...both, optional: true, require: { roles: ['staff'] } },
       as: 'bob',
       status: 403,
-      says: 'The caller lacks a role: one of staff'
+      says: 'Forbidden: requires one of the roles staff'
     }
   ]
   for (const { name, auth, as, headers = {}, url = '/who', status, says, challenge } of cases)
@@ -355,17 +355,29 @@ t.test('takes keys from a file, and the first of several places', async (t) => {
 t.test('refuses a config with callers that could not be told', async (t) => {
   const hash = sha256('key')
   const cases: [name: string, key: unknown, says: RegExp][] = [
-    ['a key in the clear', { id: 'a', key: 'topsecret' }, /no "sha256:" and 64 hex digits/],
-    ['neither a key nor its hash', { id: 'a' }, /needs a "key"/],
-    ['both of them', { id: 'a', key: hash, secret: 'topsecret' }, /needs a "key"/],
-    ['nobody', { key: hash }, /needs an id/],
-    ['roles that are one text', { id: 'a', key: hash, roles: 'administrator' }, /roles of "a" are no list/],
-    ['scopes that are numbers', { id: 'a', key: hash, scopes: [1] }, /scopes of "a" are no list/],
-    ['a secret that is a number', { id: 'a', secret: 12345 }, /secret of "a" is no text/],
-    ['a day that there is not', { id: 'a', key: hash, expires: '2027-13-41' }, /which is no date/],
-    ['a day that is a number', { id: 'a', key: hash, expires: 2027 }, /which is no date/],
-    ['a word that keys have not', { id: 'a', key: hash, admin: true }, /unknown word "admin"/],
-    ['a text', 'topsecret', /entry 1 is no object/]
+    ['a key in the clear', { id: 'a', key: 'topsecret' }, /expected "sha256:" and 64 hex digits/],
+    ['neither a key nor its hash', { id: 'a' }, /expected a "key" for "a"/],
+    ['both of them', { id: 'a', key: hash, secret: 'topsecret' }, /expected a "key" for "a"/],
+    ['nobody', { key: hash }, /expected an id/],
+    [
+      'roles that are one text',
+      { id: 'a', key: hash, roles: 'administrator' },
+      /expected a list of strings as the roles of "a"/
+    ],
+    [
+      'scopes that are numbers',
+      { id: 'a', key: hash, scopes: [1] },
+      /expected a list of strings as the scopes of "a"/
+    ],
+    ['a secret that is a number', { id: 'a', secret: 12345 }, /expected a string as the secret of "a"/],
+    [
+      'a day that there is not',
+      { id: 'a', key: hash, expires: '2027-13-41' },
+      /expected a date as "expires" of "a"/
+    ],
+    ['a day that is a number', { id: 'a', key: hash, expires: 2027 }, /expected a date as "expires" of "a"/],
+    ['a word that keys have not', { id: 'a', key: hash, admin: true }, /unknown option "admin"/],
+    ['a text', 'topsecret', /entry 1: expected an object/]
   ]
   const told = async (config: object): Promise<string> =>
     gateway(t, config).then(
@@ -380,7 +392,7 @@ t.test('refuses a config with callers that could not be told', async (t) => {
   }
   for (const [auth, says] of [
     [{ ...both, by: ['apiKeys', 'sessions'] }, /sessions/],
-    [{ apiKeys, by: ['session'] }, /The way "session" is not defined; defined are apiKeys/],
+    [{ apiKeys, by: ['session'] }, /expected a strategy that is defined here \(apiKeys\), got "session"/],
     [{ apiKeys, identity: { 'x-user': 'nickname' } }, /a caller has id, name, email/],
     [{ apiKeys: { from: ['cookie:key'], list: keys } }, /"header:NAME" or "query:NAME"/]
   ] as const)

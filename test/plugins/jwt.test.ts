@@ -334,7 +334,7 @@ t.test('logs why a token is refused, once, and tells only the log and metrics', 
         const answer = await app.inject({ url: '/a', headers: bearer(token) })
         t.equal(answer.statusCode, 401)
         t.equal(answer.headers['www-authenticate'], 'Bearer error="invalid_token"')
-        t.match(answer.json(), { code: 'SP_ERR_AUTH_WRONG', detail: /is wrong or has expired/ })
+        t.match(answer.json(), { code: 'SP_ERR_AUTH_WRONG', detail: 'Invalid or expired credentials' })
       }
       const told = lines.filter(({ msg }) => msg === 'token refused')
       if (reason !== 'malformed') t.match(told, [{ level: 'info', reason }])
@@ -428,7 +428,7 @@ t.test('goes on with the keys that it knows while the provider is away', async (
       from.answer = answer
       pass(3600)
       t.equal(await status(app, await from.sign({ sub: 'bob' })), 200)
-      await line(({ msg }) => /^the keys for tokens can't be had/.test(String(msg)))
+      await line(({ msg }) => /^jwks fetch failed/.test(String(msg)))
       t.equal(
         await status(await gateway(t, config, { log, keep }), await from.sign()),
         200,
@@ -658,7 +658,7 @@ t.test('wants a secret of as many bytes as the hash has', async (t) => {
       })
     )
     await t.rejects(load('s'.repeat(least - 1)), {
-      message: least === 32 ? /32 characters/ : /needs a secret of \d+ bytes or more/
+      message: least === 32 ? /32 characters/ : /expected a secret of \d+ bytes or more/
     })
   }
 })
@@ -680,19 +680,25 @@ t.test('a secret is a secret, and a key is a key', async (t) => {
 t.test('what can verify nothing, or too much, is a fault', async (t) => {
   const jwks = 'https://issuer.test/jwks.json'
   const cases: [object, RegExp][] = [
-    [{}, /auth\.jwt: A token is verified by one of "jwks", "keys" and "secret"; this has none/],
-    [{ jwks, keys: keyFile }, /auth\.jwt\.keys: .* this has "jwks" and "keys"/],
-    [{ jwks, algorithms: ['RS256', 'HS256'] }, /auth\.jwt\.algorithms\[1\]: "HS256" needs a "secret"/],
-    [{ secret: 'x'.repeat(32) }, /auth\.jwt\.algorithms\[0\]: "RS256" needs keys/],
+    [{}, /auth\.jwt: expected one of "jwks", "keys" and "secret", got none/],
+    [{ jwks, keys: keyFile }, /auth\.jwt\.keys: .*, got "jwks" and "keys"/],
+    [
+      { jwks, algorithms: ['RS256', 'HS256'] },
+      /auth\.jwt\.algorithms\[1\]: expected an algorithm for public keys, got "HS256"/
+    ],
+    [
+      { secret: 'x'.repeat(32) },
+      /auth\.jwt\.algorithms\[0\]: expected HS256, HS384 or HS512 beside "secret", got "RS256"/
+    ],
     [
       { secret: 'short', algorithms: ['HS256'] },
       /auth\.jwt\.secret: expected a secret of 32.*, got a value that is not shown/
     ],
     [{ jwks, algorithms: ['none'] }, /auth\.jwt\.algorithms\[0\]: expected "RS256", .*, got "none"/],
-    [{ jwks: 'http://issuer.test/jwks.json' }, /auth\.jwt\.jwks: .* is plain http/],
-    [{ jwks: 'http://localhost.evil.test/jwks.json' }, /auth\.jwt\.jwks: .* is plain http/],
-    [{ jwks: 'http://localhost@evil.test/jwks.json' }, /auth\.jwt\.jwks: .* is plain http/],
-    [{ jwks: 'https://' }, /auth\.jwt\.jwks: "https:\/\/" is no URL/],
+    [{ jwks: 'http://issuer.test/jwks.json' }, /auth\.jwt\.jwks: expected https, got/],
+    [{ jwks: 'http://localhost.evil.test/jwks.json' }, /auth\.jwt\.jwks: expected https, got/],
+    [{ jwks: 'http://localhost@evil.test/jwks.json' }, /auth\.jwt\.jwks: expected https, got/],
+    [{ jwks: 'https://' }, /auth\.jwt\.jwks: expected a URL such as .*, got "https:\/\/"/],
     [{ keys: '/nowhere.json' }, /auth\.jwt\.keys: There is no file \/nowhere\.json/]
   ]
   for (const [said, expected] of cases)
@@ -708,14 +714,17 @@ t.test('a file has keys that everybody may know', async (t) => {
   const right = await exportJWK(pair.publicKey)
   const weak = generateKeyPairSync('rsa', { modulusLength: 1024 })
   const cases: [unknown, RegExp][] = [
-    ['{', /The file .* is not JSON/],
-    [[right], /The file .* has no "keys"/],
-    [{ keys: [] }, /The file .* has no "keys"/],
-    [{ keys: [right, 7] }, /: key 2 is no object/],
-    [{ keys: [right, { kty: 'oct', k: 'c2VjcmV0' }] }, /: key 2 is a shared secret; say it as "secret"/],
-    [{ keys: [await exportJWK(pair.privateKey)] }, /: key 1 is a private one/],
-    [{ keys: [await exportJWK(weak.publicKey)] }, /: key 1 has 1024 bits; RSA takes 2048 or more/],
-    [{ keys: [{ kty: 'EC', crv: 'P-256', x: 'a', y: 'b' }] }, /: key 1 is one that nobody can use/]
+    ['{', /expected JSON in the file /],
+    [[right], /expected a JSON Web Key Set/],
+    [{ keys: [] }, /expected a JSON Web Key Set/],
+    [{ keys: [right, 7] }, /: key 2 is not an object/],
+    [{ keys: [right, { kty: 'oct', k: 'c2VjcmV0' }] }, /: key 2 is a shared secret; use "secret" for it/],
+    [{ keys: [await exportJWK(pair.privateKey)] }, /: key 1 is a private key/],
+    [
+      { keys: [await exportJWK(weak.publicKey)] },
+      /: key 1 has 1024 bits; expected an RSA key of 2048 or more/
+    ],
+    [{ keys: [{ kty: 'EC', crv: 'P-256', x: 'a', y: 'b' }] }, /: key 1 is invalid or of an unsupported type/]
   ]
   const file = `${t.testdir()}/keys.json`
   const load = (said: unknown): Promise<unknown> => {
@@ -734,10 +743,10 @@ t.test('check warns where tokens for anybody are taken', async (t) => {
   const jwks = 'https://issuer.test/jwks.json'
   t.match(
     await warned({ jwks, issuer: 'https://issuer.test' }),
-    'The route /a takes tokens of https://issuer.test that were made for others; "audience" says which are meant'
+    'The route /a accepts tokens that https://issuer.test issued for other services; set "audience"'
   )
-  t.notMatch(await warned({ jwks, audience: 'api' }), 'made for others')
-  t.notMatch(await warned({ secret: 'x'.repeat(32), algorithms: ['HS256'] }), 'made for others')
+  t.notMatch(await warned({ jwks, audience: 'api' }), 'issued for other services')
+  t.notMatch(await warned({ secret: 'x'.repeat(32), algorithms: ['HS256'] }), 'issued for other services')
 })
 
 t.test('nothing of a token is logged', async (t) => {

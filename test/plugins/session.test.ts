@@ -3,7 +3,7 @@ import { createHmac, randomBytes, scryptSync } from 'node:crypto'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
 import { hashPassword } from '../../plugins/auth/index.ts'
-import type { MemorySessions } from '../../plugins/session/store.ts'
+import type { MemorySessions } from '../../plugins/session/stores/memory.ts'
 import { Keep } from '../../src/index.ts'
 import {
   ask,
@@ -915,17 +915,33 @@ t.test('refuses a config whose sessions could not work', async (t) => {
     {
       name: 'a short secret among others',
       config: { ...config, session: { secrets: [SECRET, 'short'] } },
-      says: /session\.secrets\[1\].*32 characters or more; this one has 5/
+      says: /session\.secrets\[1\].*32 characters or more, got 5/
     },
-    { name: 'nobody who could log in', config: { ...config, auth: { session: true } }, says: /say "users"/ },
-    { name: 'a way that is not there', config: { ...config, auth: true }, says: /no way in/ },
+    {
+      name: 'nobody who could log in',
+      config: { ...config, auth: { session: true } },
+      says: /expected "users" or "oidc"/
+    },
+    {
+      name: 'a way that is not there',
+      config: { ...config, auth: true },
+      says: /expected an authentication strategy/
+    },
     { name: 'a file that is not there', config: withFile('missing'), says: /There is no file / },
-    { name: 'a file that is no JSON', config: withFile('broken'), says: /is not JSON/ },
-    { name: 'a file that is no list', config: withFile('object'), says: /has no list of callers/ },
-    { name: 'a password in the clear', config: withFile('plain'), says: /no argon2id or scrypt hash/ },
-    { name: 'a word that users have not', config: withFile('word'), says: /unknown word "admin"/ },
-    { name: 'roles that are one text', config: withFile('roles'), says: /no list of texts/ },
-    { name: 'a name that two have', config: withFile('twice'), says: /Two users are named "ada"/ }
+    { name: 'a file that is no JSON', config: withFile('broken'), says: /expected JSON in the file/ },
+    { name: 'a file that is no list', config: withFile('object'), says: /expected a list of callers/ },
+    {
+      name: 'a password in the clear',
+      config: withFile('plain'),
+      says: /expected an argon2id or scrypt hash/
+    },
+    { name: 'a word that users have not', config: withFile('word'), says: /unknown option "admin"/ },
+    { name: 'roles that are one text', config: withFile('roles'), says: /expected a list of strings/ },
+    {
+      name: 'a name that two have',
+      config: withFile('twice'),
+      says: /expected unique user names, got "ada" twice/
+    }
   ]
   for (const { name, config, env = { SESSION_SECRET: SECRET }, says } of cases)
     t.test(name, async (t) => {
@@ -941,7 +957,7 @@ t.test('refuses a config whose sessions could not work', async (t) => {
     const other = { session: true, users: { list: [{ name: 'ada', secret: 'byron' }] } }
     await t.rejects(
       gateway(t, { ...config, routes: [page, { ...page, path: '/other', auth: other }] }),
-      /Two users are named "ada"/
+      /expected unique user names in the whole gateway, got "ada" twice/
     )
   })
 })

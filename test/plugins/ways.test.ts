@@ -227,7 +227,7 @@ t.test('asks a service who may pass, and hands on what it says', async (t) => {
       t.equal(away.status, 503, token)
       t.match(JSON.parse(away.text), { code: 'SP_ERR_AUTH_UNAVAILABLE' })
     }
-    await line(({ msg }) => /^the service that decides/.test(String(msg)))
+    await line(({ msg }) => /^authentication service unavailable/.test(String(msg)))
     t.match(
       lines.find(({ status }) => status === 401),
       { refusedBy: 'auth', code: 'SP_ERR_AUTH_FORWARD' }
@@ -678,45 +678,45 @@ t.test('ways and what they would need are checked at boot', async (t) => {
   )
   const apiKeys = { list: [{ id: 'a', secret: 'b' }] }
   const cases: [object, RegExp][] = [
-    [{ basic: true }, /auth\.basic: Basic needs somebody to know; say "users" beside it/],
+    [{ basic: true }, /auth\.basic: expected "users" beside "basic", got none/],
     [{ forward: { upstream: 'auht' } }, /auth\.forward\.upstream: No upstream "auht"; did you mean "auth"\?/],
     [
       { forward: { upstream: 'auth', copy: ['x-user', 'Set-Cookie'] } },
-      /auth\.forward\.copy\[1\]: "Set-Cookie" is for clients.*"copyBack": \["set-cookie"\]/
+      /auth\.forward\.copy\[1\]: expected a request header, got "Set-Cookie".*"copyBack": \["set-cookie"\]/
     ],
-    [
-      { forward: { upstream: 'auth', copy: ['Host'] } },
-      /auth\.forward\.copy\[0\]: "Host" is about the message/
-    ],
+    [{ forward: { upstream: 'auth', copy: ['Host'] } }, /auth\.forward\.copy\[0\]: "Host" can't be copied/],
     [
       { forward: { upstream: 'auth', caller: { id: 'content-length' } } },
-      /auth\.forward\.caller\.id: "content-length" is about the message/
+      /auth\.forward\.caller\.id: "content-length" can't be copied/
     ],
     [
       { forward: { upstream: 'auth', copyBack: ['connection'] } },
-      /auth\.forward\.copyBack\[0\]: "connection" is about the message/
+      /auth\.forward\.copyBack\[0\]: "connection" can't be copied/
     ],
     [
       { forward: { upstream: 'auth', copyBack: ['Access-Control-Allow-Origin'] } },
-      /auth\.forward\.copyBack\[0\]: "Access-Control-Allow-Origin" is for "cors"/
+      /auth\.forward\.copyBack\[0\]: "Access-Control-Allow-Origin" can't be copied; "cors" sets it/
     ],
-    [{ apiKeys, assertion: { key: `${dir}/no.pem` } }, /auth\.assertion\.key: .* is no private key in PEM/],
+    [{ apiKeys, assertion: { key: `${dir}/no.pem` } }, /auth\.assertion\.key: expected a private key in PEM/],
     [
       { apiKeys, assertion: { key: `${dir}/weak.pem` } },
-      /auth\.assertion\.key: A key of the kind rsa will not do/
+      /auth\.assertion\.key: expected a key of type RSA .*, got rsa/
     ],
     [
       { apiKeys, assertion: { key: `${dir}/gone.pem` } },
       /auth\.assertion\.key: There is no file .*gone\.pem/
     ],
-    [{ apiKeys, by: ['jwt'] }, /auth\.by\[0\]: The way "jwt" is not defined; defined are apiKeys/],
+    [
+      { apiKeys, by: ['jwt'] },
+      /auth\.by\[0\]: expected a strategy that is defined here \(apiKeys\), got "jwt"/
+    ],
     [
       { oidc: { issuer: 'https://a.example', clientId: 'x' } },
-      /auth\.oidc: Who comes from a provider needs a session/
+      /auth\.oidc: expected "session": true beside "oidc"/
     ],
     [
       { session: true, oidc: { issuer: 'http://a.example', clientId: 'x' } },
-      /auth\.oidc\.issuer: .* is plain http/
+      /auth\.oidc\.issuer: expected https, got/
     ]
   ]
   for (const [auth, expected] of cases)

@@ -560,7 +560,9 @@ refused('an error in what the environment says names the variable', [
     name: 'SESSION_SECRET',
     config: '{ "auth": { "session": true, "users": { "list": [] } }, "routes": [] }',
     env: { SESSION_SECRET: 'short-one' },
-    faults: [/^gateway\.json SESSION_SECRET in the environment: A session secret has 32 characters or more/],
+    faults: [
+      /^gateway\.json SESSION_SECRET in the environment: expected a session secret of 32 characters or more/
+    ],
     hidden: 'short-one'
   },
   {
@@ -717,7 +719,7 @@ refused('errors are told all together, in the order of their places', [
     faults: [
       'gateway.json:2:26 errors.pages.404: There is no file pages/nope.html',
       /^gateway\.json:3:26 auth\.apiKeys\.form: Unknown option "form"; did you mean "from"\?$/,
-      /^gateway\.json:3:40 auth\.jwt: A token is verified by one of "jwks", "keys" and "secret"; this has none$/,
+      /^gateway\.json:3:40 auth\.jwt: expected one of "jwks", "keys" and "secret", got none$/,
       'gateway.json:5:21 routes[0].include: There is no file teams/b.json, which gateway.json includes',
       /^gateway\.json:6:34 routes\[1\]\.respond\.status: expected a whole number from 200 to 599.*, got 99$/,
       /^gateway\.json:8:18 rateLimit\.max: /
@@ -1168,32 +1170,32 @@ t.test('who may call', async (t) => {
       name: 'auth without a way in',
       config: word('"auth": true'),
       faults: [
-        /^gateway\.json:1:3 auth: "auth" has no way in; define one, such as "session" with "users", "jwt" or "apiKeys"$/
+        /^gateway\.json:1:3 auth: expected an authentication strategy, got none; define one, such as "session" with "users", "jwt" or "apiKeys"$/
       ]
     },
     {
       name: 'auth with nothing but a requirement',
       config: '{ "routes": [ { "path": "/a", "respond": {}, "auth": { "require": { "roles": ["x"] } } } ] }',
-      faults: [/^gateway\.json:1:46 routes\[0\]\.auth: "auth" has no way in/]
+      faults: [/^gateway\.json:1:46 routes\[0\]\.auth: expected an authentication strategy, got none/]
     },
     {
       name: 'auth without a way in where there is no route to use it',
       config: '{ "auth": true, "routes": [] }',
-      faults: [/^gateway\.json:1:3 auth: "auth" has no way in/]
+      faults: [/^gateway\.json:1:3 auth: expected an authentication strategy, got none/]
     },
     {
       name: 'a session without users',
       config: word('"auth": { "session": true }'),
       env: { SESSION_SECRET: SECRET },
       faults: [
-        /^gateway\.json:1:13 auth\.session: A session needs somebody to log in; say "users" or "oidc" beside it$/
+        /^gateway\.json:1:13 auth\.session: expected "users" or "oidc" beside "session", got neither; a session needs users who log in$/
       ]
     },
     {
       name: 'a session without a secret',
       config: word(`"auth": { "session": true, ${users} }`),
       faults: [
-        /^gateway\.json:1:13 auth\.session: A session needs a secret of 32 characters or more; set SESSION_SECRET/
+        /^gateway\.json:1:13 auth\.session: expected a session secret of 32 characters or more, got none; set SESSION_SECRET/
       ],
       hidden: 'a-word-of-ada'
     },
@@ -1201,7 +1203,7 @@ t.test('who may call', async (t) => {
       name: 'a secret that is short',
       config: word(`"session": { "secrets": ["${SHORT}"] }, "auth": { "session": true, ${users} }`),
       faults: [
-        /^gateway\.json:1:28 session\.secrets\[0\]: A session secret has 32 characters or more; this one has 12\./
+        /^gateway\.json:1:28 session\.secrets\[0\]: expected a session secret of 32 characters or more, got 12;/
       ],
       hidden: SHORT
     },
@@ -1210,7 +1212,7 @@ t.test('who may call', async (t) => {
       config: word(`"auth": { "session": true, ${users} }`),
       env: { SESSION_SECRET: SHORT },
       faults: [
-        /^gateway\.json SESSION_SECRET in the environment: A session secret has 32 characters or more; this one has 12\./
+        /^gateway\.json SESSION_SECRET in the environment: expected a session secret of 32 characters or more, got 12;/
       ],
       hidden: SHORT
     },
@@ -1257,7 +1259,7 @@ t.test('who may call', async (t) => {
       config: word(
         `"auth": { "apiKeys": { "list": [ { "id": "ada", "secret": "${SHORT}" } ] }, "by": ["session"] }`
       ),
-      faults: [/auth\.by\[0\]: The way "session" is not defined; defined are apiKeys$/],
+      faults: [/auth\.by\[0\]: expected a strategy that is defined here \(apiKeys\), got "session"$/],
       hidden: SHORT
     }
   ]
@@ -1881,17 +1883,17 @@ t.test('refuses zero where it would mean nothing, or none', async (t) => {
     [
       'API keys that nobody has',
       route({ auth: { apiKeys: {} } }),
-      /auth\.apiKeys: "apiKeys" names nobody; it needs "file" or "list"/
+      /auth\.apiKeys: expected "file" or "list" in "apiKeys", got neither/
     ],
     [
       'API keys read from somewhere',
       route({ auth: { apiKeys: { from: ['header:x-key'] } } }),
-      /auth\.apiKeys: "apiKeys" names nobody/
+      /auth\.apiKeys: expected "file" or "list" in "apiKeys"/
     ],
     [
       'users that are none',
       route({ auth: { session: true, users: {} } }),
-      /auth\.users: "users" names nobody/
+      /auth\.users: expected "file" or "list" in "users"/
     ]
   ]
   for (const [name, config, says] of cases)

@@ -573,7 +573,7 @@ t.test('certificates that can serve nobody are faults', { skip }, async (t) => {
   const routes = [{ path: '/*', respond: { body: 'in' } }]
   for (const [tls, expected] of cases) await t.rejects(loadConfig({ tls, routes }, {}), { message: expected })
   await t.rejects(loadConfig({ auth: { clientCertificate: true }, routes }, {}), {
-    message: /auth\.clientCertificate: Nobody is asked for a certificate; say "tls" with "clientCertificates"/
+    message: /auth\.clientCertificate: expected "tls" with "clientCertificates"/
   })
 })
 

@@ -454,7 +454,7 @@ t.test('a session is one for all workers without a store', async (t) => {
       const burst = Array.from({ length: 12 }, () => ask(`${gateway.url}/app/`, { headers }))
       for (const { status } of await Promise.all(burst)) t.equal(status, 200)
     }
-    t.notOk(gateway.lines.some(({ msg }) => /could not be renewed/.test(String(msg))))
+    t.notOk(gateway.lines.some(({ msg }) => /token refresh failed/.test(String(msg))))
   })
 
   t.test('streams of both end with it', async (t) => {

@@ -18,7 +18,7 @@ interface Kept {
     decrypt(purpose: string, sealed: string): string | undefined
   }
   readonly addresses: {
-    keep(text: string, ms: number): Promise<string>
+    save(text: string, ms: number): Promise<string>
     find(id: string): Promise<string | undefined>
   }
 }
@@ -62,7 +62,7 @@ export async function writeState(
   const place =
     returnTo.length <= LONGEST_PLACE
       ? returnTo
-      : await addresses.keep(returnTo, PATIENCE * 1000).then(
+      : await addresses.save(returnTo, PATIENCE * 1000).then(
           (id) => `@${id}`,
           () => '/'
         )

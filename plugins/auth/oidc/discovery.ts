@@ -7,11 +7,7 @@ import { withHeaders } from '../../../src/lib/refusals.ts'
 import type { OidcOptions } from './options.ts'
 
 /** The provider can't be reached, so no log-in there can succeed. */
-export const ProviderAway = createError(
-  'SP_ERR_AUTH_UNAVAILABLE',
-  'The service that knows who you are does not answer',
-  503
-)
+export const ProviderAway = createError('SP_ERR_AUTH_UNAVAILABLE', 'Authentication service unavailable', 503)
 
 /** Seconds that the provider may take for one answer. */
 export const TIMEOUT = 5
@@ -87,7 +83,7 @@ export class Discovery {
       this.#readAt = monotonic()
       if (this.#known !== undefined && this.#text === text) return this.#known
       if (this.#known !== undefined)
-        this.#log.info({ issuer: this.#said.issuer }, 'the provider has changed its discovery document')
+        this.#log.info({ issuer: this.#said.issuer }, 'oidc discovery document changed')
       this.#known = this.#configure(metadata)
       this.#text = text
       return this.#known
@@ -95,7 +91,7 @@ export class Discovery {
       this.#failedAt = monotonic()
       this.#log.warn(
         { issuer: this.#said.issuer, cause: causeOf(error, this.#said.issuer) },
-        'the provider could not be asked what it can do'
+        'oidc discovery failed'
       )
       throw error
     }

@@ -42,7 +42,7 @@ export interface Oidc {
   /** Takes a back-channel logout token; tells how many sessions it ended. */
   takeLogout(request: FastifyRequest): Promise<number>
   /** Renews a session whose tokens are over; null where the provider has ended it. */
-  fresh(request: FastifyRequest, reply: FastifyReply, provided: Provided): Promise<Provided | null>
+  refreshIfDue(request: FastifyRequest, reply: FastifyReply, provided: Provided): Promise<Provided | null>
 }
 
 // How many log-ins a browser may have under way: the oldest is given up for one more.
@@ -115,11 +115,11 @@ export function makeOidc(app: FastifyInstance, provider: Provider): Oidc {
         throw error
       }
     },
-    async fresh(request, reply, provided) {
+    async refreshIfDue(request, reply, provided) {
       if (provided.renewAt === undefined || provided.renewAt > wall()) return provided
       const outcome = await provider.renew(provided, {
-        read: () => sessions.provided(request),
-        write: (renewed) => sessions.renew(request, renewed)
+        read: () => sessions.readProvided(request),
+        write: (renewed) => sessions.updateProvided(request, renewed)
       })
       if (outcome === 'gone') return null
       if (outcome === 'ended') {

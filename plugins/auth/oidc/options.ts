@@ -10,13 +10,13 @@ export const oidc = Type.Object(
     issuer: Type.String({
       pattern: '^https?://[^?#\\s]+$',
       [EXPECTED]: 'a URL such as "https://accounts.example.com"',
-      description: 'The provider, as its tokens name it; what it can do is discovered there.'
+      description: 'The issuer URL of the provider, as in its tokens; its discovery document is read there.'
     }),
-    clientId: Type.String({ minLength: 1, description: 'What the provider calls this gateway.' }),
+    clientId: Type.String({ minLength: 1, description: 'The client id of this gateway at the provider.' }),
     clientSecret: Type.Optional(
       Type.String({
         minLength: 1,
-        description: 'The secret that goes with it; a public client has none and is known by PKCE alone.'
+        description: 'The client secret; a public client has none and uses PKCE alone.'
       })
     ),
     clientAuth: Type.Unsafe<
@@ -26,47 +26,48 @@ export const oidc = Type.Object(
       enum: ['auto', 'client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'none'],
       default: 'auto',
       description:
-        'How the gateway proves itself at the token endpoint; auto takes what the discovery document lists, client_secret_basic first.'
+        'The client authentication at the token endpoint; auto uses a method of the discovery document, client_secret_basic first.'
     }),
     scopes: Type.Array(Type.String({ minLength: 1 }), {
       default: ['openid', 'email', 'profile'],
-      description: 'What is asked for; "openid" is always among it, "offline_access" brings renewal.'
+      description:
+        'The requested scopes; "openid" is always added, "offline_access" requests a refresh token.'
     }),
     ...claimNames,
     endpoints: Type.Object(
       {
-        authorization: endpoint('Where people log in.'),
-        token: endpoint('Where codes become tokens.'),
+        authorization: endpoint('The authorization endpoint.'),
+        token: endpoint('The token endpoint.'),
         userinfo: Type.Optional(
           Type.Union([Type.String({ pattern: '^https?://' }), Type.Literal(false)], {
-            description: 'Where more is told about a user; false where the ID token is to suffice.'
+            description: 'The userinfo endpoint; false to use the ID token only.'
           })
         ),
-        jwks: endpoint("Where the provider's keys are."),
-        endSession: endpoint('Where people log out.')
+        jwks: endpoint('The JSON Web Key Set.'),
+        endSession: endpoint('The end-session endpoint.')
       },
       {
         additionalProperties: false,
         default: {},
         description:
-          'Where the provider answers, in place of what is discovered; with the first, second and fourth nothing is.'
+          'Endpoints that replace the discovered ones; with authorization, token and jwks the discovery document is not read.'
       }
     ),
     params: Type.Record(Type.String(), Type.String(), {
       default: {},
-      description: 'More parameters for the log-in page of the provider, such as "prompt".'
+      description: 'Additional parameters of the authorization request, such as "prompt".'
     })
   },
   {
     additionalProperties: false,
-    description: 'People log in at an OpenID Connect provider; it needs a session.'
+    description: 'Log-in at an OpenID Connect provider; needs "session": true.'
   }
 )
 
 export type OidcOptions = Static<typeof oidc>
 
-// What the flow itself says; a config that said it too would break it.
-const OURS: readonly string[] = [
+// Set by the gateway in every authorization request.
+const RESERVED_PARAMS: readonly string[] = [
   'client_id',
   'redirect_uri',
   'response_type',
@@ -77,8 +78,8 @@ const OURS: readonly string[] = [
   'scope'
 ]
 
-// What can't work with this flow, and why.
-const UNFIT: Readonly<Record<string, string>> = {
+// Parameters that do not work with the code flow, and why.
+const UNSUPPORTED_PARAMS: Readonly<Record<string, string>> = {
   request: 'the gateway signs no request objects',
   request_uri: 'the gateway makes no request objects',
   registration: 'the client is registered at the provider',
@@ -88,28 +89,28 @@ const UNFIT: Readonly<Record<string, string>> = {
   dpop_jkt: 'the gateway binds no tokens to keys'
 }
 
-// Names of parameters whose values are secrets.
-const SECRET = /secret|passw|^pass$|assertion$|token$|api[-_]?key/i
+const SECRET_NAME = /secret|passw|^pass$|assertion$|token$|api[-_]?key/i
 
-/** Lists warnings about parameters that are secrets: browsers and logs keep the address that they stand in. */
+/** Lists warnings about secrets in parameters: browsers and logs keep the URL of the log-in page. */
 export const oidcWarnings = ({ params }: OidcOptions): string[] =>
   Object.keys(params)
-    .filter((name) => SECRET.test(name))
+    .filter((name) => SECRET_NAME.test(name))
     .map(
       (name) =>
-        `sends "${name}" of "auth.oidc.params" in the address of the provider's log-in page, which browsers and logs keep; "clientSecret" and "clientAuth" say how the gateway proves itself`
+        `sends "${name}" of "auth.oidc.params" in the URL of the provider's log-in page, which browsers and logs keep; use "clientSecret" and "clientAuth" to authenticate the gateway`
     )
 
-/** Tells why a parameter can't work; undefined where it can. */
-function unfit(name: string, value: string): string | undefined {
-  if (OURS.includes(name)) return `"${name}" is set by the gateway itself; take it out`
-  if (Object.hasOwn(UNFIT, name)) return `"${name}" can't work: ${UNFIT[name]}; take it out`
+/** Returns why a parameter does not work; undefined if it does. */
+function paramFault(name: string, value: string): string | undefined {
+  if (RESERVED_PARAMS.includes(name)) return `"${name}" is set by the gateway; remove it`
+  if (Object.hasOwn(UNSUPPORTED_PARAMS, name))
+    return `"${name}" is not supported: ${UNSUPPORTED_PARAMS[name]}; remove it`
   if (name === 'response_mode' && value !== 'query')
-    return `"${value}" can't work: expected "query", by which the code comes back in the address; take it out`
+    return `expected "query", the default, got "${value}"; remove it`
   if (name === 'prompt' && value.split(' ').includes('none'))
-    return `"${value}" can't work: with "none" nobody can log in who is not logged in at the provider already; take it out`
+    return `expected a prompt other than "none", got "${value}"; with it only users with a session at the provider could log in`
   if (name === 'max_age' && !/^\d+$/.test(value)) return `expected a number of seconds, got "${value}"`
-  if (name === 'claims' && !isJsonObject(value)) return `expected an object in JSON, got "${value}"`
+  if (name === 'claims' && !isJsonObject(value)) return `expected a JSON object, got "${value}"`
   return undefined
 }
 
@@ -121,7 +122,7 @@ function isJsonObject(text: string): boolean {
   }
 }
 
-/** Tells what is wrong that the schema can't say. */
+/** Lists the errors that the schema cannot express. */
 export function oidcFaults({
   issuer,
   params,
@@ -133,26 +134,26 @@ export function oidcFaults({
   if (clientSecret === undefined && clientAuth.startsWith('client_secret_'))
     found.push({
       path: ['clientAuth'],
-      message: `"${clientAuth}" needs a secret; say "clientSecret" beside it`
+      message: `expected "clientSecret" beside "${clientAuth}", got none`
     })
   if (clientSecret !== undefined && clientAuth === 'none')
     found.push({
       path: ['clientAuth'],
-      message: '"none" is for clients without a secret; take out "clientSecret", or "clientAuth"'
+      message: 'expected no "clientSecret" beside "none"; remove one of them'
     })
   for (const [name, url] of Object.entries({ issuer, ...endpoints })) {
     if (url === undefined || url === false) continue
     const path = name === 'issuer' ? ['issuer'] : ['endpoints', name]
     const parsed = URL.parse(url)
-    if (parsed === null) found.push({ path, message: `"${url}" is no URL` })
+    if (parsed === null) found.push({ path, message: `expected a URL, got "${url}"` })
     else if (parsed.protocol === 'http:' && !isLoopback(parsed.hostname))
       found.push({
         path,
-        message: `"${url}" is plain http; tokens travel over https, but for a provider on this machine`
+        message: `expected https, got "${url}"; plain http is for a provider on this machine only`
       })
   }
   for (const [name, value] of Object.entries(params)) {
-    const message = unfit(name, value)
+    const message = paramFault(name, value)
     if (message !== undefined) found.push({ path: ['params', name], message })
   }
   return found

@@ -15,17 +15,9 @@ import type { OidcOptions } from './options.ts'
 export { ProviderAway } from './discovery.ts'
 
 /** The provider sent somebody back without letting them in, or the way back is not one that began here. */
-export const LoginRefused = createError(
-  'SP_ERR_AUTH_OIDC_REFUSED',
-  'The log-in did not succeed; begin anew',
-  401
-)
+export const LoginRefused = createError('SP_ERR_AUTH_OIDC_REFUSED', 'Log-in failed: start again', 401)
 /** What says that a user has logged out elsewhere is not from the provider. */
-export const LogoutTokenWrong = createError(
-  'SP_ERR_AUTH_OIDC_LOGOUT',
-  'This is no logout token for this gateway',
-  400
-)
+export const LogoutTokenWrong = createError('SP_ERR_AUTH_OIDC_LOGOUT', 'Invalid logout token', 400)
 
 /** One log-in under way, between leaving for the provider and coming back. */
 export interface LoginState {
@@ -122,7 +114,7 @@ export class Provider {
       )
       return await this.#read(tokens as Tokens, undefined)
     } catch (error) {
-      this.#tell(error, 'a log-in at the provider did not succeed')
+      this.#tell(error, 'oidc login failed')
       throw isAway(error) ? away() : new LoginRefused()
     }
   }
@@ -197,7 +189,7 @@ export class Provider {
       if (typeof sub === 'string') return { by: { sub }, jti }
       throw new LogoutTokenWrong()
     } catch (error) {
-      this.#tell(error, 'a logout token was refused')
+      this.#tell(error, 'logout token refused')
       throw new LogoutTokenWrong()
     }
   }
@@ -235,7 +227,7 @@ export class Provider {
         await this.#unlock(lock, holder)
       }
     } catch (error) {
-      this.#tell(error, 'the tokens of a session could not be renewed')
+      this.#tell(error, 'session token refresh failed')
       return undefined
     }
   }
@@ -249,7 +241,7 @@ export class Provider {
       const renewed = await this.#read(tokens as Tokens, provided)
       return (await session.write(renewed)) ? renewed : 'gone'
     } catch (error) {
-      this.#tell(error, 'the tokens of a session could not be renewed')
+      this.#tell(error, 'session token refresh failed')
       if (!(error instanceof client.ResponseBodyError) || !OVER.has(error.error)) return undefined
       // Another gateway may have used the token first, where the lock did not hold.
       const stored = await session.read()
@@ -315,7 +307,7 @@ export class Provider {
     } catch (error) {
       // An answer about somebody else is no refusal, but an attack (OpenID Connect Core 1.0 section 5.3.2).
       if (isAboutAnother(error)) throw error
-      this.#tell(error, 'the userinfo endpoint of the provider failed; only the ID token counts')
+      this.#tell(error, 'userinfo request failed, using the ID token only')
       return isAway(error) ? 'away' : {}
     }
   }

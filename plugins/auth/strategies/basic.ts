@@ -6,44 +6,45 @@ import { addressOf } from '../../../src/lib/http/addresses.ts'
 import { callerOf, type Users } from '../users.ts'
 import type { Strategy } from './strategy.ts'
 
-// A password that was right is not hashed again for so long, in milliseconds, and for so many at most.
-const REMEMBERED = 60_000
-const MOST = 1000
+// How long a verified password is cached, since hashing is slow on purpose, and how many are.
+const CACHE_TTL_MS = 60_000
+const MAX_CACHED = 1000
 
-/** Lets in local users by HTTP Basic (RFC 7617); a password that was right is remembered for a minute, since hashing takes its time on purpose. */
+/** Accepts name and password of local users (HTTP Basic, RFC 7617); a verified password is cached for a minute. */
 export function basicStrategy(app: FastifyInstance, users: Users): Strategy {
-  // What is remembered is worth nothing outside of this process.
+  // The cache is keyed by an HMAC with a key of this process, so it holds no password.
   const secret = randomBytes(32)
-  const right = new Map<string, { readonly caller: Caller; readonly ends: number }>()
-  const verify = async (request: FastifyRequest, said: string): Promise<Caller | 'wrong'> => {
-    const at = said.indexOf(':')
+  const verified = new Map<string, { readonly caller: Caller; readonly expiresAt: number }>()
+  const verify = async (request: FastifyRequest, credentials: string): Promise<Caller | 'wrong'> => {
+    const at = credentials.indexOf(':')
     if (at === -1) return 'wrong'
-    const name = said.slice(0, at).normalize('NFC')
+    const name = credentials.slice(0, at).normalize('NFC')
     const user = await app.throttle.attempt(addressOf(request), name, () =>
-      users.verify(name, said.slice(at + 1))
+      users.verify(name, credentials.slice(at + 1))
     )
     if (user === undefined) return 'wrong'
     const caller = { ...callerOf(user), by: 'basic' }
-    if (right.size >= MOST) right.delete(right.keys().next().value as string)
-    right.set(digest(said), { caller, ends: monotonic() + REMEMBERED })
+    if (verified.size >= MAX_CACHED) verified.delete(verified.keys().next().value as string)
+    verified.set(digest(credentials), { caller, expiresAt: monotonic() + CACHE_TTL_MS })
     return caller
   }
-  const digest = (said: string): string => createHmac('sha256', secret).update(said).digest('base64')
+  const digest = (credentials: string): string =>
+    createHmac('sha256', secret).update(credentials).digest('base64')
   return {
     name: 'basic',
     scheme: 'Basic realm="gateway", charset="UTF-8"',
     headers: [{ name: 'authorization', holds: isBasic }],
-    find(request) {
+    authenticate(request) {
       const { authorization = '' } = request.headers
       if (!isBasic(authorization)) return null
       const encoded = authorization.slice(5).trim()
       if (!/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) return 'wrong'
-      const said = Buffer.from(encoded, 'base64').toString('utf8')
-      const known = right.get(digest(said))
-      if (known === undefined) return verify(request, said)
-      if (known.ends > monotonic()) return known.caller
-      right.delete(digest(said))
-      return verify(request, said)
+      const credentials = Buffer.from(encoded, 'base64').toString('utf8')
+      const known = verified.get(digest(credentials))
+      if (known === undefined) return verify(request, credentials)
+      if (known.expiresAt > monotonic()) return known.caller
+      verified.delete(digest(credentials))
+      return verify(request, credentials)
     }
   }
 }

@@ -1,26 +1,26 @@
 import type { TLSSocket } from 'node:tls'
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../../../src/lib/caller.ts'
-import type { Found, Strategy } from './strategy.ts'
+import type { Strategy, StrategyResult } from './strategy.ts'
 
-// What a connection has shown is looked at once.
-const seen = new WeakMap<object, Found>()
+// A certificate is read once per connection.
+const results = new WeakMap<object, StrategyResult>()
 
-/** Lets in whoever's connection has a certificate of one of the authorities in "tls.clientCertificates"; the subject's common name, else its first address or name, is the caller. */
+/** Accepts client certificates issued by an authority in "tls.clientCertificates". The caller's id is the subject's common name, else its first alternative name. */
 export const clientCertificateStrategy = (): Strategy => ({
   name: 'clientCertificate',
   headers: [],
-  find({ raw }: FastifyRequest) {
+  authenticate({ raw }: FastifyRequest) {
     const socket = raw.socket as Partial<TLSSocket>
-    const known = seen.get(socket)
+    const known = results.get(socket)
     if (known !== undefined) return known
-    const found = callerOf(socket)
-    seen.set(socket, found)
-    return found
+    const result = callerOf(socket)
+    results.set(socket, result)
+    return result
   }
 })
 
-function callerOf(socket: Partial<TLSSocket>): Found {
+function callerOf(socket: Partial<TLSSocket>): StrategyResult {
   const certificate = socket.getPeerCertificate?.()
   if (certificate === undefined || Object.keys(certificate).length === 0) return null
   if (socket.authorized !== true) return 'wrong'
@@ -52,7 +52,7 @@ function callerOf(socket: Partial<TLSSocket>): Found {
   return caller
 }
 
-/** Reads the alternative names of a certificate, such as "DNS:a.example, URI:spiffe://b, email:c@d" (RFC 5280 section 4.2.1.6); a name that needs quoting is left out, since what it hides could read like another (CVE-2021-44532). */
+/** Reads the alternative names of a certificate, such as "DNS:a.example, URI:spiffe://b, email:c@d" (RFC 5280 section 4.2.1.6). Returns none if one is quoted: a quoted name may contain text that reads like another (CVE-2021-44532). */
 function namesIn(text: string | undefined): { kind: string; value: string }[] {
   if (text === undefined || text.includes('"')) return []
   return text.split(', ').map((name) => {

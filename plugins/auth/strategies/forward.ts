@@ -18,54 +18,50 @@ export const forward = Type.Object(
   {
     upstream: Type.String({
       minLength: 1,
-      description: 'Who is asked: a name from "upstreams", or a URL for a one-off.'
+      description: 'The authentication service: a name from "upstreams", or a URL.'
     }),
-    path: Type.String({ default: '/', pattern: '^/', description: 'The path that is asked for there.' }),
-    timeout: Duration({ positive: true, default: '1s', description: 'How long the answer may take.' }),
+    path: Type.String({ default: '/', pattern: '^/', description: 'The path that is requested there.' }),
+    timeout: Duration({ positive: true, default: '1s', description: 'How long the response may take.' }),
     copy: Type.Array(HeaderName, {
       default: [],
       description:
-        'Headers of its answer that the upstream gets; those of the same name from a client never reach it.'
+        'Headers of its response that are forwarded to the upstream; the same headers from a client are removed.'
     }),
     copyBack: Type.Array(HeaderName, {
       default: [],
       description:
-        'Headers of an answer that lets in, such as "set-cookie", that are added to the answer for the client.'
+        'Headers of a 2xx response, such as "set-cookie", that are added to the response for the client.'
     }),
     caller: Type.Object(
       {
-        id: header('The header of its answer that names the caller.'),
+        id: header("The header with the caller's id."),
         name: header("The header with the caller's name."),
         email: header("The header with the caller's mail address."),
         roles: header('The header with the roles, separated by commas.'),
         scopes: header('The header with the scopes, separated by spaces or commas.')
       },
-      { additionalProperties: false, default: {}, description: 'How its answer tells who calls.' }
+      {
+        additionalProperties: false,
+        default: {},
+        description: 'The headers of its response that describe the caller.'
+      }
     )
   },
   {
     additionalProperties: false,
     description:
-      'Asks a service whether a request may pass: a 2xx lets it in, any other answer goes to the client.'
+      'Asks a service whether to accept a request: a 2xx accepts it, any other response is sent to the client.'
   }
 )
 
 export type ForwardOptions = Static<typeof forward>
 
-/** The service that decides did not answer. */
-const Undecided = createError(
-  'SP_ERR_AUTH_UNAVAILABLE',
-  'The service that knows who you are does not answer',
-  503
-)
-/** The service that decides said no; the client gets its answer. */
-const Declined = createError(
-  'SP_ERR_AUTH_FORWARD',
-  'The service that decides did not let this request in',
-  403
-)
+/** The authentication service did not respond. */
+const ServiceUnavailable = createError('SP_ERR_AUTH_UNAVAILABLE', 'Authentication service unavailable', 503)
+/** The authentication service refused the request; the client gets its response. */
+const RefusedByService = createError('SP_ERR_AUTH_FORWARD', 'Forbidden by the authentication service', 403)
 
-/** Tells what is wrong that the schema can't say. */
+/** Lists the errors that the schema cannot express. */
 export function forwardFaults(
   { upstream, copy, copyBack, caller }: ForwardOptions,
   { upstreams }: About
@@ -75,7 +71,7 @@ export function forwardFaults(
     const near = nearest(upstream, upstreams)
     found.push({
       path: ['upstream'],
-      message: `No upstream "${upstream}"; ${near === undefined ? 'a name from "upstreams" or a URL would do' : `did you mean "${near}"?`}`
+      message: `No upstream "${upstream}"; ${near === undefined ? 'expected a name from "upstreams" or a URL' : `did you mean "${near}"?`}`
     })
   }
   const toUpstream = [
@@ -86,49 +82,49 @@ export function forwardFaults(
     if (name.toLowerCase() === 'set-cookie')
       found.push({
         path,
-        message: `"${name}" is for clients, and no upstream reads it; "copyBack": ["set-cookie"] hands it to them`
+        message: `expected a request header, got "${name}"; "copyBack": ["set-cookie"] sends it to the client`
       })
-    else if (isOfMessage(name)) found.push({ path, message: ofMessage(name) })
+    else if (isMessageField(name)) found.push({ path, message: messageFieldFault(name) })
   }
   for (const [i, name] of copyBack.entries()) {
-    if (isOfMessage(name)) found.push({ path: ['copyBack', i], message: ofMessage(name) })
+    if (isMessageField(name)) found.push({ path: ['copyBack', i], message: messageFieldFault(name) })
     else if (name.toLowerCase().startsWith('access-control-'))
       found.push({
         path: ['copyBack', i],
-        message: `"${name}" is for "cors" to write; who may read an answer is not asked there`
+        message: `"${name}" can't be copied; "cors" sets it`
       })
   }
   return found
 }
 
-// What is of one message alone: its framing, its connection and its content.
-function isOfMessage(name: string): boolean {
+// Fields about the framing, the connection or the content of one message.
+function isMessageField(name: string): boolean {
   const lower = name.toLowerCase()
   return HOP_BY_HOP.has(lower) || FRAMING.has(lower) || lower.startsWith('content-')
 }
 
-const ofMessage = (name: string): string =>
-  `"${name}" is about the message that it stands in, and can't be copied to another`
+const messageFieldFault = (name: string): string =>
+  `"${name}" can't be copied; it describes only the message that it is in`
 
-// The largest answer that goes on to a client, in bytes.
-const LARGEST = 65_536
+// The largest response of the service that is sent on to a client.
+const MAX_BODY_BYTES = 65_536
 
-/** Lets in whom another service lets in; its names for a request are those of Traefik's forwardAuth. */
-export function forwardStrategy(app: FastifyInstance, said: ForwardOptions): Strategy {
-  const upstream = app.upstream(said.upstream)
-  const timeout = duration(said.timeout)
+/** Accepts requests that an authentication service accepts; the request to it has the headers of Traefik's forwardAuth. */
+export function forwardStrategy(app: FastifyInstance, options: ForwardOptions): Strategy {
+  const upstream = app.upstream(options.upstream)
+  const timeout = duration(options.timeout)
   const policy = upstream.policyFor({ headersTimeout: timeout, bodyTimeout: timeout })
-  const copied = said.copy.map((name) => name.toLowerCase())
-  const copiedBack = said.copyBack.map((name) => name.toLowerCase())
+  const copied = options.copy.map((name) => name.toLowerCase())
+  const copiedBack = options.copyBack.map((name) => name.toLowerCase())
   const headFor = questionHead({ names: app.identityNames, cookie: app.sessionCookie })
   return {
     name: 'forward',
     headers: [],
-    last: true,
-    async find(request, reply) {
+    isFallback: true,
+    async authenticate(request, reply) {
       const { statusCode, headers, body } = await ask(request)
       if (statusCode < 200 || statusCode >= 300) {
-        const refusal: Refusal = new Declined()
+        const refusal: Refusal = new RefusedByService()
         refusal.statusCode = statusCode
         refusal.instead = { headers: headersForClient(headers), body }
         throw refusal
@@ -139,11 +135,11 @@ export function forwardStrategy(app: FastifyInstance, said: ForwardOptions): Str
       })
       if (identity.length > 0) request.identity = [...(request.identity ?? []), ...identity]
       if (copiedBack.length > 0) copyBack(headersForClient(headers), reply)
-      return callerIn(headers, said.caller)
+      return callerIn(headers, options.caller)
     }
   }
 
-  /** Adds what the service wants the client to have; what the gateway has set already stays. */
+  /** Adds the headers in `copyBack` to the response; a header that the gateway has set stays. */
   function copyBack(headers: Readonly<Record<string, string | string[]>>, reply: FastifyReply): void {
     for (const name of copiedBack) {
       const value = Object.hasOwn(headers, name) ? headers[name] : undefined
@@ -151,50 +147,50 @@ export function forwardStrategy(app: FastifyInstance, said: ForwardOptions): Str
     }
   }
 
-  /** Leaves out of an answer what holds for one connection or frames it, and the session cookie, which is the gateway's to set. */
+  /** Removes hop-by-hop and framing fields, and the session cookie, which only the gateway sets. */
   function headersForClient(headers: ServiceHeaders): Record<string, string | string[]> {
     const nominated = nominatedBy(textIn(headers, 'connection')) ?? []
-    const kept: [string, string | string[]][] = []
+    const forwarded: [string, string | string[]][] = []
     for (const [name, value] of Object.entries(headers)) {
       if (value === undefined || HOP_BY_HOP.has(name) || FRAMING.has(name) || nominated.includes(name))
         continue
-      if (name !== 'set-cookie') kept.push([name, value])
-      else kept.push([name, [value].flat().filter((each) => setCookieName(each) !== app.sessionCookie)])
+      if (name !== 'set-cookie') forwarded.push([name, value])
+      else forwarded.push([name, [value].flat().filter((each) => setCookieName(each) !== app.sessionCookie)])
     }
-    return Object.fromEntries(kept)
+    return Object.fromEntries(forwarded)
   }
 
-  async function ask(request: FastifyRequest): Promise<ServiceAnswer> {
+  async function ask(request: FastifyRequest): Promise<ServiceResponse> {
     try {
       const { status, fields, body } = await askUpstream(
         upstream,
         {
           source: request,
           method: 'GET',
-          path: said.path,
+          path: options.path,
           idempotent: true,
           body: null,
           deadline: request.deadline,
           headersFor: ({ host }) => headFor(request, app.trusts(peerOf(request)), host)
         },
         policy,
-        { maxBody: LARGEST, timeout }
+        { maxBody: MAX_BODY_BYTES, timeout }
       )
-      // A status that can't be passed on is no answer (RFC 9110 section 15).
-      if (status > 599) throw new RangeError('The answer of the service that decides has no status')
+      // A status above 599 cannot be sent on (RFC 9110 section 15).
+      if (status > 599) throw new RangeError('invalid status in the response of the authentication service')
       return { statusCode: status, headers: headersIn(fields), body }
     } catch (error) {
       app.log.warn(
         { upstream: upstream.name, cause: (error as { code?: string }).code ?? (error as Error).name },
-        'the service that decides who may pass did not answer'
+        'authentication service unavailable'
       )
-      throw undecided()
+      throw serviceUnavailable()
     }
   }
 }
 
-/** What the service answered. */
-interface ServiceAnswer {
+/** The response of the authentication service. */
+interface ServiceResponse {
   readonly statusCode: number
   readonly headers: ServiceHeaders
   readonly body: Buffer
@@ -202,7 +198,7 @@ interface ServiceAnswer {
 
 type ServiceHeaders = Readonly<Record<string, string | string[]>>
 
-/** Makes an object of a flat header, with a list for each name that is repeated. */
+/** Converts a flat list of names and values into an object, with a list for each repeated name. */
 function headersIn(fields: readonly string[]): ServiceHeaders {
   const headers: Record<string, string | string[]> = Object.create(null)
   for (let i = 0; i < fields.length; i += 2) {
@@ -214,7 +210,7 @@ function headersIn(fields: readonly string[]): ServiceHeaders {
   return headers
 }
 
-const undecided = (): Refusal => withHeaders(new Undecided(), { 'retry-after': '1' })
+const serviceUnavailable = (): Refusal => withHeaders(new ServiceUnavailable(), { 'retry-after': '1' })
 
 function textIn(headers: Readonly<Record<string, unknown>>, name: string | undefined): string | undefined {
   const lower = name?.toLowerCase()
@@ -223,21 +219,21 @@ function textIn(headers: Readonly<Record<string, unknown>>, name: string | undef
   return typeof value === 'string' && value !== '' ? value : undefined
 }
 
-function callerIn(headers: Readonly<Record<string, unknown>>, said: ForwardOptions['caller']): Caller {
-  const list = (name: string | undefined, by: RegExp): string[] =>
+function callerIn(headers: Readonly<Record<string, unknown>>, names: ForwardOptions['caller']): Caller {
+  const list = (name: string | undefined, separator: RegExp): string[] =>
     (textIn(headers, name) ?? '')
-      .split(by)
+      .split(separator)
       .map((each) => each.trim())
       .filter(Boolean)
-  const name = textIn(headers, said.name)
-  const email = textIn(headers, said.email)
+  const name = textIn(headers, names.name)
+  const email = textIn(headers, names.email)
   return {
-    // A service that names nobody lets all in alike.
-    id: textIn(headers, said.id) ?? 'forward',
+    // A service that names no caller accepts all requests as the same one.
+    id: textIn(headers, names.id) ?? 'forward',
     ...(name === undefined ? {} : { name }),
     ...(email === undefined ? {} : { email }),
-    roles: list(said.roles, /,/),
-    scopes: list(said.scopes, /[\s,]/),
+    roles: list(names.roles, /,/),
+    scopes: list(names.scopes, /[\s,]/),
     claims: {},
     by: 'forward'
   }

@@ -5,7 +5,7 @@ import { isObject, type Static } from '../../../src/lib/schema.ts'
 import { Duration, EXPECTED, File } from '../../../src/lib/units.ts'
 import { unreadable } from '../../../src/lib/unreadable.ts'
 import { claimNames } from '../claims.ts'
-import { keyFault } from '../key-set.ts'
+import { jwkFault } from '../key-set.ts'
 import { verifierFor } from '../verifier.ts'
 import {
   dropParameter,
@@ -14,9 +14,9 @@ import {
   isBearer,
   isTokenShaped,
   parametersIn,
-  readerOf,
-  type Strategy
-} from './strategy.ts'
+  readerOf
+} from './credential-places.ts'
+import type { Strategy } from './strategy.ts'
 
 const ALGORITHMS = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
@@ -25,14 +25,16 @@ const ALGORITHMS = [
 
 export const jwt = Type.Object(
   {
-    issuer: Type.Optional(Type.String({ minLength: 1, description: 'Who makes the tokens: their "iss".' })),
+    issuer: Type.Optional(
+      Type.String({ minLength: 1, description: 'The issuer of the tokens: their "iss".' })
+    ),
     audience: Type.Optional(
       Type.Unsafe<string | string[]>({
         anyOf: [
           { type: 'string', minLength: 1 },
           { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1 }
         ],
-        description: 'Whom they are for: their "aud" is this, or one of these.'
+        description: 'The expected audience: the "aud" of a token is this, or one of these.'
       })
     ),
     jwks: Type.Optional(
@@ -40,7 +42,7 @@ export const jwt = Type.Object(
         pattern: '^https?://',
         [EXPECTED]: 'a URL such as "https://accounts.example.com/jwks.json"',
         description:
-          'Where the keys are; they are fetched, kept, and asked for anew when a token names another.'
+          'The URL of the JSON Web Key Set; it is cached, and fetched again when a token names an unknown key.'
       })
     ),
     keys: Type.Optional(
@@ -50,14 +52,13 @@ export const jwt = Type.Object(
       Type.String({
         minLength: 32,
         [EXPECTED]: 'a secret of 32 characters or more',
-        description:
-          'A secret that the gateway shares with who makes the tokens; "algorithms" names HS256 or its like.'
+        description: 'A secret shared with the issuer, for HS256, HS384 or HS512 in "algorithms".'
       })
     ),
     algorithms: Type.Array(Type.Unsafe<string>({ type: 'string', enum: ALGORITHMS }), {
       default: ['RS256', 'ES256', 'EdDSA', 'Ed25519'],
       minItems: 1,
-      description: 'The signatures that count; all others are refused, whatever a token says of itself.'
+      description: 'The accepted signature algorithms; a token with any other is refused.'
     }),
     ...claimNames,
     from: Type.Array(
@@ -68,18 +69,19 @@ export const jwt = Type.Object(
       {
         default: ['header:authorization'],
         minItems: 1,
-        description: 'Where a token may stand: "header:NAME" (a Bearer in authorization) or "query:NAME".'
+        description:
+          'Where a token is read from: "header:NAME" (a Bearer token in authorization) or "query:NAME".'
       }
     ),
-    leeway: Duration({ default: '30s', description: 'How far the clocks of the two may differ.' })
+    leeway: Duration({ default: '30s', description: 'The clock difference to the issuer that is tolerated.' })
   },
-  { additionalProperties: false, description: 'Callers with a JSON Web Token, whose signature is verified.' }
+  { additionalProperties: false, description: 'Callers with a signed JSON Web Token.' }
 )
 
 export type JwtOptions = Static<typeof jwt>
 
-// Bytes of a secret: as many as the hash has (RFC 7518 section 3.2).
-const LEAST_SECRET = new Map([
+// A secret is at least as long as the hash (RFC 7518 section 3.2).
+const MIN_SECRET_BYTES = new Map([
   ['HS256', 32],
   ['HS384', 48],
   ['HS512', 64]
@@ -87,95 +89,106 @@ const LEAST_SECRET = new Map([
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
 
-/** Tells what is wrong that the schema can't say. */
-export function jwtFaults(said: JwtOptions): OptionFault[] {
+/** Lists the errors that the schema cannot express. */
+export function jwtFaults(options: JwtOptions): OptionFault[] {
   const found: OptionFault[] = []
-  const sources = (['jwks', 'keys', 'secret'] as const).filter((name) => said[name] !== undefined)
+  const sources = (['jwks', 'keys', 'secret'] as const).filter((name) => options[name] !== undefined)
   if (sources.length !== 1)
     found.push({
       path: sources.length === 0 ? [] : [sources[1] ?? ''],
-      message: `A token is verified by one of "jwks", "keys" and "secret"; this has ${sources.map((name) => `"${name}"`).join(' and ') || 'none'}`
+      message: `expected one of "jwks", "keys" and "secret", got ${sources.map((name) => `"${name}"`).join(' and ') || 'none'}`
     })
-  const wrong = said.algorithms.findIndex((name) => name.startsWith('HS') === (said.secret === undefined))
+  const wrong = options.algorithms.findIndex(
+    (name) => name.startsWith('HS') === (options.secret === undefined)
+  )
   if (sources.length === 1 && wrong !== -1)
     found.push({
       path: ['algorithms', wrong],
       message:
-        said.secret === undefined
-          ? `"${said.algorithms[wrong]}" needs a "secret"; with public keys it would take a key that all know for a secret`
-          : `"${said.algorithms[wrong]}" needs keys; with a "secret" it is HS256, HS384 or HS512`
+        options.secret === undefined
+          ? `expected an algorithm for public keys, got "${options.algorithms[wrong]}", which needs a "secret"`
+          : `expected HS256, HS384 or HS512 beside "secret", got "${options.algorithms[wrong]}", which needs "jwks" or "keys"`
     })
-  for (const [i, name] of said.algorithms.entries()) {
-    const least = LEAST_SECRET.get(name)
-    if (said.secret === undefined || least === undefined || Buffer.byteLength(said.secret) >= least) continue
+  for (const [i, name] of options.algorithms.entries()) {
+    const minBytes = MIN_SECRET_BYTES.get(name)
+    if (
+      options.secret === undefined ||
+      minBytes === undefined ||
+      Buffer.byteLength(options.secret) >= minBytes
+    )
+      continue
     found.push({
       path: ['algorithms', i],
-      message: `"${name}" needs a secret of ${least} bytes or more; this one has ${Buffer.byteLength(said.secret)}. "openssl rand -hex 32" makes one`
+      message: `expected a secret of ${minBytes} bytes or more for "${name}", got ${Buffer.byteLength(options.secret)}; "openssl rand -hex 32" makes one`
     })
   }
-  const url = said.jwks === undefined ? undefined : URL.parse(said.jwks)
+  const url = options.jwks === undefined ? undefined : URL.parse(options.jwks)
   if (url === null)
     found.push({
       path: ['jwks'],
-      message: `"${said.jwks}" is no URL; "https://accounts.example.com/jwks.json" would do`
+      message: `expected a URL such as "https://accounts.example.com/jwks.json", got "${options.jwks}"`
     })
   if (url?.protocol === 'http:' && !LOOPBACK.test(url.hostname))
     found.push({
       path: ['jwks'],
-      message: `"${said.jwks}" is plain http; whoever sits in between could bring keys of their own`
+      message: `expected https, got "${options.jwks}"; over plain http an attacker can replace the keys`
     })
-  if (said.keys !== undefined) {
-    const fault = keysFault(said.keys)
+  if (options.keys !== undefined) {
+    const fault = keyFileFault(options.keys)
     if (fault !== undefined) found.push({ path: ['keys'], message: fault })
   }
   return found
 }
 
-/** The keys of a provider say who made a token, and not for whom. */
+/** Lists a warning about a missing `audience`: a provider's keys also sign tokens for other services. */
 export const jwtWarnings = ({ secret, audience, issuer, jwks, keys }: JwtOptions): string[] =>
   secret === undefined && audience === undefined
-    ? [`takes tokens of ${issuer ?? jwks ?? keys} that were made for others; "audience" says which are meant`]
+    ? [`accepts tokens that ${issuer ?? jwks ?? keys} issued for other services; set "audience"`]
     : []
 
-/** Tells what is wrong with a file of keys: each has to be one that a signature can be verified with, and that everybody may know. */
-function keysFault(file: string): string | undefined {
+/** Returns the error in a key file: every key must be public and able to verify a signature. */
+function keyFileFault(file: string): string | undefined {
   let read: unknown
   try {
     read = JSON.parse(readFileSync(file, 'utf8'))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    return code === undefined ? `The file ${file} is not JSON` : unreadable(file, error)
+    return code === undefined ? `expected JSON in the file ${file}` : unreadable(file, error)
   }
   if (!isObject(read) || !Array.isArray(read['keys']) || read['keys'].length === 0)
-    return `The file ${file} has no "keys"; a JSON Web Key Set is { "keys": [...] }`
+    return `expected a JSON Web Key Set, { "keys": [...] }, in the file ${file}`
   for (const [i, jwk] of read['keys'].entries()) {
-    const fault = keyFault(jwk)
+    const fault = jwkFault(jwk)
     if (fault !== undefined) return `${file}: key ${i + 1} ${fault}`
   }
   return undefined
 }
 
-/** Lets in whoever has a token that was signed by one of the keys; `besideKeys` says that a Bearer may as well be an API key. */
-export function jwtStrategy(app: FastifyInstance, said: JwtOptions, besideKeys: boolean): Strategy {
+/** Accepts tokens signed by one of the keys; with `besideKeys` a Bearer may also be an API key. */
+export function jwtStrategy(
+  app: FastifyInstance,
+  options: JwtOptions,
+  { besideKeys }: { readonly besideKeys: boolean }
+): Strategy {
   const holds = (authorization: string): boolean =>
     isBearer(authorization) && (!besideKeys || isTokenShaped(tokenIn(authorization)))
   const bearer = ({ headers: { authorization } }: FastifyRequest): string[] =>
     authorization !== undefined && holds(authorization) ? [tokenIn(authorization)] : []
-  const readers = said.from.map((place) => (isAuthorization(place) ? bearer : readerOf(place)))
-  const parameters = parametersIn(said.from)
-  const verifier = verifierFor(app, said)
+  const readers = options.from.map((place) => (isAuthorization(place) ? bearer : readerOf(place)))
+  const parameters = parametersIn(options.from)
+  const verifier = verifierFor(app, options)
   return {
     name: 'jwt',
     scheme: 'Bearer',
-    headers: headersIn(said.from, holds),
+    headers: headersIn(options.from, holds),
     parameters,
-    find(request) {
+    authenticate(request) {
       const tokens = readers.flatMap((read) => read(request))
       for (const name of parameters) dropParameter(request, name)
       const [only] = tokens
       if (only === undefined) return null
-      // Two tokens would be two callers: what the upstream reads nobody knows.
-      return tokens.length > 1 ? verifier.refuse('several_tokens') : verifier.judge(only)
+      // With two tokens the upstream might read another one than the gateway.
+      return tokens.length > 1 ? verifier.refuse('several_tokens') : verifier.verify(only)
     }
   }
 }

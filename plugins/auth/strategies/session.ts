@@ -3,42 +3,50 @@ import type { Caller, Provided } from '../../../src/lib/caller.ts'
 import { callerOf, type Users } from '../users.ts'
 import type { Strategy } from './strategy.ts'
 
-/** Lets in whoever has a session of a user that is still known, or of one whom a provider knows; a stale cookie counts as none. */
-export function sessionStrategy(users: Users, issuer: string | undefined): Strategy {
+/** Whose sessions are accepted. */
+export interface SessionUsers {
+  /** The local users. */
+  readonly users: Users
+  /** The issuer of the OpenID Connect provider; undefined if none is configured. */
+  readonly issuer: string | undefined
+}
+
+/** Accepts the session of a local user who is still configured, or of a user of the provider; a stale cookie counts as none. */
+export function sessionStrategy(known: SessionUsers): Strategy {
   return {
     name: 'session',
     scheme: 'Session',
     headers: [],
-    // Nothing waits for a store where there is no cookie to look up.
-    find: (request, reply) => (mayHave(request) ? callerOfSession(request, reply, users, issuer) : null)
+    // Without a cookie the result is synchronous.
+    authenticate: (request, reply) =>
+      mayHaveSession(request) ? callerOfSession(request, reply, known) : null
   }
 }
 
-function mayHave({ headers: { cookie }, server: { sessionCookie } }: FastifyRequest): boolean {
+function mayHaveSession({ headers: { cookie }, server: { sessionCookie } }: FastifyRequest): boolean {
   return cookie !== undefined && sessionCookie !== null && cookie.includes(sessionCookie)
 }
 
-/** Finds who the session of a request belongs to, among some users and those of one provider. */
+/** Returns the caller of a request's session, among some local users and those of one provider; null if there is none. */
 export async function callerOfSession(
   request: FastifyRequest,
   reply: FastifyReply,
-  users: Users,
-  issuer: string | undefined
+  { users, issuer }: SessionUsers
 ): Promise<Caller | null> {
   const { sessions, oidc } = request.server
-  const kept = await sessions?.load(request, reply)
-  if (kept === null || kept === undefined) return null
-  if (kept.provided === undefined) {
-    const user = users.find(kept.user)
+  const session = await sessions?.load(request, reply)
+  if (session === null || session === undefined) return null
+  if (session.provided === undefined) {
+    const user = users.find(session.user)
     if (user === undefined) return null
     return { ...callerOf(user), by: 'session' }
   }
-  if (oidc === null || kept.provided.issuer !== issuer) return null
-  const provided = await oidc.fresh(request, reply, kept.provided)
-  return provided === null ? null : callerProvided(provided)
+  if (oidc === null || session.provided.issuer !== issuer) return null
+  const provided = await oidc.refreshIfDue(request, reply, session.provided)
+  return provided === null ? null : callerOfProvider(provided)
 }
 
-const callerProvided = ({ sub, name, email, roles, scopes, claims }: Provided): Caller => ({
+const callerOfProvider = ({ sub, name, email, roles, scopes, claims }: Provided): Caller => ({
   id: sub,
   ...(name === undefined ? {} : { name }),
   ...(email === undefined ? {} : { email }),

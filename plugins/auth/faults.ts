@@ -1,0 +1,140 @@
+import type { About, OptionFault } from '../../src/kit/index.ts'
+import { TemplateError, template } from '../../src/lib/values.ts'
+import { assertionFaults } from './assertion.ts'
+import {
+  apiKey,
+  apiKeyFault,
+  type Listed,
+  readEntries,
+  type User,
+  user,
+  userFault
+} from './credential-files.ts'
+import { oidcFaults, oidcWarnings } from './oidc/options.ts'
+import { type AuthOptions, definedStrategies } from './options.ts'
+import { forwardFaults } from './strategies/forward.ts'
+import { jwtFaults, jwtWarnings } from './strategies/jwt.ts'
+
+/** Lists the errors of some options that their schema cannot express. */
+export function faults(options: AuthOptions, about: About): OptionFault[] {
+  const { jwt, forward, assertion } = options
+  return [
+    ...sessionFaults(options, about),
+    ...strategyFaults(options, about),
+    ...(jwt === undefined ? [] : below('jwt', jwtFaults(jwt))),
+    ...(forward === undefined ? [] : below('forward', forwardFaults(forward, about))),
+    ...(assertion === undefined ? [] : below('assertion', assertionFaults(assertion))),
+    ...userFaults(options.users),
+    ...(options.apiKeys === undefined
+      ? []
+      : below('apiKeys', readEntries(options.apiKeys, apiKey, apiKeyFault).faults)),
+    ...emptyListFaults(options),
+    ...identityFaults(options.identity)
+  ]
+}
+
+/** Lists warnings: routes that accept every user of a provider, or every token that it issues. */
+export const warnings = ({ oidc, jwt, require, optional, by }: AuthOptions): string[] => [
+  ...(oidc !== undefined && require === undefined && !optional && by?.includes('session') !== false
+    ? [`lets in every user of ${oidc.issuer}; add "require" to restrict it`]
+    : []),
+  ...(oidc === undefined ? [] : oidcWarnings(oidc)),
+  ...(jwt !== undefined && by?.includes('jwt') !== false ? jwtWarnings(jwt) : [])
+]
+
+function sessionFaults({ session, users, oidc, challenge }: AuthOptions, { word }: About): OptionFault[] {
+  const found: OptionFault[] = []
+  if (session && users === undefined && oidc === undefined)
+    found.push({
+      path: ['session'],
+      message: 'expected "users" or "oidc" beside "session", got neither; a session needs users who log in'
+    })
+  if (challenge === 'login' && !session)
+    found.push({
+      path: ['challenge'],
+      message:
+        'expected "session": true beside "challenge": "login"; add it with "users" or "oidc", or use "challenge": "status"'
+    })
+  if (oidc !== undefined) {
+    if (!session)
+      found.push({
+        path: ['oidc'],
+        message: 'expected "session": true beside "oidc"; a log-in at a provider needs a session'
+      })
+    found.push(...below('oidc', oidcFaults(oidc)))
+  }
+  if (session && (word('session') as { secrets?: unknown } | undefined)?.secrets === undefined)
+    found.push({
+      path: ['session'],
+      message:
+        'expected a session secret of 32 characters or more, got none; set SESSION_SECRET in the environment, or "session": { "secrets": [...] } at the root'
+    })
+  return found
+}
+
+function strategyFaults(options: AuthOptions, { word }: About): OptionFault[] {
+  const found: OptionFault[] = []
+  const defined = definedStrategies(options)
+  if (defined.length === 0)
+    found.push({
+      path: [],
+      message:
+        'expected an authentication strategy, got none; define one, such as "session" with "users", "jwt" or "apiKeys"'
+    })
+  for (const [i, name] of (options.by ?? []).entries())
+    if (!defined.includes(name))
+      found.push({
+        path: ['by', i],
+        message: `expected a strategy that is defined here (${defined.join(', ') || 'none'}), got "${name}"`
+      })
+  if (options.basic && options.users === undefined)
+    found.push({
+      path: ['basic'],
+      message: 'expected "users" beside "basic", got none; HTTP Basic checks the passwords of local users'
+    })
+  const tls = word('tls') as { clientCertificates?: unknown } | false | undefined
+  const asksForCertificates = tls !== undefined && tls !== false && tls.clientCertificates !== undefined
+  if (options.clientCertificate && !asksForCertificates)
+    found.push({
+      path: ['clientCertificate'],
+      message: 'expected "tls" with "clientCertificates" at the root; without it clients send no certificate'
+    })
+  return found
+}
+
+function userFaults(users: AuthOptions['users']): OptionFault[] {
+  if (users === undefined) return []
+  const { entries, faults } = readEntries(users as Listed<User>, user, userFault)
+  const found = below('users', faults)
+  const duplicate = entries.find(
+    ({ name }, i) => entries.findIndex((other) => isSameName(other.name, name)) !== i
+  )
+  if (duplicate !== undefined)
+    found.push({ path: ['users'], message: `expected unique user names, got "${duplicate.name}" twice` })
+  return found
+}
+
+const isSameName = (one: string, other: string): boolean => one.normalize('NFC') === other.normalize('NFC')
+
+function emptyListFaults({ users, apiKeys }: AuthOptions): OptionFault[] {
+  return Object.entries({ users, apiKeys }).flatMap(([name, listed]) =>
+    listed !== undefined && listed.file === undefined && listed.list === undefined
+      ? [{ path: [name], message: `expected "file" or "list" in "${name}", got neither` }]
+      : []
+  )
+}
+
+function identityFaults(identity: AuthOptions['identity']): OptionFault[] {
+  return Object.entries(identity).flatMap(([name, value]) => {
+    try {
+      template(`{caller.${value}}`)
+      return []
+    } catch (error) {
+      if (!(error instanceof TemplateError)) throw error
+      return [{ path: ['identity', name], message: error.message }]
+    }
+  })
+}
+
+const below = (name: string, faults: readonly OptionFault[]): OptionFault[] =>
+  faults.map((fault) => ({ ...fault, path: [name, ...fault.path] }))

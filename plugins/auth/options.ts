@@ -1,0 +1,131 @@
+import { Type } from '../../src/kit/index.ts'
+import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
+import { EXPECTED, File } from '../../src/lib/units.ts'
+import { assertion } from './assertion.ts'
+import { apiKey, user } from './credential-files.ts'
+import { oidc } from './oidc/options.ts'
+import { forward } from './strategies/forward.ts'
+import { jwt } from './strategies/jwt.ts'
+
+/** The strategies, in the order in which a request tries them. */
+export const STRATEGIES = ['session', 'jwt', 'apiKeys', 'basic', 'clientCertificate', 'forward'] as const
+export type StrategyName = (typeof STRATEGIES)[number]
+
+// The strategies whose credential is a request header.
+const HEADER_STRATEGIES: ReadonlySet<StrategyName> = new Set(['jwt', 'apiKeys', 'basic'])
+
+const credentialPlace = Type.String({
+  pattern: '^(header:[A-Za-z0-9-]+|query:[^&=#]+)$',
+  [EXPECTED]: '"header:NAME" or "query:NAME"'
+})
+
+export const options = Type.Object(
+  {
+    ...gate,
+    session: Type.Boolean({
+      default: false,
+      description: 'Accept a session; needs "users" or "oidc".'
+    }),
+    users: Type.Optional(
+      Type.Object(
+        {
+          file: Type.Optional(File({ description: 'A JSON file with a list of users.' })),
+          list: Type.Optional(Type.Array(user, { description: 'Users, inline.' }))
+        },
+        { additionalProperties: false, description: 'The local users.' }
+      )
+    ),
+    oidc: Type.Optional(oidc),
+    apiKeys: Type.Optional(
+      Type.Object(
+        {
+          from: Type.Array(credentialPlace, {
+            default: ['header:x-api-key'],
+            minItems: 1,
+            description: 'Where a key is read from: "header:NAME" or "query:NAME".'
+          }),
+          file: Type.Optional(File({ description: 'A JSON file with a list of keys.' })),
+          list: Type.Optional(Type.Array(apiKey, { description: 'Keys, inline.' }))
+        },
+        { additionalProperties: false, description: 'Callers with an API key, which is stored as a hash.' }
+      )
+    ),
+    jwt: Type.Optional(jwt),
+    basic: Type.Boolean({
+      default: false,
+      description: 'Accept name and password in each request (HTTP Basic); needs "users".'
+    }),
+    clientCertificate: Type.Boolean({
+      default: false,
+      description: 'Accept the client certificate of the connection; needs "tls" with "clientCertificates".'
+    }),
+    forward: Type.Optional(forward),
+    by: Type.Optional(
+      Type.Array(Type.Unsafe<StrategyName>({ type: 'string', enum: [...STRATEGIES] }), {
+        minItems: 1,
+        description: 'The strategies that are accepted here; by default all that are defined.'
+      })
+    ),
+    optional: Type.Boolean({
+      default: false,
+      description: 'Also let anonymous requests through; a wrong credential is still refused.'
+    }),
+    require: Type.Optional(
+      Type.Object(
+        {
+          roles: Type.Optional(
+            Type.Array(Type.String(), { description: 'The caller has one of these roles.' })
+          ),
+          scopes: Type.Optional(
+            Type.Array(Type.String(), { description: 'The caller has all of these scopes.' })
+          ),
+          claims: Type.Optional(
+            Type.Record(Type.String(), Type.String(), {
+              description: 'The caller has all of these claims; "*" in a value stands for anything.'
+            })
+          )
+        },
+        {
+          additionalProperties: false,
+          description: 'What a caller must have; without it every caller passes.'
+        }
+      )
+    ),
+    challenge: Type.Unsafe<'auto' | 'login' | 'status'>({
+      type: 'string',
+      enum: ['auto', 'login', 'status'],
+      default: 'auto',
+      description:
+        'What an anonymous request gets: auto redirects page loads to the log-in and answers all else 401, login redirects everything, status answers 401 always.'
+    }),
+    passOn: Type.Array(
+      Type.Unsafe<StrategyName>({
+        type: 'string',
+        enum: STRATEGIES.filter((name) => HEADER_STRATEGIES.has(name))
+      }),
+      {
+        default: [],
+        description:
+          'The strategies whose credentials are forwarded to the upstream; the session cookie and query parameters never are.'
+      }
+    ),
+    assertion: Type.Optional(assertion),
+    identity: Type.Record(Type.String({ pattern: '^[a-zA-Z0-9-]+$' }), Type.String(), {
+      additionalProperties: false,
+      default: {},
+      description:
+        'Headers that tell the upstream who the caller is, each with its value (id, name, email, roles, scopes, claims.x); the same headers from a client are removed.'
+    })
+  },
+  {
+    additionalProperties: false,
+    description: 'Authentication and authorization: any of the strategies lets a caller in.'
+  }
+)
+
+export const override = overrideOf(options)
+export type AuthOptions = Static<typeof options>
+
+/** Lists the strategies that some options define, in their order. */
+export const definedStrategies = (options: AuthOptions): StrategyName[] =>
+  STRATEGIES.filter((name) => options[name] !== undefined && options[name] !== false)
