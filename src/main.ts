@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { config as dotenv } from 'dotenv'
 import { CommandError, UsageError } from './commands/outcome.ts'
-import { variableFor } from './config/elsewhere.ts'
+import { environmentVariableFor } from './config/option-locations.ts'
 import { nearest } from './lib/schema.ts'
 
 /** What a command is given. */
@@ -94,7 +94,7 @@ const tooMany = (extra: string, { options }: Command): string =>
 function variableHint(args: readonly string[]): string | undefined {
   for (const arg of args) {
     const name = /^--?([a-z][\w-]*)/i.exec(arg)?.[1]
-    const variable = name === undefined ? undefined : (SHORT[name] ?? variableFor(name))
+    const variable = name === undefined ? undefined : (SHORT[name] ?? environmentVariableFor(name))
     if (variable !== undefined)
       return `There is no option ${arg.split('=', 1)[0]}; set ${variable} in the environment`
   }

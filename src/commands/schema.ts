@@ -1,7 +1,7 @@
-import { extend } from '../config/extensions.ts'
+import { loadExtensions } from '../config/extensions.ts'
 import { ConfigError, type Fault } from '../config/fault.ts'
+import { readSource } from '../config/read-source.ts'
 import { composeSchema } from '../config/schema.ts'
-import { readSource } from '../config/source.ts'
 import { catalog } from '../gateway/catalog.ts'
 import type { Command } from '../main.ts'
 import { orFaults } from './outcome.ts'
@@ -21,7 +21,7 @@ export const command: Command = {
 
 async function extended(file: string): Promise<typeof catalog> {
   const faults: Fault[] = []
-  const whole = await extend(catalog, await readSource(file), faults)
+  const whole = await loadExtensions(catalog, await readSource(file), faults)
   if (faults.length > 0) throw new ConfigError(faults)
   return whole
 }

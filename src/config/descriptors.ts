@@ -1,4 +1,4 @@
-import type { Plan } from './plan.ts'
+import type { Plan } from './plan-types.ts'
 
 // What a process has open besides connections: its log, its code, sockets that listen, files that are sent.
 const RESERVE = 64

@@ -6,12 +6,12 @@ import type { Concern, Target } from '../kit/index.ts'
 import { isObject, nearest } from '../lib/schema.ts'
 import type { Catalog } from './catalog.ts'
 import type { Fault } from './fault.ts'
-import { coreWords, ROOT_ONLY, routeWords } from './schema.ts'
+import { coreOptions, ROOT_ONLY_KEYS, routeOptions } from './schema.ts'
 import { faultAt, firstLine, type Source } from './source.ts'
-import { schemaFault } from './validate.ts'
+import { schemaError } from './validate.ts'
 
-/** Imports the extensions that a config names and puts their words into the catalog, before validation needs them. */
-export async function extend(catalog: Catalog, source: Source, faults: Fault[]): Promise<Catalog> {
+/** Imports the extensions of a config, and returns the catalog with their concerns and targets. */
+export async function loadExtensions(catalog: Catalog, source: Source, faults: Fault[]): Promise<Catalog> {
   const listed = isObject(source.value) ? source.value['extensions'] : undefined
   if (!Array.isArray(listed)) return catalog
   let { concerns, targets } = catalog
@@ -19,84 +19,93 @@ export async function extend(catalog: Catalog, source: Source, faults: Fault[]):
     if (!isObject(entry) || typeof entry['module'] !== 'string') continue
     const fault = (message: string, key = 'module'): void =>
       void faults.push(faultAt(source, ['extensions', i, key], message))
-    const loaded = await load(entry['module'], source.folder, fault)
+    const loaded = await importModule(entry['module'], source.folder, fault)
     if (loaded === undefined) continue
-    if (wordTaken(loaded.key, concerns, targets)) {
-      fault(`The word "${loaded.key}" of ${entry['module']} is taken; an extension needs a word of its own`)
+    if (isKeyTaken(loaded.key, concerns, targets)) {
+      fault(
+        `expected a key of its own from ${entry['module']}, got "${loaded.key}", which is taken; export another "key"`
+      )
       continue
     }
     if ('target' in loaded) targets = [...targets, loaded]
-    else concerns = placed(concerns, loaded, entry, fault)
+    else concerns = insertConcern(concerns, loaded, entry, fault)
   }
   return { ...catalog, concerns, targets }
 }
 
-const OWN_WORDS = new Set([...Object.keys(coreWords), ...Object.keys(routeWords), ...ROOT_ONLY, 'routes'])
+const RESERVED_KEYS = new Set([
+  ...Object.keys(coreOptions),
+  ...Object.keys(routeOptions),
+  ...ROOT_ONLY_KEYS,
+  'routes'
+])
 
-const wordTaken = (key: string, concerns: readonly Concern[], targets: readonly Target[]): boolean =>
-  OWN_WORDS.has(key) || [...concerns, ...targets].some((module) => module.key === key)
+const isKeyTaken = (key: string, concerns: readonly Concern[], targets: readonly Target[]): boolean =>
+  RESERVED_KEYS.has(key) || [...concerns, ...targets].some((module) => module.key === key)
 
-async function load(
+async function importModule(
   name: string,
   folder: string,
   fault: (message: string) => void
 ): Promise<Concern | Target | undefined> {
-  const file = name.startsWith('.') || isAbsolute(name)
-  if (file && !existsSync(resolve(folder, name))) {
+  const isFile = name.startsWith('.') || isAbsolute(name)
+  if (isFile && !existsSync(resolve(folder, name))) {
     fault(`There is no file ${name} beside the config; files are relative to the config that names them`)
     return undefined
   }
   try {
-    const url = file
+    const url = isFile
       ? resolve(folder, name)
       : createRequire(join(resolve(folder), 'gateway.json')).resolve(name)
     const module: unknown = await import(pathToFileURL(url).href)
-    return shaped(name, module, fault)
+    return moduleOf(name, module, fault)
   } catch (error) {
     fault(`${name} does not load: ${firstLine(error)}`)
     return undefined
   }
 }
 
-function shaped(
+/** Checks that a module exports what an extension needs. */
+function moduleOf(
   name: string,
   module: unknown,
   fault: (message: string) => void
 ): Concern | Target | undefined {
   const { key, options, override, default: plugin } = module as Partial<Concern>
-  const lacks: string[] = []
-  if (typeof key !== 'string' || !/^[a-z][A-Za-z0-9]*$/.test(key)) lacks.push('key (a word in camelCase)')
-  if (!isObject(options)) lacks.push('options (a schema)')
-  if (typeof plugin !== 'function') lacks.push('default (a Fastify plugin)')
-  if (lacks.length > 0) {
-    fault(`${name} is no extension: it does not export ${lacks.join(', ')}`)
+  const missing: string[] = []
+  if (typeof key !== 'string' || !/^[a-z][A-Za-z0-9]*$/.test(key)) missing.push('key (a name in camelCase)')
+  if (!isObject(options)) missing.push('options (a schema)')
+  if (typeof plugin !== 'function') missing.push('default (a Fastify plugin)')
+  if (missing.length > 0) {
+    fault(`${name} is not an extension: it does not export ${missing.join(', ')}`)
     return undefined
   }
   for (const schema of [options, override])
     if (isObject(schema)) {
-      const wrong = schemaFault(schema)
-      if (wrong === undefined) continue
-      fault(`${name} is no extension: what it exports as options is no JSON Schema (${wrong})`)
+      const error = schemaError(schema)
+      if (error === undefined) continue
+      fault(`${name} is not an extension: its options are not a valid JSON Schema (${error})`)
       return undefined
     }
   return module as Concern | Target
 }
 
-function placed(
+/** Inserts a concern before or after another one, or at the end. */
+function insertConcern(
   concerns: readonly Concern[],
   concern: Concern,
   entry: Readonly<Record<string, unknown>>,
   fault: (message: string, key?: string) => void
 ): readonly Concern[] {
   const { before, after } = entry
-  const word = before ?? after
-  if (word === undefined) return [...concerns, concern]
-  const at = concerns.findIndex(({ key }) => key === word)
+  const neighbour = before ?? after
+  if (neighbour === undefined) return [...concerns, concern]
+  const at = concerns.findIndex(({ key }) => key === neighbour)
   if (at === -1) {
     const known = concerns.map(({ key }) => key)
-    const near = nearest(String(word), known)
+    const near = nearest(String(neighbour), known)
     fault(
-      `No word "${String(word)}" to stand beside; ${near === undefined ? `the order is ${known.join(', ')}` : `did you mean "${near}"?`}`,
+      `expected a concern, got "${String(neighbour)}"; ${near === undefined ? `known here: ${known.join(', ')}` : `did you mean "${near}"?`}`,
       before === undefined ? 'after' : 'before'
     )
     return [...concerns, concern]

@@ -1,4 +1,4 @@
-/** Where something stands in a config, counted from 1. */
+/** A place in a config file; lines and columns count from 1. */
 export interface Place {
   readonly file: string
   readonly line?: number
@@ -8,21 +8,21 @@ export interface Place {
 /** Keys and indexes from the top of a file to a value. */
 export type Path = readonly (string | number)[]
 
-/** One thing that is wrong with a config, or worth a warning. */
+/** One error or warning of a config. */
 export interface Fault extends Place {
   /** The path in the config, such as `routes[2].proxy.upstream`; empty for the file as a whole. */
   readonly path: string
   readonly message: string
 }
 
-/** A fault of an option that is unknown where it stands. */
-export interface Unknown extends Fault {
+/** A fault of an option that is unknown at its place. */
+export interface UnknownOption extends Fault {
   readonly key: Path
   /** The options that are known there. */
   readonly known: readonly string[]
 }
 
-/** Puts faults into the order of their places: file by file, in the order in which these are named first, each from its top. */
+/** Sorts faults by place: file by file in the given order, each from its top. */
 export function sortFaults(faults: readonly Fault[], files: readonly string[] = []): Fault[] {
   const order = [...new Set([...files, ...faults.map(({ file }) => file)])]
   return faults.toSorted(
@@ -33,7 +33,7 @@ export function sortFaults(faults: readonly Fault[], files: readonly string[] = 
   )
 }
 
-/** Everything that is wrong with a config, all at once; its message is one line a fault. */
+/** All faults of a config together; its message has one line for each. */
 export class ConfigError extends Error {
   readonly faults: readonly Fault[]
   override readonly name = 'ConfigError'
@@ -46,17 +46,17 @@ export class ConfigError extends Error {
   }
 }
 
-/** Writes a place as `file:line:column`. */
+/** Formats a place as `file:line:column`. */
 export function showPlace({ file, line, column }: Place): string {
   return line === undefined ? file : `${file}:${line}:${column ?? 1}`
 }
 
-/** Writes a fault as one line: its place, its path, what is wrong and what would do. */
+/** Formats a fault as one line: its place, its path, what is wrong and what would work. */
 export function showFault(fault: Fault): string {
   return `${showPlace(fault)} ${fault.path === '' ? '' : `${fault.path}: `}${fault.message}`
 }
 
-/** Writes a path as people do: `routes[2].proxy.upstream`. */
+/** Formats a path as in `routes[2].proxy.upstream`. */
 export function showPath(path: Path): string {
   let made = ''
   for (const key of path) {

@@ -1,49 +1,49 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { allowsFalse, isObject, isTemplate, schemaOf } from '../lib/schema.ts'
+import { allowsFalse, define, isObject, isTemplate, schemaOf } from '../lib/schema.ts'
 import { runSliced } from '../lib/time-slicing.ts'
 import { unreadable } from '../lib/unreadable.ts'
 import type { Fault, Path } from './fault.ts'
-import { faultAt, mapTexts, type Source } from './source.ts'
+import { faultAt, type Source } from './source.ts'
 
 /** A source with its `${…}` filled in. */
-export interface Filled extends Source {
-  /** Texts that came from outside, as they were written; messages show these instead of the value. */
-  readonly written: ReadonlyMap<string, string>
-  /** What they were filled in with; who is shown the config is not shown these. */
+export interface InterpolatedSource extends Source {
+  /** The texts with `${…}` as they are written, by `pathKey`; messages quote these instead of the value. */
+  readonly templates: ReadonlyMap<string, string>
+  /** The texts after they were filled in; `/config` does not show them. */
   readonly outside: ReadonlySet<string>
 }
 
-/** Makes the key under which a path stands in `written`. */
+/** Returns the key of a path in `templates`. */
 export const pathKey = (path: Path): string => path.join('\0')
 
-/** Fills `${NAME}`, `${NAME:-fallback}` and `${file:path}` in every text of a source; a missing one is a fault that names its place. */
+/** Fills in `${NAME}`, `${NAME:-fallback}` and `${file:path}` in every text of a source; adds a fault for each that has no value. */
 export async function interpolate(
   source: Source,
   env: Readonly<Record<string, string | undefined>>,
   schema: unknown,
   faults: Fault[]
-): Promise<Filled> {
-  const written = new Map<string, string>()
+): Promise<InterpolatedSource> {
+  const templates = new Map<string, string>()
   const outside = new Set<string>()
   const value = await runSliced(
     mapTexts(source.value, [], (text, where) => {
       if (!text.includes('${') || where[0] === '$schema') return text
       const path = [...where]
-      written.set(pathKey(path), text)
+      templates.set(pathKey(path), text)
       const fault = (message: string): void => void faults.push(faultAt(source, path, message))
       const wanted = schemaAt(schema, path)
-      const literal = isTemplate(wanted) ? withoutTemplates : (value: string): string => value
+      const literal = isTemplate(wanted) ? escapeBraces : (value: string): string => value
       const filled = fill(text, literal, (inner) => insertedText(inner, env, source.folder, fault), fault)
       outside.add(filled)
-      return /^\$\{[^{}]*\}$/.test(text) ? typed(filled, wanted) : filled
+      return /^\$\{[^{}]*\}$/.test(text) ? convert(filled, wanted) : filled
     })
   )
-  return { ...source, value, written, outside }
+  return { ...source, value, templates, outside }
 }
 
-/** Doubles the braces of a text, which is how a template writes them: what came from outside is no template. */
-const withoutTemplates = (value: string): string => value.replaceAll(/[{}]/g, '$&$&')
+/** Escapes the braces of an inserted value, so that no request value is read in it. */
+const escapeBraces = (value: string): string => value.replaceAll(/[{}]/g, '$&$&')
 
 function fill(
   text: string,
@@ -54,7 +54,7 @@ function fill(
   return text.replaceAll(/\$\$\{|\$\{([^{}]*)\}?/g, (found, inner: string | undefined) => {
     if (inner === undefined) return '${'
     if (found.endsWith('}')) return literal(value(inner))
-    fault(`${JSON.stringify(text)} has a "\${" that is never closed; "$\${" stands for the sign itself`)
+    fault(`${JSON.stringify(text)} has an unclosed "\${"; "$\${" is a literal "\${"`)
     return ''
   })
 }
@@ -68,13 +68,13 @@ function insertedText(
   if (inner.startsWith('file:')) return fileText(inner.slice(5), folder, fault)
   const [name = '', ...rest] = inner.split(':-')
   if (!/^[A-Za-z_]\w*$/.test(name)) {
-    fault(`"\${${inner}}" names no variable; \${NAME}, \${NAME:-fallback} and \${file:path} would do`)
+    fault(`expected \${NAME}, \${NAME:-fallback} or \${file:path}, got "\${${inner}}"`)
     return ''
   }
   const value = env[name]
   if (value !== undefined && (value !== '' || rest.length === 0)) return value
   if (rest.length > 0) return rest.join(':-')
-  fault(`The environment has no ${name}; set it, or write \${${name}:-fallback}`)
+  fault(`The environment variable ${name} is not set; set it, or write \${${name}:-fallback}`)
   return ''
 }
 
@@ -87,23 +87,23 @@ function fileText(name: string, folder: string, fault: (message: string) => void
   }
 }
 
-/** Gives a text that is only one `${…}` the type the schema wants at its place. */
-function typed(text: string, wanted: unknown): unknown {
+/** Converts a text that is a single `${…}` to the type that the schema expects. */
+function convert(text: string, wanted: unknown): unknown {
   if (wanted === undefined) return text
-  if (takes(wanted, 'integer') || takes(wanted, 'number'))
+  if (accepts(wanted, 'integer') || accepts(wanted, 'number'))
     if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text)
-  if (text === 'true' && takes(wanted, 'boolean')) return true
-  if (text === 'false' && (takes(wanted, 'boolean') || allowsFalse(wanted))) return false
+  if (text === 'true' && accepts(wanted, 'boolean')) return true
+  if (text === 'false' && (accepts(wanted, 'boolean') || allowsFalse(wanted))) return false
   return text
 }
 
-function takes(schema: unknown, type: string): boolean {
+function accepts(schema: unknown, type: string): boolean {
   if (!isObject(schema)) return false
-  if (Array.isArray(schema['anyOf'])) return schema['anyOf'].some((branch) => takes(branch, type))
+  if (Array.isArray(schema['anyOf'])) return schema['anyOf'].some((branch) => accepts(branch, type))
   return schema['type'] === type || (type === 'boolean' && typeof schema['const'] === 'boolean')
 }
 
-/** Finds the schema at a path of the composed schema, through its references. */
+/** Returns the schema at a path of the composed schema, through its references. */
 function schemaAt(root: unknown, path: Path): unknown {
   let schema = root
   for (const key of path) {
@@ -140,4 +140,29 @@ function deref(root: unknown, schema: unknown): unknown {
   if (!isObject(schema) || typeof schema['$ref'] !== 'string') return schema
   const name = schema['$ref'].replace('#/$defs/', '')
   return isObject(root) && isObject(root['$defs']) ? root['$defs'][name] : undefined
+}
+
+/** Copies a value and changes every text in it, one step for each object and list. The path is reused between calls: copy it to keep it. */
+function* mapTexts(
+  value: unknown,
+  path: (string | number)[],
+  change: (text: string, path: Path) => unknown
+): Generator<void, unknown> {
+  if (typeof value === 'string') return change(value, path)
+  if (typeof value !== 'object' || value === null) return value
+  yield
+  const copy = Array.isArray(value) ? [] : {}
+  for (const [key, inner] of Array.isArray(value) ? value.entries() : Object.entries(value)) {
+    path.push(key)
+    const mapped =
+      typeof inner === 'object' && inner !== null
+        ? yield* mapTexts(inner, path, change)
+        : typeof inner === 'string'
+          ? change(inner, path)
+          : inner
+    if (Array.isArray(copy)) copy.push(mapped)
+    else define(copy, String(key), mapped)
+    path.pop()
+  }
+  return copy
 }

@@ -4,7 +4,7 @@ import { getOrCreate } from '../lib/memoize.ts'
 import { isObject } from '../lib/schema.ts'
 import { descriptorShortage } from './descriptors.ts'
 import type { Fault } from './fault.ts'
-import type { Plan, PlannedRoute } from './plan.ts'
+import type { Plan, PlannedRoute } from './plan-types.ts'
 import { redact } from './redact.ts'
 
 /** Two routes of one upstream, and a URL that comes to the one and may be read as one of the other. */

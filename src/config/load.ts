@@ -1,24 +1,29 @@
 import { isObject } from '../lib/schema.ts'
 import type { Catalog } from './catalog.ts'
-import { extend } from './extensions.ts'
+import { loadExtensions } from './extensions.ts'
 import { ConfigError, type Fault, sortFaults } from './fault.ts'
 import { interpolate } from './interpolate.ts'
-import { makePlan, type Plan } from './plan.ts'
-import { readSource, type Source } from './source.ts'
+import { makePlan } from './plan.ts'
+import type { Environment } from './plan-draft.ts'
+import type { Plan } from './plan-types.ts'
+import { readSource } from './read-source.ts'
+import type { Source } from './source.ts'
 
-type Env = Readonly<Record<string, string | undefined>>
-
-/** Reads a config file into a plan; throws a ConfigError with all faults at once. */
-export async function loadPlan(file: string, catalog: Catalog, env: Env): Promise<Plan> {
+/** Reads a config file into a plan; throws a ConfigError with all its faults. */
+export async function loadPlan(file: string, catalog: Catalog, env: Environment): Promise<Plan> {
   return planOf(await readSource(file), catalog, env)
 }
 
-/** Turns a source into a plan, its extensions first, so that their words exist when the rest is checked. */
-export async function planOf(source: Source, catalog: Catalog, env: Env): Promise<Plan> {
+/** Turns a source into a plan; its extensions are loaded first, so that their options are known when the rest is checked. */
+export async function planOf(source: Source, catalog: Catalog, env: Environment): Promise<Plan> {
   const faults: Fault[] = []
-  const whole = await extend(catalog, await interpolate(extensionsOf(source), env, undefined, []), faults)
+  const extended = await loadExtensions(
+    catalog,
+    await interpolate(extensionsOf(source), env, undefined, []),
+    faults
+  )
   try {
-    const plan = await makePlan(source, whole, env)
+    const plan = await makePlan(source, extended, env)
     if (faults.length > 0) throw new ConfigError(faults)
     return plan
   } catch (error) {
@@ -27,7 +32,7 @@ export async function planOf(source: Source, catalog: Catalog, env: Env): Promis
   }
 }
 
-/** Takes what a source says of extensions, and nothing else. */
+/** Returns the part of a source that names extensions. */
 const extensionsOf = (source: Source): Source => ({
   ...source,
   value: isObject(source.value) ? { extensions: source.value['extensions'] } : undefined

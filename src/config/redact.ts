@@ -1,6 +1,6 @@
 import { isObject } from '../lib/schema.ts'
 import type { Path } from './fault.ts'
-import type { Plan } from './plan.ts'
+import type { Plan } from './plan-types.ts'
 
 const MASK = '***'
 

@@ -3,6 +3,7 @@ import { ROUTABLE } from '../lib/http/methods.ts'
 import { isObject, overrideOf } from '../lib/schema.ts'
 import { EXPECTED, FILE, REPLACED_WHOLE, TEMPLATE } from '../lib/units.ts'
 import type { Catalog } from './catalog.ts'
+import { hasDefault } from './defaults.ts'
 
 const oneOrMore = (item: TSchema, description: string): TSchema =>
   Type.Union([item, Type.Array(item, { minItems: 1 })], { description })
@@ -11,11 +12,11 @@ const PATH_PATTERN = '^/'
 const HOST_PATTERN =
   '^(\\*\\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$|^\\[[0-9a-f:.]+\\]$'
 
-const pathWord = oneOrMore(
+const pathOption = oneOrMore(
   Type.String({ pattern: PATH_PATTERN, [EXPECTED]: 'a path that begins with "/"' }),
   'The path or paths: "/a/*" takes /a and all below, "/a" also /a/, ":id" is one segment, ":id(\\\\d+)" a narrowed one.'
 )
-const hostWord = oneOrMore(
+const hostOption = oneOrMore(
   Type.String({
     pattern: HOST_PATTERN,
     [EXPECTED]: 'a host name in lower case without a port, such as "api.example.com" or "*.example.com"'
@@ -23,11 +24,11 @@ const hostWord = oneOrMore(
   'The host or hosts it holds for; "*.example.com" is one label.'
 )
 
-/** Names an origin as messages do. */
-export const ORIGIN_SAYS = 'an origin such as "https://api.example.com"'
+/** How messages describe an origin. */
+export const EXPECTED_ORIGIN = 'an origin such as "https://api.example.com"'
 
-/** The words of the config that belong to no concern, with their schemas. */
-export const coreWords: Readonly<Record<string, TSchema>> = {
+/** The schemas of the root options that belong to no concern. */
+export const coreOptions: Readonly<Record<string, TSchema>> = {
   $schema: Type.String({ description: 'Where an editor finds the schema of this file.' }),
   extensions: Type.Array(
     Type.Object(
@@ -45,7 +46,7 @@ export const coreWords: Readonly<Record<string, TSchema>> = {
   ),
   publicUrl: Type.String({
     pattern: '^https?://[^/?#\\s]+/?$',
-    [EXPECTED]: ORIGIN_SAYS,
+    [EXPECTED]: EXPECTED_ORIGIN,
     description: 'The origin that browsers see; without it only a Host that some route names is believed.'
   }),
   trustedProxies: Type.Array(Type.String({ minLength: 1 }), {
@@ -54,11 +55,11 @@ export const coreWords: Readonly<Record<string, TSchema>> = {
   })
 }
 
-/** The words of a group or a route that belong to no concern, with their schemas. */
-export const routeWords: Readonly<Record<string, TSchema>> = {
+/** The schemas of the options of a group or a route that belong to no concern. */
+export const routeOptions: Readonly<Record<string, TSchema>> = {
   name: Type.String({ minLength: 1, description: 'What logs, metrics and messages call it.' }),
-  path: pathWord,
-  host: hostWord,
+  path: pathOption,
+  host: hostOption,
   methods: Type.Array(
     Type.Unsafe<string>({
       type: 'string',
@@ -75,8 +76,8 @@ export const routeWords: Readonly<Record<string, TSchema>> = {
   include: Type.String({ minLength: 1, description: 'A file whose words and routes stand here, as a group.' })
 }
 
-/** Words that only the root of the main file may say (CONFIG "Settled"). */
-export const ROOT_ONLY: ReadonlySet<string> = new Set([
+/** The options that are allowed only at the root of the main file. */
+export const ROOT_ONLY_KEYS: ReadonlySet<string> = new Set([
   '$schema',
   'extensions',
   'publicUrl',
@@ -88,17 +89,17 @@ export const ROOT_ONLY: ReadonlySet<string> = new Set([
   'tracing'
 ])
 
-/** Composes the published schema of `gateway.json` from the catalog. */
+/** Returns the published schema of `gateway.json` for a catalog. */
 export const composeSchema = (catalog: Catalog): Record<string, unknown> =>
-  plain(markedSchema(catalog)) as Record<string, unknown>
+  publishedSchema(markedSchema(catalog)) as Record<string, unknown>
 
-/** Composes the schema of `gateway.json` with our own marks in it. */
+/** Returns the schema of `gateway.json` with the keywords that only this code reads, such as how messages name a value. */
 export function markedSchema(catalog: Catalog): Record<string, unknown> {
   const rootConcerns: Record<string, unknown> = {}
   const routeConcerns: Record<string, unknown> = {}
   for (const { key, options, override } of catalog.concerns) {
-    rootConcerns[key] = word(overrideAtRoot(options))
-    if (override !== false) routeConcerns[key] = word(override ?? overrideOf(options))
+    rootConcerns[key] = switchable(overrideAtRoot(options))
+    if (override !== false) routeConcerns[key] = switchable(override ?? overrideOf(options))
   }
   const targets: Record<string, unknown> = {}
   const rootTargets: Record<string, unknown> = {}
@@ -112,12 +113,12 @@ export function markedSchema(catalog: Catalog): Record<string, unknown> {
     items: { $ref: '#/$defs/route' },
     description: 'The routes and groups of routes; their order does not matter.'
   }
-  const group = { ...routeWords, ...routeConcerns, routes }
+  const group = { ...routeOptions, ...routeConcerns, routes }
   return {
     $schema: 'http://json-schema.org/draft-07/schema#',
     title: 'Sallyport gateway configuration',
     type: 'object',
-    properties: { ...coreWords, ...rootConcerns, ...rootTargets, routes },
+    properties: { ...coreOptions, ...rootConcerns, ...rootTargets, routes },
     additionalProperties: false,
     $defs: {
       route: {
@@ -130,38 +131,36 @@ export function markedSchema(catalog: Catalog): Record<string, unknown> {
   }
 }
 
-// A word as people may write it: true and false switch it, an object says more.
-const word = (slice: unknown): unknown => {
-  const { description, ...rest } = slice as Record<string, unknown>
+// A concern as it may be written: true, false or an object with options.
+const switchable = (options: unknown): unknown => {
+  const { description, ...rest } = options as Record<string, unknown>
   return { description, anyOf: [{ type: 'boolean' }, rest] }
 }
 
-// At the root an option may be missing where every route says it, so nothing is required; defaults are shown.
+// Nothing is required at the root, since every route may set it; defaults stay, for editors to show.
 function overrideAtRoot(options: TSchema): unknown {
   const { required: _required, ...rest } = options as TSchema & { required?: unknown }
   return rest
 }
 
-const hasDefault = (option: unknown): boolean => isObject(option) && option['default'] !== undefined
+const OWN_KEYWORDS: ReadonlySet<string> = new Set([EXPECTED, REPLACED_WHOLE, FILE, TEMPLATE])
 
-const MARKS: ReadonlySet<string> = new Set([EXPECTED, REPLACED_WHOLE, FILE, TEMPLATE])
+const USER_KEYS = { '^x-': { description: "The user's own; Sallyport does not read it." } }
 
-const OWN = { '^x-': { description: "The user's own; Sallyport does not read it." } }
-
-// JSON without our own marks, where only what has no default must be said, and with room for the user's own keys wherever our words stand.
-function plain(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(plain)
+// Without our own keywords, with only those options required that have no default, and with the user's own keys allowed in every object.
+function publishedSchema(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(publishedSchema)
   if (!isObject(value)) return value
-  const made: Record<string, unknown> = {}
+  const published: Record<string, unknown> = {}
   for (const [key, inner] of Object.entries(value))
-    if (!MARKS.has(key) && inner !== undefined) made[key] = plain(inner)
-  const { properties, required } = made
+    if (!OWN_KEYWORDS.has(key) && inner !== undefined) published[key] = publishedSchema(inner)
+  const { properties, required } = published
   if (isObject(properties) && Array.isArray(required)) {
     const needed = required.filter((name: string) => !hasDefault(properties[name]))
-    if (needed.length > 0) made['required'] = needed
-    else delete made['required']
+    if (needed.length > 0) published['required'] = needed
+    else delete published['required']
   }
-  return isObject(made['properties']) && made['additionalProperties'] === false
-    ? { ...made, patternProperties: OWN }
-    : made
+  return isObject(published['properties']) && published['additionalProperties'] === false
+    ? { ...published, patternProperties: USER_KEYS }
+    : published
 }

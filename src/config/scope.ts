@@ -1,6 +1,6 @@
 import { forEachSliced } from '../lib/time-slicing.ts'
 
-/** What an entry of the config is known by: its name, else its hosts, paths and methods. */
+/** What identifies an entry of the config: its name, else its hosts, paths and methods. */
 interface Identity {
   readonly name?: unknown
   readonly host?: unknown
@@ -8,18 +8,18 @@ interface Identity {
   readonly methods?: unknown
 }
 
-/** A place of the config: the root, a group or a route. What is counted there is keyed by what the place is, never by where it stands in the file. */
+/** The root, a group or a route, identified by what it is and not by its position in the file: shared counts are keyed by it. */
 export class Scope {
-  /** The key of the place; that of a group or a route is known once all routes are. */
+  /** The key in shared state; empty for a group or a route until `nameScopes` has run. */
   id: string
   readonly parent: Scope | undefined
-  readonly #own: string | undefined
-  /** The least of its routes. */
-  #least: string | undefined
+  readonly #ownIdentity: string | undefined
+  /** The first of its routes in the order of their identities. */
+  #firstRoute: string | undefined
 
-  private constructor(parent: Scope | undefined, own: string | undefined, id: string) {
+  private constructor(parent: Scope | undefined, ownIdentity: string | undefined, id: string) {
     this.parent = parent
-    this.#own = own
+    this.#ownIdentity = ownIdentity
     this.id = id
   }
 
@@ -27,7 +27,7 @@ export class Scope {
     return new Scope(undefined, 'root', 'root')
   }
 
-  /** Opens the scope of a group or a route inside of this one. */
+  /** Returns the scope of a group or a route inside this one. */
   inside({ name, host, path, methods }: Identity): Scope {
     const own =
       typeof name === 'string'
@@ -42,44 +42,44 @@ export class Scope {
     return new Scope(this, own, '')
   }
 
-  /** Notes a route, by all its hosts, paths and methods, on every group that it is in. */
-  note(hosts: readonly string[], paths: readonly string[], methods: readonly string[] | undefined): void {
-    this.#noteRoute(identityOf(hosts, paths, methods))
+  /** Adds a route, by its hosts, paths and methods, to every group that it is in. */
+  addRoute(hosts: readonly string[], paths: readonly string[], methods: readonly string[] | undefined): void {
+    this.#addRoute(identityOf(hosts, paths, methods))
   }
 
-  #noteRoute(identity: string): void {
+  #addRoute(identity: string): void {
     if (this.parent === undefined) return
-    if (this.#least === undefined || identity < this.#least) this.#least = identity
-    this.parent.#noteRoute(identity)
+    if (this.#firstRoute === undefined || identity < this.#firstRoute) this.#firstRoute = identity
+    this.parent.#addRoute(identity)
   }
 
-  /** What it is known by among its siblings. */
-  get own(): string {
-    return this.#own ?? `(${this.#least})`
+  /** What tells it apart from its siblings. */
+  get identity(): string {
+    return this.#ownIdentity ?? `(${this.#firstRoute})`
   }
 
-  /** What its groups and it are known by, without the groups that have no name, host and path. */
+  /** The identities of its groups and its own, without groups that have no name, host and path. */
   get shortId(): string {
-    return `${this.outer} ${this.own}`
+    return `${this.prefix} ${this.identity}`
   }
 
-  /** What the places inside of it begin with: a group without an identity of its own adds nothing. */
-  private get outer(): string {
+  /** What the ids of scopes inside begin with: a group without an identity of its own adds nothing. */
+  private get prefix(): string {
     const parent = this.parent
     if (parent === undefined) return ''
-    return parent.#own === undefined || parent.parent === undefined
-      ? parent.outer
-      : `${parent.outer} ${parent.#own}`
+    return parent.#ownIdentity === undefined || parent.parent === undefined
+      ? parent.prefix
+      : `${parent.prefix} ${parent.#ownIdentity}`
   }
 
-  /** Like `shortId`, with the least route of each group, for places that have the same short one. */
+  /** Like `shortId`, with the first route of each group, for scopes whose short ids collide. */
   get longId(): string {
     if (this.parent === undefined) return ''
-    return `${this.parent.longId} ${this.#own ?? ''}(${this.#least})`
+    return `${this.parent.longId} ${this.#ownIdentity ?? ''}(${this.#firstRoute})`
   }
 }
 
-/** Gives each scope its id. */
+/** Sets the id of each scope: the short one, or the long one where short ones collide. */
 export async function nameScopes(scopes: readonly Scope[]): Promise<void> {
   const known = new Map<string, Scope>()
   await forEachSliced(scopes, (scope) => {
@@ -97,6 +97,6 @@ export async function nameScopes(scopes: readonly Scope[]): Promise<void> {
 
 const identityOf = (...parts: readonly unknown[]): string => JSON.stringify(parts.map(sorted))
 
-/** Lists of hosts, paths and methods are sets: neither their order nor a list of one makes a difference. */
+// Hosts, paths and methods are sets: their order does not matter, nor does a list of one.
 const sorted = (value: unknown): readonly string[] | undefined =>
   value === undefined ? undefined : [value].flat().map(String).sort()

@@ -1,6 +1,6 @@
 import type { AmbiguousPair } from '../config/lint.ts'
 import type { PathPattern } from '../config/paths.ts'
-import type { Plan, PlannedRoute } from '../config/plan.ts'
+import type { Plan, PlannedRoute } from '../config/plan-types.ts'
 import type { RouteInfo } from '../kit/index.ts'
 import { canonicalPath, type PathsOptions } from '../lib/http/canonical-path.ts'
 import { getOrCreate } from '../lib/memoize.ts'

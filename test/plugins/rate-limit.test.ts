@@ -504,7 +504,7 @@ t.test('requires distinct names for distinct places', async (t) => {
     ...(name === undefined ? {} : { name })
   })
   await t.rejects(loadConfig({ routes: [route('/a', 'one'), route('/b', 'one')] }, {}), {
-    message: /routes\[1\]\.name: "one" is the name of its sibling at .*, too; give one of them another/
+    message: /routes\[1\]\.name: expected a name that no sibling has, got "one" as at .*; rename one of them/
   })
   await t.rejects(
     loadConfig(

@@ -247,7 +247,7 @@ t.test('two routes that can never be told apart are refused', async (t) => {
       t.equal(found.length, 1)
       t.match(
         found[0],
-        /^gateway\.json:2:1 The route \S+.* can never be told apart from the one at gateway\.json:1:\d+; give them/
+        /^gateway\.json:2:1 The route \S+.* matches the same requests as the one at gateway\.json:1:\d+; give them/
       )
     })
 
@@ -305,28 +305,30 @@ refused('an extension that is none is refused', [
     name: 'one of another shape',
     config: extended('', 'export const tenant = 1'),
     faults: [
-      /\.\/tenant\.js is no extension: it does not export key \(a word in camelCase\), options \(a schema\), default \(a Fastify plugin\)$/
+      /\.\/tenant\.js is not an extension: it does not export key \(a name in camelCase\), options \(a schema\), default \(a Fastify plugin\)$/
     ]
   },
   {
     name: 'one whose word is none',
     config: extended('', tenant.replace("'tenant'", "'te-nant'")),
-    faults: [/is no extension: it does not export key \(a word in camelCase\)$/]
+    faults: [/is not an extension: it does not export key \(a name in camelCase\)$/]
   },
   {
     name: 'one whose schema is none',
     config: extended('', tenant.replace("'integer'", "'whole'")),
-    faults: [/\.\/tenant\.js is no extension: what it exports as options is no JSON Schema \(/]
+    faults: [/\.\/tenant\.js is not an extension: its options are not a valid JSON Schema \(/]
   },
   {
     name: 'one with the word of a concern',
     config: extended('', tenant.replace("'tenant'", "'rateLimit'")),
-    faults: [/The word "rateLimit" of \.\/tenant\.js is taken; an extension needs a word of its own$/]
+    faults: [
+      /expected a key of its own from \.\/tenant\.js, got "rateLimit", which is taken; export another "key"$/
+    ]
   },
   {
     name: 'one with a word of the routes',
     config: extended('', tenant.replace("'tenant'", "'path'")),
-    faults: [/The word "path" of \.\/tenant\.js is taken/]
+    faults: [/expected a key of its own from \.\/tenant\.js, got "path"/]
   },
   {
     name: 'the same one twice',
@@ -334,19 +336,19 @@ refused('an extension that is none is refused', [
       'gateway.json': `{ "extensions": [ { "module": "./tenant.js" }, { "module": "./tenant.js" } ], "routes": [] }`,
       'tenant.js': tenant
     },
-    faults: [/extensions\[1\]\.module: The word "tenant" of \.\/tenant\.js is taken/]
+    faults: [/extensions\[1\]\.module: expected a key of its own from \.\/tenant\.js, got "tenant"/]
   },
   {
     name: 'before an unknown word',
     config: extended(', "before": "rateLimt"', tenant, '"tenant": { "known": 2 }, '),
     faults: [
-      'gateway.json:1:46 extensions[0].before: No word "rateLimt" to stand beside; did you mean "rateLimit"?'
+      'gateway.json:1:46 extensions[0].before: expected a concern, got "rateLimt"; did you mean "rateLimit"?'
     ]
   },
   {
     name: 'after an unknown word',
     config: extended(', "after": "0123456789"', tenant),
-    faults: [/extensions\[0\]\.after: No word "0123456789" to stand beside; the order is errors, .*, auth, /]
+    faults: [/extensions\[0\]\.after: expected a concern, got "0123456789"; known here: errors, .*, auth, /]
   },
   {
     name: 'wrong options of one that is sound',
@@ -389,21 +391,19 @@ refused('a file that is no config is refused', [
   {
     name: 'a route that is no object',
     config: '{ "routes": [ "/a" ] }',
-    faults: [
-      /^gateway\.json:1:15 routes\[0\]: "\/a" is no route; an object with a path and a target would do$/
-    ]
+    faults: [/^gateway\.json:1:15 routes\[0\]: expected an object with a "path" and a target, got "\/a"$/]
   },
   {
     name: 'a key twice',
     config: '{ "routes": [],\n  "routes": [] }',
-    faults: ['gateway.json:2:3 routes: The key "routes" stands here twice; one of the two must go']
+    faults: ['gateway.json:2:3 routes: expected each key once, got "routes" again; remove one of the two']
   },
   {
     name: 'keys twice, deep inside',
     config: '{ "routes": [ { "path": "/a", "path": "/b", "respond": { "body": 1, "body": 2 } } ] }',
     faults: [
-      'gateway.json:1:31 routes[0].path: The key "path" stands here twice; one of the two must go',
-      'gateway.json:1:69 routes[0].respond.body: The key "body" stands here twice; one of the two must go'
+      'gateway.json:1:31 routes[0].path: expected each key once, got "path" again; remove one of the two',
+      'gateway.json:1:69 routes[0].respond.body: expected each key once, got "body" again; remove one of the two'
     ]
   },
   {
@@ -478,7 +478,9 @@ refused('a file that is no text of the kind its name says is refused', [
   {
     name: 'single quotes',
     config: "{ 'routes': [] }",
-    faults: [/^gateway\.json:1:3 This is not JSON: expected a text in double quotes \("\), got a single one/]
+    faults: [
+      /^gateway\.json:1:3 This is not JSON: expected a text in double quotes \("\), got a single quote/
+    ]
   },
   {
     name: 'an ending that is not read',
@@ -832,10 +834,10 @@ refused('a value of the wrong kind is refused with what it takes', [
     config:
       '{ "trustedProxies": ["private", "10.0.0.0/33", "everybody", "::1", "1.2.3", "::/129", "loopback"], "routes": [] }',
     faults: [
-      'gateway.json:1:33 trustedProxies[1]: "10.0.0.0/33" is no address; an IP address, a CIDR range such as "10.0.0.0/8", "loopback" or "private" would do',
-      /trustedProxies\[2\]: "everybody" is no address/,
-      /trustedProxies\[4\]: "1\.2\.3" is no address/,
-      /trustedProxies\[5\]: "::\/129" is no address/
+      'gateway.json:1:33 trustedProxies[1]: expected an address, got "10.0.0.0/33"; an IP address, a CIDR range such as "10.0.0.0/8", "loopback" or "private" would work',
+      /trustedProxies\[2\]: expected an address, got "everybody"/,
+      /trustedProxies\[4\]: expected an address, got "1\.2\.3"/,
+      /trustedProxies\[5\]: expected an address, got "::\/129"/
     ]
   },
   {
@@ -880,32 +882,32 @@ refused('a route that can not be is refused', [
     name: 'a group with a target',
     config: '{ "routes": [ { "path": "/g", "respond": {}, "routes": [] } ] }',
     faults: [
-      'gateway.json:1:31 routes[0].respond: A group has routes and no target of its own; "respond" belongs on a route'
+      'gateway.json:1:31 routes[0].respond: A group has no target of its own; move "respond" to a route'
     ]
   },
   {
     name: 'without a target',
     config: '{ "routes": [ { "path": "/g" } ] }',
     faults: [
-      'gateway.json:1:15 routes[0]: The route has no target; one of proxy, redirect, respond, files says what it does, or "routes" makes it a group'
+      'gateway.json:1:15 routes[0]: The route has no target; expected one of proxy, redirect, respond, files, or "routes" for a group'
     ]
   },
   {
     name: 'with two targets',
     config: '{ "routes": [ { "path": "/g", "redirect": { "to": "/x" }, "respond": {} } ] }',
-    faults: [
-      'gateway.json:1:59 routes[0].respond: The route has 2 targets, redirect and respond; it can have one'
-    ]
+    faults: ['gateway.json:1:59 routes[0].respond: expected one target, got redirect and respond']
   },
   ...['true', 'false'].map((said) => ({
     name: `with a target that is only ${said}`,
     config: `{ "routes": [ { "path": "/g", "respond": ${said} } ] }`,
-    faults: ['gateway.json:1:31 routes[0].respond: "respond" needs an object that says what the route does']
+    faults: [
+      `gateway.json:1:31 routes[0].respond: expected an object with the options of "respond", got ${said}`
+    ]
   })),
   {
     name: 'without a path',
     config: '{ "routes": [ { "host": "a.b", "respond": {} } ] }',
-    faults: ['gateway.json:1:15 routes[0]: The route has no path; "/*" takes every path']
+    faults: ['gateway.json:1:15 routes[0]: The route has no "path"; "/*" matches every path']
   },
   {
     name: 'with a path that is none',
@@ -1050,7 +1052,7 @@ t.test('an included file', async (t) => {
     {
       name: 'is no group',
       config: shop('[]'),
-      faults: ['teams/shop.json:1:1 An included file is a group: an object with routes']
+      faults: ['teams/shop.json:1:1 expected a group: an object with "routes", got []']
     },
     {
       name: 'has an unknown word',
@@ -1087,7 +1089,7 @@ t.test('an included file', async (t) => {
         'tracing'
       ].map(
         (key, i) =>
-          `teams/shop.json:${i + 2}:1 ${key}: "${key}" is for the root of the main file; an included file is a group`
+          `teams/shop.json:${i + 2}:1 ${key}: "${key}" belongs at the root of the main file; an included file is a group`
       )
     },
     {
@@ -1097,8 +1099,8 @@ t.test('an included file', async (t) => {
         '"host": "a.b", '
       ),
       faults: [
-        'teams/shop.json:1:3 host: "b.c" is outside of the group\'s a.b; a host inside a group can only be one of its own',
-        /^teams\/shop\.json:2:30 routes\[0\]\.host: "c\.d" is outside of the group's b\.c/
+        'teams/shop.json:1:3 host: expected a host within the group\'s a.b, got "b.c"',
+        /^teams\/shop\.json:2:30 routes\[0\]\.host: expected a host within the group's b\.c, got "c\.d"/
       ]
     },
     {
@@ -1107,12 +1109,16 @@ t.test('an included file', async (t) => {
         '{ "routes": [ { "path": "/x", "host": ["x.b", "x.y.b"], "respond": {} } ] }',
         '"host": "*.b", '
       ),
-      faults: [/^teams\/shop\.json:1:31 routes\[0\]\.host: "x\.y\.b" is outside of the group's \*\.b/]
+      faults: [
+        /^teams\/shop\.json:1:31 routes\[0\]\.host: expected a host within the group's \*\.b, got "x\.y\.b"/
+      ]
     },
     {
       name: 'takes the name of an upstream',
       config: shop('{ "upstreams": { "users": { "url": "http://x" } }, "routes": [] }'),
-      faults: [/^teams\/shop\.json:1:18 upstreams\.users: There is an upstream "users" already/]
+      faults: [
+        /^teams\/shop\.json:1:18 upstreams\.users: expected a name that is unique in the gateway, got "users" again/
+      ]
     },
     {
       name: 'stands beside routes',
@@ -1120,7 +1126,7 @@ t.test('an included file', async (t) => {
         ...shop('{ "routes": [] }'),
         'gateway.json': '{ "routes": [ { "path": "/s", "include": "teams/shop.json", "routes": [] } ] }'
       },
-      faults: ['gateway.json:1:31 routes[0].include: A group has either "routes" or "include"']
+      faults: ['gateway.json:1:31 routes[0].include: expected either "routes" or "include", got both']
     }
   ]
   for (const each of cases) judged(t, { ...each, name: `is refused when it ${each.name}` })
@@ -1285,7 +1291,7 @@ refused('several faults are told at once', [
     },
     faults: [
       /^gateway\.json:2:3 publicUrl: expected .*, got "ftp:\/\/x"/,
-      /^gateway\.json:3:18 rateLimit\.max: The environment has no MAX/,
+      /^gateway\.json:3:18 rateLimit\.max: The environment variable MAX is not set/,
       /^gateway\.json:3:35 rateLimit\.window: expected .*, got 3/,
       /^gateway\.json:4:3 cros: Unknown option "cros"; did you mean "cors"\?$/,
       /^gateway\.json:6:7 routes\[0\]\.path: expected .*, got "b"/,
@@ -1463,7 +1469,7 @@ t.test('fills in values from outside', async (t) => {
       name: 'a missing variable',
       config: '{\n  "routes": [ { "path": "/a", "respond": { "body": "${NOPE}" } } ] }',
       faults: [
-        'gateway.json:2:44 routes[0].respond.body: The environment has no NOPE; set it, or write ${NOPE:-fallback}'
+        'gateway.json:2:44 routes[0].respond.body: The environment variable NOPE is not set; set it, or write ${NOPE:-fallback}'
       ]
     },
     {
@@ -1471,8 +1477,8 @@ t.test('fills in values from outside', async (t) => {
       config:
         '{ "upstreams": { "a": { "url": "${NOPE}" } }, "routes": [ { "path": "/a", "proxy": { "upstream": "${NOPE}" } } ] }',
       faults: [
-        /upstreams\.a\.url: The environment has no NOPE/,
-        /routes\[0\]\.proxy\.upstream: The environment has no NOPE/
+        /upstreams\.a\.url: The environment variable NOPE is not set/,
+        /routes\[0\]\.proxy\.upstream: The environment variable NOPE is not set/
       ]
     },
     {
@@ -1483,13 +1489,13 @@ t.test('fills in values from outside', async (t) => {
     {
       name: 'a name that is none',
       config: '{ "routes": [ { "path": "/a", "respond": { "body": "${my-name}" } } ] }',
-      faults: [/routes\[0\]\.respond\.body: "\$\{my-name\}" names no variable; /]
+      faults: [/routes\[0\]\.respond\.body: expected \$\{NAME\}, .*, got "\$\{my-name\}"$/]
     },
     {
       name: 'a brace that is never closed',
       config: '{ "routes": [ { "path": "/a", "respond": { "body": "${NAME" } } ] }',
       env: { NAME: 'ada' },
-      faults: [/has a "\$\{" that is never closed; "\$\$\{" stands for the sign itself$/]
+      faults: [/has an unclosed "\$\{"; "\$\$\{" is a literal "\$\{"$/]
     },
     {
       name: 'a variable of the wrong type',

@@ -1,0 +1,38 @@
+import { getOrCreate } from '../lib/memoize.ts'
+import { isObject } from '../lib/schema.ts'
+import { forEachSliced } from '../lib/time-slicing.ts'
+import type { PlanDraft } from './plan-draft.ts'
+
+type Options = Readonly<Record<string, unknown>>
+
+/** Adds the options of concerns that a route's target implies; what a group or the route sets itself wins. */
+export async function addImpliedOptions({ catalog, routes, upstreams, states }: PlanDraft): Promise<void> {
+  const implying = new Map(
+    catalog.targets.flatMap(({ key, implies }) => (implies === undefined ? [] : [[key, implies]]))
+  )
+  const extend = sharedExtension()
+  await forEachSliced(routes, (route) => {
+    const implied = implying.get(route.target)?.(route.options as never, upstreams)
+    for (const [key, options] of Object.entries(implied ?? {})) {
+      const added = without(options, states.get(route)?.get(key)?.setInside ?? [])
+      const current = route.words[key]
+      if (!isObject(current) || Object.keys(added).length === 0) continue
+      const id = JSON.stringify([key, added])
+      route.words = extend(route.words, { [key]: extend(current, added, id) }, id)
+    }
+  })
+}
+
+const without = (options: Options, names: readonly string[]): Options =>
+  Object.fromEntries(Object.entries(options).filter(([name]) => !names.includes(name)))
+
+/** Returns a function that extends an object, and returns the same object for the same base and id, so that routes go on sharing it. */
+function sharedExtension(): (base: Options, added: Options, id: string) => Options {
+  const known = new Map<object, Map<string, Options>>()
+  return (base, added, id) =>
+    getOrCreate(
+      getOrCreate(known, base, () => new Map<string, Options>()),
+      id,
+      () => ({ ...base, ...added })
+    )
+}

@@ -1,0 +1,144 @@
+import type { Concern } from '../kit/index.ts'
+import { isObject, schemaOf } from '../lib/schema.ts'
+import { listOf } from './core.ts'
+import type { Path } from './fault.ts'
+import type { InterpolatedSource } from './interpolate.ts'
+import { type OptionsState, ROOT_SCOPE } from './merge-options.ts'
+import { joinPaths } from './paths.ts'
+import type { PlanDraft } from './plan-draft.ts'
+import { routeOptions } from './schema.ts'
+import type { Scope } from './scope.ts'
+import { faultAt } from './source.ts'
+import { validate } from './validate.ts'
+import { faultIn, maskOf, type Written } from './written.ts'
+
+/** What applies inside the root, a group or a route. */
+export interface Level {
+  readonly paths: readonly string[]
+  readonly hosts: readonly string[]
+  readonly concerns: ReadonlyMap<string, OptionsState>
+  /** The root defaults of targets. */
+  readonly targets: ReadonlyMap<string, OptionsState>
+  /** The files from the main file to the one that is read. */
+  readonly files: readonly string[]
+  /** What applied where the file was included; absent in the main file. */
+  readonly includedInto?: ReadonlyMap<string, OptionsState>
+  /** Whether its paths, hosts and methods are valid; where they are not, only the options inside are checked. */
+  readonly isValid: boolean
+  readonly scope: Scope
+}
+
+/** A group or a route as it is written. */
+export interface Entry {
+  readonly source: InterpolatedSource
+  readonly at: Path
+  readonly value: Readonly<Record<string, unknown>>
+}
+
+const ROUTE_OPTIONS = Object.entries(routeOptions)
+
+/** Returns the level of the root. */
+export const rootLevel = (
+  { concerns, targets }: Pick<Level, 'concerns' | 'targets'>,
+  file: string
+): Level => ({ paths: [''], hosts: [], concerns, targets, files: [file], isValid: true, scope: ROOT_SCOPE })
+
+/** Returns the level inside a group or a route: its paths, hosts and options over those outside. */
+export function enterLevel(
+  draft: PlanDraft,
+  entry: Entry,
+  outer: Level,
+  { isRoute }: { readonly isRoute: boolean }
+): Level {
+  const invalid = invalidOptions(draft, entry)
+  const hosts = invalid.has('host') ? [] : listOf(entry.value['host'])
+  for (const host of hosts)
+    if (!isHostWithin(host, outer.hosts))
+      draft.faults.addAt(
+        entry.source,
+        [...entry.at, 'host'],
+        `expected a host within the group's ${outer.hosts.join(', ')}, got "${host}"`
+      )
+  const paths = invalid.has('path') ? [] : listOf(entry.value['path'])
+  const scope = outer.scope.inside(entry.value)
+  return {
+    ...outer,
+    scope,
+    paths:
+      paths.length === 0
+        ? outer.paths
+        : outer.paths.flatMap((prefix) => paths.map((path) => joinPaths(prefix, path))),
+    hosts: hosts.length === 0 ? outer.hosts : hosts,
+    concerns: mergeConcerns(draft, entry, { ...outer, scope }, { isRoute }),
+    isValid: outer.isValid && invalid.size === 0
+  }
+}
+
+/** Checks the options that belong to no concern, and returns those that are invalid. */
+function invalidOptions({ faults }: PlanDraft, { source, at, value }: Entry): Set<string> {
+  const invalid = new Set<string>()
+  for (const [key, schema] of ROUTE_OPTIONS) {
+    if (value[key] === undefined) continue
+    const written: Written = { source, path: [...at, key], value: value[key] }
+    for (const fault of validate(schema, written.value, maskOf(written))) {
+      faults.add(faultIn(written, fault))
+      invalid.add(key)
+    }
+  }
+  return invalid
+}
+
+/** Merges the concerns of an entry over those outside; an entry without any shares the outer map. */
+function mergeConcerns(
+  draft: PlanDraft,
+  { source, at, value: entry }: Entry,
+  outer: Level,
+  { isRoute }: { readonly isRoute: boolean }
+): ReadonlyMap<string, OptionsState> {
+  let merged: Map<string, OptionsState> | undefined
+  for (const concern of draft.catalog.concerns) {
+    const value = entry[concern.key]
+    const state = outer.concerns.get(concern.key)
+    if (value === undefined || state === undefined || concern.override === false) continue
+    merged ??= new Map(outer.concerns)
+    const written: Written = { source, path: [...at, concern.key], value }
+    const including = outer.includedInto?.get(concern.key)
+    if (including !== undefined) warnOfLiftedGate(draft, concern, including, written)
+    merged.set(concern.key, draft.merge(concern, state, written, { scope: outer.scope, isRoute }))
+  }
+  return merged ?? outer.concerns
+}
+
+/** Warns where an included file switches a gate off that is on where it is included, or lets it only report. */
+function warnOfLiftedGate(
+  { warnings }: PlanDraft,
+  { key, options }: Concern,
+  including: OptionsState,
+  { source, path, value }: Written
+): void {
+  const isGate = schemaOf(options, 'mode') !== undefined && schemaOf(options, 'global') !== undefined
+  if (!isGate) return
+  const isOff = value === false || (isObject(value) && value['global'] === false && path.length === 1)
+  if (including.on && isOff)
+    warnings.push(
+      faultAt(
+        source,
+        path,
+        `This included file switches "${key}" off, which is on where the file is included`
+      )
+    )
+  if (isObject(value) && value['mode'] === 'report')
+    warnings.push(
+      faultAt(
+        source,
+        [...path, 'mode'],
+        `This included file lets "${key}" only report what it would refuse ("mode": "report")`
+      )
+    )
+}
+
+const isHostWithin = (host: string, outer: readonly string[]): boolean =>
+  outer.length === 0 ||
+  outer.some(
+    (one) => one === host || (one.startsWith('*.') && host.slice(host.indexOf('.')) === one.slice(1))
+  )

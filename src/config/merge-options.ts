@@ -1,0 +1,101 @@
+import { resolve } from 'node:path'
+import { getOrCreate } from '../lib/memoize.ts'
+import { isObject, mapFiles, merge, overrideOf, prune, type TSchema } from '../lib/schema.ts'
+import { anObject } from './example.ts'
+import type { FaultList } from './fault-list.ts'
+import { expectation } from './messages.ts'
+import { Scope } from './scope.ts'
+import { validate } from './validate.ts'
+import { faultIn, maskOf, type Written } from './written.ts'
+
+/** What applies of a concern or a target at one place: whether it is on, what was written from the root inwards, and where last. */
+export interface OptionsState {
+  readonly on: boolean
+  readonly merged: unknown
+  readonly written: readonly Written[]
+  readonly scope: Scope
+  /** Whether no group and no route has set it. */
+  readonly isRootOnly: boolean
+  /** The options that groups or the route have set. */
+  readonly setInside: readonly string[]
+}
+
+/** A concern or a target, by the schemas of its options. */
+export interface ConfigModule {
+  readonly key: string
+  readonly options: TSchema
+  readonly override?: TSchema | false
+  readonly target?: true
+  readonly variables?: Readonly<Record<string, string>>
+  readonly faults?: unknown
+}
+
+/** Where options are merged. */
+export interface MergePlace {
+  readonly scope: Scope
+  /** Whether it is a route, which the root's `global` does not concern. */
+  readonly isRoute: boolean
+}
+
+/** The scope of the root options. */
+export const ROOT_SCOPE: Scope = Scope.root()
+
+/** The state of a module that is not mentioned. */
+export const NOT_MENTIONED: OptionsState = {
+  on: false,
+  merged: undefined,
+  written: [],
+  scope: ROOT_SCOPE,
+  isRootOnly: true,
+  setInside: []
+}
+
+/** Merges options over those of the outer place: `false` switches the module off and keeps its options, `true` switches it on, an object is merged. */
+export function mergeOptions(
+  module: ConfigModule,
+  outer: OptionsState,
+  written: Written,
+  { scope, isRoute, faults }: MergePlace & { readonly faults: FaultList }
+): OptionsState {
+  const value = mapFiles(module.options, written.value, (file) => resolve(written.source.folder, file))
+  const isRootOnly = scope === ROOT_SCOPE
+  if (value === false) return { ...outer, on: false, isRootOnly }
+  if (value === true)
+    return { ...outer, on: true, isRootOnly, written: outer.written.length === 0 ? [written] : outer.written }
+  const schema = writtenSchema(module, scope)
+  if (!isObject(value)) {
+    faults.add(faultIn(written, { path: [], message: expectedKind(module, written) }))
+    return { ...outer, on: true, written: [...outer.written, written], scope, isRootOnly }
+  }
+  // `false` on an option that has no such value only unsets it, so the check is about the rest.
+  for (const fault of validate(schema, prune(module.options, value, schema), maskOf(written)))
+    faults.add(faultIn(written, fault))
+  const { global, ...options } = value
+  // An object without options of its own opens no new scope for a limit.
+  return {
+    on: isRoute || global !== false,
+    setInside: isRootOnly ? outer.setInside : [...outer.setInside, ...Object.keys(options)],
+    merged: outer.merged === undefined ? options : merge(module.options, outer.merged, options),
+    written: [...outer.written, written],
+    scope: Object.keys(options).length === 0 && outer.written.length > 0 ? outer.scope : scope,
+    isRootOnly
+  }
+}
+
+const overrides = new WeakMap<object, TSchema>()
+
+/** Returns the schema of options as they are written: any part of them at the root, the module's override further in. */
+function writtenSchema({ options, override }: ConfigModule, scope: Scope): TSchema {
+  if (scope !== ROOT_SCOPE && override !== undefined && override !== false) return override
+  return getOrCreate(overrides, options, () => overrideOf(options))
+}
+
+function expectedKind({ key, options, target }: ConfigModule, written: Written): string {
+  const { value } = written
+  const mask = maskOf(written)([])
+  const wanted = anObject(options, value, mask)
+  const isSwitched = target !== true && key !== 'upstreams'
+  const suggestion =
+    isSwitched && (value === 'true' || value === 'false') ? `${value} without quotes would work` : undefined
+  return expectation({ wanted: isSwitched ? `true, false or ${wanted}` : wanted, value, suggestion, mask })
+}

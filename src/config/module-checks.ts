@@ -1,0 +1,117 @@
+import type { About, Concern, OptionFault, Target } from '../kit/index.ts'
+import { getOrCreate } from '../lib/memoize.ts'
+import { isObject, mapFiles } from '../lib/schema.ts'
+import { forEachSliced } from '../lib/time-slicing.ts'
+import type { Path } from './fault.ts'
+import type { FaultList } from './fault-list.ts'
+import type { OptionsState } from './merge-options.ts'
+import type { PlannedRoute } from './plan-types.ts'
+import type { OptionsResolver } from './resolve-options.ts'
+
+/** The paths and hosts for which options apply. */
+export type RouteMatch = Pick<PlannedRoute, 'paths' | 'hosts'>
+
+/** The match of root options: every path and host. */
+export const MATCH_ALL: RouteMatch = { paths: [], hosts: [] }
+
+/** What a module's check may ask about the rest of the config, read when the check runs. */
+export interface CheckedConfig {
+  readonly publicUrl: string | undefined
+  readonly upstreams: Readonly<Record<string, unknown>>
+  /** The root options of each installed concern. */
+  readonly root: Readonly<Record<string, unknown>>
+  readonly routes: readonly Pick<PlannedRoute, 'words'>[]
+}
+
+/** One set of options of a module, and where it applies. */
+export interface ModuleUse {
+  readonly module: Concern | Target
+  readonly options: unknown
+  readonly state: OptionsState
+  /** The folder that files in the options are relative to. */
+  readonly folder: string
+  readonly match: RouteMatch
+}
+
+/** Runs the checks that modules have of their own options, once for each set of options. */
+export class ModuleChecks {
+  /** The files that concerns read at boot: a list of users, a page. */
+  readonly files = new Set<string>()
+  readonly #deferred: ModuleUse[] = []
+  readonly #collected = new WeakSet<object>()
+  readonly #checked = new WeakMap<object, Set<unknown>>()
+  readonly #config: CheckedConfig
+  readonly #resolver: OptionsResolver
+  readonly #faults: FaultList
+  #routeOptions: readonly Readonly<Record<string, unknown>>[] | undefined
+
+  constructor(config: CheckedConfig, resolver: OptionsResolver, faults: FaultList) {
+    this.#config = config
+    this.#resolver = resolver
+    this.#faults = faults
+  }
+
+  /** Adds a check that runs once the whole config is read. */
+  defer(use: ModuleUse): void {
+    const { module, options } = use
+    if (!isObject(options)) return
+    // What a target names may be a folder, and is read at each request.
+    if (!('target' in module)) this.collectFiles(module, options)
+    if (module.faults !== undefined) this.#deferred.push(use)
+  }
+
+  /** Runs all deferred checks. */
+  runDeferred(): Promise<void> {
+    return forEachSliced(this.#deferred, (use) => this.check(use))
+  }
+
+  /** Collects the files that a concern reads at boot. */
+  collectFiles(concern: Concern, options: object): void {
+    if (this.#collected.has(options)) return
+    this.#collected.add(options)
+    mapFiles(concern.options, options, (file) => {
+      this.files.add(file)
+      return file
+    })
+  }
+
+  /** Asks a module what is wrong with its options, and adds that to the faults. */
+  check({ module, options, state, folder, match }: ModuleUse): void {
+    if (module.faults === undefined || !isObject(options)) return
+    const valid = this.#resolver.validPartOf(options)
+    if (valid === undefined) return
+    const paths = match.paths.map(({ text }) => text)
+    const checked = getOrCreate(this.#checked, options, () => new Set<unknown>())
+    // A target may depend on the paths and hosts of its route, a concern on its options alone.
+    const variant = 'target' in module ? [...paths, '', ...match.hosts].join() : ''
+    if (checked.has(variant)) return
+    checked.add(variant)
+    const found: readonly OptionFault[] = module.faults(valid.options as never, {
+      ...this.#about(),
+      folder,
+      paths,
+      hosts: match.hosts
+    })
+    for (const { path, message } of found) {
+      // What depends on an invalid option may be wrong because of that.
+      if (valid.removed.some((removed) => isWithin(path, removed) || isWithin(removed, path))) continue
+      // Modules see the absolute path of a file; messages name it as it was written.
+      const relative = message.replaceAll(`${folder}/`, '')
+      this.#faults.add(this.#resolver.locate(module, state, { path, message: relative }))
+    }
+  }
+
+  #about(): Pick<About, 'upstreams' | 'word' | 'publicUrl' | 'routes'> {
+    const { upstreams, root, publicUrl, routes } = this.#config
+    // The list is long, and the same for every check once the routes are read.
+    if (this.#routeOptions?.length !== routes.length) this.#routeOptions = routes.map(({ words }) => words)
+    return {
+      upstreams: Object.keys(upstreams),
+      word: (key) => root[key],
+      publicUrl,
+      routes: this.#routeOptions
+    }
+  }
+}
+
+const isWithin = (path: Path, outer: Path): boolean => outer.every((key, i) => path[i] === key)

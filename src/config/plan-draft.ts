@@ -1,0 +1,72 @@
+import type { Concern, Target } from '../kit/index.ts'
+import type { Catalog } from './catalog.ts'
+import type { Fault, Place } from './fault.ts'
+import { FaultList } from './fault-list.ts'
+import { type InterpolatedSource, interpolate } from './interpolate.ts'
+import { type MergePlace, mergeOptions, type OptionsState } from './merge-options.ts'
+import { type CheckedConfig, ModuleChecks } from './module-checks.ts'
+import type { PlannedRoute } from './plan-types.ts'
+import { OptionsResolver } from './resolve-options.ts'
+import type { Scope } from './scope.ts'
+import type { Source } from './source.ts'
+import type { Written } from './written.ts'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** A route whose id, and what its target implies, are not known yet. */
+export interface DraftRoute extends PlannedRoute {
+  id: string
+  words: Readonly<Record<string, unknown>>
+  readonly scope: Scope
+}
+
+/** A plan in the making: what every step reads and adds to. */
+export class PlanDraft implements CheckedConfig {
+  readonly catalog: Catalog
+  readonly env: Environment
+  /** The schema of the whole config, with the marks that the published one lacks. */
+  readonly schema: Readonly<Record<string, unknown>>
+  readonly faults = new FaultList()
+  readonly warnings: Fault[] = []
+  readonly resolver: OptionsResolver
+  readonly checks: ModuleChecks
+  readonly routes: DraftRoute[] = []
+  /** What applies of each concern to a route; not kept with the routes, since it holds the whole source. */
+  readonly states = new Map<DraftRoute, ReadonlyMap<string, OptionsState>>()
+  /** The config files that were read, the main file first. */
+  readonly files: string[] = []
+  readonly outside = new Set<string>()
+  /** Where each module is mentioned first. */
+  readonly mentions = new Map<string, Place>()
+  /** The modules that are mentioned by more than `false`. */
+  readonly enabled = new Set<string>()
+  publicUrl: string | undefined
+  upstreams: Readonly<Record<string, unknown>> = {}
+  root: Readonly<Record<string, unknown>> = {}
+
+  constructor(
+    catalog: Catalog,
+    env: Environment,
+    { schema, file }: { schema: PlanDraft['schema']; file: string }
+  ) {
+    this.catalog = catalog
+    this.env = env
+    this.schema = schema
+    this.resolver = new OptionsResolver(this.faults, file)
+    this.checks = new ModuleChecks(this, this.resolver, this.faults)
+  }
+
+  /** Fills in the `${…}` of a file. */
+  async interpolate(source: Source): Promise<InterpolatedSource> {
+    const filled = await interpolate(source, this.env, this.schema, this.faults.missingValues)
+    for (const text of filled.outside) this.outside.add(text)
+    return filled
+  }
+
+  /** Merges what one place says of a module over what applies outside of it. */
+  merge(module: Concern | Target, outer: OptionsState, written: Written, place: MergePlace): OptionsState {
+    if (written.value !== false) this.enabled.add(module.key)
+    if (!this.mentions.has(module.key)) this.mentions.set(module.key, { ...written.source.at(written.path) })
+    return mergeOptions(module, outer, written, { ...place, faults: this.faults })
+  }
+}

@@ -1,0 +1,147 @@
+import type { Target } from '../kit/index.ts'
+import { getOrCreate } from '../lib/memoize.ts'
+import { isObject } from '../lib/schema.ts'
+import { forEachSliced } from '../lib/time-slicing.ts'
+import { listOf } from './core.ts'
+import type { Entry, Level } from './levels.ts'
+import { NOT_MENTIONED, type OptionsState } from './merge-options.ts'
+import type { RouteMatch } from './module-checks.ts'
+import { PathError, type PathPattern, readPath } from './paths.ts'
+import type { DraftRoute, PlanDraft } from './plan-draft.ts'
+import type { PlannedRoute } from './plan-types.ts'
+
+/** What the concerns of a route come to; shared by all routes to which the same options apply. */
+interface RouteConcerns extends Pick<PlannedRoute, 'words' | 'said' | 'mentioned'> {
+  readonly scopes: Record<string, string>
+}
+
+/** Turns the entries of routes into planned routes. */
+export class RouteBuilder {
+  readonly #draft: PlanDraft
+  readonly #concerns = new Map<ReadonlyMap<string, OptionsState>, RouteConcerns>()
+
+  constructor(draft: PlanDraft) {
+    this.#draft = draft
+  }
+
+  /** Adds the route of an entry to the plan. */
+  add(entry: Entry, target: Target, level: Level): void {
+    const { source, at, value } = entry
+    const { faults, routes, states } = this.#draft
+    if (level.isValid && level.paths.every((path) => path === ''))
+      faults.addAt(source, at, 'The route has no "path"; "/*" matches every path')
+    const match: RouteMatch = { paths: this.#patterns(entry, level), hosts: level.hosts }
+    const options = this.#targetOptions(entry, target, level, match)
+    const concerns = getOrCreate(this.#concerns, level.concerns, () =>
+      this.#resolveConcerns(level.concerns, source.folder, match)
+    )
+    if (match.paths.length === 0) return
+    const methods = value['methods'] === undefined ? undefined : withHead(listOf(value['methods']))
+    level.scope.addRoute(
+      level.hosts,
+      match.paths.map(({ shape }) => shape),
+      methods
+    )
+    const route: DraftRoute = {
+      id: '',
+      scope: level.scope,
+      name:
+        typeof value['name'] === 'string' ? value['name'] : match.paths.map(({ text }) => text).join(', '),
+      hosts: level.hosts,
+      paths: this.#withTrailingSlashes(target, options, match),
+      methods,
+      target: target.key,
+      options,
+      ...concerns,
+      place: { ...source.at(at) }
+    }
+    routes.push(route)
+    states.set(route, level.concerns)
+  }
+
+  /** Copies the ids of scopes into the routes, once all scopes have one. */
+  async copyScopeIds(): Promise<void> {
+    await forEachSliced(this.#draft.routes, (route) => {
+      route.id = route.scope.id
+    })
+    await forEachSliced([...this.#concerns], ([states, { scopes }]) => {
+      for (const key of Object.keys(scopes)) scopes[key] = states.get(key)?.scope.id ?? 'root'
+    })
+  }
+
+  #patterns({ source, at }: Entry, { isValid, paths }: Level): PathPattern[] {
+    if (!isValid) return []
+    const patterns: PathPattern[] = []
+    for (const path of paths) {
+      if (path === '') continue
+      try {
+        patterns.push(readPath(path))
+      } catch (error) {
+        if (!(error instanceof PathError)) throw error
+        this.#draft.faults.addAt(source, [...at, 'path'], error.message)
+      }
+    }
+    return patterns
+  }
+
+  #targetOptions({ source, at, value }: Entry, target: Target, level: Level, match: RouteMatch): unknown {
+    const { key } = target
+    const { faults, checks, resolver } = this.#draft
+    const defaults = level.targets.get(key) ?? NOT_MENTIONED
+    const state = this.#draft.merge(
+      target,
+      { ...defaults, on: false },
+      { source, path: [...at, key], value: value[key] },
+      { scope: level.scope, isRoute: true }
+    )
+    if (value[key] === false || (value[key] === true && defaults.written.length === 0))
+      faults.addAt(source, [...at, key], `expected an object with the options of "${key}", got ${value[key]}`)
+    if (!state.on) return {}
+    const options = resolver.resolve(target, state)
+    checks.defer({ module: target, options, state, folder: source.folder, match })
+    return options
+  }
+
+  #resolveConcerns(
+    states: ReadonlyMap<string, OptionsState>,
+    folder: string,
+    match: RouteMatch
+  ): RouteConcerns {
+    const { catalog, resolver, checks } = this.#draft
+    const words: Record<string, unknown> = {}
+    const scopes: Record<string, string> = {}
+    for (const concern of catalog.concerns) {
+      const state = states.get(concern.key)
+      if (state === undefined || concern.override === false) continue
+      const options = resolver.resolve(concern, state)
+      words[concern.key] = options
+      scopes[concern.key] = state.scope.id
+      if (state.on) checks.defer({ module: concern, options, state, folder, match })
+    }
+    return {
+      words,
+      scopes,
+      said: [...states].filter(([, { isRootOnly }]) => !isRootOnly).map(([key]) => key),
+      mentioned: new Set([...states].filter(([, { written }]) => written.length > 0).map(([key]) => key))
+    }
+  }
+
+  /** Marks the paths whose form with a final slash the target leaves to other routes. */
+  #withTrailingSlashes(
+    target: Target,
+    options: unknown,
+    { paths, hosts }: RouteMatch
+  ): readonly PathPattern[] {
+    const { leavesSlash } = target
+    const { resolver, publicUrl } = this.#draft
+    if (leavesSlash === undefined || !isObject(options) || !resolver.isValid(options)) return paths
+    return paths.map((path) =>
+      !path.wildcard && leavesSlash(options as never, path.text, { hosts, publicUrl })
+        ? { ...path, withoutSlash: true }
+        : path
+    )
+  }
+}
+
+const withHead = (methods: string[]): string[] =>
+  methods.includes('GET') && !methods.includes('HEAD') ? [...methods, 'HEAD'] : methods
