@@ -291,3 +291,66 @@ t.test('one file tells the time', async (t) => {
       `${file} reads Date.now; src/lib/clock.ts has monotonic() for what is counted or measured, and wall() for dates`
     )
 })
+
+t.test('the old vocabulary does not come back', async (t) => {
+  // Each with the term that took its place (CONTRIBUTING.md).
+  const FORMER: Record<string, string> = {
+    breathe: 'yieldIfDue',
+    inSlices: 'runSliced',
+    eachInSlices: 'forEachSliced',
+    rememberName: 'setBounded',
+    toldOf: 'identityHeader',
+    toldBy: 'claimsToProfile',
+    WayName: 'StrategyName',
+    waysFor: 'strategiesFor',
+    Errand: 'PreparedRequest',
+    Lane: 'UpstreamRoute',
+    makeLanes: 'makeUpstreamRoutes',
+    Asker: 'AttemptListener',
+    Joint: 'TunnelOptions',
+    Joined: 'Tunnel',
+    Stillness: 'IdleTimeout',
+    Patience: 'HeadersTimeout',
+    lineUp: 'enqueue',
+    makeBack: 'makeResponseRewrite',
+    Outflow: 'BodyWriter',
+    Taker: 'ParserListener',
+    Multiplexed: 'Http2Pool',
+    Untaken: 'RequestNotProcessed',
+    Unwanted: 'Superseded',
+    Edge: 'TlsContext',
+    InTurn: 'CoalescingQueue',
+    layGround: 'decorateApp',
+    makeEntrance: 'makeNormalizer',
+    shownOf: 'redactedConfig',
+    surveyOf: 'lint',
+    Insight: 'AdminSource',
+    Fleet: 'WorkerPool',
+    Membership: 'WorkerLink',
+    Noted: 'Increment',
+    callBack: 'settleCallback',
+    hangUp: 'abortRequest',
+    leaveBodies: 'ignoreBodies',
+    takeAnyType: 'acceptAnyContentTypes',
+    waitForEnd: 'onResponseClosed',
+    waitNoMore: 'offResponseClosed',
+    scatter: 'hash32',
+    spellOut: 'expandRanges',
+    plainName: 'cgiName',
+    isClaim: 'isForwardedHeader',
+    wordOf: 'concernOfCode',
+    tlsToward: 'tlsClientOptions',
+    endWithHead: 'holdHeadersForTrailersOnly',
+    wholeOf: 'readWhole',
+    Journey: 'LoginState'
+  }
+  const former = new RegExp(`\\b(${Object.keys(FORMER).join('|')})\\b`)
+  for (const file of sources) {
+    const found = former.exec(read(file))?.[1]
+    t.equal(
+      found,
+      undefined,
+      `${file} has "${found}", which is called "${FORMER[found ?? '']}" now; see the list of words in CONTRIBUTING.md`
+    )
+  }
+})
