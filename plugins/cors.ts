@@ -51,6 +51,7 @@ export const options = Type.Object(
 )
 
 export const override = overrideOf(options)
+export const preflights = true
 export type CorsOptions = Static<typeof options>
 
 export function faults({ origins, credentials }: CorsOptions): OptionFault[] {

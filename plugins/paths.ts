@@ -1,11 +1,50 @@
-import { fp, perOptions } from '../src/kit/index.ts'
-import { PathAmbiguous, type PathsOptions, pathsOptions } from '../src/lib/http/canonical-path.ts'
+import { fp, gate, perOptions, type Static, Type } from '../src/kit/index.ts'
+import { PathAmbiguous, type PathPolicy } from '../src/lib/http/canonical-path.ts'
 
 export const key = 'paths'
-export const options: typeof pathsOptions = pathsOptions
+
+export const options = Type.Object(
+  {
+    mode: gate.mode,
+    encodedSlash: Type.Unsafe<'keep' | 'reject' | 'decode'>({
+      type: 'string',
+      enum: ['keep', 'reject', 'decode'],
+      default: 'keep',
+      description:
+        'What becomes of an encoded slash (%2F) in a path: kept as it came, refused with 400, or decoded.'
+    }),
+    doubleSlash: Type.Unsafe<'keep' | 'reject' | 'merge'>({
+      type: 'string',
+      enum: ['keep', 'reject', 'merge'],
+      default: 'reject',
+      description:
+        'What becomes of an empty segment (//) in a path: kept as it came, refused with 400, or merged into one slash.'
+    }),
+    ignoreCase: Type.Boolean({
+      default: false,
+      description: 'Whether paths match without regard to upper and lower case.'
+    }),
+    ambiguous: Type.Unsafe<'reject' | 'keep'>({
+      type: 'string',
+      enum: ['reject', 'keep'],
+      default: 'reject',
+      description:
+        'What becomes of a path that the upstream may read as one of another route, past a gate of that route: refused with 400, or kept.'
+    })
+  },
+  {
+    additionalProperties: false,
+    description:
+      'How the path of a request is read before routing; said at the root only, since it comes before the route is known.'
+  }
+)
+
+export type PathsOptions = Static<typeof options>
+
 export const override = false
 export const always = true
 export const guardsAccess = false
+export const pathPolicy = (policy: PathsOptions): PathPolicy => policy
 
 declare module 'http' {
   interface IncomingMessage {

@@ -3,13 +3,15 @@ import { createError, fp, type OptionFault } from '../../src/kit/index.ts'
 import type { UpstreamState } from '../../src/lib/contracts/metrics.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 import { options, type UpstreamsOptions } from './options.ts'
+import { origins } from './origins.ts'
 import { optionsForUrl, Upstream } from './upstream.ts'
 
 export const key = 'upstreams'
 
-export { options }
+export { options, origins }
 export const override = false
 export const always = true
+export const named = true
 
 /** No upstream goes by this name. */
 export const UpstreamUnknown = createError<[string, string]>(

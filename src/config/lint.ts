@@ -1,8 +1,8 @@
 import type { RouteInfo } from '../kit/index.ts'
-import type { PathsOptions } from '../lib/http/canonical-path.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject } from '../lib/schema.ts'
 import { descriptorShortage } from './descriptors.ts'
+import { namedEntries, pathPolicyOf } from './facets.ts'
 import type { Fault } from './fault.ts'
 import type { Plan, PlannedRoute } from './plan-types.ts'
 import { redact } from './redact.ts'
@@ -72,8 +72,8 @@ export function lint(
   }
 }
 
-function isRefused({ words }: Plan): boolean {
-  const { ambiguous, mode } = words['paths'] as PathsOptions
+function isRefused(plan: Plan): boolean {
+  const { ambiguous, mode } = pathPolicyOf(plan)
   return ambiguous === 'reject' && mode !== 'report'
 }
 
@@ -120,8 +120,9 @@ function publicBesideProtected({ routes }: Plan): Fault[] {
 }
 
 /** What concerns and targets themselves find worth a second look, once for all routes of which the same is said. */
-function byModules({ routes, catalog, words: root }: Plan): Fault[] {
-  const upstreams = (root['upstreams'] ?? {}) as Readonly<Record<string, unknown>>
+function byModules(plan: Plan): Fault[] {
+  const { routes, catalog } = plan
+  const upstreams = namedEntries(plan)
   return [...catalog.concerns, ...catalog.targets].flatMap((module) => {
     const { key, warnings } = module
     if (warnings === undefined) return []

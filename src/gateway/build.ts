@@ -9,6 +9,7 @@ import fastify, {
 } from 'fastify'
 import { fastifyPlugin as fp } from 'fastify-plugin'
 import type { Logger } from 'pino'
+import { answersPreflights, pathPolicyOf } from '../config/facets.ts'
 import { ConfigError } from '../config/fault.ts'
 import type { AmbiguousPair } from '../config/lint.ts'
 import type { Plan, PlannedRoute } from '../config/plan-types.ts'
@@ -17,12 +18,12 @@ import { decorateApp, type Kit } from '../kit/decorate.ts'
 import { newRoute, type RouteInfo } from '../kit/route-info.ts'
 import { BufferBudget, DEFAULT_BUFFERS } from '../lib/buffers.ts'
 import { withoutPort } from '../lib/http/addresses.ts'
-import { canonicalHost, type PathsOptions } from '../lib/http/canonical-path.ts'
+import { canonicalHost } from '../lib/http/canonical-path.ts'
 import { ROUTABLE } from '../lib/http/methods.ts'
 import { rangeMatcher } from '../lib/http/networks.ts'
 import { MethodRefused, RouteUnknown } from '../lib/refusals.ts'
 import { forEachSliced, yieldIfDue } from '../lib/time-slicing.ts'
-import { findAmbiguities } from './ambiguous-paths.ts'
+import { findAmbiguities } from './ambiguous-paths/index.ts'
 import { fastifyWithDeferredRoutes } from './fastify-boot.ts'
 import { makeNormalizer, REFUSED, refusalOf } from './normalize-request.ts'
 import type { Resources } from './resources.ts'
@@ -47,7 +48,7 @@ export async function buildGateway(
   const planned = new Map<string, RouteInfo>()
   const trusts = rangeMatcher(plan.trustedProxies)
   let table = await makeTable([])
-  const entrance = makeNormalizer(plan.words['paths'] as PathsOptions, () => table)
+  const entrance = makeNormalizer(pathPolicyOf(plan), () => table)
   const { app, settleRoutes } = fastifyWithDeferredRoutes(() =>
     fastify({
       logController: new LogController({ disableRequestLogging: true }),
@@ -187,7 +188,13 @@ async function addRoutes(
   )
   const notFound = newRoute({ kind: 'notFound', name: 'not found', path: '/*' })
   const table = await tabulate([
-    ...infos.map(([{ paths, words }, info]): Entry => ({ info, paths, preflights: isOn(words['cors']) })),
+    ...infos.map(
+      ([{ paths, words }, info]): Entry => ({
+        info,
+        paths,
+        preflights: answersPreflights(plan.catalog, words)
+      })
+    ),
     ...standing.map(([, info]) => entryForPath(info)),
     { ...entryForPath(notFound), preflights: true }
   ])
@@ -248,7 +255,7 @@ async function addAmbiguities(
   infos: readonly (readonly [PlannedRoute, RouteInfo])[],
   table: Table
 ): Promise<void> {
-  const { ambiguous } = plan.words['paths'] as PathsOptions
+  const { ambiguous } = pathPolicyOf(plan)
   const found = ambiguous === 'reject' ? await findAmbiguities(plan, infos, table) : undefined
   const judges = new Map<RouteInfo, AmbiguousPath>()
   if (found !== undefined)
@@ -310,8 +317,6 @@ const refusing = (refuse: Refuse): { preParsing: Refuse; handler: Refuse } => ({
 })
 
 type AmbiguousPath = (raw: IncomingMessage) => boolean
-
-const isOn = (word: unknown): boolean => word !== undefined && word !== false
 
 async function notFoundHere(): Promise<never> {
   throw new RouteUnknown()

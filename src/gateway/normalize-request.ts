@@ -5,7 +5,7 @@ import {
   canonicalPath,
   HostInvalid,
   matchable,
-  type PathsOptions,
+  type PathPolicy,
   TargetForm,
   VersionInvalid
 } from '../lib/http/canonical-path.ts'
@@ -54,7 +54,7 @@ export const refusalOf = (raw: IncomingMessage): Refusal =>
 const HOSTS_REMEMBERED = 1000
 
 /** Makes the hygiene step before routing: one canonical path and host that router, gates and upstream all see, or a refusal. */
-export function makeNormalizer(paths: PathsOptions, getTable: () => Table): Normalizer {
+export function makeNormalizer(paths: PathPolicy, getTable: () => Table): Normalizer {
   const report = paths.mode === 'report'
   const hosts = new Map<string, string | null>()
   let table = getTable()

@@ -6,6 +6,7 @@ import type {
   FastifyRequest
 } from 'fastify'
 import type { TSchema } from 'typebox'
+import type { PathPolicy } from '../lib/http/canonical-path.ts'
 import type { OptionFault } from '../lib/schema.ts'
 import type { Mount, RouteInfo } from './route-info.ts'
 
@@ -35,6 +36,14 @@ export interface Concern {
   readonly counts?: boolean
   /** What is worth a second look in the options of a route, for `check`: each a sentence that goes on from "The route x". */
   readonly warnings?: (options: never, about: AboutRoute) => readonly string[]
+  /** Whether its options are named entries that targets refer to, such as upstreams; each file of a config can add some. */
+  readonly named?: boolean
+  /** Returns the origins to which requests for a named entry, or for a URL, are sent; none where the upstream compares paths byte by byte. */
+  readonly origins?: (options: never) => (nameOrUrl: string) => readonly string[]
+  /** Whether it answers CORS preflights, so that they are routed by the method they ask for. */
+  readonly preflights?: boolean
+  /** Returns how paths are read before routing. */
+  readonly pathPolicy?: (options: never) => PathPolicy
   /** The Fastify plugin; its options are the word's root options. */
   readonly default: FastifyPluginAsync<never> | FastifyPluginCallback<never>
 }

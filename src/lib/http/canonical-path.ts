@@ -1,49 +1,30 @@
 import { createError } from '@fastify/error'
-import { type Static, Type } from 'typebox'
-import { gate } from '../schema.ts'
 
-/** What may be said with the word `paths`. */
-export const pathsOptions = Type.Object(
-  {
-    mode: gate.mode,
-    encodedSlash: Type.Unsafe<'keep' | 'reject' | 'decode'>({
-      type: 'string',
-      enum: ['keep', 'reject', 'decode'],
-      default: 'keep',
-      description:
-        'What becomes of an encoded slash (%2F) in a path: kept as it came, refused with 400, or decoded.'
-    }),
-    doubleSlash: Type.Unsafe<'keep' | 'reject' | 'merge'>({
-      type: 'string',
-      enum: ['keep', 'reject', 'merge'],
-      default: 'reject',
-      description:
-        'What becomes of an empty segment (//) in a path: kept as it came, refused with 400, or merged into one slash.'
-    }),
-    ignoreCase: Type.Boolean({
-      default: false,
-      description: 'Whether paths match without regard to upper and lower case.'
-    }),
-    ambiguous: Type.Unsafe<'reject' | 'keep'>({
-      type: 'string',
-      enum: ['reject', 'keep'],
-      default: 'reject',
-      description:
-        'What becomes of a path that the upstream may read as one of another route, past a gate of that route: refused with 400, or kept.'
-    })
-  },
-  {
-    additionalProperties: false,
-    description:
-      'How the path of a request is read before routing; said at the root only, since it comes before the route is known.'
-  }
-)
+/** How slashes in a path are read. */
+export interface SlashPolicy {
+  /** Whether an encoded slash (%2F) is kept as it came, refused, or decoded. */
+  readonly encodedSlash: 'keep' | 'reject' | 'decode'
+  /** Whether an empty segment (//) is kept as it came, refused, or merged. */
+  readonly doubleSlash: 'keep' | 'reject' | 'merge'
+}
 
-/** The policy of the word `paths`. */
-export type PathsOptions = Static<typeof pathsOptions>
+/** How the path of a request is read before routing. */
+export interface PathPolicy extends SlashPolicy {
+  /** Whether paths match without regard to upper and lower case. */
+  readonly ignoreCase: boolean
+  /** Whether a path is refused that an upstream may read as one of another route, past a gate of that route. */
+  readonly ambiguous: 'reject' | 'keep'
+  readonly mode: 'enforce' | 'report'
+}
 
-/** What a canonical path depends on. */
-export type SlashPolicy = Pick<PathsOptions, 'encodedSlash' | 'doubleSlash'>
+/** The policy of a gateway whose config has none. */
+export const DEFAULT_PATH_POLICY: PathPolicy = {
+  encodedSlash: 'keep',
+  doubleSlash: 'reject',
+  ignoreCase: false,
+  ambiguous: 'keep',
+  mode: 'enforce'
+}
 
 /** A path that no two readers would read alike, or that leaves its place (RFC 3986 section 5.2.4, CVE-2021-41773). */
 export const PathUnsafe = createError<[string]>('SP_ERR_PATHS_UNSAFE', 'The path %s', 400)

@@ -1,0 +1,45 @@
+import type { Concern } from '../kit/index.ts'
+import { DEFAULT_PATH_POLICY, type PathPolicy } from '../lib/http/canonical-path.ts'
+import { isObject } from '../lib/schema.ts'
+import type { Catalog } from './catalog.ts'
+
+/** The modules of a gateway, and the root options of those that are installed. */
+interface Installed {
+  readonly catalog: Catalog
+  readonly words: Readonly<Record<string, unknown>>
+}
+
+/** Returns how paths are read before routing, as the concern with a `pathPolicy` says. */
+export const pathPolicyOf = (gateway: Installed): PathPolicy =>
+  facetOf(gateway, 'pathPolicy') ?? DEFAULT_PATH_POLICY
+
+/** Returns the origins to which requests for an upstream, by its name or URL, are sent; none where paths are compared byte by byte. */
+export const originsOf = (gateway: Installed, nameOrUrl: string): readonly string[] =>
+  facetOf(gateway, 'origins')?.(nameOrUrl) ?? []
+
+/** Returns the entries of the `named` concern, such as upstreams; empty where there are none. */
+export function namedEntries({ catalog, words }: Installed): Readonly<Record<string, unknown>> {
+  const concern = catalog.concerns.find(({ named }) => named === true)
+  const entries = concern === undefined ? undefined : words[concern.key]
+  return isObject(entries) ? entries : {}
+}
+
+/** Returns whether a preflight for a route with these options is answered by the gateway. */
+export const answersPreflights = (
+  { concerns }: Catalog,
+  options: Readonly<Record<string, unknown>>
+): boolean => concerns.some(({ key, preflights }) => preflights === true && isOn(options[key]))
+
+const isOn = (options: unknown): boolean => options !== undefined && options !== false
+
+type Facet = 'pathPolicy' | 'origins'
+
+/** Asks the first installed concern that has a facet about its root options. */
+function facetOf<F extends Facet>(
+  { catalog, words }: Installed,
+  facet: F
+): ReturnType<NonNullable<Concern[F]>> | undefined {
+  const concern = catalog.concerns.find((each) => each[facet] !== undefined && words[each.key] !== undefined)
+  const ask = concern?.[facet] as ((options: unknown) => ReturnType<NonNullable<Concern[F]>>) | undefined
+  return concern === undefined ? undefined : ask?.(words[concern.key])
+}

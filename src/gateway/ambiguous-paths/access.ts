@@ -1,0 +1,106 @@
+import { originsOf } from '../../config/facets.ts'
+import type { PathPattern } from '../../config/paths.ts'
+import type { Plan, PlannedRoute } from '../../config/plan-types.ts'
+import type { RouteInfo } from '../../kit/index.ts'
+import { getOrCreate } from '../../lib/memoize.ts'
+import { foldSegment } from '../../lib/path-readings.ts'
+import { isObject, schemaOf } from '../../lib/schema.ts'
+import { forEachSliced } from '../../lib/time-slicing.ts'
+
+/** What decides whether one route leads around the gates of another; routes that are alike share one. */
+export interface RouteAccess {
+  /** The origins that its requests are sent to. */
+  readonly origins: readonly string[]
+  readonly hosts: readonly string[]
+  /** The gates that are enforced, by key, each with a text that stands for its options. */
+  readonly gates: ReadonlyMap<string, string>
+  /** Whether some reader compares a literal of its paths in another form. */
+  readonly folded: boolean
+}
+
+export type PlannedRoutes = readonly (readonly [PlannedRoute, RouteInfo])[]
+
+/** Works out the access of each route that sends requests to an upstream; routes whose upstreams compare paths byte by byte have none. */
+export async function accessOf(
+  plan: Plan,
+  routes: PlannedRoutes,
+  ignoreCase: boolean
+): Promise<Map<RouteInfo, RouteAccess>> {
+  const accesses = new Map<RouteInfo, RouteAccess>()
+  const known = new Map<string, RouteAccess>()
+  const { catalog } = plan
+  const guards = catalog.concerns.filter(
+    ({ override, options, gate, guardsAccess }) =>
+      override !== false && (guardsAccess ?? gate ?? schemaOf(options, 'mode') !== undefined)
+  )
+  const textOf = optionTexts()
+  await forEachSliced(routes, ([planned, info]) => {
+    const target = catalog.targets.find(({ key }) => key === planned.target)
+    const names = target?.upstreams?.(planned.options as never) ?? []
+    const origins = [...new Set(names.flatMap((name) => originsOf(plan, name)))].toSorted()
+    if (origins.length === 0) return
+    const gates = new Map<string, string>()
+    for (const { key } of guards) {
+      const options = planned.words[key]
+      // A gate in report mode refuses no request.
+      if (isObject(options) && options['mode'] !== 'report') gates.set(key, textOf(options))
+    }
+    const folded = planned.paths.some((path) =>
+      literalsOf(path, ignoreCase).some((literal) => foldSegment(literal) !== literal)
+    )
+    const text = JSON.stringify([origins, info.hosts, [...gates], folded])
+    let access = known.get(text)
+    if (access === undefined) {
+      access = { origins, hosts: info.hosts, gates, folded }
+      known.set(text, access)
+    }
+    accesses.set(info, access)
+  })
+  return accesses
+}
+
+/** Returns a function that gives equal options the same text; each options object is written once. */
+function optionTexts(): (options: object) => string {
+  const written = new WeakMap<object, string>()
+  const short = new Map<string, string>()
+  const functions = new Map<unknown, number>()
+  const plain = (key: string, value: unknown): unknown => {
+    if (key === 'global') return undefined
+    if (typeof value === 'function') {
+      if (!functions.has(value)) functions.set(value, functions.size)
+      return `function ${functions.get(value)}`
+    }
+    return isObject(value)
+      ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : value
+  }
+  return (options) => {
+    const known = written.get(options)
+    if (known !== undefined) return known
+    const made = JSON.stringify(options, plain)
+    const name = getOrCreate(short, made, () => String(short.size))
+    written.set(options, name)
+    return name
+  }
+}
+
+/** Returns the gates of `other` that a request to `own` bypasses, where the two share an upstream and a host. */
+export function bypassedGates(own: RouteAccess, other: RouteAccess): readonly string[] {
+  if (own === other || !own.origins.some((origin) => other.origins.includes(origin))) return []
+  if (!shareHost(own.hosts, other.hosts)) return []
+  return [...other.gates].filter(([key, options]) => own.gates.get(key) !== options).map(([key]) => key)
+}
+
+const shareHost = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === 0 ||
+  b.length === 0 ||
+  a.some((one) => b.some((other) => one === other || hostIsWithin(one, other) || hostIsWithin(other, one)))
+
+const hostIsWithin = (host: string, wildcard: string): boolean =>
+  wildcard.startsWith('*.') && host.slice(host.indexOf('.')) === wildcard.slice(1)
+
+/** Returns the literal segments of a pattern, in the form in which the gateway compares them. */
+export const literalsOf = ({ segments }: PathPattern, ignoreCase: boolean): string[] =>
+  segments.flatMap((segment) =>
+    'parameter' in segment ? [] : ignoreCase ? segment.literal.toLowerCase() : segment.literal
+  )
