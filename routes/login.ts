@@ -136,7 +136,7 @@ function beginAnew(refusal: Refusal, { server }: FastifyRequest, returnTo: strin
 async function endProvided(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const { oidc } = request.server
   if (oidc === null) throw new LoginWrong()
-  await oidc.takeLogout(request)
+  await oidc.backChannelLogout(request)
   return reply.header('cache-control', 'no-store').send()
 }
 

@@ -6,31 +6,30 @@ import {
   type JWTPayload,
   type JWTVerifyGetKey,
   type JWTVerifyOptions,
-  type JWTVerifyResult,
-  jwtVerify
+  type JWTVerifyResult
 } from 'jose'
-import { visit } from 'jsonc-parser'
-import { createError } from '../../src/kit/index.ts'
 import type { Caller } from '../../src/lib/caller.ts'
 import { wall } from '../../src/lib/clock.ts'
-import { withHeaders } from '../../src/lib/refusals.ts'
-import { isObject } from '../../src/lib/schema.ts'
 import { duration } from '../../src/lib/units.ts'
 import { type ClaimNames, claimsToProfile, textIn } from './claims.ts'
 import { KeysNotFetched, RemoteKeys } from './jwks.ts'
 import { readKeySet } from './key-set.ts'
 import type { JwtOptions } from './strategies/jwt.ts'
 import { WrongCredential } from './strategies/strategy.ts'
-
-/** The JSON Web Key Set could not be fetched, and none is cached. */
-export const KeysUnavailable = createError(
-  'SP_ERR_AUTH_UNAVAILABLE',
-  'Authentication service unavailable',
-  503
-)
+import {
+  hasDuplicateKeys,
+  isCompact,
+  namesIn,
+  reasonOf,
+  verifyWithAnyKey,
+  withEd25519Aliases
+} from './token.ts'
+import { authUnavailable } from './unavailable.ts'
 
 const MAX_TOKEN_LENGTH = 16_384
 const MAX_CACHED = 10_000
+// A client can invent any number of keys and issuers.
+const MAX_LOGGED = 100
 
 // Other kinds of token, such as a logout token, do not authenticate a caller (RFC 8725 section 3.11).
 const ACCEPTED_TYPES: readonly unknown[] = [
@@ -108,7 +107,7 @@ export class Verifier {
         this.#store(digest, { caller, expiresAt: this.#expiryOf(payload), generation })
       return caller
     } catch (error) {
-      if (error instanceof KeysNotFetched) throw withHeaders(new KeysUnavailable(), { 'retry-after': '5' })
+      if (error instanceof KeysNotFetched) throw authUnavailable(5)
       return this.refuse(reasonOf(error), token)
     }
   }
@@ -132,100 +131,6 @@ export class Verifier {
     if (this.#cache.size >= MAX_CACHED) this.#cache.delete(this.#cache.keys().next().value as string)
     this.#cache.set(digest, verified)
   }
-}
-
-// A client can invent any number of keys and issuers, each of any length.
-const MAX_LOGGED = 100
-const MAX_LOGGED_NAME_LENGTH = 100
-
-/** Reads the unverified key id and issuer of a token, for the log. */
-function namesIn(token: string): { kid?: string; issuer?: string } {
-  const [header = '', payload = ''] = token.split('.')
-  const { kid } = objectIn(header)
-  const { iss } = objectIn(payload)
-  return {
-    ...(typeof kid === 'string' ? { kid: kid.slice(0, MAX_LOGGED_NAME_LENGTH) } : {}),
-    ...(typeof iss === 'string' ? { issuer: iss.slice(0, MAX_LOGGED_NAME_LENGTH) } : {})
-  }
-}
-
-function objectIn(part: string): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(part, 'base64url').toString('utf8'))
-    return isObject(value) ? value : {}
-  } catch {
-    return {}
-  }
-}
-
-/** Returns whether a token is in JWS compact serialization, without characters that a lenient base64url decoder drops (RFC 7515 section 2). */
-function isCompact(token: string): boolean {
-  const parts = token.split('.')
-  return (
-    parts.length === 3 && parts.every((part) => Buffer.from(part, 'base64url').toString('base64url') === part)
-  )
-}
-
-/** Adds the other name of Ed25519, which has two (RFC 9864). */
-const withEd25519Aliases = (algorithms: readonly string[]): string[] =>
-  algorithms.some((name) => ED25519.has(name)) ? [...new Set([...algorithms, ...ED25519])] : [...algorithms]
-
-const ED25519: ReadonlySet<string> = new Set(['EdDSA', 'Ed25519'])
-
-/** Returns the reason for the log and the metric, one of a fixed set. */
-function reasonOf(error: unknown): string {
-  if (error instanceof errors.JWTExpired) return 'expired'
-  if (error instanceof errors.JWTClaimValidationFailed) return CLAIMS.get(error.claim) ?? 'claim'
-  if (error instanceof errors.JOSEAlgNotAllowed) return 'algorithm'
-  if (error instanceof errors.JWKSNoMatchingKey) return 'unknown_key'
-  if (error instanceof errors.JWSSignatureVerificationFailed) return 'signature'
-  return 'malformed'
-}
-
-const CLAIMS: ReadonlyMap<string, string> = new Map([
-  ['iss', 'issuer'],
-  ['aud', 'audience'],
-  ['exp', 'no_expiry'],
-  ['nbf', 'not_yet_valid']
-])
-
-/** Verifies a token; without a key id, each key of its algorithm is tried. */
-async function verifyWithAnyKey(
-  find: JWTVerifyGetKey,
-  token: string,
-  options: JWTVerifyOptions
-): Promise<JWTVerifyResult> {
-  try {
-    return await jwtVerify(token, find, options)
-  } catch (error) {
-    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
-    for await (const key of error) {
-      try {
-        return await jwtVerify(token, key, options)
-      } catch (failed) {
-        if (!(failed instanceof errors.JWSSignatureVerificationFailed)) throw failed
-      }
-    }
-    throw new errors.JWSSignatureVerificationFailed()
-  }
-}
-
-/** Returns whether a token has duplicate JSON keys: parsers that keep the first and those that keep the last would see two callers. */
-function hasDuplicateKeys(token: string): boolean {
-  let isDuplicate = false
-  for (const part of token.split('.', 2)) {
-    const open: Set<string>[] = []
-    visit(Buffer.from(part, 'base64url').toString('utf8'), {
-      onObjectBegin: () => void open.push(new Set()),
-      onObjectEnd: () => void open.pop(),
-      onObjectProperty(name) {
-        const known = open.at(-1)
-        isDuplicate ||= known?.has(name) === true
-        known?.add(name)
-      }
-    })
-  }
-  return isDuplicate
 }
 
 interface Keys {

@@ -1,96 +1,93 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import * as client from 'openid-client'
-import { createError } from '../../../src/kit/index.ts'
 import { monotonic } from '../../../src/lib/clock.ts'
-import { withHeaders } from '../../../src/lib/refusals.ts'
+import { authUnavailable } from '../unavailable.ts'
+import { causeOf } from './errors.ts'
 import type { OidcOptions } from './options.ts'
 
-/** The provider can't be reached, so no log-in there can succeed. */
-export const ProviderAway = createError('SP_ERR_AUTH_UNAVAILABLE', 'Authentication service unavailable', 503)
+/** The timeout of a request to the provider. */
+export const TIMEOUT_SECONDS = 5
+const MAX_AGE_MS = 600_000
+// The pause after a failed request.
+const RETRY_DELAY_MS = 2000
+// How long a request waits for a newer document while an older one is usable.
+const MAX_REFRESH_WAIT_MS = 1000
 
-/** Seconds that the provider may take for one answer. */
-export const TIMEOUT = 5
-// All in milliseconds: how old a discovery document may be, how long a failed read is not repeated, and how long a
-// request waits for a newer document where there is one already.
-const LONGEST_AGE = 600_000
-const ASK_AGAIN = 2000
-const HASTE = 1000
-
-// What ID tokens may be signed with where no discovery document says it. The token comes over TLS from the token
-// endpoint itself, so "alg" does not decide whether it is believed (OpenID Connect Core 3.1.3.7, item 6).
-const ALGORITHMS = [
+// The signature algorithms without a discovery document. An ID token comes over TLS from the token endpoint, so its
+// "alg" is not security-relevant (OpenID Connect Core 3.1.3.7, item 6).
+const ID_TOKEN_ALGORITHMS = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512'],
   ...['EdDSA', 'Ed25519', 'HS256', 'HS384', 'HS512']
 ]
 
-/** What a provider can do and where: read when it is first needed, and again as it ages or turns out to be wrong. */
+/** The discovery document of a provider: fetched on first use, and again when it is old or an endpoint has moved. */
 export class Discovery {
-  readonly #said: OidcOptions
+  readonly #options: OidcOptions
   readonly #log: FastifyBaseLogger
   readonly #insecure: ((config: client.Configuration) => void)[]
   #known: client.Configuration | undefined
   #text = ''
-  #readAt = Number.NEGATIVE_INFINITY
+  #fetchedAt = Number.NEGATIVE_INFINITY
   #failedAt = Number.NEGATIVE_INFINITY
-  #reading: Promise<client.Configuration> | undefined
+  #fetching: Promise<client.Configuration> | undefined
 
-  constructor(said: OidcOptions, log: FastifyBaseLogger) {
-    this.#said = said
+  constructor(options: OidcOptions, log: FastifyBaseLogger) {
+    this.#options = options
     this.#log = log
-    this.#insecure = said.issuer.startsWith('http:') ? [client.allowInsecureRequests] : []
+    this.#insecure = options.issuer.startsWith('http:') ? [client.allowInsecureRequests] : []
   }
 
-  /** Returns what is known, read again where it is older than `age` milliseconds and the provider answers soon; throws SP_ERR_AUTH_UNAVAILABLE where nothing is known yet. */
-  async get(age = LONGEST_AGE): Promise<client.Configuration> {
+  /** Returns the configuration, fetched again if it is older than `maxAge` milliseconds and the provider responds soon; throws SP_ERR_AUTH_UNAVAILABLE if none is known. */
+  async get(maxAge = MAX_AGE_MS): Promise<client.Configuration> {
     const known = this.#known
     const now = monotonic()
-    if (known !== undefined && (this.#whole || now - this.#readAt < age)) return known
-    if (this.#reading === undefined && now - this.#failedAt < ASK_AGAIN) {
-      if (known === undefined) throw away()
+    if (known !== undefined && (this.#isStatic || now - this.#fetchedAt < maxAge)) return known
+    if (this.#fetching === undefined && now - this.#failedAt < RETRY_DELAY_MS) {
+      if (known === undefined) throw authUnavailable(5)
       return known
     }
-    this.#reading ??= this.#read().finally(() => {
-      this.#reading = undefined
+    this.#fetching ??= this.#fetch().finally(() => {
+      this.#fetching = undefined
     })
-    const reading = this.#reading.catch(() => this.#known)
+    const fetching = this.#fetching.catch(() => this.#known)
     const found = await (known === undefined
-      ? reading
-      : Promise.race([reading, wait(HASTE, known, { ref: false })]))
-    if (found === undefined) throw away()
+      ? fetching
+      : Promise.race([fetching, wait(MAX_REFRESH_WAIT_MS, known, { ref: false })]))
+    if (found === undefined) throw authUnavailable(5)
     return found
   }
 
-  /** Lets what is known be read again at its next use. */
-  outdate(): void {
-    this.#readAt = Number.NEGATIVE_INFINITY
+  /** Makes the next use fetch the document again. */
+  expire(): void {
+    this.#fetchedAt = Number.NEGATIVE_INFINITY
     this.#failedAt = Number.NEGATIVE_INFINITY
   }
 
-  /** Whether the config names all that would be discovered. */
-  get #whole(): boolean {
-    const { authorization, token, jwks } = this.#said.endpoints
+  /** Whether the config has every required endpoint, so that nothing is fetched. */
+  get #isStatic(): boolean {
+    const { authorization, token, jwks } = this.#options.endpoints
     return authorization !== undefined && token !== undefined && jwks !== undefined
   }
 
-  async #read(): Promise<client.Configuration> {
+  async #fetch(): Promise<client.Configuration> {
     try {
-      const found = this.#whole
-        ? { issuer: this.#said.issuer, id_token_signing_alg_values_supported: ALGORITHMS }
+      const found = this.#isStatic
+        ? { issuer: this.#options.issuer, id_token_signing_alg_values_supported: ID_TOKEN_ALGORITHMS }
         : await this.#discover()
-      const metadata = { ...found, ...this.#own() } as client.ServerMetadata
+      const metadata = { ...found, ...this.#configuredEndpoints() } as client.ServerMetadata
       const text = JSON.stringify(metadata)
-      this.#readAt = monotonic()
+      this.#fetchedAt = monotonic()
       if (this.#known !== undefined && this.#text === text) return this.#known
       if (this.#known !== undefined)
-        this.#log.info({ issuer: this.#said.issuer }, 'oidc discovery document changed')
+        this.#log.info({ issuer: this.#options.issuer }, 'oidc discovery document changed')
       this.#known = this.#configure(metadata)
       this.#text = text
       return this.#known
     } catch (error) {
       this.#failedAt = monotonic()
       this.#log.warn(
-        { issuer: this.#said.issuer, cause: causeOf(error, this.#said.issuer) },
+        { issuer: this.#options.issuer, cause: causeOf(error, this.#options.issuer) },
         'oidc discovery failed'
       )
       throw error
@@ -98,16 +95,16 @@ export class Discovery {
   }
 
   async #discover(): Promise<client.ServerMetadata> {
-    const { issuer, clientId } = this.#said
+    const { issuer, clientId } = this.#options
     const found = await client.discovery(new URL(issuer), clientId, undefined, client.None(), {
       execute: this.#insecure,
-      timeout: TIMEOUT
+      timeout: TIMEOUT_SECONDS
     })
     return found.serverMetadata()
   }
 
-  #own(): Partial<client.ServerMetadata> {
-    const { authorization, token, userinfo, jwks, endSession } = this.#said.endpoints
+  #configuredEndpoints(): Partial<client.ServerMetadata> {
+    const { authorization, token, userinfo, jwks, endSession } = this.#options.endpoints
     return {
       ...(authorization === undefined ? {} : { authorization_endpoint: authorization }),
       ...(token === undefined ? {} : { token_endpoint: token }),
@@ -118,15 +115,15 @@ export class Discovery {
   }
 
   #configure(metadata: client.ServerMetadata): client.Configuration {
-    const { clientId, clientSecret } = this.#said
+    const { clientId, clientSecret } = this.#options
     const config = new client.Configuration(
       metadata,
       clientId,
       clientSecret,
-      clientAuthOf(this.#said, metadata.token_endpoint_auth_methods_supported)
+      clientAuthOf(this.#options, metadata.token_endpoint_auth_methods_supported)
     )
-    config.timeout = TIMEOUT
-    for (const permit of this.#insecure) permit(config)
+    config.timeout = TIMEOUT_SECONDS
+    for (const allow of this.#insecure) allow(config)
     return config
   }
 }
@@ -140,13 +137,13 @@ const CLIENT_AUTHS: Readonly<Record<ClientAuthName, (secret: string) => client.C
   none: () => client.None()
 }
 
-/** Chooses how the gateway proves itself at the token endpoint: as the config says, else the first of ours that the provider supports. */
+/** Chooses the client authentication at the token endpoint: the configured one, else the first that both sides support. */
 function clientAuthOf(
   { clientSecret, clientAuth }: OidcOptions,
   supported: readonly string[] | undefined
 ): client.ClientAuth {
   if (clientSecret === undefined) return client.None()
-  // A provider that lists nothing takes Basic (OpenID Connect Discovery 1.0 section 3).
+  // The default is Basic (OpenID Connect Discovery 1.0 section 3).
   const name =
     clientAuth !== 'auto'
       ? clientAuth
@@ -154,42 +151,4 @@ function clientAuthOf(
           supported?.includes(each)
         ) ?? 'client_secret_basic')
   return CLIENT_AUTHS[name](clientSecret)
-}
-
-/** Makes the refusal of a log-in that can't be tried. */
-export const away = (): Error => withHeaders(new ProviderAway(), { 'retry-after': '5' })
-
-/** Says for the log why an answer of the provider could not be used; never with a token, a code or a secret in it. */
-export function causeOf(error: unknown, issuer: string): string {
-  const {
-    code,
-    error: said,
-    name,
-    cause
-  } = error as { code?: string; error?: string; name?: string; cause?: unknown }
-  if (said !== undefined) return said
-  const response = cause instanceof Response ? cause : undefined
-  if (response !== undefined && code === 'OAUTH_RESPONSE_IS_NOT_CONFORM')
-    return `expected 200 from ${withoutQuery(response.url)}, got ${response.status}`
-  if (response !== undefined && code === 'OAUTH_RESPONSE_IS_NOT_JSON')
-    return `expected JSON from ${withoutQuery(response.url)}, got ${response.headers.get('content-type') ?? 'no content-type'}`
-  const mismatch = mismatchIn(error)
-  if (mismatch !== undefined)
-    return `expected the issuer "${issuer}", got "${mismatch}"; "issuer" is to be written as the provider writes it`
-  return code ?? name ?? 'unknown'
-}
-
-const withoutQuery = (url: string): string => url.split('?', 1)[0] ?? ''
-
-/** Finds what the provider calls itself, where that is what is wrong. */
-function mismatchIn(error: unknown): string | undefined {
-  for (let at = error, depth = 0; typeof at === 'object' && at !== null && depth < 4; depth++) {
-    const { attribute, claim, body, claims, cause } = at as Record<string, unknown>
-    const found = attribute === 'issuer' ? body : claim === 'iss' ? claims : undefined
-    const said = found as { issuer?: unknown; iss?: unknown } | undefined
-    const name = said?.issuer ?? said?.iss
-    if (typeof name === 'string') return name
-    at = cause
-  }
-  return undefined
 }

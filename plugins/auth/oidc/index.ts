@@ -4,60 +4,60 @@ import { wall } from '../../../src/lib/clock.ts'
 import { cookiesIn } from '../../../src/lib/http/cookies.ts'
 import { isObject } from '../../../src/lib/schema.ts'
 import { queryOf, queryValue } from '../../../src/lib/values.ts'
+import { LoginFailed, LogoutTokenInvalid } from './errors.ts'
 import {
   commonPath,
+  cookieNamesIn,
   cookieOf,
+  flowOf,
   isBoundTo,
-  journeyOf,
-  namesIn,
+  LOGIN_TTL_SECONDS,
   newSecret,
-  PATIENCE,
   readState,
   writeState
-} from './begun.ts'
-import { LoginRefused, LogoutTokenWrong, Provider } from './provider.ts'
+} from './login-state.ts'
+import { Provider } from './provider.ts'
 
-export { type OidcOptions, oidc, oidcFaults, oidcWarnings } from './options.ts'
 export { Provider }
 
-/** A log-in that has succeeded. */
-export interface Finished {
+/** A successful log-in. */
+export interface FinishedLogin {
   readonly provided: Provided
   readonly returnTo: string
-  /** The secrets of other log-ins that the browser had begun, whose cookies are gone now. */
+  /** The secrets of other log-ins of the same browser, whose cookies are cleared. */
   readonly begun: readonly string[]
 }
 
-/** Log-ins at a provider, as the standing routes use them. */
+/** Log-ins at a provider, for the built-in routes. */
 export interface Oidc {
   readonly issuer: string
-  /** Begins a log-in, leaves a cookie that binds it to the browser, and returns where to send that. */
+  /** Starts a log-in, sets its cookie, and returns the URL to redirect the browser to; throws SP_ERR_AUTH_UNAVAILABLE. */
   begin(request: FastifyRequest, reply: FastifyReply, returnTo: string): Promise<string>
-  /** Ends a log-in that began here; throws SP_ERR_AUTH_OIDC_REFUSED or SP_ERR_AUTH_UNAVAILABLE. */
-  finish(request: FastifyRequest, reply: FastifyReply): Promise<Finished>
-  /** Reads where a log-in is to end, whether it succeeds or not; "/" where that is not known. */
+  /** Completes a log-in at the callback; throws SP_ERR_AUTH_OIDC_REFUSED or SP_ERR_AUTH_UNAVAILABLE. */
+  finish(request: FastifyRequest, reply: FastifyReply): Promise<FinishedLogin>
+  /** Returns the return address in a request's state, whether the log-in succeeds or not; "/" if there is none. */
   returnTo(request: FastifyRequest): Promise<string>
-  /** Finds where to log out at the provider; undefined where it has no such place. */
+  /** Returns the log-out URL at the provider; undefined if it has none. */
   logoutUrl(request: FastifyRequest, provided: Provided): Promise<string | undefined>
-  /** Takes a back-channel logout token; tells how many sessions it ended. */
-  takeLogout(request: FastifyRequest): Promise<number>
-  /** Renews a session whose tokens are over; null where the provider has ended it. */
+  /** Ends the sessions that a back-channel logout token names; resolves to their number. */
+  backChannelLogout(request: FastifyRequest): Promise<number>
+  /** Refreshes the tokens of a session if they have expired; null if the session has ended. */
   refreshIfDue(request: FastifyRequest, reply: FastifyReply, provided: Provided): Promise<Provided | null>
 }
 
-// How many log-ins a browser may have under way: the oldest is given up for one more.
-const MOST = 10
+// Per browser; one more replaces the oldest.
+const MAX_CONCURRENT_LOGINS = 10
 
-/** Makes the log-ins at a provider from what it can do and where sessions are. */
+/** Makes the log-ins at a provider; they need `app.sessions`. */
 export function makeOidc(app: FastifyInstance, provider: Provider): Oidc {
   const { sessions } = app
-  if (sessions === null) throw new Error('a log-in at a provider needs sessions')
+  if (sessions === null) throw new Error('expected app.sessions for the log-in at a provider')
   const { routes, cookie } = sessions
-  // After a reload the discovery document is read again.
-  provider.outdate()
+  // A reload fetches the discovery document again.
+  provider.expireDiscovery()
   const attributes = { ...cookie, path: commonPath(routes.login, routes.callback), sameSite: 'lax' } as const
   const stateOf = (request: FastifyRequest): string => queryValue(request.raw.url ?? '', 'state') ?? ''
-  /** Finds the secrets that a log-in may be bound to: in its cookie, else in the session that a log-in of another tab began. */
+  /** Lists the secrets that a log-in may be bound to: that of its cookie, else those in the session that another tab's log-in started. */
   const secretsOf = async (
     request: FastifyRequest,
     reply: FastifyReply,
@@ -71,24 +71,24 @@ export function makeOidc(app: FastifyInstance, provider: Provider): Oidc {
     async begin(request, reply, returnTo) {
       const secret = newSecret()
       const state = await writeState(sessions, secret, returnTo)
-      const url = await provider.begin(journeyOf(secret, state, publicOrigin(request) + routes.callback))
-      const names = namesIn(request)
-      for (const name of names.slice(0, Math.max(0, names.length - MOST + 1)))
+      const url = await provider.begin(flowOf(secret, state, publicOrigin(request) + routes.callback))
+      const names = cookieNamesIn(request)
+      for (const name of names.slice(0, Math.max(0, names.length - MAX_CONCURRENT_LOGINS + 1)))
         reply.clearCookie(name, attributes)
-      reply.setCookie(cookieOf(state), secret, { ...attributes, maxAge: PATIENCE })
+      reply.setCookie(cookieOf(state), secret, { ...attributes, maxAge: LOGIN_TTL_SECONDS })
       return url
     },
     async finish(request, reply) {
-      const given = stateOf(request)
-      const state = await readState(sessions, given)
-      const name = cookieOf(given)
-      const secrets = state === undefined || state.isOver ? [] : await secretsOf(request, reply, name)
+      const sent = stateOf(request)
+      const state = await readState(sessions, sent)
+      const name = cookieOf(sent)
+      const secrets = state === undefined || state.isExpired ? [] : await secretsOf(request, reply, name)
       const secret = state === undefined ? undefined : secrets.find((each) => isBoundTo(each, state))
-      if (state === undefined || secret === undefined) throw new LoginRefused()
+      if (state === undefined || secret === undefined) throw new LoginFailed()
       reply.clearCookie(name, attributes)
-      const journey = journeyOf(secret, given, publicOrigin(request) + routes.callback)
-      const provided = await provider.finish(journey, queryOf(request.raw.url ?? ''))
-      const others = namesIn(request).filter((each) => each !== name)
+      const flow = flowOf(secret, sent, publicOrigin(request) + routes.callback)
+      const provided = await provider.finish(flow, queryOf(request.raw.url ?? ''))
+      const others = cookieNamesIn(request).filter((each) => each !== name)
       for (const each of others) reply.clearCookie(each, attributes)
       const begun = [
         ...others.flatMap((each) => cookiesIn(request.headers.cookie, each)),
@@ -97,39 +97,39 @@ export function makeOidc(app: FastifyInstance, provider: Provider): Oidc {
       return {
         provided,
         returnTo: state.returnTo,
-        begun: begun.filter((each) => /^[\w-]{43}$/.test(each)).slice(-MOST)
+        begun: begun.filter((each) => /^[\w-]{43}$/.test(each)).slice(-MAX_CONCURRENT_LOGINS)
       }
     },
     async returnTo(request) {
       return (await readState(sessions, stateOf(request)))?.returnTo ?? '/'
     },
     logoutUrl: (request, provided) => provider.logoutUrl(provided, `${publicOrigin(request)}/`),
-    async takeLogout({ body }) {
+    async backChannelLogout({ body }) {
       const token = isObject(body) ? body['logout_token'] : undefined
-      if (typeof token !== 'string') throw new LogoutTokenWrong()
-      const { by, jti } = await provider.readLogout(token)
+      if (typeof token !== 'string') throw new LogoutTokenInvalid()
+      const { by, jti } = await provider.readLogoutToken(token)
       try {
         return await sessions.endProvided(provider.issuer, by)
       } catch (error) {
-        provider.forget(jti)
+        provider.allowReplay(jti)
         throw error
       }
     },
     async refreshIfDue(request, reply, provided) {
       if (provided.renewAt === undefined || provided.renewAt > wall()) return provided
-      const outcome = await provider.renew(provided, {
+      const refreshed = await provider.refresh(provided, {
         read: () => sessions.readProvided(request),
-        write: (renewed) => sessions.updateProvided(request, renewed)
+        write: (updated) => sessions.updateProvided(request, updated)
       })
-      if (outcome === 'gone') return null
-      if (outcome === 'ended') {
+      if (refreshed === 'gone') return null
+      if (refreshed === 'ended') {
         await sessions.end(request, reply)
         return null
       }
-      // While the provider does not answer, a caller who was let in stays so until the session ends by itself.
-      if (outcome === undefined) return provided
-      request.session.provided = outcome
-      return outcome
+      // While the provider is unavailable, the session goes on until its own timeouts.
+      if (refreshed === undefined) return provided
+      request.session.provided = refreshed
+      return refreshed
     }
   }
 }

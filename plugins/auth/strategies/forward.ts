@@ -7,9 +7,10 @@ import { setCookieName } from '../../../src/lib/http/cookies.ts'
 import { HeaderName } from '../../../src/lib/http/header-options.ts'
 import { FRAMING, HOP_BY_HOP, nominatedBy } from '../../../src/lib/http/hop-by-hop.ts'
 import { questionHead } from '../../../src/lib/http/request-head.ts'
-import { type Refusal, withHeaders } from '../../../src/lib/refusals.ts'
+import type { Refusal } from '../../../src/lib/refusals.ts'
 import { nearest, type Static } from '../../../src/lib/schema.ts'
 import { Duration, duration } from '../../../src/lib/units.ts'
+import { authUnavailable } from '../unavailable.ts'
 import type { Strategy } from './strategy.ts'
 
 const header = (description: string) => Type.Optional(Type.Unsafe<string>({ ...HeaderName, description }))
@@ -56,8 +57,6 @@ export const forward = Type.Object(
 
 export type ForwardOptions = Static<typeof forward>
 
-/** The authentication service did not respond. */
-const ServiceUnavailable = createError('SP_ERR_AUTH_UNAVAILABLE', 'Authentication service unavailable', 503)
 /** The authentication service refused the request; the client gets its response. */
 const RefusedByService = createError('SP_ERR_AUTH_FORWARD', 'Forbidden by the authentication service', 403)
 
@@ -184,7 +183,7 @@ export function forwardStrategy(app: FastifyInstance, options: ForwardOptions): 
         { upstream: upstream.name, cause: (error as { code?: string }).code ?? (error as Error).name },
         'authentication service unavailable'
       )
-      throw serviceUnavailable()
+      throw authUnavailable(1)
     }
   }
 }
@@ -209,8 +208,6 @@ function headersIn(fields: readonly string[]): ServiceHeaders {
   }
   return headers
 }
-
-const serviceUnavailable = (): Refusal => withHeaders(new ServiceUnavailable(), { 'retry-after': '1' })
 
 function textIn(headers: Readonly<Record<string, unknown>>, name: string | undefined): string | undefined {
   const lower = name?.toLowerCase()

@@ -1,0 +1,77 @@
+import { errors } from 'jose'
+import { createError } from '../../../src/kit/index.ts'
+
+/** The provider refused the log-in, or the callback belongs to no log-in that started here. */
+export const LoginFailed = createError('SP_ERR_AUTH_OIDC_REFUSED', 'Log-in failed: start again', 401)
+/** A back-channel logout token is not one of the provider for this gateway. */
+export const LogoutTokenInvalid = createError('SP_ERR_AUTH_OIDC_LOGOUT', 'Invalid logout token', 400)
+
+/** Returns the cause of a failed request to the provider for the log, without tokens, codes and secrets. */
+export function causeOf(error: unknown, issuer: string): string {
+  const {
+    code,
+    error: oauthError,
+    name,
+    cause
+  } = error as { code?: string; error?: string; name?: string; cause?: unknown }
+  if (oauthError !== undefined) return oauthError
+  const response = cause instanceof Response ? cause : undefined
+  if (response !== undefined && code === 'OAUTH_RESPONSE_IS_NOT_CONFORM')
+    return `expected 200 from ${withoutQuery(response.url)}, got ${response.status}`
+  if (response !== undefined && code === 'OAUTH_RESPONSE_IS_NOT_JSON')
+    return `expected JSON from ${withoutQuery(response.url)}, got ${response.headers.get('content-type') ?? 'no content-type'}`
+  const mismatch = otherIssuerIn(error)
+  if (mismatch !== undefined)
+    return `expected the issuer "${issuer}", got "${mismatch}"; set "issuer" exactly as the provider writes it`
+  return code ?? name ?? 'unknown'
+}
+
+const withoutQuery = (url: string): string => url.split('?', 1)[0] ?? ''
+
+/** Returns the issuer that the provider sent, if the error is a different issuer. */
+function otherIssuerIn(error: unknown): string | undefined {
+  for (let at = error, depth = 0; typeof at === 'object' && at !== null && depth < 4; depth++) {
+    const { attribute, claim, body, claims, cause } = at as Record<string, unknown>
+    const found = attribute === 'issuer' ? body : claim === 'iss' ? claims : undefined
+    const sent = found as { issuer?: unknown; iss?: unknown } | undefined
+    const name = sent?.issuer ?? sent?.iss
+    if (typeof name === 'string') return name
+    at = cause
+  }
+  return undefined
+}
+
+/** Returns whether an endpoint may have moved: no response, 404, 405 or 410, or an unknown key. */
+export function hasMoved(error: unknown): boolean {
+  const { name, cause } = error as { name?: string; cause?: unknown }
+  if (name === 'TypeError' || error instanceof errors.JWKSNoMatchingKey) return true
+  if (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC') return true
+  return cause instanceof Response && [404, 405, 410].includes(cause.status)
+}
+
+/** Returns whether the userinfo response has another subject than the ID token. */
+export function isSubjectMismatch(error: unknown): boolean {
+  for (let at = error, depth = 0; typeof at === 'object' && at !== null && depth < 4; depth++) {
+    const { attribute, claim, cause } = at as Record<string, unknown>
+    if (attribute === 'sub' || claim === 'sub') return true
+    at = cause
+  }
+  return false
+}
+
+/** Returns whether the provider is unavailable: no response, a timeout, or a 5xx. */
+export function isUnavailable(error: unknown): boolean {
+  const { name, code, status, cause } = error as {
+    name?: string
+    code?: string
+    status?: number
+    cause?: unknown
+  }
+  return (
+    name === 'TypeError' ||
+    name === 'TimeoutError' ||
+    code === 'OAUTH_TIMEOUT' ||
+    (status !== undefined && status >= 500) ||
+    (cause instanceof Response && cause.status >= 500)
+  )
+}
