@@ -19,31 +19,32 @@ export const mirror = Type.Object(
   {
     upstream: Type.String({
       minLength: 1,
-      description: 'Where the copies go: a name from "upstreams", or a URL for a one-off.'
+      description: 'The upstream that gets the copies: a name from "upstreams", or a URL.'
     }),
-    share: Share({ default: '100%', description: 'The share of the requests that is copied.' }),
+    share: Share({ default: '100%', description: 'The share of requests that is copied.' }),
     max: Type.Integer({
       default: 64,
       minimum: 1,
-      description: 'The most copies under way; beyond them none is sent.'
+      description: 'The maximum number of copies in flight; further requests are not copied.'
     }),
     maxBody: SizeOrNone({
       default: '64kb',
-      description: 'The largest body that is copied; a request with a larger one is not.'
+      description: 'The maximum size of a copied body; requests with a larger one are not copied.'
     })
   },
   {
     additionalProperties: false,
-    description: 'Sends copies of requests elsewhere, after the answer and without waiting for theirs.'
+    description:
+      'Sends copies of requests to another upstream, after the response; their responses are ignored.'
   }
 )
 
 export type MirrorOptions = Static<typeof mirror>
 
-/** Sends copies of requests to another upstream; no answer is waited for, and no failure is reported. */
+/** Sends copies of requests to another upstream, whose responses and failures are ignored. */
 export class Mirror {
-  /** Bytes of a body that are kept. */
-  readonly keep: number
+  /** Bytes of a body that are kept for a copy. */
+  readonly maxBody: number
   readonly #upstream: UpstreamService
   readonly #policy: AttemptPolicy
   readonly #share: number
@@ -55,21 +56,21 @@ export class Mirror {
     this.#policy = upstream.policyFor({})
     this.#share = share(part)
     this.#max = max
-    this.keep = sizeOrNone(maxBody)
+    this.maxBody = sizeOrNone(maxBody)
   }
 
-  /** Copies a request, or not: by its share, and where there is room. */
-  send(request: FastifyRequest, errand: PreparedRequest, body: Buffer | null | undefined): void {
-    if (body === undefined || errand.joint !== undefined) return
-    // A body may have been kept for a retry.
-    if (body !== null && body.length > this.keep) return
+  /** Sends a copy of a request, by its share and unless too many copies are in flight. */
+  send(request: FastifyRequest, prepared: PreparedRequest, body: Buffer | null | undefined): void {
+    if (body === undefined || prepared.tunnel !== undefined) return
+    // The body may be larger because it was kept for a retry.
+    if (body !== null && body.length > this.maxBody) return
     if (this.#copies.size >= this.#max || Math.random() >= this.#share) return
-    const copy = new Copy(request, errand, body, (over) => this.#copies.delete(over))
+    const copy = new Copy(request, prepared, body, (done) => this.#copies.delete(done))
     this.#copies.add(copy)
     copy.send(this.#upstream, this.#policy)
   }
 
-  /** Gives up the copies that are under way. */
+  /** Aborts the copies in flight. */
   close(): void {
     for (const copy of this.#copies) copy.abort()
   }
@@ -82,26 +83,26 @@ class Copy implements OutboundRequest, AnswerListener {
   readonly idempotent = false
   readonly deadline = null
   readonly body: ReplayableBody | null
-  readonly #errand: PreparedRequest
-  readonly #onOver: (copy: Copy) => void
+  readonly #prepared: PreparedRequest
+  readonly #onDone: (copy: Copy) => void
   #sent: PendingRequest | undefined
   #over = false
 
   constructor(
     source: FastifyRequest,
-    errand: PreparedRequest,
+    prepared: PreparedRequest,
     body: Buffer | null,
-    onOver: (copy: Copy) => void
+    onDone: (copy: Copy) => void
   ) {
     this.source = source
     this.method = source.method
-    this.path = errand.path
+    this.path = prepared.path
     this.body =
       body === null
         ? null
         : { ended: true, isReplayable: true, isReplayableWithin: () => true, open: () => body }
-    this.#errand = errand
-    this.#onOver = onOver
+    this.#prepared = prepared
+    this.#onDone = onDone
   }
 
   send(upstream: UpstreamService, policy: AttemptPolicy): void {
@@ -110,11 +111,11 @@ class Copy implements OutboundRequest, AnswerListener {
   }
 
   abort(): void {
-    this.#sent?.abort(new Error('The gateway closes'))
+    this.#sent?.abort(new Error('The gateway is closing'))
   }
 
   headersFor(target: UpstreamTarget): readonly string[] {
-    const { head, destination } = this.#errand
+    const { head, destination } = this.#prepared
     const headers = headForHost(head, target.host)
     if (destination !== undefined) setHeader(headers, 'destination', destination(target))
     return headers
@@ -144,6 +145,6 @@ class Copy implements OutboundRequest, AnswerListener {
   #end(): void {
     this.#over = true
     this.#sent?.end()
-    this.#onOver(this)
+    this.#onDone(this)
   }
 }

@@ -23,8 +23,8 @@ const timeouts = Type.Object(
   { additionalProperties: false, description: 'How long the upstream may take on this route.' }
 )
 
-/** What holds for WebSockets where the word is only true. */
-export const WEBSOCKET = { idle: '10m', lifetime: '24h', closeTimeout: '10s' }
+/** The limits of WebSockets if `websocket` is true. */
+export const WEBSOCKET_DEFAULTS = { idle: '10m', lifetime: '24h', closeTimeout: '10s' }
 
 const websocket = Type.Object(
   {
@@ -41,16 +41,16 @@ const websocket = Type.Object(
     ),
     idle: DurationOrNone({
       positive: true,
-      default: WEBSOCKET.idle,
+      default: WEBSOCKET_DEFAULTS.idle,
       description: 'How long one may be silent.'
     }),
     lifetime: DurationOrNone({
       positive: true,
-      default: WEBSOCKET.lifetime,
+      default: WEBSOCKET_DEFAULTS.lifetime,
       description: 'How long one may last.'
     }),
     closeTimeout: Duration({
-      default: WEBSOCKET.closeTimeout,
+      default: WEBSOCKET_DEFAULTS.closeTimeout,
       description: 'How long one side may be silent once the other has closed; then both connections end.'
     })
   },

@@ -7,46 +7,56 @@ import type { Deadline } from '../../src/lib/deadline.ts'
 import { isHttp2 } from '../../src/lib/http/http2.ts'
 import { RequestNotSendable } from '../../src/lib/refusals.ts'
 
-/** The body of a request on its way to an upstream; while it is small, it can be sent again from its beginning. */
+/** Told of each part of a request body as it comes. */
+export interface RequestBodyListener {
+  onRequestData(chunk: Buffer): void
+}
+
+/** The body of a request, streamed to an upstream; while it is small, it is kept and can be sent again. */
 export class RequestBody implements ReplayableBody {
   readonly #source: Readable | null
-  readonly #keep: number
-  readonly #seen: (chunk: Buffer) => void
+  readonly #maxReplay: number
+  readonly #listener: RequestBodyListener
   readonly #reservation: Reservation
-  #kept: Buffer[] | undefined
+  #chunks: Buffer[] | undefined
   #size = 0
   #attached = false
   #ended = false
   #stream: Readable | undefined
-  /** Stands still while the client's bytes are waited for. */
+  /** Paused while the upstream waits for bytes from the client. */
   deadline: Deadline | null = null
 
-  /** Takes a body, the most bytes of it that are kept, what counts them, and a listener for each part that comes. */
-  constructor(source: Readable | Buffer, keep: number, buffers: BufferBudget, seen: (chunk: Buffer) => void) {
-    this.#seen = seen
+  /** Wraps a body of which up to `maxReplay` bytes are kept and counted in `buffers`; the listener is called with each part. */
+  constructor(
+    source: Readable | Buffer,
+    maxReplay: number,
+    buffers: BufferBudget,
+    listener: RequestBodyListener
+  ) {
+    this.#listener = listener
     this.#reservation = new Reservation(buffers)
     if (Buffer.isBuffer(source)) {
-      // It was read into memory, and counted, before.
+      // readBody has counted it already.
       this.#source = null
-      this.#keep = source.length
-      this.#kept = [source]
+      this.#maxReplay = source.length
+      this.#chunks = [source]
       this.#size = source.length
       this.#ended = true
       return
     }
     this.#source = source
-    this.#keep = keep
-    this.#kept = keep > 0 ? [] : undefined
+    this.#maxReplay = maxReplay
+    this.#chunks = maxReplay > 0 ? [] : undefined
   }
 
-  /** Tells whether all that came so far can be sent again, and is no more than so many bytes. */
-  isReplayableWithin(most: number): boolean {
-    return this.#kept !== undefined && this.#size <= most
+  /** Tells whether all that has come can be sent again, and is at most `max` bytes. */
+  isReplayableWithin(max: number): boolean {
+    return this.#chunks !== undefined && this.#size <= max
   }
 
-  /** Whether all that came so far, which may be nothing, can be sent again. */
+  /** Whether all that has come, which may be nothing, can be sent again. */
   get isReplayable(): boolean {
-    return this.#kept !== undefined || this.#size === 0
+    return this.#chunks !== undefined || this.#size === 0
   }
 
   /** Whether all of it has come. */
@@ -54,13 +64,13 @@ export class RequestBody implements ReplayableBody {
     return this.#ended
   }
 
-  /** Whether it has ended without a byte. */
+  /** Whether it has ended without any bytes. */
   get empty(): boolean {
     return this.#ended && this.#size === 0
   }
 
-  /** Calls once the first bytes of it, or its end, have come. */
-  whenBegun(done: () => void): void {
+  /** Calls `done` once the first bytes, or the end, have come. */
+  onFirstBytes(done: () => void): void {
     const source = this.#source
     if (source === null) {
       done()
@@ -78,18 +88,18 @@ export class RequestBody implements ReplayableBody {
     })
   }
 
-  /** The whole body, if it has come and was kept. */
-  get whole(): Buffer | undefined {
-    return this.#ended && this.#kept !== undefined ? Buffer.concat(this.#kept) : undefined
+  /** The complete body, if it has come and was kept. */
+  get buffered(): Buffer | undefined {
+    return this.#ended && this.#chunks !== undefined ? Buffer.concat(this.#chunks) : undefined
   }
 
-  /** Opens the body from its beginning: all of it where it is in memory, else a stream that what comes from now on goes to. */
+  /** Opens the body from its beginning: a buffer if it was read before, else a stream, which replaces the stream opened before. */
   open(): Readable | Buffer {
-    if (this.#source === null) return this.#kept?.[0] ?? Buffer.alloc(0)
+    if (this.#source === null) return this.#chunks?.[0] ?? Buffer.alloc(0)
     const stream = new Readable({
       read: () => this.#resume(),
       destroy: (error, done) => {
-        // The client's connection stays, whatever became of the upstream's.
+        // The client's stream stays open for another attempt.
         if (this.#stream === stream) {
           this.#stream = undefined
           if (this.#attached && !this.#ended) this.#pause()
@@ -97,29 +107,29 @@ export class RequestBody implements ReplayableBody {
         done(error)
       }
     })
-    // A stream that is given up has no other listener.
+    // An aborted stream may have no other listener.
     stream.on('error', () => {})
     this.#stream = stream
-    for (const chunk of this.#kept ?? []) stream.push(chunk)
+    for (const chunk of this.#chunks ?? []) stream.push(chunk)
     if (this.#ended) stream.push(null)
     return stream
   }
 
-  /** Reads the rest of it and drops it. */
+  /** Reads and drops the rest. */
   discard(): void {
     this.#stream = undefined
-    this.#forget()
+    this.#dropChunks()
     this.#source?.removeAllListeners('data')
     this.#source?.resume()
   }
 
-  /** Gives back what is kept, now that nothing sends it again. */
+  /** Frees what is kept. */
   release(): void {
     this.#reservation.release()
   }
 
-  #forget(): void {
-    this.#kept = undefined
+  #dropChunks(): void {
+    this.#chunks = undefined
     this.#reservation.release()
   }
 
@@ -128,9 +138,9 @@ export class RequestBody implements ReplayableBody {
     if (this.#ended || source === null) return
     if (!this.#attached) {
       this.#attached = true
-      source.on('data', (chunk: Buffer) => this.#take(chunk))
+      source.on('data', (chunk: Buffer) => this.#push(chunk))
       source.on('end', () => {
-        // A request of HTTP/2 that was cancelled ends as well; it is not whole.
+        // A cancelled HTTP/2 request emits "end" as well, incomplete.
         if ((source as Readable & { aborted?: boolean }).aborted === true) return
         this.#ended = true
         this.deadline?.go()
@@ -147,22 +157,22 @@ export class RequestBody implements ReplayableBody {
     this.#source?.pause()
   }
 
-  #take(chunk: Buffer): void {
+  #push(chunk: Buffer): void {
     this.#size += chunk.length
-    if (this.#size > this.#keep || !this.#reservation.add(chunk.length)) this.#forget()
-    else this.#kept?.push(chunk)
-    this.#seen(chunk)
+    if (this.#size > this.#maxReplay || !this.#reservation.add(chunk.length)) this.#dropChunks()
+    else this.#chunks?.push(chunk)
+    this.#listener.onRequestData(chunk)
     if (this.#stream === undefined || !this.#stream.push(chunk)) this.#pause()
   }
 }
 
-/** Finds the body of a request, by its framing (RFC 9112 section 6); null where it has none. */
+/** Returns the body of a request by its framing (RFC 9112 section 6); null if it has none. */
 export function bodyOf(request: FastifyRequest): Readable | Buffer | null {
   const { body, raw } = request
-  // "readBody" has read it.
+  // A gate has read it with readBody.
   if (Buffer.isBuffer(body)) return body
   const { headers } = raw
-  // HTTP/2 ends a request by a flag, not by a length.
+  // HTTP/2 ends a request by END_STREAM, not by a length.
   if (isHttp2(raw)) {
     const { stream } = raw as unknown as Http2ServerRequest
     return stream.endAfterHeaders ? null : ((body as Readable | undefined) ?? raw)

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 import { pathOf } from '../../src/lib/values.ts'
-import type { ResponseRewrite } from './response.ts'
+import type { ResponseRewrite } from './response-head.ts'
 
 /** Makes the way back for what a target says of itself: its own origin becomes the gateway's, and the stripped part of a path is put back. */
 export function makeResponseRewrite(

@@ -10,54 +10,55 @@ import type { ProxyOptions } from './options.ts'
 import type { UpstreamRoute } from './plan.ts'
 import { makeRetry } from './retry.ts'
 
-/** How the heads of requests go on. */
-interface Heads {
-  readonly head: RequestHeadOptions
+/** How the headers of requests are written. */
+interface RequestHeads {
+  readonly options: RequestHeadOptions
   readonly write: WriteRequestHead
 }
 
-// Bytes; what is longer is sent once.
-const REPLAY = 65_536
+// Bytes of a body that are kept for a target that may close its HTTP/2 connection before it has processed the request.
+const HTTP2_REPLAY_BYTES = 65_536
 
-const NOBODY: ReadonlySet<string> = new Set()
+const NO_NAMES: ReadonlySet<string> = new Set()
 
-/** Makes once, for all routes that say the same of it, how heads of requests go on, and the way to an upstream. */
+/** Compiles what routes with equal options share: how request headers are written, and how an upstream is called. */
 export class SharedPlans {
   readonly #app: FastifyInstance
-  readonly #heads = new Map<string, Heads>()
-  readonly #lanes = new Map<string, UpstreamRoute>()
+  readonly #requestHeads = new Map<string, RequestHeads>()
+  readonly #upstreamRoutes = new Map<string, UpstreamRoute>()
 
   constructor(app: FastifyInstance) {
     this.#app = app
   }
 
-  headsFor(preserveHost: boolean, requestId: string | undefined): Heads {
-    return getOrCreate(this.#heads, `${preserveHost} ${requestId}`, () => {
+  /** Returns how request headers are written; `requestId` is the header that carries the request's id. */
+  requestHeadFor({ preserveHost }: ProxyOptions, requestId: string | undefined): RequestHeads {
+    return getOrCreate(this.#requestHeads, `${preserveHost} ${requestId}`, () => {
       const app = this.#app
-      const head: RequestHeadOptions = {
+      const options: RequestHeadOptions = {
         preserveHost,
         requestId,
-        names: app.hasDecorator('identityNames') ? app.identityNames : NOBODY,
+        names: app.hasDecorator('identityNames') ? app.identityNames : NO_NAMES,
         cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null
       }
-      return { head, write: forwardedHead(head) }
+      return { options, write: forwardedHead(options) }
     })
   }
 
-  /** Returns the way to an upstream under the options of a route. */
+  /** Returns an upstream with the timeouts and retries of a route. */
   routeTo(name: string, { timeout, timeouts, retry, hedge }: ProxyOptions): UpstreamRoute {
-    return getOrCreate(this.#lanes, JSON.stringify([name, timeout, timeouts, retry, hedge]), () => {
+    return getOrCreate(this.#upstreamRoutes, JSON.stringify([name, timeout, timeouts, retry, hedge]), () => {
       const upstream = this.#app.upstream(name)
       const policy = upstream.policyFor({
-        headersTimeout: ownTimeout(timeouts?.headers ?? timeout),
-        bodyTimeout: ownTimeout(timeouts?.body ?? timeout),
+        headersTimeout: milliseconds(timeouts?.headers ?? timeout),
+        bodyTimeout: milliseconds(timeouts?.body ?? timeout),
         retry: retry === undefined ? undefined : makeRetry(retry),
         hedge: hedge === undefined ? undefined : duration(hedge.after)
       })
-      return { upstream, policy, replay: upstream.http2 ? REPLAY : 0 }
+      return { upstream, policy, replayBytes: upstream.http2 ? HTTP2_REPLAY_BYTES : 0 }
     })
   }
 }
 
-const ownTimeout = (own: string | false | undefined): number | undefined =>
-  own === undefined ? undefined : (durationOrNone(own) ?? 0)
+const milliseconds = (timeout: string | false | undefined): number | undefined =>
+  timeout === undefined ? undefined : (durationOrNone(timeout) ?? 0)

@@ -2,33 +2,33 @@ import { createError } from '@fastify/error'
 import type { FastifyError } from 'fastify'
 import { withHeaders } from './refusals.ts'
 
-/** The upstream gave no usable answer: it refused the connection, broke it, or did not speak HTTP (RFC 9110 section 15.6.3). */
+/** The upstream refused or closed the connection, or did not send valid HTTP (RFC 9110 section 15.6.3). */
 export const UpstreamFailed = createError(
   'SP_ERR_UPSTREAM_FAILED',
-  'The service behind the gateway gave no usable answer',
+  'Bad gateway: the upstream sent an invalid response',
   502
 )
-/** The upstream took too long to connect or to answer (RFC 9110 section 15.6.5). */
+/** The upstream took too long to connect or to respond (RFC 9110 section 15.6.5). */
 export const UpstreamTimeout = createError(
   'SP_ERR_UPSTREAM_TIMEOUT',
-  'The service behind the gateway took too long',
+  'Gateway timeout: the upstream did not respond in time',
   504
 )
-/** No target of the upstream can take a request (RFC 9110 section 15.6.4). */
+/** The upstream has no target that accepts requests (RFC 9110 section 15.6.4). */
 export const UpstreamUnavailable = createError(
   'SP_ERR_UPSTREAM_UNAVAILABLE',
-  'The service behind the gateway is not available',
+  'Service unavailable: the upstream has no available target',
   503
 )
 
-// How long to wait where no breaker tells, in seconds.
-const RETRY_AFTER = 5
+// The Retry-After where no circuit breaker says when to try again.
+const RETRY_AFTER_SECONDS = 5
 
-/** Makes the refusal for an upstream that has no target to offer. */
-export const unavailable = (seconds: number = RETRY_AFTER): FastifyError =>
+/** Returns the 503 for an upstream without an available target, with a Retry-After in seconds. */
+export const unavailable = (seconds: number = RETRY_AFTER_SECONDS): FastifyError =>
   withHeaders(new UpstreamUnavailable(), { 'retry-after': String(seconds) })
 
-/** Translates a failure on the way to an upstream into the refusal for the client, which never names an address. */
+/** Translates an error of an attempt into the error for the client, which never names an address. */
 export function upstreamRefusal(error: Error & { code?: string; statusCode?: number }): FastifyError {
   if (error.code?.startsWith('SP_ERR_') === true) return error as FastifyError
   if (

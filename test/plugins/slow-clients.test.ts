@@ -169,7 +169,7 @@ t.test('ends a request whose body comes too slowly, and none that waits for some
   await t.test('the upstream knows that nobody goes on, and is not asked again', async (t) => {
     t.same(await Promise.all(cut), [false, false, false, false])
     t.equal(slow, 4, 'none was asked twice')
-    t.notOk(lines.some(({ msg }) => msg === 'an upstream failed'))
+    t.notOk(lines.some(({ msg }) => msg === 'upstream request failed'))
   })
   await t.test('a body that goes on after its answer ends with the connection', async (t) => {
     t.match(await after.closed, /^HTTP\/1\.1 200 OK\r\n.*at once$/s)

@@ -384,7 +384,7 @@ t.test('answers 502 where HTTP/2 can not carry a status', { skip: noOpenssl }, a
       t.equal(got.status, client === 'HTTP/2' ? toTwo : toOne, `${status}: ${pair}`)
       if (got.status === 502) t.match(got.body, 'SP_ERR_UPSTREAM_FAILED')
     })
-  t.equal(log.lines.filter(({ msg }) => msg === 'an upstream failed').length, 5, 'the log has the cause')
+  t.equal(log.lines.filter(({ msg }) => msg === 'upstream request failed').length, 5, 'the log has the cause')
   answer({ status: 205, body: { text: 'dropped' } })
   const got = await ask('HTTP/2', '/one/x')
   t.same([got.status, got.body], [205, ''], 'a 205 whose length is unknown loses its content')

@@ -187,7 +187,7 @@ t.test('sends no body again that it has not kept', async (t) => {
   const { url } = await listening(t, to(up.port), { log })
   await ask(`${url}/first`)
   t.equal((await ask(`${url}/x`, { method: 'POST', body: 'x'.repeat(100_000) })).status, 502)
-  t.match(await line(({ msg }) => msg === 'an upstream failed'), { cause: 'UPSTREAM_UNTAKEN' })
+  t.match(await line(({ msg }) => msg === 'upstream request failed'), { cause: 'UPSTREAM_UNTAKEN' })
 })
 
 t.test('lets a stream end that a GOAWAY includes, while new requests go elsewhere', async (t) => {

@@ -227,7 +227,8 @@ t.test('answers what an upstream that fails deserves, and tells nothing of it', 
       t.ok(
         lines.some(
           (line) =>
-            line['msg'] === 'an upstream failed' && line['requestId'] === answer.headers.get('x-request-id')
+            line['msg'] === 'upstream request failed' &&
+            line['requestId'] === answer.headers.get('x-request-id')
         ),
         'the log knows what happened'
       )

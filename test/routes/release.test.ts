@@ -176,7 +176,7 @@ t.test('has no answer changed or held up by a mirror that breaks, in whatever wa
       t.same([answer.statusCode, answer.body], [200, 'real'], name)
     }
   t.notOk(
-    lines.some(({ msg }) => msg === 'an upstream failed'),
+    lines.some(({ msg }) => msg === 'upstream request failed'),
     'nobody learns of it'
   )
 })

@@ -139,7 +139,7 @@ t.test('chooses another target for the next try, and the log tells of the one th
         { log }
       )
       for (let i = 0; i < 10; i++) t.equal((await app.inject('/x')).body, 'ok')
-      const failures = lines.filter(({ msg }) => msg === 'an upstream failed')
+      const failures = lines.filter(({ msg }) => msg === 'upstream request failed')
       // A status is an answer: it stands in nobody's way, and in no line.
       t.equal(failures.length, first === sick.url ? 0 : 5)
       for (const each of failures)

@@ -2,202 +2,205 @@ import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Forwarding } from '../../../src/lib/caller.ts'
 import type { Upgrade } from '../../../src/lib/http/upgrade.ts'
-import { closeFrame, Frames, GOING_AWAY } from './frames.ts'
+import { closeFrame, FrameTracker, GOING_AWAY } from './frames.ts'
 
-/** What a joined connection may take, in milliseconds; undefined for no limit. */
+/** The time limits of a tunnel, in milliseconds; undefined for none. */
 export interface TunnelOptions {
   readonly idle: number | undefined
   readonly lifetime: number | undefined
-  /** How long one side may be silent once the other has ended. */
+  /** How long one side may be silent after the other has closed. */
   readonly closeTimeout: number
 }
 
-// How long a frame may take to end, and then a client to read the close frame, in milliseconds.
-const LAST_WORD = 1000
+// How long to wait for the end of a frame, and then for the client to read the close frame.
+const CLOSE_FRAME_TIMEOUT_MS = 1000
 
-const JOINED = Symbol('joined')
+const TUNNEL = Symbol('tunnel')
 
 interface Side extends Duplex {
-  [JOINED]?: Tunnel
+  [TUNNEL]?: Tunnel
 }
 
-/** Joins two WebSocket connections from here on; what one side ends, the other gets to its last byte. */
-export function openTunnel(
-  response: ServerResponse,
-  upgrade: Upgrade,
-  upstream: Duplex,
-  joint: TunnelOptions,
-  forwarding: Forwarding
-): void {
+/** The connections of an accepted upgrade. */
+export interface TunnelEnds {
+  readonly response: ServerResponse
+  readonly upgrade: Upgrade
+  /** The connection to the upstream. */
+  readonly socket: Duplex
+  readonly forwarding: Forwarding
+}
+
+/** Connects a client and an upstream until one of them closes; what a side has sent before reaches the other completely. */
+export function openTunnel(ends: TunnelEnds, options: TunnelOptions): void {
+  const { response, upgrade } = ends
   response.detachSocket(upgrade.socket as never)
-  const joined = new Tunnel(response, upgrade.socket, upstream, joint, forwarding)
-  upgrade.leave = (code) => joined.leave(code)
-  joined.begin(upgrade.head)
+  const tunnel = new Tunnel(ends, options)
+  upgrade.leave = (code) => tunnel.close(code)
+  tunnel.open(upgrade.head)
 }
 
-/** Two connections that are one. There may be tens of thousands: it has no closures, and nothing of the request but what the log asks for. */
+/** An upgraded connection. There may be tens of thousands: it has no closures, and keeps of the request only what the access log needs. */
 class Tunnel {
   readonly #response: ServerResponse
   readonly #client: Side
   readonly #upstream: Side
   readonly #forwarding: Forwarding
-  readonly #frames = new Frames()
+  readonly #frames = new FrameTracker()
   readonly #closeTimeout: number
-  #idle: NodeJS.Timeout | undefined
-  #ending: NodeJS.Timeout | undefined
-  #lifetime: NodeJS.Timeout | undefined
-  #closing: NodeJS.Timeout | undefined
-  #last: Buffer | undefined
-  #over = false
+  #idleTimer: NodeJS.Timeout | undefined
+  #lifetimeTimer: NodeJS.Timeout | undefined
+  #closeFrameTimer: NodeJS.Timeout | undefined
+  #closeTimer: NodeJS.Timeout | undefined
+  #closeFrame: Buffer | undefined
+  #closed = false
 
   constructor(
-    response: ServerResponse,
-    client: Duplex,
-    upstream: Duplex,
-    { idle, lifetime, closeTimeout }: TunnelOptions,
-    forwarding: Forwarding
+    { response, upgrade, socket, forwarding }: TunnelEnds,
+    { idle, lifetime, closeTimeout }: TunnelOptions
   ) {
     this.#response = response
-    this.#client = client
-    this.#upstream = upstream
+    this.#client = upgrade.socket
+    this.#upstream = socket
     this.#forwarding = forwarding
     this.#closeTimeout = closeTimeout
-    if (lifetime !== undefined) this.#lifetime = setTimeout(onAway, lifetime, this)
-    if (idle !== undefined) this.#idle = setTimeout(onAway, idle, this)
+    if (lifetime !== undefined) this.#lifetimeTimer = setTimeout(onGoingAway, lifetime, this)
+    if (idle !== undefined) this.#idleTimer = setTimeout(onGoingAway, idle, this)
   }
 
-  /** Lets bytes flow both ways, first what the client has sent behind its request. */
-  begin(head: Buffer): void {
-    this.#client[JOINED] = this
-    this.#upstream[JOINED] = this
+  /** Starts to pass bytes both ways, first those that the client has sent after its request. */
+  open(head: Buffer): void {
+    this.#client[TUNNEL] = this
+    this.#upstream[TUNNEL] = this
     for (const side of [this.#client, this.#upstream]) {
-      // The end of one direction is not the end of the other.
+      // One direction may end before the other.
       side.allowHalfOpen = true
       side.on('error', ignore).on('close', onClose).on('end', onEnd).on('drain', onDrain).on('data', onData)
     }
-    if (head.length > 0) this.take(this.#client, head)
+    if (head.length > 0) this.onData(this.#client, head)
   }
 
-  /** Passes bytes of one side to the other, as fast as that takes them. */
-  take(from: Side, chunk: Buffer): void {
-    const to = this.#otherThan(from)
-    // Still read, or closing the connection would reset it and lose what the other side has not read yet (RFC 9112 section 9.6).
+  /** Passes bytes of one side to the other, as fast as that side reads. */
+  onData(from: Side, chunk: Buffer): void {
+    const to = this.#peerOf(from)
+    // Keep reading: closing with unread bytes resets the connection, and the peer loses what it has not read (RFC 9112 section 9.6).
     if (to.writableEnded || to.destroyed) return
-    this.#idle?.refresh()
-    this.#closing?.refresh()
+    this.#idleTimer?.refresh()
+    this.#closeTimer?.refresh()
     if (from === this.#client) this.#forwarding.bytesIn += chunk.length
     else {
       this.#forwarding.bytesOut += chunk.length
-      this.#frames.take(chunk)
+      this.#frames.push(chunk)
     }
     if (!to.write(chunk)) from.pause()
-    // The rest of a frame is on its way before the close frame.
-    if (from === this.#upstream && this.#last !== undefined && this.#frames.between) this.#part()
+    // The close frame waits for the end of the current frame.
+    if (from === this.#upstream && this.#closeFrame !== undefined && this.#frames.isBetweenFrames)
+      this.#sendCloseFrame()
   }
 
-  /** Lets the other side send on, now that this one has taken what there was. */
-  drained(side: Side): void {
-    this.#idle?.refresh()
-    this.#closing?.refresh()
-    this.#otherThan(side).resume()
+  /** Reads on from the other side. */
+  onDrain(side: Side): void {
+    this.#idleTimer?.refresh()
+    this.#closeTimer?.refresh()
+    this.#peerOf(side).resume()
   }
 
-  /** Passes on that a side sends nothing more; the other one may send on. */
-  ended(side: Side): void {
-    this.#otherThan(side).end()
-    this.#await()
+  /** Ends one direction; the other side may still send. */
+  onEnd(side: Side): void {
+    this.#peerOf(side).end()
+    this.#startCloseTimer()
   }
 
-  /** Lets the other side have what is on its way to it, now that this one is gone. */
-  closed(side: Side): void {
-    const other = this.#otherThan(side)
-    if (other.destroyed) {
+  /** Sends the remaining bytes to the other side, then ends it. */
+  onClose(side: Side): void {
+    const peer = this.#peerOf(side)
+    if (peer.destroyed) {
       this.#finish()
       return
     }
-    other.end()
-    other.resume()
-    this.#await()
+    peer.end()
+    peer.resume()
+    this.#startCloseTimer()
   }
 
-  /** Ends both sides if the one that was waited for stays silent. */
-  silent(): void {
-    // What a side has not taken yet is bounded by "idle" and by the limits of the listener.
-    if (hasBytesToTake(this.#client) || hasBytesToTake(this.#upstream)) this.#closing?.refresh()
-    else this.end()
+  /** Closes both sides, unless one has bytes left to read. */
+  onCloseTimeout(): void {
+    // A slow reader is bounded by "idle" and by the limits of the listener.
+    if (hasUnreadBytes(this.#client) || hasUnreadBytes(this.#upstream)) this.#closeTimer?.refresh()
+    else this.destroy()
   }
 
-  /** Tells the client to leave, with a close code, and ends both sides. */
-  leave(code: number): void {
-    if (this.#over || this.#last !== undefined) return
-    this.#last = closeFrame(code)
-    // In the middle of a frame a close would be read as a part of it.
-    if (this.#frames.between) this.#part()
-    else this.#ending = setTimeout(onEnding, LAST_WORD, this)
+  /** Sends the client a close frame with this code, and ends both sides. */
+  close(code: number): void {
+    if (this.#closed || this.#closeFrame !== undefined) return
+    this.#closeFrame = closeFrame(code)
+    // Within a frame it would be read as payload.
+    if (this.#frames.isBetweenFrames) this.#sendCloseFrame()
+    else this.#closeFrameTimer = setTimeout(onCloseFrameTimeout, CLOSE_FRAME_TIMEOUT_MS, this)
   }
 
-  /** Ends both sides at once. */
-  end(): void {
+  /** Closes both sides at once. */
+  destroy(): void {
     this.#client.destroy()
     this.#upstream.destroy()
     this.#finish()
   }
 
-  /** Ends both sides with the close frame, which the client gets a moment to read. */
-  #part(): void {
-    clearTimeout(this.#ending)
-    this.#ending = setTimeout(onEnding, LAST_WORD, this)
+  /** Sends the close frame and ends both sides; the client has a moment to read it. */
+  #sendCloseFrame(): void {
+    clearTimeout(this.#closeFrameTimer)
+    this.#closeFrameTimer = setTimeout(onCloseFrameTimeout, CLOSE_FRAME_TIMEOUT_MS, this)
     this.#upstream.end()
     this.#upstream.resume()
-    if (this.#client.writable) this.#client.end(this.#last)
+    if (this.#client.writable) this.#client.end(this.#closeFrame)
     this.#client.resume()
   }
 
-  #await(): void {
-    this.#closing ??= setTimeout(onSilent, this.#closeTimeout, this)
+  #startCloseTimer(): void {
+    this.#closeTimer ??= setTimeout(onCloseTimeout, this.#closeTimeout, this)
   }
 
   #finish(): void {
-    if (this.#over) return
-    this.#over = true
-    for (const timer of [this.#idle, this.#lifetime, this.#ending, this.#closing]) clearTimeout(timer)
+    if (this.#closed) return
+    this.#closed = true
+    for (const timer of [this.#idleTimer, this.#lifetimeTimer, this.#closeFrameTimer, this.#closeTimer])
+      clearTimeout(timer)
     this.#response.emit('close')
   }
 
-  #otherThan(side: Side): Side {
+  #peerOf(side: Side): Side {
     return side === this.#client ? this.#upstream : this.#client
   }
 }
 
-const hasBytesToTake = (side: Side): boolean => !side.destroyed && side.writableLength > 0
+const hasUnreadBytes = (side: Side): boolean => !side.destroyed && side.writableLength > 0
 
 function onData(this: Side, chunk: Buffer): void {
-  this[JOINED]?.take(this, chunk)
+  this[TUNNEL]?.onData(this, chunk)
 }
 
 function onDrain(this: Side): void {
-  this[JOINED]?.drained(this)
+  this[TUNNEL]?.onDrain(this)
 }
 
 function onEnd(this: Side): void {
-  this[JOINED]?.ended(this)
+  this[TUNNEL]?.onEnd(this)
 }
 
 function onClose(this: Side): void {
-  this[JOINED]?.closed(this)
+  this[TUNNEL]?.onClose(this)
 }
 
-// The end of a connection shows by its 'close'.
+// 'close' follows an error.
 function ignore(): void {}
 
-function onAway(joined: Tunnel): void {
-  joined.leave(GOING_AWAY)
+function onGoingAway(tunnel: Tunnel): void {
+  tunnel.close(GOING_AWAY)
 }
 
-function onEnding(joined: Tunnel): void {
-  joined.end()
+function onCloseFrameTimeout(tunnel: Tunnel): void {
+  tunnel.destroy()
 }
 
-function onSilent(joined: Tunnel): void {
-  joined.silent()
+function onCloseTimeout(tunnel: Tunnel): void {
+  tunnel.onCloseTimeout()
 }
