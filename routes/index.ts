@@ -2,16 +2,16 @@ import type { BuiltinContext, BuiltinRoute, Target } from '../src/kit/index.ts'
 import * as files from './files.ts'
 import { health } from './health.ts'
 import { jwksRoutes } from './jwks.ts'
-import { loginRoutes, readForms } from './login.ts'
+import { addBodyParsers, loginRoutes } from './login/index.ts'
 import * as proxy from './proxy/index.ts'
 import * as redirect from './redirect.ts'
 import * as respond from './respond.ts'
 
-/** What can answer a request. */
+/** The targets that a route can have. */
 export const targets: readonly Target[] = [proxy, redirect, respond, files]
 
-/** The gateway's own routes. */
+/** The routes that the gateway adds itself. */
 export const builtin = {
   routes: (plan: BuiltinContext): BuiltinRoute[] => [...health, ...jwksRoutes(plan), ...loginRoutes(plan)],
-  prepare: readForms
+  prepare: addBodyParsers
 }

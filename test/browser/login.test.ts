@@ -79,7 +79,7 @@ t.test('a person logs in and out by the page', { skip }, async (t) => {
       await readable('h1', 'label', 'button')
 
       await typeIn('byron')
-      t.equal(await page.getByRole('alert').textContent(), 'The name or the password is wrong.')
+      t.equal(await page.getByRole('alert').textContent(), 'Invalid username or password.')
       t.match(await page.title(), /^Error/)
       await readable('[role=alert]')
 

@@ -196,7 +196,7 @@ t.test('refuses wrong log-ins, each with the same words', async (t) => {
       t.equal(statusCode, 401)
       t.match(JSON.parse(body), {
         code: 'SP_ERR_AUTH_LOGIN_WRONG',
-        detail: 'The name or the password is wrong'
+        detail: 'Invalid username or password'
       })
       t.equal(headers['www-authenticate'], 'Session')
       t.equal(headers['set-cookie'], undefined)

@@ -1,4 +1,4 @@
-import { escapeHtml } from '../src/lib/html.ts'
+import { escapeHtml } from '../../src/lib/html.ts'
 
 const STYLE = `
 :root{color-scheme:light dark;--ink:#1b2430;--paper:#f4f1ea;--card:#fffdf8;--line:#c9c1b2;--edge:#7d7565;--mark:#0b5c5a;--wrong:#a3261b}
@@ -14,23 +14,27 @@ button{margin-top:1.5rem;width:100%;font:inherit;font-weight:600;color:var(--car
 input:focus-visible,button:focus-visible{outline:3px solid var(--mark);outline-offset:2px}
 [role=alert]{margin:0;padding:.6rem .7rem;border:1px solid var(--wrong);border-radius:.3rem;color:var(--wrong)}`
 
-/** What the page is told. */
+/** The values of the login page. */
 export interface LoginPage {
+  /** Path of the login route. */
   readonly login: string
+  /** Path of the logout route. */
   readonly logout: string
   readonly returnTo: string
-  /** Whether one may log in at a provider as well. */
+  /** Whether users can log in at an OpenID Connect provider as well. */
   readonly provider: boolean
+  /** The user who is logged in; undefined for the login form. */
   readonly user: string | undefined
+  /** Whether the last attempt had a wrong username or password. */
   readonly wrong: boolean
 }
 
-/** Writes the log-in page: no script, one style, and labels that a screen reader finds. */
+/** Returns the HTML of the login page, which needs no script. */
 export function loginPage({ login, logout, returnTo, provider, user, wrong }: LoginPage): string {
   const content =
     user === undefined
       ? `<h1>Log in</h1>
-${wrong ? '<p role="alert">The name or the password is wrong.</p>\n' : ''}<form method="post" action="${escapeHtml(login)}">
+${wrong ? '<p role="alert">Invalid username or password.</p>\n' : ''}<form method="post" action="${escapeHtml(login)}">
 <input type="hidden" name="return_to" value="${escapeHtml(returnTo)}">
 <label for="username">Name</label>
 <input id="username" name="username" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus>

@@ -1,0 +1,50 @@
+import type { FastifyRequest } from 'fastify'
+import { publicOrigin } from '../../src/lib/caller.ts'
+import { queryValue } from '../../src/lib/values.ts'
+import { formField } from './form.ts'
+
+// In characters; a cookie has to hold it.
+const MAX_RETURN_TO_LENGTH = 2048
+
+/** Reads where to go after the login: `return_to` of the query, else of the form. */
+export const returnToOf = (request: FastifyRequest): string =>
+  sameOriginPath(returnToInQuery(request) ?? formField(request.body, 'return_to'), request)
+
+/** Reads where to go after a form was sent: `return_to` of the form, else of the query. */
+export const returnToOfForm = (request: FastifyRequest): string =>
+  sameOriginPath(formField(request.body, 'return_to') ?? returnToInQuery(request), request)
+
+const returnToInQuery = ({ raw }: FastifyRequest): string | undefined =>
+  queryValue(raw.url ?? '', 'return_to')
+
+/** Returns a path of the gateway's own origin, and "/" for anything else (CWE-601; parsed as the WHATWG URL parser does). */
+function sameOriginPath(value: string | undefined, request: FastifyRequest): string {
+  if (value === undefined || value.length > MAX_RETURN_TO_LENGTH || hasIgnoredCharacters(value)) return '/'
+  const origin = publicOrigin(request)
+  let url: URL
+  try {
+    url = new URL(value, origin)
+  } catch {
+    return '/'
+  }
+  const isPath = value.startsWith('/') && !value.startsWith('//')
+  const isAbsolute = request.server.publicUrl !== null && value.startsWith(`${origin}/`)
+  if (
+    (!isPath && !isAbsolute) ||
+    url.origin !== new URL(origin).origin ||
+    url.username !== '' ||
+    url.password !== ''
+  )
+    return '/'
+  const path = url.pathname + url.search + url.hash
+  // Percent-encoding may have made it longer.
+  return path.startsWith('//') || path.length > MAX_RETURN_TO_LENGTH ? '/' : path
+}
+
+/** Tells whether a URL parser would drop characters, or read them as slashes, before it looks for the host. */
+function hasIgnoredCharacters(value: string): boolean {
+  for (const char of value)
+    if (char <= ' ' || char === '\\' || char === '\u007f' || (char > '~' && /[\s\p{C}]/u.test(char)))
+      return true
+  return false
+}
