@@ -10,10 +10,10 @@ import {
   user,
   userFault
 } from './credential-files.ts'
+import { jwtFaults, jwtWarnings } from './jwt/options.ts'
 import { oidcFaults, oidcWarnings } from './oidc/options.ts'
 import { type AuthOptions, definedStrategies } from './options.ts'
-import { forwardFaults } from './strategies/forward.ts'
-import { jwtFaults, jwtWarnings } from './strategies/jwt.ts'
+import { forwardFaults } from './strategies/forward-options.ts'
 
 /** Lists the errors of some options that their schema cannot express. */
 export function faults(options: AuthOptions, about: About): OptionFault[] {

@@ -3,9 +3,9 @@ import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
 import { EXPECTED, File } from '../../src/lib/units.ts'
 import { assertion } from './assertion.ts'
 import { apiKey, user } from './credential-files.ts'
+import { jwt } from './jwt/options.ts'
 import { oidc } from './oidc/options.ts'
-import { forward } from './strategies/forward.ts'
-import { jwt } from './strategies/jwt.ts'
+import { forward } from './strategies/forward-options.ts'
 
 /** The strategies, in the order in which a request tries them. */
 export const STRATEGIES = ['session', 'jwt', 'apiKeys', 'basic', 'clientCertificate', 'forward'] as const

@@ -43,7 +43,7 @@ async function contrast(page: Page, selector: string): Promise<number> {
 const focused = async (page: Page): Promise<string> =>
   (await page.locator(':focus').textContent()) || ((await page.locator(':focus').getAttribute('name')) ?? '')
 
-t.test('a person logs in and out by the page', { skip }, async (t) => {
+t.test('logs in and out on the page', { skip }, async (t) => {
   const browser = await open()
   t.teardown(() => browser.close())
   for (const colorScheme of ['light', 'dark'] as const)
@@ -125,7 +125,7 @@ t.test('a person logs in and out by the page', { skip }, async (t) => {
     }
   })
 
-  t.test('not a page of another site, though the browser has a session', async (t) => {
+  t.test('a page of another site cannot log out', async (t) => {
     const { url } = await gate(t)
     const other = await listening(t, {
       securityHeaders: false,

@@ -64,7 +64,7 @@ t.test('log in at a provider, in a browser', { skip }, async (t) => {
     return { context, tab }
   }
 
-  t.test('one comes back to where one was, and stays logged in', async (t) => {
+  t.test('returns to the requested page and stays logged in', async (t) => {
     const { url } = await stage(t)
     const { context, tab } = await visit(t)
     await tab.goto(`${url}/orders?page=2`)
@@ -107,7 +107,7 @@ t.test('log in at a provider, in a browser', { skip }, async (t) => {
     t.equal(await heading(two), 'Bills of Ada Lovelace')
   })
 
-  t.test('what changes at the provider is seen once the tokens are over', async (t) => {
+  t.test('changes at the provider take effect when the tokens expire', async (t) => {
     const { url, people } = await stage(t)
     const { tab } = await visit(t)
     await tab.goto(`${url}/orders`)
@@ -119,7 +119,7 @@ t.test('log in at a provider, in a browser', { skip }, async (t) => {
     t.equal(await heading(tab), 'Orders of Ada King')
   })
 
-  t.test('one logs out here, and at the provider', async (t) => {
+  t.test('logs out here and at the provider', async (t) => {
     const { url, issuer } = await stage(t)
     const { tab } = await visit(t)
     await tab.goto(`${url}/orders`)

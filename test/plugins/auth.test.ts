@@ -32,7 +32,7 @@ async function cookieOf(app: FastifyInstance, username = 'ada', host = 'localhos
   return String(headers['set-cookie']).split(';')[0] ?? ''
 }
 
-t.test('lets in whoever one of the ways lets in', async (t) => {
+t.test('accepts a request that any of the strategies accepts', async (t) => {
   const cases: {
     name: string
     auth: object
@@ -298,7 +298,7 @@ t.test('lets in whoever one of the ways lets in', async (t) => {
     })
 })
 
-t.test('holds where the config says so', async (t) => {
+t.test('applies to the routes that the config names', async (t) => {
   const app = await gateway(t, {
     auth: { global: false, apiKeys },
     routes: [
@@ -332,7 +332,7 @@ t.test('holds where the config says so', async (t) => {
   }
 })
 
-t.test('takes keys from a file, and the first of several places', async (t) => {
+t.test('reads keys from a file, and from several places in order', async (t) => {
   const folder = t.testdir({ 'keys.json': JSON.stringify(keys.filter(({ key }) => key !== undefined)) })
   const app = await gateway(t, {
     auth: { apiKeys: { from: ['query:k', 'header:X-Key'], file: `${folder}/keys.json` } },
@@ -352,7 +352,7 @@ t.test('takes keys from a file, and the first of several places', async (t) => {
   t.equal(statusOf(twice), 401, 'a header that comes twice is no key')
 })
 
-t.test('refuses a config with callers that could not be told', async (t) => {
+t.test('reports invalid entries of API keys', async (t) => {
   const hash = sha256('key')
   const cases: [name: string, key: unknown, says: RegExp][] = [
     ['a key in the clear', { id: 'a', key: 'topsecret' }, /expected "sha256:" and 64 hex digits/],
@@ -399,7 +399,7 @@ t.test('refuses a config with callers that could not be told', async (t) => {
     t.match(await told({ auth, routes: [who] }), says)
 })
 
-t.test('sends navigations to the log-in, and answers all else 401', async (t) => {
+t.test('redirects page loads to the log-in and answers everything else 401', async (t) => {
   const page = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
   const cases: {
     name: string
@@ -458,7 +458,7 @@ t.test('sends navigations to the log-in, and answers all else 401', async (t) =>
     })
 })
 
-t.test('tells upstreams who calls, and nobody else can', async (t) => {
+t.test('sends identity headers that no client can forge', async (t) => {
   const shop = { proxy: { upstream: await upstream(t) } }
   const { app, port, url } = await listening(t, {
     auth: { ...both, identity: { 'x-user-id': 'id', 'X-User-Roles': 'roles', 'x-mail': 'email' } },
@@ -517,7 +517,7 @@ t.test('tells upstreams who calls, and nobody else can', async (t) => {
     t.equal(answer.match(/"kept"/g)?.length, 4, 'names that only look alike pass')
   }
 
-  t.test('no header takes them away, either', async (t) => {
+  t.test('a client cannot remove them with Connection', async (t) => {
     const answer = await raw(
       port,
       `GET /private HTTP/1.1\r\nhost: localhost\r\nconnection: close, x-user-id, x-mail\r\ncookie: ${cookie}\r\n\r\n`
@@ -527,7 +527,7 @@ t.test('tells upstreams who calls, and nobody else can', async (t) => {
   })
 })
 
-t.test('keeps a key of the query from upstreams and from the log', async (t) => {
+t.test('neither forwards nor logs a key in the query', async (t) => {
   const { log, lines } = readableLog('trace')
   const { url } = await listening(
     t,
@@ -562,7 +562,7 @@ t.test('keeps a key of the query from upstreams and from the log', async (t) => 
   t.notMatch(written, /key(\+|%20| )of/)
 })
 
-t.test('in report mode lets pass, and the log tells what it would have refused', async (t) => {
+t.test('in report mode accepts every request and logs what it would have refused', async (t) => {
   const { log, lines } = readableLog()
   const app = await gateway(
     t,
@@ -602,7 +602,7 @@ t.test('in report mode lets pass, and the log tells what it would have refused',
   }
 })
 
-t.test('keeps pages of other sites from acting for a user', async (t) => {
+t.test('refuses cross-site requests that change something', async (t) => {
   const ours = 'http://gate.example'
   const sources: { name: string; headers: Record<string, string>; safe: boolean }[] = [
     { name: 'no browser', headers: {}, safe: true },
@@ -826,7 +826,7 @@ t.test(
   }
 )
 
-t.test('knows its own origin and those that cors trusts with cookies', async (t) => {
+t.test('accepts its own origin and those of cors with credentials', async (t) => {
   const app = 'https://app.example.com'
   const cases: {
     name: string
@@ -945,7 +945,7 @@ t.test('knows its own origin and those that cors trusts with cookies', async (t)
     })
 })
 
-t.test('keeps a key from the upstream, unless the route passes it on', async (t) => {
+t.test('does not forward a key unless passOn names it', async (t) => {
   const { url } = await listening(t, {
     auth: { global: false, apiKeys: { list: [{ id: 'alice', secret: 'key' }] } },
     routes: [
@@ -959,7 +959,7 @@ t.test('keeps a key from the upstream, unless the route passes it on', async (t)
   t.equal((await seenAt('/passed')).headers['x-api-key'], 'key')
 })
 
-t.test('loses nothing of an identity on its way: no two names look alike to an upstream', async (t) => {
+t.test('encodes identity headers so that no two names look alike to an upstream', async (t) => {
   const names = ['ada', '\u0430da', 'a%20da', 'ada\u2028', 'ad\u00e4', 'lone \ud800']
   const { url } = await listening(t, {
     auth: {

@@ -52,7 +52,7 @@ t.test(
   }
 )
 
-t.test('no client can spell an identity header so that it passes, nor take the real one away', async (t) => {
+t.test('no spelling of an identity header passes, and no client can remove the real one', async (t) => {
   const { port } = await listening(t, {
     auth: {
       apiKeys: { list: [{ id: 'ada', secret: 'right' }] },
@@ -186,7 +186,7 @@ async function behind(
   return { ...gateway, ada, open: asked('/a'), staff: asked('/staff') }
 }
 
-t.test('a session that is ended while its tokens are renewed stays ended', async (t) => {
+t.test('a session that ends while its tokens are refreshed stays ended', async (t) => {
   const stores: [string, (t: Scope) => Promise<object>, string | false][] = [
     ['in memory', async () => ({}), false],
     ['in Redis', async (t) => ({ store: { redis: (await redis(t)).url } }), withoutRedis]
@@ -205,7 +205,7 @@ t.test('a session that is ended while its tokens are renewed stays ended', async
     })
 })
 
-t.test('a role that a provider tells of no more is gone with the next renewal', async (t) => {
+t.test('a role that the provider has removed is gone after the next refresh', async (t) => {
   const roles = ['staff']
   const cases: [string, Partial<Puppet>, Partial<Puppet>, number][] = [
     ['the ID token told of it', { idClaims: { roles } }, { idClaims: {} }, 403],
@@ -244,7 +244,7 @@ t.test(
   }
 )
 
-t.test('a token whose key is gone is refused, also where no other token ever comes', async (t) => {
+t.test('a token of a removed key is refused although no other token arrives', async (t) => {
   const [stolen, next] = await Promise.all([generateKeyPair('ES256'), generateKeyPair('ES256')])
   let keys = [{ ...(await exportJWK(stolen.publicKey)), kid: 'stolen' }]
   let fetched = 0
@@ -272,7 +272,7 @@ t.test('a token whose key is gone is refused, also where no other token ever com
   t.equal(status, 401)
 })
 
-t.test('a credential in the query never reaches an upstream, whoever is let in', async (t) => {
+t.test('a credential in the query never reaches an upstream', async (t) => {
   const { publicKey } = await generateKeyPair('ES256')
   const keys = JSON.stringify({ keys: [await exportJWK(publicKey)] })
   const asked: string[] = []
@@ -307,7 +307,7 @@ t.test('a credential in the query never reaches an upstream, whoever is let in',
   t.same(asked, ['/forward'])
 })
 
-t.test('no upstream can give a browser a session, however it spells the cookie', async (t) => {
+t.test('no upstream can set the session cookie, in any spelling', async (t) => {
   const spellings = ['sid=x', ' sid=x', 'sid =x', '\tsid\t=x', '=sid=x', ' = sid=x; Path=/']
   const others = ['sid2=x', 'a=sid=x', '=a; sid=x', 'Sid=x']
   const { url } = await listening(t, {
@@ -351,7 +351,7 @@ t.test(
   }
 )
 
-t.test('a page of another site can use no password that a browser remembers', async (t) => {
+t.test('cross-site requests cannot use a Basic password that the browser has stored', async (t) => {
   const { url } = await listening(t, {
     auth: {
       session: true,
@@ -391,7 +391,7 @@ t.test('a scheme without a password is a wrong credential, not none', async (t) 
   t.equal((await ask(`${url}/a`)).status, 200, 'nobody is fine')
 })
 
-t.test('a name that nobody has costs as much as one that somebody has', async (t) => {
+t.test('an unknown user name takes as long as a known one', async (t) => {
   // scrypt, as from another program: the hash of no password at all.
   const password = `$scrypt$ln=10,r=8,p=1$c2FsbHlwb3J0c2FsdA$${'A'.repeat(43)}`
   const { url } = await listening(t, {
@@ -412,7 +412,7 @@ t.test('a name that nobody has costs as much as one that somebody has', async (t
   t.same(hashes, ['SCRYPTREQUEST', 'SCRYPTREQUEST'])
 })
 
-t.test('a service that decides can answer with no status that there is not', async (t) => {
+t.test('an invalid status of a forward-auth service is 503', async (t) => {
   const decider = await upstream(
     t,
     ({ socket }) => void socket.end('HTTP/1.1 999 No\r\ncontent-length: 0\r\n\r\n')
@@ -426,7 +426,7 @@ t.test('a service that decides can answer with no status that there is not', asy
   t.match(JSON.parse(text), { code: 'SP_ERR_AUTH_UNAVAILABLE' })
 })
 
-t.test('no place to return to makes a log-in fail: browsers drop a cookie that is too long', async (t) => {
+t.test('a long return address does not fail a log-in', async (t) => {
   const { url } = await behind(t, await puppet(t))
   for (const place of [`/${'a'.repeat(2000)}`, `/${'é'.repeat(700)}`, `/${'"'.repeat(2000)}`]) {
     const { status, headers } = await ask(`${url}/login?return_to=${encodeURIComponent(place)}`)

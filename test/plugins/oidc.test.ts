@@ -78,7 +78,7 @@ const post = (visitor: Visitor, url: string, body: object = {}): Promise<{ statu
     body: JSON.stringify(body)
   })
 
-t.test('logs in at the provider and comes back to where one was', async (t) => {
+t.test('logs in at the provider and returns to the requested page', async (t) => {
   const { url } = await stage(t)
   const ada = new Visitor()
   const page = await ada.logInAs('ada', `${url}/private/list?page=2&q=%2F`)
@@ -108,20 +108,20 @@ t.test('logs in at the provider and comes back to where one was', async (t) => {
     roles: ['staff']
   })
 
-  t.test('who lacks something gets 403, and is not sent to log in again', async (t) => {
+  t.test('a caller without a required role gets 403, not a redirect', async (t) => {
     const bob = new Visitor()
     await bob.logInAs('bob', `${url}/private/`)
     for (const path of ['/staff', '/mail']) t.equal((await bob.open(url + path)).status, 403, path)
   })
 
-  t.test('a fetch gets 401, a navigation goes to the provider', async (t) => {
+  t.test('a fetch gets 401, a page load is redirected to the provider', async (t) => {
     const answer = await ask(`${url}/private/`, { headers: { 'sec-fetch-mode': 'cors' } })
     t.equal(answer.status, 401)
     t.equal(answer.headers.get('www-authenticate'), 'Session')
     t.equal((await ask(`${url}/open`)).status, 200)
   })
 
-  t.test('nobody is sent on to another origin', async (t) => {
+  t.test('the return address cannot be another origin', async (t) => {
     for (const away of ['https://evil.example', '//evil.example', '/\\evil.example', 'javascript:alert(1)']) {
       const visitor = new Visitor()
       const page = await visitor.logInAs('ada', `${url}/login?return_to=${encodeURIComponent(away)}`)
@@ -142,7 +142,7 @@ t.test('two tabs log in at once, and going back does no harm', async (t) => {
   t.equal(again.url, `${url}/private/one`, 'the way back was used already: on to where it led')
 })
 
-t.test('a way back that did not begin here is no way in', async (t) => {
+t.test('refuses a callback of a log-in that did not start here', async (t) => {
   const { url, lines } = await stage(t)
   const toCallback = (next: string): boolean => next.startsWith(`${url}/login/callback`)
   const ada = new Visitor()
@@ -192,7 +192,7 @@ t.test('a way back that did not begin here is no way in', async (t) => {
   t.notMatch(JSON.stringify(lines), new URL(callback).searchParams.get('code') ?? '-', 'nor is a code')
 })
 
-t.test('renews the tokens of a session, so that what changed at the provider counts', async (t) => {
+t.test('refreshes tokens, so that changes at the provider take effect', async (t) => {
   const { url, real, lines } = await stage(t, { session: { idle: '7d', absolute: '30d' } })
   const pass = clock(t)
   const ada = new Visitor()
@@ -214,7 +214,7 @@ t.test('renews the tokens of a session, so that what changed at the provider cou
   t.notMatch(JSON.stringify(lines), /eyJ/, 'no token is logged')
 })
 
-t.test('a provider that does not answer lets nobody new in, and nobody out', async (t) => {
+t.test('while the provider is unavailable, sessions go on and log-ins are 503', async (t) => {
   const { url, real, lines } = await stage(t, { session: { idle: '7d', absolute: '30d' } })
   const pass = clock(t)
   const ada = new Visitor()
@@ -259,7 +259,7 @@ t.test('logging out here logs out at the provider', async (t) => {
   })
 })
 
-t.test('logging out at the provider logs out here, by its own word', async (t) => {
+t.test('a back-channel logout ends the sessions here', async (t) => {
   const { url, real } = await stage(t)
   const ada = new Visitor()
   await ada.logInAs('ada', `${url}/private/`)
@@ -269,7 +269,7 @@ t.test('logging out at the provider logs out here, by its own word', async (t) =
   const xsrf = /name="xsrf" value="([^"]+)"/.exec(page.text)?.[1] ?? ''
   await ada.open(`${real.issuer}/session/end/confirm`, { form: { xsrf, logout: 'yes' } })
   t.equal((await ask(`${url}/private/`, { headers: before })).status, 401)
-  t.test('and nobody else can say so', async (t) => {
+  t.test('a forged logout token is refused', async (t) => {
     for (const logout_token of ['', 'x', 'eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.'])
       t.equal(
         (
@@ -318,7 +318,7 @@ t.test(
   }
 )
 
-t.test('a cookie that is strict comes back by a page of ours', async (t) => {
+t.test('with a strict cookie the callback redirects through its own page', async (t) => {
   const { url } = await stage(t, { session: { cookie: { sameSite: 'strict' } } })
   const ada = new Visitor()
   const page = await ada.logInAs('ada', `${url}/private/x`)
@@ -354,7 +354,7 @@ t.test('local users and the provider side by side', async (t) => {
   t.equal((await new Visitor().logInAs('ada', `${url}/login?with=provider&return_to=%2Fprivate`)).text, 'in')
 })
 
-t.test('check warns where everybody whom a provider knows would be let in', async (t) => {
+t.test('check warns if every user of a provider may log in', async (t) => {
   const oidc = { issuer: 'https://accounts.example.com', clientId: 'gateway' }
   const routes = [
     { path: '/all', respond: {} },
@@ -377,7 +377,7 @@ t.test('check warns where everybody whom a provider knows would be let in', asyn
   )
 })
 
-t.test('check warns of secrets among the parameters', async (t) => {
+t.test('check warns of secrets in params', async (t) => {
   const params = {
     client_assertion: 'eyJ-one',
     api_key: 'two',
@@ -426,7 +426,7 @@ async function behind(
 const SECRET_OF_CLIENT = 'a secret of the client'
 const OFFLINE = { scopes: ['openid', 'email', 'profile', 'offline_access'], params: { prompt: 'consent' } }
 
-t.test('proves itself at the token endpoint as the discovery document or the config says', async (t) => {
+t.test('uses the client authentication of the config or the discovery document', async (t) => {
   const cases = [
     { name: 'Basic, where it lists that', supported: ['client_secret_post', 'client_secret_basic'] },
     { name: 'a form, where it lists no Basic', supported: ['client_secret_post', 'none'], by: 'post' },
@@ -456,7 +456,7 @@ t.test('proves itself at the token endpoint as the discovery document or the con
     })
 })
 
-t.test('a userinfo endpoint that refuses does not undo a log-in', async (t) => {
+t.test('a failing userinfo endpoint does not fail a log-in', async (t) => {
   const cases: [name: string, answer: (response: ServerResponse) => unknown][] = [
     ['401', (r) => r.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end()],
     ['403', (r) => r.writeHead(403, { 'content-type': 'application/json' }).end('{"error":"x"}')],
@@ -478,7 +478,7 @@ t.test('a userinfo endpoint that refuses does not undo a log-in', async (t) => {
       t.equal((await new Visitor().logInAs('ada', `${url}/private/`)).text, 'for ada')
       t.ok(lines.some(({ msg }) => String(msg).startsWith('userinfo request failed')))
     })
-  t.test('one that speaks of another user does', async (t) => {
+  t.test('a userinfo response about another user does', async (t) => {
     const real = await provider(t)
     const { url } = await behind(t, real)
     real.know(url)
@@ -489,7 +489,7 @@ t.test('a userinfo endpoint that refuses does not undo a log-in', async (t) => {
     })
     t.equal((await new Visitor().logInAs('ada', `${url}/private/`)).status, 401)
   })
-  t.test('one that is switched off is not asked', async (t) => {
+  t.test('"userinfo": false sends no request', async (t) => {
     const real = await provider(t)
     const { url } = await behind(t, real, { oidc: { endpoints: { userinfo: false } } })
     real.know(url)
@@ -498,7 +498,7 @@ t.test('a userinfo endpoint that refuses does not undo a log-in', async (t) => {
   })
 })
 
-t.test('what a provider answers to a refresh token decides whether a session goes on', async (t) => {
+t.test('ends a session on the OAuth errors that require a log-in', async (t) => {
   const cases = [
     ...['invalid_grant', 'interaction_required', 'login_required', 'consent_required'].map((error) => ({
       error,
@@ -563,7 +563,7 @@ for (const where of ['by workers without a store', 'by gateways with a Redis'] a
     }
   )
 
-t.test('a token that another gateway has used first does not end a session with newer ones', async (t) => {
+t.test('a refresh token that another gateway used first does not end the session', async (t) => {
   const real = await provider(t, { configuration: { rotateRefreshToken: true } })
   const [first, second] = workersTogether(2)
   // A lock that holds nothing: as after a pause that was longer than it lasts.
@@ -593,7 +593,7 @@ t.test('a token that another gateway has used first does not end a session with 
   t.equal((await ask(`${one.url}/private/`, { headers })).status, 200)
 })
 
-t.test('reads the discovery document again', async (t) => {
+t.test('fetches the discovery document again', async (t) => {
   const real = await provider(t)
   const { url, lines } = await behind(t, real, { oidc: OFFLINE })
   real.know(url)
@@ -622,20 +622,20 @@ t.test('reads the discovery document again', async (t) => {
     }
     return false
   })
-  t.test('where an endpoint is not there any more', async (t) => {
+  t.test('when an endpoint has moved', async (t) => {
     pass(120)
     t.equal((await ask(`${url}/private/`, { headers: cookie(ada, url) })).status, 200)
     t.equal(real.asked.filter((each) => each === 'POST /new/token').length, 1)
     t.equal(lines.filter(({ msg }) => /discovery document changed/.test(String(msg))).length, 1)
   })
-  t.test('when a log-in begins', async (t) => {
+  t.test('when a log-in starts', async (t) => {
     pass(120)
     const page = await new Visitor().logInAs('bob', `${url}/private/`)
     t.equal(page.text, 'for bob')
   })
 })
 
-t.test('the log says what the provider calls itself where the issuer is written otherwise', async (t) => {
+t.test('logs the issuer of the provider if the config has another one', async (t) => {
   const real = await provider(t)
   real.know('http://localhost')
   const { url, lines } = await behind(t, { ...real, issuer: real.issuer.replace('127.0.0.1', 'localhost') })
@@ -643,7 +643,7 @@ t.test('the log says what the provider calls itself where the issuer is written 
   t.match(lines.find(({ cause }) => cause !== undefined)?.['cause'], `got "${real.issuer}"`)
 })
 
-t.test('takes ID tokens of any usual algorithm where endpoints are given by hand', async (t) => {
+t.test('accepts ID tokens of any usual algorithm with configured endpoints', async (t) => {
   for (const [alg, curve] of [
     ['ES256', 'P-256'],
     ['ES384', 'P-384']
@@ -669,7 +669,7 @@ t.test('takes ID tokens of any usual algorithm where endpoints are given by hand
     })
 })
 
-t.test('an ID token that would make the log-out too long an address is left out of it', async (t) => {
+t.test('leaves the id_token_hint out if the log-out URL would be too long', async (t) => {
   const real = await provider(t, { configuration: { conformIdTokenClaims: false } })
   real.people.set('ada', { name: 'A'.repeat(3000), email: 'ada@example.com', roles: [] })
   const { url } = await behind(t, real)
@@ -687,7 +687,7 @@ t.test('an ID token that would make the log-out too long an address is left out 
   }
 })
 
-t.test('comes back to the host where a log-in began, if a route names it', async (t) => {
+t.test('returns to the host of the log-in if a route names it', async (t) => {
   const real = await provider(t)
   const port = await freePort()
   const [first, second] = [`http://127.0.0.1:${port}`, `http://localhost:${port}`]
@@ -711,7 +711,7 @@ t.test('comes back to the host where a log-in began, if a route names it', async
   }
 })
 
-t.test('of several cookies of one name the valid one counts, wherever it stands', async (t) => {
+t.test('uses the valid one of several cookies of the same name', async (t) => {
   const real = await provider(t)
   const { url } = await behind(t, real)
   real.know(url)
@@ -731,7 +731,7 @@ t.test('of several cookies of one name the valid one counts, wherever it stands'
     t.equal((await ask(`${url}/private/`, { headers: { cookie: header } })).status, 200, header.slice(0, 20))
 })
 
-t.test('parameters that can not work are errors', async (t) => {
+t.test('reports unsupported params', async (t) => {
   const oidc = { issuer: 'https://accounts.example.com', clientId: 'gateway' }
   const cases: [params: Record<string, string>, isWrong: boolean][] = [
     [{ response_mode: 'form_post' }, true],
@@ -767,7 +767,7 @@ t.test('parameters that can not work are errors', async (t) => {
     )
 })
 
-t.test('a log-in that failed has a link to begin again, to where it was to end', async (t) => {
+t.test('a failed log-in shows a link to start again, with the return address', async (t) => {
   const real = await provider(t)
   const { url } = await behind(t, real)
   real.know(url)
@@ -780,7 +780,7 @@ t.test('a log-in that failed has a link to begin again, to where it was to end',
   t.match(JSON.parse(text), { login: '/login?return_to=%2Fprivate%2Fx%3Fy%3D1' })
 })
 
-t.test('log-ins under way stay few and small', async (t) => {
+t.test('limits the number and size of log-in cookies', async (t) => {
   const real = await provider(t)
   const { url } = await behind(t, real)
   real.know(url)
@@ -809,7 +809,7 @@ t.test('log-ins under way stay few and small', async (t) => {
     })
 })
 
-t.test('a log-in of another tab takes the place of the session there is', async (t) => {
+t.test('a log-in in another tab replaces the current session', async (t) => {
   const real = await provider(t)
   const { url } = await behind(t, real)
   real.know(url)

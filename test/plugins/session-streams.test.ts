@@ -202,9 +202,9 @@ t.test('a stream of another gateway ends within half a minute', { skip: withoutR
   t.equal(await stream.ended, 'cut')
 })
 
-t.test('a stream ends within half a minute of the end of a session that nobody ended', async (t) => {
+t.test('a stream ends within half a minute after its session has expired', async (t) => {
   const url = await endless(t)
-  await t.test('since it was idle', async (t) => {
+  await t.test('after the idle timeout', async (t) => {
     const clock = movableClock(t)
     const gateway = await listening(t, configOf(url, { session: { idle: '5m' } }))
     const stream = await events(gateway.url, await logIn(gateway.url))
@@ -213,7 +213,7 @@ t.test('a stream ends within half a minute of the end of a session that nobody e
     clock.advance(60_000)
     t.equal(await stream.ended, 'cut')
   })
-  await t.test('since a reload took out its user', async (t) => {
+  await t.test('after a reload removed its user', async (t) => {
     const clock = movableClock(t)
     const keep = new Keep()
     const gateway = await listening(t, configOf(url), { keep })

@@ -56,7 +56,7 @@ const clock = (t: Test): ((ms: number) => void) => movableClock(t).advance
 
 const MINUTE = 60_000
 
-t.test('logs in with JSON and with a form, and answers as it was asked to', async (t) => {
+t.test('logs in with JSON and with a form, and responds in the requested format', async (t) => {
   const app = await gateway(t, config)
   const navigation = {
     'sec-fetch-mode': 'navigate',
@@ -141,7 +141,7 @@ t.test('logs in with JSON and with a form, and answers as it was asked to', asyn
     })
 })
 
-t.test('takes passwords by their argon2id and scrypt hashes', async (t) => {
+t.test('accepts passwords with argon2id and scrypt hashes', async (t) => {
   const salt = randomBytes(16)
   const bare = (bytes: Buffer): string => bytes.toString('base64').replace(/=+$/, '')
   const hash = scryptSync('hopper', salt, 32, { N: 2 ** 12, r: 8, p: 1 })
@@ -170,7 +170,7 @@ t.test('takes passwords by their argon2id and scrypt hashes', async (t) => {
     )
 })
 
-t.test('refuses wrong log-ins, each with the same words', async (t) => {
+t.test('refuses wrong names and passwords with the same response', async (t) => {
   const cases: { name: string; payload: object | string }[] = [
     { name: 'a wrong password', payload: { username: 'ada', password: 'byron' } },
     { name: 'an unknown user', payload: { username: 'eve', password: 'lovelace' } },
@@ -227,7 +227,7 @@ t.test('refuses wrong log-ins, each with the same words', async (t) => {
     }
   )
 
-  t.test('a form of a navigation gets the page again, with an alert and where it came from', async (t) => {
+  t.test('a failed form log-in shows the page again, with an alert and the return address', async (t) => {
     const app = await gateway(t, config)
     const { statusCode, headers, body } = await logIn(
       app,
@@ -240,7 +240,7 @@ t.test('refuses wrong log-ins, each with the same words', async (t) => {
     t.equal(headers['set-cookie'], undefined)
   })
 
-  t.test('bodies that nobody can read are the fault of the client', async (t) => {
+  t.test('unreadable bodies are client errors', async (t) => {
     const app = await gateway(t, config)
     for (const [type, payload, status] of [
       ['application/json', '{"username":"ada",', 400],
@@ -260,7 +260,7 @@ t.test('refuses wrong log-ins, each with the same words', async (t) => {
   })
 })
 
-t.test('logs out, and the old cookie is worth nothing any more', async (t) => {
+t.test('logs out and refuses the old cookie', async (t) => {
   const cases: { name: string; more: InjectOptions; status?: number; says: string; location?: string }[] = [
     { name: 'for a program', more: {}, says: 'Successfully logged out' },
     {
@@ -312,7 +312,7 @@ t.test('logs out, and the old cookie is worth nothing any more', async (t) => {
   })
 })
 
-t.test('tells who one is', async (t) => {
+t.test('returns the current user', async (t) => {
   const app = await gateway(t, config)
   const nobody = await app.inject('/session')
   t.equal(nobody.statusCode, 401)
@@ -326,7 +326,7 @@ t.test('tells who one is', async (t) => {
   t.same(JSON.parse(body), { id: 'ada', name: 'ada', roles: ['staff'], by: 'session' })
 })
 
-t.test('a log-in over a session takes the credentials that came with it', async (t) => {
+t.test('a log-in replaces the current session with the new user', async (t) => {
   const users = {
     list: [
       { name: 'ada', secret: 'lovelace' },
@@ -364,7 +364,7 @@ t.test('a log-in over a session takes the credentials that came with it', async 
     })
 })
 
-t.test('gives every log-in an id of its own, whatever the client came with', async (t) => {
+t.test('creates a new session id at every log-in, whatever the client sends', async (t) => {
   const app = await gateway(t, config)
   const ended = cookieOf(await logIn(app))
   await app.inject({ method: 'POST', url: '/logout', headers: { cookie: ended } })
@@ -391,7 +391,7 @@ t.test('gives every log-in an id of its own, whatever the client came with', asy
       t.equal(await statusWith(app, given), 200)
     })
 
-  t.test('the cookie of one whose user is gone is not taken over by the next one', async (t) => {
+  t.test('a log-in does not reuse the session of a removed user', async (t) => {
     const keep = new Keep()
     const both = await gateway(t, config, { keep })
     const before = cookieOf(await logIn(both, { payload: { username: 'bob', password: 'builder' } }))
@@ -407,7 +407,7 @@ t.test('gives every log-in an id of its own, whatever the client came with', asy
   })
 })
 
-t.test('sets a cookie that only the gateway reads, and only where it should travel', async (t) => {
+t.test('sets the attributes of the session cookie', async (t) => {
   const trusting = { trustedProxies: ['loopback'] }
   const cases: {
     name: string
@@ -511,7 +511,7 @@ t.test('sets a cookie that only the gateway reads, and only where it should trav
     })
 })
 
-t.test('sets no cookie and stores nothing for visitors who never log in', async (t) => {
+t.test('sets no cookie and stores nothing for anonymous visitors', async (t) => {
   const keep = new Keep()
   const app = await gateway(t, { ...config, auth: { ...auth, optional: true } }, { keep })
   const visit = async (url: string, more: InjectOptions = {}): Promise<void> => {
@@ -547,7 +547,7 @@ t.test('rotates secrets: the first signs, all are accepted', async (t) => {
   t.equal(await statusWith(after, old), 401, 'an old cookie, once its secret is gone')
 })
 
-t.test('ends a session that is idle, and one that is too old', async (t) => {
+t.test('ends a session after its idle and its absolute timeout', async (t) => {
   const session = { idle: '10m', absolute: '1h' }
   t.test('idle', async (t) => {
     const wait = clock(t)
@@ -597,7 +597,7 @@ t.test('ends a session that is idle, and one that is too old', async (t) => {
   })
 })
 
-t.test('takes a forged, foreign or malformed cookie for none', async (t) => {
+t.test('ignores a forged, foreign or malformed cookie', async (t) => {
   const app = await gateway(t, config)
   const good = cookieOf(await logIn(app))
   const foreign = cookieOf(await logIn(await gateway(t, config)))
@@ -642,7 +642,7 @@ t.test('takes a forged, foreign or malformed cookie for none', async (t) => {
   })
 })
 
-t.test('keeps the session cookie from upstreams, and passes all others', async (t) => {
+t.test('forwards all cookies but the session cookie', async (t) => {
   const shop = { proxy: { upstream: await upstream(t) } }
   const routes = [
     { path: '/private', ...shop },
@@ -689,7 +689,7 @@ t.test('keeps the session cookie from upstreams, and passes all others', async (
     })
 })
 
-t.test('carries sessions over a reload, and lets removed users out', async (t) => {
+t.test('keeps sessions over a reload, except those of removed users', async (t) => {
   const keep = new Keep()
   const file = t.testdir({ 'users.json': JSON.stringify(list) })
   const users = { file: `${file}/users.json` }
@@ -709,7 +709,7 @@ t.test('carries sessions over a reload, and lets removed users out', async (t) =
   t.equal((await logIn(next, { payload: { username: 'bob', password: 'builder' } })).statusCode, 401)
 })
 
-t.test('forgets the session longest not used, once there are too many', async (t) => {
+t.test('ends the least recently used session when the store is full', async (t) => {
   const keep = new Keep()
   const app = await gateway(t, config, { keep })
   const first = cookieOf(await logIn(app))
@@ -730,7 +730,7 @@ t.test('throttles failed log-ins by address, before any hashing', async (t) => {
     for (let i = 0; i < 10; i++) t.equal((await tryFrom(app, ip)).statusCode, 401)
   }
 
-  t.test('the eleventh try is refused, even with the right password', async (t) => {
+  t.test('the eleventh attempt is refused, even with the right password', async (t) => {
     const wait = clock(t)
     const app = await gateway(t, trusting)
     await exhaust(app, '198.51.100.7')
@@ -745,27 +745,27 @@ t.test('throttles failed log-ins by address, before any hashing', async (t) => {
     t.equal((await tryFrom(app, '198.51.100.7', ada.password)).statusCode, 200, 'after the wait')
   })
 
-  t.test('who is logged in stays so', async (t) => {
+  t.test('existing sessions stay valid', async (t) => {
     const app = await gateway(t, trusting)
     const cookie = cookieOf(await tryFrom(app, '198.51.100.7', ada.password))
     await exhaust(app, '198.51.100.7')
     t.equal(await statusWith(app, cookie), 200)
   })
 
-  t.test('an IPv6 client is its /64', async (t) => {
+  t.test('IPv6 clients are counted by /64', async (t) => {
     const app = await gateway(t, trusting)
     for (let i = 1; i <= 10; i++) t.equal((await tryFrom(app, `2001:db8:1:2::${i}`)).statusCode, 401)
     t.equal((await tryFrom(app, '2001:db8:1:2:ffff::1', ada.password)).statusCode, 429)
     t.equal((await tryFrom(app, '2001:db8:1:3::1', ada.password)).statusCode, 200)
   })
 
-  t.test('an address that the client claims counts for nothing', async (t) => {
+  t.test('X-Forwarded-For of an untrusted client is ignored', async (t) => {
     const app = await gateway(t, config)
     for (let i = 1; i <= 10; i++) t.equal((await tryFrom(app, `198.51.100.${i}`)).statusCode, 401)
     t.equal((await tryFrom(app, '198.51.100.99', ada.password)).statusCode, 429)
   })
 
-  t.test('a burst gets no more tries than a queue', async (t) => {
+  t.test('concurrent attempts get no extra tries', async (t) => {
     const hashed = {
       session: true,
       users: { list: [{ name: 'ada', password: await hashPassword('lovelace') }] }
@@ -787,7 +787,7 @@ t.test('throttles failed log-ins by address, before any hashing', async (t) => {
     t.equal((await tryFrom(next, '198.51.100.7', ada.password)).statusCode, 429)
   })
 
-  t.test('the page tells it, too', async (t) => {
+  t.test('the log-in page shows it', async (t) => {
     const app = await gateway(t, config)
     for (let i = 0; i < 10; i++) await tryFrom(app, '')
     const { statusCode, headers } = await logIn(app, form(ada, { accept: 'text/html' }))
@@ -796,7 +796,7 @@ t.test('throttles failed log-ins by address, before any hashing', async (t) => {
   })
 })
 
-t.test('has its routes where a session is a way in, and nowhere else', async (t) => {
+t.test('has the log-in routes on hosts with a session, and nowhere else', async (t) => {
   const own = { path: '/login', auth: false, respond: { body: 'my own' } }
   const keys = { list: [{ id: 'alice', secret: 'key' }] }
   const at = (host: string, rest: object = {}): object => ({ ...page, host, ...rest })
@@ -880,7 +880,7 @@ t.test('has its routes where a session is a way in, and nowhere else', async (t)
     t.equal((await logIn(app)).body, 'Successfully authenticated')
   })
 
-  t.test('under the paths that one likes', async (t) => {
+  t.test('under configured paths', async (t) => {
     const routes = { login: '/in', logout: '/out', who: '/me' }
     const app = await gateway(t, { ...config, session: { routes } })
     for (const url of ['/login', '/logout', '/session']) t.equal((await app.inject(url)).statusCode, 404, url)
@@ -896,7 +896,7 @@ t.test('has its routes where a session is a way in, and nowhere else', async (t)
   })
 })
 
-t.test('refuses a config whose sessions could not work', async (t) => {
+t.test('reports invalid session options', async (t) => {
   const folder = t.testdir({
     'twice.json': JSON.stringify([list[0], { ...list[0], secret: 'other' }]),
     'roles.json': JSON.stringify([{ ...list[0], roles: 'administrator' }]),
@@ -953,7 +953,7 @@ t.test('refuses a config whose sessions could not work', async (t) => {
       t.notMatch(error?.message, /lovelace|short"/, 'no secret is printed back')
     })
 
-  t.test('a name that stands for two users in two places', async (t) => {
+  t.test('a user name with different data in two places', async (t) => {
     const other = { session: true, users: { list: [{ name: 'ada', secret: 'byron' }] } }
     await t.rejects(
       gateway(t, { ...config, routes: [page, { ...page, path: '/other', auth: other }] }),
@@ -962,7 +962,7 @@ t.test('refuses a config whose sessions could not work', async (t) => {
   })
 })
 
-t.test('lets log-ins be tried again in time, although the date is set back', async (t) => {
+t.test('ends the throttling in time although the date is set back', async (t) => {
   const moved = movableClock(t)
   const app = await gateway(t, config)
   const failed = async (): Promise<number> =>

@@ -190,7 +190,7 @@ const tricks: Record<string, string[]> = {
 // Paths of ours, though they look odd: whoever is sent there stays here.
 const STAYING = new Set(['encoded and twice encoded', 'other writings of a character', 'dot segments'])
 
-t.test('never leads away after a log-in, whatever return_to says', async (t) => {
+t.test('never redirects to another origin after a log-in', async (t) => {
   for (const { name, more, origin } of gateways)
     t.test(name, async (t) => {
       const app = await gateway(t, { ...config, ...more })
@@ -215,7 +215,7 @@ t.test('never leads away after a log-in, whatever return_to says', async (t) => 
     })
 })
 
-t.test('the page carries on no trick, either', async (t) => {
+t.test('the log-in page drops a foreign return_to', async (t) => {
   const app = await gateway(t, config)
   for (const trick of Object.values(tricks).flat()) {
     const { statusCode, body } = await app.inject({
@@ -230,7 +230,7 @@ t.test('the page carries on no trick, either', async (t) => {
   }
 })
 
-t.test('an honest return_to comes back', async (t) => {
+t.test('returns to a valid return_to', async (t) => {
   const honest: [asked: string, location: string][] = [
     ['/', '/'],
     ['/private', '/private'],
@@ -260,7 +260,7 @@ t.test('an honest return_to comes back', async (t) => {
       t.equal(whole.headers.location, 'publicUrl' in more ? '/a?b=c#d' : '/', 'a whole URL of the publicUrl')
     })
 
-  t.test('also through the page and back, when the first password was wrong', async (t) => {
+  t.test('also after a first wrong password', async (t) => {
     const app = await gateway(t, config)
     const returnTo = '/a?b="c"&d=<e>#f'
     const { body } = await app.inject(`/login?return_to=${encodeURIComponent(returnTo)}`)

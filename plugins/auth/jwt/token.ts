@@ -1,6 +1,6 @@
 import { errors, type JWTVerifyGetKey, type JWTVerifyOptions, type JWTVerifyResult, jwtVerify } from 'jose'
 import { visit } from 'jsonc-parser'
-import { isObject } from '../../src/lib/schema.ts'
+import { isObject } from '../../../src/lib/schema.ts'
 
 // A client can send names of any length.
 const MAX_LOGGED_NAME_LENGTH = 100

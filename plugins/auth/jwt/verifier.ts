@@ -8,14 +8,15 @@ import {
   type JWTVerifyOptions,
   type JWTVerifyResult
 } from 'jose'
-import type { Caller } from '../../src/lib/caller.ts'
-import { wall } from '../../src/lib/clock.ts'
-import { duration } from '../../src/lib/units.ts'
-import { type ClaimNames, claimsToProfile, textIn } from './claims.ts'
-import { KeysNotFetched, RemoteKeys } from './jwks.ts'
+import type { Caller } from '../../../src/lib/caller.ts'
+import { wall } from '../../../src/lib/clock.ts'
+import { duration } from '../../../src/lib/units.ts'
+import { type ClaimNames, claimsToProfile, textIn } from '../claims.ts'
+import { WrongCredential } from '../strategies/strategy.ts'
+import { authUnavailable } from '../unavailable.ts'
 import { readKeySet } from './key-set.ts'
-import type { JwtOptions } from './strategies/jwt.ts'
-import { WrongCredential } from './strategies/strategy.ts'
+import type { JwtOptions } from './options.ts'
+import { KeysNotFetched, RemoteKeys } from './remote-keys.ts'
 import {
   hasDuplicateKeys,
   isCompact,
@@ -24,7 +25,6 @@ import {
   verifyWithAnyKey,
   withEd25519Aliases
 } from './token.ts'
-import { authUnavailable } from './unavailable.ts'
 
 const MAX_TOKEN_LENGTH = 16_384
 const MAX_CACHED = 10_000

@@ -1,6 +1,6 @@
 import { createPublicKey, type JsonWebKey } from 'node:crypto'
 import { createLocalJWKSet, type JSONWebKeySet, type JWK, type JWTVerifyGetKey } from 'jose'
-import { isObject } from '../../src/lib/schema.ts'
+import { isObject } from '../../../src/lib/schema.ts'
 
 // RFC 7518 section 3.3.
 const MIN_RSA_BITS = 2048

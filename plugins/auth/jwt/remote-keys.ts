@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { errors, type JWTVerifyGetKey } from 'jose'
 import { request } from 'undici'
-import { monotonic } from '../../src/lib/clock.ts'
+import { monotonic } from '../../../src/lib/clock.ts'
 import { type KeySet, readKeySet } from './key-set.ts'
 import { readLimited } from './read-limited.ts'
 

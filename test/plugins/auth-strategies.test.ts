@@ -34,7 +34,7 @@ const list = [
 const users = { list }
 const page = { path: '/a', respond: { body: 'hello' } }
 
-t.test('lets users in by name and password with each request, where that is on', async (t) => {
+t.test('accepts HTTP Basic if it is on', async (t) => {
   const app = await gateway(t, { auth: { users, basic: true }, routes: [page] })
   const cases: [string, Record<string, string>, number][] = [
     ['a right one', basic('ada', 'lovelace'), 200],
@@ -52,7 +52,7 @@ t.test('lets users in by name and password with each request, where that is on',
     if (expected === 401)
       t.equal(answer.headers['www-authenticate'], 'Basic realm="gateway", charset="UTF-8"', name)
   }
-  t.test('and users alone do not switch it on', async (t) => {
+  t.test('users alone do not switch it on', async (t) => {
     const app = await gateway(t, { auth: { users, session: true }, routes: [page] })
     t.equal((await app.inject({ url: '/a', headers: basic('ada', 'lovelace') })).statusCode, 401)
   })
@@ -67,7 +67,7 @@ t.test('lets users in by name and password with each request, where that is on',
   )
 })
 
-t.test('knows names and passwords in either form of Unicode', async (t) => {
+t.test('accepts names and passwords in either Unicode normalization form', async (t) => {
   const users = {
     list: [
       { name: 'jos\u00e9', secret: 'caf\u00e9' },
@@ -93,7 +93,7 @@ t.test('knows names and passwords in either form of Unicode', async (t) => {
   }
 })
 
-t.test('hashes a password once a minute, not with each request, and throttles guesses', async (t) => {
+t.test('hashes a password once a minute, and throttles failed attempts', async (t) => {
   const hashed = [
     {
       name: 'ada',
@@ -151,7 +151,7 @@ async function decider(t: Scope, seen: Seen[] = []): Promise<string> {
   })
 }
 
-t.test('asks a service who may pass, and hands on what it says', async (t) => {
+t.test('asks a forward-auth service and forwards the headers of its response', async (t) => {
   const seen: Seen[] = []
   const { log, line, lines } = readableLog()
   const { url } = await listening(
@@ -211,7 +211,7 @@ t.test('asks a service who may pass, and hands on what it says', async (t) => {
   const stranger = JSON.parse((await ask(`${url}/open/x`, { headers: forged })).text) as Seen
   t.notOk(stranger.headers['x-user'], 'nor does an upstream on a route that asks nobody')
 
-  t.test('any other answer is the client’s, as it is', async (t) => {
+  t.test('sends any response but a 2xx to the client', async (t) => {
     const unknown = await ask(`${url}/ops`)
     t.equal(unknown.status, 401)
     t.equal(unknown.text, 'who are you?')
@@ -221,7 +221,7 @@ t.test('asks a service who may pass, and hands on what it says', async (t) => {
     t.equal(redirected.headers.get('location'), 'https://login.example')
     t.same(redirected.headers.getSetCookie(), ['a=1', 'b=2'])
   })
-  t.test('no answer is no way in, and says nothing of where it was looked for', async (t) => {
+  t.test('answers 503 without internal details if the service does not respond', async (t) => {
     for (const token of ['broken', 'slow', 'huge']) {
       const away = await ask(`${url}/ops`, as(token))
       t.equal(away.status, 503, token)
@@ -349,7 +349,7 @@ const renews: RequestListener = (request, response) => {
   response.writeHead(request.headers['x-token'] === undefined ? 401 : 202, headers).end('no')
 }
 
-t.test('hands what "copyBack" names to the client, and no more', { skip: noOpenssl }, async (t) => {
+t.test('sends only the headers in copyBack to the client', { skip: noOpenssl }, async (t) => {
   const up = await upstream(t, (_request, response) =>
     response.writeHead(200, { 'set-cookie': 'app=1', 'x-plan': 'theirs' }).end('hello')
   )
@@ -405,7 +405,7 @@ const token = new SignJWT({ sub: 'tok' })
   .setExpirationTime('1h')
   .sign(Buffer.from(jwt.secret))
 
-t.test('hides a credential by its scheme, of the strategies that count', async (t) => {
+t.test('hides a credential by its scheme, for the accepted strategies', async (t) => {
   const up = await upstream(t, echo)
   const signed = `Bearer ${await token}`
   const cases: [string, object, Record<string, string>, Record<string, string | undefined>][] = [
@@ -502,7 +502,7 @@ t.test('hides a credential by its scheme, of the strategies that count', async (
     })
 })
 
-t.test('takes Authorization and Cookie from clients only where identity writes them', async (t) => {
+t.test('removes Authorization and Cookie only if identity writes them', async (t) => {
   const up = await upstream(t, echo)
   const auth = { apiKeys: { list: [{ id: 'key', secret: 'key' }] } }
   const writes = { identity: { authorization: 'id', cookie: 'id' } }
@@ -523,7 +523,7 @@ t.test('takes Authorization and Cookie from clients only where identity writes t
   t.match(await seenAt('/open', own), own)
 })
 
-t.test('refuses a text for a header that tells upstreams who calls', async (t) => {
+t.test('refuses a static value for an identity header', async (t) => {
   const keys = { apiKeys: { list: [{ id: 'key', secret: 'key' }] } }
   const pem = `${t.testdir()}/key.pem`
   const { privateKey } = generateKeyPairSync('ed25519')
@@ -613,7 +613,7 @@ t.test('refuses a text for a header that tells upstreams who calls', async (t) =
       )
 })
 
-t.test('serves a strategy that the root defines and one route alone asks for', async (t) => {
+t.test('supports a strategy of the root that only one route accepts', async (t) => {
   const file = `${t.testdir()}/key.pem`
   const { privateKey } = generateKeyPairSync('ed25519')
   writeFileSync(file, privateKey.export({ type: 'pkcs8', format: 'pem' }))
@@ -630,7 +630,7 @@ t.test('serves a strategy that the root defines and one route alone asks for', a
   }
 })
 
-t.test('tells upstreams who calls in a token that they can verify', async (t) => {
+t.test('signs assertions that upstreams can verify', async (t) => {
   for (const [kind, pair] of [
     ['EdDSA', generateKeyPairSync('ed25519')],
     ['ES256', generateKeyPairSync('ec', { namedCurve: 'P-256' })],
@@ -670,7 +670,7 @@ t.test('tells upstreams who calls in a token that they can verify', async (t) =>
     })
 })
 
-t.test('ways and what they would need are checked at boot', async (t) => {
+t.test('reports strategies without what they need', async (t) => {
   const dir = t.testdir({ 'no.pem': 'x', 'weak.pem': '' })
   writeFileSync(
     `${dir}/weak.pem`,
@@ -731,7 +731,7 @@ t.test('ways and what they would need are checked at boot', async (t) => {
 })
 
 // Every pair of a way in and something required: what a caller with it, one without it, and one with a wrong credential get.
-t.test('each way in with each requirement answers 200, 401 or 403 as documented', async (t) => {
+t.test('each strategy with each requirement answers 200, 401 or 403 as documented', async (t) => {
   const jwtSecret = 'a secret that two sides share, long enough'
   const token = (claims: object): Promise<string> =>
     new SignJWT({ exp: 4_102_444_800, ...claims })

@@ -1,0 +1,94 @@
+import { type About, type OptionFault, Type } from '../../../src/kit/index.ts'
+import { HeaderName } from '../../../src/lib/http/header-options.ts'
+import { FRAMING, HOP_BY_HOP } from '../../../src/lib/http/hop-by-hop.ts'
+import { nearest, type Static } from '../../../src/lib/schema.ts'
+import { Duration } from '../../../src/lib/units.ts'
+
+const header = (description: string) => Type.Optional(Type.Unsafe<string>({ ...HeaderName, description }))
+
+export const forward = Type.Object(
+  {
+    upstream: Type.String({
+      minLength: 1,
+      description: 'The authentication service: a name from "upstreams", or a URL.'
+    }),
+    path: Type.String({ default: '/', pattern: '^/', description: 'The path that is requested there.' }),
+    timeout: Duration({ positive: true, default: '1s', description: 'How long the response may take.' }),
+    copy: Type.Array(HeaderName, {
+      default: [],
+      description:
+        'Headers of its response that are forwarded to the upstream; the same headers from a client are removed.'
+    }),
+    copyBack: Type.Array(HeaderName, {
+      default: [],
+      description:
+        'Headers of a 2xx response, such as "set-cookie", that are added to the response for the client.'
+    }),
+    caller: Type.Object(
+      {
+        id: header("The header with the caller's id."),
+        name: header("The header with the caller's name."),
+        email: header("The header with the caller's mail address."),
+        roles: header('The header with the roles, separated by commas.'),
+        scopes: header('The header with the scopes, separated by spaces or commas.')
+      },
+      {
+        additionalProperties: false,
+        default: {},
+        description: 'The headers of its response that describe the caller.'
+      }
+    )
+  },
+  {
+    additionalProperties: false,
+    description:
+      'Asks a service whether to accept a request: a 2xx accepts it, any other response is sent to the client.'
+  }
+)
+
+export type ForwardOptions = Static<typeof forward>
+
+/** Lists the errors that the schema cannot express. */
+export function forwardFaults(
+  { upstream, copy, copyBack, caller }: ForwardOptions,
+  { upstreams }: About
+): OptionFault[] {
+  const found: OptionFault[] = []
+  if (!upstreams.includes(upstream) && !/^(https?:\/\/|unix:\/)/.test(upstream)) {
+    const near = nearest(upstream, upstreams)
+    found.push({
+      path: ['upstream'],
+      message: `No upstream "${upstream}"; ${near === undefined ? 'expected a name from "upstreams" or a URL' : `did you mean "${near}"?`}`
+    })
+  }
+  const toUpstream = [
+    ...copy.map((name, i) => ({ name, path: ['copy', i] })),
+    ...Object.entries(caller).map(([key, name]) => ({ name, path: ['caller', key] }))
+  ]
+  for (const { name, path } of toUpstream) {
+    if (name.toLowerCase() === 'set-cookie')
+      found.push({
+        path,
+        message: `expected a request header, got "${name}"; "copyBack": ["set-cookie"] sends it to the client`
+      })
+    else if (isMessageField(name)) found.push({ path, message: messageFieldFault(name) })
+  }
+  for (const [i, name] of copyBack.entries()) {
+    if (isMessageField(name)) found.push({ path: ['copyBack', i], message: messageFieldFault(name) })
+    else if (name.toLowerCase().startsWith('access-control-'))
+      found.push({
+        path: ['copyBack', i],
+        message: `"${name}" can't be copied; "cors" sets it`
+      })
+  }
+  return found
+}
+
+// Fields about the framing, the connection or the content of one message.
+function isMessageField(name: string): boolean {
+  const lower = name.toLowerCase()
+  return HOP_BY_HOP.has(lower) || FRAMING.has(lower) || lower.startsWith('content-')
+}
+
+const messageFieldFault = (name: string): string =>
+  `"${name}" can't be copied; it describes only the message that it is in`
