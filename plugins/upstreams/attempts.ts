@@ -122,6 +122,7 @@ export class Attempts implements AttemptListener, PendingRequest {
       method,
       headers: this.#request.headersFor(target),
       body: body === null ? null : body.open(),
+      isBodyDisposable: body?.isDisposable === true,
       headersTimeout: this.#policy.headersTimeout,
       source,
       newConnection,

@@ -36,7 +36,9 @@ export class ProxiedRequest implements OutboundRequest {
     this.#prepared = prepared
     this.#preserveHost = preserveHost
     const maxReplay = Math.max(replayBytes, route.replayBytes)
-    this.#body = body === null ? null : new RequestBody(body, maxReplay, source.server.buffers, listener)
+    const isOwn = body === source.raw && source.server.ownsBodies
+    this.#body =
+      body === null ? null : new RequestBody(body, { maxReplay, isOwn }, source.server.buffers, listener)
   }
 
   get deadline(): Deadline | null {

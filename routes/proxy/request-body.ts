@@ -23,16 +23,18 @@ export class RequestBody implements ReplayableBody {
   #attached = false
   #ended = false
   #stream: Readable | undefined
+  readonly isDisposable: boolean
   /** Paused while the upstream waits for bytes from the client. */
   deadline: Deadline | null = null
 
-  /** Wraps a body of which up to `maxReplay` bytes are kept and counted in `buffers`; the listener is called with each part. */
+  /** Wraps a body of which up to `maxReplay` bytes are kept and counted in `buffers`; the listener is called with each part. `isOwn` says that nothing else looks at its parts. */
   constructor(
     source: Readable | Buffer,
-    maxReplay: number,
+    { maxReplay, isOwn }: { maxReplay: number; isOwn: boolean },
     buffers: BufferBudget,
     listener: RequestBodyListener
   ) {
+    this.isDisposable = isOwn && maxReplay === 0
     this.#listener = listener
     this.#reservation = new Reservation(buffers)
     if (Buffer.isBuffer(source)) {

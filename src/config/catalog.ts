@@ -6,6 +6,8 @@ export interface Catalog {
   /** The concerns in the order in which they run. */
   readonly concerns: readonly Concern[]
   readonly targets: readonly Target[]
+  /** Whether modules of third parties are among them. */
+  readonly hasExtensions?: boolean
   /** The gateway's own routes, by what the config asks for. */
   readonly standing: {
     readonly routes: (plan: BuiltinContext) => readonly BuiltinRoute[]

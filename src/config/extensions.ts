@@ -30,7 +30,7 @@ export async function loadExtensions(catalog: Catalog, source: Source, faults: F
     if ('target' in loaded) targets = [...targets, loaded]
     else concerns = insertConcern(concerns, loaded, entry, fault)
   }
-  return { ...catalog, concerns, targets }
+  return { ...catalog, concerns, targets, hasExtensions: true }
 }
 
 const RESERVED_KEYS = new Set([

@@ -81,6 +81,7 @@ export async function buildGateway(
     'buffers',
     keep.lease(app, 'buffers', () => new BufferBudget())
   )
+  app.decorate('ownsBodies', plan.catalog.hasExtensions !== true)
   app.decorate('acceptsUpgrades', false)
   app.decorate('tls', null)
   app.decorate('metrics', null)
@@ -350,6 +351,8 @@ declare module 'fastify' {
     acceptsUpgrades: boolean
     /** What the bodies that the process holds in memory are counted against. */
     buffers: BufferBudget
+    /** Whether nothing but the gateway's own code sees the bodies of requests: an extension may keep what passes through its hooks. */
+    ownsBodies: boolean
     /** How many connections the process takes. */
     maxConnections: number
     /** Tells whether the X-Forwarded-* headers of a peer are believed. */

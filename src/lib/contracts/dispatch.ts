@@ -7,6 +7,8 @@ export interface DispatchOptions {
   /** Names in lower case and values in turn, a character a byte. */
   readonly headers: readonly string[]
   readonly body?: Readable | Buffer | null
+  /** Whether the memory of the body's parts may be freed once they are written. */
+  readonly isBodyDisposable?: boolean
   /** Milliseconds from the last byte of the request to the head of the answer; 0 for none. */
   readonly headersTimeout?: number
   /** The request of a client that this one serves; its address is read where requests have to wait. */

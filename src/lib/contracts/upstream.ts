@@ -49,6 +49,8 @@ export interface OutboundRequest {
 
 /** The body of an outbound request, which may be sent again from its beginning while all that came of it is kept. */
 export interface ReplayableBody {
+  /** Whether nothing else looks at its parts, whose memory may be freed once they are written. */
+  readonly isDisposable: boolean
   /** Whether all of it has come. */
   readonly ended: boolean
   /** Whether all that came so far, which may be nothing, can be sent again. */

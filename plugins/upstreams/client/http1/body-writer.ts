@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { errors } from 'undici'
+import { freeWhenWritten } from '../../../../src/lib/body/lent-memory.ts'
 
 /** Told how a body fares. */
 export interface WriterListener {
@@ -19,16 +20,23 @@ export class BodyWriter {
   readonly #socket: Socket
   readonly #body: Readable
   readonly #length: number | undefined
+  readonly #isDisposable: boolean
   readonly #listener: WriterListener
   readonly #onDrain = (): void => this.#resume()
   #sentBytes = 0
   #over = false
 
-  constructor(socket: Socket, body: Readable, length: number | undefined, source: WriterListener) {
+  constructor(
+    socket: Socket,
+    body: Readable,
+    { length, isDisposable }: { length: number | undefined; isDisposable: boolean },
+    listener: WriterListener
+  ) {
     this.#socket = socket
     this.#body = body
     this.#length = length
-    this.#listener = source
+    this.#isDisposable = isDisposable
+    this.#listener = listener
     socket.on('drain', this.#onDrain)
     body
       .on('data', (chunk: Buffer) => this.#send(chunk))
@@ -50,6 +58,10 @@ export class BodyWriter {
     this.#body.destroy()
   }
 
+  #disposalOf(chunk: Buffer): ReturnType<typeof freeWhenWritten> {
+    return this.#isDisposable ? freeWhenWritten(chunk) : undefined
+  }
+
   #send(chunk: Buffer): void {
     if (this.#over || chunk.length === 0) return
     const socket = this.#socket
@@ -60,11 +72,11 @@ export class BodyWriter {
         this.#fail(new errors.RequestContentLengthMismatchError())
         return
       }
-      more = socket.write(chunk)
+      more = socket.write(chunk, this.#disposalOf(chunk))
     } else {
       socket.cork()
       socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
-      socket.write(chunk)
+      socket.write(chunk, this.#disposalOf(chunk))
       more = socket.write('\r\n', 'latin1')
       socket.uncork()
     }

@@ -113,7 +113,12 @@ export class Http1Connection implements ParserListener, WriterListener, QuietPol
       this.#socket.cork()
       this.#socket.write(head, 'latin1')
       setImmediate(uncork, this.#socket)
-      this.#bodyWriter = new BodyWriter(this.#socket, body, length, this)
+      this.#bodyWriter = new BodyWriter(
+        this.#socket,
+        body,
+        { length, isDisposable: sending.isBodyDisposable === true },
+        this
+      )
       return
     }
     this.#socket.write(head, 'latin1')
