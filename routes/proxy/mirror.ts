@@ -100,7 +100,13 @@ class Copy implements OutboundRequest, AnswerListener {
     this.body =
       body === null
         ? null
-        : { ended: true, isDisposable: false, isReplayable: true, isReplayableWithin: () => true, open: () => body }
+        : {
+            ended: true,
+            isDisposable: false,
+            isReplayable: true,
+            isReplayableWithin: () => true,
+            open: () => body
+          }
     this.#prepared = prepared
     this.#onDone = onDone
   }
