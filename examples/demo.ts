@@ -1,4 +1,4 @@
-// npm start: two small services, and the gateway of gateway.json in front of them, run as in production.
+// npm start: two small services, and the gateway of gateway.json in front of them, as in production.
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
@@ -13,7 +13,7 @@ const [catalog, legacy] = services
 const { env } = process
 env['CATALOG_URL'] = urlOf(catalog)
 env['LEGACY_URL'] = urlOf(legacy)
-// A secret of one's own would keep sessions over a restart; the demo has no need to.
+// A new secret for each start: the demo need not keep sessions over a restart.
 env['SESSION_SECRET'] ||= randomBytes(32).toString('base64')
 if (process.stdout.isTTY) env['LOG_PRETTY'] ||= 'true'
 if (env['PORT'] === '0') env['PORT'] = String(await freePort())
@@ -22,7 +22,7 @@ const config = fileURLToPath(new URL('../gateway.json', import.meta.url))
 const code = await main(['run', '--config', config])
 if (code === undefined) console.log(hints(`http://localhost:${env['PORT'] || 3000}`))
 else {
-  // What went wrong stands on stderr: a taken port, for example.
+  // The error, such as a port in use, has been written to stderr.
   process.exitCode = code
   for (const service of services) service.close()
 }
@@ -31,7 +31,7 @@ function urlOf(server: Server): string {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-/** Finds a port that nobody listens on, so that the lines below can name it. */
+/** Finds a free port, so that the hints can name it. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,5 +1,5 @@
-// Lets certificates be proven by the DNS (dns-01): tells a service of yours which TXT record to add (POST) and which to
-// take away (DELETE). Outside of this repository the import is 'sallyport/kit'.
+// Answers dns-01 challenges: asks a service of yours to add a TXT record (POST) and to remove it (DELETE).
+// In your own project, import from 'sallyport/kit'.
 import { type DnsChallenge, fp, type Static, Type } from '../../src/kit/index.ts'
 
 export const key = 'dnsHook'
@@ -7,11 +7,11 @@ export const key = 'dnsHook'
 export const options = Type.Object(
   {
     url: Type.String({
-      description: 'The service that changes the DNS, and answers once the change is told.'
+      description: 'The service that changes the DNS, and responds once the change is visible.'
     }),
-    token: Type.String({ description: 'What it knows us by, as a Bearer token.' })
+    token: Type.String({ description: 'The Bearer token for that service.' })
   },
-  { additionalProperties: false, description: 'Puts records into the DNS for certificates.' }
+  { additionalProperties: false, description: 'Adds DNS records for certificates.' }
 )
 
 export const override = false

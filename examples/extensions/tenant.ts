@@ -1,5 +1,5 @@
-// A concern of one's own: which tenant a request is for. Outside of this repository the import is 'sallyport/kit';
-// inside of it that name leads to the build (dist), which a clone does not have.
+// A concern of your own: it finds the tenant of a request. In your own project, import from 'sallyport/kit';
+// here that name would lead to the build (dist), which a clone does not have.
 import { createError, fp, gate, overrideOf, perRoute, type Static, Type } from '../../src/kit/index.ts'
 
 export const key = 'tenant'
@@ -11,21 +11,21 @@ export const options = Type.Object(
       default: 'x-tenant',
       description: 'The header that names the tenant, in lower case.'
     }),
-    known: Type.Array(Type.String(), { description: 'The tenants we serve.' })
+    known: Type.Array(Type.String(), { description: 'The names of the tenants.' })
   },
-  { additionalProperties: false, description: 'Finds out on whose behalf a request comes.' }
+  { additionalProperties: false, description: 'Finds the tenant of a request.' }
 )
 
 export const override = overrideOf(options)
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** On whose behalf the request comes; null on routes without tenants. */
+    /** The tenant of the request; null on routes without tenants. */
     tenant: string | null
   }
 }
 
-/** Nobody of this name is served here. */
+/** The request names an unknown tenant, or none. */
 export const TenantUnknown = createError<[string]>('SP_ERR_TENANT_UNKNOWN', 'There is no tenant "%s"', 404)
 
 export default fp<Static<typeof options>>(

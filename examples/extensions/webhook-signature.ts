@@ -1,5 +1,5 @@
-// A gate that lets a webhook pass only with the right signature of its raw body, as GitHub and many others send it.
-// Outside of this repository the import is 'sallyport/kit'.
+// A gate that accepts a webhook only with a valid signature of its raw body, as GitHub and many others send it.
+// In your own project, import from 'sallyport/kit'.
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import {
@@ -30,7 +30,7 @@ export const options = Type.Object(
 
 export const override = overrideOf(options)
 
-/** The signature is missing, or is not that of the body. */
+/** The signature is missing, or does not match the body. */
 export const SignatureInvalid = createError(
   'SP_ERR_WEBHOOK_SIGNATURE_INVALID',
   'The signature of the webhook is not valid',

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 
-/** One article of the catalog. */
+/** An item of the catalog. */
 interface Item {
   readonly id: number
   readonly name: string

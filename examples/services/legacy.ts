@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 
-// A service of the kind that nobody dares to touch: XML, no log-in, and trust in whoever comes.
+// A legacy service: it speaks XML, has no log-in and trusts the X-User-Id header of every request.
 const orders = [
   { id: 'A-17', item: 'Brass sextant', state: 'shipped' },
   { id: 'A-18', item: 'Storm lantern', state: 'open' }
@@ -30,5 +30,5 @@ function answer({ url, headers }: IncomingMessage): [status: number, xml: string
 const show = ({ id, item, state }: (typeof orders)[number]): string =>
   `<order id="${id}"><item>${plain(item)}</item><state>${state}</state></order>`
 
-/** Writes a text so that XML reads it as one. */
+/** Escapes a text for XML. */
 const plain = (text: string): string => text.replaceAll(/[<>&"]/g, (char) => `&#${char.charCodeAt(0)};`)
