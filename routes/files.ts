@@ -14,45 +14,44 @@ import { pathOf, queryOf } from '../src/lib/values.ts'
 
 export const key = 'files'
 export const target = true
-// A deadline for the answer as a whole would cut a long download.
+// Otherwise the deadline of the request would cut long downloads.
 export const streams = true
 
 export const options = Type.Object(
   {
-    root: File({ description: 'The folder with the files.' }),
+    root: File({ description: 'The folder that is served.' }),
     fallback: Type.Optional(
       Type.String({
         pattern: '^/',
         [EXPECTED]: 'a path inside the folder, such as "/index.html"',
         description:
-          'The file for pages that are not there, as a single-page app wants; what looks like a file (a name with an ending) stays 404.'
+          "The file for pages that don't exist, such as the index.html of a single-page app; a path with a file extension is still a 404."
       })
     ),
     maxAge: Duration({
       default: '0s',
-      description:
-        'How long browsers may keep a file without asking; pages (.html) are always asked for anew.'
+      description: 'How long browsers may cache a file; pages (.html) are always revalidated.'
     })
   },
-  { additionalProperties: false, description: 'Serves files of a folder.' }
+  { additionalProperties: false, description: 'Serves the files of a folder.' }
 )
 
 export type FilesOptions = Static<typeof options>
 
 export function faults({ root, fallback }: FilesOptions): OptionFault[] {
-  if (!kindIs(root, 'isDirectory'))
+  if (!isOfKind(root, 'isDirectory'))
     return [
       {
         path: ['root'],
-        message: `There is no folder "${root}"; folders are relative to the config that names them`
+        message: `There is no folder "${root}"; folders are relative to the config file that names them`
       }
     ]
-  return fallback === undefined || kindIs(join(root, fallback), 'isFile')
+  return fallback === undefined || isOfKind(join(root, fallback), 'isFile')
     ? []
     : [{ path: ['fallback'], message: `There is no file "${fallback}" in ${root}` }]
 }
 
-function kindIs(path: string, kind: 'isDirectory' | 'isFile'): boolean {
+function isOfKind(path: string, kind: 'isDirectory' | 'isFile'): boolean {
   return statSync(path, { throwIfNoEntry: false })?.[kind]() === true
 }
 
@@ -88,11 +87,11 @@ function makeHandler({
   options: { root, fallback, maxAge }
 }: TargetRoute<FilesOptions>): (request: FastifyRequest, reply: FastifyReply) => Promise<unknown> {
   const seconds = Math.floor(duration(maxAge) / 1000)
-  const below = belowOf(info.paths)
+  const filePath = filePathOf(info.paths)
   const send = (request: FastifyRequest, reply: FastifyReply, name: string): unknown => {
-    const whose = request.caller === null ? 'public' : 'private'
-    const kept = extname(name) === '.html' || seconds === 0 ? 'no-cache' : `${whose}, max-age=${seconds}`
-    return reply.header('cache-control', kept).sendFile(name, root, { cacheControl: false })
+    const scope = request.caller === null ? 'public' : 'private'
+    const caching = extname(name) === '.html' || seconds === 0 ? 'no-cache' : `${scope}, max-age=${seconds}`
+    return reply.header('cache-control', caching).sendFile(name, root, { cacheControl: false })
   }
   return async function serveFile(request, reply) {
     if (request.method !== 'GET' && request.method !== 'HEAD') {
@@ -100,28 +99,28 @@ function makeHandler({
       throw new MethodRefused(request.method)
     }
     const path = pathOf(request)
-    const name = decoded(below(path, request))
-    if (name === undefined) throw missing()
+    const name = decodeName(filePath(path, request))
+    if (name === undefined) throw fileNotFound()
     const found = await kindOf(root, name)
     if (found === 'file') return send(request, reply, name)
     if (found === 'folder') {
       if (!path.endsWith('/'))
-        // Two slashes in front would name another host.
+        // A Location that begins with two slashes names another host.
         return reply.redirect(`${path.replace(/^\/+/, '/')}/${queryOf(request.raw.url ?? '')}`, 308)
       const index = `${name === '/' ? '' : name}/index.html`
       if ((await kindOf(root, index)) === 'file') return send(request, reply, index)
     }
     if (fallback !== undefined && extname(path) === '') return send(request, reply, fallback)
-    throw missing()
+    throw fileNotFound()
   }
 }
 
-/** Makes the 404 for a file that is not there, an answer of this target as one of an upstream would be. */
-const missing = (): Refusal =>
+/** Returns the 404 for a missing file; it counts as a response of the target, like an upstream's. */
+const fileNotFound = (): Refusal =>
   Object.assign<Refusal, Partial<Refusal>>(new RouteUnknown(), { byTarget: true })
 
-/** Makes what reads the part of a path that names a file: what is below the "/*", or the whole of an exact path. */
-function belowOf(patterns: readonly string[]): Rewrite {
+/** Compiles which part of a path names a file: what "/*" matches, or the whole of an exact path. */
+function filePathOf(patterns: readonly string[]): Rewrite {
   const exact = new Set(patterns.filter((pattern) => !pattern.endsWith('/*')))
   if (exact.size === patterns.length) return (path) => path
   const below = makeRewrite(
@@ -131,22 +130,22 @@ function belowOf(patterns: readonly string[]): Rewrite {
   return (path, request) => (exact.has(path) ? path : below(path, request))
 }
 
-/** Decodes a path into a name below the folder; undefined where a segment hides (".git") or holds a separator of its own. */
-function decoded(path: string): string | undefined {
+/** Decodes a path to a file name in the folder; undefined if a segment is hidden (".git") or contains a separator. */
+function decodeName(path: string): string | undefined {
   const segments = path
     .split('/')
     .filter((segment) => segment !== '')
     .map(decodeURIComponent)
-  const sound = segments.every(
+  const isValid = segments.every(
     (segment) =>
       !segment.startsWith('.') && !segment.includes('/') && !segment.includes(sep) && !segment.includes('\0')
   )
-  return sound ? `/${segments.join('/')}` : undefined
+  return isValid ? `/${segments.join('/')}` : undefined
 }
 
 async function kindOf(root: string, name: string): Promise<'file' | 'folder' | 'none'> {
   try {
-    // A link that leads out of the folder is not followed; the folder itself may be a link.
+    // A symbolic link out of the folder is not followed; the folder itself may be one.
     const [folder, file] = await Promise.all([realpath(root), realpath(join(root, name))])
     if (file !== folder && !file.startsWith(folder.endsWith(sep) ? folder : folder + sep)) return 'none'
     const found = await stat(file)

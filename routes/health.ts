@@ -6,12 +6,12 @@ import { ungated } from './ungated.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Whether new requests are welcome; false while the process drains. */
+    /** Whether the process accepts new requests; `ready` is false while it drains. */
     readiness: { ready: boolean }
   }
 }
 
-/** The routes by which an orchestrator learns whether the process lives and wants requests. */
+/** The liveness and readiness routes for an orchestrator. */
 export const health: readonly BuiltinRoute[] = [
   {
     name: 'live',

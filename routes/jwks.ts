@@ -1,9 +1,9 @@
 import type { BuiltinContext, BuiltinRoute } from '../src/kit/index.ts'
 import { ungated } from './ungated.ts'
 
-/** The keys by which upstreams verify who the gateway says calls; where some route signs. */
+/** Returns the route with the keys that verify the gateway's assertions; none if no route signs any. */
 export function jwksRoutes({ routes }: BuiltinContext): BuiltinRoute[] {
-  if (!routes.some(({ words }) => signs(words['auth']))) return []
+  if (!routes.some(({ words }) => signsAssertions(words['auth']))) return []
   return [
     {
       name: 'keys',
@@ -13,13 +13,13 @@ export function jwksRoutes({ routes }: BuiltinContext): BuiltinRoute[] {
       words: ungated,
       async handler(request, reply) {
         const keys = await Promise.all([...request.server.signers.values()].map(({ jwk }) => jwk))
-        const known = new Map(keys.map((key) => [key.kid, key]))
+        const byId = new Map(keys.map((key) => [key.kid, key]))
         reply.type('application/jwk-set+json').header('cache-control', 'public, max-age=300')
-        return JSON.stringify({ keys: [...known.values()] })
+        return JSON.stringify({ keys: [...byId.values()] })
       }
     }
   ]
 }
 
-const signs = (auth: unknown): boolean =>
+const signsAssertions = (auth: unknown): boolean =>
   typeof auth === 'object' && auth !== null && (auth as { assertion?: unknown }).assertion !== undefined

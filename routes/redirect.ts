@@ -15,16 +15,18 @@ export const options = Type.Object(
       pattern: '^(/|https?://)',
       [TEMPLATE]: true,
       [EXPECTED]: 'a path or an http(s) URL',
-      description: 'Where to: a path or a URL; on "/a/*" what comes after "/a" is kept, and so is the query.'
+      description:
+        'The new address: a path or a URL; on "/a/*" the path after "/a" is kept, and so is the query.'
     }),
     status: Type.Unsafe<301 | 302 | 303 | 307 | 308>({
       type: 'integer',
       enum: [301, 302, 303, 307, 308],
       default: 308,
-      description: 'The status: 308 and 301 are for good, 307 and 302 for now; 307 and 308 keep the method.'
+      description:
+        'The status: 308 and 301 are permanent, 307 and 302 temporary; 307 and 308 keep the method.'
     })
   },
-  { additionalProperties: false, description: 'Sends the client elsewhere.' }
+  { additionalProperties: false, description: 'Redirects the client to another address.' }
 )
 
 export type RedirectOptions = Static<typeof options>
@@ -32,22 +34,26 @@ export type RedirectOptions = Static<typeof options>
 export function faults({ to }: RedirectOptions, about: About): OptionFault[] {
   const { origin, path } = partsOf(to)
   const { paths } = about
-  const itself = isOwn(origin, about, about.word('tls') ? 'https' : 'http')
-    ? paths.find((from) => comparable(from.replace(/\/\*$/, '/')) === placeOf(path, from.endsWith('/*')))
+  const target = isOwnOrigin(origin, about, about.word('tls') ? 'https' : 'http')
+    ? paths.find(
+        (from) =>
+          normalizedPath(from.replace(/\/\*$/, '/')) ===
+          normalizedTarget(path, { wildcard: from.endsWith('/*') })
+      )
     : undefined
   const loop: OptionFault[] =
-    itself === undefined
+    target === undefined
       ? []
       : [
           {
             path: ['to'],
-            message: `expected another address than the route's own, got "${to}", to which "${itself}" would lead again and again`
+            message: `expected another address than the route's own, got "${to}": "${target}" would redirect to itself`
           }
         ]
-  return [...templateFaults(origin, ['to'], ORIGIN), ...rewriteFaults(path, paths, ['to']), ...loop]
+  return [...templateFaults(origin, ['to'], ORIGIN_VALUES), ...rewriteFaults(path, paths, ['to']), ...loop]
 }
 
-/** Tells whether a redirect adds a slash to an exact path, so that the route must not take the path with the slash. */
+/** Tells whether a redirect adds a slash to an exact path; then the route must not match the path with the slash. */
 export function leavesSlash(
   { to }: RedirectOptions,
   from: string,
@@ -55,27 +61,28 @@ export function leavesSlash(
 ): boolean {
   const { origin, path } = partsOf(to)
   return (
-    placeOf(path, false) === `${comparable(from)}/` && (isOwn(origin, about) || origin === about.publicUrl)
+    normalizedTarget(path, { wildcard: false }) === `${normalizedPath(from)}/` &&
+    (isOwnOrigin(origin, about) || origin === about.publicUrl)
   )
 }
 
-/** Tells whether an origin is the route's own: none, the host of the request, or a host of the route, with the scheme that it is asked by. */
-function isOwn(origin: string, { hosts }: Pick<About, 'hosts'>, scheme?: string): boolean {
+/** Tells whether an origin is the route's own: none, the host of the request, or a host of the route, with the given scheme. */
+function isOwnOrigin(origin: string, { hosts }: Pick<About, 'hosts'>, scheme?: string): boolean {
   if (origin === '') return true
-  const [, asked, host = ''] = /^(https?):\/\/(.*)$/i.exec(origin) ?? []
+  const [, originScheme, host = ''] = /^(https?):\/\/(.*)$/i.exec(origin) ?? []
   const name = host.toLowerCase()
-  if (scheme !== undefined && asked?.toLowerCase() !== scheme) return false
+  if (scheme !== undefined && originScheme?.toLowerCase() !== scheme) return false
   return name === '{host}' || hosts.includes(name)
 }
 
-/** Takes what of an address chooses a route, in the form of `comparable`; behind a wildcard the last slash means nothing. */
-function placeOf(to: string, wildcard: boolean): string {
-  const path = comparable(to.replace(/[?#].*$/, ''))
+/** Normalizes the path of a redirect's target; with a wildcard a trailing slash makes no difference. */
+function normalizedTarget(to: string, { wildcard }: { wildcard: boolean }): string {
+  const path = normalizedPath(to.replace(/[?#].*$/, ''))
   return wildcard && !path.endsWith('/') ? `${path}/` : path
 }
 
-/** Writes paths of routes and of addresses alike: parameters by their names, the rest decoded. */
-function comparable(path: string): string {
+/** Normalizes the path of a route or a target for comparison: parameters by their names, the rest decoded. */
+function normalizedPath(path: string): string {
   const named = path.replaceAll(/\/:(\w+)(?:\([^/]*\))?(?=\/|$)/g, '/{params.$1}')
   try {
     return decodeURIComponent(named)
@@ -84,8 +91,8 @@ function comparable(path: string): string {
   }
 }
 
-// What else a request says could make any host of it.
-const ORIGIN: readonly ValueKind[] = ['host']
+// Other values of a request would let the client choose the host.
+const ORIGIN_VALUES: readonly ValueKind[] = ['host']
 
 function partsOf(to: string): { origin: string; path: string } {
   const [, origin = '', path = ''] = /^(https?:\/\/[^/?]*)?(.*)$/.exec(percentEncoded(to)) ?? []
@@ -97,26 +104,30 @@ const percentEncoded = (to: string): string => to.replaceAll(/[^\x21-\x7e]/gu, e
 export default fp<TargetRoutes<RedirectOptions>>(
   async function redirect(app, { routes }) {
     ignoreBodies(app)
-    for (const { info, mounts, options: said } of routes) {
+    for (const {
+      info,
+      mounts,
+      options: { to, status }
+    } of routes) {
       await yieldIfDue()
-      const { origin, path } = partsOf(said.to)
-      const start = template(origin, ORIGIN)
+      const { origin, path } = partsOf(to)
+      const originTemplate = template(origin, ORIGIN_VALUES)
       const rewrite = makeRewrite(path, info.paths)
-      const { status } = said
       for (const mount of mounts)
         app.route({
           ...mount,
           method: [...mount.method],
           exposeHeadRoute: false,
-          handler: async function sendElsewhere(request, reply) {
-            const made = rewrite(pathOf(request), request)
-            const asked = queryOf(request.raw.url ?? '')
-            const query = asked !== '' && made.includes('?') ? `&${asked.slice(1)}` : asked
-            // Two slashes in front would name another host.
-            const to = origin === '' ? made.replace(/^\/{2,}/, '/') : start.render(request) + made
+          handler: async function sendRedirect(request, reply) {
+            const target = rewrite(pathOf(request), request)
+            const ownQuery = queryOf(request.raw.url ?? '')
+            const query = ownQuery !== '' && target.includes('?') ? `&${ownQuery.slice(1)}` : ownQuery
+            // A Location that begins with two slashes names another host.
+            const location =
+              origin === '' ? target.replace(/^\/{2,}/, '/') : originTemplate.render(request) + target
             return reply
               .code(status)
-              .header('location', to + query)
+              .header('location', location + query)
               .send()
           }
         })

@@ -24,58 +24,61 @@ export const options = Type.Object(
       default: 200,
       minimum: 200,
       maximum: 599,
-      description: 'The status of the answer.'
+      description: 'The response status.'
     }),
     headers: Type.Record(HeaderName, Type.String(), {
       additionalProperties: false,
       default: {},
       [REPLACED_WHOLE]: true,
-      description: 'The headers of the answer.'
+      description: 'The response headers.'
     }),
     body: Type.Optional(
       Type.Unknown({
         [REPLACED_WHOLE]: true,
         [TEMPLATE]: true,
         description:
-          'The body: a text is sent as it is (with values such as "{params.id}", escaped for its content type), anything else as JSON.'
+          'The response body: a string is sent as it is (with values such as "{params.id}", escaped for its content type), anything else as JSON.'
       })
     )
   },
-  { additionalProperties: false, description: 'Answers by itself.' }
+  { additionalProperties: false, description: 'Responds without an upstream.' }
 )
 
 export type RespondOptions = Static<typeof options>
 
 export function faults({ headers, body }: RespondOptions, { paths }: About): OptionFault[] {
-  const wrong = Object.entries(headers).flatMap(([name, value]) =>
+  const invalidHeaders = Object.entries(headers).flatMap(([name, value]) =>
     headerFaults(name, value, ['headers', name])
   )
   const text = typeof body === 'string' ? body : ''
-  return [...wrong, ...templateFaults(text, ['body']), ...paramFaults(text, paths, ['body'])]
+  return [...invalidHeaders, ...templateFaults(text, ['body']), ...paramFaults(text, paths, ['body'])]
 }
 
 export default fp<TargetRoutes<RespondOptions>>(
   async function respond(app, { routes }) {
     ignoreBodies(app)
-    for (const { info, mounts, options: said } of routes) {
+    for (const { info, mounts, options } of routes) {
       await yieldIfDue()
-      const { status } = said
-      // A 205 has no content (RFC 9110 section 15.3.6), and Node.js resets a stream of HTTP/2 where it has.
-      const body = status === 205 ? undefined : said.body
+      const { status } = options
+      // A 205 has no content (RFC 9110 section 15.3.6): Node.js would reset the HTTP/2 stream.
+      const body = status === 205 ? undefined : options.body
       const text = typeof body === 'string' ? template(body) : undefined
       const json = body === undefined || text !== undefined ? undefined : JSON.stringify(body)
       const type = text === undefined ? 'application/json; charset=utf-8' : 'text/plain; charset=utf-8'
-      const headers = { ...(body === undefined ? {} : { 'content-type': type }), ...lower(said.headers) }
-      // A value of the request is text, and never markup or code (CWE-79, CWE-116).
-      const safe = escapesFor(typeOf(headers, info), text?.before ?? [])
+      const headers = {
+        ...(body === undefined ? {} : { 'content-type': type }),
+        ...withLowerCaseNames(options.headers)
+      }
+      // Values of the request must not become markup or code (CWE-79, CWE-116).
+      const escapes = escapesFor(contentTypeOf(headers, info), text?.before ?? [])
       for (const mount of mounts)
         app.route({
           ...mount,
           method: [...mount.method],
           exposeHeadRoute: false,
-          handler: async function answer(request, reply) {
+          handler: async function sendResponse(request, reply) {
             reply.code(status).headers(headers)
-            return reply.send(text === undefined ? json : text.render(request, safe))
+            return reply.send(text === undefined ? json : text.render(request, escapes))
           }
         })
     }
@@ -83,14 +86,14 @@ export default fp<TargetRoutes<RespondOptions>>(
   { name: key, fastify: '5.x', encapsulate: true }
 )
 
-/** Tells the content type of the answer: `headers` may replace that of the target. */
-function typeOf(headers: Readonly<Record<string, string>>, { words }: RouteInfo): string {
+/** Returns the content type of the response, which `headers.response` may replace. */
+function contentTypeOf(headers: Readonly<Record<string, string>>, { words }: RouteInfo): string {
   const { response = {} } = (words['headers'] || {}) as {
     response?: Readonly<Record<string, string | false>>
   }
-  const replaced = Object.entries(response).find(([name]) => name.toLowerCase() === 'content-type')?.[1]
-  return String(replaced || headers['content-type'])
+  const replacement = Object.entries(response).find(([name]) => name.toLowerCase() === 'content-type')?.[1]
+  return String(replacement || headers['content-type'])
 }
 
-const lower = (headers: Readonly<Record<string, string>>): Record<string, string> =>
+const withLowerCaseNames = (headers: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))

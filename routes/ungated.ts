@@ -1,4 +1,4 @@
-/** The words of routes that stand outside of everything: no log-in, no limit, and no line in the log for each. */
+/** The options of built-in routes without gates: no authentication, no limits and no access log. */
 export const ungated = {
   '*': false,
   errors: true,

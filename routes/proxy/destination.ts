@@ -4,16 +4,16 @@ import { canonicalPath, type SlashPolicy } from '../../src/lib/http/canonical-pa
 import { type Rewrite, restOf, shapeOf } from '../../src/lib/http/rewrite.ts'
 import { pathOf } from '../../src/lib/values.ts'
 
-/** Writes the Destination of a request for the target that gets it. */
+/** Writes the Destination header of a request for a target. */
 export type WriteDestination = (target: UpstreamTarget) => string
 
-/** Finds out how the Destination of a request goes on; undefined where it stays as it came. */
+/** Reads how the Destination header of a request is rewritten; undefined to pass it unchanged. */
 export type ReadDestination = (request: FastifyRequest) => WriteDestination | undefined
 
-// What is refused as the path of a request is not translated either.
-const POLICY: SlashPolicy = { encodedSlash: 'keep', doubleSlash: 'reject' }
+// A path that would be rejected in a request is not rewritten here.
+const SLASH_POLICY: SlashPolicy = { encodedSlash: 'keep', doubleSlash: 'reject' }
 
-/** Compiles how a route translates the Destination of WebDAV's COPY and MOVE (RFC 4918 section 10.3): a service takes it only where it names its own host. */
+/** Compiles how a route rewrites the Destination of WebDAV's COPY and MOVE (RFC 4918 section 10.3), which has to name the upstream's own host. */
 export function makeDestination(
   app: FastifyInstance,
   patterns: readonly string[],
@@ -26,17 +26,17 @@ export function makeDestination(
   return (request) => {
     const { destination } = request.headers
     if (typeof destination !== 'string') return undefined
-    // What the config says of it counts.
+    // The option "headers" has set it.
     if (request.headerChanges?.some(({ name }) => name === 'destination') === true) return undefined
     const [, origin = '', path = '', rest = ''] = PARTS.exec(destination) ?? []
-    if (path === '' || (origin !== '' && !isOwn(origin, app, request))) return undefined
-    const read = canonicalPath(path, POLICY)
-    if (read.refusal !== undefined) return undefined
-    // What the route's own part of the path stands for is the same in both, or it is another place's.
+    if (path === '' || (origin !== '' && !isOwnOrigin(origin, app, request))) return undefined
+    const parsed = canonicalPath(path, SLASH_POLICY)
+    if (parsed.refusal !== undefined) return undefined
+    // Source and destination have to be in the same folder of the route.
     const own = pathOf(request)
     const folder = own.slice(0, own.length - restOf(own, depth).length)
-    if (read.path !== folder && !read.path.startsWith(`${folder}/`)) return undefined
-    const inner = (rewrite === undefined ? read.path : rewrite(read.path, request)) + rest
+    if (parsed.path !== folder && !parsed.path.startsWith(`${folder}/`)) return undefined
+    const inner = (rewrite === undefined ? parsed.path : rewrite(parsed.path, request)) + rest
     return ({ origin: scheme, host, base }) => {
       if (origin === '') return base + inner
       if (preserveHost) return origin + base + inner
@@ -45,16 +45,16 @@ export function makeDestination(
   }
 }
 
-// An origin or none, a path, and what follows it.
+// Optional origin, path, and the rest.
 const PARTS = /^(https?:\/\/[^/?#]+)?(\/(?!\/)[^?#]*)(.*)$/i
 
-/** Tells whether an origin is the one that the client has asked, whatever its scheme: TLS may end in front of the gateway. */
-function isOwn(origin: string, { publicUrl }: FastifyInstance, { raw, host }: FastifyRequest): boolean {
-  const asked = URL.parse(origin)
-  if (asked === null) return false
+/** Tells whether an origin has the host of the request or of publicUrl; the scheme may differ if TLS ends at a proxy in front. */
+function isOwnOrigin(origin: string, { publicUrl }: FastifyInstance, { raw, host }: FastifyRequest): boolean {
+  const url = URL.parse(origin)
+  if (url === null) return false
   return (
     [raw.headers.host, host].some(
-      (name) => name !== undefined && URL.parse(`${asked.protocol}//${name}`)?.host === asked.host
-    ) || URL.parse(publicUrl ?? '')?.host === asked.host
+      (name) => name !== undefined && URL.parse(`${url.protocol}//${name}`)?.host === url.host
+    ) || URL.parse(publicUrl ?? '')?.host === url.host
   )
 }

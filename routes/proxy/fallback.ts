@@ -11,38 +11,38 @@ export const fallback = Type.Object(
       default: 503,
       minimum: 200,
       maximum: 599,
-      description: 'The status of the answer.'
+      description: 'The response status.'
     }),
     headers: Type.Record(HeaderName, Type.String(), {
       additionalProperties: false,
       default: {},
       [REPLACED_WHOLE]: true,
-      description: 'The headers of the answer.'
+      description: 'The response headers.'
     }),
     body: Type.Optional(
       Type.Unknown({
         [REPLACED_WHOLE]: true,
-        description: 'The body: a text is sent as it is, anything else as JSON.'
+        description: 'The response body: a string is sent as it is, anything else as JSON.'
       })
     )
   },
   {
     additionalProperties: false,
-    description: 'What is answered instead of the 502, 503 or 504 of an upstream that gives no answer.'
+    description: 'The response that replaces the 502, 503 or 504 for an upstream that does not respond.'
   }
 )
 
 export type FallbackOptions = Static<typeof fallback>
 
-/** Finds what is wrong with the headers of a fallback. */
+/** Returns the errors in the headers of a fallback. */
 export const fallbackFaults = ({ headers }: FallbackOptions): OptionFault[] =>
   Object.entries(headers).flatMap(([name, value]) => headerFaults(name, value, ['fallback', 'headers', name]))
 
-/** Compiles what answers in the place of an upstream; the log still learns of the refusal. */
+/** Compiles the response that replaces an upstream error; the log still has the error. */
 export function makeFallback({ status, headers, body }: FallbackOptions) {
   const text = body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body)
   const type = typeof body === 'string' ? 'text/plain; charset=utf-8' : 'application/json; charset=utf-8'
-  return function answerInstead(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): void {
+  return function sendFallback(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): void {
     request.refusal = refusal
     reply
       .code(status)

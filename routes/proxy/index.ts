@@ -30,33 +30,33 @@ export function faults(
   { upstreams, paths }: About
 ): OptionFault[] {
   const found: OptionFault[] = []
-  const named = [
+  const references = [
     { name: upstream, path: ['upstream'] },
     { name: mirror?.upstream, path: ['mirror', 'upstream'] },
     ...(split ?? []).map((part, i) => ({ name: part.upstream, path: ['split', i, 'upstream'] }))
   ]
-  for (const { name, path } of named)
-    if (name !== undefined && !upstreams.includes(name) && !URL_FORM.test(name))
-      found.push({ path, message: unknown(name, upstreams) })
+  for (const { name, path } of references)
+    if (name !== undefined && !upstreams.includes(name) && !URL_PATTERN.test(name))
+      found.push({ path, message: unknownUpstream(name, upstreams) })
   if ((upstream === undefined) === (split === undefined))
     found.push({
       path: split === undefined ? [] : ['split'],
-      message: 'A proxy needs either "upstream" or "split", which say where to'
+      message: 'expected either "upstream" or "split"'
     })
   if (split !== undefined) {
     const total = split.reduce((sum, part) => sum + share(part.share), 0)
     if (Math.abs(total - 1) > 1e-6)
       found.push({
         path: ['split'],
-        message: `The shares of "split" make ${Number((total * 100).toFixed(4))}%; together they have to make 100%`
+        message: `expected shares that add up to 100%, got ${Number((total * 100).toFixed(4))}%`
       })
   }
   if (fallback !== undefined) found.push(...fallbackFaults(fallback))
   return rewrite === undefined ? found : [...found, ...rewriteFaults(rewrite, paths, ['rewrite'])]
 }
 
-// The last hook before Fastify looks at a body. Fastify runs no parser for a body without a type (HTTP/2) or of a GET, and
-// would forget the stream that an extension has put in its place.
+// The last hook before Fastify parses the body. Fastify runs no parser for a GET or for a body without a type (HTTP/2), and
+// would lose the stream that an extension has replaced it with.
 function keepPayload(
   request: FastifyRequest,
   _reply: FastifyReply,
@@ -70,17 +70,17 @@ function keepPayload(
 
 export type { ProxyOptions }
 
-const URL_FORM = /^(https?:\/\/[^/?#\s]+(\/[^?#\s]*)?|unix:\/[^?#\s]+)$/
+const URL_PATTERN = /^(https?:\/\/[^/?#\s]+(\/[^?#\s]*)?|unix:\/[^?#\s]+)$/
 
-function unknown(name: string, upstreams: readonly string[]): string {
+function unknownUpstream(name: string, upstreams: readonly string[]): string {
   const near = nearest(name, upstreams)
   if (near !== undefined) return `No upstream "${name}"; did you mean "${near}"?`
   return upstreams.length === 0
-    ? `No upstream "${name}"; the config has none, and a URL such as "http://localhost:4001" would do`
-    : `No upstream "${name}"; the config has ${upstreams.join(', ')}`
+    ? `No upstream "${name}"; the config has none: add it to "upstreams", or use a URL such as "http://localhost:4001"`
+    : `No upstream "${name}"; expected one of ${upstreams.join(', ')}, or a URL`
 }
 
-interface Mounted {
+interface MountGroup {
   readonly method: string[]
   readonly urls: string[]
 }
@@ -88,9 +88,9 @@ interface Mounted {
 export default fp<TargetRoutes<ProxyOptions>>(
   async function proxy(app, { routes }) {
     const handlers = new Map<RouteInfo, Handler>()
-    const common = new SharedPlans(app)
-    await forEachSliced(routes, (route) => void handlers.set(route.info, makeHandler(app, common, route)))
-    const groups = new Map<string, Mounted>()
+    const shared = new SharedPlans(app)
+    await forEachSliced(routes, (route) => void handlers.set(route.info, makeHandler(app, shared, route)))
+    const groups = new Map<string, MountGroup>()
     for (const { url, method } of routes.flatMap(({ mounts }) => mounts)) {
       const group = groups.get(method.join()) ?? { method: [...method], urls: [] }
       group.urls.push(url)
@@ -98,8 +98,8 @@ export default fp<TargetRoutes<ProxyOptions>>(
     }
     for (const { method, urls } of groups.values())
       await app.register(async function mounted(own) {
-        // http-proxy mounts the routes and lets bodies pass unread; the answering, and the paths, are ours.
-        own.addHook('onRoute', function answerByForwarder(route) {
+        // @fastify/http-proxy registers the routes and leaves bodies unread; the handler replaces its own.
+        own.addHook('onRoute', function useForwardHandler(route) {
           const handler =
             route.config?.sallyport?.route === undefined
               ? undefined
@@ -111,11 +111,11 @@ export default fp<TargetRoutes<ProxyOptions>>(
         const { route } = own
         const mounts: (() => void)[] = []
         own.route = function mountLater(this: typeof own, options) {
-          // It can't be told that HEAD needs no route of its own: the table sends it where GET goes.
+          // The route table serves HEAD with GET; the plugin has no option for that.
           mounts.push(() => route.call(this, { ...options, exposeHeadRoute: false } as never))
           return this as never
         }
-        // Fastify's own reader of text would take such a body whole, and as UTF-8.
+        // Fastify's text parser would buffer the body and decode it as UTF-8.
         own.removeAllContentTypeParsers()
         await own.register(httpProxy, {
           upstream: 'http://gateway.invalid',
@@ -123,7 +123,7 @@ export default fp<TargetRoutes<ProxyOptions>>(
           httpMethods: method,
           globalAgent: true
         } as never)
-        // It mounts all of them at once, which would be one long slice of work.
+        // The plugin registers all routes at once, which would block the event loop.
         await forEachSliced(mounts, (mount) => mount())
       })
   },

@@ -10,17 +10,17 @@ const timeouts = Type.Object(
     headers: Type.Optional(
       DurationOrNone({
         positive: true,
-        description: 'How long the head of an answer may take; by default as the upstream says.'
+        description: 'How long to wait for response headers; by default the value of the upstream.'
       })
     ),
     body: Type.Optional(
       DurationOrNone({
         positive: true,
-        description: 'How long a body may stand still between two bytes; by default as the upstream says.'
+        description: 'How long a body may be idle between two bytes; by default the value of the upstream.'
       })
     )
   },
-  { additionalProperties: false, description: 'How long the upstream may take on this route.' }
+  { additionalProperties: false, description: 'The timeouts of the upstream on this route.' }
 )
 
 /** The limits of WebSockets if `websocket` is true. */
@@ -35,33 +35,34 @@ const websocket = Type.Object(
           [EXPECTED]: 'an origin such as "https://app.example.com"'
         }),
         {
-          description: 'The origins whose pages may open one; by default any, as far as csrf lets them.'
+          description: 'The origins whose pages may open a WebSocket; by default any that csrf allows.'
         }
       )
     ),
     idle: DurationOrNone({
       positive: true,
       default: WEBSOCKET_DEFAULTS.idle,
-      description: 'How long one may be silent.'
+      description: 'How long both sides may be silent.'
     }),
     lifetime: DurationOrNone({
       positive: true,
       default: WEBSOCKET_DEFAULTS.lifetime,
-      description: 'How long one may last.'
+      description: 'How long a WebSocket may stay open.'
     }),
     closeTimeout: Duration({
       default: WEBSOCKET_DEFAULTS.closeTimeout,
-      description: 'How long one side may be silent once the other has closed; then both connections end.'
+      description:
+        'How long one side may be silent after the other has closed; then both connections are closed.'
     })
   },
-  { additionalProperties: false, description: 'What WebSockets may take.' }
+  { additionalProperties: false, description: 'The limits of WebSockets.' }
 )
 
 const split = Type.Object(
   {
     upstream: Type.String({
       minLength: 1,
-      description: 'A name from "upstreams", or a URL for a one-off.'
+      description: 'A name from "upstreams", or a URL.'
     }),
     share: Share({ description: 'Its share of the requests.' })
   },
@@ -73,23 +74,23 @@ export const options = Type.Object(
     upstream: Type.Optional(
       Type.String({
         minLength: 1,
-        description: 'Where to: a name from "upstreams", or a URL for a one-off.'
+        description: 'The upstream: a name from "upstreams", or a URL.'
       })
     ),
     split: Type.Optional(
       Type.Array(split, {
         minItems: 1,
         description:
-          'Where to, by shares that make 100%; a caller that is known stays with the one it had first.'
+          'Several upstreams, with shares that make 100%; an authenticated caller stays with the same one.'
       })
     ),
     rewrite: Type.Optional(
       Type.String({
         pattern: '^/[^?#]*$',
         [TEMPLATE]: true,
-        [EXPECTED]: 'a path that begins with "/", without a query (the word "query" sets one)',
+        [EXPECTED]: 'a path that begins with "/", without a query (the option "query" sets one)',
         description:
-          'What replaces the part of the path before "/*" ("/" strips it), or the whole of an exact path; without it the path goes on unchanged.'
+          'Replaces the part of the path before "/*" ("/" strips it), or the whole of an exact path; by default the path is not changed.'
       })
     ),
     preserveHost: Type.Boolean({
@@ -99,18 +100,19 @@ export const options = Type.Object(
     rewriteBack: Type.Boolean({
       default: true,
       description:
-        "Whether Location, Content-Location, Refresh, Link and Set-Cookie come back as the gateway's where they name the upstream's own origin or stripped path."
+        "Whether Location, Content-Location, Refresh, Link and Set-Cookie are rewritten to the gateway's if they name the upstream's own origin or stripped path."
     }),
     websocket: Type.Unsafe<boolean | Static<typeof websocket>>({
       anyOf: [{ type: 'boolean' }, websocket],
       default: true,
-      description: 'Whether WebSockets pass, through every gate as any request; an object limits them.'
+      description:
+        'Whether WebSockets are proxied, with the same gates as any request; an object sets their limits.'
     }),
     timeout: Type.Optional(
       DurationOrNone({
         positive: true,
         description:
-          'How long an answer may take: sets the "headers" and "body" of "timeouts", and "limits.time" unless the route or a group sets it.'
+          'How long a response may take: sets "headers" and "body" of "timeouts", and "limits.time" unless the route or a group sets it.'
       })
     ),
     timeouts: Type.Optional(timeouts),
@@ -119,7 +121,7 @@ export const options = Type.Object(
     mirror: Type.Optional(mirror),
     fallback: Type.Optional(fallback)
   },
-  { additionalProperties: false, description: 'Forwards to an upstream.' }
+  { additionalProperties: false, description: 'Forwards requests to an upstream.' }
 )
 
 export type ProxyOptions = Static<typeof options>

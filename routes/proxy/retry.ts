@@ -9,7 +9,7 @@ export const retry = Type.Object(
       default: 2,
       minimum: 1,
       maximum: 10,
-      description: 'How many tries there are in all, the first included.'
+      description: 'The maximum number of attempts, including the first.'
     }),
     on: Type.Array(
       Type.String({
@@ -19,26 +19,27 @@ export const retry = Type.Object(
       {
         default: ['connect', 'reset', '502', '503'],
         description:
-          'What is tried again: no connection, one that was lost before the answer, no answer in time, or these statuses.'
+          'What is retried: a failed connection, a connection closed before the response, no response in time, or these statuses.'
       }
     ),
     budget: Share({
       default: '20%',
       description:
-        'The share of the requests under way to an upstream that may be tries beyond the first; three may be in any case.'
+        'The maximum share of the requests in flight to an upstream that may be retries; three are always allowed.'
     }),
     backoff: Duration({
       default: '50ms',
-      description: 'How long to wait before the second try at most; each further one doubles it.'
+      description: 'The maximum wait before the first retry; it doubles for each further one.'
     }),
     maxBody: SizeOrNone({
       default: '64kb',
-      description: 'The largest body that is kept to be sent again; a larger one is sent once.'
+      description:
+        'The maximum size of a body that is kept for a retry; requests with a larger one are not retried.'
     })
   },
   {
     additionalProperties: false,
-    description: 'Tries again what is safe to repeat (idempotent methods), before a byte went to the client.'
+    description: 'Retries requests with idempotent methods, before a byte was sent to the client.'
   }
 )
 
@@ -46,23 +47,22 @@ export const hedge = Type.Object(
   {
     after: Duration({
       default: '200ms',
-      description: 'How long to wait for an answer before another target is asked as well.'
+      description: 'How long to wait for a response before the request is sent to a second target.'
     })
   },
   {
     additionalProperties: false,
     description:
-      'Asks a second target where the first is slow, and takes the answer that comes first; the budget of "retry" holds.'
+      'Sends the request to a second target if the first is slow, and uses the response that comes first; within the budget of "retry".'
   }
 )
 
 export type RetryOptions = Static<typeof retry>
 export type HedgeOptions = Static<typeof hedge>
 
-// Waits double, but not for ever.
-const MOST_DOUBLINGS = 6
+const MAX_BACKOFF_DOUBLINGS = 6
 
-/** Compiles when to try again. */
+/** Compiles the retry policy of a route. */
 export function makeRetry({ attempts, on, budget, backoff, maxBody }: RetryOptions): RetryPolicy {
   const reasons = new Set(on)
   const base = duration(backoff)
@@ -71,13 +71,13 @@ export function makeRetry({ attempts, on, budget, backoff, maxBody }: RetryOptio
     budget: share(budget),
     maxBody: sizeOrNone(maxBody),
     isRetryable: (reason) => reasons.has(reason),
-    // Full jitter: many that failed at once do not come back at once (M. Brooker, "Exponential Backoff and Jitter", 2015).
-    backoff: (tries) => Math.random() * base * 2 ** Math.min(tries - 1, MOST_DOUBLINGS)
+    // Full jitter spreads retries that failed together (M. Brooker, "Exponential Backoff and Jitter", 2015).
+    backoff: (attempts) => Math.random() * base * 2 ** Math.min(attempts - 1, MAX_BACKOFF_DOUBLINGS)
   }
 }
 
-// Methods that may be sent again (RFC 9110 section 9.2.2, RFC 4918 and RFC 5323).
-const IDEMPOTENT = new Set([
+// RFC 9110 section 9.2.2, RFC 4918 and RFC 5323.
+const IDEMPOTENT_METHODS = new Set([
   'GET',
   'HEAD',
   'OPTIONS',
@@ -89,5 +89,5 @@ const IDEMPOTENT = new Set([
   'QUERY'
 ])
 
-/** Tells whether a request of this method may be executed twice. */
-export const isIdempotent = (method: string): boolean => IDEMPOTENT.has(method)
+/** Tells whether a method is idempotent: a request may be executed twice. */
+export const isIdempotent = (method: string): boolean => IDEMPOTENT_METHODS.has(method)

@@ -3,17 +3,17 @@ import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 import { pathOf } from '../../src/lib/values.ts'
 import type { ResponseRewrite } from './response-head.ts'
 
-/** Makes the way back for what a target says of itself: its own origin becomes the gateway's, and the stripped part of a path is put back. */
+/** Compiles the rewrite of response headers that name a target: its origin becomes the gateway's, and the stripped prefix of paths is added again. */
 export function makeResponseRewrite(
   target: UpstreamTarget,
   rewrite: string | undefined,
   stripped: (path: string) => string
 ): ResponseRewrite {
-  // What the upstream's paths begin with and the client's do not.
+  // The prefix that only the upstream's paths have.
   const inner =
     target.base + (rewrite === undefined || rewrite.includes('{') ? '' : rewrite.replace(/\/$/, ''))
   const hostname = target.host.replace(/:\d*$/, '').toLowerCase()
-  const outward = (path: string, prefix: string): string | undefined => {
+  const toClientPath = (path: string, prefix: string): string | undefined => {
     if (inner === '' && prefix === '') return path
     if (prefix !== '' && inner !== prefix && isWithin(path, prefix)) return path
     if (!isWithin(path, inner)) return undefined
@@ -21,10 +21,10 @@ export function makeResponseRewrite(
     return outer.startsWith('/') ? outer : `/${outer}`
   }
   const location = (value: string, request: FastifyRequest): string => {
-    const own = ownPath(value, target.origin)
-    if (own === undefined) return value
-    // A path of its own that no route of ours leads to: at least its address stays behind.
-    return oneSlash(outward(own, stripped(pathOf(request))) ?? own)
+    const path = upstreamPath(value, target.origin)
+    if (path === undefined) return value
+    // Without a path on this route, at least the upstream's address is removed.
+    return oneSlash(toClientPath(path, stripped(pathOf(request))) ?? path)
   }
   return {
     location,
@@ -32,11 +32,11 @@ export function makeResponseRewrite(
       const [, before = '', quote = '', rest = ''] = REFRESH.exec(value) ?? []
       if (rest === '') return value
       const end = quote === '' ? -1 : rest.indexOf(quote)
-      const to = end === -1 ? rest : rest.slice(0, end)
-      return before + quote + location(to, request) + rest.slice(to.length)
+      const url = end === -1 ? rest : rest.slice(0, end)
+      return before + quote + location(url, request) + rest.slice(url.length)
     },
     link: (value, request) =>
-      value.replace(/<([^<>]*)>/g, (_whole, to: string) => `<${location(to, request)}>`),
+      value.replace(/<([^<>]*)>/g, (_match, url: string) => `<${location(url, request)}>`),
     cookie(value, request) {
       return value
         .split(';')
@@ -44,10 +44,11 @@ export function makeResponseRewrite(
           const equals = part.indexOf('=')
           if (i === 0 || equals === -1) return [part]
           const attribute = part.slice(0, equals).trim().toLowerCase()
-          const given = part.slice(equals + 1).trim()
-          if (attribute === 'domain' && given.replace(/^\./, '').toLowerCase() === hostname) return []
-          if (attribute !== 'path' || !given.startsWith('/')) return [part]
-          return [` Path=${cookiePath(given, stripped(pathOf(request)), outward)}`]
+          const attributeValue = part.slice(equals + 1).trim()
+          if (attribute === 'domain' && attributeValue.replace(/^\./, '').toLowerCase() === hostname)
+            return []
+          if (attribute !== 'path' || !attributeValue.startsWith('/')) return [part]
+          return [` Path=${cookiePath(attributeValue, stripped(pathOf(request)), toClientPath)}`]
         })
         .join(';')
     }
@@ -60,29 +61,29 @@ const REFRESH = /^([\s\d.]*[;,\s]\s*(?:url\s*=\s*)?)(["']?)(.*)$/i
 function cookiePath(
   path: string,
   prefix: string,
-  outward: (path: string, prefix: string) => string | undefined
+  toClientPath: (path: string, prefix: string) => string | undefined
 ): string {
   if (path === '/') return prefix === '' ? '/' : prefix
-  return outward(path, prefix) ?? path
+  return toClientPath(path, prefix) ?? path
 }
 
-/** Tells whether a path, with what follows it, is a folder or lies in it; browsers read a backslash as a slash. */
+/** Tells whether a path, perhaps with a query, is a folder or in it; browsers read a backslash as a slash. */
 const isWithin = (path: string, folder: string): boolean =>
   path.startsWith(folder) &&
   (path.length === folder.length || '/?#\\'.includes(path[folder.length] as string))
 
-// Two slashes in front, of either kind, would name another host; browsers skip tabs between them.
+// Two slashes or backslashes at the start name another host; browsers ignore tabs between them.
 const oneSlash = (path: string): string => path.replace(/^[/\\][/\\\t]+/, '/')
 
-/** Reads a Location as a path of the upstream, as browsers do (WHATWG URL); undefined where it names another origin. */
-function ownPath(value: string, origin: string): string | undefined {
+/** Reads a Location as a path of the upstream, as browsers do (WHATWG URL); undefined if it names another origin. */
+function upstreamPath(value: string, origin: string): string | undefined {
   if (/^\/(?![/\\])/.test(value)) return value
-  // With a scheme of its own it is absolute, however few slashes follow.
+  // After a scheme, browsers accept any number of slashes.
   const absolute = /^(?:(https?:)[/\\]*|[/\\]{2})([^/\\?#]*)(.*)$/i.exec(value)
   if (absolute === null) return undefined
   const [, scheme = origin.slice(0, origin.indexOf(':') + 1), authority = '', rest = ''] = absolute
   try {
-    // What follows the authority stays as the bytes that it is.
+    // Only the authority is parsed: the rest must stay unchanged.
     if (new URL(`${scheme}//${authority}`).origin !== origin) return undefined
   } catch {
     return undefined

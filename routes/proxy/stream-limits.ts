@@ -1,9 +1,10 @@
 import type { FastifyError, FastifyRequest } from 'fastify'
 
-/** What a request's route allows it; `request.limits` says no less. */
+/** The limits of a request's body; a part of `request.limits`. */
 export interface StreamLimits {
+  /** Maximum size in bytes. */
   readonly body: number
   tooLarge(request: FastifyRequest): FastifyError | undefined
-  /** Says who reads the body of a request, and is told when it comes too slowly. */
+  /** Sets the reader of a body; `fail` is called if it comes too slowly. */
   readBy(request: FastifyRequest, reader: { fail(error: FastifyError): void }): void
 }

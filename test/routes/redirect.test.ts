@@ -160,7 +160,7 @@ t.test('a redirect to itself is refused', async (t) => {
     } catch (error) {
       t.ok(error instanceof ConfigError)
       t.match(String(error), `routes[0].redirect.to: expected another address than the route's own, got "`)
-      t.match(String(error), `"${itself}" would lead again and again`)
+      t.match(String(error), `"${itself}" would redirect to itself`)
     }
   const sound: object[] = [
     { path: '/*', ...to('https://{host}/') },

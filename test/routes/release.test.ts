@@ -46,7 +46,7 @@ t.test('refuses a split that is not whole, and one beside an upstream', async (t
   const cases = [
     {
       proxy: { split: [{ upstream: 'old', share: '90%' }] },
-      message: /make 90%; together they have to make 100%/
+      message: /expected shares that add up to 100%, got 90%/
     },
     { proxy: { split: [{ upstream: 'frsh', share: '100%' }] }, message: /did you mean "fresh"/ },
     {

@@ -198,7 +198,7 @@ t.test('check', async (t) => {
     t.equal(stdout, '')
     t.strictSame(linesOf(stderr), [
       'wrong.json:2:3 rateLimt: Unknown option "rateLimt"; did you mean "rateLimit"?',
-      'wrong.json:3:42 routes[0].proxy.upstream: No upstream "shop"; the config has none, and a URL such as "http://localhost:4001" would do',
+      'wrong.json:3:42 routes[0].proxy.upstream: No upstream "shop"; the config has none: add it to "upstreams", or use a URL such as "http://localhost:4001"',
       '2 faults; nothing was started.'
     ])
     t.notMatch(stderr, STACK)

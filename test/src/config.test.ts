@@ -193,13 +193,13 @@ refused('an upstream that nothing is known of is refused', [
   {
     name: 'near none there is',
     config: `{ "upstreams": { "users": { "url": "http://h" }, "shop": { "url": "http://h" } }, "routes": [ ${to('0123456789')} ] }`,
-    faults: [/routes\[0\]\.proxy\.upstream: No upstream "0123456789"; the config has users, shop$/]
+    faults: [/routes\[0\]\.proxy\.upstream: No upstream "0123456789"; expected one of users, shop, or a URL$/]
   },
   {
     name: 'where there is none at all',
     config: `{ "routes": [ ${to('users')} ] }`,
     faults: [
-      /No upstream "users"; the config has none, and a URL such as "http:\/\/localhost:4001" would do$/
+      /No upstream "users"; the config has none: add it to "upstreams", or use a URL such as "http:\/\/localhost:4001"$/
     ]
   },
   {
