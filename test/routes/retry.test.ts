@@ -166,7 +166,7 @@ t.test('tries nothing again once a byte of the answer went to the client', async
   await t.rejects(ask(`${url}/x`), 'the client sees the cut')
   t.match(await line(({ path }) => path === '/x'), { aborted: true })
   t.equal(up.hits(), 1)
-  t.match(app.upstream('up').traffic, { active: 0, extra: 0 })
+  t.match(app.upstream('up').traffic, { active: 0, activeRetries: 0 })
 })
 
 t.test('reads the rest of a short answer that it passes over, and cuts a long one', async (t) => {

@@ -329,7 +329,7 @@ t.test('ends the connection of who goes on sending what nobody reads', async (t)
   send()
   t.match((await once(socket, 'data'))[0].toString(), /^HTTP\/1\.1 413 /)
   await closed.promise
-  t.match(app.upstream('up').traffic, { active: 0, extra: 0 })
+  t.match(app.upstream('up').traffic, { active: 0, activeRetries: 0 })
   t.equal(app.upstream('up').targets[0]?.load.requests, 0)
 })
 
