@@ -57,7 +57,7 @@ t.test('accepts HTTP Basic if it is on', async (t) => {
     t.equal((await app.inject({ url: '/a', headers: basic('ada', 'lovelace') })).statusCode, 401)
   })
   t.test(
-    'beside a session it is not named: a browser would ask for a password in a window of its own',
+    'beside a session it is not in WWW-Authenticate, since browsers would open a password dialog',
     async (t) => {
       const app = await gateway(t, { auth: { users, session: true, basic: true }, routes: [page] })
       const answer = await app.inject('/a')
@@ -261,7 +261,7 @@ const lowerNames = ({ rawHeaders }: Seen): string[] =>
   rawHeaders.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase())
 
 t.test(
-  'asks the service about a request over HTTP/2 as about one over HTTP/1.1',
+  'asks the service about HTTP/2 requests like about HTTP/1.1 requests',
   { skip: noOpenssl },
   async (t) => {
     const seen: Seen[] = []
@@ -284,58 +284,55 @@ t.test(
   }
 )
 
-t.test(
-  'leaves out of the question to the service what is about the resource or the connection',
-  async (t) => {
-    const seen: Seen[] = []
-    const { port } = await listening(t, {
-      auth: {
-        forward: {
-          upstream: await decider(t, seen),
-          copy: ['x-user'],
-          caller: { id: 'x-user', roles: 'X-Roles' }
-        }
-      },
-      routes: [{ path: '/*', proxy: { upstream: await upstream(t, echo) } }]
-    })
-    for (const header of [
-      'If-None-Match: *',
-      'If-Match: "a"',
-      'If-Modified-Since: Mon, 01 Jan 2024 00:00:00 GMT',
-      'If-Unmodified-Since: Mon, 01 Jan 2024 00:00:00 GMT',
-      'If-Range: "a"',
-      'If: (<urn:uuid:a>)',
-      'Range: bytes=5-',
-      'Content-Type: text/plain',
-      'Content-Range: bytes 0-1/2',
-      'Content-Encoding: gzip',
-      'HTTP2-Settings: AAAA',
-      'TE: trailers',
-      'Proxy-Authorization: Basic YTpi',
-      'X-Roles: admin',
-      'X_Roles: admin',
-      'X-User: root'
-    ]) {
-      seen.length = 0
-      const name = header.slice(0, header.indexOf(':')).toLowerCase()
-      const answer = await raw(
-        port,
-        `PUT / HTTP/1.1\r\nHost: a\r\nX-Token: ada\r\n${header}\r\nConnection: close\r\nContent-Length: 1\r\n\r\na`
-      )
-      t.match(answer, /^HTTP\/1.1 200 /, header)
-      t.notOk(lowerNames(seen[0] as Seen).includes(name), header)
-      if (name.endsWith('roles'))
-        t.notMatch(answer, /admin/, 'no upstream sees a name of "caller" from a client')
-    }
+t.test('sends the service no fields about the resource or the connection', async (t) => {
+  const seen: Seen[] = []
+  const { port } = await listening(t, {
+    auth: {
+      forward: {
+        upstream: await decider(t, seen),
+        copy: ['x-user'],
+        caller: { id: 'x-user', roles: 'X-Roles' }
+      }
+    },
+    routes: [{ path: '/*', proxy: { upstream: await upstream(t, echo) } }]
+  })
+  for (const header of [
+    'If-None-Match: *',
+    'If-Match: "a"',
+    'If-Modified-Since: Mon, 01 Jan 2024 00:00:00 GMT',
+    'If-Unmodified-Since: Mon, 01 Jan 2024 00:00:00 GMT',
+    'If-Range: "a"',
+    'If: (<urn:uuid:a>)',
+    'Range: bytes=5-',
+    'Content-Type: text/plain',
+    'Content-Range: bytes 0-1/2',
+    'Content-Encoding: gzip',
+    'HTTP2-Settings: AAAA',
+    'TE: trailers',
+    'Proxy-Authorization: Basic YTpi',
+    'X-Roles: admin',
+    'X_Roles: admin',
+    'X-User: root'
+  ]) {
     seen.length = 0
-    const nominated = await raw(
+    const name = header.slice(0, header.indexOf(':')).toLowerCase()
+    const answer = await raw(
       port,
-      'GET / HTTP/1.1\r\nHost: a\r\nX-Token: ada\r\nX-Tenant: b\r\nConnection: close, X-Tenant\r\n\r\n'
+      `PUT / HTTP/1.1\r\nHost: a\r\nX-Token: ada\r\n${header}\r\nConnection: close\r\nContent-Length: 1\r\n\r\na`
     )
-    t.notMatch(nominated, /x-tenant/i)
-    t.notOk(seen[0]?.headers['x-tenant'], 'the service judges what the upstream gets')
+    t.match(answer, /^HTTP\/1.1 200 /, header)
+    t.notOk(lowerNames(seen[0] as Seen).includes(name), header)
+    if (name.endsWith('roles'))
+      t.notMatch(answer, /admin/, 'no upstream sees a name of "caller" from a client')
   }
-)
+  seen.length = 0
+  const nominated = await raw(
+    port,
+    'GET / HTTP/1.1\r\nHost: a\r\nX-Token: ada\r\nX-Tenant: b\r\nConnection: close, X-Tenant\r\n\r\n'
+  )
+  t.notMatch(nominated, /x-tenant/i)
+  t.notOk(seen[0]?.headers['x-tenant'], 'the service judges what the upstream gets')
+})
 
 const renews: RequestListener = (request, response) => {
   const headers = {
@@ -730,7 +727,7 @@ t.test('reports strategies without what they need', async (t) => {
     )
 })
 
-// Every pair of a way in and something required: what a caller with it, one without it, and one with a wrong credential get.
+// Every pair of a strategy in and something required: what a caller with it, one without it, and one with a wrong credential get.
 t.test('each strategy with each requirement answers 200, 401 or 403 as documented', async (t) => {
   const jwtSecret = 'a secret that two sides share, long enough'
   const token = (claims: object): Promise<string> =>
@@ -752,12 +749,16 @@ t.test('each strategy with each requirement answers 200, 401 or 403 as documente
       },
       forward: { upstream: ask, caller: { id: 'x-user', roles: 'x-groups', scopes: 'x-extra' } }
     },
-    routes: ['session', 'jwt', 'apiKeys', 'basic', 'forward'].flatMap((way) => [
-      { path: `/${way}/any`, auth: { by: [way] }, respond: {} },
-      { path: `/${way}/role`, auth: { by: [way], require: { roles: ['staff'] } }, respond: {} },
-      { path: `/${way}/scope`, auth: { by: [way], require: { scopes: ['read'] } }, respond: {} },
-      { path: `/${way}/claim`, auth: { by: [way], require: { claims: { plan: 'gold' } } }, respond: {} },
-      { path: `/${way}/optional`, auth: { by: [way], optional: true }, respond: {} }
+    routes: ['session', 'jwt', 'apiKeys', 'basic', 'forward'].flatMap((strategy) => [
+      { path: `/${strategy}/any`, auth: { by: [strategy] }, respond: {} },
+      { path: `/${strategy}/role`, auth: { by: [strategy], require: { roles: ['staff'] } }, respond: {} },
+      { path: `/${strategy}/scope`, auth: { by: [strategy], require: { scopes: ['read'] } }, respond: {} },
+      {
+        path: `/${strategy}/claim`,
+        auth: { by: [strategy], require: { claims: { plan: 'gold' } } },
+        respond: {}
+      },
+      { path: `/${strategy}/optional`, auth: { by: [strategy], optional: true }, respond: {} }
     ])
   })
   const cookie = async (name: string, password: string): Promise<Record<string, string>> => ({
@@ -770,7 +771,7 @@ t.test('each strategy with each requirement answers 200, 401 or 403 as documente
   const bearer = (made: string): Record<string, string> => ({ authorization: `Bearer ${made}` })
   const full = { sub: 'full', roles: ['staff'], scope: 'read', plan: 'gold' }
   // What each caller may pass: any, role, scope, claim, optional.
-  const cases: [way: string, who: string, headers: Record<string, string>, expected: number[]][] = [
+  const cases: [strategy: string, who: string, headers: Record<string, string>, expected: number[]][] = [
     ['session', 'staff', await cookie('ada', 'lovelace'), [200, 200, 403, 403, 200]],
     ['session', 'no staff', await cookie('bob', 'builder: the man'), [200, 403, 403, 403, 200]],
     ['session', 'a stale cookie', { cookie: 'sid=stale' }, [401, 401, 401, 401, 200]],
@@ -787,20 +788,20 @@ t.test('each strategy with each requirement answers 200, 401 or 403 as documente
     ['forward', 'whom it does not', {}, [401, 401, 401, 401, 401]]
   ]
   const paths = ['any', 'role', 'scope', 'claim', 'optional']
-  for (const [way, who, headers, expected] of cases)
-    t.test(`${way}: ${who}`, async (t) => {
+  for (const [strategy, who, headers, expected] of cases)
+    t.test(`${strategy}: ${who}`, async (t) => {
       for (const [i, path] of paths.entries())
-        t.equal((await app.inject({ url: `/${way}/${path}`, headers })).statusCode, expected[i], path)
+        t.equal((await app.inject({ url: `/${strategy}/${path}`, headers })).statusCode, expected[i], path)
     })
-  for (const way of ['session', 'jwt', 'apiKeys', 'basic'])
-    t.test(`${way}: nobody`, async (t) => {
+  for (const strategy of ['session', 'jwt', 'apiKeys', 'basic'])
+    t.test(`${strategy}: anonymous`, async (t) => {
       for (const path of paths)
-        t.equal((await app.inject(`/${way}/${path}`)).statusCode, path === 'optional' ? 200 : 401, path)
+        t.equal((await app.inject(`/${strategy}/${path}`)).statusCode, path === 'optional' ? 200 : 401, path)
     })
 })
 
 t.test(
-  'the first way that succeeds is the caller, and a wrong credential beside it is refused',
+  'the first strategy that succeeds sets the caller, and a wrong credential beside it is refused',
   async (t) => {
     const app: FastifyInstance = await gateway(t, {
       auth: {

@@ -45,14 +45,14 @@ t.test('accepts a request that any of the strategies accepts', async (t) => {
   }[] = [
     { name: 'nobody', auth: both, status: 401, says: 'SP_ERR_AUTH_MISSING', challenge: 'Session, ApiKey' },
     {
-      name: 'nobody, where sessions are the way',
+      name: 'nobody, with sessions',
       auth: { session: true, users },
       status: 401,
       says: 'SP_ERR_AUTH_MISSING',
       challenge: 'Session'
     },
     {
-      name: 'nobody, where keys are the way',
+      name: 'nobody, with API keys',
       auth: { apiKeys },
       status: 401,
       says: 'SP_ERR_AUTH_MISSING',
@@ -278,9 +278,9 @@ t.test('accepts a request that any of the strategies accepts', async (t) => {
   ]
   for (const { name, auth, as, headers = {}, url = '/who', status, says, challenge } of cases)
     t.test(name, async (t) => {
-      const ways = { ...auth, optional: undefined, require: undefined, by: undefined }
+      const strategies = { ...auth, optional: undefined, require: undefined, by: undefined }
       const app = await gateway(t, {
-        auth: JSON.parse(JSON.stringify(ways)),
+        auth: JSON.parse(JSON.stringify(strategies)),
         routes: [
           { ...who, auth },
           { path: '/other', respond: {} }
@@ -294,7 +294,7 @@ t.test('accepts a request that any of the strategies accepts', async (t) => {
       else t.match(answer.json(), { code: 'SP_ERR_AUTH_LACKING', detail: says })
       if (status === 401) t.match(answer.headers['www-authenticate'], challenge ?? 'ApiKey')
       else t.equal(answer.headers['www-authenticate'], undefined)
-      t.notMatch(answer.body, /key of (eve|dave)/, 'no credential is told back')
+      t.notMatch(answer.body, /key of (eve|dave)/, 'no credential is in the response')
     })
 })
 
@@ -379,14 +379,14 @@ t.test('reports invalid entries of API keys', async (t) => {
     ['a word that keys have not', { id: 'a', key: hash, admin: true }, /unknown option "admin"/],
     ['a text', 'topsecret', /entry 1: expected an object/]
   ]
-  const told = async (config: object): Promise<string> =>
+  const loadError = async (config: object): Promise<string> =>
     gateway(t, config).then(
       () => 'sound',
       (error: Error) => error.message
     )
   for (const [name, key, says] of cases) {
     const folder = t.testdir({ 'keys.json': JSON.stringify([key]) })
-    const message = await told({ auth: { apiKeys: { file: `${folder}/keys.json` } }, routes: [who] })
+    const message = await loadError({ auth: { apiKeys: { file: `${folder}/keys.json` } }, routes: [who] })
     t.match(message, says, name)
     t.notMatch(message, /topsecret|12345/, 'no secret is printed back')
   }
@@ -396,7 +396,7 @@ t.test('reports invalid entries of API keys', async (t) => {
     [{ apiKeys, identity: { 'x-user': 'nickname' } }, /a caller has id, name, email/],
     [{ apiKeys: { from: ['cookie:key'], list: keys } }, /"header:NAME" or "query:NAME"/]
   ] as const)
-    t.match(await told({ auth, routes: [who] }), says)
+    t.match(await loadError({ auth, routes: [who] }), says)
 })
 
 t.test('redirects page loads to the log-in and answers everything else 401', async (t) => {
@@ -476,19 +476,24 @@ t.test('sends identity headers that no client can forge', async (t) => {
     t.equal(status, 200)
     return (JSON.parse(text) as Seen).headers
   }
-  const told = ({
+  const identityOf = ({
     'x-user-id': id,
     'x-user-roles': roles,
     'x-mail': mail,
     'x-scopes': scopes
   }: Seen['headers']) => [id, roles, mail, scopes]
   const key = { 'x-api-key': 'key of alice' }
-  t.same(told(await seen('/private', { cookie })), ['ada', 'staff,chief', 'ada@example.com', undefined])
-  t.same(told(await seen('/optional', { cookie })), ['ada', 'staff,chief', 'ada@example.com', undefined])
-  t.same(told(await seen('/private', key)), ['alice', 'staff', '', undefined])
-  t.same(told(await seen('/other', key)), ['alice', 'staff', undefined, 'orders:read,orders:write'])
-  t.same(told(await seen('/optional', {})), [undefined, undefined, undefined, undefined])
-  t.same(told(await seen('/public', { cookie })), [undefined, undefined, undefined, undefined])
+  t.same(identityOf(await seen('/private', { cookie })), ['ada', 'staff,chief', 'ada@example.com', undefined])
+  t.same(identityOf(await seen('/optional', { cookie })), [
+    'ada',
+    'staff,chief',
+    'ada@example.com',
+    undefined
+  ])
+  t.same(identityOf(await seen('/private', key)), ['alice', 'staff', '', undefined])
+  t.same(identityOf(await seen('/other', key)), ['alice', 'staff', undefined, 'orders:read,orders:write'])
+  t.same(identityOf(await seen('/optional', {})), [undefined, undefined, undefined, undefined])
+  t.same(identityOf(await seen('/public', { cookie })), [undefined, undefined, undefined, undefined])
 
   const names = ['x-user-id', 'x-user-roles', 'x-mail', 'x-scopes']
   const spellings = names.flatMap((name) => [
@@ -720,111 +725,105 @@ t.test('refuses cross-site requests that change something', async (t) => {
     })
 })
 
-t.test(
-  'takes the origin that trusted proxies in a row name, in whichever place of their lists',
-  async (t) => {
-    const shop = 'https://shop.example'
-    const cases: [string, object, Record<string, string>, string, number][] = [
-      ['one value each', {}, { proto: 'https', host: 'shop.example' }, shop, 200],
-      ['a list of hosts', {}, { proto: 'https', host: 'shop.example, inner:8080' }, shop, 200],
-      ['a list of schemes', {}, { proto: 'https, http', host: 'Shop.example' }, shop, 200],
-      ['lists of both', {}, { proto: 'https,http', host: 'shop.example,inner:8080' }, shop, 200],
-      ['no host but the own one', {}, { proto: 'https, http' }, 'https://gate.example', 200],
-      ['another host', {}, { proto: 'https', host: 'shop.example, inner' }, 'https://evil.example', 403],
-      ['a part of a host', {}, { proto: 'https', host: 'a.shop.example, b' }, shop, 403],
-      ['another port', {}, { proto: 'https', host: 'shop.example, b' }, `${shop}:8443`, 403],
-      ['another scheme', {}, { proto: 'http', host: 'shop.example, b' }, shop, 403],
-      ['no origin at all', {}, { proto: 'https, ', host: 'shop.example, ' }, 'null', 403],
-      ['an empty origin', {}, { proto: 'https, ', host: 'shop.example, ' }, '', 403],
-      [
-        'a publicUrl that says otherwise',
-        { publicUrl: 'https://gate.example' },
-        { proto: 'https', host: 'shop.example, b' },
-        shop,
-        403
-      ],
-      [
-        'a peer that is not trusted',
-        { trustedProxies: ['10.0.0.0/8'] },
-        { proto: 'https', host: 'shop.example, b' },
-        shop,
-        403
-      ]
+t.test('accepts the origin that a chain of trusted proxies names, at any place of their lists', async (t) => {
+  const shop = 'https://shop.example'
+  const cases: [string, object, Record<string, string>, string, number][] = [
+    ['one value each', {}, { proto: 'https', host: 'shop.example' }, shop, 200],
+    ['a list of hosts', {}, { proto: 'https', host: 'shop.example, inner:8080' }, shop, 200],
+    ['a list of schemes', {}, { proto: 'https, http', host: 'Shop.example' }, shop, 200],
+    ['lists of both', {}, { proto: 'https,http', host: 'shop.example,inner:8080' }, shop, 200],
+    ['no host but the own one', {}, { proto: 'https, http' }, 'https://gate.example', 200],
+    ['another host', {}, { proto: 'https', host: 'shop.example, inner' }, 'https://evil.example', 403],
+    ['a part of a host', {}, { proto: 'https', host: 'a.shop.example, b' }, shop, 403],
+    ['another port', {}, { proto: 'https', host: 'shop.example, b' }, `${shop}:8443`, 403],
+    ['another scheme', {}, { proto: 'http', host: 'shop.example, b' }, shop, 403],
+    ['no origin at all', {}, { proto: 'https, ', host: 'shop.example, ' }, 'null', 403],
+    ['an empty origin', {}, { proto: 'https, ', host: 'shop.example, ' }, '', 403],
+    [
+      'a publicUrl that says otherwise',
+      { publicUrl: 'https://gate.example' },
+      { proto: 'https', host: 'shop.example, b' },
+      shop,
+      403
+    ],
+    [
+      'a peer that is not trusted',
+      { trustedProxies: ['10.0.0.0/8'] },
+      { proto: 'https', host: 'shop.example, b' },
+      shop,
+      403
     ]
-    for (const [name, more, { proto, host }, origin, expected] of cases) {
-      const app = await gateway(t, {
-        trustedProxies: ['loopback'],
-        auth: { session: true, users },
-        routes: [who],
-        ...more
-      })
-      const headers = {
-        host: 'gate.example',
-        origin,
-        'x-forwarded-proto': proto,
-        ...(host === undefined ? {} : { 'x-forwarded-host': host })
-      }
-      const payload = { username: 'ada', password: 'lovelace' }
-      const { statusCode } = await app.inject({ method: 'POST', url: '/login', headers, payload })
-      t.equal(statusCode, expected, name)
-    }
-  }
-)
-
-t.test(
-  'covers whatever a browser sends by itself, beside a session or where the config says csrf',
-  async (t) => {
-    const service = await upstream(t, (request, response) => {
-      const known = /sso=1|token=1/.test(`${request.headers.cookie} ${request.headers.authorization}`)
-      response.writeHead(known ? 200 : 401, { 'x-user': 'ada' }).end()
+  ]
+  for (const [name, more, { proto, host }, origin, expected] of cases) {
+    const app = await gateway(t, {
+      trustedProxies: ['loopback'],
+      auth: { session: true, users },
+      routes: [who],
+      ...more
     })
-    const users = { list: [{ name: 'ada', secret: 'lovelace' }] }
-    const basic = { authorization: `Basic ${Buffer.from('ada:lovelace').toString('base64')}` }
-    const sso = { cookie: 'sso=1' }
-    const token = { authorization: 'Bearer token=1' }
-    const key = { 'x-api-key': 'key of alice' }
-    const forward = { upstream: service, caller: { id: 'x-user' } }
-    const apiKeys = { list: [{ id: 'alice', secret: 'key of alice' }] }
-    const withSession = { session: true, users, basic: true, apiKeys, forward }
-    const cases: [string, object, object, Record<string, string>, number][] = [
-      ['Basic beside a session', { auth: withSession }, {}, basic, 403],
-      ['Basic alone on the route', { auth: withSession }, { auth: { by: ['basic'] } }, basic, 403],
-      ['the cookie of a service', { auth: withSession }, {}, sso, 403],
-      [
-        'the cookie of a service alone on the route',
-        { auth: withSession },
-        { auth: { by: ['forward'] } },
-        sso,
-        403
-      ],
-      ['a token for a service', { auth: withSession }, { auth: { by: ['forward'] } }, token, 200],
-      ['a token and a cookie for a service', { auth: withSession }, {}, { ...token, ...sso }, 403],
-      ['a key beside a session', { auth: withSession }, {}, key, 200],
-      ['Basic without a session', { auth: { users, basic: true } }, {}, basic, 200],
-      ['Basic where the root says csrf', { auth: { users, basic: true }, csrf: {} }, {}, basic, 403],
-      ['Basic where the route says csrf', { auth: { users, basic: true } }, { csrf: true }, basic, 403],
-      ['a key where the root says csrf', { auth: { apiKeys, users, basic: true }, csrf: true }, {}, key, 200],
-      ['a service where the root says csrf', { auth: { forward }, csrf: {} }, {}, sso, 403],
-      ['no auth at all, but csrf', { csrf: {} }, {}, {}, 403],
-      ['no auth at all, nor csrf', {}, {}, {}, 200],
-      ['no auth, and csrf off here', { csrf: {} }, { csrf: false }, {}, 200],
-      ['a public route that says csrf', { auth: withSession }, { auth: false, csrf: true }, {}, 403],
-      ['a public route', { auth: withSession, csrf: {} }, { auth: false }, {}, 200],
-      ['a root that asks nobody by itself', { csrf: { global: false } }, {}, {}, 200],
-      ['and a route that takes it up', { csrf: { global: false } }, { csrf: true }, {}, 403]
-    ]
-    for (const [name, root, route, headers, status] of cases)
-      t.test(name, async (t) => {
-        const app = await gateway(t, { ...root, routes: [{ path: '/a', respond: { body: 'in' }, ...route }] })
-        const ask = async (more: Record<string, string>): Promise<number> =>
-          (await app.inject({ method: 'POST', url: '/a', headers: { ...headers, ...more } })).statusCode
-        t.equal(await ask({ origin: 'http://evil.example', 'sec-fetch-site': 'cross-site' }), status)
-        t.equal(await ask({ origin: 'http://evil.example' }), status, 'an old browser')
-        t.equal(await ask({ 'sec-fetch-site': 'same-origin' }), 200, 'a page of ours')
-        t.equal(await ask({}), 200, 'no browser')
-      })
+    const headers = {
+      host: 'gate.example',
+      origin,
+      'x-forwarded-proto': proto,
+      ...(host === undefined ? {} : { 'x-forwarded-host': host })
+    }
+    const payload = { username: 'ada', password: 'lovelace' }
+    const { statusCode } = await app.inject({ method: 'POST', url: '/login', headers, payload })
+    t.equal(statusCode, expected, name)
   }
-)
+})
+
+t.test('covers credentials that browsers send by themselves, beside a session or with csrf', async (t) => {
+  const service = await upstream(t, (request, response) => {
+    const known = /sso=1|token=1/.test(`${request.headers.cookie} ${request.headers.authorization}`)
+    response.writeHead(known ? 200 : 401, { 'x-user': 'ada' }).end()
+  })
+  const users = { list: [{ name: 'ada', secret: 'lovelace' }] }
+  const basic = { authorization: `Basic ${Buffer.from('ada:lovelace').toString('base64')}` }
+  const sso = { cookie: 'sso=1' }
+  const token = { authorization: 'Bearer token=1' }
+  const key = { 'x-api-key': 'key of alice' }
+  const forward = { upstream: service, caller: { id: 'x-user' } }
+  const apiKeys = { list: [{ id: 'alice', secret: 'key of alice' }] }
+  const withSession = { session: true, users, basic: true, apiKeys, forward }
+  const cases: [string, object, object, Record<string, string>, number][] = [
+    ['Basic beside a session', { auth: withSession }, {}, basic, 403],
+    ['Basic alone on the route', { auth: withSession }, { auth: { by: ['basic'] } }, basic, 403],
+    ['the cookie of a service', { auth: withSession }, {}, sso, 403],
+    [
+      'the cookie of a service alone on the route',
+      { auth: withSession },
+      { auth: { by: ['forward'] } },
+      sso,
+      403
+    ],
+    ['a token for a service', { auth: withSession }, { auth: { by: ['forward'] } }, token, 200],
+    ['a token and a cookie for a service', { auth: withSession }, {}, { ...token, ...sso }, 403],
+    ['a key beside a session', { auth: withSession }, {}, key, 200],
+    ['Basic without a session', { auth: { users, basic: true } }, {}, basic, 200],
+    ['Basic where the root says csrf', { auth: { users, basic: true }, csrf: {} }, {}, basic, 403],
+    ['Basic where the route says csrf', { auth: { users, basic: true } }, { csrf: true }, basic, 403],
+    ['a key where the root says csrf', { auth: { apiKeys, users, basic: true }, csrf: true }, {}, key, 200],
+    ['a service where the root says csrf', { auth: { forward }, csrf: {} }, {}, sso, 403],
+    ['no auth at all, but csrf', { csrf: {} }, {}, {}, 403],
+    ['no auth at all, nor csrf', {}, {}, {}, 200],
+    ['no auth, and csrf off here', { csrf: {} }, { csrf: false }, {}, 200],
+    ['a public route that says csrf', { auth: withSession }, { auth: false, csrf: true }, {}, 403],
+    ['a public route', { auth: withSession, csrf: {} }, { auth: false }, {}, 200],
+    ['a root that asks nobody by itself', { csrf: { global: false } }, {}, {}, 200],
+    ['and a route that takes it up', { csrf: { global: false } }, { csrf: true }, {}, 403]
+  ]
+  for (const [name, root, route, headers, status] of cases)
+    t.test(name, async (t) => {
+      const app = await gateway(t, { ...root, routes: [{ path: '/a', respond: { body: 'in' }, ...route }] })
+      const ask = async (more: Record<string, string>): Promise<number> =>
+        (await app.inject({ method: 'POST', url: '/a', headers: { ...headers, ...more } })).statusCode
+      t.equal(await ask({ origin: 'http://evil.example', 'sec-fetch-site': 'cross-site' }), status)
+      t.equal(await ask({ origin: 'http://evil.example' }), status, 'an old browser')
+      t.equal(await ask({ 'sec-fetch-site': 'same-origin' }), 200, 'a page of ours')
+      t.equal(await ask({}), 200, 'no browser')
+    })
+})
 
 t.test('accepts its own origin and those of cors with credentials', async (t) => {
   const app = 'https://app.example.com'

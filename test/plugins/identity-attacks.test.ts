@@ -18,7 +18,7 @@ import { Visitor } from '../provider.ts'
 import { redis, until, withoutRedis } from '../redis.ts'
 
 t.test(
-  'who decides for a gateway learns what is asked for from the gateway alone, whatever a client says of it',
+  'a forward-auth service gets its X-Forwarded fields from the gateway, never from a client',
   async (t) => {
     const asked: string[][] = []
     // As some services do, it believes X-Original-URL before X-Forwarded-Uri.
@@ -227,22 +227,19 @@ t.test('a role that the provider has removed is gone after the next refresh', as
     })
 })
 
-t.test(
-  'a provider that fails half-way through a renewal ends no session and is not asked at once again',
-  async (t) => {
-    const real = await puppet(t)
-    const { open } = await behind(t, real)
-    real.userinfo = false
-    t.equal(await open(), 200)
-    t.equal(await open(), 200)
-    t.equal(real.renewals.length, 1, 'what it gave is kept: a token that was used ends the session there')
-    const other = await puppet(t)
-    other.onRenewal = (response) => void response.writeHead(503).end()
-    const gateway = await behind(t, other)
-    for (let i = 0; i < 3; i++) t.equal(await gateway.open(), 200)
-    t.equal(other.renewals.length, 1)
-  }
-)
+t.test('a provider that fails during a refresh ends no session and is retried after a pause', async (t) => {
+  const real = await puppet(t)
+  const { open } = await behind(t, real)
+  real.userinfo = false
+  t.equal(await open(), 200)
+  t.equal(await open(), 200)
+  t.equal(real.renewals.length, 1, 'what it gave is kept: a token that was used ends the session there')
+  const other = await puppet(t)
+  other.onRenewal = (response) => void response.writeHead(503).end()
+  const gateway = await behind(t, other)
+  for (let i = 0; i < 3; i++) t.equal(await gateway.open(), 200)
+  t.equal(other.renewals.length, 1)
+})
 
 t.test('a token of a removed key is refused although no other token arrives', async (t) => {
   const [stolen, next] = await Promise.all([generateKeyPair('ES256'), generateKeyPair('ES256')])
@@ -328,7 +325,7 @@ t.test('no upstream can set the session cookie, in any spelling', async (t) => {
 })
 
 t.test(
-  'a log-in that finds the store hanging is 503, and no other waits for it',
+  'a log-in is 503 if the store hangs, and no other log-in waits for it',
   { skip: withoutRedis },
   async (t) => {
     const store = await redis(t)
@@ -444,7 +441,7 @@ t.test('a tier whose requests could never pass is a fault of the config', async 
 })
 
 t.test(
-  'a log-out that comes while the store is away is 503, and ends the session once the store is back',
+  'a log-out while the store is unavailable is 503, and ends the session when the store is back',
   { skip: withoutRedis },
   async (t) => {
     const store = await redis(t)

@@ -53,7 +53,7 @@ t.test('accepts valid tokens and refuses about forty kinds of attack', async (t)
       t.equal(answer.statusCode, right ? 200 : 401)
       if (!right) {
         t.match(answer.headers['www-authenticate'], /^Bearer error="invalid_token"$/)
-        t.notMatch(answer.body, token.slice(0, 40), 'the token is not told back')
+        t.notMatch(answer.body, token.slice(0, 40), 'the token is not in the response')
       }
       t.equal((await app.inject({ url: '/admin', headers: bearer(token) })).statusCode, right ? 403 : 401)
     })
@@ -175,24 +175,20 @@ t.test('refuses tokens of a revoked key although no new token arrives', async (t
     })
 })
 
-t.test(
-  'believes no provider whose certificate is not the one of its name',
-  { skip: noOpenssl },
-  async (t) => {
-    const { key, cert } = certificate(t)
-    const from = await issuer(t)
-    const server = createServer({ key, cert }, (_request, response) => {
-      from.asked++
-      response.end('{"keys": []}')
-    }).listen(0, '127.0.0.1')
-    t.teardown(() => server.close())
-    await once(server, 'listening')
-    const jwks = `https://localhost:${(server.address() as AddressInfo).port}/jwks.json`
-    const app = await gateway(t, { auth: { jwt: { jwks } }, routes: [open] })
-    t.equal(await status(app, await from.sign()), 503)
-    t.equal(from.asked, 0)
-  }
-)
+t.test('refuses keys from a provider with a certificate for another name', { skip: noOpenssl }, async (t) => {
+  const { key, cert } = certificate(t)
+  const from = await issuer(t)
+  const server = createServer({ key, cert }, (_request, response) => {
+    from.asked++
+    response.end('{"keys": []}')
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const jwks = `https://localhost:${(server.address() as AddressInfo).port}/jwks.json`
+  const app = await gateway(t, { auth: { jwt: { jwks } }, routes: [open] })
+  t.equal(await status(app, await from.sign()), 503)
+  t.equal(from.asked, 0)
+})
 
 t.test('tries every matching key for a token without a key id', async (t) => {
   const from = await issuer(t)
@@ -336,9 +332,9 @@ t.test('logs the reason of a refused token once, and hides it from the client', 
         t.equal(answer.headers['www-authenticate'], 'Bearer error="invalid_token"')
         t.match(answer.json(), { code: 'SP_ERR_AUTH_WRONG', detail: 'Invalid or expired credentials' })
       }
-      const told = lines.filter(({ msg }) => msg === 'token refused')
-      if (reason !== 'malformed') t.match(told, [{ level: 'info', reason }])
-      t.ok(told.length <= 1, 'not with each request')
+      const logged = lines.filter(({ msg }) => msg === 'token refused')
+      if (reason !== 'malformed') t.match(logged, [{ level: 'info', reason }])
+      t.ok(logged.length <= 1, 'not with each request')
       t.notMatch(JSON.stringify(lines), token.slice(0, 30) === 'x' ? 'Bearer' : token.slice(0, 30))
     })
   const counted = app.metrics
@@ -474,7 +470,7 @@ t.test('reads tokens from the configured places and does not forward them', asyn
   const at = (auth: object): Promise<FastifyInstance> =>
     gateway(t, { auth: { ...auth }, routes: [{ path: '/a', proxy: { upstream: target } }] })
   const places = { jwks: from.url, from: ['header:authorization', 'header:x-token', 'query:token'] }
-  const kept = await at({ jwt: places })
+  const hiding = await at({ jwt: places })
   const cases = [
     { name: 'a Bearer', headers: bearer(token), url: '/a' },
     { name: 'whatever the case of its scheme', headers: { authorization: `bEARER ${token}` }, url: '/a' },
@@ -482,23 +478,23 @@ t.test('reads tokens from the configured places and does not forward them', asyn
     { name: 'the query', headers: {}, url: `/a?one=1&token=${token}&two=2` }
   ]
   for (const { name, headers, url } of cases) {
-    const answer = await kept.inject({ url, headers })
+    const answer = await hiding.inject({ url, headers })
     t.equal(answer.statusCode, 200, name)
     t.notMatch(answer.body, token, 'the upstream does not see it')
     const seen = answer.json<Seen>()
     if (url.includes('?')) t.equal(seen.url, '/a?one=1&two=2')
   }
-  const told = await (await at({ jwt: places, passOn: ['jwt'] })).inject({
+  const forwarded = await (await at({ jwt: places, passOn: ['jwt'] })).inject({
     url: '/a',
     headers: bearer(token)
   })
-  t.equal(told.json<Seen>().headers['authorization'], `Bearer ${token}`)
+  t.equal(forwarded.json<Seen>().headers['authorization'], `Bearer ${token}`)
   t.equal(
-    (await kept.inject({ url: '/a', headers: { ...bearer(token), 'x-token': token } })).statusCode,
+    (await hiding.inject({ url: '/a', headers: { ...bearer(token), 'x-token': token } })).statusCode,
     401,
     'two are too many'
   )
-  t.equal((await kept.inject({ url: '/a', headers: { authorization: 'Basic YTpi' } })).statusCode, 401)
+  t.equal((await hiding.inject({ url: '/a', headers: { authorization: 'Basic YTpi' } })).statusCode, 401)
 })
 
 t.test('never forwards a credential in the query', async (t) => {
@@ -701,11 +697,11 @@ t.test('reports invalid jwt options', async (t) => {
     [{ jwks: 'https://' }, /auth\.jwt\.jwks: expected a URL such as .*, got "https:\/\/"/],
     [{ keys: '/nowhere.json' }, /auth\.jwt\.keys: There is no file \/nowhere\.json/]
   ]
-  for (const [said, expected] of cases)
+  for (const [options, expected] of cases)
     await t.rejects(
-      loadConfig({ auth: { jwt: said }, routes: [open] }, {}),
+      loadConfig({ auth: { jwt: options }, routes: [open] }, {}),
       { message: expected },
-      JSON.stringify(said)
+      JSON.stringify(options)
     )
 })
 
@@ -727,12 +723,12 @@ t.test('reports invalid keys in a file', async (t) => {
     [{ keys: [{ kty: 'EC', crv: 'P-256', x: 'a', y: 'b' }] }, /: key 1 is invalid or of an unsupported type/]
   ]
   const file = `${t.testdir()}/keys.json`
-  const load = (said: unknown): Promise<unknown> => {
-    writeFileSync(file, typeof said === 'string' ? said : JSON.stringify(said))
+  const load = (written: unknown): Promise<unknown> => {
+    writeFileSync(file, typeof written === 'string' ? written : JSON.stringify(written))
     return loadConfig({ auth: { jwt: { keys: file } }, routes: [open] }, {})
   }
   await t.resolves(load({ keys: [right] }))
-  for (const [said, expected] of cases) await t.rejects(load(said), { message: expected })
+  for (const [written, expected] of cases) await t.rejects(load(written), { message: expected })
 })
 
 t.test('check warns if audience is missing', async (t) => {

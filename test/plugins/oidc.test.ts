@@ -285,7 +285,7 @@ t.test('a back-channel logout ends the sessions here', async (t) => {
 })
 
 t.test(
-  'a log-out by the word of the provider while the store is away takes effect once it is back',
+  'a back-channel logout while the store is unavailable takes effect when it is back',
   { skip: withoutRedis },
   async (t) => {
     const store = await redis(t)

@@ -170,7 +170,7 @@ t.test('sessions in a store end after their idle and absolute timeouts', { skip 
 })
 
 t.test(
-  'nobody is in while the store is away, and who was in is in again when it is back',
+  'while the store is unavailable no session is accepted, and afterwards all are again',
   { skip },
   async (t) => {
     const server = await redis(t)
