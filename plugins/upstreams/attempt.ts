@@ -1,27 +1,28 @@
 import type { Duplex } from 'node:stream'
 import type { DispatchHandler, DispatchOptions } from '../../src/lib/contracts/dispatch.ts'
 import type { BodyAction, ResponseExtent, UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
-import { FRAMING, HOP_BY_HOP } from '../../src/lib/http/hop-by-hop.ts'
 import { RequestNotProcessed, RequestNotSendable } from '../../src/lib/refusals.ts'
 import { UpstreamFailed } from '../../src/lib/upstream-errors.ts'
+import { BodyTimeout, isLocalError, isStaleConnection, isTimeoutError, Superseded } from './attempt-errors.ts'
 import type { IdleTimeout, WatchedBody } from './idle-timeout.ts'
 import type { Lease } from './lease.ts'
 import type { Target } from './target.ts'
+import { allowedTrailers } from './trailers.ts'
 
 type Abort = (error?: Error) => void
 
-/** Gets what one attempt brings. */
+/** Receives the events of one attempt. */
 export interface AttemptListener {
-  /** Whether the request may be sent again after its connection was lost without a byte of an answer. */
+  /** Whether the request may be sent again when its connection closed before the first byte of a response. */
   readonly canResend: boolean
-  /** Whether the body of the request can be sent again from its beginning. */
+  /** Whether the request body can be sent again from its beginning. */
   readonly canReplayBody: boolean
-  /** Whether a part of the body has yet to come from the client. */
+  /** Whether the client has yet to send a part of the body. */
   readonly isUploading: boolean
-  /** Makes the options of one sending, in which a body is opened anew; `fresh` asks for a new connection. */
+  /** Builds the options for one send and opens the body from its beginning; `newConnection` asks for a new connection. */
   dispatchOptionsFor(target: UpstreamTarget, fresh: boolean): DispatchOptions
   onInformation(status: number, fields: readonly string[]): void
-  /** Called with the header of an answer, and how much there is of it; returns what becomes of its body. */
+  /** Called with the response headers and how much of the response has arrived; returns what to do with its body. */
   onHeaders(
     attempt: Attempt,
     status: number,
@@ -34,36 +35,27 @@ export interface AttemptListener {
   onData(chunk: Buffer): boolean
   onComplete(trailers: readonly [string, string][]): void
   onError(attempt: Attempt, error: Error): void
-  /** Called with an error of the gateway's own code. */
+  /** Called with an error in the gateway's own code, not the upstream's. */
   onInternalError(error: unknown): void
 }
 
-/** The answer of an attempt is not needed any more; its target did nothing wrong. */
-export class Superseded extends Error {}
-
-/** The body of an answer was idle for too long; its client sees a cut. */
-class BodyTimeout extends Error {
-  readonly code = 'UND_ERR_BODY_TIMEOUT'
-  readonly statusCode = 504
-}
-
-// The rest of a dropped answer is read, so that its connection can be used again; if it is longer than this, in bytes, the connection ends.
+// The rest of an unwanted response is read so that its connection can be reused. Beyond this many bytes the connection is closed instead.
 const MAX_DRAINED_BYTES = 65_536
 
-// How often a request goes to a target that processes none of it: a connection of HTTP/2 may end at any time, and the next one as well.
+// How often to send a request that targets refuse unprocessed. Any HTTP/2 connection may close at any time, and so may the one after it.
 const MAX_UNPROCESSED_SENDS = 8
 
-// Interim answers to a request: they go on at once, however slow the client is.
+// 1xx responses are forwarded at once, however slowly the client reads, so their number is bounded.
 const MAX_INFORMATIONAL_RESPONSES = 64
 
-/** One request to one target, and its answer. */
+/** One request to one target, and its response. */
 export class Attempt implements WatchedBody, DispatchHandler {
   readonly target: Target
   readonly #listener: AttemptListener
   readonly #upgrades: boolean
   readonly #idleTimeout: IdleTimeout | undefined
   readonly #lease: Lease
-  /** Whether the target is sure not to have processed the request. */
+  /** Whether it is certain that the target has not processed the request. */
   unprocessed = false
   lastActiveTick = 0
   paused = false
@@ -89,17 +81,17 @@ export class Attempt implements WatchedBody, DispatchHandler {
     this.#lease = target.acquire()
   }
 
-  /** Whether it ended without an answer. */
+  /** Whether the attempt ended without a response. */
   get abandoned(): boolean {
     return this.#state === 'over'
   }
 
-  /** Whether it ever got a connection: without one nothing was sent. */
+  /** Whether the attempt ever got a connection. Without one, nothing was sent. */
   get connected(): boolean {
     return this.#abort !== undefined
   }
 
-  /** Sends the request; `fresh` asks for a new connection. */
+  /** Sends the request, on a new connection if asked for. */
   send(fresh = false): void {
     this.#sendCount++
     const { pool, upgrades } = this.target
@@ -107,14 +99,14 @@ export class Attempt implements WatchedBody, DispatchHandler {
     sender.send(this.#listener.dispatchOptionsFor(this.target, fresh), this)
   }
 
-  /** Begins to watch that the body is not idle for too long. */
+  /** Starts the idle timeout of the response body. */
   watchIdle(): void {
     if (this.#idleTimeout === undefined || this.#isIdleWatched || this.#state === 'over') return
     this.#isIdleWatched = true
     this.#idleTimeout.add(this)
   }
 
-  /** Gives up. */
+  /** Aborts the attempt with this error. */
   stop(error: Error): void {
     if (this.#state === 'over' || this.#stopReason !== undefined) return
     this.#stopReason = error
@@ -122,7 +114,7 @@ export class Attempt implements WatchedBody, DispatchHandler {
     else this.#abort(error)
   }
 
-  /** Reads on after the client has taken what there was. */
+  /** Continues reading the response after a pause. */
   resume(): void {
     this.paused = false
     this.#resume?.()
@@ -138,18 +130,26 @@ export class Attempt implements WatchedBody, DispatchHandler {
     this.#responseStarted = true
   }
 
-  onHeaders(status: number, fields: string[], resume: () => void, statusText: string, bare = false): boolean {
-    if (status < 200) {
-      if (status < 100 || status === 101) throw new UpstreamFailed()
-      if (++this.#informational > MAX_INFORMATIONAL_RESPONSES) throw new Error('Interim answers without end')
-      this.#listener.onInformation(status, fields)
-      return true
-    }
+  onInformation(status: number, fields: string[]): void {
+    if (status < 100 || status === 101) throw new UpstreamFailed()
+    if (++this.#informational > MAX_INFORMATIONAL_RESPONSES)
+      throw new Error('Too many informational responses')
+    this.#listener.onInformation(status, fields)
+  }
+
+  onHeaders(
+    status: number,
+    fields: string[],
+    resume: () => void,
+    statusText: string,
+    endStream = false
+  ): boolean {
+    if (status < 200) throw new UpstreamFailed()
     this.#resume = resume
     this.#lease.report(status < 500)
-    const fate = this.#listener.onHeaders(this, status, fields, statusText, bare ? 'headers' : 'partial')
+    const fate = this.#listener.onHeaders(this, status, fields, statusText, endStream ? 'headers' : 'partial')
     this.#state = fate
-    // A dropped answer is watched as well, or an upstream that never ends it would keep its connection.
+    // Draining has the idle timeout too: a response that never ends must not hold its connection.
     if (fate === 'drain') this.watchIdle()
     return true
   }
@@ -164,20 +164,20 @@ export class Attempt implements WatchedBody, DispatchHandler {
   onUpgrade(_status: number, fields: string[], upstream: Duplex): void {
     if (!switchesToWebSocket(fields)) throw new UpstreamFailed()
     this.#lease.report(true)
-    // From here on it has a connection of its own, beside the pool's.
+    // The upgraded connection has left the pool, so the target's slot is free.
     this.#end()
     this.#listener.onUpgrade(this, fields, upstream)
   }
 
   onData(chunk: Buffer): boolean {
-    // A dropped answer gets its time once: a part of it that comes gives it no more.
+    // While draining, new data does not restart the idle timeout.
     if (this.#state === 'drain') {
       this.#drainedBytes += chunk.length
-      if (this.#drainedBytes > MAX_DRAINED_BYTES) this.stop(new Superseded('The answer is not needed'))
+      if (this.#drainedBytes > MAX_DRAINED_BYTES) this.stop(new Superseded('The response is not needed'))
       return true
     }
     if (this.#idleTimeout !== undefined) this.lastActiveTick = this.#idleTimeout.tick
-    if (this.#state !== 'forward') throw new Error('A body without a header')
+    if (this.#state !== 'forward') throw new Error('Body data before the headers')
     if (this.#listener.onData(chunk)) return true
     this.paused = true
     return false
@@ -211,12 +211,12 @@ export class Attempt implements WatchedBody, DispatchHandler {
       this.#state === 'open' && !this.#responseStarted && this.#sendCount === 1 && isStaleConnection(error)
     if (this.#state === 'open' && this.#stopReason === undefined && this.#canSendAgain(error, stale)) {
       this.#abort = undefined
-      // Other idle connections may be dead as well.
+      // Other idle connections may be dead as well, so a stale one is followed by a new connection.
       this.send(stale)
       return
     }
     const dropped = this.#state === 'drain'
-    // Where the request itself broke, no target has failed.
+    // A request that the gateway could not send says nothing about the target.
     const blameless = isLocalError(error) || error instanceof RequestNotSendable
     if (
       this.#state === 'forward' &&
@@ -224,7 +224,7 @@ export class Attempt implements WatchedBody, DispatchHandler {
       (this.#stopReason === undefined || isTimeoutError(this.#stopReason))
     )
       this.#lease.reportIncomplete()
-    // An idle connection may end at any time, and a client may be slow to send: neither is a failure of the target.
+    // A stale idle connection or a slow client upload is not a failure of the target.
     if (
       (this.#stopReason === undefined && !stale && !blameless) ||
       (this.#stopReason !== undefined && isTimeoutError(this.#stopReason) && !this.#listener.isUploading)
@@ -244,14 +244,14 @@ export class Attempt implements WatchedBody, DispatchHandler {
 
   #end(): void {
     this.#state = 'over'
-    // The connection goes on with the next request, however late the client is to take this answer.
+    // The connection may already serve the next request, so a slow client must not resume it.
     this.#resume = undefined
     if (this.#isIdleWatched) this.#idleTimeout?.delete(this)
     this.#lease.release()
   }
 }
 
-/** Tells whether a 101 names the protocol that was asked for, and no other (RFC 6455 section 4.1). */
+/** Returns whether a 101 response names the requested protocol and no other (RFC 6455 section 4.1). */
 function switchesToWebSocket(fields: readonly string[]): boolean {
   let found = false
   for (let i = 0; i < fields.length; i += 2) {
@@ -260,51 +260,4 @@ function switchesToWebSocket(fields: readonly string[]): boolean {
     found = true
   }
   return found
-}
-
-const isTimeoutError = (error: Error & { statusCode?: number }): boolean => error.statusCode === 504
-
-// Nothing was sent of a request that the gateway itself could not send.
-const LOCAL_ERROR_CODES = new Set([
-  'UND_ERR_INVALID_ARG',
-  'UND_ERR_CLOSED',
-  'UND_ERR_DESTROYED',
-  'SP_ERR_UPSTREAM_SOCKETS'
-])
-
-const isLocalError = ({ code }: Error & { code?: string }): boolean =>
-  code !== undefined && LOCAL_ERROR_CODES.has(code)
-
-// An idle connection that the upstream closed just when it was used again looks like this.
-function isStaleConnection(error: Error & { code?: string; socket?: { bytesRead?: number } }): boolean {
-  return (
-    (error.code === 'UND_ERR_SOCKET' || error.code === 'ECONNRESET' || error.code === 'EPIPE') &&
-    (error.socket?.bytesRead ?? 1) > 0
-  )
-}
-
-// What frames, routes, signs or describes a message stands in its head alone (RFC 9110 section 6.5.1): whoever merges trailers into the head would let them replace what the gateway said there.
-const FORBIDDEN_TRAILERS = new Set([
-  ...HOP_BY_HOP,
-  ...FRAMING,
-  'age',
-  'authorization',
-  'cache-control',
-  'content-encoding',
-  'content-range',
-  'content-type',
-  'date',
-  'expires',
-  'location',
-  'retry-after',
-  'set-cookie',
-  'vary',
-  'www-authenticate'
-])
-
-function allowedTrailers(raw: readonly string[]): [string, string][] {
-  const trailers: [string, string][] = []
-  for (let i = 0; i < raw.length; i += 2)
-    if (!FORBIDDEN_TRAILERS.has(raw[i] as string)) trailers.push([raw[i] as string, raw[i + 1] as string])
-  return trailers
 }

@@ -12,19 +12,20 @@ import type {
 import { RequestNotSendable } from '../../src/lib/refusals.ts'
 import { LONGEST_TIMER } from '../../src/lib/units.ts'
 import { unavailable } from '../../src/lib/upstream-errors.ts'
-import { Attempt, type AttemptListener, Superseded } from './attempt.ts'
+import { Attempt, type AttemptListener } from './attempt.ts'
+import { Superseded } from './attempt-errors.ts'
 import type { IdleTimeout } from './idle-timeout.ts'
 import { retryAfterIn } from './retry-after.ts'
 import type { Target } from './target.ts'
 import type { Upstream } from './upstream.ts'
 
-// The share that a hedge may take where the policy has no "retry".
+// The retry budget of a hedge on a route without `retry`.
 const DEFAULT_HEDGE_BUDGET = 0.2
 
 /**
- * One request and its answer, in as many attempts as its policy allows. An attempt ends in one of these ways:
- * its answer is the answer; the target refused the connection or has not processed the request, so another target is asked,
- * whatever the method; the policy's `retry` takes the failure, so it is tried again after a wait; or it is the failure.
+ * Sends one request in as many attempts as its policy allows.
+ * A refused connection, or a target that has not processed the request, leads to another target whatever the method (failover).
+ * Other failures are retried if `retry` covers them; else the response or error goes to the listener.
  */
 export class Attempts implements AttemptListener, PendingRequest {
   readonly #upstream: Upstream
@@ -49,7 +50,7 @@ export class Attempts implements AttemptListener, PendingRequest {
     upstream.traffic.active++
   }
 
-  /** Sends the first attempt. */
+  /** Sends the first attempt and schedules the hedge, if the policy has one. */
   begin(): void {
     this.attemptNext()
     const { hedge } = this.#policy
@@ -57,7 +58,7 @@ export class Attempts implements AttemptListener, PendingRequest {
       this.#hedge = setTimeout(onHedge, Math.min(hedge, LONGEST_TIMER), this)
   }
 
-  /** Sends one more attempt to the target whose turn is next. */
+  /** Sends one more attempt, to the target that is next. */
   attemptNext(): void {
     if (this.#state !== 'waiting') return
     const target = this.#upstream.pick(this.#request.source, this.#tried)
@@ -65,14 +66,14 @@ export class Attempts implements AttemptListener, PendingRequest {
     else this.#send(target)
   }
 
-  /** Asks another target as well, if the answer is late and the budget allows it. */
+  /** Sends the same request to a second target, if the budget allows it. */
   hedge(): void {
     if (this.#state !== 'waiting' || this.#active.length !== 1 || !this.#acquireRetry()) return
-    // A body goes to two targets only once all of it is here; what still comes belongs to the first.
+    // Two targets can only read a body that has arrived completely and is buffered.
     const { body } = this.#request
     if (this.isUploading || body?.isReplayableWithin(this.#policy.retry?.maxBody ?? 0) === false) return
     const target = this.#untriedTarget()
-    // The same one again would only get busier.
+    // A second request to the same target would only add to its load.
     if (target === undefined) return
     this.#countRetry()
     this.#send(target)
@@ -194,7 +195,7 @@ export class Attempts implements AttemptListener, PendingRequest {
     for (const attempt of [...this.#active]) attempt.stop(new Superseded('The request failed'))
   }
 
-  /** Asks another target where this one is sure not to have processed the request, whatever its method is. */
+  /** Sends the request to another target if this one certainly has not processed it; returns whether it did. */
   #failover(attempt: Attempt): boolean {
     if (attempt.connected && !attempt.unprocessed) return false
     if (!this.canReplayBody || this.#active.length > 0) return false
@@ -204,11 +205,11 @@ export class Attempts implements AttemptListener, PendingRequest {
     return true
   }
 
-  /** Passes over what an attempt brought, if the policy takes it and there is time, and schedules the next one. */
+  /** Schedules a retry if policy, budget, deadline and body allow it; returns whether the attempt's result is dropped. */
   #scheduleRetry(attempt: Attempt, reason: string, retryAfter: number): boolean {
     const { retry } = this.#policy
     const failed = attempt.abandoned || retry?.isRetryable(reason) === true
-    // A hedge is still under way: it may do better.
+    // Another attempt, a hedge, is still running and may succeed.
     if (failed && this.#active.some((each) => each !== attempt)) {
       this.#remove(attempt)
       return true
@@ -218,7 +219,7 @@ export class Attempts implements AttemptListener, PendingRequest {
     if (attempts >= retry.attempts || this.#request.body?.isReplayableWithin(retry.maxBody) === false)
       return false
     const wait = Math.max(retry.backoff(attempts), retryAfter)
-    // An attempt that can't end in time is not begun, nor one that no timer would wait for.
+    // Do not start a retry that cannot finish before the deadline, or whose wait exceeds what a timer can hold.
     if (this.#request.deadline?.allows(wait) === false || wait > LONGEST_TIMER || !this.#acquireRetry())
       return false
     this.#remove(attempt)
@@ -244,7 +245,7 @@ export class Attempts implements AttemptListener, PendingRequest {
     this.#stopTimers()
     if (this.#active.length > 1)
       for (const each of [...this.#active])
-        if (each !== attempt) each.stop(new Superseded('Another answer came first'))
+        if (each !== attempt) each.stop(new Superseded('Another response came first'))
   }
 
   #fail(error: Error): void {
@@ -284,7 +285,7 @@ function reasonOf(attempt: Attempt, { code }: { code?: string }): string {
   return code === 'UND_ERR_HEADERS_TIMEOUT' ? 'timeout' : 'reset'
 }
 
-// One function each for all requests. An error of the gateway's own ends the request, not the process.
+// Shared by all requests, to avoid a closure for each. An internal error ends the request, not the process.
 const onHedge = guarded((attempts) => attempts.hedge())
 const onBackoff = guarded((attempts) => attempts.attemptNext())
 

@@ -5,20 +5,20 @@ import { addressOf } from '../../src/lib/http/addresses.ts'
 import type { UpstreamOptions } from './options.ts'
 import type { Target } from './target.ts'
 
-/** Chooses one of some targets, of which there is at least one, for a request. */
-export type Balancer = (from: readonly Target[], request: FastifyRequest) => Target
+/** Picks a target for a request targets a list of at least one. */
+export type Balancer = (targets: readonly Target[], request: FastifyRequest) => Target
 
-/** Compiles how an upstream spreads its requests. */
+/** Compiles the load-balancing strategy of an upstream. */
 export function makeBalancer({ balance, hashOn }: Pick<UpstreamOptions, 'balance' | 'hashOn'>): Balancer {
   return balance === 'hash' ? rendezvousHash(hashOn) : BALANCERS[balance]
 }
 
 const BALANCERS = {
-  /** In turn, no target twice in a row where it need not be (nginx's smooth weighted round robin). */
-  roundRobin(from) {
-    let best = from[0] as Target
+  /** Smooth weighted round robin, as in nginx: no target twice in a row unless its weight demands it. */
+  roundRobin(targets) {
+    let best = targets[0] as Target
     let total = 0
-    for (const target of from) {
+    for (const target of targets) {
       const weight = target.effectiveWeight()
       total += weight
       target.currentWeight += weight
@@ -27,12 +27,12 @@ const BALANCERS = {
     best.currentWeight -= total
     return best
   },
-  /** Who has the fewest requests for its weight; among equals, any. */
-  leastRequests(from) {
-    let best = from[0] as Target
+  /** Fewest requests per weight; ties are broken at random. */
+  leastRequests(targets) {
+    let best = targets[0] as Target
     let least = Number.POSITIVE_INFINITY
     let equals = 0
-    for (const target of from) {
+    for (const target of targets) {
       const busy = loadPerWeight(target)
       if (busy > least) continue
       equals = busy === least ? equals + 1 : 1
@@ -42,23 +42,23 @@ const BALANCERS = {
     return best
   },
   random: weightedRandom,
-  /** The less busy of any two (M. Mitzenmacher, "The Power of Two Choices", 2001). */
-  powerOfTwo(from) {
-    const one = weightedRandom(from)
-    const two = weightedRandom(from)
+  /** The less busy of two random targets (M. Mitzenmacher, "The Power of Two Choices", 2001). */
+  powerOfTwo(targets) {
+    const one = weightedRandom(targets)
+    const two = weightedRandom(targets)
     return loadPerWeight(two) < loadPerWeight(one) ? two : one
   }
-} satisfies Record<string, (from: readonly Target[]) => Target>
+} satisfies Record<string, (targets: readonly Target[]) => Target>
 
-function weightedRandom(from: readonly Target[]): Target {
+function weightedRandom(targets: readonly Target[]): Target {
   let left = 0
-  for (const target of from) left += target.effectiveWeight()
+  for (const target of targets) left += target.effectiveWeight()
   left *= Math.random()
-  for (const target of from) {
+  for (const target of targets) {
     left -= target.effectiveWeight()
     if (left < 0) return target
   }
-  return from[from.length - 1] as Target
+  return targets[targets.length - 1] as Target
 }
 
 const loadPerWeight = (target: Target): number => {
@@ -66,14 +66,14 @@ const loadPerWeight = (target: Target): number => {
   return weight === 0 ? Number.MAX_VALUE : (target.load.requests + 1) / weight
 }
 
-/** The target with the highest score for the key: one that comes or goes moves only its own share (weighted rendezvous hashing; Thaler and Ravishankar, 1998). */
+/** Weighted rendezvous hashing (Thaler and Ravishankar, 1998): a target that is added or removed moves only its own share of the keys. */
 function rendezvousHash(hashOn: string): Balancer {
-  const keyOf = hashKeyReader(hashOn)
-  return (from, request) => {
-    const key = hash32(keyOf(request))
-    let best = from[0] as Target
+  const readKey = hashKeyReader(hashOn)
+  return (targets, request) => {
+    const key = hash32(readKey(request))
+    let best = targets[0] as Target
     let most = Number.NEGATIVE_INFINITY
-    for (const target of from) {
+    for (const target of targets) {
       const score = -target.weight / Math.log(unitInterval(key, target.seed))
       if (score > most) [best, most] = [target, score]
     }

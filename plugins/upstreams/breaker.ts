@@ -1,10 +1,12 @@
 import { monotonic } from '../../src/lib/clock.ts'
 import { duration, share } from '../../src/lib/units.ts'
-import type { BreakerOptions } from './options.ts'
+import type { BreakerOptions } from './health-options.ts'
+
+type BreakerState = 'closed' | 'open' | 'half-open'
 
 const WINDOW_SLICES = 10
 
-/** Counts answers and failures over the last while, in ten slices of it. */
+/** Counts requests and failures over a sliding window of ten slices. */
 class FailureWindow {
   readonly #sliceMs: number
   readonly #totals = new Uint32Array(WINDOW_SLICES)
@@ -41,49 +43,49 @@ class FailureWindow {
   }
 }
 
-/** Stops asking a target that mostly fails: closed until too many requests of the last while failed, then open, then half-open for one request alone (M. Nygard, "Release It!"). */
+/** A circuit breaker: closed until the failure rate within the window is too high, then open, then half-open for a single probe (M. Nygard, "Release It!"). */
 export class Breaker {
   readonly #options: BreakerOptions
   readonly #window: FailureWindow
-  readonly #onChange: () => void
-  #state: 'closed' | 'open' | 'half-open' = 'closed'
+  readonly #onChange: (state: BreakerState) => void
+  #state: BreakerState = 'closed'
   #probing = false
   #openUntil = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(options: BreakerOptions, changed: () => void) {
+  constructor(options: BreakerOptions, onChange: (state: BreakerState) => void) {
     this.#options = options
     this.#window = new FailureWindow(duration(options.within))
-    this.#onChange = changed
+    this.#onChange = onChange
   }
 
-  get state(): 'closed' | 'open' | 'half-open' {
+  get state(): BreakerState {
     return this.#state
   }
 
-  /** Tells whether a request may be sent now. */
+  /** Whether a request may be sent now. */
   get admits(): boolean {
     return this.#state === 'closed' || (this.#state === 'half-open' && !this.#probing)
   }
 
-  /** Milliseconds until the next request may try. */
+  /** Milliseconds until the breaker becomes half-open; 0 unless it is open. */
   get remaining(): number {
     return this.#state === 'open' ? Math.max(0, this.#openUntil - monotonic()) : 0
   }
 
-  /** Notes that a request is sent; tells whether it is the one that tries. */
+  /** Registers a request; returns whether it is the probe. */
   acquire(): boolean {
     if (this.#state !== 'half-open') return false
     this.#probing = true
     return true
   }
 
-  /** Gives the try back: its request was left before anything could be said of the target. */
+  /** Frees the probe's slot: its request ended before it had a result. */
   abandon(): void {
     this.#probing = false
   }
 
-  /** Notes how a request went. */
+  /** Records the result of a request. */
   report(ok: boolean, probe: boolean): void {
     if (probe) {
       this.#probing = false
@@ -111,14 +113,14 @@ export class Breaker {
     this.#timer = setTimeout(() => {
       this.#state = 'half-open'
       this.#probing = false
-      this.#onChange()
+      this.#onChange(this.#state)
     }, openFor)
     this.#timer.unref()
-    this.#onChange()
+    this.#onChange(this.#state)
   }
 
   #close(): void {
     this.#state = 'closed'
-    this.#onChange()
+    this.#onChange(this.#state)
   }
 }

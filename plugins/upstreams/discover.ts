@@ -2,25 +2,25 @@ import type { RecordWithTtl } from 'node:dns'
 import { lookup, Resolver } from 'node:dns/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import { duration } from '../../src/lib/units.ts'
-import type { DiscoverOptions } from './options.ts'
 import type { Endpoint } from './target.ts'
+import type { DiscoverOptions } from './target-options.ts'
 
-// A record with a TTL of 0 is not asked for more often than this, in milliseconds.
+// The shortest interval between two lookups, for records with a TTL of 0.
 const MIN_REFRESH_MS = 1000
 
 interface DiscoveredEndpoints {
   readonly endpoints: readonly Endpoint[]
-  /** Milliseconds that the answer ttlMs; undefined where nobody said. */
+  /** How long the answer is valid, in milliseconds; undefined if the resolver gave no TTL. */
   readonly ttlMs: number | undefined
 }
 
-/** Finds the targets of an upstream by DNS, again and again; what was found last stays while nobody answers. */
+/** Resolves the targets of an upstream by DNS, periodically. While lookups fail, the last known targets stay. */
 export class Discovery {
   readonly #options: DiscoverOptions
   readonly #log: FastifyBaseLogger
   readonly #resolver = new Resolver({ timeout: 2000, tries: 2 })
   readonly #watchers = new Set<() => void>()
-  /** Settles once the first answer is there, or the first failure. */
+  /** Settles with the first answer or the first failure. */
   readonly firstAnswer: Promise<void>
   #endpoints: readonly Endpoint[] = []
   #timer: NodeJS.Timeout | undefined
@@ -38,7 +38,7 @@ export class Discovery {
     return this.#endpoints
   }
 
-  /** Calls back whenever the targets have changed, until the returned function is called. */
+  /** Calls `changed` whenever the targets change; returns a function that stops it. */
   watch(changed: () => void): () => void {
     this.#watchers.add(changed)
     return () => void this.#watchers.delete(changed)
@@ -70,14 +70,14 @@ export class Discovery {
   }
 
   #update(endpoints: readonly Endpoint[]): void {
-    if (this.#failing) this.#log.info({ name: this.#name }, 'a name is found again')
+    if (this.#failing) this.#log.info({ name: this.#name }, 'target discovery recovered')
     this.#failing = false
-    const said = JSON.stringify(endpoints)
-    if (said === JSON.stringify(this.#endpoints)) return
+    const text = JSON.stringify(endpoints)
+    if (text === JSON.stringify(this.#endpoints)) return
     this.#endpoints = endpoints
     this.#log.info(
       { name: this.#name, targets: endpoints.map(({ address }) => `${address?.address}:${address?.port}`) },
-      'the targets of a name have changed'
+      'targets changed'
     )
     for (const changed of this.#watchers) changed()
   }
@@ -85,7 +85,7 @@ export class Discovery {
   #reportFailure({ code }: NodeJS.ErrnoException): void {
     if (this.#stopped || this.#failing) return
     this.#failing = true
-    this.#log.warn({ name: this.#name, code }, 'a name is not found; the targets found last stay')
+    this.#log.warn({ name: this.#name, code }, 'target discovery failed')
   }
 
   get #name(): string {
@@ -95,21 +95,24 @@ export class Discovery {
   async #resolveAddresses(): Promise<DiscoveredEndpoints> {
     const { dns = '', port, scheme } = this.#options
     const { addresses, ttlMs } = await this.#lookUp(dns)
-    const at = port ?? (scheme === 'https' ? 443 : 80)
-    return { endpoints: addresses.map((address) => this.#endpoint(dns, address, at, 1, false)), ttlMs }
+    const targetPort = port ?? (scheme === 'https' ? 443 : 80)
+    return {
+      endpoints: addresses.map((address) => this.#endpoint(dns, address, targetPort, 1, false)),
+      ttlMs
+    }
   }
 
-  // RFC 2782: the lowest priority serves, the others stand by; a weight of 0 still gets a little.
+  // RFC 2782: the lowest priority serves, the others are backups; a weight of 0 still gets a small share.
   async #resolveServices(): Promise<DiscoveredEndpoints> {
     const records = await this.#resolver.resolveSrv(this.#options.srv ?? '')
-    const first = Math.min(...records.map(({ priority }) => priority))
+    const lowest = Math.min(...records.map(({ priority }) => priority))
     const found = await Promise.all(
       records.map(async ({ name, port, weight, priority }) => {
         const { addresses, ttlMs } = await this.#lookUp(name)
         return {
           ttlMs,
           endpoints: addresses.map((address) =>
-            this.#endpoint(name, address, port, Math.max(1, weight), priority !== first)
+            this.#endpoint(name, address, port, Math.max(1, weight), priority !== lowest)
           )
         }
       })
@@ -137,9 +140,9 @@ export class Discovery {
         addresses: records.map(({ address }) => address).sort(),
         ttlMs: shortest(records.map(({ ttl }) => ttl * 1000))
       }
-    const [four] = answers
-    if (this.#options.server !== undefined && four?.status === 'rejected') throw four.reason
-    // Names of the machine's own (/etc/hosts) and short ones (search domains) are known to the system alone.
+    const [ipv4] = answers
+    if (this.#options.server !== undefined && ipv4?.status === 'rejected') throw ipv4.reason
+    // Only the system's resolver knows /etc/hosts and search domains.
     const found = await lookup(name, { all: true })
     return { addresses: found.map(({ address }) => address).sort(), ttlMs: undefined }
   }
@@ -153,5 +156,5 @@ const shortest = (times: readonly (number | undefined)[]): number | undefined =>
 const sortedByKey = (endpoints: readonly Endpoint[]): Endpoint[] =>
   [...endpoints].sort((a, b) => (endpointKey(a) < endpointKey(b) ? -1 : 1))
 
-/** Names an endpoint, so that one which stays is told from one which comes. */
+/** Returns the identity of an endpoint, by which a known target is recognized. */
 export const endpointKey = ({ url, address }: Endpoint): string => `${url} ${address?.address ?? ''}`

@@ -2,13 +2,13 @@ import type { Dispatcher } from 'undici'
 import { ownHead } from '../../src/lib/http/request-head.ts'
 import { SocketsExhausted } from '../../src/lib/refusals.ts'
 import { duration } from '../../src/lib/units.ts'
-import type { HealthOptions } from './options.ts'
+import type { HealthOptions } from './health-options.ts'
 import type { TargetHealth } from './target-health.ts'
 
-// Where many gateways start at once, their checks do not stay in step.
+// Spreads the checks of gateways that started at the same time.
 const JITTER = 0.1
 
-/** Asks a target from time to time whether it is well, on a connection of its own. */
+/** Checks a target periodically, on a connection of its own. */
 export class HealthCheck {
   readonly #options: HealthOptions
   readonly #host: string
@@ -19,10 +19,10 @@ export class HealthCheck {
   #successes = 0
   #failures = 0
 
-  constructor(options: HealthOptions, host: string, condition: TargetHealth, pool: Dispatcher) {
+  constructor(options: HealthOptions, host: string, health: TargetHealth, pool: Dispatcher) {
     this.#options = options
     this.#host = options.host ?? host
-    this.#health = condition
+    this.#health = health
     this.#pool = pool
     void this.#check()
   }
@@ -34,24 +34,24 @@ export class HealthCheck {
   }
 
   async #check(): Promise<void> {
-    const well = await this.#probe()
+    const healthy = await this.#probe()
     if (this.#stopped) return
-    if (well !== undefined) this.#count(well)
+    if (healthy !== undefined) this.#count(healthy)
     const every = duration(this.#options.every)
     this.#timer = setTimeout(() => void this.#check(), every * (1 - JITTER * Math.random()))
     this.#timer.unref()
   }
 
-  #count(well: boolean): void {
-    this.#successes = well ? this.#successes + 1 : 0
-    this.#failures = well ? 0 : this.#failures + 1
+  #count(healthy: boolean): void {
+    this.#successes = healthy ? this.#successes + 1 : 0
+    this.#failures = healthy ? 0 : this.#failures + 1
     if (this.#successes >= this.#options.healthyAfter) this.#health.setHealthy(true)
     if (this.#failures >= this.#options.unhealthyAfter) this.#health.setHealthy(false)
   }
 
-  /** Asks once; undefined where this machine has no socket left, which says nothing of the target. */
+  /** Checks once; returns undefined if this machine has no free socket, which says nothing about the target. */
   async #probe(): Promise<boolean | undefined> {
-    const [least = 200, most = 299] = this.#options.status
+    const [min = 200, max = 299] = this.#options.status
     const timeout = duration(this.#options.timeout)
     try {
       const { statusCode, body } = await this.#pool.request({
@@ -61,7 +61,7 @@ export class HealthCheck {
         signal: AbortSignal.timeout(timeout)
       })
       await body.dump({ limit: 65_536 })
-      return statusCode >= least && statusCode <= most
+      return statusCode >= min && statusCode <= max
     } catch (error) {
       return error instanceof SocketsExhausted ? undefined : false
     }

@@ -1,19 +1,19 @@
 import { getOrCreate } from '../../src/lib/memoize.ts'
 
-/** A body that may be idle for some time only. */
+/** A response body with an idle timeout. */
 export interface WatchedBody {
-  /** The tick at which a byte came last. */
+  /** The tick at which the last byte arrived. */
   lastActiveTick: number
-  /** Whether it waits for the client, which is not the upstream's fault. */
+  /** Whether reading is paused for the client: that time does not count. */
   readonly paused: boolean
   onIdle(): void
 }
 
-// How many times a body is looked at before it counts as idle: a quarter of the time is exact enough.
+// The timeout is exact to a quarter of its length.
 const TICKS_PER_TIMEOUT = 4
 const MIN_TICK_MS = 5
 
-/** Watches bodies that may not be idle for longer than some time: one timer for all of them, which costs a chunk nothing. */
+/** Ends bodies that are idle for too long. One interval timer serves all bodies, so a chunk costs one assignment. */
 export class IdleTimeout {
   tick = 0
   readonly #bodies = new Set<WatchedBody>()
@@ -53,6 +53,6 @@ export class IdleTimeout {
 
 const timeoutsByMs = new Map<number, IdleTimeout>()
 
-/** Returns the watch for a time in milliseconds; undefined for 0, which is no limit. */
+/** Returns the shared idle timeout for a number of milliseconds; undefined for 0, which is no limit. */
 export const idleTimeoutFor = (ms: number): IdleTimeout | undefined =>
   ms === 0 ? undefined : getOrCreate(timeoutsByMs, ms, () => new IdleTimeout(ms))

@@ -13,7 +13,7 @@ export const override = false
 export const always = true
 export const named = true
 
-/** No upstream goes by this name. */
+/** No upstream has this name. */
 export const UpstreamUnknown = createError<[string, string]>(
   'SP_ERR_UPSTREAM_UNKNOWN',
   'No upstream "%s"; the config has %s',
@@ -21,79 +21,81 @@ export const UpstreamUnknown = createError<[string, string]>(
 )
 
 export function faults(upstreams: UpstreamsOptions): OptionFault[] {
-  const found: OptionFault[] = []
-  for (const [name, said] of Object.entries(upstreams)) {
-    const sources = [said.url, said.targets, said.discover].filter((source) => source !== undefined)
+  const faultsFound: OptionFault[] = []
+  for (const [name, upstream] of Object.entries(upstreams)) {
+    const sources = [upstream.url, upstream.targets, upstream.discover].filter(
+      (source) => source !== undefined
+    )
     if (sources.length !== 1)
-      found.push({
+      faultsFound.push({
         path: [name],
-        message: `The upstream "${name}" needs either "url" or "targets" or "discover"`
+        message: `The upstream "${name}" needs exactly one of "url", "targets" and "discover"`
       })
     if (
-      said.discover !== undefined &&
-      (said.discover.dns === undefined) === (said.discover.srv === undefined)
+      upstream.discover !== undefined &&
+      (upstream.discover.dns === undefined) === (upstream.discover.srv === undefined)
     )
-      found.push({
+      faultsFound.push({
         path: [name, 'discover'],
-        message: `The upstream "${name}" is discovered by either "dns" or "srv"`
+        message: `"discover" of the upstream "${name}" needs exactly one of "dns" and "srv"`
       })
-    if (said.discover?.srv !== undefined && said.discover.port !== undefined)
-      found.push({
+    if (upstream.discover?.srv !== undefined && upstream.discover.port !== undefined)
+      faultsFound.push({
         path: [name, 'discover', 'port'],
-        message: `The SRV records of "${said.discover.srv}" say the ports; "port" goes with "dns"`
+        message: `The SRV records of "${upstream.discover.srv}" contain the ports; "port" works with "dns" only`
       })
     for (const file of ['ca', 'cert', 'key'] as const) {
-      const path = said.tls?.[file]
+      const path = upstream.tls?.[file]
       if (path === undefined) continue
       try {
         readFileSync(path)
       } catch (error) {
-        found.push({ path: [name, 'tls', file], message: unreadable(path, error) })
+        faultsFound.push({ path: [name, 'tls', file], message: unreadable(path, error) })
       }
     }
   }
-  return found
+  return faultsFound
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Finds the upstream of a name, or makes the one for a URL; throws SP_ERR_UPSTREAM_UNKNOWN. */
+    /** Returns the upstream of a name, or creates one for a URL; throws SP_ERR_UPSTREAM_UNKNOWN. */
     upstream(nameOrUrl: string): Upstream
-    /** Tells of every upstream of the config that a route uses how many targets it has, and how many can be asked. */
+    /** Returns the number of targets, and of those in use, for each configured upstream that a route uses. */
     upstreamHealth(): Record<string, { targets: number; ready: number }>
-    /** Tells how every upstream fares that a route uses; addresses are in it, so it is for those who run the gateway. */
+    /** Returns the state of each upstream in use. It contains addresses, so show it to operators only. */
     upstreamStates(): UpstreamState[]
   }
 }
 
 export default fp<UpstreamsOptions>(
   async function upstreams(app, root) {
-    const made = new Map<string, Upstream>()
+    const upstreams = new Map<string, Upstream>()
     app.decorate('upstream', (nameOrUrl: string) => {
-      let found = made.get(nameOrUrl)
+      let found = upstreams.get(nameOrUrl)
       if (found !== undefined) return found
-      const said = Object.hasOwn(root, nameOrUrl) ? root[nameOrUrl] : optionsForUrl(nameOrUrl)
-      if (said === undefined) throw new UpstreamUnknown(nameOrUrl, Object.keys(root).join(', ') || 'none')
-      found = new Upstream(app, Object.hasOwn(root, nameOrUrl) ? nameOrUrl : 'url', said)
-      made.set(nameOrUrl, found)
+      const written = Object.hasOwn(root, nameOrUrl) ? root[nameOrUrl] : optionsForUrl(nameOrUrl)
+      if (written === undefined) throw new UpstreamUnknown(nameOrUrl, Object.keys(root).join(', ') || 'none')
+      found = new Upstream(app, Object.hasOwn(root, nameOrUrl) ? nameOrUrl : 'url', written)
+      upstreams.set(nameOrUrl, found)
       return found
     })
     app.decorate('upstreamHealth', () => {
-      const named = [...made].filter(([name]) => Object.hasOwn(root, name))
+      const named = [...upstreams].filter(([name]) => Object.hasOwn(root, name))
       return Object.fromEntries(
         named.map(([name, { targets, ready }]) => [name, { targets: targets.length, ready: ready.length }])
       )
     })
-    app.decorate('upstreamStates', () => [...made].map(([name, upstream]) => stateOf(name, upstream)))
-    // Who is asked for by name is looked for before the first request comes; who can't be found is "none", not a failed start.
+    app.decorate('upstreamStates', () => [...upstreams].map(([name, upstream]) => stateOf(name, upstream)))
+    // Targets are discovered before the first request. A failed lookup leaves the upstream without targets, and does not fail the start.
     app.addHook('onReady', async () => {
-      await Promise.all([...made.values()].map(({ discovered }) => discovered))
+      await Promise.all([...upstreams.values()].map(({ discovered }) => discovered))
     })
   },
   { name: key, fastify: '5.x' }
 )
 
-/** Describes an upstream and each of its targets. */
+/** Returns the state of an upstream and its targets. */
 const stateOf = (name: string, { traffic, targets, ready }: Upstream): UpstreamState => ({
   name,
   inFlight: traffic.active,

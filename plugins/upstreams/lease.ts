@@ -1,24 +1,24 @@
 import type { TargetHealth } from './target-health.ts'
 
-/** A request's place at a target: counted from when it is sent until it is over. */
+/** A request's slot at a target, from its sending to its end. */
 export class Lease {
   readonly #health: TargetHealth
   readonly #load: { requests: number }
   readonly #canEject: () => boolean
-  // Whether this request tries a target whose breaker is half-open.
+  // Whether this request is the probe of a half-open circuit breaker.
   #probe: boolean
   #reported = false
   #released = false
 
-  constructor(health: TargetHealth, load: { requests: number }, mayEject: () => boolean) {
+  constructor(health: TargetHealth, load: { requests: number }, canEject: () => boolean) {
     this.#health = health
     this.#load = load
-    this.#canEject = mayEject
+    this.#canEject = canEject
     load.requests++
     this.#probe = health.acquire()
   }
 
-  /** Reports how the request went: whether there was an answer below 500. Only the first report counts. */
+  /** Reports whether the response had a status below 500. Only the first report counts. */
   report(ok: boolean): void {
     if (this.#reported) return
     this.#reported = true
@@ -26,12 +26,12 @@ export class Lease {
     this.#probe = false
   }
 
-  /** Reports that an answer was cut whose header had been reported as a success. */
+  /** Reports that a response was cut off after its headers had counted as a success. */
   reportIncomplete(): void {
     this.#health.report(false, false, this.#canEject)
   }
 
-  /** Ends it; a request that reported nothing tells nothing of the target. */
+  /** Frees the slot. Without a report, the request does not affect the target's health. */
   release(): void {
     if (this.#released) return
     this.#released = true

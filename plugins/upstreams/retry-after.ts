@@ -1,6 +1,6 @@
 import { wall } from '../../src/lib/clock.ts'
 
-/** Reads a Retry-After as milliseconds from now (RFC 9110 section 10.2.3); 0 where it says nothing. */
+/** Returns a Retry-After field as milliseconds from now (RFC 9110 section 10.2.3); 0 if absent or invalid. */
 export function retryAfterIn(fields: readonly string[]): number {
   for (let i = 0; i < fields.length; i += 2) {
     if (fields[i] !== 'retry-after') continue

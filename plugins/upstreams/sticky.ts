@@ -6,7 +6,7 @@ import { duration } from '../../src/lib/units.ts'
 import type { StickyOptions } from './options.ts'
 import type { Target } from './target.ts'
 
-/** Keeps clients at the target they had first, by a cookie that names it without telling where it is. */
+/** Sends a client to the target it had first, by a cookie with a keyed hash of the target. */
 export class Sticky {
   readonly #cookie: string
   readonly #secret: string | Buffer
@@ -16,19 +16,19 @@ export class Sticky {
 
   constructor(app: FastifyInstance, { cookie, maxAge, secret }: StickyOptions) {
     this.#cookie = cookie
-    // An address has few bits: a hash without a key could be tried out.
+    // Addresses have little entropy, so an unkeyed hash could be reversed by trial.
     this.#secret = secret ?? app.resources.lease(app, 'sticky secret', () => randomBytes(32))
     this.#attributes = `; Path=/; HttpOnly; SameSite=Lax${maxAge === undefined ? '' : `; Max-Age=${Math.ceil(duration(maxAge) / 1000)}`}`
     this.#secure = app.publicUrl?.startsWith('https://') === true
   }
 
-  /** Finds the target that a request's cookie names; undefined where it names none of these. */
-  find(request: FastifyRequest, among: readonly Target[]): Target | undefined {
-    const said = cookieIn(request.headers.cookie, this.#cookie)
-    return said === undefined ? undefined : among.find((target) => this.#cookieValueFor(target) === said)
+  /** Returns the target named by the request's cookie, if it is in the list. */
+  find(request: FastifyRequest, targets: readonly Target[]): Target | undefined {
+    const value = cookieIn(request.headers.cookie, this.#cookie)
+    return value === undefined ? undefined : targets.find((target) => this.#cookieValueFor(target) === value)
   }
 
-  /** Writes the cookie that names a target; undefined where the request brought it. */
+  /** Returns the Set-Cookie value for a target; undefined if the request has that cookie already. */
   cookieFor(request: FastifyRequest, target: UpstreamTarget): string | undefined {
     const name = this.#cookieValueFor(target)
     if (cookieIn(request.headers.cookie, this.#cookie) === name) return undefined

@@ -2,12 +2,12 @@ import type { FastifyBaseLogger } from 'fastify'
 import { monotonic } from '../../src/lib/clock.ts'
 import { duration, LONGEST_TIMER } from '../../src/lib/units.ts'
 import { Breaker } from './breaker.ts'
-import type { BreakerOptions, EjectOptions } from './options.ts'
+import type { BreakerOptions, EjectOptions } from './health-options.ts'
 
-// A target that fails again and again stays out longer each time, as in Envoy's outlier detection.
+// Repeated ejections last longer, up to this multiple of `for`, as in Envoy's outlier detection.
 const MAX_EJECTION_FACTOR = 10
 
-/** How a target fares: what the checks say, what its answers say, and its circuit breaker; it outlives a reload. */
+/** The health of a target: active checks, ejection and circuit breaker. It survives a reload. */
 export class TargetHealth {
   readonly #name: string
   readonly #log: FastifyBaseLogger
@@ -33,17 +33,15 @@ export class TargetHealth {
     this.#breaker =
       breaker === undefined
         ? undefined
-        : new Breaker(breaker, () => {
-            this.#changed(`breaker ${this.#breaker?.state}`, this.#breaker?.state === 'closed')
-          })
+        : new Breaker(breaker, (breakerState) => this.#changed(`breaker ${breakerState}`))
   }
 
-  /** Whether nothing speaks against it but perhaps its breaker. */
+  /** Whether the target may get requests, apart from its circuit breaker. */
   get isEligible(): boolean {
     return this.#healthy && !this.#ejected
   }
 
-  /** Whether the checks, if there are any, find it well. */
+  /** Whether the active checks pass; true without checks. */
   get healthy(): boolean {
     return this.#healthy
   }
@@ -52,69 +50,69 @@ export class TargetHealth {
     return this.#ejected
   }
 
-  /** Whether its breaker, if it has one, lets all requests through. */
+  /** Whether the circuit breaker is closed; true without one. */
   get breakerClosed(): boolean {
     return this.#breaker === undefined || this.#breaker.state === 'closed'
   }
 
-  /** Whether its breaker keeps all requests from it. */
+  /** Whether the circuit breaker blocks all requests. */
   get breakerOpen(): boolean {
     return this.#breaker?.state === 'open'
   }
 
-  /** Whether it takes one more request now. */
+  /** Whether the target accepts one more request now. */
   get admits(): boolean {
     return this.#breaker?.admits ?? true
   }
 
-  /** Milliseconds until it may be tried again; 0 where nothing tells. */
+  /** Milliseconds until the circuit breaker becomes half-open; 0 unless it is open. */
   get breakerRemaining(): number {
     return this.#breaker?.remaining ?? 0
   }
 
-  /** When it came, or came back, in milliseconds by the monotonic clock; 0 for one that was there from the beginning. */
+  /** When the target was added or recovered, in milliseconds of the monotonic clock; 0 if it was there from the start. */
   get since(): number {
     return this.#since
   }
 
-  /** Marks it as one that has just come, for a slow start. */
+  /** Starts the slow start of a target that was added or recovered. */
   startSlowly(): void {
     this.#since = monotonic()
   }
 
-  /** Calls back whenever it changes, until the returned function is called. */
+  /** Calls `changed` on every change; returns a function that stops it. */
   watch(changed: () => void): () => void {
     this.#watchers.add(changed)
     return () => void this.#watchers.delete(changed)
   }
 
-  /** Notes that a request is sent; tells whether it tries a target whose breaker is half-open. */
+  /** Registers a request; returns whether it is the probe of a half-open circuit breaker. */
   acquire(): boolean {
     return this.#breaker?.acquire() ?? false
   }
 
-  /** Notes a request that was left before it told anything. */
+  /** Frees the probe's slot after a request without a result. */
   abandon(probe: boolean): void {
     if (probe) this.#breaker?.abandon()
   }
 
-  /** Notes how a request went; `mayEject` is asked before the target is taken out. */
-  report(ok: boolean, probe: boolean, mayEject: () => boolean): void {
+  /** Records the result of a request; `canEject` is asked before the target is ejected. */
+  report(ok: boolean, probe: boolean, canEject: () => boolean): void {
     this.#breaker?.report(ok, probe)
     const eject = this.#eject
     if (eject === undefined) return
     if (ok) {
       this.#failures = 0
       if (!this.#ejected && this.#ejections > 0 && this.#hasRecovered(eject)) this.#ejections = 0
-    } else if (++this.#failures >= eject.failures && !this.#ejected && mayEject()) this.#ejectTarget(eject)
+    } else if (++this.#failures >= eject.failures && !this.#ejected && canEject()) this.#ejectTarget(eject)
   }
 
-  /** Notes what the checks say. */
+  /** Records the result of the active checks. */
   setHealthy(healthy: boolean): void {
     if (this.#healthy === healthy) return
     this.#healthy = healthy
     if (healthy) this.startSlowly()
-    this.#changed(healthy ? 'healthy' : 'unhealthy', healthy)
+    this.#changed(healthy ? 'healthy' : 'unhealthy')
   }
 
   stop(): void {
@@ -122,7 +120,7 @@ export class TargetHealth {
     this.#breaker?.stop()
   }
 
-  // One that has done well for as long as it was out is trusted like any other.
+  // After as long without failures as it was ejected, a target's earlier ejections are forgotten.
   #hasRecovered(eject: EjectOptions): boolean {
     return monotonic() - this.#since > duration(eject.for)
   }
@@ -135,16 +133,29 @@ export class TargetHealth {
       () => {
         this.#ejected = false
         this.startSlowly()
-        this.#changed('back', true)
+        this.#changed('back')
       },
       Math.min(duration(eject.for) * this.#ejections, LONGEST_TIMER)
     )
     this.#returnTimer.unref()
-    this.#changed('ejected', false)
+    this.#changed('ejected')
   }
 
-  #changed(state: string, good: boolean): void {
-    this.#log[good ? 'info' : 'warn']({ target: this.#name, state }, 'the condition of a target has changed')
-    for (const changed of this.#watchers) changed()
+  #changed(state: keyof typeof MESSAGES): void {
+    const level = IMPROVED.has(state) ? 'info' : 'warn'
+    this.#log[level]({ target: this.#name, state }, MESSAGES[state])
+    for (const notify of this.#watchers) notify()
   }
 }
+
+const MESSAGES = {
+  healthy: 'target recovered',
+  unhealthy: 'target unhealthy',
+  back: 'target recovered',
+  ejected: 'target ejected',
+  'breaker open': 'circuit breaker opened',
+  'breaker half-open': 'circuit breaker half-open',
+  'breaker closed': 'circuit breaker closed'
+} as const
+
+const IMPROVED: ReadonlySet<string> = new Set(['healthy', 'back', 'breaker closed'])

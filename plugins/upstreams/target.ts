@@ -6,57 +6,56 @@ import { connectionOptions } from '../../src/lib/http/tls-client.ts'
 import { Repeated } from '../../src/lib/repeated.ts'
 import { duration, size } from '../../src/lib/units.ts'
 import { type Address, makeConnect } from './client/connect.ts'
-import { onread } from './client/http1/connection.ts'
 import { Http1Pool } from './client/http1/pool.ts'
+import { onread } from './client/http1/socket-events.ts'
 import { Http2Pool } from './client/http2/pool.ts'
 import { HealthCheck } from './health.ts'
 import { Lease } from './lease.ts'
 import type { UpstreamOptions } from './options.ts'
 import { TargetHealth } from './target-health.ts'
 
-/** Where a target is, and how much of the requests it gets. */
+/** Where a target listens, and its share of the requests. */
 export interface Endpoint {
-  /** Its URL, as the config says it or as the name and port that were found. */
+  /** The URL from the config, or built from a discovered name and port. */
   readonly url: string
-  /** Where its connections go, if not where its URL says. */
+  /** The resolved address to connect to, if it differs from the URL's. */
   readonly address?: Address
   readonly weight: number
   readonly backup: boolean
 }
 
-/** Asked before a target is ejected. */
+/** Returns whether one more target may be ejected. */
 export type CanEject = () => boolean
 
-// A new target gets no less than this of its weight, or a slow start would never begin.
+// The smallest share of its weight that a target gets during slow start; with 0 it would never get a request.
 const MIN_SLOW_START_SHARE = 0.1
 
-/** One place an upstream listens at, with its connections. */
+/** One target of an upstream, with its connections and its health. */
 export class Target {
-  /** What tells it from the other targets of its upstream. */
+  /** Its identity among the targets of its upstream. */
   readonly key: string
-  /** What logs call it: host and port, or the path of a socket. */
+  /** Its name in logs: host and port, or the path of a socket. */
   readonly name: string
-  /** The Host it is addressed by. */
+  /** The Host header of its requests. */
   readonly host: string
   readonly origin: string
-  /** What its URL has before every path; empty for none. */
+  /** The path of its URL, which precedes every request path; empty for none. */
   readonly base: string
-  /** Its share of the requests, and whether it stands by; what finds it may change both. */
+  /** Its share of the requests and whether it is a backup; discovery may change both. */
   weight: number
   backup: boolean
-  /** Sends requests. */
   readonly pool: Http1Pool | Http2Pool
-  /** Sends those that switch protocols, which HTTP/2 does not do. */
+  /** Sends upgrade requests, which always use HTTP/1.1. */
   readonly upgrades: Sender
   readonly http2: boolean
-  /** The requests that it has now, waiting ones included, over a reload. */
+  /** The number of current requests, queued ones included. It survives a reload. */
   readonly load: { requests: number }
-  /** The most requests it may have. */
+  /** The number of requests it may have at a time. */
   readonly maxRequests: number
-  /** A number of its own, the same in every process. */
+  /** A seed for hashing that is the same in every process. */
   readonly seed: number
   readonly health: TargetHealth
-  /** How far its turn has come. */
+  /** The counter of smooth weighted round robin. */
   currentWeight = 0
   readonly #slowStart: number
   readonly #canEject: CanEject
@@ -64,20 +63,20 @@ export class Target {
 
   constructor(
     app: FastifyInstance,
-    said: UpstreamOptions,
+    options: UpstreamOptions,
     key: string,
     endpoint: Endpoint,
     slowStart: number,
-    mayEject: CanEject
+    canEject: CanEject
   ) {
     const { url: text, address, weight, backup } = endpoint
     const unix = text.startsWith('unix:') ? text.slice(5) : undefined
     const url = new URL(unix === undefined ? text : 'http://localhost')
-    const { timeouts, connections, http2 } = said
+    const { timeouts, connections, http2 } = options
     const connect = {
       timeout: duration(timeouts.connect),
       ...(unix === undefined ? {} : { socketPath: unix }),
-      ...(said.tls === undefined ? {} : connectionOptions(said.tls))
+      ...(options.tls === undefined ? {} : connectionOptions(options.tls))
     }
     this.key = key
     this.name = unix ?? (address === undefined ? url.host : `${address.address}:${address.port}`)
@@ -91,29 +90,29 @@ export class Target {
     this.maxRequests = maxConnections + connections.pending
     this.seed = hash32(`${text} ${address?.address ?? ''}`)
     this.#slowStart = slowStart
-    this.#canEject = mayEject
-    const where = `${text} ${address?.address ?? ''} ${JSON.stringify([connect, connections.max, timeouts.keepAlive, said.maxHeaders])}`
+    this.#canEject = canEject
+    const identity = `${text} ${address?.address ?? ''} ${JSON.stringify([connect, connections.max, timeouts.keepAlive, options.maxHeaders])}`
     const keys: string[] = []
     const lease = <T>(key: string, make: () => T, end: (value: T) => unknown): T => {
       keys.push(key)
       return app.resources.lease(app, key, make, end)
     }
-    // One line for all targets, over a reload.
+    // Shared by all targets and across reloads, so that the log has one line for all.
     const warnings = lease(
       'sockets exhausted',
       () =>
         new Repeated<string>((connections, cause) =>
           app.log.warn(
             { connections, cause },
-            'connections to upstreams could not be opened: no file descriptor or local port is left'
+            'upstream connections failed: out of file descriptors or local ports'
           )
         ),
-      (kept) => kept.stop()
+      (value) => value.stop()
     )
     const exhausted = (cause: string): void => warnings.note(cause)
     const keepAlive = duration(timeouts.keepAlive)
-    const maxHeaders = size(said.maxHeaders)
-    const plain = (): Http1Pool =>
+    const maxHeaders = size(options.maxHeaders)
+    const openHttp1 = (): Http1Pool =>
       new Http1Pool({
         connect: makeConnect(url, { ...connect, onread }, address, exhausted),
         connectStream: makeConnect(url, connect, address, exhausted),
@@ -121,7 +120,7 @@ export class Target {
         keepAlive,
         maxHeaders
       })
-    const open = (): Http1Pool | Http2Pool =>
+    const openPool = (): Http1Pool | Http2Pool =>
       http2
         ? new Http2Pool({
             origin: url,
@@ -130,57 +129,57 @@ export class Target {
             keepAlive,
             maxHeaders,
             replyTimeout: connect.timeout,
-            http1: plain()
+            http1: openHttp1()
           })
-        : plain()
+        : openHttp1()
     const { pool, load } = lease(
-      `pool ${where} ${http2}`,
-      () => ({ load: { requests: 0 }, pool: open() }),
-      (kept) => kept.pool.close()
+      `pool ${identity} ${http2}`,
+      () => ({ load: { requests: 0 }, pool: openPool() }),
+      (value) => value.pool.close()
     )
     this.pool = pool
     this.load = load
     this.upgrades = pool instanceof Http2Pool ? pool.http1 : pool
-    const { eject, breaker, health } = said
+    const { eject, breaker, health } = options
     this.health = lease(
-      `condition ${where} ${JSON.stringify([eject, breaker, health])}`,
+      `target health ${identity} ${JSON.stringify([eject, breaker, health])}`,
       () => new TargetHealth(this.name, app.log, eject, breaker),
-      (kept) => kept.stop()
+      (value) => value.stop()
     )
     if (health !== undefined)
       lease(
-        `health ${where} ${JSON.stringify([health, eject, breaker])}`,
-        () => new HealthCheck(health, this.host, this.health, open()),
-        (kept) => kept.stop()
+        `health ${identity} ${JSON.stringify([health, eject, breaker])}`,
+        () => new HealthCheck(health, this.host, this.health, openPool()),
+        (value) => value.stop()
       )
     this.#releaseResources = () => {
       for (const key of keys) app.resources.release(app, key)
     }
   }
 
-  /** Whether it can take one more request. */
+  /** Whether the target can accept one more request. */
   get hasRoom(): boolean {
     return this.load.requests < this.maxRequests && this.health.admits
   }
 
-  /** Its weight now: less than said while it starts slowly. */
+  /** Returns its weight, reduced during slow start. */
   effectiveWeight(): number {
     if (this.#slowStart === 0 || this.health.since === 0) return this.weight
     const warm = (monotonic() - this.health.since) / this.#slowStart
     return warm >= 1 ? this.weight : this.weight * Math.max(MIN_SLOW_START_SHARE, warm)
   }
 
-  /** Counts a request that is sent to it. */
+  /** Registers a request with this target. */
   acquire(): Lease {
     return new Lease(this.health, this.load, this.#canEject)
   }
 
-  /** Gives back its connections, which close once nothing is on them. */
+  /** Releases its connections, which close when their requests have ended. */
   release(): void {
     this.#releaseResources()
   }
 }
 
-// Without TLS there is nobody to agree with on a protocol: both sides know it (RFC 9113 section 3.3).
+// TLS negotiates the protocol; without TLS, HTTP/2 needs prior knowledge (RFC 9113 section 3.3).
 const http2ConnectOptions = (url: URL): object =>
   url.protocol === 'https:' ? { allowH2: true } : { useH2c: true }

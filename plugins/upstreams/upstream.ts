@@ -28,37 +28,37 @@ const DEFAULT_OPTIONS: UpstreamOptions = {
   http2: false
 }
 
-/** Reads a one-off URL as an upstream; undefined where the text is no URL. */
+/** Returns the options of an upstream for a single URL; undefined if the text is not a URL. */
 export function optionsForUrl(text: string): UpstreamOptions | undefined {
   return /^(https?:\/\/|unix:\/)/.test(text) ? { ...DEFAULT_OPTIONS, url: text } : undefined
 }
 
-/** The requests of an upstream, over a reload. */
+/** The request counts of an upstream, which survive a reload. */
 export interface Traffic {
-  /** Those that are under way. */
+  /** The number of current requests. */
   active: number
-  /** The tries among them that are not the first. */
+  /** The number of retries among the current requests. */
   activeRetries: number
-  /** The tries so far that were not the first, and those that the budget did not allow. */
+  /** The totals of retries sent, and of retries that the budget refused. */
   retries: number
   refused: number
 }
 
-// With few requests a share of them would be none: so many may always be tried again (as Envoy's min_retry_concurrency).
+// A share of few requests is less than one, so this many retries are always allowed (as Envoy's min_retry_concurrency).
 const MIN_RETRY_CONCURRENCY = 3
 
-// How long to wait is not known where no breaker tells, in seconds.
+// For `Retry-After`, if no circuit breaker knows when it will close.
 const DEFAULT_RETRY_AFTER_SECONDS = 5
 
-/** A service behind the gateway: its targets, and which of them is next. */
+/** A service behind the gateway: its targets, and the choice among them. */
 export class Upstream implements UpstreamService {
   readonly name: string
-  /** Whether requests go by HTTP/2 where a target offers it. */
+  /** Whether requests use HTTP/2 where a target offers it. */
   readonly http2: boolean
-  /** Milliseconds; 0 for none. */
+  /** Milliseconds; 0 for no limit. */
   readonly timeouts: { readonly headers: number; readonly body: number }
   readonly traffic: Traffic
-  /** Settles once the targets are known, or are known not to be. */
+  /** Settles when the first discovery has succeeded or failed. */
   readonly discovered: Promise<void>
   readonly #app: FastifyInstance
   readonly #options: UpstreamOptions
@@ -70,25 +70,25 @@ export class Upstream implements UpstreamService {
   #ready: readonly Target[] = []
   #unwatchers: (() => void)[] = []
 
-  constructor(app: FastifyInstance, name: string, said: UpstreamOptions) {
+  constructor(app: FastifyInstance, name: string, options: UpstreamOptions) {
     this.#app = app
-    this.#options = said
+    this.#options = options
     this.name = name
-    this.http2 = said.http2
+    this.http2 = options.http2
     this.timeouts = {
-      headers: durationOrNone(said.timeouts.headers ?? said.timeout ?? '30s') ?? 0,
-      body: durationOrNone(said.timeouts.body ?? said.timeout ?? '60s') ?? 0
+      headers: durationOrNone(options.timeouts.headers ?? options.timeout ?? '30s') ?? 0,
+      body: durationOrNone(options.timeouts.body ?? options.timeout ?? '60s') ?? 0
     }
-    this.traffic = app.resources.lease(app, `traffic ${name} ${said.url ?? ''}`, () => ({
+    this.traffic = app.resources.lease(app, `traffic ${name} ${options.url ?? ''}`, () => ({
       active: 0,
       activeRetries: 0,
       retries: 0,
       refused: 0
     }))
-    this.#balance = makeBalancer(said)
-    this.#sticky = said.sticky === undefined ? undefined : new Sticky(app, said.sticky)
-    this.#panicThreshold = said.eject === undefined ? 0 : share(said.eject.panic)
-    this.#maxEjected = said.eject === undefined ? 0 : share(said.eject.max)
+    this.#balance = makeBalancer(options)
+    this.#sticky = options.sticky === undefined ? undefined : new Sticky(app, options.sticky)
+    this.#panicThreshold = options.eject === undefined ? 0 : share(options.eject.panic)
+    this.#maxEjected = options.eject === undefined ? 0 : share(options.eject.max)
     app.addHook('onClose', async () => this.#unwatchHealth())
     this.discovered = this.#findTargets()
   }
@@ -97,17 +97,17 @@ export class Upstream implements UpstreamService {
     return this.#targets
   }
 
-  /** Those of the targets that are asked now. */
+  /** The targets that currently get requests. */
   get ready(): readonly Target[] {
     return this.#ready
   }
 
-  /** Picks the target for a request, not one of those that were tried if there is another; undefined where none can take it. */
+  /** Picks the target of a request, preferably one that was not tried; undefined if none can accept it. */
   pick(request: FastifyRequest, tried: readonly Target[] = []): Target | undefined {
     const ready = this.#ready
     if (this.#sticky !== undefined && tried.length === 0) {
-      const found = this.#sticky.find(request, ready)
-      if (found?.hasRoom === true) return found
+      const preferred = this.#sticky.find(request, ready)
+      if (preferred?.hasRoom === true) return preferred
     }
     const [only] = ready
     if (ready.length === 1 && only?.hasRoom === true) return only
@@ -116,10 +116,10 @@ export class Upstream implements UpstreamService {
       const next = this.#balance(ready, request)
       if (next.hasRoom) return next
     }
-    const free = ready.filter(({ hasRoom }) => hasRoom)
-    const fresh = tried.length === 0 ? free : free.filter((target) => !tried.includes(target))
-    const among = fresh.length > 0 ? fresh : free
-    return among.length === 0 ? undefined : this.#balance(among, request)
+    const available = ready.filter(({ hasRoom }) => hasRoom)
+    const untried = tried.length === 0 ? available : available.filter((target) => !tried.includes(target))
+    const candidates = untried.length > 0 ? untried : available
+    return candidates.length === 0 ? undefined : this.#balance(candidates, request)
   }
 
   policyFor({ headersTimeout, bodyTimeout, retry, hedge }: PolicyOptions): AttemptPolicy {
@@ -137,12 +137,12 @@ export class Upstream implements UpstreamService {
     return attempts
   }
 
-  /** Writes the cookie that keeps a client at a target; undefined where it needs none. */
+  /** Returns the Set-Cookie value of a sticky session; undefined if none is needed. */
   cookieFor(request: FastifyRequest, target: UpstreamTarget): string | undefined {
     return this.#sticky?.cookieFor(request, target)
   }
 
-  /** Tells whether one more request may be tried again, so that retries never double the load of who is down. */
+  /** Returns whether the budget allows one more retry, and counts a refusal. The budget bounds the load of retries on a failing upstream. */
   acquireRetry(budget: number): boolean {
     const { active, activeRetries } = this.traffic
     if (activeRetries < Math.max(MIN_RETRY_CONCURRENCY, active * budget)) return true
@@ -150,11 +150,9 @@ export class Upstream implements UpstreamService {
     return false
   }
 
-  /** How long to wait until a target may take requests again, in whole seconds. */
+  /** Seconds until a target may accept requests again. */
   get retryAfter(): number {
-    const waits = this.#targets
-      .map(({ health: condition }) => condition.breakerRemaining)
-      .filter((ms) => ms > 0)
+    const waits = this.#targets.map(({ health }) => health.breakerRemaining).filter((ms) => ms > 0)
     return waits.length === 0
       ? DEFAULT_RETRY_AFTER_SECONDS
       : Math.max(1, Math.ceil(Math.min(...waits) / 1000))
@@ -170,7 +168,7 @@ export class Upstream implements UpstreamService {
       this.#app,
       `discovery ${JSON.stringify(discover)}`,
       () => new Discovery(discover, this.#app.log),
-      (kept) => kept.stop()
+      (value) => value.stop()
     )
     const unwatch = discovery.watch(() => this.#setTargets(discovery.endpoints))
     this.#app.addHook('onClose', async () => unwatch())
@@ -178,31 +176,29 @@ export class Upstream implements UpstreamService {
     await discovery.firstAnswer
   }
 
-  /** Takes these targets instead of those before; one that stays keeps its connections, one that goes ends what it has begun. */
+  /** Replaces the targets. A known target keeps its connections; a removed one finishes its requests. */
   #setTargets(endpoints: readonly Endpoint[]): void {
     const before = new Map(this.#targets.map((target) => [target.key, target]))
     const slowStart = durationOrNone(this.#options.slowStart) ?? 0
     const isFirst = this.#targets.length === 0
     this.#targets = [...new Map(endpoints.map((endpoint) => [endpointKey(endpoint), endpoint]))].map(
       ([key, endpoint]) => {
-        const kept = before.get(key)
+        const known = before.get(key)
         before.delete(key)
-        if (kept !== undefined) {
-          kept.weight = endpoint.weight
-          kept.backup = endpoint.backup
-          return kept
+        if (known !== undefined) {
+          known.weight = endpoint.weight
+          known.backup = endpoint.backup
+          return known
         }
-        const made = new Target(this.#app, this.#options, key, endpoint, slowStart, () => this.#canEject())
-        if (!isFirst) made.health.startSlowly()
-        return made
+        const added = new Target(this.#app, this.#options, key, endpoint, slowStart, () => this.#canEject())
+        if (!isFirst) added.health.startSlowly()
+        return added
       }
     )
     this.#unwatchHealth()
-    this.#unwatchers = this.#targets.map(({ health: condition }) =>
-      condition.watch(() => this.#updateReady())
-    )
+    this.#unwatchers = this.#targets.map(({ health }) => health.watch(() => this.#updateReady()))
     this.#updateReady()
-    for (const gone of before.values()) gone.release()
+    for (const removed of before.values()) removed.release()
   }
 
   #unwatchHealth(): void {
@@ -210,30 +206,30 @@ export class Upstream implements UpstreamService {
     this.#unwatchers = []
   }
 
-  /** Sorts out who may be asked now: the main targets that are well, else the backups, with those that are just tried; all of them where too few are well. */
+  /** Updates the targets in use: healthy ones, else backups; all of them if fewer than `panic` are healthy. Open circuit breakers are excluded. */
   #updateReady(): void {
-    const weighty = this.#targets.filter(({ weight }) => weight > 0)
-    const main = weighty.filter(({ backup }) => !backup)
-    const well = main.filter(({ health: condition }) => condition.isEligible)
-    const backups = weighty.filter(({ backup, health: condition }) => backup && condition.isEligible)
-    const panics = well.length < main.length * this.#panicThreshold
-    const asked = well.some(({ health: condition }) => condition.breakerClosed)
-      ? panics
+    const weighted = this.#targets.filter(({ weight }) => weight > 0)
+    const main = weighted.filter(({ backup }) => !backup)
+    const eligible = main.filter(({ health }) => health.isEligible)
+    const backups = weighted.filter(({ backup, health }) => backup && health.isEligible)
+    const isPanic = eligible.length < main.length * this.#panicThreshold
+    const inUse = eligible.some(({ health }) => health.breakerClosed)
+      ? isPanic
         ? main
-        : well
+        : eligible
       : backups.length > 0
-        ? [...well, ...backups]
-        : panics
+        ? [...eligible, ...backups]
+        : isPanic
           ? main
-          : well
-    this.#ready = asked.filter(({ health: condition }) => !condition.breakerOpen)
+          : eligible
+    this.#ready = inUse.filter(({ health }) => !health.breakerOpen)
   }
 
   #canEject(): boolean {
-    const out = this.#targets.filter(({ health: condition }) => condition.ejected).length
-    return out < Math.max(1, Math.floor(this.#targets.length * this.#maxEjected))
+    const ejected = this.#targets.filter(({ health }) => health.ejected).length
+    return ejected < Math.max(1, Math.floor(this.#targets.length * this.#maxEjected))
   }
 }
 
-const toEndpoint = (said: string | { url: string; weight: number; backup: boolean }): Endpoint =>
-  typeof said === 'string' ? { url: said, weight: 1, backup: false } : said
+const toEndpoint = (options: string | { url: string; weight: number; backup: boolean }): Endpoint =>
+  typeof options === 'string' ? { url: options, weight: 1, backup: false } : options

@@ -49,12 +49,12 @@ t.test('finds targets by name before the first request, and follows the name wit
   const held = app.inject('/hold')
   zone = { 'A up.test': ['127.0.0.3'] }
   await line(({ targets }) => Array.isArray(targets) && targets.length === 1)
-  t.same([...(await bodies(app, 4))], ['127.0.0.3'], 'the TTL of a second is kept to, not the ten of "every"')
+  t.same([...(await bodies(app, 4))], ['127.0.0.3'], 'uses the TTL of one second, not the ten of "every"')
   release.resolve()
-  t.equal((await held).body, 'half whole', 'what a target had begun it ends')
+  t.equal((await held).body, 'half whole', 'a removed target finishes its requests')
   zone = {}
-  await line(({ msg }) => String(msg).includes('is not found'))
-  t.same([...(await bodies(app, 4))], ['127.0.0.3'], 'what was found last stays')
+  await line(({ msg }) => msg === 'target discovery failed')
+  t.same([...(await bodies(app, 4))], ['127.0.0.3'], 'the last known targets stay')
 })
 
 t.test('reads SRV records: hosts, ports and weights; the others of a lower priority stand by', async (t) => {

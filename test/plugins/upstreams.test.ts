@@ -34,7 +34,7 @@ async function askAll(
 
 const count = (bodies: readonly string[], of: string): number => bodies.filter((body) => body === of).length
 
-t.test('balances in turn by weight, at random by weight, and by who is less busy', async (t) => {
+t.test('balances by round robin, random and load, all weighted', async (t) => {
   const { urls } = await fleet(t, 3)
   const targets = urls.map((url, i) => ({ url, weight: [1, 2, 0][i] }))
   const inTurn = await gateway(t, { upstreams: { up: { targets } }, routes })
@@ -46,7 +46,7 @@ t.test('balances in turn by weight, at random by weight, and by who is less busy
   t.equal(count(any, '2'), 0)
 })
 
-t.test('asks the less busy target', async (t) => {
+t.test('picks the less busy target', async (t) => {
   for (const [balance, least] of [
     ['leastRequests', 20],
     ['powerOfTwo', 8]
@@ -62,7 +62,7 @@ t.test('asks the less busy target', async (t) => {
   }
 })
 
-t.test('keeps a key at its target by a hash, and moves only the share of a target that comes', async (t) => {
+t.test('hashes keys consistently: a new target moves only its own share', async (t) => {
   const { urls } = await fleet(t, 4)
   const on = async (targets: string[]): Promise<string[]> => {
     const app = await gateway(t, {
@@ -86,7 +86,7 @@ t.test('keeps a key at its target by a hash, and moves only the share of a targe
   t.ok(moved.length > 25 && moved.length < 85, `about a quarter moved: ${moved.length} of 200`)
 })
 
-t.test('names the target in a cookie that tells nothing, and comes back to it', async (t) => {
+t.test('keeps a client at its target by an opaque cookie', async (t) => {
   const { urls, status } = await fleet(t, 3)
   const app = await gateway(t, {
     publicUrl: 'https://a.example.com',
@@ -115,7 +115,7 @@ t.test('names the target in a cookie that tells nothing, and comes back to it', 
   t.ok(moved.headers['set-cookie'])
 })
 
-t.test('takes a target out that fails, keeps the others, and takes it back', async (t) => {
+t.test('ejects a failing target, keeps the others, and uses it again', async (t) => {
   const { urls, status, hits } = await fleet(t, 3)
   const app = await gateway(t, {
     upstreams: { up: { targets: urls, eject: { failures: 2, for: '1s' } } },
@@ -135,7 +135,7 @@ t.test('takes a target out that fails, keeps the others, and takes it back', asy
   t.ok(count(await askAll(app, 6), '1') >= 2, 'it is back')
 })
 
-t.test('blames no target for a client that is slow to send', async (t) => {
+t.test('does not count a slow upload as a failure of the target', async (t) => {
   const url = await upstream(t, (request, response) => void request.on('end', () => response.end()).resume())
   const { app, port } = await listening(t, {
     upstreams: { up: { targets: [url, url.replace('127.0.0.1', 'localhost')], eject: { failures: 1 } } },
@@ -146,7 +146,7 @@ t.test('blames no target for a client that is slow to send', async (t) => {
   t.equal(app.upstream('up').ready.length, 2)
 })
 
-t.test('takes out no more than the most, and uses all when too few are well', async (t) => {
+t.test('ejects at most eject.max targets, and uses all of them in panic', async (t) => {
   const { urls, status } = await fleet(t, 4)
   const limited = await gateway(t, {
     upstreams: { up: { targets: urls, eject: { failures: 1, for: '1m', max: '50%', panic: '0%' } } },
@@ -163,7 +163,7 @@ t.test('takes out no more than the most, and uses all when too few are well', as
   t.equal(panics.upstream('up').ready.length, 4, 'with one of four well all are used')
 })
 
-t.test('asks backups only while no other target is well, and 503 where none is', async (t) => {
+t.test('uses backups only while no main target is healthy, and answers 503 without any', async (t) => {
   const { urls, status } = await fleet(t, 2)
   const health = { path: '/healthz', every: '20ms', unhealthyAfter: 1, healthyAfter: 1 }
   const app = await gateway(t, {
@@ -200,7 +200,7 @@ t.test('asks backups only while no other target is well, and 503 where none is',
   t.equal(count(await askAll(app, 4), '0'), 4, 'the main one is back')
 })
 
-t.test('opens a breaker, lets one request try, and closes it', async (t) => {
+t.test('opens a circuit breaker, probes with one request, and closes it', async (t) => {
   let status = 500
   let hits = 0
   const held: (() => void)[] = []
@@ -242,7 +242,7 @@ t.test('opens a breaker, lets one request try, and closes it', async (t) => {
   t.equal(condition.breakerOpen, true)
 })
 
-t.test('asks another target when one is full, and says 503 when all are', async (t) => {
+t.test('uses another target when one is full, and answers 503 when all are', async (t) => {
   const held: (() => void)[] = []
   const reached = Promise.withResolvers<void>()
   const slow: RequestListener = (_request, response) => {
@@ -267,13 +267,13 @@ t.test('asks another target when one is full, and says 503 when all are', async 
   )
 })
 
-t.test('refuses upstreams that say too much or too little of their targets', async (t) => {
+t.test('rejects upstreams without a source of targets, or with two', async (t) => {
   const cases = [
-    { up: {}, message: /needs either "url" or "targets" or "discover"/ },
-    { up: { url: 'http://a', targets: ['http://b'] }, message: /needs either/ },
-    { up: { discover: {} }, message: /either "dns" or "srv"/ },
-    { up: { discover: { dns: 'a', srv: 'b' } }, message: /either "dns" or "srv"/ },
-    { up: { discover: { srv: '_http._tcp.a', port: 80 } }, message: /"port" goes with "dns"/ },
+    { up: {}, message: /needs exactly one of "url", "targets" and "discover"/ },
+    { up: { url: 'http://a', targets: ['http://b'] }, message: /needs exactly one of/ },
+    { up: { discover: {} }, message: /exactly one of "dns" and "srv"/ },
+    { up: { discover: { dns: 'a', srv: 'b' } }, message: /exactly one of "dns" and "srv"/ },
+    { up: { discover: { srv: '_http._tcp.a', port: 80 } }, message: /"port" works with "dns" only/ },
     { up: { url: 'http://a', balance: 'roundrobin' }, message: /balance/ },
     { up: { url: 'http://a', hashOn: 'user' }, message: /hashOn/ }
   ]

@@ -216,7 +216,7 @@ refused('an upstream that nothing is known of is refused', [
     name: 'one with no place to go to',
     config: '{ "upstreams": { "users": {} }, "routes": [] }',
     faults: [
-      'gateway.json:1:18 upstreams.users: The upstream "users" needs either "url" or "targets" or "discover"'
+      'gateway.json:1:18 upstreams.users: The upstream "users" needs exactly one of "url", "targets" and "discover"'
     ]
   }
 ])

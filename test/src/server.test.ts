@@ -420,7 +420,7 @@ t.test(
     const warnings = process.lines.filter(({ level }) => level === 'warn').map(({ msg }) => msg)
     t.strictSame(
       warnings.filter((msg) => !/ulimit/.test(String(msg))),
-      ['connections to upstreams could not be opened: no file descriptor or local port is left']
+      ['upstream connections failed: out of file descriptors or local ports']
     )
   }
 )

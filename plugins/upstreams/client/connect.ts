@@ -3,23 +3,23 @@ import { buildConnector, errors } from 'undici'
 import { isExhausted } from '../../../src/lib/descriptors.ts'
 import { SocketsExhausted, withHeaders } from '../../../src/lib/refusals.ts'
 
-/** Where the connections of a target go, if not where its origin says. */
+/** The address to connect to, if it is not the origin's. */
 export interface Address {
   readonly address: string
   readonly port: number
 }
 
-/** Opens a connection, or tells why there is none. */
+/** Opens a connection and calls one of the two callbacks. */
 export type Connect = (opened: (socket: Socket) => void, failed: (error: Error) => void) => void
 
-/** How connections are opened: what undici's connector takes, with what TLS takes. */
+/** The options of undici's connector and of `tls.connect`. */
 export type ConnectorOptions = buildConnector.BuildOptions & {
   servername?: string
   useH2c?: boolean
   onread?: OnReadOpts
 }
 
-/** Builds what opens the connections of a target: to its place, or where its URL says; `exhausted` is called with the cause when this machine has no socket left. */
+/** Returns the function that opens connections to a target; `exhausted` is called with the error code when this machine is out of sockets. */
 export function makeConnect(
   origin: URL,
   options: ConnectorOptions,
@@ -34,7 +34,7 @@ export function makeConnect(
     host,
     hostname: place?.address ?? hostname,
     port: place === undefined ? port : String(place.port),
-    // The name that the certificate has to be for stays the origin's, wherever the connection goes.
+    // The certificate must be valid for the origin's name, whatever the address.
     servername: options.servername ?? (/^[\d.]+$|:/.test(hostname) ? undefined : hostname)
   }
   return (opened, failed) =>

@@ -1,11 +1,11 @@
 import { Dispatcher } from 'undici'
 import type { DispatchHandler, DispatchOptions, Sender } from '../../../src/lib/contracts/dispatch.ts'
 
-/** Sends requests to one target; a dispatcher as undici's pools are, for older handlers only. */
+/** Sends requests to one target. It is an undici Dispatcher as well, so that `pool.request()` works for health checks. */
 export abstract class TargetDispatcher extends Dispatcher implements Sender {
   #closed = false
 
-  /** Whether it takes no more requests. */
+  /** Whether the pool refuses new requests. */
   get closed(): boolean {
     return this.#closed
   }
@@ -14,7 +14,7 @@ export abstract class TargetDispatcher extends Dispatcher implements Sender {
     this.#closed = true
   }
 
-  abstract send(sending: DispatchOptions, handler: DispatchHandler): void
+  abstract send(options: DispatchOptions, handler: DispatchHandler): void
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
     this.send(options as unknown as DispatchOptions, handler as unknown as DispatchHandler)

@@ -7,23 +7,23 @@ export interface QueuedDispatch {
   readonly handler: DispatchHandler
 }
 
-// How many wait before those are taken out whose client has left: that is not known here before their turn.
+// Requests whose client has left are removed each time the queue grows by this many, since the queue gets no notice of it.
 const PRUNE_EVERY = 100
 
-/** Requests that wait for a connection. */
+/** A queue of requests that wait for a connection. */
 export interface WaitQueue<Q extends QueuedDispatch> {
-  /** The requests that wait, among them some whose client may have left. */
+  /** The number of queued requests, some of which may be abandoned. */
   readonly length: number
   enqueue(queued: Q): void
-  /** Returns the request whose turn is next; undefined where none waits. */
+  /** Returns the next request without removing it; undefined if the queue is empty. */
   peek(): Q | undefined
-  /** Takes the request whose turn is next out of the queue. */
+  /** Removes and returns the next request. */
   dequeue(): Q | undefined
-  /** Takes all of them out of the queue. */
+  /** Removes and returns all requests. */
   clear(): Q[]
 }
 
-/** Makes the queue of a pool: without a limit a request waits for no other client's, and the order of arrival is fair. */
+/** Returns the queue of a pool. Without a connection limit, no client waits for another one, so the order of arrival is fair. */
 export const waitQueue = <Q extends QueuedDispatch>(maxConnections: number): WaitQueue<Q> =>
   maxConnections === Number.POSITIVE_INFINITY ? new ArrivalQueue() : new FairQueue()
 
@@ -57,18 +57,18 @@ class ArrivalQueue<Q extends QueuedDispatch> implements WaitQueue<Q> {
   }
 }
 
-/** A queue whose turns go round by client address, so that a client with many requests delays its own. */
+/** A queue that serves client addresses in turn, so that a client with many requests only delays its own. */
 class FairQueue<Q extends QueuedDispatch> implements WaitQueue<Q> {
-  // Maps keep their order: the client whose turn is next comes first.
+  // A Map keeps insertion order: its first client is next.
   readonly #byClient = new Map<string, Q[]>()
   #length = 0
 
-  /** The requests that wait, among them some whose client may have left. */
+  /** The number of queued requests, some of which may be abandoned. */
   get length(): number {
     return this.#length
   }
 
-  /** Adds a request behind those of its client. */
+  /** Adds a request behind the other requests of its client. */
   enqueue(queued: Q): void {
     if (this.#length > 0 && this.#length % PRUNE_EVERY === 0) this.#prune()
     const client = clientKey(queued)
@@ -78,7 +78,7 @@ class FairQueue<Q extends QueuedDispatch> implements WaitQueue<Q> {
     this.#length++
   }
 
-  /** Returns the request whose turn is next; undefined where none waits. */
+  /** Returns the next request without removing it; undefined if the queue is empty. */
   peek(): Q | undefined {
     for (const [client, line] of this.#byClient) {
       while (line[0]?.handler.abandoned === true) {
@@ -91,7 +91,7 @@ class FairQueue<Q extends QueuedDispatch> implements WaitQueue<Q> {
     return undefined
   }
 
-  /** Takes the request whose turn is next out of the queue, and puts its client behind the others. */
+  /** Removes and returns the next request, and moves its client behind the others. */
   dequeue(): Q | undefined {
     const next = this.peek()
     if (next === undefined) return undefined
@@ -104,7 +104,7 @@ class FairQueue<Q extends QueuedDispatch> implements WaitQueue<Q> {
     return next
   }
 
-  /** Takes all of them out of the queue. */
+  /** Removes and returns all requests. */
   clear(): Q[] {
     const all = [...this.#byClient.values()].flat()
     this.#byClient.clear()
@@ -124,6 +124,6 @@ class FairQueue<Q extends QueuedDispatch> implements WaitQueue<Q> {
   }
 }
 
-// What the gateway asks for itself is one client.
+// The gateway's own requests count as one client.
 const clientKey = ({ options: { source } }: QueuedDispatch): string =>
   source === undefined ? '' : clientNetwork(source.ip)

@@ -1,26 +1,26 @@
 import { errors } from 'undici'
 import { LONGEST_TIMER } from '../../../src/lib/units.ts'
 
-/** Waits for the head of an answer while it is the other side's turn, for so long and no longer; one timer for one wait after the other. */
+/** The time limit for response headers, which only runs while the gateway waits for the upstream. It reuses one timer. */
 export class HeadersTimeout {
   readonly #onTimeout: (error: Error) => void
   #timer: NodeJS.Timeout | undefined
   #ms = 0
   #isRunning = false
-  // How often it has begun to wait.
+  // Counts the starts, to recognize a timer that belongs to an earlier one.
   #generation = 0
 
-  /** Takes who is told once it has waited in vain. */
+  /** Calls `onTimeout` with the error when the time is up. */
   constructor(over: (error: Error) => void) {
     this.#onTimeout = over
   }
 
-  /** Waits from now on, for so many milliseconds; 0 is for ever. */
+  /** Starts the timeout anew; 0 means no limit. */
   start(ms: number): void {
     if (ms === 0) return
     this.#isRunning = true
     this.#generation++
-    // What is cheapest is to wind it up again.
+    // Refreshing a timer is cheaper than setting a new one.
     if (this.#timer !== undefined && this.#ms === ms) this.#timer.refresh()
     else {
       clearTimeout(this.#timer)
@@ -29,23 +29,23 @@ export class HeadersTimeout {
     }
   }
 
-  /** Waits no more, until it begins again. */
+  /** Stops until the next start; the timer is kept. */
   pause(): void {
     this.#isRunning = false
   }
 
-  /** Waits no more, ever. */
+  /** Stops for good and clears the timer. */
   stop(): void {
     this.#isRunning = false
     clearTimeout(this.#timer)
   }
 
-  /** Which wait it is in. */
+  /** The number of the current start. */
   get generation(): number {
     return this.#generation
   }
 
-  /** Tells that a wait was in vain, unless it is over by now. */
+  /** Reports the timeout of a start, unless that has ended since. */
   expire(turn: number): void {
     if (!this.#isRunning || this.#generation !== turn) return
     this.#isRunning = false
@@ -53,7 +53,7 @@ export class HeadersTimeout {
   }
 }
 
-// What came while the process was busy is read first: it was not the other side that was late. Another wait may have begun by then.
+// Pending input is read first: if this process was busy, the upstream may have answered in time. A new start may have begun by then.
 function onTimer(timeout: HeadersTimeout): void {
   setImmediate(expire, timeout, timeout.generation)
 }

@@ -1,47 +1,55 @@
 import type { Readable } from 'node:stream'
 
-/** One request as it goes to a target; undici's options have the same names. */
+/** One request to one target; the names are those of undici's options. */
 export interface DispatchOptions {
   readonly method: string
   readonly path: string
-  /** Names in lower case and values in turn, a character a byte. */
+  /** Lower-case names and values in turn, in latin1. */
   readonly headers: readonly string[]
   readonly body?: Readable | Buffer | null
-  /** Whether the memory of the body's parts may be freed once they are written. */
+  /** Whether the memory of the body's chunks may be freed once they are written. */
   readonly isBodyDisposable?: boolean
-  /** Milliseconds from the last byte of the request to the head of the answer; 0 for none. */
+  /** Milliseconds from the last byte of the request to the response headers; 0 for no limit. */
   readonly headersTimeout?: number
-  /** The request of a client that this one serves; its address is read where requests have to wait. */
+  /** The client request this one serves; its address decides whose turn it is in the queue. */
   readonly source?: { readonly ip: string }
-  /** Whether it wants a new connection, since an idle one was dead. */
+  /** Whether to use a new connection, because an idle one was dead. */
   readonly newConnection?: boolean
   /** The protocol that the connection is asked to switch to. */
   readonly upgrade?: string
 }
 
-/** Who gets an answer: undici's older form of a handler, but for heads, which are text here, a character a byte. */
+/** Receives one response. The methods are those of undici's dispatch handler; headers are latin1 text, not buffers. */
 export interface DispatchHandler {
-  /** Whether nobody waits for it any more. */
+  /** Whether the request has been abandoned: a queue may drop it. */
   readonly abandoned?: boolean
   onConnect(abort: (error?: Error) => void): void
   onResponseStarted?(): void
-  /** Takes a head, as names in lower case and values in turn; `bare` says that nothing follows it. */
-  onHeaders(status: number, fields: string[], resume: () => void, statusText: string, bare?: boolean): boolean
-  /** Takes a head and all of a short body that came with it, in the place of onHeaders, onData and onComplete. */
+  /** Called for each informational (1xx) response but 100 and 101. */
+  onInformation?(status: number, fields: string[]): void
+  /** Called with the headers as lower-case names and values in turn; `endStream` says that no body follows. Returns false to pause. */
+  onHeaders(
+    status: number,
+    fields: string[],
+    resume: () => void,
+    statusText: string,
+    endStream?: boolean
+  ): boolean
+  /** Called instead of onHeaders, onData and onComplete when a short response arrived in one read. */
   onCompleteResponse?(status: number, fields: string[], statusText: string, body: string): void
   onUpgrade?(status: number, fields: string[], socket: unknown): void
-  /** Takes a part of a body; tells whether more may come at once. */
+  /** Called with a part of the body; returns false to pause. */
   onData(chunk: Buffer): boolean
   onComplete(trailers: string[]): void
   onError(error: Error): void
 }
 
-/** Where requests go to be sent. */
+/** Sends requests to one target. */
 export interface Sender {
-  /** Sends a request, once there is a connection for it; whatever happens, the handler is told. */
-  send(sending: DispatchOptions, handler: DispatchHandler): void
+  /** Sends a request as soon as there is a connection for it; the handler always gets a response or an error. */
+  send(options: DispatchOptions, handler: DispatchHandler): void
 }
 
-/** Tells whether a body is a stream, as undici does. */
+/** Returns whether a body is a stream, by the same test as undici. */
 export const isStream = (body: unknown): body is Readable =>
   typeof (body as Partial<Readable> | null | undefined)?.pipe === 'function'

@@ -39,7 +39,7 @@ const answer: RequestListener = (request, response) => {
   request.on('end', () => response.end(`${request.method} ${length}`))
 }
 
-t.test('asks another target where one refuses the connection, whatever the method', async (t) => {
+t.test('fails over to another target when one refuses the connection, whatever the method', async (t) => {
   for (const [version, http2, url] of [
     ['HTTP/1.1', false, await started(t, createHttpServer(answer))],
     ['HTTP/2', true, await started(t, createHttp2Server(answer as never) as unknown as Server)]
@@ -58,7 +58,7 @@ t.test('asks another target where one refuses the connection, whatever the metho
   }
 })
 
-t.test('opens a WebSocket at another target where one refuses the connection', async (t) => {
+t.test('opens a WebSocket at another target when one refuses the connection', async (t) => {
   const server = createHttpServer()
   server.on('upgrade', (_request, socket) => {
     socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n')
@@ -76,7 +76,7 @@ t.test('opens a WebSocket at another target where one refuses the connection', a
   }
 })
 
-t.test('asks another target whether a request may pass, where one refuses the connection', async (t) => {
+t.test('fails over for forward auth when a target refuses the connection', async (t) => {
   const asked: string[] = []
   const service = await upstream(t, (request, response) => {
     asked.push(String(request.url))
@@ -94,7 +94,7 @@ t.test('asks another target whether a request may pass, where one refuses the co
   t.strictSame(asked, Array(8).fill('/check'))
 })
 
-t.test('answers 502 once every target has refused the connection, and counts it against each', async (t) => {
+t.test('answers 502 when every target refuses the connection, and counts a failure for each', async (t) => {
   const { log, lines } = readableLog()
   const app = await gateway(
     t,
@@ -114,7 +114,7 @@ t.test('answers 502 once every target has refused the connection, and counts it 
   )
 })
 
-t.test('does not count another target against the attempts of "retry"', async (t) => {
+t.test('does not count a failover as an attempt of "retry"', async (t) => {
   let asked = 0
   const url = await upstream(t, (_request, response) => {
     response.writeHead(++asked === 1 ? 503 : 200).end()
@@ -142,7 +142,7 @@ async function forgetful(t: Scope): Promise<{ url: string; seen: string[] }> {
   return { url: await started(t, server), seen }
 }
 
-t.test('sends a request on a new connection after an idle one was dead', async (t) => {
+t.test('resends a request on a new connection when an idle one was dead', async (t) => {
   const { url, seen } = await forgetful(t)
   const app = await gateway(t, {
     upstreams: { up: { url, eject: { failures: 1 }, breaker: { of: 1, failures: '1%' } } },

@@ -10,7 +10,7 @@ interface Said {
   readonly headers?: Record<string, string>
 }
 
-t.test('gives a target that holds its requests no more of them', async (t) => {
+t.test('sends no more requests to a target that does not answer, with leastRequests', async (t) => {
   const held: ServerResponse[] = []
   const four = Promise.withResolvers<void>()
   const { urls, hits } = await fleet(t, 2, (_request, response) => {
@@ -30,7 +30,7 @@ t.test('gives a target that holds its requests no more of them', async (t) => {
   await Promise.all(waiting)
 })
 
-t.test('keeps a key at its target, whatever it is made of', async (t) => {
+t.test('sends equal hash keys to the same target, whatever hashOn is', async (t) => {
   const { urls } = await fleet(t, 3)
   const cases: { hashOn: string; of: (i: number) => Said; not: Said }[] = [
     {
@@ -77,7 +77,7 @@ t.test('keeps a key at its target, whatever it is made of', async (t) => {
   }
 })
 
-t.test('moves the keys of a sick target alone', async (t) => {
+t.test('moves only the keys of an unhealthy target', async (t) => {
   const { urls, status } = await fleet(t, 4)
   const app = await gateway(t, {
     upstreams: {
@@ -102,7 +102,7 @@ t.test('moves the keys of a sick target alone', async (t) => {
   t.equal(Object.keys(tally(moved.filter((_, i) => before[i] === '2'))).length, 3, 'they are spread over all')
 })
 
-t.test('lets requests wait for a connection as many as it says, and says 503 beyond', async (t) => {
+t.test('queues as many requests as connections.pending, and answers 503 beyond', async (t) => {
   const held: ServerResponse[] = []
   const two = Promise.withResolvers<void>()
   const four = Promise.withResolvers<void>()
@@ -129,7 +129,7 @@ t.test('lets requests wait for a connection as many as it says, and says 503 bey
   t.same([target(app, 0).load.requests, target(app, 1).load.requests], [0, 0])
 })
 
-t.test('gives a backup nothing while a main target is only full', async (t) => {
+t.test('does not use a backup while a main target is merely full', async (t) => {
   const held: ServerResponse[] = []
   const one = Promise.withResolvers<void>()
   const { urls, hits } = await fleet(t, 2, (_request, response) => {
@@ -150,7 +150,7 @@ t.test('gives a backup nothing while a main target is only full', async (t) => {
   await waiting
 })
 
-t.test('gives a target whose weight is 0 nothing, and says 503 where there is no other', async (t) => {
+t.test('sends nothing to a target of weight 0, and answers 503 if there is no other', async (t) => {
   const { urls, hits } = await fleet(t, 2)
   const [a, b] = urls
   for (const balance of ['roundRobin', 'leastRequests', 'random', 'powerOfTwo', 'hash']) {
@@ -167,7 +167,7 @@ t.test('gives a target whose weight is 0 nothing, and says 503 where there is no
   t.ok(answer.headers['retry-after'])
 })
 
-t.test('keeps a client at its target by a cookie that several gateways know', async (t) => {
+t.test('accepts the sticky cookie of another gateway with the same secret', async (t) => {
   const { urls } = await fleet(t, 3)
   const keeping = (sticky: object, more: object = {}): ReturnType<typeof gateway> =>
     gateway(t, { upstreams: { up: { targets: urls, sticky } }, routes, ...more })
@@ -188,18 +188,21 @@ t.test('keeps a client at its target by a cookie that several gateways know', as
   )
 })
 
-t.test('sets its cookie beside those of the answer, and tells targets of one origin apart', async (t) => {
-  const { urls } = await fleet(t, 1, (_request, response) => {
-    response.writeHead(200, { 'set-cookie': ['a=1', 'b=2'] }).end()
-  })
-  const app = await gateway(t, {
-    upstreams: { up: { targets: [`${urls[0]}/one`, `${urls[0]}/two`], sticky: {} } },
-    routes
-  })
-  const names = new Set<string>()
-  for (let i = 0; i < 4; i++) names.add(String((await app.inject('/x')).headers['set-cookie']).slice(0, 25))
-  t.equal(names.size, 2)
-  const plain = await gateway(t, { upstreams: { up: { url: urls[0], sticky: {} } }, routes })
-  const { headers } = await plain.inject('/hold')
-  t.match(headers['set-cookie'], ['a=1', 'b=2', /^lb=/])
-})
+t.test(
+  'adds the sticky cookie to the cookies of the response, and distinguishes targets of one origin',
+  async (t) => {
+    const { urls } = await fleet(t, 1, (_request, response) => {
+      response.writeHead(200, { 'set-cookie': ['a=1', 'b=2'] }).end()
+    })
+    const app = await gateway(t, {
+      upstreams: { up: { targets: [`${urls[0]}/one`, `${urls[0]}/two`], sticky: {} } },
+      routes
+    })
+    const names = new Set<string>()
+    for (let i = 0; i < 4; i++) names.add(String((await app.inject('/x')).headers['set-cookie']).slice(0, 25))
+    t.equal(names.size, 2)
+    const plain = await gateway(t, { upstreams: { up: { url: urls[0], sticky: {} } }, routes })
+    const { headers } = await plain.inject('/hold')
+    t.match(headers['set-cookie'], ['a=1', 'b=2', /^lb=/])
+  }
+)

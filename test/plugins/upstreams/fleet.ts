@@ -72,11 +72,11 @@ export function tally(bodies: readonly string[]): Record<string, number> {
   return counts
 }
 
-/** Waits until something is true of the targets of "up", looking whenever the condition of one changes. */
-export async function until(app: FastifyInstance, isSo: () => boolean): Promise<void> {
-  while (!isSo()) {
+/** Waits until a condition holds of the targets of "up", checking again whenever the health of one changes. */
+export async function until(app: FastifyInstance, condition: () => boolean): Promise<void> {
+  while (!condition()) {
     const { promise, resolve } = Promise.withResolvers<void>()
-    const stop = app.upstream('up').targets.map(({ health: condition }) => condition.watch(resolve))
+    const stop = app.upstream('up').targets.map(({ health }) => health.watch(resolve))
     await promise
     for (const each of stop) each()
   }

@@ -174,7 +174,7 @@ const WELL: readonly Case[] = [
   }
 ]
 
-t.test('reads an answer whatever pieces it comes in', async (t) => {
+t.test('parses a response however it is split into reads', async (t) => {
   for (const { name, bytes, status = 200, body, headers = {}, ends, again = true, method } of WELL)
     for (const way of ['at once', 'byte by byte'])
       t.test(`${name}, ${way}`, async (t) => {
@@ -233,7 +233,7 @@ const ILL: Record<string, string> = {
   'a head without end': `HTTP/1.1 200 OK\r\n${'X-A: aaaaaaaaaa\r\n'.repeat(5000)}`
 }
 
-t.test('takes nothing for an answer that could be read in two ways', async (t) => {
+t.test('rejects responses that could be read in two ways', async (t) => {
   let bytes = ''
   const { url, seen } = await scripted(t, (socket) => socket.write(bytes, 'latin1'))
   const app = await gateway(t, { upstreams: { up: { url } }, routes })
@@ -248,7 +248,7 @@ t.test('takes nothing for an answer that could be read in two ways', async (t) =
   t.equal(new Set(seen.map(({ connection }) => connection)).size, seen.length, 'no connection was used again')
 })
 
-t.test('cuts a body that is not framed as it should be', async (t) => {
+t.test('cuts off a body with invalid framing', async (t) => {
   const cases: Record<string, string> = {
     'no size': '\r\nhello\r\n0\r\n\r\n',
     'a size that is no number': 'xyz\r\nhello\r\n0\r\n\r\n',
@@ -286,7 +286,7 @@ t.test('cuts a body that is not framed as it should be', async (t) => {
   }
 })
 
-t.test('gives what an upstream sends unasked to nobody', async (t) => {
+t.test('discards bytes that an upstream sends unasked', async (t) => {
   const cases: Record<string, (socket: Socket) => unknown> = {
     'behind an answer': (socket) => socket.write(`HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok${OK}`),
     'behind the last chunk': (socket) =>
@@ -308,7 +308,7 @@ t.test('gives what an upstream sends unasked to nobody', async (t) => {
   }
 })
 
-t.test('gives surplus bytes behind a read that an answer fills to no request that waits', async (t) => {
+t.test('does not pass surplus bytes after a response to a queued request', async (t) => {
   const READ = 65_536
   for (const bytes of [100, READ - 1, READ, READ + 1, 2 * READ]) {
     const head = (length: number): string =>
@@ -334,7 +334,7 @@ t.test('gives surplus bytes behind a read that an answer fills to no request tha
   }
 })
 
-t.test('lets the next request wait for a connection that is about to be free', async (t) => {
+t.test('queues the next request for a connection that is about to be free', async (t) => {
   const { url, opened } = await scripted(t, (socket) => socket.write(OK))
   const app = await gateway(t, { upstreams: { up: { url } }, routes })
   for (let i = 0; i < 5; i++) t.equal((await app.inject('/x')).body, 'mine')
@@ -357,7 +357,7 @@ t.test('does not reuse a connection whose 204 or 304 announces a body that comes
     }
 })
 
-t.test('takes a head of as many bytes as "maxHeaders" allows', async (t) => {
+t.test('accepts response headers up to maxHeaders', async (t) => {
   let fields = 0
   const { url } = await scripted(t, (socket) =>
     socket.write(`HTTP/1.1 200 OK\r\n${'X-A: aaaaaaaaaaa\r\n'.repeat(fields)}content-length: 0\r\n\r\n`)
@@ -381,7 +381,7 @@ t.test('takes a head of as many bytes as "maxHeaders" allows', async (t) => {
   }
 })
 
-t.test('leaves a connection on which something comes while nobody has asked', async (t) => {
+t.test('closes an idle connection on which data arrives', async (t) => {
   const { url, seen } = await scripted(t, (socket) => socket.write(OK))
   const app = await gateway(t, { upstreams: { up: { url } }, routes })
   await app.inject('/x')
@@ -403,7 +403,7 @@ t.test('leaves a connection on which something comes while nobody has asked', as
   )
 })
 
-t.test('lets requests wait for a connection, and serves them in their order', async (t) => {
+t.test('queues requests for a connection and serves them in order', async (t) => {
   const answers: (() => void)[] = []
   const { url, seen, opened } = await scripted(t, (socket) => {
     answers.push(() => socket.write(OK))
@@ -424,7 +424,7 @@ t.test('lets requests wait for a connection, and serves them in their order', as
   )
 })
 
-t.test('makes room for a WebSocket by a connection that nobody uses', async (t) => {
+t.test('closes an idle connection to make room for a WebSocket', async (t) => {
   const { url, opened } = await scripted(t, (socket, asked) =>
     socket.write(
       asked === 0
@@ -439,7 +439,7 @@ t.test('makes room for a WebSocket by a connection that nobody uses', async (t) 
   t.equal(opened(), 2)
 })
 
-t.test('closes a connection that has been idle for as long as it may', async (t) => {
+t.test('closes a connection that has been idle for timeouts.keepAlive', async (t) => {
   const closed = Promise.withResolvers<void>()
   const { url, opened } = await scripted(t, (socket) => {
     socket.write(OK)
@@ -452,7 +452,7 @@ t.test('closes a connection that has been idle for as long as it may', async (t)
   t.equal(opened(), 2)
 })
 
-t.test('reads on after an answer whose last part its reader could not take at once', async (t) => {
+t.test('continues reading after a response whose last part was paused', async (t) => {
   // All of it is one read, and as much as a connection to a client holds.
   const start = 'HTTP/1.1 200 OK\r\ncontent-length: 65494\r\n\r\n'
   const { url, opened } = await scripted(t, (socket, asked) =>
@@ -510,7 +510,7 @@ const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
 const firstOf = async (socket: Socket | undefined): Promise<string> =>
   String((await once(socket as Socket, 'data'))[0])
 
-t.test('keeps no request waiting behind a WebSocket that its target does not answer', async (t) => {
+t.test('does not block requests behind a WebSocket that its target does not answer', async (t) => {
   const { url, seen } = await scripted(t, (socket) =>
     seen.at(-1)?.head.includes('/ws') === true ? undefined : socket.write(OK)
   )
@@ -524,7 +524,7 @@ t.test('keeps no request waiting behind a WebSocket that its target does not ans
   t.match(await Promise.race(sockets.map(firstOf)), /mine$/, 'it is the first to be answered')
 })
 
-t.test('lets nobody who came later pass a WebSocket that waits for room', async (t) => {
+t.test('does not let later requests overtake a queued WebSocket', async (t) => {
   const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n'
   const { url, seen } = await scripted(t, (socket) =>
     socket.write(seen.at(-1)?.head.includes('/ws') === true ? SWITCH : OK)
@@ -541,7 +541,7 @@ t.test('lets nobody who came later pass a WebSocket that waits for room', async 
   )
 })
 
-t.test('blames no request for the time that the one before it took', async (t) => {
+t.test('does not count the time of the previous request against the next one', async (t) => {
   const { url } = await scripted(t, (socket, asked) => {
     socket.write(OK)
     // The answer is there before the process finds out that its time is over.
@@ -555,7 +555,7 @@ t.test('blames no request for the time that the one before it took', async (t) =
   for (const answer of await Promise.all(sockets.map(firstOf))) t.match(answer, /^HTTP\/1\.1 200 /)
 })
 
-t.test('gives an upstream up that tells of its answer without end', async (t) => {
+t.test('gives up on an upstream that sends 1xx responses without end', async (t) => {
   const closed = Promise.withResolvers<void>()
   const { url } = await scripted(t, (socket) => {
     socket.on('close', () => closed.resolve())
@@ -570,7 +570,7 @@ t.test('gives an upstream up that tells of its answer without end', async (t) =>
   await closed.promise
 })
 
-t.test('fails a request whose body was gone before its turn', async (t) => {
+t.test('fails a queued request whose body was destroyed', async (t) => {
   const { url } = await scripted(t, (socket) => socket.write(OK))
   const app = await gateway(t, { upstreams: { up: { url } }, routes })
   const body = new Readable({ read() {} })

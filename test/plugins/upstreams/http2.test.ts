@@ -42,7 +42,7 @@ async function speaking(
   return { url: `http://127.0.0.1:${port}`, opened: () => sessions.length }
 }
 
-t.test('checks the health of a target by the protocol that it speaks', async (t) => {
+t.test('checks the health of a target over the protocol that it speaks', async (t) => {
   const checked = Promise.withResolvers<void>()
   const { url } = await speaking(t, (stream, path) => {
     if (path === '/healthz') checked.resolve()
@@ -57,7 +57,7 @@ t.test('checks the health of a target by the protocol that it speaks', async (t)
   t.equal(target(app, 0).health.isEligible, true)
 })
 
-t.test('takes a head of as many bytes as "maxHeaders" allows, in one field or in many', async (t) => {
+t.test('accepts response headers up to maxHeaders, in one field or in many', async (t) => {
   let fields: Record<string, string> = {}
   const { url } = await speaking(t, (stream) => {
     stream.respond(fields)
@@ -82,7 +82,7 @@ t.test('takes a head of as many bytes as "maxHeaders" allows, in one field or in
   }
 })
 
-t.test('lets no request wait for one that streams for long', async (t) => {
+t.test('does not block requests behind a long stream', async (t) => {
   const held: ServerHttp2Stream[] = []
   const { url: up, opened } = await speaking(t, (stream, path) => {
     stream.resume()
@@ -105,7 +105,7 @@ t.test('lets no request wait for one that streams for long', async (t) => {
   t.equal(target(app, 0).load.requests, 0)
 })
 
-t.test('has as many requests with a body under way as there are', async (t) => {
+t.test('sends any number of requests with a body at a time', async (t) => {
   const all = Promise.withResolvers<void>()
   const held: ServerHttp2Stream[] = []
   const { url: up } = await speaking(t, (stream) => {
@@ -245,53 +245,57 @@ async function read(t: Scope & { testdir(): string }, url: string) {
   return { byOne, byTwo }
 }
 
-t.test('takes an answer for whole at END_STREAM alone, and at its length', { skip: noOpenssl }, async (t) => {
-  const reset = (stream: number, code: number): Buffer => frame(TYPE.reset, 0, stream, word(code))
-  const length: Fields = [['content-length', '40000']]
-  // What the upstream sends, and what a client may make of it.
-  const CASES: Readonly<Record<string, [(stream: number) => Buffer[], string]>> = {
-    '/whole': [(id) => [head(id, 0), content(id, 40_000, FLAG.endStream)], '200 40000'],
-    '/whole-length': [(id) => [head(id, 0, ...length), content(id, 40_000, FLAG.endStream)], '200 40000'],
-    '/whole-reset': [
-      (id) => [head(id, 0), content(id, 40_000, FLAG.endStream), reset(id, CODE.none)],
-      '200 40000'
-    ],
-    '/whole-trailers': [
-      (id) => [
-        head(id, 0),
-        content(id, 40_000, FLAG.none),
-        frame(TYPE.headers, FLAG.endHeaders | FLAG.endStream, id, literals([['x-sum', '1']])),
-        reset(id, CODE.none)
+t.test(
+  'treats a response as complete only with END_STREAM or at its Content-Length',
+  { skip: noOpenssl },
+  async (t) => {
+    const reset = (stream: number, code: number): Buffer => frame(TYPE.reset, 0, stream, word(code))
+    const length: Fields = [['content-length', '40000']]
+    // What the upstream sends, and what a client may make of it.
+    const CASES: Readonly<Record<string, [(stream: number) => Buffer[], string]>> = {
+      '/whole': [(id) => [head(id, 0), content(id, 40_000, FLAG.endStream)], '200 40000'],
+      '/whole-length': [(id) => [head(id, 0, ...length), content(id, 40_000, FLAG.endStream)], '200 40000'],
+      '/whole-reset': [
+        (id) => [head(id, 0), content(id, 40_000, FLAG.endStream), reset(id, CODE.none)],
+        '200 40000'
       ],
-      '200 40000'
-    ],
-    '/bare': [(id) => [head(id, FLAG.endStream)], '200 0'],
-    '/empty-data': [(id) => [head(id, 0), frame(TYPE.data, FLAG.endStream, id)], '200 0'],
-    '/cut': [(id) => [head(id, 0), content(id, 40_000, FLAG.none), reset(id, CODE.none)], 'cut'],
-    '/cut-length': [
-      (id) => [head(id, 0, ...length), content(id, 30_000, FLAG.none), reset(id, CODE.none)],
-      'cut'
-    ],
-    '/cut-at-length': [
-      (id) => [head(id, 0, ...length), content(id, 40_000, FLAG.none), reset(id, CODE.none)],
-      'cut'
-    ],
-    '/cut-head': [(id) => [head(id, 0), reset(id, CODE.none)], 'cut'],
-    '/cut-head-length': [(id) => [head(id, 0, ...length), reset(id, CODE.none)], 'cut'],
-    '/cut-cancel': [(id) => [head(id, 0), content(id, 40_000, FLAG.none), reset(id, CODE.cancel)], 'cut'],
-    '/short': [(id) => [head(id, 0, ...length), content(id, 30_000, FLAG.endStream)], 'cut'],
-    '/long': [(id) => [head(id, 0, ...length), content(id, 50_000, FLAG.endStream)], 'cut'],
-    '/nothing': [(id) => [reset(id, CODE.none)], '502']
-  }
-  let now: (stream: number) => Buffer[] = () => []
-  const { url } = await byFrames(t, (socket, stream) => socket.write(Buffer.concat(now(stream))))
-  const { byOne, byTwo } = await read(t, url)
-  for (const [path, [answer, want]] of Object.entries(CASES))
-    for (const [version, send] of [['HTTP/1.1', byOne] as const, ['HTTP/2', byTwo] as const]) {
-      now = answer
-      t.match(await send(path, false), want, `${path}: ${version} client`)
+      '/whole-trailers': [
+        (id) => [
+          head(id, 0),
+          content(id, 40_000, FLAG.none),
+          frame(TYPE.headers, FLAG.endHeaders | FLAG.endStream, id, literals([['x-sum', '1']])),
+          reset(id, CODE.none)
+        ],
+        '200 40000'
+      ],
+      '/bare': [(id) => [head(id, FLAG.endStream)], '200 0'],
+      '/empty-data': [(id) => [head(id, 0), frame(TYPE.data, FLAG.endStream, id)], '200 0'],
+      '/cut': [(id) => [head(id, 0), content(id, 40_000, FLAG.none), reset(id, CODE.none)], 'cut'],
+      '/cut-length': [
+        (id) => [head(id, 0, ...length), content(id, 30_000, FLAG.none), reset(id, CODE.none)],
+        'cut'
+      ],
+      '/cut-at-length': [
+        (id) => [head(id, 0, ...length), content(id, 40_000, FLAG.none), reset(id, CODE.none)],
+        'cut'
+      ],
+      '/cut-head': [(id) => [head(id, 0), reset(id, CODE.none)], 'cut'],
+      '/cut-head-length': [(id) => [head(id, 0, ...length), reset(id, CODE.none)], 'cut'],
+      '/cut-cancel': [(id) => [head(id, 0), content(id, 40_000, FLAG.none), reset(id, CODE.cancel)], 'cut'],
+      '/short': [(id) => [head(id, 0, ...length), content(id, 30_000, FLAG.endStream)], 'cut'],
+      '/long': [(id) => [head(id, 0, ...length), content(id, 50_000, FLAG.endStream)], 'cut'],
+      '/nothing': [(id) => [reset(id, CODE.none)], '502']
     }
-})
+    let now: (stream: number) => Buffer[] = () => []
+    const { url } = await byFrames(t, (socket, stream) => socket.write(Buffer.concat(now(stream))))
+    const { byOne, byTwo } = await read(t, url)
+    for (const [path, [answer, want]] of Object.entries(CASES))
+      for (const [version, send] of [['HTTP/1.1', byOne] as const, ['HTTP/2', byTwo] as const]) {
+        now = answer
+        t.match(await send(path, false), want, `${path}: ${version} client`)
+      }
+  }
+)
 
 t.test(
   'delivers many bodies in both directions at once, also to slow clients',
@@ -337,27 +341,31 @@ function* parts(size: number): Generator<Buffer> {
   }
 }
 
-t.test('delivers an early answer whole while its client still sends', { skip: noOpenssl }, async (t) => {
-  // So much that it is under way for longer than the first window.
-  const size = 200_000
-  const reset = (stream: number): Buffer => frame(TYPE.reset, 0, stream, word(CODE.none))
-  const { url } = await byFrames(t, (socket, stream) =>
-    socket.write(
-      Buffer.concat([
-        frame(TYPE.headers, FLAG.endHeaders, stream, literals([[':status', '413']])),
-        content(stream, size, FLAG.endStream),
-        reset(stream)
-      ])
+t.test(
+  'delivers an early response completely while the client still sends',
+  { skip: noOpenssl },
+  async (t) => {
+    // So much that it is under way for longer than the first window.
+    const size = 200_000
+    const reset = (stream: number): Buffer => frame(TYPE.reset, 0, stream, word(CODE.none))
+    const { url } = await byFrames(t, (socket, stream) =>
+      socket.write(
+        Buffer.concat([
+          frame(TYPE.headers, FLAG.endHeaders, stream, literals([[':status', '413']])),
+          content(stream, size, FLAG.endStream),
+          reset(stream)
+        ])
+      )
     )
-  )
-  const { byOne, byTwo } = await read(t, url)
-  for (let i = 0; i < 3; i++) {
-    t.equal(await byOne('/x', true), `413 ${size}`, 'HTTP/1.1 client')
-    t.equal(await byTwo('/x', true), `413 ${size}`, 'HTTP/2 client')
+    const { byOne, byTwo } = await read(t, url)
+    for (let i = 0; i < 3; i++) {
+      t.equal(await byOne('/x', true), `413 ${size}`, 'HTTP/1.1 client')
+      t.equal(await byTwo('/x', true), `413 ${size}`, 'HTTP/2 client')
+    }
   }
-})
+)
 
-t.test('opens few connections to a target that takes no request at a time', async (t) => {
+t.test('opens few connections to a target with MAX_CONCURRENT_STREAMS 0', async (t) => {
   const { url, opened } = await byFrames(t, () => {}, settings([3, 0]))
   const app = await gateway(t, { upstreams: { up: { url, http2: true } }, routes })
   const answers = await Promise.all(Array.from({ length: 20 }, () => app.inject('/x')))

@@ -12,7 +12,7 @@ import { askAll, fleet, routes, tally, target, until } from './fleet.ts'
 const portsOf = (sockets: readonly Set<Socket>[]): (number | undefined)[][] =>
   sockets.map((mine) => [...mine].map(({ remotePort }) => remotePort))
 
-t.test('keeps connections and conditions over a reload, where nothing of a target has changed', async (t) => {
+t.test('keeps connections and health over a reload if the target is unchanged', async (t) => {
   const { urls, status, sockets } = await fleet(t, 2)
   const keep = new Keep()
   const eject = { failures: 1, for: '1h' }
@@ -43,7 +43,7 @@ t.test('keeps connections and conditions over a reload, where nothing of a targe
   t.equal(keep.size, 0)
 })
 
-t.test('goes on with its checks over a reload, and ends them with the last gateway', async (t) => {
+t.test('continues health checks over a reload, and stops them with the last gateway', async (t) => {
   const { urls, status, sockets } = await fleet(t, 2)
   const keep = new Keep()
   const health = { path: '/healthz', every: '10ms', unhealthyAfter: 1 }
@@ -106,9 +106,9 @@ async function addresses(
   return { port, sockets }
 }
 
-const changed = ({ msg }: Record<string, unknown>): boolean => msg === 'the targets of a name have changed'
+const changed = ({ msg }: Record<string, unknown>): boolean => msg === 'targets changed'
 
-t.test('gives back what it has of a target that is no longer found, once nothing is on it', async (t) => {
+t.test('releases a target that is no longer discovered after its last request', async (t) => {
   const held = Promise.withResolvers<ServerResponse>()
   const { port, sockets } = await addresses(t, ['127.0.0.1', '127.0.0.2'], (request, response) => {
     if (request.url === '/hold') held.resolve(response)
@@ -145,7 +145,7 @@ t.test('gives back what it has of a target that is no longer found, once nothing
   await gone
 })
 
-t.test('goes on with a target whose weight or priority alone has changed', async (t) => {
+t.test('keeps a target whose weight or priority changed', async (t) => {
   const { urls, sockets } = await fleet(t, 2)
   const record = (at: number, priority: number, weight: number) => ({
     priority,
@@ -188,7 +188,7 @@ t.test('goes on with a target whose weight or priority alone has changed', async
   t.same(portsOf(sockets), ports, 'on the same connections')
 })
 
-t.test('asks those of a lower priority where those of the first are not well', async (t) => {
+t.test('uses SRV targets of a lower priority when the first ones are unhealthy', async (t) => {
   const { urls, status } = await fleet(t, 3)
   const records = [1, 1, 2].map((priority, at) => ({
     priority,
@@ -212,7 +212,7 @@ t.test('asks those of a lower priority where those of the first are not well', a
   t.same(tally(await askAll(app, 8)), { 2: 8 })
 })
 
-t.test('gives a target that is newly found few requests at first', async (t) => {
+t.test('starts a newly discovered target slowly', async (t) => {
   const { port } = await addresses(t, ['127.0.0.1', '127.0.0.2'])
   let zone: Zone = { 'A up.test': ['127.0.0.1'] }
   const server = await dnsServer(t, () => zone)
@@ -239,7 +239,7 @@ const noIpv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ add
   ? false
   : 'this machine has no IPv6'
 
-t.test('finds addresses of IPv6', { skip: noIpv6 }, async (t) => {
+t.test('discovers IPv6 addresses', { skip: noIpv6 }, async (t) => {
   const server6 = createServer((request, response) => response.end(request.headers.host))
   server6.listen(0, '::1')
   await once(server6, 'listening')
@@ -250,7 +250,7 @@ t.test('finds addresses of IPv6', { skip: noIpv6 }, async (t) => {
   t.equal((await app.inject('/x')).body, `up.test:${port}`)
 })
 
-t.test('finds a name later that was not there at first, without a new start', async (t) => {
+t.test('discovers a name that only appears after the start', async (t) => {
   const { port } = await addresses(t, ['127.0.0.1'])
   let zone: Zone = {}
   const server = await dnsServer(t, () => zone)
@@ -266,7 +266,7 @@ t.test('finds a name later that was not there at first, without a new start', as
   t.equal((await app.inject('/x')).body, '127.0.0.1')
 })
 
-t.test('asks for a name once for all gateways, and no more after the last', async (t) => {
+t.test('shares DNS lookups between gateways, and stops them with the last one', async (t) => {
   const { port } = await addresses(t, ['127.0.0.1'])
   let questions = 0
   const server = await dnsServer(t, () => {

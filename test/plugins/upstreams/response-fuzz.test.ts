@@ -132,21 +132,21 @@ function byGateway(method: Method, bytes: Buffer, splits: readonly number[]): Ou
 // Where this parser is stricter than llhttp on purpose: each of these has two readings somewhere.
 const STRICTER = new Set([
   // llhttp also reads other protocols' versions ("HTTP/0.9", "RTSP/1.0"), and statuses below 100.
-  'no status line of HTTP/1.1',
-  'a status that there is none of',
-  'a switch of protocols that nobody asked for',
+  'Invalid status line',
+  'Invalid status code: below 100',
+  'Unexpected 101 Switching Protocols',
   // Two lengths of one value, a list of them, and a transfer coding that is not "chunked" alone.
-  'a length that is none',
-  'a transfer coding that is not "chunked" alone',
+  'Invalid Content-Length',
+  'Invalid Transfer-Encoding: not just chunked',
   // Folded lines, whose meaning RFC 9112 section 5.2 took away, and bytes in a value that RFC 9110 has none of.
-  'a field whose name is none',
-  'a field without a name',
-  'a value with a control character',
-  'a reason with a control character',
-  'a bare line feed',
-  'a chunk too large to count',
+  'Invalid header name',
+  'Invalid header: no name',
+  'Invalid header value: control character',
+  'Invalid reason phrase: control character',
+  'Bare line feed',
+  'Invalid chunk size: too large',
   // ";=a", which llhttp takes for an extension.
-  'a chunk extension without a name'
+  'Invalid chunk extension: no name'
 ])
 
 /** Tells what a difference means; undefined where there is none that matters. */
@@ -275,7 +275,7 @@ function mutate({ pick, below }: Random, text: string): string {
   }
 }
 
-t.test('reads an answer as llhttp does, or refuses it, wherever the reads split it', async (t) => {
+t.test('parses a response as llhttp does, or rejects it, however it is split', async (t) => {
   const seed = seedOf()
   const random = generator(seed)
   const faults: string[] = []
@@ -313,7 +313,7 @@ const differ = (whole: Outcome, split: Outcome): boolean =>
   (whole.complete &&
     (whole.body !== split.body || whole.fields !== split.fields || whole.trailers !== split.trailers))
 
-t.test('gives no byte of an answer to the next client of its connection', async (t) => {
+t.test('never passes bytes of a response to the next client of its connection', async (t) => {
   const seed = seedOf()
   const random = generator(seed)
   let bytes = ''

@@ -3,19 +3,19 @@ import type { Readable } from 'node:stream'
 import { errors } from 'undici'
 import { freeWhenWritten } from '../../../../src/lib/body/lent-memory.ts'
 
-/** Told how a body fares. */
+/** Receives the events of a request body. */
 export interface WriterListener {
-  /** It is out, all of it. */
+  /** The whole body has been written. */
   onBodySent(): void
-  /** The other side takes no more for now. */
+  /** The socket's buffer is full, so the body is paused. */
   onBodyPaused(): void
-  /** It goes on. */
+  /** The body continues. */
   onBodyResumed(): void
-  /** It can't go on. */
+  /** The body cannot be completed. */
   onBodyError(error: Error): void
 }
 
-/** One body on its way out: by its length, or in chunks where it has none; as fast as the other side takes it. */
+/** Writes one request body to a socket, with a known length or chunked, with back-pressure. */
 export class BodyWriter {
   readonly #socket: Socket
   readonly #body: Readable
@@ -50,7 +50,7 @@ export class BodyWriter {
     this.#body.resume()
   }
 
-  /** Sends no more of it. */
+  /** Stops writing and destroys the body. */
   stop(): void {
     if (this.#over) return
     this.#over = true

@@ -7,19 +7,19 @@ const EQUALS = 61
 const QUOTE = 34
 const BACKSLASH = 92
 
-/** Reads the extensions behind the size of a chunk, a byte at a time (RFC 9112 section 7.1.1): tokens and quoted strings without blanks, as llhttp takes them. */
+/** Parses chunk extensions one byte at a time (RFC 9112 section 7.1.1): tokens and quoted strings without whitespace, as llhttp accepts them. */
 export class ChunkExtension {
   #state: 'start' | 'name' | 'value' | 'quoted' | 'escaped' | 'end of quoted' = 'start'
-  /** The bytes that were read since `begin`. */
+  /** The number of bytes since `start`. */
   length = 0
 
-  /** Begins behind the semicolon. */
+  /** Starts after the semicolon. */
   start(): void {
     this.#state = 'start'
     this.length = 0
   }
 
-  /** Reads a byte; returns true for the CR behind the last extension, throws Malformed for what is no extension. */
+  /** Reads a byte; returns true for the CR after the last extension. Throws MalformedResponse for an invalid extension. */
   read(byte: number): boolean {
     this.length++
     if (this.#state === 'quoted') {
@@ -30,7 +30,7 @@ export class ChunkExtension {
       checkText(byte)
       this.#state = 'quoted'
     } else if (this.#state === 'start') {
-      if (!isToken(byte)) throw new MalformedResponse('a chunk extension without a name')
+      if (!isToken(byte)) throw new MalformedResponse('Invalid chunk extension: no name')
       this.#state = 'name'
     } else return this.#readUnquoted(byte)
     return false
@@ -42,14 +42,14 @@ export class ChunkExtension {
     else if (this.#state === 'name' && byte === EQUALS) this.#state = 'value'
     else if (this.#state === 'value' && byte === QUOTE) this.#state = 'quoted'
     else if (this.#state === 'end of quoted' || !isToken(byte))
-      throw new MalformedResponse('a chunk extension that is no token and no quoted string')
+      throw new MalformedResponse('Invalid chunk extension: neither a token nor a quoted string')
     return false
   }
 }
 
 function checkText(byte: number): void {
   if ((byte < 32 && byte !== 9) || byte === 127)
-    throw new MalformedResponse('a control character in a chunk extension')
+    throw new MalformedResponse('Invalid chunk extension: control character')
 }
 
 const TOKENS: readonly boolean[] = Array.from({ length: 256 }, (_, byte) =>

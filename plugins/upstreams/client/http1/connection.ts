@@ -12,38 +12,25 @@ import { BodyWriter, type WriterListener } from './body-writer.ts'
 import { afterQuietPoll, type QuietPollListener } from './quiet-poll.ts'
 import { buildHead, contentLengthIn } from './request-head.ts'
 import { type ParserListener, ResponseParser } from './response-parser.ts'
+import { listen, readAsStream, type SocketListener, unlisten } from './socket-events.ts'
 
-/** Told what becomes of a connection. */
+/** The pool, as a connection sees it. */
 export interface Http1ConnectionOwner {
-  /** Its answer is complete; it may take another request after a quiet poll phase. */
+  /** A response is complete; the connection may become reusable after a quiet poll phase. */
   onResponseComplete(connection: Http1Connection): void
-  /** Nothing was read behind the answer: it takes another request. */
+  /** No surplus bytes followed the response, so the connection can take another request. */
   onReusable(connection: Http1Connection): void
-  /** It takes no more. */
+  /** The connection is closed or upgraded. */
   onClosed(connection: Http1Connection): void
 }
 
-const CONNECTION = Symbol('connection')
-
-interface OwnedSocket extends Socket {
-  [CONNECTION]?: Http1Connection | undefined
-}
-
-/** How the sockets of connections read: into the same bytes, all of them, since what one has read is worked off before another reads; there is no stream and no buffer a read. */
-export const onread = {
-  buffer: Buffer.allocUnsafeSlow(65_536),
-  callback(this: OwnedSocket, size: number, bytes: Uint8Array): boolean {
-    return this[CONNECTION]?.onRead(bytes as Buffer, size) ?? true
-  }
-}
-
-/** One connection of HTTP/1.1, and the one request that it has. */
-export class Http1Connection implements ParserListener, WriterListener, QuietPollListener {
-  /** When it had its last answer, by the process's clock. */
+/** One HTTP/1.1 connection, with at most one request at a time. */
+export class Http1Connection implements ParserListener, WriterListener, SocketListener, QuietPollListener {
+  /** When the connection became idle, as `performance.now()`. */
   idleSince = 0
-  /** Whether its last answer is complete, and a poll phase without surplus bytes has yet to pass. */
+  /** Whether a response is complete, but the quiet poll phase after it is not. */
   awaitsQuietPoll = false
-  readonly #socket: OwnedSocket
+  readonly #socket: Socket
   readonly #owner: Http1ConnectionOwner
   readonly #parser: ResponseParser
   readonly #headersTimeout = new HeadersTimeout((error) => this.#fail(error))
@@ -58,7 +45,7 @@ export class Http1Connection implements ParserListener, WriterListener, QuietPol
   #responses = 0
   #failure: Error | undefined
 
-  /** Takes the socket, its pool, and the most bytes that the head of an answer may have. */
+  /** Reads responses from the socket; `maxHeaders` bounds the bytes of their headers and of their trailers. */
   constructor(socket: Socket, owner: Http1ConnectionOwner, maxHeaders: number) {
     this.#socket = socket
     this.#owner = owner
@@ -67,29 +54,28 @@ export class Http1Connection implements ParserListener, WriterListener, QuietPol
       this.#paused = false
       socket.resume()
     }
-    this.#socket[CONNECTION] = this
-    socket.on('error', onError).on('end', onEnd).on('close', onClose)
+    listen(socket, this)
   }
 
-  /** Milliseconds for which the other side keeps it idle; 0 where it does not say. */
+  /** The upstream's keep-alive timeout in milliseconds; 0 if it sent none. */
   get keepAliveMs(): number {
     return this.#parser.keepAliveMs
   }
 
-  /** Whether it can take a request. */
+  /** Whether the connection can take a request. */
   get isUsable(): boolean {
     return this.#handler === undefined && !this.#socket.destroyed && this.#socket.writable
   }
 
   /** Sends a request. */
-  send(sending: DispatchOptions, handler: DispatchHandler): void {
+  send(options: DispatchOptions, handler: DispatchHandler): void {
     this.#handler = handler
     handler.onConnect((error) => {
       if (this.#handler === handler) this.#fail(error ?? new errors.RequestAbortedError())
     })
-    // Who asked may have left while the request waited.
+    // The client may have left while the request was queued.
     if (this.#handler === undefined) return
-    const { body, method, headers, upgrade } = sending
+    const { body, method, headers, upgrade } = options
     if (isStream(body) && body.destroyed) {
       this.#fail(new errors.RequestAbortedError())
       return
@@ -97,26 +83,26 @@ export class Http1Connection implements ParserListener, WriterListener, QuietPol
     const length = contentLengthIn(headers)
     let head: string
     try {
-      head = buildHead(sending, length)
+      head = buildHead(options, length)
     } catch (error) {
       this.#fail(new RequestNotSendable(error as Error))
       return
     }
-    this.#options = sending
+    this.#options = options
     this.#responseStarted = false
     this.#hasHeaders = false
     this.#paused = false
     this.#parser.expect(method, upgrade !== undefined)
     if (isStream(body)) {
       this.#isBodySent = false
-      // What there is of the body goes out with the head.
+      // Corked, so that the first part of the body shares a packet with the headers.
       this.#socket.cork()
       this.#socket.write(head, 'latin1')
       setImmediate(uncork, this.#socket)
       this.#bodyWriter = new BodyWriter(
         this.#socket,
         body,
-        { length, isDisposable: sending.isBodyDisposable === true },
+        { length, isDisposable: options.isBodyDisposable === true },
         this
       )
       return
@@ -126,7 +112,7 @@ export class Http1Connection implements ParserListener, WriterListener, QuietPol
     this.onBodySent()
   }
 
-  /** Takes what was read; tells whether to read on. */
+  /** Parses what the socket read; returns false to pause. */
   onRead(bytes: Buffer, size: number): boolean {
     try {
       if (!this.#responseStarted) {
@@ -158,14 +144,15 @@ export class Http1Connection implements ParserListener, WriterListener, QuietPol
   }
 
   onInformation(status: number, fields: string[]): void {
-    // It is for who sent "Expect: 100-continue", which we never do (RFC 9110 section 15.2).
-    if (status !== 100) this.#handler?.onHeaders(status, fields, noop, '')
+    // 100 answers "Expect: 100-continue", which the gateway never sends (RFC 9110 section 15.2).
+    if (status !== 100) this.#handler?.onInformation?.(status, fields)
   }
 
-  onHeaders(status: number, fields: string[], reason: string, bare: boolean): void {
+  onHeaders(status: number, fields: string[], reason: string, endStream: boolean): void {
     this.#stopHeadersTimeout()
-    if (this.#handler?.onHeaders(status, fields, this.#resume, reason, bare) === false) this.#paused = true
-    if (bare) this.onComplete([])
+    if (this.#handler?.onHeaders(status, fields, this.#resume, reason, endStream) === false)
+      this.#paused = true
+    if (endStream) this.onComplete([])
   }
 
   onCompleteResponse(status: number, fields: string[], reason: string, body: string): void {
@@ -195,8 +182,7 @@ export class Http1Connection implements ParserListener, WriterListener, QuietPol
     const socket = this.#socket
     const handler = this.#handler
     this.#detach()
-    socket[CONNECTION] = undefined
-    socket.off('data', onData).off('error', onError).off('end', onEnd).off('close', onClose)
+    unlisten(socket)
     if (first.length > 0) socket.unshift(Buffer.from(first))
     try {
       handler?.onUpgrade?.(101, fields, socket)
@@ -206,23 +192,23 @@ export class Http1Connection implements ParserListener, WriterListener, QuietPol
     }
   }
 
-  /** Reads as a stream, which is there for another protocol later. */
+  /** Reads as a stream, because another protocol takes the socket over later. */
   readAsStream(): void {
-    this.#socket.on('data', onData)
+    readAsStream(this.#socket)
   }
 
-  /** Ends it, with the request that it may have. */
+  /** Closes the connection and fails its request, if any. */
   end(error?: Error): void {
     if (this.#handler === undefined) this.#socket.destroy()
     else this.#fail(error ?? new errors.SocketError('closed'))
   }
 
-  /** Notes why it will close. */
+  /** Remembers why the socket is about to close. */
   onSocketError(error: Error): void {
     this.#failure ??= error
   }
 
-  /** Takes the end of what the other side sends. */
+  /** Handles the FIN of the upstream, which may complete a response without a length. */
   onSocketEnd(): void {
     try {
       if (!this.#parser.onSocketEnd()) this.#socket.destroy()
@@ -234,7 +220,7 @@ export class Http1Connection implements ParserListener, WriterListener, QuietPol
   onSocketClose(): void {
     const handler = this.#handler
     this.#detach()
-    // What is told of a connection by the bytes that it has read: whether it has been of use before.
+    // `bytesRead` tells a stale connection from one that never worked, as with undici's errors.
     handler?.onError(
       Object.assign(this.#failure ?? new errors.SocketError('other side closed'), {
         socket: { bytesRead: this.#responses }
@@ -242,7 +228,7 @@ export class Http1Connection implements ParserListener, WriterListener, QuietPol
     )
   }
 
-  /** Waits for the head of the answer, now that the other side has all that it takes. */
+  /** Starts the headers timeout, now that the upstream has all that it accepts. */
   #startHeadersTimeout(): void {
     if (!this.#hasHeaders) this.#headersTimeout.start(this.#options?.headersTimeout ?? 0)
   }
@@ -252,20 +238,20 @@ export class Http1Connection implements ParserListener, WriterListener, QuietPol
     this.#headersTimeout.pause()
   }
 
-  /** Ends the request, whose answer is whole. */
+  /** Ends the request after a complete response. */
   #finish(): void {
-    const sending = this.#options
-    if (sending === undefined) return
+    const options = this.#options
+    if (options === undefined) return
     const outflow = this.#bodyWriter
     this.#handler = undefined
     this.#options = undefined
     this.#bodyWriter = undefined
-    // Whoever could not take the last part holds up no next request; over TLS it may have come after the reading stopped.
+    // A paused client must not block the next request. Over TLS, data may arrive after the pause.
     if (this.#paused) this.#resume()
     this.#responses++
-    // What is left of a body is for nobody, and stands in the way of another request; a body that came with the answer to HEAD would be the next one's.
+    // Do not reuse: the request body is not fully sent, or a HEAD response may still have a body in flight.
     const again = this.#isBodySent && this.#parser.persistent && this.isUsable
-    if (again && sending.method !== 'HEAD' && sending.upgrade === undefined) {
+    if (again && options.method !== 'HEAD' && options.upgrade === undefined) {
       this.awaitsQuietPoll = true
       this.#owner.onResponseComplete(this)
       afterQuietPoll(this)
@@ -276,7 +262,7 @@ export class Http1Connection implements ParserListener, WriterListener, QuietPol
   }
 
   onQuietPoll(): void {
-    // A connection with surplus bytes was destroyed; its pool learns of it by 'close'.
+    // A connection with surplus bytes was destroyed; the pool learns of that by 'close'.
     if (!this.awaitsQuietPoll || !this.isUsable) return
     this.awaitsQuietPoll = false
     this.#owner.onReusable(this)
@@ -304,23 +290,4 @@ export class Http1Connection implements ParserListener, WriterListener, QuietPol
   }
 }
 
-// One function each for all connections.
-function onData(this: OwnedSocket, chunk: Buffer): void {
-  if (this[CONNECTION]?.onRead(chunk, chunk.length) === false) this.pause()
-}
-
-function onError(this: OwnedSocket, error: Error): void {
-  this[CONNECTION]?.onSocketError(error)
-}
-
-function onEnd(this: OwnedSocket): void {
-  this[CONNECTION]?.onSocketEnd()
-}
-
-function onClose(this: OwnedSocket): void {
-  this[CONNECTION]?.onSocketClose()
-}
-
 const uncork = (socket: Socket): void => socket.uncork()
-
-const noop = (): void => {}

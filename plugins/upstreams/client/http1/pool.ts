@@ -5,50 +5,48 @@ import { TargetDispatcher } from '../dispatcher.ts'
 import { type WaitQueue, waitQueue } from '../fair-queue.ts'
 import { Http1Connection, type Http1ConnectionOwner } from './connection.ts'
 
-/** What the connections of a target have to keep to. */
+/** The limits of a target's connections. */
 export interface Http1PoolOptions {
-  /** Opens a connection whose socket reads as `onread` says. */
+  /** Opens a connection whose socket reads by `onread`. */
   readonly connect: Connect
-  /** Opens one whose socket is a stream, for another protocol. */
+  /** Opens a connection whose socket is a stream, for an upgrade. */
   readonly connectStream: Connect
-  /** The most connections at a time. */
+  /** The maximum number of connections. */
   readonly connections: number
-  /** Milliseconds until a connection without a request is closed. */
+  /** Milliseconds until an idle connection is closed. */
   readonly keepAlive: number
-  /** The most bytes that the head of an answer may have. */
+  /** The maximum size of response headers, in bytes. */
   readonly maxHeaders: number
 }
 
 interface QueuedRequest {
   readonly options: DispatchOptions
   readonly handler: DispatchHandler
-  /** How many have waited before. */
+  /** The position in the order of arrival, over both queues. */
   readonly order: number
 }
 
-// Who says how long it keeps an idle connection closes it at that time: a request that is on its way then is lost.
+// An upstream closes an idle connection at its keep-alive timeout; a request that is in flight then would be lost.
 const KEEP_ALIVE_MARGIN_MS = 1000
 
-// How many idle connections to a target are kept for longer than a moment.
+// Idle connections beyond this number are closed within a second or two.
 const MAX_IDLE_CONNECTIONS = 64
 
-// How often idle connections are looked at, in milliseconds.
 const SWEEP_INTERVAL_MS = 1000
 
-/** Sends requests by HTTP/1.1, one at a time on a connection. */
+/** Sends requests over HTTP/1.1, one at a time per connection. */
 export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner {
   readonly #options: Http1PoolOptions
-  // The one that was used last is used next, so that those too many grow old.
+  // Last in, first out, so that surplus connections age and expire.
   readonly #idle: Http1Connection[] = []
   readonly #all = new Set<Http1Connection>()
   readonly #queue: WaitQueue<QueuedRequest>
-  // Requests that want a new connection: to switch protocols, or since an idle one was dead.
+  // Requests that need a new connection: upgrades, and requests whose idle connection was dead.
   readonly #dedicatedQueue: WaitQueue<QueuedRequest>
   #nextOrder = 0
-  // The connections that are being opened, for each line.
   #opening = 0
   #openingDedicated = 0
-  // Connections whose answer is complete and that are free after a quiet poll phase.
+  // Connections with a complete response that will be free after a quiet poll phase.
   #awaitingQuietPoll = 0
   #sweepTimer: NodeJS.Timeout | undefined
   readonly #closedPromise = Promise.withResolvers<void>()
@@ -60,31 +58,31 @@ export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner 
     this.#dedicatedQueue = waitQueue(options.connections)
   }
 
-  /** Sends a request, once there is a connection for it. */
-  send(sending: DispatchOptions, handler: DispatchHandler): void {
+  /** Sends a request on an idle connection, or queues it. */
+  send(options: DispatchOptions, handler: DispatchHandler): void {
     if (this.closed) {
       handler.onError(new errors.ClientClosedError())
       return
     }
-    const alone = sending.upgrade !== undefined || sending.newConnection === true
+    const alone = options.upgrade !== undefined || options.newConnection === true
     const free = alone || this.#queue.length > 0 ? undefined : this.#takeIdle()
     if (free !== undefined) {
-      free.send(sending, handler)
+      free.send(options, handler)
       return
     }
     const queue = alone ? this.#dedicatedQueue : this.#queue
-    queue.enqueue({ options: sending, handler, order: this.#nextOrder++ })
+    queue.enqueue({ options, handler, order: this.#nextOrder++ })
     this.#grow()
   }
 
-  /** Takes no more requests; settles once all that was begun has ended. */
+  /** Refuses new requests; resolves when all current ones have ended. */
   override async close(): Promise<void> {
     this.markClosed()
     this.#finishClosing()
     await this.#closedPromise.promise
   }
 
-  /** Ends everything at once. */
+  /** Fails all requests and closes all connections. */
   override async destroy(): Promise<void> {
     this.markClosed()
     const error = new errors.ClientDestroyedError()
@@ -116,11 +114,11 @@ export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner 
     return this.#all.size + this.#opening + this.#openingDedicated
   }
 
-  /** Opens connections for those who wait, in their order, as many as there may be. */
+  /** Opens connections for queued requests in their order, up to the limit. */
   #grow(): void {
     while (this.#hasRoom) {
       const alone = this.#dedicatedQueue.peek()
-      // Some have a connection on its way to them: one that opens, or one about to be free.
+      // Connections that are opening or almost free will serve some of the queue.
       const other =
         this.#queue.length > this.#opening + this.#awaitingQuietPoll ? this.#queue.peek() : undefined
       if (alone === undefined && other === undefined) return
@@ -128,7 +126,7 @@ export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner 
         this.#openDedicated(this.#dedicatedQueue.dequeue() as QueuedRequest)
       else this.#open()
     }
-    // An idle one makes room for one that is wanted.
+    // At the limit, an idle connection is closed to make room for a new one.
     if (this.#dedicatedQueue.peek() !== undefined) this.#idle.pop()?.end()
   }
 
@@ -149,10 +147,10 @@ export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner 
     )
   }
 
-  #openDedicated({ options: sending, handler }: QueuedRequest): void {
+  #openDedicated({ options, handler }: QueuedRequest): void {
     this.#openingDedicated++
     const { connect, connectStream, maxHeaders } = this.#options
-    const switches = sending.upgrade !== undefined
+    const switches = options.upgrade !== undefined
     const open = switches ? connectStream : connect
     open(
       (socket) => {
@@ -160,7 +158,7 @@ export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner 
         const connection = new Http1Connection(socket, this, maxHeaders)
         if (switches) connection.readAsStream()
         this.#all.add(connection)
-        connection.send(sending, handler)
+        connection.send(options, handler)
       },
       (error) => {
         this.#openingDedicated--
@@ -173,7 +171,7 @@ export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner 
   onResponseComplete(connection: Http1Connection): void {
     this.#awaitingQuietPoll++
     connection.idleSince = performance.now()
-    // An upstream that keeps it for no longer than a request takes would close it under the next one.
+    // The upstream may close it before a request arrives, so it is not reused.
     if (connection.keepAliveMs > 0 && connection.keepAliveMs <= KEEP_ALIVE_MARGIN_MS) connection.end()
   }
 
@@ -182,7 +180,7 @@ export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner 
     this.#assign(connection)
   }
 
-  /** Gives a connection to the request that waits for one, or keeps it. */
+  /** Assigns a connection to the next queued request, or keeps it idle. */
   #assign(connection: Http1Connection): void {
     const next = this.#dequeueShared()
     if (next !== undefined) {
@@ -197,7 +195,7 @@ export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner 
     if (this.closed || this.#dedicatedQueue.length > 0) this.#growOrClose()
   }
 
-  /** Takes the next request out of the queue; none while one that came before wants a new connection in the place of this one. */
+  /** Removes the next shared request; none if an older request needs a new connection in place of this one. */
   #dequeueShared(): QueuedRequest | undefined {
     return orderOf(this.#queue.peek()) < orderOf(this.#dedicatedQueue.peek())
       ? this.#queue.dequeue()
@@ -213,7 +211,7 @@ export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner 
     this.#growOrClose()
   }
 
-  /** Fails who has waited longest, whose connection it was; all of them where there is no other to wait for. */
+  /** A connect failed: fail the oldest queued request, or all of them if no connection is left to serve them. */
   #onConnectError(error: Error): void {
     if (this.#size === 0) this.#failQueued(error)
     else this.#queue.dequeue()?.handler.onError(error)
@@ -237,7 +235,7 @@ export class Http1Pool extends TargetDispatcher implements Http1ConnectionOwner 
     if (this.#size === 0) this.#closedPromise.resolve()
   }
 
-  /** Closes connections that were idle for long enough, and those beyond what is kept. */
+  /** Closes expired idle connections, and those beyond the maximum. */
   #sweepIdle(): void {
     const now = performance.now()
     const beyond = this.#idle.length - MAX_IDLE_CONNECTIONS

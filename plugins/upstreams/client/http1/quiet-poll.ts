@@ -1,6 +1,6 @@
-/** A connection whose answer is complete and that waits to be reused. */
+/** A connection with a complete response, about to be reused. */
 export interface QuietPollListener {
-  /** Called after a whole poll phase of the event loop in which the connection had its chance to read. */
+  /** Called after a complete poll phase of the event loop, in which the socket could be read. */
   onQuietPoll(): void
 }
 
@@ -9,9 +9,9 @@ let polled: QuietPollListener[] = []
 let scheduled = false
 
 /**
- * Calls `onQuietPoll` once the event loop has polled all sockets again: an upstream that sends bytes behind its answer
- * has them read by then, and nobody else's request is on the connection yet. The first immediate runs before that poll,
- * the second one behind it. One immediate serves all connections.
+ * Calls `onQuietPoll` after the event loop has polled all sockets once more. Surplus bytes behind a response have been read by then,
+ * before another client's request uses the connection. The first immediate runs before that poll, the second one after it.
+ * One immediate serves all connections.
  */
 export function afterQuietPoll(connection: QuietPollListener): void {
   added.push(connection)

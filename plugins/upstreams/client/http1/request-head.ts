@@ -2,31 +2,33 @@ import { errors } from 'undici'
 import { type DispatchOptions, isStream } from '../../../../src/lib/contracts/dispatch.ts'
 import { isHeaderName, isHeaderValue } from '../../../../src/lib/http/headers.ts'
 
-// What a request line may hold: one character more, and it could end where nobody meant it to.
+// Whitespace and control characters would end the request line early (request splitting).
 const FORBIDDEN_IN_PATH = /[^\x21-\x7e\x80-\xff]/
 
-// Methods that say what their content is even where there is none (RFC 9110 section 8.6).
+// Methods whose requests state a length even without a body (RFC 9110 section 8.6).
 const WITH_CONTENT = new Set(['POST', 'PUT', 'PATCH'])
 
-/** Tells how long the head of a request says its body is; undefined where it does not. */
+/** Returns the value of the Content-Length field; undefined if there is none. */
 export function contentLengthIn(headers: readonly string[]): number | undefined {
   for (let i = 0; i < headers.length; i += 2)
     if (headers[i] === 'content-length') return Number(headers[i + 1])
   return undefined
 }
 
-/** Writes the head of a request; throws where it would be read as something else. */
+/** Returns the head of a request; throws if a path or field could be read as something else. */
 export function buildHead(
   { method, path, headers, body, upgrade }: DispatchOptions,
   length: number | undefined
 ): string {
-  if (FORBIDDEN_IN_PATH.test(path)) throw new errors.InvalidArgumentError('a path with a control character')
+  if (FORBIDDEN_IN_PATH.test(path))
+    throw new errors.InvalidArgumentError('Invalid request path: control character')
   let head = `${method} ${path} HTTP/1.1\r\n`
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] as string
     const value = headers[i + 1] as string
-    if (!isHeaderName(name)) throw new errors.InvalidArgumentError(`"${name}" is no name of a header`)
-    if (!isHeaderValue(value)) throw new errors.InvalidArgumentError(`a control character in "${name}"`)
+    if (!isHeaderName(name)) throw new errors.InvalidArgumentError(`Invalid header name "${name}"`)
+    if (!isHeaderValue(value))
+      throw new errors.InvalidArgumentError(`Invalid value of header "${name}": control character`)
     head += `${name}: ${value}\r\n`
   }
   if (length === undefined) {

@@ -3,22 +3,22 @@ import { wordsIn } from '../../../../src/lib/http/headers.ts'
 import { ChunkExtension } from './chunk-extension.ts'
 import { checkPartialHead, MalformedResponse, REASON_INDEX, readField, readStatus, ZERO } from './fields.ts'
 
-/** Told what comes of an answer, in its order. */
+/** Receives the parts of each response, in their order. */
 export interface ParserListener {
-  /** Takes a head that another one follows (RFC 9110 section 15.2). */
+  /** Called for each 1xx response but 101 (RFC 9110 section 15.2). */
   onInformation(status: number, fields: string[]): void
-  /** Takes a head; `bare` says that no body follows. */
-  onHeaders(status: number, fields: string[], reason: string, bare: boolean): void
-  /** Takes a head and its whole body, a byte a character; it is the end as well. */
+  /** Called with the headers; `endStream` says that no body follows. */
+  onHeaders(status: number, fields: string[], reason: string, endStream: boolean): void
+  /** Called instead of the other three, with headers and a complete latin1 body that arrived in one read. */
   onCompleteResponse(status: number, fields: string[], reason: string, body: string): void
-  /** Takes a part of a body, whose bytes are only good until this returns. */
+  /** Called with a part of the body; its bytes are valid until this returns. */
   onData(bytes: Buffer): void
   onComplete(trailers: string[]): void
-  /** Takes the head of a 101, and the first bytes of the other protocol. */
+  /** Called with the headers of a 101 response and the first bytes of the new protocol. */
   onUpgrade(fields: string[], first: Buffer): void
 }
 
-/** Where in an answer the next byte belongs. */
+/** The part of a response that the next byte belongs to. */
 type State =
   | 'nothing'
   | 'head'
@@ -36,12 +36,12 @@ const LF = 10
 const CR = 13
 const SEMICOLON = 59
 
-// Digits of a chunk's size, in hexadecimal: more of them is more than a number can count exactly.
+// Hexadecimal digits of a chunk size: more would exceed the safe integers.
 const MAX_CHUNK_SIZE_DIGITS = 13
-// Digits of a length in bytes.
+// Decimal digits of a Content-Length: more would exceed the safe integers.
 const MAX_CONTENT_LENGTH_DIGITS = 15
 
-/** Reads the answers of one connection, one after the other; what is not strictly HTTP/1.1 or 1.0 throws a Malformed. */
+/** Parses the responses of one connection. Anything that is not strictly HTTP/1.1 or HTTP/1.0 throws MalformedResponse. */
 export class ResponseParser {
   readonly #listener: ParserListener
   readonly #maxHeaders: number
@@ -49,22 +49,22 @@ export class ResponseParser {
   #state: State = 'nothing'
   #isHead = false
   #expectsUpgrade = false
-  // The part of a head or of trailers that has come so far.
+  // The part of the head or the trailers that has arrived.
   #buffered = ''
   #remaining = 0
   #digits = 0
-  /** Whether the other side keeps the connection after this answer. */
+  /** Whether the connection stays open after this response. */
   persistent = true
-  /** Milliseconds that it says it keeps an idle connection for; 0 where it does not say. */
+  /** The upstream's keep-alive timeout in milliseconds; 0 if it sent none. */
   keepAliveMs = 0
 
-  /** Takes the listener, and the most bytes that a head, the trailers or a chunk extension may have. */
+  /** Calls `listener`; `maxHeaders` bounds the bytes of a head, of the trailers and of a chunk extension. */
   constructor(taker: ParserListener, maxHeaders: number) {
     this.#listener = taker
     this.#maxHeaders = maxHeaders
   }
 
-  /** Waits for the answer to a request. */
+  /** Expects the response to a request. */
   expect(method: string, switches: boolean): void {
     this.#state = 'head'
     this.#isHead = method === 'HEAD'
@@ -73,20 +73,20 @@ export class ResponseParser {
     this.persistent = true
   }
 
-  /** Reads no more of what comes. */
+  /** Ignores all further input. */
   stop(): void {
     this.#state = 'nothing'
     this.#buffered = ''
   }
 
-  /** Whether no answer is due. */
+  /** Whether no response is expected. */
   get isIdle(): boolean {
     return this.#state === 'nothing'
   }
 
-  /** Takes what the connection has read. */
+  /** Parses the first `size` bytes of a buffer. */
   read(bytes: Buffer, size: number): void {
-    if (this.#state === 'nothing') throw new MalformedResponse('bytes that belong to no answer')
+    if (this.#state === 'nothing') throw new MalformedResponse('Unexpected data: no response is pending')
     for (let at = 0; at < size && !this.isIdle; ) {
       if (this.#state === 'head') at = this.#readHead(bytes, at, size)
       else if (this.#state === 'counted' || this.#state === 'chunk') at = this.#readBody(bytes, at, size)
@@ -98,14 +98,14 @@ export class ResponseParser {
     }
   }
 
-  /** Takes the end of what the other side sends; tells whether the answer is whole with that. */
+  /** Handles the upstream's FIN; returns whether that completes the response. */
   onSocketEnd(): boolean {
     if (this.#state !== 'until close') return false
     this.#complete([], false)
     return true
   }
 
-  /** Ends the answer; with bytes behind it that nobody asked for, no request may follow on this connection. */
+  /** Completes the response. If surplus bytes follow it (`clean` is false), the connection is not reused. */
   #complete(trailers: string[], clean: boolean): void {
     this.#state = 'nothing'
     if (!clean) this.persistent = false
@@ -122,21 +122,21 @@ export class ResponseParser {
     return end
   }
 
-  /** Takes a byte of what stands between chunks (RFC 9112 section 7.1). */
+  /** Reads a byte between two chunks (RFC 9112 section 7.1). */
   #readFraming(byte: number): void {
     if (this.#state === 'chunk size') this.#readChunkSize(byte)
     else if (this.#state === 'chunk extension') this.#readChunkExtension(byte)
     else if (this.#state === 'chunk size LF') {
-      if (byte !== LF) throw new MalformedResponse('a chunk whose size does not end')
+      if (byte !== LF) throw new MalformedResponse('Invalid chunk size: no line end')
       if (this.#remaining > 0) this.#state = 'chunk'
       else {
         this.#state = 'trailers'
-        // The line of the last chunk is the one before them: without any, the empty line is next.
+        // The line break of the last chunk counts: without trailers, the blank line follows at once.
         this.#buffered = '\r\n'
       }
     } else {
       if (byte !== (this.#state === 'chunk CR' ? CR : LF))
-        throw new MalformedResponse('a chunk longer than its size')
+        throw new MalformedResponse('Invalid chunk: longer than its size')
       if (this.#state === 'chunk CR') this.#state = 'chunk LF'
       else this.#startChunk()
     }
@@ -145,25 +145,24 @@ export class ResponseParser {
   #readChunkSize(byte: number): void {
     const digit = hexDigit(byte)
     if (digit !== -1) {
-      if (++this.#digits > MAX_CHUNK_SIZE_DIGITS) throw new MalformedResponse('a chunk too large to count')
+      if (++this.#digits > MAX_CHUNK_SIZE_DIGITS) throw new MalformedResponse('Invalid chunk size: too large')
       this.#remaining = this.#remaining * 16 + digit
       return
     }
-    if (this.#digits === 0) throw new MalformedResponse('a chunk without a size')
+    if (this.#digits === 0) throw new MalformedResponse('Invalid chunk size: none')
     if (byte === CR) this.#state = 'chunk size LF'
     else if (byte === SEMICOLON) {
       this.#state = 'chunk extension'
       this.#extension.start()
-    } else throw new MalformedResponse('a chunk whose size is no number')
+    } else throw new MalformedResponse('Invalid chunk size: not a number')
   }
 
   #readChunkExtension(byte: number): void {
     if (this.#extension.read(byte)) this.#state = 'chunk size LF'
     else if (this.#extension.length > this.#maxHeaders)
-      throw new MalformedResponse('a chunk extension that does not end')
+      throw new MalformedResponse('Chunk extension too long')
   }
 
-  /** Waits for the size of the next chunk. */
   #startChunk(): void {
     this.#state = 'chunk size'
     this.#remaining = 0
@@ -183,7 +182,7 @@ export class ResponseParser {
     return next
   }
 
-  /** Adds what has come to what was held, no more than a head may have; tells where the empty line behind it begins, or -1 where it is yet to come. */
+  /** Buffers up to `maxHeaders` bytes; returns the index of the blank line, or -1 if it has not arrived. */
   #bufferHead(bytes: Buffer, at: number, size: number): number {
     const before = this.#buffered.length
     const text = bytes.toString('latin1', at, Math.min(size, at + this.#maxHeaders + 4 - before))
@@ -211,22 +210,22 @@ export class ResponseParser {
     const fields: string[] = []
     for (let from = line + 2; from < end; ) from = readField(text, from, fields)
     if (status < 200 && status !== 101) {
-      if (status < 100) throw new MalformedResponse('a status that there is none of')
-      // HTTP/1.0 has none (RFC 9110 section 15.2): a reader that knows that takes what follows for another answer.
-      if (version === 0) throw new MalformedResponse('an interim answer of HTTP/1.0')
+      if (status < 100) throw new MalformedResponse('Invalid status code: below 100')
+      // HTTP/1.0 has no 1xx (RFC 9110 section 15.2), so a client could take the following bytes for another response.
+      if (version === 0) throw new MalformedResponse('Unexpected informational response over HTTP/1.0')
       this.#listener.onInformation(status, fields)
       return body
     }
     const length = this.#readFramingFields(fields, version)
     if (status === 101) {
-      if (!this.#expectsUpgrade) throw new MalformedResponse('a switch of protocols that nobody asked for')
+      if (!this.#expectsUpgrade) throw new MalformedResponse('Unexpected 101 Switching Protocols')
       this.#state = 'nothing'
       this.#listener.onUpgrade(fields, bytes.subarray(body, size))
       return size
     }
     if (this.#isHead || status === 204 || status === 304 || length === 0) {
       this.#state = 'nothing'
-      // An upstream that announces a body here may send one, which would be read as the next answer.
+      // An upstream that announces a body here may send one, and it would be read as the next response.
       if (body < size || (length !== 0 && length !== UNTIL_CLOSE)) this.persistent = false
       this.#listener.onHeaders(status, fields, reason, true)
       return size
@@ -246,7 +245,7 @@ export class ResponseParser {
     return body
   }
 
-  /** Finds how the body ends, writes its length as a plain number, and what becomes of the connection then (RFC 9112 sections 6.3 and 9.3). */
+  /** Returns how the body ends, normalizes Content-Length, and decides whether the connection persists (RFC 9112 sections 6.3 and 9.3). */
   #readFramingFields(fields: string[], version: number): number {
     let length = UNTIL_CLOSE
     let said = ''
@@ -255,15 +254,15 @@ export class ResponseParser {
       const name = fields[i]
       const value = fields[i + 1] as string
       if (name === 'content-length') {
-        // Two of them, or one beside a transfer coding, are two ways to read what follows.
+        // A second Content-Length, or one beside Transfer-Encoding, is a way to smuggle responses.
         if (length !== UNTIL_CLOSE || value.length > MAX_CONTENT_LENGTH_DIGITS || !DIGITS.test(value))
-          throw new MalformedResponse('a length that is none')
+          throw new MalformedResponse('Invalid Content-Length')
         length = Number(value)
-        // "010" is ten; a reader behind us may take it for eight.
+        // A client could read "010" as octal.
         fields[i + 1] = String(length)
       } else if (name === 'transfer-encoding') {
         if (length !== UNTIL_CLOSE || version === 0 || value.toLowerCase() !== 'chunked')
-          throw new MalformedResponse('a transfer coding that is not "chunked" alone')
+          throw new MalformedResponse('Invalid Transfer-Encoding: not just chunked')
         length = CHUNKED
       } else if (name === 'connection') {
         said = said === '' ? value : `${said},${value}`
@@ -275,7 +274,7 @@ export class ResponseParser {
   }
 }
 
-/** Tells whether a connection outlives an answer, by what that says of it. */
+/** Returns whether the connection stays open, by the Connection options of a response. */
 function isPersistent(said: string, version: number): boolean {
   if (said === '') return version === 1
   if (said === 'keep-alive') return true
@@ -283,7 +282,7 @@ function isPersistent(said: string, version: number): boolean {
   return !options.includes('close') && (version === 1 || options.includes('keep-alive'))
 }
 
-// How a body ends that has no length.
+// Special lengths of a body without Content-Length.
 const UNTIL_CLOSE = -1
 const CHUNKED = -2
 

@@ -4,46 +4,46 @@ import { errors } from 'undici'
 import { monotonic } from '../../../../src/lib/clock.ts'
 import type { ClientStream } from './stream.ts'
 
-/** Told what becomes of a connection. */
+/** The pool, as a connection sees it. */
 export interface Http2ConnectionOwner {
-  /** It speaks HTTP/2, and takes requests. */
+  /** The upstream's SETTINGS have arrived, so it can take requests. */
   onOpen(connection: Http2Connection): void
-  /** It never came so far. */
+  /** The connection closed before that. */
   onConnectError(error: Error): void
-  /** One of its streams has ended. */
+  /** A stream has ended, or the upstream has raised its limit. */
   onCapacity(): void
-  /** It takes no more requests, and ends what it has. */
+  /** The connection takes no new requests and finishes those it has. */
   onRetired(connection: Http2Connection): void
   onClosed(connection: Http2Connection): void
 }
 
-/** The most requests that share a connection at a time; the other side may want fewer. */
+/** The maximum number of concurrent streams; the upstream may allow fewer. */
 export const MAX_CONCURRENT_STREAMS = 100
 
-// An id is never used twice, and they end at 2^31 (RFC 9113 section 5.1.1).
+// Stream IDs are never reused and end at 2^31 (RFC 9113 section 5.1.1).
 const MAX_STREAMS_EVER = 1_000_000_000
 
-// What may be on its way to us unread of one answer, in bytes. It is no round number: where an answer uses a window up to its last byte, a server of Node.js resets the stream with NO_ERROR before its END_STREAM, and the answer is cut.
+// Not a round number: a Node.js server whose response exactly fills the window resets the stream with NO_ERROR before END_STREAM, which cuts the response.
 const STREAM_WINDOW_BYTES = 262_147
-// For the same reason all answers on a connection together never run out of window. Each is still bounded by its own.
+// For the same reason, all responses together never exhaust the connection's window. Each has its own limit.
 const CONNECTION_WINDOW_BYTES = MAX_CONCURRENT_STREAMS * STREAM_WINDOW_BYTES
 
-// How long to wait for a server that takes no requests at first, in milliseconds.
+// How long to wait for a server that starts with MAX_CONCURRENT_STREAMS 0.
 const ZERO_LIMIT_WAIT_MS = 1000
 
-// Servers of gRPC take more than two pings within five minutes for abuse.
+// gRPC servers treat more than two pings in five minutes as abuse.
 const MIN_PING_INTERVAL_MS = 300_000
 
-/** One connection of HTTP/2. A GOAWAY retires it: what the other side has taken goes on, what it has not is told so (RFC 9113 section 6.8). */
+/** One HTTP/2 connection. A GOAWAY retires it: streams the upstream has accepted go on, others fail with RequestNotProcessed (RFC 9113 section 6.8). */
 export class Http2Connection {
   readonly scheme: string
-  /** The most bytes that the head of an answer may have: Node.js counts them only once the other side has acknowledged the setting. */
+  /** The maximum size of response headers, in bytes. Checked here as well, because Node.js enforces it only after the SETTINGS ACK. */
   readonly maxHeaders: number
-  /** The last stream that the other side has taken, or may yet take. */
+  /** The last stream that the upstream has processed, or may yet process (GOAWAY). */
   lastStreamId = Number.POSITIVE_INFINITY
-  /** The answers that have begun. */
+  /** The number of responses that have started. */
   responses = 0
-  /** Whether anything came in since somebody last gave up waiting. */
+  /** Whether data has arrived since a request was last given up. */
   hasReceived = true
   readonly #socket: Socket
   readonly #session: ClientHttp2Session
@@ -71,28 +71,28 @@ export class Http2Connection {
     this.#owner = owner
     this.#session = http2.connect(origin, {
       createConnection: () => socket,
-      // A field counts as its bytes and 32 more (RFC 9113 section 6.5.2), so that the size bounds their number as well.
+      // Each field counts 32 bytes more (RFC 9113 section 6.5.2), so the size bounds the number of fields too.
       maxHeaderListPairs: Math.ceil(maxHeaders / 32),
-      // A client may repeat any field; one that Node.js refused here would count against the target.
+      // A client may repeat any field. If Node.js rejected it here, the error would count against the target.
       strictSingleValueFields: false,
-      // What a connection may hold is bounded by its windows and its streams.
+      // The windows and the number of streams bound the memory already.
       maxSessionMemory: 1000,
       settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES, maxHeaderListSize: maxHeaders }
     } as never)
     this.#idleTimer = setTimeout(() => {
-      // One that is not open yet has a time limit of its own.
+      // A connection that is still opening has its own timeout.
       if (this.#streams === 0 && this.#state === 'open') this.retire()
     }, keepAlive)
     this.#idleTimer.unref()
     const unsettled = setTimeout(() => this.end(new errors.ConnectTimeoutError()), replyTimeout)
     this.#session.on('connect', () => this.#session.setLocalWindowSize(CONNECTION_WINDOW_BYTES))
-    // Only its settings prove that the other side speaks HTTP/2, and say how many streams it takes; a round trip for each connection.
+    // Only its SETTINGS prove that the upstream speaks HTTP/2, and they contain its stream limit. This costs one round trip per connection.
     this.#session.on('remoteSettings', ({ maxConcurrentStreams }) => {
       this.#maxStreams = Math.min(MAX_CONCURRENT_STREAMS, maxConcurrentStreams ?? MAX_CONCURRENT_STREAMS)
       if (this.#state === 'open') owner.onCapacity()
       if (this.#state !== 'opening') return
       if (this.#maxStreams === 0) {
-        // A limit of zero is for a short time (RFC 9113 section 5.1.2): more connections would not help.
+        // A limit of 0 should be short-lived (RFC 9113 section 5.1.2), and more connections would not help.
         setTimeout(() => {
           if (this.#state === 'opening')
             this.end(new errors.ConnectTimeoutError('MAX_CONCURRENT_STREAMS is 0'))
@@ -105,7 +105,7 @@ export class Http2Connection {
       this.#session.unref()
       owner.onOpen(this)
     })
-    // Node closes the session by itself: gracefully, or at once where there is an error.
+    // Node.js closes the session itself: gracefully, or at once after an error.
     this.#session.on('goaway', (_code, lastStream) => {
       this.lastStreamId = lastStream
       this.retire()
@@ -120,27 +120,27 @@ export class Http2Connection {
       this.retire()
       clearTimeout(this.#destroyTimer)
       if (before === 'opening')
-        owner.onConnectError(this.#failure ?? new errors.SocketError('closed before it was open'))
+        owner.onConnectError(this.#failure ?? new errors.SocketError('closed before SETTINGS'))
       else owner.onClosed(this)
     })
   }
 
-  /** Whether it takes one more request now. */
+  /** Whether the connection can take a request now. */
   get hasRoom(): boolean {
     return this.#state === 'open' && this.#streams < this.#maxStreams && !this.#session.closed
   }
 
-  /** Whether it takes requests, be it once others have ended. */
+  /** Whether the connection takes requests, perhaps after others have ended. */
   get takesRequests(): boolean {
     return this.#state === 'open' && this.#maxStreams > 0
   }
 
-  /** Whether nothing comes of it any more. */
+  /** Whether the session is destroyed. */
   get isDestroyed(): boolean {
     return this.#session.destroyed
   }
 
-  /** Why it ended, where that is known. */
+  /** The error that closed the connection, if known. */
   get failure(): Error | undefined {
     return this.#failure
   }
@@ -152,12 +152,12 @@ export class Http2Connection {
     if (++this.#streamsEver >= MAX_STREAMS_EVER) this.retire()
   }
 
-  /** Opens a stream with a head of names and values in turn. */
+  /** Opens a stream with lower-case names and values in turn. */
   request(head: readonly string[], endStream: boolean): ClientHttp2Stream {
     return this.#session.request(head as never, { endStream })
   }
 
-  /** Notes that a request is over, and its stream closed. */
+  /** Called when a stream has closed. */
   onStreamClosed(): void {
     if (--this.#streams === 0) {
       this.#session.unref()
@@ -167,7 +167,7 @@ export class Http2Connection {
     this.#owner.onCapacity()
   }
 
-  /** Takes no more requests, and ends once those that it has are over. */
+  /** Stops taking requests; closes after the current ones. */
   retire(): void {
     if (this.#state === 'retired') return
     this.#state = 'retired'
@@ -176,19 +176,19 @@ export class Http2Connection {
     if (this.#streams === 0) this.#destroySoon()
   }
 
-  // Node waits for the other side to close as well, which may think that there is something left to do.
+  // Node.js waits for the peer to close too, which may never happen.
   #destroySoon(): void {
     this.#destroyTimer ??= setTimeout(() => this.#socket.destroy(), this.#replyTimeout)
     this.#destroyTimer.unref()
   }
 
-  /** Ends it with all that is on it. */
+  /** Destroys the connection and all its streams. */
   end(error: Error): void {
     this.#failure ??= error
     this.#session.destroy()
   }
 
-  /** Finds out whether the other side is there still, since somebody waited for it in vain: a connection that is dead without a word would take all requests after it as well. */
+  /** Called when a request is given up: sends a ping if nothing was received since the last time. A dead connection would otherwise swallow all further requests. */
   pingIfSilent(): void {
     if (this.hasReceived) {
       this.hasReceived = false
@@ -198,13 +198,13 @@ export class Http2Connection {
     if (this.#session.closed || now - this.#pingedAt < MIN_PING_INTERVAL_MS) return
     this.#pingedAt = now
     const silent = setTimeout(
-      () => this.end(new errors.SocketError('The other side is silent')),
+      () => this.end(new errors.SocketError('No reply to an HTTP/2 PING')),
       this.#replyTimeout
     )
     try {
       this.#session.ping(() => clearTimeout(silent))
     } catch {
-      // As many pings as Node allows are under way.
+      // Node.js allows no more pings at the moment.
     }
   }
 }

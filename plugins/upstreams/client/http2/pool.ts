@@ -9,30 +9,30 @@ import type { Http1Pool } from '../http1/pool.ts'
 import { Http2Connection, MAX_CONCURRENT_STREAMS } from './connection.ts'
 import { ClientStream } from './stream.ts'
 
-/** What the connections of a target have to keep to. */
+/** The limits of a target's connections. */
 export interface Http2PoolOptions {
   readonly origin: URL
   readonly connect: Connect
-  /** The most connections at a time that take new requests. */
+  /** The maximum number of connections that take new requests. */
   readonly connections: number
-  /** Milliseconds until a connection without a request is closed. */
+  /** Milliseconds until an idle connection is closed. */
   readonly keepAlive: number
-  /** The most bytes that the head of an answer may have. */
+  /** The maximum size of response headers, in bytes. */
   readonly maxHeaders: number
-  /** Milliseconds that the other side may take to say its settings, or to answer a ping. */
+  /** Milliseconds to wait for SETTINGS, or for a ping's reply. */
   readonly replyTimeout: number
-  /** Sends by HTTP/1.1, where a target over TLS does not offer HTTP/2. */
+  /** Used when a target with TLS does not negotiate HTTP/2. */
   readonly http1: Http1Pool
 }
 
-// How long a target over TLS that does not offer HTTP/2 is believed, in milliseconds.
+// How long to use HTTP/1.1 for a target with TLS that did not negotiate HTTP/2.
 const HTTP1_FALLBACK_MS = 60_000
 
-/** Sends requests by HTTP/2, many on a connection. */
+/** Sends requests over HTTP/2, many at a time per connection. */
 export class Http2Pool extends TargetDispatcher {
   readonly http1: Http1Pool
   readonly #options: Http2PoolOptions
-  // Those that take new requests; one that is retired ends by itself, and holds nobody up.
+  // The connections that take new requests. Retired ones end by themselves and do not count.
   readonly #open: Http2Connection[] = []
   readonly #all = new Set<Http2Connection>()
   readonly #queue: WaitQueue<ClientStream>
@@ -47,13 +47,13 @@ export class Http2Pool extends TargetDispatcher {
     this.http1 = options.http1
   }
 
-  /** Sends a request, once there is a connection for it. */
-  send(sending: DispatchOptions, handler: DispatchHandler): void {
+  /** Sends a request on a connection with room, or queues it. */
+  send(options: DispatchOptions, handler: DispatchHandler): void {
     if (this.#http1Until !== 0 && this.#http1Until > monotonic()) {
-      this.http1.send(sending, handler)
+      this.http1.send(options, handler)
       return
     }
-    const stream = new ClientStream(sending, handler)
+    const stream = new ClientStream(options, handler)
     if (this.closed) {
       stream.fail(new errors.ClientClosedError())
       return
@@ -65,14 +65,14 @@ export class Http2Pool extends TargetDispatcher {
     } else free.send(stream)
   }
 
-  /** Takes no more requests; settles once all that was begun has ended. */
+  /** Refuses new requests; resolves when all current ones have ended. */
   override async close(): Promise<void> {
     this.markClosed()
     this.#finishClosing()
     await Promise.all([this.#closedPromise.promise, this.http1.close()])
   }
 
-  /** Ends everything at once. */
+  /** Fails all requests and closes all connections. */
   override async destroy(): Promise<void> {
     this.markClosed()
     for (const stream of this.#queue.clear()) stream.fail(new errors.ClientDestroyedError())
@@ -84,7 +84,7 @@ export class Http2Pool extends TargetDispatcher {
     return this.#open.find(({ hasRoom }) => hasRoom)
   }
 
-  /** Opens a connection where those that are being opened won't do for who waits. */
+  /** Opens a connection if those that are opening cannot serve the whole queue. */
   #grow(): void {
     const { connect, connections } = this.#options
     if (this.#open.length + this.#opening >= connections) return
@@ -138,12 +138,12 @@ export class Http2Pool extends TargetDispatcher {
     this.#finishClosing()
   }
 
-  /** Goes on by HTTP/1.1, which is what the target has chosen. */
+  /** Uses HTTP/1.1 for a while, since the target did not negotiate HTTP/2. */
   #fallBackToHttp1(socket: Socket): void {
     socket.destroy()
     this.#opening--
     this.#http1Until = monotonic() + HTTP1_FALLBACK_MS
-    for (const { options: sending, handler } of this.#queue.clear()) this.http1.send(sending, handler)
+    for (const { options, handler } of this.#queue.clear()) this.http1.send(options, handler)
     this.#finishClosing()
   }
 

@@ -13,7 +13,7 @@ import type { Http2Connection } from './connection.ts'
 
 const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
 
-/** One request on its way to a connection and through it, and its answer. */
+/** One request, queued or on an HTTP/2 stream, and its response. */
 export class ClientStream {
   readonly options: DispatchOptions
   readonly handler: DispatchHandler
@@ -21,18 +21,18 @@ export class ClientStream {
   #stream: ClientHttp2Stream | undefined
   #isOver = false
   #hasHeaders = false
-  /** Whether END_STREAM has come: only then is the answer whole. */
+  /** Whether END_STREAM has arrived: without it the response is incomplete. */
   #endStream = false
   #trailers: string[] = []
   #failure: Error | undefined
   readonly #headersTimeout = new HeadersTimeout((error) => this.#abort(error))
 
-  constructor(sending: DispatchOptions, handler: DispatchHandler) {
-    this.options = sending
+  constructor(options: DispatchOptions, handler: DispatchHandler) {
+    this.options = options
     this.handler = handler
   }
 
-  /** Fails before anything was sent. */
+  /** Fails a request of which nothing was sent. */
   fail(error: Error): void {
     if (this.#isOver) return
     this.#end()
@@ -43,7 +43,7 @@ export class ClientStream {
   start(connection: Http2Connection): void {
     this.#connection = connection
     this.handler.onConnect((error) => this.#abort(error ?? new errors.RequestAbortedError()))
-    // Who asked may have left while the request waited.
+    // The client may have left while the request was queued.
     if (this.#isOver) {
       connection.onStreamClosed()
       return
@@ -75,7 +75,7 @@ export class ClientStream {
     this.#sendBody(stream)
   }
 
-  // Node.js ends what is read from a stream for END_STREAM and for RST_STREAM with NO_ERROR alike; only the latter has closed the stream before.
+  // Node.js ends the readable side for END_STREAM and for RST_STREAM with NO_ERROR alike; only the latter closes the stream first.
   #detectEndStream(stream: ClientHttp2Stream): void {
     const { push } = stream
     stream.push = (chunk, encoding) => {
@@ -94,7 +94,7 @@ export class ClientStream {
     body.on('data', (chunk: Buffer) => {
       if (this.#isOver || stream.write(chunk)) return
       body.pause()
-      // It waits for the other side now, not for the client.
+      // The gateway now waits for the upstream, not for the client.
       this.#startHeadersTimeout()
     })
     stream.on('drain', () => {
@@ -106,11 +106,11 @@ export class ClientStream {
       this.#startHeadersTimeout()
     })
     body.on('error', (error) => this.#abort(error))
-    // The other side has reset the stream: a write would be an error, and what it has answered would be lost with it.
+    // After RST_STREAM a write would raise an error and discard the response.
     stream.on('aborted', () => void body.destroy())
   }
 
-  /** Waits for the head of the answer, now that the other side has all that there is. */
+  /** Starts the headers timeout, now that the upstream has all that it accepts. */
   #startHeadersTimeout(): void {
     if (!this.#hasHeaders && !this.#isOver) this.#headersTimeout.start(this.options.headersTimeout ?? 0)
   }
@@ -118,9 +118,12 @@ export class ClientStream {
   #onInformation(raw: readonly string[]): void {
     this.#markReceived()
     const status = statusIn(raw)
-    // It is for who sent "Expect: 100-continue", which we never do.
+    // 100 answers "Expect: 100-continue", which the gateway never sends.
     if (!this.#isOver && status !== 100)
-      this.#guard(() => void this.handler.onHeaders(status, this.#fieldsOf(raw), noop, ''))
+      this.#guard(() => {
+        const fields = this.#fieldsOf(raw)
+        this.handler.onInformation?.(status, fields)
+      })
   }
 
   #onResponse(flags: number, raw: readonly string[]): void {
@@ -132,11 +135,17 @@ export class ClientStream {
     const stream = this.#stream as ClientHttp2Stream
     this.#guard(() => {
       this.handler.onResponseStarted?.()
-      const bare = (flags & NGHTTP2_FLAG_END_STREAM) !== 0
-      const more = this.handler.onHeaders(statusIn(raw), this.#fieldsOf(raw), () => stream.resume(), '', bare)
+      const endStream = (flags & NGHTTP2_FLAG_END_STREAM) !== 0
+      const more = this.handler.onHeaders(
+        statusIn(raw),
+        this.#fieldsOf(raw),
+        () => stream.resume(),
+        '',
+        endStream
+      )
       if (!more) stream.pause()
     })
-    // Node tells of a head a tick late, and of a body at once where it reads within another call: nothing of it flows before.
+    // Node.js emits the headers a tick late, but data possibly at once: without a listener, no data flows before the headers.
     stream.on('data', (chunk: Buffer) => this.#onData(chunk))
   }
 
@@ -155,12 +164,12 @@ export class ClientStream {
     })
   }
 
-  // A stream that was reset or lost with its connection ends as well.
+  // A stream that was reset, or lost its connection, emits 'end' too.
   #onEnd(): void {
     const stream = this.#stream as ClientHttp2Stream
     if (this.#isOver || !this.#hasHeaders || stream.rstCode !== NGHTTP2_NO_ERROR) return
     this.#end()
-    // Whatever is left of the request is for nobody.
+    // The upstream has answered, so the rest of the request body is not needed.
     if (!this.#endStream || !stream.writableEnded) cancel(stream)
     if (this.#endStream) this.handler.onComplete(this.#trailers)
     else this.handler.onError(this.#failureReason())
@@ -177,16 +186,16 @@ export class ClientStream {
   #failureReason(): Error {
     const { id, rstCode } = this.#stream as ClientHttp2Stream
     const connection = this.#connection as Http2Connection
-    // Node says REFUSED_STREAM of what a GOAWAY has left out, too.
+    // Node.js reports REFUSED_STREAM for streams beyond a GOAWAY too.
     if (
       !this.#hasHeaders &&
       (rstCode === NGHTTP2_REFUSED_STREAM || id === undefined || id > connection.lastStreamId)
     )
       return new RequestNotProcessed()
     if (!connection.isDestroyed)
-      return this.#failure ?? new errors.InformationalError(`The stream was reset: ${rstCode}`)
+      return this.#failure ?? new errors.InformationalError(`HTTP/2 stream reset with code ${rstCode}`)
     const lost = new errors.SocketError(connection.failure?.message ?? 'other side closed')
-    // What is told of a connection of HTTP/1.1 by the bytes that it has read: whether it has been of use before.
+    // `bytesRead` tells a stale connection from one that never worked, as with HTTP/1.1.
     return Object.assign(lost, { socket: { bytesRead: connection.responses } })
   }
 
@@ -221,20 +230,19 @@ export class ClientStream {
   }
 }
 
-/** Resets a stream with CANCEL. Node's own `close` would first say that the request ends here, and half a body would be taken for a whole one; only an AbortError of its own cancels at once. */
+/** Resets a stream with CANCEL. `close()` would send END_STREAM first, so half a body would pass for a complete one; only an AbortError cancels at once. */
 const cancel = (stream: ClientHttp2Stream): void => void addAbortSignal(AbortSignal.abort(), stream)
 
-const noop = (): void => {}
-
-/** Makes the head of HTTP/2 of a flat one, whose Host becomes the authority (RFC 9113 section 8.3.1). */
+/** Returns the HTTP/2 head; Host becomes :authority (RFC 9113 section 8.3.1). */
 function http2HeadOf({ method, path, headers: said }: DispatchOptions, scheme: string): string[] {
   let authority = ''
   const rest: string[] = []
   for (let i = 0; i < said.length; i += 2) {
     const name = said[i] as string
     const value = said[i + 1] as string
-    if (!isHeaderName(name)) throw new errors.InvalidArgumentError(`"${name}" is no name of a header`)
-    if (!isHeaderValue(value)) throw new errors.InvalidArgumentError(`a control character in "${name}"`)
+    if (!isHeaderName(name)) throw new errors.InvalidArgumentError(`Invalid header name "${name}"`)
+    if (!isHeaderValue(value))
+      throw new errors.InvalidArgumentError(`Invalid value of header "${name}": control character`)
     if (name === 'host') authority = value
     else rest.push(name, value)
   }
@@ -243,7 +251,7 @@ function http2HeadOf({ method, path, headers: said }: DispatchOptions, scheme: s
 
 const statusIn = (raw: readonly string[]): number => Number(raw[raw.indexOf(':status') + 1])
 
-/** Leaves out of a head what is HTTP/2's own. */
+/** Returns the fields without pseudo-headers. */
 function withoutPseudoHeaders(raw: readonly string[]): string[] {
   const fields: string[] = []
   for (let i = 0; i < raw.length; i += 2)

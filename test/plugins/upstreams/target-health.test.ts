@@ -6,36 +6,36 @@ import { askAll, fleet, routes, tally, target, until } from './fleet.ts'
 
 const quick = { path: '/healthz', every: '10ms', timeout: '5s' }
 
-t.test('takes a target out after some bad checks in a row, and back after some good ones', async (t) => {
+t.test('stops using a target after failed checks in a row, and resumes after passed ones', async (t) => {
   const { urls, status, checks, hits } = await fleet(t, 2)
-  const health = { ...quick, unhealthyAfter: 3, healthyAfter: 4 }
+  const options = { ...quick, unhealthyAfter: 3, healthyAfter: 4 }
   const { log, lines } = readableLog()
-  const app = await gateway(t, { upstreams: { up: { targets: urls, health } }, routes }, { log })
+  const app = await gateway(t, { upstreams: { up: { targets: urls, health: options } }, routes }, { log })
   await app.ready()
-  const { health: condition } = target(app, 1)
+  const { health } = target(app, 1)
   status[1] = 500
   const bad = checks[1] ?? 0
-  await until(app, () => !condition.isEligible)
+  await until(app, () => !health.isEligible)
   t.ok((checks[1] ?? 0) - bad >= 2, 'one may have been under way')
   const seen = hits[1]
   t.same(tally(await askAll(app, 10)), { 0: 10 })
   t.equal(hits[1], seen)
   status[1] = 200
   const good = checks[1] ?? 0
-  await until(app, () => condition.isEligible)
+  await until(app, () => health.isEligible)
   t.ok((checks[1] ?? 0) - good >= 3)
   t.same(tally(await askAll(app, 10)), { 0: 5, 1: 5 })
   t.same(
-    lines.filter(({ state }) => state !== undefined).map(({ level, state }) => [level, state]),
+    lines.filter(({ state }) => state !== undefined).map(({ level, msg, state }) => [level, msg, state]),
     [
-      ['warn', 'unhealthy'],
-      ['info', 'healthy']
+      ['warn', 'target unhealthy', 'unhealthy'],
+      ['info', 'target recovered', 'healthy']
     ],
-    'each change is told once'
+    'logs each change once'
   )
 })
 
-t.test('takes what "status" says for health, within the time, asked by the Host that is said', async (t) => {
+t.test('checks health by status, timeout and host', async (t) => {
   const hosts = new Set<string | undefined>()
   const agents = new Set<string | undefined>()
   const answering = (status: number | undefined): Promise<string> =>
@@ -66,14 +66,14 @@ t.test('takes what "status" says for health, within the time, asked by the Host 
   await app.ready()
   await until(app, () => app.upstream('up').ready.length === 3)
   t.same(
-    app.upstream('up').targets.map(({ health: condition }) => condition.isEligible),
+    app.upstream('up').targets.map(({ health }) => health.isEligible),
     cases.map(([, well]) => well)
   )
   t.same([...hosts], ['health.example.com'])
   t.same([...agents], ['sallyport-health'])
 })
 
-t.test('asks for health at the root of a target, whatever path its requests get', async (t) => {
+t.test('checks health at the root of a target whose URL has a path', async (t) => {
   const asked = Promise.withResolvers<string>()
   const url = await upstream(t, (request, response) => {
     if (request.headers['user-agent'] === 'sallyport-health') asked.resolve(request.url ?? '')
@@ -84,23 +84,24 @@ t.test('asks for health at the root of a target, whatever path its requests get'
   t.equal(await asked.promise, '/healthz')
 })
 
-t.test('says 503 with Retry-After while no target is well, and uses all where "eject" panics', async (t) => {
-  const { urls, status } = await fleet(t, 2)
-  const health = { ...quick, unhealthyAfter: 1, healthyAfter: 1 }
-  const app = await gateway(t, { upstreams: { up: { targets: urls, health } }, routes })
-  const panics = await gateway(t, { upstreams: { up: { targets: urls, health, eject: {} } }, routes })
-  status.fill(404)
-  for (const each of [app, panics])
-    await until(each, () =>
-      each.upstream('up').targets.every(({ health: condition }) => !condition.isEligible)
-    )
-  const none = await app.inject('/x')
-  t.equal(none.statusCode, 503)
-  t.equal(none.headers['retry-after'], '5')
-  t.equal((await panics.inject('/x')).statusCode, 404, 'better some than none')
-})
+t.test(
+  'answers 503 with Retry-After while no target is healthy, and uses all of them in panic',
+  async (t) => {
+    const { urls, status } = await fleet(t, 2)
+    const health = { ...quick, unhealthyAfter: 1, healthyAfter: 1 }
+    const app = await gateway(t, { upstreams: { up: { targets: urls, health } }, routes })
+    const panics = await gateway(t, { upstreams: { up: { targets: urls, health, eject: {} } }, routes })
+    status.fill(404)
+    for (const each of [app, panics])
+      await until(each, () => each.upstream('up').targets.every(({ health }) => !health.isEligible))
+    const none = await app.inject('/x')
+    t.equal(none.statusCode, 503)
+    t.equal(none.headers['retry-after'], '5')
+    t.equal((await panics.inject('/x')).statusCode, 404, 'better some than none')
+  }
+)
 
-t.test('checks two upstreams of one address each by its own path', async (t) => {
+t.test('checks two upstreams at one address with their own paths', async (t) => {
   let checks = 0
   const both = Promise.withResolvers<void>()
   const url = await upstream(t, (request, response) => {
@@ -123,7 +124,7 @@ t.test('checks two upstreams of one address each by its own path', async (t) => 
   t.same(statuses, [200, 503, 200])
 })
 
-t.test('keeps errors from clients once one target of three fails, and takes it back', async (t) => {
+t.test('hides a failing target of three from clients, and uses it again after it recovers', async (t) => {
   for (const { name, breaks, retry, most } of [
     { name: 'by its answers', breaks: 503, retry: undefined, most: 3 },
     { name: 'by its connections', breaks: 0, retry: undefined, most: 3 },
@@ -135,12 +136,12 @@ t.test('keeps errors from clients once one target of three fails, and takes it b
         upstreams: { up: { targets: urls, eject: { failures: 3, for: '100ms' } } },
         routes: [{ path: '/*', proxy: { upstream: 'up', ...(retry === undefined ? {} : { retry }) } }]
       })
-      const { health: condition } = target(app, 1)
+      const { health } = target(app, 1)
       status[1] = breaks
-      while (!condition.ejected) await app.inject('/x')
+      while (!health.ejected) await app.inject('/x')
       // Whatever time this takes, each time that it comes back costs no more than it takes to see that it still fails.
       let ejections = 1
-      const stop = condition.watch(() => condition.ejected && ejections++)
+      const stop = health.watch(() => health.ejected && ejections++)
       const bodies = await askAll(app, 600)
       stop()
       const { 502: broken = 0, 503: failed = 0 } = tally(bodies)
@@ -149,18 +150,18 @@ t.test('keeps errors from clients once one target of three fails, and takes it b
         `${broken + failed} of 600 failed, ejected ${ejections} times`
       )
       status[1] = 200
-      await until(app, () => condition.isEligible)
+      await until(app, () => health.isEligible)
       t.ok((tally(await askAll(app, 9))['1'] ?? 0) >= 2, 'it is back')
     })
 })
 
-t.test('counts failures in a row: one that is answered between them counts them anew', async (t) => {
+t.test('ejects after failures in a row only: a success resets the count', async (t) => {
   const { urls, status } = await fleet(t, 2)
   const app = await gateway(t, {
     upstreams: { up: { targets: urls, eject: { failures: 3, for: '1h' } } },
     routes
   })
-  const { health: condition } = target(app, 0)
+  const { health } = target(app, 0)
   for (const [answer, ejected] of [
     [500, false],
     [503, false],
@@ -171,21 +172,21 @@ t.test('counts failures in a row: one that is answered between them counts them 
   ] as const) {
     status[0] = answer
     await askAll(app, 2)
-    t.equal(condition.ejected, ejected, String(answer))
+    t.equal(health.ejected, ejected, String(answer))
   }
 })
 
-t.test('keeps a target out longer each time in a row', async (t) => {
+t.test('ejects a target for longer each time in a row', async (t) => {
   const { urls, status } = await fleet(t, 2)
   const app = await gateway(t, {
     upstreams: { up: { targets: urls, eject: { failures: 1, for: '40ms' } } },
     routes
   })
-  const { health: condition } = target(app, 0)
+  const { health } = target(app, 0)
   status[0] = 500
   // When it went out and came back, in turn.
   const changes: number[] = []
-  const unwatch = condition.watch(() => changes.push(performance.now()))
+  const unwatch = health.watch(() => changes.push(performance.now()))
   while (changes.length < 6) await app.inject('/x')
   unwatch()
   for (const times of [1, 2, 3]) {
@@ -195,7 +196,7 @@ t.test('keeps a target out longer each time in a row', async (t) => {
   }
 })
 
-t.test('does not blame a target for a client that leaves, or sends too much', async (t) => {
+t.test('does not count a client that leaves or sends too much as a failure', async (t) => {
   const reached = Promise.withResolvers<void>()
   const left = Promise.withResolvers<void>()
   const { urls } = await fleet(t, 1, (_request, response) => {
@@ -220,8 +221,8 @@ t.test('does not blame a target for a client that leaves, or sends too much', as
   const body = new Blob(['x'.repeat(5000)]).stream()
   const large = await ask(`${url}/x`, { method: 'POST', duplex: 'half', body } as RequestInit)
   t.equal(large.status, 413)
-  const { health: condition } = target(app, 0)
-  t.same([condition.ejected, condition.breakerOpen], [false, false])
+  const { health } = target(app, 0)
+  t.same([health.ejected, health.breakerOpen], [false, false])
 })
 
 t.test(
@@ -239,21 +240,21 @@ t.test(
       },
       routes
     })
-    const { health: condition } = target(app, 0)
+    const { health } = target(app, 0)
     status[0] = 0
     t.equal((await ask(`${url}/x`, { method: 'POST' })).status, 502)
     t.equal((await ask(`${url}/x`, { method: 'POST' })).status, 502)
-    t.equal(condition.breakerOpen, true, 'broken connections count')
-    await until(app, () => !condition.breakerOpen)
+    t.equal(health.breakerOpen, true, 'broken connections count')
+    await until(app, () => !health.breakerOpen)
     status[0] = 500
     t.equal((await ask(`${url}/x`)).status, 500)
-    t.equal(condition.breakerOpen, true, 'the try has failed')
+    t.equal(health.breakerOpen, true, 'the try has failed')
     const seen = hits[0]
     const refused = await ask(`${url}/x`)
     t.equal(refused.status, 503)
     t.equal(refused.headers.get('retry-after'), '1')
     t.equal(hits[0], seen)
-    await until(app, () => !condition.breakerOpen)
+    await until(app, () => !health.breakerOpen)
     status[0] = 200
     const client = connect(port, '127.0.0.1', () => client.write('GET /hold HTTP/1.1\r\nHost: a\r\n\r\n'))
     await reached.promise
@@ -273,7 +274,7 @@ t.test(
   }
 )
 
-t.test('moves requests from a target whose breaker is open to the others', async (t) => {
+t.test('sends requests to other targets while a circuit breaker is open', async (t) => {
   const { urls, status, hits } = await fleet(t, 2)
   const app = await gateway(t, {
     upstreams: { up: { targets: urls, breaker: { of: 3, openFor: '1h' } } },
@@ -290,7 +291,7 @@ t.test('moves requests from a target whose breaker is open to the others', async
   t.equal(refused.headers['retry-after'], '3600')
 })
 
-t.test('asks backups while one request alone tries the main target', async (t) => {
+t.test('uses backups while a half-open circuit breaker is probed', async (t) => {
   const held: ServerResponse[] = []
   const both = Promise.withResolvers<void>()
   const { urls, status, hits } = await fleet(t, 2, (_request, response) => {
@@ -302,12 +303,12 @@ t.test('asks backups while one request alone tries the main target', async (t) =
     },
     routes
   })
-  const { health: condition } = target(app, 0)
+  const { health } = target(app, 0)
   status[0] = 500
   await askAll(app, 2)
-  t.equal(condition.breakerOpen, true)
+  t.equal(health.breakerOpen, true)
   t.same(tally(await askAll(app, 5)), { 1: 5 })
-  await until(app, () => !condition.breakerOpen)
+  await until(app, () => !health.breakerOpen)
   status[0] = 200
   const waiting = [app.inject('/hold'), app.inject('/hold')]
   await both.promise
@@ -318,7 +319,7 @@ t.test('asks backups while one request alone tries the main target', async (t) =
   t.same(tally(await askAll(app, 5)), { 0: 5 }, 'it has done well')
 })
 
-t.test('gives a target that comes back few requests at first', async (t) => {
+t.test('starts a recovered target slowly', async (t) => {
   for (const balance of ['roundRobin', 'random', 'leastRequests'] as const) {
     const { urls, status } = await fleet(t, 2)
     const app = await gateway(t, {
@@ -327,11 +328,11 @@ t.test('gives a target that comes back few requests at first', async (t) => {
     })
     const before = tally(await askAll(app, 40))
     t.ok((before['1'] ?? 0) > 5, `${balance}: those that were there from the beginning have their share`)
-    const { health: condition } = target(app, 1)
+    const { health } = target(app, 1)
     status[1] = 500
-    while (!condition.ejected) await app.inject('/x')
+    while (!health.ejected) await app.inject('/x')
     status[1] = 200
-    await until(app, () => condition.isEligible)
+    await until(app, () => health.isEligible)
     const { 1: few = 0 } = tally(await askAll(app, 200))
     t.ok(few < 60, `${balance}: ${few} of 200`)
   }

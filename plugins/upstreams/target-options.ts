@@ -1,0 +1,75 @@
+import { Type } from '../../src/kit/index.ts'
+import type { Static } from '../../src/lib/schema.ts'
+import { Duration, EXPECTED } from '../../src/lib/units.ts'
+
+export const url = (description: string) =>
+  Type.String({
+    pattern: '^(https?://[^/?#\\s]+(/[^?#\\s]*)?|unix:/[^?#\\s]+)$',
+    [EXPECTED]: 'a URL such as "http://10.0.0.9:4000" or "unix:/run/app.sock"',
+    description
+  })
+
+export const target = Type.Object(
+  {
+    url: url('Where the target listens.'),
+    weight: Type.Integer({
+      default: 1,
+      minimum: 0,
+      maximum: 1000,
+      description: 'Its share of the requests, next to the weights of the others.'
+    }),
+    backup: Type.Boolean({
+      default: false,
+      description: 'Whether it gets requests only while no other target can take them.'
+    })
+  },
+  { additionalProperties: false }
+)
+
+const NAME = '^[A-Za-z0-9_-]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?$'
+
+export const discover = Type.Object(
+  {
+    dns: Type.Optional(
+      Type.String({
+        pattern: NAME,
+        description: 'The name whose addresses (A and AAAA) are the targets.'
+      })
+    ),
+    srv: Type.Optional(
+      Type.String({
+        pattern: NAME,
+        description:
+          'The name whose SRV records are the targets: hosts, ports and weights; those of a lower priority are backups.'
+      })
+    ),
+    port: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 65_535,
+        description: 'The port of the addresses of "dns"; by default that of the scheme.'
+      })
+    ),
+    scheme: Type.Unsafe<'http' | 'https'>({
+      type: 'string',
+      enum: ['http', 'https'],
+      default: 'http',
+      description: 'What the targets speak; with "https" their certificate has to be for the name.'
+    }),
+    every: Duration({
+      positive: true,
+      default: '10s',
+      description: 'How often the name is asked for at least; a shorter TTL of its records is kept to.'
+    }),
+    server: Type.Optional(
+      Type.String({
+        pattern: '^(\\d+\\.\\d+\\.\\d+\\.\\d+|\\[[0-9a-fA-F:]+\\])(:\\d+)?$',
+        [EXPECTED]: 'an address such as "127.0.0.1:8600"',
+        description: "The DNS server to ask, such as Consul's; by default the system's."
+      })
+    )
+  },
+  { additionalProperties: false, description: 'Where the targets come from, if they are not listed.' }
+)
+
+export type DiscoverOptions = Static<typeof discover>
