@@ -18,7 +18,7 @@ t.test('the configs of the examples are sound', async (t) => {
     t.test(file, async (t) => {
       const { code, stdout, stderr } = await sallyport(['check', '--strict', '-c', fileOf(file)], { env })
       t.equal(code, 0, `${stdout}${stderr}`)
-      t.match(stdout, /is sound/)
+      t.match(stdout, /is valid/)
     })
 })
 
@@ -132,7 +132,7 @@ t.test('the demo', async (t) => {
     t.equal(await demo.ended, 1)
     t.equal(
       demo.stderr(),
-      `The port ${port} of 127.0.0.1 is taken; set PORT to another one, or 0 for any free one\n`
+      `The port ${port} of 127.0.0.1 is in use; set PORT to another one, or 0 for any free one\n`
     )
   })
 })

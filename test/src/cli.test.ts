@@ -1,9 +1,21 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
-import { ask, type Ended, gateway, running, SECRET, sallyport } from '../helpers.ts'
+import {
+  ask,
+  certificate,
+  type Ended,
+  gateway,
+  listening,
+  noOpenssl,
+  running,
+  SECRET,
+  sallyport
+} from '../helpers.ts'
+import { freePort } from '../redis.ts'
 
 // The command line, run as a user does: many processes, one after the other.
 t.setTimeout(180_000)
@@ -69,7 +81,7 @@ t.test('check', async (t) => {
     t.ok(gatesOf('GET,HEAD /-/ready').length > 0, "the gateway's own routes included")
   })
 
-  t.test('warns, and fails of that with --strict alone', async (t) => {
+  t.test('prints warnings, and fails on them only with --strict', async (t) => {
     const plain = await sallyport(['check', '-c', 'shop.json'], { cwd: folder })
     const warnings = linesOf(plain.stdout).filter((line) => line.startsWith('warning: '))
     t.equal(warnings.length, 2)
@@ -81,7 +93,7 @@ t.test('check', async (t) => {
       warnings[1],
       /^warning: shop\.json:8:5 The route \/-\/live stands in the place of the gateway's own/
     )
-    t.match(linesOf(plain.stdout).at(-1), /^shop\.json is sound: 4 routes, 2 warnings$/)
+    t.match(linesOf(plain.stdout).at(-1), /^shop\.json is valid: 4 routes, 2 warnings$/)
     const strict = await sallyport(['check', '-c', 'shop.json', '--strict'], { cwd: folder })
     t.equal(strict.code, 1)
     t.equal(strict.stdout, plain.stdout)
@@ -91,7 +103,7 @@ t.test('check', async (t) => {
     })
   })
 
-  t.test('warns once of what several routes share', async (t) => {
+  t.test('prints one warning for what several routes share', async (t) => {
     const own = t.testdir({
       'gateway.json': JSON.stringify({
         auth: { global: false, apiKeys: { list: [{ id: 'ada', secret: 'ada-s-own-key' }] } },
@@ -192,33 +204,63 @@ t.test('check', async (t) => {
     }
   )
 
-  t.test('tells all faults, each with its place, and no stack', async (t) => {
+  t.test('prints all errors with their places, and no stack', async (t) => {
     const { code, stdout, stderr } = await sallyport(['check', '-c', 'wrong.json'], { cwd: folder })
     t.equal(code, 1)
     t.equal(stdout, '')
     t.strictSame(linesOf(stderr), [
       'wrong.json:2:3 rateLimt: Unknown option "rateLimt"; did you mean "rateLimit"?',
       'wrong.json:3:42 routes[0].proxy.upstream: No upstream "shop"; the config has none: add it to "upstreams", or use a URL such as "http://localhost:4001"',
-      '2 faults; nothing was started.'
+      '2 errors; nothing was started.'
     ])
     t.notMatch(stderr, STACK)
   })
 
-  t.test('finds its config by -c, else by the environment, else by .env, else beside itself', async (t) => {
-    const sound = async (
+  t.test('prints 20 of many errors and a count of the others', async (t) => {
+    const routes = Array.from({ length: 5000 }, (_, i) => ({ path: `/${i}` }))
+    const cwd = t.testdir({ 'gateway.json': JSON.stringify({ routes }) })
+    const { code, stderr } = await sallyport(['check'], { cwd })
+    t.equal(code, 1)
+    const lines = linesOf(stderr)
+    t.equal(lines.length, 22)
+    t.match(lines[0], /^gateway\.json:1:\d+ routes\[0\]: The route has no target/)
+    t.strictSame(lines.slice(20), ['… and 4980 more', '5000 errors; nothing was started.'])
+  })
+
+  t.test('finds the config by -c, else GATEWAY_CONFIG, else .env, else gateway.json', async (t) => {
+    const checked = async (
       args: string[],
       env: Record<string, string>,
       cwd = folder
     ): Promise<string | undefined> =>
-      /^(\S+) is sound/m.exec((await sallyport(['check', ...args], { cwd, env })).stdout)?.[1]
-    t.equal(await sound(['-c', 'gateway.json'], { GATEWAY_CONFIG: 'wrong.json' }), 'gateway.json')
-    t.equal(await sound(['--config=gateway.json'], {}), 'gateway.json')
-    t.equal(await sound([], { GATEWAY_CONFIG: 'gateway.json' }), 'gateway.json')
-    t.equal(await sound([], {}), 'shop.json')
-    t.equal(await sound([], {}, t.testdir(hello)), 'gateway.json')
+      /^(\S+) is valid/m.exec((await sallyport(['check', ...args], { cwd, env })).stdout)?.[1]
+    t.equal(await checked(['-c', 'gateway.json'], { GATEWAY_CONFIG: 'wrong.json' }), 'gateway.json')
+    t.equal(await checked(['--config=gateway.json'], {}), 'gateway.json')
+    t.equal(await checked([], { GATEWAY_CONFIG: 'gateway.json' }), 'gateway.json')
+    t.equal(await checked([], {}), 'shop.json')
+    t.equal(await checked([], {}, t.testdir(hello)), 'gateway.json')
   })
 
-  t.test('fails of a file that is missing', async (t) => {
+  t.test('finds gateway.yaml, .yml, .ts, .mts, .mjs and .js where there is no gateway.json', async (t) => {
+    const yaml = 'routes: [{ path: /hello, respond: { body: hello } }]\n'
+    const module = `export default ${hello['gateway.json']}\n`
+    const found = async (files: Record<string, string>): Promise<string | undefined> => {
+      const cwd = t.testdir(files)
+      return /^(\S+) is valid/m.exec((await sallyport(['check'], { cwd })).stdout)?.[1]
+    }
+    const files = {
+      'gateway.yaml': yaml,
+      'gateway.yml': yaml,
+      'gateway.ts': module,
+      'gateway.mts': module,
+      'gateway.mjs': module
+    }
+    for (const [name, text] of Object.entries(files)) t.equal(await found({ [name]: text }), name)
+    t.equal(await found({ 'gateway.js': module, 'package.json': '{ "type": "module" }' }), 'gateway.js')
+    t.equal(await found({ 'gateway.yaml': yaml, ...hello }), 'gateway.json', 'gateway.json wins')
+  })
+
+  t.test('fails where the config is missing', async (t) => {
     const { code, stdout, stderr } = await sallyport(['check'], { cwd: t.testdir({}) })
     t.equal(code, 1)
     t.equal(stdout, '')
@@ -228,7 +270,7 @@ t.test('check', async (t) => {
 })
 
 t.test('schema', async (t) => {
-  t.test('prints what gateway.schema.json is', async (t) => {
+  t.test('prints gateway.schema.json', async (t) => {
     const { code, stdout, stderr } = await sallyport(['schema'])
     t.equal(code, 0)
     t.equal(stderr, '')
@@ -239,7 +281,7 @@ t.test('schema', async (t) => {
 export const options = { type: 'object', description: 'Who rents.', properties: { known: { type: 'integer', description: 'How many.' } }, additionalProperties: false }
 export default async function tenant () {}`
 
-  t.test("knows an extension's word with -c, at the root and on routes", async (t) => {
+  t.test('includes the options of extensions with -c, at the root and on routes', async (t) => {
     const cwd = t.testdir({
       'gateway.json': '{ "extensions": [ { "module": "./tenant.js", "after": "auth" } ], "routes": [] }',
       'tenant.js': tenant
@@ -257,7 +299,7 @@ export default async function tenant () {}`
       })
   })
 
-  t.test('fails of an extension that is none', async (t) => {
+  t.test('fails where an extension is not valid', async (t) => {
     const cwd = t.testdir({ 'gateway.json': '{ "extensions": [ { "module": "./nope.js" } ], "routes": [] }' })
     const { code, stdout, stderr } = await sallyport(['schema', '-c', 'gateway.json'], { cwd })
     t.equal(code, 1)
@@ -267,7 +309,7 @@ export default async function tenant () {}`
 })
 
 t.test('hash', async (t) => {
-  t.test('makes the line by which a user logs in; a final newline is no part of a password', async (t) => {
+  t.test('prints a hash that a user can log in with, without the final newline of stdin', async (t) => {
     for (const input of ['correct horse', 'correct horse\n', 'correct horse\r\n']) {
       const { code, stdout, stderr } = await sallyport(['hash'], { input })
       t.equal(code, 0)
@@ -285,7 +327,7 @@ t.test('hash', async (t) => {
     }
   })
 
-  t.test('never makes the same line twice', async (t) => {
+  t.test('prints another hash each time', async (t) => {
     const [one, two] = await Promise.all([
       sallyport(['hash'], { input: 'x' }),
       sallyport(['hash'], { input: 'x' })
@@ -293,7 +335,7 @@ t.test('hash', async (t) => {
     t.not(one?.stdout, two?.stdout)
   })
 
-  t.test('makes the line of a key with --key', async (t) => {
+  t.test('prints the hash of an API key with --key', async (t) => {
     const { code, stdout } = await sallyport(['hash', '--key'], { input: 'key-of-ada\n' })
     t.equal(code, 0)
     t.match(stdout, /^sha256:[0-9a-f]{64}\n$/)
@@ -305,17 +347,17 @@ t.test('hash', async (t) => {
     t.equal((await app.inject({ url: '/a', headers: { 'x-api-key': 'key-of-eve' } })).statusCode, 401)
   })
 
-  t.test('refuses what is no line', async (t) => {
+  t.test('refuses stdin that is not one line', async (t) => {
     const cases: [name: string, args: string[], input: string, says: RegExp][] = [
-      ['nothing', [], '', /^There is nothing on stdin to hash; printf /],
-      ['an empty line', ['--key'], '\n', /^There is nothing on stdin to hash/],
+      ['nothing', [], '', /^expected a line on stdin, got none; printf /],
+      ['an empty line', ['--key'], '\n', /^expected a line on stdin, got none/],
       [
         'two lines',
         [],
         'hunter2\nhunter3\n',
-        /^There is more than one line on stdin; one is hashed at a time$/
+        /^expected one line on stdin, got several; hash one at a time$/
       ],
-      ['an empty line at the end', ['--key'], 'hunter2\n\n', /^There is more than one line on stdin/]
+      ['an empty line at the end', ['--key'], 'hunter2\n\n', /^expected one line on stdin, got several/]
     ]
     await Promise.all(
       cases.map(async ([name, args, input, says]) => {
@@ -359,6 +401,37 @@ t.test('init', async (t) => {
     t.equal(answer.text, 'Hello, you!\n')
   })
 
+  t.test('writes a Dockerfile that copies the whole folder, and a health check that works', async (t) => {
+    const cwd = t.testdir({})
+    await sallyport(['init'], { cwd })
+    const dockerfile = readFileSync(join(cwd, 'Dockerfile'), 'utf8')
+    t.match(dockerfile, /^COPY --chown=node:node \. \.$/m, 'extensions, users.json and certificates included')
+    t.match(readFileSync(join(cwd, '.dockerignore'), 'utf8'), /^\.env$/m)
+    t.notMatch(
+      readFileSync(join(cwd, '.env'), 'utf8'),
+      /^HOST=/m,
+      '--env-file must not override HOST of the image'
+    )
+    const command = JSON.parse(/^HEALTHCHECK CMD (.*)$/m.exec(dockerfile)?.[1] ?? '[]') as string[]
+    const health = async (port: number): Promise<unknown> => {
+      const child = spawn(process.execPath, command.slice(1), {
+        env: { ...process.env, PORT: String(port) },
+        stdio: 'ignore'
+      })
+      return (await once(child, 'exit'))[0]
+    }
+    const routes = [{ path: '/', respond: { body: 'fine' } }]
+    t.equal(await health((await listening(t, { routes })).port), 0)
+    t.equal(await health(await freePort()), 1, 'without a gateway')
+    t.test('also over TLS', { skip: noOpenssl }, async (t) => {
+      const { ca } = certificate(t)
+      const tls = { certificates: [{ cert: ca, key: ca.replace('up.pem', 'up.key') }] }
+      t.equal(await health((await listening(t, { tls, routes })).port), 0)
+      const strict = { ...tls, clientCertificates: { ca, required: true } }
+      t.equal(await health((await listening(t, { tls: strict, routes })).port), 0, 'with client certificates')
+    })
+  })
+
   t.test('makes another secret each time', async (t) => {
     const secret = async (): Promise<string> => {
       const cwd = t.testdir({})
@@ -377,7 +450,7 @@ t.test('init', async (t) => {
       t.equal(lines.length, 1)
       t.match(
         lines[0],
-        `There is a ${name} in . already; nothing was written. Another folder would do: sallyport init gateway`
+        `There is a ${name} in . already; nothing was written. Name another folder: sallyport init gateway`
       )
       t.strictSame(
         readdirSync(cwd).filter((each) => each !== '.tap'),
@@ -387,7 +460,7 @@ t.test('init', async (t) => {
       t.equal(readFileSync(join(cwd, name), 'utf8'), 'mine')
     })
 
-  t.test('lets what else is there stay as it is', async (t) => {
+  t.test('leaves other existing files as they are', async (t) => {
     const cwd = t.testdir({ '.gitignore': 'mine\n' })
     const { code, stdout } = await sallyport(['init'], { cwd })
     t.equal(code, 0)
@@ -396,7 +469,7 @@ t.test('init', async (t) => {
   })
 })
 
-t.test('every command has a --help', async (t) => {
+t.test('every command prints its usage with --help', async (t) => {
   const commands = ['run', 'check', 'schema', 'init', 'hash']
   await Promise.all(
     commands.map(async (command) => {
@@ -408,7 +481,7 @@ t.test('every command has a --help', async (t) => {
   )
 })
 
-t.test('wrong usage ends with 2, in one line that says what would do', async (t) => {
+t.test('wrong usage exits with 2 and prints one line with what would work', async (t) => {
   const cases: [args: string[], says: RegExp][] = [
     [['chek'], /^There is no command "chek"; did you mean "check"\?$/],
     [['frobnicate'], /^There is no command "frobnicate"; the commands are run, check, schema, init, hash$/],
@@ -439,7 +512,7 @@ t.test('wrong usage ends with 2, in one line that says what would do', async (t)
   )
 })
 
-t.test('tells what it can do and which version it is', async (t) => {
+t.test('prints its commands with --help and its version with --version', async (t) => {
   for (const args of [['--help'], ['-h'], ['help']]) {
     const { code, stdout, stderr } = await sallyport(args)
     t.equal(code, 0)
@@ -452,7 +525,7 @@ t.test('tells what it can do and which version it is', async (t) => {
     t.strictSame(await sallyport(args), { code: 0, stdout: `${version}\n`, stderr: '' })
 })
 
-t.test('a start that fails ends with 1, and one line', async (t) => {
+t.test('a start that fails exits with 1 and prints one line', async (t) => {
   const cwd = t.testdir({ ...hello, 'wrong.json': '{ "routes": 5 }' })
   const taken = createServer()
   taken.listen(0, '127.0.0.1')
@@ -464,7 +537,7 @@ t.test('a start that fails ends with 1, and one line', async (t) => {
       'a busy port',
       { PORT: String(port) },
       new RegExp(
-        `^The port ${port} of 127\\.0\\.0\\.1 is taken; set PORT to another one, or 0 for any free one$`
+        `^The port ${port} of 127\\.0\\.0\\.1 is in use; set PORT to another one, or 0 for any free one$`
       )
     ],
     ['a PORT that is no number', { PORT: 'http' }, /^PORT is "http"; a number from 0 to 65535 would do$/],
@@ -492,7 +565,7 @@ t.test('a start that fails ends with 1, and one line', async (t) => {
     })
   )
 
-  t.test('a config with faults: a line for each', async (t) => {
+  t.test('prints a line for each error of a config', async (t) => {
     const { code, stdout, lines } = refusal(
       await sallyport(['run', '-c', 'wrong.json'], { cwd, env: { PORT: '0' } })
     )
@@ -500,12 +573,12 @@ t.test('a start that fails ends with 1, and one line', async (t) => {
     t.equal(stdout, '')
     t.strictSame(lines, [
       'wrong.json:1:3 routes: expected a list of routes, got 5',
-      'One fault; nothing was started.'
+      'One error; nothing was started.'
     ])
   })
 })
 
-t.test('run takes its settings from .env, and the real environment wins', async (t) => {
+t.test('run reads its settings from .env, and the real environment wins', async (t) => {
   const cwd = t.testdir({ ...hello, '.env': `PORT=nonsense\nLOG_LEVEL=info\nSESSION_SECRET=${SECRET}\n` })
   t.match(await sallyport(['run'], { cwd }), { code: 1, stderr: /^PORT is "nonsense"/ })
   const { url } = await running(t, [], { cwd, env: { PORT: '0' } })
