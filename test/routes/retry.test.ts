@@ -335,7 +335,7 @@ t.test('keeps tries beyond the first within the budget', async (t) => {
   )
   t.ok(answers.every(({ statusCode }) => statusCode === 503))
   t.ok(most >= 1 && most <= 10, `a tenth of 100 at a time at most: ${most}`)
-  t.match(app.upstream('up').traffic, { active: 0, extra: 0 }, 'the count comes back to nothing')
+  t.match(app.upstream('up').traffic, { active: 0, activeRetries: 0 }, 'the count comes back to nothing')
 })
 
 t.test(
