@@ -267,37 +267,33 @@ const REPEATED = [
   'x-two'
 ]
 
-t.test(
-  'passes a field on that an answer repeats, and in an interim answer',
-  { skip: noOpenssl },
-  async (t) => {
-    const { ask, answer } = await gateways(t, { securityHeaders: false })
-    for (const name of REPEATED)
-      await eachPair(async (client, path, pair) => {
-        answer({
-          fields: [
-            [name, 'a'],
-            [name, 'b']
-          ],
-          interim: [
-            {
-              status: 103,
-              fields: [
-                ['link', '</a>'],
-                [name, 'a'],
-                [name, 'b']
-              ]
-            }
-          ]
-        })
-        const got = await ask(client, path)
-        t.same([got.status, got.body, got.values(name)], [200, 'ok', ['a', 'b']], `${name}: ${pair}`)
-        t.same(got.interim, ['103 </a>'], `${name} in 103: ${pair}`)
+t.test('passes repeated fields of responses and interim responses', { skip: noOpenssl }, async (t) => {
+  const { ask, answer } = await gateways(t, { securityHeaders: false })
+  for (const name of REPEATED)
+    await eachPair(async (client, path, pair) => {
+      answer({
+        fields: [
+          [name, 'a'],
+          [name, 'b']
+        ],
+        interim: [
+          {
+            status: 103,
+            fields: [
+              ['link', '</a>'],
+              [name, 'a'],
+              [name, 'b']
+            ]
+          }
+        ]
       })
-  }
-)
+      const got = await ask(client, path)
+      t.same([got.status, got.body, got.values(name)], [200, 'ok', ['a', 'b']], `${name}: ${pair}`)
+      t.same(got.interim, ['103 </a>'], `${name} in 103: ${pair}`)
+    })
+})
 
-t.test('passes trailers on that repeat a field, or leaves them out', { skip: noOpenssl }, async (t) => {
+t.test('passes or drops trailers that repeat a field', { skip: noOpenssl }, async (t) => {
   const { ask, answer, log } = await gateways(t)
   const LEFT_OUT = [
     'age',
@@ -332,7 +328,7 @@ t.test('passes trailers on that repeat a field, or leaves them out', { skip: noO
   t.notOk(log.lines.find(({ level }) => level === 'error'))
 })
 
-t.test('announces trailers only where an answer can have them', { skip: noOpenssl }, async (t) => {
+t.test('sends the Trailer header only if the response can have trailers', { skip: noOpenssl }, async (t) => {
   const { ask, answer } = await gateways(t)
   const fields: Fields = [['trailer', 'x-sum']]
   const CASES: readonly [string, Meant, string?][] = [
@@ -362,7 +358,7 @@ t.test('announces trailers only where an answer can have them', { skip: noOpenss
     }
 })
 
-t.test('answers 502 where HTTP/2 can not carry a status', { skip: noOpenssl }, async (t) => {
+t.test('responds 502 to a status that HTTP/2 cannot carry', { skip: noOpenssl }, async (t) => {
   const { ask, answer, log } = await gateways(t)
   const length = true
   // The status, its content, and what each client gets.
@@ -390,7 +386,7 @@ t.test('answers 502 where HTTP/2 can not carry a status', { skip: noOpenssl }, a
   t.same([got.status, got.body], [205, ''], 'a 205 whose length is unknown loses its content')
 })
 
-t.test('an own answer of 205 has no content, over each version', { skip: noOpenssl }, async (t) => {
+t.test('sends a 205 of its own without content over HTTP/1.1 and HTTP/2', { skip: noOpenssl }, async (t) => {
   const { ca } = certificate(t)
   const { port } = await listening(t, {
     tls: { certificates: [{ cert: ca, key: ca.replace('.pem', '.key') }] },
@@ -415,7 +411,7 @@ t.test('an own answer of 205 has no content, over each version', { skip: noOpens
   }
 })
 
-t.test('passes interim answers on to each client but one of HTTP/1.0', { skip: noOpenssl }, async (t) => {
+t.test('passes interim responses to all clients but those of HTTP/1.0', { skip: noOpenssl }, async (t) => {
   const { ask, answer } = await gateways(t)
   const interim = [
     { status: 102, fields: [] },
@@ -437,7 +433,7 @@ t.test('passes interim answers on to each client but one of HTTP/1.0', { skip: n
 })
 
 t.test(
-  'passes what a client repeats to an upstream, and holds it against none',
+  'passes repeated fields of requests, and does not count errors against the upstream',
   { skip: noOpenssl },
   async (t) => {
     const { ca } = certificate(t)

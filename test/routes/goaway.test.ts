@@ -79,58 +79,55 @@ const echo = (stream: ServerHttp2Stream): void =>
     () => {}
   )
 
-t.test(
-  'loses nothing of an upstream that restarts twenty times under load, and does nothing twice',
-  async (t) => {
-    const done = new Map<string, number>()
-    const up = await over(t, (stream, headers) => {
-      const id = String(headers['x-id'])
-      void text(stream).then(
-        (body) => {
-          done.set(id, (done.get(id) ?? 0) + 1)
-          stream.respond({ ':status': 200 })
-          stream.write(`got ${body}`)
-          setImmediate(() => stream.end(' all'))
-        },
-        () => {}
-      )
-    })
-    const { url } = await listening(t, to(up.port))
-    let on = true
-    let count = 0
-    let answered = Promise.withResolvers<void>()
-    const wrong: unknown[] = []
-    const load = Array.from({ length: 16 }, async (_, lane) => {
-      for (let i = 0; on; i++) {
-        const id = `${lane}-${i}`
-        const post = i % 2 === 0
-        const headers = { 'x-id': id }
-        const seen = await ask(`${url}/x`, post ? { method: 'POST', headers, body: id } : { headers })
-        if (seen.status !== 200 || seen.text !== `got ${post ? id : ''} all`) wrong.push(seen)
-        count++
-        answered.resolve()
-      }
-    })
-    for (let restart = 0; restart < 20; restart++) {
-      const sessions = [...up.sessions].filter(({ destroyed }) => !destroyed)
-      const next = once(up.server, 'session')
-      for (const session of sessions) session.goaway(NGHTTP2_NO_ERROR, ALL)
-      await next
-      answered = Promise.withResolvers()
-      await answered.promise
-      // The second GOAWAY names the last stream, and the connection ends with it.
-      for (const session of sessions) if (!session.destroyed) session.close()
+t.test('loses and repeats no request while an upstream restarts twenty times under load', async (t) => {
+  const done = new Map<string, number>()
+  const up = await over(t, (stream, headers) => {
+    const id = String(headers['x-id'])
+    void text(stream).then(
+      (body) => {
+        done.set(id, (done.get(id) ?? 0) + 1)
+        stream.respond({ ':status': 200 })
+        stream.write(`got ${body}`)
+        setImmediate(() => stream.end(' all'))
+      },
+      () => {}
+    )
+  })
+  const { url } = await listening(t, to(up.port))
+  let on = true
+  let count = 0
+  let answered = Promise.withResolvers<void>()
+  const wrong: unknown[] = []
+  const load = Array.from({ length: 16 }, async (_, lane) => {
+    for (let i = 0; on; i++) {
+      const id = `${lane}-${i}`
+      const post = i % 2 === 0
+      const headers = { 'x-id': id }
+      const seen = await ask(`${url}/x`, post ? { method: 'POST', headers, body: id } : { headers })
+      if (seen.status !== 200 || seen.text !== `got ${post ? id : ''} all`) wrong.push(seen)
+      count++
+      answered.resolve()
     }
-    on = false
-    await Promise.all(load)
-    t.same(wrong, [])
-    t.equal(done.size, count)
-    t.ok([...done.values()].every((times) => times === 1))
-    t.ok(up.opened >= 20, `${up.opened} connections`)
+  })
+  for (let restart = 0; restart < 20; restart++) {
+    const sessions = [...up.sessions].filter(({ destroyed }) => !destroyed)
+    const next = once(up.server, 'session')
+    for (const session of sessions) session.goaway(NGHTTP2_NO_ERROR, ALL)
+    await next
+    answered = Promise.withResolvers()
+    await answered.promise
+    // The second GOAWAY names the last stream, and the connection ends with it.
+    for (const session of sessions) if (!session.destroyed) session.close()
   }
-)
+  on = false
+  await Promise.all(load)
+  t.same(wrong, [])
+  t.equal(done.size, count)
+  t.ok([...done.values()].every((times) => times === 1))
+  t.ok(up.opened >= 20, `${up.opened} connections`)
+})
 
-t.test('sends again what a GOAWAY says was not taken, whatever the method is', async (t) => {
+t.test('retries requests that a GOAWAY did not process, whatever the method', async (t) => {
   for (const { name, code } of [
     { name: 'gracefully', code: NGHTTP2_NO_ERROR },
     { name: 'with an error', code: NGHTTP2_INTERNAL_ERROR }
@@ -150,7 +147,7 @@ t.test('sends again what a GOAWAY says was not taken, whatever the method is', a
     })
 })
 
-t.test('asks another target where the one that has not taken a request is gone', async (t) => {
+t.test('fails over if the target that did not process the request is gone', async (t) => {
   const went: Upstream[] = []
   const leaves = (up: () => Upstream) => (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     if (headers[':path'] === '/first' || went.length > 0) return echo(stream)
@@ -175,7 +172,7 @@ t.test('asks another target where the one that has not taken a request is gone',
   t.equal(went.length, 1)
 })
 
-t.test('sends no body again that it has not kept', async (t) => {
+t.test('does not retry a body that was not kept', async (t) => {
   const up = await over(t, (stream) => {
     if (stream.id === 1) return echo(stream)
     void text(stream).then(
@@ -190,26 +187,29 @@ t.test('sends no body again that it has not kept', async (t) => {
   t.match(await line(({ msg }) => msg === 'upstream request failed'), { cause: 'UPSTREAM_UNTAKEN' })
 })
 
-t.test('lets a stream end that a GOAWAY includes, while new requests go elsewhere', async (t) => {
-  const slow = Promise.withResolvers<ServerHttp2Stream>()
-  const up = await over(t, (stream, headers) => {
-    if (headers[':path'] !== '/slow') return echo(stream)
-    stream.respond({ ':status': 200 })
-    stream.write('half')
-    slow.resolve(stream)
-  })
-  const { url } = await listening(t, to(up.port, { connections: { max: 1 } }))
-  const answer = await fetch(`${url}/slow`, { method: 'POST', body: 'x' })
-  const stream = await slow.promise
-  stream.session?.goaway(NGHTTP2_NO_ERROR, ALL)
-  stream.session?.goaway(NGHTTP2_NO_ERROR, stream.id ?? 0)
-  const next = await ask(`${url}/x`, { method: 'POST', body: 'x' })
-  t.same([next.status, up.opened], [200, 2], 'a connection that ends holds up no other')
-  stream.end(' and half')
-  t.equal(await answer.text(), 'half and half')
-})
+t.test(
+  'finishes streams that a GOAWAY includes, and sends new requests over another connection',
+  async (t) => {
+    const slow = Promise.withResolvers<ServerHttp2Stream>()
+    const up = await over(t, (stream, headers) => {
+      if (headers[':path'] !== '/slow') return echo(stream)
+      stream.respond({ ':status': 200 })
+      stream.write('half')
+      slow.resolve(stream)
+    })
+    const { url } = await listening(t, to(up.port, { connections: { max: 1 } }))
+    const answer = await fetch(`${url}/slow`, { method: 'POST', body: 'x' })
+    const stream = await slow.promise
+    stream.session?.goaway(NGHTTP2_NO_ERROR, ALL)
+    stream.session?.goaway(NGHTTP2_NO_ERROR, stream.id ?? 0)
+    const next = await ask(`${url}/x`, { method: 'POST', body: 'x' })
+    t.same([next.status, up.opened], [200, 2], 'a connection that ends holds up no other')
+    stream.end(' and half')
+    t.equal(await answer.text(), 'half and half')
+  }
+)
 
-t.test('a request that may have been taken is not sent again', async (t) => {
+t.test('does not retry a request that may have been processed', async (t) => {
   let came = 0
   const up = await over(t, (stream) => {
     came++
@@ -220,7 +220,7 @@ t.test('a request that may have been taken is not sent again', async (t) => {
   t.equal(came, 1)
 })
 
-t.test('sends a refused stream again, but not for ever', async (t) => {
+t.test('retries a refused stream a limited number of times', async (t) => {
   let came = 0
   let refuses = 1
   const up = await over(t, (stream) => {
@@ -237,7 +237,7 @@ t.test('sends a refused stream again, but not for ever', async (t) => {
   t.equal(came, 8)
 })
 
-t.test('an answer whose connection is lost is seen to be cut', async (t) => {
+t.test('cuts a response whose connection is lost', async (t) => {
   const ways: Record<string, (stream: ServerHttp2Stream, near: Socket) => void> = {
     'with a GOAWAY': (stream) => void stream.session?.socket.destroy(),
     'ended without a word': (_stream, near) => void near.end(),
@@ -263,7 +263,7 @@ t.test('an answer whose connection is lost is seen to be cut', async (t) => {
     })
 })
 
-t.test('takes no more streams than the target says', async (t) => {
+t.test('opens no more streams than the target allows', async (t) => {
   let now = 0
   let most = 0
   const up = await over(
@@ -284,7 +284,7 @@ t.test('takes no more streams than the target says', async (t) => {
   t.ok(up.opened <= 2, `${up.opened} connections`)
 })
 
-t.test('leaves a connection that is dead without a word', async (t) => {
+t.test('closes a dead connection that sends no GOAWAY', async (t) => {
   const up = await over(t, echo)
   const { port, joined } = await between(t, up.port)
   const { url } = await listening(t, to(port, { timeouts: { headers: '100ms', connect: '300ms' } }))
@@ -299,7 +299,7 @@ t.test('leaves a connection that is dead without a word', async (t) => {
   t.equal((await ask(url)).status, 200)
 })
 
-t.test('brings trailers only after all of a body that a slow client takes', async (t) => {
+t.test('sends trailers after the complete body to a slow client', async (t) => {
   const size = 3_000_000
   const up = await over(t, (stream) => {
     stream.respond({ ':status': 200 }, { waitForTrailers: true })

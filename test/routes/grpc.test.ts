@@ -312,23 +312,27 @@ for (const secure of [false, true])
     }
   )
 
-t.test('lets a talk last that is longer than any limit until its head', { skip: noOpenssl }, async (t) => {
-  const { client } = await stage(t, {
-    route: { limits: { time: '200ms' } },
-    target: { timeouts: { headers: '200ms' } }
-  })
-  const both = chat(client)
-  both.write(Buffer.from('first'))
-  await once(both, 'data')
-  await new Promise((resolve) => setTimeout(resolve, 500))
-  both.write(Buffer.from('last'))
-  const [last] = (await once(both, 'data')) as [Buffer]
-  t.equal(last.toString(), 'last')
-  both.end()
-  both.resume()
-  const [end] = (await once(both, 'status')) as [StatusObject]
-  t.equal(end.code, status.OK)
-})
+t.test(
+  'lets a bidirectional stream last longer than the limits for headers',
+  { skip: noOpenssl },
+  async (t) => {
+    const { client } = await stage(t, {
+      route: { limits: { time: '200ms' } },
+      target: { timeouts: { headers: '200ms' } }
+    })
+    const both = chat(client)
+    both.write(Buffer.from('first'))
+    await once(both, 'data')
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    both.write(Buffer.from('last'))
+    const [last] = (await once(both, 'data')) as [Buffer]
+    t.equal(last.toString(), 'last')
+    both.end()
+    both.resume()
+    const [end] = (await once(both, 'status')) as [StatusObject]
+    t.equal(end.code, status.OK)
+  }
+)
 
 t.test('answers a ping while a call is open', { skip: noOpenssl }, async (t) => {
   const { port, ca, up } = await stage(t)
@@ -348,28 +352,32 @@ t.test('answers a ping while a call is open', { skip: noOpenssl }, async (t) => 
   stream.close()
 })
 
-t.test('ends a call whose time is over, though its client says nothing', { skip: noOpenssl }, async (t) => {
-  const { port, ca, up } = await stage(t, { route: { limits: { time: false } } })
-  const session = http2.connect(`https://localhost:${port}`, { ca })
-  t.teardown(() => session.destroy())
-  const hanging = up.hanging()
-  const stream = session.request({
-    ':method': 'POST',
-    ':path': '/test.Talk/Hangs',
-    'content-type': 'application/grpc+proto',
-    'grpc-timeout': '500m',
-    te: 'trailers'
-  })
-  stream.end(Buffer.from([0, 0, 0, 0, 1, 120]))
-  const cancelled = hanging.then((served) => once(served, 'cancelled'))
-  const [head, flags] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders, number]
-  t.match(head, { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '4' })
-  t.ok(flags & http2.constants.NGHTTP2_FLAG_END_STREAM, 'the head is all of it')
-  stream.resume()
-  await cancelled
-})
+t.test(
+  'ends a call after its timeout even if the client does not cancel it',
+  { skip: noOpenssl },
+  async (t) => {
+    const { port, ca, up } = await stage(t, { route: { limits: { time: false } } })
+    const session = http2.connect(`https://localhost:${port}`, { ca })
+    t.teardown(() => session.destroy())
+    const hanging = up.hanging()
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/test.Talk/Hangs',
+      'content-type': 'application/grpc+proto',
+      'grpc-timeout': '500m',
+      te: 'trailers'
+    })
+    stream.end(Buffer.from([0, 0, 0, 0, 1, 120]))
+    const cancelled = hanging.then((served) => once(served, 'cancelled'))
+    const [head, flags] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders, number]
+    t.match(head, { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '4' })
+    t.ok(flags & http2.constants.NGHTTP2_FLAG_END_STREAM, 'the head is all of it')
+    stream.resume()
+    await cancelled
+  }
+)
 
-t.test('tells of its refusals by the statuses of gRPC', { skip: noOpenssl }, async (t) => {
+t.test('sends its errors as gRPC statuses', { skip: noOpenssl }, async (t) => {
   const { port: gone, server } = await talk(t)
   server.forceShutdown()
   const keys = [{ id: 'alice', secret: 'the key of alice' }]
@@ -408,17 +416,21 @@ t.test('tells of its refusals by the statuses of gRPC', { skip: noOpenssl }, asy
     })
 })
 
-t.test('tells of a service that is lost in the middle of a stream', { skip: noOpenssl }, async (t) => {
-  const { client, up } = await stage(t)
-  const both = chat(client)
-  both.write(Buffer.from('x'))
-  await once(both, 'data')
-  const end = new Promise<StatusObject>((resolve) => void both.on('status', resolve).resume())
-  up.server.forceShutdown()
-  t.match(await end, { code: status.UNAVAILABLE, details: /\(SP_ERR_UPSTREAM_FAILED\)/ })
-})
+t.test(
+  'sends a gRPC status when the upstream fails in the middle of a stream',
+  { skip: noOpenssl },
+  async (t) => {
+    const { client, up } = await stage(t)
+    const both = chat(client)
+    both.write(Buffer.from('x'))
+    await once(both, 'data')
+    const end = new Promise<StatusObject>((resolve) => void both.on('status', resolve).resume())
+    up.server.forceShutdown()
+    t.match(await end, { code: status.UNAVAILABLE, details: /\(SP_ERR_UPSTREAM_FAILED\)/ })
+  }
+)
 
-t.test('carries gRPC-Web as the ordinary HTTP that it is', async (t) => {
+t.test('proxies gRPC-Web as ordinary HTTP', async (t) => {
   const trailer = Buffer.from('grpc-status:0\r\n')
   const answer = Buffer.concat([
     Buffer.from([0, 0, 0, 0, 2, 255, 0]),

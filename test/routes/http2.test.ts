@@ -63,7 +63,7 @@ async function over(t: Scope, server: Http2Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-t.test('forwards by HTTP/2 without TLS, both sides knowing it', async (t) => {
+t.test('forwards over HTTP/2 without TLS (prior knowledge)', async (t) => {
   let opened = 0
   const server = http2.createServer()
   server.on('session', () => opened++)
@@ -93,7 +93,7 @@ t.test('forwards by HTTP/2 without TLS, both sides knowing it', async (t) => {
   t.match(await raw(port, closed), /grpc-status: 0\r\ngrpc-message: fine\r\n\r\n$/, 'trailers come back')
 })
 
-t.test('carries the bytes of a header as they are, in both directions', { skip: noOpenssl }, async (t) => {
+t.test('passes header bytes unchanged in both directions', { skip: noOpenssl }, async (t) => {
   const { ca } = certificate(t)
   const bytes = 'caf\xc3\xa9 \xff'
   const seen: unknown[] = []
@@ -126,7 +126,7 @@ t.test('carries the bytes of a header as they are, in both directions', { skip: 
   t.same(seen, [bytes, bytes])
 })
 
-t.test('carries a gRPC exchange in all but the client side, which HTTP/1.1 has no streams for', async (t) => {
+t.test('streams a gRPC call of an HTTP/1.1 client in both directions', async (t) => {
   const up = await over(t, http2.createServer())
   const { port } = await listening(t, {
     upstreams: { up: { url: `http://127.0.0.1:${up}`, http2: true } },
@@ -148,7 +148,7 @@ t.test('carries a gRPC exchange in all but the client side, which HTTP/1.1 has n
   t.match(response.trailers, { 'grpc-status': '0', 'grpc-message': 'fine' })
 })
 
-t.test('asks by HTTP/2 whether a target is well', async (t) => {
+t.test('sends health checks over HTTP/2', async (t) => {
   const server = http2.createServer()
   const up = await over(t, server)
   let asked = 0
@@ -171,7 +171,7 @@ t.test('asks by HTTP/2 whether a target is well', async (t) => {
   await line(({ state }) => state === 'healthy')
 })
 
-t.test('a body that its client leaves half-way never looks whole', async (t) => {
+t.test('never ends an upload that its client has aborted', async (t) => {
   const reached = Promise.withResolvers<ServerHttp2Stream>()
   const server = http2.createServer()
   const up = await over(t, server)
@@ -199,59 +199,55 @@ t.test('a body that its client leaves half-way never looks whole', async (t) => 
   t.equal(stream.rstCode, http2.constants.NGHTTP2_CANCEL)
 })
 
-t.test(
-  'a body that a client of HTTP/2 cancels looks whole to no upstream',
-  { skip: noOpenssl },
-  async (t) => {
-    const { ca } = certificate(t)
-    const came: { ended: boolean }[] = []
-    let met = Promise.withResolvers<void>()
-    const watch = (request: http.IncomingMessage): void => {
-      const seen = { ended: false }
-      came.push(seen)
-      request.on('data', () => met.resolve())
-      request.on('end', () => {
-        seen.ended = !request.aborted
-      })
-      request.on('error', () => {})
-      request.on('close', () => over.resolve())
-    }
-    let over = Promise.withResolvers<void>()
-    const one = http.createServer(watch).listen(0, '127.0.0.1')
-    const two = http2.createServer(watch as never).listen(0, '127.0.0.1')
-    await Promise.all([once(one, 'listening'), once(two, 'listening')])
-    t.teardown(() => {
-      one.closeAllConnections()
-      for (const server of [one, two]) server.close()
+t.test('never ends an upload that an HTTP/2 client has cancelled', { skip: noOpenssl }, async (t) => {
+  const { ca } = certificate(t)
+  const came: { ended: boolean }[] = []
+  let met = Promise.withResolvers<void>()
+  const watch = (request: http.IncomingMessage): void => {
+    const seen = { ended: false }
+    came.push(seen)
+    request.on('data', () => met.resolve())
+    request.on('end', () => {
+      seen.ended = !request.aborted
     })
-    const at = (server: { address(): unknown }): string =>
-      `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-    const { port } = await listening(t, {
-      tls: { certificates: [{ cert: ca, key: ca.replace('.pem', '.key') }] },
-      upstreams: { one: { url: at(one) }, two: { url: at(two), http2: true } },
-      routes: [
-        { path: '/one', proxy: { upstream: 'one' } },
-        { path: '/two', proxy: { upstream: 'two' } }
-      ]
-    })
-    const client = http2.connect(`https://localhost:${port}`, { ca: readFileSync(ca) })
-    t.teardown(() => client.destroy())
-    for (const path of ['/one', '/two']) {
-      met = Promise.withResolvers()
-      over = Promise.withResolvers()
-      const leave = new AbortController()
-      const stream = client.request({ ':method': 'POST', ':path': path }, { signal: leave.signal })
-      stream.on('error', () => {})
-      stream.write('half')
-      await met.promise
-      leave.abort()
-      await over.promise
-      t.equal(came.at(-1)?.ended, false, path)
-    }
+    request.on('error', () => {})
+    request.on('close', () => over.resolve())
   }
-)
+  let over = Promise.withResolvers<void>()
+  const one = http.createServer(watch).listen(0, '127.0.0.1')
+  const two = http2.createServer(watch as never).listen(0, '127.0.0.1')
+  await Promise.all([once(one, 'listening'), once(two, 'listening')])
+  t.teardown(() => {
+    one.closeAllConnections()
+    for (const server of [one, two]) server.close()
+  })
+  const at = (server: { address(): unknown }): string =>
+    `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { port } = await listening(t, {
+    tls: { certificates: [{ cert: ca, key: ca.replace('.pem', '.key') }] },
+    upstreams: { one: { url: at(one) }, two: { url: at(two), http2: true } },
+    routes: [
+      { path: '/one', proxy: { upstream: 'one' } },
+      { path: '/two', proxy: { upstream: 'two' } }
+    ]
+  })
+  const client = http2.connect(`https://localhost:${port}`, { ca: readFileSync(ca) })
+  t.teardown(() => client.destroy())
+  for (const path of ['/one', '/two']) {
+    met = Promise.withResolvers()
+    over = Promise.withResolvers()
+    const leave = new AbortController()
+    const stream = client.request({ ':method': 'POST', ':path': path }, { signal: leave.signal })
+    stream.on('error', () => {})
+    stream.write('half')
+    await met.promise
+    leave.abort()
+    await over.promise
+    t.equal(came.at(-1)?.ended, false, path)
+  }
+})
 
-t.test('ends the stream of a client that leaves', async (t) => {
+t.test('cancels the upstream stream when the client disconnects', async (t) => {
   const reached = Promise.withResolvers<ServerHttp2Stream>()
   const server = http2.createServer()
   const up = await over(t, server)
@@ -270,41 +266,35 @@ t.test('ends the stream of a client that leaves', async (t) => {
   t.equal(stream.aborted, true, 'it was not ended, but given up')
 })
 
-t.test(
-  'forwards by HTTP/2 over TLS where the target offers it, and by HTTP/1.1 where it does not',
-  { skip: noOpenssl },
-  async (t) => {
-    const { key, cert, ca } = certificate(t)
-    const two = await over(t, http2.createSecureServer({ key, cert, allowHTTP1: true }) as never)
-    const { url } = await listening(t, {
-      upstreams: {
-        up: { url: `https://localhost:${two}`, http2: true, tls: { ca }, timeouts: { headers: '5s' } },
-        unknown: { url: `https://localhost:${two}`, http2: true }
-      },
-      routes: [
-        { path: '/x/*', proxy: { upstream: 'up' } },
-        { path: '/unknown', proxy: { upstream: 'unknown' } }
-      ]
-    })
-    const { status, text: body } = await ask(`${url}/x/y`)
-    t.equal(status, 200)
-    t.match(JSON.parse(body), { headers: { ':scheme': 'https', ':authority': `localhost:${two}` } })
-    t.equal((await ask(`${url}/unknown`)).status, 502, 'the certificate is verified as ever')
-    const one = await over(t, https.createServer({ key, cert }, echo) as never)
-    const plain = await listening(t, {
-      upstreams: { up: { url: `https://localhost:${one}`, http2: true, tls: { ca } } },
-      routes: [{ path: '/*', proxy: { upstream: 'up' } }]
-    })
-    const all = await Promise.all(
-      Array.from({ length: 9 }, () => ask(plain.url, { method: 'POST', body: 'x' }))
-    )
-    t.ok(
-      all.every(({ status, text }) => status === 200 && (JSON.parse(text) as { body: string }).body === 'x')
-    )
-  }
-)
+t.test('negotiates HTTP/2 or HTTP/1.1 with a TLS target', { skip: noOpenssl }, async (t) => {
+  const { key, cert, ca } = certificate(t)
+  const two = await over(t, http2.createSecureServer({ key, cert, allowHTTP1: true }) as never)
+  const { url } = await listening(t, {
+    upstreams: {
+      up: { url: `https://localhost:${two}`, http2: true, tls: { ca }, timeouts: { headers: '5s' } },
+      unknown: { url: `https://localhost:${two}`, http2: true }
+    },
+    routes: [
+      { path: '/x/*', proxy: { upstream: 'up' } },
+      { path: '/unknown', proxy: { upstream: 'unknown' } }
+    ]
+  })
+  const { status, text: body } = await ask(`${url}/x/y`)
+  t.equal(status, 200)
+  t.match(JSON.parse(body), { headers: { ':scheme': 'https', ':authority': `localhost:${two}` } })
+  t.equal((await ask(`${url}/unknown`)).status, 502, 'the certificate is verified as ever')
+  const one = await over(t, https.createServer({ key, cert }, echo) as never)
+  const plain = await listening(t, {
+    upstreams: { up: { url: `https://localhost:${one}`, http2: true, tls: { ca } } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+  })
+  const all = await Promise.all(
+    Array.from({ length: 9 }, () => ask(plain.url, { method: 'POST', body: 'x' }))
+  )
+  t.ok(all.every(({ status, text }) => status === 200 && (JSON.parse(text) as { body: string }).body === 'x'))
+})
 
-t.test('opens a WebSocket to an upstream that speaks HTTP/2 by HTTP/1.1', { skip: noOpenssl }, async (t) => {
+t.test('opens WebSockets over HTTP/1.1 to an upstream that speaks HTTP/2', { skip: noOpenssl }, async (t) => {
   const { key, cert, ca } = certificate(t)
   const server = http2.createSecureServer({ key, cert, allowHTTP1: true })
   server.on('upgrade', (_request, socket) => {
@@ -320,7 +310,7 @@ t.test('opens a WebSocket to an upstream that speaks HTTP/2 by HTTP/1.1', { skip
   t.equal(statusOf(await raw(port, shake)), 101)
 })
 
-t.test('loses nothing of a body that Node tells of before its head', async (t) => {
+t.test('loses no body that Node emits before the headers', async (t) => {
   const { connect: open } = http2
   t.intercept(http2, 'connect', {
     value: (...args: Parameters<typeof open>) => {
@@ -354,7 +344,7 @@ t.test('loses nothing of a body that Node tells of before its head', async (t) =
 })
 
 t.test(
-  'sends no body on where a request of HTTP/2 ends in a frame of its own',
+  'sends no body for an HTTP/2 request that ends in an empty DATA frame',
   { skip: noOpenssl },
   async (t) => {
     const url = await upstream(t)
@@ -402,7 +392,7 @@ t.test(
 )
 
 t.test(
-  'carries headers and trailers that are named as what every object has',
+  'passes headers and trailers named like properties of Object.prototype',
   { skip: noOpenssl },
   async (t) => {
     const names = ['constructor', '__proto__', 'hasownproperty', 'tostring', 'valueof']

@@ -42,7 +42,7 @@ async function rawUpstream(t: Scope, bytes: string, end: 'end' | 'reset' | 'open
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-t.test('forwards a request to the upstream and its answer back', async (t) => {
+t.test('forwards a request and its response', async (t) => {
   const { url } = await listening(t, {
     routes: [{ path: '/search/*', proxy: { upstream: await upstream(t), rewrite: '/' } }]
   })
@@ -51,7 +51,7 @@ t.test('forwards a request to the upstream and its answer back', async (t) => {
   t.match(JSON.parse(text) as Seen, { method: 'GET', url: '/a%2Fb?q=1' })
 })
 
-t.test('passes bodies as the bytes they came in, whatever they claim to be', async (t) => {
+t.test('passes body bytes unchanged, whatever their content type', async (t) => {
   const { port } = await before(t, echo)
   const cases = [
     {
@@ -84,7 +84,7 @@ t.test('passes bodies as the bytes they came in, whatever they claim to be', asy
   }
 })
 
-t.test('streams both ways: the answer to a body begins before the body has ended', async (t) => {
+t.test('streams both ways: a response can start before the request has ended', async (t) => {
   const { port } = await before(t, (request, response) => {
     response.writeHead(200)
     request.pipe(response)
@@ -98,7 +98,7 @@ t.test('streams both ways: the answer to a body begins before the body has ended
   t.equal((await bodyOf(response)).toString(), 'two')
 })
 
-t.test('carries 20 MB up and down unchanged', async (t) => {
+t.test('passes 20 MB up and down unchanged', async (t) => {
   const big = randomBytes(20 * 1024 ** 2)
   const digest = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
   const { url } = await before(t, (request, response) => request.pipe(response), { limits: { body: '32mb' } })
@@ -106,7 +106,7 @@ t.test('carries 20 MB up and down unchanged', async (t) => {
   t.equal(digest(Buffer.from(await answer.arrayBuffer())), digest(big))
 })
 
-t.test('reads no faster from an upstream than the client reads from us', async (t) => {
+t.test('applies back-pressure of the client to the upstream', async (t) => {
   let sent = 0
   const chunk = Buffer.alloc(65_536)
   const stalled = Promise.withResolvers<void>()
@@ -132,7 +132,7 @@ t.test('reads no faster from an upstream than the client reads from us', async (
   t.ok(sent < 64 * 1024 ** 2, `the upstream was let send ${sent} bytes of 512 MB`)
 })
 
-t.test('cancels the upstream when the client leaves', async (t) => {
+t.test('cancels the upstream request when the client disconnects', async (t) => {
   const phases = [
     { name: 'before the head', listener: (): void => {}, head: 'GET /x HTTP/1.1\r\nHost: a\r\n\r\n' },
     {
@@ -163,7 +163,7 @@ t.test('cancels the upstream when the client leaves', async (t) => {
   }
 })
 
-t.test('answers what an upstream that fails deserves, and tells nothing of it', async (t) => {
+t.test('maps upstream failures to 502, 503 and 504 without addresses', async (t) => {
   const closed = await upstream(t)
   const { port } = new URL(closed)
   const gone = createServer().listen(0, '127.0.0.1')
@@ -236,7 +236,7 @@ t.test('answers what an upstream that fails deserves, and tells nothing of it', 
   t.ok(port)
 })
 
-t.test('cuts the connection when an upstream dies in the middle, and never ends it cleanly', async (t) => {
+t.test('cuts the connection when an upstream fails after the headers', async (t) => {
   for (const { name, bytes } of [
     { name: 'of a sized body', bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello' },
     { name: 'of chunks', bytes: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n' }
@@ -250,7 +250,7 @@ t.test('cuts the connection when an upstream dies in the middle, and never ends 
   }
 })
 
-t.test('ends answers that have no body at their head', async (t) => {
+t.test('ends responses without a body after their headers', async (t) => {
   const cases = [
     {
       name: '204',
@@ -276,7 +276,7 @@ t.test('ends answers that have no body at their head', async (t) => {
   }
 })
 
-t.test('answers HEAD with the length and no body', async (t) => {
+t.test('responds to HEAD with the length and no body', async (t) => {
   const connections = new Set<number | undefined>()
   const { port } = await before(t, (request, response) => {
     connections.add(request.socket.remotePort)
@@ -292,7 +292,7 @@ t.test('answers HEAD with the length and no body', async (t) => {
   )
 })
 
-t.test('passes trailers of an answer', async (t) => {
+t.test('passes response trailers', async (t) => {
   const { port } = await before(t, (_request, response) => {
     response.writeHead(200, { trailer: 'x-sum' })
     response.write('body')
@@ -302,37 +302,34 @@ t.test('passes trailers of an answer', async (t) => {
   t.match(await raw(port, 'GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'), /x-sum: 42\r\n\r\n$/)
 })
 
-t.test(
-  'does not try again what may have been done, and tries once more what was lost with an old connection',
-  async (t) => {
-    let requests = 0
-    const server = createServer((socket) => {
-      let answered = false
-      socket.on('error', () => {})
-      socket.on('data', (data) => {
-        requests++
-        // Each connection answers once, then dies at the next request: what an upstream's idle timeout looks like.
-        if (answered || data.includes('POST')) return socket.destroy()
-        answered = true
-        socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
-      })
-    }).listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    t.teardown(() => server.close())
-    const { url } = await listening(t, {
-      routes: [
-        { path: '/*', proxy: { upstream: `http://127.0.0.1:${(server.address() as AddressInfo).port}` } }
-      ]
+t.test('retries only idempotent requests that were lost with a reused connection', async (t) => {
+  let requests = 0
+  const server = createServer((socket) => {
+    let answered = false
+    socket.on('error', () => {})
+    socket.on('data', (data) => {
+      requests++
+      // Each connection answers once, then dies at the next request: what an upstream's idle timeout looks like.
+      if (answered || data.includes('POST')) return socket.destroy()
+      answered = true
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
     })
-    t.equal((await ask(`${url}/x`)).status, 200)
-    t.equal((await ask(`${url}/x`)).status, 200, 'the second GET came over a new connection')
-    t.equal(requests, 3)
-    t.equal((await ask(`${url}/x`, { method: 'POST', body: 'once' })).status, 502, 'a POST is not repeated')
-    t.equal(requests, 4)
-  }
-)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const { url } = await listening(t, {
+    routes: [
+      { path: '/*', proxy: { upstream: `http://127.0.0.1:${(server.address() as AddressInfo).port}` } }
+    ]
+  })
+  t.equal((await ask(`${url}/x`)).status, 200)
+  t.equal((await ask(`${url}/x`)).status, 200, 'the second GET came over a new connection')
+  t.equal(requests, 3)
+  t.equal((await ask(`${url}/x`, { method: 'POST', body: 'once' })).status, 502, 'a POST is not repeated')
+  t.equal(requests, 4)
+})
 
-t.test('gives targets their turns by weight', async (t) => {
+t.test('balances targets round robin by weight', async (t) => {
   const named = (name: string): Promise<string> => upstream(t, (_request, response) => response.end(name))
   const { url } = await listening(t, {
     upstreams: { many: { targets: [await named('a'), { url: await named('b'), weight: 2 }] } },
@@ -344,7 +341,7 @@ t.test('gives targets their turns by weight', async (t) => {
   t.equal(answers.filter((text) => text === 'b').length, 6)
 })
 
-t.test('puts the path of the upstream first', async (t) => {
+t.test('prepends the base path of the upstream', async (t) => {
   const origin = await upstream(t)
   const { url } = await listening(t, {
     upstreams: { api: { url: `${origin}/v1/` } },
@@ -366,7 +363,7 @@ t.test('reaches an upstream behind a Unix socket', async (t) => {
   t.match(JSON.parse((await ask(`${url}/x`)).text) as Seen, { url: '/x', headers: { host: 'localhost' } })
 })
 
-t.test("verifies an upstream's certificate, unless it is told not to", { skip: noOpenssl }, async (t) => {
+t.test("verifies an upstream's certificate unless verify is false", { skip: noOpenssl }, async (t) => {
   const { key, cert, ca } = certificate(t)
   const server = https.createServer({ key, cert }, echo).listen(0)
   await once(server, 'listening')
@@ -398,7 +395,7 @@ t.test("verifies an upstream's certificate, unless it is told not to", { skip: n
     t.equal((await ask(`${url}/${name}`)).status, status, name)
 })
 
-t.test('lets an answer that was made early stop a large upload', async (t) => {
+t.test('stops a large upload after an early response', async (t) => {
   const { port } = await before(t, (_request, response) => {
     response.writeHead(403, { connection: 'close' }).end('no')
   })
@@ -421,7 +418,7 @@ t.test('serves HTTP/1.0 clients without chunks', async (t) => {
   t.notMatch(answer, /transfer-encoding/i)
 })
 
-t.test('has a line in the log for an answer that nobody waited for, and for one that was cut', async (t) => {
+t.test('logs responses that were aborted by the client or cut', async (t) => {
   const { log, line } = readableLog()
   const arrived = Promise.withResolvers<void>()
   const { port } = await listening(
@@ -446,7 +443,7 @@ t.test('has a line in the log for an answer that nobody waited for, and for one 
   t.match(await about('/cut'), { status: 200, aborted: true, bytesOut: 3 })
 })
 
-t.test('joins WebSockets once the upstream has agreed, after every gate', async (t) => {
+t.test('opens a WebSocket after every gate and the 101 of the upstream', async (t) => {
   const seen: string[] = []
   const origin = await upstream(t)
   const server = http.createServer(echo)
@@ -512,7 +509,7 @@ t.test('joins WebSockets once the upstream has agreed, after every gate', async 
   t.equal(statusOf(await raw(port, h2c)), 200, 'an offer of h2c is an ordinary request')
 })
 
-t.test('ends a WebSocket that is silent or old with "going away", and with its other side', async (t) => {
+t.test('closes a WebSocket after idle or lifetime with 1001, and with its other side', async (t) => {
   const closed = Promise.withResolvers<void>()
   const server = http.createServer(echo)
   server.on('upgrade', (_request, socket) => {
@@ -539,7 +536,7 @@ t.test('ends a WebSocket that is silent or old with "going away", and with its o
   }
 })
 
-t.test('translates what an upstream says of places, once, and leaves none of its address', async (t) => {
+t.test('rewrites locations, links and cookies of the upstream once', async (t) => {
   let said = ''
   const up = await upstream(t, (_request, response) => {
     const colon = said.indexOf(': ')
@@ -643,7 +640,7 @@ t.test('translates what an upstream says of places, once, and leaves none of its
   }
 })
 
-t.test('names the port that the client has asked', async (t) => {
+t.test('sends the port of the request in X-Forwarded-Port', async (t) => {
   const up = await upstream(t)
   const routes = [{ path: '/*', proxy: { upstream: up } }]
   const direct = await listening(t, { routes })
@@ -673,7 +670,7 @@ t.test('names the port that the client has asked', async (t) => {
     }
 })
 
-t.test("translates WebDAV's Destination for the upstream, where it is the gateway's own", async (t) => {
+t.test("rewrites WebDAV's Destination if it names the gateway", async (t) => {
   const up = await upstream(t)
   const { host } = new URL(up)
   const { port } = await listening(t, {

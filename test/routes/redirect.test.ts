@@ -5,7 +5,7 @@ import { gateway } from '../helpers.ts'
 const body = (text: string): object => ({ respond: { body: text } })
 const to = (address: string): object => ({ redirect: { to: address } })
 
-t.test('a redirect that adds a slash leaves the path with the slash to other routes', async (t) => {
+t.test('does not match the path with a slash if the redirect adds it', async (t) => {
   const cases: { name: string; routes: object[]; host?: string; from: string; at: string; asks: string }[] = [
     {
       name: 'a path',
@@ -118,12 +118,12 @@ t.test('a redirect that adds a slash leaves the path with the slash to other rou
       t.equal(got.body, 'in')
     })
 
-  t.test('where no other route takes it, it is not found', async (t) => {
+  t.test('is a 404 if no other route matches', async (t) => {
     const app = await gateway(t, { routes: [{ path: '/app', ...to('/app/') }] })
     t.equal((await app.inject('/app/')).statusCode, 404)
   })
 
-  t.test('any other redirect takes it', async (t) => {
+  t.test('matches with a slash for any other redirect', async (t) => {
     const app = await gateway(t, {
       routes: [
         { path: '/a', ...to('/b/') },
@@ -139,7 +139,7 @@ t.test('a redirect that adds a slash leaves the path with the slash to other rou
   })
 })
 
-t.test('a redirect to itself is refused', async (t) => {
+t.test('rejects a redirect to itself', async (t) => {
   const loops: { route: object; itself: string; tls?: boolean }[] = [
     { route: { path: '/a', ...to('/a') }, itself: '/a' },
     { route: { path: '/a', ...to('/a?x=1') }, itself: '/a' },

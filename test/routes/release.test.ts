@@ -18,7 +18,7 @@ import {
 const naming = (t: Scope, name: string): Promise<string> =>
   upstream(t, (_request, response) => response.end(name))
 
-t.test('splits requests by shares, and keeps a known caller where it was', async (t) => {
+t.test('splits requests by share and pins authenticated callers', async (t) => {
   const keys = Array.from({ length: 60 }, (_, i) => ({ id: `caller ${i}`, secret: `key-${i}` }))
   const split = [
     { upstream: await naming(t, 'old'), share: '80%' },
@@ -41,7 +41,7 @@ t.test('splits requests by shares, and keeps a known caller where it was', async
   t.ok(first.includes('new') && first.includes('old'))
 })
 
-t.test('refuses a split that is not whole, and one beside an upstream', async (t) => {
+t.test('rejects shares that do not add up to 100%, and split together with upstream', async (t) => {
   const up = { old: { url: 'http://a' }, fresh: { url: 'http://b' } }
   const cases = [
     {
@@ -65,7 +65,7 @@ t.test('refuses a split that is not whole, and one beside an upstream', async (t
     await t.rejects(loadConfig({ upstreams: up, routes: [{ path: '/*', proxy }] }, {}), { message })
 })
 
-t.test('copies requests to a mirror, whole, and never waits for it', async (t) => {
+t.test('mirrors complete requests without waiting for the mirror', async (t) => {
   const copies: { method?: string; url?: string; body: string; headers: IncomingHttpHeaders }[] = []
   let arrived = Promise.withResolvers<void>()
   const shadow = await upstream(t, (request) => {
@@ -118,7 +118,7 @@ t.test('copies requests to a mirror, whole, and never waits for it', async (t) =
   )
 })
 
-t.test('answers by the fallback where the upstream gives none, and the log knows why', async (t) => {
+t.test('sends the fallback if the upstream fails, and logs the cause', async (t) => {
   const silent = await upstream(t, () => {})
   const { log, line } = readableLog()
   const fallback = { status: 200, body: { stale: true }, headers: { 'x-from': 'fallback' } }
@@ -151,7 +151,7 @@ t.test('answers by the fallback where the upstream gives none, and the log knows
   t.equal((await app.inject('/fails')).body, 'own', "an upstream's own answer is an answer")
 })
 
-t.test('has no answer changed or held up by a mirror that breaks, in whatever way', async (t) => {
+t.test('neither changes nor delays a response when the mirror fails', async (t) => {
   const cases: { name: string; mirror: string }[] = [
     { name: 'refuses', mirror: 'http://127.0.0.1:1' },
     { name: 'answers 500', mirror: await upstream(t, (_request, response) => response.writeHead(500).end()) },
@@ -181,7 +181,7 @@ t.test('has no answer changed or held up by a mirror that breaks, in whatever wa
   )
 })
 
-t.test('copies bytes of any kind and framing, nothing beyond "maxBody", and no WebSocket', async (t) => {
+t.test('mirrors any body up to maxBody, but no WebSocket', async (t) => {
   const copies: { url: string; upgrade: boolean; body: Buffer }[] = []
   const arrived = new EventEmitter()
   const shadow = await upstream(t, (request, response) => {
@@ -233,7 +233,7 @@ t.test('copies bytes of any kind and framing, nothing beyond "maxBody", and no W
   )
 })
 
-t.test('leaves a mirror that never ends its answer, though it never stands still', async (t) => {
+t.test('aborts a mirror whose response never ends', async (t) => {
   const left = Promise.withResolvers<void>()
   const shadow = await upstream(t, (_request, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' })
@@ -251,7 +251,7 @@ t.test('leaves a mirror that never ends its answer, though it never stands still
   await left.promise
 })
 
-t.test('tells the log who really refused where a fallback answered', async (t) => {
+t.test('logs the original error if a fallback was sent', async (t) => {
   const busy = Promise.withResolvers<void>()
   const silent = await upstream(t, () => busy.resolve())
   const { log, line } = readableLog()

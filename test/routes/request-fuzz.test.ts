@@ -352,7 +352,7 @@ function faultOf(
   return undefined
 }
 
-t.test('sends on exactly what a client asked, or refuses it, whatever the bytes are', async (t) => {
+t.test('forwards exactly what a client sent or rejects it, for random bytes', async (t) => {
   const seed = seedOf()
   const random = generator(seed)
   const { url, got, faults } = await strictUpstream(t)

@@ -29,7 +29,7 @@ async function bodyFor(
   return (await app.inject({ url: '/a', query: { q: value, n: '5', missing: '' } })).body
 }
 
-t.test('a value of the request stays a value in JSON', async (t) => {
+t.test('escapes request values in JSON', async (t) => {
   for (const type of [types.json, types.problem]) {
     const body = await bodyFor(
       t,
@@ -40,7 +40,7 @@ t.test('a value of the request stays a value in JSON', async (t) => {
   }
 })
 
-t.test('a value of the request stays a value in JavaScript', async (t) => {
+t.test('escapes request values in JavaScript', async (t) => {
   const body = [
     `// {query.q} don't`,
     `/* {query.q} " */`,
@@ -57,7 +57,7 @@ t.test('a value of the request stays a value in JavaScript', async (t) => {
   }
 })
 
-t.test('a value of the request stays a value in HTML and XML', async (t) => {
+t.test('escapes request values in HTML and XML', async (t) => {
   const cases: { name: string; body: string; value?: string; is: string }[] = [
     {
       name: 'text',
@@ -126,12 +126,12 @@ t.test('a value of the request stays a value in HTML and XML', async (t) => {
       t.equal(await bodyFor(t, at(body, type), value), is, `${name} in ${type}`)
 })
 
-t.test('a content type that headers.response sets counts as well', async (t) => {
+t.test('escapes for the content type that headers.response sets', async (t) => {
   const headers = { response: { 'Content-type': 'text/html' } }
   const config = { routes: [{ path: '/a', respond: { body: '<p>{query.q}</p>' }, headers }] }
   t.equal(await bodyFor(t, config, '<b>'), '<p>&lt;b&gt;</p>')
 })
 
-t.test('plain text is sent as it came', async (t) => {
+t.test('does not escape plain text', async (t) => {
   t.equal(await bodyFor(t, { routes: [{ path: '/a', respond: { body: '{query.q}' } }] }), EVIL)
 })

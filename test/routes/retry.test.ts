@@ -39,7 +39,7 @@ async function nobody(): Promise<string> {
   return `http://127.0.0.1:${port}`
 }
 
-t.test('tries again what the route says, and nothing else', async (t) => {
+t.test('retries what "on" lists and nothing else', async (t) => {
   const cases: {
     name: string
     answer: Answer
@@ -124,7 +124,7 @@ t.test('tries again what the route says, and nothing else', async (t) => {
     })
 })
 
-t.test('chooses another target for the next try, and the log tells of the one that failed', async (t) => {
+t.test('retries on another target and logs the one that failed', async (t) => {
   const good = await upstream(t, (_request, response) => response.end('ok'))
   const sick = await counting(t, failing(99, 503))
   for (const first of [await nobody(), sick.url])
@@ -149,7 +149,7 @@ t.test('chooses another target for the next try, and the log tells of the one th
   t.equal(sick.hits(), 5)
 })
 
-t.test('tries nothing again once a byte of the answer went to the client', async (t) => {
+t.test('does not retry after a byte of the response was sent', async (t) => {
   const up = await counting(t, (_request, response) => {
     response.writeHead(200, { 'content-length': 100 })
     response.write('the first bytes', () => response.destroy())
@@ -169,7 +169,7 @@ t.test('tries nothing again once a byte of the answer went to the client', async
   t.match(app.upstream('up').traffic, { active: 0, activeRetries: 0 })
 })
 
-t.test('reads the rest of a short answer that it passes over, and cuts a long one', async (t) => {
+t.test('drains a short response before a retry and cuts a long one', async (t) => {
   for (const { length, opened } of [
     { length: 1000, opened: 1 },
     { length: 10_000_000, opened: 2 }
@@ -192,7 +192,7 @@ t.test('reads the rest of a short answer that it passes over, and cuts a long on
     })
 })
 
-t.test('ends an answer that it passes over, however it drips', async (t) => {
+t.test('ends a slow response that was discarded for a retry', async (t) => {
   const cut = Promise.withResolvers<void>()
   const up = await counting(t, (_request, response, nth) => {
     if (nth > 1) return void response.end('ok')
@@ -211,7 +211,7 @@ t.test('ends an answer that it passes over, however it drips', async (t) => {
   await cut.promise
 })
 
-t.test('keeps a body for a retry no larger than "maxBody" says, though a mirror keeps more', async (t) => {
+t.test('keeps a body for a retry up to maxBody, even if a mirror keeps more', async (t) => {
   const shadow = await upstream(t)
   const up = await counting(t, (request, response) => {
     void bodyOf(request).then(() => response.writeHead(503).end())
@@ -230,7 +230,7 @@ t.test('keeps a body for a retry no larger than "maxBody" says, though a mirror 
   t.equal(up.hits(), 3)
 })
 
-t.test('sends a body again as the bytes it was, up to a size', async (t) => {
+t.test('replays a body unchanged up to maxBody', async (t) => {
   const digest = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
   const small = randomBytes(40_000)
   const big = randomBytes(100_000)
@@ -260,7 +260,7 @@ t.test('sends a body again as the bytes it was, up to a size', async (t) => {
   }
 })
 
-t.test('honours Retry-After up to the deadline, and passes the answer on beyond it', async (t) => {
+t.test('honors Retry-After within the deadline and passes the response otherwise', async (t) => {
   const dated = new Date(Date.now() + 3_600_000).toUTCString()
   for (const { said, time, status, hits } of [
     { said: '0', time: '5s', status: 200, hits: 2 },
@@ -292,7 +292,7 @@ t.test('honours Retry-After up to the deadline, and passes the answer on beyond 
   }
 })
 
-t.test('ends all tries with the one deadline of the request', async (t) => {
+t.test('ends all attempts at the deadline of the request', async (t) => {
   const up = await counting(t, () => {})
   const app = await gateway(t, {
     limits: { time: '250ms' },
@@ -312,7 +312,7 @@ t.test('ends all tries with the one deadline of the request', async (t) => {
   t.equal(answer.json<{ code: string }>().code, 'SP_ERR_LIMITS_TIME')
 })
 
-t.test('keeps tries beyond the first within the budget', async (t) => {
+t.test('limits retries to the budget', async (t) => {
   let underWay = 0
   let most = 0
   const seen = new Set<string>()
@@ -338,43 +338,40 @@ t.test('keeps tries beyond the first within the budget', async (t) => {
   t.match(app.upstream('up').traffic, { active: 0, activeRetries: 0 }, 'the count comes back to nothing')
 })
 
-t.test(
-  'asks a second target where the first is slow, takes the first answer and leaves the other',
-  async (t) => {
-    const left = Promise.withResolvers<void>()
-    const slow = await upstream(t, (_request, response) => response.on('close', left.resolve))
-    const quick = await counting(t, (_request, response) => response.end('quick'))
-    const app = await gateway(t, {
-      upstreams: {
-        up: { targets: [slow, quick.url] },
-        one: { url: slow },
-        post: { targets: [slow, quick.url] }
-      },
-      limits: { time: '400ms' },
-      routes: [
-        { path: '/both/*', proxy: { upstream: 'up', hedge: { after: '20ms' } } },
-        { path: '/one', proxy: { upstream: 'one', hedge: { after: '20ms' } } },
-        { path: '/post', proxy: { upstream: 'post', hedge: { after: '20ms' } } }
-      ]
-    })
-    const turn = app.upstream('up').targets
-    const first = await app.inject('/both/a')
-    const second = await app.inject('/both/b')
-    t.same([first.body, second.body], ['quick', 'quick'])
-    await left.promise
-    t.equal(quick.hits(), 2)
-    t.equal((await app.inject('/one')).statusCode, 504, 'one target is not asked twice')
-    t.equal(
-      turn.reduce((sum, { load }) => sum + load.requests, 0),
-      0
-    )
-    const post = await app.inject({ method: 'POST', url: '/post' })
-    t.equal(post.statusCode, 504, 'what may not be done twice is asked once')
-    t.equal(quick.hits(), 2)
-  }
-)
+t.test('hedges to a second target and aborts the slower attempt', async (t) => {
+  const left = Promise.withResolvers<void>()
+  const slow = await upstream(t, (_request, response) => response.on('close', left.resolve))
+  const quick = await counting(t, (_request, response) => response.end('quick'))
+  const app = await gateway(t, {
+    upstreams: {
+      up: { targets: [slow, quick.url] },
+      one: { url: slow },
+      post: { targets: [slow, quick.url] }
+    },
+    limits: { time: '400ms' },
+    routes: [
+      { path: '/both/*', proxy: { upstream: 'up', hedge: { after: '20ms' } } },
+      { path: '/one', proxy: { upstream: 'one', hedge: { after: '20ms' } } },
+      { path: '/post', proxy: { upstream: 'post', hedge: { after: '20ms' } } }
+    ]
+  })
+  const turn = app.upstream('up').targets
+  const first = await app.inject('/both/a')
+  const second = await app.inject('/both/b')
+  t.same([first.body, second.body], ['quick', 'quick'])
+  await left.promise
+  t.equal(quick.hits(), 2)
+  t.equal((await app.inject('/one')).statusCode, 504, 'one target is not asked twice')
+  t.equal(
+    turn.reduce((sum, { load }) => sum + load.requests, 0),
+    0
+  )
+  const post = await app.inject({ method: 'POST', url: '/post' })
+  t.equal(post.statusCode, 504, 'what may not be done twice is asked once')
+  t.equal(quick.hits(), 2)
+})
 
-t.test('takes no body from the first target to ask a second one', async (t) => {
+t.test('hedges only requests whose complete body was kept', async (t) => {
   const body = 'x'.repeat(1000)
   const slow = await upstream(t, (request, response) => {
     void bodyOf(request).then((bytes) => setTimeout(() => response.end(`slow ${bytes.length}`), 150))
@@ -402,7 +399,7 @@ t.test('takes no body from the first target to ask a second one', async (t) => {
   }
 })
 
-t.test('waits for a hedge when the first try fails', async (t) => {
+t.test('waits for the hedge when the first attempt fails', async (t) => {
   const failedAt = Promise.withResolvers<void>()
   const fails = await upstream(t, (request) => {
     failedAt.promise.then(() => request.socket.destroy())

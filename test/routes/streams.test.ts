@@ -23,7 +23,7 @@ const to = (url: string, more: object = {}): object => ({
 })
 const closing = 'GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
 
-t.test('passes early hints on before the answer, to who knows them', async (t) => {
+t.test('passes early hints before the response, except to HTTP/1.0 clients', async (t) => {
   const up = await upstream(t, (_request, response) => {
     response.writeEarlyHints({ link: '</a.css>; rel=preload', 'x-more': 'yes' }, () => response.end('ok'))
   })
@@ -35,21 +35,18 @@ t.test('passes early hints on before the answer, to who knows them', async (t) =
   t.match(await raw(port, 'GET /x HTTP/1.0\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200/, 'HTTP/1.0 has none')
 })
 
-t.test(
-  'passes nothing on with early hints that frames a message or is meant for one connection',
-  async (t) => {
-    const up = await byHand(t, (socket) => {
-      socket.write('HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 5\r\nX-Own: a\r\n')
-      socket.write('Transfer-Encoding: chunked\r\nConnection: x-own\r\n\r\n')
-      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
-    })
-    const { port } = await listening(t, to(up))
-    const answer = await raw(port, closing)
-    t.match(answer, /^HTTP\/1\.1 103 Early Hints\r\nlink: <\/a>\r\n\r\nHTTP\/1\.1 200 OK\r\n/i)
-  }
-)
+t.test('drops framing and hop-by-hop fields from early hints', async (t) => {
+  const up = await byHand(t, (socket) => {
+    socket.write('HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 5\r\nX-Own: a\r\n')
+    socket.write('Transfer-Encoding: chunked\r\nConnection: x-own\r\n\r\n')
+    socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+  })
+  const { port } = await listening(t, to(up))
+  const answer = await raw(port, closing)
+  t.match(answer, /^HTTP\/1\.1 103 Early Hints\r\nlink: <\/a>\r\n\r\nHTTP\/1\.1 200 OK\r\n/i)
+})
 
-t.test('passes no trailer that belongs into a head', async (t) => {
+t.test('drops trailers that are only allowed as headers', async (t) => {
   const up = await byHand(t, (socket) => {
     socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n')
     socket.write('Authorization: Bearer x\r\nset-cookie: sid=1\r\nLocation: /evil\r\nX-Custom: value\r\n\r\n')
@@ -58,7 +55,7 @@ t.test('passes no trailer that belongs into a head', async (t) => {
   t.match(await raw(port, closing), /\r\n2\r\nok\r\n0\r\nx-custom: value\r\n\r\n$/i)
 })
 
-t.test('a head that goes out alone keeps the bytes of its values', async (t) => {
+t.test('keeps header bytes when headers are flushed without a body', async (t) => {
   const value = 'caf\xc3\xa9 \xf0\x9f\x98\x80 \xe9'
   let goOn: () => void = () => {}
   const up = await byHand(t, (socket, data) => {
@@ -93,99 +90,90 @@ t.test('a head that goes out alone keeps the bytes of its values', async (t) => 
   goOn()
 })
 
-t.test(
-  'skips "100 Continue" that nobody asked for, in whatever pieces it comes, and touches no body',
-  async (t) => {
-    const interim = 'HTTP/1.1 100 Continue\r\nx-a: b\r\n\r\n'
-    const final = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
-    const cases: Record<string, readonly string[]> = {
-      once: [interim, final],
-      'in one piece': [interim + final],
-      twice: [interim + interim, final],
-      'byte by byte': (interim + final).split(''),
-      'before early hints': [`${interim}HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n${final}`],
-      'as a body': [`HTTP/1.1 200 OK\r\nContent-Length: ${interim.length}\r\n\r\n`, interim],
-      'as a chunk': [
-        'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n',
-        `${interim.length.toString(16)}\r\n`,
-        interim,
-        '\r\n0\r\n\r\n'
-      ]
-    }
-    for (const [name, parts] of Object.entries(cases)) {
-      const up = await byHand(t, (socket) => {
-        const left = [...parts]
-        const next = (): void => {
-          const part = left.shift()
-          if (part !== undefined) socket.write(part, () => setImmediate(next))
-        }
-        next()
-      })
-      const { url } = await listening(t, to(up, { timeouts: { headers: '2s' } }))
-      for (const turn of ['first', 'second']) {
-        const answer = await fetch(`${url}/x`)
-        t.equal(answer.status, 200, `${name}, ${turn}`)
-        t.equal(await answer.text(), name.startsWith('as a') ? interim : 'ok')
+t.test('skips an unrequested "100 Continue" in any chunks, and leaves bodies unchanged', async (t) => {
+  const interim = 'HTTP/1.1 100 Continue\r\nx-a: b\r\n\r\n'
+  const final = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+  const cases: Record<string, readonly string[]> = {
+    once: [interim, final],
+    'in one piece': [interim + final],
+    twice: [interim + interim, final],
+    'byte by byte': (interim + final).split(''),
+    'before early hints': [`${interim}HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n${final}`],
+    'as a body': [`HTTP/1.1 200 OK\r\nContent-Length: ${interim.length}\r\n\r\n`, interim],
+    'as a chunk': [
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n',
+      `${interim.length.toString(16)}\r\n`,
+      interim,
+      '\r\n0\r\n\r\n'
+    ]
+  }
+  for (const [name, parts] of Object.entries(cases)) {
+    const up = await byHand(t, (socket) => {
+      const left = [...parts]
+      const next = (): void => {
+        const part = left.shift()
+        if (part !== undefined) socket.write(part, () => setImmediate(next))
       }
+      next()
+    })
+    const { url } = await listening(t, to(up, { timeouts: { headers: '2s' } }))
+    for (const turn of ['first', 'second']) {
+      const answer = await fetch(`${url}/x`)
+      t.equal(answer.status, 200, `${name}, ${turn}`)
+      t.equal(await answer.text(), name.startsWith('as a') ? interim : 'ok')
     }
   }
-)
+})
 
-t.test(
-  'looks for no "100 Continue" in an early answer, while chunks of a request are on their way',
-  async (t) => {
-    const part = 'HTTP/1.1 100 Continue\r\n\r\n'
-    const up = await byHand(t, (socket, data) => {
-      if (data.includes('POST')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n')
-      if (data.includes('AAAA') || data.includes('BBBB')) socket.write(part)
-    })
-    const { port } = await listening(t, to(up))
-    const request = http.request({ port, method: 'POST', path: '/x' })
-    request.on('error', () => {})
-    request.write('one')
-    const [response] = (await once(request, 'response')) as [http.IncomingMessage]
-    for (const each of ['AAAA', 'BBBB']) {
-      request.write(each)
-      const [data] = (await once(response, 'data')) as [Buffer]
-      t.equal(data.toString(), part)
-    }
-    request.destroy()
+t.test('does not look for "100 Continue" in the body of an early response', async (t) => {
+  const part = 'HTTP/1.1 100 Continue\r\n\r\n'
+  const up = await byHand(t, (socket, data) => {
+    if (data.includes('POST')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n')
+    if (data.includes('AAAA') || data.includes('BBBB')) socket.write(part)
+  })
+  const { port } = await listening(t, to(up))
+  const request = http.request({ port, method: 'POST', path: '/x' })
+  request.on('error', () => {})
+  request.write('one')
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+  for (const each of ['AAAA', 'BBBB']) {
+    request.write(each)
+    const [data] = (await once(response, 'data')) as [Buffer]
+    t.equal(data.toString(), part)
   }
-)
+  request.destroy()
+})
 
-t.test(
-  'lets an event stream be silent for as long as it likes, and ends it when its reader leaves',
-  async (t) => {
-    const left = Promise.withResolvers<void>()
-    let goOn: () => void = () => {}
-    const up = await upstream(t, (request, response) => {
-      response.writeHead(200, {
-        'content-type': request.url === '/events' ? 'text/event-stream; charset=utf-8' : 'text/plain'
-      })
-      response.write('data: 1\n\n')
-      response.on('close', () => request.url === '/events' && left.resolve())
-      goOn = () => response.write('data: 2\n\n')
+t.test('has no idle timeout for an event stream, and ends it when the client disconnects', async (t) => {
+  const left = Promise.withResolvers<void>()
+  let goOn: () => void = () => {}
+  const up = await upstream(t, (request, response) => {
+    response.writeHead(200, {
+      'content-type': request.url === '/events' ? 'text/event-stream; charset=utf-8' : 'text/plain'
     })
-    const { url } = await listening(t, to(up, { timeouts: { body: '60ms' } }))
-    const cut = await fetch(`${url}/plain`)
-    const stream = await fetch(`${url}/events`)
-    const reader = stream.body?.getReader()
-    t.equal(new TextDecoder().decode((await reader?.read())?.value), 'data: 1\n\n')
-    await t.rejects(cut.text(), 'a body of another kind is cut when it stands still')
-    const later = await fetch(`${url}/plain`)
-    await t.rejects(later.text())
-    const events = await fetch(`${url}/events`)
-    const second = events.body?.getReader()
-    await second?.read()
-    goOn()
-    t.equal(new TextDecoder().decode((await second?.read())?.value), 'data: 2\n\n', 'and goes on')
-    await reader?.cancel()
-    await left.promise
-    await second?.cancel()
-  }
-)
+    response.write('data: 1\n\n')
+    response.on('close', () => request.url === '/events' && left.resolve())
+    goOn = () => response.write('data: 2\n\n')
+  })
+  const { url } = await listening(t, to(up, { timeouts: { body: '60ms' } }))
+  const cut = await fetch(`${url}/plain`)
+  const stream = await fetch(`${url}/events`)
+  const reader = stream.body?.getReader()
+  t.equal(new TextDecoder().decode((await reader?.read())?.value), 'data: 1\n\n')
+  await t.rejects(cut.text(), 'a body of another kind is cut when it stands still')
+  const later = await fetch(`${url}/plain`)
+  await t.rejects(later.text())
+  const events = await fetch(`${url}/events`)
+  const second = events.body?.getReader()
+  await second?.read()
+  goOn()
+  t.equal(new TextDecoder().decode((await second?.read())?.value), 'data: 2\n\n', 'and goes on')
+  await reader?.cancel()
+  await left.promise
+  await second?.cancel()
+})
 
-t.test('passes text that is no UTF-8 as the bytes it is, and as they come', async (t) => {
+t.test('streams text that is not UTF-8 unchanged', async (t) => {
   const bytes = Buffer.from([0xff, 0xfe, 0x00, 0xe9, 0x80])
   const up = await upstream(t, (request, response) => {
     void bodyOf(request).then((body) => response.end(body))
@@ -203,7 +191,7 @@ t.test('passes text that is no UTF-8 as the bytes it is, and as they come', asyn
   }
 })
 
-t.test('answers a client whose upload the upstream refused or lost, instead of cutting it', async (t) => {
+t.test('responds to a client whose upload the upstream rejected or lost', async (t) => {
   const cases = [
     {
       name: 'an early 413',
@@ -232,7 +220,7 @@ t.test('answers a client whose upload the upstream refused or lost, instead of c
   }
 })
 
-t.test('lets the reader of an event stream be idle, and ends the upstream with it', async (t) => {
+t.test('lets the client of an event stream be idle, and ends the upstream stream with it', async (t) => {
   const left = Promise.withResolvers<void>()
   const timer = Promise.withResolvers<void>()
   let response: http.ServerResponse | undefined
@@ -262,7 +250,7 @@ t.test('lets the reader of an event stream be idle, and ends the upstream with i
   await left.promise
 })
 
-t.test('streams a text in both directions, each part as it comes', async (t) => {
+t.test('streams text in both directions chunk by chunk', async (t) => {
   const up = await upstream(t, (request, response) => {
     response.writeHead(200, { 'content-type': 'text/plain' }).flushHeaders()
     request.on('data', (part: Buffer) => response.write(part)).on('end', () => response.end())
@@ -287,7 +275,7 @@ t.test('streams a text in both directions, each part as it comes', async (t) => 
   await once(response.resume(), 'end')
 })
 
-t.test('keeps a connection whose upload came to its end after an early answer', async (t) => {
+t.test('reuses a connection whose upload ended after an early response', async (t) => {
   const open = new Set<Socket>()
   const none = new EventEmitter()
   const up = await byHand(t, (socket, data) => {
@@ -313,7 +301,7 @@ t.test('keeps a connection whose upload came to its end after an early answer', 
   t.match((await once(socket, 'data'))[0].toString(), /^HTTP\/1\.1 401 /, 'the next request has its answer')
 })
 
-t.test('ends the connection of who goes on sending what nobody reads', async (t) => {
+t.test('closes the connection of a client that keeps sending after an early response', async (t) => {
   const up = await byHand(t, (socket) => socket.end('HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno'))
   const { port, app } = await listening(t, {
     upstreams: { up: { url: up } },
@@ -333,28 +321,25 @@ t.test('ends the connection of who goes on sending what nobody reads', async (t)
   t.equal(app.upstream('up').targets[0]?.load.requests, 0)
 })
 
-t.test(
-  'mixes up no bodies that are under way together, whatever becomes of the memory that they were read into',
-  async (t) => {
-    const up = await upstream(t, (request, response) => {
-      response.writeHead(200, { 'content-type': 'application/octet-stream' })
-      request.pipe(response)
-    })
-    for (const proxy of [{ upstream: up }, { upstream: up, retry: { maxBody: '100mb' } }]) {
-      const { url } = await listening(t, { limits: { body: '100mb' }, routes: [{ path: '/*', proxy }] })
-      await Promise.all(
-        Array.from({ length: 12 }, async (_, i) => {
-          const body = Buffer.alloc(2_500_000 + i * 70_001, `${i} is nobody else's. `)
-          const response = await fetch(`${url}/${i}`, { method: i % 2 === 0 ? 'PUT' : 'POST', body })
-          const came = Buffer.from(await response.arrayBuffer())
-          t.ok(came.equals(body), `body ${i} is what was sent`)
-        })
-      )
-    }
+t.test('does not mix up concurrent bodies when read buffers are reused', async (t) => {
+  const up = await upstream(t, (request, response) => {
+    response.writeHead(200, { 'content-type': 'application/octet-stream' })
+    request.pipe(response)
+  })
+  for (const proxy of [{ upstream: up }, { upstream: up, retry: { maxBody: '100mb' } }]) {
+    const { url } = await listening(t, { limits: { body: '100mb' }, routes: [{ path: '/*', proxy }] })
+    await Promise.all(
+      Array.from({ length: 12 }, async (_, i) => {
+        const body = Buffer.alloc(2_500_000 + i * 70_001, `${i} is nobody else's. `)
+        const response = await fetch(`${url}/${i}`, { method: i % 2 === 0 ? 'PUT' : 'POST', body })
+        const came = Buffer.from(await response.arrayBuffer())
+        t.ok(came.equals(body), `body ${i} is what was sent`)
+      })
+    )
   }
-)
+})
 
-t.test('keeps nothing of the names that a client makes up', async (t) => {
+t.test('does not cache header names that clients make up', async (t) => {
   setFlagsFromString('--expose-gc')
   const gc = runInNewContext('gc') as () => void
   const { port } = await listening(t, to(await upstream(t, (_request, response) => response.end())))

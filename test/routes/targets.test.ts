@@ -25,7 +25,7 @@ const post = (app: FastifyInstance, url: string, [type, payload]: [string | unde
   app.inject({ method: 'POST', url, payload, headers: type === undefined ? {} : { 'content-type': type } })
 
 t.test('respond', async (t) => {
-  t.test('answers by itself', async (t) => {
+  t.test('sends a fixed response', async (t) => {
     const app = await gateway(t, {
       routes: [
         { path: '/text', respond: { body: 'hello' } },
@@ -76,7 +76,7 @@ t.test('respond', async (t) => {
     t.equal((await app.inject('/gone')).headers['x-why'], 'moved')
   })
 
-  t.test('puts values of the request into a text', async (t) => {
+  t.test('replaces values of the request in a text', async (t) => {
     const app = await gateway(t, {
       auth: { optional: true, apiKeys: { list: [{ id: 'alice', secret: 'key' }] } },
       routes: [
@@ -95,14 +95,14 @@ t.test('respond', async (t) => {
     t.equal(body, '{béa} 1 2 /hi/b%C3%A9a/x api.test 127.0.0.1 alice a {}')
   })
 
-  t.test('takes every method, and every body for nothing', async (t) => {
+  t.test('accepts every method and ignores bodies', async (t) => {
     const app = await gateway(t, { routes: [{ path: '/a', respond: { body: 'hello' } }] })
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const)
       t.equal((await app.inject({ method, url: '/a' })).body, 'hello', method)
     for (const body of bodies) t.equal((await post(app, '/a', body)).body, 'hello', String(body))
   })
 
-  t.test('answers at once, however long the body still is', async (t) => {
+  t.test('responds without waiting for the body', async (t) => {
     const { port } = await listening(t, { routes: [{ path: '/a', respond: { body: 'hello' } }] })
     const half = 'POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n'
     const whole = `${half}0\r\n\r\n${get('/a')}`
@@ -111,7 +111,7 @@ t.test('respond', async (t) => {
     t.equal(statusOf(await raw(port, half, 100)), 200)
   })
 
-  t.test('refuses what it can not answer', async (t) => {
+  t.test('rejects invalid options', async (t) => {
     const cases: [name: string, respond: object, message: RegExp][] = [
       ['a status that is none', { status: 99 }, /status/],
       ['a value that is none', { body: 'Hello {name}' }, /No value "\{name\}"/],
@@ -198,10 +198,10 @@ t.test('redirect', async (t) => {
         t.match(answer.headers, { 'x-content-type-options': 'nosniff' })
       }
     })
-  t.test('whatever the body is', async (t) => {
+  t.test('ignores the body', async (t) => {
     for (const body of bodies) t.equal((await post(app, '/exact', body)).statusCode, 308, String(body))
   })
-  t.test('refuses to go where a client could lead', async (t) => {
+  t.test('rejects hosts that a client could set', async (t) => {
     const wrong: [name: string, path: string, to: string, message: RegExp][] = [
       ['another scheme', '/a', 'javascript:alert(1)', /a path or an http\(s\) URL/],
       ['no path', '/a', 'there', /a path or an http\(s\) URL/],
@@ -298,7 +298,7 @@ t.test('files', async (t) => {
       })
   })
 
-  t.test('serves what is there, and nothing else', async (t) => {
+  t.test('serves existing files and responds 404 otherwise', async (t) => {
     const { root } = site(t)
     const { port } = await listening(t, {
       routes: [
@@ -345,7 +345,7 @@ t.test('files', async (t) => {
     })
   })
 
-  t.test('never leaves its folder', async (t) => {
+  t.test('serves nothing outside of its folder', async (t) => {
     const { root, secret } = site(t)
     const hidden = [
       '/.env',
@@ -421,7 +421,7 @@ t.test('files', async (t) => {
     })
   })
 
-  t.test('lets browsers ask whether something changed, or for a part', async (t) => {
+  t.test('supports conditional and range requests', async (t) => {
     const { root } = site(t)
     const file = join(root, 'numbers.txt')
     utimesSync(file, 1_700_000_000, 1_700_000_000)
@@ -480,7 +480,7 @@ t.test('files', async (t) => {
     })
   })
 
-  t.test('is read only', async (t) => {
+  t.test('rejects methods other than GET and HEAD', async (t) => {
     const { root } = site(t)
     const app = await gateway(t, { routes: [{ path: '/*', files: { root } }] })
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const)
@@ -493,7 +493,7 @@ t.test('files', async (t) => {
     for (const body of bodies) t.equal((await post(app, '/app.js', body)).statusCode, 405, String(body))
   })
 
-  t.test('says how long a file may be kept', async (t) => {
+  t.test('sets cache-control by maxAge', async (t) => {
     const { root } = site(t)
     const auth = { apiKeys: { list: [{ id: 'alice', secret: 'key' }] } }
     const app = await gateway(t, {
@@ -521,7 +521,7 @@ t.test('files', async (t) => {
       t.equal((await app.inject({ url, headers })).headers['cache-control'], kept, url)
   })
 
-  t.test('refuses a folder or a fallback that is not there', async (t) => {
+  t.test('rejects a missing folder or fallback', async (t) => {
     const { root } = site(t)
     const cases: [name: string, files: object, message: RegExp][] = [
       ['no folder', { root: join(root, 'nothing') }, /There is no folder/],
@@ -557,7 +557,7 @@ t.test('health', async (t) => {
   const probe = (url: string, method: 'GET' | 'HEAD' | 'POST' = 'GET'): Promise<LightMyRequestResponse> =>
     app.inject({ method, url, headers: { origin: 'https://app.example.com' } })
 
-  t.test('answers probes outside of all that the config says', async (t) => {
+  t.test('responds to probes without gates', async (t) => {
     for (const [url, status] of [
       ['/-/live', 'live'],
       ['/-/ready', 'ready']
@@ -573,7 +573,7 @@ t.test('health', async (t) => {
       }
     t.strictSame(lines, [], 'and none of them has a line in the log')
   })
-  t.test('says that it drains', async (t) => {
+  t.test('is a 503 while the process drains', async (t) => {
     app.readiness.ready = false
     const answer = await probe('/-/ready')
     t.equal(answer.statusCode, 503)
@@ -583,7 +583,7 @@ t.test('health', async (t) => {
     app.readiness.ready = true
     t.equal((await probe('/-/ready')).statusCode, 200)
   })
-  t.test('takes no other method, and no other path', async (t) => {
+  t.test('rejects other methods and paths', async (t) => {
     const app = await gateway(t, { routes: [{ path: '/*', respond: { body: 'everything' } }] })
     for (const url of ['/-/live', '/-/ready']) {
       const answer = await app.inject({ method: 'POST', url })
@@ -593,7 +593,7 @@ t.test('health', async (t) => {
   })
 })
 
-t.test('the first path that is most exact answers, whatever its target', async (t) => {
+t.test('prefers the most specific path, whatever its target', async (t) => {
   const { root } = site(t)
   const app = await gateway(t, {
     routes: [

@@ -78,7 +78,7 @@ async function joined(t: Scope, drainTimeout: number): Promise<Joined> {
   }
 }
 
-t.test('tells a WebSocket "service restart" when a reload is long over, not at once', async (t) => {
+t.test('closes a WebSocket with 1012 some time after a reload, not at once', async (t) => {
   const { client, upstream, read, bytes, reload } = await joined(t, 300)
   await reload()
   upstream.write('\x81\x02hi', 'latin1')
@@ -88,7 +88,7 @@ t.test('tells a WebSocket "service restart" when a reload is long over, not at o
   t.equal(read(), '\x81\x02hi\x88\x02\x03\xf4')
 })
 
-t.test('tells a WebSocket "going away" at the deadline of a drain', async (t) => {
+t.test('closes a WebSocket with 1001 at the deadline of a drain', async (t) => {
   const { served, client, upstream, read, bytes } = await joined(t, 200)
   const drained = served.drain()
   upstream.write('\x81\x02hi', 'latin1')
@@ -97,7 +97,7 @@ t.test('tells a WebSocket "going away" at the deadline of a drain', async (t) =>
   t.equal(read(), '\x81\x02hi\x88\x02\x03\xe9')
 })
 
-t.test('puts the last word between frames, never into one', async (t) => {
+t.test('sends the close frame between frames, never within one', async (t) => {
   const frame = (length: number): Buffer => {
     const head = length < 126 ? [0x82, length] : length < 65_536 ? [0x82, 126, length >> 8, length & 255] : []
     if (head.length > 0) return Buffer.concat([Buffer.from(head), Buffer.alloc(length, 'x')])
@@ -120,16 +120,13 @@ t.test('puts the last word between frames, never into one', async (t) => {
   }
 })
 
-t.test(
-  'cuts a WebSocket whose frame does not end, without a word that would be read as a part of it',
-  async (t) => {
-    const { client, upstream, read, bytes, served } = await joined(t, 1)
-    upstream.write('\x82\x0ahalf', 'latin1')
-    await bytes(6)
-    await Promise.all([served.drain(), once(client, 'close')])
-    t.equal(read(), '\x82\x0ahalf')
-  }
-)
+t.test('cuts a WebSocket whose frame does not end, without a close frame', async (t) => {
+  const { client, upstream, read, bytes, served } = await joined(t, 1)
+  upstream.write('\x82\x0ahalf', 'latin1')
+  await bytes(6)
+  await Promise.all([served.drain(), once(client, 'close')])
+  t.equal(read(), '\x82\x0ahalf')
+})
 
 /** Both ends of a WebSocket through a gateway, as sockets that may be half-closed. */
 interface Tunnel {
@@ -228,90 +225,91 @@ async function readToEnd(socket: Socket): Promise<Buffer> {
 }
 
 for (const sides of SIDES)
-  t.test(`passes the end of a WebSocket on, ${nameOf(sides)}`, { skip: noOpenssl }, async (t) => {
-    for (const from of ['upstream', 'client'] as const)
-      t.test(`the last message and the Close of the ${from}, while the other side sends`, async (t) => {
-        for (let i = 0; i < 3; i++) {
-          const pair = await tunnel(t, sides)
+  t.test(
+    `passes the end of a WebSocket to the other side, ${nameOf(sides)}`,
+    { skip: noOpenssl },
+    async (t) => {
+      for (const from of ['upstream', 'client'] as const)
+        t.test(`the last message and the Close of the ${from}, while the other side sends`, async (t) => {
+          for (let i = 0; i < 3; i++) {
+            const pair = await tunnel(t, sides)
+            const [ending, other] =
+              from === 'upstream' ? [pair.upstream, pair.client] : [pair.client, pair.upstream]
+            ending.resume()
+            chatter(other)
+            const read = readToEnd(other)
+            ending.end(LAST)
+            t.ok((await read).equals(LAST))
+            other.end()
+            await closed(other)
+          }
+        })
+
+      t.test('a Close, a FIN, and what the upstream still sends', async (t) => {
+        const { client, upstream, served } = await tunnel(t, sides)
+        client.end('bye')
+        t.equal((await readToEnd(upstream)).toString(), 'bye', 'the upstream sees the end of its client')
+        const read = readToEnd(client)
+        upstream.end(LAST)
+        t.ok((await read).equals(LAST))
+        await closed(client)
+        t.ok(await served.drain(), 'nothing is left of it')
+      })
+
+      t.test('both sides, once the one that is left has been silent for closeTimeout', async (t) => {
+        for (const from of ['upstream', 'client'] as const) {
+          const pair = await tunnel(t, sides, { closeTimeout: '200ms' })
           const [ending, other] =
             from === 'upstream' ? [pair.upstream, pair.client] : [pair.client, pair.upstream]
-          ending.resume()
-          chatter(other)
-          const read = readToEnd(other)
-          ending.end(LAST)
-          t.ok((await read).equals(LAST))
-          other.end()
-          await closed(other)
+          ending.end()
+          await readToEnd(other)
+          await readToEnd(ending)
+          t.notOk(other.destroyed, `the ${from} was ended, and the other side never ended itself`)
+          await closed(ending)
+          t.ok(await pair.served.drain(), 'nothing is left of it')
         }
       })
 
-    t.test('a Close, a FIN, and what the upstream still sends', async (t) => {
-      const { client, upstream, served } = await tunnel(t, sides)
-      client.end('bye')
-      t.equal((await readToEnd(upstream)).toString(), 'bye', 'the upstream sees the end of its client')
-      const read = readToEnd(client)
-      upstream.end(LAST)
-      t.ok((await read).equals(LAST))
-      await closed(client)
-      t.ok(await served.drain(), 'nothing is left of it')
-    })
+      t.test('a stream whose client has ended its side, for as long as it sends', async (t) => {
+        const { client, upstream } = await tunnel(t, sides, { closeTimeout: '700ms' })
+        client.end()
+        await readToEnd(upstream)
+        const read = readToEnd(client)
+        let left = 6
+        const timer = setInterval(() => {
+          if (left-- > 0) upstream.write('tick')
+          else {
+            clearInterval(timer)
+            upstream.end()
+          }
+        }, 175)
+        t.equal((await read).toString(), 'tick'.repeat(6))
+      })
 
-    t.test('both sides, once the one that is left has been silent for closeTimeout', async (t) => {
-      for (const from of ['upstream', 'client'] as const) {
-        const pair = await tunnel(t, sides, { closeTimeout: '200ms' })
-        const [ending, other] =
-          from === 'upstream' ? [pair.upstream, pair.client] : [pair.client, pair.upstream]
-        ending.end()
-        await readToEnd(other)
-        await readToEnd(ending)
-        t.notOk(other.destroyed, `the ${from} was ended, and the other side never ended itself`)
-        await closed(ending)
-        t.ok(await pair.served.drain(), 'nothing is left of it')
-      }
-    })
+      t.test('the close frame of the gateway, to a client that is sending', async (t) => {
+        const { client, upstream } = await tunnel(t, sides, { lifetime: '100ms' })
+        upstream.resume()
+        chatter(client)
+        t.same(await readToEnd(client), Buffer.from([0x88, 0x02, 0x03, 0xe9]))
+      })
+    }
+  )
 
-    t.test('a stream whose client has ended its side, for as long as it sends', async (t) => {
-      const { client, upstream } = await tunnel(t, sides, { closeTimeout: '700ms' })
-      client.end()
-      await readToEnd(upstream)
-      const read = readToEnd(client)
-      let left = 6
-      const timer = setInterval(() => {
-        if (left-- > 0) upstream.write('tick')
-        else {
-          clearInterval(timer)
-          upstream.end()
-        }
-      }, 175)
-      t.equal((await read).toString(), 'tick'.repeat(6))
-    })
+t.test('waits for a slow client beyond closeTimeout before it closes a WebSocket', async (t) => {
+  const { client, upstream } = await tunnel(
+    t,
+    { client: 'plain', upstream: 'plain' },
+    { closeTimeout: '100ms' }
+  )
+  const large = Buffer.alloc(20_000_000, 'z')
+  client.pause()
+  upstream.resume().end(large)
+  // As long as twice closeTimeout, in which nothing is read.
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  t.equal((await readToEnd(client.resume())).length, large.length)
+})
 
-    t.test('the close frame of the gateway, to a client that is sending', async (t) => {
-      const { client, upstream } = await tunnel(t, sides, { lifetime: '100ms' })
-      upstream.resume()
-      chatter(client)
-      t.same(await readToEnd(client), Buffer.from([0x88, 0x02, 0x03, 0xe9]))
-    })
-  })
-
-t.test(
-  'waits with the end of a WebSocket for a client that reads slowly, not for closeTimeout alone',
-  async (t) => {
-    const { client, upstream } = await tunnel(
-      t,
-      { client: 'plain', upstream: 'plain' },
-      { closeTimeout: '100ms' }
-    )
-    const large = Buffer.alloc(20_000_000, 'z')
-    client.pause()
-    upstream.resume().end(large)
-    // As long as twice closeTimeout, in which nothing is read.
-    await new Promise((resolve) => setTimeout(resolve, 200))
-    t.equal((await readToEnd(client.resume())).length, large.length)
-  }
-)
-
-t.test('answers 502 where the upstream switches to another protocol than WebSocket', async (t) => {
+t.test('responds 502 if the upstream switches to another protocol than WebSocket', async (t) => {
   const cases: [name: string, fields: string, status: number][] = [
     ['websocket', 'Upgrade: websocket', 101],
     ['websocket in other letters', 'uPGRADE: WebSocket', 101],
