@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { FastifyError } from 'fastify'
-import { createError, fp, perOptions, Type } from '../src/kit/index.ts'
+import { type Concurrency, createError, fp, perOptions, Type } from '../src/kit/index.ts'
 import { onResponseClosed } from '../src/lib/http/response-end.ts'
 import { upgradeOf } from '../src/lib/http/upgrade.ts'
 import { withHeaders } from '../src/lib/refusals.ts'
@@ -52,6 +52,14 @@ export const options = Type.Object(
 
 const { maxConnections: _maxConnections, buffers: _buffers, ...onRoutes } = options.properties
 export const guardsAccess = false
+
+export function concurrency({ maxConnections, maxInFlight }: OverloadOptions): Concurrency | undefined {
+  if (maxConnections !== false)
+    return { option: `${key}.maxConnections`, max: maxConnections, limitsConnections: true }
+  if (maxInFlight === false) return undefined
+  return { option: `${key}.maxInFlight`, max: maxInFlight, limitsConnections: false }
+}
+
 export const override = overrideOf(
   Type.Object(onRoutes, {
     additionalProperties: false,

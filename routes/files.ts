@@ -16,6 +16,7 @@ export const key = 'files'
 export const target = true
 // Otherwise the deadline of the request would cut long downloads.
 export const streams = true
+export const exposes = true
 
 export const options = Type.Object(
   {

@@ -1,4 +1,4 @@
-import type { About, OptionFault } from '../../src/kit/index.ts'
+import type { About, AboutPlan, OptionFault, PlanWarning } from '../../src/kit/index.ts'
 import { TemplateError, template } from '../../src/lib/values.ts'
 import { assertionFaults } from './assertion.ts'
 import {
@@ -138,3 +138,13 @@ function identityFaults(identity: AuthOptions['identity']): OptionFault[] {
 
 const below = (name: string, faults: readonly OptionFault[]): OptionFault[] =>
   faults.map((fault) => ({ ...fault, path: [name, ...fault.path] }))
+
+/** Warns of routes that are public in a config where others are protected: often one of them was forgotten. */
+export function planWarnings(_options: AuthOptions, { routes }: AboutPlan): PlanWarning[] {
+  const isProtected = (options: unknown): boolean => options !== undefined && options !== false
+  if (!routes.some(({ words }) => isProtected(words['auth']))) return []
+  const open = routes.filter(
+    ({ words, said, exposes }) => exposes && !isProtected(words['auth']) && !said.includes('auth')
+  )
+  return [{ routes: open, message: 'is public beside protected ones; "auth": false says that it is meant' }]
+}

@@ -13,11 +13,14 @@ import { callerOfSession } from './strategies/session.ts'
 import { Throttle } from './throttle.ts'
 import { Users } from './users.ts'
 
-export { faults, warnings } from './faults.ts'
+export { faults, planWarnings, warnings } from './faults.ts'
 export { type AuthOptions, options, override } from './options.ts'
 export { hashPassword } from './password.ts'
 
 export const key = 'auth'
+
+export const usesSession = ({ session, by }: AuthOptions): boolean =>
+  session === true && (by === undefined || by.includes('session'))
 
 declare module 'fastify' {
   interface FastifyInstance {

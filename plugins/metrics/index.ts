@@ -23,6 +23,7 @@ export const options = Type.Object(
 )
 
 export const override = false
+export const rootOnly = true
 export type MetricsOptions = Static<typeof options>
 
 export function faults({ buckets }: MetricsOptions): OptionFault[] {

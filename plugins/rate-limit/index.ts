@@ -15,6 +15,7 @@ import { faults, options, override, type RateLimitOptions } from './options.ts'
 
 export const key = 'rateLimit'
 export const counts = true
+export const usesStore = true
 
 export { RateLimitExceeded, TooManyInFlight } from './count.ts'
 export type { RateLimitOptions }

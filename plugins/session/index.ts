@@ -20,6 +20,8 @@ export type { Sessions } from './sessions.ts'
 export type { ListedSession, SessionData } from './store.ts'
 
 export const key = 'session'
+export const rootOnly = true
+export const usesStore = true
 
 export default fp<SessionOptions>(
   async function sessionConcern(app, root) {

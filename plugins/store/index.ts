@@ -1,4 +1,4 @@
-import { fp, type OptionFault, Type } from '../../src/kit/index.ts'
+import { type AboutPlan, fp, type OptionFault, type PlanWarning, Type } from '../../src/kit/index.ts'
 import type { Store } from '../../src/lib/contracts/store.ts'
 import { connectionOptions, tlsClientOptions } from '../../src/lib/http/tls-client.ts'
 import type { Static } from '../../src/lib/schema.ts'
@@ -65,7 +65,22 @@ export const options = Type.Object(
 )
 
 export const override = false
+export const rootOnly = true
 export const always = true
+export function planWarnings(
+  { redis, cluster, sentinel }: StoreOptions,
+  { workers, usingStore }: AboutPlan
+): PlanWarning[] {
+  if (workers <= 1 || usingStore.length === 0) return []
+  if (redis !== undefined || cluster !== undefined || sentinel !== undefined) return []
+  const uses = usingStore.join('" and "')
+  return [
+    {
+      message: `Several workers without a "store" share "${uses}" by telling each other: limits let a little more through, and all is lost when they end; a Redis (REDIS_URL) would be exact`
+    }
+  ]
+}
+
 export const variables = { redis: 'REDIS_URL' }
 export const given = ({
   REDIS_URL

@@ -13,6 +13,7 @@ export const key = 'tls'
 
 export { options }
 export const override = false
+export const rootOnly = true
 export type { TlsOptions }
 
 /** Tells what is wrong with the files: a reload with a broken one is refused, and the certificates from before go on. */

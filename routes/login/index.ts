@@ -1,6 +1,5 @@
 import type { FastifyInstance } from 'fastify'
 import type { BuiltinContext, BuiltinRoute } from '../../src/kit/index.ts'
-import { sessionCounts } from '../../src/lib/caller.ts'
 import { logIn, showLoginPage } from './login.ts'
 import { logOut } from './logout.ts'
 import { finishProviderLogin, logOutByProvider } from './provider.ts'
@@ -12,7 +11,7 @@ const ANY_HOST: readonly string[] = []
 
 /** Returns the routes by which users log in and out; none if no route accepts sessions. */
 export function loginRoutes({ words: root, routes }: BuiltinContext): BuiltinRoute[] {
-  const withSession = routes.filter((route) => sessionCounts(route.words))
+  const withSession = routes.filter(({ usesSession }) => usesSession)
   if (withSession.length === 0) return []
   const session = root['session'] as { routes: Record<'login' | 'logout' | 'who' | 'callback', string> }
   const { login, logout, who, callback } = session.routes

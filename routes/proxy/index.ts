@@ -18,6 +18,7 @@ export { implies, options, warnings }
 
 export const target = true
 export const streams = true
+export const exposes = true
 export const rootDefaults = true
 
 export const upstreams = ({ upstream, split, mirror }: ProxyOptions): string[] =>

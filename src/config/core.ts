@@ -55,18 +55,19 @@ export function readCore(draft: PlanDraft, source: InterpolatedSource, root: Roo
 
 /** Adds the upstreams of a file; their names are shared by all files. */
 export function addUpstreams(draft: PlanDraft, source: InterpolatedSource, value: RootOptions): void {
-  const concern = draft.catalog.concerns.find(({ key }) => key === 'upstreams')
-  const upstreams = value['upstreams']
+  const concern = draft.catalog.concerns.find(({ named }) => named === true)
+  const upstreams = concern === undefined ? undefined : value[concern.key]
   if (concern === undefined || upstreams === undefined) return
+  const { key } = concern
   const { faults, checks, resolver } = draft
-  const written: Written = { source, path: ['upstreams'], value: upstreams }
+  const written: Written = { source, path: [key], value: upstreams }
   const state = mergeOptions(concern, NOT_MENTIONED, written, { scope: ROOT_SCOPE, isRoute: false, faults })
   if (!isObject(upstreams)) return
   for (const name of Object.keys(upstreams))
     if (Object.hasOwn(draft.upstreams, name))
       faults.addAt(
         source,
-        ['upstreams', name],
+        [key, name],
         `expected a name that is unique in the gateway, got "${name}" again; rename this upstream`
       )
   const options = resolver.resolveDefaults(concern, state)
@@ -80,8 +81,8 @@ export function readRootState(draft: PlanDraft, source: InterpolatedSource, root
   const place = { scope: ROOT_SCOPE, isRoute: false }
   const concerns = new Map<string, OptionsState>()
   for (const concern of draft.catalog.concerns) {
-    const { key } = concern
-    if (key === 'upstreams') continue
+    const { key, named } = concern
+    if (named === true) continue
     const initial: OptionsState = {
       ...NOT_MENTIONED,
       on: concern.always !== undefined,
@@ -104,8 +105,8 @@ export function resolveRoot(draft: PlanDraft, states: RootState['concerns'], fol
   const resolved: Record<string, unknown> = {}
   const isEnabled = (key: string): boolean => draft.enabled.has(key)
   for (const concern of draft.catalog.concerns) {
-    const { key, always } = concern
-    if (key === 'upstreams') {
+    const { key, always, named } = concern
+    if (named === true) {
       resolved[key] = draft.upstreams
       continue
     }

@@ -10,7 +10,7 @@ import { expectation } from './messages.ts'
 import type { PlanDraft } from './plan-draft.ts'
 import { readSource } from './read-source.ts'
 import { RouteBuilder } from './routes.ts'
-import { ROOT_ONLY_KEYS, routeOptions } from './schema.ts'
+import { rootOnlyKeys, routeOptions } from './schema.ts'
 import { nameScopes, type Scope } from './scope.ts'
 import { faultAt, type Source } from './source.ts'
 
@@ -190,17 +190,18 @@ export class EntryReader {
 
   #checkIncludedKeys(source: InterpolatedSource, value: Entry['value']): void {
     const { faults, catalog } = this.#draft
+    const rootOnly = rootOnlyKeys(catalog)
     for (const key of Object.keys(value))
-      if (ROOT_ONLY_KEYS.has(key) && key !== '$schema')
+      if (rootOnly.has(key) && key !== '$schema')
         faults.addAt(
           source,
           [key],
           `"${key}" belongs at the root of the main file; an included file is a group`
         )
     const concerns = catalog.concerns
-      .filter(({ override, key }) => override !== false || key === 'upstreams')
+      .filter(({ override, named }) => override !== false || named === true)
       .map(({ key }) => key)
-    const known = ['$schema', 'name', 'path', 'host', 'routes', ...concerns, ...ROOT_ONLY_KEYS]
+    const known = ['$schema', 'name', 'path', 'host', 'routes', ...concerns, ...rootOnly]
     faults.addUnknownKeys(source, [], value, known)
   }
 

@@ -1,4 +1,4 @@
-import type { Concern } from '../kit/index.ts'
+import type { Concern, Concurrency } from '../kit/index.ts'
 import { DEFAULT_PATH_POLICY, type PathPolicy } from '../lib/http/canonical-path.ts'
 import { isObject } from '../lib/schema.ts'
 import type { Catalog } from './catalog.ts'
@@ -17,6 +17,9 @@ export const pathPolicyOf = (gateway: Installed): PathPolicy =>
 export const originsOf = (gateway: Installed, nameOrUrl: string): readonly string[] =>
   facetOf(gateway, 'origins')?.(nameOrUrl) ?? []
 
+/** Returns how many connections or requests a process takes at a time; undefined for no limit. */
+export const concurrencyOf = (gateway: Installed): Concurrency | undefined => facetOf(gateway, 'concurrency')
+
 /** Returns the entries of the `named` concern, such as upstreams; empty where there are none. */
 export function namedEntries({ catalog, words }: Installed): Readonly<Record<string, unknown>> {
   const concern = catalog.concerns.find(({ named }) => named === true)
@@ -30,9 +33,16 @@ export const answersPreflights = (
   options: Readonly<Record<string, unknown>>
 ): boolean => concerns.some(({ key, preflights }) => preflights === true && isOn(options[key]))
 
+/** Returns whether the session is a credential on a route with these options. */
+export const usesSession = ({ concerns }: Catalog, options: Readonly<Record<string, unknown>>): boolean =>
+  concerns.some(
+    (concern) =>
+      isObject(options[concern.key]) && concern.usesSession?.(options[concern.key] as never) === true
+  )
+
 const isOn = (options: unknown): boolean => options !== undefined && options !== false
 
-type Facet = 'pathPolicy' | 'origins'
+type Facet = 'pathPolicy' | 'origins' | 'concurrency'
 
 /** Asks the first installed concern that has a facet about its root options. */
 function facetOf<F extends Facet>(

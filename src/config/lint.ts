@@ -1,3 +1,4 @@
+import type { AboutPlanRoute } from '../kit/concern.ts'
 import type { RouteInfo } from '../kit/index.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject } from '../lib/schema.ts'
@@ -50,6 +51,7 @@ export function lint(
   const short = shortage === undefined ? [] : [{ file: plan.file, path: '', message: shortage.message }]
   const ambiguous = pairs.map((pair) => ambiguousPair(plan, infos, pair))
   const refused = isRefused(plan)
+  const { ofRoutes, ofPlan } = planWarnings(plan, workers)
   return {
     routes: infos.map((info, i) => ({
       what: whatOf(info),
@@ -61,9 +63,9 @@ export function lint(
       ...(refused ? [] : ambiguous),
       ...plan.warnings,
       ...(shortage?.isSaid === true ? short : []),
-      ...publicBesideProtected(plan),
+      ...ofRoutes,
       ...byModules(plan),
-      ...(workers > 1 ? withoutStore(plan) : []),
+      ...ofPlan,
       ...overStanding(
         plan,
         infos.filter(({ kind }) => kind === 'standing')
@@ -109,14 +111,46 @@ function targetOf(info: RouteInfo, planned: PlannedRoute | undefined): string {
   return to === undefined ? planned.target : `${planned.target} ${redact(String(to))}`
 }
 
-/** Routes that anybody may use, in a config where others are protected: often one that was forgotten. */
-function publicBesideProtected({ routes }: Plan): Fault[] {
-  if (!routes.some(({ words }) => isObject(words['auth']))) return []
-  const open = routes.filter(
-    ({ words, said, target }) =>
-      !isObject(words['auth']) && (target === 'proxy' || target === 'files') && !said.includes('auth')
+interface PlanWarnings {
+  readonly ofRoutes: readonly Fault[]
+  readonly ofPlan: readonly Fault[]
+}
+
+/** Returns what concerns warn of in the config as a whole. */
+function planWarnings(plan: Plan, workers: number): PlanWarnings {
+  const { catalog, routes, words: root, file } = plan
+  const exposing = new Set(catalog.targets.filter(({ exposes }) => exposes === true).map(({ key }) => key))
+  const planned = new Map(
+    routes.map((route) => {
+      const { words, said, target } = route
+      return [
+        { words, said, exposes: exposing.has(target) } satisfies AboutPlanRoute as AboutPlanRoute,
+        route
+      ]
+    })
   )
-  return once(open, (all) => `${all} is public beside protected ones; "auth": false says that it is meant`)
+  const usingStore = catalog.concerns
+    .filter(
+      ({ key, usesStore }) =>
+        usesStore === true &&
+        [root, ...routes.map(({ words }) => words)].some((words) => isObject(words[key]))
+    )
+    .map(({ key }) => key)
+  const about = { workers, usingStore, routes: [...planned.keys()] }
+  const found = catalog.concerns.flatMap(({ key, planWarnings: warn }) =>
+    root[key] === undefined ? [] : (warn?.(root[key] as never, about) ?? [])
+  )
+  return {
+    ofRoutes: found.flatMap(({ routes: those, message }) =>
+      once(
+        (those ?? []).flatMap((route) => planned.get(route) ?? []),
+        (all) => `${all} ${message}`
+      )
+    ),
+    ofPlan: found
+      .filter(({ routes: those }) => those === undefined)
+      .map(({ message }) => ({ file, path: '', message }))
+  }
 }
 
 /** What concerns and targets themselves find worth a second look, once for all routes of which the same is said. */
@@ -154,24 +188,6 @@ function once(routes: readonly PlannedRoute[], message: (all: string) => string)
       ? `The route ${first.name}`
       : `Each of the routes ${names.slice(0, NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
   return [{ ...first.place, path: '', message: message(all) }]
-}
-
-/** What several workers count or remember, each in its own memory. */
-function withoutStore({ file, words, routes }: Plan): Fault[] {
-  const { redis, cluster, sentinel } = (words['store'] ?? {}) as Readonly<Record<string, unknown>>
-  if (redis !== undefined || cluster !== undefined || sentinel !== undefined) return []
-  const uses = ['session', 'rateLimit'].filter(
-    (word) => isObject(words[word]) || routes.some(({ words: own }) => isObject(own[word]))
-  )
-  return uses.length === 0
-    ? []
-    : [
-        {
-          file,
-          path: '',
-          message: `Several workers without a "store" share "${uses.join('" and "')}" by telling each other: limits let a little more through, and all is lost when they end; a Redis (REDIS_URL) would be exact`
-        }
-      ]
 }
 
 function overStanding({ routes }: Plan, standing: readonly Pick<RouteInfo, 'path' | 'name'>[]): Fault[] {

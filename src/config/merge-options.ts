@@ -26,6 +26,7 @@ export interface ConfigModule {
   readonly options: TSchema
   readonly override?: TSchema | false
   readonly target?: true
+  readonly named?: boolean
   readonly variables?: Readonly<Record<string, string>>
   readonly faults?: unknown
 }
@@ -90,11 +91,11 @@ function writtenSchema({ options, override }: ConfigModule, scope: Scope): TSche
   return getOrCreate(overrides, options, () => overrideOf(options))
 }
 
-function expectedKind({ key, options, target }: ConfigModule, written: Written): string {
+function expectedKind({ named, options, target }: ConfigModule, written: Written): string {
   const { value } = written
   const mask = maskOf(written)([])
   const wanted = anObject(options, value, mask)
-  const isSwitched = target !== true && key !== 'upstreams'
+  const isSwitched = target !== true && named !== true
   const suggestion =
     isSwitched && (value === 'true' || value === 'false') ? `${value} without quotes would work` : undefined
   return expectation({ wanted: isSwitched ? `true, false or ${wanted}` : wanted, value, suggestion, mask })

@@ -7,6 +7,7 @@ import type { Catalog } from './catalog.ts'
 import { findConflicts } from './conflicts.ts'
 import { addUpstreams, listOf, readCore, readRootState, resolveRoot } from './core.ts'
 import { EntryReader } from './entries.ts'
+import { pathPolicyOf } from './facets.ts'
 import { ConfigError } from './fault.ts'
 import { addImpliedOptions } from './implied-options.ts'
 import { rootLevel } from './levels.ts'
@@ -34,7 +35,7 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
   await addImpliedOptions(draft)
   resolveRoot(draft, state.concerns, folder)
   await draft.checks.runDeferred()
-  draft.faults.add(...(await findConflicts(draft.routes, ignoresCase(draft.root))))
+  draft.faults.add(...(await findConflicts(draft.routes, ignoresCase(catalog, draft.root))))
 
   const faults = draft.faults.sorted(schema, source.file)
   if (faults.length > 0) throw new ConfigError(faults)
@@ -55,8 +56,9 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
 // Composing the schema costs more than most configs, and a catalog without extensions is always the same.
 const schemas = new WeakMap<Catalog, Readonly<Record<string, unknown>>>()
 
-const ignoresCase = (root: Plan['words']): boolean =>
-  ((root['paths'] ?? {}) as { ignoreCase?: boolean }).ignoreCase === true
+// Invalid options are resolved as they are, so the value may have any type.
+const ignoresCase = (catalog: Catalog, words: Plan['words']): boolean =>
+  pathPolicyOf({ catalog, words }).ignoreCase === true
 
 async function freezePlan(plan: Plan): Promise<Plan> {
   await forEachSliced(plan.routes, ({ options, words }) => void deepFreeze([options, words]))

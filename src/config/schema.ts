@@ -76,18 +76,12 @@ export const routeOptions: Readonly<Record<string, TSchema>> = {
   include: Type.String({ minLength: 1, description: 'A file whose words and routes stand here, as a group.' })
 }
 
-/** The options that are allowed only at the root of the main file. */
-export const ROOT_ONLY_KEYS: ReadonlySet<string> = new Set([
-  '$schema',
-  'extensions',
-  'publicUrl',
-  'trustedProxies',
-  'store',
-  'tls',
-  'session',
-  'metrics',
-  'tracing'
-])
+/** The core options, and those to come, that are allowed only at the root of the main file. */
+export const ROOT_ONLY_KEYS: ReadonlySet<string> = new Set([...Object.keys(coreOptions), 'tracing'])
+
+/** Returns the options that are allowed only at the root of the main file, those of concerns included. */
+export const rootOnlyKeys = ({ concerns }: Catalog): ReadonlySet<string> =>
+  new Set([...ROOT_ONLY_KEYS, ...concerns.filter(({ rootOnly }) => rootOnly === true).map(({ key }) => key)])
 
 /** Returns the published schema of `gateway.json` for a catalog. */
 export const composeSchema = (catalog: Catalog): Record<string, unknown> =>

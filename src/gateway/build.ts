@@ -9,7 +9,7 @@ import fastify, {
 } from 'fastify'
 import { fastifyPlugin as fp } from 'fastify-plugin'
 import type { Logger } from 'pino'
-import { answersPreflights, pathPolicyOf } from '../config/facets.ts'
+import { answersPreflights, pathPolicyOf, usesSession } from '../config/facets.ts'
 import { ConfigError } from '../config/fault.ts'
 import type { AmbiguousPair } from '../config/lint.ts'
 import type { Plan, PlannedRoute } from '../config/plan-types.ts'
@@ -181,7 +181,15 @@ async function addRoutes(
   const infos: (readonly [PlannedRoute, RouteInfo])[] = []
   await forEachSliced(plan.routes, (route) => void infos.push([route, infoFor(plan, route)]))
   const standing = plan.catalog.standing
-    .routes({ publicUrl: plan.publicUrl, words: plan.words, routes: plan.routes })
+    .routes({
+      publicUrl: plan.publicUrl,
+      words: plan.words,
+      routes: plan.routes.map(({ hosts, words }) => ({
+        hosts,
+        words,
+        usesSession: usesSession(plan.catalog, words)
+      }))
+    })
     .map((route) => [route, newRoute({ kind: 'standing', ...route })] as const)
   app.decorate(
     'routeInfos',

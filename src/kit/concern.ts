@@ -44,6 +44,16 @@ export interface Concern {
   readonly preflights?: boolean
   /** Returns how paths are read before routing. */
   readonly pathPolicy?: (options: never) => PathPolicy
+  /** Whether only the root of the main file can set it. */
+  readonly rootOnly?: boolean
+  /** Whether it keeps shared state in the store, which several workers have in common only if it is outside of them. */
+  readonly usesStore?: boolean
+  /** Returns whether the session is a credential on a route with these options. */
+  readonly usesSession?: (options: never) => boolean
+  /** Returns how many connections or requests a process takes at a time; undefined for no limit. */
+  readonly concurrency?: (options: never) => Concurrency | undefined
+  /** Returns warnings about the config as a whole, for `check`; called with the root options. */
+  readonly planWarnings?: (options: never, about: AboutPlan) => readonly PlanWarning[]
   /** The Fastify plugin; its options are the word's root options. */
   readonly default: FastifyPluginAsync<never> | FastifyPluginCallback<never>
 }
@@ -76,6 +86,40 @@ export interface AboutRoute {
   readonly upstreams: Readonly<Record<string, unknown>>
 }
 
+/** What a warning about the config as a whole may depend on. */
+export interface AboutPlan {
+  readonly workers: number
+  readonly routes: readonly AboutPlanRoute[]
+  /** The keys of the concerns with `usesStore` that are on at the root or on some route. */
+  readonly usingStore: readonly string[]
+}
+
+/** A route of the config, for a warning. */
+export interface AboutPlanRoute {
+  /** The options of each concern on the route; false where it is off. */
+  readonly words: Readonly<Record<string, unknown>>
+  /** The keys of the concerns that the route or a group around it sets, including to `false`. */
+  readonly said: readonly string[]
+  /** Whether its target has `exposes`. */
+  readonly exposes: boolean
+}
+
+/** A warning about the config as a whole. */
+export interface PlanWarning {
+  /** The routes that it is about; undefined for the whole config. */
+  readonly routes?: readonly AboutPlanRoute[]
+  /** The warning; with routes, what follows their names. */
+  readonly message: string
+}
+
+/** How much a process takes at a time, and the option that says so. */
+export interface Concurrency {
+  readonly option: string
+  readonly max: number
+  /** Whether it limits connections instead of requests. */
+  readonly limitsConnections: boolean
+}
+
 /** A built-in or third-party target: what answers a request. */
 export interface Target {
   readonly key: string
@@ -83,6 +127,8 @@ export interface Target {
   readonly options: TSchema
   /** Whether the root may say the word, as the defaults of every route with this target. */
   readonly rootDefaults?: boolean
+  /** Whether a route with it deserves a warning if it is public beside protected ones. */
+  readonly exposes?: boolean
   /** Whether its answers may take longer than the deadline, which ends at their head: it keeps that itself. */
   readonly streams?: boolean
   /** Tells whether an exact path takes only itself, and leaves the same path with a slash behind it to other routes. */
@@ -130,5 +176,7 @@ export interface BuiltinContext {
   readonly routes: readonly {
     readonly hosts: readonly string[]
     readonly words: Readonly<Record<string, unknown>>
+    /** Whether the session is a credential on the route. */
+    readonly usesSession: boolean
   }[]
 }

@@ -36,10 +36,13 @@ export {
 export { type Template, template } from '../lib/values.ts'
 export type {
   About,
+  AboutPlan,
   AboutRoute,
   BuiltinContext,
   BuiltinRoute,
   Concern,
+  Concurrency,
+  PlanWarning,
   Target,
   TargetRoute,
   TargetRoutes,

@@ -66,16 +66,6 @@ export function publicOrigin(request: FastifyRequest): string {
   return `${protocol === 'https:' ? 'https' : request.protocol}://${request.host}`
 }
 
-/** Tells whether a session lets callers in where these words hold, and so a cookie is a credential. */
-export function sessionCounts(words: Readonly<Record<string, unknown>>): boolean {
-  const auth = words['auth'] as { session?: boolean; by?: readonly string[] } | false | undefined
-  return (
-    typeof auth === 'object' &&
-    auth.session === true &&
-    (auth.by === undefined || auth.by.includes('session'))
-  )
-}
-
 /** Compiles origins and patterns such as "https://*.example.com" into one question; a pattern's `*` is one label, as in `host`. */
 export function originMatcher(said: readonly string[]): (origin: string) => boolean {
   // Browsers write an origin in lower case.

@@ -143,6 +143,23 @@ t.test('the floor plan: who may import whom', async (t) => {
   })
 })
 
+t.test('the core knows no concern by name', async (t) => {
+  // Names of Node's events, of Fastify's decorators, and of properties in types.
+  const OTHER_NAMES = /\.on\('session'|decorate\('\w+'|\b(?:Pick|Omit)<[^;{]*?>|\b[A-Z]\w*\['\w+'\]|\/\/.*/g
+  // Redaction goes by the path of an option in the config.
+  const EXCEPT = new Set(['src/config/redact.ts'])
+  const keys = [...catalog.concerns, ...catalog.targets].map(({ key }) => key)
+  const named = new RegExp(`'(${keys.join('|')})'|\\bwords\\??\\.(${keys.join('|')})\\b`, 'g')
+  for (const file of sources.filter(
+    (each) => /^src\/(config|gateway|kit|server)\//.test(each) && !EXCEPT.has(each)
+  ))
+    t.strictSame(
+      [...read(file).replaceAll(OTHER_NAMES, '').matchAll(named)].map(([name]) => name),
+      [],
+      `${file} knows a concern or a target by its key; add a facet to src/kit/concern.ts, and let the module export it`
+    )
+})
+
 t.test('one word names a concern everywhere', async (t) => {
   const fileOf = (key: string): string => key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
   for (const [room, modules] of [
