@@ -7,33 +7,33 @@ export const timeouts = Type.Object(
     connect: Duration({
       positive: true,
       default: '2s',
-      description: 'How long a connection may take to open, TLS included.'
+      description: 'The time limit for opening a connection, including TLS.'
     }),
     headers: Type.Optional(
       DurationOrNone({
         positive: true,
         description:
-          'How long the head of an answer may take, from the last byte of the request on; by default "timeout", else 30s.'
+          'The time limit from the last byte of the request to the response headers; by default "timeout", else 30s.'
       })
     ),
     body: Type.Optional(
       DurationOrNone({
         positive: true,
         description:
-          'How long a body may stand still between two bytes; an event stream may for ever. By default "timeout", else 60s.'
+          'How long a response body may be idle between two bytes; event streams have no limit. By default "timeout", else 60s.'
       })
     ),
     keepAlive: Duration({
       default: '30s',
-      description: 'How long an idle connection is kept for the next request.'
+      description: 'How long an idle connection is kept open.'
     })
   },
-  { additionalProperties: false, description: 'How long an upstream may take.', default: {} }
+  { additionalProperties: false, description: 'Time limits of the upstream.', default: {} }
 )
 
 export const tls = Type.Object(tlsClientOptions, {
   additionalProperties: false,
-  description: 'TLS towards the upstream.'
+  description: 'TLS settings for the connections to the upstream.'
 })
 
 export const connections = Type.Object(
@@ -41,15 +41,15 @@ export const connections = Type.Object(
     max: Type.Optional(
       Type.Integer({
         minimum: 1,
-        description: 'The most connections to one target at a time; without it there is no limit.'
+        description: 'The maximum number of connections to one target; by default there is no limit.'
       })
     ),
     pending: Type.Integer({
       default: 256,
       minimum: 0,
       description:
-        'The most requests to one target that may wait where "max" connections are in use, in turns by client address; beyond them another target is asked, and the answer is 503 where none has room.'
+        'The maximum number of requests that may wait for one of the "max" connections to a target, served by client address in turn; further requests go to another target, or get a 503.'
     })
   },
-  { additionalProperties: false, description: 'How many connections are opened.', default: {} }
+  { additionalProperties: false, description: 'Limits of the connections to each target.', default: {} }
 )

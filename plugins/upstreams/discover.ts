@@ -2,7 +2,7 @@ import type { RecordWithTtl } from 'node:dns'
 import { lookup, Resolver } from 'node:dns/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import { duration } from '../../src/lib/units.ts'
-import type { Endpoint } from './target.ts'
+import { type Endpoint, endpointKey } from './target.ts'
 import type { DiscoverOptions } from './target-options.ts'
 
 // The shortest interval between two lookups, for records with a TTL of 0.
@@ -155,6 +155,3 @@ const shortest = (times: readonly (number | undefined)[]): number | undefined =>
 
 const sortedByKey = (endpoints: readonly Endpoint[]): Endpoint[] =>
   [...endpoints].sort((a, b) => (endpointKey(a) < endpointKey(b) ? -1 : 1))
-
-/** Returns the identity of an endpoint, by which a known target is recognized. */
-export const endpointKey = ({ url, address }: Endpoint): string => `${url} ${address?.address ?? ''}`

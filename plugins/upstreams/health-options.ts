@@ -8,29 +8,31 @@ export const health = Type.Object(
       default: '/',
       pattern: '^/[^\\s#]*$',
       [EXPECTED]: 'a path that begins with "/"',
-      description: 'What every target is asked for; it stands for itself, not behind the path of a URL.'
+      description: 'The path that checks request, used as it is even if the URL of the target has a path.'
     }),
-    every: Duration({ positive: true, default: '5s', description: 'How long to wait between two checks.' }),
-    timeout: Duration({ positive: true, default: '2s', description: 'How long an answer may take.' }),
+    every: Duration({ positive: true, default: '5s', description: 'The interval between two checks.' }),
+    timeout: Duration({ positive: true, default: '2s', description: 'The time limit for a check.' }),
     status: Type.Array(Type.Integer({ minimum: 100, maximum: 599 }), {
       default: [200, 299],
       minItems: 2,
       maxItems: 2,
-      description: 'The first and the last status that tell of health.'
+      description: 'The range of statuses that count as healthy.'
     }),
-    host: Type.Optional(Type.String({ description: "The Host to ask with; by default the target's." })),
+    host: Type.Optional(
+      Type.String({ description: "The Host header of the checks; by default the target's." })
+    ),
     healthyAfter: Type.Integer({
       default: 2,
       minimum: 1,
-      description: 'How many good answers in a row bring a target back.'
+      description: 'How many passed checks in a row make a target healthy.'
     }),
     unhealthyAfter: Type.Integer({
       default: 3,
       minimum: 1,
-      description: 'How many bad answers in a row take a target out.'
+      description: 'How many failed checks in a row make a target unhealthy.'
     })
   },
-  { additionalProperties: false, description: 'Asks every target by itself whether it is well.' }
+  { additionalProperties: false, description: 'Checks the health of every target periodically.' }
 )
 
 export const eject = Type.Object(
@@ -38,50 +40,52 @@ export const eject = Type.Object(
     failures: Type.Integer({
       default: 5,
       minimum: 1,
-      description: 'How many requests in a row have to fail (no answer, or one from 500 on).'
+      description: 'How many requests in a row must fail (no response, or a status of 500 or more).'
     }),
     for: Duration({
       positive: true,
       default: '30s',
-      description: 'How long a target stays out at first; each time in a row adds as much, up to ten times.'
+      description:
+        'How long a target is ejected the first time; each further time in a row adds as much, up to ten times.'
     }),
     max: Share({
       default: '50%',
-      description: 'The most targets that may be out at a time; one may be in any case.'
+      description: 'The maximum share of targets that may be ejected at a time; one always may.'
     }),
     panic: Share({
       default: '50%',
-      description: 'Where fewer targets than this are well, all are used again: better some than none.'
+      description: 'If fewer targets than this are healthy, all are used again.'
     })
   },
-  { additionalProperties: false, description: 'Takes a target out whose answers fail.' }
+  { additionalProperties: false, description: 'Ejects targets whose requests fail.' }
 )
 
 export const breaker = Type.Object(
   {
     failures: Share({
       default: '50%',
-      description: 'The share of failures (no answer, or one from 500 on) that opens it.'
+      description:
+        'The share of failed requests (no response, or a status of 500 or more) that opens the circuit breaker.'
     }),
     of: Type.Integer({
       default: 20,
       minimum: 1,
-      description: 'How many requests there have to be before it may open.'
+      description: 'The minimum number of requests before it may open.'
     }),
     within: Duration({
       positive: true,
       default: '10s',
-      description: 'The time that failures are counted over.'
+      description: 'The time window in which requests are counted.'
     }),
     openFor: Duration({
       positive: true,
       default: '5s',
-      description: 'How long no request is sent; then one alone tries whether it is well again.'
+      description: 'How long no request is sent; then a single request probes the target.'
     })
   },
   {
     additionalProperties: false,
-    description: 'Stops asking a target that mostly fails: a circuit breaker for each target.'
+    description: 'A circuit breaker for each target: stops sending requests to one that mostly fails.'
   }
 )
 

@@ -10,25 +10,25 @@ const sticky = Type.Object(
     cookie: Type.String({
       default: 'lb',
       pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
-      description: 'The cookie that names the target to a client; it tells nothing of its address.'
+      description: 'The name of the cookie, which identifies the target without revealing its address.'
     }),
     maxAge: Type.Optional(
-      Duration({ description: 'How long a browser keeps it; by default until it is closed.' })
+      Duration({ description: 'How long the browser keeps the cookie; by default until it is closed.' })
     ),
     secret: Type.Optional(
       Type.String({
         minLength: 16,
         description:
-          'What the name of a target is made with; several gateways say the same. By default each process has its own.'
+          'The key of the hash that identifies a target; set the same one on all gateways. By default each process has its own.'
       })
     )
   },
-  { additionalProperties: false, description: 'Keeps a client at the target that it had first.' }
+  { additionalProperties: false, description: 'Sends a client to the same target each time, by a cookie.' }
 )
 
 export const upstream = Type.Object(
   {
-    url: Type.Optional(url('Where the one target listens; its path comes before every path.')),
+    url: Type.Optional(url('Where the only target listens; its path precedes every request path.')),
     targets: Type.Optional(
       Type.Array(
         Type.Unsafe<string | Static<typeof target>>({ anyOf: [url('Where the target listens.'), target] }),
@@ -40,20 +40,21 @@ export const upstream = Type.Object(
       type: 'string',
       enum: ['roundRobin', 'leastRequests', 'random', 'powerOfTwo', 'hash'],
       default: 'roundRobin',
-      description: 'Who is next: in turn, the least busy, any, the less busy of any two, or by a hash.'
+      description:
+        'How a target is picked: in turn, the least busy, at random, the less busy of two random ones, or by a hash.'
     }),
     hashOn: Type.String({
       default: 'ip',
       pattern: '^(ip|caller|header:[^\\s:]+|cookie:[^\\s:]+)$',
       [EXPECTED]: '"ip", "caller", "header:NAME" or "cookie:NAME"',
       description:
-        'What the hash is made of; a request without it counts by its address. A target that comes or goes moves only its own share.'
+        'The key of the hash; a request without it is hashed by its address. A target that is added or removed moves only its own share.'
     }),
     sticky: Type.Optional(sticky),
     slowStart: DurationOrNone({
       positive: true,
       default: false,
-      description: 'How long a target that comes, or comes back, takes to get its whole share.'
+      description: 'How long a target that was added or has recovered takes to reach its full share.'
     }),
     health: Type.Optional(health),
     eject: Type.Optional(eject),
@@ -62,7 +63,7 @@ export const upstream = Type.Object(
       DurationOrNone({
         positive: true,
         description:
-          'How long an answer may take: sets the "headers" and "body" of "timeouts", and "limits.time" of its routes unless they or their groups set it.'
+          'The time limit for a response: sets "timeouts.headers" and "timeouts.body", and "limits.time" of its routes unless they or their groups set it.'
       })
     ),
     timeouts,
@@ -71,18 +72,16 @@ export const upstream = Type.Object(
     maxHeaders: Size({
       positive: true,
       default: '64kb',
-      description:
-        'The most bytes that the header of an answer, or its trailers, may have; an answer with more is 502.'
+      description: 'The maximum size of response headers, and of trailers; larger ones lead to 502.'
     }),
     exactPaths: Type.Boolean({
       default: false,
       description:
-        'Whether the service compares paths byte by byte, so that "paths.ambiguous" has nothing to refuse for it.'
+        'Whether the service compares paths byte by byte, so that "paths.ambiguous" refuses nothing for it.'
     }),
     http2: Type.Boolean({
       default: false,
-      description:
-        'Whether requests go by HTTP/2: over TLS where the target offers it, without TLS in any case (prior knowledge).'
+      description: 'Whether requests use HTTP/2: negotiated over TLS, always without TLS (prior knowledge).'
     })
   },
   { additionalProperties: false, description: 'One service behind the gateway, at one or more targets.' }

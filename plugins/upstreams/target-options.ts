@@ -16,11 +16,11 @@ export const target = Type.Object(
       default: 1,
       minimum: 0,
       maximum: 1000,
-      description: 'Its share of the requests, next to the weights of the others.'
+      description: 'Its share of the requests, relative to the weights of the other targets.'
     }),
     backup: Type.Boolean({
       default: false,
-      description: 'Whether it gets requests only while no other target can take them.'
+      description: 'Whether it gets requests only while no other target is available.'
     })
   },
   { additionalProperties: false }
@@ -33,43 +33,43 @@ export const discover = Type.Object(
     dns: Type.Optional(
       Type.String({
         pattern: NAME,
-        description: 'The name whose addresses (A and AAAA) are the targets.'
+        description: 'The name whose addresses (A and AAAA records) are the targets.'
       })
     ),
     srv: Type.Optional(
       Type.String({
         pattern: NAME,
         description:
-          'The name whose SRV records are the targets: hosts, ports and weights; those of a lower priority are backups.'
+          'The name whose SRV records are the targets, with hosts, ports and weights; records of a lower priority are backups.'
       })
     ),
     port: Type.Optional(
       Type.Integer({
         minimum: 1,
         maximum: 65_535,
-        description: 'The port of the addresses of "dns"; by default that of the scheme.'
+        description: 'The port of the targets of "dns"; by default that of the scheme.'
       })
     ),
     scheme: Type.Unsafe<'http' | 'https'>({
       type: 'string',
       enum: ['http', 'https'],
       default: 'http',
-      description: 'What the targets speak; with "https" their certificate has to be for the name.'
+      description: 'The scheme of the targets; with "https", their certificate must be valid for the name.'
     }),
     every: Duration({
       positive: true,
       default: '10s',
-      description: 'How often the name is asked for at least; a shorter TTL of its records is kept to.'
+      description: 'How often the name is resolved; a shorter TTL of its records takes precedence.'
     }),
     server: Type.Optional(
       Type.String({
         pattern: '^(\\d+\\.\\d+\\.\\d+\\.\\d+|\\[[0-9a-fA-F:]+\\])(:\\d+)?$',
         [EXPECTED]: 'an address such as "127.0.0.1:8600"',
-        description: "The DNS server to ask, such as Consul's; by default the system's."
+        description: "The DNS server to use, such as Consul's; by default the system's."
       })
     )
   },
-  { additionalProperties: false, description: 'Where the targets come from, if they are not listed.' }
+  { additionalProperties: false, description: 'Discovers the targets by DNS.' }
 )
 
 export type DiscoverOptions = Static<typeof discover>

@@ -4,7 +4,7 @@ import type { Sender } from '../../src/lib/contracts/dispatch.ts'
 import { hash32 } from '../../src/lib/hash.ts'
 import { connectionOptions } from '../../src/lib/http/tls-client.ts'
 import { Repeated } from '../../src/lib/repeated.ts'
-import { duration, size } from '../../src/lib/units.ts'
+import { duration, durationOrNone, size } from '../../src/lib/units.ts'
 import { type Address, makeConnect } from './client/connect.ts'
 import { Http1Pool } from './client/http1/pool.ts'
 import { onread } from './client/http1/socket-events.ts'
@@ -23,6 +23,9 @@ export interface Endpoint {
   readonly weight: number
   readonly backup: boolean
 }
+
+/** Returns the identity of an endpoint, by which a known target is recognized. */
+export const endpointKey = ({ url, address }: Endpoint): string => `${url} ${address?.address ?? ''}`
 
 /** Returns whether one more target may be ejected. */
 export type CanEject = () => boolean
@@ -61,14 +64,7 @@ export class Target {
   readonly #canEject: CanEject
   readonly #releaseResources: () => void
 
-  constructor(
-    app: FastifyInstance,
-    options: UpstreamOptions,
-    key: string,
-    endpoint: Endpoint,
-    slowStart: number,
-    canEject: CanEject
-  ) {
+  constructor(app: FastifyInstance, options: UpstreamOptions, endpoint: Endpoint, canEject: CanEject) {
     const { url: text, address, weight, backup } = endpoint
     const unix = text.startsWith('unix:') ? text.slice(5) : undefined
     const url = new URL(unix === undefined ? text : 'http://localhost')
@@ -78,7 +74,7 @@ export class Target {
       ...(unix === undefined ? {} : { socketPath: unix }),
       ...(options.tls === undefined ? {} : connectionOptions(options.tls))
     }
-    this.key = key
+    this.key = endpointKey(endpoint)
     this.name = unix ?? (address === undefined ? url.host : `${address.address}:${address.port}`)
     this.host = url.host
     this.origin = url.origin
@@ -89,7 +85,7 @@ export class Target {
     const maxConnections = connections.max ?? Number.POSITIVE_INFINITY
     this.maxRequests = maxConnections + connections.pending
     this.seed = hash32(`${text} ${address?.address ?? ''}`)
-    this.#slowStart = slowStart
+    this.#slowStart = durationOrNone(options.slowStart) ?? 0
     this.#canEject = canEject
     const identity = `${text} ${address?.address ?? ''} ${JSON.stringify([connect, connections.max, timeouts.keepAlive, options.maxHeaders])}`
     const keys: string[] = []

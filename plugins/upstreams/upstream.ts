@@ -11,11 +11,11 @@ import type {
 import { durationOrNone, share } from '../../src/lib/units.ts'
 import { Attempts } from './attempts.ts'
 import { type Balancer, makeBalancer } from './balance.ts'
-import { Discovery, endpointKey } from './discover.ts'
+import { Discovery } from './discover.ts'
 import { idleTimeoutFor } from './idle-timeout.ts'
 import type { UpstreamOptions } from './options.ts'
 import { Sticky } from './sticky.ts'
-import { type Endpoint, Target } from './target.ts'
+import { type Endpoint, endpointKey, Target } from './target.ts'
 
 const DEFAULT_OPTIONS: UpstreamOptions = {
   timeouts: { connect: '2s', keepAlive: '30s' },
@@ -179,7 +179,6 @@ export class Upstream implements UpstreamService {
   /** Replaces the targets. A known target keeps its connections; a removed one finishes its requests. */
   #setTargets(endpoints: readonly Endpoint[]): void {
     const before = new Map(this.#targets.map((target) => [target.key, target]))
-    const slowStart = durationOrNone(this.#options.slowStart) ?? 0
     const isFirst = this.#targets.length === 0
     this.#targets = [...new Map(endpoints.map((endpoint) => [endpointKey(endpoint), endpoint]))].map(
       ([key, endpoint]) => {
@@ -190,7 +189,7 @@ export class Upstream implements UpstreamService {
           known.backup = endpoint.backup
           return known
         }
-        const added = new Target(this.#app, this.#options, key, endpoint, slowStart, () => this.#canEject())
+        const added = new Target(this.#app, this.#options, endpoint, () => this.#canEject())
         if (!isFirst) added.health.startSlowly()
         return added
       }
