@@ -242,7 +242,7 @@ export class Http1Connection implements ParserListener, WriterListener, SocketLi
   #finish(): void {
     const options = this.#options
     if (options === undefined) return
-    const outflow = this.#bodyWriter
+    const bodyWriter = this.#bodyWriter
     this.#handler = undefined
     this.#options = undefined
     this.#bodyWriter = undefined
@@ -256,7 +256,7 @@ export class Http1Connection implements ParserListener, WriterListener, SocketLi
       this.#owner.onResponseComplete(this)
       afterQuietPoll(this)
     } else {
-      outflow?.stop()
+      bodyWriter?.stop()
       this.#socket.destroy()
     }
   }
