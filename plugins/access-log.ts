@@ -14,18 +14,18 @@ export const options = Type.Object(
   {
     headers: Type.Array(Type.String({ pattern: '^[a-z0-9-]+$' }), {
       default: [],
-      description: 'Request headers that the line shows, by their names in lower case.'
+      description: 'Request headers to log, in lower case.'
     }),
     redact: Type.Array(Type.String({ pattern: '^[a-z0-9-]+$' }), {
       default: ['authorization', 'cookie', 'proxy-authorization', 'set-cookie', 'x-api-key'],
-      description: 'Headers whose values are never written, in lower case.'
+      description: 'Headers whose values are replaced by "[redacted]", in lower case.'
     }),
     sample: Share({
       default: '100%',
-      description: 'The share of successful answers that get a line; refusals and failures always do.'
+      description: 'The share of successful responses that are logged; errors always are.'
     })
   },
-  { additionalProperties: false, description: 'Writes one JSON line an answer to stdout.' }
+  { additionalProperties: false, description: 'Writes one JSON line per response to stdout.' }
 )
 
 export const override = overrideOf(options)
@@ -36,14 +36,15 @@ export default fp<AccessLogOptions>(
   async function accessLog(app, root) {
     const writeLine = lineWriter(app.log)
     perRoute(app, key, root, ({ headers, redact, sample }, route) => {
-      const kept = share(sample)
-      const shown: LoggedHeaders = headers.map((name) => [name, redact.includes(name)] as const)
+      const sampleRate = share(sample)
+      const loggedHeaders: LoggedHeaders = headers.map((name) => [name, redact.includes(name)] as const)
       const write = (request: FastifyRequest, reply: FastifyReply): void => {
         const status = statusOf(reply)
-        if (kept < 1 && status < 400 && Math.random() >= kept) return
+        if (sampleRate < 1 && status < 400 && Math.random() >= sampleRate) return
         const level = status >= 500 ? 'error' : status >= 400 ? 'warn' : 'info'
-        if (writeLine === undefined) request.log[level](logEntry(request, reply, route, status, shown))
-        else writeLine(level, serialize(logEntry(request, reply, route, status, shown)))
+        if (writeLine === undefined)
+          request.log[level](logEntry(request, reply, route, status, loggedHeaders))
+        else writeLine(level, serialize(logEntry(request, reply, route, status, loggedHeaders)))
       }
       return {
         onRequest(request, reply, done) {
@@ -56,10 +57,10 @@ export default fp<AccessLogOptions>(
   { name: key, fastify: '5.x' }
 )
 
-/** The headers that a line shows, each with whether its value stays hidden. */
-type LoggedHeaders = readonly (readonly [name: string, hidden: boolean])[]
+/** The logged headers, each with whether its value is redacted. */
+type LoggedHeaders = readonly (readonly [name: string, redacted: boolean])[]
 
-/** What the line of an answer tells. */
+/** The fields of an access log line. */
 interface LogEntry {
   readonly requestId: string
   readonly method: string
@@ -81,16 +82,16 @@ interface LogEntry {
   headers?: Record<string, unknown>
 }
 
-/** Gathers what the line of an answer tells; the path is without its query. */
+/** Collects the fields of a line; the path is without the query. */
 function logEntry(
   request: FastifyRequest,
   reply: FastifyReply,
   { name: route, gates }: RouteInfo,
   status: number,
-  shown: LoggedHeaders
+  loggedHeaders: LoggedHeaders
 ): LogEntry {
   const { forwarding, caller, refusal, reported } = request
-  const answered = forwarding !== null && forwarding.ms >= 0
+  const hasUpstreamResponse = forwarding !== null && forwarding.ms >= 0
   const line: LogEntry = {
     requestId: request.id,
     method: request.method,
@@ -100,9 +101,9 @@ function logEntry(
     durationMs: round(elapsed(request)),
     upstream: forwarding?.upstream,
     target: forwarding?.target,
-    upstreamMs: answered ? round(forwarding.ms) : undefined,
+    upstreamMs: hasUpstreamResponse ? round(forwarding.ms) : undefined,
     bytesIn: forwarding?.bytesIn ?? (Number(request.headers['content-length']) || 0),
-    bytesOut: answered ? forwarding.bytesOut : ownBytesOf(request, reply),
+    bytesOut: hasUpstreamResponse ? forwarding.bytesOut : ownBytesOf(request, reply),
     caller: caller?.id,
     ip: addressOf(request)
   }
@@ -112,14 +113,14 @@ function logEntry(
     line.code = refusal.code
   }
   if (reported !== null) line.wouldRefuse = reported.map(({ gate, code }) => `${gate} ${code}`)
-  if (shown.length > 0)
+  if (loggedHeaders.length > 0)
     line.headers = Object.fromEntries(
-      shown.map(([name, hidden]) => [name, hidden ? '[redacted]' : requestHeader(request, name)])
+      loggedHeaders.map(([name, redacted]) => [name, redacted ? '[redacted]' : requestHeader(request, name)])
     )
   return line
 }
 
-/** Writes a line as JSON, field by field: its keys are known, so nothing has to find out what they are. */
+/** Serializes the fields by hand, since JSON.stringify of the whole object is slower. */
 function serialize(line: LogEntry): string {
   const { upstream, caller } = line
   let json = `"requestId":${quote(line.requestId)},"method":"${line.method}","path":${quote(line.path)},"route":${quote(line.route)},"status":${line.status},"durationMs":${line.durationMs}`

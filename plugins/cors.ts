@@ -18,35 +18,35 @@ export const options = Type.Object(
       }),
       {
         description:
-          'Which origins may read answers: "*" for all, origins, or patterns whose "*" is one label.'
+          'The origins that may read responses: "*" for all, origins, or patterns whose "*" is one label.'
       }
     ),
     credentials: Type.Boolean({
       default: false,
-      description: 'Whether they may send cookies and log-ins; never together with "*".'
+      description: 'Whether requests may include credentials; not together with "*".'
     }),
     methods: Type.Optional(
       Type.Array(Type.String({ pattern: '^[A-Z-]+$' }), {
-        description: "The methods they may use; without this word the route's own."
+        description: 'The allowed methods; by default those of the route.'
       })
     ),
     headers: Type.Optional(
       Type.Array(Type.String(), {
-        description: 'The request headers they may send; without this word those that they ask for.'
+        description: 'The allowed request headers; by default those that the preflight requests.'
       })
     ),
     expose: Type.Array(Type.String(), {
       default: [],
-      description: 'The headers of an answer that they may read.'
+      description: 'The response headers that pages may read.'
     }),
     maxAge: Duration({
       default: '10m',
-      description: 'How long a browser may remember the answer to a preflight.'
+      description: 'How long a browser may cache the response to a preflight.'
     })
   },
   {
     additionalProperties: false,
-    description: 'Lets pages of other origins use a route (CORS), and answers their preflights.'
+    description: 'Allows pages of other origins to use a route (CORS), and responds to their preflights.'
   }
 )
 
@@ -55,22 +55,22 @@ export const preflights = true
 export type CorsOptions = Static<typeof options>
 
 export function faults({ origins, credentials }: CorsOptions): OptionFault[] {
-  // Any page can have the origin "null": it only takes a sandboxed frame.
-  const anybody = origins.find((origin) => origin === '*' || origin === 'null')
-  if (credentials && anybody !== undefined)
+  // Any page can send the origin "null", from a sandboxed frame.
+  const wildcard = origins.find((origin) => origin === '*' || origin === 'null')
+  if (credentials && wildcard !== undefined)
     return [
       {
         path: ['credentials'],
-        message: `"credentials" can't go with the origin "${anybody}": any page could act for your users; name the origins`
+        message: `expected named origins beside "credentials", got "${wildcard}": any page could act for your users`
       }
     ]
-  const wrong = origins.findIndex((origin) => !/^(\*|null|https?:\/\/(\*\.)?[^*/]+)$/.test(origin))
-  return wrong === -1
+  const invalid = origins.findIndex((origin) => !/^(\*|null|https?:\/\/(\*\.)?[^*/]+)$/.test(origin))
+  return invalid === -1
     ? []
     : [
         {
-          path: ['origins', wrong],
-          message: `"${origins[wrong]}" has a "*" that is no whole first label; "https://*.example.com" would do`
+          path: ['origins', invalid],
+          message: `expected "*" as the whole first label, as in "https://*.example.com", got "${origins[invalid]}"`
         }
       ]
 }
@@ -94,23 +94,27 @@ export default fp<CorsOptions>(
     app.addHook('onReady', async function readyCors() {
       await Promise.all(ready)
     })
-    const build = (said: CorsOptions, route: RouteInfo): Hooks => {
-      const any = said.origins.includes('*')
-      const hooks = captureCorsHooks(app, vendorOptions(said, any, methodsFor(said, route)), ready)
-      const answers = answersPreflights(route)
+    const build = (options: CorsOptions, route: RouteInfo): Hooks => {
+      const allowsAll = options.origins.includes('*')
+      const hooks = captureCorsHooks(
+        app,
+        vendorOptions(options, allowsAll, methodsFor(options, route)),
+        ready
+      )
+      const respondsToPreflights = answersPreflights(route)
       return {
         onRequest(request, reply, done) {
-          if (answers && request.method === 'OPTIONS' && isPreflight(request)) {
+          if (respondsToPreflights && request.method === 'OPTIONS' && isPreflight(request)) {
             hooks.onPreflight(request, reply, () => {
-              // An origin that is not allowed gets an answer without permission, which is what a browser reads as no.
+              // A response without permission makes the browser refuse an origin that is not allowed.
               reply.code(204).header('content-length', '0').send()
             })
           } else if (request.headers.origin === undefined) {
             done()
           } else hooks.onRequest(request, reply, done)
         },
-        ...(any ? {} : { vary: 'Origin' }),
-        // The upstream's own permissions would widen ours.
+        ...(allowsAll ? {} : { vary: 'Origin' }),
+        // CORS headers of the upstream would extend the permissions of the gateway.
         strips: CORS_HEADERS
       }
     }
@@ -119,7 +123,7 @@ export default fp<CorsOptions>(
       key,
       root,
       build,
-      (said, route) => `${answersPreflights(route)} ${methodsFor(said, route).join()}`
+      (options, route) => `${answersPreflights(route)} ${methodsFor(options, route).join()}`
     )
   },
   { name: key, fastify: '5.x' }
@@ -129,10 +133,10 @@ const methodsFor = ({ methods }: CorsOptions, route: RouteInfo): string[] => [
   ...(methods ?? route.methods ?? DEFAULT_METHODS)
 ]
 
-// A path that refuses a method takes none: it can't permit one either.
+// A 405 route has no methods, so it can't allow one.
 const answersPreflights = ({ methods }: RouteInfo): boolean => methods?.length !== 0
 
-/** The vendor's hook for preflights, and the one for all other requests. */
+/** The hooks of @fastify/cors, for preflights and for all other requests. */
 interface CorsHooks {
   onPreflight: Hook
   onRequest: Hook
@@ -143,30 +147,30 @@ function captureCorsHooks(
   options: FastifyCorsOptions,
   ready: Promise<void>[]
 ): CorsHooks {
-  const early: Hook = (_request, _reply, next) => next(new Error('cors is not ready'))
-  const pair: CorsHooks = { onPreflight: early, onRequest: early }
-  const take = async (name: keyof CorsHooks, preflight: boolean): Promise<void> => {
+  const notReady: Hook = (_request, _reply, next) => next(new Error('cors is not ready'))
+  const hooks: CorsHooks = { onPreflight: notReady, onRequest: notReady }
+  const captureInto = async (name: keyof CorsHooks, preflight: boolean): Promise<void> => {
     const [hook] = (await captureHooks(app, cors, { ...options, preflight }))['onRequest'] ?? []
-    pair[name] = hook as unknown as Hook
+    hooks[name] = hook as unknown as Hook
   }
-  ready.push(take('onPreflight', true), take('onRequest', false))
-  return pair
+  ready.push(captureInto('onPreflight', true), captureInto('onRequest', false))
+  return hooks
 }
 
 const isPreflight = ({ headers }: FastifyRequest): boolean =>
   headers.origin !== undefined && headers['access-control-request-method'] !== undefined
 
-function vendorOptions(said: CorsOptions, any: boolean, methods: string[]): FastifyCorsOptions {
-  const allowed = originMatcher(said.origins)
+function vendorOptions(options: CorsOptions, allowsAll: boolean, methods: string[]): FastifyCorsOptions {
+  const allowed = originMatcher(options.origins)
   return {
-    origin: any
+    origin: allowsAll
       ? '*'
       : (origin, callback) => callback(null, origin !== undefined && allowed(origin) ? origin : false),
-    credentials: said.credentials,
+    credentials: options.credentials,
     methods,
     strictPreflight: false,
-    maxAge: Math.floor(duration(said.maxAge) / 1000),
-    exposedHeaders: said.expose.length === 0 ? (null as never) : [...said.expose],
-    ...(said.headers === undefined ? {} : { allowedHeaders: [...said.headers] })
+    maxAge: Math.floor(duration(options.maxAge) / 1000),
+    exposedHeaders: options.expose.length === 0 ? (null as never) : [...options.expose],
+    ...(options.headers === undefined ? {} : { allowedHeaders: [...options.headers] })
   }
 }

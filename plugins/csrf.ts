@@ -14,34 +14,34 @@ export const options = Type.Object(
       {
         default: [],
         description:
-          'Other origins whose pages may act for a user with a session; those of cors with credentials may anyway.'
+          'Other origins whose pages may send requests with a session; the origins of cors with credentials are always allowed.'
       }
     )
   },
   {
     additionalProperties: false,
-    description: 'Keeps pages of other sites from acting for a user with a session.'
+    description: 'Rejects requests that pages of other sites send with the session of a user.'
   }
 )
 
 export const override = overrideOf(options)
-export const always = (said: WordsSaid): boolean => said('auth')
+export const always = (isConfigured: WordsSaid): boolean => isConfigured('auth')
 export type CsrfOptions = Static<typeof options>
 
-/** A page of another site made this request. */
-export const CrossSite = createError('SP_ERR_CSRF_CROSS_SITE', 'A page of another site may not do this', 403)
+/** The request was sent by a page of another site. */
+export const CrossSite = createError('SP_ERR_CSRF_CROSS_SITE', 'Forbidden: cross-site request', 403)
 
 export default fp<CsrfOptions>(
   async function csrf(app, root) {
-    // As browsers write an origin: in lower case, and without the port of its scheme.
-    const ours = URL.parse(app.publicUrl ?? '')?.origin ?? null
-    perRoute(app, key, root, (said, route) => {
+    // Normalized as browsers send it: in lower case, without the default port.
+    const ownOrigin = URL.parse(app.publicUrl ?? '')?.origin ?? null
+    perRoute(app, key, root, (options, route) => {
       if (!isCovered(route)) return undefined
-      const allowed = allowedOrigins(said, route)
+      const allowed = allowedOrigins(options, route)
       return {
         onRequest(request, _reply, done) {
           const safe = request.caller !== null && !isAmbient(request, request.caller.by)
-          done(safe || isSameSite(request, ours, allowed) ? undefined : new CrossSite())
+          done(safe || isSameSite(request, ownOrigin, allowed) ? undefined : new CrossSite())
         }
       }
     })
@@ -49,10 +49,10 @@ export default fp<CsrfOptions>(
   { name: key, fastify: '5.x' }
 )
 
-// The strategies whose credentials a browser may send by itself, whichever page asks.
+// The strategies whose credentials a browser attaches by itself, whichever page sends the request.
 const AMBIENT = ['session', 'basic', 'clientCertificate', 'forward']
 
-/** Tells whether a browser may have sent the credential of a caller by itself; what a service judged may be a cookie of its own, or a token that only a script can send. */
+/** Returns whether a browser may have attached the credential by itself; for forward auth, a cookie or any Authorization but Bearer. */
 function isAmbient({ headers }: FastifyRequest, by: string): boolean {
   if (by !== 'forward') return AMBIENT.includes(by)
   return (
@@ -61,12 +61,12 @@ function isAmbient({ headers }: FastifyRequest, by: string): boolean {
   )
 }
 
-/** Tells whether a route is covered: log-in and log-out, what the config names, and where browsers' own credentials let in beside a session. */
+/** Returns whether a route is protected: log-in and log-out, routes that configure it, and routes with ambient credentials. */
 function isCovered(route: RouteInfo): boolean {
   const mention = route.mentionOf(key)
   if (route.kind === 'standing' || mention === 'inside') return true
   const auth = route.words['auth'] as { session?: boolean; by?: readonly string[] } | false | undefined
-  // What is public on purpose has no user whom another site could act for.
+  // A public route has no user whom another site could impersonate.
   if (typeof auth !== 'object') return mention === 'root' && route.mentionOf('auth') === undefined
   if (auth.session !== true && mention === undefined) return false
   const { by } = auth
@@ -79,10 +79,10 @@ function allowedOrigins({ origins }: CsrfOptions, route: RouteInfo): (origin: st
   return originMatcher(all)
 }
 
-/** Tells whether a request can't be another site's doing: by Fetch Metadata, else by its Origin; with neither it is no browser's. */
+/** Returns whether a request is not cross-site: by Fetch Metadata, else by Origin; a request with neither is not from a browser. */
 function isSameSite(
   request: FastifyRequest,
-  ours: string | null,
+  ownOrigin: string | null,
   allowed: (origin: string) => boolean
 ): boolean {
   const { method, headers } = request
@@ -94,10 +94,13 @@ function isSameSite(
   if (origin === undefined) return site === undefined
   if (allowed(origin)) return true
   if (site !== undefined) return false
-  return origin === ours || origin === publicOrigin(request) || isForwardedOrigin(request, origin)
+  return origin === ownOrigin || origin === publicOrigin(request) || isForwardedOrigin(request, origin)
 }
 
-/** Tells whether trusted proxies in a row name an origin as the one that was asked: some append to X-Forwarded-Host and -Proto, and no page of another site can send these. */
+/**
+ * Returns whether a chain of trusted proxies forwarded an origin: some append to X-Forwarded-Host and -Proto, which
+ * pages of other sites can't send.
+ */
 function isForwardedOrigin(request: FastifyRequest, origin: string): boolean {
   const { server, headers } = request
   if (server.publicUrl !== null || !server.trusts(peerOf(request))) return false
@@ -108,7 +111,7 @@ function isForwardedOrigin(request: FastifyRequest, origin: string): boolean {
   )
 }
 
-function isListed(list: string | string[] | undefined, wanted: string, otherwise: string): boolean {
-  const values = list === undefined ? [otherwise] : String(list).split(',')
+function isListed(list: string | string[] | undefined, wanted: string, fallback: string): boolean {
+  const values = list === undefined ? [fallback] : String(list).split(',')
   return wanted !== '' && values.some((each) => each.trim().toLowerCase() === wanted)
 }

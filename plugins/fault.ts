@@ -10,37 +10,37 @@ export const key = 'fault'
 export const options = Type.Object(
   {
     ...gate,
-    delay: Type.Optional(Duration({ description: 'How long the requests wait that are chosen.' })),
+    delay: Type.Optional(Duration({ description: 'The delay of the affected requests.' })),
     status: Type.Optional(
       Type.Integer({
         minimum: 400,
         maximum: 599,
-        description: 'What they are answered with; without it they go on after the delay.'
+        description: 'The status of the response; without it the requests continue after the delay.'
       })
     ),
-    share: Share({ default: '100%', description: 'The share of the requests that is chosen.' })
+    share: Share({ default: '100%', description: 'The share of affected requests.' })
   },
-  { additionalProperties: false, description: 'Makes requests slow or fail on purpose, for drills.' }
+  { additionalProperties: false, description: 'Injects delays and errors, for tests of resilience.' }
 )
 
 export const guardsAccess = false
 export const override = overrideOf(options)
 export type FaultOptions = Static<typeof options>
 
-/** The config asks for this failure: it is a drill. */
-export const FaultInjected = createError('SP_ERR_FAULT_INJECTED', 'This failure is a drill', 503)
+/** The config injected this error. */
+export const FaultInjected = createError('SP_ERR_FAULT_INJECTED', 'Injected fault', 503)
 
-// Where a refusal says to come back later, it says when, in seconds.
+// The Retry-After of injected 503 and 429 responses.
 const RETRY_AFTER_SECONDS = '1'
 
 export default fp<FaultOptions>(
   async function fault(app, root) {
-    perOptions(app, key, root, ({ delay, status, share: part }) => {
+    perOptions(app, key, root, ({ delay, status, share: configuredShare }) => {
       const ms = delay === undefined ? 0 : duration(delay)
-      const chosen = share(part)
+      const faultShare = share(configuredShare)
       return {
         async preHandler() {
-          if (Math.random() >= chosen) return
+          if (Math.random() >= faultShare) return
           if (ms > 0) await wait(ms)
           if (status !== undefined) throw faultError(status)
         }

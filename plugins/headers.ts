@@ -34,97 +34,97 @@ const map = (description: string) =>
 
 export const options = Type.Object(
   {
-    request: map('Headers of the request as the upstream gets it: a text sets one, false removes it.'),
-    response: map('Headers of the answer as the client gets it: a text sets one, false removes it.')
+    request: map('Request headers sent to the upstream: a text sets one, false removes it.'),
+    response: map('Response headers sent to the client: a text sets one, false removes it.')
   },
-  { additionalProperties: false, description: 'Sets and removes headers on the way in and out.' }
+  { additionalProperties: false, description: 'Sets and removes headers of requests and responses.' }
 )
 
 export const override = overrideOf(options)
 export type HeadersOptions = Static<typeof options>
 
-/** A header to set on the way to the upstream, or to remove where there is no template. */
+/** A request header to set, or to remove if `value` is undefined. */
 export interface HeaderChange {
   readonly name: string
   readonly value: Template | undefined
 }
 
-export const faults = (said: HeadersOptions, about: About): OptionFault[] =>
-  (['request', 'response'] as const).flatMap((way) =>
-    Object.entries(said[way]).flatMap(([name, value]) => {
-      const path = [way, name]
+export const faults = (options: HeadersOptions, about: About): OptionFault[] =>
+  (['request', 'response'] as const).flatMap((direction) =>
+    Object.entries(options[direction]).flatMap(([name, value]) => {
+      const path = [direction, name]
       const found = [...headerFaults(name, value, path), ...templateFaults(value, path)]
-      if (way === 'request' && value !== false && isReserved(name, said, about))
+      if (direction === 'request' && value !== false && isReserved(name, options, about))
         found.push({
           path,
-          message: `"${name}" is a header by which "auth" tells upstreams who calls; a text here would pass for it, so take another name`
+          message: `"${name}" is an identity header that "auth" sends to upstreams and may not be set here; choose another name`
         })
       return found
     })
   )
 
-// The headers that "auth" writes on some route, by the list of routes.
-const reserved = new WeakMap<object, ReadonlySet<string>>()
+// The identity headers of all routes, memoized by the list of routes.
+const identityHeaders = new WeakMap<object, ReadonlySet<string>>()
 
-/** Tells whether "auth" writes a header: anywhere, or for Authorization and Cookie on a route with these options. */
-function isReserved(name: string, said: HeadersOptions, { routes, word }: About): boolean {
+/** Returns whether "auth" sets a header: on any route, or Authorization and Cookie on a route with these options. */
+function isReserved(name: string, options: HeadersOptions, { routes, word }: About): boolean {
   const plain = cgiName(name.toLowerCase())
-  const everywhere = getOrCreate(reserved, routes, () => {
+  const everywhere = getOrCreate(identityHeaders, routes, () => {
     const all = [word('auth'), ...new Set(routes.map(({ auth }) => auth))]
     return new Set(all.flatMap((auth) => identityHeadersOf(auth).everywhere))
   })
   if (everywhere.has(plain)) return true
   return (
     (plain === 'authorization' || plain === 'cookie') &&
-    routes.some(({ auth, headers }) => headers === said && identityHeadersOf(auth).here.includes(plain))
+    routes.some(({ auth, headers }) => headers === options && identityHeadersOf(auth).here.includes(plain))
   )
 }
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What the route changes in the request's headers on the way to its upstream; null for nothing. */
+    /** The request headers that the route changes for its upstream; null for none. */
     headerChanges: readonly HeaderChange[] | null
   }
 }
 
-// Headers by which a cache may keep an answer (RFC 9111, RFC 9213); refusals and the gateway's own pages are never kept.
+// Headers that let a cache store a response (RFC 9111, RFC 9213); errors and the gateway's own pages are never cached.
 const CACHE_HEADER = /^(expires|surrogate-control|([a-z-]+-)?cache-control)$/
 
 export default fp<HeadersOptions>(
   async function headers(app, root) {
     app.decorateRequest('headerChanges', null)
-    const isOwn = (_said: HeadersOptions, { kind }: RouteInfo): boolean => kind === 'standing'
-    const build = (said: HeadersOptions, route: RouteInfo): Hooks => {
-      const onRequest = compileChanges(said.request)
-      const onResponse = compileChanges(said.response)
-      const onRefusal = onResponse.filter(({ name }) => !CACHE_HEADER.test(name))
-      const own = isOwn(said, route)
+    const isBuiltin = (_options: HeadersOptions, { kind }: RouteInfo): boolean => kind === 'standing'
+    const build = (options: HeadersOptions, route: RouteInfo): Hooks => {
+      const requestChanges = compileChanges(options.request)
+      const responseChanges = compileChanges(options.response)
+      const errorChanges = responseChanges.filter(({ name }) => !CACHE_HEADER.test(name))
+      const builtin = isBuiltin(options, route)
       return {
-        ...(onRequest.length === 0
+        ...(requestChanges.length === 0
           ? {}
           : {
               onRequest(request, _reply, done) {
-                request.headerChanges = onRequest
+                request.headerChanges = requestChanges
                 done()
               }
             }),
-        ...(onResponse.length === 0
+        ...(responseChanges.length === 0
           ? {}
           : {
               onHead(request, _reply, head) {
                 const { refusal } = request
-                const refused = own || (refusal !== null && refusal.byTarget !== true)
-                for (const { name, value } of refused ? onRefusal : onResponse) {
-                  // A value that the request does not have is no header, not an empty one.
-                  const made = cleanHeader(value?.renderWhole(request) ?? '')
-                  if (made === '') head.remove(name)
-                  else head.set(name, made)
+                const isError = builtin || (refusal !== null && refusal.byTarget !== true)
+                for (const { name, value } of isError ? errorChanges : responseChanges) {
+                  // A missing value removes the header instead of leaving it empty.
+                  const rendered = cleanHeader(value?.renderWhole(request) ?? '')
+                  if (rendered === '') head.remove(name)
+                  else head.set(name, rendered)
                 }
               }
             })
       }
     }
-    perOptions(app, key, root, build, isOwn)
+    perOptions(app, key, root, build, isBuiltin)
   },
   { name: key, fastify: '5.x' }
 )

@@ -3,7 +3,7 @@ import * as accessLog from './access-log.ts'
 import * as auth from './auth/index.ts'
 import * as cors from './cors.ts'
 import * as csrf from './csrf.ts'
-import * as errors from './errors.ts'
+import * as errors from './errors/index.ts'
 import * as fault from './fault.ts'
 import * as headers from './headers.ts'
 import * as ipAccess from './ip-access.ts'
@@ -21,27 +21,27 @@ import * as store from './store/index.ts'
 import * as tls from './tls/index.ts'
 import * as upstreams from './upstreams/index.ts'
 
-/** The concerns, in the order in which they are registered and run. */
+/** The concerns, in the order of their registration and of their hooks. */
 export const concerns: readonly Concern[] = [
-  errors, //          first: whatever fails from here on is answered in one shape
-  requestId, //       every line and every refusal below names the request
-  accessLog, //       begins before anything can refuse, so that refusals have their line, too
-  metrics, //         likewise; and before the gates, whose time it measures
-  responseTime, //    measures all that follows
-  paths, //           what the hygiene before routing let pass in report mode
-  overload, //        sheds what is too much before it costs more than a look
-  securityHeaders, // refusals carry them as well
-  cors, //            answers preflights before any gate: they carry no credentials
-  store, //           no hook: what certificates, sessions, limits and throttles of several instances share
-  tls, //             no hook: what the listening socket needs, and what sessions ask about
-  upstreams, //       no hook: opens the pools that the targets ask for
-  session, //         no hook: loads sessions when auth asks, so that a flood never reads the store
-  limits, //          cheap looks at sizes, before anything that costs
-  ipAccess, //        who may not come at all costs no count
-  rateLimit, //       by address before auth, so that guessing is counted; by caller after it
-  auth, //            who calls, and whether they may
-  csrf, //            after auth: only a session is a credential that a browser sends by itself
-  headers, //         after auth: values may name the caller
+  errors, //          first: every later error is sent in the configured format
+  requestId, //       log lines and errors of the concerns below carry the id
+  accessLog, //       begins before the gates, so that refused requests are logged too
+  metrics, //         likewise, and measures the duration of the gates
+  responseTime, //    measures everything that follows
+  paths, //           reports what the path policy before routing let through in report mode
+  overload, //        sheds load before it costs any work
+  securityHeaders, // also set on errors
+  cors, //            responds to preflights before any gate, because they carry no credentials
+  store, //           no hook: shared state of certificates, sessions, limits and throttles
+  tls, //             no hook: the TLS settings of the listener
+  upstreams, //       no hook: opens the connection pools of the targets
+  session, //         no hook: loads a session when auth needs it, so that a flood never reads the store
+  limits, //          cheap checks of sizes, before anything expensive
+  ipAccess, //        a denied address costs no rate limit count
+  rateLimit, //       by address before auth, so that guesses count; by caller after it
+  auth, //            authentication and authorization
+  csrf, //            after auth, because only some credentials are sent by browsers themselves
+  headers, //         after auth, because values may contain the caller
   query, //           likewise
-  fault //            last: a drill stands in for the target
+  fault //            last: an injected fault takes the place of the target
 ]

@@ -17,21 +17,22 @@ export const options = Type.Object(
       Type.Array(Type.String(), {
         minItems: 1,
         description:
-          'Who may come, and nobody else: addresses, CIDR ranges, "loopback" or "private"; without it all may come that are not denied.'
+          'The allowed addresses; all others are denied: addresses, CIDR ranges, "loopback" or "private". Without it all addresses are allowed that are not denied.'
       })
     ),
     deny: Type.Array(Type.String(), {
       default: [],
       description:
-        'Who may not come, be they allowed or not: addresses, CIDR ranges, "loopback" or "private".'
+        'The denied addresses, which win over allow: addresses, CIDR ranges, "loopback" or "private".'
     }),
     file: Type.Optional(
       File({
-        description: 'A file with more to deny, one address or range a line; what follows a "#" is a comment.'
+        description:
+          'A file with further denied addresses, one address or range per line; "#" begins a comment.'
       })
     )
   },
-  { additionalProperties: false, description: 'Which addresses may send requests.' }
+  { additionalProperties: false, description: 'Allows and denies clients by address.' }
 )
 
 export const override = overrideOf(options)
@@ -46,43 +47,40 @@ export function faults({ allow = [], deny, file }: IpAccessOptions): OptionFault
   ]
 }
 
-// What files of addresses to deny are called, and those of addresses to allow.
+// Names of files that list denied addresses, and allowed ones.
 const DENY_NAME =
   /disallow|not.?allow|block|den(y|ied)|ban|black|bad|drop|reject|abus|attack|threat|spam|bogon|forbid|exclud|crawl|bot|\btor\b/i
 const ALLOW_NAME =
   /allow|white|permit|trust|accept|safe|friend|partner|customer|client|office|staff|intern|vpn|admin|known/i
 
-/** Finds a file that reads like a list of what may come, while `file` denies. */
+/** Warns of a file whose name suggests a list of allowed addresses, since `file` denies. */
 export function warnings({ allow, deny, file }: IpAccessOptions): string[] {
   if (file === undefined) return []
   const name = basename(file)
   const denies = DENY_NAME.test(name)
   if (denies || !(ALLOW_NAME.test(name) || (allow === undefined && deny.length === 0))) return []
   return [
-    `refuses the addresses in ${name}: "ipAccess.file" denies, though it reads like a list to allow; "allow" lets in`
+    `refuses the addresses in ${name}: "ipAccess.file" denies, though its name suggests a list of allowed addresses; use "allow" to allow them`
   ]
 }
 
-/** Requests from this address are not taken here (RFC 9110 section 15.5.4). */
-export const IpAccessDenied = createError(
-  'SP_ERR_IP_ACCESS_DENIED',
-  'Requests from this address are not taken here',
-  403
-)
+/** The address is denied (RFC 9110 section 15.5.4). */
+export const IpAccessDenied = createError('SP_ERR_IP_ACCESS_DENIED', 'Forbidden: address not allowed', 403)
 
-// How many addresses are remembered with their verdicts; beyond that all are forgotten, and judged anew.
+// The maximum number of cached verdicts; beyond it the cache is cleared.
 const MAX_CACHED_VERDICTS = 10_000
 
 export default fp<IpAccessOptions>(
   async function ipAccess(app, root) {
-    // Routes that inherit the same options share a verdict on each address.
-    const judges = new Map<IpAccessOptions, AddressPredicate>()
-    perOptions(app, key, root, (said) => {
-      if (said.allow === undefined && said.deny.length === 0 && said.file === undefined) return undefined
-      const mayCome = getOrCreate(judges, said, () => compileRanges(said))
+    // Routes with the same options share the cache of verdicts.
+    const predicates = new Map<IpAccessOptions, AddressPredicate>()
+    perOptions(app, key, root, (options) => {
+      if (options.allow === undefined && options.deny.length === 0 && options.file === undefined)
+        return undefined
+      const isAllowed = getOrCreate(predicates, options, () => compileRanges(options))
       return {
         onRequest(request, _reply, done) {
-          done(mayCome(addressOf(request)) ? undefined : new IpAccessDenied())
+          done(isAllowed(addressOf(request)) ? undefined : new IpAccessDenied())
         }
       }
     })
@@ -100,10 +98,10 @@ function compileRanges({ allow, deny, file }: IpAccessOptions): AddressPredicate
     const known = verdicts.get(address)
     if (known !== undefined) return known
     if (verdicts.size >= MAX_CACHED_VERDICTS) verdicts.clear()
-    // Whose connection is gone has no address any more, and may have had one that is denied.
-    const may = address !== '' && !denied(address) && allowed(address)
-    verdicts.set(address, may)
-    return may
+    // A closed connection has no address and may have had a denied one.
+    const verdict = address !== '' && !denied(address) && allowed(address)
+    verdicts.set(address, verdict)
+    return verdict
   }
 }
 
@@ -119,7 +117,7 @@ function fileFaults(file: string): OptionFault[] {
   }
 }
 
-/** Reads what a file says, line by line, without its comments and empty lines. */
+/** Reads the lines of a file, without comments and empty lines. */
 function linesOf(file: string): { text: string; line: number }[] {
   return readFileSync(file, 'utf8')
     .replace(/^\uFEFF/, '')

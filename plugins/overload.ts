@@ -10,11 +10,11 @@ import { DurationOrNone, durationOrNone, EXPECTED, SizeOrNone, sizeOrNone } from
 
 export const key = 'overload'
 
-const numberOrNone = <D extends number | false>(said: { default: D; description: string }) =>
+const numberOrNone = <D extends number | false>(schema: { default: D; description: string }) =>
   Type.Unsafe<number | false>({
     anyOf: [{ type: 'integer', minimum: 1 }, { const: false }],
     [EXPECTED]: 'a number from 1, or false for none',
-    ...said
+    ...schema
   })
 
 export const options = Type.Object(
@@ -23,31 +23,31 @@ export const options = Type.Object(
     eventLoopDelay: DurationOrNone({
       positive: true,
       default: '200ms',
-      description: 'How late the process may be with its work; beyond it the answer is 503.'
+      description: 'The maximum delay of the event loop; beyond it the response is 503.'
     }),
     maxInFlight: numberOrNone({
       default: 2000,
-      description: 'How many requests of the whole process may be under way; beyond it the answer is 503.'
+      description: 'The maximum number of requests in flight in the process; beyond it the response is 503.'
     }),
     maxConnections: numberOrNone({
       default: false,
       description:
-        'How many connections the process takes; beyond it they are closed at once. Said at the root only, since no route is known before.'
+        'The maximum number of connections of the process; further ones are closed at once. At the root only, since the route is not known before.'
     }),
     buffers: SizeOrNone({
       default: '256mb',
       description:
-        'The most bytes of bodies that the process holds in memory; said at the root only. Beyond it read-ahead waits, retries and mirrors keep nothing, and what has to hold a body is 503.'
+        'The maximum bytes of bodies buffered in the process; at the root only. Beyond it read-ahead waits, retries and mirrors buffer nothing, and requests that need a buffer get 503.'
     }),
     priority: Type.Unsafe<'critical' | 'normal' | 'background'>({
       type: 'string',
       enum: ['critical', 'normal', 'background'],
       default: 'normal',
       description:
-        'Who is refused first: background at 80 % of a limit, normal at the limit, critical at twice as much.'
+        'Which requests are refused first: background at 80 % of a limit, normal at the limit, critical at twice the limit.'
     })
   },
-  { additionalProperties: false, description: 'Refuses what is more than the process can do.' }
+  { additionalProperties: false, description: 'Sheds load that exceeds the capacity of the process.' }
 )
 
 const { maxConnections: _maxConnections, buffers: _buffers, ...onRoutes } = options.properties
@@ -63,61 +63,61 @@ export function concurrency({ maxConnections, maxInFlight }: OverloadOptions): C
 export const override = overrideOf(
   Type.Object(onRoutes, {
     additionalProperties: false,
-    description: 'Refuses what is more than the process can do.'
+    description: 'Sheds load that exceeds the capacity of the process.'
   })
 )
 export type OverloadOptions = Static<typeof options>
 
-/** The process is too late with its work (RFC 9110 section 15.6.4). */
+/** The event loop is delayed beyond the limit (RFC 9110 section 15.6.4). */
 export const EventLoopLate = createError(
   'SP_ERR_OVERLOAD_EVENT_LOOP',
-  'The gateway has more to do than it can; try again in a while',
+  'Service overloaded: event loop delay over the limit, retry later',
   503
 )
-/** As many requests are under way as the process takes. */
+/** The process has the maximum number of requests in flight. */
 export const InFlightExceeded = createError(
   'SP_ERR_OVERLOAD_IN_FLIGHT',
-  'The gateway has as many requests under way as it takes; try again in a while',
+  'Service overloaded: too many requests in flight, retry later',
   503
 )
 
-// How much of a limit each priority may use.
+// The share of a limit that each priority may use.
 const SHARES = { background: 0.8, normal: 1, critical: 2 } as const
 
-// Who is refused comes back after 1 to so many seconds: not all at once.
+// Retry-After is random between 1 and this, so that clients don't return all at once.
 const MAX_RETRY_AFTER_SECONDS = 3
 
 export default fp<OverloadOptions>(
   async function overload(app, root) {
     if (root.maxConnections !== false) app.maxConnections = root.maxConnections
     const bufferLimit = sizeOrNone(root.buffers)
-    // A configuration that can't be built changes no limit of the one that runs.
+    // Set when the instance is ready, so that a config that fails to build does not change the running limit.
     app.addHook('onReady', async function limitBuffers() {
       app.buffers.limit = bufferLimit
     })
     const load = app.resources.lease(app, `${key} load`, () => ({ inFlight: 0 }))
     perOptions(app, key, root, ({ eventLoopDelay, maxInFlight, priority, mode }) => {
       const share = SHARES[priority]
-      const mostInFlight =
+      const inFlightLimit =
         maxInFlight === false ? Number.POSITIVE_INFINITY : Math.max(1, Math.floor(maxInFlight * share))
-      const latest = (durationOrNone(eventLoopDelay) ?? Number.POSITIVE_INFINITY) * share
-      const lateness =
+      const delayLimit = (durationOrNone(eventLoopDelay) ?? Number.POSITIVE_INFINITY) * share
+      const eventLoop =
         eventLoopDelay === false
           ? NO_DELAY
           : app.resources.lease(
               app,
-              `${key} lateness`,
+              `${key} event loop delay`,
               () => new EventLoopDelay(),
-              (each) => each.close()
+              (monitor) => monitor.close()
             )
-      const report = mode === 'report'
+      const reportsOnly = mode === 'report'
       return {
         onRequest(request, reply, done) {
           let refusal: FastifyError | undefined
-          if (lateness.ms > latest) refusal = new EventLoopLate()
-          else if (load.inFlight >= mostInFlight) refusal = new InFlightExceeded()
-          // A connection that switches protocols may stay for hours and do nothing: it is no request under way.
-          if ((refusal === undefined || report) && upgradeOf(request.raw) === undefined)
+          if (eventLoop.ms > delayLimit) refusal = new EventLoopLate()
+          else if (load.inFlight >= inFlightLimit) refusal = new InFlightExceeded()
+          // An upgraded connection may stay open and idle for hours, so it does not count as in flight.
+          if ((refusal === undefined || reportsOnly) && upgradeOf(request.raw) === undefined)
             countInFlight(load, reply.raw)
           done(refusal && withRetryAfter(refusal))
         }
@@ -135,7 +135,7 @@ interface Load {
 }
 
 function countInFlight(load: Load, response: ServerResponse): void {
-  // Whose client left while other hooks were at work has closed already.
+  // The client may have left during earlier hooks; the close event has already fired then.
   if (response.destroyed) return
   load.inFlight++
   onResponseClosed(response, releaseInFlight, load, 1)
@@ -145,19 +145,19 @@ function releaseInFlight(load: Load, requests: number): void {
   load.inFlight -= requests
 }
 
-// How often, and how exactly, the event loop is looked at, in milliseconds.
+// The sampling interval of the event loop delay, and the resolution of its histogram.
 const SAMPLE_INTERVAL_MS = 500
 const HISTOGRAM_RESOLUTION_MS = 20
 const NS_PER_MS = 1e6
 
 const NO_DELAY = { ms: 0 }
 
-/** Tells how late a process is with its work: the middle one of the last three half seconds, so that one long pause, such as a reload, is no overload. */
+/** Measures the event loop delay as the median of three samples, so that a single pause, such as a reload, is no overload. */
 class EventLoopDelay {
   ms = 0
-  #last: readonly number[] = [0, 0, 0]
+  #samples: readonly number[] = [0, 0, 0]
   readonly #histogram = monitorEventLoopDelay({ resolution: HISTOGRAM_RESOLUTION_MS })
-  readonly #timer = setInterval(() => this.#look(), SAMPLE_INTERVAL_MS)
+  readonly #timer = setInterval(() => this.#sample(), SAMPLE_INTERVAL_MS)
 
   constructor() {
     this.#timer.unref()
@@ -169,14 +169,14 @@ class EventLoopDelay {
     this.#histogram.disable()
   }
 
-  #look(): void {
+  #sample(): void {
     const { count: turns, mean, stddev } = this.#histogram
-    // The first turn after a reset is not measured: where turns are long, there may be none yet.
+    // The first turn after a reset is not recorded, so long turns may leave the histogram empty.
     if (turns === 0) return
     this.#histogram.reset()
-    // A request falls into a long turn more often than into a short one: turns count by their length.
-    const met = (mean + stddev ** 2 / mean) / NS_PER_MS - HISTOGRAM_RESOLUTION_MS
-    this.#last = [...this.#last.slice(1), Math.max(0, met)]
-    this.ms = this.#last.toSorted((a, b) => a - b)[1] ?? 0
+    // Weighted by length, since a request arrives during a long turn more often than during a short one.
+    const delay = (mean + stddev ** 2 / mean) / NS_PER_MS - HISTOGRAM_RESOLUTION_MS
+    this.#samples = [...this.#samples.slice(1), Math.max(0, delay)]
+    this.ms = this.#samples.toSorted((a, b) => a - b)[1] ?? 0
   }
 }

@@ -48,12 +48,15 @@ export const pathPolicy = (policy: PathsOptions): PathPolicy => policy
 
 declare module 'http' {
   interface IncomingMessage {
-    /** What the policy in report mode would have refused. */
+    /** The error that the path policy would have raised, in report mode. */
     sallyportReported?: Error & { code: string }
   }
 }
 
-/** Refuses paths that the upstream may read as one of another route (`ambiguous`), and reports what the policies on slashes, which come before routing, let pass in report mode. */
+/**
+ * Rejects paths that the upstream may read as one of another route (`ambiguous`), and reports errors of the path
+ * policy, which runs before routing, in report mode.
+ */
 export default fp<PathsOptions>(
   async function paths(app, root) {
     perOptions(

@@ -14,19 +14,19 @@ export const options = Type.Record(
   }),
   {
     description:
-      'Parameters of the query as the upstream gets them: a text sets one, false removes it; all others pass byte for byte.'
+      'Query parameters sent to the upstream: a text sets one, false removes it; all others pass unchanged.'
   }
 )
 
 export const override = overrideOf(options)
 export type QueryOptions = Static<typeof options>
 
-export const faults = (said: QueryOptions): OptionFault[] =>
-  Object.entries(said).flatMap(([name, value]) => templateFaults(value, [name]))
+export const faults = (options: QueryOptions): OptionFault[] =>
+  Object.entries(options).flatMap(([name, value]) => templateFaults(value, [name]))
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Changes a query (with its question mark) on the way to the upstream; null to let it pass as it is. */
+    /** Changes the query (with its question mark) for the upstream; null to leave it unchanged. */
     changeQuery: ((query: string) => string) | null
   }
 }
@@ -34,19 +34,20 @@ declare module 'fastify' {
 export default fp<QueryOptions>(
   async function query(app, root) {
     app.decorateRequest('changeQuery', null)
-    perOptions(app, key, root, (said) => {
-      const names = new Set(Object.keys(said))
-      const set = Object.entries(said).flatMap(([name, value]): [string, Template][] =>
+    perOptions(app, key, root, (options) => {
+      const names = new Set(Object.keys(options))
+      const set = Object.entries(options).flatMap(([name, value]): [string, Template][] =>
         value === false ? [] : [[encodeURIComponent(name), template(value)]]
       )
       if (names.size === 0) return undefined
       return {
         onRequest(request, _reply, done) {
-          request.changeQuery = (written) => {
-            const pairs = written.length > 1 ? written.slice(1).split('&') : []
-            const kept = pairs.filter((pair) => !names.has(parameterName(pair)))
-            for (const [name, value] of set) kept.push(`${name}=${encodeURIComponent(value.render(request))}`)
-            return kept.length === 0 ? '' : `?${kept.join('&')}`
+          request.changeQuery = (search) => {
+            const pairs = search.length > 1 ? search.slice(1).split('&') : []
+            const remaining = pairs.filter((pair) => !names.has(parameterName(pair)))
+            for (const [name, value] of set)
+              remaining.push(`${name}=${encodeURIComponent(value.render(request))}`)
+            return remaining.length === 0 ? '' : `?${remaining.join('&')}`
           }
           done()
         }

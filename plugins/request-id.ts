@@ -10,17 +10,16 @@ export const options = Type.Object(
     header: Type.String({
       default: 'x-request-id',
       pattern: '^[a-z0-9-]+$',
-      description: 'The header that carries the id, in lower case.'
+      description: 'The header of the id, in lower case.'
     }),
     trust: Type.Boolean({
       default: false,
-      description:
-        "Whether a client's own id is taken over, when it is 1 to 128 letters, digits and -_.~:/+=@."
+      description: "Whether the client's id is used if it has 1 to 128 letters, digits and -_.~:/+=@."
     })
   },
   {
     additionalProperties: false,
-    description: 'Gives every request an id, which its answer, its log line and its upstream get.'
+    description: 'Assigns an id to every request, for the response, the log and the upstream.'
   }
 )
 
@@ -30,11 +29,11 @@ export type RequestIdOptions = Static<typeof options>
 
 const VALID_ID = /^[\w.~:/+=@-]{1,128}$/
 
-// A nonce of this boot and a counter: unique across processes, and cheaper than 16 random bytes a request.
+// A nonce of this process and a counter: unique across processes, and cheaper than 16 random bytes per request.
 const boot = randomBytes(8).toString('base64url')
 let count = 0
 
-/** Makes the next request id of this process. */
+/** Returns the next request id of this process. */
 export const nextId = (): string => `${boot}-${(count++).toString(36)}`
 
 export default fp<RequestIdOptions>(
@@ -43,8 +42,8 @@ export default fp<RequestIdOptions>(
     perOptions(app, key, root, ({ header, trust }) => ({
       onRequest(request, _reply, done) {
         if (trust) {
-          const theirs = requestHeader(request, header)
-          if (typeof theirs === 'string' && VALID_ID.test(theirs)) request.id = theirs
+          const clientId = requestHeader(request, header)
+          if (typeof clientId === 'string' && VALID_ID.test(clientId)) request.id = clientId
         }
         done()
       },

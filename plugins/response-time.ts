@@ -8,12 +8,12 @@ export const options = Type.Object(
   {
     serverTiming: Type.Boolean({
       default: true,
-      description: 'Whether Server-Timing tells the time in the gateway and at the upstream, too.'
+      description: 'Whether to send Server-Timing with the time of the gateway and of the upstream.'
     })
   },
   {
     additionalProperties: false,
-    description: 'Tells in X-Response-Time how long the answer took, up to its head.'
+    description: 'Sends the time until the response headers as X-Response-Time.'
   }
 )
 

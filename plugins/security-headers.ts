@@ -9,11 +9,11 @@ export const key = 'securityHeaders'
 
 const hsts = Type.Object(
   {
-    maxAge: Duration({ default: '365d', description: 'How long browsers keep to https.' }),
-    subdomains: Type.Boolean({ default: false, description: 'Whether that holds for all subdomains, too.' }),
+    maxAge: Duration({ default: '365d', description: 'How long browsers use https only.' }),
+    subdomains: Type.Boolean({ default: false, description: 'Whether it includes subdomains.' }),
     preload: Type.Boolean({
       default: false,
-      description: "Whether the host asks to be in browsers' preload lists."
+      description: 'Whether browsers may include the host in their preload lists.'
     })
   },
   { additionalProperties: false }
@@ -26,40 +26,40 @@ export const options = Type.Object(
       enum: ['compatible', 'strict'],
       default: 'compatible',
       description:
-        'What is there without a word: compatible breaks no proxied page, strict is all that @fastify/helmet sets.'
+        'The default headers: compatible breaks no proxied page, strict is the full set of @fastify/helmet.'
     }),
     hsts: Type.Optional(
       Type.Unsafe<Static<typeof hsts> | boolean>({
         anyOf: [hsts, { type: 'boolean' }],
         description:
-          'Strict-Transport-Security (RFC 6797), sent over TLS only; false for none, true as the preset has it.'
+          'Strict-Transport-Security (RFC 6797), sent over TLS only; false for none, true for the value of the preset.'
       })
     ),
     csp: Type.Optional(
-      TextOrNone({ description: 'Content-Security-Policy; the preset strict has one, compatible none.' })
+      TextOrNone({ description: 'Content-Security-Policy; strict sets one by default, compatible none.' })
     ),
     frame: Type.Optional(
       Type.Unsafe<'sameorigin' | 'deny' | false>({
         enum: ['sameorigin', 'deny', false],
-        description: 'X-Frame-Options: who may show a page in a frame; false for no such header.'
+        description: 'X-Frame-Options: which builtinPages may embed the response; false for no such header.'
       })
     ),
     referrer: Type.Optional(
       TextOrNone({
-        description: 'Referrer-Policy: how much of an address other sites are told; false for no such header.'
+        description: 'Referrer-Policy: how much of the URL is sent to other sites; false for no such header.'
       })
     ),
     permissions: Type.Optional(
-      TextOrNone({ description: 'Permissions-Policy: which features of the browser a page may use.' })
+      TextOrNone({ description: 'Permissions-Policy: the browser features that a page may use.' })
     ),
     remove: Type.Array(Type.String({ pattern: '^[a-z0-9-]+$' }), {
       default: ['server', 'x-powered-by'],
-      description: 'Headers that never leave, in lower case.'
+      description: 'Response headers to remove, in lower case.'
     })
   },
   {
     additionalProperties: false,
-    description: 'Headers that tell browsers to be careful, and the removal of those that tell too much.'
+    description: 'Adds security headers to responses, and removes headers that identify the software.'
   }
 )
 
@@ -70,31 +70,34 @@ export type SecurityHeadersOptions = Static<typeof options>
 export default fp<SecurityHeadersOptions>(
   async function securityHeaders(app, root) {
     const strict = await helmetHeaders()
-    // The gateway's own pages are strict whatever others are; HSTS holds for the whole host, and so stays as the root says it.
-    const pages: CompiledHeaders = {
+    // The gateway's own pages always use the strict preset; HSTS applies to the whole host, so it follows the root.
+    const builtinPages: CompiledHeaders = {
       ...compileHeaders({ preset: 'strict', remove: root.remove }, strict),
       hsts: compileHeaders(root, strict).hsts
     }
-    const isOwn = (route: RouteInfo): boolean => route.scope(key) !== 'root'
-    const build = (said: SecurityHeadersOptions, route: RouteInfo): Hooks => {
-      const own = isOwn(route)
-      const here = route.kind === 'standing' ? pages : compileHeaders(said, strict)
-      const entries = Object.entries(here.constant)
+    const isFromRoute = (route: RouteInfo): boolean => route.scope(key) !== 'root'
+    const build = (options: SecurityHeadersOptions, route: RouteInfo): Hooks => {
+      const fromRoute = isFromRoute(route)
+      const compiled = route.kind === 'standing' ? builtinPages : compileHeaders(options, strict)
+      const entries = Object.entries(compiled.constant)
       return {
-        // What a route says itself wins over what its upstream sends; what it only inherits does not.
-        ...(own ? {} : { headers: here.constant }),
-        strips: own ? [...here.remove, ...Object.keys(here.constant)] : here.remove,
+        // Options of the route override the upstream's headers; inherited ones don't.
+        ...(fromRoute ? {} : { headers: compiled.constant }),
+        strips: fromRoute ? [...compiled.remove, ...Object.keys(compiled.constant)] : compiled.remove,
         onHead(request, _reply, head) {
           const tls = request.protocol === 'https'
-          const csp = tls ? here.csp : here.plainCsp
-          if (request.forwarding === null) for (const name of here.remove) head.remove(name)
-          if (own) for (const [name, value] of entries) head.set(name, value)
-          if (csp !== undefined && (own || !head.has(CSP))) head.set(CSP, csp)
-          if (tls && here.hsts !== undefined && (own || !head.has(HSTS))) head.set(HSTS, here.hsts)
+          const csp = tls ? compiled.csp : compiled.plainCsp
+          if (request.forwarding === null) for (const name of compiled.remove) head.remove(name)
+          if (fromRoute) for (const [name, value] of entries) head.set(name, value)
+          if (csp !== undefined && (fromRoute || !head.has(CSP))) head.set(CSP, csp)
+          if (tls && compiled.hsts !== undefined && (fromRoute || !head.has(HSTS)))
+            head.set(HSTS, compiled.hsts)
         }
       }
     }
-    perOptions(app, key, root, build, (_said, route) => (route.kind === 'standing' ? 'page' : isOwn(route)))
+    perOptions(app, key, root, build, (_options, route) =>
+      route.kind === 'standing' ? 'page' : isFromRoute(route)
+    )
   },
   { name: key, fastify: '5.x' }
 )
@@ -105,19 +108,19 @@ const HSTS = 'strict-transport-security'
 interface CompiledHeaders {
   readonly constant: Readonly<Record<string, string>>
   readonly csp: string | undefined
-  /** The strict preset's policy without "upgrade-insecure-requests", which would send the forms of a plain gateway to a port that is not there. */
+  /** The CSP over plain HTTP: "upgrade-insecure-requests" would send forms to an https port that does not exist. */
   readonly plainCsp: string | undefined
   readonly hsts: string | undefined
   readonly remove: readonly string[]
 }
 
-/** Works out the headers of one set of options, once. */
+/** Compiles the headers of one set of options. */
 function compileHeaders(
-  said: SecurityHeadersOptions,
+  options: SecurityHeadersOptions,
   strict: Readonly<Record<string, string>>
 ): CompiledHeaders {
   const { 'strict-transport-security': strictHsts, 'content-security-policy': strictCsp, ...more } = strict
-  const isStrict = said.preset === 'strict'
+  const isStrict = options.preset === 'strict'
   const constant: Record<string, string> = isStrict
     ? more
     : {
@@ -128,40 +131,44 @@ function compileHeaders(
   setOrRemove(
     constant,
     'x-frame-options',
-    typeof said.frame === 'string' ? said.frame.toUpperCase() : said.frame
+    typeof options.frame === 'string' ? options.frame.toUpperCase() : options.frame
   )
-  setOrRemove(constant, 'referrer-policy', said.referrer)
-  setOrRemove(constant, 'permissions-policy', said.permissions)
+  setOrRemove(constant, 'referrer-policy', options.referrer)
+  setOrRemove(constant, 'permissions-policy', options.permissions)
   const csp = isStrict ? strictCsp : undefined
   return {
     constant,
-    csp: optionOr(said.csp, csp),
-    plainCsp: optionOr(said.csp, csp?.replace(/;\s*upgrade-insecure-requests/, '')),
+    csp: optionOr(options.csp, csp),
+    plainCsp: optionOr(options.csp, csp?.replace(/;\s*upgrade-insecure-requests/, '')),
     hsts: optionOr(
-      said.hsts === true ? undefined : typeof said.hsts === 'object' ? hstsOf(said.hsts) : said.hsts,
+      options.hsts === true
+        ? undefined
+        : typeof options.hsts === 'object'
+          ? hstsOf(options.hsts)
+          : options.hsts,
       isStrict ? strictHsts : hstsOf({ maxAge: '365d', subdomains: false, preload: false })
     ),
-    remove: said.remove
+    remove: options.remove
   }
 }
 
-/** What is said, nothing where that is `false`, and what is there by itself where nothing is said. */
-const optionOr = (said: string | false | undefined, byItself: string | undefined): string | undefined =>
-  said === undefined ? byItself : said === false ? undefined : said
+/** Returns the option; undefined for `false`, and the default if it is not set. */
+const optionOr = (value: string | false | undefined, defaultValue: string | undefined): string | undefined =>
+  value === undefined ? defaultValue : value === false ? undefined : value
 
 function setOrRemove(headers: Record<string, string>, name: string, value: string | false | undefined): void {
   if (value === false) delete headers[name]
   else if (value !== undefined) headers[name] = value
 }
 
-function hstsOf(said: Static<typeof hsts>): string {
-  return `max-age=${Math.floor(duration(said.maxAge) / 1000)}${said.subdomains ? '; includeSubDomains' : ''}${said.preload ? '; preload' : ''}`
+function hstsOf(options: Static<typeof hsts>): string {
+  return `max-age=${Math.floor(duration(options.maxAge) / 1000)}${options.subdomains ? '; includeSubDomains' : ''}${options.preload ? '; preload' : ''}`
 }
 
-// helmet computes the same headers anew for each request; it is asked once, at boot, what they are.
+// helmet computes constant headers per request, so they are read from one response at boot.
 let helmetHeadersPromise: Promise<Readonly<Record<string, string>>> | undefined
 
-/** Asks @fastify/helmet for its whole set of headers. */
+/** Returns the headers that @fastify/helmet sets by default. */
 async function helmetHeaders(): Promise<Readonly<Record<string, string>>> {
   helmetHeadersPromise ??= (async () => {
     const app = fastify({ serverFactory: (handler) => createServer(handler) })

@@ -79,11 +79,11 @@ function quickly(t: Test): void {
     t.intercept(timings, name as 'pollInterval', { value })
 }
 
-export const issued = ({ msg }: Record<string, unknown>): boolean => msg === 'a certificate was issued'
-export const renewed = ({ msg }: Record<string, unknown>): boolean => msg === 'a certificate was renewed'
-export const takenUp = ({ msg }: Record<string, unknown>): boolean => msg === 'a certificate was taken up'
+export const issued = ({ msg }: Record<string, unknown>): boolean => msg === 'certificate issued'
+export const renewed = ({ msg }: Record<string, unknown>): boolean => msg === 'certificate renewed'
+export const takenUp = ({ msg }: Record<string, unknown>): boolean => msg === 'certificate loaded'
 export const failed = ({ msg }: Record<string, unknown>): boolean =>
-  /^a certificate could not be/.test(String(msg))
+  /^certificate (issuance|renewal) failed/.test(String(msg))
 
 /** Shakes hands, and tells the certificate that is shown, or the code of what went wrong. */
 export function shown(port: number, options: object = {}): Promise<PeerCertificate | string> {

@@ -141,7 +141,9 @@ t.test('goes on as a process of its own, whatever the upstreams do', async (t) =
   const [fine] = await askMany(`${gateway.url}/fine`, 1, 1)
   t.match(fine, { status: 200, whole: true, body: BODY })
   t.notOk(
-    gateway.lines.find(({ msg, level }) => msg === 'a request failed' || level === 'fatal'),
+    gateway.lines.find(
+      ({ msg, level }) => msg === 'request failed' || msg === 'a request failed' || level === 'fatal'
+    ),
     'nothing failed but upstreams'
   )
   gateway.signal('SIGTERM')

@@ -3,20 +3,20 @@ import { Readable } from 'node:stream'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { abortRequest } from '../../src/lib/http/bodies.ts'
 
-/** How fast a body has to come on a route. */
+/** The minimum rate of request bodies on a route. */
 export interface MinRate {
   /** Bytes a second. */
   readonly bytesPerSecond: number
-  /** Makes the refusal of one that is too slow; undefined where it is only told. */
-  refuse(request: FastifyRequest): FastifyError | undefined
+  /** Returns the error for a body that is too slow; undefined in report mode. */
+  reject(request: FastifyRequest): FastifyError | undefined
 }
 
-/** Who reads a body past Fastify, and answers for it. */
+/** A consumer that reads the body from the socket instead of through Fastify, such as the proxy. */
 export interface BodyReader {
   fail(error: FastifyError): void
 }
 
-// How often bodies are looked at, in milliseconds, and how many looks make up the time over which their pace is taken.
+// The rate is averaged over CHECKS_PER_WINDOW intervals.
 const CHECK_INTERVAL_MS = 1000
 const CHECKS_PER_WINDOW = 5
 
@@ -36,14 +36,14 @@ interface WatchedBody {
   checks: number
 }
 
-/** Watches that bodies come at some pace: one timer for all of them, and one addition a chunk. */
+/** Enforces the minimum rate of request bodies, with one timer for all and one addition per chunk. */
 export class BodyRateMonitor {
   readonly #bodies = new Set<WatchedBody>()
   #timer: NodeJS.Timeout | undefined
 
-  /** Watches the body of a request until it is whole, or too slow. */
+  /** Monitors a request body until it is complete or too slow. */
   watch(request: FastifyRequest, reply: FastifyReply, rule: MinRate): void {
-    // The first look comes at any moment and is no whole one.
+    // Starts at -1, because the first interval may be shorter than the others.
     const body: WatchedBody = {
       request,
       reply,
@@ -58,21 +58,21 @@ export class BodyRateMonitor {
     raw.push = countingPush
     this.#bodies.add(body)
     if (this.#timer !== undefined) return
-    this.#timer = setInterval(() => this.#look(), CHECK_INTERVAL_MS)
+    this.#timer = setInterval(() => this.#check(), CHECK_INTERVAL_MS)
     this.#timer.unref()
   }
 
-  forget(body: WatchedBody): void {
+  remove(body: WatchedBody): void {
     this.#bodies.delete(body)
   }
 
-  /** Forgets all of them. */
+  /** Stops monitoring. */
   close(): void {
     this.#bodies.clear()
     clearInterval(this.#timer)
   }
 
-  #look(): void {
+  #check(): void {
     for (const body of this.#bodies) {
       const { raw } = body.request
       if (raw.destroyed || raw.complete) this.#bodies.delete(body)
@@ -95,37 +95,37 @@ export class BodyRateMonitor {
   }
 }
 
-/** Says who reads the body of a request, and is told when it comes too slowly. */
+/** Registers the consumer of a request body, whose `fail` is called if the body is too slow. */
 export function attachReader({ raw }: FastifyRequest, reader: BodyReader): void {
   const body = (raw as Incoming)[BODY]
   if (body !== undefined) body.reader = reader
 }
 
-// Chunks are counted where they come in, so that nobody begins to read a body that is not wanted yet.
+// Counts chunks as Node.js pushes them: a 'data' listener would start the stream before its consumer wants it.
 function countingPush(this: Incoming, chunk: Buffer | null, encoding?: BufferEncoding): boolean {
   const body = this[BODY]
   if (body !== undefined) {
-    if (chunk === null) body.monitor.forget(body)
+    if (chunk === null) body.monitor.remove(body)
     else body.received += chunk.length
   }
   return Readable.prototype.push.call(this, chunk, encoding)
 }
 
-/** Tells whether it is the client that a body waits for: not one whose reader has enough for now, nor one that is a talk with an answer under way. */
+/** Returns whether a body waits for the client, not for a slow consumer or because the response has begun. */
 function waitsForClient({ request: { raw }, reply }: WatchedBody): boolean {
-  // Node reads what is left of a body after its answer.
+  // Node.js drains the rest of a body after its response.
   if (reply.raw.writableFinished) return true
   if (reply.raw.headersSent || raw.readableLength > 0) return false
   return raw.readableFlowing === true || raw.listenerCount('readable') > 0
 }
 
 function abortSlowBody({ request, reply, minRate: rule, reader }: WatchedBody): void {
-  const refusal = rule.refuse(request)
+  const refusal = rule.reject(request)
   if (refusal === undefined) return
   const { raw } = request
   if (reply.raw.writableFinished) abortRequest(raw)
   else if (reader !== undefined) reader.fail(refusal)
-  // Whoever reads it by Node's own events learns of it as of any other failure of the stream.
+  // A consumer that uses stream events sees it as a stream error.
   else if (raw.listenerCount('error') > 0) raw.emit('error', refusal)
   else abortRequest(raw)
 }

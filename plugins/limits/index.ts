@@ -42,108 +42,109 @@ export const options = Type.Object(
     ...gate,
     body: SizeOrNone({
       default: '1mb',
-      description: 'The largest body of a request, counted while it streams; beyond it the answer is 413.'
+      description:
+        'The maximum size of a request body, counted while it streams; beyond it the response is 413.'
     }),
     headers: SizeOrNone({
       positive: true,
       default: '16kb',
-      description: 'The largest header section of a request; beyond it the answer is 431.'
+      description: 'The maximum size of the request headers; beyond it the response is 431.'
     }),
     headerCount: Type.Unsafe<number | false>({
       anyOf: [{ type: 'integer', minimum: 1 }, { const: false }],
       [EXPECTED]: 'a number from 1, or false for none',
       default: 100,
-      description: 'The most headers a request may have; beyond it the answer is 431.'
+      description: 'The maximum number of request headers; beyond it the response is 431.'
     }),
     url: SizeOrNone({
       positive: true,
       default: '8kb',
-      description: 'The longest request target; beyond it the answer is 414.'
+      description: 'The maximum length of the request target; beyond it the response is 414.'
     }),
     time: DurationOrNone({
       positive: true,
       default: '30s',
       description:
-        'The time until the head of the answer is sent, all tries included; it stands still only while the gateway waits for bytes of the client. After it the answer is 504.'
+        'The time until the response headers are sent, all attempts included; it pauses only while the gateway waits for bytes from the client. After it the response is 504.'
     }),
     headerTime: DurationOrNone({
       positive: true,
       default: '10s',
       description:
-        'How long a client may take to send its headers; said at the root only, since no route is known before.'
+        'The timeout for the request headers; at the root only, since the route is not known before.'
     }),
     bodyRate: RateOrNone({
       positive: true,
       default: '1kb/s',
       description:
-        'How fast a client has to send a body, averaged over five seconds, once the gateway reads it; below it the answer is 408.'
+        'The minimum rate of a request body, averaged over five seconds, once the gateway reads it; below it the response is 408.'
     }),
     responseRate: RateOrNone({
       positive: true,
       default: '1kb/s',
       description:
-        'How fast a client has to take an answer, averaged over "idle" while bytes wait for it; below it the connection ends. Said at the root only.'
+        'The minimum rate at which a client reads a response, averaged over "idle" while bytes are pending; below it the connection is closed. At the root only.'
     }),
     idle: DurationOrNone({
       positive: true,
       default: '60s',
       description:
-        'How long a connection may lie idle between requests, or a client take no byte of its answer; said at the root only.'
+        'How long a connection may be idle between requests, or a client may read no byte of its response; at the root only.'
     })
   },
-  { additionalProperties: false, description: 'How much of everything a request may take.' }
+  { additionalProperties: false, description: 'Limits of sizes, times and rates of a request.' }
 )
 
 const { headerTime: _headerTime, idle: _idle, responseRate: _responseRate, ...onRoutes } = options.properties
-// Another route has other limits, and no request comes past a gate by them.
+// A request that another route would have limited differently bypasses no access control.
 export const guardsAccess = false
 export const override = overrideOf(
   Type.Object(onRoutes, {
     additionalProperties: false,
-    description: 'How much of everything a request may take.'
+    description: 'Limits of sizes, times and rates of a request.'
   })
 )
 export const always = true
 export type LimitsOptions = Static<typeof options>
 
-/** What a target that streams has to keep to; one object for all requests of a route. */
+/** The limits that a streaming target enforces; one object per route. */
 export interface StreamLimits {
-  /** Bytes of a body; Infinity for no limit. */
+  /** Maximum bytes of a body; Infinity for no limit. */
   readonly body: number
-  /** Tells whether a body that grew too large has to be cut, and by which refusal. */
+  /** Returns the error for a body that exceeded the maximum; undefined in report mode. */
   tooLarge(request: FastifyRequest): FastifyError | undefined
-  /** Says who reads the body of a request, and is told when it comes too slowly. */
+  /** Registers the consumer of a request body, whose `fail` is called if the body is too slow. */
   readBy(request: FastifyRequest, reader: BodyReader): void
 }
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What a target that streams has to keep to; null where nothing is limited. */
+    /** The limits that a streaming target enforces; null without any. */
     limits: StreamLimits | null
-    /** The time until the head of the answer: all that wait ask it what remains. Null where there is none. */
+    /** The deadline of the response headers, which every wait is bounded by; null without one. */
     deadline: Deadline | null
   }
   interface FastifyInstance {
-    /** What the sockets of the process have to keep to. */
+    /** The limits that apply to the sockets of the process. */
     socketLimits: SocketLimits
   }
 }
 
-/** The limits that hold before a route is known. */
+/** The limits that apply before the route is known. */
 export interface SocketLimits {
-  /** Bytes of a header section: the most that any route takes. */
+  /** Maximum bytes of the headers: the largest value of any route. */
   readonly headers: number
-  /** Milliseconds to send the headers; 0 for no limit. */
+  /** Timeout for the request headers, in milliseconds; 0 for none. */
   readonly headerTime: number
-  /** Milliseconds a connection may lie idle between requests; 0 for no limit. */
+  /** Idle timeout between requests, in milliseconds; 0 for none. */
   readonly idle: number
-  /** Bytes a second that a client has to take of an answer; 0 for no limit but "idle". */
+  /** Minimum rate at which a client reads a response, in bytes per second; 0 for none but "idle". */
   readonly responseRate: number
 }
 
 const MAX_HEADER_BYTES = 1024 ** 2
 
-// What HTTP/2 sends as headers and HTTP/1 as its request line: the method, the scheme and the path.
+// :method, :scheme and :path, which HTTP/1.1 has in its request line.
 const HTTP2_PSEUDO_HEADERS = 3
 
 export default fp<LimitsOptions>(
@@ -159,61 +160,61 @@ export default fp<LimitsOptions>(
     const headersFor = ({ headers }: LimitsOptions): number => Math.min(sizeOrNone(headers), MAX_HEADER_BYTES)
     socketLimits.headers = headersFor(root)
     app.decorate('socketLimits', socketLimits)
-    const pace = app.resources.lease(
+    const monitor = app.resources.lease(
       app,
-      `${key} pace`,
+      `${key} body rate`,
       () => new BodyRateMonitor(),
-      (each) => each.close()
+      (rates) => rates.close()
     )
-    const read = new Map<LimitsOptions, number>()
-    eachRoute(app, key, root, (said, _route, routeOptions) => {
-      routeOptions.bodyLimit ??= getOrCreate(read, said, () => {
-        socketLimits.headers = Math.max(socketLimits.headers, headersFor(said))
-        return Math.min(sizeOrNone(said.body), Number.MAX_SAFE_INTEGER)
+    const bodyLimits = new Map<LimitsOptions, number>()
+    eachRoute(app, key, root, (options, _route, routeOptions) => {
+      routeOptions.bodyLimit ??= getOrCreate(bodyLimits, options, () => {
+        socketLimits.headers = Math.max(socketLimits.headers, headersFor(options))
+        return Math.min(sizeOrNone(options.body), Number.MAX_SAFE_INTEGER)
       })
     })
-    const build = (said: LimitsOptions, { streams }: RouteInfo): Hooks => {
-      const countMost = said.headerCount === false ? Number.POSITIVE_INFINITY : said.headerCount
-      const urlMost = sizeOrNone(said.url)
-      const headersMost = sizeOrNone(said.headers)
-      const bodyMost = sizeOrNone(said.body)
-      const streamed: StreamLimits = {
-        body: bodyMost,
+    const build = (options: LimitsOptions, { streams }: RouteInfo): Hooks => {
+      const maxHeaderCount = options.headerCount === false ? Number.POSITIVE_INFINITY : options.headerCount
+      const maxUrl = sizeOrNone(options.url)
+      const maxHeaders = sizeOrNone(options.headers)
+      const maxBody = sizeOrNone(options.body)
+      const streamLimits: StreamLimits = {
+        body: maxBody,
         tooLarge: (request) => {
           const error = new BodyTooLarge()
-          return reject(request, key, said, error) ? error : undefined
+          return reject(request, key, options, error) ? error : undefined
         },
         readBy: attachReader
       }
-      const rule = minRateOf(said)
-      const time = durationOrNone(said.time)
-      const reports = said.mode === 'report'
+      const minRate = minRateOf(options)
+      const time = durationOrNone(options.time)
+      const reports = options.mode === 'report'
       return {
         onRequest(request, reply, done) {
           const { raw } = request
-          request.limits = streamed
+          request.limits = streamLimits
           if (time !== undefined) {
             request.deadline = new Deadline(time)
             if (!reports)
               onResponseClosed(reply.raw, endDeadline, request.deadline.keep(rejectLate, reply), undefined)
           }
-          if ((request.originalUrl ?? '').length > urlMost) return done(new UrlTooLong())
-          const two = isHttp2(raw)
-          if (raw.rawHeaders.length / 2 - (two ? HTTP2_PSEUDO_HEADERS : 0) > countMost)
+          if ((request.originalUrl ?? '').length > maxUrl) return done(new UrlTooLong())
+          const http2 = isHttp2(raw)
+          if (raw.rawHeaders.length / 2 - (http2 ? HTTP2_PSEUDO_HEADERS : 0) > maxHeaderCount)
             return done(new HeadersTooLarge())
-          // What no route takes Node's parser of HTTP/1 has refused already.
-          if ((two || headersMost < socketLimits.headers) && headerBytes(raw.rawHeaders) > headersMost)
+          // Over HTTP/1.1 Node's parser has already rejected what exceeds the limit of every route.
+          if ((http2 || maxHeaders < socketLimits.headers) && headerBytes(raw.rawHeaders) > maxHeaders)
             return done(new HeadersTooLarge())
           const length = raw.headers['content-length']
-          if (length !== undefined && Number(length) > bodyMost) return done(new BodyTooLarge())
+          if (length !== undefined && Number(length) > maxBody) return done(new BodyTooLarge())
           if (hasBody(raw)) {
-            if (rule !== undefined) pace.watch(request, reply, rule)
-            // A target that streams says itself when it waits for the client.
+            if (minRate !== undefined) monitor.watch(request, reply, minRate)
+            // A streaming target pauses the deadline itself.
             if (!streams && request.deadline !== null) pauseWhileReading(raw, request.deadline)
           }
           done()
         },
-        ...(reports ? { onHead: reportLate(said) } : {})
+        ...(reports ? { onHead: reportLate(options) } : {})
       }
     }
     perOptions(app, key, root, build, (_said, { streams }) => streams)
@@ -221,45 +222,45 @@ export default fp<LimitsOptions>(
   { name: key, fastify: '5.x' }
 )
 
-/** Refuses a request whose time is over before it has an answer. */
+/** Rejects a request whose deadline passed before its response. */
 function rejectLate(reply: FastifyReply): void {
   if (!reply.sent && !reply.raw.headersSent) reply.send(new DeadlineExceeded())
 }
 
 const endDeadline = (deadline: Deadline): void => deadline.end()
 
-/** Lets the deadline stand still while a reader waits for what comes of a body. */
+/** Pauses the deadline while the gateway waits for the client to send its body. */
 function pauseWhileReading(raw: IncomingMessage, deadline: Deadline): void {
-  const go = (): void => deadline.go()
+  const resume = (): void => deadline.go()
   raw.on('resume', () => {
     if (!raw.complete) deadline.stand()
   })
-  raw.on('pause', go)
-  raw.once('end', go)
+  raw.on('pause', resume)
+  raw.once('end', resume)
 }
 
-/** Makes what a body is held to; undefined where it may come as slowly as it likes. */
-function minRateOf(said: LimitsOptions): MinRate | undefined {
-  if (said.bodyRate === false) return undefined
+/** Returns the minimum rate of bodies; undefined without one. */
+function minRateOf(options: LimitsOptions): MinRate | undefined {
+  if (options.bodyRate === false) return undefined
   return {
-    bytesPerSecond: rate(said.bodyRate),
-    refuse(request) {
+    bytesPerSecond: rate(options.bodyRate),
+    reject(request) {
       const error = new TooSlow()
-      return reject(request, key, said, error) ? error : undefined
+      return reject(request, key, options, error) ? error : undefined
     }
   }
 }
 
-/** Tells by its framing whether a request has a body that is to be read as one (RFC 9112 section 6). */
+/** Returns whether the framing announces a body (RFC 9112 section 6). */
 const hasBody = (raw: IncomingMessage): boolean =>
   (raw.headers['transfer-encoding'] !== undefined || Number(raw.headers['content-length'] ?? 0) > 0) &&
   upgradeOf(raw) === undefined
 
-/** Tells in report mode of an answer that comes after the deadline. */
-function reportLate(said: LimitsOptions): HeadHook {
+/** Reports a response that comes after the deadline, in report mode. */
+function reportLate(options: LimitsOptions): HeadHook {
   return (request) => {
     if (request.deadline !== null && request.deadline.remaining < 0)
-      reject(request, key, said, new DeadlineExceeded())
+      reject(request, key, options, new DeadlineExceeded())
   }
 }
 

@@ -10,15 +10,15 @@ export const key = 'metrics'
 
 export const options = Type.Object(
   {
-    buckets: Type.Array(Duration({ description: 'The longest duration in a bucket.' }), {
+    buckets: Type.Array(Duration({ description: 'The upper bound of a bucket.' }), {
       minItems: 1,
       default: ['5ms', '10ms', '25ms', '50ms', '100ms', '250ms', '500ms', '1s', '2500ms', '5s', '10s'],
-      description: 'The buckets of durations, from the shortest to the longest.'
+      description: 'The upper bounds of the duration buckets, in ascending order.'
     })
   },
   {
     additionalProperties: false,
-    description: 'Counts requests, for /metrics of the admin listener.'
+    description: 'Collects metrics of requests, for /metrics of the admin listener.'
   }
 )
 
@@ -33,7 +33,7 @@ export function faults({ buckets }: MetricsOptions): OptionFault[] {
       ? [
           {
             path: ['buckets', i],
-            message: `"${buckets[i]}" is not longer than "${buckets[i - 1]}" before it; buckets rise`
+            message: `"${buckets[i]}" is not above "${buckets[i - 1]}"; expected ascending bounds`
           }
         ]
       : []
@@ -42,7 +42,7 @@ export function faults({ buckets }: MetricsOptions): OptionFault[] {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** What is counted of requests; null where nobody counts. */
+    /** The metrics of requests; null if not configured. */
     metrics: { families(): MetricFamily[] } | null
   }
 }

@@ -4,22 +4,22 @@ import type { RouteInfo } from '../../src/kit/index.ts'
 import { Durations, type MetricFamily, Tally } from '../../src/lib/contracts/metrics.ts'
 import { concernOfCode, elapsed, ownBytesOf, statusOf } from '../../src/lib/http/response-end.ts'
 
-// What a client may call a method is bounded over HTTP/1 alone.
+// Over HTTP/2 a client may send any method; unknown ones share a label.
 const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS)
 
 const STATUS_CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
 
-/** What is counted of one route. */
+/** The counts of one route. */
 export interface RouteCounts {
   readonly name: string
-  /** The answers of a method, by the class of their status. */
+  /** Responses by method, and in it by status class. */
   readonly responses: Map<string, Float64Array>
   readonly durations: Durations
   bytesIn: number
   bytesOut: number
 }
 
-/** What one process counts of its requests, over reloads. */
+/** Records the metrics of one process, across reloads. */
 export class Recorder {
   readonly #bounds: readonly number[]
   readonly #routes = new Map<string, RouteCounts>()
@@ -35,7 +35,7 @@ export class Recorder {
     this.#bounds = bounds
   }
 
-  /** Begins to count a route. */
+  /** Adds a route. */
   add(name: string): RouteCounts {
     const counts = {
       name,
@@ -48,23 +48,23 @@ export class Recorder {
     return counts
   }
 
-  /** Forgets a route that no config has any more. */
+  /** Removes a route that no config has any more. */
   remove(name: string): void {
     this.#routes.delete(name)
   }
 
-  /** Counts an answer that is over, be it that its client has left. */
+  /** Records a response that is finished or aborted. */
   count(counts: RouteCounts, request: FastifyRequest, reply: FastifyReply, { gates }: RouteInfo): void {
     const status = statusOf(reply)
     const method = KNOWN_METHODS.has(request.method) ? request.method : 'other'
-    let answers = counts.responses.get(method)
-    if (answers === undefined) {
-      answers = new Float64Array(STATUS_CLASSES.length)
-      counts.responses.set(method, answers)
+    let responses = counts.responses.get(method)
+    if (responses === undefined) {
+      responses = new Float64Array(STATUS_CLASSES.length)
+      counts.responses.set(method, responses)
     }
-    const at = Math.min(4, Math.max(0, Math.floor(status / 100) - 1))
-    answers[at] = (answers[at] as number) + 1
-    // How long a connection stays that has switched protocols says nothing of how fast anybody was.
+    const index = Math.min(4, Math.max(0, Math.floor(status / 100) - 1))
+    responses[index] = (responses[index] as number) + 1
+    // The duration of an upgraded connection says nothing about latency.
     if (status !== 101) counts.durations.count(elapsed(request))
     const { forwarding, refusal, reported, caller, rateLimits, wrongCredential } = request
     if (forwarding === null) {
@@ -85,7 +85,7 @@ export class Recorder {
       for (const { name, state } of rateLimits) this.#limits.count(name, state.allowed ? 'passed' : 'refused')
   }
 
-  /** Counts how long a gate took with one of the requests that are measured, in milliseconds. */
+  /** Adds the duration of a gate for a sampled request, in milliseconds. */
   cost(gate: string, ms: number): void {
     const spent = this.#gates.get(gate)
     if (spent === undefined) this.#gates.set(gate, { seconds: ms / 1000, count: 1 })
@@ -95,9 +95,9 @@ export class Recorder {
     }
   }
 
-  /** Lists what was counted, for whoever scrapes. */
+  /** Returns the metric families for a scrape. */
   families(): MetricFamily[] {
-    const routes = [...this.#routes.values()].filter(({ responses: answers }) => answers.size > 0)
+    const routes = [...this.#routes.values()].filter(({ responses }) => responses.size > 0)
     const bytes = (which: 'bytesIn' | 'bytesOut'): MetricFamily['values'] =>
       routes.map((counts) => ({ labels: { route: counts.name }, value: counts[which] }))
     return [
@@ -105,8 +105,8 @@ export class Recorder {
         name: 'sallyport_requests_total',
         help: 'Answers by route, method and class of status.',
         type: 'counter',
-        values: routes.flatMap(({ name, responses: answers }) =>
-          [...answers].flatMap(([method, classes]) =>
+        values: routes.flatMap(({ name, responses }) =>
+          [...responses].flatMap(([method, classes]) =>
             STATUS_CLASSES.flatMap((status, i) =>
               classes[i] === 0
                 ? []
@@ -131,7 +131,7 @@ export class Recorder {
       },
       {
         name: 'sallyport_response_bytes_total',
-        help: 'Bytes of the bodies of answers.',
+        help: 'Bytes of the bodies of responses.',
         type: 'counter',
         values: bytes('bytesOut')
       },

@@ -18,49 +18,53 @@ const url = (description: string) =>
 export const options = Type.Object(
   {
     redis: Type.Optional(
-      url('The Redis or Valkey that instances share, as a URL; rediss:// is TLS. By default REDIS_URL.')
+      url('The URL of the Redis or Valkey that instances share; rediss:// for TLS. REDIS_URL by default.')
     ),
     cluster: Type.Optional(
-      Type.Array(url('A node of the cluster.'), {
+      Type.Array(url('The URL of a node of the cluster.'), {
         minItems: 1,
-        description: 'Some nodes of a Redis Cluster, from which the others are found; in place of "redis".'
+        description: 'Some nodes of a Redis Cluster, which name the others; instead of "redis".'
       })
     ),
     sentinel: Type.Optional(
       Type.Object(
         {
-          name: Type.String({ minLength: 1, description: 'The name of the group of servers.' }),
-          nodes: Type.Array(url('A sentinel.'), { minItems: 1, description: 'The sentinels that know it.' }),
-          username: Type.Optional(Type.String({ description: 'Who logs in at the servers.' })),
+          name: Type.String({ minLength: 1, description: 'The name of the group of servers (master name).' }),
+          nodes: Type.Array(url('The URL of a sentinel.'), {
+            minItems: 1,
+            description: 'The URLs of the sentinels.'
+          }),
+          username: Type.Optional(Type.String({ description: 'The user name at the servers.' })),
           password: Type.Optional(Type.String({ description: 'The password at the servers.' })),
           db: Type.Integer({ default: 0, minimum: 0, description: 'The number of the database.' })
         },
         {
           additionalProperties: false,
-          description: 'Sentinels, which tell the server that leads now; in place of "redis".'
+          description: 'Sentinels, which name the current primary server; instead of "redis".'
         }
       )
     ),
     tls: Type.Optional(
       Type.Object(tlsClientOptions, {
         additionalProperties: false,
-        description: 'How the gateway speaks TLS with the store.'
+        description: 'TLS options of the connections to the store.'
       })
     ),
     prefix: Type.String({
       default: 'sallyport:',
-      description: 'What every key begins with; gateways with the same prefix share all.'
+      description: 'The prefix of every key; gateways with the same prefix share their data.'
     }),
     timeout: Duration({
       positive: true,
       default: '500ms',
       description:
-        'How long the store may take for one answer. One that takes longer counts as away, and nobody waits for it until it is back.'
+        'The timeout of one reply. A store that exceeds it is unavailable: calls fail at once until it recovers.'
     })
   },
   {
     additionalProperties: false,
-    description: 'Where counters, sessions and throttles are kept: the memory of this process, or Redis.'
+    description:
+      'Where counters, sessions and throttles are stored: in the memory of the process, or in Redis.'
   }
 )
 
@@ -90,41 +94,41 @@ export type StoreOptions = Static<typeof options>
 
 export function faults({ redis, cluster, sentinel }: StoreOptions): OptionFault[] {
   const found: OptionFault[] = []
-  const said = Object.entries({ redis, cluster, sentinel }).filter(([, value]) => value !== undefined)
-  if (said.length > 1)
+  const configured = Object.entries({ redis, cluster, sentinel }).filter(([, value]) => value !== undefined)
+  if (configured.length > 1)
     found.push({
-      path: [said[1]?.[0] ?? ''],
-      message: `"${said.map(([name]) => name).join('" and "')}" are different stores; one of them would do (REDIS_URL counts as "redis")`
+      path: [configured[1]?.[0] ?? ''],
+      message: `"${configured.map(([name]) => name).join('" and "')}" are different stores; expected one of them (REDIS_URL counts as "redis")`
     })
   if (cluster !== undefined && new Set(cluster.map((node) => node.slice(0, node.indexOf(':')))).size > 1)
     found.push({
       path: ['cluster'],
-      message: 'Some nodes are redis:// and some rediss://; all of them are one kind'
+      message: 'expected nodes of one scheme, got redis:// and rediss://'
     })
   return found
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Where counters, sessions and throttles live. */
+    /** The store of counters, sessions and throttles. */
     store: Store
   }
 }
 
 export default fp<StoreOptions>(
-  async function storeConcern(app, said) {
-    if (said.redis === undefined && said.cluster === undefined && said.sentinel === undefined) {
+  async function storeConcern(app, options) {
+    if (options.redis === undefined && options.cluster === undefined && options.sentinel === undefined) {
       app.decorate('store', { shared: null })
       return
     }
     const redis = app.resources.lease(
       app,
-      `store ${JSON.stringify(said)}`,
-      () => new RedisStore({ ...said, timeout: duration(said.timeout), tls: tlsOf(said) }, app.log),
-      (kept) => kept.close()
+      `store ${JSON.stringify(options)}`,
+      () => new RedisStore({ ...options, timeout: duration(options.timeout), tls: tlsOf(options) }, app.log),
+      (redis) => redis.close()
     )
     app.decorate('store', { shared: redis })
-    // Not for ever: without its store a gateway does what each use of it says.
+    // Resolves after the timeout at the latest: a gateway also boots without its store.
     await redis.opened
   },
   { name: key, fastify: '5.x' }

@@ -3,8 +3,8 @@ import type { FastifyBaseLogger } from 'fastify'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { type Script, type SharedStore, storeAway } from '../../src/lib/contracts/store.ts'
 
-/** Where a store is and how it is spoken to. */
-export interface RedisOptionsOfStore {
+/** The address of a store and the settings of its connections. */
+export interface StoreConnection {
   readonly redis?: string | undefined
   readonly cluster?: readonly string[] | undefined
   readonly sentinel?:
@@ -24,39 +24,39 @@ export interface RedisOptionsOfStore {
 
 type Client = (Redis | Cluster) & Record<string, (...args: unknown[]) => Promise<unknown>>
 
-// How often a store that is away is asked whether it is back, and how long the client waits between connections at most, in milliseconds.
+// How often an unavailable store is pinged.
 const PING_INTERVAL_MS = 200
 
-// A time-out that comes so much too late is that of a process that stood still, in milliseconds.
+// A timeout that fires later than this was delayed by a stalled process.
 const LATE_TIMER_MS = 50
 const MAX_RECONNECT_DELAY_MS = 500
 
-// What Redis says of one command alone; all else that it says is about itself (LOADING, READONLY, CLUSTERDOWN, OOM, NOAUTH ...).
+// Errors of a single command; all others concern the server (LOADING, READONLY, CLUSTERDOWN, OOM, NOAUTH ...).
 const COMMAND_ERROR = /^(ERR|WRONGTYPE|NOSCRIPT|EXECABORT|user_script)/
 
 let storeCount = 0
 
-/** Redis or Valkey, as a store that is there or away: nobody queues for it, and nobody waits longer than its timeout. */
+/** A store in Redis or Valkey. Calls fail at once while it is unavailable, and otherwise within its timeout. */
 export class RedisStore implements SharedStore {
   readonly id = `store ${storeCount++}`
   readonly prefix: string
-  /** Settles once the first connection stands, or after the timeout. */
+  /** Resolves when the first connection is ready, or after the timeout. */
   readonly opened: Promise<unknown>
   readonly #client: Client
   readonly #log: FastifyBaseLogger
   readonly #timeout: number
-  #away = false
-  // Since when there is a doubt, by performance.now(); 0 for none.
-  #doubted = 0
-  #asking: NodeJS.Timeout | undefined
+  #unavailable = false
+  // When the last stall of this process was seen, by performance.now(); 0 for never.
+  #doubtedAt = 0
+  #pingTimer: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor(place: RedisOptionsOfStore, log: FastifyBaseLogger) {
+  constructor(place: StoreConnection, log: FastifyBaseLogger) {
     this.prefix = place.prefix
     this.#log = log
     this.#timeout = place.timeout
     this.#client = createClient(place) as Client
-    // A client without a listener would end the process.
+    // Without an error listener, the client's error event would end the process.
     this.#client.on('error', () => {})
     this.opened = Promise.race([
       new Promise<void>((resolve) => this.#client.once('ready', () => resolve())),
@@ -65,7 +65,7 @@ export class RedisStore implements SharedStore {
   }
 
   get up(): boolean {
-    return !this.#away && this.#client.status === 'ready'
+    return !this.#unavailable && this.#client.status === 'ready'
   }
 
   get client(): Redis | Cluster {
@@ -73,16 +73,16 @@ export class RedisStore implements SharedStore {
   }
 
   async ask<T>(run: () => Promise<T>): Promise<T> {
-    if (this.#away) throw storeAway()
-    const began = performance.now()
+    if (this.#unavailable) throw storeAway()
+    const startedAt = performance.now()
     try {
-      const answer = await run()
-      this.#doubted = 0
-      return answer
+      const reply = await run()
+      this.#doubtedAt = 0
+      return reply
     } catch (error) {
       const { message } = error as Error
-      if (COMMAND_ERROR.test(message)) this.#log.error({ cause: message }, 'the store did not take a command')
-      else if (!this.#stoodStill(began)) this.#leave(message)
+      if (COMMAND_ERROR.test(message)) this.#log.error({ cause: message }, 'store command failed')
+      else if (!this.#recordStall(startedAt)) this.#markUnavailable(message)
       throw storeAway()
     }
   }
@@ -97,61 +97,61 @@ export class RedisStore implements SharedStore {
     return (named, args) => this.ask(() => (this.#client[command] as Client[string])(...named, ...args))
   }
 
-  /** Ends the connections. */
+  /** Closes the connections. */
   close(): void {
     this.#closed = true
-    clearInterval(this.#asking)
+    clearInterval(this.#pingTimer)
     this.#client.disconnect()
   }
 
-  /** Tells whether this process itself did nothing for a while, and so read no answers either: that says nothing of the store, unless it happens twice in a row. */
-  #stoodStill(began: number): boolean {
+  /** Records a stall of this process, which delays replies too; returns whether it excuses the timeout. Two in a row don't. */
+  #recordStall(startedAt: number): boolean {
     const now = performance.now()
-    if (now - began < this.#timeout + LATE_TIMER_MS || (this.#doubted !== 0 && began > this.#doubted))
+    if (
+      now - startedAt < this.#timeout + LATE_TIMER_MS ||
+      (this.#doubtedAt !== 0 && startedAt > this.#doubtedAt)
+    )
       return false
-    if (this.#doubted === 0) this.#doubted = now
+    if (this.#doubtedAt === 0) this.#doubtedAt = now
     return true
   }
 
-  // From here on nobody waits for it; one question at a time finds out when it is back.
-  #leave(cause: string): void {
-    if (this.#away || this.#closed) return
-    this.#away = true
-    this.#log.error(
-      { cause: withoutAddresses(cause) },
-      'the store is away: limits do what "onStoreFailure" says, and sessions let nobody in'
-    )
-    let asked = false
-    this.#asking = setInterval(() => {
-      if (asked || this.#client.status !== 'ready') return
-      asked = true
+  // From here on calls fail at once; a ping at a time finds out when the store is back.
+  #markUnavailable(cause: string): void {
+    if (this.#unavailable || this.#closed) return
+    this.#unavailable = true
+    this.#log.error({ cause: withoutAddresses(cause) }, 'store unavailable')
+    let pinging = false
+    this.#pingTimer = setInterval(() => {
+      if (pinging || this.#client.status !== 'ready') return
+      pinging = true
       Promise.race([this.#client.ping(), wait(this.#timeout, undefined, { ref: false })]).then(
-        (answer) => {
-          asked = false
-          if (answer !== undefined) this.#return()
+        (reply) => {
+          pinging = false
+          if (reply !== undefined) this.#markAvailable()
         },
         () => {
-          asked = false
+          pinging = false
         }
       )
     }, PING_INTERVAL_MS)
-    this.#asking.unref()
+    this.#pingTimer.unref()
   }
 
-  #return(): void {
-    if (!this.#away) return
-    this.#away = false
-    clearInterval(this.#asking)
-    this.#log.info('the store is back')
+  #markAvailable(): void {
+    if (!this.#unavailable) return
+    this.#unavailable = false
+    clearInterval(this.#pingTimer)
+    this.#log.info('store recovered')
   }
 }
 
-// An error of a connection names where it went.
+// Connection errors contain the address of the store.
 const withoutAddresses = (text: string): string => text.replaceAll(/\S*[\d.:]+:\d+\S*|\/\S+/g, '…')
 
-function createClient({ redis, cluster, sentinel, tls, timeout }: RedisOptionsOfStore): Redis | Cluster {
+function createClient({ redis, cluster, sentinel, tls, timeout }: StoreConnection): Redis | Cluster {
   const common = {
-    // What can't be asked now is refused now.
+    // Commands fail at once while there is no connection.
     connectionName: 'sallyport',
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
@@ -189,8 +189,8 @@ function createClient({ redis, cluster, sentinel, tls, timeout }: RedisOptionsOf
       ...(sentinel.username === undefined ? {} : { username: sentinel.username }),
       ...(sentinel.password === undefined ? {} : { password: sentinel.password })
     })
-  const said = redis ?? ''
-  return said.startsWith('unix:') ? new Redis({ ...common, path: said.slice(5) }) : new Redis(said, common)
+  const url = redis ?? ''
+  return url.startsWith('unix:') ? new Redis({ ...common, path: url.slice(5) }) : new Redis(url, common)
 }
 
 function credentialsOf(node: string): { username?: string; password?: string } {

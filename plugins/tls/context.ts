@@ -6,7 +6,7 @@ import { getOrCreate } from '../../src/lib/memoize.ts'
 import type { Acme, Managed, Pair } from './acme/index.ts'
 import type { TlsOptions } from './options.ts'
 
-/** A certificate, and the names that it is for. */
+/** A certificate from files, and its names. */
 interface ServedCertificate {
   readonly names: readonly string[]
   readonly ends: number
@@ -27,18 +27,18 @@ const CIPHERS = [
   'ECDHE-RSA-CHACHA20-POLY1305'
 ].join(':')
 
-/** What the listening socket needs of TLS: the certificates of now, by the name that a client asks for. */
+/** The TLS settings of the listener, and the current certificates by host name. */
 export class TlsContext {
   readonly http2: boolean
   readonly redirectFrom: number | undefined
-  /** Whether clients are asked for a certificate, and whether one without gets no connection. */
+  /** Whether a client certificate is requested, and whether it is required. */
   readonly requestsCertificate: boolean
   readonly requiresCertificate: boolean
-  /** The files that it was read from; a change of one calls for a reload. */
+  /** The certificate files; a change of one triggers a reload. */
   readonly files: readonly string[]
   readonly #acme: Acme | undefined
-  readonly #common: SecureContextOptions
-  readonly #served: readonly ServedCertificate[]
+  readonly #baseOptions: SecureContextOptions
+  readonly #fromFiles: readonly ServedCertificate[]
   readonly #contexts = new WeakMap<Pair, SecureContext>()
 
   constructor(
@@ -54,51 +54,51 @@ export class TlsContext {
       ...(clientCertificates === undefined ? [] : [clientCertificates.ca])
     ]
     this.#acme = acme
-    this.#common = {
+    this.#baseOptions = {
       minVersion,
       ciphers: CIPHERS,
       honorCipherOrder: true,
-      // A handshake in the middle of a connection is dear for us alone; TLS 1.3 has none.
+      // Renegotiation costs the server more than the client; TLS 1.3 has none.
       secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
       ...(clientCertificates === undefined ? {} : { ca: readFileSync(clientCertificates.ca) })
     }
-    this.#served = certificates.map(({ cert, key }) => {
-      const options = { ...this.#common, cert: readFileSync(cert), key: readFileSync(key) }
+    this.#fromFiles = certificates.map(({ cert, key }) => {
+      const options = { ...this.#baseOptions, cert: readFileSync(cert), key: readFileSync(key) }
       const { names, ends } = certificateInfo(options.cert)
       return { options, names, ends, context: createSecureContext(options) }
     })
   }
 
-  /** What a server is opened with, and what its context becomes after a reload or a renewal. */
+  /** The options of the server, and of its secure context after a reload or a renewal. */
   get options(): SecureContextOptions {
-    const [first] = this.#served
+    const [first] = this.#fromFiles
     if (first !== undefined) return first.options
     const pem = this.#issued()[0]?.pair.pem
-    return pem === undefined ? this.#common : { ...this.#common, key: pem, cert: pem }
+    return pem === undefined ? this.#baseOptions : { ...this.#baseOptions, key: pem, cert: pem }
   }
 
-  /** Tells whether a certificate from files is for a name. */
+  /** Returns whether a certificate from files covers a name. */
   hasFileFor(name: string): boolean {
-    return findByName(this.#served, name) !== undefined
+    return findByName(this.#fromFiles, name) !== undefined
   }
 
-  /** Finds the certificate for a host: by its name, then by a wildcard, else the first; of two, the one from files. */
+  /** Returns the certificate for a host: by its name, by a wildcard, else the first one. Certificates from files come first. */
   contextFor(host: string): SecureContext | undefined {
     const name = host.toLowerCase()
     const issued = this.#issued()
-    const found =
-      findByName<ServedCertificate | Issued>([...this.#served, ...issued], name) ??
-      this.#served[0] ??
+    const match =
+      findByName<ServedCertificate | Issued>([...this.#fromFiles, ...issued], name) ??
+      this.#fromFiles[0] ??
       issued[0]
-    if (found === undefined) return undefined
-    return 'context' in found ? found.context : this.#contextOf(found.pair)
+    if (match === undefined) return undefined
+    return 'context' in match ? match.context : this.#contextFor(match.pair)
   }
 
-  /** Tells how every certificate is doing. */
+  /** Returns the state of every certificate. */
   certificates(): readonly CertificateState[] {
     return [
-      ...this.#served.map(({ names, ends }) => ({ names, ends, from: 'files' as const })),
-      ...(this.#acme?.managed ?? []).map(({ names, pair, trouble }) => ({
+      ...this.#fromFiles.map(({ names, ends }) => ({ names, ends, from: 'files' as const })),
+      ...(this.#acme?.managed ?? []).map(({ names, pair, failure: trouble }) => ({
         names,
         ends: pair?.expires ?? 0,
         from: 'acme' as const,
@@ -107,46 +107,46 @@ export class TlsContext {
     ]
   }
 
-  /** Begins to look after certificates that are renewed, and calls back whenever one has changed. */
-  start(changed: () => void): void {
-    this.#acme?.start(changed)
+  /** Starts to issue and renew; calls `onChange` whenever a certificate has changed. */
+  start(onChange: () => void): void {
+    this.#acme?.start(onChange)
   }
 
-  /** Finds the answer to an authority that asks by plain HTTP (http-01); undefined where there is none. */
+  /** Returns the response to an http-01 challenge; undefined if there is none. */
   async httpChallengeResponse(token: string): Promise<string | undefined> {
     for (const challenges of this.#acme?.challenges ?? []) {
-      const found = await challenges.httpResponse(token)
-      if (found !== undefined) return found
+      const match = await challenges.httpResponse(token)
+      if (match !== undefined) return match
     }
     return undefined
   }
 
-  /** Tells whether authorities may ask by TLS (tls-alpn-01). */
+  /** Whether tls-alpn-01 challenges may come. */
   get usesAcme(): boolean {
     return this.#acme !== undefined
   }
 
-  /** Finds the certificate for an authority that asks by TLS, where this instance ordered itself. */
+  /** Returns the tls-alpn-01 certificate of an order of this instance; undefined if there is none. */
   ownAlpnContext(host: string): SecureContext | undefined {
-    return this.#acme?.challenges.map((each) => each.ownContext(host)).find((found) => found !== undefined)
+    return this.#acme?.challenges.map((each) => each.ownContext(host)).find((match) => match !== undefined)
   }
 
-  /** Finds the certificate for an authority that asks by TLS, whoever ordered; rejects where there is none. */
+  /** Returns the tls-alpn-01 certificate of an order of any instance; rejects if there is none. */
   async alpnContext(host: string): Promise<SecureContext> {
     for (const challenges of this.#acme?.challenges ?? []) {
-      const found = await challenges.alpnContext(host.toLowerCase())
-      if (found !== undefined) return found
+      const match = await challenges.alpnContext(host.toLowerCase())
+      if (match !== undefined) return match
     }
-    throw new Error(`nobody has asked an authority about ${host}`)
+    throw new Error(`no tls-alpn-01 challenge is pending for ${host}`)
   }
 
   #issued(): Issued[] {
     return (this.#acme?.managed ?? []).filter(isIssued)
   }
 
-  #contextOf(pair: Pair): SecureContext {
+  #contextFor(pair: Pair): SecureContext {
     return getOrCreate(this.#contexts, pair, () =>
-      createSecureContext({ ...this.#common, key: pair.pem, cert: pair.pem })
+      createSecureContext({ ...this.#baseOptions, key: pair.pem, cert: pair.pem })
     )
   }
 }
@@ -155,7 +155,7 @@ type Issued = Managed & { readonly pair: Pair }
 
 const isIssued = (managed: Managed): managed is Issued => managed.pair !== undefined
 
-/** Picks what is for a name: by the name itself, then by a wildcard. */
+/** Finds an entry by the name itself, then by a wildcard. */
 function findByName<T extends { readonly names: readonly string[] }>(
   among: readonly T[],
   name: string
@@ -165,7 +165,7 @@ function findByName<T extends { readonly names: readonly string[] }>(
   return among.find(({ names }) => names.includes(name)) ?? among.find(({ names }) => names.includes(wild))
 }
 
-/** Reads the DNS names that a certificate is for (RFC 6125 section 6.4), in lower case, and when it ends. */
+/** Reads the DNS names of a certificate (RFC 6125 section 6.4), in lower case, and its expiry. */
 function certificateInfo(pem: Buffer): { names: string[]; ends: number } {
   const { subjectAltName, validTo } = new X509Certificate(pem)
   const names = (subjectAltName ?? '')

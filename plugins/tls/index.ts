@@ -16,46 +16,46 @@ export const override = false
 export const rootOnly = true
 export type { TlsOptions }
 
-/** Tells what is wrong with the files: a reload with a broken one is refused, and the certificates from before go on. */
+/** Checks the certificate files: a reload with an invalid one is rejected, and the current certificates stay. */
 export function faults({ certificates = [], acme, clientCertificates }: TlsOptions): OptionFault[] {
-  const found: OptionFault[] = []
+  const list: OptionFault[] = []
   if (certificates.length === 0 && acme === undefined)
-    found.push({ path: [], message: 'There is no certificate; say "certificates", "acme", or both' })
+    list.push({ path: [], message: 'expected "certificates", "acme" or both, got neither' })
   const read = (path: (string | number)[], file: string): Buffer | undefined => {
     try {
       return readFileSync(file)
     } catch (error) {
-      found.push({ path, message: unreadable(file, error) })
+      list.push({ path, message: unreadable(file, error) })
       return undefined
     }
   }
   for (const [i, { cert, key: keyFile }] of certificates.entries()) {
     const pem = read(['certificates', i, 'cert'], cert)
-    const secret = read(['certificates', i, 'key'], keyFile)
-    if (pem === undefined || secret === undefined) continue
-    const wrong = pairFault(pem, cert, secret, keyFile)
-    if (wrong !== undefined) found.push({ path: ['certificates', i, wrong.option], message: wrong.message })
+    const keyPem = read(['certificates', i, 'key'], keyFile)
+    if (pem === undefined || keyPem === undefined) continue
+    const fault = pairFault(pem, cert, keyPem, keyFile)
+    if (fault !== undefined) list.push({ path: ['certificates', i, fault.option], message: fault.message })
   }
-  const authority = (path: (string | number)[], file: string | undefined): void => {
+  const checkCa = (path: (string | number)[], file: string | undefined): void => {
     if (file === undefined) return
     const pem = read(path, file)
     if (pem !== undefined && !isCertificate(pem))
-      found.push({ path, message: `The file ${file} holds no certificate as PEM` })
+      list.push({ path, message: `The file ${file} contains no certificate in PEM format` })
   }
-  authority(['clientCertificates', 'ca'], clientCertificates?.ca)
-  for (const { said, path } of accountsOf(acme)) {
-    found.push(...acmeFaults(said).map((fault) => ({ ...fault, path: [...path, ...fault.path] })))
-    authority([...path, 'ca'], said.ca)
+  checkCa(['clientCertificates', 'ca'], clientCertificates?.ca)
+  for (const { account, path } of accountsOf(acme)) {
+    list.push(...acmeFaults(account).map((fault) => ({ ...fault, path: [...path, ...fault.path] })))
+    checkCa([...path, 'ca'], account.ca)
   }
-  return found
+  return list
 }
 
-/** Spells out the accounts that are said, each with its place. */
-function accountsOf(acme: TlsOptions['acme']): { said: AcmeOptions; path: (string | number)[] }[] {
+/** Lists the accounts with their paths in the config. */
+function accountsOf(acme: TlsOptions['acme']): { account: AcmeOptions; path: (string | number)[] }[] {
   if (acme === undefined) return []
   return Array.isArray(acme)
-    ? (acme as readonly AcmeOptions[]).map((said, i) => ({ said, path: ['acme', i] }))
-    : [{ said: acme as AcmeOptions, path: ['acme'] }]
+    ? (acme as readonly AcmeOptions[]).map((account, i) => ({ account, path: ['acme', i] }))
+    : [{ account: acme as AcmeOptions, path: ['acme'] }]
 }
 
 function pairFault(
@@ -65,7 +65,7 @@ function pairFault(
   keyFile: string
 ): { option: 'cert' | 'key'; message: string } | undefined {
   if (!isCertificate(cert))
-    return { option: 'cert', message: `The file ${certFile} holds no certificate as PEM` }
+    return { option: 'cert', message: `The file ${certFile} contains no certificate in PEM format` }
   try {
     createSecureContext({ cert, key })
     return undefined
@@ -75,8 +75,8 @@ function pairFault(
       option: 'key',
       message:
         code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH'
-          ? `The key ${keyFile} is not that of the certificate ${certFile}`
-          : `The file ${keyFile} holds no private key as PEM without a passphrase`
+          ? `The key ${keyFile} does not belong to the certificate ${certFile}`
+          : `The file ${keyFile} contains no private key in PEM format without a passphrase`
     }
   }
 }
@@ -91,12 +91,12 @@ function isCertificate(pem: Buffer): boolean {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** What the listening socket needs of TLS; null for plain HTTP. */
+    /** The TLS settings of the listener; null for plain HTTP. */
     tls: TlsContext | null
   }
 }
 
-/** Lists the hosts that routes name and that a certificate can be for. */
+/** Returns the hosts of the routes that a certificate can be issued for. */
 function hostsOf({ routeInfos }: FastifyInstance): string[] {
   const hosts = routeInfos.filter(({ kind }) => kind === 'config').flatMap((route) => route.hosts)
   return [...new Set(hosts.map((host) => host.toLowerCase()))].filter(
@@ -106,20 +106,20 @@ function hostsOf({ routeInfos }: FastifyInstance): string[] {
 
 export default fp<TlsOptions>(
   async function tls(app, root) {
-    const { acme: said } = root
+    const { acme: accounts } = root
     const acme =
-      said === undefined
+      accounts === undefined
         ? undefined
         : new Acme(
             app,
-            accountsOf(said).map(({ said }) => said)
+            accountsOf(accounts).map(({ account }) => account)
           )
-    const edge = new TlsContext(root, acme)
-    app.tls = edge
+    const context = new TlsContext(root, acme)
+    app.tls = context
     if (acme === undefined) return
     app.addHook('onReady', async function openCertificates() {
-      const hosts = hostsOf(app).filter((host) => !edge.hasFileFor(host))
-      await acme.open({ hosts, redirects: edge.redirectFrom !== undefined })
+      const hosts = hostsOf(app).filter((host) => !context.hasFileFor(host))
+      await acme.open({ hosts, redirects: context.redirectFrom !== undefined })
     })
     app.addHook('onClose', async function closeCertificates() {
       await acme.close()

@@ -9,7 +9,7 @@ export const options = Type.Object(
       Type.Array(
         Type.Object(
           {
-            cert: File({ description: 'The certificate with those that vouch for it, as PEM.' }),
+            cert: File({ description: 'The certificate and its chain, as PEM.' }),
             key: File({ description: 'Its private key, as PEM.' })
           },
           { additionalProperties: false, description: 'One certificate.' }
@@ -17,7 +17,7 @@ export const options = Type.Object(
         {
           minItems: 1,
           description:
-            'The certificates, each for the names it says itself; the first is for clients that name no host, or another.'
+            'The certificates, each served for the names in it; the first one also for all other names.'
         }
       )
     ),
@@ -27,33 +27,33 @@ export const options = Type.Object(
         minimum: 0,
         maximum: 65_535,
         description:
-          'A plain port, whose requests are sent to https (308), and where http-01 is answered; 0 for any free one.'
+          'A plain HTTP port that redirects to https (308) and responds to http-01 challenges; 0 for any free port.'
       })
     ),
     minVersion: Type.Unsafe<'TLSv1.2' | 'TLSv1.3'>({
       type: 'string',
       enum: ['TLSv1.2', 'TLSv1.3'],
       default: 'TLSv1.2',
-      description: 'The oldest version of TLS that is spoken.'
+      description: 'The minimum version of TLS.'
     }),
     http2: Type.Boolean({ default: true, description: 'Whether HTTP/2 is offered beside HTTP/1.1.' }),
     clientCertificates: Type.Optional(
       Type.Object(
         {
-          ca: File({ description: "The authorities that clients' certificates are from, as PEM." }),
+          ca: File({ description: 'The CAs that issue the client certificates, as PEM.' }),
           required: Type.Boolean({
             default: true,
             description:
-              'Whether a client without a certificate gets no connection; else routes decide by auth.'
+              'Whether a client without a certificate is rejected in the handshake; otherwise routes decide by auth.'
           })
         },
-        { additionalProperties: false, description: 'Asks clients for certificates.' }
+        { additionalProperties: false, description: 'Requests client certificates (mutual TLS).' }
       )
     )
   },
   {
     additionalProperties: false,
-    description: 'TLS towards clients, on the listening port; without it plain HTTP.'
+    description: 'TLS on the listening port; without it plain HTTP.'
   }
 )
 

@@ -605,7 +605,7 @@ t.test('refuses a static value for an identity header', async (t) => {
     else
       await t.rejects(
         loadConfig(config, {}),
-        { message: /headers\.request\.[\w-]+: ".*" is a header by which "auth" tells upstreams who calls/i },
+        { message: /headers\.request\.[\w-]+: ".*" is an identity header that "auth" sends to upstreams/i },
         name
       )
 })

@@ -26,7 +26,7 @@ t.test(
     const cases = [
       { path: '/busy', accept: 'text/html', body: /^busy 503$/ },
       { path: '/bad', accept: 'text/html', body: /^server 500$/ },
-      { path: '/own', accept: 'text/html', body: /500 Internal Server Error: This failure is a drill/ },
+      { path: '/own', accept: 'text/html', body: /500 Internal Server Error: Injected fault/ },
       { path: '/html', accept: '*/*', body: /^busy 503$/ },
       { path: '/busy', accept: 'application/json', body: /"code":"SP_ERR_FAULT_INJECTED"/ },
       { path: '/busy', accept: '*/*', body: /"code":"SP_ERR_FAULT_INJECTED"/ },

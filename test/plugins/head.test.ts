@@ -969,7 +969,7 @@ t.test('errors', async (t) => {
           t.notMatch(answer.body, /1234|reading|a text|stack|row 7|stout|\.ts|\.js|at async/)
           if (accept === 'application/json') t.match(answer.json(), problem)
         }
-        const told = lines.slice(before).filter(({ msg }) => msg === 'a request failed')
+        const told = lines.slice(before).filter(({ msg }) => msg === 'request failed')
         t.equal(told.length, logged ? 3 : 0, 'the log alone learns what it was')
         for (const line of told) t.match(line, { level: 'error', requestId: String })
         if (how === 'error')

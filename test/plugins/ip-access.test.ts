@@ -64,7 +64,7 @@ t.test('lets those come that are allowed and not denied, and nobody else', async
             t.match(answer.json(), {
               status,
               code: 'SP_ERR_IP_ACCESS_DENIED',
-              detail: 'Requests from this address are not taken here'
+              detail: 'Forbidden: address not allowed'
             })
         }
       })

@@ -318,7 +318,7 @@ t.test('takes so many headers and bytes of headers', async (t) => {
   })
 })
 
-t.test('ends a request whose answer does not begin in time', async (t) => {
+t.test('responds with 504 when the response does not begin before the deadline', async (t) => {
   const folder = t.testdir({ 'silent.mjs': silentTarget })
   const cuts: Promise<unknown>[] = []
   const target = await upstream(t, (_request, response) => {
@@ -360,7 +360,7 @@ t.test('ends a request whose answer does not begin in time', async (t) => {
   t.equal(cuts.length, 2, 'the upstream is told that nobody waits any more')
 })
 
-t.test('counts the time up to the head of the answer, and not where it is unset', async (t) => {
+t.test('counts the time until the response headers, and not where it is false', async (t) => {
   const folder = t.testdir({ 'silent.mjs': silentTarget })
   const waiting = new Map<string, () => void>()
   const asked = new Map<string, () => void>()
@@ -561,7 +561,7 @@ t.test('warns where an upstream may take longer than the request has', async (t)
     })
 })
 
-t.test('lets the time of a request run while the upstream takes nothing', { skip: noOpenssl }, async (t) => {
+t.test('keeps the deadline running while the upstream accepts no bytes', { skip: noOpenssl }, async (t) => {
   const { ca } = certificate(t)
   const cert = { cert: ca, key: ca.replace('.pem', '.key') }
   for (const client of ['http/1.1', 'h2'])
@@ -584,7 +584,7 @@ t.test('lets the time of a request run while the upstream takes nothing', { skip
       })
 })
 
-t.test('lets the time of a request stand still while the gateway itself reads a body', async (t) => {
+t.test('pauses the deadline while the gateway reads a body', async (t) => {
   const clock = movableClock(t)
   const { port, url } = await listening(t, {
     limits: { time: '30s', bodyRate: false },
@@ -663,7 +663,7 @@ async function answerOf(port: number, bytes: string): Promise<string> {
   return seen
 }
 
-t.test('waits so long for the headers of a request, and for the next one', async (t) => {
+t.test('applies headerTime to request headers and idle between requests', async (t) => {
   const { log, line } = readableLog()
   const routes = [{ path: '/a', respond }]
   const hasty = await listening(t, { limits: { headerTime: '500ms', idle: '100ms' }, routes }, { log })
@@ -705,7 +705,7 @@ t.test('waits so long for the headers of a request, and for the next one', async
   }
 })
 
-t.test('only tells, in report mode', async (t) => {
+t.test('reports but does not refuse in report mode', async (t) => {
   const { log, line } = readableLog()
   const { port } = await listening(
     t,
@@ -755,7 +755,7 @@ t.test('only tells, in report mode', async (t) => {
       t.match(told, { level: 'info', status: 200, refusedBy: undefined })
       t.strictSame(told['wouldRefuse'], reported, 'once')
     })
-  t.test('an answer that is late', async (t) => {
+  t.test('a late response', async (t) => {
     const waiting = new Map<string, () => void>()
     const arrived = Promise.withResolvers<void>()
     const target = await upstream(t, (request, response) => {
@@ -784,7 +784,7 @@ t.test('only tells, in report mode', async (t) => {
   })
 })
 
-t.test('says what would do, where a limit is none', async (t) => {
+t.test('says what is expected when a limit is invalid', async (t) => {
   const cases: [name: string, config: object, message: RegExp][] = [
     ['a bare number', { limits: { body: 1024 } }, /a size such as "64kb" or "1mb", or false for none/],
     ['no headers at all', { limits: { headerCount: 0 } }, /headerCount/],
@@ -800,7 +800,7 @@ t.test('says what would do, where a limit is none', async (t) => {
     })
 })
 
-t.test('holds without being asked for', async (t) => {
+t.test('applies without configuration', async (t) => {
   const app = await gateway(t, { routes: [{ path: '/a', respond }] })
   const large = await app.inject({ method: 'POST', url: '/a', payload: 'x'.repeat(1024 ** 2 + 1) })
   t.match(large, { statusCode: 413 })

@@ -61,7 +61,7 @@ async function until(url: string, status: number): Promise<Awaited<ReturnType<ty
   }
 }
 
-t.test('refuses by priority when too many requests are under way, and never a probe', async (t) => {
+t.test('refuses by priority when too many requests are in flight, but never a health check', async (t) => {
   const hold = await holding(t)
   const proxy = { upstream: hold.url }
   const { log, line } = readableLog()
@@ -103,7 +103,7 @@ t.test('refuses by priority when too many requests are under way, and never a pr
         t.match(JSON.parse(answer.text), {
           status: 503,
           code: 'SP_ERR_OVERLOAD_IN_FLIGHT',
-          detail: 'The gateway has as many requests under way as it takes; try again in a while'
+          detail: 'Service overloaded: too many requests in flight, retry later'
         })
       }
       for (const each of ['/-/live', '/-/ready', '/off'])
@@ -119,7 +119,7 @@ t.test('refuses by priority when too many requests are under way, and never a pr
   await until(`${url}/background`, 200)
 })
 
-t.test('goes on serving as much as it may when many more come at once', async (t) => {
+t.test('serves up to the limit when many more requests arrive at once', async (t) => {
   const hold = await holding(t)
   const { url } = await listening(t, {
     overload: { maxInFlight: 50 },
@@ -140,7 +140,7 @@ t.test('goes on serving as much as it may when many more come at once', async (t
   t.equal(hold.most, 50)
 })
 
-t.test('counts a request until its answer has gone, whoever ends it', async (t) => {
+t.test('counts a request until its response closes', async (t) => {
   const hold = await holding(t)
   const config = {
     overload: { maxInFlight: 2 },
@@ -168,7 +168,7 @@ t.test('counts a request until its answer has gone, whoever ends it', async (t) 
   await until(`${url}/here`, 200)
 })
 
-t.test('counts no connection that switched protocols', async (t) => {
+t.test('does not count upgraded connections', async (t) => {
   const server = createServer().on('upgrade', (_request, socket: Socket) => {
     socket.on('error', () => {})
     socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
@@ -210,7 +210,7 @@ export default async function block(app, { routes }) {
 }
 `
 
-t.test('refuses by priority while the process is late with its work, and recovers', async (t) => {
+t.test('refuses by priority while the event loop is delayed, and recovers', async (t) => {
   const folder = t.testdir({
     'block.mjs': blockTarget,
     'gateway.json': JSON.stringify({
@@ -235,7 +235,7 @@ t.test('refuses by priority while the process is late with its work, and recover
   const refusal = await until(`${url}/normal`, 503)
   t.match(JSON.parse(refusal.text), {
     code: 'SP_ERR_OVERLOAD_EVENT_LOOP',
-    detail: 'The gateway has more to do than it can; try again in a while'
+    detail: 'Service overloaded: event loop delay over the limit, retry later'
   })
   t.match(refusal.headers.get('retry-after'), /^[123]$/)
   const cases = { background: 503, normal: 503, critical: 200, none: 200, '-/live': 200, '-/ready': 200 }
@@ -246,7 +246,7 @@ t.test('refuses by priority while the process is late with its work, and recover
   for (const path of ['background', 'normal']) t.equal((await until(`${url}/${path}`, 200)).text, 'hello')
 })
 
-t.test('only tells, in report mode', async (t) => {
+t.test('reports but does not refuse in report mode', async (t) => {
   const hold = await holding(t)
   const { log, line } = readableLog()
   const { url } = await listening(
@@ -282,7 +282,7 @@ async function kept(t: Scope, port: number): Promise<Socket | undefined> {
   return Buffer.isBuffer(data) ? client : undefined
 }
 
-t.test('takes so many connections, and as many again once some have gone', async (t) => {
+t.test('closes connections beyond maxConnections and accepts new ones when others close', async (t) => {
   const { log, lines, line } = readableLog()
   const keep = new Keep()
   const configOf = (maxConnections: number | false) => ({
@@ -317,7 +317,7 @@ t.test('takes so many connections, and as many again once some have gone', async
   for (let i = 0; i < 5; i++) t.ok(await kept(t, port))
 })
 
-t.test('is there only where somebody asks for it', async (t) => {
+t.test('is not loaded unless it is configured', async (t) => {
   const quiet = await gateway(t, { routes: [{ path: '/a', respond }] })
   t.equal(quiet.maxConnections, Number.POSITIVE_INFINITY)
   t.notOk(quiet.routeInfos.some(({ gates }) => gates.includes('overload')))

@@ -284,7 +284,7 @@ for (const { name, config, routes, refused, goesOn } of cases)
     for (const [asked, status] of goesOn) t.equal(statusOf(await raw(port, bytes(asked))), status, asked)
   })
 
-t.test('only routes with such a neighbour look', async (t) => {
+t.test('checks only routes with such a neighbour', async (t) => {
   const url = await upstream(t)
   const { app } = await listening(t, {
     auth: keys,
@@ -302,7 +302,7 @@ t.test('only routes with such a neighbour look', async (t) => {
   )
 })
 
-t.test('a third-party gate counts', async (t) => {
+t.test('counts gates of extensions', async (t) => {
   const module = join(import.meta.dirname, '../../examples/extensions/tenant.ts')
   const url = await upstream(t)
   const { port } = await listening(t, {
@@ -314,7 +314,7 @@ t.test('a third-party gate counts', async (t) => {
   t.equal(statusOf(await raw(port, bytes('GET /other/X'))), 200)
 })
 
-t.test('mode: report lets it pass and tells of it', async (t) => {
+t.test('lets the request pass and reports it in report mode', async (t) => {
   const url = await upstream(t)
   const { log, line } = readableLog()
   const { port } = await listening(
@@ -333,7 +333,7 @@ t.test('mode: report lets it pass and tells of it', async (t) => {
   })
 })
 
-t.test('a request to switch protocols is refused before the upstream sees it', async (t) => {
+t.test('refuses an upgrade before the upstream sees it', async (t) => {
   const url = await upgrading(t)
   const { port } = await listening(t, {
     auth: keys,
@@ -397,7 +397,7 @@ t.test('over HTTP/2 likewise', { skip: noOpenssl }, async (t) => {
   t.equal(await asked('/Hosted/x'), 200)
 })
 
-t.test('check names each pair, with what would slip through', async (t) => {
+t.test('check names each pair, with a URL that would bypass the gate', async (t) => {
   const config = (paths: Words): string =>
     JSON.stringify({
       paths,

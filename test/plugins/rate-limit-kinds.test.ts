@@ -231,9 +231,9 @@ t.test('rejects a limit without a maximum', async (t) => {
     ],
     [
       { max: 5, also: { default: { max: 1 } } },
-      /rateLimit\.also\.default: "default" is what the limit itself/
+      /rateLimit\.also\.default: "default" is the name of the main limit/
     ],
-    [{ max: 5, also: { day: {} } }, /rateLimit\.also\.day: "max" is missing/],
+    [{ max: 5, also: { day: {} } }, /rateLimit\.also\.day: expected "max" or "maxInFlight", got neither/],
     [{ max: 5, onStoreFailure: 'panic' }, /rateLimit\.onStoreFailure: expected .*, got "panic"/]
   ]
   for (const [rateLimit, expected] of cases)
@@ -291,6 +291,6 @@ t.test('warns about limits that count authenticated callers only', async (t) => 
         /guessed without a limit/.test(message)
       )
       t.equal(found.length, warns ? 1 : 0)
-      for (const { message } of found) t.match(message, /^The route \/a counts only callers/)
+      for (const { message } of found) t.match(message, /^The route \/a counts only authenticated callers/)
     })
 })

@@ -61,7 +61,7 @@ const json = 'Content-Type: application/json'
 const kilobyte = `400\r\n${'x'.repeat(1024)}\r\n`
 const problemIn = (answer: string): unknown => JSON.parse(answer.slice(answer.lastIndexOf('{')))
 
-t.test('ends a request whose body comes too slowly, and none that waits for somebody else', async (t) => {
+t.test('responds with 408 to a slow body, but not to one that waits for the upstream', async (t) => {
   const { log, line, lines } = readableLog()
   const arrived = new Map<string, { request: IncomingMessage; response: ServerResponse }>()
   const looks = new Set<() => void>()
@@ -166,12 +166,12 @@ t.test('ends a request whose body comes too slowly, and none that waits for some
         code: 'SP_ERR_LIMITS_SLOW'
       })
     })
-  await t.test('the upstream knows that nobody goes on, and is not asked again', async (t) => {
+  await t.test('aborts the request to the upstream without a retry', async (t) => {
     t.same(await Promise.all(cut), [false, false, false, false])
     t.equal(slow, 4, 'none was asked twice')
     t.notOk(lines.some(({ msg }) => msg === 'upstream request failed'))
   })
-  await t.test('a body that goes on after its answer ends with the connection', async (t) => {
+  await t.test('closes the connection of a body that continues after its response', async (t) => {
     t.match(await after.closed, /^HTTP\/1\.1 200 OK\r\n.*at once$/s)
     t.equal(statusOf(await refused.closed), 401)
   })
@@ -292,7 +292,7 @@ t.test(
   }
 )
 
-t.test('ends an answer that is taken below "responseRate", and none that is taken faster', async (t) => {
+t.test('closes a response that is read below "responseRate", and none that is read faster', async (t) => {
   const { log, lines, line } = readableLog()
   const { port } = await listening(
     t,
@@ -325,7 +325,7 @@ t.test('ends an answer that is taken below "responseRate", and none that is take
   t.notOk(lines.some(({ path, aborted }) => path === '/quick' && aborted === true))
 })
 
-t.test('says what would do, where a pace is none', async (t) => {
+t.test('says what is expected when a rate is invalid', async (t) => {
   await t.rejects(loadConfig({ limits: { bodyRate: '1kb/m' }, routes: [] }, {}), {
     message: /limits\.bodyRate: .*a rate such as "1kb\/s".*, or false for none/
   })

@@ -31,7 +31,7 @@ async function flood(t: Test, urls: readonly string[], times: number): Promise<R
   return counts
 }
 
-t.test('two gateways on one Redis let exactly as many through as one', { skip }, async (t) => {
+t.test('two gateways on one Redis count exactly like one', { skip }, async (t) => {
   const server = await redis(t)
   for (const algorithm of ['fixedWindow', 'slidingWindow', 'tokenBucket'])
     t.test(`counted as ${algorithm}`, async (t) => {
@@ -122,7 +122,7 @@ t.test(
 )
 
 t.test(
-  'while the store is away each use does what its words say, and it comes back by itself',
+  'applies onStoreFailure while the store is unavailable, and recovers by itself',
   { skip },
   async (t) => {
     const cases = [
@@ -157,19 +157,19 @@ t.test(
           t.match(JSON.parse((await ask(`${url}/-/ready?verbose`)).text), { status: 'ready', store: 'away' })
           if (how === 'killed') await server.start()
           else server.go()
-          await line(({ msg }) => msg === 'the store is back')
+          await line(({ msg }) => msg === 'store recovered')
           t.match(JSON.parse((await ask(`${url}/-/ready?verbose`)).text), { store: 'up' })
           const { 200: passed } = await flood(t, [url], 20)
           // What it was sent before it hung it has counted when it goes on.
           if (how === 'killed') t.equal(passed, 5, 'it counts again')
           else t.ok((passed ?? 0) < 5, 'it counts again')
-          t.equal(lines.filter(({ msg }) => /^the store is away/.test(String(msg))).length, 1, 'said once')
+          t.equal(lines.filter(({ msg }) => /^store unavailable/.test(String(msg))).length, 1, 'said once')
           t.notMatch(JSON.stringify(lines), String(server.port), 'the log has no address either')
         })
   }
 )
 
-t.test('a gateway boots without its store, and finds it later', { skip }, async (t) => {
+t.test('boots without its store and connects later', { skip }, async (t) => {
   const server = await redis(t)
   await server.kill()
   const { log, line } = readableLog()
@@ -185,12 +185,12 @@ t.test('a gateway boots without its store, and finds it later', { skip }, async 
   t.equal((await app.inject('/a')).statusCode, 200)
   t.equal((await app.inject('/a')).statusCode, 200)
   await server.start()
-  await line(({ msg }) => msg === 'the store is back')
+  await line(({ msg }) => msg === 'store recovered')
   t.equal((await app.inject('/a')).statusCode, 200)
   t.equal((await app.inject('/a')).statusCode, 429)
 })
 
-t.test('a reload keeps the connection, and the last gateway that uses it ends it', { skip }, async (t) => {
+t.test('keeps the connection over a reload and closes it with the last user', { skip }, async (t) => {
   const server = await redis(t)
   const keep = new Keep()
   const config = { store: { redis: server.url }, rateLimit: { max: 1 }, routes: [{ path: '/a', respond }] }
@@ -310,7 +310,7 @@ function knows(port: number): boolean {
   }
 }
 
-t.test('a process that stood still does not take its store for away', { skip }, async (t) => {
+t.test('a stalled process does not mark its store as unavailable', { skip }, async (t) => {
   const server = await redis(t)
   const { log, lines } = readableLog()
   const app = await gateway(
@@ -332,5 +332,5 @@ t.test('a process that stood still does not take its store for away', { skip }, 
     t.equal((await asked).statusCode, 200)
     t.match((await app.inject('/a')).headers['ratelimit'], /^"default";r=\d+/, 'the next one is counted')
   }
-  t.notOk(lines.some(({ msg }) => /the store is away/.test(String(msg))))
+  t.notOk(lines.some(({ msg }) => /store unavailable/.test(String(msg))))
 })

@@ -10,7 +10,7 @@ const skip = withoutPebble
 // One authority for all of them; each has a storage, and so an account, of its own.
 const server = (skip === false ? await pebble(t) : undefined) as Pebble
 
-t.test('a lock of another is waited for; one that was left behind is not', { skip }, async (t) => {
+t.test('waits for the lock of another instance, but not for a stale one', { skip }, async (t) => {
   const first = await stage(t, server)
   await first.line(issued)
   await first.served.close()
@@ -103,13 +103,13 @@ t.test(
     await line(issued)
     const before = serialOf(await shown(port))
     await cache.kill()
-    await line(({ msg }) => msg === 'the storage of certificates is not available')
+    await line(({ msg }) => msg === 'certificate storage unavailable')
     t.equal(serialOf(await shown(port)), before)
     t.match(app.tls?.certificates(), [
       { names: ['one.example'], ends: Number, trouble: /^its storage is not available$/ }
     ])
     await cache.start()
-    await line(({ msg }) => msg === 'a certificate was put back into its storage')
+    await line(({ msg }) => msg === 'certificate restored to storage')
     t.match(
       cli(cache.port, 'get', 'sallyport:acme:'.concat(placeOf(server), ':certificates/one.example.pem')),
       /BEGIN CERT/

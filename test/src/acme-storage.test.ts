@@ -13,7 +13,7 @@ const skip = withoutPebble
 // One authority for all of them; each has a storage, and so an account, of its own.
 const server = (skip === false ? await pebble(t) : undefined) as Pebble
 
-t.test('takes no notice of nonces that are refused, even half of them', { skip }, async (t) => {
+t.test('retries rejected nonces, even half of them', { skip }, async (t) => {
   const server = await pebble(t, { nonceReject: 50 })
   const domains = ['a.example', 'b.example', 'c.example', 'd.example', 'e.example']
   const { line, lines } = await stage(t, server, { acme: { domains } })
@@ -21,7 +21,7 @@ t.test('takes no notice of nonces that are refused, even half of them', { skip }
   t.notOk(lines.some(failed))
 })
 
-t.test('a reload keeps what there is, and orders what is new', { skip }, async (t) => {
+t.test('keeps certificates over a reload and orders new ones', { skip }, async (t) => {
   const keep = new Keep()
   const { port, served, folder, line, lines, log } = await stage(t, server, { keep })
   await line(issued)
@@ -68,7 +68,7 @@ t.test('several names, several accounts', { skip }, async (t) => {
   t.equal(readdirSync(join(folder, place)).filter((name) => /^account-\w+\.json$/.test(name)).length, 2)
 })
 
-t.test('by default the hosts of the routes, except for what the files hold', { skip }, async (t) => {
+t.test('orders for the hosts of the routes by default, except for those with files', { skip }, async (t) => {
   const files = authority(t).issue('/CN=files', 'DNS:two.example,DNS:*.wild.example')
   const { port, line, app } = await stage(t, server, {
     tls: {
@@ -94,7 +94,7 @@ t.test('by default the hosts of the routes, except for what the files hold', { s
   )
 })
 
-t.test('a wildcard is proven by the DNS, through an extension', { skip }, async (t) => {
+t.test('issues a wildcard by dns-01 through an extension', { skip }, async (t) => {
   const seen: string[] = []
   const url = await upstream(t, (request, response) => {
     void bodyOf(request).then(async (body) => {
@@ -121,51 +121,48 @@ t.test('a wildcard is proven by the DNS, through an extension', { skip }, async 
   ])
 })
 
-t.test('a stored certificate that can not be used is ordered anew, and said', { skip }, async (t) => {
+t.test('orders a new certificate if the stored one is invalid', { skip }, async (t) => {
   const first = await stage(t, server)
   await first.line(issued)
   await first.served.close()
   writeFileSync(first.file('certificates/one.example.pem'), 'no certificate')
   const { port, line, lines } = await stage(t, server, { acme: { storage: first.folder } })
   await line(issued)
-  t.match(lines[0], { level: 'warn', names: ['one.example'], msg: /can not be used: it is ordered anew$/ })
+  t.match(lines[0], {
+    level: 'warn',
+    names: ['one.example'],
+    msg: 'stored certificate invalid, ordering a new one'
+  })
   t.match(await shown(port), { subjectaltname: 'DNS:one.example' })
 })
 
-t.test(
-  'a stored certificate that breaks while it is served is replaced by the one that is',
-  { skip },
-  async (t) => {
-    const { file, line } = await stage(t, server)
-    await line(issued)
-    const stored = file('certificates/one.example.pem')
-    const pem = readFileSync(stored, 'utf8')
-    writeFileSync(stored, pem.slice(0, 100))
-    await line(({ msg }) => msg === 'a certificate was put back into its storage')
-    t.equal(readFileSync(stored, 'utf8'), pem)
-  }
-)
+t.test('restores a stored certificate that was corrupted while it is served', { skip }, async (t) => {
+  const { file, line } = await stage(t, server)
+  await line(issued)
+  const stored = file('certificates/one.example.pem')
+  const pem = readFileSync(stored, 'utf8')
+  writeFileSync(stored, pem.slice(0, 100))
+  await line(({ msg }) => msg === 'certificate restored to storage')
+  t.equal(readFileSync(stored, 'utf8'), pem)
+})
 
-t.test('what can never be had is said before anything starts', { skip }, async (t) => {
+t.test('rejects at the start what can never be issued', { skip }, async (t) => {
   const acme = { agreeToTerms: true, domains: ['one.example'], storage: emptyFolder(t) }
   const broken = join(t.testdir({ 'x.pem': 'no pem' }), 'x.pem')
   const cases: [object, RegExp][] = [
     [{ acme: 'staging' }, /tls\.acme: expected an account such as .*, got "staging"/],
-    [{}, /^(\S+ )?tls: There is no certificate; say "certificates", "acme", or both$/],
+    [{}, /^(\S+ )?tls: expected "certificates", "acme" or both, got neither$/],
     [
       { acme: { domains: ['a.example'] } },
-      /tls\.acme\.agreeToTerms: No authority issues certificates unless/
+      /tls\.acme\.agreeToTerms: expected true, which agrees to the terms/
     ],
-    [{ acme: [acme, { ...acme, agreeToTerms: false }] }, /tls\.acme\[1\]\.agreeToTerms: No authority/],
-    [{ acme: { ...acme, ca: broken } }, /tls\.acme\.ca: The file .* holds no certificate as PEM/],
+    [{ acme: [acme, { ...acme, agreeToTerms: false }] }, /tls\.acme\[1\]\.agreeToTerms: expected true/],
+    [{ acme: { ...acme, ca: broken } }, /tls\.acme\.ca: The file .* contains no certificate in PEM format/],
     [
       { acme: { ...acme, directory: 'http://plain' } },
       /tls\.acme\.directory: expected "production" or "staging"/
     ],
-    [
-      { acme: { ...acme, domains: ['10.0.0.1'] } },
-      /tls\.acme\.domains\[0\]: "10\.0\.0\.1" is an address; certificates/
-    ],
+    [{ acme: { ...acme, domains: ['10.0.0.1'] } }, /tls\.acme\.domains\[0\]: "10\.0\.0\.1" is an IP address/],
     [{ acme: { ...acme, domains: ['a b'] } }, /tls\.acme\.domains\[0\]: expected a host such as/],
     [
       { acme: { ...acme, domain: ['a.example'] } },
@@ -173,13 +170,13 @@ t.test('what can never be had is said before anything starts', { skip }, async (
     ],
     [
       { acme: { ...acme, domains: ['*.a.example'], challenges: ['http-01'] } },
-      /tls\.acme\.domains\[0\]: "\*\.a\.example" takes the challenge dns-01, which "challenges" leaves out/
+      /tls\.acme\.domains\[0\]: "\*\.a\.example" needs the challenge dns-01, which "challenges" does not list/
     ]
   ]
   for (const [tls, expected] of cases) await t.rejects(loadConfig({ tls, routes }, {}), { message: expected })
   for (const [said, expected] of [
-    [{ ...acme, domains: ['*.a.example'] }, /"\*\.a\.example" takes the challenge dns-01, and no extension/],
-    [{ ...acme, domains: false }, /has no names to order certificates for: say "domains"/]
+    [{ ...acme, domains: ['*.a.example'] }, /"\*\.a\.example" needs the challenge dns-01, and no extension/],
+    [{ ...acme, domains: false }, /has no names to order certificates for: set "domains"/]
   ] as const)
     await t.rejects(buildGateway(await loadConfig({ tls: { acme: said }, routes }, {})), {
       message: expected

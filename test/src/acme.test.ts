@@ -14,7 +14,7 @@ const server = (skip === false ? await pebble(t) : undefined) as Pebble
 const loaded = (): boolean =>
   Object.keys(createRequire(import.meta.url).cache).some((file) => file.includes('/acme-client/'))
 
-t.test('the client of ACME is loaded by who orders, and by nobody else', { skip }, async (t) => {
+t.test('loads acme-client only when a certificate is ordered', { skip }, async (t) => {
   const files = authority(t).issue('/CN=files', 'DNS:one.example')
   const certificates = [{ cert: files.certFile, key: files.keyFile }]
   const { port, app } = await listening(t, { tls: { certificates }, routes })
@@ -29,7 +29,7 @@ t.test('the client of ACME is loaded by who orders, and by nobody else', { skip 
 })
 
 for (const way of ['http-01', 'tls-alpn-01', 'tls-alpn-01, without HTTP/2'])
-  t.test(`has a certificate by itself in the first start (${way})`, { skip }, async (t) => {
+  t.test(`issues a certificate at the first start (${way})`, { skip }, async (t) => {
     const plain = way === 'http-01'
     const { port, file, line, app, served } = await stage(t, server, {
       ...(plain ? {} : { tls: { http2: way === 'tls-alpn-01' }, port: server.tlsPort }),
@@ -72,7 +72,7 @@ for (const way of ['http-01', 'tls-alpn-01', 'tls-alpn-01, without HTTP/2'])
     )
   })
 
-t.test('a certificate from before is there at once, whether or not the authority is', { skip }, async (t) => {
+t.test('serves a stored certificate at once, even if the CA is unreachable', { skip }, async (t) => {
   const first = await stage(t, server)
   await first.line(issued)
   const serial = serialOf(await shown(first.port))
@@ -84,7 +84,7 @@ t.test('a certificate from before is there at once, whether or not the authority
   t.same(second.lines, [])
 })
 
-t.test('renews while requests flow, and no request notices', { skip }, async (t) => {
+t.test('renews without interrupting requests', { skip }, async (t) => {
   const ahead = clock(t)
   const { port, line, lines } = await stage(t, server)
   await line(issued)
@@ -149,7 +149,7 @@ t.test(
   }
 )
 
-t.test('an authority that is down is tried again until it is back', { skip }, async (t) => {
+t.test('retries while the CA is down', { skip }, async (t) => {
   await server.kill()
   const { port, line, app } = await stage(t, server)
   t.match(await line(failed), { cause: /ECONNREFUSED/ })
@@ -159,7 +159,7 @@ t.test('an authority that is down is tried again until it is back', { skip }, as
   t.match(await shown(port), { subjectaltname: 'DNS:one.example' })
 })
 
-t.test('an account that the authority has forgotten is opened anew', { skip }, async (t) => {
+t.test('registers a new account if the CA does not know the stored one', { skip }, async (t) => {
   const ahead = clock(t)
   const { line } = await stage(t, server)
   await line(issued)
@@ -171,7 +171,7 @@ t.test('an account that the authority has forgotten is opened anew', { skip }, a
   ahead(-0.67 * 3600)
 })
 
-t.test('an authority that wants to be left alone is left alone', { skip }, async (t) => {
+t.test('waits for the Retry-After of the CA', { skip }, async (t) => {
   const busy = await standIn(t, (_request, response) => {
     response
       .writeHead(429, { 'retry-after': '7200', 'content-type': 'application/problem+json' })
@@ -183,7 +183,7 @@ t.test('an authority that wants to be left alone is left alone', { skip }, async
   t.ok(Date.parse(String(told['next'])) - Number(told['time']) >= 7_190_000, 'for as long as it said')
 })
 
-t.test('stops in the middle of an order without a trace', { skip }, async (t) => {
+t.test('aborts an order on close without leftovers', { skip }, async (t) => {
   const { promise: asked, resolve: ask } = Promise.withResolvers<void>()
   const silent = await standIn(t, () => ask())
   const { served, lines, file } = await stage(t, silent)
@@ -194,7 +194,7 @@ t.test('stops in the middle of an order without a trace', { skip }, async (t) =>
   t.same(lines, [])
 })
 
-t.test('a plain port asks nobody about what is no challenge', { skip }, async (t) => {
+t.test('the plain port reads no storage for paths that are no challenge', { skip }, async (t) => {
   const { served, port, line } = await stage(t, server, { tls: { redirectFrom: server.httpPort } })
   await line(issued)
   for (const path of [

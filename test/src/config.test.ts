@@ -866,13 +866,13 @@ refused('a value of the wrong kind is refused with what it takes', [
   {
     name: 'cors with credentials for everybody',
     config: word('"cors": { "origins": ["*"], "credentials": true }'),
-    faults: [/^gateway\.json:1:31 cors\.credentials: "credentials" can't go with the origin "\*"/]
+    faults: [/^gateway\.json:1:31 cors\.credentials: expected named origins beside "credentials", got "\*"/]
   },
   {
     name: 'cors with credentials for everybody, put together from two places',
     config: `{ "cors": { "origins": ["*"] }, "routes": [\n{ "path": "/a", "respond": {}, "cors": { "credentials": true } } ] }`,
     faults: [
-      /^gateway\.json:2:42 routes\[0\]\.cors\.credentials: "credentials" can't go with the origin "\*"/
+      /^gateway\.json:2:42 routes\[0\]\.cors\.credentials: expected named origins beside "credentials", got "\*"/
     ]
   }
 ])

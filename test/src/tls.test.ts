@@ -117,7 +117,7 @@ async function over(
   }
 }
 
-t.test('speaks TLS, with HTTP/1.1 and HTTP/2 on one port', { skip }, async (t) => {
+t.test('accepts TLS with HTTP/1.1 and HTTP/2 on one port', { skip }, async (t) => {
   const at = await stage(t, { responseTime: true, cors: { origins: ['https://app.example'] } })
   const one = await secure(at.port, at)
   t.equal(one.status, 200)
@@ -227,7 +227,7 @@ t.test(
   }
 )
 
-t.test('shows each host its own certificate, wildcards included', { skip }, async (t) => {
+t.test('serves each host its own certificate, wildcards included', { skip }, async (t) => {
   const ca = authority(t)
   const names = { first: 'DNS:localhost', shop: 'DNS:shop.example', wild: 'DNS:*.example' }
   const certificates = Object.entries(names).map(([name, san]) => certificateOf(ca.issue(`/CN=${name}`, san)))
@@ -249,7 +249,7 @@ t.test('shows each host its own certificate, wildcards included', { skip }, asyn
   }
 })
 
-t.test('speaks nothing old', { skip }, async (t) => {
+t.test('refuses old TLS versions and ciphers', { skip }, async (t) => {
   const at = await stage(t)
   const hello = (options: object): Promise<string> =>
     new Promise((resolve) => {
@@ -276,7 +276,7 @@ t.test('speaks nothing old', { skip }, async (t) => {
   t.equal((await secure(plain.port, plain, { ALPNProtocols: ['h2', 'http/1.1'] } as never)).status, 200)
 })
 
-t.test('takes every name of HTTP/1 in a handshake, and prefers what is newer', { skip }, async (t) => {
+t.test('accepts every ALPN name of HTTP/1 and prefers newer protocols', { skip }, async (t) => {
   const cases = [
     { offered: ['http/1.0'], http2: 'http/1.0', http1: 'http/1.0' },
     { offered: ['http/1.0', 'http/1.1'], http2: 'http/1.1', http1: 'http/1.1' },
@@ -350,7 +350,7 @@ t.test(
   }
 )
 
-t.test('lets nobody begin a handshake in the middle of a connection', { skip }, async (t) => {
+t.test('refuses renegotiation', { skip }, async (t) => {
   const at = await stage(t)
   const socket = connect({
     ...{ port: at.port, host: '127.0.0.1', servername: 'localhost', ca: at.ca.cert, maxVersion: 'TLSv1.2' }
@@ -362,7 +362,7 @@ t.test('lets nobody begin a handshake in the middle of a connection', { skip }, 
   t.equal((await secure(at.port, at)).status, 200)
 })
 
-t.test('waits for no handshake when it ends', { skip }, async (t) => {
+t.test('does not wait for handshakes on close', { skip }, async (t) => {
   const at = await stage(t)
   const silent = connectPlain(at.port, '127.0.0.1').resume()
   silent.on('error', () => {})
@@ -373,7 +373,7 @@ t.test('waits for no handshake when it ends', { skip }, async (t) => {
   await gone
 })
 
-t.test('sends a plain port to https, whatever the path and the method', { skip }, async (t) => {
+t.test('redirects the plain port to https, whatever the path and the method', { skip }, async (t) => {
   const at = await stage(t, {}, { redirectFrom: 0 })
   const { redirects } = at.served
   for (const [method, path] of [
@@ -389,7 +389,7 @@ t.test('sends a plain port to https, whatever the path and the method', { skip }
   t.equal(answer.headers.get('location'), 'https://api.example.com/x')
 })
 
-t.test('sends a plain port to the host and the port that the client can reach', { skip }, async (t) => {
+t.test('redirects the plain port to a host and port that the client can reach', { skip }, async (t) => {
   const routes = [
     { host: ['shop.example.com', '*.example.net'], path: '/*', respond: { body: 'in' } },
     { path: '/*', respond: { body: 'in' } }
@@ -425,7 +425,7 @@ t.test('sends a plain port to the host and the port that the client can reach', 
   }
 })
 
-t.test('knows callers by their certificates', { skip }, async (t) => {
+t.test('authenticates callers by client certificates', { skip }, async (t) => {
   const clients = authority(t)
   const strangers = authority(t)
   const ada = clients.issue(
@@ -499,12 +499,12 @@ t.test(
     t.equal(await shown(), 'two')
     writeFileSync(join(dir, 'live.pem'), 'broken')
     const refused = await gateway.line(({ msg }) => /^the reload was refused/.test(String(msg)))
-    t.match(JSON.stringify(refused), /live\.pem holds no certificate as PEM/)
+    t.match(JSON.stringify(refused), /live\.pem contains no certificate in PEM format/)
     t.equal(await shown(), 'two')
   }
 )
 
-t.test('says what takes a restart, and goes on as it was', { skip }, async (t) => {
+t.test('refuses a reload that needs a restart and keeps running', { skip }, async (t) => {
   const at = await stage(t)
   const certificates = [certificateOf(at.ca.issue('/CN=localhost', 'DNS:localhost'))]
   const routes = [{ path: '/*', respond: { body: 'new' } }]
@@ -524,7 +524,7 @@ t.test('says what takes a restart, and goes on as it was', { skip }, async (t) =
   t.equal((await secure(at.port, at)).text, 'new')
 })
 
-t.test('lets requests of HTTP/2 end when it drains, and takes no more', { skip }, async (t) => {
+t.test('finishes HTTP/2 requests while draining and accepts no new ones', { skip }, async (t) => {
   const { promise: here, resolve: arrive } = Promise.withResolvers<void>()
   let answer = (): void => {}
   const target = await upstream(t, (_request, response) => {
@@ -543,7 +543,7 @@ t.test('lets requests of HTTP/2 end when it drains, and takes no more', { skip }
   t.equal(await drained, true)
 })
 
-t.test('certificates that can serve nobody are faults', { skip }, async (t) => {
+t.test('rejects invalid certificates and keys', { skip }, async (t) => {
   const ca = authority(t)
   const one = ca.issue('/CN=a', 'DNS:a.example')
   const two = ca.issue('/CN=b', 'DNS:b.example')
@@ -551,15 +551,15 @@ t.test('certificates that can serve nobody are faults', { skip }, async (t) => {
   const cases: [object, RegExp][] = [
     [
       { certificates: [{ cert: one.certFile, key: two.keyFile }] },
-      /tls\.certificates\[0\]\.key: The key .* is not that of/
+      /tls\.certificates\[0\]\.key: The key .* does not belong to/
     ],
     [
       { certificates: [{ cert: broken, key: one.keyFile }] },
-      /tls\.certificates\[0\]\.cert: .* holds no certificate as PEM/
+      /tls\.certificates\[0\]\.cert: .* contains no certificate in PEM format/
     ],
     [
       { certificates: [{ cert: one.certFile, key: broken }] },
-      /tls\.certificates\[0\]\.key: .* holds no private key as PEM/
+      /tls\.certificates\[0\]\.key: .* contains no private key in PEM format/
     ],
     [
       { certificates: [{ cert: '/gone.pem', key: one.keyFile }] },
@@ -567,7 +567,7 @@ t.test('certificates that can serve nobody are faults', { skip }, async (t) => {
     ],
     [
       { certificates: [certificateOf(one)], clientCertificates: { ca: broken } },
-      /tls\.clientCertificates\.ca: .* holds no certificate as PEM/
+      /tls\.clientCertificates\.ca: .* contains no certificate in PEM format/
     ]
   ]
   const routes = [{ path: '/*', respond: { body: 'in' } }]
@@ -577,7 +577,7 @@ t.test('certificates that can serve nobody are faults', { skip }, async (t) => {
   })
 })
 
-t.test('joins WebSockets over TLS', { skip }, async (t) => {
+t.test('tunnels WebSockets over TLS', { skip }, async (t) => {
   const server = createServer()
   server.on('upgrade', (_request, socket) => {
     socket.on('error', () => {})

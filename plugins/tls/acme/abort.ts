@@ -1,4 +1,4 @@
-/** Begins something unless a signal has aborted, and waits for it no longer than until it does. */
+/** Runs `begin` unless the signal is aborted; rejects as soon as it aborts. */
 export async function abortable<T>(begin: () => Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted()
   const { promise, reject } = Promise.withResolvers<never>()

@@ -7,16 +7,16 @@ import { type AcmeOptions, directoryUrl } from './options.ts'
 import type { Storage } from './storage.ts'
 import { type Transport, useOwnTransport } from './transport.ts'
 
-/** Another instance is at it: nothing failed, it is looked at again soon. */
+/** Another instance holds the lock: not a failure, retried at the next poll. */
 export class LockedElsewhere extends Error {}
 
-/** A client that the authority knows, and the connections it speaks by. */
+/** A client with a registered account, and its connections. */
 export interface Session {
   readonly client: Client
   readonly transport: Transport
 }
 
-/** What an account is, and where its things are. */
+/** What an account is created from. */
 export interface AccountOptions {
   readonly options: AcmeOptions
   readonly storage: Storage
@@ -29,15 +29,15 @@ interface StoredAccount {
   readonly email: string
 }
 
-/** An account with an authority: opened at the first order, and kept in the storage for all that come after. */
+/** An account with a CA: registered at the first order and stored for later ones. */
 export class Account implements AccountOptions {
   readonly options: AcmeOptions
   readonly storage: Storage
   readonly challenges: Challenges
   readonly #file: string
-  readonly #ending = new AbortController()
+  readonly #abort = new AbortController()
   #session: Promise<Session> | undefined
-  #line: Promise<void> = Promise.resolve()
+  #queue: Promise<void> = Promise.resolve()
 
   constructor({ options, storage, challenges }: AccountOptions) {
     this.options = options
@@ -49,12 +49,12 @@ export class Account implements AccountOptions {
       .slice(0, 8)}`
   }
 
-  /** Aborts when the account is no longer needed. */
+  /** Aborts when the account is closed. */
   get ended(): AbortSignal {
-    return this.#ending.signal
+    return this.#abort.signal
   }
 
-  /** Opens the account, or finds it in the storage; throws Busy where another instance opens it. */
+  /** Registers the account, or loads it from the storage; throws LockedElsewhere while another instance registers it. */
   session(): Promise<Session> {
     this.#session ??= this.#open().catch((error: unknown) => {
       this.#session = undefined
@@ -63,50 +63,52 @@ export class Account implements AccountOptions {
     return this.#session
   }
 
-  /** Runs one job at a time: an authority counts how many orders come at once. */
+  /** Runs one job at a time, because a CA limits concurrent orders. */
   async enqueue(job: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    const before = this.#line
+    const previous = this.#queue
     const { promise: done, resolve: leave } = Promise.withResolvers<void>()
-    this.#line = before.then(() => done)
+    this.#queue = previous.then(() => done)
     try {
-      await abortable(() => before, signal)
+      await abortable(() => previous, signal)
       await job()
     } finally {
       leave()
     }
   }
 
-  /** Forgets what the authority does not know; the next order opens the account anew. */
+  /** Deletes an account that the CA does not know; the next order registers a new one. */
   async forget(): Promise<void> {
-    await this.#letGo()
+    await this.#closeSession()
     await this.storage.remove(`${this.#file}.json`)
   }
 
-  /** Ends what is under way with the authority. */
+  /** Aborts all requests to the CA. */
   async close(): Promise<void> {
-    this.#ending.abort()
-    await this.#letGo()
+    this.#abort.abort()
+    await this.#closeSession()
   }
 
-  async #letGo(): Promise<void> {
+  async #closeSession(): Promise<void> {
     const session = await this.#session?.catch(() => undefined)
     this.#session = undefined
     await session?.transport.close()
   }
 
   async #open(): Promise<Session> {
-    const stored = await this.#stored()
-    if (stored !== undefined) return this.#speak(stored)
+    const stored = await this.#readStored()
+    if (stored !== undefined) return this.#createSession(stored)
     const lock = await this.storage.lock(this.#file)
     if (lock === undefined) throw new LockedElsewhere()
     try {
-      return await this.#speak((await this.#stored()) ?? { key: await newKey(), url: '', email: '' })
+      return await this.#createSession(
+        (await this.#readStored()) ?? { key: await generateAccountKey(), url: '', email: '' }
+      )
     } finally {
       await lock.release()
     }
   }
 
-  async #speak({ key, url, email: told }: StoredAccount): Promise<Session> {
+  async #createSession({ key, url, email: storedEmail }: StoredAccount): Promise<Session> {
     const { Client } = await import('acme-client')
     const { email = '', ca } = this.options
     const client = new Client({
@@ -118,12 +120,12 @@ export class Account implements AccountOptions {
     const contact = email === '' ? [] : [`mailto:${email}`]
     try {
       if (url === '') await client.createAccount({ termsOfServiceAgreed: true, contact })
-      else if (told !== email) await client.updateAccount({ contact })
+      else if (storedEmail !== email) await client.updateAccount({ contact })
     } catch (error) {
       await transport.close()
       throw error
     }
-    if (url === '' || told !== email)
+    if (url === '' || storedEmail !== email)
       await this.storage.write(
         `${this.#file}.json`,
         JSON.stringify({ key, url: client.getAccountUrl(), email } satisfies StoredAccount)
@@ -131,7 +133,7 @@ export class Account implements AccountOptions {
     return { client, transport }
   }
 
-  async #stored(): Promise<StoredAccount | undefined> {
+  async #readStored(): Promise<StoredAccount | undefined> {
     const text = await this.storage.read(`${this.#file}.json`)
     try {
       const found: unknown = JSON.parse(text ?? '')
@@ -144,12 +146,12 @@ export class Account implements AccountOptions {
   }
 }
 
-async function newKey(): Promise<string> {
+async function generateAccountKey(): Promise<string> {
   const { crypto } = await import('acme-client')
   return (await crypto.createPrivateEcdsaKey('P-256')).toString()
 }
 
-/** Makes the folder name of a directory, so that those of staging and production never meet. */
+/** Returns the folder of a directory, which keeps staging and production apart. */
 export const directoryFolder = (options: Pick<AcmeOptions, 'directory'>): string =>
   directoryUrl(options)
     .replace(/^https:\/\//, '')

@@ -5,29 +5,29 @@ import { type ChallengeType, isDnsName } from './options.ts'
 import type { Storage } from './storage.ts'
 import { timings } from './timings.ts'
 
-/** The one name of a challenge and what proves that it is ours. */
+/** One challenge and its proof. */
 export interface Proof {
   readonly type: ChallengeType
   readonly authorization: Authorization
   readonly token: string
-  /** What acme-client calls the key authorization; for dns-01 it is the value of the record. */
+  /** The key authorization; for dns-01 the value of the record. */
   readonly value: string
 }
 
 const TOKEN = /^[\w-]{20,128}$/
 
-// An authority asks within moments; what others ask for by the thousand is not looked up each time.
+// Bounds the storage reads that unauthenticated requests cause.
 const MAX_LOOKUPS = 16
 
 const tokenFile = (token: string): string => `challenges/${token}`
 const nameFile = (name: string): string => `challenges/${name}.pem`
 
-/** The answers to challenges, which every instance of a storage can give, whoever ordered. */
+/** The responses to challenges, which every instance with the same storage can give. */
 export class Challenges {
-  /** How records get into the DNS; undefined where no extension can. */
+  /** The DNS extension; undefined without one. */
   dns: DnsChallenge | undefined
   readonly #storage: Storage
-  // What this instance presents itself it has at hand, however many ask.
+  // The challenges that this instance presents itself need no storage read.
   readonly #tokens = new Map<string, string>()
   readonly #contexts = new Map<string, SecureContext>()
   #lookups = 0
@@ -36,7 +36,7 @@ export class Challenges {
     this.#storage = storage
   }
 
-  /** Lets a proof be found by the authority; what comes back takes it away. */
+  /** Makes a proof available to the CA; returns the function that removes it. */
   async present(proof: Proof): Promise<() => Promise<void>> {
     const { type, authorization, token, value } = proof
     const name = authorization.identifier.value
@@ -63,31 +63,31 @@ export class Challenges {
     }
   }
 
-  /** Finds the answer to http-01; undefined where there is none. */
+  /** Returns the response to an http-01 challenge; undefined if there is none. */
   async httpResponse(token: string): Promise<string | undefined> {
-    return this.#tokens.get(token) ?? (TOKEN.test(token) ? this.#look(tokenFile(token)) : undefined)
+    return this.#tokens.get(token) ?? (TOKEN.test(token) ? this.#readStored(tokenFile(token)) : undefined)
   }
 
-  /** Finds the certificate of tls-alpn-01 that this instance presents itself. */
+  /** Returns the tls-alpn-01 certificate that this instance presents itself. */
   ownContext(name: string): SecureContext | undefined {
     return this.#contexts.get(name)
   }
 
-  /** Finds the certificate of tls-alpn-01, whoever presents it; undefined where there is none. */
+  /** Returns the tls-alpn-01 certificate that any instance presents; undefined if there is none. */
   async alpnContext(name: string): Promise<SecureContext | undefined> {
     const own = this.#contexts.get(name)
     if (own !== undefined || !isDnsName(name)) return own
-    const pem = await this.#look(nameFile(name))
+    const pem = await this.#readStored(nameFile(name))
     return pem === undefined ? undefined : createSecureContext({ key: pem, cert: pem })
   }
 
-  async #look(file: string): Promise<string | undefined> {
+  async #readStored(file: string): Promise<string | undefined> {
     if (this.#lookups >= MAX_LOOKUPS) return undefined
     this.#lookups++
     try {
       return await this.#storage.read(file)
     } catch {
-      // A storage that is away has no answer; the authority asks again.
+      // While the storage is unavailable there is no response; the CA retries.
       return undefined
     } finally {
       this.#lookups--

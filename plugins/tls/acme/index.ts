@@ -12,66 +12,66 @@ export type { KeyPair as Pair } from './key-pair.ts'
 export { type AcmeOptions, acme, acmeFaults } from './options.ts'
 export type { Challenges, ManagedCertificate as Managed }
 
-/** No name is said to have a certificate for, and no route names one. */
+/** Neither "domains" nor a route names a host to order a certificate for. */
 export const DomainsMissing = createError(
   'SP_ERR_TLS_DOMAINS_MISSING',
-  '"tls.acme" has no names to order certificates for: say "domains", or give routes a "host"'
+  '"tls.acme" has no names to order certificates for: set "domains", or give routes a "host"'
 )
 
-/** A wildcard is proven by the DNS alone, and nobody puts records into it. */
+/** A wildcard needs dns-01, and no extension provides it. */
 export const DnsMissing = createError<[string]>(
   'SP_ERR_TLS_DNS_MISSING',
-  'A certificate for "%s" takes the challenge dns-01, and no extension decorates "dnsChallenge"'
+  'A certificate for "%s" needs the challenge dns-01, and no extension decorates "dnsChallenge"'
 )
 
-/** An account that an instance has taken, and the key it was taken by. */
+/** A leased account and its resource key. */
 interface LeasedAccount {
   readonly options: AcmeOptions
   readonly account: Account
   readonly key: string
 }
 
-/** A certificate, and how an instance wants its names proven. */
-interface WantedManaged {
+/** A certificate and the challenge types that this instance uses for it. */
+interface CertificateWithChallenges {
   readonly managed: ManagedCertificate
-  readonly ways: readonly ChallengeType[]
+  readonly challengeTypes: readonly ChallengeType[]
 }
 
-/** What an instance asks of authorities: its accounts from the start, its certificates once its routes are known. */
+/** The ACME accounts and certificates of one gateway instance. Certificates are leased once the routes are known. */
 export class Acme {
   readonly #app: FastifyInstance
-  readonly #leased: readonly LeasedAccount[]
+  readonly #accounts: readonly LeasedAccount[]
   readonly #keys: string[] = []
-  #managed: readonly WantedManaged[] = []
+  #certificates: readonly CertificateWithChallenges[] = []
 
-  constructor(app: FastifyInstance, said: readonly AcmeOptions[]) {
+  constructor(app: FastifyInstance, options: readonly AcmeOptions[]) {
     this.#app = app
-    this.#leased = said.map((options) => leaseAccount(app, options))
+    this.#accounts = options.map((account) => leaseAccount(app, account))
   }
 
   get managed(): readonly ManagedCertificate[] {
-    return this.#managed.map(({ managed }) => managed)
+    return this.#certificates.map(({ managed }) => managed)
   }
 
   get challenges(): readonly Challenges[] {
-    return this.#leased.map(({ account }) => account.challenges)
+    return this.#accounts.map(({ account }) => account.challenges)
   }
 
-  /** Takes the certificates, and reads those that were issued before; throws where one can never be had. */
+  /** Leases the certificates and loads stored ones; throws if one can never be issued. */
   async open({ hosts, redirects }: { hosts: readonly string[]; redirects: boolean }): Promise<void> {
     const app = this.#app
     const dns = app.dnsChallenge
-    const wanted = this.#leased.map(({ options, account, key }) => ({
+    const wanted = this.#accounts.map(({ options, account, key }) => ({
       account,
       key,
-      ways: options.challenges ?? defaultChallenges(dns !== undefined, redirects),
+      challengeTypes: options.challenges ?? defaultChallenges(dns !== undefined, redirects),
       certificates: wantedCertificates(options.domains ?? hosts)
     }))
     const names = wanted.flatMap(({ certificates }) => certificates.flat())
     if (names.length === 0) throw new DomainsMissing()
-    const wild = names.find((name) => name.startsWith('*.'))
-    if (wild !== undefined && dns === undefined) throw new DnsMissing(wild)
-    this.#managed = wanted.flatMap(({ account, key: of, ways, certificates }) =>
+    const wildcard = names.find((name) => name.startsWith('*.'))
+    if (wildcard !== undefined && dns === undefined) throw new DnsMissing(wildcard)
+    this.#certificates = wanted.flatMap(({ account, key: of, challengeTypes, certificates }) =>
       certificates.map((each) => {
         const key = `${of} ${each.join()}`
         this.#keys.push(key)
@@ -79,22 +79,22 @@ export class Acme {
           app,
           key,
           () => new ManagedCertificate(account, each, app.log),
-          (kept) => kept.close()
+          (managed) => managed.close()
         )
-        return { managed, ways }
+        return { managed, challengeTypes }
       })
     )
-    // A storage that is away is asked again once there is a socket.
+    // An unavailable storage is read again after the start.
     await Promise.allSettled(this.managed.map((managed) => managed.load()))
   }
 
-  /** Begins to look after the certificates, the way this instance wants it, and calls back whenever one has changed. */
-  start(changed: () => void): void {
+  /** Starts to issue and renew; calls `onChange` whenever a certificate has changed. */
+  start(onChange: () => void): void {
     for (const challenges of this.challenges) challenges.dns = this.#app.dnsChallenge
-    for (const { managed, ways } of this.#managed) managed.start(ways, changed)
+    for (const { managed, challengeTypes } of this.#certificates) managed.start(challengeTypes, onChange)
   }
 
-  /** Gives the certificates back before the storage goes, so that locks are let go. */
+  /** Releases the certificates before the storage closes, so that locks are released. */
   async close(): Promise<void> {
     for (const key of this.#keys) this.#app.resources.release(this.#app, key)
     await Promise.all(this.managed.map((managed) => managed.closed()))

@@ -3,16 +3,16 @@ import { createSecureContext } from 'node:tls'
 import { hash32, unitInterval } from '../../../src/lib/hash.ts'
 import { timings } from './timings.ts'
 
-/** A certificate that can be served, with its key, as PEM. */
+/** A certificate with its key, as PEM. */
 export interface KeyPair {
   readonly pem: string
-  /** When it ends, in milliseconds since 1970. */
+  /** When it expires, in milliseconds since 1970. */
   readonly expires: number
-  /** When it is renewed: the same moment in every instance. */
+  /** When it is renewed, in milliseconds since 1970; the same moment in every instance. */
   readonly renewAt: number
 }
 
-/** Reads a key and its certificate; undefined where they can't be served. */
+/** Parses a key and its certificate; undefined if they can't be served. */
 export function parseKeyPair(pem: string): KeyPair | undefined {
   try {
     createSecureContext({ key: pem, cert: pem })

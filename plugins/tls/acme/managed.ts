@@ -11,129 +11,132 @@ import type { Lock } from './storage.ts'
 import { timings } from './timings.ts'
 import { Problem } from './transport.ts'
 
-/** One certificate from an authority: looked after for as long as somebody serves it. */
+/** One certificate from a CA, issued and renewed while a gateway instance uses it. */
 export class ManagedCertificate {
   readonly names: readonly string[]
   readonly account: Account
   readonly #log: FastifyBaseLogger
   readonly #file: string
-  readonly #ending = new AbortController()
-  #ways: readonly ChallengeType[] = []
-  #pair: KeyPair | undefined
+  readonly #abort = new AbortController()
+  #challengeTypes: readonly ChallengeType[] = []
+  #keyPair: KeyPair | undefined
   #stored: string | undefined
-  #trouble: IssueFailure | undefined
-  #told = ''
-  #changed: (() => void) | undefined
+  #failure: IssueFailure | undefined
+  #storageError = ''
+  #onChange: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
-  #looking: Promise<void> | undefined
+  #maintaining: Promise<void> | undefined
   #closing: Promise<void> | undefined
 
   constructor(account: Account, names: readonly string[], log: FastifyBaseLogger) {
     this.account = account
     this.names = names
     this.#log = log
-    this.#file = fileOf(names)
+    this.#file = storageName(names)
   }
 
-  /** The certificate of now; undefined while there is none yet. */
+  /** The current certificate; undefined before the first one is issued. */
   get pair(): KeyPair | undefined {
-    return this.#pair
+    return this.#keyPair
   }
 
-  /** What is wrong, for people who may not know more; undefined where nothing is. */
-  get trouble(): string | undefined {
-    if (this.#trouble === undefined) return this.#told === '' ? undefined : 'its storage is not available'
-    return describeFailure(this.#trouble)
+  /** The failure as shown in /status, without names or addresses; undefined without one. */
+  get failure(): string | undefined {
+    if (this.#failure === undefined)
+      return this.#storageError === '' ? undefined : 'its storage is not available'
+    return describeFailure(this.#failure)
   }
 
-  /** Settles once all has ended, where it has begun to. */
+  /** Resolves when a started `close` has finished. */
   async closed(): Promise<void> {
     await this.#closing
   }
 
-  /** Reads what the storage has. */
+  /** Loads the certificate and the last failure from the storage. */
   async load(): Promise<void> {
     const { storage } = this.account
     const pem = await storage.read(`${this.#file}.pem`)
-    this.#trouble = parseFailure(await storage.read(`${this.#file}.trouble`))
+    this.#failure = parseFailure(await storage.read(`${this.#file}.trouble`))
     if (pem === this.#stored) return
     this.#stored = pem
-    if (pem === undefined || pem === this.#pair?.pem) return
+    if (pem === undefined || pem === this.#keyPair?.pem) return
     const pair = parseKeyPair(pem)
-    if (pair !== undefined) this.#takeUp(pair)
+    if (pair !== undefined) this.#adopt(pair)
     else
       this.#log.warn(
         { names: this.names },
-        `the stored certificate can not be used: ${this.#pair === undefined ? 'it is ordered anew' : 'the one in use takes its place'}`
+        this.#keyPair === undefined
+          ? 'stored certificate invalid, ordering a new one'
+          : 'stored certificate invalid, keeping the one in use'
       )
   }
 
-  /** Begins to look after it, its names proven by the first way that works, and calls back whenever there is another one; who began before is called no more. */
-  start(ways: readonly ChallengeType[], changed: () => void): void {
-    this.#ways = ways
-    this.#changed = changed
-    if (this.#looking === undefined && this.#timer === undefined) this.#look()
+  /** Starts to issue and renew. Only the `onChange` of the last call is used. */
+  start(challengeTypes: readonly ChallengeType[], onChange: () => void): void {
+    this.#challengeTypes = challengeTypes
+    this.#onChange = onChange
+    if (this.#maintaining === undefined && this.#timer === undefined) this.#maintain()
   }
 
-  /** Ends all that is under way. */
+  /** Aborts an order and stops renewing. */
   close(): Promise<void> {
-    this.#closing ??= this.#end()
+    this.#closing ??= this.#stop()
     return this.#closing
   }
 
-  async #end(): Promise<void> {
+  async #stop(): Promise<void> {
     clearTimeout(this.#timer)
-    this.#ending.abort()
-    await this.#looking
+    this.#abort.abort()
+    await this.#maintaining
   }
 
-  #takeUp(pair: KeyPair): void {
+  #adopt(pair: KeyPair): void {
     this.#serve(pair)
-    // What was there before the first look is no event.
-    if (this.#changed !== undefined) this.#log.info(this.#about(), 'a certificate was taken up')
+    // A certificate loaded before the start is no event.
+    if (this.#onChange !== undefined) this.#log.info(this.#logFields(), 'certificate loaded')
   }
 
   #serve(pair: KeyPair): void {
-    this.#pair = pair
-    this.#changed?.()
+    this.#keyPair = pair
+    this.#onChange?.()
   }
 
-  #look(): void {
-    this.#looking = this.#lookOnce().then(() => {
-      if (this.#ending.signal.aborted) return
-      this.#looking = undefined
+  #maintain(): void {
+    this.#maintaining = this.#maintainOnce().then(() => {
+      if (this.#abort.signal.aborted) return
+      this.#maintaining = undefined
       const pause =
-        this.#pair === undefined && this.#trouble === undefined
+        this.#keyPair === undefined && this.#failure === undefined
           ? timings.firstPollInterval
           : timings.pollInterval
-      this.#timer = setTimeout(() => this.#look(), pause).unref()
+      this.#timer = setTimeout(() => this.#maintain(), pause).unref()
     })
   }
 
-  async #lookOnce(): Promise<void> {
+  async #maintainOnce(): Promise<void> {
     try {
       await this.load()
-      this.#told = ''
-      if (this.#lost()) await this.#alone(() => this.#putBack())
-      if (this.#due())
-        await this.account.enqueue(() => this.#alone((lock) => this.#order(lock)), this.#ending.signal)
+      this.#storageError = ''
+      if (this.#isMissingInStorage()) await this.#withLock(() => this.#restore())
+      if (this.#isDue())
+        await this.account.enqueue(() => this.#withLock((lock) => this.#issue(lock)), this.#abort.signal)
     } catch (error) {
-      if (error instanceof LockedElsewhere || this.#ending.signal.aborted) return
-      this.#tell(error)
+      if (error instanceof LockedElsewhere || this.#abort.signal.aborted) return
+      this.#logStorageError(error)
     }
   }
 
-  #due(): boolean {
-    return wall() >= Math.max(this.#pair?.renewAt ?? 0, this.#trouble?.next ?? 0)
+  #isDue(): boolean {
+    return wall() >= Math.max(this.#keyPair?.renewAt ?? 0, this.#failure?.next ?? 0)
   }
 
-  /** Tells whether the storage has lost what is served: an empty Redis is no reason to order hundreds of certificates. */
-  #lost(): boolean {
-    return this.#pair !== undefined && this.#stored !== this.#pair.pem
+  /** Returns whether the storage lacks the served certificate: an emptied Redis must not cause hundreds of orders. */
+  #isMissingInStorage(): boolean {
+    return this.#keyPair !== undefined && this.#stored !== this.#keyPair.pem
   }
 
-  // Of all instances one does what there is to do; what another has done meanwhile need not be done.
-  async #alone(job: (lock: Lock) => Promise<void>): Promise<void> {
+  // Reloads under the lock, since another instance may have finished the job.
+  async #withLock(job: (lock: Lock) => Promise<void>): Promise<void> {
     const lock = await this.account.storage.lock(this.#file)
     if (lock === undefined) return
     try {
@@ -144,99 +147,97 @@ export class ManagedCertificate {
     }
   }
 
-  async #putBack(): Promise<void> {
-    if (!this.#lost()) return
+  async #restore(): Promise<void> {
+    if (!this.#isMissingInStorage()) return
     await this.#write()
-    this.#log.info(this.#about(), 'a certificate was put back into its storage')
+    this.#log.info(this.#logFields(), 'certificate restored to storage')
   }
 
   async #write(): Promise<void> {
-    if (this.#pair === undefined) return
-    const { pem } = this.#pair
+    if (this.#keyPair === undefined) return
+    const { pem } = this.#keyPair
     await this.account.storage.write(`${this.#file}.pem`, pem)
     this.#stored = pem
   }
 
-  async #order(lock: Lock): Promise<void> {
-    if (!this.#due()) return
-    const first = this.#pair === undefined
+  async #issue(lock: Lock): Promise<void> {
+    if (!this.#isDue()) return
+    const first = this.#keyPair === undefined
     const lost = new AbortController()
-    const kept = setInterval(() => {
+    const extending = setInterval(() => {
       lock.extend().then(
-        (held) => held || lost.abort(),
+        (extended) => extended || lost.abort(),
         () => {}
       )
     }, timings.lockExtendInterval).unref()
     const signal = AbortSignal.any([
-      this.#ending.signal,
+      this.#abort.signal,
       lost.signal,
       AbortSignal.timeout(timings.orderTimeout)
     ])
     try {
-      const wanted = { names: this.names, challengeTypes: this.#waysNow() }
+      const wanted = { names: this.names, challengeTypes: this.#rotatedChallengeTypes() }
       const pem = await abortable(() => orderCertificate(this.account, wanted, signal), signal)
       const pair = parseKeyPair(pem)
-      if (pair === undefined) throw new Problem('certificate', 'what the authority issued can not be served')
-      this.#trouble = undefined
+      if (pair === undefined) throw new Problem('certificate', 'the issued certificate can not be used')
+      this.#failure = undefined
       this.#serve(pair)
     } catch (error) {
-      if (error instanceof LockedElsewhere || this.#ending.signal.aborted || lost.signal.aborted)
+      if (error instanceof LockedElsewhere || this.#abort.signal.aborted || lost.signal.aborted)
         throw new LockedElsewhere()
       if (error instanceof Problem && error.kind === 'accountDoesNotExist') await this.account.forget()
-      await this.#fail(error)
+      await this.#recordFailure(error)
       return
     } finally {
-      clearInterval(kept)
+      clearInterval(extending)
     }
-    // A storage that is away just now loses nothing: what is served is put back once it is there.
+    // If the storage is unavailable, the certificate is written once it recovers.
     try {
       await this.#write()
       await this.account.storage.remove(`${this.#file}.trouble`)
     } finally {
-      this.#log.info(this.#about(), first ? 'a certificate was issued' : 'a certificate was renewed')
+      this.#log.info(this.#logFields(), first ? 'certificate issued' : 'certificate renewed')
     }
   }
 
-  // What did not work is not tried first again where there is another way.
-  #waysNow(): ChallengeType[] {
-    const turn = (this.#trouble?.failures ?? 0) % Math.max(this.#ways.length, 1)
-    return [...this.#ways.slice(turn), ...this.#ways.slice(0, turn)]
+  // After a failure the next challenge type is tried first.
+  #rotatedChallengeTypes(): ChallengeType[] {
+    const turn = (this.#failure?.failures ?? 0) % Math.max(this.#challengeTypes.length, 1)
+    return [...this.#challengeTypes.slice(turn), ...this.#challengeTypes.slice(0, turn)]
   }
 
-  async #fail(error: unknown): Promise<void> {
-    this.#trouble = nextFailure(this.#trouble, error)
+  async #recordFailure(error: unknown): Promise<void> {
+    this.#failure = nextFailure(this.#failure, error)
     this.#log.error(
       {
-        ...this.#about(),
-        failures: this.#trouble.failures,
+        ...this.#logFields(),
+        failures: this.#failure.failures,
         cause: causeOf(error),
-        next: new Date(this.#trouble.next).toISOString()
+        next: new Date(this.#failure.next).toISOString()
       },
-      this.#pair === undefined
-        ? 'a certificate could not be had'
-        : 'a certificate could not be renewed; the one from before is served on'
+      this.#keyPair === undefined ? 'certificate issuance failed' : 'certificate renewal failed'
     )
-    await this.account.storage.write(`${this.#file}.trouble`, JSON.stringify(this.#trouble))
+    await this.account.storage.write(`${this.#file}.trouble`, JSON.stringify(this.#failure))
   }
 
-  // A storage that is away is away at every look: it is told of once.
-  #tell(error: unknown): void {
+  // Logged once, although every poll fails.
+  #logStorageError(error: unknown): void {
     const cause = causeOf(error)
-    if (cause === this.#told) return
-    this.#told = cause
-    this.#log.error({ names: this.names, cause }, 'the storage of certificates is not available')
+    if (cause === this.#storageError) return
+    this.#storageError = cause
+    this.#log.error({ names: this.names, cause }, 'certificate storage unavailable')
   }
 
-  #about(): object {
+  #logFields(): object {
     return {
       names: this.names,
-      ...(this.#pair === undefined ? {} : { ends: new Date(this.#pair.expires).toISOString() })
+      ...(this.#keyPair === undefined ? {} : { ends: new Date(this.#keyPair.expires).toISOString() })
     }
   }
 }
 
-/** Names the file of a certificate by its first name, and by all where there are several. */
-function fileOf(names: readonly string[]): string {
+/** Names the file by the first name, plus a hash of all if there are several. */
+function storageName(names: readonly string[]): string {
   const first = `certificates/${(names[0] ?? '').replace('*', '_')}`
   if (names.length === 1) return first
   return `${first}-${createHash('sha256')

@@ -3,20 +3,20 @@ import { type OptionFault, Type } from '../../../src/kit/index.ts'
 import type { Static } from '../../../src/lib/schema.ts'
 import { File } from '../../../src/lib/units.ts'
 
-/** The directories that go by a word: Let's Encrypt's. */
+/** The directories with a short name, of Let's Encrypt. */
 const DIRECTORIES: Readonly<Record<string, string>> = {
   production: 'https://acme-v02.api.letsencrypt.org/directory',
   staging: 'https://acme-staging-v02.api.letsencrypt.org/directory'
 }
 
-/** The ways to prove that a name is ours. */
+/** The challenge types that prove control of a name. */
 export type ChallengeType = 'http-01' | 'tls-alpn-01' | 'dns-01'
 
 const NAME = '^(\\*\\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'
 
 const PATTERN = new RegExp(NAME)
 
-/** Tells whether a text is a host as a certificate names it, and so fit for the name of a file. */
+/** Returns whether a text is a DNS name as in a certificate, and so safe in a file name. */
 export const isDnsName = (text: string): boolean => text.length <= 253 && PATTERN.test(text)
 
 const name = Type.String({
@@ -38,7 +38,7 @@ const account = Type.Object(
           minItems: 1,
           uniqueItems: true,
           description:
-            'The hosts to have certificates for, one each; a list among them shares one. By default the hosts that routes name.'
+            'The hosts to order certificates for, one each; a nested list shares one. By default the hosts of the routes.'
         }
       )
     ),
@@ -46,76 +46,74 @@ const account = Type.Object(
       Type.String({
         pattern: '^[^@\\s,]+@[^@\\s,]+$',
         'x-says': 'a mail address',
-        description: 'Where the authority writes to when something is wrong.'
+        description: 'The contact address of the account.'
       })
     ),
     agreeToTerms: Type.Boolean({
       default: false,
-      description:
-        "Whether you agree to the authority's terms of service; without it there is no certificate."
+      description: "Whether you agree to the CA's terms of service; required."
     }),
     directory: Type.String({
       default: 'production',
       pattern: '^(production|staging|https://[^\\s]+)$',
       'x-says': '"production" or "staging" (Let\'s Encrypt\'s), or the https:// URL of a directory',
       description:
-        'The authority: "production" or "staging" of Let\'s Encrypt, or the URL of another ACME directory.'
+        'The CA: "production" or "staging" of Let\'s Encrypt, or the URL of another ACME directory.'
     }),
     challenges: Type.Optional(
       Type.Array(Type.Unsafe<ChallengeType>({ type: 'string', enum: ['http-01', 'tls-alpn-01', 'dns-01'] }), {
         minItems: 1,
         uniqueItems: true,
         description:
-          'How to prove that a host is ours, the first way first; by default dns-01 where an extension can, http-01 where there is redirectFrom, then tls-alpn-01.'
+          'The challenge types in the order of preference; by default dns-01 with an extension for it, http-01 with redirectFrom, then tls-alpn-01.'
       })
     ),
     storage: Type.Optional(
       File({
         description:
-          'The folder of the keys and certificates; by default the store where it is shared, else ".acme" where the gateway was started.'
+          'The folder of keys and certificates; by default the shared store if there is one, else ".acme" in the working directory.'
       })
     ),
     ca: Type.Optional(
-      File({ description: "Another authority that the directory's own certificate may be from, as PEM." })
+      File({ description: 'An additional CA to trust for the connection to the directory, as PEM.' })
     )
   },
-  { additionalProperties: false, description: 'Certificates from an authority that speaks ACME.' }
+  { additionalProperties: false, description: 'Certificates from an ACME CA.' }
 )
 
-/** What may be said of ACME: one account, or several. */
+/** The option `tls.acme`: one account, or several. */
 export const acme = Type.Unsafe<AcmeOptions | readonly AcmeOptions[]>({
   anyOf: [account, Type.Array(account, { minItems: 1 })],
   'x-says': 'an account such as { "domains": ["api.example.com"], "agreeToTerms": true }, or a list of them',
-  description: 'Has certificates issued and renewed by an authority (ACME); a list is several accounts.'
+  description: 'Orders and renews certificates from an ACME CA; a list for several accounts.'
 })
 
 export type AcmeOptions = Static<typeof account>
 
-/** Tells the URL of a directory. */
+/** Returns the URL of a directory. */
 export const directoryUrl = ({ directory }: Pick<AcmeOptions, 'directory'>): string =>
   DIRECTORIES[directory] ?? directory
 
-/** Spells out each certificate that an account says it wants, as its names. */
+/** Returns the names of each certificate of an account. */
 export const wantedCertificates = (domains: readonly (string | readonly string[])[]): (readonly string[])[] =>
   domains.map((entry) => [...new Set([entry].flat())])
 
-/** Tells what is wrong with an account that its schema can't say; the file of an authority is looked at elsewhere. */
+/** Finds what the schema of an account can't check; `ca` is checked by the caller. */
 export function acmeFaults({ agreeToTerms, challenges, domains = [] }: AcmeOptions): OptionFault[] {
-  const found: OptionFault[] = []
+  const list: OptionFault[] = []
   if (!agreeToTerms)
-    found.push({
+    list.push({
       path: ['agreeToTerms'],
       message:
-        'No authority issues certificates unless its terms of service are agreed to; read them, and say "agreeToTerms": true'
+        'expected true, which agrees to the terms of service of the CA, got false; read them and set "agreeToTerms": true'
     })
   const byDns = challenges === undefined || challenges.includes('dns-01')
   for (const [i, names] of wantedCertificates(domains).entries())
     for (const each of names) {
       const path = ['domains', i]
-      if (isIP(each) !== 0)
-        found.push({ path, message: `"${each}" is an address; certificates are ordered for names alone` })
+      if (isIP(each) !== 0) list.push({ path, message: `"${each}" is an IP address; expected a host name` })
       if (each.startsWith('*.') && !byDns)
-        found.push({ path, message: `"${each}" takes the challenge dns-01, which "challenges" leaves out` })
+        list.push({ path, message: `"${each}" needs the challenge dns-01, which "challenges" does not list` })
     }
-  return found
+  return list
 }

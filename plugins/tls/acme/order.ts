@@ -6,90 +6,93 @@ import type { ChallengeType } from './options.ts'
 import { timings } from './timings.ts'
 import { kindOf, Problem } from './transport.ts'
 
-/** What is ordered: the names, and the ways to prove that they are ours, the first way first. */
+/** The names of a certificate, and the challenge types in the order of preference. */
 export interface WantedCertificate {
   readonly names: readonly string[]
   readonly challengeTypes: readonly ChallengeType[]
 }
 
-/** Orders a certificate and brings it, behind its key, as PEM; rejects with a Problem where the authority refuses. */
+/** Orders a certificate; returns its key and chain as PEM. Rejects with a Problem if the CA refuses. */
 export async function orderCertificate(
   account: Account,
-  { names, challengeTypes: ways }: WantedCertificate,
+  { names, challengeTypes }: WantedCertificate,
   signal: AbortSignal
 ): Promise<string> {
   const session = await account.session()
   const { client } = session
-  const made = await client.createOrder({ identifiers: names.map((value) => ({ type: 'dns', value })) })
-  for (const authorization of await client.getAuthorizations(made))
-    if (authorization.status !== 'valid') await prove(account, session, made, authorization, ways, signal)
+  const pending = await client.createOrder({ identifiers: names.map((value) => ({ type: 'dns', value })) })
+  for (const authorization of await client.getAuthorizations(pending))
+    if (authorization.status !== 'valid')
+      await prove(account, session, pending, authorization, challengeTypes, signal)
   const { crypto } = await import('acme-client')
   const [key, csr] = await crypto.createCsr(
     { altNames: [...names] },
     await crypto.createPrivateEcdsaKey('P-256')
   )
-  const done = await pollUntilDone(session, signal, await client.finalizeOrder(made, csr), (now) =>
-    client.getOrder(now)
+  const finished = await pollUntilDone(session, signal, await client.finalizeOrder(pending, csr), (current) =>
+    client.getOrder(current)
   )
-  if (done.status !== 'valid') throw problemOf(done.error, `the order is ${done.status}`)
-  return `${key.toString().trimEnd()}\n${await client.getCertificate(done)}`
+  if (finished.status !== 'valid') throw problemOf(finished.error, `the order is ${finished.status}`)
+  return `${key.toString().trimEnd()}\n${await client.getCertificate(finished)}`
 }
 
-/** Proves to the authority that a name is ours. */
+/** Completes a challenge for one name. */
 async function prove(
   { challenges }: Account,
   session: Session,
-  made: Order,
+  pending: Order,
   authorization: Authorization,
-  ways: readonly ChallengeType[],
+  challengeTypes: readonly ChallengeType[],
   signal: AbortSignal
 ): Promise<void> {
   const { client } = session
-  const way = ways.find((type) => authorization.challenges.some((offered) => offered.type === type))
-  const challenge = authorization.challenges.find(({ type }) => type === way)
-  if (way === undefined || challenge === undefined)
+  const type = challengeTypes.find((candidate) =>
+    authorization.challenges.some((offered) => offered.type === candidate)
+  )
+  const challenge = authorization.challenges.find((offered) => offered.type === type)
+  if (type === undefined || challenge === undefined)
     throw new Problem('challenge', `none of its challenges for ${authorization.identifier.value} can be met`)
   const value = await client.getChallengeKeyAuthorization(challenge)
   const withdraw = await challenges
-    .present({ type: way, authorization, token: challenge.token, value })
+    .present({ type, authorization, token: challenge.token, value })
     .catch((error: Error) => {
-      throw new Problem('answer', `the answer to ${way} can't be put up: ${error.message}`)
+      throw new Problem('answer', `the answer to ${type} can't be put up: ${error.message}`)
     })
   try {
     await client.completeChallenge(challenge)
-    const done = await pollUntilDone(session, signal, authorization, async (now) => {
-      const [found = now] = await client.getAuthorizations({ ...made, authorizations: [now.url] })
+    const finished = await pollUntilDone(session, signal, authorization, async (current) => {
+      const [found = current] = await client.getAuthorizations({ ...pending, authorizations: [current.url] })
       return found
     })
-    if (done.status === 'valid') return
+    if (finished.status === 'valid') return
     throw problemOf(
-      done.challenges.find(({ error }) => error !== undefined)?.error,
-      `the challenge ${way} for ${authorization.identifier.value} is ${done.status}`
+      finished.challenges.find(({ error }) => error !== undefined)?.error,
+      `the challenge ${type} for ${authorization.identifier.value} is ${finished.status}`
     )
   } finally {
-    // The answer goes by itself in time; a storage or a DNS that is away must not hide what came out.
+    // The response expires by itself; a failing cleanup must not hide the result.
     await withdraw().catch(() => {})
   }
 }
 
-/** Asks again and again until something is no longer under way. */
+/** Polls an order or authorization until it is no longer pending. */
 async function pollUntilDone<T extends { readonly status: string }>(
   { transport }: Session,
   signal: AbortSignal,
   first: T,
-  ask: (now: T) => Promise<T>
+  ask: (current: T) => Promise<T>
 ): Promise<T> {
-  let now = first
+  let current = first
   for (
     let pause = timings.orderPollInterval;
-    now.status === 'pending' || now.status === 'processing';
+    current.status === 'pending' || current.status === 'processing';
     pause *= 1.5
   ) {
     const ms = Math.min(Math.max(pause, transport.retryAfter), timings.maxOrderPollInterval)
     await wait(ms, undefined, { ref: false, signal })
-    now = await ask(now)
+    current = await ask(current)
   }
-  return now
+  return current
 }
 
 function problemOf(error: unknown, otherwise: string): Problem {

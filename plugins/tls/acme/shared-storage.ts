@@ -7,21 +7,21 @@ const EXTEND = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`
 
-// A lock that has passed to another is not ours to let go.
+// Another instance may hold the lock by now.
 const RELEASE = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])`
 
-/** Keeps things in the store that instances share: keys of certificates as well, so whoever reads the store has them. */
+/** A storage in the shared store. It holds the private keys in plain text. */
 export class SharedStorage implements Storage {
   readonly #store: SharedStore
-  readonly #place: string
+  readonly #folder: string
   readonly #extend: Script
   readonly #release: Script
 
-  constructor(store: SharedStore, place: string) {
+  constructor(store: SharedStore, folder: string) {
     this.#store = store
-    this.#place = `${store.prefix}acme:${place}:`
+    this.#folder = `${store.prefix}acme:${folder}:`
     this.#extend = store.script('acme_extend', 1, EXTEND)
     this.#release = store.script('acme_release', 1, RELEASE)
   }
@@ -31,8 +31,13 @@ export class SharedStorage implements Storage {
     return typeof found === 'string' ? found : undefined
   }
 
-  async write(name: string, text: string, lasts?: number): Promise<void> {
-    await this.#store.call('SET', this.#key(name), text, ...(lasts === undefined ? [] : ['PX', lasts]))
+  async write(name: string, text: string, lifetimeMs?: number): Promise<void> {
+    await this.#store.call(
+      'SET',
+      this.#key(name),
+      text,
+      ...(lifetimeMs === undefined ? [] : ['PX', lifetimeMs])
+    )
   }
 
   async remove(name: string): Promise<void> {
@@ -41,16 +46,16 @@ export class SharedStorage implements Storage {
 
   async lock(name: string): Promise<Lock | undefined> {
     const key = this.#key(`${name}.lock`)
-    const mine = randomUUID()
-    if ((await this.#store.call('SET', key, mine, 'PX', timings.lockLifetime, 'NX')) === null)
+    const token = randomUUID()
+    if ((await this.#store.call('SET', key, token, 'PX', timings.lockLifetime, 'NX')) === null)
       return undefined
     return {
-      extend: async () => (await this.#extend([key], [mine, timings.lockLifetime])) === 1,
-      release: async () => void (await this.#release([key], [mine]))
+      extend: async () => (await this.#extend([key], [token, timings.lockLifetime])) === 1,
+      release: async () => void (await this.#release([key], [token]))
     }
   }
 
   #key(name: string): string {
-    return this.#place + name
+    return this.#folder + name
   }
 }

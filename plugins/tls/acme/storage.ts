@@ -15,25 +15,25 @@ import { dirname, join } from 'node:path'
 import { wall } from '../../../src/lib/clock.ts'
 import { timings } from './timings.ts'
 
-/** Where keys, certificates and the answers to challenges are, for all instances that share them. */
+/** The storage of keys, certificates and challenge responses that instances share. */
 export interface Storage {
-  /** Reads a text; undefined where there is none. */
+  /** Reads a value; undefined if there is none. */
   read(name: string): Promise<string | undefined>
-  /** Writes a text whole, or not at all; one that `lasts` some milliseconds may be gone after that. */
-  write(name: string, text: string, lasts?: number): Promise<void>
+  /** Writes a value atomically; it may be removed after `lifetimeMs`. */
+  write(name: string, text: string, lifetimeMs?: number): Promise<void>
   remove(name: string): Promise<void>
-  /** Takes a lock that nobody else holds; undefined where somebody does. */
+  /** Acquires a lock; undefined if another instance holds it. */
   lock(name: string): Promise<Lock | undefined>
 }
 
-/** A lock that this instance holds until it lets go, or for `pace.lock` after it last said so. */
+/** A held lock, which expires `timings.lockLifetime` after it was last extended. */
 export interface Lock {
-  /** Holds it for longer; false where it was lost. */
+  /** Extends the lock; false if it was lost. */
   extend(): Promise<boolean>
   release(): Promise<void>
 }
 
-/** Keeps things in a folder that nobody but this user can read. */
+/** A storage in a folder that only this user can read. */
 export class DiskStorage implements Storage {
   readonly #folder: string
 
@@ -45,7 +45,7 @@ export class DiskStorage implements Storage {
     return readFile(this.#file(name), 'utf8').catch(ignoreMissing)
   }
 
-  async write(name: string, text: string, lasts?: number): Promise<void> {
+  async write(name: string, text: string, lifetimeMs?: number): Promise<void> {
     const file = this.#file(name)
     await mkdir(dirname(file), { recursive: true, mode: 0o700 })
     const draft = `${file}.${randomUUID()}.tmp`
@@ -57,7 +57,7 @@ export class DiskStorage implements Storage {
       await rm(draft, { force: true })
       throw error
     }
-    if (lasts !== undefined) await removeExpired(dirname(file), lasts)
+    if (lifetimeMs !== undefined) await removeExpired(dirname(file), lifetimeMs)
   }
 
   async remove(name: string): Promise<void> {
@@ -66,26 +66,26 @@ export class DiskStorage implements Storage {
 
   async lock(name: string): Promise<Lock | undefined> {
     const file = this.#file(`${name}.lock`)
-    const mine = randomUUID()
+    const token = randomUUID()
     await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-    if (!(await createFile(file, mine))) {
+    if (!(await createFile(file, token))) {
       const { mtimeMs = wall() } = (await stat(file).catch(ignoreMissing)) ?? {}
       if (
         wall() - mtimeMs < timings.lockLifetime ||
         !(await takeStaleLock(file)) ||
-        !(await createFile(file, mine))
+        !(await createFile(file, token))
       )
         return undefined
     }
-    const held = async (): Promise<boolean> => (await readFile(file, 'utf8').catch(ignoreMissing)) === mine
+    const isHeld = async (): Promise<boolean> => (await readFile(file, 'utf8').catch(ignoreMissing)) === token
     return {
       async extend() {
-        if (!(await held())) return false
+        if (!(await isHeld())) return false
         await setModified(file)
         return true
       },
       async release() {
-        if (await held()) await rm(file, { force: true })
+        if (await isHeld()) await rm(file, { force: true })
       }
     }
   }
@@ -104,7 +104,7 @@ async function writeAndSync(handle: FileHandle, text: string): Promise<void> {
   }
 }
 
-/** Creates a file that is not there yet; false where it is. */
+/** Creates a file; false if it exists. */
 async function createFile(file: string, text: string): Promise<boolean> {
   const handle = await open(file, 'wx', 0o600).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'EEXIST') return undefined
@@ -116,13 +116,13 @@ async function createFile(file: string, text: string): Promise<boolean> {
   return true
 }
 
-// The age of a lock is told by the clock that looks at it, whatever the clock of the folder says.
+// The age of a lock is measured by this process's clock, which may differ from that of the file system.
 async function setModified(file: string): Promise<void> {
   const at = wall() / 1000
   await utimes(file, at, at)
 }
 
-// Of several that find a lock whose holder is gone, one gets it by renaming; who got a newer one by mistake gives it back.
+// The rename lets one of several instances remove a stale lock; a newer lock renamed by mistake is restored.
 async function takeStaleLock(file: string): Promise<boolean> {
   const aside = `${file}.${randomUUID()}.tmp`
   try {
@@ -138,12 +138,12 @@ async function takeStaleLock(file: string): Promise<boolean> {
   }
 }
 
-// What a process has left behind that ended in the middle of it.
-async function removeExpired(folder: string, lasts: number): Promise<void> {
+// Removes what a process left behind that was killed.
+async function removeExpired(folder: string, lifetimeMs: number): Promise<void> {
   for (const name of await readdir(folder)) {
     const file = join(folder, name)
     const { mtimeMs = Number.POSITIVE_INFINITY } = (await stat(file).catch(ignoreMissing)) ?? {}
-    if (wall() - mtimeMs > lasts) await rm(file, { force: true })
+    if (wall() - mtimeMs > lifetimeMs) await rm(file, { force: true })
   }
 }
 

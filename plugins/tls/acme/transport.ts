@@ -6,11 +6,11 @@ import { wall } from '../../../src/lib/clock.ts'
 import { isObject } from '../../../src/lib/schema.ts'
 import { timings } from './timings.ts'
 
-/** What an authority refuses with (RFC 8555 section 6.7). */
+/** A problem document of the CA (RFC 8555 section 6.7). */
 export class Problem extends Error {
-  /** What kind it is, such as "rateLimited"; the status where the authority does not say. */
+  /** The kind, such as "rateLimited"; the HTTP status if the CA sent none. */
   readonly kind: string
-  /** How long it wants not to be asked, in milliseconds. */
+  /** The CA's Retry-After, in milliseconds; 0 for none. */
   readonly retryAfter: number
 
   constructor(kind: string, detail: string, retryAfter = 0) {
@@ -20,7 +20,7 @@ export class Problem extends Error {
   }
 }
 
-/** The kind of what an authority says is wrong, such as "connection" of "urn:ietf:params:acme:error:connection". */
+/** Returns the kind of an ACME error type, such as "connection" of "urn:ietf:params:acme:error:connection". */
 export const kindOf = (type: unknown): string | undefined =>
   typeof type === 'string' ? type.split(':').at(-1) : undefined
 
@@ -34,7 +34,7 @@ interface AcmeResponse {
   readonly data: unknown
 }
 
-/** What acme-client keeps to itself: the one place where it speaks with the authority. */
+/** The internals of acme-client that send its requests. */
 interface ClientInternals {
   readonly http: {
     maxBadNonceRetries: number
@@ -42,19 +42,22 @@ interface ClientInternals {
   }
 }
 
-// An authority may refuse many nonces in a row; the client's own patience ends after five.
+// A CA may reject many nonces in a row; acme-client gives up after five.
 const MAX_BAD_NONCE_RETRIES = 50
 const MAX_RESPONSE_BYTES = 1_048_576
 
-/** The connections to an authority. */
+/** The connections to a CA. */
 export interface Transport {
-  /** How long the last answer wanted nobody to ask again, in milliseconds. */
+  /** The Retry-After of the last response, in milliseconds; 0 for none. */
   retryAfter: number
   close(): Promise<void>
 }
 
-/** Lets a client speak by connections of ours. Its own can't trust one more authority for one account alone, can't be cut short at the end, wait for minutes by themselves, and forget what an error was. */
-export function useOwnTransport(client: Client, ca: string | undefined, ended: AbortSignal): Transport {
+/**
+ * Replaces the transport of an acme-client. Its own can't trust an additional CA for one account, can't be aborted,
+ * waits for minutes by itself and loses the error of a response.
+ */
+export function useOwnTransport(client: Client, ca: string | undefined, signal: AbortSignal): Transport {
   const agent = new Agent({
     connect: {
       ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), readFileSync(ca, 'utf8')] }),
@@ -74,13 +77,13 @@ export function useOwnTransport(client: Client, ca: string | undefined, ended: A
       headers: { 'content-type': 'application/jose+json', 'user-agent': 'sallyport' },
       body: data === undefined ? null : JSON.stringify(data),
       dispatcher: agent,
-      signal: ended
+      signal
     })
     const text = await response.body.text()
     transport.retryAfter = retryAfterMs(response.headers['retry-after'])
-    const answer = { status: response.statusCode, headers: response.headers, data: parseBody(text) }
-    throwProblem(answer, transport.retryAfter)
-    return answer
+    const result = { status: response.statusCode, headers: response.headers, data: parseBody(text) }
+    throwProblem(result, transport.retryAfter)
+    return result
   }
   return transport
 }
@@ -89,7 +92,7 @@ function throwProblem({ status, data }: AcmeResponse, retryAfter: number): void 
   if (status < 400) return
   const { type, detail } = isObject(data) ? data : {}
   const kind = kindOf(type)
-  // The client tries that again by itself.
+  // acme-client retries that itself.
   if (kind === 'badNonce') return
   throw new Problem(
     kind ?? String(status),
@@ -106,9 +109,9 @@ function parseBody(text: string): unknown {
   }
 }
 
-/** Reads a Retry-After (RFC 9110 section 10.2.3): seconds, or a date. */
-function retryAfterMs(said: string | string[] | undefined): number {
-  const text = [said].flat()[0] ?? ''
+/** Parses a Retry-After (RFC 9110 section 10.2.3), in seconds or as a date, to milliseconds. */
+function retryAfterMs(value: string | string[] | undefined): number {
+  const text = [value].flat()[0] ?? ''
   const wait = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - wall()
   return Number.isFinite(wait) && wait > 0 ? wait : 0
 }

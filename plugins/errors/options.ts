@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs'
+import { type OptionFault, Type } from '../../src/kit/index.ts'
+import { overrideOf, type Static } from '../../src/lib/schema.ts'
+import { File } from '../../src/lib/units.ts'
+import { unreadable } from '../../src/lib/unreadable.ts'
+
+const page = File({
+  description: 'An HTML file; {status}, {title}, {detail}, {code} and {requestId} are replaced.'
+})
+
+export const options = Type.Object(
+  {
+    format: Type.Unsafe<'problem+json' | 'text' | 'html'>({
+      type: 'string',
+      enum: ['problem+json', 'text', 'html'],
+      default: 'problem+json',
+      description: 'The format of an error response if the Accept header allows several.'
+    }),
+    pages: Type.Record(Type.String({ pattern: '^[45](\\d\\d|xx)$' }), page, {
+      additionalProperties: false,
+      default: {},
+      description:
+        'Pages for error responses in HTML, by status ("502") or class ("5xx"), each a file with values such as "{status}" and "{requestId}" in it.'
+    })
+  },
+  { additionalProperties: false, description: "The format of the gateway's own error responses (RFC 9457)." }
+)
+
+export const override = overrideOf(options)
+export type ErrorsOptions = Static<typeof options>
+
+export function faults({ pages }: ErrorsOptions): OptionFault[] {
+  return Object.entries(pages).flatMap(([status, file]) => {
+    try {
+      readFileSync(file)
+      return []
+    } catch (error) {
+      return [{ path: ['pages', status], message: unreadable(file, error) }]
+    }
+  })
+}
