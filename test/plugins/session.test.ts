@@ -734,7 +734,8 @@ t.test('throttles failed log-ins by address, before any hashing', async (t) => {
     wait(MINUTE)
     const { statusCode, headers, body } = await tryFrom(app, '198.51.100.7', ada.password)
     t.equal(statusCode, 429)
-    t.equal(headers['retry-after'], '240')
+    // Hashing ten passwords may take seconds on a busy machine.
+    t.match(headers['retry-after'], /^(240|23\d)$/)
     t.equal(headers['set-cookie'], undefined)
     t.match(JSON.parse(body), { code: 'SP_ERR_AUTH_THROTTLED' })
     t.equal((await tryFrom(app, '198.51.100.8', ada.password)).statusCode, 200, 'another address')
