@@ -21,7 +21,7 @@ import { bodyOf, echo, listening, readableLog, type Scope, type Seen, upstream }
 // - http2-http2, http-http2, full-post-http2, full-delete-http2, http2-canceled-streams-cleanup, http2-te-header: http2.test.ts.
 // - http-retry, retry-on-*, the statuses of retry-with-a-custom-handler: retry.test.ts. Retry-After is in seconds there.
 // - on-error: release.test.ts ("fallback"). balanced-pool: ../plugins/upstreams/balance.test.ts.
-// - existing-routes, constraints, multiple prefixes, host of a WebSocket: ../src/settled.test.ts. Only "host" tells routes apart.
+// - existing-routes, constraints, multiple prefixes, host of a WebSocket: ../src/routing.test.ts. Only "host" tells routes apart.
 // - "no upstream will throw", validateOptions: ../src/config.test.ts. "captures errors on start": ../src/cli.test.ts.
 // - preHandler that answers 401: ../plugins/auth.test.ts. disable-request-logging: ../plugins/head.test.ts ("accessLog").
 // - "should gracefully close when clients attempt to connect after calling close": websocket.test.ts, ../src/server.test.ts.
