@@ -22,7 +22,7 @@ import * as tls from './tls/index.ts'
 import * as upstreams from './upstreams/index.ts'
 
 /** The concerns, in the order of their registration and of their hooks. */
-export const concerns: readonly Concern[] = [
+export const concerns = [
   errors, //          first: every later error is sent in the configured format
   requestId, //       log lines and errors of the concerns below carry the id
   accessLog, //       begins before the gates, so that refused requests are logged too
@@ -44,4 +44,4 @@ export const concerns: readonly Concern[] = [
   headers, //         after auth, because values may contain the caller
   query, //           likewise
   fault //            last: an injected fault takes the place of the target
-]
+] as const satisfies readonly Concern[]

@@ -8,7 +8,7 @@ import * as redirect from './redirect.ts'
 import * as respond from './respond.ts'
 
 /** The targets that a route can have. */
-export const targets: readonly Target[] = [proxy, redirect, respond, files]
+export const targets = [proxy, redirect, respond, files] as const satisfies readonly Target[]
 
 /** The routes that the gateway adds itself. */
 export const builtin = {
