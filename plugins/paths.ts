@@ -11,31 +11,31 @@ export const options = Type.Object(
       enum: ['keep', 'reject', 'decode'],
       default: 'keep',
       description:
-        'What becomes of an encoded slash (%2F) in a path: kept as it came, refused with 400, or decoded.'
+        'How to handle an encoded slash (%2F) in a path: keep it, reject the request with 400, or decode it.'
     }),
     doubleSlash: Type.Unsafe<'keep' | 'reject' | 'merge'>({
       type: 'string',
       enum: ['keep', 'reject', 'merge'],
       default: 'reject',
       description:
-        'What becomes of an empty segment (//) in a path: kept as it came, refused with 400, or merged into one slash.'
+        'How to handle an empty segment (//) in a path: keep it, reject the request with 400, or merge the slashes.'
     }),
     ignoreCase: Type.Boolean({
       default: false,
-      description: 'Whether paths match without regard to upper and lower case.'
+      description: 'Whether routes match paths regardless of case.'
     }),
     ambiguous: Type.Unsafe<'reject' | 'keep'>({
       type: 'string',
       enum: ['reject', 'keep'],
       default: 'reject',
       description:
-        'What becomes of a path that the upstream may read as one of another route, past a gate of that route: refused with 400, or kept.'
+        'How to handle a path that the upstream may read as one of another route, which bypasses a gate: reject the request with 400, or keep it.'
     })
   },
   {
     additionalProperties: false,
     description:
-      'How the path of a request is read before routing; said at the root only, since it comes before the route is known.'
+      'How the path of a request is normalized before routing; at the root only, since the route is not known before.'
   }
 )
 
