@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
+import { currentResponse } from '../../src/lib/http/current-response.ts'
 import { HeadersTooLarge, Malformed, type Refusal, TooSlow } from '../../src/lib/refusals.ts'
 import { problemOf, serializeProblem } from './format.ts'
 
@@ -11,10 +12,8 @@ export function parserErrorHandler(
   return function respondToParserError(error, socket) {
     const refusal = parserRefusal(error)
     // A response can't be written in the middle of another one, nor before the response to an earlier request.
-    const pending = (socket as { _httpMessage?: { headersSent: boolean; req: { complete: boolean } } | null })
-      ._httpMessage
-    const responseBegun =
-      pending !== null && pending !== undefined && (pending.headersSent || pending.req.complete)
+    const pending = currentResponse(socket)
+    const responseBegun = pending !== undefined && (pending.headersSent || pending.req.complete)
     if (error.code !== 'ECONNRESET' && socket.writable && !responseBegun) {
       log.warn(
         { status: refusal.statusCode, code: refusal.code, ip: socket.remoteAddress },

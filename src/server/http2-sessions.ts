@@ -2,105 +2,108 @@ import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2
 import type { TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { resetConnection } from '../lib/http/bodies.ts'
-import { LOOK_EVERY, ReaderWatch } from './stalled-clients.ts'
+import { CHECK_INTERVAL_MS, StallDetector } from './stalled-clients.ts'
 
 type Limits = Pick<FastifyInstance['socketLimits'], 'headerTime' | 'idle' | 'responseRate'>
 
-const WATCHED = Symbol('watched')
-
-interface Watched {
-  readonly session: Http2Session
-  readonly socket: TLSSocket
-  readonly streams: Set<Stream>
-  /** Whether there was a request at all. */
-  greeted: boolean
-  /** Looks since there was one. */
-  idle: number
-  /** The streams that ended by a reset. */
-  resets: number
-}
-
-/** The memory that Node.js counts for a session, in megabytes, before it refuses streams: it counts what was about to be written to a stream that is reset, and never takes it off again. */
-export const SESSION_MEMORY = 1000
+/** The memory that Node.js counts for a session, in MB, before it refuses streams. It counts what was about to be written to a stream that is reset, and never subtracts it. */
+export const MAX_SESSION_MEMORY_MB = 1000
 
 // A session ends with GOAWAY before that many resets can have used up its memory, at 256 kB each.
 const MAX_RESETS = 2000
 
+const STATE = Symbol('stream state')
+
+interface SessionState {
+  readonly session: Http2Session
+  readonly socket: TLSSocket
+  readonly streams: Set<Stream>
+  /** Whether it has had a request. */
+  hadRequest: boolean
+  /** How many checks in a row have found no stream. */
+  idleChecks: number
+  /** The streams that ended by a reset. */
+  resets: number
+}
+
 interface Stream extends ServerHttp2Stream {
-  [WATCHED]?: HeldStream
+  [STATE]?: StreamState
 }
 
-interface HeldStream {
-  readonly of: Watched
-  readonly watch: ReaderWatch
-  /** Whether what it takes is counted: only where one look has found bytes that wait. */
+interface StreamState {
+  readonly session: SessionState
+  readonly detector: StallDetector
+  /** Whether written bytes are counted, which begins when a check first finds pending bytes. */
   counts: boolean
-  /** The bytes that it has taken since they are counted. */
-  taken: number
-  /** How many looks found bytes that wait after it was closed. */
-  looksClosed: number
+  /** The bytes written since they are counted. */
+  written: number
+  /** How many checks found pending bytes after it was closed. */
+  checksClosed: number
 }
 
-/** The connections of HTTP/2: one timer for all of them ends those that do nothing, and answers that nobody takes. Node's own timeout stands still while a client talks of other things, and a session that is closed waits for its streams, be it for ever. */
+/** The HTTP/2 sessions: one timer for all of them ends idle sessions and responses that are not read. Node's own timeout is reset by any frame, and a closed session waits for its streams without limit. */
 export class Sessions {
   readonly #limits: () => Limits
-  readonly #open = new Map<Http2Session, Watched>()
+  readonly #open = new Map<Http2Session, SessionState>()
   #timer: NodeJS.Timeout | undefined
-  #leaving = false
+  #closing = false
 
   constructor(limits: () => Limits) {
     this.#limits = limits
   }
 
-  /** Watches a connection until it ends. */
+  /** Watches a session until it closes. */
   add(session: Http2Session, socket: TLSSocket): void {
-    const watched: Watched = { session, socket, streams: new Set(), greeted: false, idle: 0, resets: 0 }
-    this.#open.set(session, watched)
+    const state: SessionState = {
+      session,
+      socket,
+      streams: new Set(),
+      hadRequest: false,
+      idleChecks: 0,
+      resets: 0
+    }
+    this.#open.set(session, state)
     session.on('error', () => {})
     session.once('close', () => this.#open.delete(session))
     session.on('stream', (stream: Stream) => {
-      if (this.#leaving) closeSoon(session)
-      watched.greeted = true
-      watched.idle = 0
-      watched.streams.add(stream)
-      stream[WATCHED] = { of: watched, watch: new ReaderWatch(), counts: false, taken: 0, looksClosed: 0 }
-      stream.on('close', onClose)
+      if (this.#closing) closeAfterRead(session)
+      state.hadRequest = true
+      state.idleChecks = 0
+      state.streams.add(stream)
+      stream[STATE] = {
+        session: state,
+        detector: new StallDetector(),
+        counts: false,
+        written: 0,
+        checksClosed: 0
+      }
+      stream.on('close', onStreamClose)
     })
-    this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref()
+    this.#timer ??= setInterval(() => this.#check(), CHECK_INTERVAL_MS).unref()
   }
 
-  /** Ends each connection by a GOAWAY with the requests that are under way, or with its next ones: an idle one that ended at once would lose what is on its way. */
-  closeAfterAnswers(): void {
-    this.#leaving = true
+  /** Ends each session by a GOAWAY with the requests in flight, or else with its next ones: an idle session that ended at once would lose requests that are on their way. */
+  closeAfterResponses(): void {
+    this.#closing = true
     for (const [session, { streams }] of this.#open) if (streams.size > 0) session.close()
   }
 
-  /** Lets them end what they have begun, and tells them to bring nothing more. */
+  /** Sends GOAWAY to all sessions and lets their streams finish. */
   close(): void {
     for (const session of this.#open.keys()) session.close()
   }
 
-  /** Ends them at once. */
+  /** Destroys all sessions. */
   destroy(): void {
     for (const session of this.#open.keys()) session.destroy()
     clearInterval(this.#timer)
   }
 
-  #look(): void {
+  #check(): void {
     const limits = this.#limits()
-    const { headerTime, idle } = limits
-    for (const [session, watched] of this.#open) {
-      if (watched.streams.size > 0) endHeld(watched, limits)
-      else {
-        watched.idle++
-        const most = watched.greeted || headerTime === 0 ? idle : headerTime
-        // Whoever does not even take the GOAWAY is not waited for.
-        if (session.closed && watched.idle > 1) resetConnection(watched.socket)
-        else if (most > 0 && watched.idle * LOOK_EVERY > most) {
-          watched.idle = 0
-          session.close()
-        }
-      }
+    for (const state of this.#open.values()) {
+      if (state.streams.size > 0) endStalledStreams(state, limits)
+      else closeIfIdle(state, limits)
     }
     if (this.#open.size > 0) return
     clearInterval(this.#timer)
@@ -108,43 +111,56 @@ export class Sessions {
   }
 }
 
-// The requests that came in the same read are answered, too.
-function closeSoon(session: Http2Session): void {
-  setImmediate(() => session.close())
-}
-
-// One function for all requests.
-function onClose(this: Stream): void {
-  const watched = this[WATCHED]?.of
-  if (watched === undefined) return
-  watched.streams.delete(this)
-  if (this.rstCode !== constants.NGHTTP2_NO_ERROR && ++watched.resets === MAX_RESETS) watched.session.close()
-}
-
-/** Ends the answers that are taken too slowly; where that does not help, since the client reads nothing from the connection either, the connection. */
-function endHeld({ streams, socket }: Watched, limits: Limits): void {
-  for (const stream of streams) {
-    const held = stream[WATCHED]
-    if (held === undefined) continue
-    const waiting = stream.writableLength
-    const waits = waiting > 0 || (stream.writableEnded && (stream.endAfterHeaders || stream.readableEnded))
-    if (stream.closed && waits && ++held.looksClosed > 1) {
-      resetConnection(socket)
-      return
-    }
-    const slow = held.watch.isTooSlow(waiting, held.taken, limits, waits)
-    if (waits && !held.counts) countTaken(stream, held)
-    if (slow) stream.close(constants.NGHTTP2_CANCEL)
+function closeIfIdle(state: SessionState, { headerTime, idle }: Limits): void {
+  state.idleChecks++
+  const { session, socket, hadRequest, idleChecks } = state
+  const timeout = hadRequest || headerTime === 0 ? idle : headerTime
+  // A client that does not even read the GOAWAY is reset.
+  if (session.closed && idleChecks > 1) resetConnection(socket)
+  else if (timeout > 0 && idleChecks * CHECK_INTERVAL_MS > timeout) {
+    state.idleChecks = 0
+    session.close()
   }
 }
 
-// A stream does not tell what it has sent.
-function countTaken(stream: Stream, held: HeldStream): void {
-  held.counts = true
+// Requests that came in the same read still get responses.
+function closeAfterRead(session: Http2Session): void {
+  setImmediate(() => session.close())
+}
+
+// One function for all streams.
+function onStreamClose(this: Stream): void {
+  const state = this[STATE]?.session
+  if (state === undefined) return
+  state.streams.delete(this)
+  if (this.rstCode !== constants.NGHTTP2_NO_ERROR && ++state.resets === MAX_RESETS) state.session.close()
+}
+
+/** Resets the streams whose response is read too slowly; where the client does not read from the connection either, resets the connection. */
+function endStalledStreams({ streams, socket }: SessionState, limits: Limits): void {
+  for (const stream of streams) {
+    const state = stream[STATE]
+    if (state === undefined) continue
+    const pending = stream.writableLength
+    const unfinished =
+      pending > 0 || (stream.writableEnded && (stream.endAfterHeaders || stream.readableEnded))
+    if (stream.closed && unfinished && ++state.checksClosed > 1) {
+      resetConnection(socket)
+      return
+    }
+    const progress = state.detector.observe({ pending, read: state.written, unfinished }, limits)
+    if (unfinished && !state.counts) countWritten(stream, state)
+    if (progress === 'stalled') stream.close(constants.NGHTTP2_CANCEL)
+  }
+}
+
+// An HTTP/2 stream has no count of the bytes that it has sent.
+function countWritten(stream: Stream, state: StreamState): void {
+  state.counts = true
   const { _write: write, _writev: writev } = stream
   stream._write = function writeCounted(chunk: Buffer | string, encoding, done) {
     write.call(this, chunk, encoding, (error) => {
-      held.taken += chunk.length
+      state.written += chunk.length
       done(error)
     })
   }
@@ -154,7 +170,7 @@ function countTaken(stream: Stream, held: HeldStream): void {
     let size = 0
     for (const { chunk } of chunks as { chunk: Buffer | string }[]) size += chunk.length
     writev.call(this, chunks, (error) => {
-      held.taken += size
+      state.written += size
       done(error)
     })
   }

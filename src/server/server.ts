@@ -1,300 +1,283 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { AddressInfo, Server, Socket } from 'node:net'
+import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
-import { descriptorLimit, isNearLimit } from '../lib/descriptors.ts'
 import { isHttp2 } from '../lib/http/http2.ts'
 import { ROUTABLE } from '../lib/http/methods.ts'
-import { onResponseClosed } from '../lib/http/response-end.ts'
 import { wantsWebSocket } from '../lib/http/upgrade.ts'
 import { lingerAfterAnswer, lingerAfterHttp2Answer } from '../lib/linger.ts'
 import { noteOtherProtocol } from '../lib/other-protocols.ts'
 import { MethodRefused, withHeaders } from '../lib/refusals.ts'
-import { Repeated } from '../lib/repeated.ts'
-import { type Enter, enterInLine, hasWaiting, leaveLine, refuseInLine, Upgrades } from './connections.ts'
-import { grounded } from './http2-socket.ts'
-import { makeListener, makeRedirector, restartFor } from './listener.ts'
+import { Generation } from './generation.ts'
+import type { Listener } from './http-listener.ts'
+import { withSocketInfo } from './http2-socket.ts'
+import { makeListener, restartReason } from './listener.ts'
+import { handleInOrder, hasQueuedRequests, type RequestHandler, rejectInOrder } from './pipelining.ts'
+import { makeRedirector } from './redirector.ts'
+import { listen, warnOfDescriptors, warnOfDrops } from './sockets.ts'
+import { Upgrades } from './upgrades.ts'
 
-/** Where a gateway listens and how it ends. */
+/** Where a gateway listens, and how it stops. */
 export interface ServeOptions {
   readonly host: string
   readonly port: number
   readonly log: Logger
-  /** Sockets that are open already, by file descriptor, in the place of those that would be opened. */
+  /** Sockets that are open already, by file descriptor, instead of `host` and `port`. */
   readonly inherited?: { readonly main?: number; readonly redirect?: number }
-  /** Milliseconds between saying "not ready" and taking no more connections. */
+  /** Time between "not ready" and the end of new connections, in ms; 0 by default. */
   readonly drainDelay?: number
-  /** Milliseconds that requests in flight may take after that, and WebSockets after a swap. */
+  /** How long requests in flight may take after that, and WebSockets after a swap, in ms; 30,000 by default. */
   readonly drainTimeout?: number
 }
 
 /** The listening sockets of a gateway. */
 export interface Served {
   readonly address: AddressInfo
-  /** The plain port that sends everything to https; undefined where there is none. */
+  /** The plain port that redirects to https; undefined where there is none. */
   readonly redirects: number | undefined
-  /** Tells what it has to do now. */
+  /** Returns the current load. */
   load(): Load
-  /** Counts the connections that are open. */
+  /** Counts the open connections. */
   connections(): Promise<number>
-  /** Puts another instance in the place of the current one, which closes once it owes nothing; throws a RestartNeeded. */
+  /** Replaces the current instance, which closes after its last response; throws a RestartNeeded. */
   swap(next: FastifyInstance): void
-  /** Stops gently: not ready, then no more connections, then waits for what is owed; true when nothing was cut. */
+  /** Stops gracefully: not ready, then no new connections, then waits for requests in flight. Resolves to false where some were cut. */
   drain(): Promise<boolean>
   /** Stops at once. */
   close(): Promise<void>
 }
 
-/** What a listening socket has to do at a moment. */
+/** The load of a listening socket at a moment. */
 export interface Load {
-  /** The requests without an answer, WebSockets among them. */
+  /** The requests without a response, including WebSockets. */
   readonly inFlight: number
   readonly webSockets: number
-  /** How often another instance was swapped in, the first one counted. */
+  /** The number of instances that have been swapped in, including the first. */
   readonly generation: number
   readonly draining: boolean
 }
 
-/** What has changed takes a restart; the instance that was to take over is not used. */
+/** The config change needs a restart; the new instance is not used. */
 export class RestartNeeded extends Error {}
 
-/** One instance and the requests that it owes an answer. */
-class Generation {
-  readonly app: FastifyInstance
-  #owed = 0
-  #retired = false
-  readonly #idle: () => void
-
-  constructor(app: FastifyInstance, idle: () => void) {
-    this.app = app
-    this.#idle = idle
-  }
-
-  get owed(): number {
-    return this.#owed
-  }
-
-  take(request: IncomingMessage, response: ServerResponse): void {
-    this.#owed++
-    // Whatever writes to an answer that has ended does not end the process.
-    response.on('error', ignore)
-    onResponseClosed(response, answered, this, request.socket)
-    this.app.routing(request, response)
-  }
-
-  /** Counts an answer that was owed, and lets in the next request of its connection. */
-  answered(socket: Socket): void {
-    leaveLine(socket)
-    this.#owed--
-    if (this.#owed === 0) this.#settled()
-  }
-
-  retire(): void {
-    this.#retired = true
-    if (this.#owed === 0) this.#settled()
-  }
-
-  #settled(): void {
-    this.#idle()
-    if (this.#retired) void this.app.close()
+/** Opens the listening sockets of this process; rejects where a port is taken. */
+export async function serve(app: FastifyInstance, options: ServeOptions): Promise<Served> {
+  const server = new GatewayServer(app, options)
+  await server.listen()
+  return {
+    address: server.address,
+    redirects: server.redirectPort,
+    load: () => server.load(),
+    connections: () => server.connections(),
+    swap: (next) => server.swap(next),
+    drain: () => server.drain(),
+    close: () => server.close()
   }
 }
 
-const answered = (generation: Generation, socket: Socket): void => generation.answered(socket)
+type DrainState = 'serving' | 'leaving' | 'draining'
 
-const ignore = (): void => {}
+class GatewayServer {
+  readonly #options: ServeOptions
+  readonly #drainTimeout: number
+  readonly #listener: Listener
+  readonly #redirector: HttpServer | undefined
+  readonly #upgrades = new Upgrades()
+  readonly #generations = new Set<Generation>()
+  #current: Generation
+  #generationNumber = 1
+  #state: DrainState = 'serving'
+  #onIdle: () => void = () => {}
 
-/** Opens the listening socket of this process; rejects where the port is taken. */
-export async function serve(
-  app: FastifyInstance,
-  { host, port, log, inherited = {}, drainDelay = 0, drainTimeout = 30_000 }: ServeOptions
-): Promise<Served> {
-  let idle: () => void = () => {}
-  const generations = new Set<Generation>()
-  const enter = (next: FastifyInstance): Generation => {
-    const made: Generation = new Generation(next, () => {
-      if (made.owed === 0 && made !== current) generations.delete(made)
-      idle()
-    })
-    generations.add(made)
-    return made
+  constructor(app: FastifyInstance, options: ServeOptions) {
+    this.#options = options
+    this.#drainTimeout = options.drainTimeout ?? 30_000
+    this.#current = this.#addGeneration(app)
+    const currentApp = (): FastifyInstance => this.#current.app
+    this.#listener = makeListener(
+      app,
+      (request) => wantsWebSocket(request) && currentApp().acceptsUpgrades,
+      currentApp
+    )
+    this.#redirector =
+      app.tls?.redirectFrom === undefined ? undefined : makeRedirector(() => this.address.port, currentApp)
+    this.#handleEvents()
+    this.#listener.apply(app)
   }
-  let current: Generation = enter(app)
-  let leaving = false
-  let draining = false
-  let generation = 1
 
-  const listener = makeListener(
-    app,
-    (request) => wantsWebSocket(request) && current.app.acceptsUpgrades,
-    () => current.app
-  )
-  const { server } = listener
-  const detached = new Upgrades()
-  const enterNow: Enter = (request, response) => {
-    if (leaving && !hasWaiting(request.socket)) response.shouldKeepAlive = false
-    current.take(request, response)
-  }
-  const upgradeNow: Enter = (request, response) => {
-    detached.answerOn(request, response)
-    current.take(request, response)
-  }
-  const take: Enter = (request, response) => {
-    // HTTP/2 has a line for each request, and bounds how many there are.
-    if (isHttp2(request)) {
-      lingerAfterHttp2Answer(request)
-      enterNow(grounded(request), response)
-    } else {
-      lingerAfterAnswer(request, response)
-      if (request.httpVersionMinor === 0) noteOtherProtocol(request)
-      enterInLine(enterNow, request, response)
-    }
-  }
-  server.on('request', take)
-  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
-    continueOnRead(request, response)
-    take(request, response)
-  })
-  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-    detached.own(socket, head)
-    enterInLine(upgradeNow, request, listener.responseTo(request))
-  })
-  // Expectations that nobody knows are refused with all that a refusal has.
-  server.on('checkExpectation', take)
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-    const refuse = (): void => void current.app.server.emit('clientError', error, socket)
-    if (isUnreadable(error)) refuseInLine(socket, refuse)
-    else refuse()
-  })
-  // Nothing is tunnelled: a CONNECT never reaches a route (RFC 9110 section 9.3.6).
-  server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-    if (isHttp2(request)) {
-      ;(socket as unknown as ServerResponse).writeHead(405, { allow: ROUTABLE.join(', ') }).end()
-      return
-    }
-    detached.own(socket, head)
-    const refusal = withHeaders(new MethodRefused('CONNECT'), { allow: ROUTABLE.join(', ') })
-    refuseInLine(socket, () => current.app.server.emit('clientError', refusal, socket))
-  })
-  const drops = new Repeated<number>((dropped, maxConnections) =>
-    log.warn({ dropped, maxConnections }, 'connections were refused: there are too many')
-  )
-  server.on('drop', () => drops.note(current.app.maxConnections))
-  warnOfDescriptors(server, log)
-  listener.apply(app)
-  await listen(server, inherited.main === undefined ? { host, port } : { fd: inherited.main })
-  const redirectFrom = app.tls?.redirectFrom
-  const { port: own } = server.address() as AddressInfo
-  const redirector =
-    redirectFrom === undefined
-      ? undefined
-      : makeRedirector(
-          () => own,
-          () => current.app
-        )
-  if (redirector !== undefined)
+  async listen(): Promise<void> {
+    const { host, port, inherited = {} } = this.#options
+    const { server } = this.#listener
+    await listen(server, inherited.main === undefined ? { host, port } : { fd: inherited.main })
+    if (this.#redirector === undefined) return
+    const redirectFrom = this.#current.app.tls?.redirectFrom ?? 0
     await listen(
-      redirector,
-      inherited.redirect === undefined ? { host, port: redirectFrom ?? 0 } : { fd: inherited.redirect }
+      this.#redirector,
+      inherited.redirect === undefined ? { host, port: redirectFrom } : { fd: inherited.redirect }
     ).catch((error: Error) => {
       server.close()
       throw error
     })
+  }
 
-  const owed = (): number => [...generations].reduce((sum, generation) => sum + generation.owed, 0)
-  const nothingOwed = (): Promise<true> =>
-    new Promise((resolve) => {
-      idle = () => {
-        if (owed() === 0) resolve(true)
-        else if (draining) listener.closeIdle()
-      }
-      idle()
-    })
+  get address(): AddressInfo {
+    return this.#listener.server.address() as AddressInfo
+  }
 
-  return {
-    address: server.address() as AddressInfo,
-    redirects: (redirector?.address() as AddressInfo | undefined)?.port,
-    load: () => ({
-      inFlight: owed(),
-      webSockets: detached.joined,
-      generation,
-      draining: !current.app.readiness.ready
-    }),
-    connections: () =>
-      new Promise((resolve) => server.getConnections((error, count) => resolve(error === null ? count : 0))),
-    swap(next) {
-      const why = restartFor(current.app, next)
-      if (why !== undefined) throw new RestartNeeded(why)
-      const old = current
-      current = enter(next)
-      generation++
-      listener.apply(next)
-      detached.retire(drainTimeout)
-      old.retire()
-      if (old.owed === 0) generations.delete(old)
-    },
-    async drain() {
-      for (const { app: each } of generations) each.readiness.ready = false
-      leaving = true
-      listener.closeAfterAnswers()
-      if (drainDelay > 0) await wait(drainDelay)
-      draining = true
-      redirector?.close()
-      redirector?.closeAllConnections()
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      listener.closeIdle()
-      const clean = await Promise.race([nothingOwed(), wait(drainTimeout, false, { ref: false })])
-      if (!clean) log.warn({ owed: owed() }, 'the drain timeout is over: what is still in flight is cut')
-      listener.closeAll()
-      detached.end()
-      await closed
-      for (const { app: each } of generations) await each.close()
-      return clean
-    },
-    async close() {
-      redirector?.close()
-      redirector?.closeAllConnections()
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      listener.closeAll()
-      detached.end()
-      await closed
-      for (const { app: each } of generations) await each.close()
+  get redirectPort(): number | undefined {
+    return (this.#redirector?.address() as AddressInfo | null | undefined)?.port
+  }
+
+  load(): Load {
+    return {
+      inFlight: this.#inFlight,
+      webSockets: this.#upgrades.switched,
+      generation: this.#generationNumber,
+      draining: !this.#current.app.readiness.ready
     }
+  }
+
+  connections(): Promise<number> {
+    return new Promise((resolve) =>
+      this.#listener.server.getConnections((error, count) => resolve(error === null ? count : 0))
+    )
+  }
+
+  swap(next: FastifyInstance): void {
+    const reason = restartReason(this.#current.app, next)
+    if (reason !== undefined) throw new RestartNeeded(reason)
+    const old = this.#current
+    this.#current = this.#addGeneration(next)
+    this.#generationNumber++
+    this.#listener.apply(next)
+    this.#upgrades.retire(this.#drainTimeout)
+    old.retire()
+    if (old.inFlight === 0) this.#generations.delete(old)
+  }
+
+  async drain(): Promise<boolean> {
+    const { drainDelay = 0, log } = this.#options
+    for (const { app } of this.#generations) app.readiness.ready = false
+    this.#state = 'leaving'
+    this.#listener.closeAfterResponses()
+    if (drainDelay > 0) await wait(drainDelay)
+    this.#state = 'draining'
+    const closed = this.#stopListening()
+    this.#listener.closeIdle()
+    const clean = await Promise.race([this.#allIdle(), wait(this.#drainTimeout, false, { ref: false })])
+    if (!clean) log.warn({ owed: this.#inFlight }, 'drain timeout exceeded, closing connections')
+    await this.#closeAll(closed)
+    return clean
+  }
+
+  async close(): Promise<void> {
+    await this.#closeAll(this.#stopListening())
+  }
+
+  get #inFlight(): number {
+    return [...this.#generations].reduce((sum, { inFlight }) => sum + inFlight, 0)
+  }
+
+  #addGeneration(app: FastifyInstance): Generation {
+    const added: Generation = new Generation(app, () => {
+      if (added.inFlight === 0 && added !== this.#current) this.#generations.delete(added)
+      this.#onIdle()
+    })
+    this.#generations.add(added)
+    return added
+  }
+
+  #handleEvents(): void {
+    const { server } = this.#listener
+    server.on('request', this.#onRequest)
+    server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+      continueOnRead(request, response)
+      this.#onRequest(request, response)
+    })
+    // The gateway refuses an unknown expectation itself, with an access-log line.
+    server.on('checkExpectation', this.#onRequest)
+    server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      this.#upgrades.adopt(socket, head)
+      handleInOrder(this.#handleUpgrade, request, this.#listener.responseTo(request))
+    })
+    server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      if (isParseError(error)) rejectInOrder(socket, () => this.#emitClientError(error, socket))
+      else this.#emitClientError(error, socket)
+    })
+    server.on('connect', this.#onConnect)
+    warnOfDrops(server, this.#options.log, () => this.#current.app.maxConnections)
+    warnOfDescriptors(server, this.#options.log)
+  }
+
+  readonly #onRequest: RequestHandler = (request, response) => {
+    // HTTP/2 streams are concurrent, and their number is bounded.
+    if (isHttp2(request)) {
+      lingerAfterHttp2Answer(request)
+      this.#handle(withSocketInfo(request), response)
+    } else {
+      lingerAfterAnswer(request, response)
+      if (request.httpVersionMinor === 0) noteOtherProtocol(request)
+      handleInOrder(this.#handle, request, response)
+    }
+  }
+
+  readonly #handle: RequestHandler = (request, response) => {
+    if (this.#state !== 'serving' && !hasQueuedRequests(request.socket)) response.shouldKeepAlive = false
+    this.#current.handle(request, response)
+  }
+
+  readonly #handleUpgrade: RequestHandler = (request, response) => {
+    this.#upgrades.attachResponse(request, response)
+    this.#current.handle(request, response)
+  }
+
+  // The gateway is not a forward proxy: a CONNECT never reaches a route (RFC 9110 section 9.3.6).
+  readonly #onConnect = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
+    const allow = ROUTABLE.join(', ')
+    if (isHttp2(request)) {
+      // With HTTP/2 Node.js emits a response in the place of the socket.
+      ;(socket as unknown as ServerResponse).writeHead(405, { allow }).end()
+      return
+    }
+    this.#upgrades.adopt(socket, head)
+    const refusal = withHeaders(new MethodRefused('CONNECT'), { allow })
+    rejectInOrder(socket, () => this.#emitClientError(refusal, socket))
+  }
+
+  #emitClientError(error: Error, socket: Socket): void {
+    this.#current.app.server.emit('clientError', error, socket)
+  }
+
+  #allIdle(): Promise<true> {
+    return new Promise((resolve) => {
+      this.#onIdle = () => {
+        if (this.#inFlight === 0) resolve(true)
+        else if (this.#state === 'draining') this.#listener.closeIdle()
+      }
+      this.#onIdle()
+    })
+  }
+
+  #stopListening(): Promise<void> {
+    this.#redirector?.close()
+    this.#redirector?.closeAllConnections()
+    return new Promise((resolve) => this.#listener.server.close(() => resolve()))
+  }
+
+  async #closeAll(closed: Promise<void>): Promise<void> {
+    this.#listener.closeAll()
+    this.#upgrades.closeAll()
+    await closed
+    for (const { app } of this.#generations) await app.close()
   }
 }
 
-/** Warns when connections take the last file descriptors: beyond those the kernel's connections are closed without an event. */
-function warnOfDescriptors(server: Server, log: Logger): void {
-  const limit = descriptorLimit()
-  if (limit === undefined) return
-  const warnings = new Repeated<number>((connections) =>
-    log.warn(
-      { connections, descriptors: limit },
-      'file descriptors are used up: further connections are refused; raise the limit (ulimit -n) or lower overload.maxConnections'
-    )
-  )
-  server.on('connection', (socket: Socket & { readonly _handle?: { readonly fd?: number } | null }) => {
-    const descriptor = socket._handle?.fd
-    if (descriptor !== undefined && isNearLimit(descriptor, limit)) warnings.note(descriptor)
-  })
-}
-
-/** Returns whether an error is about what a client sends, on a connection that works. */
-const isUnreadable = ({ code = '' }: NodeJS.ErrnoException): boolean =>
+/** Returns whether an error is about invalid bytes of a client, on a connection that works. */
+const isParseError = ({ code = '' }: NodeJS.ErrnoException): boolean =>
   code.startsWith('HPE_') || code === 'ERR_HTTP_REQUEST_TIMEOUT'
 
-function listen(server: Server, where: { host: string; port: number } | { fd: number }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(where, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-}
-
-// Node would say "100 Continue" before any gate has run: it is said when somebody begins to read the body.
+// Node.js sends "100 Continue" before any gate has run; here it is sent when the body is first read.
 function continueOnRead(request: IncomingMessage, response: ServerResponse): void {
   const read = request._read
   request._read = function readOn(size) {

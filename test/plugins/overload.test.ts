@@ -293,7 +293,7 @@ t.test('closes connections beyond maxConnections and accepts new ones when other
   const clients = [await kept(t, port), await kept(t, port), await kept(t, port)]
   t.ok(clients.every((client) => client !== undefined))
   for (let i = 0; i < 5; i++) t.equal(await kept(t, port), undefined, 'one more is closed')
-  t.match(await line(({ msg }) => String(msg).startsWith('connections were refused')), {
+  t.match(await line(({ msg }) => String(msg).startsWith('connections refused')), {
     level: 'warn',
     dropped: 1,
     maxConnections: 3

@@ -382,7 +382,7 @@ async function bare(t: Test, cert: Buffer, key: Buffer): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-t.test('what RFC 9113 forbids', { skip: noOpenssl }, async (t) => {
+t.test('rejects what RFC 9113 forbids', { skip: noOpenssl }, async (t) => {
   const pair = authority(t).issue('/CN=localhost', 'DNS:localhost')
   const node = await bare(t, pair.cert, pair.key)
   const { port } = await listening(t, {
@@ -399,7 +399,7 @@ t.test('what RFC 9113 forbids', { skip: noOpenssl }, async (t) => {
     })
 })
 
-t.test('a field that may not be does not come through', { skip: noOpenssl }, async (t) => {
+t.test('forwards no field that HTTP/2 forbids', { skip: noOpenssl }, async (t) => {
   const pair = authority(t).issue('/CN=localhost', 'DNS:localhost')
   const { port } = await listening(t, {
     tls: { certificates: [{ cert: pair.certFile, key: pair.keyFile }] },

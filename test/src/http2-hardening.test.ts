@@ -121,13 +121,13 @@ t.test(
   { skip },
   async (t) => {
     const at = await stage(t)
-    await t.test('those that are reset before anybody has looked cost it none', async (t) => {
+    await t.test('requests that are reset at once reach no upstream', async (t) => {
       const client = FrameClient.open(t, at.port)
       await client.flood(many(20_000, (i) => Buffer.concat([get(id(i), '/slow'), reset(id(i))])))
       await client.closed
       t.ok(at.asked() < 300, `${at.asked()} requests came through`)
     })
-    await t.test('those that have begun are cancelled, and the connection ends', async (t) => {
+    await t.test('requests in flight are cancelled, and the connection ends', async (t) => {
       const before = at.asked()
       const client = FrameClient.open(t, at.port)
       for (let i = 0; !client.over; i += 100) {
@@ -141,7 +141,7 @@ t.test(
       t.ok(at.asked() - before <= 500, `${at.asked() - before} requests came through`)
       t.equal(client.goaway, CODE.internal)
     })
-    await t.test('who leaves a page twice, with all that it asked for, goes on', async (t) => {
+    await t.test('a client that cancels all its requests twice stays connected', async (t) => {
       const client = FrameClient.open(t, at.port)
       for (const i of [0, 120]) {
         client.send(...many(120, (k) => get(id(i + k), '/slow')))
@@ -155,52 +155,56 @@ t.test(
   }
 )
 
-t.test('a client that makes the gateway reset its requests costs no more', { skip }, async (t) => {
-  const at = await stage(t)
-  const cases: { name: string; open?: typeof get; spoil: (stream: number) => Buffer }[] = [
-    { name: 'a window that grows by nothing', spoil: (stream) => grow(stream, 0) },
-    { name: 'a window that grows too large', spoil: (stream) => grow(stream, 0x7fffffff) },
-    { name: 'a body after the end', spoil: (stream) => frame(TYPE.data, 0, stream, Buffer.alloc(1)) },
-    { name: 'headers after the end', spoil: (stream) => get(stream, '/slow') },
-    {
-      name: 'a priority of the wrong size',
-      spoil: (stream) => frame(TYPE.priority, 0, stream, Buffer.alloc(4))
-    },
-    {
-      name: 'a body that is longer than it said',
-      open: (stream, path) =>
-        Buffer.concat([
-          post(stream, path, ['content-length', '2']),
-          frame(TYPE.data, 0, stream, Buffer.alloc(1))
-        ]),
-      spoil: (stream) => frame(TYPE.data, FLAG.endStream, stream, Buffer.alloc(5))
-    },
-    {
-      name: 'trailers that are none',
-      open: (stream, path) =>
-        Buffer.concat([post(stream, path), frame(TYPE.data, 0, stream, Buffer.alloc(1))]),
-      spoil: (stream) =>
-        frame(TYPE.headers, FLAG.endStream | FLAG.endHeaders, stream, literals([['Upper', 'a']]))
-    }
-  ]
-  for (const { name, open = get, spoil } of cases)
-    await t.test(name, async (t) => {
-      const before = at.asked()
-      const client = FrameClient.open(t, at.port)
-      for (let i = 0; i < 2000 && !client.over; i += 50) {
-        client.send(...many(50, (k) => open(id(i + k), '/slow')))
-        await Promise.race([at.working(50), client.closed])
-        client.send(...many(50, (k) => spoil(id(i + k))))
-        await Promise.race([at.working(0), client.closed])
+t.test(
+  'bounds the cost of a client that makes the gateway reset its requests (MadeYouReset)',
+  { skip },
+  async (t) => {
+    const at = await stage(t)
+    const cases: { name: string; open?: typeof get; spoil: (stream: number) => Buffer }[] = [
+      { name: 'a window that grows by nothing', spoil: (stream) => grow(stream, 0) },
+      { name: 'a window that grows too large', spoil: (stream) => grow(stream, 0x7fffffff) },
+      { name: 'a body after the end', spoil: (stream) => frame(TYPE.data, 0, stream, Buffer.alloc(1)) },
+      { name: 'headers after the end', spoil: (stream) => get(stream, '/slow') },
+      {
+        name: 'a priority of the wrong size',
+        spoil: (stream) => frame(TYPE.priority, 0, stream, Buffer.alloc(4))
+      },
+      {
+        name: 'a body that is longer than it said',
+        open: (stream, path) =>
+          Buffer.concat([
+            post(stream, path, ['content-length', '2']),
+            frame(TYPE.data, 0, stream, Buffer.alloc(1))
+          ]),
+        spoil: (stream) => frame(TYPE.data, FLAG.endStream, stream, Buffer.alloc(5))
+      },
+      {
+        name: 'trailers that are none',
+        open: (stream, path) =>
+          Buffer.concat([post(stream, path), frame(TYPE.data, 0, stream, Buffer.alloc(1))]),
+        spoil: (stream) =>
+          frame(TYPE.headers, FLAG.endStream | FLAG.endHeaders, stream, literals([['Upper', 'a']]))
       }
-      t.ok(client.over, 'the connection has ended')
-      await at.working(0)
-      t.ok(at.asked() - before <= 200, `${at.asked() - before} requests came through`)
-      t.equal(await at.other(t), 200)
-    })
-})
+    ]
+    for (const { name, open = get, spoil } of cases)
+      await t.test(name, async (t) => {
+        const before = at.asked()
+        const client = FrameClient.open(t, at.port)
+        for (let i = 0; i < 2000 && !client.over; i += 50) {
+          client.send(...many(50, (k) => open(id(i + k), '/slow')))
+          await Promise.race([at.working(50), client.closed])
+          client.send(...many(50, (k) => spoil(id(i + k))))
+          await Promise.race([at.working(0), client.closed])
+        }
+        t.ok(client.over, 'the connection has ended')
+        await at.working(0)
+        t.ok(at.asked() - before <= 200, `${at.asked() - before} requests came through`)
+        t.equal(await at.other(t), 200)
+      })
+  }
+)
 
-t.test('a flood of frames ends, and others are served meanwhile', { skip }, async (t) => {
+t.test('ends a flood of frames, and serves other clients meanwhile', { skip }, async (t) => {
   const at = await stage(t)
   const start = frame(TYPE.headers, FLAG.endStream, 1, literals(request('/own')))
   function* after(first: Buffer, make: (i: number) => Buffer): Iterable<Buffer> {
@@ -260,7 +264,7 @@ t.test('a flood of frames ends, and others are served meanwhile', { skip }, asyn
   t.ok(at.asked() <= 128, 'no more than may be open at a time')
 })
 
-t.test('header sections have a limit, however they are sent', { skip }, async (t) => {
+t.test('limits header sections, however they are sent', { skip }, async (t) => {
   const at = await stage(t)
   const fields = (count: number, size = 1): Fields =>
     many(count, (i) => [`x-${i}`, 'y'.repeat(size)] as const)
@@ -310,7 +314,7 @@ t.test('header sections have a limit, however they are sent', { skip }, async (t
       client.send(get(3, '/own'))
       t.equal(await client.status(3), 200, 'the connection has borne it')
     })
-  await t.test('a route that takes more takes more over HTTP/2 as well', async (t) => {
+  await t.test('applies a larger limit of a route over HTTP/2 as well', async (t) => {
     const wide = await stage(t, { headers: '128kb', headerCount: 1600 })
     const client = FrameClient.open(t, wide.port)
     client.send(split(1, whole(...fields(90, 800))))
@@ -320,7 +324,7 @@ t.test('header sections have a limit, however they are sent', { skip }, async (t
   })
 })
 
-t.test('connections that do nothing, or take nothing, end in their time', { skip }, async (t) => {
+t.test('closes connections that are idle or read nothing after their timeout', { skip }, async (t) => {
   const log = readableLog('debug')
   const at = await stage(t, { idle: '2s', headerTime: '1s' }, log)
   const open = (t: Scope, ...pairs: [number, number][]): FrameClient => FrameClient.open(t, at.port, ...pairs)
@@ -429,7 +433,7 @@ t.test('connections that do nothing, or take nothing, end in their time', { skip
         clearInterval(timer)
         t.match(await log.line(({ cause }) => cause === 'ERR_TLS_HANDSHAKE_TIMEOUT'), {
           level: 'debug',
-          msg: 'a TLS handshake failed'
+          msg: 'TLS handshake failed'
         })
       }
     }))
@@ -437,7 +441,7 @@ t.test('connections that do nothing, or take nothing, end in their time', { skip
   for (const { name, run } of cases) void t.test(name, { buffered: true }, async (t) => void (await run(t)))
 })
 
-t.test('a client that goes on sending a body after its answer does no harm', { skip }, async (t) => {
+t.test('survives a client that keeps sending its body after the response', { skip }, async (t) => {
   const at = await stage(t)
   const client = FrameClient.open(t, at.port)
   client.send(post(1, '/small'), ...many(30, () => frame(TYPE.data, 0, 1, Buffer.alloc(100))))
@@ -450,7 +454,7 @@ t.test('a client that goes on sending a body after its answer does no harm', { s
   t.equal(await client.status(3), 200)
 })
 
-t.test('a drain ends connections by GOAWAY with their last answers', { skip }, async (t) => {
+t.test('ends connections by GOAWAY with their last responses on drain', { skip }, async (t) => {
   const reached = Promise.withResolvers<() => void>()
   const origin = await upstream(t, (_request, response) => reached.resolve(() => response.end('done')))
   const { certFile: cert, keyFile: key } = authority(t).issue('/CN=localhost', 'DNS:localhost')
@@ -489,7 +493,7 @@ t.test('a drain ends connections by GOAWAY with their last answers', { skip }, a
   t.equal(await drained, true)
 })
 
-t.test('a connection lives through many downloads that its client cancels', { skip }, async (t) => {
+t.test('keeps a connection through many downloads that its client cancels', { skip }, async (t) => {
   const body = Buffer.alloc(2_000_000, 'x')
   const up = await upstream(t, (_request, response) => response.end(body))
   const { certFile: cert, keyFile: key } = authority(t).issue('/CN=localhost', 'DNS:localhost')

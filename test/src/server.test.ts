@@ -98,7 +98,7 @@ t.test('loses no request in 30 reloads under load, good and broken configs mixed
   t.ok((seen.get(200) ?? 0) > 100, 'there was load all along')
 })
 
-t.test('tells why a reload was refused, and goes on as it was', async (t) => {
+t.test('logs why a reload was refused, and keeps serving the old config', async (t) => {
   const file = await configFile(t, answering('one'))
   const process = await running(t, ['-c', file])
   await writeFile(file, '{ "routes": [ { "path": "/version", "respnd": {} } ] }')
@@ -108,7 +108,7 @@ t.test('tells why a reload was refused, and goes on as it was', async (t) => {
   t.equal((await ask(`${process.url}/version`)).text, 'one')
 })
 
-t.test('takes up a changed file by itself with --watch, an included one too', async (t) => {
+t.test('reloads when a file changes with --watch, including an included one', async (t) => {
   const file = await configFile(t, { routes: [{ path: '/team', include: 'team.json' }] })
   const team = join(file, '..', 'team.json')
   await writeFile(team, JSON.stringify(answering('one')))
@@ -119,7 +119,7 @@ t.test('takes up a changed file by itself with --watch, an included one too', as
   t.equal((await ask(`${process.url}/team/version`)).text, 'two')
 })
 
-t.test('answers 20 slow requests in flight when it is told to stop, then ends with 0', async (t) => {
+t.test('answers 20 slow requests in flight after SIGTERM, then exits with 0', async (t) => {
   const arrived: http.ServerResponse[] = []
   const all = Promise.withResolvers<void>()
   const origin = await upstream(t, (request, response) => {
@@ -143,7 +143,7 @@ t.test('answers 20 slow requests in flight when it is told to stop, then ends wi
   t.equal(await process.ended, 0)
 })
 
-t.test('ends at once when it is told to stop twice', async (t) => {
+t.test('exits at once after a second SIGTERM', async (t) => {
   const reached = Promise.withResolvers<void>()
   const origin = await upstream(t, () => reached.resolve())
   const process = await running(t, [
@@ -161,7 +161,7 @@ t.test('ends at once when it is told to stop twice', async (t) => {
   t.equal(await answer, 'ECONNRESET')
 })
 
-t.test('goes on draining when one Ctrl-C arrives twice, as under npm start', async (t) => {
+t.test('keeps draining when one Ctrl-C arrives twice, as under npm start', async (t) => {
   const reached = Promise.withResolvers<http.ServerResponse>()
   const origin = await upstream(t, (_request, response) => reached.resolve(response))
   const process = await running(t, [
@@ -178,7 +178,7 @@ t.test('goes on draining when one Ctrl-C arrives twice, as under npm start', asy
   t.equal(await process.ended, 0)
 })
 
-t.test('a SIGHUP that comes while it starts makes it reload once it serves', async (t) => {
+t.test('reloads after the start when SIGHUP arrives during it', async (t) => {
   // The signal comes as soon as there is a handler, and once more with the second one, long before the config is read.
   const early = `let left = 2
     process.on('newListener', (event) => {
@@ -192,7 +192,7 @@ t.test('a SIGHUP that comes while it starts makes it reload once it serves', asy
   t.equal((await ask(`${process.url}/version`)).text, 'here')
 })
 
-t.test('asks clients to close their connections from the beginning of the drain delay', async (t) => {
+t.test('sends Connection: close from the beginning of the drain delay', async (t) => {
   const answers: http.ServerResponse[] = []
   const three = Promise.withResolvers<void>()
   const origin = await upstream(t, (_request, response) => {
@@ -237,7 +237,7 @@ t.test('asks clients to close their connections from the beginning of the drain 
   t.equal(await drained, true)
 })
 
-t.test('is not ready, and still serves, for the drain delay', async (t) => {
+t.test('reports not ready, and still serves, during the drain delay', async (t) => {
   const { served, url } = await listening(t, answering('here'), { drainDelay: 400 })
   t.equal((await ask(`${url}/-/ready`)).status, 200)
   const drained = served.drain()
@@ -249,7 +249,7 @@ t.test('is not ready, and still serves, for the drain delay', async (t) => {
   t.equal(await drained, true)
 })
 
-t.test('cuts what is still in flight when the drain timeout is over', async (t) => {
+t.test('cuts requests in flight after the drain timeout', async (t) => {
   const reached = Promise.withResolvers<void>()
   const origin = await upstream(t, () => reached.resolve())
   const { served, url } = await listening(
@@ -263,7 +263,7 @@ t.test('cuts what is still in flight when the drain timeout is over', async (t) 
   t.equal(await answer, 'ECONNRESET')
 })
 
-t.test('closes the retired generation once it owes nothing, and not before', async (t) => {
+t.test('closes the retired generation after its last response, and not before', async (t) => {
   const held: http.ServerResponse[] = []
   const reached = Promise.withResolvers<void>()
   const origin = await upstream(t, (_request, response) => {
@@ -298,7 +298,7 @@ t.test('closes the retired generation once it owes nothing, and not before', asy
   t.equal(open, false)
 })
 
-t.test('keeps connection pools over a reload, and closes them with their last user', async (t) => {
+t.test('keeps connection pools across a reload, and closes them with their last user', async (t) => {
   const keep = new Keep()
   const config = { routes: [{ path: '/*', proxy: { upstream: await upstream(t) } }] }
   const one = await buildGateway(await loadConfig(config, {}), keep)
@@ -312,7 +312,7 @@ t.test('keeps connection pools over a reload, and closes them with their last us
   t.equal(keep.size, 0, 'nothing is kept that nobody uses')
 })
 
-t.test('says "100 Continue" when the body is wanted, and not to a request that is refused', async (t) => {
+t.test('sends "100 Continue" when the body is read, and not to a refused request', async (t) => {
   const { port } = await listening(t, {
     auth: { global: false, apiKeys: { list: [{ id: 'alice', secret: 'key' }] } },
     routes: [
@@ -334,7 +334,7 @@ t.test('says "100 Continue" when the body is wanted, and not to a request that i
   t.equal(statusOf(await raw(port, head('/closed'))), 401)
 })
 
-t.test('bears more connections than it has descriptors for, and serves once they have gone', async (t) => {
+t.test('survives more connections than it has descriptors for, and serves after they close', async (t) => {
   const process = await running(t, ['-c', await configFile(t, { ...answering('here'), accessLog: false })], {
     descriptors: 256
   })
@@ -351,7 +351,7 @@ t.test('bears more connections than it has descriptors for, and serves once they
     for (const socket of sockets) socket.destroy()
   })
   await refused
-  t.match(await process.line(({ msg }) => String(msg).startsWith('file descriptors are used up')), {
+  t.match(await process.line(({ msg }) => String(msg).startsWith('file descriptors used up')), {
     level: 'warn',
     descriptors: 256
   })
@@ -425,7 +425,7 @@ t.test(
   }
 )
 
-t.test('refuses expectations that nobody knows, and tunnels', async (t) => {
+t.test('refuses unknown expectations and CONNECT', async (t) => {
   const { port } = await listening(t, answering('here'))
   t.equal(
     statusOf(
@@ -436,7 +436,7 @@ t.test('refuses expectations that nobody knows, and tunnels', async (t) => {
   t.equal(statusOf(await raw(port, 'CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\n\r\n')), 405)
 })
 
-t.test('takes a body in chunks or by its length alone, and passes the length on as a number', async (t) => {
+t.test('accepts a body with chunked coding or a length, and forwards the length as a number', async (t) => {
   let seen: string[] = []
   const up = await upstream(t, (request, response) => {
     seen = request.rawHeaders.map((each) => each.toLowerCase())
@@ -480,7 +480,7 @@ t.test('takes a body in chunks or by its length alone, and passes the length on 
     }
 })
 
-t.test('does nothing that is pipelined behind an answer that closes the connection', async (t) => {
+t.test('processes no request that is pipelined behind a response with Connection: close', async (t) => {
   const seen: (string | undefined)[] = []
   const up = await upstream(t, (request, response) => {
     seen.push(request.url)
@@ -503,7 +503,7 @@ t.test('does nothing that is pipelined behind an answer that closes the connecti
   }
 })
 
-t.test('takes the limits of connections from the current generation', async (t) => {
+t.test('applies the connection limits of the current generation', async (t) => {
   const { port, served } = await listening(t, { ...answering('one'), limits: { headers: '2kb' } })
   const big = `GET /version HTTP/1.1\r\nHost: a\r\nX-Big: ${'x'.repeat(3000)}\r\nConnection: close\r\n\r\n`
   t.equal(statusOf(await raw(port, big)), 431)
@@ -513,7 +513,7 @@ t.test('takes the limits of connections from the current generation', async (t) 
   t.equal(statusOf(await raw(port, big)), 200)
 })
 
-t.test('opens no socket by itself: an embedding program decides where a gateway listens', async (t) => {
+t.test('opens no socket by itself when it is embedded', async (t) => {
   const app = await gateway(t, answering('here'))
   t.equal(app.server.listening, false)
   const server = http.createServer((request, response) => app.routing(request, response)).listen(0)
@@ -523,7 +523,7 @@ t.test('opens no socket by itself: an embedding program decides where a gateway 
   t.match(await raw(port, 'GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'), /here$/)
 })
 
-t.test('while a config of many routes is taken, requests are answered in between', async (t) => {
+t.test('answers requests while a config of many routes is loaded', async (t) => {
   const many = {
     routes: [
       { path: '/version', respond: { body: 'one' } },
@@ -549,7 +549,7 @@ t.test('while a config of many routes is taken, requests are answered in between
   served.swap(next)
 })
 
-t.test('a gateway that can not be built keeps nothing', async (t) => {
+t.test("releases all resources when a gateway can't be built", async (t) => {
   const cases = [
     { name: 'since a plugin throws', body: "throw new Error('no')" },
     {
@@ -580,7 +580,7 @@ t.test('a gateway that can not be built keeps nothing', async (t) => {
   }
 })
 
-t.test('a handler that writes behind the end of its answer harms nobody', async (t) => {
+t.test('a handler that writes after the end of its response affects no other request', async (t) => {
   const folder = t.testdir({
     'late.mjs': `export const key = 'late'
       export const target = true
@@ -609,112 +609,127 @@ t.test('a handler that writes behind the end of its answer harms nobody', async 
   )
 })
 
-t.test('answers a request whatever follows it, and then refuses that', { skip: noOpenssl }, async (t) => {
-  const origin = await upstream(t, (request, response) => {
-    request.resume()
-    request.on('end', () => setImmediate(() => response.end('created')))
-  })
-  const config = {
-    routes: [
-      { path: '/x', proxy: { upstream: origin } },
-      { path: '/own', respond: { body: 'own' } },
-      { path: '/big', respond: { body: 'y'.repeat(3_000_000) } }
-    ]
-  }
-  const { certFile: cert, keyFile: key } = authority(t).issue('/CN=localhost', 'DNS:localhost')
-  const ways = [
-    { over: 'plain', at: await listening(t, config), open: connect },
-    {
-      over: 'TLS',
-      at: await listening(t, { ...config, tls: { certificates: [{ cert, key }] } }),
-      open: (port: number) =>
-        tls.connect({ port, host: '127.0.0.1', servername: 'localhost', rejectUnauthorized: false })
+t.test(
+  'answers a request that is followed by invalid bytes, then refuses those',
+  { skip: noOpenssl },
+  async (t) => {
+    const origin = await upstream(t, (request, response) => {
+      request.resume()
+      request.on('end', () => setImmediate(() => response.end('created')))
+    })
+    const config = {
+      routes: [
+        { path: '/x', proxy: { upstream: origin } },
+        { path: '/own', respond: { body: 'own' } },
+        { path: '/big', respond: { body: 'y'.repeat(3_000_000) } }
+      ]
     }
-  ]
-  const get = (path: string, more = ''): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n${more}\r\n`
-  const post = (body: string, more = ''): string =>
-    `POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n${more}\r\n${body}`
-  const close = 'Connection: close\r\n'
-  const cases: { name: string; parts: string[]; want: number[] }[] = [
-    { name: 'garbage', parts: [post('helloGARBAGE / \r\n\r\n')], want: [200, 400] },
-    { name: 'garbage in a write of its own', parts: [post('hello'), 'GARBAGE / \r\n\r\n'], want: [200, 400] },
-    { name: 'two bytes more than the body has', parts: [post('helloxy')], want: [200, 400] },
-    { name: 'an empty line', parts: [post('hello\r\n')], want: [200] },
-    {
-      name: 'garbage behind an answer of our own',
-      parts: [`${get('/own')}GARBAGE\r\n\r\n`],
-      want: [200, 400]
-    },
-    {
-      name: 'garbage while a large answer is read',
-      parts: [get('/big'), 'GARBAGE\r\n\r\n'],
-      want: [200, 400]
-    },
-    {
-      name: 'garbage behind two',
-      parts: [`${get('/x')}${get('/own')}GARBAGE\r\n\r\n`],
-      want: [200, 200, 400]
-    },
-    { name: 'a request behind "Connection: close"', parts: [get('/x', close) + get('/own')], want: [200] },
-    { name: 'bytes behind "Connection: close"', parts: [post('helloxy', close)], want: [200] },
-    { name: 'an empty line behind "Connection: close"', parts: [post('hello\r\n', close)], want: [200] },
-    {
-      name: 'a head that is too large',
-      parts: [`${get('/x')}${get('/own', `x: ${'y'.repeat(70_000)}\r\n`)}`],
-      want: [200, 431]
-    },
-    {
-      name: 'a body that is badly framed',
-      parts: [`${get('/x')}POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`],
-      want: [200, 400]
-    },
-    { name: 'a CONNECT', parts: [`${get('/x')}CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n`], want: [200, 405] },
-    { name: 'a request without Host', parts: [`${get('/x')}GET /x HTTP/1.1\r\n\r\n`], want: [200, 400] },
-    {
-      name: 'a request with an empty Host',
-      parts: [`${get('/x')}GET /x HTTP/1.1\r\nHost:\r\n\r\n`],
-      want: [200, 400]
-    },
-    { name: 'RTSP', parts: [`${get('/x')}GET /x RTSP/1.0\r\nHost: a\r\n\r\n`], want: [200, 400] },
-    ...[
-      'GET /own RTSP/1.0',
-      'OPTIONS * RTSP/1.0',
-      'DESCRIBE /own RTSP/1.0',
-      'SOURCE /own ICE/1.0',
-      'GET /own ICE/1.0'
-    ].map((line) => ({ name: `nothing but ${line}`, parts: [`${line}\r\nHost: a\r\n\r\n`], want: [400] })),
-    { name: 'nothing but a request without Host', parts: ['GET /own HTTP/1.1\r\n\r\n'], want: [400] }
-  ]
-  for (const { over, at, open } of ways)
-    for (const { name, parts, want } of cases) {
-      const socket = open(at.port, '127.0.0.1')
-      let seen = ''
-      socket.on('data', (data: Buffer) => {
-        seen += data.toString('latin1')
-      })
-      socket.on('error', () => {})
-      const end = closed(socket)
-      for (const part of parts) {
-        socket.write(part)
-        await new Promise((resolve) => setImmediate(resolve))
+    const { certFile: cert, keyFile: key } = authority(t).issue('/CN=localhost', 'DNS:localhost')
+    const ways = [
+      { over: 'plain', at: await listening(t, config), open: connect },
+      {
+        over: 'TLS',
+        at: await listening(t, { ...config, tls: { certificates: [{ cert, key }] } }),
+        open: (port: number) =>
+          tls.connect({ port, host: '127.0.0.1', servername: 'localhost', rejectUnauthorized: false })
       }
-      // What stays open has answered all that it will.
-      const answers = (): number[] =>
-        [...seen.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => Number(status))
-      while (!socket.destroyed && answers().length < want.length)
-        await Promise.race([once(socket, 'data'), end])
-      if (want.at(-1) !== 200) await end
-      socket.destroy()
-      t.strictSame(answers(), want, `${over}: ${name}`)
-      if (name.includes('large answer')) t.match(seen, /y{3000000}HTTP\/1\.1 400/, 'which comes whole')
-    }
-})
+    ]
+    const get = (path: string, more = ''): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n${more}\r\n`
+    const post = (body: string, more = ''): string =>
+      `POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n${more}\r\n${body}`
+    const close = 'Connection: close\r\n'
+    const cases: { name: string; parts: string[]; want: number[] }[] = [
+      { name: 'garbage', parts: [post('helloGARBAGE / \r\n\r\n')], want: [200, 400] },
+      {
+        name: 'garbage in a write of its own',
+        parts: [post('hello'), 'GARBAGE / \r\n\r\n'],
+        want: [200, 400]
+      },
+      { name: 'two bytes more than the body has', parts: [post('helloxy')], want: [200, 400] },
+      { name: 'an empty line', parts: [post('hello\r\n')], want: [200] },
+      {
+        name: 'garbage behind an answer of our own',
+        parts: [`${get('/own')}GARBAGE\r\n\r\n`],
+        want: [200, 400]
+      },
+      {
+        name: 'garbage while a large answer is read',
+        parts: [get('/big'), 'GARBAGE\r\n\r\n'],
+        want: [200, 400]
+      },
+      {
+        name: 'garbage behind two',
+        parts: [`${get('/x')}${get('/own')}GARBAGE\r\n\r\n`],
+        want: [200, 200, 400]
+      },
+      { name: 'a request behind "Connection: close"', parts: [get('/x', close) + get('/own')], want: [200] },
+      { name: 'bytes behind "Connection: close"', parts: [post('helloxy', close)], want: [200] },
+      { name: 'an empty line behind "Connection: close"', parts: [post('hello\r\n', close)], want: [200] },
+      {
+        name: 'a head that is too large',
+        parts: [`${get('/x')}${get('/own', `x: ${'y'.repeat(70_000)}\r\n`)}`],
+        want: [200, 431]
+      },
+      {
+        name: 'a body that is badly framed',
+        parts: [`${get('/x')}POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`],
+        want: [200, 400]
+      },
+      {
+        name: 'a CONNECT',
+        parts: [`${get('/x')}CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n`],
+        want: [200, 405]
+      },
+      { name: 'a request without Host', parts: [`${get('/x')}GET /x HTTP/1.1\r\n\r\n`], want: [200, 400] },
+      {
+        name: 'a request with an empty Host',
+        parts: [`${get('/x')}GET /x HTTP/1.1\r\nHost:\r\n\r\n`],
+        want: [200, 400]
+      },
+      { name: 'RTSP', parts: [`${get('/x')}GET /x RTSP/1.0\r\nHost: a\r\n\r\n`], want: [200, 400] },
+      ...[
+        'GET /own RTSP/1.0',
+        'OPTIONS * RTSP/1.0',
+        'DESCRIBE /own RTSP/1.0',
+        'SOURCE /own ICE/1.0',
+        'GET /own ICE/1.0'
+      ].map((line) => ({ name: `nothing but ${line}`, parts: [`${line}\r\nHost: a\r\n\r\n`], want: [400] })),
+      { name: 'nothing but a request without Host', parts: ['GET /own HTTP/1.1\r\n\r\n'], want: [400] }
+    ]
+    for (const { over, at, open } of ways)
+      for (const { name, parts, want } of cases) {
+        const socket = open(at.port, '127.0.0.1')
+        let seen = ''
+        socket.on('data', (data: Buffer) => {
+          seen += data.toString('latin1')
+        })
+        socket.on('error', () => {})
+        const end = closed(socket)
+        for (const part of parts) {
+          socket.write(part)
+          await new Promise((resolve) => setImmediate(resolve))
+        }
+        // What stays open has answered all that it will.
+        const answers = (): number[] =>
+          [...seen.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => Number(status))
+        while (!socket.destroyed && answers().length < want.length)
+          await Promise.race([once(socket, 'data'), end])
+        if (want.at(-1) !== 200) await end
+        socket.destroy()
+        t.strictSame(answers(), want, `${over}: ${name}`)
+        if (name.includes('large answer')) t.match(seen, /y{3000000}HTTP\/1\.1 400/, 'which comes whole')
+      }
+  }
+)
 
-t.test('no error of an extension ends the process, over either version', { skip: noOpenssl }, async (t) => {
-  const { key, cert } = certificate(t)
-  const up = await upstream(t, (_request, response) => void setTimeout(() => response.end('ok'), 20))
-  const folder = t.testdir({
-    'rude.mjs': `export const key = 'rude'
+t.test(
+  'no error of an extension ends the process, over HTTP/1.1 or HTTP/2',
+  { skip: noOpenssl },
+  async (t) => {
+    const { key, cert } = certificate(t)
+    const up = await upstream(t, (_request, response) => void setTimeout(() => response.end('ok'), 20))
+    const folder = t.testdir({
+      'rude.mjs': `export const key = 'rude'
       export const options = { type: 'object', properties: {}, description: 'Breaks.' }
       export const override = false
       const fail = () => { throw new Error('rude') }
@@ -731,50 +746,51 @@ t.test('no error of an extension ends the process, over either version', { skip:
       export default async function rude (app) {
         app.addHook('onRequest', (request, reply, done) => { HOW[request.query.how]?.(reply); done() })
       }`,
-    'page.txt': 'page',
-    'up.key': key,
-    'up.pem': cert
-  })
-  const config = {
-    extensions: [{ module: `${folder}/rude.mjs` }],
-    tls: { certificates: [{ cert: 'up.pem', key: 'up.key' }] },
-    rude: {},
-    routes: [
-      { path: '/proxy', proxy: { upstream: up } },
-      { path: '/down', proxy: { upstream: 'http://127.0.0.1:1' } },
-      { path: '/respond', respond: { body: 'hello' } },
-      { path: '/files/*', files: { root: folder } }
-    ]
-  }
-  const file = join(folder, 'gateway.json')
-  writeFileSync(file, JSON.stringify(config))
-  const { port, lines } = await running(t, ['-c', file])
-  const session = http2.connect(`https://localhost:${port}`, { ca: cert })
-  session.on('error', () => {})
-  t.teardown(() => session.destroy())
-  const byTwo = (path: string): Promise<unknown> =>
-    new Promise((resolve) => {
-      const stream = session.request({ ':path': path })
-      stream.on('response', (headers) => resolve(headers[':status']))
-      stream.on('error', resolve)
-      stream.resume()
+      'page.txt': 'page',
+      'up.key': key,
+      'up.pem': cert
     })
-  const byOne = (path: string): Promise<unknown> =>
-    new Promise((resolve) => {
-      const request = https.get({ host: 'localhost', port, path, ca: cert, agent: false }, (response) => {
-        response.on('error', () => {}).resume()
-        resolve(response.statusCode)
+    const config = {
+      extensions: [{ module: `${folder}/rude.mjs` }],
+      tls: { certificates: [{ cert: 'up.pem', key: 'up.key' }] },
+      rude: {},
+      routes: [
+        { path: '/proxy', proxy: { upstream: up } },
+        { path: '/down', proxy: { upstream: 'http://127.0.0.1:1' } },
+        { path: '/respond', respond: { body: 'hello' } },
+        { path: '/files/*', files: { root: folder } }
+      ]
+    }
+    const file = join(folder, 'gateway.json')
+    writeFileSync(file, JSON.stringify(config))
+    const { port, lines } = await running(t, ['-c', file])
+    const session = http2.connect(`https://localhost:${port}`, { ca: cert })
+    session.on('error', () => {})
+    t.teardown(() => session.destroy())
+    const byTwo = (path: string): Promise<unknown> =>
+      new Promise((resolve) => {
+        const stream = session.request({ ':path': path })
+        stream.on('response', (headers) => resolve(headers[':status']))
+        stream.on('error', resolve)
+        stream.resume()
       })
-      request.on('error', resolve)
-    })
-  for (const how of ['timer', 'promise', 'close', 'value', 'name', 'framing', 'late', 'twice'])
-    for (const path of ['/proxy', '/down', '/respond', '/files/page.txt'])
-      for (const [version, send] of [['HTTP/1.1', byOne] as const, ['HTTP/2', byTwo] as const]) {
-        // What a handler has written by hand can't be taken back.
-        const status = await send(`${path}?how=${how}`)
-        if (how !== 'late') t.type(status, 'number', `${how}: ${path}, ${version}`)
-        t.equal(await send('/respond'), 200, `and after it: ${how}: ${path}, ${version}`)
-      }
-  t.ok(lines.some(({ msg }) => msg === 'uncaught error'))
-  t.ok(lines.some(({ msg }) => msg === 'a response header could not be sent'))
-})
+    const byOne = (path: string): Promise<unknown> =>
+      new Promise((resolve) => {
+        const request = https.get({ host: 'localhost', port, path, ca: cert, agent: false }, (response) => {
+          response.on('error', () => {}).resume()
+          resolve(response.statusCode)
+        })
+        request.on('error', resolve)
+      })
+    for (const how of ['timer', 'promise', 'close', 'value', 'name', 'framing', 'late', 'twice'])
+      for (const path of ['/proxy', '/down', '/respond', '/files/page.txt'])
+        for (const [version, send] of [['HTTP/1.1', byOne] as const, ['HTTP/2', byTwo] as const]) {
+          // What a handler has written by hand can't be taken back.
+          const status = await send(`${path}?how=${how}`)
+          if (how !== 'late') t.type(status, 'number', `${how}: ${path}, ${version}`)
+          t.equal(await send('/respond'), 200, `and after it: ${how}: ${path}, ${version}`)
+        }
+    t.ok(lines.some(({ msg }) => msg === 'uncaught error'))
+    t.ok(lines.some(({ msg }) => msg === 'response header could not be sent'))
+  }
+)
