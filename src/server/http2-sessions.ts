@@ -77,7 +77,8 @@ export class Sessions {
         written: 0,
         checksClosed: 0
       }
-      stream.on('close', onStreamClose)
+      // First, so that a listener that throws does not leave a closed stream in the list.
+      stream.prependListener('close', onStreamClose)
     })
     this.#timer ??= setInterval(() => this.#check(), CHECK_INTERVAL_MS).unref()
   }
