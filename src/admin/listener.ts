@@ -7,15 +7,15 @@ import { createError } from '../kit/index.ts'
 import type { MetricFamily } from '../lib/contracts/metrics.ts'
 import { type Refusal, withHeaders } from '../lib/refusals.ts'
 import type { AdminSource } from './report.ts'
-import { statusOf } from './status.ts'
+import { combineReports } from './status.ts'
 
-/** Where those who run the gateway look into it. */
+/** Where the admin listener opens, and who may use it. */
 export interface AdminOptions {
   readonly host: string
   readonly port: number
-  /** A socket that is open already, by file descriptor. */
+  /** A listening socket that is open already, by file descriptor, instead of `host` and `port`. */
   readonly fd?: number | undefined
-  /** What they have to bring; undefined for nothing. */
+  /** The bearer token that requests need; undefined for none. */
   readonly token: string | undefined
   readonly version: string
 }
@@ -26,47 +26,54 @@ export interface Admin {
   close(): Promise<void>
 }
 
-/** A page of somebody else that a browser shows could read what this listener says (DNS rebinding). */
+/** The Host header is not a name of this listener: a foreign page in a browser could read its responses otherwise (DNS rebinding). */
 export const AdminHost = createError<[string]>(
   'SP_ERR_ADMIN_HOST',
-  'The admin listener is not known as "%s"; an address, "localhost" or what ADMIN_HOST says would do',
+  'Forbidden: the Host "%s" is not allowed; use an IP address, "localhost" or the value of ADMIN_HOST',
   403
 )
-/** The listener wants a token, and the request has none or another. */
+/** The request lacks the bearer token, or has another one. */
 export const AdminToken = createError(
   'SP_ERR_ADMIN_TOKEN',
-  'The admin listener wants its token: Authorization: Bearer …',
+  'Authentication required: send ADMIN_TOKEN as Authorization: Bearer …',
   401
 )
-/** Nothing is told at this path. */
+/** The admin listener has no such path. */
 export const AdminPath = createError(
   'SP_ERR_ADMIN_PATH',
-  'Nothing is told here; /metrics, /status and /config are there',
+  'Not found: the admin listener has /metrics, /status and /config',
   404
 )
-/** No process of the gateway has answered. */
-export const AdminSilent = createError('SP_ERR_ADMIN_SILENT', 'No process of the gateway answers now', 503)
+/** No process of the gateway has responded in time. */
+export const AdminSilent = createError(
+  'SP_ERR_ADMIN_SILENT',
+  'Service unavailable: no process of the gateway is responding',
+  503
+)
 
-// Who looks into a gateway does so in one go.
-const TIMEOUT = 10_000
+const TIMEOUT_MS = 10_000
 
-/** Opens the admin listener: /metrics, /status and /config, for those who run the gateway; rejects where the port is taken. */
-export async function openAdmin(insight: AdminSource, options: AdminOptions): Promise<Admin> {
-  const app = fastify({ requestTimeout: TIMEOUT, connectionTimeout: TIMEOUT, forceCloseConnections: true })
-  // The listener speaks plain HTTP: nothing is to be upgraded.
+/** Opens the admin listener with /metrics, /status and /config; rejects where the port is in use. */
+export async function openAdmin(source: AdminSource, options: AdminOptions): Promise<Admin> {
+  const app = fastify({
+    requestTimeout: TIMEOUT_MS,
+    connectionTimeout: TIMEOUT_MS,
+    forceCloseConnections: true
+  })
+  // The listener has no TLS: browsers must not upgrade requests to https.
   await app.register(helmet, {
     hsts: false,
     contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } }
   })
   guard(app, options)
   app.get('/', (_request, reply) => reply.send('/metrics\n/status\n/config\n'))
-  app.get('/metrics', (_request, reply) => sendMetrics(insight, reply))
+  app.get('/metrics', (_request, reply) => sendMetrics(source, reply))
   app.get('/status', async () => {
-    const status = statusOf(await insight.reports(), options.version)
+    const status = combineReports(await source.reports(), options.version)
     if (status === undefined) throw withHeaders(new AdminSilent(), { 'retry-after': '1' })
     return status
   })
-  app.get('/config', async () => insight.config())
+  app.get('/config', async () => source.config())
   app.setNotFoundHandler(async () => {
     throw new AdminPath()
   })
@@ -75,17 +82,17 @@ export async function openAdmin(insight: AdminSource, options: AdminOptions): Pr
   return { address: app.server.address() as AddressInfo, close: () => app.close() }
 }
 
-/** Refuses who comes by a name that is not this listener's, or without the token. */
+/** Rejects requests without the token, or with an unknown Host where there is no token. */
 function guard(app: FastifyInstance, { host, token }: AdminOptions): void {
-  const wanted = token === undefined ? undefined : digest(`Bearer ${token}`)
+  const expected = token === undefined ? undefined : digest(`Bearer ${token}`)
   app.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store')
-    const { authorization = '', host: said = '' } = request.headers
-    if (wanted !== undefined) {
-      if (!timingSafeEqual(digest(authorization), wanted))
+    const { authorization = '', host: hostHeader = '' } = request.headers
+    if (expected !== undefined) {
+      if (!timingSafeEqual(digest(authorization), expected))
         throw withHeaders(new AdminToken(), { 'www-authenticate': 'Bearer' })
-      // A page that was rebound to this address has no token.
-    } else if (!isOurs(said, host)) throw new AdminHost(said)
+      // A page that reaches this address by DNS rebinding does not have the token.
+    } else if (!isOwnHost(hostHeader, host)) throw new AdminHost(hostHeader)
   })
   app.setErrorHandler(function answerAdmin(error: FastifyError & Refusal, request, reply) {
     const status = error.statusCode ?? 500
@@ -107,18 +114,21 @@ function guard(app: FastifyInstance, { host, token }: AdminOptions): void {
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
 
-/** Tells whether a Host header names this listener: by an address, which no name server can rebind, or by a name of its own. */
-function isOurs(said: string, host: string): boolean {
-  const name = said.replace(/:\d+$/, '').toLowerCase()
+/** Returns whether a Host header names this listener: by an IP address, which DNS can't rebind, or by its own name. */
+function isOwnHost(hostHeader: string, host: string): boolean {
+  const name = hostHeader.replace(/:\d+$/, '').toLowerCase()
   return name === 'localhost' || name === host.toLowerCase() || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0
 }
 
-async function sendMetrics(insight: AdminSource, reply: FastifyReply): Promise<FastifyReply> {
+async function sendMetrics(source: AdminSource, reply: FastifyReply): Promise<FastifyReply> {
   const { AggregatorRegistry } = await import('prom-client')
-  const each = (await insight.metrics()).map((families) => families.map(summed))
+  const each = (await source.metrics()).map((families) => families.map(withAggregator))
   const registry = AggregatorRegistry.aggregate(each)
   return reply.type(registry.contentType).send(await registry.metrics())
 }
 
-// What one process says alone is added up, too: to itself.
-const summed = (family: MetricFamily): object => ({ ...family, aggregator: family.aggregator ?? 'sum' })
+// A metric without an aggregator has one process only; prom-client wants one for each.
+const withAggregator = (family: MetricFamily): object => ({
+  ...family,
+  aggregator: family.aggregator ?? 'sum'
+})

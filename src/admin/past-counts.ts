@@ -1,14 +1,14 @@
 import type { MetricFamily, MetricValue } from '../lib/contracts/metrics.ts'
 
-interface Past extends Omit<MetricFamily, 'values'> {
+interface PastFamily extends Omit<MetricFamily, 'values'> {
   readonly series: Map<string, MetricValue>
 }
 
-/** What workers have counted that are gone, so that no sum over all workers ever falls. */
+/** The counts of workers that have exited, so that no sum over all workers ever decreases. */
 export class PastCounts {
-  readonly #families = new Map<string, Past>()
+  readonly #families = new Map<string, PastFamily>()
 
-  /** Adds the counters and histograms of a worker that is gone; its gauges end with it. */
+  /** Adds the counters and histograms of a worker that has exited; its gauges are dropped. */
   add(families: readonly MetricFamily[]): void {
     for (const { values, ...family } of families) {
       if (family.type !== 'counter' && family.type !== 'histogram') continue
@@ -17,16 +17,16 @@ export class PastCounts {
         past = { ...family, series: new Map() }
         this.#families.set(family.name, past)
       }
-      for (const one of values) {
-        const key = keyOf(one)
+      for (const sample of values) {
+        const key = seriesKey(sample)
         const before = past.series.get(key)?.value ?? 0
-        const value = family.aggregator === 'max' ? Math.max(before, one.value) : before + one.value
-        past.series.set(key, { ...one, value })
+        const value = family.aggregator === 'max' ? Math.max(before, sample.value) : before + sample.value
+        past.series.set(key, { ...sample, value })
       }
     }
   }
 
-  /** Lists the counts so far. */
+  /** Returns the counts so far. */
   families(): MetricFamily[] {
     return [...this.#families.values()].map(({ series, ...family }) => ({
       ...family,
@@ -35,5 +35,5 @@ export class PastCounts {
   }
 }
 
-const keyOf = ({ labels, metricName = '' }: MetricValue): string =>
+const seriesKey = ({ labels, metricName = '' }: MetricValue): string =>
   JSON.stringify([metricName, ...Object.entries(labels).toSorted(([one], [other]) => (one < other ? -1 : 1))])

@@ -6,17 +6,17 @@ import type { MetricFamily, UpstreamState } from '../lib/contracts/metrics.ts'
 import { storeState } from '../lib/contracts/store.ts'
 import type { Engine, Reloaded } from '../process/engine.ts'
 
-/** What is told of a gateway, be it one process or many. */
+/** The data of the admin listener, from one process or several. */
 export interface AdminSource {
-  /** Tells of each process. */
+  /** Returns the report of each process. */
   reports(): Promise<readonly ProcessReport[]>
-  /** Tells what each process has counted. */
+  /** Returns the metrics of each process. */
   metrics(): Promise<readonly (readonly MetricFamily[])[]>
-  /** Shows the config without its secrets. */
+  /** Returns the effective config without its secrets. */
   config(): Promise<unknown>
 }
 
-/** What one process has to do, and how it is. */
+/** The state and the load of one process. */
 export interface ProcessState {
   readonly worker: number | undefined
   readonly pid: number
@@ -31,21 +31,21 @@ export interface ProcessState {
   readonly memoryBytes: number
 }
 
-/** What one process knows of what it stands between. */
-export interface Surroundings {
+/** The state of one process and of what it connects to. */
+export interface ProcessSnapshot {
   readonly process: ProcessState
   readonly store: 'memory' | 'up' | 'away'
   readonly upstreams: readonly UpstreamState[]
   readonly certificates: readonly CertificateState[]
 }
 
-/** What one process tells of itself. */
-export interface ProcessReport extends Surroundings {
+/** Everything that one process reports to the admin listener. */
+export interface ProcessReport extends ProcessSnapshot {
   readonly routes: readonly ReportedRoute[]
   readonly lastReload: Reloaded | null
 }
 
-/** A route as it was built, with its gates in the order in which they run. */
+/** A route with its gates in the order in which they run. */
 export interface ReportedRoute {
   readonly name: string
   readonly paths: readonly string[]
@@ -55,39 +55,39 @@ export interface ReportedRoute {
   readonly gates: readonly string[]
 }
 
-/** Makes what one process tells of itself; nothing is measured before somebody asks. */
+/** Makes the admin data source of one process; Node.js is not measured before the first scrape. */
 export function adminSourceOf(
   engine: Engine,
   worker?: number
 ): AdminSource & { report(): Promise<ProcessReport> } {
-  let defaults: (() => Promise<MetricFamily[]>) | undefined
+  let nodeMetrics: (() => Promise<MetricFamily[]>) | undefined
   const report = async (): Promise<ProcessReport> => ({
-    ...(await surroundingsOf(engine, worker)),
-    routes: engine.app.routeInfos.map(routeOf),
+    ...(await snapshotOf(engine, worker)),
+    routes: engine.app.routeInfos.map(reportRoute),
     lastReload: engine.lastReload ?? null
   })
   return {
     report,
     reports: async () => [await report()],
-    config: async () => engine.shown(),
+    config: async () => engine.redactedConfig(),
     async metrics() {
-      defaults ??= await openDefaults()
-      const known = familiesOf(engine, await surroundingsOf(engine, worker))
-      return [[...(engine.app.metrics?.families() ?? []), ...known, ...(await defaults())]]
+      nodeMetrics ??= await openNodeMetrics()
+      const builtin = builtinFamilies(engine, await snapshotOf(engine, worker))
+      return [[...(engine.app.metrics?.families() ?? []), ...builtin, ...(await nodeMetrics())]]
     }
   }
 }
 
-async function surroundingsOf(
-  { startedAt, began, served, app }: Engine,
+async function snapshotOf(
+  { startedAt, startedAtMonotonic, served, app }: Engine,
   worker?: number
-): Promise<Surroundings> {
+): Promise<ProcessSnapshot> {
   return {
     process: {
       worker,
       pid: process.pid,
       startedAt: new Date(startedAt).toISOString(),
-      uptimeSeconds: Math.round((monotonic() - began) / 1000),
+      uptimeSeconds: Math.round((monotonic() - startedAtMonotonic) / 1000),
       ...served.load(),
       connections: await served.connections(),
       memoryBytes: process.memoryUsage.rss()
@@ -98,7 +98,7 @@ async function surroundingsOf(
   }
 }
 
-const routeOf = ({ name, paths, hosts, methods, target, gates }: RouteInfo): ReportedRoute => ({
+const reportRoute = ({ name, paths, hosts, methods, target, gates }: RouteInfo): ReportedRoute => ({
   name,
   paths,
   hosts,
@@ -107,10 +107,10 @@ const routeOf = ({ name, paths, hosts, methods, target, gates }: RouteInfo): Rep
   gates
 })
 
-/** Lists what is known without anybody counting requests. */
-function familiesOf(
+/** Lists the metrics that need no counting of requests. */
+function builtinFamilies(
   { reloads }: Engine,
-  { process: own, store, upstreams, certificates }: Surroundings
+  { process: own, store, upstreams, certificates }: ProcessSnapshot
 ): MetricFamily[] {
   const gauge = (
     name: string,
@@ -118,7 +118,7 @@ function familiesOf(
     values: MetricFamily['values'],
     aggregator: MetricFamily['aggregator'] = 'sum'
   ): MetricFamily => ({ name, help, type: 'gauge', aggregator, values })
-  const one = (value: number): MetricFamily['values'] => [{ value, labels: {} }]
+  const single = (value: number): MetricFamily['values'] => [{ value, labels: {} }]
   const perTarget = (of: (target: UpstreamState['targets'][number]) => number): MetricFamily['values'] =>
     upstreams.flatMap(({ name, targets }) =>
       targets.map((target) => ({
@@ -134,103 +134,103 @@ function familiesOf(
   const perUpstream = (of: (upstream: UpstreamState) => number): MetricFamily['values'] =>
     upstreams.map((upstream) => ({ value: of(upstream), labels: { upstream: upstream.name } }))
   return [
-    gauge('sallyport_workers', 'Processes that serve requests.', one(1)),
+    gauge('sallyport_workers', 'Processes that serve requests.', single(1)),
     gauge(
       'sallyport_requests_in_flight',
-      'Requests without an answer, WebSockets among them.',
-      one(own.inFlight)
+      'Requests without a response, including WebSockets.',
+      single(own.inFlight)
     ),
-    gauge('sallyport_connections', 'Connections that are open.', one(own.connections)),
-    gauge('sallyport_websockets_open', 'WebSockets that are open.', one(own.webSockets)),
+    gauge('sallyport_connections', 'Open connections.', single(own.connections)),
+    gauge('sallyport_websockets_open', 'Open WebSockets.', single(own.webSockets)),
     gauge(
       'sallyport_generation',
-      'How many configs were taken since the start, the first one counted.',
-      one(own.generation),
+      'Configs loaded since the start, including the first one.',
+      single(own.generation),
       'max'
     ),
     {
       name: 'sallyport_reloads_total',
-      help: 'Reloads, by whether the new config was taken.',
+      help: 'Reloads, by outcome: taken or refused.',
       type: 'counter',
       aggregator: 'max',
       values: Object.entries(reloads).map(([outcome, value]) => ({ value, labels: { outcome } }))
     },
     gauge(
       'sallyport_store_up',
-      'Whether the store that instances share answers; absent where there is none.',
-      store === 'memory' ? [] : one(store === 'up' ? 1 : 0),
+      'Whether the shared store is available; absent without a store.',
+      store === 'memory' ? [] : single(store === 'up' ? 1 : 0),
       'min'
     ),
     gauge(
       'sallyport_certificate_expiry_seconds',
-      'When a certificate ends, in seconds since 1970; 0 where there is none yet.',
+      'When a certificate expires, in seconds since 1970; 0 before it is issued.',
       perCertificate(({ ends }) => ends / 1000),
       'min'
     ),
     gauge(
       'sallyport_certificate_trouble',
-      'Whether a certificate could not be had or renewed.',
+      'Whether the last issuance or renewal of a certificate failed.',
       perCertificate(({ trouble }) => Number(trouble !== undefined)),
       'max'
     ),
     gauge(
       'sallyport_upstream_target_up',
-      'Whether the health checks find a target well.',
+      'Whether health checks find a target healthy.',
       perTarget(({ healthy }) => Number(healthy)),
       'min'
     ),
     gauge(
       'sallyport_upstream_target_ejected',
-      'Whether a target is out since too many of its answers failed.',
+      'Whether a target is ejected because too many of its responses failed.',
       perTarget(({ ejected }) => Number(ejected)),
       'max'
     ),
     gauge(
       'sallyport_upstream_breaker_open',
-      'Whether the circuit breaker keeps requests from a target: 1 open, 0.5 half-open.',
+      'State of the circuit breaker of a target: 0 closed, 0.5 half-open, 1 open.',
       perTarget(({ breaker }) => ({ closed: 0, 'half-open': 0.5, open: 1 })[breaker]),
       'max'
     ),
     gauge(
       'sallyport_upstream_requests_in_flight',
-      'Requests that a target has now.',
+      'Requests in flight to a target.',
       perTarget(({ inFlight }) => inFlight)
     ),
     {
       name: 'sallyport_upstream_retries_total',
-      help: 'Tries that were not the first of their request.',
+      help: 'Retries of requests.',
       type: 'counter',
       values: perUpstream(({ retries }) => retries)
     },
     {
       name: 'sallyport_upstream_retries_refused_total',
-      help: 'Tries that the budget did not allow.',
+      help: 'Retries that the retry budget refused.',
       type: 'counter',
       values: perUpstream(({ retriesRefused }) => retriesRefused)
     }
   ]
 }
 
-// How often the event loop is looked at, in milliseconds.
-const RESOLUTION = 20
+// How often the delay of the event loop is sampled, in ms.
+const RESOLUTION_MS = 20
 
-/** Begins to measure the process itself: what prom-client gathers of Node.js, and the delay of the event loop since it was asked last. */
-async function openDefaults(): Promise<() => Promise<MetricFamily[]>> {
+/** Starts measuring the process: the default metrics of prom-client, and the delay of the event loop since the last scrape. */
+async function openNodeMetrics(): Promise<() => Promise<MetricFamily[]>> {
   const { collectDefaultMetrics, Registry } = await import('prom-client')
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  const delay = monitorEventLoopDelay({ resolution: RESOLUTION })
+  const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
   delay.enable()
   const quantiles = [0.5, 0.9, 0.99]
   return async () => {
     const own: MetricFamily = {
       name: 'sallyport_event_loop_delay_seconds',
-      help: 'How late the event loop is, since the last scrape.',
+      help: 'Delay of the event loop since the last scrape.',
       type: 'gauge',
       aggregator: 'max',
       values: quantiles.map((quantile) => ({
         labels: { quantile: String(quantile) },
-        value: Math.max(0, delay.percentile(quantile * 100) / 1e9 - RESOLUTION / 1000)
+        value: Math.max(0, delay.percentile(quantile * 100) / 1e9 - RESOLUTION_MS / 1000)
       }))
     }
     delay.reset()

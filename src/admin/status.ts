@@ -2,7 +2,7 @@ import { type ShownCertificate, showCertificate } from '../lib/contracts/certifi
 import type { TargetState, UpstreamState } from '../lib/contracts/metrics.ts'
 import type { ProcessReport, ProcessState } from './report.ts'
 
-/** What /status says of a gateway. */
+/** The body of /status. */
 export interface Status
   extends Pick<ProcessReport, 'routes' | 'upstreams' | 'store' | 'lastReload'>,
     Omit<ProcessState, 'worker' | 'pid' | 'memoryBytes'> {
@@ -13,8 +13,8 @@ export interface Status
   readonly workers: readonly ProcessState[]
 }
 
-/** Adds up what the processes of a gateway tell of themselves; undefined where none of them does. */
-export function statusOf(reports: readonly ProcessReport[], version: string): Status | undefined {
+/** Combines the reports of all processes of a gateway; undefined where there is none. */
+export function combineReports(reports: readonly ProcessReport[], version: string): Status | undefined {
   const [first] = reports
   if (first === undefined) return undefined
   const workers = reports.map(({ process: own }) => own)
@@ -33,9 +33,11 @@ export function statusOf(reports: readonly ProcessReport[], version: string): St
     connections: sum(({ connections }) => connections),
     webSockets: sum(({ webSockets }) => webSockets),
     store: (away ?? first).store,
-    lastReload: lastOf(reports),
+    lastReload: lastReloadOf(reports),
     upstreams: first.upstreams.map((upstream) =>
-      together(reports.flatMap(({ upstreams }) => upstreams.filter(({ name }) => name === upstream.name)))
+      combineUpstream(
+        reports.flatMap(({ upstreams }) => upstreams.filter(({ name }) => name === upstream.name))
+      )
     ),
     certificates: first.certificates.map(showCertificate),
     routes: first.routes,
@@ -43,14 +45,14 @@ export function statusOf(reports: readonly ProcessReport[], version: string): St
   }
 }
 
-/** Finds the last reload; where one process has refused what others took, that one. */
-function lastOf(reports: readonly ProcessReport[]): ProcessReport['lastReload'] {
+/** Returns the latest reload over all processes; a worker that refuses a config is the last to try it. */
+function lastReloadOf(reports: readonly ProcessReport[]): ProcessReport['lastReload'] {
   const last = reports.flatMap(({ lastReload }) => lastReload ?? [])
   last.sort((one, other) => other.at.localeCompare(one.at))
   return last[0] ?? null
 }
 
-function together(each: readonly UpstreamState[]): UpstreamState {
+function combineUpstream(each: readonly UpstreamState[]): UpstreamState {
   const [first] = each as [UpstreamState]
   const sum = (of: (state: UpstreamState) => number): number =>
     each.reduce((total, state) => total + of(state), 0)
@@ -61,13 +63,13 @@ function together(each: readonly UpstreamState[]): UpstreamState {
     retries: sum(({ retries }) => retries),
     retriesRefused: sum(({ retriesRefused }) => retriesRefused),
     targets: names.map((name) =>
-      targetTogether(each.flatMap(({ targets }) => targets.filter((target) => target.name === name)))
+      combineTarget(each.flatMap(({ targets }) => targets.filter((target) => target.name === name)))
     )
   }
 }
 
-/** Describes a target as the worst that a process knows of it. */
-function targetTogether(each: readonly TargetState[]): TargetState {
+/** Combines the states of a target: the worst that any process reports. */
+function combineTarget(each: readonly TargetState[]): TargetState {
   const [first] = each as [TargetState]
   return {
     ...first,

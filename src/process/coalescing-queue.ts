@@ -1,4 +1,4 @@
-/** Runs a task one time after the other; whoever asks while one waits gets that one, since it begins later and sees what is there then. */
+/** Runs a task one at a time. Callers that ask while a run is waiting share that run, since it sees the latest state when it begins. */
 export class CoalescingQueue<T> {
   readonly #task: (why: string) => Promise<T>
   #current: Promise<unknown> = Promise.resolve()
@@ -8,7 +8,7 @@ export class CoalescingQueue<T> {
     this.#task = task
   }
 
-  /** Asks for a run. */
+  /** Requests a run; resolves to its result. */
   run(why: string): Promise<T> {
     this.#next ??= this.#current.then(() => {
       this.#next = undefined

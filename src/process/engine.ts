@@ -13,61 +13,61 @@ import { RestartNeeded, type Served, serve } from '../server/server.ts'
 import { CoalescingQueue } from './coalescing-queue.ts'
 import type { Settings } from './settings.ts'
 
-/** How a reload went. */
+/** The result of a reload. */
 export interface Reloaded {
   /** When it ended, in ISO 8601. */
   readonly at: string
   readonly why: string
   readonly outcome: 'taken' | 'refused'
-  /** What was wrong with the config; empty where it was taken. */
+  /** The errors in the config; empty where it was taken. */
   readonly faults: readonly string[]
 }
 
-/** The gateway of one process: its config, the instance made of it, and the sockets in front. */
+/** The gateway of one process: its config, the Fastify instance built from it, and its listening sockets. */
 export class Engine {
   readonly startedAt = wall()
   /** When it started, by the monotonic clock. */
-  readonly began = monotonic()
+  readonly startedAtMonotonic = monotonic()
   readonly #settings: Settings
   readonly #log: Logger
-  readonly #keep: Resources
+  readonly #resources: Resources
   readonly #served: Served
   #plan: Plan
   #app: FastifyInstance
-  #last: Reloaded | undefined
-  readonly #reloads = { taken: 0, refused: 0 }
-  readonly #reloading = new CoalescingQueue((why) => this.#reload(why))
+  #lastReload: Reloaded | undefined
+  readonly #reloadCounts = { taken: 0, refused: 0 }
+  readonly #reloadQueue = new CoalescingQueue((why) => this.#reload(why))
 
   private constructor(
     settings: Settings,
     log: Logger,
-    keep: Resources,
+    resources: Resources,
     plan: Plan,
     app: FastifyInstance,
     served: Served
   ) {
     this.#settings = settings
     this.#log = log
-    this.#keep = keep
+    this.#resources = resources
     this.#plan = plan
     this.#app = app
     this.#served = served
   }
 
-  /** Builds the gateway of a plan and opens its sockets; what fails while building is handed to `broken`, and a worker learns from its peers before it takes requests. */
+  /** Builds the gateway of a plan and opens its sockets. Errors of the build go to `onBuildError`; a worker catches up with its peers before it accepts requests. */
   static async start(
     settings: Settings,
     plan: Plan,
     log: Logger,
-    broken: (error: unknown) => never,
+    onBuildError: (error: unknown) => never,
     peers: (Peers & { catchUp(): Promise<void> }) | null = null
   ): Promise<Engine> {
-    const keep = new Resources(peers)
-    const app = await buildGateway(plan, keep, log).catch(broken)
+    const resources = new Resources(peers)
+    const app = await buildGateway(plan, resources, log).catch(onBuildError)
     try {
       await peers?.catchUp()
       const served = await serve(app, { ...settings, log })
-      return new Engine(settings, log, keep, plan, app, served)
+      return new Engine(settings, log, resources, plan, app, served)
     } catch (error) {
       await app.close()
       throw error
@@ -87,34 +87,34 @@ export class Engine {
   }
 
   get lastReload(): Reloaded | undefined {
-    return this.#last
+    return this.#lastReload
   }
 
-  /** The reloads so far, by how they went. */
+  /** The number of reloads so far, by outcome. */
   get reloads(): Readonly<Record<'taken' | 'refused', number>> {
-    return this.#reloads
+    return this.#reloadCounts
   }
 
-  /** The files that call for a reload when they change: all that were read, or those alone that others renew and tell nobody. */
+  /** Returns the files that trigger a reload when they change: all that were read, or only certificates, which other programs renew. */
   filesToWatch(all: boolean): readonly string[] {
     return all ? this.#plan.files : (this.#app.tls?.files ?? [])
   }
 
-  /** Shows the config as it holds now, without its secrets. */
-  shown(): unknown {
+  /** Returns the effective config without its secrets. */
+  redactedConfig(): unknown {
     return redactedConfig(this.#plan)
   }
 
-  /** Reads the config anew, builds the next generation and swaps it in; whatever is wrong with it, the current one goes on as it is. */
+  /** Reads the config again, builds the next generation and swaps it in; on any error the current one keeps serving. */
   reload(why: string): Promise<Reloaded> {
-    return this.#reloading.run(why)
+    return this.#reloadQueue.run(why)
   }
 
   async #reload(why: string): Promise<Reloaded> {
     let faults: readonly string[] = []
     try {
       const plan = await loadPlan(this.#settings.config, catalog, process.env)
-      const next = await buildGateway(plan, this.#keep, this.#log)
+      const next = await buildGateway(plan, this.#resources, this.#log)
       try {
         this.#served.swap(next)
       } catch (error) {
@@ -126,17 +126,17 @@ export class Engine {
       this.#log.info({ why, routes: plan.routes.length }, 'reloaded')
     } catch (error) {
       const known = error instanceof ConfigError || error instanceof RestartNeeded
-      faults = known ? error.message.split('\n') : ["The gateway can't be built; the log says why"]
+      faults = known ? error.message.split('\n') : ['The gateway could not be built; see the log']
       this.#log.error(
         known
           ? { why, faults, ...(error.cause === undefined ? {} : { err: error.cause }) }
           : { why, err: error },
-        'the reload was refused; the gateway goes on as it was'
+        'reload refused, keeping the current config'
       )
     }
     const outcome = faults.length === 0 ? 'taken' : 'refused'
-    this.#reloads[outcome]++
-    this.#last = { at: new Date().toISOString(), why, outcome, faults }
-    return this.#last
+    this.#reloadCounts[outcome]++
+    this.#lastReload = { at: new Date().toISOString(), why, outcome, faults }
+    return this.#lastReload
   }
 }

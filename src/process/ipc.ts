@@ -1,68 +1,68 @@
-/** What a process sends to another one. */
+/** A message between the primary and a worker. */
 type Message =
-  | { readonly ask: string; readonly id: number; readonly value: unknown }
-  | { readonly tell: string; readonly value: unknown }
-  | { readonly answer: number; readonly value: unknown }
+  | { readonly request: string; readonly id: number; readonly value: unknown }
+  | { readonly notify: string; readonly value: unknown }
+  | { readonly response: number; readonly value: unknown }
 
-/** What a process does when it is asked or told something, by the word for it. */
-export type Answers = Readonly<Record<string, (value: never) => unknown>>
+/** What a process does on a request or a notification, by its name. */
+export type MessageHandlers = Readonly<Record<string, (value: never) => unknown>>
 
-/** A channel to another process: each side may ask, tell and answer. */
+/** A channel to another process: each side may send requests, responses and notifications. */
 export class Channel {
   readonly #send: (message: Message) => void
-  readonly #answers: Answers
-  readonly #waiting = new Map<number, (value: unknown) => void>()
-  #asked = 0
+  readonly #handlers: MessageHandlers
+  readonly #pending = new Map<number, (value: unknown) => void>()
+  #nextId = 0
 
-  /** Opens it over what carries messages; what comes back is handed to `take`. */
-  constructor(send: (message: Message) => void, answers: Answers) {
+  /** Opens a channel over `send`; pass the messages of the other side to `receive`. */
+  constructor(send: (message: Message) => void, handlers: MessageHandlers) {
     this.#send = send
-    this.#answers = answers
+    this.#handlers = handlers
   }
 
-  /** Tells the other side something that wants no answer. */
-  tell(what: string, value?: unknown): void {
-    this.#send({ tell: what, value })
+  /** Sends a notification, which has no response. */
+  notify(name: string, value?: unknown): void {
+    this.#send({ notify: name, value })
   }
 
-  /** Asks the other side; undefined where it is gone, or has nothing to say within `patience` milliseconds. */
-  ask(what: string, value?: unknown, patience = 0): Promise<unknown> {
-    const id = this.#asked++
+  /** Sends a request; resolves to undefined where the other side is gone or does not respond within `timeout` ms (0: no timeout). */
+  request(name: string, value?: unknown, timeout = 0): Promise<unknown> {
+    const id = this.#nextId++
     return new Promise((resolve) => {
-      const timer = patience === 0 ? undefined : setTimeout(() => this.#settle(id, undefined), patience)
-      this.#waiting.set(id, (answer) => {
+      const timer = timeout === 0 ? undefined : setTimeout(() => this.#resolve(id, undefined), timeout)
+      this.#pending.set(id, (response) => {
         clearTimeout(timer)
-        resolve(answer)
+        resolve(response)
       })
-      this.#send({ ask: what, id, value })
+      this.#send({ request: name, id, value })
     })
   }
 
-  /** Takes what has come from the other side; what is not of a channel is nobody's. */
-  take(message: unknown): void {
-    const said = message as Partial<Record<'ask' | 'tell', string>> & {
+  /** Handles a message of the other side; ignores messages that are not of a channel. */
+  receive(message: unknown): void {
+    const received = message as Partial<Record<'request' | 'notify', string>> & {
       id?: number
-      answer?: number
+      response?: number
       value?: unknown
     }
-    if (said.answer !== undefined) this.#settle(said.answer, said.value)
-    else if (said.tell !== undefined) void this.#answers[said.tell]?.(said.value as never)
-    else if (said.ask !== undefined) {
-      const { id = -1 } = said
-      void Promise.resolve(this.#answers[said.ask]?.(said.value as never)).then((value) =>
-        this.#send({ answer: id, value })
+    if (received.response !== undefined) this.#resolve(received.response, received.value)
+    else if (received.notify !== undefined) void this.#handlers[received.notify]?.(received.value as never)
+    else if (received.request !== undefined) {
+      const { id = -1 } = received
+      void Promise.resolve(this.#handlers[received.request]?.(received.value as never)).then((value) =>
+        this.#send({ response: id, value })
       )
     }
   }
 
-  /** Ends it: whoever waits for an answer gets none. */
+  /** Closes the channel: all pending requests resolve to undefined. */
   close(): void {
-    for (const id of [...this.#waiting.keys()]) this.#settle(id, undefined)
+    for (const id of [...this.#pending.keys()]) this.#resolve(id, undefined)
   }
 
-  #settle(id: number, value: unknown): void {
-    const settle = this.#waiting.get(id)
-    this.#waiting.delete(id)
-    settle?.(value)
+  #resolve(id: number, value: unknown): void {
+    const resolve = this.#pending.get(id)
+    this.#pending.delete(id)
+    resolve?.(value)
   }
 }

@@ -1,132 +1,133 @@
 import { fstatSync, write, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 
-// Lines are gathered and written together: a write a line is the dearest part of a log.
-const GATHERED = 32_768
-const WRITE_EVERY = 200
+// Lines are buffered and written together: one write a line is the most expensive part of logging.
+const FLUSH_BYTES = 32_768
+const FLUSH_INTERVAL_MS = 200
 
-// How much waits at most for a reader that takes nothing; what comes after that is lost, and counted.
-const MOST_HELD = 8_388_608
+// How much is buffered for a reader that does not read; later lines are lost, and counted.
+const MAX_BUFFERED = 8_388_608
 
-// How long the last lines may take at the end of a process, in milliseconds.
-const LAST_WORDS = 2000
+// How long the last lines may take at the end of a process, in ms.
+const FLUSH_TIMEOUT_MS = 2000
 
 type Write = (
   bytes: Buffer,
   done: (error: NodeJS.ErrnoException | null | undefined, count: number) => void
 ) => void
 
-/** Writes the lines of a log to a file descriptor: never waits for its reader, and goes on where it is blocked, full or gone. What it can't take any more is lost, counted, and told of in a line of its own. */
+/** Writes log lines to a file descriptor without ever waiting for its reader, which may be blocked, full or gone. Lines that can't be buffered are lost, counted, and reported in a line of their own. */
 export class Sink {
   readonly #fd: number
-  readonly #put: Write
-  readonly #tell: (lost: number) => string
-  #held = ''
+  readonly #writeBytes: Write
+  readonly #lostLine: (lost: number) => string
+  #buffered = ''
+  /** What a partial write has left. */
   #rest: Buffer | undefined
   #writing = false
   #lost = 0
   #gone = false
-  #written: (() => void) | undefined
+  #onFlushed: (() => void) | undefined
   readonly #timer: NodeJS.Timeout
 
-  /** Opens it on a file descriptor; `tell` makes the line that says how many were lost. */
-  constructor(fd: number, tell: (lost: number) => string) {
+  /** Opens a sink on a file descriptor; `lostLine` makes the line that reports how many lines were lost. */
+  constructor(fd: number, lostLine: (lost: number) => string) {
     this.#fd = fd
-    this.#put = writerOf(fd)
-    this.#tell = tell
-    this.#timer = setInterval(() => this.#write(), WRITE_EVERY)
+    this.#writeBytes = writerOf(fd)
+    this.#lostLine = lostLine
+    this.#timer = setInterval(() => this.#write(), FLUSH_INTERVAL_MS)
     this.#timer.unref()
   }
 
-  /** Takes whole lines. */
+  /** Buffers whole lines. */
   write(lines: string): void {
-    if (this.#held.length + lines.length > MOST_HELD || this.#gone) {
+    if (this.#buffered.length + lines.length > MAX_BUFFERED || this.#gone) {
       this.#lost++
       return
     }
-    this.#held += lines
-    if (this.#held.length >= GATHERED) this.#write()
+    this.#buffered += lines
+    if (this.#buffered.length >= FLUSH_BYTES) this.#write()
   }
 
-  /** Writes what is held; settles once it is written, or a while later if nobody takes it. */
+  /** Writes what is buffered; resolves once it is written, or after 2 s. */
   async flush(): Promise<void> {
     if (this.#isEmpty) return
-    const written = new Promise<void>((resolve) => {
-      this.#written = resolve
+    const flushed = new Promise<void>((resolve) => {
+      this.#onFlushed = resolve
     })
-    const late = setTimeout(() => this.#written?.(), LAST_WORDS)
+    const timer = setTimeout(() => this.#onFlushed?.(), FLUSH_TIMEOUT_MS)
     this.#write()
-    await written
-    clearTimeout(late)
+    await flushed
+    clearTimeout(timer)
   }
 
-  /** Writes what is held at once, for the very end of a process; nothing where a write before it has not come back, for it would not either. */
+  /** Writes what is buffered synchronously, when the process exits; does nothing while an earlier write is blocked, since this one would block as well. */
   close(): void {
     clearInterval(this.#timer)
     if (this.#writing || this.#gone) return
     try {
-      for (let rest = this.#take(); rest.length > 0; ) rest = rest.subarray(writeSync(this.#fd, rest))
+      for (let rest = this.#takeBuffer(); rest.length > 0; ) rest = rest.subarray(writeSync(this.#fd, rest))
     } catch {
-      // There is nobody left to tell.
+      // The process exits, and there is no other place to report this.
     }
   }
 
   get #isEmpty(): boolean {
-    return this.#held === '' && this.#rest === undefined && !this.#writing
+    return this.#buffered === '' && this.#rest === undefined && !this.#writing
   }
 
-  #take(): Buffer {
-    const lost = this.#lost === 0 ? '' : this.#tell(this.#lost)
-    const taken = this.#rest ?? Buffer.from(lost + this.#held)
+  #takeBuffer(): Buffer {
+    const lostLine = this.#lost === 0 ? '' : this.#lostLine(this.#lost)
+    const bytes = this.#rest ?? Buffer.from(lostLine + this.#buffered)
     if (this.#rest === undefined) {
-      this.#held = ''
+      this.#buffered = ''
       this.#lost = 0
     }
     this.#rest = undefined
-    return taken
+    return bytes
   }
 
   #write(): void {
     if (this.#writing) return
     if (this.#isEmpty) {
-      this.#written?.()
+      this.#onFlushed?.()
       return
     }
     this.#writing = true
-    const bytes = this.#take()
-    this.#put(bytes, (error, count) => {
+    const bytes = this.#takeBuffer()
+    this.#writeBytes(bytes, (error, count) => {
       this.#writing = false
       const failed = error !== null && error !== undefined
-      // A line is written whole or not at all: what is left of it comes first, whenever there is room again.
+      // The rest of a partial write comes first, so that no line is cut.
       const rest = failed ? bytes : bytes.subarray(count)
       if (rest.length > 0) this.#rest = rest
-      if (!failed) this.#goOn()
-      else if (GONE.has(error.code ?? '')) this.#giveUp()
+      if (!failed) this.#continue()
+      else if (READER_GONE.has(error.code ?? '')) this.#giveUp()
     })
   }
 
-  #goOn(): void {
-    if (this.#rest !== undefined || this.#held.length >= GATHERED || this.#written !== undefined)
+  #continue(): void {
+    if (this.#rest !== undefined || this.#buffered.length >= FLUSH_BYTES || this.#onFlushed !== undefined)
       this.#write()
   }
 
   #giveUp(): void {
     this.#gone = true
-    this.#held = ''
+    this.#buffered = ''
     this.#rest = undefined
-    this.#written?.()
+    this.#onFlushed?.()
   }
 }
 
-// There is no reader any more, and none will come.
-const GONE: ReadonlySet<string> = new Set(['EPIPE', 'ECONNRESET', 'EBADF', 'ERR_STREAM_DESTROYED'])
+// After these errors no reader will come.
+const READER_GONE: ReadonlySet<string> = new Set(['EPIPE', 'ECONNRESET', 'EBADF', 'ERR_STREAM_DESTROYED'])
 
-/** Finds how to write to a file descriptor without waiting: a pipe by the event loop, since a thread that is stuck in a write would keep the process from ending. */
+/** Returns how to write to a file descriptor without blocking. A pipe is written by the event loop: a thread that is blocked in a write would keep the process from exiting. */
 function writerOf(fd: number): Write {
-  const kind = fstatSync(fd)
-  if (!kind.isFIFO() && !kind.isSocket()) return (bytes, done) => write(fd, bytes, done)
+  const stat = fstatSync(fd)
+  if (!stat.isFIFO() && !stat.isSocket()) return (bytes, done) => write(fd, bytes, done)
   const stream = fd === 1 ? process.stdout : new Socket({ fd, readable: false, writable: true })
-  // Each write is told of its own failure.
+  // Each write reports its own error.
   stream.on('error', () => {})
   return (bytes, done) => void stream.write(bytes, (error) => done(error, bytes.length))
 }

@@ -4,23 +4,23 @@ import { LINES, type WriteLine } from '../lib/log-lines.ts'
 import { Sink } from './log-destination.ts'
 import type { Settings } from './settings.ts'
 
-/** The log of a process, and how to write out what it still holds. */
+/** The log of a process. */
 export interface Log {
   readonly log: Logger
-  /** Takes lines that are written already. */
+  /** Writes lines that are formatted already. */
   pass(lines: string): void
-  /** Settles once it is written, or a while later if nobody takes it. */
+  /** Resolves once all lines are written, or after 2 s. */
   flush(): Promise<void>
-  /** Writes what can be written at once, at the very end. */
+  /** Writes what can be written synchronously, when the process exits. */
   close(): void
 }
 
-/** Opens the log of a process: one JSON object a line on stdout, or for a person with LOG_PRETTY; a worker's lines carry its number. */
+/** Opens the log of a process: one JSON object a line on stdout, or text for a terminal with LOG_PRETTY. A worker's lines have its number. */
 export async function openLog(
   { logLevel, logPretty }: Pick<Settings, 'logLevel' | 'logPretty'>,
   worker?: number
 ): Promise<Log> {
-  const name = worker === undefined ? '' : `,"worker":${worker}`
+  const workerField = worker === undefined ? '' : `,"worker":${worker}`
   const options = {
     level: logLevel,
     base: worker === undefined ? null : { worker },
@@ -45,12 +45,12 @@ export async function openLog(
     }
   }
   const lineOf = (level: string, fields: string): string =>
-    `{"level":"${level}"${timeField()}${name},${fields}}\n`
+    `{"level":"${level}"${timeField()}${workerField},${fields}}\n`
   const sink = new Sink(1, (lost) =>
-    lineOf('warn', `"lost":${lost},"msg":"lines of the log were lost: nobody took them"`)
+    lineOf('warn', `"lost":${lost},"msg":"log lines lost: the log is not being read"`)
   )
   const log = pino(options, sink)
-  // A line an answer is most of what a log is: it is not taken apart by keys again.
+  // Access-log lines, most of all lines, skip pino's serialisation.
   const writeLine: WriteLine = (level, fields) => {
     if (log.isLevelEnabled(level)) sink.write(lineOf(level, fields))
   }
@@ -63,17 +63,17 @@ export async function openLog(
 }
 
 let second = 0
-let upToSecond = ''
+let secondField = ''
 
-/** Writes the field with the time (RFC 3339, in UTC); what is the same for a whole second is worked out once. */
+/** Formats the time field (RFC 3339, in UTC); the part up to the second is cached. */
 function timeField(): string {
   const now = wall()
   const millis = now % 1000
   if (now - millis !== second) {
     second = now - millis
-    upToSecond = `,"time":"${new Date(second).toISOString().slice(0, -4)}`
+    secondField = `,"time":"${new Date(second).toISOString().slice(0, -4)}`
   }
-  return `${upToSecond}${millis < 10 ? '00' : millis < 100 ? '0' : ''}${millis}Z"`
+  return `${secondField}${millis < 10 ? '00' : millis < 100 ? '0' : ''}${millis}Z"`
 }
 
 function prettyLine(line: Record<string, unknown>, messageKey: string): string {

@@ -1,23 +1,23 @@
 import type { Peers, PeerTopic } from '../lib/contracts/peers.ts'
 import type { Channel } from './ipc.ts'
 
-/** What goes from worker to worker. */
-export interface Told {
+/** A message from one worker to the others. */
+export interface PeerMessage {
   readonly topic: string
   readonly message: unknown
 }
 
-/** A lock that a worker asks the primary for. */
-export interface LockAsked {
+/** A worker's request for a lock of the primary. */
+export interface LockRequest {
   readonly name: string
-  /** Milliseconds. */
+  /** For how long, in ms. */
   readonly ms: number
 }
 
-// How long a worker that begins waits for what the others know, in milliseconds.
-const PATIENCE = 5000
+// How long a new worker waits for the state of the others, in ms.
+const CATCH_UP_TIMEOUT_MS = 5000
 
-/** The other workers, as one of them sees them: they are told and asked through the primary. */
+/** The other workers, as one of them sees them; all messages go through the primary. */
 export class WorkerPeers implements Peers {
   readonly #channel: Channel
   readonly #topics = new Map<string, PeerTopic<unknown>>()
@@ -27,7 +27,7 @@ export class WorkerPeers implements Peers {
   }
 
   async tell(topic: string, message: unknown): Promise<void> {
-    await this.#channel.ask('tellOthers', { topic, message } satisfies Told)
+    await this.#channel.request('broadcast', { topic, message } satisfies PeerMessage)
   }
 
   join<T>(topic: string, member: PeerTopic<T>): () => void {
@@ -36,27 +36,29 @@ export class WorkerPeers implements Peers {
   }
 
   async lock(name: string, ms: number): Promise<boolean> {
-    // Without an answer the primary is gone, and with it the other workers.
-    return (await this.#channel.ask('lock', { name, ms } satisfies LockAsked)) !== false
+    // No response means that the primary is gone, and with it the other workers.
+    return (await this.#channel.request('lock', { name, ms } satisfies LockRequest)) !== false
   }
 
   unlock(name: string): void {
-    this.#channel.tell('unlock', name)
+    this.#channel.notify('unlock', name)
   }
 
-  /** Takes what another worker tells. */
-  take({ topic, message }: Told): void {
+  /** Delivers a message of another worker to its topic. */
+  receive({ topic, message }: PeerMessage): void {
     this.#topics.get(topic)?.take(message)
   }
 
-  /** Lists all that a worker has to know that begins now. */
-  all(): Told[] {
+  /** Lists the messages that bring a new worker up to date. */
+  snapshot(): PeerMessage[] {
     return [...this.#topics].flatMap(([topic, member]) => member.all().map((message) => ({ topic, message })))
   }
 
-  /** Learns what the others know already. */
+  /** Brings this worker up to date with the others; waits for at most 5 s. */
   async catchUp(): Promise<void> {
-    const all = (await this.#channel.ask('catchUp', undefined, PATIENCE)) as Told[] | undefined
-    for (const told of all ?? []) this.take(told)
+    const messages = (await this.#channel.request('catchUp', undefined, CATCH_UP_TIMEOUT_MS)) as
+      | PeerMessage[]
+      | undefined
+    for (const message of messages ?? []) this.receive(message)
   }
 }

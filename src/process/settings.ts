@@ -2,21 +2,21 @@ import { availableParallelism } from 'node:os'
 import { duration } from '../lib/units.ts'
 import { WORKER } from '../lib/worker-number.ts'
 
-/** What a process is; a change needs a restart. */
+/** The settings of a process; a change needs a restart. */
 export interface Settings {
   readonly host: string
   readonly port: number
   readonly config: string
-  /** How many processes serve requests. */
+  /** The number of processes that serve requests. */
   readonly workers: number
   readonly adminHost: string
   /** undefined for no admin listener. */
   readonly adminPort: number | undefined
-  /** undefined where none is wanted. */
+  /** undefined for no token. */
   readonly adminToken: string | undefined
   readonly logLevel: string
   readonly logPretty: boolean
-  /** The sockets that were opened before the process began, by file descriptor; undefined where it opens its own. */
+  /** Listening sockets that were open before the process started, by file descriptor; undefined where it opens its own. */
   readonly inherited: Inherited
   /** Milliseconds. */
   readonly drainDelay: number
@@ -24,30 +24,30 @@ export interface Settings {
   readonly drainTimeout: number
 }
 
-/** Sockets that systemd has opened (socket activation); with them HOST and PORT say nothing. */
+/** Sockets that systemd has opened (socket activation); HOST and PORT are ignored for them. */
 export interface Inherited {
   readonly main?: number
-  /** In the place of `tls.redirectFrom`. */
+  /** Instead of `tls.redirectFrom`. */
   readonly redirect?: number
-  /** In the place of ADMIN_HOST and ADMIN_PORT. */
+  /** Instead of ADMIN_HOST and ADMIN_PORT. */
   readonly admin?: number
 }
 
-/** One variable of the environment. */
+/** An environment variable. */
 export interface Variable {
   readonly name: string
   readonly fallback: string
   readonly about: string
 }
 
-/** The variables of the environment, in the order of .env.example. */
+/** The environment variables, in the order of .env.example. */
 export const variables: readonly Variable[] = [
   {
     name: 'HOST',
     fallback: '127.0.0.1',
-    about: 'The address to listen on; 0.0.0.0 for all, as the container image has it.'
+    about: 'The address to listen on; 0.0.0.0 for all, which is the default of the container image.'
   },
-  { name: 'PORT', fallback: '3000', about: 'The port to listen on; 0 for any free one.' },
+  { name: 'PORT', fallback: '3000', about: 'The port to listen on; 0 for any free port.' },
   {
     name: 'GATEWAY_CONFIG',
     fallback: 'gateway.json',
@@ -56,115 +56,120 @@ export const variables: readonly Variable[] = [
   {
     name: 'WORKERS',
     fallback: '1',
-    about: 'How many processes serve requests: a number, or auto for one a core.'
+    about: 'The number of processes that serve requests; auto for one per CPU core.'
   },
   {
     name: 'LOG_LEVEL',
     fallback: 'info',
-    about: 'The least level that is logged: trace, debug, info, warn, error, fatal or silent.'
+    about: 'The minimum log level: trace, debug, info, warn, error, fatal or silent.'
   },
   {
     name: 'LOG_PRETTY',
     fallback: 'false',
-    about: 'Whether the log is for a person at a terminal instead of one JSON object a line.'
+    about: 'true for readable log lines at a terminal; false for one JSON object per line.'
   },
   {
     name: 'ADMIN_HOST',
     fallback: '127.0.0.1',
-    about: 'The address of the admin listener, which tells /metrics, /status and /config.'
+    about: 'The address of the admin listener, which serves /metrics, /status and /config.'
   },
   {
     name: 'ADMIN_PORT',
     fallback: '9901',
-    about: 'Its port; empty for no admin listener, 0 for any free one.'
+    about: 'The port of the admin listener; empty for no admin listener, 0 for any free port.'
   },
   {
     name: 'ADMIN_TOKEN',
     fallback: '',
-    about: 'What it wants to be told, as Authorization: Bearer; empty for nothing.'
+    about: 'The token that the admin listener requires as Authorization: Bearer; empty for none.'
   },
   {
     name: 'DRAIN_DELAY',
     fallback: '0s',
-    about: 'How long a process that is told to stop still takes requests, while /-/ready says 503.'
+    about: 'How long a stopping process still accepts requests while /-/ready returns 503.'
   },
-  { name: 'DRAIN_TIMEOUT', fallback: '30s', about: 'How long requests in flight may take after that.' },
+  {
+    name: 'DRAIN_TIMEOUT',
+    fallback: '30s',
+    about: 'How long requests in flight may take after DRAIN_DELAY before they are cut.'
+  },
   {
     name: 'SESSION_SECRET',
     fallback: '',
-    about: 'What signs session cookies, 32 characters or more: openssl rand -base64 32.'
+    about: 'The secret that signs session cookies, at least 32 characters: openssl rand -base64 32.'
   },
   {
     name: 'REDIS_URL',
     fallback: '',
-    about: 'The Redis or Valkey that several instances share; empty: the memory of this process.'
+    about:
+      'The URL of the Redis or Valkey that several instances share; empty for the memory of this process.'
   }
 ]
 
-/** What is wrong with the environment; its message says what would do. */
+/** An environment variable is invalid; the message names it, what is expected and what it is. */
 export class SettingsError extends Error {}
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /** Reads the settings of a process from its environment; throws a SettingsError. */
 export function readSettings(env: Readonly<Record<string, string | undefined>>): Settings {
-  const said = (name: string): string => {
+  const readVariable = (name: string): string => {
     const value = env[name]
     return value === undefined || value === ''
-      ? (variables.find((one) => one.name === name)?.fallback ?? '')
+      ? (variables.find((variable) => variable.name === name)?.fallback ?? '')
       : value
   }
   const portOf = (name: string): number => {
-    const port = Number(said(name))
+    const port = Number(readVariable(name))
     if (!Number.isInteger(port) || port < 0 || port > 65_535)
-      throw new SettingsError(`${name} is "${said(name)}"; a number from 0 to 65535 would do`)
+      throw new SettingsError(`${name}: expected a number from 0 to 65535, got "${readVariable(name)}"`)
     return port
   }
-  const logLevel = said('LOG_LEVEL')
+  const logLevel = readVariable('LOG_LEVEL')
   if (!LEVELS.includes(logLevel))
-    throw new SettingsError(`LOG_LEVEL is "${logLevel}"; one of ${LEVELS.join(', ')} would do`)
-  const time = (name: string): number => {
+    throw new SettingsError(`LOG_LEVEL: expected one of ${LEVELS.join(', ')}, got "${logLevel}"`)
+  const durationOf = (name: string): number => {
     try {
-      return duration(said(name))
+      return duration(readVariable(name))
     } catch {
-      throw new SettingsError(`${name} is "${said(name)}"; a duration such as "30s" would do`)
+      throw new SettingsError(`${name}: expected a duration such as "30s", got "${readVariable(name)}"`)
     }
   }
   return {
-    host: said('HOST'),
+    host: readVariable('HOST'),
     port: portOf('PORT'),
-    config: said('GATEWAY_CONFIG'),
-    workers: workersOf(said('WORKERS')),
-    adminHost: said('ADMIN_HOST'),
-    // Here an empty value is one: no listener.
+    config: readVariable('GATEWAY_CONFIG'),
+    workers: readWorkers(readVariable('WORKERS')),
+    adminHost: readVariable('ADMIN_HOST'),
+    // An empty value is valid here: no listener.
     adminPort: env['ADMIN_PORT'] === '' ? undefined : portOf('ADMIN_PORT'),
-    adminToken: said('ADMIN_TOKEN') === '' ? undefined : said('ADMIN_TOKEN'),
+    adminToken: readVariable('ADMIN_TOKEN') === '' ? undefined : readVariable('ADMIN_TOKEN'),
     logLevel,
-    logPretty: ['1', 'true', 'yes'].includes(said('LOG_PRETTY').toLowerCase()),
+    logPretty: ['1', 'true', 'yes'].includes(readVariable('LOG_PRETTY').toLowerCase()),
     inherited: inheritedFrom(env),
-    drainDelay: time('DRAIN_DELAY'),
-    drainTimeout: time('DRAIN_TIMEOUT')
+    drainDelay: durationOf('DRAIN_DELAY'),
+    drainTimeout: durationOf('DRAIN_TIMEOUT')
   }
 }
 
-// More than this is a slip of the hand.
-const MOST_WORKERS = 1024
+// A larger number is a typing error.
+const MAX_WORKERS = 1024
 
-function workersOf(said: string): number {
-  if (said === 'auto') return availableParallelism()
-  const workers = Number(said)
-  if (!Number.isInteger(workers) || workers < 1 || workers > MOST_WORKERS)
-    throw new SettingsError(`WORKERS is "${said}"; a number from 1 on, or auto, would do`)
+function readWorkers(written: string): number {
+  if (written === 'auto') return availableParallelism()
+  const workers = Number(written)
+  if (!Number.isInteger(workers) || workers < 1 || workers > MAX_WORKERS)
+    throw new SettingsError(`WORKERS: expected a number from 1 to ${MAX_WORKERS} or auto, got "${written}"`)
   return workers
 }
 
-// Where systemd begins to number what it hands over (sd_listen_fds(3)).
+// The first file descriptor that systemd passes (sd_listen_fds(3)).
 const FIRST_FD = 3
 
-/** Finds the sockets that were handed to this process, or to the primary of which it is a worker: by their names "redirect" and "admin", any other one is the main one. */
+/** Finds the sockets that systemd passed to this process, or to its primary if it is a worker. Those named "redirect" and "admin" are for these listeners; any other is the main one. */
 function inheritedFrom(env: Readonly<Record<string, string | undefined>>): Inherited {
   const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES = '' } = env
-  // A worker listens by the primary, to whom they were handed.
+  // A worker listens through its primary, whose process id systemd has set.
   if (LISTEN_PID !== String(env[WORKER] === undefined ? process.pid : process.ppid)) return {}
   const names = LISTEN_FDNAMES.split(':')
   const found: { -readonly [K in keyof Inherited]: Inherited[K] } = {}

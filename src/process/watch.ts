@@ -4,48 +4,48 @@ import { dirname, isAbsolute, join, parse, resolve, sep } from 'node:path'
 import type { Logger } from 'pino'
 import { startInterval, startTimer, stopTimer, type Timer } from '../lib/clock.ts'
 
-// Editors and Kubernetes write in several steps; what settled for this long (in milliseconds) is read.
-const SETTLED_AFTER = 100
+// Editors and Kubernetes write in several steps; a file is read once it has not changed for this long.
+const DEBOUNCE_MS = 100
 
-// Network file systems and some containers report no changes, so the files are read again, in milliseconds.
-const LOOK_EVERY = 60_000
-const LOOK_EVERY_UNWATCHED = 5000
+// Network file systems and some containers report no changes, so that files are also polled.
+const POLL_INTERVAL_MS = 60_000
+const UNWATCHED_POLL_INTERVAL_MS = 5000
 
-// As many links in one path as Linux follows.
-const MOST_LINKS = 40
+// The limit of symbolic links in one path on Linux.
+const MAX_LINKS = 40
 
-/** A watch over files, by their contents. */
+/** Watches files for changed contents. */
 export class FileWatch {
-  readonly #changed: () => void
+  readonly #onChange: () => void
   readonly #log: Pick<Logger, 'warn'>
-  /** What each file had in it when it was last looked at. */
-  #seen = new Map<string, string>()
+  /** The digest of each file when it was last read. */
+  #digests = new Map<string, string>()
   #watchers: fs.FSWatcher[] = []
-  #settling: Timer | undefined
-  #polling: Timer | undefined
-  #every = 0
+  #debounceTimer: Timer | undefined
+  #pollTimer: Timer | undefined
+  #pollInterval = 0
   #warned = false
 
-  /** Makes a watch over no files yet; `changed` is called once the contents of some have changed. */
-  constructor(changed: () => void, log: Pick<Logger, 'warn'>) {
-    this.#changed = changed
+  /** Makes a watch without files; `onChange` is called when the contents of some have changed. */
+  constructor(onChange: () => void, log: Pick<Logger, 'warn'>) {
+    this.#onChange = onChange
     this.#log = log
   }
 
-  /** Watches these files from now on; one that was watched before is compared with what was seen of it last. */
+  /** Replaces the list of watched files; a file that is already watched is compared with its last digest. */
   watch(files: readonly string[]): void {
-    this.#seen = new Map(
-      files.map((file) => resolve(file)).map((file) => [file, this.#seen.get(file) ?? digest(file)])
+    this.#digests = new Map(
+      files.map((file) => resolve(file)).map((file) => [file, this.#digests.get(file) ?? digest(file)])
     )
     this.#rearm()
   }
 
-  /** Ends the watch. */
+  /** Stops watching. */
   close(): void {
-    stopTimer(this.#settling)
-    stopTimer(this.#polling)
-    this.#every = 0
-    this.#seen.clear()
+    stopTimer(this.#debounceTimer)
+    stopTimer(this.#pollTimer)
+    this.#pollInterval = 0
+    this.#digests.clear()
     this.#disarm()
   }
 
@@ -54,20 +54,20 @@ export class FileWatch {
     this.#watchers = []
   }
 
-  /** Watches every folder on the way to each file anew: a folder may be another one now, or a link lead elsewhere. */
+  /** Watches every folder on the path to each file again: a folder or the target of a link may have been replaced. */
   #rearm(): void {
     this.#disarm()
     let failed: NodeJS.ErrnoException | undefined
-    for (const [folder, names] of foldersOnTheWay(this.#seen.keys())) {
+    for (const [folder, names] of foldersOnPaths(this.#digests.keys())) {
       try {
         const watcher = fs.watch(folder, (_event, name) => {
-          if (name === null || names.has(name)) this.#settle()
+          if (name === null || names.has(name)) this.#checkSoon()
         })
-        watcher.on('error', () => this.#settle())
+        watcher.on('error', () => this.#checkSoon())
         this.#watchers.push(watcher)
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException
-        // A folder may be gone or closed to us; the one above it is watched.
+        // The folder is missing or not readable; the one above it is watched.
         if (code !== 'ENOENT' && code !== 'EACCES' && code !== 'ENOTDIR')
           failed = error as NodeJS.ErrnoException
       }
@@ -75,43 +75,45 @@ export class FileWatch {
     if (failed !== undefined && !this.#warned) {
       this.#warned = true
       this.#log.warn(
-        { code: failed.code, everySeconds: LOOK_EVERY_UNWATCHED / 1000 },
-        "files can't be watched and are polled instead; fs.inotify.max_user_instances or max_user_watches may be used up"
+        { code: failed.code, everySeconds: UNWATCHED_POLL_INTERVAL_MS / 1000 },
+        'file watching failed, polling instead; fs.inotify.max_user_instances or max_user_watches may be used up'
       )
     }
-    this.#poll(this.#seen.size === 0 ? 0 : failed === undefined ? LOOK_EVERY : LOOK_EVERY_UNWATCHED)
+    this.#poll(
+      this.#digests.size === 0 ? 0 : failed === undefined ? POLL_INTERVAL_MS : UNWATCHED_POLL_INTERVAL_MS
+    )
   }
 
-  #poll(every: number): void {
-    if (every === this.#every) return
-    this.#every = every
-    stopTimer(this.#polling)
-    if (every > 0) this.#polling = startInterval(() => this.#look(), every).unref()
+  #poll(interval: number): void {
+    if (interval === this.#pollInterval) return
+    this.#pollInterval = interval
+    stopTimer(this.#pollTimer)
+    if (interval > 0) this.#pollTimer = startInterval(() => this.#pollFiles(), interval).unref()
   }
 
-  /** Looks once nothing has happened for a while. */
-  #settle(): void {
-    stopTimer(this.#settling)
-    this.#settling = startTimer(() => {
+  /** Compares the files once no event has come for a while. */
+  #checkSoon(): void {
+    stopTimer(this.#debounceTimer)
+    this.#debounceTimer = startTimer(() => {
       this.#rearm()
-      if (this.#takeChanges()) this.#changed()
-    }, SETTLED_AFTER)
+      if (this.#updateDigests()) this.#onChange()
+    }, DEBOUNCE_MS)
   }
 
-  /** Looks for changes that no watcher has reported; what has just begun to be written may settle. */
-  #look(): void {
-    if ([...this.#seen].some(([file, before]) => digest(file) !== before)) this.#settle()
+  /** Finds changes that no watcher has reported; a file that is being written gets time to settle. */
+  #pollFiles(): void {
+    if ([...this.#digests].some(([file, before]) => digest(file) !== before)) this.#checkSoon()
     else this.#rearm()
   }
 
-  /** Notes the contents of all files; returns whether one has changed. */
-  #takeChanges(): boolean {
+  /** Reads all files; returns whether one has changed. */
+  #updateDigests(): boolean {
     let changed = false
-    for (const [file, before] of this.#seen) {
+    for (const [file, before] of this.#digests) {
       const now = digest(file)
       if (now === before) continue
       changed = true
-      this.#seen.set(file, now)
+      this.#digests.set(file, now)
     }
     return changed
   }
@@ -125,27 +127,27 @@ function digest(file: string): string {
   }
 }
 
-/** Lists the folders that are passed on the way to files, through all links, each with the names that are followed in it. */
-function foldersOnTheWay(files: Iterable<string>): Map<string, Set<string>> {
+/** Lists the folders on the paths to files, through all symbolic links, each with the names that are followed in it. */
+function foldersOnPaths(files: Iterable<string>): Map<string, Set<string>> {
   const found = new Map<string, Set<string>>()
   for (const file of files) {
     let { root: folder } = parse(file)
-    let left = file.slice(folder.length).split(sep)
+    let remaining = file.slice(folder.length).split(sep)
     let links = 0
-    for (let name = left.shift(); name !== undefined; name = left.shift()) {
+    for (let name = remaining.shift(); name !== undefined; name = remaining.shift()) {
       if (name === '' || name === '.') continue
       if (name === '..') {
         folder = dirname(folder)
         continue
       }
       found.set(folder, (found.get(folder) ?? new Set()).add(name))
-      const to = readLink(join(folder, name))
-      if (to === undefined) folder = join(folder, name)
+      const target = readLink(join(folder, name))
+      if (target === undefined) folder = join(folder, name)
       else {
-        if (++links > MOST_LINKS) break
-        const { root } = parse(to)
-        if (isAbsolute(to)) folder = root
-        left = [...to.slice(root.length).split(sep), ...left]
+        if (++links > MAX_LINKS) break
+        const { root } = parse(target)
+        if (isAbsolute(target)) folder = root
+        remaining = [...target.slice(root.length).split(sep), ...remaining]
       }
     }
   }

@@ -1,63 +1,63 @@
 import cluster from 'node:cluster'
 import { adminSourceOf } from '../admin/report.ts'
 import type { Engine, Reloaded } from './engine.ts'
-import { type Answers, Channel } from './ipc.ts'
-import { type Told, WorkerPeers } from './peers.ts'
-import type { Standing } from './primary.ts'
+import { Channel, type MessageHandlers } from './ipc.ts'
+import { type PeerMessage, WorkerPeers } from './peers.ts'
+import type { WorkerStatus } from './primary.ts'
 
 /** A worker's side of the channel to the primary. */
 export class WorkerLink {
   readonly peers: WorkerPeers
   readonly #channel: Channel
-  readonly #answers: Record<string, Answers[string]> = {}
-  // What to do where the primary is gone: nothing has begun yet.
-  #alone: () => void = () => process.exit(0)
+  readonly #handlers: Record<string, MessageHandlers[string]> = {}
+  // What to do when the primary is gone; before `serve` there is nothing to drain.
+  #onPrimaryGone: () => void = () => process.exit(0)
 
-  /** Takes part; messages that come before anybody can do what they say are as good as lost, but for what peers tell. */
+  /** Opens the channel. Messages that arrive before `serve` are dropped, except those of peers. */
   constructor() {
-    this.#channel = new Channel((message) => process.send?.(message), this.#answers)
+    this.#channel = new Channel((message) => process.send?.(message), this.#handlers)
     this.peers = new WorkerPeers(this.#channel)
-    this.#answers['told'] = (told: Told) => this.peers.take(told)
-    this.#answers['all'] = () => this.peers.all()
-    process.on('message', (message) => this.#channel.take(message))
+    this.#handlers['peerMessage'] = (message: PeerMessage) => this.peers.receive(message)
+    this.#handlers['snapshot'] = () => this.peers.snapshot()
+    process.on('message', (message) => this.#channel.receive(message))
     process.on('disconnect', () => {
       this.#channel.close()
-      this.#alone()
+      this.#onPrimaryGone()
     })
   }
 
-  /** Starts what the worker does; one that can't lets go of the channel, which would keep it alive. */
+  /** Runs the start of the worker; where that fails, closes the channel, which would keep the process alive. */
   async start<T>(start: () => Promise<T>): Promise<T> {
-    // Node.js would end a worker at once, and as if all were well, whose channel is closed: what has begun is ended first.
+    // Without this flag Node.js exits a worker with code 0 as soon as its channel closes, before it could drain.
     if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true
     try {
       return await start()
     } catch (error) {
-      this.#alone = () => {}
+      this.#onPrimaryGone = () => {}
       process.disconnect?.()
       throw error
     }
   }
 
-  /** Serves: does what the primary says, and drains where that one is gone. */
+  /** Handles the primary's requests, and drains when the primary is gone. */
   serve(
     engine: Engine,
     number: number,
     { watchesAll, drain }: { watchesAll: boolean; drain(why: string): void }
   ): void {
-    const insight = adminSourceOf(engine, number)
-    const standing = (): Standing => ({ files: engine.filesToWatch(watchesAll) })
-    Object.assign(this.#answers, {
-      report: () => insight.report(),
-      metrics: () => insight.metrics(),
-      config: () => insight.config(),
+    const source = adminSourceOf(engine, number)
+    const status = (): WorkerStatus => ({ files: engine.filesToWatch(watchesAll) })
+    Object.assign(this.#handlers, {
+      report: () => source.report(),
+      metrics: () => source.metrics(),
+      config: () => source.config(),
       drain: () => drain('told to'),
-      reload: async (why: string): Promise<{ reloaded: Reloaded; standing: Standing }> => {
+      reload: async (why: string): Promise<{ reloaded: Reloaded; status: WorkerStatus }> => {
         const reloaded = await engine.reload(why)
-        return { reloaded, standing: standing() }
+        return { reloaded, status: status() }
       }
     })
-    this.#alone = () => drain('the primary is gone')
-    this.#channel.tell('standing', standing())
+    this.#onPrimaryGone = () => drain('the primary is gone')
+    this.#channel.notify('status', status())
   }
 }

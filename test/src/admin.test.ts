@@ -63,7 +63,7 @@ async function values(admin: string, name: string): Promise<Record<string, numbe
   )
 }
 
-t.test('/status tells what a gateway is, and what it has to do', async (t) => {
+t.test('/status shows the state and the load of a gateway', async (t) => {
   const slow = Promise.withResolvers<void>()
   const asked = Promise.withResolvers<void>()
   const orders = await upstream(t, (request, response) => {
@@ -135,7 +135,7 @@ t.test('/status tells what a gateway is, and what it has to do', async (t) => {
   t.strictSame(await values(admin, 'sallyport_generation'), { '': 2 })
 })
 
-t.test('/metrics counts requests where "metrics" is on, over reloads', async (t) => {
+t.test('/metrics counts requests across reloads when "metrics" is on', async (t) => {
   const orders = await upstream(t, (request, response) => {
     request.resume().on('end', () => response.writeHead(request.url === '/broken' ? 500 : 200).end('answer'))
   })
@@ -215,7 +215,7 @@ t.test('/metrics counts requests where "metrics" is on, over reloads', async (t)
   )
 })
 
-t.test('without "metrics" no request is counted, and what is known anyway is told', async (t) => {
+t.test('/metrics shows the built-in gauges, and counts no request, without "metrics"', async (t) => {
   const { admin, url } = await stage(t, { routes: [{ path: '/', respond: { body: 'x' } }] })
   await ask(url)
   t.strictSame(await values(admin, 'sallyport_requests_total'), {})
@@ -227,23 +227,27 @@ t.test('without "metrics" no request is counted, and what is known anyway is tol
   t.match(headers.get('content-type'), /^text\/plain; version=0\.0\.4/)
 })
 
-t.test('tells when each certificate ends, and whether it is in trouble', { skip: noOpenssl }, async (t) => {
-  const { certFile, keyFile } = authority(t).issue('/CN=one', 'DNS:one.example,DNS:two.example')
-  const { admin } = await stage(t, {
-    tls: { certificates: [{ cert: certFile, key: keyFile }] },
-    routes: [{ path: '/', respond: { body: 'x' } }]
-  })
-  const status = JSON.parse((await ask(`${admin}/status`)).text) as { certificates: { ends: string }[] }
-  t.match(status.certificates, [{ names: ['one.example', 'two.example'], ends: /Z$/, from: 'files' }])
-  t.strictSame(await values(admin, 'sallyport_certificate_expiry_seconds'), {
-    '{names="one.example,two.example",from="files"}': Date.parse(status.certificates[0]?.ends ?? '') / 1000
-  })
-  t.strictSame(await values(admin, 'sallyport_certificate_trouble'), {
-    '{names="one.example,two.example",from="files"}': 0
-  })
-})
+t.test(
+  'shows when each certificate expires, and whether its renewal failed',
+  { skip: noOpenssl },
+  async (t) => {
+    const { certFile, keyFile } = authority(t).issue('/CN=one', 'DNS:one.example,DNS:two.example')
+    const { admin } = await stage(t, {
+      tls: { certificates: [{ cert: certFile, key: keyFile }] },
+      routes: [{ path: '/', respond: { body: 'x' } }]
+    })
+    const status = JSON.parse((await ask(`${admin}/status`)).text) as { certificates: { ends: string }[] }
+    t.match(status.certificates, [{ names: ['one.example', 'two.example'], ends: /Z$/, from: 'files' }])
+    t.strictSame(await values(admin, 'sallyport_certificate_expiry_seconds'), {
+      '{names="one.example,two.example",from="files"}': Date.parse(status.certificates[0]?.ends ?? '') / 1000
+    })
+    t.strictSame(await values(admin, 'sallyport_certificate_trouble'), {
+      '{names="one.example,two.example",from="files"}': 0
+    })
+  }
+)
 
-t.test('what a client says does not make more series', async (t) => {
+t.test('adds no series for values that clients choose', async (t) => {
   const { admin, url } = await stage(t, {
     metrics: true,
     routes: [{ path: '/:any', respond: { body: 'x' } }]
@@ -256,7 +260,7 @@ t.test('what a client says does not make more series', async (t) => {
   })
 })
 
-t.test('a WebSocket is told of while it is open, and is no slow request', async (t) => {
+t.test('counts a WebSocket while it is open, and not as a slow request', async (t) => {
   const server = createServer()
   server.on('upgrade', (_request, socket) => {
     socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n')
@@ -286,7 +290,7 @@ t.test('a WebSocket is told of while it is open, and is no slow request', async 
 /** Writes what the environment fills in. */
 const from = (name: string): string => `$\{${name}}`
 
-t.test('/config shows what holds, and no secret', async (t) => {
+t.test('/config shows the effective config without secrets', async (t) => {
   const { admin } = await stage(
     t,
     {
@@ -347,7 +351,7 @@ t.test('/config shows what holds, and no secret', async (t) => {
   })
 })
 
-t.test('/config masks secrets that stand in no option of a secret name', async (t) => {
+t.test('/config masks secrets in options that have no secret name', async (t) => {
   const { admin } = await stage(
     t,
     {
@@ -421,8 +425,8 @@ t.test('/config masks secrets that stand in no option of a secret name', async (
   })
 })
 
-t.test('the listener is for those who run the gateway', async (t) => {
-  t.test('a page that was rebound to it learns nothing', async (t) => {
+t.test('restricts access to operators', async (t) => {
+  t.test('refuses an unknown Host header (DNS rebinding)', async (t) => {
     const { address } = await stage(t, { routes: [] })
     const hosts = [
       { host: 'localhost:9901', status: 200 },
@@ -444,7 +448,7 @@ t.test('the listener is for those who run the gateway', async (t) => {
       )
   })
 
-  t.test('with a token it answers to whoever has it, by any name', async (t) => {
+  t.test('accepts any Host header with the token', async (t) => {
     const { address } = await stage(t, { routes: [] }, { token: 'a token of the tests' })
     const cases = [
       { name: 'no token', headers: '', status: 401 },
@@ -464,7 +468,7 @@ t.test('the listener is for those who run the gateway', async (t) => {
       }
   })
 
-  t.test('everything else is refused in one shape', async (t) => {
+  t.test('sends all errors as problem+json', async (t) => {
     const { admin } = await stage(t, { routes: [{ path: '/mine', respond: { body: 'x' } }] })
     for (const [method, path] of [
       ['GET', '/mine'],
@@ -480,7 +484,7 @@ t.test('the listener is for those who run the gateway', async (t) => {
     t.match((await ask(`${admin}/`)).text, '/metrics')
   })
 
-  t.test('where no process answers it says so', async (t) => {
+  t.test('answers 503 when no process responds', async (t) => {
     const nobody: AdminSource = {
       reports: async () => [],
       metrics: async () => [],
@@ -499,7 +503,7 @@ t.test('the listener is for those who run the gateway', async (t) => {
   })
 })
 
-t.test('a process opens it where ADMIN_PORT says, and serves without it where that is taken', async (t) => {
+t.test('opens on ADMIN_PORT, and serves without it when that port is in use', async (t) => {
   const cwd = t.testdir({ 'gateway.json': '{ "routes": [{ "path": "/", "respond": { "body": "here" } }] }' })
   const first = await running(t, [], { cwd, env: { ADMIN_PORT: '0' } })
   const { admin } = (await first.line(({ admin }) => admin !== undefined)) as { admin: string }

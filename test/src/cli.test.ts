@@ -540,18 +540,18 @@ t.test('a start that fails exits with 1 and prints one line', async (t) => {
         `^The port ${port} of 127\\.0\\.0\\.1 is in use; set PORT to another one, or 0 for any free one$`
       )
     ],
-    ['a PORT that is no number', { PORT: 'http' }, /^PORT is "http"; a number from 0 to 65535 would do$/],
-    ['a PORT that is too large', { PORT: '65536' }, /^PORT is "65536"; /],
-    ['a PORT that is broken', { PORT: '30.5' }, /^PORT is "30\.5"; /],
+    ['a PORT that is no number', { PORT: 'http' }, /^PORT: expected a number from 0 to 65535, got "http"$/],
+    ['a PORT that is too large', { PORT: '65536' }, /^PORT: .*got "65536"$/],
+    ['a PORT that is broken', { PORT: '30.5' }, /^PORT: .*got "30\.5"$/],
     [
       'a LOG_LEVEL that is none',
       { LOG_LEVEL: 'loud' },
-      /^LOG_LEVEL is "loud"; one of trace, debug, info, warn, error, fatal, silent would do$/
+      /^LOG_LEVEL: expected one of trace, debug, info, warn, error, fatal, silent, got "loud"$/
     ],
     [
       'a DRAIN_TIMEOUT without a unit',
       { DRAIN_TIMEOUT: '30' },
-      /^DRAIN_TIMEOUT is "30"; a duration such as "30s" would do$/
+      /^DRAIN_TIMEOUT: expected a duration such as "30s", got "30"$/
     ],
     ['a HOST that is not ours', { HOST: '192.0.2.1' }, /^The gateway can't listen on 192\.0\.2\.1:0: \S/]
   ]
@@ -580,7 +580,7 @@ t.test('a start that fails exits with 1 and prints one line', async (t) => {
 
 t.test('run reads its settings from .env, and the real environment wins', async (t) => {
   const cwd = t.testdir({ ...hello, '.env': `PORT=nonsense\nLOG_LEVEL=info\nSESSION_SECRET=${SECRET}\n` })
-  t.match(await sallyport(['run'], { cwd }), { code: 1, stderr: /^PORT is "nonsense"/ })
+  t.match(await sallyport(['run'], { cwd }), { code: 1, stderr: /^PORT: .*got "nonsense"/ })
   const { url } = await running(t, [], { cwd, env: { PORT: '0' } })
   t.equal((await ask(`${url}/hello`)).text, 'hello')
 })

@@ -56,8 +56,8 @@ async function askALot(t: Test, url: string): Promise<void> {
   t.equal(good, 200)
 }
 
-t.test('the log never stands in the way', async (t) => {
-  t.test('on a full disk the gateway goes on serving, and ends when it is told to', async (t) => {
+t.test('a failing log destination never stops the gateway', async (t) => {
+  t.test('keeps serving and stops on SIGTERM with a full disk', async (t) => {
     const full = openSync('/dev/full', 'w')
     t.teardown(() => closeSync(full))
     const { url, stop } = await logging(t, full)
@@ -65,13 +65,13 @@ t.test('the log never stands in the way', async (t) => {
     t.equal(await stop(), 0)
   })
 
-  t.test('behind a blocked pipe likewise', async (t) => {
+  t.test('keeps serving and stops on SIGTERM with a blocked pipe', async (t) => {
     const { url, stop } = await logging(t, 'pipe')
     await askALot(t, url)
     t.equal(await stop(), 0)
   })
 
-  t.test('where its reader is gone likewise', async (t) => {
+  t.test('keeps serving and stops on SIGTERM with a closed pipe', async (t) => {
     const { url, stop, stdout } = await logging(t, 'pipe')
     ;(stdout as unknown as { destroy(): void }).destroy()
     await askALot(t, url)
@@ -99,7 +99,7 @@ function pipe(t: Test): { fd: number; read(): Buffer } {
   }
 }
 
-t.test('what nobody takes is kept up to a size, and what is lost is told of', async (t) => {
+t.test('buffers unread lines up to a limit, and logs how many were lost', async (t) => {
   const { fd, read } = pipe(t)
   const sink = new Sink(fd, (lost) => `lost ${lost}\n`)
   const line = (i: number): string => `${String(i).padStart(7, '0')} ${'ä'.repeat(500)}\n`
@@ -130,7 +130,7 @@ t.test('what nobody takes is kept up to a size, and what is lost is told of', as
   )
 })
 
-t.test('what is held is written at the very end', async (t) => {
+t.test('writes buffered lines at exit', async (t) => {
   const { fd, read } = pipe(t)
   const sink = new Sink(fd, () => '')
   sink.write('last words\n')

@@ -86,7 +86,7 @@ for (const workers of ['1', '2'])
     }
   )
 
-t.test('sockets that are for another process are not taken', async (t) => {
+t.test('ignores sockets that belong to another process', async (t) => {
   t.strictSame(readSettings({ LISTEN_PID: '1', LISTEN_FDS: '2' }).inherited, {})
   t.strictSame(
     readSettings({ LISTEN_PID: String(process.pid), LISTEN_FDS: '3', LISTEN_FDNAMES: 'web:redirect:admin' })

@@ -498,7 +498,7 @@ t.test(
     await gateway.line(({ msg }) => msg === 'reloaded')
     t.equal(await shown(), 'two')
     writeFileSync(join(dir, 'live.pem'), 'broken')
-    const refused = await gateway.line(({ msg }) => /^the reload was refused/.test(String(msg)))
+    const refused = await gateway.line(({ msg }) => /^reload refused/.test(String(msg)))
     t.match(JSON.stringify(refused), /live\.pem contains no certificate in PEM format/)
     t.equal(await shown(), 'two')
   }

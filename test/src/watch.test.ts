@@ -162,7 +162,7 @@ const cases: Case[] = [
 ]
 
 for (const { name, file, make, change } of cases)
-  t.test(`sees each change of a file: ${name}`, async (t) => {
+  t.test(`notices each change of a file: ${name}`, async (t) => {
     const folder = t.testdir()
     make(folder)
     const { next } = watching(t, folder, file)
@@ -172,7 +172,7 @@ for (const { name, file, make, change } of cases)
     }
   })
 
-t.test('sees a file come that was missing, folder and all', async (t) => {
+t.test('notices a missing file that appears together with its folder', async (t) => {
   const folder = t.testdir()
   const { next } = watching(t, folder, 'a/b/file')
   mkdirSync(join(folder, 'a/b'), { recursive: true })
@@ -180,7 +180,7 @@ t.test('sees a file come that was missing, folder and all', async (t) => {
   t.equal(await next(), 'there')
 })
 
-t.test('a change between two lists of files is not lost', async (t) => {
+t.test('keeps a change that happens between two lists of files', async (t) => {
   const folder = t.testdir({ file: 'one', other: 'x' })
   const { next, watch } = watching(t, folder, 'file')
   writeFileSync(join(folder, 'file'), 'two')
@@ -189,7 +189,7 @@ t.test('a change between two lists of files is not lost', async (t) => {
   t.equal(await next(), 'two')
 })
 
-t.test('what no watcher reports is seen within a minute', async (t) => {
+t.test('notices a change that no watcher reports within a minute', async (t) => {
   const clock = movableClock(t)
   t.intercept(fs, 'watch', { value: () => ({ on: () => {}, close: () => {} }) })
   const folder = t.testdir({ file: 'one' })
@@ -204,7 +204,7 @@ t.test('what no watcher reports is seen within a minute', async (t) => {
   t.strictSame(lines, [])
 })
 
-t.test('where no inotify instance is left it warns once, and polls', async (t) => {
+t.test('warns once and polls when no inotify instance is left', async (t) => {
   const clock = movableClock(t)
   t.intercept(fs, 'watch', {
     value() {
@@ -219,6 +219,6 @@ t.test('where no inotify instance is left it warns once, and polls', async (t) =
     clock.advance(1000)
     t.equal(await next(), text)
   }
-  t.match(lines, [{ level: 'warn', code: 'EMFILE', msg: /can't be watched and are polled/ }])
+  t.match(lines, [{ level: 'warn', code: 'EMFILE', msg: /^file watching failed, polling instead/ }])
   t.equal(lines.length, 1)
 })

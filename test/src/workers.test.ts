@@ -109,7 +109,7 @@ t.test('several processes serve one port', async (t) => {
   t.equal(gateway.lines.filter(({ msg }) => msg === 'stopped').length, 3)
 })
 
-t.test('a worker that is killed loses its own requests alone, and another one takes its place', async (t) => {
+t.test('restarts a killed worker, which loses only its own requests', async (t) => {
   const service = await patient(t)
   const gateway = await workers(t, { routes: [{ path: '/*', proxy: { upstream: service.url } }] })
   const requests = [slowly(gateway.port), slowly(gateway.port), slowly(gateway.port), slowly(gateway.port)]
@@ -128,7 +128,7 @@ t.test('a worker that is killed loses its own requests alone, and another one ta
   t.not((await members(gateway.admin))[0]?.pid, one?.pid)
 })
 
-t.test('no count falls when a worker dies, and one that hangs is not waited for', async (t) => {
+t.test('keeps all counts when a worker exits, and does not wait for one that hangs', async (t) => {
   const service = await upstream(t, (_request, response) => response.end('ok'))
   const gateway = await workers(t, { metrics: true, routes: [{ path: '/*', proxy: { upstream: service } }] })
   const counted = async (): Promise<{ requests: number; durations: number; seconds: number }> => {
@@ -171,7 +171,7 @@ t.test('no count falls when a worker dies, and one that hangs is not waited for'
   process.kill(one?.pid ?? 0, 'SIGCONT')
 })
 
-t.test('one that dies again and again is started after a while that doubles', async (t) => {
+t.test('restarts a crashing worker with exponential backoff', async (t) => {
   const gateway = await workers(t, { routes: [] })
   for (let i = 1; i <= 4; i++) {
     const [one] = await members(gateway.admin)
@@ -183,7 +183,7 @@ t.test('one that dies again and again is started after a while that doubles', as
   t.strictSame(waits, [0, 100, 200, 400])
 })
 
-t.test('SIGHUP goes through the workers one by one, and stops at the first that refuses', async (t) => {
+t.test('reloads the workers one by one on SIGHUP, and stops at the first that refuses', async (t) => {
   const config = (body: string): string => JSON.stringify({ routes: [{ path: '/', respond: { body } }] })
   const gateway = await workers(t, JSON.parse(config('one')))
   gateway.write(config('two'))
@@ -210,7 +210,7 @@ t.test('SIGHUP goes through the workers one by one, and stops at the first that 
   t.equal((await ask(gateway.url)).text, 'three')
 })
 
-t.test('--watch reloads them all', async (t) => {
+t.test('reloads all workers with --watch', async (t) => {
   const cwd = t.testdir({ 'gateway.json': '{ "routes": [{ "path": "/", "respond": { "body": "one" } }] }' })
   const gateway = await running(t, ['--watch'], { cwd, env: { WORKERS: '2' } })
   await gateway.line(({ workers: count }) => count === 2)
@@ -219,7 +219,7 @@ t.test('--watch reloads them all', async (t) => {
   t.equal((await ask(gateway.url)).text, 'two')
 })
 
-t.test('told to stop, all of them drain', async (t) => {
+t.test('drains all workers on SIGTERM', async (t) => {
   const service = await patient(t)
   const gateway = await workers(t, { routes: [{ path: '/*', proxy: { upstream: service.url } }] })
   const requests = Array.from({ length: 6 }, () => slowly(gateway.port))
@@ -232,7 +232,7 @@ t.test('told to stop, all of them drain', async (t) => {
   t.equal(await gateway.ended, 0)
 })
 
-t.test('told so twice, they end at once', async (t) => {
+t.test('kills all workers on a second SIGTERM', async (t) => {
   const service = await patient(t)
   const gateway = await workers(t, { routes: [{ path: '/*', proxy: { upstream: service.url } }] })
   const { answer } = slowly(gateway.port)
@@ -245,7 +245,7 @@ t.test('told so twice, they end at once', async (t) => {
   t.equal(await answer, '')
 })
 
-t.test('where the primary is killed, what is in flight is answered, and nothing stays behind', async (t) => {
+t.test('answers requests in flight when the primary is killed, and leaves no process behind', async (t) => {
   const service = await patient(t)
   const gateway = await workers(t, { routes: [{ path: '/*', proxy: { upstream: service.url } }] })
   const pids = (await members(gateway.admin)).map(({ pid }) => pid)
@@ -321,8 +321,8 @@ t.test("serves as a worker of another program's cluster, such as PM2", async (t)
   t.pass('both end with 0')
 })
 
-t.test('what no worker can do ends the start, and is said once', async (t) => {
-  t.test('a config with a fault', async (t) => {
+t.test("exits with one message when the first worker can't start", async (t) => {
+  t.test('an invalid config', async (t) => {
     const cwd = t.testdir({ 'gateway.json': '{ "routes": [], "rateLimt": {} }' })
     const { code, stdout, stderr } = await sallyport([], { cwd, env: { WORKERS: '2', ADMIN_PORT: '' } })
     t.equal(code, 1)
@@ -330,7 +330,7 @@ t.test('what no worker can do ends the start, and is said once', async (t) => {
     t.equal(stderr.match(/did you mean/g)?.length, 1)
   })
 
-  t.test('a port that is taken', async (t) => {
+  t.test('a port that is in use', async (t) => {
     const other = createServer().listen(0, '127.0.0.1')
     await once(other, 'listening')
     t.teardown(() => other.close())
@@ -344,16 +344,16 @@ t.test('what no worker can do ends the start, and is said once', async (t) => {
     t.match(stderr, `The port ${port} of 127.0.0.1 is taken`)
   })
 
-  t.test('a number of workers that is none', async (t) => {
+  t.test('an invalid number of workers', async (t) => {
     for (const said of ['0', '-1', '1.5', 'many', '1025']) {
       const { code, stderr } = await sallyport([], { env: { WORKERS: said } })
       t.equal(code, 1)
-      t.match(stderr, `WORKERS is "${said}"; a number from 1 on, or auto, would do`)
+      t.match(stderr, `WORKERS: expected a number from 1 to 1024 or auto, got "${said}"`)
     }
   })
 })
 
-t.test('without a store, workers tell each other what they count and remember', async (t) => {
+t.test('shares counts and sessions between workers without a store', async (t) => {
   const ada = { name: 'ada', secret: 'a password of ada' }
   const config = {
     session: {},
@@ -373,7 +373,7 @@ t.test('without a store, workers tell each other what they count and remember', 
   const askFresh = (path: string, headers: Record<string, string> = {}) =>
     ask(gateway.url + path, { headers: { ...fresh, ...headers } })
 
-  t.test('a session counts at all of them before its cookie is out, until it is over', async (t) => {
+  t.test('a session is known to all workers before its cookie is sent, until it ends', async (t) => {
     const answer = await ask(`${gateway.url}/login`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -393,7 +393,7 @@ t.test('without a store, workers tell each other what they count and remember', 
   })
 
   for (const algorithm of ['fixedWindow', 'slidingWindow', 'tokenBucket'])
-    t.test(`a limit is one for all: ${algorithm}`, async (t) => {
+    t.test(`one limit for all workers: ${algorithm}`, async (t) => {
       let passed = 0
       // Slower than they tell each other: what one has counted, the others know, if not at once on a machine that is busy.
       for (let i = 0; i < 20; i++) {
@@ -404,7 +404,7 @@ t.test('without a store, workers tell each other what they count and remember', 
       t.ok(passed >= 40 && passed < 60, `${passed} passed of 100; each for itself, they would let 80 through`)
     })
 
-  t.test('log-ins that failed are counted together', async (t) => {
+  t.test('failed log-ins are counted together', async (t) => {
     let refused = 0
     for (let i = 0; i < 14; i++) {
       const { status } = await ask(`${gateway.url}/login`, {
@@ -418,7 +418,7 @@ t.test('without a store, workers tell each other what they count and remember', 
   })
 })
 
-t.test('a session is one for all workers without a store', async (t) => {
+t.test('shares one session between workers without a store', async (t) => {
   const real = await provider(t, {
     configuration: {
       rotateRefreshToken: true,
@@ -448,7 +448,7 @@ t.test('a session is one for all workers without a store', async (t) => {
   await ada.logInAs('ada', `${gateway.url}/app/`)
   const headers = { cookie: ada.cookiesFor(gateway.url), connection: 'close' }
 
-  t.test('its tokens are renewed once', async (t) => {
+  t.test('refreshes its tokens once', async (t) => {
     const renewals = (): number => real.asked.filter((each) => each === 'POST /token').length - 1
     while (renewals() < 3) {
       const burst = Array.from({ length: 12 }, () => ask(`${gateway.url}/app/`, { headers }))
@@ -457,7 +457,7 @@ t.test('a session is one for all workers without a store', async (t) => {
     t.notOk(gateway.lines.some(({ msg }) => /token refresh failed/.test(String(msg))))
   })
 
-  t.test('streams of both end with it', async (t) => {
+  t.test('ends streams on both workers with the session', async (t) => {
     const streams = await Promise.all(
       Array.from({ length: 8 }, async () => {
         const response = await fetch(`${gateway.url}/app/events`, { headers })
@@ -477,7 +477,7 @@ t.test('a session is one for all workers without a store', async (t) => {
   })
 })
 
-t.test('check warns of workers that count without a store', async (t) => {
+t.test('check warns about workers that count without a store', async (t) => {
   const limited = { rateLimit: { max: 1, window: '1s' }, routes: [{ path: '/', respond: { body: 'x' } }] }
   const cases = [
     { name: 'two workers that count', config: limited, env: { WORKERS: '2' }, code: 1 },
@@ -498,7 +498,7 @@ t.test('check warns of workers that count without a store', async (t) => {
   }
 })
 
-t.test('told to stop before they have begun, they end', async (t) => {
+t.test('stops workers that have not started yet', async (t) => {
   const cwd = t.testdir({
     'slow.js': `process.stderr.write('loading')
       await new Promise((resolve) => setTimeout(resolve, 60_000))`,
