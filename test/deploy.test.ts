@@ -31,7 +31,7 @@ const read = (file: string): string => readFileSync(join(top, file), 'utf8')
 /** The variables that a process reads. */
 const NAMES: ReadonlySet<string> = new Set(variables.map(({ name }) => name))
 
-t.test('Node.js is told the same wherever a gateway is started', async (t) => {
+t.test('starts Node.js with the same flags everywhere', async (t) => {
   const folder = t.testdir({})
   await sallyport(['init', folder])
   const cases: [where: string, text: string][] = [
@@ -87,7 +87,7 @@ t.test('the image', async (t) => {
     'it has the Node.js that package.json wants'
   )
 
-  t.test('takes what it copies from the repository, past .dockerignore', async (t) => {
+  t.test('copies files that exist and are not in .dockerignore', async (t) => {
     const [all, ...letIn] = read('.dockerignore')
       .split('\n')
       .filter((line) => line !== '' && !line.startsWith('#'))
@@ -100,7 +100,7 @@ t.test('the image', async (t) => {
     }
   })
 
-  t.test('the one of sallyport init is as sound', async (t) => {
+  t.test('the Dockerfile of sallyport init passes the same checks', async (t) => {
     const folder = t.testdir({})
     t.equal((await sallyport(['init', folder])).code, 0)
     const written = readFileSync(join(folder, 'Dockerfile'), 'utf8')
@@ -109,7 +109,7 @@ t.test('the image', async (t) => {
     t.match(written, /^CMD \["node", /m)
   })
 
-  t.test('asks itself whether it lives', async (t) => {
+  t.test('checks its own health', async (t) => {
     const health = async (port: number): Promise<number> => {
       const child = spawn(process.execPath, [join(top, 'deploy/healthcheck.js')], {
         env: { ...process.env, PORT: String(port) },
@@ -204,7 +204,7 @@ t.test('Kubernetes', async (t) => {
   const settled = (name: string): string =>
     env.get(name)?.value ?? variables.find((each) => each.name === name)?.fallback ?? ''
 
-  t.test('every document is one of Kubernetes, and no file is left out', async (t) => {
+  t.test('every document matches its Kubernetes schema, and every file is referenced', async (t) => {
     t.ok(resources.length >= 10)
     for (const resource of resources)
       t.strictSame(await faultsOf(resource), [], `${resource.kind} ${resource.metadata.name}`)
@@ -212,7 +212,7 @@ t.test('Kubernetes', async (t) => {
     t.strictSame(there.toSorted(), [...files, 'kustomization.yaml', 'secret.example.yaml'].toSorted())
   })
 
-  t.test('a typo would be found', async (t) => {
+  t.test('the schema check finds a typo', async (t) => {
     const wrong = structuredClone(find<Resource>('Service')) as unknown as {
       spec: { selectr?: string; type?: unknown }
     }
@@ -234,7 +234,7 @@ t.test('Kubernetes', async (t) => {
     t.match(readFileSync(file, 'utf8'), '"metrics": true', 'it counts for Prometheus')
   })
 
-  t.test('the container and the process agree', async (t) => {
+  t.test('the container and the process use the same variables, ports and times', async (t) => {
     const known = new Set([...NAMES, 'REDIS_PASSWORD'])
     for (const name of env.keys()) t.ok(known.has(name), `${name} is a variable of src/process/settings.ts`)
     t.match(settled('REDIS_URL'), '$(REDIS_PASSWORD)', 'the password is for the URL alone')
@@ -261,7 +261,7 @@ t.test('Kubernetes', async (t) => {
     t.match(kustomization?.images, [{ name: container?.image, newTag: version }])
   })
 
-  t.test('a ConfigMap that changes is taken up by the running pod', async (t) => {
+  t.test('a changed ConfigMap reloads the running pod', async (t) => {
     // As the kubelet does it: files are links into ..data, which is a link that is replaced in one step.
     const mount = t.testdir({})
     let version = 0
@@ -289,7 +289,7 @@ t.test('Kubernetes', async (t) => {
     }
   })
 
-  t.test('every pod runs as nobody, reads only, and can do nothing', async (t) => {
+  t.test('every pod runs without root, capabilities and a writable file system', async (t) => {
     for (const { kind, spec } of resources as unknown as Pick<Deployment, 'kind' | 'spec'>[]) {
       if (spec?.template === undefined) continue
       const of = spec.template.spec
@@ -304,7 +304,7 @@ t.test('Kubernetes', async (t) => {
     }
   })
 
-  t.test('whatever names another thing names one that is there', async (t) => {
+  t.test('every reference resolves', async (t) => {
     const labels = new Map(
       (resources as unknown as Pick<Deployment, 'metadata' | 'spec'>[])
         .filter(({ spec }) => spec?.template !== undefined)
@@ -371,7 +371,7 @@ t.test('compose', async (t) => {
   }>(file)
   const services = compose?.services ?? {}
 
-  t.test('a linter finds nothing, by the schema of compose and by its own rules', async (t) => {
+  t.test('passes the compose schema and the linter', async (t) => {
     // How the file is sorted is ours to say; that each port is quoted it overlooks where an address stands before it.
     const rules = {
       'service-keys-order': 0,
@@ -387,7 +387,7 @@ t.test('compose', async (t) => {
     )
   })
 
-  t.test('whatever names another thing names one that is there', async (t) => {
+  t.test('every reference resolves', async (t) => {
     for (const [name, service] of Object.entries(services)) {
       for (const other of Object.keys(service.depends_on ?? {}).filter((each) => !/^\d+$/.test(each)))
         t.ok(other in services, `${name} waits for ${other}`)
@@ -411,7 +411,7 @@ t.test('compose', async (t) => {
     )
   })
 
-  t.test('only the gateway reaches what is behind it', async (t) => {
+  t.test('only the gateway can reach the services behind it', async (t) => {
     const inside = Object.entries(services).filter(([, { networks }]) => networks.includes('inside'))
     t.strictSame(inside.map(([name]) => name).toSorted(), ['gateway', 'redis', 'shop'])
     t.match(compose?.networks, { inside: { internal: true } })
@@ -493,7 +493,7 @@ function metricsOf(expression: string): { names: string[]; labels: string[] } {
   return { names, labels }
 }
 
-t.test('the dashboard and the alerts ask for what the gateway counts', async (t) => {
+t.test('the dashboard and the alerts use metrics that the gateway exports', async (t) => {
   const dashboard = JSON.parse(read('deploy/grafana/sallyport.json')) as {
     panels: { id: number; title: string; description?: string; type: string; targets?: { expr: string }[] }[]
     templating: { list: { name: string; definition?: string }[] }
