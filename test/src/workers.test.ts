@@ -117,7 +117,7 @@ t.test('restarts a killed worker, which loses only its own requests', async (t) 
   const [one, two] = await members(gateway.admin)
   t.equal((one?.inFlight ?? 0) + (two?.inFlight ?? 0), 4)
   process.kill(one?.pid ?? 0, 'SIGKILL')
-  await gateway.line(({ msg, signal }) => signal === 'SIGKILL' && /died/.test(String(msg)))
+  await gateway.line(({ msg, signal }) => signal === 'SIGKILL' && /^worker exited/.test(String(msg)))
   t.equal((await ask(gateway.url)).text, 'at once', 'the other one serves meanwhile')
   service.answer()
   const answers = await Promise.all(requests.map(({ answer }) => answer))
@@ -150,7 +150,7 @@ t.test('keeps all counts when a worker exits, and does not wait for one that han
   for (let death = 1; death <= 2; death++) {
     const [one] = await members(gateway.admin)
     process.kill(one?.pid ?? 0, 'SIGKILL')
-    await gateway.line(() => gateway.lines.filter(({ msg }) => /died/.test(String(msg))).length === death)
+    await gateway.line(() => gateway.lines.filter(({ msg }) => /^worker exited/.test(String(msg))).length === death)
     const without = await counted()
     t.match(without, { requests: before.requests, durations: before.durations })
     await gateway.line(() => gateway.lines.filter(listens(1)).length === death + 1)
@@ -165,7 +165,7 @@ t.test('keeps all counts when a worker exits, and does not wait for one that han
   t.teardown(() => process.kill(one?.pid ?? 0, 'SIGCONT'))
   process.kill(one?.pid ?? 0, 'SIGSTOP')
   t.match(await counted(), { requests: before.requests }, 'its last known figures count')
-  t.match(await gateway.line(({ msg }) => /does not answer/.test(String(msg))), { level: 'warn' })
+  t.match(await gateway.line(({ msg }) => /^worker not responding/.test(String(msg))), { level: 'warn' })
   t.equal((await members(gateway.admin)).length, 2)
   t.equal((await ask(`${gateway.admin}/config`)).status, 200)
   process.kill(one?.pid ?? 0, 'SIGCONT')
@@ -179,7 +179,7 @@ t.test('restarts a crashing worker with exponential backoff', async (t) => {
     await gateway.line(() => gateway.lines.filter(listens(1)).length === i + 1)
     while ((await members(gateway.admin)).length < 2);
   }
-  const waits = gateway.lines.filter(({ msg }) => /died/.test(String(msg))).map(({ wait: ms }) => ms)
+  const waits = gateway.lines.filter(({ msg }) => /^worker exited/.test(String(msg))).map(({ wait: ms }) => ms)
   t.strictSame(waits, [0, 100, 200, 400])
 })
 
