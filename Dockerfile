@@ -1,8 +1,8 @@
 # docker build -t sallyport . && docker run -p 3000:3000 -v ./gateway:/etc/sallyport:ro sallyport
 #
 # Debian with the one binary of Node.js, not node:24-slim: no npm, no yarn and no headers, which nothing runs and scanners
-# find. Not Alpine: Node.js is built and tested against glibc. Not an image without a shell: who looks for a fault in a
-# gateway at night wants one.
+# find. Not Alpine: Node.js is built and tested against glibc. Not an image without a shell: operators need one to
+# debug.
 
 FROM node:24-trixie-slim AS build
 WORKDIR /build
@@ -22,7 +22,7 @@ LABEL org.opencontainers.image.title="Sallyport" \
       org.opencontainers.image.description="An API gateway for Node.js" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /usr/local/bin/node /usr/local/bin/node
-# A library that this Node.js wants and Debian has not fails here, not in production.
+# Fails here, and not in production, if Debian lacks a library of this Node.js.
 RUN ["node", "--version"]
 WORKDIR /app
 COPY package.json gateway.schema.json LICENSE ./
@@ -30,12 +30,12 @@ COPY bin bin
 COPY deploy/healthcheck.js ./
 COPY --from=build /build/node_modules node_modules
 COPY --from=build /build/dist dist
-# The folder of the config is mounted: a folder, not the file, so that --watch sees a file that is replaced.
+# Mount the folder of the config, not the file, so that --watch notices a replaced file.
 ENV NODE_ENV=production HOST=0.0.0.0 GATEWAY_CONFIG=/etc/sallyport/gateway.json
-# A number, since Kubernetes can't tell whether a name is root.
+# A number, since Kubernetes can't check whether a name is root.
 USER 65532:65532
 EXPOSE 3000 9901
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["node", "healthcheck.js"]
-# The process is the first one of the container and gets SIGTERM itself.
+# The gateway is process 1 of the container and gets SIGTERM itself.
 ENTRYPOINT ["node", "--max-semi-space-size=4", "--no-allocation-site-pretenuring", "--v8-pool-size=0", "/app/bin/sallyport.js"]
 CMD ["run"]

@@ -1,10 +1,8 @@
 #!/usr/bin/env -S node --max-semi-space-size=4 --no-allocation-site-pretenuring --v8-pool-size=0
-// What a request leaves behind dies young: a small young generation is emptied in a moment. Node.js lets it grow to 64 MB,
-// which costs memory, and pauses of 50 ms whenever a new config is taken. V8 has as many threads beside the main one as there
-// are cores beside its own: Node.js gives it four, which on one core take up to 28 ms from the main thread at a time. V8
-// guesses by what has stayed what will: in two of six starts it put a part of each request into the old generation at once,
-// where it keeps alive what it knows, and half of all garbage waited for collections that stop everything for 40 ms.
-// Plain JavaScript on purpose: it has to run, and say so, on a Node.js that is too old for the rest.
+// Flags (docs/decisions 0051 and 0052). --max-semi-space-size: garbage of requests is young; a young generation of 64 MB,
+// Node's default, pauses for 50 ms on reloads. --v8-pool-size: four V8 threads on one core stop the main thread for up to
+// 28 ms. --no-allocation-site-pretenuring: V8 allocated parts of requests as old objects, with pauses of 40 ms.
+// This file is plain JavaScript, so that it runs on a Node.js that is too old for the rest and can report that.
 import { existsSync, readFileSync } from 'node:fs'
 
 const [major, minor] = process.versions.node.split('.').map(Number)
@@ -13,11 +11,11 @@ if (major < 24 || (major === 24 && minor < 13)) {
   process.exit(78)
 }
 
-// The source wins where it is there, so that a clone never runs a stale build.
+// Prefers the source, so that a clone never runs a stale build.
 const fromSource = existsSync(new URL('../src/main.ts', import.meta.url))
 const load = (name) => import(fromSource ? `../src/${name}.ts` : `../dist/src/${name}.js`)
 const args = process.argv.slice(2)
-// All else takes a while to load, and a SIGHUP in that time would end the process; nothing is read yet that it could reload.
+// The other modules take a while to load, and a SIGHUP meanwhile would end the process; the config is not read yet.
 if (args[0] === undefined || args[0] === 'run' || args[0].startsWith('-')) {
   process.on('SIGHUP', () => {})
   const { catchEarlySignals } = await load('lib/early-signals')

@@ -1,22 +1,22 @@
-// Exits with 0 where the gateway of this container lives. It speaks TLS where the gateway does; a gateway that wants
-// certificates of its clients refuses this one, too, and lives as long as it does so.
+// Exits with 0 if the gateway of this container is alive. It uses TLS if the gateway does. A gateway that requires client
+// certificates rejects this client, which also proves that it is alive.
 import { request as overHttp } from 'node:http'
 import { request as overTls } from 'node:https'
 
-const where = { host: '127.0.0.1', port: process.env.PORT || 3000, path: '/-/live', timeout: 4000 }
+const target = { host: '127.0.0.1', port: process.env.PORT || 3000, path: '/-/live', timeout: 4000 }
 
-const asks = (request, options) =>
+const statusOf = (request, options) =>
   new Promise((resolve, reject) => {
-    const asked = request({ ...where, ...options }, (response) => resolve(response.resume().statusCode))
-    asked.on('timeout', () => asked.destroy(new Error('no answer')))
-    asked.on('error', reject).end()
+    const sent = request({ ...target, ...options }, (response) => resolve(response.resume().statusCode))
+    sent.on('timeout', () => sent.destroy(new Error('no answer')))
+    sent.on('error', reject).end()
   })
 
-// The certificate names the outside; who asks itself need not check it.
-const status = await asks(overHttp, {}).catch((error) =>
+// The certificate is for the public name, so that it can't be verified for 127.0.0.1.
+const status = await statusOf(overHttp, {}).catch((error) =>
   /ECONNREFUSED|no answer/.test(`${error.code} ${error.message}`)
     ? 503
-    : asks(overTls, { rejectUnauthorized: false }).catch((refused) =>
+    : statusOf(overTls, { rejectUnauthorized: false }).catch((refused) =>
         /CERTIFICATE_REQUIRED|alert/i.test(`${refused.code} ${refused.message}`) ? 200 : 503
       )
 )
