@@ -150,7 +150,9 @@ t.test('keeps all counts when a worker exits, and does not wait for one that han
   for (let death = 1; death <= 2; death++) {
     const [one] = await members(gateway.admin)
     process.kill(one?.pid ?? 0, 'SIGKILL')
-    await gateway.line(() => gateway.lines.filter(({ msg }) => /^worker exited/.test(String(msg))).length === death)
+    await gateway.line(
+      () => gateway.lines.filter(({ msg }) => /^worker exited/.test(String(msg))).length === death
+    )
     const without = await counted()
     t.match(without, { requests: before.requests, durations: before.durations })
     await gateway.line(() => gateway.lines.filter(listens(1)).length === death + 1)
@@ -179,7 +181,9 @@ t.test('restarts a crashing worker with exponential backoff', async (t) => {
     await gateway.line(() => gateway.lines.filter(listens(1)).length === i + 1)
     while ((await members(gateway.admin)).length < 2);
   }
-  const waits = gateway.lines.filter(({ msg }) => /^worker exited/.test(String(msg))).map(({ wait: ms }) => ms)
+  const waits = gateway.lines
+    .filter(({ msg }) => /^worker exited/.test(String(msg)))
+    .map(({ wait: ms }) => ms)
   t.strictSame(waits, [0, 100, 200, 400])
 })
 
