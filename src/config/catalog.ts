@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { BuiltinContext, BuiltinRoute, Concern, Target } from '../kit/index.ts'
 
-/** What the words of a config can mean: handed to the config room, which knows the contract and none of them by name. */
+/** The concerns and targets that a config may use; src/config is given it and knows none of them by name. */
 export interface Catalog {
   /** The concerns in the order in which they run. */
   readonly concerns: readonly Concern[]

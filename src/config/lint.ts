@@ -8,40 +8,40 @@ import type { Fault } from './fault.ts'
 import type { Plan, PlannedRoute } from './plan-types.ts'
 import { redact } from './redact.ts'
 
-/** Two routes of one upstream, and a URL that comes to the one and may be read as one of the other. */
+/** Two routes of one upstream, and a URL that matches one and that the upstream may read as a path of the other. */
 export interface AmbiguousPair {
   readonly route: RouteInfo
   readonly other: RouteInfo
-  /** The gates of the other one that the request would not meet. */
+  /** The gates of the other route that the request would bypass. */
   readonly gates: readonly string[]
   readonly method: string
-  /** The path, with the host in front where it counts. */
+  /** The path, with the host in front if the routes have one. */
   readonly url: string
 }
 
-/** What a person wants to see of a config: its routes, and what is worth a second look. */
+/** The output of `check`: the routes of a config, notes and warnings. */
 export interface LintResult {
   readonly routes: readonly {
     readonly what: string
     readonly gates: readonly string[]
     readonly target: string
   }[]
-  /** What is good to know, and handled as the config stands. */
+  /** What is worth knowing and needs no change. */
   readonly notes: readonly Fault[]
   readonly warnings: readonly Fault[]
 }
 
-/** What a survey needs beside the plan. */
+/** What `lint` reads beside the plan. */
 export interface LintContext {
-  /** How many workers there will be. */
+  /** The number of workers. */
   readonly workers: number
-  /** Routes whose paths an upstream may read as those of another one. */
+  /** Routes whose paths an upstream may read as those of another route. */
   readonly pairs: readonly AmbiguousPair[]
-  /** The file descriptors that a process may open; undefined where none are counted. */
+  /** The limit of file descriptors; undefined where it is unknown. */
   readonly descriptors?: number | undefined
 }
 
-/** Surveys a plan and the routes that were built from it: every route with its gates in the order in which they run, and warnings. */
+/** Describes every route of a plan with its gates in the order in which they run, and collects warnings. */
 export function lint(
   plan: Plan,
   infos: readonly RouteInfo[],
@@ -50,7 +50,7 @@ export function lint(
   const shortage = descriptorShortage(plan, descriptors)
   const short = shortage === undefined ? [] : [{ file: plan.file, path: '', message: shortage.message }]
   const ambiguous = pairs.map((pair) => ambiguousPair(plan, infos, pair))
-  const refused = isRefused(plan)
+  const isRejected = rejectsAmbiguous(plan)
   const { ofRoutes, ofPlan } = planWarnings(plan, workers)
   return {
     routes: infos.map((info, i) => ({
@@ -58,15 +58,15 @@ export function lint(
       gates: gatesOf(info),
       target: targetOf(info, plan.routes[i])
     })),
-    notes: [...(refused ? ambiguous : []), ...(shortage?.isSaid === true ? [] : short)],
+    notes: [...(isRejected ? ambiguous : []), ...(shortage?.isConfigured === true ? [] : short)],
     warnings: [
-      ...(refused ? [] : ambiguous),
+      ...(isRejected ? [] : ambiguous),
       ...plan.warnings,
-      ...(shortage?.isSaid === true ? short : []),
+      ...(shortage?.isConfigured === true ? short : []),
       ...ofRoutes,
-      ...byModules(plan),
+      ...moduleWarnings(plan),
       ...ofPlan,
-      ...overStanding(
+      ...replacedBuiltins(
         plan,
         infos.filter(({ kind }) => kind === 'standing')
       )
@@ -74,7 +74,7 @@ export function lint(
   }
 }
 
-function isRefused(plan: Plan): boolean {
+function rejectsAmbiguous(plan: Plan): boolean {
   const { ambiguous, mode } = pathPolicyOf(plan)
   return ambiguous === 'reject' && mode !== 'report'
 }
@@ -89,7 +89,7 @@ function ambiguousPair(
   return {
     ...place,
     path: '',
-    message: isRefused(plan)
+    message: rejectsAmbiguous(plan)
       ? `${past}; it is refused ("paths": {"ambiguous": "reject"})`
       : `${past}; "paths": {"ambiguous": "reject"} refuses it, "exactPaths": true on the upstream says that it compares bytes`
   }
@@ -100,14 +100,14 @@ const whatOf = ({ methods, hosts, path }: RouteInfo): string =>
 
 const gatesOf = ({ gates, words }: RouteInfo): string[] =>
   gates.map((key) => {
-    const said = words[key]
-    return isObject(said) && said['mode'] === 'report' ? `${key} (report)` : key
+    const options = words[key]
+    return isObject(options) && options['mode'] === 'report' ? `${key} (report)` : key
   })
 
 function targetOf(info: RouteInfo, planned: PlannedRoute | undefined): string {
   if (info.kind !== 'config' || planned === undefined) return info.name
-  const said = planned.options as { upstream?: string; to?: string; root?: string; status?: number }
-  const to = said.upstream ?? said.to ?? said.root ?? said.status
+  const options = planned.options as { upstream?: string; to?: string; root?: string; status?: number }
+  const to = options.upstream ?? options.to ?? options.root ?? options.status
   return to === undefined ? planned.target : `${planned.target} ${redact(String(to))}`
 }
 
@@ -142,7 +142,7 @@ function planWarnings(plan: Plan, workers: number): PlanWarnings {
   )
   return {
     ofRoutes: found.flatMap(({ routes: those, message }) =>
-      once(
+      warnOnce(
         (those ?? []).flatMap((route) => planned.get(route) ?? []),
         (all) => `${all} ${message}`
       )
@@ -153,8 +153,8 @@ function planWarnings(plan: Plan, workers: number): PlanWarnings {
   }
 }
 
-/** What concerns and targets themselves find worth a second look, once for all routes of which the same is said. */
-function byModules(plan: Plan): Fault[] {
+/** Collects the warnings of concerns and targets, each once with all its routes. */
+function moduleWarnings(plan: Plan): Fault[] {
   const { routes, catalog } = plan
   const upstreams = namedEntries(plan)
   return [...catalog.concerns, ...catalog.targets].flatMap((module) => {
@@ -167,37 +167,37 @@ function byModules(plan: Plan): Fault[] {
       if (isTarget && route.target !== key) continue
       const options = isTarget ? route.options : words[key]
       if (isObject(options))
-        for (const said of warnings(options as never, { word: (other) => words[other], upstreams }))
-          getOrCreate(sharing, said, (): PlannedRoute[] => []).push(route)
+        for (const message of warnings(options as never, { word: (other) => words[other], upstreams }))
+          getOrCreate(sharing, message, (): PlannedRoute[] => []).push(route)
     }
-    return [...sharing].flatMap(([said, those]) => once(those, (all) => `${all} ${said}`))
+    return [...sharing].flatMap(([message, those]) => warnOnce(those, (all) => `${all} ${message}`))
   })
 }
 
-// So many routes a warning names; what is more it counts.
-const NAMED = 5
+// A warning names this many routes and counts the others.
+const MAX_NAMED_ROUTES = 5
 
-/** Makes one warning for several routes, at the place of the first; none for no route. */
-function once(routes: readonly PlannedRoute[], message: (all: string) => string): Fault[] {
+/** Returns one warning for several routes, at the place of the first; none without a route. */
+function warnOnce(routes: readonly PlannedRoute[], message: (all: string) => string): Fault[] {
   const [first] = routes
   if (first === undefined) return []
   const names = routes.map(({ name }) => name)
-  const more = names.length - NAMED
+  const more = names.length - MAX_NAMED_ROUTES
   const all =
     names.length === 1
       ? `The route ${first.name}`
-      : `Each of the routes ${names.slice(0, NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+      : `Each of the routes ${names.slice(0, MAX_NAMED_ROUTES).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
   return [{ ...first.place, path: '', message: message(all) }]
 }
 
-function overStanding({ routes }: Plan, standing: readonly Pick<RouteInfo, 'path' | 'name'>[]): Fault[] {
+function replacedBuiltins({ routes }: Plan, builtins: readonly Pick<RouteInfo, 'path' | 'name'>[]): Fault[] {
   return routes.flatMap(({ name, paths, place }) =>
-    standing
+    builtins
       .filter(({ path }) => paths.some((one) => one.text === path))
       .map((own) => ({
         ...place,
         path: '',
-        message: `The route ${name} stands in the place of the gateway's own ${own.path} (${own.name})`
+        message: `The route ${name} replaces the built-in route ${own.path} (${own.name})`
       }))
   )
 }

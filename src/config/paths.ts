@@ -4,26 +4,26 @@ import type { PatternEnd, PatternSegment } from '../lib/path-tree.ts'
 
 /** A path of the config, read into its segments. */
 export interface PathPattern {
-  /** As people wrote it, with the prefixes of its groups. */
+  /** As written, with the prefixes of its groups. */
   readonly text: string
-  /** As the router takes it, without the final `/*`. */
+  /** In the router's syntax, without the final `/*`. */
   readonly base: string
-  /** Whether it takes all below. */
+  /** Whether it ends in `/*`. */
   readonly wildcard: boolean
   /** The names of its parameters, each with the index of its segment. */
   readonly params: ReadonlyMap<string, number>
-  /** Whether an exact path takes only itself, and not the same with a slash behind it; absent where it takes both. */
+  /** Whether an exact path does not match the same path with a trailing slash; absent where it matches both. */
   readonly withoutSlash?: boolean
-  /** How many segments stand before the `/*`. */
+  /** The number of segments before the `/*`. */
   readonly depth: number
-  /** The same for all patterns that match the same paths. */
+  /** Equal for all patterns that match the same paths. */
   readonly shape: string
   /** Its segments before the end. */
   readonly segments: readonly PatternSegment[]
   readonly end: PatternEnd
 }
 
-/** What is wrong with a path; its message says what would do. */
+/** An invalid path; the message says what would work. */
 export class PathError extends Error {}
 
 /** Joins the path of a group and a path inside of it. */
@@ -32,7 +32,7 @@ export function joinPaths(prefix: string, path: string): string {
   return outer !== '' && path === '/' ? outer : outer + path
 }
 
-/** Reads a path such as "/a/*", "/orders/:id(\\d+)"; throws a PathError that says what would do. */
+/** Reads a path such as "/a/*", "/orders/:id(\\d+)"; throws a PathError. */
 export function readPath(text: string): PathPattern {
   const wildcard = text === '/*' || text.endsWith('/*')
   const body = wildcard ? text.slice(0, -2) : text
@@ -85,12 +85,12 @@ export function comparedShape({ shape, segments, end }: PathPattern, ignoreCase:
   return `/${folded.join('/')}`
 }
 
-// An expression that passed once; a config of many routes has few of them.
-const safe = new Set<string>()
+// Expressions that were checked before; a config of many routes has few different ones.
+const safeExpressions = new Set<string>()
 
-/** Refuses an expression that the router would not take; throws a PathError. */
+/** Throws a PathError for an expression that the router would refuse. */
 function checkExpression(text: string, narrowed: string): void {
-  if (narrowed === '' || safe.has(narrowed)) return
+  if (narrowed === '' || safeExpressions.has(narrowed)) return
   const wrong = (why: string): PathError => new PathError(`The path "${text}" has "${narrowed}", ${why}`)
   try {
     new RegExp(narrowed)
@@ -98,18 +98,18 @@ function checkExpression(text: string, narrowed: string): void {
     throw wrong('which is not a valid regular expression')
   }
   if (closingParenthesis(narrowed) !== narrowed.length - 1)
-    throw wrong('which is not one pair of parentheses; "(…)" around all of it would do')
+    throw wrong('which is not one pair of parentheses; "(…)" around all of it would work')
   try {
     findMyWay().on('GET', `/:parameter${narrowed}`, () => {})
   } catch {
     throw wrong(
-      'which the router refuses as unsafe: a repetition inside a repetition can take very long; a simpler expression such as "([a-z-]+)" would do'
+      'which the router refuses as unsafe: a repetition inside a repetition can take very long; a simpler expression such as "([a-z-]+)" would work'
     )
   }
-  safe.add(narrowed)
+  safeExpressions.add(narrowed)
 }
 
-/** Makes the groups inside an expression capture nothing: the router would take what they capture for further parameters. */
+/** Makes the groups inside an expression non-capturing: the router would read captures as further parameters. */
 function withoutGroups(expression: string): string {
   if (/\\[1-9k]/.test(expression)) return expression
   return expression.replaceAll(/\\.|\[(?:\\.|[^\]\\])*\]|\((?:\?<\w+>|(?!\?))/g, (part, at: number) =>
@@ -117,7 +117,7 @@ function withoutGroups(expression: string): string {
   )
 }
 
-/** Finds where the first parenthesis is closed. */
+/** Returns the index at which the first parenthesis is closed. */
 function closingParenthesis(expression: string): number {
   let depth = 0
   for (let i = 0; i < expression.length; i++) {
@@ -148,20 +148,22 @@ function splitSegments(path: string): string[] {
 
 function readLiteral(text: string, segment: string, last: boolean): string {
   if (segment === '' && !last)
-    throw new PathError(`The path "${text}" has an empty segment; one "/" would do`)
+    throw new PathError(`The path "${text}" has an empty segment; one "/" would work`)
   if (segment === '.' || segment === '..')
     throw new PathError(`The path "${text}" has a dot segment, which no request can have`)
   if (segment.includes('*'))
     throw new PathError(
-      `The path "${text}" has a "*" that is not its end; "/*" takes all below, ":name" is one segment`
+      `The path "${text}" has a "*" that is not at its end; "/*" matches everything below, ":name" one segment`
     )
   if (segment.startsWith(':'))
     throw new PathError(
-      `The path "${text}" has "${segment}", which is no parameter; ":id" or ":id(\\\\d+)" would do`
+      `The path "${text}" has "${segment}", which is not a parameter; ":id" or ":id(\\\\d+)" would work`
     )
   const name = foreignParameter(segment)
   if (name !== undefined)
-    throw new PathError(`The path "${text}" has "${segment}", which is no parameter; ":${name}" would do`)
+    throw new PathError(
+      `The path "${text}" has "${segment}", which is not a parameter; ":${name}" would work`
+    )
   if (/[?#\\\p{Cc}]/u.test(segment))
     throw new PathError(
       `The path "${text}" has a character that a path can't have; percent-encode it, and leave the query out`
@@ -170,21 +172,20 @@ function readLiteral(text: string, segment: string, last: boolean): string {
   try {
     literal = matchable(decodeURI(segment))
   } catch {
-    throw new PathError(`The path "${text}" has a "%" that is no percent-encoding`)
+    throw new PathError(`The path "${text}" has a "%" that is not percent-encoding`)
   }
-  // What stays encoded in every request (a slash, a question mark) is no separator there, and no name the router has.
-  // An encoded "*" is not one of the router's either.
+  // The router cannot match characters that stay encoded in every request (a slash, a question mark), nor "*".
   const encoded = /%[0-9A-F]{2}/.exec(literal)?.[0] ?? (literal.includes('*') ? '%2A' : undefined)
   if (encoded !== undefined)
-    throw new PathError(`The path "${text}" has "${encoded}", which no route can name; a parameter takes it`)
+    throw new PathError(`The path "${text}" has "${encoded}", which no route can match; use a parameter`)
   return literal
 }
 
-/** Finds the name of what OpenAPI, ASP.NET, Flask or Next.js would take for a parameter; other braces and brackets are literals. */
+/** Returns the name of a parameter in the syntax of OpenAPI, ASP.NET, Flask or Next.js; other braces and brackets are literals. */
 function foreignParameter(segment: string): string | undefined {
   const braces = /\{([A-Za-z_][\w-]*)[^{}]*\}/.exec(segment)
   const angles = /<(?:[^<>]*:)?([A-Za-z_]\w*)>/.exec(segment)
-  // "filter[id]" is common in paths, so brackets are a parameter as a whole segment alone.
+  // "filter[id]" is common in paths, so brackets are a parameter only as a whole segment.
   const brackets = /^\[{1,2}(?:\.\.\.)?([A-Za-z_][\w-]*)\]{1,2}$/.exec(segment)
   return (braces ?? angles ?? brackets)?.[1]?.replaceAll('-', '_')
 }

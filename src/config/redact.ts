@@ -4,7 +4,7 @@ import type { Plan } from './plan-types.ts'
 
 const MASK = '***'
 
-// Values under these names are never shown.
+// Values under these names are always masked.
 const SECRET =
   /secret|passw|passphrase|^pass$|[-_]pass$|pwd|token$|credential|authorization|assertion$|cookie$|hmac|[-_](auth|sig)$|signature$/i
 
@@ -24,31 +24,31 @@ const SCHEME =
 // A JSON Web Token, wherever it stands.
 const JWT = /\beyJ[\w-]+\.[\w-]+\.[\w-]*/g
 
-// A text that people would not write by hand: a key, a hash or a random text.
+// A string that looks generated: a key, a hash or a token.
 const RANDOM = /^(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])[\w+/=.~:-]{16,}$/
 
 // A path, a query or a fragment may be a secret: a webhook's is.
 const URL_PARTS = /^((?:https?|rediss?|wss?):\/\/[^/?#]*)(\/[^?#]*)?/i
 
-/** Shows a config as it was resolved, for the people who run the gateway; secrets are masked, and so is whatever came from outside but the origin of a URL. */
+/** Returns a resolved config for `/config`, with secrets masked, and of interpolated values everything but the origin of a URL. */
 export function redactedConfig({ publicUrl, trustedProxies, words, routes, outside }: Plan): unknown {
-  const shown = (value: unknown, path: Path): unknown => {
+  const masked = (value: unknown, path: Path): unknown => {
     if (typeof value === 'string') return redactText(value, path, outside)
-    if (Array.isArray(value)) return value.map((each) => shown(each, path))
+    if (Array.isArray(value)) return value.map((each) => masked(each, path))
     if (!isObject(value)) return typeof value === 'bigint' ? String(value) : value
-    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, shown(each, [...path, key])]))
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, masked(each, [...path, key])]))
   }
   return {
     ...(publicUrl === undefined ? {} : { publicUrl }),
     trustedProxies,
-    ...(shown(words, []) as object),
+    ...(masked(words, []) as object),
     routes: routes.map(({ name, paths, hosts, methods, target, options, words: own }) => ({
       name,
       path: paths.map(({ text }) => text),
       ...(hosts.length === 0 ? {} : { host: hosts }),
       ...(methods === undefined ? {} : { methods }),
-      [target]: shown(options, [target]),
-      ...(shown(own, []) as object)
+      [target]: masked(options, [target]),
+      ...(masked(own, []) as object)
     }))
   }
 }
@@ -64,7 +64,7 @@ function redactText(text: string, path: Path, outside: ReadonlySet<string>): str
   return redact(text)
 }
 
-/** Masks what of a text is a secret by its form: the user of a URL, the values of its query, a credential behind its scheme, a token. */
+/** Masks what looks like a secret in a text: the user of a URL, the values of its query, a credential after its scheme, a token. */
 export function redact(text: string): string {
   return text
     .replaceAll(USER, `$1${MASK}@`)
@@ -76,7 +76,7 @@ export function redact(text: string): string {
 
 const isFile = (text: string): boolean => /^(\/|[A-Za-z]:\\)/.test(text) && !/[=+]/.test(text)
 
-/** Tells whether a value is that of a query parameter: the `query` of a route, or what a log-in sends along to the provider. */
+/** Returns whether a path is that of a query parameter: of `query` on a route, or of a log-in's `params`. */
 const isQuery = (path: Path): boolean =>
   (path.length === 2 && path[0] === 'query') || path.at(-2) === 'params'
 
