@@ -1,33 +1,28 @@
-import { createServer, type IncomingMessage, METHODS } from 'node:http'
+import { createServer, METHODS } from 'node:http'
 import fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
   type FastifyPluginCallback,
-  type FastifyReply,
-  type FastifyRequest,
   LogController
 } from 'fastify'
 import { fastifyPlugin as fp } from 'fastify-plugin'
 import type { Logger } from 'pino'
-import { answersPreflights, pathPolicyOf, usesSession } from '../config/facets.ts'
+import { pathPolicyOf } from '../config/facets.ts'
 import { ConfigError } from '../config/fault.ts'
 import type { AmbiguousPair } from '../config/lint.ts'
-import type { Plan, PlannedRoute } from '../config/plan-types.ts'
-import type { BuiltinRoute } from '../kit/concern.ts'
+import type { Plan } from '../config/plan-types.ts'
 import { decorateApp, type Kit } from '../kit/decorate.ts'
-import { newRoute, type RouteInfo } from '../kit/route-info.ts'
+import type { RouteInfo } from '../kit/route-info.ts'
 import { BufferBudget, DEFAULT_BUFFERS } from '../lib/buffers.ts'
 import { withoutPort } from '../lib/http/addresses.ts'
-import { canonicalHost } from '../lib/http/canonical-path.ts'
-import { ROUTABLE } from '../lib/http/methods.ts'
 import { rangeMatcher } from '../lib/http/networks.ts'
-import { MethodRefused, RouteUnknown } from '../lib/refusals.ts'
-import { forEachSliced, yieldIfDue } from '../lib/time-slicing.ts'
-import { findAmbiguities } from './ambiguous-paths/index.ts'
+import { RouteUnknown } from '../lib/refusals.ts'
+import { yieldIfDue } from '../lib/time-slicing.ts'
+import { type AmbiguousPath, addRoutes, type UnderWay } from './add-routes.ts'
 import { fastifyWithDeferredRoutes } from './fastify-boot.ts'
-import { makeNormalizer, REFUSED, refusalOf } from './normalize-request.ts'
+import { makeNormalizer, REFUSED } from './normalize-request.ts'
 import type { Resources } from './resources.ts'
-import { type Entry, entryForPath, makeTable, symbolOf, type Table } from './route-table/index.ts'
+import { makeTable } from './route-table/index.ts'
 
 /** What may be asked of a gateway beyond its config. */
 export interface GatewayOptions {
@@ -146,12 +141,6 @@ export async function buildGateway(
   return app
 }
 
-/** What was being set up when something failed. */
-interface UnderWay {
-  word?: string
-  route?: RouteInfo | undefined
-}
-
 /** Says where in the config that is written which can't be set up: what an extension or the router throws has no place. */
 function placed(error: unknown, plan: Plan, { word, route }: UnderWay, infos: readonly RouteInfo[]): Error {
   if (error instanceof ConfigError) return error
@@ -171,179 +160,9 @@ function placed(error: unknown, plan: Plan, { word, route }: UnderWay, infos: re
 const shared = (plugin: FastifyPluginCallback<object>, key: string): FastifyPluginCallback<object> =>
   Reflect.has(plugin, Symbol.for('skip-override')) ? plugin : fp(plugin, { name: key, fastify: '5.x' })
 
-async function addRoutes(
-  app: FastifyInstance,
-  plan: Plan,
-  under: UnderWay,
-  planned: Map<string, RouteInfo>,
-  tabulate: (entries: readonly Entry[]) => Promise<Table>
-): Promise<void> {
-  const infos: (readonly [PlannedRoute, RouteInfo])[] = []
-  await forEachSliced(plan.routes, (route) => void infos.push([route, infoFor(plan, route)]))
-  const standing = plan.catalog.standing
-    .routes({
-      publicUrl: plan.publicUrl,
-      words: plan.words,
-      routes: plan.routes.map(({ hosts, words }) => ({
-        hosts,
-        words,
-        usesSession: usesSession(plan.catalog, words)
-      }))
-    })
-    .map((route) => [route, newRoute({ kind: 'standing', ...route })] as const)
-  app.decorate(
-    'routeInfos',
-    [...infos, ...standing].map(([, info]) => info)
-  )
-  const notFound = newRoute({ kind: 'notFound', name: 'not found', path: '/*' })
-  const table = await tabulate([
-    ...infos.map(
-      ([{ paths, words }, info]): Entry => ({
-        info,
-        paths,
-        preflights: answersPreflights(plan.catalog, words)
-      })
-    ),
-    ...standing.map(([, info]) => entryForPath(info)),
-    { ...entryForPath(notFound), preflights: true }
-  ])
-  await addAmbiguities(app, plan, infos, table)
-  const plant = (info: RouteInfo): void => {
-    for (const { url, method } of table.mounts.get(info) ?? []) planned.set(`${url} ${method[0]}`, info)
-  }
-  await forEachSliced(infos, ([, info]) => plant(info))
-  for (const { key, default: plugin } of plan.catalog.targets) {
-    under.word = key
-    delete under.route
-    const routes = infos
-      .filter(([{ target }]) => target === key)
-      .map(([{ options }, info]) => ({
-        info,
-        options: options as never,
-        mounts: table.mounts.get(info) ?? []
-      }))
-    if (routes.length > 0)
-      await app.register(plugin as FastifyPluginCallback<{ routes: unknown }>, { routes })
-  }
-  delete under.word
-  delete under.route
-  await app.register(async function standingRoutes(own) {
-    plan.catalog.standing.prepare?.(own)
-    for (const [route, info] of standing) addStanding(own, route, info, table)
-  })
-  for (const { url, method } of table.mounts.get(notFound) ?? []) {
-    planned.set(`${url} ${method[0]}`, notFound)
-    app.route({ url, method: [...method], exposeHeadRoute: false, ...refusing(notFoundHere) })
-  }
-  for (const { url, method, allow } of table.notAllowed)
-    app.route({
-      url,
-      method: [...method],
-      exposeHeadRoute: false,
-      config: {
-        sallyport: {
-          route: newRoute({ kind: 'notFound', name: 'method not allowed', path: url, methods: [] })
-        }
-      },
-      ...refusing(notAllowed(allow))
-    })
-  app.route({
-    url: REFUSED,
-    method: 'GET',
-    exposeHeadRoute: false,
-    config: { sallyport: { route: newRoute({ kind: 'notFound', name: 'refused', path: '' }) } },
-    ...refusing(refusedHere)
-  })
-  app.setNotFoundHandler(notFoundHere)
-}
-
-/** Works out which routes have paths that an upstream may read as one of another route; only where that is refused, since it costs some time at boot. */
-async function addAmbiguities(
-  app: FastifyInstance,
-  plan: Plan,
-  infos: readonly (readonly [PlannedRoute, RouteInfo])[],
-  table: Table
-): Promise<void> {
-  const { ambiguous } = pathPolicyOf(plan)
-  const found = ambiguous === 'reject' ? await findAmbiguities(plan, infos, table) : undefined
-  const judges = new Map<RouteInfo, AmbiguousPath>()
-  if (found !== undefined)
-    await forEachSliced(infos, ([, info]) => {
-      const find = found.finderFor(info)
-      if (find === undefined) return
-      judges.set(info, (raw) => {
-        const url = raw.url ?? '/'
-        const query = url.indexOf('?')
-        const path = query === -1 ? url : url.slice(0, query)
-        const host = canonicalHost(raw.headers.host ?? '') ?? ''
-        return find(path, host, symbolOf(raw.method ?? 'GET', raw)) !== undefined
-      })
-    })
-  app.ambiguousFor = (route) => judges.get(route)
-  app.ambiguousPairs = async () => (found ?? (await findAmbiguities(plan, infos, table))).pairs()
-}
-
-function addStanding(app: FastifyInstance, route: BuiltinRoute, info: RouteInfo, table: Table): void {
-  for (const { url, method } of table.mounts.get(info) ?? [])
-    app.route({
-      url,
-      method: [...method],
-      exposeHeadRoute: false,
-      config: { sallyport: { ...route.words, route: info } },
-      handler: route.handler
-    })
-}
-
-function infoFor(plan: Plan, route: PlannedRoute): RouteInfo {
-  const target = plan.catalog.targets.find(({ key }) => key === route.target)
-  return newRoute({
-    kind: 'config',
-    name: route.name,
-    path: route.paths.map(({ text }) => text).join(', '),
-    paths: route.paths.map(({ text }) => text),
-    hosts: route.hosts,
-    methods: route.methods,
-    target: route.target,
-    streams: target?.streams === true,
-    words: route.words,
-    id: route.id,
-    scope: (word) => route.scopes[word] ?? 'root',
-    mentionOf: (word) =>
-      route.said.includes(word) ? 'inside' : route.mentioned.has(word) ? 'root' : undefined
-  })
-}
-
 /** Tells whether a parameter is empty, which a segment never is; the rest behind a wildcard may be. */
 const hasEmpty = (params: object): boolean =>
   Object.entries(params).some(([name, value]) => value === '' && name !== '*')
-
-type Refuse = (request: FastifyRequest, reply: FastifyReply) => Promise<never>
-
-// Refused after the gates and before the body is looked at: what it holds is no longer of interest.
-const refusing = (refuse: Refuse): { preParsing: Refuse; handler: Refuse } => ({
-  preParsing: refuse,
-  handler: refuse
-})
-
-type AmbiguousPath = (raw: IncomingMessage) => boolean
-
-async function notFoundHere(): Promise<never> {
-  throw new RouteUnknown()
-}
-
-const notAllowed = (allow: readonly string[]) => {
-  const header = allow.join(', ')
-  return async function methodNotAllowed(request: FastifyRequest, reply: FastifyReply): Promise<never> {
-    reply.header('allow', header)
-    throw new MethodRefused(request.method)
-  }
-}
-
-async function refusedHere(request: FastifyRequest, reply: FastifyReply): Promise<never> {
-  const refusal = refusalOf(request.raw)
-  if (refusal.code === 'SP_ERR_ROUTE_METHOD') reply.header('allow', ROUTABLE.join(', '))
-  throw refusal
-}
 
 declare module 'fastify' {
   interface FastifyInstance {
