@@ -22,7 +22,7 @@ export function abortRequest(raw: IncomingMessage): void {
 /** Ends a connection whose client takes nothing, with a reset: after an end the kernel would keep what was written, a megabyte and more, for as long as the client likes. */
 export function resetConnection(socket: Socket): void {
   // TLS has no reset of its own, but the connection below it has.
-  const { _parent: below } = socket as { _parent?: Socket | null }
+  const { _parent: below } = socket
   try {
     ;(below ?? socket).resetAndDestroy()
   } catch {

@@ -30,14 +30,13 @@ export function writeHead(response: ClientResponse, head: ResponseHead): Error |
 }
 
 function writeHttp1Head(response: ServerResponse, { status, reason, fields }: ResponseHead): void {
-  const before = response as ServerResponse & { _hasBody: boolean }
-  const { _hasBody: hasBody } = before
+  const { _hasBody: hasBody } = response
   try {
     writeNodeHead.call(response, status, reason, fields)
   } catch (error) {
     // Node.js keeps what it took over before it threw, and would use it for the next head.
     response.statusMessage = ''
-    before._hasBody = hasBody
+    response._hasBody = hasBody
     throw error
   }
 }
