@@ -93,6 +93,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** The TLS settings of the listener; null for plain HTTP. */
     tls: TlsContext | null
+    /** @deprecated Use `tls`. */
+    readonly edge: TlsContext | null
   }
 }
 

@@ -70,8 +70,13 @@ export async function buildGateway(
   const logger = log as FastifyBaseLogger
   Object.assign(app, { log: logger })
   app.decorate('resources', keep)
-  // The name of one release ago.
+  // The names of one release ago.
   app.decorate('keep', keep)
+  app.decorate('edge', {
+    getter() {
+      return app.tls
+    }
+  })
   app.decorate(
     'buffers',
     keep.lease(app, 'buffers', () => new BufferBudget())
