@@ -128,7 +128,7 @@ async function open(
   }
 }
 
-t.test('an editor completes words', async (t) => {
+t.test('an editor completes options', async (t) => {
   const editor = await server(t)
   const cases: { name: string; body: string; words: readonly string[]; not?: readonly string[] }[] = [
     {
@@ -218,11 +218,11 @@ t.test('an editor completes words', async (t) => {
     })
 })
 
-t.test('an editor tells what a word is for', async (t) => {
+t.test('an editor shows the description of an option on hover', async (t) => {
   const editor = await server(t)
   for (const [body, says] of [
-    ['"routes": [ { "rate|Limit": { "max": 1 } } ]', /^How often one and the same client may come/],
-    ['"routes": [ { "proxy": { "up|stream": "x" } } ]', /^Where to: a name from "upstreams"/],
+    ['"routes": [ { "rate|Limit": { "max": 1 } } ]', /^Limits the rate of requests by client/],
+    ['"routes": [ { "proxy": { "up|stream": "x" } } ]', /^The upstream: a name from "upstreams"/],
     ['"public|Url": "https://a.test"', /^The origin that browsers see/]
   ] as const)
     t.test(body, async (t) => {
@@ -235,7 +235,7 @@ t.test('an editor tells what a word is for', async (t) => {
     })
 })
 
-t.test('an editor flags what is wrong, where it stands', async (t) => {
+t.test('an editor marks errors at their place', async (t) => {
   const editor = await server(t)
   const cases: { name: string; body: string; message: RegExp; at: string }[] = [
     {
@@ -297,7 +297,7 @@ t.test('an editor flags what is wrong, where it stands', async (t) => {
       t.equal(line.slice(wrong[0]?.range.start.character, wrong[0]?.range.end.character), at)
     })
 
-  t.test('and nothing where nothing is', async (t) => {
+  t.test('and marks nothing in a valid config', async (t) => {
     const { wrong } = await open(
       t,
       editor,
