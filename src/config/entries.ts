@@ -73,7 +73,7 @@ export class EntryReader {
       this.#draft.faults.addAt(
         source,
         [...at, 'name'],
-        `expected a name that no sibling has, got "${name}" as at ${showPlace(source.at(other))}; rename one of them`
+        `expected a name that no sibling has, got "${name}", which stands at ${showPlace(source.at(other))} too; rename one of them`
       )
   }
 

@@ -504,7 +504,8 @@ t.test('requires distinct names for distinct places', async (t) => {
     ...(name === undefined ? {} : { name })
   })
   await t.rejects(loadConfig({ routes: [route('/a', 'one'), route('/b', 'one')] }, {}), {
-    message: /routes\[1\]\.name: expected a name that no sibling has, got "one" as at .*; rename one of them/
+    message:
+      /routes\[1\]\.name: expected a name that no sibling has, got "one", which stands at .* too; rename one of them/
   })
   await t.rejects(
     loadConfig(
@@ -516,7 +517,7 @@ t.test('requires distinct names for distinct places', async (t) => {
       },
       {}
     ),
-    { message: /routes\[1\]\.routes\[1\]\.name: "two"/ }
+    { message: /routes\[1\]\.routes\[1\]\.name: expected a name that no sibling has, got "two"/ }
   )
   t.test('counts separately for the same name in two groups', async (t) => {
     const groups = ['/g', '/h'].map((path) => ({ path, routes: [{ ...route('/x', 'same'), ...limit }] }))
