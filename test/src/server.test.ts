@@ -416,7 +416,7 @@ t.test(
     t.strictSame(new Set(await Promise.all(statuses)), new Set([200, 503]))
     client.send(getFrame(1001, '/slow'))
     t.equal(await client.status(1001), 200, 'the target is asked as before')
-    await process.line(({ msg }) => String(msg).startsWith('connections to upstreams'))
+    await process.line(({ msg }) => String(msg).startsWith('upstream connections failed'))
     const warnings = process.lines.filter(({ level }) => level === 'warn').map(({ msg }) => msg)
     t.strictSame(
       warnings.filter((msg) => !/ulimit/.test(String(msg))),

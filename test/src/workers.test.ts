@@ -345,7 +345,7 @@ t.test("exits with one message when the first worker can't start", async (t) => 
       env: { WORKERS: '2', ADMIN_PORT: '', PORT: String(port) }
     })
     t.equal(code, 1)
-    t.match(stderr, `The port ${port} of 127.0.0.1 is taken`)
+    t.match(stderr, `The port ${port} of 127.0.0.1 is in use`)
   })
 
   t.test('an invalid number of workers', async (t) => {
