@@ -57,10 +57,14 @@ const ALLOW_NAME =
 export function warnings({ allow, deny, file }: IpAccessOptions): string[] {
   if (file === undefined) return []
   const name = basename(file)
-  const denies = DENY_NAME.test(name)
-  if (denies || !(ALLOW_NAME.test(name) || (allow === undefined && deny.length === 0))) return []
+  if (DENY_NAME.test(name)) return []
+  if (ALLOW_NAME.test(name))
+    return [
+      `refuses the addresses in ${name}: "ipAccess.file" denies, though its name suggests a list of allowed addresses; write those into "allow"`
+    ]
+  if (allow !== undefined || deny.length > 0) return []
   return [
-    `refuses the addresses in ${name}: "ipAccess.file" denies, though its name suggests a list of allowed addresses; use "allow" to allow them`
+    `refuses the addresses in ${name} and no others: "ipAccess.file" denies; addresses that may pass are written into "allow"`
   ]
 }
 

@@ -22,7 +22,9 @@ export function makeDestination(
 ): ReadDestination {
   const shapes = patterns.map(shapeOf)
   const depth = shapes[0]?.depth ?? 0
-  if (!shapes.every((shape) => shape.wildcard && shape.depth === depth)) return () => undefined
+  // "/dav" beside "/dav/*" is the same folder.
+  const isFolder = shapes.some(({ wildcard }) => wildcard) && shapes.every((shape) => shape.depth === depth)
+  if (!isFolder) return () => undefined
   return (request) => {
     const { destination } = request.headers
     if (typeof destination !== 'string') return undefined

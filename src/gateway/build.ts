@@ -30,6 +30,12 @@ export interface GatewayOptions {
   readonly trace?: boolean
 }
 
+/** What the process itself, which adds nothing to the gateway, may ask for beyond that. */
+interface ProcessOptions extends GatewayOptions {
+  /** Whether no other code gets the instance. */
+  readonly isAlone?: boolean
+}
+
 // How long one plugin may take to load, in milliseconds.
 const SLOWEST_PLUGIN = 120_000
 
@@ -38,7 +44,7 @@ export async function buildGateway(
   plan: Plan,
   keep: Resources,
   log: Logger,
-  options: GatewayOptions = {}
+  options: ProcessOptions = {}
 ): Promise<FastifyInstance> {
   const planned = new Map<string, RouteInfo>()
   const trusts = rangeMatcher(plan.trustedProxies)
@@ -81,7 +87,7 @@ export async function buildGateway(
     'buffers',
     keep.lease(app, 'buffers', () => new BufferBudget())
   )
-  app.decorate('ownsBodies', plan.catalog.hasExtensions !== true)
+  app.decorate('ownsBodies', options.isAlone === true && plan.catalog.hasExtensions !== true)
   app.decorate('acceptsUpgrades', false)
   app.decorate('tls', null)
   app.decorate('metrics', null)

@@ -63,7 +63,7 @@ export class Engine {
     peers: (Peers & { catchUp(): Promise<void> }) | null = null
   ): Promise<Engine> {
     const resources = new Resources(peers)
-    const app = await buildGateway(plan, resources, log).catch(onBuildError)
+    const app = await buildGateway(plan, resources, log, { isAlone: true }).catch(onBuildError)
     try {
       await peers?.catchUp()
       const served = await serve(app, { ...settings, log })
@@ -114,7 +114,7 @@ export class Engine {
     let faults: readonly string[] = []
     try {
       const plan = await loadPlan(this.#settings.config, catalog, process.env)
-      const next = await buildGateway(plan, this.#resources, this.#log)
+      const next = await buildGateway(plan, this.#resources, this.#log, { isAlone: true })
       try {
         this.#served.swap(next)
       } catch (error) {

@@ -9,8 +9,10 @@ type Limits = Pick<FastifyInstance['socketLimits'], 'headerTime' | 'idle' | 'res
 /** The memory that Node.js counts for a session, in MB, before it refuses streams. It counts what was about to be written to a stream that is reset, and never subtracts it. */
 export const MAX_SESSION_MEMORY_MB = 1000
 
-// A session ends with GOAWAY before that many resets can have used up its memory, at 256 kB each.
-const MAX_RESETS = 2000
+// Node.js never gives back the memory of a session that aborted writes have taken: a session ends with GOAWAY at half of
+// what it may have. Each abort counts as what is read ahead of a client, at least.
+const MAX_ABORTED_BYTES = 500_000_000
+const MIN_ABORTED_BYTES = 262_144
 
 const STATE = Symbol('stream state')
 
@@ -22,8 +24,8 @@ interface SessionState {
   hadRequest: boolean
   /** How many checks in a row have found no stream. */
   idleChecks: number
-  /** The streams that ended by a reset. */
-  resets: number
+  /** The bytes of responses that were aborted. */
+  abortedBytes: number
 }
 
 interface Stream extends ServerHttp2Stream {
@@ -60,7 +62,7 @@ export class Sessions {
       streams: new Set(),
       hadRequest: false,
       idleChecks: 0,
-      resets: 0
+      abortedBytes: 0
     }
     this.#open.set(session, state)
     session.on('error', () => {})
@@ -134,7 +136,9 @@ function onStreamClose(this: Stream): void {
   const state = this[STATE]?.session
   if (state === undefined) return
   state.streams.delete(this)
-  if (this.rstCode !== constants.NGHTTP2_NO_ERROR && ++state.resets === MAX_RESETS) state.session.close()
+  if (this.writableFinished) return
+  state.abortedBytes += Math.max(this.writableLength, MIN_ABORTED_BYTES)
+  if (state.abortedBytes >= MAX_ABORTED_BYTES && !state.session.closed) state.session.close()
 }
 
 /** Resets the streams whose response is read too slowly; where the client does not read from the connection either, resets the connection. */

@@ -678,6 +678,7 @@ t.test("rewrites WebDAV's Destination if it names the gateway", async (t) => {
     upstreams: { u: { url: up }, deep: { url: `${up}/base` } },
     routes: [
       { path: '/dav/*', proxy: { upstream: 'u', rewrite: '/' } },
+      { path: ['/files', '/files/*'], proxy: { upstream: 'u', rewrite: '/' } },
       { path: '/v1/*', proxy: { upstream: 'deep', rewrite: '/v2' } },
       { path: '/users/:id/*', proxy: { upstream: 'u', rewrite: '/u/{params.id}' } },
       { path: '/host/*', proxy: { upstream: 'deep', rewrite: '/', preserveHost: true } },
@@ -694,6 +695,7 @@ t.test("rewrites WebDAV's Destination if it names the gateway", async (t) => {
     ['/dav/a', 'http://ada:x@gw.test/dav/b', `http://${host}/b`],
     ['/dav/a', 'http://gw.test/dav', `http://${host}/`],
     ['/dav/a', '/dav/b', '/b'],
+    ['/files/a', 'http://gw.test/files/b', `http://${host}/b`],
     kept('/dav/a', 'http://other.test/dav/b'),
     kept('/dav/a', 'http://gw.test:81/dav/b'),
     kept('/dav/a', 'http://gw.test/other/b'),

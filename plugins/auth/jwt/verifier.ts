@@ -9,7 +9,7 @@ import {
   type JWTVerifyResult
 } from 'jose'
 import type { Caller } from '../../../src/lib/caller.ts'
-import { wall } from '../../../src/lib/clock.ts'
+import { monotonic, wall } from '../../../src/lib/clock.ts'
 import { duration } from '../../../src/lib/units.ts'
 import { type ClaimNames, claimsToProfile, textIn } from '../claims.ts'
 import { WrongCredential } from '../strategies/strategy.ts'
@@ -30,6 +30,7 @@ const MAX_TOKEN_LENGTH = 16_384
 const MAX_CACHED = 10_000
 // A client can invent any number of keys and issuers.
 const MAX_LOGGED = 100
+const LOGGED_FOR_MS = 600_000
 
 // Other kinds of token, such as a logout token, do not authenticate a caller (RFC 8725 section 3.11).
 const ACCEPTED_TYPES: readonly unknown[] = [
@@ -55,6 +56,7 @@ export class Verifier {
   readonly #verifyOptions: JWTVerifyOptions
   readonly #cache = new Map<string, VerifiedToken>()
   readonly #logged = new Set<string>()
+  #loggedSince = monotonic()
 
   constructor(keys: Keys, options: JwtOptions, log: FastifyBaseLogger) {
     this.#keys = keys
@@ -86,6 +88,11 @@ export class Verifier {
   refuse(reason: string, token?: string): WrongCredential {
     const fields = { reason, ...(token === undefined ? {} : namesIn(token)) }
     const id = JSON.stringify(fields)
+    // Clients choose the key and the issuer: made-up ones silence the others for a while only.
+    if (monotonic() - this.#loggedSince > LOGGED_FOR_MS) {
+      this.#logged.clear()
+      this.#loggedSince = monotonic()
+    }
     const isRepeated = this.#logged.has(id) || this.#logged.size >= MAX_LOGGED
     if (!isRepeated) this.#logged.add(id)
     this.#log[isRepeated ? 'debug' : 'info'](fields, 'token refused')

@@ -70,11 +70,7 @@ export class DiskStorage implements Storage {
     await mkdir(dirname(file), { recursive: true, mode: 0o700 })
     if (!(await createFile(file, token))) {
       const { mtimeMs = wall() } = (await stat(file).catch(ignoreMissing)) ?? {}
-      if (
-        wall() - mtimeMs < timings.lockLifetime ||
-        !(await takeStaleLock(file)) ||
-        !(await createFile(file, token))
-      )
+      if (isRecent(mtimeMs) || !(await takeStaleLock(file)) || !(await createFile(file, token)))
         return undefined
     }
     const isHeld = async (): Promise<boolean> => (await readFile(file, 'utf8').catch(ignoreMissing)) === token
@@ -128,7 +124,7 @@ async function takeStaleLock(file: string): Promise<boolean> {
   try {
     await rename(file, aside)
     const { mtimeMs } = await stat(aside)
-    if (wall() - mtimeMs >= timings.lockLifetime) return true
+    if (!isRecent(mtimeMs)) return true
     await link(aside, file).catch(() => {})
     return false
   } catch {
@@ -150,3 +146,6 @@ async function removeExpired(folder: string, lifetimeMs: number): Promise<void> 
 function ignoreMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT') throw error
 }
+
+// A time in the future is that of a clock that was set back: its lock ends as late as any other.
+const isRecent = (mtimeMs: number): boolean => Math.abs(wall() - mtimeMs) < timings.lockLifetime

@@ -172,3 +172,36 @@ t.test('resends a request on a new connection when an idle one was dead', async 
     )
   }
 })
+
+t.test('opens a new connection of HTTP/2 after an idle one was dead', async (t) => {
+  const used = new Set<unknown>()
+  const held: (() => void)[] = []
+  let asked = 0
+  const server = createHttp2Server({ settings: { maxConcurrentStreams: 1 } })
+  server.on('session', (session) => {
+    session.on('error', () => {})
+    session.on('stream', (stream) => {
+      stream.on('error', () => {})
+      asked++
+      if (used.has(session)) {
+        session.destroy()
+        return
+      }
+      used.add(session)
+      held.push(() => {
+        stream.respond()
+        stream.end('ok')
+      })
+      // Each of the first five needs a connection of its own.
+      if (asked >= 5) for (const answer of held.splice(0)) answer()
+    })
+  })
+  const url = await started(t, server as unknown as Server)
+  const app = await gateway(t, { upstreams: { up: { url, http2: true, eject: { failures: 1 } } }, routes })
+  const first = await Promise.all(Array.from({ length: 5 }, () => app.inject('/x')))
+  t.ok(first.every(({ statusCode }) => statusCode === 200))
+  t.equal(used.size, 5)
+  t.equal((await app.inject('/x')).statusCode, 200)
+  t.equal(asked, 7, 'one dead connection was met')
+  t.equal(target(app, 0).health.ejected, false)
+})

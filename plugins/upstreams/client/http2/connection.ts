@@ -135,6 +135,11 @@ export class Http2Connection {
     return this.#state === 'open' && this.#maxStreams > 0
   }
 
+  /** Whether no request is on it. */
+  get isIdle(): boolean {
+    return this.#streams === 0
+  }
+
   /** Whether the session is destroyed. */
   get isDestroyed(): boolean {
     return this.#session.destroyed

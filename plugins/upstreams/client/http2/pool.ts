@@ -58,6 +58,8 @@ export class Http2Pool extends TargetDispatcher {
       stream.fail(new errors.ClientClosedError())
       return
     }
+    // Other idle connections may be dead as well.
+    if (options.newConnection === true) for (const open of [...this.#open]) if (open.isIdle) open.retire()
     const free = this.#queue.length === 0 ? this.#findFree() : undefined
     if (free === undefined) {
       this.#queue.enqueue(stream)
