@@ -1,7 +1,7 @@
 import { type About, fp, type OptionFault, type TargetRoutes, Type } from '../src/kit/index.ts'
 import { ignoreBodies } from '../src/lib/http/bodies.ts'
 import { makeRewrite, rewriteFaults } from '../src/lib/http/rewrite.ts'
-import type { Static } from '../src/lib/schema.ts'
+import { isObject, type Static } from '../src/lib/schema.ts'
 import { yieldIfDue } from '../src/lib/time-slicing.ts'
 import { EXPECTED, TEMPLATE } from '../src/lib/units.ts'
 import { pathOf, queryOf, template, templateFaults, type ValueKind } from '../src/lib/values.ts'
@@ -34,11 +34,16 @@ export type RedirectOptions = Static<typeof options>
 export function faults({ to }: RedirectOptions, about: About): OptionFault[] {
   const { origin, path } = partsOf(to)
   const { paths } = about
-  const target = isOwnOrigin(origin, about, about.word('tls') ? 'https' : 'http')
+  const isOwn =
+    isOwnOrigin(origin, about, about.word('tls') ? 'https' : 'http') || isPublicOrigin(origin, about)
+  const pathOptions = about.word('paths')
+  const fold = (text: string): string =>
+    isObject(pathOptions) && pathOptions['ignoreCase'] === true ? text.toLowerCase() : text
+  const target = isOwn
     ? paths.find(
         (from) =>
-          normalizedPath(from.replace(/\/\*$/, '/')) ===
-          normalizedTarget(path, { wildcard: from.endsWith('/*') })
+          fold(normalizedPath(from.replace(/\/\*$/, '/'))) ===
+          fold(normalizedTarget(path, { wildcard: from.endsWith('/*') }))
       )
     : undefined
   const loop: OptionFault[] =
@@ -74,6 +79,10 @@ function isOwnOrigin(origin: string, { hosts }: Pick<About, 'hosts'>, scheme?: s
   if (scheme !== undefined && originScheme?.toLowerCase() !== scheme) return false
   return name === '{host}' || hosts.includes(name)
 }
+
+/** Tells whether an origin is the one that browsers see, and the route takes requests for it. */
+const isPublicOrigin = (origin: string, { hosts, publicUrl }: Pick<About, 'hosts' | 'publicUrl'>): boolean =>
+  origin !== '' && origin === publicUrl && (hosts.length === 0 || hosts.includes(new URL(publicUrl).hostname))
 
 /** Normalizes the path of a redirect's target; with a wildcard a trailing slash makes no difference. */
 function normalizedTarget(to: string, { wildcard }: { wildcard: boolean }): string {

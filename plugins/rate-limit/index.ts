@@ -11,7 +11,7 @@ import { peerOf } from '../../src/lib/http/addresses.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { countingHook, type Done } from './count.ts'
 import { compileLimit, isCountedAfterAuth, type LimitResult } from './limit.ts'
-import { faults, options, override, type RateLimitOptions } from './options.ts'
+import { faults, options, override, type QuotaOptions, type RateLimitOptions } from './options.ts'
 
 export const key = 'rateLimit'
 export const counts = true
@@ -28,6 +28,10 @@ declare module 'fastify' {
   }
 }
 
+/** Tells whether a limit counts requests before auth, by something that the client does not choose. */
+const slowsGuessing = (limit: QuotaOptions): boolean =>
+  limit.max !== undefined && !isCountedAfterAuth(limit) && !/^(header|cookie):/.test(limit.by)
+
 // Strategies whose credentials can be guessed and have no throttle of their own.
 const GUESSABLE = ['apiKeys', 'basic', 'forward']
 
@@ -35,7 +39,7 @@ const GUESSABLE = ['apiKeys', 'basic', 'forward']
 export function warnings(options: RateLimitOptions, { word }: AboutRoute): string[] {
   const auth = word('auth')
   if (!isObject(auth)) return []
-  if ([options, ...Object.values(options.also)].some((limit) => !isCountedAfterAuth(limit))) return []
+  if ([options, ...Object.values(options.also)].some(slowsGuessing)) return []
   const by = auth['by']
   const guessable = GUESSABLE.filter(
     (strategy) =>
@@ -46,7 +50,7 @@ export function warnings(options: RateLimitOptions, { word }: AboutRoute): strin
   return guessable.length === 0
     ? []
     : [
-        `counts only authenticated callers, so that keys and passwords can be guessed without a limit; set "by": "ip" and put the limit by caller under "also"`
+        `counts only authenticated callers, or by what the client chooses, so that keys and passwords can be guessed without a limit; set "by": "ip" and put the limit by caller under "also"`
       ]
 }
 

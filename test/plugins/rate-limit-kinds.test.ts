@@ -272,6 +272,20 @@ t.test('warns about limits that count authenticated callers only', async (t) => 
       config: { auth, rateLimit: { ...caller, also: { ip: { max: 9 } } }, routes: [route({})] },
       warns: false
     },
+    {
+      name: 'with one by a header, which the client chooses, beside it',
+      config: {
+        auth,
+        rateLimit: { ...caller, also: { device: { max: 9, by: 'header:x-device' } } },
+        routes: [route({})]
+      },
+      warns: true
+    },
+    {
+      name: 'with one of requests in flight beside it',
+      config: { auth, rateLimit: { ...caller, also: { flight: { maxInFlight: 5 } } }, routes: [route({})] },
+      warns: true
+    },
     { name: 'without auth', config: { rateLimit: caller, routes: [route({})] }, warns: false },
     {
       name: 'where nothing can be guessed',

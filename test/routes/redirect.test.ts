@@ -140,7 +140,7 @@ t.test('does not match the path with a slash if the redirect adds it', async (t)
 })
 
 t.test('rejects a redirect to itself', async (t) => {
-  const loops: { route: object; itself: string; tls?: boolean }[] = [
+  const loops: { route: object; itself: string; root?: object }[] = [
     { route: { path: '/a', ...to('/a') }, itself: '/a' },
     { route: { path: '/a', ...to('/a?x=1') }, itself: '/a' },
     { route: { path: '/a/', ...to('/a/') }, itself: '/a/' },
@@ -151,11 +151,13 @@ t.test('rejects a redirect to itself', async (t) => {
     { route: { path: ['/b', '/a'], ...to('/a') }, itself: '/a' },
     { route: { path: '/u/:id(\\d+)', ...to('/u/{params.id}') }, itself: '/u/:id(\\d+)' },
     { route: { path: '/*', ...to('http://{host}/') }, itself: '/*' },
-    { route: { host: 'a.test', path: '/*', ...to('http://A.test') }, itself: '/*' }
+    { route: { host: 'a.test', path: '/*', ...to('http://A.test') }, itself: '/*' },
+    { route: { path: '/a', ...to('https://a.test/a') }, itself: '/a', root: { publicUrl: 'https://a.test' } },
+    { route: { path: '/A', ...to('/a') }, itself: '/A', root: { paths: { ignoreCase: true } } }
   ]
-  for (const { route, itself } of loops)
+  for (const { route, itself, root } of loops)
     try {
-      await loadConfig({ routes: [route] }, {})
+      await loadConfig({ ...root, routes: [route] }, {})
       t.fail(`${itself} passes`)
     } catch (error) {
       t.ok(error instanceof ConfigError)
