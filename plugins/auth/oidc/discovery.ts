@@ -88,7 +88,7 @@ export class Discovery {
       this.#failedAt = monotonic()
       this.#log.warn(
         { issuer: this.#options.issuer, cause: causeOf(error, this.#options.issuer) },
-        'oidc discovery failed'
+        'oidc provider discovery failed'
       )
       throw error
     }
