@@ -22,3 +22,23 @@ export function generator(seed: number): Random {
     pick: (of) => of[below(of.length)] as (typeof of)[number]
   }
 }
+
+/** Changes a text at one place: cuts, repeats, ends it, or puts one of the special parts there. */
+export function mutate({ pick, below }: Random, text: string, special: readonly string[]): string {
+  const at = below(text.length + 1)
+  const length = 1 + below(4)
+  switch (below(6)) {
+    case 0:
+      return text.slice(0, at) + text.slice(at + length)
+    case 1:
+      return text.slice(0, at) + pick(special) + text.slice(at)
+    case 2:
+      return text.slice(0, at) + pick(special) + text.slice(at + 1)
+    case 3:
+      return text.slice(0, at) + text.slice(at, at + 8 * length) + text.slice(at)
+    case 4:
+      return text.slice(0, at)
+    default:
+      return text.replace('\r\n', pick(['\n', '\r', '\r\r\n', '\r\n ']))
+  }
+}

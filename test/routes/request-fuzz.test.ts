@@ -5,7 +5,7 @@ import { Duplex } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { listening, type Scope } from '../helpers.ts'
-import { generator, type Random, seedOf } from '../random.ts'
+import { generator, mutate, type Random, seedOf } from '../random.ts'
 
 // A fuzz of requests through the gateway: what the upstream gets is what Node's own parser finds in the client's bytes, or the client gets an error. FUZZ=20000 tries more (with --timeout=0), FUZZ_SEED=… repeats a run.
 
@@ -273,30 +273,12 @@ function chunks({ pick, chance, below }: Random, body: string): string {
   return `${text}0\r\n${chance(0.2) ? pick(['X-Sum: 1\r\n', 'Host: evil\r\n', 'Content-Length: 9\r\n']) : ''}\r\n`
 }
 
-function mutate({ pick, below }: Random, text: string): string {
-  const at = below(text.length + 1)
-  const length = 1 + below(4)
-  switch (below(6)) {
-    case 0:
-      return text.slice(0, at) + text.slice(at + length)
-    case 1:
-      return text.slice(0, at) + pick(SPECIAL) + text.slice(at)
-    case 2:
-      return text.slice(0, at) + pick(SPECIAL) + text.slice(at + 1)
-    case 3:
-      return text.slice(0, at) + text.slice(at, at + 8 * length) + text.slice(at)
-    case 4:
-      return text.slice(0, at)
-    default:
-      return text.replace('\r\n', pick(['\n', '\r', '\r\r\n', '\r\n ']))
-  }
-}
-
 /** Makes the bytes of a connection: a request or several, some with mutations, and one that ends it. */
 function input(random: Random): Buffer {
   let text = request(random)
   while (random.chance(0.2)) text += request(random)
-  for (let left = random.chance(0.5) ? 0 : 1 + random.below(3); left > 0; left--) text = mutate(random, text)
+  for (let left = random.chance(0.5) ? 0 : 1 + random.below(3); left > 0; left--)
+    text = mutate(random, text, SPECIAL)
   return Buffer.from(`${text}GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`, 'latin1')
 }
 

@@ -4,6 +4,7 @@ import { askUpstream } from '../../../src/lib/ask-upstream.ts'
 import type { Caller } from '../../../src/lib/caller.ts'
 import { peerOf } from '../../../src/lib/http/addresses.ts'
 import { setCookieName } from '../../../src/lib/http/cookies.ts'
+import { fieldsByName } from '../../../src/lib/http/headers.ts'
 import { FRAMING, HOP_BY_HOP, nominatedBy } from '../../../src/lib/http/hop-by-hop.ts'
 import { questionHead } from '../../../src/lib/http/request-head.ts'
 import type { Refusal } from '../../../src/lib/refusals.ts'
@@ -87,7 +88,7 @@ export function forwardStrategy(app: FastifyInstance, options: ForwardOptions): 
       )
       // A status above 599 cannot be sent on (RFC 9110 section 15).
       if (status > 599) throw new RangeError('invalid status in the response of the authentication service')
-      return { statusCode: status, headers: headersIn(fields), body }
+      return { statusCode: status, headers: fieldsByName(fields), body }
     } catch (error) {
       app.log.warn(
         { upstream: upstream.name, cause: (error as { code?: string }).code ?? (error as Error).name },
@@ -106,18 +107,6 @@ interface ServiceResponse {
 }
 
 type ServiceHeaders = Readonly<Record<string, string | string[]>>
-
-/** Converts a flat list of names and values into an object, with a list for each repeated name. */
-function headersIn(fields: readonly string[]): ServiceHeaders {
-  const headers: Record<string, string | string[]> = Object.create(null)
-  for (let i = 0; i < fields.length; i += 2) {
-    const name = fields[i] as string
-    const value = fields[i + 1] as string
-    const before = headers[name]
-    headers[name] = before === undefined ? value : [before, value].flat()
-  }
-  return headers
-}
 
 function textIn(headers: Readonly<Record<string, unknown>>, name: string | undefined): string | undefined {
   const lower = name?.toLowerCase()

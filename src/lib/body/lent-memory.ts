@@ -18,7 +18,7 @@ export function copyToLentMemory(bytes: Buffer): Buffer {
   return copy
 }
 
-/** Makes a callback that gives back the memory of a part of a body once it is written: only memory that `copyOf` lent, since any other may be somebody else's. */
+/** Makes a callback that gives back the memory of a part of a body once it is written: only memory that `copyToLentMemory` lent, since other code may hold any other. */
 export const returnWhenWritten = (chunk: Buffer): ((error?: Error | null) => void) | undefined =>
   chunk.length < LARGE
     ? undefined

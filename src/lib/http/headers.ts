@@ -78,3 +78,15 @@ export function requestHeader({ headers, raw }: FastifyRequest, name: string): s
   const values = raw.rawHeaders.filter((_, i, all) => i % 2 === 1 && all[i - 1]?.toLowerCase() === name)
   return values.length === 0 ? undefined : values.join(', ')
 }
+
+/** Groups a flat list of fields by name; the object has no prototype, so that "constructor" is a name like any other. */
+export function fieldsByName(fields: readonly string[]): Record<string, string | string[]> {
+  const byName: Record<string, string | string[]> = Object.create(null)
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] as string
+    const value = fields[i + 1] as string
+    const before = byName[name]
+    byName[name] = before === undefined ? value : [before, value].flat()
+  }
+  return byName
+}

@@ -1,5 +1,6 @@
 import { type IncomingMessage, ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http'
 import { constants, Http2ServerResponse, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
+import { fieldsByName } from './headers.ts'
 
 // Every call here can throw or destroy a stream in the middle of a callback of the upstream's connection, where no
 // request's own try is: this file is the one place where that is caught.
@@ -91,18 +92,6 @@ export function addTrailers(response: ClientResponse, trailers: readonly [string
   } catch {
     return false
   }
-}
-
-/** Groups a flat list of fields by name; the object has no prototype, so that "constructor" is a name like any other. */
-function fieldsByName(fields: readonly string[]): Record<string, string | string[]> {
-  const byName: Record<string, string | string[]> = Object.create(null)
-  for (let i = 0; i < fields.length; i += 2) {
-    const name = fields[i] as string
-    const value = fields[i + 1] as string
-    const before = byName[name]
-    byName[name] = before === undefined ? value : [before, value].flat()
-  }
-  return byName
 }
 
 /** Cuts a response, so that no client takes what it has for the whole. */
