@@ -71,7 +71,7 @@ export async function buildGateway(
   for (const method of METHODS)
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method))
       app.addHttpMethod(method, { hasBody: true })
-  // Fastify is told of no logger: it would make a child of it for each request, and listen to each answer for a line that it
+  // Fastify gets no logger: it would make a child of it for each request, and listen to each answer for a line that it
   // does not write.
   const logger = log as FastifyBaseLogger
   Object.assign(app, { log: logger })

@@ -32,7 +32,7 @@ export interface Concern {
   readonly guardsAccess?: boolean
   /** What is wrong with resolved options that a schema cannot say, each with the path of the option. */
   readonly faults?: (options: never, about: About) => readonly OptionFault[]
-  /** Whether it keeps counts or entries of each place where it is written, so that such places must be told apart. */
+  /** Whether it keeps counts or entries of each place where it is written, so that such places need names that differ. */
   readonly counts?: boolean
   /** What is worth a second look in the options of a route, for `check`: each a sentence that goes on from "The route x". */
   readonly warnings?: (options: never, about: AboutRoute) => readonly string[]

@@ -42,6 +42,6 @@ export async function findAliases(
   return { aliases, aliased }
 }
 
-/** Returns whether a path's methods are told apart in front of the router. The router would keep all routes once for each class of methods. */
+/** Returns whether the routes of a path are distinguished by method in front of the router. The router would keep all routes once for each class of methods. */
 export const isSplitByMethod = (shape: string, node: PatternNode): boolean =>
   UNENCODED.test(shape) && !hasOneRoute(node)

@@ -1,7 +1,7 @@
 import { wordsIn } from './headers.ts'
 
-// HTTP2-Settings belongs to a switch to h2c (RFC 7540 section 3.2.1), Proxy-Connection to no RFC at all.
-const OF_THE_CONNECTION = [
+/** Names the fields that frame a message or belong to its connection. HTTP2-Settings belongs to a switch to h2c (RFC 7540 section 3.2.1), Proxy-Connection to no RFC at all. */
+export const OF_THE_CONNECTION: readonly string[] = [
   'connection',
   'http2-settings',
   'keep-alive',

@@ -1,6 +1,7 @@
 import { type IncomingMessage, ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http'
 import { constants, Http2ServerResponse, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import { fieldsByName } from './headers.ts'
+import { OF_THE_CONNECTION } from './hop-by-hop.ts'
 
 // Every call here can throw or destroy a stream in the middle of a callback of the upstream's connection, where no
 // request's own try is: this file is the one place where that is caught.
@@ -190,16 +191,7 @@ interface HeaderStore {
 }
 
 // Each of them frames the message or belongs to one connection, and Node.js throws where it does not fit.
-const FRAMING = new Set([
-  'connection',
-  'http2-settings',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade'
-])
+const NOT_SENDABLE = new Set([...OF_THE_CONNECTION, 'trailer'])
 
 /** Removes from a response the headers that can't be sent, and returns those of a list or an object that can. */
 function sendable(response: HeaderStore, headers: unknown): OutgoingHttpHeaders {
@@ -212,7 +204,7 @@ function sendable(response: HeaderStore, headers: unknown): OutgoingHttpHeaders 
 }
 
 function isSendable(name: string, value: unknown): boolean {
-  if (FRAMING.has(name.toLowerCase())) return false
+  if (NOT_SENDABLE.has(name.toLowerCase())) return false
   try {
     validateHeaderName(name)
     for (const each of [value].flat()) validateHeaderValue(name, each as string)
