@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { createError, fp, perRoute, type RouteInfo, Type, type WordsSaid } from '../src/kit/index.ts'
+import { createError, fp, type IsConfigured, perRoute, type RouteInfo, Type } from '../src/kit/index.ts'
 import { originMatcher, publicOrigin } from '../src/lib/caller.ts'
 import { peerOf } from '../src/lib/http/addresses.ts'
 import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
@@ -25,7 +25,7 @@ export const options = Type.Object(
 )
 
 export const override = overrideOf(options)
-export const always = (isConfigured: WordsSaid): boolean => isConfigured('auth')
+export const always = (isConfigured: IsConfigured): boolean => isConfigured('auth')
 export type CsrfOptions = Static<typeof options>
 
 /** The request was sent by a page of another site. */
@@ -65,7 +65,7 @@ function isAmbient({ headers }: FastifyRequest, by: string): boolean {
 function isCovered(route: RouteInfo): boolean {
   const mention = route.mentionOf(key)
   if (route.kind === 'standing' || mention === 'inside') return true
-  const auth = route.words['auth'] as { session?: boolean; by?: readonly string[] } | false | undefined
+  const auth = route.options['auth'] as { session?: boolean; by?: readonly string[] } | false | undefined
   // A public route has no user whom another site could impersonate.
   if (typeof auth !== 'object') return mention === 'root' && route.mentionOf('auth') === undefined
   if (auth.session !== true && mention === undefined) return false
@@ -74,7 +74,10 @@ function isCovered(route: RouteInfo): boolean {
 }
 
 function allowedOrigins({ origins }: CsrfOptions, route: RouteInfo): (origin: string) => boolean {
-  const cors = route.words['cors'] as { origins: readonly string[]; credentials: boolean } | false | undefined
+  const cors = route.options['cors'] as
+    | { origins: readonly string[]; credentials: boolean }
+    | false
+    | undefined
   const all = typeof cors === 'object' && cors.credentials ? [...origins, ...cors.origins] : origins
   return originMatcher(all)
 }

@@ -67,10 +67,10 @@ export const faults = (options: HeadersOptions, about: About): OptionFault[] =>
 const identityHeaders = new WeakMap<object, ReadonlySet<string>>()
 
 /** Returns whether "auth" sets a header: on any route, or Authorization and Cookie on a route with these options. */
-function isReserved(name: string, options: HeadersOptions, { routes, word }: About): boolean {
+function isReserved(name: string, options: HeadersOptions, { routes, optionsOf }: About): boolean {
   const plain = cgiName(name.toLowerCase())
   const everywhere = getOrCreate(identityHeaders, routes, () => {
-    const all = [word('auth'), ...new Set(routes.map(({ auth }) => auth))]
+    const all = [optionsOf('auth'), ...new Set(routes.map(({ auth }) => auth))]
     return new Set(all.flatMap((auth) => identityHeadersOf(auth).everywhere))
   })
   if (everywhere.has(plain)) return true

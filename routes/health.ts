@@ -18,7 +18,7 @@ export const health: readonly BuiltinRoute[] = [
     path: '/-/live',
     hosts: [],
     methods: ['GET', 'HEAD'],
-    words: ungated,
+    options: ungated,
     async handler(_request, reply) {
       reply.header('cache-control', 'no-store')
       return { status: 'live' }
@@ -29,7 +29,7 @@ export const health: readonly BuiltinRoute[] = [
     path: '/-/ready',
     hosts: [],
     methods: ['GET', 'HEAD'],
-    words: ungated,
+    options: ungated,
     async handler(request, reply) {
       const { ready } = request.server.readiness
       reply.code(ready ? 200 : 503).header('cache-control', 'no-store')

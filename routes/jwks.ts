@@ -3,14 +3,14 @@ import { ungated } from './ungated.ts'
 
 /** Returns the route with the keys that verify the gateway's assertions; none if no route signs any. */
 export function jwksRoutes({ routes }: BuiltinContext): BuiltinRoute[] {
-  if (!routes.some(({ words }) => signsAssertions(words['auth']))) return []
+  if (!routes.some(({ options }) => signsAssertions(options['auth']))) return []
   return [
     {
       name: 'keys',
       path: '/-/jwks.json',
       hosts: [],
       methods: ['GET', 'HEAD'],
-      words: ungated,
+      options: ungated,
       async handler(request, reply) {
         const keys = await Promise.all([...request.server.signers.values()].map(({ jwk }) => jwk))
         const byId = new Map(keys.map((key) => [key.kid, key]))

@@ -35,8 +35,8 @@ export function faults({ to }: RedirectOptions, about: About): OptionFault[] {
   const { origin, path } = partsOf(to)
   const { paths } = about
   const isOwn =
-    isOwnOrigin(origin, about, about.word('tls') ? 'https' : 'http') || isPublicOrigin(origin, about)
-  const pathOptions = about.word('paths')
+    isOwnOrigin(origin, about, about.optionsOf('tls') ? 'https' : 'http') || isPublicOrigin(origin, about)
+  const pathOptions = about.optionsOf('paths')
   const fold = (text: string): string =>
     isObject(pathOptions) && pathOptions['ignoreCase'] === true ? text.toLowerCase() : text
   const target = isOwn

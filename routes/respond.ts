@@ -87,8 +87,8 @@ export default fp<TargetRoutes<RespondOptions>>(
 )
 
 /** Returns the content type of the response, which `headers.response` may replace. */
-function contentTypeOf(headers: Readonly<Record<string, string>>, { words }: RouteInfo): string {
-  const { response = {} } = (words['headers'] || {}) as {
+function contentTypeOf(headers: Readonly<Record<string, string>>, { options }: RouteInfo): string {
+  const { response = {} } = (options['headers'] || {}) as {
     response?: Readonly<Record<string, string | false>>
   }
   const replacement = Object.entries(response).find(([name]) => name.toLowerCase() === 'content-type')?.[1]

@@ -9,7 +9,12 @@ import { Resources } from './gateway/resources.ts'
 
 export { ConfigError, type Fault, showFault } from './config/fault.ts'
 export type { Plan, PlannedRoute } from './config/plan-types.ts'
-export { defineConfig, type ExtensionWords, type GatewayConfig, type RouteConfig } from './gateway/define.ts'
+export {
+  defineConfig,
+  type ExtensionOptions,
+  type GatewayConfig,
+  type RouteConfig
+} from './gateway/define.ts'
 export { Resources, Resources as Keep } from './gateway/resources.ts'
 export { type Served, type ServeOptions, serve } from './server/server.ts'
 export type { GatewayOptions }

@@ -42,7 +42,10 @@ export const warnings = ({ oidc, jwt, require, optional, by }: AuthOptions): str
   ...(jwt !== undefined && by?.includes('jwt') !== false ? jwtWarnings(jwt) : [])
 ]
 
-function sessionFaults({ session, users, oidc, challenge }: AuthOptions, { word }: About): OptionFault[] {
+function sessionFaults(
+  { session, users, oidc, challenge }: AuthOptions,
+  { optionsOf }: About
+): OptionFault[] {
   const found: OptionFault[] = []
   if (session && users === undefined && oidc === undefined)
     found.push({
@@ -63,7 +66,7 @@ function sessionFaults({ session, users, oidc, challenge }: AuthOptions, { word 
       })
     found.push(...below('oidc', oidcFaults(oidc)))
   }
-  if (session && (word('session') as { secrets?: unknown } | undefined)?.secrets === undefined)
+  if (session && (optionsOf('session') as { secrets?: unknown } | undefined)?.secrets === undefined)
     found.push({
       path: ['session'],
       message:
@@ -72,7 +75,7 @@ function sessionFaults({ session, users, oidc, challenge }: AuthOptions, { word 
   return found
 }
 
-function strategyFaults(options: AuthOptions, { word }: About): OptionFault[] {
+function strategyFaults(options: AuthOptions, { optionsOf }: About): OptionFault[] {
   const found: OptionFault[] = []
   const defined = definedStrategies(options)
   if (defined.length === 0)
@@ -92,7 +95,7 @@ function strategyFaults(options: AuthOptions, { word }: About): OptionFault[] {
       path: ['basic'],
       message: 'expected "users" beside "basic", got none; HTTP Basic checks the passwords of local users'
     })
-  const tls = word('tls') as { clientCertificates?: unknown } | false | undefined
+  const tls = optionsOf('tls') as { clientCertificates?: unknown } | false | undefined
   const asksForCertificates = tls !== undefined && tls !== false && tls.clientCertificates !== undefined
   if (options.clientCertificate && !asksForCertificates)
     found.push({
@@ -141,10 +144,11 @@ const below = (name: string, faults: readonly OptionFault[]): OptionFault[] =>
 
 /** Warns of routes that are public in a config where others are protected: often one of them was forgotten. */
 export function planWarnings(_options: AuthOptions, { routes }: AboutPlan): PlanWarning[] {
-  const isProtected = (options: unknown): boolean => options !== undefined && options !== false
-  if (!routes.some(({ words }) => isProtected(words['auth']))) return []
+  const isProtected = (auth: unknown): boolean => auth !== undefined && auth !== false
+  if (!routes.some(({ options }) => isProtected(options['auth']))) return []
   const open = routes.filter(
-    ({ words, said, exposes }) => exposes && !isProtected(words['auth']) && !said.includes('auth')
+    ({ options, overrides, exposes }) =>
+      exposes && !isProtected(options['auth']) && !overrides.includes('auth')
   )
   return [{ routes: open, message: 'is public beside protected ones; "auth": false says that it is meant' }]
 }

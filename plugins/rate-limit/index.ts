@@ -36,8 +36,8 @@ const slowsGuessing = (limit: QuotaOptions): boolean =>
 const GUESSABLE = ['apiKeys', 'basic', 'forward']
 
 /** Warns of routes whose limits all run after auth, and so do not count guessed credentials. */
-export function warnings(options: RateLimitOptions, { word }: AboutRoute): string[] {
-  const auth = word('auth')
+export function warnings(options: RateLimitOptions, { optionsOf }: AboutRoute): string[] {
+  const auth = optionsOf('auth')
   if (!isObject(auth)) return []
   if ([options, ...Object.values(options.also)].some(slowsGuessing)) return []
   const by = auth['by']

@@ -1,4 +1,4 @@
-import { type OptionFault, Type, type WordsSaid } from '../../src/kit/index.ts'
+import { type IsConfigured, type OptionFault, Type } from '../../src/kit/index.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Duration } from '../../src/lib/units.ts'
 
@@ -65,7 +65,7 @@ export const options = Type.Object(
 )
 
 export const override = false
-export const always = (isMentioned: WordsSaid): boolean => isMentioned('auth') || isMentioned('session')
+export const always = (isConfigured: IsConfigured): boolean => isConfigured('auth') || isConfigured('session')
 export const variables = { secrets: 'SESSION_SECRET' }
 export const given = ({
   SESSION_SECRET

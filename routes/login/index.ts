@@ -10,19 +10,19 @@ const BASE_OPTIONS = { auth: false, csrf: true, securityHeaders: { preset: 'stri
 const ANY_HOST: readonly string[] = []
 
 /** Returns the routes by which users log in and out; none if no route accepts sessions. */
-export function loginRoutes({ words: root, routes }: BuiltinContext): BuiltinRoute[] {
+export function loginRoutes({ options: root, routes }: BuiltinContext): BuiltinRoute[] {
   const withSession = routes.filter(({ usesSession }) => usesSession)
   if (withSession.length === 0) return []
   const session = root['session'] as { routes: Record<'login' | 'logout' | 'who' | 'callback', string> }
   const { login, logout, who, callback } = session.routes
   const usesProvider = withSession.some(
-    ({ words }) => (words['auth'] as { oidc?: unknown }).oidc !== undefined
+    ({ options }) => (options['auth'] as { oidc?: unknown }).oidc !== undefined
   )
   // Origins that cors allows may log in and out as well: csrf reads its options.
   const cors = root['cors'] as { global?: boolean } | undefined
-  const words = cors === undefined || cors.global === false ? BASE_OPTIONS : { ...BASE_OPTIONS, cors }
+  const options = cors === undefined || cors.global === false ? BASE_OPTIONS : { ...BASE_OPTIONS, cors }
   return hostListsOf(withSession).flatMap((hosts): BuiltinRoute[] => {
-    const common = { hosts, words }
+    const common = { hosts, options }
     return [
       { ...common, name: 'login page', path: login, methods: ['GET', 'HEAD'], handler: showLoginPage },
       { ...common, name: 'login', path: login, methods: ['POST'], handler: logIn },

@@ -35,7 +35,7 @@ export function makeHandler(
   const patterns = info.paths
   const rewrite = options.rewrite === undefined ? undefined : makeRewrite(options.rewrite, patterns)
   const stripped = strippedPrefix(options.rewrite, patterns)
-  const requestId = info.words['requestId'] as { header: string } | false | undefined
+  const requestId = info.options['requestId'] as { header: string } | false | undefined
   const { options: requestHead, write } = shared.requestHeadFor(
     options,
     typeof requestId === 'object' ? requestId.header : undefined

@@ -34,8 +34,8 @@ export function implies(
 }
 
 /** Warns if the timeouts of the attempts add up to more than the deadline of the request. */
-export function warnings(options: ProxyOptions, { word, upstreams }: AboutRoute): string[] {
-  const limits = word('limits')
+export function warnings(options: ProxyOptions, { optionsOf, upstreams }: AboutRoute): string[] {
+  const limits = optionsOf('limits')
   const time =
     isObject(limits) && limits['mode'] !== 'report' ? durationOrNone(limits['time'] as Timeout) : undefined
   if (time === undefined) return []

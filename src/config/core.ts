@@ -103,14 +103,15 @@ export function readRootState(draft: PlanDraft, source: InterpolatedSource, root
 /** Resolves the root options of every concern that is installed: mentioned anywhere, or on by default. */
 export function resolveRoot(draft: PlanDraft, states: RootState['concerns'], folder: string): void {
   const resolved: Record<string, unknown> = {}
-  const isEnabled = (key: string): boolean => draft.enabled.has(key)
+  const isConfigured = (key: string): boolean => draft.enabled.has(key)
   for (const concern of draft.catalog.concerns) {
     const { key, always, named } = concern
     if (named === true) {
       resolved[key] = draft.upstreams
       continue
     }
-    const isInstalled = isEnabled(key) || (typeof always === 'function' ? always(isEnabled) : always === true)
+    const isInstalled =
+      isConfigured(key) || (typeof always === 'function' ? always(isConfigured) : always === true)
     if (!isInstalled) continue
     const state = states.get(key) ?? NOT_MENTIONED
     if (state.on) {

@@ -16,7 +16,7 @@ export interface Shortage {
 
 /** Returns a warning where a config may need more file descriptors than the process may open; undefined where they are enough. */
 export function descriptorShortage(
-  plan: Pick<Plan, 'catalog' | 'words'>,
+  plan: Pick<Plan, 'catalog' | 'options'>,
   limit: number | undefined
 ): Shortage | undefined {
   if (limit === undefined) return undefined

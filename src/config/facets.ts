@@ -6,7 +6,7 @@ import type { Catalog } from './catalog.ts'
 /** The modules of a gateway, and the root options of those that are installed. */
 interface Installed {
   readonly catalog: Catalog
-  readonly words: Readonly<Record<string, unknown>>
+  readonly options: Readonly<Record<string, unknown>>
 }
 
 /** Returns how paths are read before routing, as the concern with a `pathPolicy` says. */
@@ -21,9 +21,9 @@ export const originsOf = (gateway: Installed, nameOrUrl: string): readonly strin
 export const concurrencyOf = (gateway: Installed): Concurrency | undefined => facetOf(gateway, 'concurrency')
 
 /** Returns the entries of the `named` concern, such as upstreams; empty where there are none. */
-export function namedEntries({ catalog, words }: Installed): Readonly<Record<string, unknown>> {
+export function namedEntries({ catalog, options }: Installed): Readonly<Record<string, unknown>> {
   const concern = catalog.concerns.find(({ named }) => named === true)
-  const entries = concern === undefined ? undefined : words[concern.key]
+  const entries = concern === undefined ? undefined : options[concern.key]
   return isObject(entries) ? entries : {}
 }
 
@@ -46,10 +46,12 @@ type Facet = 'pathPolicy' | 'origins' | 'concurrency'
 
 /** Asks the first installed concern that has a facet about its root options. */
 function facetOf<F extends Facet>(
-  { catalog, words }: Installed,
+  { catalog, options }: Installed,
   facet: F
 ): ReturnType<NonNullable<Concern[F]>> | undefined {
-  const concern = catalog.concerns.find((each) => each[facet] !== undefined && words[each.key] !== undefined)
+  const concern = catalog.concerns.find(
+    (each) => each[facet] !== undefined && options[each.key] !== undefined
+  )
   const ask = concern?.[facet] as ((options: unknown) => ReturnType<NonNullable<Concern[F]>>) | undefined
-  return concern === undefined ? undefined : ask?.(words[concern.key])
+  return concern === undefined ? undefined : ask?.(options[concern.key])
 }

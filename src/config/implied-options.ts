@@ -12,13 +12,13 @@ export async function addImpliedOptions({ catalog, routes, upstreams, states }: 
   )
   const extend = sharedExtension()
   await forEachSliced(routes, (route) => {
-    const implied = implying.get(route.target)?.(route.options as never, upstreams)
+    const implied = implying.get(route.target)?.(route.targetOptions as never, upstreams)
     for (const [key, options] of Object.entries(implied ?? {})) {
       const added = without(options, states.get(route)?.get(key)?.setInside ?? [])
-      const current = route.words[key]
+      const current = route.options[key]
       if (!isObject(current) || Object.keys(added).length === 0) continue
       const id = JSON.stringify([key, added])
-      route.words = extend(route.words, { [key]: extend(current, added, id) }, id)
+      route.options = extend(route.options, { [key]: extend(current, added, id) }, id)
     }
   })
 }

@@ -10,8 +10,8 @@ import { faultAt, type Source } from './source.ts'
 export interface InterpolatedSource extends Source {
   /** The texts with `${…}` as they are written, by `pathKey`; messages quote these instead of the value. */
   readonly templates: ReadonlyMap<string, string>
-  /** The texts after they were filled in; `/config` does not show them. */
-  readonly outside: ReadonlySet<string>
+  /** The texts after their `${…}` was filled in; `/config` does not show them. */
+  readonly interpolated: ReadonlySet<string>
 }
 
 /** Returns the key of a path in `templates`. */
@@ -25,7 +25,7 @@ export async function interpolate(
   faults: Fault[]
 ): Promise<InterpolatedSource> {
   const templates = new Map<string, string>()
-  const outside = new Set<string>()
+  const interpolated = new Set<string>()
   const value = await runSliced(
     mapTexts(source.value, [], (text, where) => {
       if (!text.includes('${') || where[0] === '$schema') return text
@@ -35,11 +35,11 @@ export async function interpolate(
       const wanted = schemaAt(schema, path)
       const literal = isTemplate(wanted) ? escapeBraces : (value: string): string => value
       const filled = fill(text, literal, (inner) => insertedText(inner, env, source.folder, fault), fault)
-      outside.add(filled)
+      interpolated.add(filled)
       return /^\$\{[^{}]*\}$/.test(text) ? convert(filled, wanted) : filled
     })
   )
-  return { ...source, value, templates, outside }
+  return { ...source, value, templates, interpolated }
 }
 
 /** Escapes the braces of an inserted value, so that no request value is read in it. */

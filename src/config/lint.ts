@@ -98,15 +98,15 @@ function ambiguousPair(
 const whatOf = ({ methods, hosts, path }: RouteInfo): string =>
   `${methods?.join(',') ?? '*'} ${hosts.join(',')}${path}`
 
-const gatesOf = ({ gates, words }: RouteInfo): string[] =>
+const gatesOf = ({ gates, options: concerns }: RouteInfo): string[] =>
   gates.map((key) => {
-    const options = words[key]
+    const options = concerns[key]
     return isObject(options) && options['mode'] === 'report' ? `${key} (report)` : key
   })
 
 function targetOf(info: RouteInfo, planned: PlannedRoute | undefined): string {
   if (info.kind !== 'config' || planned === undefined) return info.name
-  const options = planned.options as { upstream?: string; to?: string; root?: string; status?: number }
+  const options = planned.targetOptions as { upstream?: string; to?: string; root?: string; status?: number }
   const to = options.upstream ?? options.to ?? options.root ?? options.status
   return to === undefined ? planned.target : `${planned.target} ${redact(String(to))}`
 }
@@ -118,13 +118,13 @@ interface PlanWarnings {
 
 /** Returns what concerns warn of in the config as a whole. */
 function planWarnings(plan: Plan, workers: number): PlanWarnings {
-  const { catalog, routes, words: root, file } = plan
+  const { catalog, routes, options: root, file } = plan
   const exposing = new Set(catalog.targets.filter(({ exposes }) => exposes === true).map(({ key }) => key))
   const planned = new Map(
     routes.map((route) => {
-      const { words, said, target } = route
+      const { options, overrides, target } = route
       return [
-        { words, said, exposes: exposing.has(target) } satisfies AboutPlanRoute as AboutPlanRoute,
+        { options, overrides, exposes: exposing.has(target) } satisfies AboutPlanRoute as AboutPlanRoute,
         route
       ]
     })
@@ -133,7 +133,7 @@ function planWarnings(plan: Plan, workers: number): PlanWarnings {
     .filter(
       ({ key, usesStore }) =>
         usesStore === true &&
-        [root, ...routes.map(({ words }) => words)].some((words) => isObject(words[key]))
+        [root, ...routes.map(({ options }) => options)].some((options) => isObject(options[key]))
     )
     .map(({ key }) => key)
   const about = { workers, usingStore, routes: [...planned.keys()] }
@@ -162,12 +162,15 @@ function moduleWarnings(plan: Plan): Fault[] {
     if (warnings === undefined) return []
     const sharing = new Map<string, PlannedRoute[]>()
     for (const route of routes) {
-      const { words } = route
+      const { options: concerns } = route
       const isTarget = 'target' in module
       if (isTarget && route.target !== key) continue
-      const options = isTarget ? route.options : words[key]
+      const options = isTarget ? route.targetOptions : concerns[key]
       if (isObject(options))
-        for (const message of warnings(options as never, { word: (other) => words[other], upstreams }))
+        for (const message of warnings(options as never, {
+          optionsOf: (other) => concerns[other],
+          upstreams
+        }))
           getOrCreate(sharing, message, (): PlannedRoute[] => []).push(route)
     }
     return [...sharing].flatMap(([message, those]) => warnOnce(those, (all) => `${all} ${message}`))

@@ -20,7 +20,7 @@ export interface CheckedConfig {
   readonly upstreams: Readonly<Record<string, unknown>>
   /** The root options of each installed concern. */
   readonly root: Readonly<Record<string, unknown>>
-  readonly routes: readonly Pick<PlannedRoute, 'words'>[]
+  readonly routes: readonly Pick<PlannedRoute, 'options'>[]
 }
 
 /** One set of options of a module, and where it applies. */
@@ -101,13 +101,14 @@ export class ModuleChecks {
     }
   }
 
-  #about(): Pick<About, 'upstreams' | 'word' | 'publicUrl' | 'routes'> {
+  #about(): Pick<About, 'upstreams' | 'optionsOf' | 'publicUrl' | 'routes'> {
     const { upstreams, root, publicUrl, routes } = this.#config
     // The list is long, and the same for every check once the routes are read.
-    if (this.#routeOptions?.length !== routes.length) this.#routeOptions = routes.map(({ words }) => words)
+    if (this.#routeOptions?.length !== routes.length)
+      this.#routeOptions = routes.map(({ options }) => options)
     return {
       upstreams: Object.keys(upstreams),
-      word: (key) => root[key],
+      optionsOf: (key) => root[key],
       publicUrl,
       routes: this.#routeOptions
     }

@@ -16,7 +16,7 @@ export type Environment = Readonly<Record<string, string | undefined>>
 /** A route whose id, and what its target implies, are not known yet. */
 export interface DraftRoute extends PlannedRoute {
   id: string
-  words: Readonly<Record<string, unknown>>
+  options: Readonly<Record<string, unknown>>
   readonly scope: Scope
 }
 
@@ -35,9 +35,9 @@ export class PlanDraft implements CheckedConfig {
   readonly states = new Map<DraftRoute, ReadonlyMap<string, OptionsState>>()
   /** The config files that were read, the main file first. */
   readonly files: string[] = []
-  readonly outside = new Set<string>()
+  readonly interpolated = new Set<string>()
   /** Where each module is mentioned first. */
-  readonly mentions = new Map<string, Place>()
+  readonly firstMentions = new Map<string, Place>()
   /** The modules that are mentioned by more than `false`. */
   readonly enabled = new Set<string>()
   publicUrl: string | undefined
@@ -59,14 +59,15 @@ export class PlanDraft implements CheckedConfig {
   /** Fills in the `${…}` of a file. */
   async interpolate(source: Source): Promise<InterpolatedSource> {
     const filled = await interpolate(source, this.env, this.schema, this.faults.missingValues)
-    for (const text of filled.outside) this.outside.add(text)
+    for (const text of filled.interpolated) this.interpolated.add(text)
     return filled
   }
 
   /** Merges what one place says of a module over what applies outside of it. */
   merge(module: Concern | Target, outer: OptionsState, written: Written, place: MergePlace): OptionsState {
     if (written.value !== false) this.enabled.add(module.key)
-    if (!this.mentions.has(module.key)) this.mentions.set(module.key, { ...written.source.at(written.path) })
+    if (!this.firstMentions.has(module.key))
+      this.firstMentions.set(module.key, { ...written.source.at(written.path) })
     return mergeOptions(module, outer, written, { ...place, faults: this.faults })
   }
 }

@@ -11,12 +11,12 @@ export interface Plan {
   readonly publicUrl: string | undefined
   readonly trustedProxies: readonly string[]
   /** The root options of each concern that is installed, with defaults; a concern that is absent is not registered. */
-  readonly words: Readonly<Record<string, unknown>>
+  readonly options: Readonly<Record<string, unknown>>
   readonly routes: readonly PlannedRoute[]
   /** The texts that came from the environment or a file by `${…}`. */
-  readonly outside: ReadonlySet<string>
+  readonly interpolated: ReadonlySet<string>
   /** Where each concern and target is mentioned first. */
-  readonly mentions: ReadonlyMap<string, Place>
+  readonly firstMentions: ReadonlyMap<string, Place>
   /** What `check` warns of. */
   readonly warnings: readonly Fault[]
 }
@@ -31,9 +31,9 @@ export interface PlannedRoute {
   /** The key of the target. */
   readonly target: string
   /** The options of the target. */
-  readonly options: unknown
+  readonly targetOptions: unknown
   /** The options of each concern by key; false where it is off. */
-  readonly words: Readonly<Record<string, unknown>>
+  readonly options: Readonly<Record<string, unknown>>
   /** The key of the route in state that reloads, workers and gateways share; independent of its position in the file. */
   readonly id: string
   /** The id of the root, group or route that set each concern last: a limit counts there. */
@@ -41,6 +41,6 @@ export interface PlannedRoute {
   /** The keys of the concerns that the root, a group or the route mentions. */
   readonly mentioned: ReadonlySet<string>
   /** The keys of the concerns that a group or the route sets, including to `false`. */
-  readonly said: readonly string[]
+  readonly overrides: readonly string[]
   readonly place: Place
 }

@@ -45,10 +45,10 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
     catalog,
     publicUrl: draft.publicUrl,
     trustedProxies: expandRanges(listOf(root['trustedProxies'])),
-    words: draft.root,
+    options: draft.root,
     routes: draft.routes,
-    outside: draft.outside,
-    mentions: draft.mentions,
+    interpolated: draft.interpolated,
+    firstMentions: draft.firstMentions,
     warnings: [...draft.warnings, ...entries.ambiguousGroups()]
   })
 }
@@ -57,12 +57,12 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
 const schemas = new WeakMap<Catalog, Readonly<Record<string, unknown>>>()
 
 // Invalid options are resolved as they are, so the value may have any type.
-const ignoresCase = (catalog: Catalog, words: Plan['words']): boolean =>
-  pathPolicyOf({ catalog, words }).ignoreCase === true
+const ignoresCase = (catalog: Catalog, options: Plan['options']): boolean =>
+  pathPolicyOf({ catalog, options }).ignoreCase === true
 
 async function freezePlan(plan: Plan): Promise<Plan> {
-  await forEachSliced(plan.routes, ({ options, words }) => void deepFreeze([options, words]))
-  deepFreeze(plan.words)
+  await forEachSliced(plan.routes, ({ targetOptions, options }) => void deepFreeze([targetOptions, options]))
+  deepFreeze(plan.options)
   Object.freeze(plan.routes)
   return Object.freeze(plan)
 }

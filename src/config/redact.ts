@@ -31,9 +31,15 @@ const RANDOM = /^(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])[\w+/=.~:-]{16,}$/
 const URL_PARTS = /^((?:https?|rediss?|wss?):\/\/[^/?#]*)(\/[^?#]*)?/i
 
 /** Returns a resolved config for `/config`, with secrets masked, and of interpolated values everything but the origin of a URL. */
-export function redactedConfig({ publicUrl, trustedProxies, words, routes, outside }: Plan): unknown {
+export function redactedConfig({
+  publicUrl,
+  trustedProxies,
+  options: root,
+  routes,
+  interpolated
+}: Plan): unknown {
   const masked = (value: unknown, path: Path): unknown => {
-    if (typeof value === 'string') return redactText(value, path, outside)
+    if (typeof value === 'string') return redactText(value, path, interpolated)
     if (Array.isArray(value)) return value.map((each) => masked(each, path))
     if (!isObject(value)) return typeof value === 'bigint' ? String(value) : value
     return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, masked(each, [...path, key])]))
@@ -41,25 +47,25 @@ export function redactedConfig({ publicUrl, trustedProxies, words, routes, outsi
   return {
     ...(publicUrl === undefined ? {} : { publicUrl }),
     trustedProxies,
-    ...(masked(words, []) as object),
-    routes: routes.map(({ name, paths, hosts, methods, target, options, words: own }) => ({
+    ...(masked(root, []) as object),
+    routes: routes.map(({ name, paths, hosts, methods, target, targetOptions, options }) => ({
       name,
       path: paths.map(({ text }) => text),
       ...(hosts.length === 0 ? {} : { host: hosts }),
       ...(methods === undefined ? {} : { methods }),
-      [target]: masked(options, [target]),
-      ...(masked(own, []) as object)
+      [target]: masked(targetOptions, [target]),
+      ...(masked(options, []) as object)
     }))
   }
 }
 
-function redactText(text: string, path: Path, outside: ReadonlySet<string>): string {
+function redactText(text: string, path: Path, interpolated: ReadonlySet<string>): string {
   const name = String(path.at(-1) ?? '')
   // A key is a secret or the hash of one, unless it is the file that it lies in.
   const isKey = /key$/i.test(name)
   if ((isKey || SECRET.test(name)) && !(isKey && isFile(text)) && path.at(-2) !== 'endpoints') return MASK
   if (isQuery(path) && !isRequestValue(text)) return MASK
-  if (outside.has(text)) return originOf(text)
+  if (interpolated.has(text)) return originOf(text)
   if (path[0] === 'headers' && path[1] === 'request' && RANDOM.test(text)) return MASK
   return redact(text)
 }

@@ -11,7 +11,7 @@ import type { DraftRoute, PlanDraft } from './plan-draft.ts'
 import type { PlannedRoute } from './plan-types.ts'
 
 /** What the concerns of a route come to; shared by all routes to which the same options apply. */
-interface RouteConcerns extends Pick<PlannedRoute, 'words' | 'said' | 'mentioned'> {
+interface RouteConcerns extends Pick<PlannedRoute, 'options' | 'overrides' | 'mentioned'> {
   readonly scopes: Record<string, string>
 }
 
@@ -51,7 +51,7 @@ export class RouteBuilder {
       paths: this.#withTrailingSlashes(target, options, match),
       methods,
       target: target.key,
-      options,
+      targetOptions: options,
       ...concerns,
       place: { ...source.at(at) }
     }
@@ -108,20 +108,20 @@ export class RouteBuilder {
     match: RouteMatch
   ): RouteConcerns {
     const { catalog, resolver, checks } = this.#draft
-    const words: Record<string, unknown> = {}
+    const resolved: Record<string, unknown> = {}
     const scopes: Record<string, string> = {}
     for (const concern of catalog.concerns) {
       const state = states.get(concern.key)
       if (state === undefined || concern.override === false) continue
       const options = resolver.resolve(concern, state)
-      words[concern.key] = options
+      resolved[concern.key] = options
       scopes[concern.key] = state.scope.id
       if (state.on) checks.defer({ module: concern, options, state, folder, match })
     }
     return {
-      words,
+      options: resolved,
       scopes,
-      said: [...states].filter(([, { isRootOnly }]) => !isRootOnly).map(([key]) => key),
+      overrides: [...states].filter(([, { isRootOnly }]) => !isRootOnly).map(([key]) => key),
       mentioned: new Set([...states].filter(([, { written }]) => written.length > 0).map(([key]) => key))
     }
   }

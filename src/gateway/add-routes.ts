@@ -16,7 +16,7 @@ export type AmbiguousPath = (raw: IncomingMessage) => boolean
 
 /** What is being set up, for the message if it fails. */
 export interface UnderWay {
-  word?: string
+  key?: string
   route?: RouteInfo | undefined
 }
 
@@ -33,11 +33,11 @@ export async function addRoutes(
   const standing = plan.catalog.standing
     .routes({
       publicUrl: plan.publicUrl,
-      words: plan.words,
-      routes: plan.routes.map(({ hosts, words }) => ({
+      options: plan.options,
+      routes: plan.routes.map(({ hosts, options }) => ({
         hosts,
-        words,
-        usesSession: usesSession(plan.catalog, words)
+        options,
+        usesSession: usesSession(plan.catalog, options)
       }))
     })
     .map((route) => [route, newRoute({ kind: 'standing', ...route })] as const)
@@ -48,10 +48,10 @@ export async function addRoutes(
   const notFound = newRoute({ kind: 'notFound', name: 'not found', path: '/*' })
   const table = await tabulate([
     ...infos.map(
-      ([{ paths, words }, info]): Entry => ({
+      ([{ paths, options }, info]): Entry => ({
         info,
         paths,
-        preflights: answersPreflights(plan.catalog, words)
+        preflights: answersPreflights(plan.catalog, options)
       })
     ),
     ...standing.map(([, info]) => entryForPath(info)),
@@ -63,11 +63,11 @@ export async function addRoutes(
   }
   await forEachSliced(infos, ([, info]) => plant(info))
   for (const { key, default: plugin } of plan.catalog.targets) {
-    under.word = key
+    under.key = key
     delete under.route
     const routes = infos
       .filter(([{ target }]) => target === key)
-      .map(([{ options }, info]) => ({
+      .map(([{ targetOptions: options }, info]) => ({
         info,
         options: options as never,
         mounts: table.mounts.get(info) ?? []
@@ -75,7 +75,7 @@ export async function addRoutes(
     if (routes.length > 0)
       await app.register(plugin as FastifyPluginCallback<{ routes: unknown }>, { routes })
   }
-  delete under.word
+  delete under.key
   delete under.route
   await app.register(async function standingRoutes(own) {
     plan.catalog.standing.prepare?.(own)
@@ -139,7 +139,7 @@ function addStanding(app: FastifyInstance, route: BuiltinRoute, info: RouteInfo,
       url,
       method: [...method],
       exposeHeadRoute: false,
-      config: { sallyport: { ...route.words, route: info } },
+      config: { sallyport: { ...route.options, route: info } },
       handler: route.handler
     })
 }
@@ -155,10 +155,10 @@ function infoFor(plan: Plan, route: PlannedRoute): RouteInfo {
     methods: route.methods,
     target: route.target,
     streams: target?.streams === true,
-    words: route.words,
+    options: route.options,
     id: route.id,
-    scope: (word) => route.scopes[word] ?? 'root',
-    mentionOf: (word) =>
-      route.said.includes(word) ? 'inside' : route.mentioned.has(word) ? 'root' : undefined
+    scope: (concern) => route.scopes[concern] ?? 'root',
+    mentionOf: (concern) =>
+      route.overrides.includes(concern) ? 'inside' : route.mentioned.has(concern) ? 'root' : undefined
   })
 }

@@ -126,12 +126,12 @@ export async function buildGateway(
   try {
     for (const { key, default: plugin } of plan.catalog.concerns) {
       await yieldIfDue()
-      const word = plan.words[key]
-      under.word = key
-      if (word !== undefined)
-        await app.register(shared(plugin as FastifyPluginCallback<object>, key), word as object)
+      const options = plan.options[key]
+      under.key = key
+      if (options !== undefined)
+        await app.register(shared(plugin as FastifyPluginCallback<object>, key), options as object)
     }
-    delete under.word
+    delete under.key
     await addRoutes(
       app,
       plan,
@@ -153,7 +153,7 @@ export async function buildGateway(
 }
 
 /** Says where in the config that is written which can't be set up: what an extension or the router throws has no place. */
-function placed(error: unknown, plan: Plan, { word, route }: UnderWay, infos: readonly RouteInfo[]): Error {
+function placed(error: unknown, plan: Plan, { key, route }: UnderWay, infos: readonly RouteInfo[]): Error {
   if (error instanceof ConfigError) return error
   const why = error instanceof Error ? error.message : String(error)
   const planned = route === undefined ? undefined : plan.routes[infos.indexOf(route)]
@@ -161,8 +161,8 @@ function placed(error: unknown, plan: Plan, { word, route }: UnderWay, infos: re
   const fault =
     planned !== undefined
       ? { ...planned.place, message: `The route ${planned.name} can't be set up: ${why}` }
-      : word !== undefined
-        ? { ...(plan.mentions.get(word) ?? start), message: `"${word}" can't be set up: ${why}` }
+      : key !== undefined
+        ? { ...(plan.firstMentions.get(key) ?? start), message: `"${key}" can't be set up: ${why}` }
         : { ...start, message: `The gateway can't be built: ${why}` }
   return new ConfigError([{ path: '', ...fault }], { cause: error })
 }

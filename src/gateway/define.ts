@@ -21,7 +21,7 @@ type TargetOptions<Module extends AnyTarget> = { [Each in Module as Each['key']]
 
 /** The options of extensions, which declare theirs by merging into this interface. */
 // biome-ignore lint/suspicious/noEmptyInterface: extensions add their options to it
-export interface ExtensionWords {}
+export interface ExtensionOptions {}
 
 interface UserKeys {
   [key: `x-${string}`]: unknown
@@ -31,7 +31,7 @@ interface UserKeys {
 export interface RouteConfig
   extends ConcernOptions<Exclude<AnyConcern, { readonly override: false }>>,
     TargetOptions<AnyTarget>,
-    ExtensionWords,
+    ExtensionOptions,
     UserKeys {
   name?: string
   path?: string | readonly string[]
@@ -45,7 +45,7 @@ export interface RouteConfig
 export interface GatewayConfig
   extends ConcernOptions<AnyConcern>,
     TargetOptions<Extract<AnyTarget, { readonly rootDefaults: true }>>,
-    ExtensionWords,
+    ExtensionOptions,
     UserKeys {
   $schema?: string
   extensions?: readonly { module: string; before?: string; after?: string }[]

@@ -19,7 +19,7 @@ export interface Concern {
   /** The schema of the word on a route; `overrideOf(options)` for most; false where a route has no say. */
   readonly override?: TSchema | false
   /** Whether it is there without being asked for. */
-  readonly always?: boolean | ((words: WordsSaid) => boolean)
+  readonly always?: boolean | ((isConfigured: IsConfigured) => boolean)
   /** What the environment says of the word, beneath what the config says. */
   readonly given?: (
     env: Readonly<Record<string, string | undefined>>
@@ -58,8 +58,8 @@ export interface Concern {
   readonly default: FastifyPluginAsync<never> | FastifyPluginCallback<never>
 }
 
-/** Tells which words a config says anywhere. */
-export type WordsSaid = (word: string) => boolean
+/** Returns whether the config sets a concern or a target anywhere, other than to `false`. */
+export type IsConfigured = (key: string) => boolean
 
 /** What a concern or a target may ask about the config around its own word. */
 export interface About {
@@ -67,7 +67,7 @@ export interface About {
   /** The folder of the file that says the word; files are relative to it. */
   readonly folder: string
   /** The root options of another word, resolved, or undefined where it is off. */
-  word(key: string): unknown
+  optionsOf(key: string): unknown
   /** The paths of the route, as the router knows them; empty for what is said at the root. */
   readonly paths: readonly string[]
   /** The hosts of the route; empty for all, and for what is said at the root. */
@@ -81,7 +81,7 @@ export interface About {
 /** What a warning may depend on beside the options themselves. */
 export interface AboutRoute {
   /** The options of a concern on the route, whole; false where it is off. */
-  word(key: string): unknown
+  optionsOf(key: string): unknown
   /** The upstreams of the config by name, as their options are. */
   readonly upstreams: Readonly<Record<string, unknown>>
 }
@@ -97,9 +97,9 @@ export interface AboutPlan {
 /** A route of the config, for a warning. */
 export interface AboutPlanRoute {
   /** The options of each concern on the route; false where it is off. */
-  readonly words: Readonly<Record<string, unknown>>
+  readonly options: Readonly<Record<string, unknown>>
   /** The keys of the concerns that the route or a group around it sets, including to `false`. */
-  readonly said: readonly string[]
+  readonly overrides: readonly string[]
   /** Whether its target has `exposes`. */
   readonly exposes: boolean
 }
@@ -165,17 +165,17 @@ export interface BuiltinRoute {
   readonly path: string
   readonly hosts: readonly string[]
   readonly methods: readonly string[]
-  readonly words: Readonly<Record<string, unknown>>
+  readonly options: Readonly<Record<string, unknown>>
   readonly handler: (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply) => unknown
 }
 
 /** What the gateway's own routes may depend on. */
 export interface BuiltinContext {
   readonly publicUrl: string | undefined
-  readonly words: Readonly<Record<string, unknown>>
+  readonly options: Readonly<Record<string, unknown>>
   readonly routes: readonly {
     readonly hosts: readonly string[]
-    readonly words: Readonly<Record<string, unknown>>
+    readonly options: Readonly<Record<string, unknown>>
     /** Whether the session is a credential on the route. */
     readonly usesSession: boolean
   }[]

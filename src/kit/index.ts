@@ -42,11 +42,11 @@ export type {
   BuiltinRoute,
   Concern,
   Concurrency,
+  IsConfigured,
   PlanWarning,
   Target,
   TargetRoute,
-  TargetRoutes,
-  WordsSaid
+  TargetRoutes
 } from './concern.ts'
 export type { Hooks } from './hooks.ts'
 export { eachRoute, perOptions, perRoute, reject } from './per-route.ts'

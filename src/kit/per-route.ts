@@ -123,11 +123,11 @@ function addGate(route: RouteInfo, key: string, built: BuiltHooks | null): void 
 function optionsFor<O extends object>(
   key: string,
   root: O,
-  { kind, words }: RouteInfo,
+  { kind, options }: RouteInfo,
   { config }: RouteOptions
 ): O | undefined {
   // Where routes cannot set a concern's options, the config resolves none, and those of the root hold.
-  const resolved = words[key]
+  const resolved = options[key]
   if (kind === 'config' && resolved !== undefined) return resolved === false ? undefined : (resolved as O)
   // "*" is how a built-in route switches off every concern that it does not mention.
   const written = config?.sallyport?.[key] ?? config?.sallyport?.['*']

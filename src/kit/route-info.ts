@@ -32,7 +32,7 @@ export interface RouteInfo {
   /** Whether its target writes the response itself instead of using Fastify's reply. */
   readonly streams: boolean
   /** The resolved options of each concern, or false where it is off; undefined where the config has no say. */
-  readonly words: Readonly<Record<string, unknown>>
+  readonly options: Readonly<Record<string, unknown>>
   /** Returns the id of the root, group or route where an option was last written; it does not depend on the place in the file. */
   scope(key: string): string
   /** Returns where the config mentions an option: on the route or a group around it, only at the root, or nowhere. */
@@ -55,7 +55,7 @@ export function newRoute(
     methods: undefined,
     target: undefined,
     streams: false,
-    words: {},
+    options: {},
     scope: () => 'root',
     mentionOf: () => undefined,
     ...known,
@@ -72,7 +72,7 @@ export function routeInfoOf(app: FastifyInstance, routeOptions: RouteOptions): R
   const methods = [method].flat()
   const route =
     app.sallyportKit.findRoute(url, methods) ?? newRoute({ kind: 'plugin', name: url, path: url, methods })
-  routeOptions.config = { ...config, sallyport: { ...route.words, ...config.sallyport, route } }
+  routeOptions.config = { ...config, sallyport: { ...route.options, ...config.sallyport, route } }
   return route
 }
 

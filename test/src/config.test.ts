@@ -1722,8 +1722,8 @@ t.test('words are merged from the root through groups to the route', async (t) =
       typeof value !== 'object' ||
       value === null ||
       (Object.isFrozen(value) && Object.values(value).every(deep))
-    t.ok(deep(plan.words))
-    t.ok(plan.routes.every(({ words, options }) => deep(words) && deep(options)))
+    t.ok(deep(plan.options))
+    t.ok(plan.routes.every(({ options, targetOptions }) => deep(options) && deep(targetOptions)))
   })
 })
 

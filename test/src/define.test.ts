@@ -7,7 +7,7 @@ import type { Override } from '../../src/lib/schema.ts'
 // The types are checked by "npm run typecheck"; a wrong one does not compile.
 
 declare module '../../src/gateway/define.ts' {
-  interface ExtensionWords {
+  interface ExtensionOptions {
     tenant?: { known: readonly string[] } | boolean
   }
 }

@@ -149,7 +149,7 @@ t.test('the core knows no concern by name', async (t) => {
   // Redaction goes by the path of an option in the config.
   const EXCEPT = new Set(['src/config/redact.ts'])
   const keys = [...catalog.concerns, ...catalog.targets].map(({ key }) => key)
-  const named = new RegExp(`'(${keys.join('|')})'|\\bwords\\??\\.(${keys.join('|')})\\b`, 'g')
+  const named = new RegExp(`'(${keys.join('|')})'|\\boptions\\??\\.(${keys.join('|')})\\b`, 'g')
   for (const file of sources.filter(
     (each) => /^src\/(config|gateway|kit|server)\//.test(each) && !EXCEPT.has(each)
   ))
@@ -359,7 +359,9 @@ t.test('the old vocabulary does not come back', async (t) => {
     tlsToward: 'tlsClientOptions',
     endWithHead: 'holdHeadersForTrailersOnly',
     wholeOf: 'readWhole',
-    Journey: 'LoginState'
+    Journey: 'LoginState',
+    WordsSaid: 'IsConfigured',
+    ExtensionWords: 'ExtensionOptions'
   }
   const former = new RegExp(`\\b(${Object.keys(FORMER).join('|')})\\b`)
   for (const file of sources) {

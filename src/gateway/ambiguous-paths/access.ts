@@ -36,12 +36,12 @@ export async function accessOf(
   const textOf = optionTexts()
   await forEachSliced(routes, ([planned, info]) => {
     const target = catalog.targets.find(({ key }) => key === planned.target)
-    const names = target?.upstreams?.(planned.options as never) ?? []
+    const names = target?.upstreams?.(planned.targetOptions as never) ?? []
     const origins = [...new Set(names.flatMap((name) => originsOf(plan, name)))].toSorted()
     if (origins.length === 0) return
     const gates = new Map<string, string>()
     for (const { key } of guards) {
-      const options = planned.words[key]
+      const options = planned.options[key]
       // A gate in report mode refuses no request.
       if (isObject(options) && options['mode'] !== 'report') gates.set(key, textOf(options))
     }
