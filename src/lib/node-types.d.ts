@@ -24,3 +24,19 @@ declare module 'http' {
     _hasBody: boolean
   }
 }
+
+/** A number as it was written (ECMA-262, JSON.rawJSON); JSON.stringify writes the text as it is. */
+interface RawJson {
+  readonly rawJSON: string
+}
+
+declare global {
+  interface JSON {
+    rawJSON(text: string): RawJson
+    isRawJSON(value: unknown): value is RawJson
+    parse(
+      text: string,
+      reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown
+    ): unknown
+  }
+}

@@ -1,0 +1,108 @@
+import { isUtf8 } from 'node:buffer'
+import { isDeeperThan } from './scan-json.ts'
+
+/** How many levels of lists and objects a body may have. */
+export const MOST_LEVELS = 64
+
+/** Why bytes are no JSON that the gateway takes. */
+export interface JsonFault {
+  readonly fault: 'empty' | 'utf8' | 'depth' | 'syntax'
+}
+
+/** Bytes that are proven to be JSON (RFC 8259), without a byte order mark, and their text. */
+export class ProvenJson {
+  readonly bytes: Buffer
+  readonly text: string
+
+  constructor(bytes: Buffer, text: string) {
+    this.bytes = bytes
+    this.text = text
+  }
+}
+
+/** Tells whether reading JSON ended in a fault. */
+export const isJsonFault = (read: object): read is JsonFault => 'fault' in read
+
+/** Tells whether bytes begin with the byte order mark of UTF-8. */
+export const hasByteOrderMark = (bytes: Buffer): boolean =>
+  bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf
+
+/** Proves that bytes are JSON, at most 64 levels deep, so that they can be copied into an answer; keeps no value. */
+export function provenJson(bytes: Buffer): ProvenJson | JsonFault {
+  const decoded = decodeJson(bytes)
+  if (isJsonFault(decoded)) return decoded
+  try {
+    JSON.parse(decoded.text)
+    return decoded
+  } catch {
+    return { fault: 'syntax' }
+  }
+}
+
+/** Proves that bytes are JSON as `provenJson` does, and reads their value as `parseJson` does, in one parse. */
+export function parsedJson(
+  bytes: Buffer
+): { readonly proven: ProvenJson; readonly value: unknown } | JsonFault {
+  const proven = decodeJson(bytes)
+  if (isJsonFault(proven)) return proven
+  try {
+    return { proven, value: parseJson(proven.text) }
+  } catch {
+    return { fault: 'syntax' }
+  }
+}
+
+// What is left to prove is the grammar.
+function decodeJson(bytes: Buffer): ProvenJson | JsonFault {
+  const own = hasByteOrderMark(bytes) ? bytes.subarray(3) : bytes
+  if (own.length === 0) return { fault: 'empty' }
+  if (!isUtf8(own)) return { fault: 'utf8' }
+  const text = own.toString()
+  return isDeeperThan(text, MOST_LEVELS) ? { fault: 'depth' } : new ProvenJson(own, text)
+}
+
+/** A number that a double can't carry, as it was written; made and written by JSON itself, opaque to everything else. */
+export type RawNumber = ReturnType<typeof JSON.rawJSON>
+
+/** Tells whether a value is a number that a double can't carry. */
+export const isRawNumber = (value: unknown): value is RawNumber =>
+  typeof value === 'object' && value !== null && 'rawJSON' in value && JSON.isRawJSON(value)
+
+// A double carries 15 digits and two digits of exponent (IEEE 754), and JSON.stringify drops the sign of zero.
+const MAYBE_LOST = /(?:^|[[:,\s])(?:-?(?:[\d.]{16}|[\d.]+[eE][+-]?\d{3})|-0(?!\.\d*[1-9]))/
+
+/** Parses JSON without loss: a number that a double can't carry becomes a RawNumber; throws a SyntaxError. The text is proven to be at most 64 levels deep. */
+export function parseJson(text: string): unknown {
+  return MAYBE_LOST.test(text) ? JSON.parse(text, keepNumber) : JSON.parse(text)
+}
+
+/** Writes a value as JSON, with each RawNumber as it was written. */
+export const stringifyJson = (value: unknown): string => JSON.stringify(value) ?? 'null'
+
+const keepNumber = (_key: string, value: unknown, { source }: { readonly source?: string }): unknown =>
+  typeof value === 'number' && source !== undefined && !isCarried(value, source)
+    ? JSON.rawJSON(source)
+    : value
+
+// The shortest text of a double stands for its value: where the text that was written means another one, digits were lost.
+const isCarried = (value: number, source: string): boolean =>
+  String(value) === source ||
+  (Number.isFinite(value) && !Object.is(value, -0) && decimal(String(value)) === decimal(source))
+
+const DECIMAL = /^(-?)0*(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/
+
+/** Brings a number into one form: its digits without zeros around them, and the power of ten of the last one. */
+function decimal(written: string): string {
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] = DECIMAL.exec(written) ?? []
+  const digits = `${whole}${fraction}`.replace(/^0+/, '')
+  const end = lastDigit(digits)
+  if (end === 0) return '0'
+  const power = Number(exponent) - fraction.length + digits.length - end
+  return `${sign}${digits.slice(0, end)}e${power}`
+}
+
+function lastDigit(digits: string): number {
+  let end = digits.length
+  while (end > 0 && digits.charCodeAt(end - 1) === 0x30) end--
+  return end
+}
