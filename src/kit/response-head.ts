@@ -1,6 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { joinVary } from '../lib/http/headers.ts'
-import { bindOnce } from './bind-once.ts'
 import type { Hooks } from './hooks.ts'
 
 /** What the concerns of a route want in the head of every response. Routes whose concerns want the same share one. */
@@ -41,7 +40,7 @@ export const extendHeadPlan = (head: HeadPlan, { onHead, headers, vary, strips }
 })
 
 /** The `onSend` hook that applies a route's plan; streamed responses apply theirs where they write the head. */
-export const applyHead = bindOnce(function applyHead(
+export function applyHead(
   request: FastifyRequest,
   reply: FastifyReply,
   payload: unknown,
@@ -50,7 +49,7 @@ export const applyHead = bindOnce(function applyHead(
   const plan = request.routeOptions.config.sallyport?.route?.head
   if (plan !== undefined) applyPlan(plan, request, reply)
   done(null, payload)
-})
+}
 
 function applyPlan(plan: HeadPlan, request: FastifyRequest, reply: FastifyReply): void {
   for (const [name, value] of plan.defaults) if (!reply.hasHeader(name)) reply.header(name, value)
