@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { createError, fp, type OptionFault, perOptions, Type } from '../src/kit/index.ts'
 import { addressOf } from '../src/lib/http/addresses.ts'
-import { isRange, RANGE_SAYS, rangeMatcher } from '../src/lib/http/networks.ts'
+import { EXPECTED_RANGE, isRange, rangeMatcher } from '../src/lib/http/networks.ts'
 import { getOrCreate } from '../src/lib/memoize.ts'
 import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
 import { File } from '../src/lib/units.ts'
@@ -109,7 +109,7 @@ function compileRanges({ allow, deny, file }: IpAccessOptions): AddressPredicate
   }
 }
 
-const notARange = (text: string): string => `"${text}" is no address; ${RANGE_SAYS} would do`
+const notARange = (text: string): string => `expected an address, got "${text}"; ${EXPECTED_RANGE} would work`
 
 function fileFaults(file: string): OptionFault[] {
   try {

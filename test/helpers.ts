@@ -325,15 +325,15 @@ export function workersTogether(count: number): Peers[] {
   const topics = Array.from({ length: count }, () => new Map<string, PeerTopic<unknown>>())
   const locks = new Locks()
   return topics.map((own, i) => ({
-    async tell(topic, message) {
-      for (const other of topics) if (other !== own) other.get(topic)?.take(structuredClone(message))
+    async broadcast(topic, message) {
+      for (const other of topics) if (other !== own) other.get(topic)?.receive(structuredClone(message))
     },
     join<T>(topic: string, member: PeerTopic<T>) {
       own.set(topic, member as PeerTopic<unknown>)
       return () => void own.delete(topic)
     },
-    lock: async (name, ms) => locks.take(name, i, ms),
-    unlock: (name) => locks.free(name, i)
+    lock: async (name, ms) => locks.acquire(name, i, ms),
+    unlock: (name) => locks.release(name, i)
   }))
 }
 

@@ -4,7 +4,7 @@ import fastify from 'fastify'
 import { createError } from '../../src/kit/index.ts'
 import { monotonic } from '../../src/lib/clock.ts'
 import type { Peers } from '../../src/lib/contracts/peers.ts'
-import { type Store, storeAway } from '../../src/lib/contracts/store.ts'
+import { type Store, storeUnavailable } from '../../src/lib/contracts/store.ts'
 import { clientNetwork } from '../../src/lib/http/client-network.ts'
 import { withHeaders } from '../../src/lib/refusals.ts'
 
@@ -46,10 +46,10 @@ export class Throttle {
     this.#store = store
     this.#engine = openEngine(store)
     const others = store.shared === null ? peers : null
-    this.#replicate = (failure) => others?.tell(TOPIC, failure)
+    this.#replicate = (failure) => others?.broadcast(TOPIC, failure)
     // A new worker starts with empty counters.
     this.#leave =
-      others?.join<Failure>(TOPIC, { take: (failure) => void this.#count(failure), all: () => [] }) ??
+      others?.join<Failure>(TOPIC, { receive: (failure) => void this.#count(failure), snapshot: () => [] }) ??
       (() => {})
   }
 
@@ -60,7 +60,7 @@ export class Throttle {
     logIn: () => Promise<T | undefined>
   ): Promise<T | undefined> {
     // Without the store, failures could not be counted, nor the session stored.
-    if (this.#store.shared?.up === false) throw storeAway()
+    if (this.#store.shared?.up === false) throw storeUnavailable()
     const limits = await this.#engine
     const addressKey = { key: `ip ${clientNetwork(address)}` }
     const nameKey = {
@@ -170,7 +170,7 @@ async function openEngine({
       keyGenerator: (counted: unknown) => (counted as { key: string }).key
     } as never) as unknown as (counted: unknown, mode: unknown) => ReturnType<Limiter>
     const count: Limiter = ({ key }, mode) => limit({ key, routeOptions: {} }, mode)
-    return shared === null ? count : (...args) => shared.ask(() => count(...args))
+    return shared === null ? count : (...args) => shared.run(() => count(...args))
   }
   return {
     address: limiter(MAX_FAILURES_PER_ADDRESS),

@@ -196,7 +196,12 @@ export default fp<LimitsOptions>(
           if (time !== undefined) {
             request.deadline = new Deadline(time)
             if (!reports)
-              onResponseClosed(reply.raw, endDeadline, request.deadline.keep(rejectLate, reply), undefined)
+              onResponseClosed(
+                reply.raw,
+                cancelDeadline,
+                request.deadline.enforce(rejectLate, reply),
+                undefined
+              )
           }
           if ((request.originalUrl ?? '').length > maxUrl) return done(new UrlTooLong())
           const http2 = isHttp2(raw)
@@ -227,13 +232,13 @@ function rejectLate(reply: FastifyReply): void {
   if (!reply.sent && !reply.raw.headersSent) reply.send(new DeadlineExceeded())
 }
 
-const endDeadline = (deadline: Deadline): void => deadline.end()
+const cancelDeadline = (deadline: Deadline): void => deadline.cancel()
 
 /** Pauses the deadline while the gateway waits for the client to send its body. */
 function pauseWhileReading(raw: IncomingMessage, deadline: Deadline): void {
-  const resume = (): void => deadline.go()
+  const resume = (): void => deadline.resume()
   raw.on('resume', () => {
-    if (!raw.complete) deadline.stand()
+    if (!raw.complete) deadline.pause()
   })
   raw.on('pause', resume)
   raw.once('end', resume)

@@ -1,7 +1,7 @@
 import { METHODS } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RouteInfo } from '../../src/kit/index.ts'
-import { Durations, type MetricFamily, Tally } from '../../src/lib/contracts/metrics.ts'
+import { DurationHistogram, LabeledCounter, type MetricFamily } from '../../src/lib/contracts/metrics.ts'
 import { concernOfCode, elapsed, ownBytesOf, statusOf } from '../../src/lib/http/response-end.ts'
 
 // Over HTTP/2 a client may send any method; unknown ones share a label.
@@ -14,7 +14,7 @@ export interface RouteCounts {
   readonly name: string
   /** Responses by method, and in it by status class. */
   readonly responses: Map<string, Float64Array>
-  readonly durations: Durations
+  readonly durations: DurationHistogram
   bytesIn: number
   bytesOut: number
 }
@@ -23,12 +23,12 @@ export interface RouteCounts {
 export class Recorder {
   readonly #bounds: readonly number[]
   readonly #routes = new Map<string, RouteCounts>()
-  readonly #upstreams = new Map<string, Durations>()
-  readonly #refusals = new Tally('gate', 'code')
-  readonly #wouldRefuse = new Tally('gate', 'code')
-  readonly #callers = new Tally('way', 'outcome')
-  readonly #credentials = new Tally('reason')
-  readonly #limits = new Tally('limit', 'outcome')
+  readonly #upstreams = new Map<string, DurationHistogram>()
+  readonly #refusals = new LabeledCounter('gate', 'code')
+  readonly #wouldRefuse = new LabeledCounter('gate', 'code')
+  readonly #callers = new LabeledCounter('way', 'outcome')
+  readonly #credentials = new LabeledCounter('reason')
+  readonly #limits = new LabeledCounter('limit', 'outcome')
   readonly #gates = new Map<string, { seconds: number; count: number }>()
 
   constructor(bounds: readonly number[]) {
@@ -40,7 +40,7 @@ export class Recorder {
     const counts = {
       name,
       responses: new Map<string, Float64Array>(),
-      durations: new Durations(this.#bounds),
+      durations: new DurationHistogram(this.#bounds),
       bytesIn: 0,
       bytesOut: 0
     }
@@ -65,7 +65,7 @@ export class Recorder {
     const index = Math.min(4, Math.max(0, Math.floor(status / 100) - 1))
     responses[index] = (responses[index] as number) + 1
     // The duration of an upgraded connection says nothing about latency.
-    if (status !== 101) counts.durations.count(elapsed(request))
+    if (status !== 101) counts.durations.observe(elapsed(request))
     const { forwarding, refusal, reported, caller, rateLimits, wrongCredential } = request
     if (forwarding === null) {
       counts.bytesIn += Number(request.headers['content-length']) || 0
@@ -73,7 +73,7 @@ export class Recorder {
     } else {
       counts.bytesIn += forwarding.bytesIn
       counts.bytesOut += forwarding.bytesOut
-      if (forwarding.ms >= 0) this.#upstream(forwarding.upstream).count(forwarding.ms)
+      if (forwarding.ms >= 0) this.#upstream(forwarding.upstream).observe(forwarding.ms)
     }
     if (refusal !== null) this.#refusals.count(concernOfCode(refusal.code, gates) ?? 'none', refusal.code)
     if (reported !== null) for (const { gate, code = '' } of reported) this.#wouldRefuse.count(gate, code)
@@ -185,10 +185,10 @@ export class Recorder {
     ]
   }
 
-  #upstream(name: string): Durations {
+  #upstream(name: string): DurationHistogram {
     let durations = this.#upstreams.get(name)
     if (durations === undefined) {
-      durations = new Durations(this.#bounds)
+      durations = new DurationHistogram(this.#bounds)
       this.#upstreams.set(name, durations)
     }
     return durations

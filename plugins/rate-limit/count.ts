@@ -1,7 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { createError } from '../../src/kit/index.ts'
 import { settleCallback } from '../../src/lib/callback.ts'
-import { storeAway } from '../../src/lib/contracts/store.ts'
+import { storeUnavailable } from '../../src/lib/contracts/store.ts'
 import { type Refusal, withHeaders } from '../../src/lib/refusals.ts'
 import { releaseOnClose } from './in-flight.ts'
 import type { Limit, LimitResult, Tier } from './limit.ts'
@@ -118,5 +118,5 @@ const storeFailure =
   (onStoreFailure: StoreFailure) =>
   (error: FastifyError): Rejection => {
     if (error.code !== 'SP_ERR_STORE_UNAVAILABLE') throw error
-    return onStoreFailure === 'deny' ? storeAway() : undefined
+    return onStoreFailure === 'deny' ? storeUnavailable() : undefined
   }

@@ -17,10 +17,10 @@ export class PeerCounter implements Counter {
     this.#peers = peers
     this.#topic = topic
     this.#unsubscribe = peers.join<Increment[]>(topic, {
-      take: (increments) => {
+      receive: (increments) => {
         for (const increment of increments) local.applyIncrement(increment)
       },
-      all: () => [local.increments()]
+      snapshot: () => [local.increments()]
     })
   }
 
@@ -43,6 +43,6 @@ export class PeerCounter implements Counter {
   #broadcast(): void {
     const increments = [...this.#pending.values()]
     this.#pending = new Map()
-    void this.#peers.tell(this.#topic, increments)
+    void this.#peers.broadcast(this.#topic, increments)
   }
 }

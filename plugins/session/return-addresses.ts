@@ -34,8 +34,8 @@ export class ReturnAddresses {
     this.#peers = shared === null ? peers : null
     this.#leave =
       this.#peers?.join<AddressMessage>(TOPIC, {
-        take: (message) => this.#put(message),
-        all: () => {
+        receive: (message) => this.#put(message),
+        snapshot: () => {
           const now = monotonic()
           return [...this.#entries].map(([id, { text, expiresAt }]) => ({ id, text, ms: expiresAt - now }))
         }
@@ -48,7 +48,7 @@ export class ReturnAddresses {
     if (this.#shared !== null) await this.#shared.call('SET', this.#redisKey(id), text, 'PX', ms)
     else {
       this.#put({ id, text, ms })
-      await this.#peers?.tell(TOPIC, { id, text, ms } satisfies AddressMessage)
+      await this.#peers?.broadcast(TOPIC, { id, text, ms } satisfies AddressMessage)
     }
     return id
   }

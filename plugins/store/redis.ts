@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
-import { type Script, type SharedStore, storeAway } from '../../src/lib/contracts/store.ts'
+import { type Script, type SharedStore, storeUnavailable } from '../../src/lib/contracts/store.ts'
 
 /** The address of a store and the settings of its connections. */
 export interface StoreConnection {
@@ -72,29 +72,29 @@ export class RedisStore implements SharedStore {
     return this.#client
   }
 
-  async ask<T>(run: () => Promise<T>): Promise<T> {
-    if (this.#unavailable) throw storeAway()
+  async run<T>(command: () => Promise<T>): Promise<T> {
+    if (this.#unavailable) throw storeUnavailable()
     const startedAt = performance.now()
     try {
-      const reply = await run()
+      const reply = await command()
       this.#doubtedAt = 0
       return reply
     } catch (error) {
       const { message } = error as Error
       if (COMMAND_ERROR.test(message)) this.#log.error({ cause: message }, 'store command failed')
       else if (!this.#recordStall(startedAt)) this.#markUnavailable(message)
-      throw storeAway()
+      throw storeUnavailable()
     }
   }
 
   call(command: string, ...args: readonly (string | number)[]): Promise<unknown> {
-    return this.ask(() => this.#client.call(command, args.map(String)))
+    return this.run(() => this.#client.call(command, args.map(String)))
   }
 
   script(name: string, keys: number, lua: string): Script {
     const command = `sallyport_${name}`
     if (this.#client[command] === undefined) this.#client.defineCommand(command, { numberOfKeys: keys, lua })
-    return (named, args) => this.ask(() => (this.#client[command] as Client[string])(...named, ...args))
+    return (named, args) => this.run(() => (this.#client[command] as Client[string])(...named, ...args))
   }
 
   /** Closes the connections. */

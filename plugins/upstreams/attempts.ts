@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { MAX_TIMER_MS } from '../../src/lib/clock.ts'
 import type { DispatchOptions } from '../../src/lib/contracts/dispatch.ts'
 import type {
   AnswerListener,
@@ -10,7 +11,6 @@ import type {
   UpstreamTarget
 } from '../../src/lib/contracts/upstream.ts'
 import { RequestNotSendable } from '../../src/lib/refusals.ts'
-import { LONGEST_TIMER } from '../../src/lib/units.ts'
 import { unavailable } from '../../src/lib/upstream-errors.ts'
 import { Attempt, type AttemptListener } from './attempt.ts'
 import { Superseded } from './attempt-errors.ts'
@@ -55,7 +55,7 @@ export class Attempts implements AttemptListener, PendingRequest {
     this.attemptNext()
     const { hedge } = this.#policy
     if (hedge !== undefined && this.#request.idempotent && this.#state === 'waiting')
-      this.#hedge = setTimeout(onHedge, Math.min(hedge, LONGEST_TIMER), this)
+      this.#hedge = setTimeout(onHedge, Math.min(hedge, MAX_TIMER_MS), this)
   }
 
   /** Sends one more attempt, to the target that is next. */
@@ -220,7 +220,7 @@ export class Attempts implements AttemptListener, PendingRequest {
       return false
     const wait = Math.max(retry.backoff(attempts), retryAfter)
     // Do not start a retry that cannot finish before the deadline, or whose wait exceeds what a timer can hold.
-    if (this.#request.deadline?.allows(wait) === false || wait > LONGEST_TIMER || !this.#acquireRetry())
+    if (this.#request.deadline?.allows(wait) === false || wait > MAX_TIMER_MS || !this.#acquireRetry())
       return false
     this.#remove(attempt)
     this.#countRetry()

@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { monotonic } from '../../src/lib/clock.ts'
-import { duration, LONGEST_TIMER } from '../../src/lib/units.ts'
+import { MAX_TIMER_MS, monotonic } from '../../src/lib/clock.ts'
+import { duration } from '../../src/lib/units.ts'
 import { Breaker } from './breaker.ts'
 import type { BreakerOptions, EjectOptions } from './health-options.ts'
 
@@ -135,7 +135,7 @@ export class TargetHealth {
         this.startSlowly()
         this.#changed('back')
       },
-      Math.min(duration(eject.for) * this.#ejections, LONGEST_TIMER)
+      Math.min(duration(eject.for) * this.#ejections, MAX_TIMER_MS)
     )
     this.#returnTimer.unref()
     this.#changed('ejected')

@@ -72,7 +72,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
     // The client may have left while the gates ran.
     if (this.#response.isClosed) {
       this.#state = 'over'
-      this.#deadline?.end()
+      this.#deadline?.cancel()
       return
     }
     this.#closeListener = onResponseClosed(this.#reply.raw, onClosed, this, undefined)
@@ -90,10 +90,10 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   #startDeadline(): Deadline | null {
     const { deadline } = this.#request
     const timeout = this.#prepared.route.upstream.http2 ? grpcTimeoutOf(this.#request) : undefined
-    if (deadline?.isKept !== true)
-      return timeout === undefined ? deadline : new Deadline(timeout).keep(onDeadline, this)
+    if (deadline?.isEnforced !== true)
+      return timeout === undefined ? deadline : new Deadline(timeout).enforce(onDeadline, this)
     if (timeout !== undefined) deadline.shorten(timeout)
-    return deadline.keep(onDeadline, this)
+    return deadline.enforce(onDeadline, this)
   }
 
   onRequestData(chunk: Buffer): void {
@@ -140,7 +140,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   #onResponseStarted({ name }: UpstreamTarget): void {
     this.#forwarding.target = name
     this.#forwarding.ms = performance.now() - this.#forwarding.began
-    this.#deadline?.end()
+    this.#deadline?.cancel()
   }
 
   #writeHeaders(target: UpstreamTarget, head: UpstreamHead): Error | undefined {
@@ -232,7 +232,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   /** Ends the exchange after an error in the gateway's own code. */
   onInternalError(error: unknown): void {
     this.#state = 'over'
-    this.#deadline?.end()
+    this.#deadline?.cancel()
     this.#request.log.error({ err: error, requestId: this.#request.id }, 'a request failed')
     this.#response.cut()
   }
@@ -259,7 +259,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
 
   #sendError(failure: Error & { code?: string }): void {
     this.#state = 'over'
-    this.#deadline?.end()
+    this.#deadline?.cancel()
     if (failure instanceof ClientGone || this.#response.isClosed) return
     const refusal = upstreamRefusal(failure)
     // The rest of the body would be read as the next request.
@@ -271,7 +271,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
 
   /** Releases what the exchange holds, and aborts it if the client has left early. */
   onClosed(): void {
-    this.#deadline?.end()
+    this.#deadline?.cancel()
     this.#plan.mirror?.(this.#request, this.#prepared, this.#outbound.buffered)
     this.#outbound.release()
     this.#response.releaseReadAhead()

@@ -1,13 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { TargetRoute } from '../../src/kit/index.ts'
 import { originMatcher } from '../../src/lib/caller.ts'
+import { MAX_TIMER_MS } from '../../src/lib/clock.ts'
 import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 import { hash32, unitInterval } from '../../src/lib/hash.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
 import { makeRewrite, restOf, shapeOf } from '../../src/lib/http/rewrite.ts'
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
-import { duration, durationOrNone, LONGEST_TIMER, share, sizeOrNone } from '../../src/lib/units.ts'
+import { duration, durationOrNone, share, sizeOrNone } from '../../src/lib/units.ts'
 import { pathOf, queryOf } from '../../src/lib/values.ts'
 import { makeDestination } from './destination.ts'
 import { Exchange } from './exchange.ts'
@@ -131,7 +132,7 @@ function tunnelOptionsOf(websocket: ProxyOptions['websocket']): TunnelOptions | 
 }
 
 const clampToTimer = (ms: number | undefined): number | undefined =>
-  ms === undefined ? undefined : Math.min(ms, LONGEST_TIMER)
+  ms === undefined ? undefined : Math.min(ms, MAX_TIMER_MS)
 
 /** Compiles which prefix of a path the rewrite strips: the client sees it, the upstream does not. */
 function strippedPrefix(rewrite: string | undefined, patterns: readonly string[]): (path: string) => string {

@@ -78,9 +78,9 @@ export class RequestBody implements ReplayableBody {
       done()
       return
     }
-    this.deadline?.stand()
+    this.deadline?.pause()
     source.once('readable', () => {
-      this.deadline?.go()
+      this.deadline?.resume()
       if ((source as Readable & { aborted?: boolean }).aborted === true) return
       if (source.readableLength === 0) {
         this.#ended = true
@@ -145,17 +145,17 @@ export class RequestBody implements ReplayableBody {
         // A cancelled HTTP/2 request emits "end" as well, incomplete.
         if ((source as Readable & { aborted?: boolean }).aborted === true) return
         this.#ended = true
-        this.deadline?.go()
+        this.deadline?.resume()
         this.#stream?.push(null)
       })
       source.on('error', (error: Error) => void this.#stream?.destroy(new RequestNotSendable(error)))
     }
-    this.deadline?.stand()
+    this.deadline?.pause()
     source.resume()
   }
 
   #pause(): void {
-    this.deadline?.go()
+    this.deadline?.resume()
     this.#source?.pause()
   }
 

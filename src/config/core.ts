@@ -1,4 +1,4 @@
-import { isRange, originOf, RANGE_SAYS } from '../lib/http/networks.ts'
+import { EXPECTED_RANGE, isRange, originOf } from '../lib/http/networks.ts'
 import { isObject, prune } from '../lib/schema.ts'
 import { withDefaults } from './defaults.ts'
 import type { InterpolatedSource } from './interpolate.ts'
@@ -49,7 +49,7 @@ export function readCore(draft: PlanDraft, source: InterpolatedSource, root: Roo
         faults.addAt(
           source,
           ['trustedProxies', i],
-          `expected an address, got "${range}"; ${RANGE_SAYS} would work`
+          `expected an address, got "${range}"; ${EXPECTED_RANGE} would work`
         )
 }
 

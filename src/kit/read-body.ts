@@ -47,7 +47,7 @@ function collect(request: FastifyRequest, most: number): Promise<Buffer> {
   const parts: Buffer[] = []
   let length = 0
   const stop = (): void => {
-    request.deadline?.go()
+    request.deadline?.resume()
     source.off('data', take).off('end', end).off('close', close)
   }
   const refuse = (error: Error): void => {
@@ -81,7 +81,7 @@ function collect(request: FastifyRequest, most: number): Promise<Buffer> {
   }
   const close = (): void => refuse(new Error('The client left before its body was complete'))
   // The time of the request stands still while the client sends.
-  request.deadline?.stand()
+  request.deadline?.pause()
   source.on('data', take).once('end', end).once('close', close).on('error', refuse)
   // What has ended already has no body.
   if (source.readableEnded) end()

@@ -8,7 +8,7 @@ import type {
   UpstreamService
 } from './contracts/upstream.ts'
 
-/** An answer that was read into memory. */
+/** A response that was read into memory. */
 export interface WholeAnswer {
   readonly status: number
   /** Names in lower case and values in turn. */
@@ -16,17 +16,17 @@ export interface WholeAnswer {
   readonly body: Buffer
 }
 
-/** What an answer may take. */
+/** The limits of a response that is read into memory. */
 export interface AskLimits {
   /** The largest body, in bytes. */
   readonly maxBody: number
-  /** Milliseconds until the whole answer is here. */
+  /** Milliseconds until the complete response has arrived. */
   readonly timeout: number
 }
 
 /**
- * Sends a request to an upstream and reads its answer into memory, with the attempts that a proxied request has.
- * Rejects with the error of the last attempt, with a RangeError beyond `maxBody`, and with a TimeoutError after `timeout`.
+ * Sends a request to an upstream and reads the response into memory; retries as for a proxied request.
+ * Rejects with the error of the last attempt, a RangeError beyond `maxBody`, or a TimeoutError after `timeout`.
  */
 export function askUpstream(
   upstream: UpstreamService,
@@ -35,23 +35,23 @@ export function askUpstream(
   limits: AskLimits
 ): Promise<WholeAnswer> {
   return new Promise((resolve, reject) => {
-    new Question(limits, resolve, reject).send(upstream, request, policy)
+    new ResponseReader(limits, resolve, reject).send(upstream, request, policy)
   })
 }
 
-class Question implements AnswerListener {
+class ResponseReader implements AnswerListener {
   readonly #limits: AskLimits
-  readonly #resolve: (answer: WholeAnswer) => void
+  readonly #resolve: (response: WholeAnswer) => void
   readonly #reject: (error: Error) => void
-  readonly #parts: Buffer[] = []
+  readonly #chunks: Buffer[] = []
   #length = 0
   #status = 0
   #fields: readonly string[] = []
-  #sent: PendingRequest | undefined
-  #over = false
+  #pending: PendingRequest | undefined
+  #done = false
   readonly #timer
 
-  constructor(limits: AskLimits, resolve: (answer: WholeAnswer) => void, reject: (error: Error) => void) {
+  constructor(limits: AskLimits, resolve: (response: WholeAnswer) => void, reject: (error: Error) => void) {
     this.#limits = limits
     this.#resolve = resolve
     this.#reject = reject
@@ -59,13 +59,13 @@ class Question implements AnswerListener {
   }
 
   send(upstream: UpstreamService, request: OutboundRequest, policy: AttemptPolicy): void {
-    this.#sent = upstream.send(request, policy, this)
-    if (this.#over) this.#sent.end()
+    this.#pending = upstream.send(request, policy, this)
+    if (this.#done) this.#pending.end()
   }
 
   abort(error: Error): void {
-    if (this.#over) return
-    this.#sent?.abort(error)
+    if (this.#done) return
+    this.#pending?.abort(error)
     this.onError(error)
   }
 
@@ -79,21 +79,21 @@ class Question implements AnswerListener {
     if (this.onData(Buffer.from(body, 'latin1'))) this.onComplete()
   }
 
-  onData(part: Buffer): boolean {
-    this.#length += part.length
-    if (this.#length > this.#limits.maxBody) this.abort(new RangeError('The answer is too large'))
-    else this.#parts.push(part)
-    return !this.#over
+  onData(chunk: Buffer): boolean {
+    this.#length += chunk.length
+    if (this.#length > this.#limits.maxBody) this.abort(new RangeError('The response is too large'))
+    else this.#chunks.push(chunk)
+    return !this.#done
   }
 
   onComplete(): void {
-    if (this.#over) return
+    if (this.#done) return
     this.#end()
-    this.#resolve({ status: this.#status, fields: this.#fields, body: Buffer.concat(this.#parts) })
+    this.#resolve({ status: this.#status, fields: this.#fields, body: Buffer.concat(this.#chunks) })
   }
 
   onError(error: Error): void {
-    if (this.#over) return
+    if (this.#done) return
     this.#end()
     this.#reject(error)
   }
@@ -103,11 +103,11 @@ class Question implements AnswerListener {
   }
 
   #end(): void {
-    this.#over = true
+    this.#done = true
     stopTimer(this.#timer)
-    this.#sent?.end()
+    this.#pending?.end()
   }
 }
 
-const onTimeout = (question: Question): void =>
-  question.abort(new DOMException('The answer took too long', 'TimeoutError'))
+const onTimeout = (reader: ResponseReader): void =>
+  reader.abort(new DOMException('The response took too long', 'TimeoutError'))

@@ -1,31 +1,31 @@
-/** The bytes of bodies that a process may hold where "overload.buffers" does not say. */
+/** The default of "overload.buffers": how many bytes of bodies a process may buffer. */
 export const DEFAULT_BUFFERS: number = 256 * 1024 * 1024
 
-/** Counts the bytes of bodies that a process holds in memory, against one limit. */
+/** Counts the bytes of bodies that a process buffers, against one limit. */
 export class BufferBudget {
-  /** The most bytes; Infinity for no limit. */
+  /** The maximum in bytes; Infinity for no limit. */
   limit = DEFAULT_BUFFERS
   #held = 0
 
-  /** The bytes that are held now. */
+  /** The bytes that are reserved now. */
   get held(): number {
     return this.#held
   }
 
-  /** Counts so many bytes more, if there is room for them; returns whether there was. */
+  /** Reserves bytes; returns false where that would exceed the limit. */
   reserve(bytes: number): boolean {
     if (this.#held + bytes > this.limit) return false
     this.#held += bytes
     return true
   }
 
-  /** Counts so many bytes less. */
+  /** Releases bytes that were reserved. */
   release(bytes: number): void {
     this.#held -= bytes
   }
 }
 
-/** A share of a budget that grows and is given back as a whole. */
+/** A part of a budget that grows, and is released all at once. */
 export class Reservation {
   readonly #budget: BufferBudget
   #bytes = 0
@@ -34,14 +34,14 @@ export class Reservation {
     this.#budget = budget
   }
 
-  /** Adds bytes, if there is room for them; returns whether there was. */
+  /** Reserves more bytes; returns false where that would exceed the limit. */
   add(bytes: number): boolean {
     if (!this.#budget.reserve(bytes)) return false
     this.#bytes += bytes
     return true
   }
 
-  /** Gives all of it back; it may be used anew. */
+  /** Releases all of it; the reservation can be used again. */
   release(): void {
     this.#budget.release(this.#bytes)
     this.#bytes = 0

@@ -1,4 +1,4 @@
-/** Hands what comes of a promise to a callback, outside of the promise: what the callback throws is nobody's rejection. */
+/** Calls a callback with the result of a promise. An error that the callback throws is an uncaught exception, not a rejection. */
 export function settleCallback<T>(result: Promise<T>, done: (error: unknown, value?: T) => void): void {
   result.then(
     (value) => process.nextTick(done, null, value),

@@ -1,39 +1,39 @@
-/** What tells the time and runs timers in this process. */
+/** The source of time and timers of a process. */
 export interface Clock {
-  /** Tells the time of a clock that nobody sets, in milliseconds. */
+  /** Returns the time of a clock that is never set, in milliseconds. */
   monotonic(): number
-  /** Tells the date, in milliseconds since 1970. */
+  /** Returns the date, in milliseconds since 1970. */
   wall(): number
   setTimeout<A>(run: (arg: A) => void, ms: number, arg: A): Timer
   setInterval<A>(run: (arg: A) => void, ms: number, arg: A): Timer
   clear(timer: Timer): void
 }
 
-/** A timer that has been started. */
+/** A running timer. */
 export interface Timer {
   ref(): this
   unref(): this
-  /** Begins anew with the same time. */
+  /** Restarts the timer with the same delay. */
   refresh(): this
 }
 
-// Node's timers fire at once beyond this, which is some 24 days, in milliseconds.
-const LONGEST_TIMER = 2_147_483_647
+/** The maximum delay of a timer, in ms (2^31 - 1, about 24.8 days); Node.js fires a longer one at once. */
+export const MAX_TIMER_MS = 2_147_483_647
 
-// CLOCK_MONOTONIC is one clock for all processes of a machine, while performance.now() begins with the process.
-const began = Number(process.hrtime.bigint()) / 1e6 - performance.now()
+// CLOCK_MONOTONIC is one clock for all processes of a machine; performance.now() starts with the process.
+const processStart = Number(process.hrtime.bigint()) / 1e6 - performance.now()
 
 const real: Clock = {
-  monotonic: () => began + performance.now(),
+  monotonic: () => processStart + performance.now(),
   wall: () => Date.now(),
-  setTimeout: (run, ms, arg) => setTimeout(run, Math.min(ms, LONGEST_TIMER), arg),
-  setInterval: (run, ms, arg) => setInterval(run, Math.min(ms, LONGEST_TIMER), arg),
+  setTimeout: (run, ms, arg) => setTimeout(run, Math.min(ms, MAX_TIMER_MS), arg),
+  setInterval: (run, ms, arg) => setInterval(run, Math.min(ms, MAX_TIMER_MS), arg),
   clear: (timer) => clearTimeout(timer as NodeJS.Timeout)
 }
 
 let clock = real
 
-/** Replaces the clock of this process for a test; returns what puts the former one back. */
+/** Replaces the clock of this process for a test; returns a function that restores it. */
 export function replaceClock(other: Clock): () => void {
   const before = clock
   clock = other
@@ -42,10 +42,10 @@ export function replaceClock(other: Clock): () => void {
   }
 }
 
-/** Tells the time in milliseconds by a clock that never goes back; the same for all processes of a machine. For measuring, counting and ageing. */
+/** Returns the time in milliseconds by a clock that never goes back, the same for all processes of a machine. Use it to measure, to count and to expire. */
 export const monotonic = (): number => clock.monotonic()
 
-/** Tells the milliseconds since 1970; it may jump in either direction, so use it only for dates and for what other machines read. */
+/** Returns the milliseconds since 1970. It may jump either way, so use it only for dates and for what other machines read. */
 export const wall = (): number => clock.wall()
 
 /** Runs a function once after `ms` milliseconds, at most after 24 days. */
@@ -62,7 +62,7 @@ export function startInterval(run: (arg: unknown) => void, ms: number, arg?: unk
   return clock.setInterval(run, ms, arg)
 }
 
-/** Stops a timer; nothing happens for one that has run or was never started. */
+/** Stops a timer; does nothing where it has fired or was never started. */
 export function stopTimer(timer: Timer | null | undefined): void {
   if (timer !== null && timer !== undefined) clock.clear(timer)
 }

@@ -1,84 +1,84 @@
 import { monotonic, startTimer, stopTimer, type Timer } from './clock.ts'
 
-/** The time that a request has until the head of its answer; it stands still while the gateway waits for bytes of the client. */
+/** The time limit of a request until its response headers. It pauses while the gateway waits for the client. */
 export class Deadline {
-  #due: number
-  #standsSince: number | undefined
+  #expiresAt: number
+  #pausedSince: number | undefined
   #timer: Timer | undefined
-  #onDue: ((arg: never) => void) | undefined
+  #onExpired: ((arg: never) => void) | undefined
   #arg: unknown
 
-  /** Begins a time of `ms` milliseconds, which is only measured until `keep` is called. */
+  /** Starts a deadline in `ms` milliseconds, which is not enforced before `enforce` is called. */
   constructor(ms: number) {
-    this.#due = monotonic() + ms
+    this.#expiresAt = monotonic() + ms
   }
 
-  /** The milliseconds that remain; negative after its end. */
+  /** The milliseconds that remain; negative once it has passed. */
   get remaining(): number {
-    return this.#due - (this.#standsSince ?? monotonic())
+    return this.#expiresAt - (this.#pausedSince ?? monotonic())
   }
 
-  /** Whether something is called at its end. */
-  get isKept(): boolean {
-    return this.#onDue !== undefined
+  /** Whether a function is called when it passes. */
+  get isEnforced(): boolean {
+    return this.#onExpired !== undefined
   }
 
-  /** Whether a wait of `ms` milliseconds ends in time; always where the time is only measured. */
+  /** Returns whether a wait of `ms` milliseconds ends before it; true where it is not enforced. */
   allows(ms: number): boolean {
-    return this.#onDue === undefined || ms < this.remaining
+    return this.#onExpired === undefined || ms < this.remaining
   }
 
-  /** Calls a function at its end, in the place of the one before. */
-  keep<A>(onDue: (arg: A) => void, arg: A): this {
-    this.#onDue = onDue
+  /** Calls a function when it passes; replaces the function of an earlier call. */
+  enforce<A>(onExpired: (arg: A) => void, arg: A): this {
+    this.#onExpired = onExpired
     this.#arg = arg
     this.#timer ??= startTimer(onTimer, Math.max(0, this.remaining), this)
     return this
   }
 
-  /** Ends it after `ms` milliseconds, if that is sooner. */
+  /** Moves it to `ms` milliseconds from now, if that is sooner. */
   shorten(ms: number): void {
     if (ms >= this.remaining) return
-    this.#due = (this.#standsSince ?? monotonic()) + ms
-    if (this.#onDue === undefined) return
+    this.#expiresAt = (this.#pausedSince ?? monotonic()) + ms
+    if (this.#onExpired === undefined) return
     stopTimer(this.#timer)
     this.#timer = startTimer(onTimer, Math.max(ms, 0), this)
   }
 
-  /** Stands still until it goes on. */
-  stand(): void {
-    this.#standsSince ??= monotonic()
+  /** Stops the clock of the deadline. */
+  pause(): void {
+    this.#pausedSince ??= monotonic()
   }
 
-  /** Goes on after it stood still. */
-  go(): void {
-    if (this.#standsSince === undefined) return
-    this.#due += monotonic() - this.#standsSince
-    this.#standsSince = undefined
-    if (this.#timer === undefined && this.#onDue !== undefined)
+  /** Continues after `pause`. */
+  resume(): void {
+    if (this.#pausedSince === undefined) return
+    this.#expiresAt += monotonic() - this.#pausedSince
+    this.#pausedSince = undefined
+    if (this.#timer === undefined && this.#onExpired !== undefined)
       this.#timer = startTimer(onTimer, this.remaining, this)
   }
 
-  /** Ends it without a call. */
-  end(): void {
+  /** Cancels it. */
+  cancel(): void {
     stopTimer(this.#timer)
     this.#timer = undefined
-    this.#onDue = undefined
+    this.#onExpired = undefined
   }
 
-  /** Judges the time now that a timer has run: it may have stood still meanwhile. */
-  check(): void {
+  /** Handles its timer, which may fire early where the deadline was paused. */
+  onTimer(): void {
     this.#timer = undefined
-    if (this.#standsSince !== undefined || this.#onDue === undefined) return
-    const left = this.remaining
-    if (left > 0) this.#timer = startTimer(onTimer, Math.ceil(left), this)
+    if (this.#pausedSince !== undefined || this.#onExpired === undefined) return
+    const { remaining } = this
+    if (remaining > 0) this.#timer = startTimer(onTimer, Math.ceil(remaining), this)
     else {
-      const onDue = this.#onDue
-      this.#onDue = undefined
-      onDue(this.#arg as never)
+      const onExpired = this.#onExpired
+      this.#onExpired = undefined
+      onExpired(this.#arg as never)
     }
   }
 }
 
-// One function for all timers: a request makes no closure.
-const onTimer = (deadline: Deadline): void => deadline.check()
+// One function for all deadlines, so that a request needs no closure.
+const onTimer = (deadline: Deadline): void => deadline.onTimer()

@@ -7,12 +7,12 @@ interface Limits {
 
 let known: { readonly limit: number | undefined } | undefined
 
-/** Reads how many file descriptors this process may have open; undefined where there is no limit, or none is known (Windows). */
+/** Returns how many file descriptors this process may have open; undefined where the limit is infinite or unknown (Windows). */
 export function descriptorLimit(): number | undefined {
   if (known !== undefined) return known.limit
   const report: NodeJS.ProcessReport & { excludeNetwork?: boolean } = process.report
   const { excludeNetwork = false } = report
-  // The report would look up the name of every address.
+  // Without this the report resolves the name of every address.
   report.excludeNetwork = true
   const soft = (report.getReport() as Limits).userLimits?.open_files?.soft
   report.excludeNetwork = excludeNetwork
@@ -21,13 +21,13 @@ export function descriptorLimit(): number | undefined {
   return limit
 }
 
-// The kernel gives out the lowest number that is free, so a high one means that nearly all are used.
-const NEARLY = 16
+// The kernel assigns the lowest free number, so a high one means that nearly all are used.
+const NEAR_LIMIT = 16
 
 /** Returns whether a descriptor of this number shows that nearly all of a limit are used. */
-export const isNearLimit = (descriptor: number, limit: number): boolean => descriptor >= limit - NEARLY
+export const isNearLimit = (descriptor: number, limit: number): boolean => descriptor >= limit - NEAR_LIMIT
 
-// No descriptor in this process or on this machine, no local port, no memory for a socket.
+// No descriptor left in this process or on this machine, no local port, no memory for a socket.
 const EXHAUSTED: ReadonlySet<string | undefined> = new Set([
   'EMFILE',
   'ENFILE',
@@ -36,15 +36,15 @@ const EXHAUSTED: ReadonlySet<string | undefined> = new Set([
   'ENOMEM'
 ])
 
-/** Returns whether a connection could not be opened because this machine has no descriptor or port left; the other side has no part in it. */
+/** Returns whether a connection failed because this machine has no descriptor or port left, which is not a fault of the other side. */
 export function isExhausted(error: NodeJS.ErrnoException & { readonly errors?: readonly Error[] }): boolean {
-  // Several addresses were tried; one that refused has answered.
+  // Several addresses were tried; an address that refused is reachable.
   if (error.errors !== undefined && error.errors.length > 0) return error.errors.every(isExhausted)
   if (error.syscall?.startsWith('getaddrinfo') === true) return !hasDescriptor()
   return EXHAUSTED.has(error.code)
 }
 
-// A resolver without a descriptor says that there is no such name.
+// A resolver without a descriptor reports that the name does not exist.
 function hasDescriptor(): boolean {
   try {
     closeSync(openSync(devNull, 'r'))

@@ -1,17 +1,17 @@
-/** Makes a value safe for where it stands; `index` counts the values of a text from 0. */
+/** Escapes a value for its place in a text; `index` is its position among the values, from 0. */
 export type Escape = (value: string, index: number) => string
 
 type Safe = (value: string) => string
 
-/** Chooses how the values of a text are escaped, by its content type and by what stands before each of them; undefined where the type needs no escaping. */
+/** Returns how the values of a template are escaped, by its content type and the text before each value; undefined for a type that needs no escaping. */
 export function escapesFor(type: string, before: readonly string[]): Escape | undefined {
-  const find = contextOf(type)
-  if (find === undefined) return undefined
+  const escapeAt = contextOf(type)
+  if (escapeAt === undefined) return undefined
   let text = ''
   const safes = before.map((literal) => {
     text += literal
-    const safe = find(text)
-    // For what follows, a value is a text without any meaning.
+    const safe = escapeAt(text)
+    // A value counts as plain text for the values after it.
     text += 'x'
     return safe
   })
@@ -37,13 +37,13 @@ const ENTITIES: Readonly<Record<string, string>> = {
 export const escapeHtml = (text: string): string =>
   text.replaceAll(/[&<>"']/g, (char) => ENTITIES[char] ?? char)
 
-// Without quotes around it, an attribute ends at any blank and begins a new one (WHATWG HTML section 13.1.2.3).
+// An unquoted attribute ends at white space, where another may begin (WHATWG HTML section 13.1.2.3).
 const bareAttribute: Safe = (value) =>
   value.replaceAll(/[^\w.-]/gu, (char) => `&#${char.codePointAt(0) ?? 0};`)
 
 const unicode = (char: string): string => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
 
-// Angle brackets are escaped as well, for a reader that takes JSON for a page.
+// Angle brackets are escaped as well, since a browser may sniff JSON as HTML.
 const jsonText: Safe = (value) =>
   JSON.stringify(value)
     .slice(1, -1)
@@ -53,7 +53,7 @@ const JSON_LITERAL = /^(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false
 
 const jsonValue: Safe = (value) => (JSON_LITERAL.test(value) ? value : `"${jsonText(value)}"`)
 
-// What is left as it is has no meaning in a script, whatever kind of literal it stands in.
+// The remaining characters have no special meaning in any kind of literal.
 const scriptText: Safe = (value) => value.replaceAll(/[^\w .,:@-]/g, unicode)
 
 const scriptValue: Safe = (value) => (JSON_LITERAL.test(value) ? value : `"${scriptText(value)}"`)
@@ -61,7 +61,7 @@ const scriptValue: Safe = (value) => (JSON_LITERAL.test(value) ? value : `"${scr
 const cssText: Safe = (value) =>
   value.replaceAll(/[^\w-]/gu, (char) => `\\${(char.codePointAt(0) ?? 0).toString(16)} `)
 
-// A browser ignores blanks and control characters around and within a scheme.
+// A browser ignores white space and control characters around and within a scheme.
 const SCRIPT_URL = /^(?:javascript|vbscript|data):/i
 
 const isScriptUrl = (value: string): boolean =>
@@ -78,9 +78,9 @@ function isInJsonText(text: string): boolean {
 
 const scriptSafe = (text: string): Safe => (isInScriptText(text) ? scriptText : scriptValue)
 
-/** Tells whether the end of a script stands in a string, a template or a comment. */
+/** Returns whether a script ends inside a string, a template or a comment. */
 function isInScriptText(text: string): boolean {
-  // What the end stands in, and what that stands in: a template may have code in it, and that a template.
+  // The literals that are open, the innermost last: a template may contain code, and the code a template.
   const within: string[] = []
   for (let i = 0; i < text.length; i++) {
     const char = text[i] ?? ''
@@ -110,7 +110,7 @@ function isInScriptText(text: string): boolean {
 // Attributes whose value is a URL that a browser follows.
 const URL_ATTRIBUTE = /^(?:(?:xlink:)?href|src|action|formaction|data|poster|background|cite|ping)$/
 
-/** Chooses how a value at the end of a text of HTML or XML is escaped. */
+/** Returns how a value at the end of HTML or XML is escaped. */
 function markupSafe(text: string): Safe {
   if (/<\/?$/.test(text)) return bareAttribute
   const { raw, tag, attribute, quote } = placeInMarkup(text)
@@ -123,7 +123,7 @@ function markupSafe(text: string): Safe {
   return (value) => outer(inner(value))
 }
 
-/** Chooses how the value of an attribute is escaped for what a browser makes of it. */
+/** Returns how a value inside an attribute is escaped: by whether a browser runs, follows or shows the attribute. */
 function attributeSafe({ name, value: before }: { name: string; value: string }): Safe {
   if (name.startsWith('on')) return scriptSafe(before)
   if (name === 'style') return cssText
@@ -134,9 +134,9 @@ function attributeSafe({ name, value: before }: { name: string; value: string })
 }
 
 interface MarkupPlace {
-  /** The element whose content is no markup, and what of it stands before. */
+  /** The enclosing element whose content is not markup, and its content so far. */
   readonly raw?: { readonly name: string; readonly text: string }
-  /** Whether the end stands between "<" and ">". */
+  /** Whether the text ends between "<" and ">". */
   readonly tag: boolean
   readonly attribute?: { readonly name: string; readonly value: string }
   readonly quote: string
@@ -168,13 +168,13 @@ function placeInMarkup(text: string): MarkupPlace {
   }
 }
 
-/** Reads the attributes of a tag, and returns where the tag ends; where the text ends before, its last place. */
+/** Parses the attributes of a tag; returns the index behind it, or the place where the text ends inside it. */
 function attributesFrom(text: string, start: number): number | MarkupPlace {
   ATTRIBUTE.lastIndex = start
   for (;;) {
     const at = ATTRIBUTE.lastIndex
     const found = ATTRIBUTE.exec(text)
-    if (found === null) return at >= text.length ? { tag: true, quote: '' } : skipOdd(text, at)
+    if (found === null) return at >= text.length ? { tag: true, quote: '' } : skipToTagEnd(text, at)
     const [all, end, name = '', double, closedDouble, single, closedSingle, bare] = found
     if (end !== undefined) return ATTRIBUTE.lastIndex
     const isOpen =
@@ -192,8 +192,8 @@ function attributesFrom(text: string, start: number): number | MarkupPlace {
   }
 }
 
-// A character that begins no attribute ends the reading of this tag.
-function skipOdd(text: string, at: number): number | MarkupPlace {
+// After a character that cannot begin an attribute, the rest of the tag is skipped.
+function skipToTagEnd(text: string, at: number): number | MarkupPlace {
   const end = text.indexOf('>', at)
   return end === -1 ? { tag: true, quote: '' } : end + 1
 }

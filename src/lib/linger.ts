@@ -3,20 +3,20 @@ import { constants, type Http2ServerRequest } from 'node:http2'
 import { Socket } from 'node:net'
 import { startTimer, stopTimer } from './clock.ts'
 
-// nginx's lingering_time and lingering_timeout, in milliseconds: in all, and between two parts of the body.
-const LONGEST = 30_000
-const LONGEST_SILENCE = 5000
+// The defaults of nginx's lingering_time and lingering_timeout, in ms.
+const LINGERING_TIME_MS = 30_000
+const LINGERING_TIMEOUT_MS = 5000
 
 /**
- * Reads on and drops what comes of a body that already has its answer. A connection that is closed while the client sends is
- * reset by the kernel, and the client gets EPIPE in the place of the answer. Call it before the request is answered.
+ * Reads and drops the rest of a body after its response. If a connection closes while the client is sending, the kernel
+ * resets it and the client gets EPIPE instead of the response. Call it before the response is sent.
  */
-export function lingerAfterAnswer(request: IncomingMessage, response: ServerResponse): void {
+export function lingerAfterResponse(request: IncomingMessage, response: ServerResponse): void {
   const { headers, socket } = request
   if (headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0) return
   let isLast = false
   response.once('prefinish', () => {
-    // Node's server calls this at 'finish' after an answer that says "Connection: close".
+    // Node's server calls this at 'finish' after a response with "Connection: close".
     socket.destroySoon = function endFirst(this: Socket) {
       isLast = true
       if (request.complete) close(this)
@@ -32,11 +32,11 @@ export function lingerAfterAnswer(request: IncomingMessage, response: ServerResp
   })
 }
 
-/** Does the same for a request of HTTP/2, whose stream ends without an error (RFC 9113 section 8.1). */
-export function lingerAfterHttp2Answer(request: IncomingMessage): void {
+/** Does the same for an HTTP/2 request, whose stream then ends without an error (RFC 9113 section 8.1). */
+export function lingerAfterHttp2Response(request: IncomingMessage): void {
   const { stream } = request as unknown as Http2ServerRequest
   if (stream.endAfterHeaders) return
-  // The response itself finishes only when its stream is closed.
+  // The response object finishes only when its stream is closed.
   stream.once('finish', () =>
     linger(request, stream, () => {
       if (!request.complete) stream.close(constants.NGHTTP2_NO_ERROR)
@@ -44,7 +44,7 @@ export function lingerAfterHttp2Answer(request: IncomingMessage): void {
   )
 }
 
-/** Drops what comes until the body is complete, its client silent or the time over; then calls `done`. */
+/** Drops the body until it is complete, idle for too long, or over the total time; then calls `done`. */
 function linger(
   request: IncomingMessage,
   carrier: { once(event: 'close', listener: () => void): unknown; readonly destroyed: boolean },
@@ -52,14 +52,14 @@ function linger(
 ): void {
   if (request.complete || carrier.destroyed) return
   const finish = (): void => {
-    stopTimer(all)
-    stopTimer(silence)
+    stopTimer(total)
+    stopTimer(idle)
     if (!carrier.destroyed) done()
   }
-  const all = startTimer(finish, LONGEST).unref()
-  const silence = startTimer(finish, LONGEST_SILENCE).unref()
+  const total = startTimer(finish, LINGERING_TIME_MS).unref()
+  const idle = startTimer(finish, LINGERING_TIMEOUT_MS).unref()
   request
-    .on('data', () => void silence.refresh())
+    .on('data', () => void idle.refresh())
     .once('end', finish)
     .on('error', () => {})
     .resume()

@@ -1,31 +1,31 @@
 import { monotonic } from './clock.ts'
 
-interface Held {
+interface Lock {
   readonly holder: number
-  readonly ends: number
+  readonly expiresAt: number
 }
 
-/** Locks by name, each with a time after which it is free again. */
+/** Locks by name; each expires after a time. */
 export class Locks {
-  readonly #held = new Map<string, Held>()
+  readonly #held = new Map<string, Lock>()
 
-  /** Takes a lock for at most `ms` milliseconds; tells whether it was free. */
-  take(name: string, holder: number, ms: number): boolean {
+  /** Acquires a lock for at most `ms` milliseconds; returns whether it was free. */
+  acquire(name: string, holder: number, ms: number): boolean {
     const now = monotonic()
     const held = this.#held.get(name)
-    if (held !== undefined && held.ends > now) return false
-    for (const [other, { ends }] of this.#held) if (ends <= now) this.#held.delete(other)
-    this.#held.set(name, { holder, ends: now + ms })
+    if (held !== undefined && held.expiresAt > now) return false
+    for (const [other, { expiresAt }] of this.#held) if (expiresAt <= now) this.#held.delete(other)
+    this.#held.set(name, { holder, expiresAt: now + ms })
     return true
   }
 
-  /** Frees a lock of this holder. */
-  free(name: string, holder: number): void {
+  /** Releases a lock of this holder. */
+  release(name: string, holder: number): void {
     if (this.#held.get(name)?.holder === holder) this.#held.delete(name)
   }
 
-  /** Frees all locks of a holder that is gone. */
-  freeAll(holder: number): void {
+  /** Releases all locks of a holder that has exited. */
+  releaseAll(holder: number): void {
     for (const [name, held] of this.#held) if (held.holder === holder) this.#held.delete(name)
   }
 }

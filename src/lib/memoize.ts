@@ -1,10 +1,10 @@
-/** A map, weak or not. */
+/** A Map or a WeakMap. */
 interface Cache<K, V> {
   get(key: K): V | undefined
   set(key: K, value: V): unknown
 }
 
-/** Finds the value of a key, or makes and keeps it. */
+/** Returns the value of a key; makes and stores it at the first call. */
 export function getOrCreate<K, V>(memory: Cache<K, V>, key: K, make: () => V): V {
   const known = memory.get(key)
   if (known !== undefined) return known
@@ -13,11 +13,11 @@ export function getOrCreate<K, V>(memory: Cache<K, V>, key: K, make: () => V): V
   return made
 }
 
-// Longer names are made up, and so are more of them than this.
-const LONGEST_NAME = 64
-const MOST_NAMES = 512
+// A client can invent names without limit; real ones fit into these limits.
+const MAX_NAME_LENGTH = 64
+const MAX_NAMES = 512
 
-/** Keeps what was found out about a spelling of a header's name; who makes names up fills no memory with them. */
-export function setBounded<V>(names: Map<string, V>, spelled: string, value: V): void {
-  if (spelled.length <= LONGEST_NAME && names.size < MOST_NAMES) names.set(spelled, value)
+/** Caches a value by the name of a header, in bounded memory: a name that is too long, or one too many, is not cached. */
+export function setBounded<V>(names: Map<string, V>, name: string, value: V): void {
+  if (name.length <= MAX_NAME_LENGTH && names.size < MAX_NAMES) names.set(name, value)
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-// What Node.js has and its types lack. docs/decisions/private-parts.md gives the reason and the test for each.
+// Members of Node.js that its types lack. docs/decisions/private-parts.md has the reason and the test for each.
 
 declare module 'net' {
   interface Socket {

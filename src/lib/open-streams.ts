@@ -1,8 +1,8 @@
-/** Answers that go on for as long as a session lasts, by the key of that session. */
+/** Long-lived responses that end with a session, by the key of the session. */
 export class OpenStreams {
   readonly #ends = new Map<string, Set<() => void>>()
 
-  /** Adds a stream and what ends it; returns what takes it out again. */
+  /** Adds a function that ends a stream; returns a function that removes it. */
   add(key: string, end: () => void): () => void {
     const ends = this.#ends.get(key) ?? new Set()
     this.#ends.set(key, ends)

@@ -1,9 +1,9 @@
-/** How some servers read a path: what they make of it, and the form in which they compare a literal segment of a pattern. */
+/** How some servers read a path, and how they compare a literal segment of a pattern. */
 export interface PathReader {
   readonly name: string
-  /** Reads a path as it was sent; what comes out is compared without any more decoding. */
+  /** Returns the path as these servers read it; the result is not decoded again. */
   read(path: string): string
-  /** The form of a segment; undefined where a literal stays as it is. */
+  /** Returns the form in which a segment is compared; undefined where it is compared as it is. */
   readonly fold: ((segment: string) => string) | undefined
 }
 
@@ -14,10 +14,10 @@ const withoutParameters = (path: string): string => path.replaceAll(/;[^/]*/g, '
 
 const mergeSlashes = (path: string): string => path.replaceAll(/\/{2,}/g, '/')
 
-// Windows drops dots and blanks at the end of a name, and some frameworks do.
+// Windows and some frameworks drop dots and white space at the end of a name.
 const trimSegments = (path: string): string => path.split('/').map(trimEnd).join('/')
 
-// By a loop: an expression would take the square of a long run of dots.
+// A regular expression would take quadratic time for a long run of dots.
 function trimEnd(segment: string): string {
   let end = segment.length
   while (end > 0 && DOT_OR_BLANK.test(segment.charAt(end - 1))) end--
@@ -36,14 +36,14 @@ function decode(path: string): string {
   return Buffer.from(bytes, 'latin1').toString('utf8')
 }
 
-/** Decodes all but the slashes, as a server does that splits a path first. */
+/** Decodes everything but slashes, as a server does that splits a path before it decodes. */
 const decodeSegments = (path: string): string =>
   path.includes('%') ? decode(path.replaceAll(/%2f/gi, '%252F')) : path
 
-/** The form in which all readers together compare a segment. */
+/** Returns the form of a segment with all readings applied. */
 export const foldSegment = (segment: string): string => trimSegments(withoutParameters(segment)).toLowerCase()
 
-/** The readings of a path that are common among servers, each alone and all together. */
+/** The common readings of a path, each alone and all together. */
 export const PATH_READERS: readonly PathReader[] = [
   { name: 'decoded', fold: undefined, read: decode },
   { name: 'in lower case', fold: lower, read: (path) => lower(decodeSegments(path)) },
@@ -69,7 +69,7 @@ export const PATH_READERS: readonly PathReader[] = [
   }
 ]
 
-/** Tells whether a path has a character that lets servers read it in several ways. */
-export const isReadInSeveralWays = (path: string): boolean => SEVERAL_WAYS.test(path)
+/** Returns whether a path has a character that servers read differently. */
+export const hasAmbiguousCharacter = (path: string): boolean => AMBIGUOUS.test(path)
 
-const SEVERAL_WAYS = /[%;A-Z]|\/\/|\.(?=\/|$)/
+const AMBIGUOUS = /[%;A-Z]|\/\/|\.(?=\/|$)/

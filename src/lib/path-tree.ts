@@ -1,14 +1,14 @@
-/** One segment of a path pattern: a literal, decoded, or a parameter that an expression such as "(\\d+)" may narrow. */
+/** One segment of a path pattern: a decoded literal, or a parameter, possibly with an expression such as "(\\d+)". */
 export type PatternSegment =
   | { readonly literal: string }
   | { readonly parameter: string; readonly expression: string }
 
-/** How a pattern ends: behind its last segment, with a slash, or with anything below. */
+/** How a pattern ends: after its last segment, with a slash, or with a wildcard. */
 export type PatternEnd = 'exact' | 'slash' | 'rest'
 
 interface Branch<T> {
   readonly literals: Map<string, Branch<T>>
-  /** Narrowed ones in the order in which they were added, then the plain one. */
+  /** Those with an expression in the order in which they were added, then the one without. */
   readonly parameters: ParameterBranch<T>[]
   exact: readonly T[] | undefined
   rest: readonly T[] | undefined
@@ -16,21 +16,21 @@ interface Branch<T> {
 
 interface ParameterBranch<T> {
   readonly expression: string
-  readonly holds: RegExp | undefined
+  readonly pattern: RegExp | undefined
   readonly next: Branch<T>
 }
 
-/** Finds the most specific pattern of a path, as the router does: a literal before a narrowed parameter, that before a plain one, and "/*" last. */
+/** Finds the most specific pattern for a path in the order of the router: a literal, a parameter with an expression, one without, "/*". */
 export class PathTree<T> {
   readonly #root: Branch<T> = newBranch()
   readonly #fold: ((segment: string) => string) | undefined
 
-  /** Literals and segments are compared in the form that `fold` gives them; by default as they are. */
+  /** Creates an empty tree; literals and segments are compared as `fold` returns them, by default unchanged. */
   constructor(fold?: (segment: string) => string) {
     this.#fold = fold
   }
 
-  /** Adds a value at a pattern; several may stand at one. */
+  /** Adds a value at a pattern, which may have several values. */
   add(segments: readonly PatternSegment[], end: PatternEnd, value: T): void {
     let branch = this.#root
     for (const segment of segments)
@@ -43,36 +43,36 @@ export class PathTree<T> {
     else branch.exact = [...(branch.exact ?? []), value]
   }
 
-  /** Finds the values at the most specific pattern that takes a path, given as its segments, decoded. */
+  /** Returns the values at the most specific pattern that matches a path, given as its decoded segments. */
   find(segments: readonly string[]): readonly T[] | undefined {
-    return this.#look(this.#root, segments, 0)
+    return this.#findFrom(this.#root, segments, 0)
   }
 
-  #look(branch: Branch<T>, segments: readonly string[], i: number): readonly T[] | undefined {
+  #findFrom(branch: Branch<T>, segments: readonly string[], i: number): readonly T[] | undefined {
     const segment = segments[i]
     if (segment === undefined) return branch.exact
     const literal = branch.literals.get(this.#fold?.(segment) ?? segment)
     if (literal !== undefined) {
-      const found = this.#look(literal, segments, i + 1)
+      const found = this.#findFrom(literal, segments, i + 1)
       if (found !== undefined) return found
     }
     if (segment !== '')
-      for (const { holds, next } of branch.parameters) {
-        if (holds?.test(segment) === false) continue
-        const found = this.#look(next, segments, i + 1)
+      for (const { pattern, next } of branch.parameters) {
+        if (pattern?.test(segment) === false) continue
+        const found = this.#findFrom(next, segments, i + 1)
         if (found !== undefined) return found
       }
     return branch.rest
   }
 }
 
-/** Makes a test of whether the parameters of a pattern take the segments of a path; its literals are taken for granted. */
+/** Compiles a test of whether the parameters of a pattern match the segments of a path; the literals are not compared. */
 export function parameterTest(pattern: readonly PatternSegment[]): (segments: readonly string[]) => boolean {
   const tests = pattern.map((part) => ('literal' in part ? undefined : anchored(part.expression)))
   return (segments) => tests.every((test, i) => test === undefined || test.test(segments[i] ?? ''))
 }
 
-/** Splits a path as it was sent into its segments, each decoded; an encoded slash stays within its segment. */
+/** Splits a path into its segments and decodes each; an encoded slash does not split a segment. */
 export function segmentsOf(path: string): string[] {
   const segments = path.split('/')
   segments.shift()
@@ -104,12 +104,12 @@ function literalOf<T>({ literals }: Branch<T>, literal: string): Branch<T> {
 function parameterOf<T>({ parameters }: Branch<T>, expression: string): Branch<T> {
   const known = parameters.find((one) => one.expression === expression)
   if (known !== undefined) return known.next
-  const made: ParameterBranch<T> = { expression, holds: anchored(expression), next: newBranch() }
+  const made: ParameterBranch<T> = { expression, pattern: anchored(expression), next: newBranch() }
   const plain = parameters.findIndex((one) => one.expression === '')
   parameters.splice(expression === '' || plain === -1 ? parameters.length : plain, 0, made)
   return made.next
 }
 
-/** Compiles an expression as the router does; undefined where there is none. */
+/** Compiles an expression as the router does; undefined for an empty one. */
 const anchored = (expression: string): RegExp | undefined =>
   expression === '' ? undefined : new RegExp(`^${expression}$`)

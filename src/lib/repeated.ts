@@ -1,18 +1,18 @@
 import { startTimer, stopTimer, type Timer } from './clock.ts'
 
-// How often the events that follow the first one are summed up, in milliseconds.
-const EVERY = 10_000
+// How often the events after the first one are reported, in ms.
+const INTERVAL_MS = 10_000
 
-/** Sums up like events, so that the log has one line for many: the first counts at once, those that follow it together every 10 s. */
+/** Aggregates equal events for the log: the first is reported at once, later ones as a count every 10 s. */
 export class Repeated<T> {
-  readonly #tell: (count: number, last: T) => void
+  readonly #onReport: (count: number, last: T) => void
   #count = 0
   #last: T | undefined
   #timer: Timer | undefined
 
-  /** Makes one that calls `tell` with the number of events since the last call, and what was noted of the last one. */
-  constructor(tell: (count: number, last: T) => void) {
-    this.#tell = tell
+  /** Creates an aggregator; `report` gets the number of events since its last call, and the last event. */
+  constructor(report: (count: number, last: T) => void) {
+    this.#onReport = report
   }
 
   /** Counts one more event. */
@@ -22,7 +22,7 @@ export class Repeated<T> {
     if (this.#timer === undefined) this.#report()
   }
 
-  /** Forgets what was not reported yet. */
+  /** Drops the events that have not been reported. */
   stop(): void {
     stopTimer(this.#timer)
     this.#timer = undefined
@@ -32,8 +32,8 @@ export class Repeated<T> {
   #report(): void {
     this.#timer = undefined
     if (this.#count === 0) return
-    this.#tell(this.#count, this.#last as T)
+    this.#onReport(this.#count, this.#last as T)
     this.#count = 0
-    this.#timer = startTimer(() => this.#report(), EVERY).unref()
+    this.#timer = startTimer(() => this.#report(), INTERVAL_MS).unref()
   }
 }

@@ -1,7 +1,7 @@
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
 import { FILE, REPLACED_WHOLE, TEMPLATE } from './units.ts'
 
-/** One thing that is wrong with an option. */
+/** An error in an option. */
 export interface OptionFault {
   readonly path: readonly (string | number)[]
   readonly message: string
@@ -23,18 +23,18 @@ export const gate = {
 
 type Data = { readonly [key: string]: unknown }
 
-/** What a route may say of a word: any part of its options, `false` to unset one. */
+/** What a route may set of an option object: any part of it; `false` unsets an option. */
 export type Override<T> = T extends readonly unknown[]
   ? T
   : T extends object
     ? { readonly [K in keyof T]?: Override<T[K]> | false }
     : T
 
-/** Tells whether a value is an object of keys (and no array). */
+/** Returns whether a value is an object and not an array. */
 export const isObject = (value: unknown): value is Data =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** Derives the schema of a word on a route: every option optional, `false` unsets it, and no defaults, which would undo what the root says. */
+/** Derives the schema of a route from that of the root: all options optional, `false` to unset, and no defaults, which would override the root. */
 export function overrideOf(options: TSchema): TSchema {
   return partial(options) as TSchema
 }
@@ -45,8 +45,8 @@ function partial(schema: unknown): unknown {
   return within({ ...rest, ...options(schema, (option) => orFalse(partial(option), option)) })
 }
 
-/** What a list or a map holds is written whole at one place: only what has a default may be missing there. */
-function written(schema: unknown): unknown {
+/** Returns the schema of an entry of a list or a map, which is not merged: only options with a default may be missing. */
+function entrySchema(schema: unknown): unknown {
   if (!isObject(schema) || schema[REPLACED_WHOLE] === true) return schema
   const { default: _default, required, ...rest } = schema
   const properties = isObject(schema['properties']) ? schema['properties'] : {}
@@ -56,7 +56,7 @@ function written(schema: unknown): unknown {
   return within({
     ...rest,
     ...(missing.length === 0 ? {} : { required: missing }),
-    ...options(schema, written)
+    ...options(schema, entrySchema)
   })
 }
 
@@ -75,15 +75,15 @@ function within(schema: Data): Data {
   const { items, patternProperties, anyOf } = schema
   return {
     ...schema,
-    ...(items === undefined ? {} : { items: written(items) }),
+    ...(items === undefined ? {} : { items: entrySchema(items) }),
     ...(isObject(patternProperties)
       ? {
           patternProperties: Object.fromEntries(
-            Object.entries(patternProperties).map(([name, each]) => [name, written(each)])
+            Object.entries(patternProperties).map(([name, each]) => [name, entrySchema(each)])
           )
         }
       : {}),
-    ...(Array.isArray(anyOf) ? { anyOf: anyOf.map(written) } : {})
+    ...(Array.isArray(anyOf) ? { anyOf: anyOf.map(entrySchema) } : {})
   }
 }
 
@@ -93,7 +93,7 @@ function orFalse(schema: unknown, asWritten: unknown): unknown {
   return { ...(description === undefined ? {} : { description }), anyOf: [rest, { const: false }] }
 }
 
-/** Tells whether `false` is a value of its own to a schema, so that it is kept instead of unsetting the option. */
+/** Returns whether `false` is a value of a schema, so that it does not unset the option. */
 export function allowsFalse(schema: unknown): boolean {
   if (!isObject(schema)) return schema === true
   if (schema['const'] === false || schema['type'] === 'boolean') return true
@@ -102,7 +102,7 @@ export function allowsFalse(schema: unknown): boolean {
   return schema['type'] === undefined && schema['const'] === undefined && schema['anyOf'] === undefined
 }
 
-/** Finds the schema of one key inside a schema, or undefined where it has none. */
+/** Returns the schema of a key inside a schema; undefined where it has none. */
 export function schemaOf(schema: unknown, key: string): unknown {
   if (!isObject(schema)) return undefined
   const properties = schema['properties']
@@ -121,7 +121,7 @@ export function schemaOf(schema: unknown, key: string): unknown {
   return undefined
 }
 
-/** Merges what is said further in over what is said outside: objects by key, lists and scalars replace, `false` unsets. */
+/** Merges inner options over outer ones: objects by key; lists and scalars replace; `false` unsets. */
 export function merge(schema: unknown, outer: unknown, inner: unknown): unknown {
   if (!isObject(outer) || !isObject(inner) || (isObject(schema) && schema[REPLACED_WHOLE] === true))
     return inner
@@ -134,14 +134,14 @@ export function merge(schema: unknown, outer: unknown, inner: unknown): unknown 
   return merged
 }
 
-/** Drops what is there for people alone: every `false` that only unsets an option, and the user's own `x-` keys where our options stand; what `known` has no option for stays, as an error. */
+/** Removes every `false` that only unsets an option, and the user's `x-` keys. A `false` for an option that `known` lacks stays, so that validation reports it. */
 export function prune(schema: unknown, value: unknown, known: unknown = schema): unknown {
   if (isObject(schema) && schema[REPLACED_WHOLE] === true) return value
   if (Array.isArray(value)) {
     const items = isObject(schema) ? itemsOf(schema) : undefined
     return value.map((item) => prune(items, item))
   }
-  if (!isObject(value) || !takesKeys(schema)) return value
+  if (!isObject(value) || !allowsObject(schema)) return value
   const made = {}
   for (const key of Object.keys(value)) {
     const inner = value[key]
@@ -154,13 +154,13 @@ export function prune(schema: unknown, value: unknown, known: unknown = schema):
   return made
 }
 
-/** Tells whether options can stand in an object here; where a text or a number is wanted, an object is shown as it is. */
-const takesKeys = (schema: unknown): boolean =>
+/** Returns whether a schema allows an object with options; where it does not, the object stays as it is for the error. */
+const allowsObject = (schema: unknown): boolean =>
   isObject(schema) &&
   (['properties', 'patternProperties', 'additionalProperties'].some((key) => isObject(schema[key])) ||
-    (Array.isArray(schema['anyOf']) && schema['anyOf'].some(takesKeys)))
+    (Array.isArray(schema['anyOf']) && schema['anyOf'].some(allowsObject)))
 
-/** Copies a value, changing the name of every file that its schema marks as one. */
+/** Copies a value with every file name, as marked by its schema, changed by `change`. */
 export function mapFiles(schema: unknown, value: unknown, change: (file: string) => string): unknown {
   if (typeof value === 'string') return isFile(schema) ? change(value) : value
   if (Array.isArray(value)) {
@@ -177,12 +177,12 @@ const isFile = (schema: unknown): boolean =>
   isObject(schema) &&
   (schema[FILE] === true || (Array.isArray(schema['anyOf']) && schema['anyOf'].some(isFile)))
 
-/** Tells whether values of the request are filled in where a schema stands. */
+/** Returns whether a schema marks a template. */
 export const isTemplate = (schema: unknown): boolean =>
   isObject(schema) &&
   (schema[TEMPLATE] === true || (Array.isArray(schema['anyOf']) && schema['anyOf'].some(isTemplate)))
 
-/** Finds the schema of a list's items, or undefined where it has none. */
+/** Returns the schema of a list's items; undefined where it has none. */
 export function itemsOf(schema: Data): unknown {
   if (schema['items'] !== undefined) return schema['items']
   return Array.isArray(schema['anyOf'])
@@ -192,14 +192,14 @@ export function itemsOf(schema: Data): unknown {
     : undefined
 }
 
-/** Sets a key as data, so that a key named `__proto__` stays a key. */
+/** Sets a key as an own property, `__proto__` included. */
 export function define(target: object, key: string, value: unknown): void {
   if (key === '__proto__')
     Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true })
   else (target as Record<string, unknown>)[key] = value
 }
 
-/** Freezes a value and everything inside it. */
+/** Freezes a value deeply. */
 export function deepFreeze<T>(value: T): T {
   if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
     Object.freeze(value)
@@ -208,27 +208,27 @@ export function deepFreeze<T>(value: T): T {
   return value
 }
 
-/** Names the one of some names that was meant by what was typed, for "did you mean"; undefined where none is so near that it can be nothing else. */
+/** Returns the known name that is closest to a typed one, for "did you mean"; undefined where none is close enough. */
 export function nearest(typed: string, known: Iterable<string>): string | undefined {
   let best: string | undefined
-  let least = slipsIn(typed.length) + 1
+  let least = maxTypos(typed.length) + 1
   const lower = typed.toLowerCase()
   for (const name of known) {
     const far = distance(lower, name.toLowerCase())
-    if (far < least && (typed.length > 3 || far === 0 || isSlipOf(lower, name.toLowerCase())))
+    if (far < least && (typed.length > 3 || far === 0 || isTypoOf(lower, name.toLowerCase())))
       [best, least] = [name, far]
   }
   return best
 }
 
-// So many slips of the hand a name may have.
-const slipsIn = (length: number): number => (length < 3 ? 0 : length < 8 ? 1 : 2)
+// How many typing errors a name of this length may have.
+const maxTypos = (length: number): number => (length < 3 ? 0 : length < 8 ? 1 : 2)
 
-// In a short name another letter makes another name; a letter may be missing, or stand beside its place.
-const isSlipOf = (typed: string, name: string): boolean =>
+// In a short name a changed letter makes another name; only missing or transposed letters count.
+const isTypoOf = (typed: string, name: string): boolean =>
   name.length > typed.length || Array.from(typed).toSorted().join('') === Array.from(name).toSorted().join('')
 
-/** Counts the letters that are missing, added, changed, or swapped with their neighbour (Damerau and Levenshtein). */
+/** Returns the Damerau-Levenshtein distance: letters missing, added, changed, or transposed. */
 function distance(a: string, b: string): number {
   let before: number[] = []
   let row = Array.from({ length: b.length + 1 }, (_, i) => i)

@@ -3,30 +3,27 @@ import { type TUnsafe, Type } from 'typebox'
 const DURATION = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 const SIZE = { b: 1, kb: 1024, mb: 1024 ** 2, gb: 1024 ** 3 } as const
 
-/** The longest time a timer of Node.js can wait, in milliseconds (2^31 - 1, about 24.8 days). */
-export const LONGEST_TIMER = 2_147_483_647
-
-function read(text: string, units: Record<string, number>, what: string): number {
+function parseAmount(text: string, units: Record<string, number>, what: string): number {
   const match = /^(\d+(?:\.\d+)?)([a-z]+)$/.exec(text)
   const unit = units[match?.[2] ?? '']
   if (match === null || unit === undefined)
-    throw new RangeError(`"${text}" is no ${what}; ${Object.keys(units).join(', ')} are its units`)
+    throw new RangeError(`expected ${what} in ${Object.keys(units).join(', ')}, got "${text}"`)
   const amount = Number(match[1]) * unit
-  // What is not zero is not read as zero, which means none in many places.
+  // Only zero becomes zero, which means "none" for many options.
   return amount > 0 ? Math.max(1, Math.round(amount)) : 0
 }
 
 /** Reads a duration such as "800ms", "30s", "5m", "12h" or "7d" into milliseconds; throws a RangeError on anything else. */
-export const duration = (text: string): number => read(text, DURATION, 'duration')
+export const duration = (text: string): number => parseAmount(text, DURATION, 'a duration')
 
 /** Reads a size such as "64kb" or "1mb" (1024-based) into bytes; throws a RangeError on anything else. */
-export const size = (text: string): number => read(text, SIZE, 'size')
+export const size = (text: string): number => parseAmount(text, SIZE, 'a size')
 
 /** Reads a share such as "5%" into a number from 0 to 1; throws a RangeError on anything else. */
 export function share(text: string): number {
   const match = /^(\d+(?:\.\d+)?)%$/.exec(text)
   if (match === null || Number(match[1]) > 100)
-    throw new RangeError(`"${text}" is no share from "0%" to "100%"`)
+    throw new RangeError(`expected a share from "0%" to "100%", got "${text}"`)
   return Number(match[1]) / 100
 }
 
@@ -45,33 +42,33 @@ export const durationOrNone = (text: string | false | undefined): number | undef
 export const sizeOrNone = (text: string | false | undefined): number =>
   text === false || text === undefined ? Number.POSITIVE_INFINITY : size(text)
 
-/** How a schema tells people what would do, where a pattern alone would not read well. */
+/** The keyword for what an error says was expected, where the pattern would not read well. */
 export const EXPECTED = 'x-says'
 
-/** Marks data of the user's own (bodies, JSON Schemas), which merging replaces whole. */
+/** Marks the user's own data (bodies, JSON Schemas), which merging replaces as a whole. */
 export const REPLACED_WHOLE = 'x-whole'
 
-/** Marks the name of a file, which is relative to the config that says it. */
+/** Marks a file name, which is relative to the config that contains it. */
 export const FILE = 'x-file'
 
-/** Marks a text in which values of the request are filled in; what comes from outside by `${…}` is none of it. */
+/** Marks a template with values of the request; what `${…}` inserts is not part of the template. */
 export const TEMPLATE = 'x-template'
 
-/** Describes an option that is a file; it is absolute by the time a concern sees it. */
-export const File = (said: { description: string }): TUnsafe<string> =>
-  Type.Unsafe<string>({ type: 'string', minLength: 1, [FILE]: true, ...said })
+/** Describes an option that is a file; concerns get its absolute name. */
+export const File = (props: { description: string }): TUnsafe<string> =>
+  Type.Unsafe<string>({ type: 'string', minLength: 1, [FILE]: true, ...props })
 
-interface Said {
+interface OptionProps {
   description: string
   default?: string | false
 }
 
-interface Amount extends Said {
-  /** Whether zero is refused: where it would mean nothing, or none. */
+interface AmountProps extends OptionProps {
+  /** Whether zero is refused. */
   positive?: boolean
 }
 
-/** Zero or more of some units, or more than zero. */
+/** A quantity, and how to write it. */
 interface Measure {
   readonly units: string
   readonly what: string
@@ -90,49 +87,52 @@ const RATES: Measure = { units: '(b|kb|mb|gb)(/s)?', what: 'a rate', examples: '
 const patternOf = ({ units }: Measure, positive: boolean): string =>
   positive ? `^(\\d*[1-9]\\d*(\\.\\d+)?|0+\\.\\d*[1-9]\\d*)${units}$` : `^\\d+(\\.\\d+)?${units}$`
 
-const saysOf = ({ what, examples }: Measure, positive: boolean): string =>
+const expectedText = ({ what, examples }: Measure, positive: boolean): string =>
   `${what} such as ${examples}${positive ? ', above zero' : ''}`
 
-const amount = (of: Measure, { positive = false, ...said }: Amount): TUnsafe<string> =>
+const amount = (measure: Measure, { positive = false, ...props }: AmountProps): TUnsafe<string> =>
   Type.Unsafe<string>({
     type: 'string',
-    pattern: patternOf(of, positive),
-    [EXPECTED]: saysOf(of, positive),
-    ...said
+    pattern: patternOf(measure, positive),
+    [EXPECTED]: expectedText(measure, positive),
+    ...props
   })
-const amountOrFalse = (of: Measure, { positive = false, ...said }: Amount): TUnsafe<string | false> =>
+const amountOrFalse = (
+  measure: Measure,
+  { positive = false, ...props }: AmountProps
+): TUnsafe<string | false> =>
   Type.Unsafe<string | false>({
-    anyOf: [{ type: 'string', pattern: patternOf(of, positive) }, { const: false }],
-    [EXPECTED]: `${saysOf(of, positive)}, or false for none`,
-    ...said
+    anyOf: [{ type: 'string', pattern: patternOf(measure, positive) }, { const: false }],
+    [EXPECTED]: `${expectedText(measure, positive)}, or false for none`,
+    ...props
   })
 
 /** Describes an option that is a duration. */
-export const Duration = (said: Amount): TUnsafe<string> => amount(DURATIONS, said)
+export const Duration = (props: AmountProps): TUnsafe<string> => amount(DURATIONS, props)
 /** Describes an option that is a duration, or `false` for none. */
-export const DurationOrNone = (said: Amount): TUnsafe<string | false> => amountOrFalse(DURATIONS, said)
+export const DurationOrNone = (props: AmountProps): TUnsafe<string | false> => amountOrFalse(DURATIONS, props)
 /** Describes an option that is a size. */
-export const Size = (said: Amount): TUnsafe<string> => amount(SIZES, said)
+export const Size = (props: AmountProps): TUnsafe<string> => amount(SIZES, props)
 /** Describes an option that is a size, or `false` for none. */
-export const SizeOrNone = (said: Amount): TUnsafe<string | false> => amountOrFalse(SIZES, said)
+export const SizeOrNone = (props: AmountProps): TUnsafe<string | false> => amountOrFalse(SIZES, props)
 /** Describes an option that is a rate, or `false` for none. */
-export const RateOrNone = (said: Amount): TUnsafe<string | false> => amountOrFalse(RATES, said)
-/** Describes an option that is a share of a whole. */
-export const Share = (said: Said): TUnsafe<string> =>
+export const RateOrNone = (props: AmountProps): TUnsafe<string | false> => amountOrFalse(RATES, props)
+/** Describes an option that is a percentage. */
+export const Share = (props: OptionProps): TUnsafe<string> =>
   Type.Unsafe<string>({
     type: 'string',
     pattern: '^(100(\\.0+)?|\\d{1,2}(\\.\\d+)?)%$',
     [EXPECTED]: 'a share such as "5%"',
-    ...said
+    ...props
   })
 /** Describes an option that is a text, or `false` for none. */
-export const TextOrNone = (said: Said & { pattern?: string }): TUnsafe<string | false> =>
+export const TextOrNone = (props: OptionProps & { pattern?: string }): TUnsafe<string | false> =>
   Type.Unsafe<string | false>({
     anyOf: [
-      { type: 'string', ...(said.pattern === undefined ? {} : { pattern: said.pattern }) },
+      { type: 'string', ...(props.pattern === undefined ? {} : { pattern: props.pattern }) },
       { const: false }
     ],
     [EXPECTED]: 'a text, or false for none',
-    description: said.description,
-    ...(said.default === undefined ? {} : { default: said.default })
+    description: props.description,
+    ...(props.default === undefined ? {} : { default: props.default })
   })

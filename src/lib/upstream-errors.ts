@@ -21,7 +21,7 @@ export const UpstreamUnavailable = createError(
   503
 )
 
-// The Retry-After where no circuit breaker says when to try again.
+// The Retry-After where no circuit breaker gives a time.
 const RETRY_AFTER_SECONDS = 5
 
 /** Returns the 503 for an upstream without an available target, with a Retry-After in seconds. */

@@ -26,12 +26,12 @@ export class WorkerPeers implements Peers {
     this.#channel = channel
   }
 
-  async tell(topic: string, message: unknown): Promise<void> {
+  async broadcast(topic: string, message: unknown): Promise<void> {
     await this.#channel.request('broadcast', { topic, message } satisfies PeerMessage)
   }
 
-  join<T>(topic: string, member: PeerTopic<T>): () => void {
-    this.#topics.set(topic, member as PeerTopic<unknown>)
+  join<T>(topic: string, subscriber: PeerTopic<T>): () => void {
+    this.#topics.set(topic, subscriber as PeerTopic<unknown>)
     return () => void this.#topics.delete(topic)
   }
 
@@ -46,12 +46,14 @@ export class WorkerPeers implements Peers {
 
   /** Delivers a message of another worker to its topic. */
   receive({ topic, message }: PeerMessage): void {
-    this.#topics.get(topic)?.take(message)
+    this.#topics.get(topic)?.receive(message)
   }
 
   /** Lists the messages that bring a new worker up to date. */
   snapshot(): PeerMessage[] {
-    return [...this.#topics].flatMap(([topic, member]) => member.all().map((message) => ({ topic, message })))
+    return [...this.#topics].flatMap(([topic, subscriber]) =>
+      subscriber.snapshot().map((message) => ({ topic, message }))
+    )
   }
 
   /** Brings this worker up to date with the others; waits for at most 5 s. */

@@ -201,8 +201,8 @@ export class WorkerPool implements AdminSource {
   #peerHandlers(number: number): MessageHandlers {
     return {
       broadcast: (message: PeerMessage) => this.#broadcast(message, number),
-      lock: ({ name, ms }: LockRequest) => this.#locks.take(name, number, ms),
-      unlock: (name: string) => this.#locks.free(name, number),
+      lock: ({ name, ms }: LockRequest) => this.#locks.acquire(name, number, ms),
+      unlock: (name: string) => this.#locks.release(name, number),
       // The worker that has served for longest knows most.
       catchUp: () => this.#serving[0]?.channel.request('snapshot', undefined, PEER_TIMEOUT_MS)
     }
@@ -219,7 +219,7 @@ export class WorkerPool implements AdminSource {
     channel.close()
     this.#workers.delete(number)
     this.#past.add(metrics.last?.flat() ?? [])
-    this.#locks.freeAll(number)
+    this.#locks.releaseAll(number)
   }
 
   /** Replaces a worker that has exited, with a backoff where that happens repeatedly. */

@@ -51,7 +51,7 @@ export class WorkerLink {
       report: () => source.report(),
       metrics: () => source.metrics(),
       config: () => source.config(),
-      drain: () => drain('told to'),
+      drain: () => drain('the primary is draining'),
       reload: async (why: string): Promise<{ reloaded: Reloaded; status: WorkerStatus }> => {
         const reloaded = await engine.reload(why)
         return { reloaded, status: status() }

@@ -6,8 +6,8 @@ import type { Logger } from 'pino'
 import { isHttp2 } from '../lib/http/http2.ts'
 import { ROUTABLE } from '../lib/http/methods.ts'
 import { wantsWebSocket } from '../lib/http/upgrade.ts'
-import { lingerAfterAnswer, lingerAfterHttp2Answer } from '../lib/linger.ts'
-import { noteOtherProtocol } from '../lib/other-protocols.ts'
+import { lingerAfterHttp2Response, lingerAfterResponse } from '../lib/linger.ts'
+import { markOtherProtocol } from '../lib/other-protocols.ts'
 import { MethodRefused, withHeaders } from '../lib/refusals.ts'
 import { Generation } from './generation.ts'
 import type { Listener } from './http-listener.ts'
@@ -213,11 +213,11 @@ class GatewayServer {
   readonly #onRequest: RequestHandler = (request, response) => {
     // HTTP/2 streams are concurrent, and their number is bounded.
     if (isHttp2(request)) {
-      lingerAfterHttp2Answer(request)
+      lingerAfterHttp2Response(request)
       this.#handle(withSocketInfo(request), response)
     } else {
-      lingerAfterAnswer(request, response)
-      if (request.httpVersionMinor === 0) noteOtherProtocol(request)
+      lingerAfterResponse(request, response)
+      if (request.httpVersionMinor === 0) markOtherProtocol(request)
       handleInOrder(this.#handle, request, response)
     }
   }

@@ -194,7 +194,7 @@ t.test('takes up a changed file with --watch, and keeps what it has where the fi
   t.match(broken, {
     level: 'error',
     faults: [
-      /gateway\.json:1:\d+ ipAccess\.file: .*blocked\.txt:3: "192\.0\.2\.7\/33" is no address; an IP address, a CIDR range/
+      /gateway\.json:1:\d+ ipAccess\.file: .*blocked\.txt:3: expected an address, got "192\.0\.2\.7\/33"; an IP address, a CIDR range/
     ]
   })
   t.match(await reloaded(() => rm(file)), {
@@ -211,16 +211,28 @@ t.test('takes up a changed file with --watch, and keeps what it has where the fi
 t.test('says what is wrong with a list, all at once', async (t) => {
   const folder = t.testdir({ 'blocked.txt': '10.0.0.1\nexample.com\n10.0.0.0/8 10.0.0.1\n' })
   const cases: [name: string, ipAccess: object, message: RegExp][] = [
-    ['a host', { allow: ['example.com'] }, /ipAccess\.allow\[0\]: "example\.com" is no address; an IP/],
-    ['a range too narrow', { deny: ['::1', '10.0.0.0/33'] }, /ipAccess\.deny\[1\]: "10\.0\.0\.0\/33" is no/],
+    [
+      'a host',
+      { allow: ['example.com'] },
+      /ipAccess\.allow\[0\]: expected an address, got "example\.com"; an IP/
+    ],
+    [
+      'a range too narrow',
+      { deny: ['::1', '10.0.0.0/33'] },
+      /ipAccess\.deny\[1\]: expected an address, got "10\.0\.0\.0\/33"/
+    ],
     ['nobody allowed', { allow: [] }, /ipAccess\.allow/],
     ['no file', { file: join(folder, 'none.txt') }, /ipAccess\.file: There is no file .*none\.txt/],
     ['a folder', { file: folder }, /expected a file, got the folder /],
-    ['a line', { file: join(folder, 'blocked.txt') }, /blocked\.txt:2: "example\.com" is no address/],
+    [
+      'a line',
+      { file: join(folder, 'blocked.txt') },
+      /blocked\.txt:2: expected an address, got "example\.com"/
+    ],
     [
       'one more line',
       { file: join(folder, 'blocked.txt') },
-      /blocked\.txt:3: "10\.0\.0\.0\/8 10\.0\.0\.1" is/
+      /blocked\.txt:3: expected an address, got "10\.0\.0\.0\/8 10\.0\.0\.1"/
     ]
   ]
   for (const [name, ipAccess, message] of cases)

@@ -361,7 +361,19 @@ t.test('the old vocabulary does not come back', async (t) => {
     wholeOf: 'readWhole',
     Journey: 'LoginState',
     WordsSaid: 'IsConfigured',
-    ExtensionWords: 'ExtensionOptions'
+    ExtensionWords: 'ExtensionOptions',
+    LONGEST_TIMER: 'MAX_TIMER_MS',
+    RANGE_SAYS: 'EXPECTED_RANGE',
+    MOST_NAMES: 'MAX_NAMES',
+    LONGEST_NAME: 'MAX_NAME_LENGTH',
+    Tally: 'LabeledCounter',
+    storeAway: 'storeUnavailable',
+    lingerAfterAnswer: 'lingerAfterResponse',
+    lingerAfterHttp2Answer: 'lingerAfterHttp2Response',
+    noteOtherProtocol: 'markOtherProtocol',
+    isReadInSeveralWays: 'hasAmbiguousCharacter',
+    isKept: 'isEnforced',
+    slipsIn: 'maxTypos'
   }
   const former = new RegExp(`\\b(${Object.keys(FORMER).join('|')})\\b`)
   for (const file of sources) {

@@ -31,9 +31,9 @@ export class RedisSessions extends SessionStore {
     this.#peers = peers
     this.#leave =
       peers?.join<EndMessage>(TOPIC, {
-        take: (message) =>
+        receive: (message) =>
           typeof message === 'string' ? this.streams.end(message) : this.#pending.add(message),
-        all: () => []
+        snapshot: () => []
       }) ?? (() => {})
   }
 
@@ -82,13 +82,13 @@ export class RedisSessions extends SessionStore {
   protected async remove(key: string): Promise<void> {
     await this.#store.call('DEL', this.#redisKey(key))
     this.streams.end(key)
-    await this.#peers?.tell(TOPIC, key satisfies EndMessage)
+    await this.#peers?.broadcast(TOPIC, key satisfies EndMessage)
   }
 
   protected override async endWhenAvailable(end: PendingEnd): Promise<void> {
     this.#pending.add(end)
     if (end.key !== undefined) this.streams.end(end.key)
-    await this.#peers?.tell(TOPIC, end satisfies EndMessage)
+    await this.#peers?.broadcast(TOPIC, end satisfies EndMessage)
   }
 
   #unlessEnded(key: string, text: string | null): string | undefined {

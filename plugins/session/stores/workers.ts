@@ -19,8 +19,8 @@ export class WorkerSessions extends MemorySessions {
     super()
     this.#peers = peers
     this.#leave = peers.join<SessionMessage>(TOPIC, {
-      take: (message) => this.#apply(message),
-      all: () => this.all()
+      receive: (message) => this.#apply(message),
+      snapshot: () => this.all()
     })
   }
 
@@ -54,7 +54,7 @@ export class WorkerSessions extends MemorySessions {
   }
 
   #send(message: SessionMessage): Promise<void> {
-    return this.#peers.tell(TOPIC, message)
+    return this.#peers.broadcast(TOPIC, message)
   }
 
   #apply(message: SessionMessage): void {

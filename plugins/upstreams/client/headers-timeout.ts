@@ -1,5 +1,5 @@
 import { errors } from 'undici'
-import { LONGEST_TIMER } from '../../../src/lib/units.ts'
+import { MAX_TIMER_MS } from '../../../src/lib/clock.ts'
 
 /** The time limit for response headers, which only runs while the gateway waits for the upstream. It reuses one timer. */
 export class HeadersTimeout {
@@ -25,7 +25,7 @@ export class HeadersTimeout {
     else {
       clearTimeout(this.#timer)
       this.#ms = ms
-      this.#timer = setTimeout(onTimer, Math.min(ms, LONGEST_TIMER), this).unref()
+      this.#timer = setTimeout(onTimer, Math.min(ms, MAX_TIMER_MS), this).unref()
     }
   }
 

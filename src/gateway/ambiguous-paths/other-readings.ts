@@ -1,5 +1,5 @@
 import type { RouteInfo } from '../../kit/index.ts'
-import { isReadInSeveralWays, PATH_READERS } from '../../lib/path-readings.ts'
+import { hasAmbiguousCharacter, PATH_READERS } from '../../lib/path-readings.ts'
 import { type PathTree, segmentsOf } from '../../lib/path-tree.ts'
 import type { PatternRoutes, Table } from '../route-table/index.ts'
 import { bypassedGates, type RouteAccess } from './access.ts'
@@ -52,7 +52,7 @@ export class OtherReadings {
   /** Returns what finds another reading of a route's paths; `always` is false where only unusual characters lead to one. */
   finderFor(route: RouteInfo, own: RouteAccess, always: boolean): FindOtherReading {
     return (path, host, symbol) => {
-      if (!always && !isReadInSeveralWays(path)) return undefined
+      if (!always && !hasAmbiguousCharacter(path)) return undefined
       const prefixes = this.#prefixesOf(host)
       const written = segmentsOf(path)
       // The routes of the path as it is written, on the host or without one, are no other reading of it.

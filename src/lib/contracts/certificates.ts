@@ -1,20 +1,20 @@
-/** How a certificate towards clients is doing. */
+/** The state of a server certificate. */
 export interface CertificateState {
   readonly names: readonly string[]
-  /** When it ends, in milliseconds since 1970; 0 where there is none yet. */
+  /** When it expires, in milliseconds since 1970; 0 before it is issued. */
   readonly ends: number
   readonly from: 'files' | 'acme'
-  /** Why there is none, or no newer one; without an address. */
+  /** Why issuance or renewal failed; contains no address. */
   readonly trouble?: string
 }
 
-/** A certificate as people read of it. */
+/** The state of a certificate as /status shows it. */
 export interface ShownCertificate extends Omit<CertificateState, 'ends'> {
-  /** In ISO 8601; null where there is none yet. */
+  /** In ISO 8601; null before it is issued. */
   readonly ends: string | null
 }
 
-/** Shows people how a certificate is doing. */
+/** Formats the state of a certificate for /status. */
 export const showCertificate = ({ ends, ...state }: CertificateState): ShownCertificate => ({
   ...state,
   ends: ends === 0 ? null : new Date(ends).toISOString()

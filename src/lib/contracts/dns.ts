@@ -1,14 +1,14 @@
-/** Puts records into the DNS, for certificates of names that only the DNS can prove (dns-01). */
+/** Publishes the TXT records of dns-01 challenges. */
 export interface DnsChallenge {
-  /** Adds a TXT record beside those that are there already; settles once the name's own servers tell it. */
+  /** Adds a TXT record to those of the name; resolves once the name's authoritative servers return it. */
   present(name: string, value: string): Promise<void>
-  /** Takes the record away again. */
+  /** Removes the record. */
   cleanup(name: string, value: string): Promise<void>
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** How records get into the DNS, where an extension decorates the instance with it. */
+    /** Publishes dns-01 records, where an extension decorates the instance with it. */
     dnsChallenge?: DnsChallenge
   }
 }

@@ -1,14 +1,14 @@
-/** One metric with its values, in the form in which prom-client hands metrics from process to process. */
+/** A metric with its values, in the form that prom-client uses between processes. */
 export interface MetricFamily {
   readonly name: string
   readonly help: string
   readonly type: 'counter' | 'gauge' | 'histogram' | 'summary'
-  /** How the values of several workers become one; their sum unless it says otherwise. */
+  /** How the values of several workers are combined; by default their sum. */
   readonly aggregator?: 'sum' | 'max' | 'min' | 'first'
   readonly values: MetricValue[]
 }
 
-/** One value of a metric, and what it is of. */
+/** One value of a metric, with its labels. */
 export interface MetricValue {
   readonly value: number
   readonly labels: Readonly<Record<string, string>>
@@ -16,9 +16,9 @@ export interface MetricValue {
   readonly metricName?: string
 }
 
-/** Counts durations into buckets by plain numbers: what a histogram of a library spends on labels is spent at the scrape. */
-export class Durations {
-  /** The upper bounds of the buckets, in milliseconds, rising. */
+/** A histogram of durations. Observing costs no work on labels, which are added at the scrape. */
+export class DurationHistogram {
+  /** The upper bounds of the buckets, in ascending milliseconds. */
   readonly #bounds: readonly number[]
   readonly #counts: Float64Array
   #sum = 0
@@ -28,8 +28,8 @@ export class Durations {
     this.#counts = new Float64Array(bounds.length + 1)
   }
 
-  /** Counts one, in milliseconds. */
-  count(ms: number): void {
+  /** Records one duration, in milliseconds. */
+  observe(ms: number): void {
     const bounds = this.#bounds
     let at = 0
     while (at < bounds.length && ms > (bounds[at] as number)) at++
@@ -54,8 +54,8 @@ export class Durations {
   }
 }
 
-/** Counts what goes by a few words, such as a gate and a code; how many of them there are is bounded by who names them. */
-export class Tally {
+/** A counter with labels. Pass only label values from a bounded set. */
+export class LabeledCounter {
   readonly #labels: readonly string[]
   readonly #counts = new Map<string, number>()
 
@@ -63,40 +63,43 @@ export class Tally {
     this.#labels = labels
   }
 
-  count(...words: readonly string[]): void {
-    const key = words.length === 1 ? (words[0] as string) : words.join('\0')
+  count(...labelValues: readonly string[]): void {
+    const key = labelValues.length === 1 ? (labelValues[0] as string) : labelValues.join('\0')
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1)
   }
 
   values(): MetricValue[] {
     return [...this.#counts].map(([key, value]) => {
-      const words = key.split('\0')
-      return { value, labels: Object.fromEntries(this.#labels.map((label, i) => [label, words[i] ?? ''])) }
+      const labelValues = key.split('\0')
+      return {
+        value,
+        labels: Object.fromEntries(this.#labels.map((label, i) => [label, labelValues[i] ?? '']))
+      }
     })
   }
 }
 
-/** How an upstream fares. */
+/** The state of an upstream. */
 export interface UpstreamState {
-  /** Its name, or the URL of a one-off. */
+  /** Its name, or the URL that a route has instead of one. */
   readonly name: string
   readonly inFlight: number
-  /** The tries so far that were not the first, and those that the budget did not allow. */
+  /** The retries so far, and those that the retry budget refused. */
   readonly retries: number
   readonly retriesRefused: number
   readonly targets: readonly TargetState[]
 }
 
-/** How one target of an upstream fares. */
+/** The state of one target of an upstream. */
 export interface TargetState {
   /** Host and port, or the path of a socket. */
   readonly name: string
   readonly weight: number
   readonly backup: boolean
   readonly inFlight: number
-  /** Whether it is asked now. */
+  /** Whether it gets requests now. */
   readonly ready: boolean
-  /** What the health checks say. */
+  /** The result of the health checks. */
   readonly healthy: boolean
   readonly ejected: boolean
   readonly breaker: 'closed' | 'open' | 'half-open'

@@ -1,19 +1,19 @@
-/** The other workers of a gateway: what one of them counts or remembers in its memory, the others learn. */
+/** The other workers of a gateway, to which each worker replicates its state. */
 export interface Peers {
-  /** Tells all others of a topic; settles once each of them has taken it. */
-  tell(topic: string, message: unknown): Promise<void>
-  /** Takes part in a topic, until the returned function is called. */
-  join<T>(topic: string, member: PeerTopic<T>): () => void
-  /** Takes a lock that one worker at a time holds, for at most `ms` milliseconds; tells whether it was free. */
+  /** Sends a message on a topic to all others; resolves once each of them has received it. */
+  broadcast(topic: string, message: unknown): Promise<void>
+  /** Subscribes to a topic; returns a function that unsubscribes. */
+  join<T>(topic: string, subscriber: PeerTopic<T>): () => void
+  /** Acquires a lock among the workers for at most `ms` milliseconds; resolves to whether it was free. */
   lock(name: string, ms: number): Promise<boolean>
-  /** Frees a lock of this worker. */
+  /** Releases a lock of this worker. */
   unlock(name: string): void
 }
 
-/** A topic that workers share. */
+/** A worker's part in a topic. */
 export interface PeerTopic<T> {
-  /** Takes what another worker tells. */
-  take(message: T): void
-  /** Lists all there is to tell a worker that has just begun. */
-  all(): T[]
+  /** Handles a message of another worker. */
+  receive(message: T): void
+  /** Lists the messages that bring a new worker up to date. */
+  snapshot(): T[]
 }

@@ -2,43 +2,44 @@ import { createError } from '@fastify/error'
 import type { FastifyError } from 'fastify'
 import { withHeaders } from '../refusals.ts'
 
-/** The store that instances share did not answer, and what it would have told decides. */
-const StoreAway = createError(
+/** The shared store is unavailable, and the request can't be decided without it. */
+const StoreUnavailable = createError(
   'SP_ERR_STORE_UNAVAILABLE',
-  'Something that the gateway needs to decide on this request is not available',
+  'Service unavailable: the store that this request depends on is not available',
   503
 )
 
-/** Makes the refusal of a request that can't be decided on without the shared store. */
-export const storeAway = (): FastifyError => withHeaders(new StoreAway(), { 'retry-after': '1' })
+/** Returns the 503 for a request that can't be decided without the shared store, with a Retry-After. */
+export const storeUnavailable = (): FastifyError =>
+  withHeaders(new StoreUnavailable(), { 'retry-after': '1' })
 
-/** A Lua script that Redis runs in one step and one round trip. */
+/** A Lua script, which Redis runs atomically in one round trip. */
 export type Script = (keys: readonly string[], args: readonly (string | number)[]) => Promise<unknown>
 
-/** What several instances share, in Redis or Valkey. A call ends within the store's timeout, and at once while the store is known to be away: it rejects with SP_ERR_STORE_UNAVAILABLE. */
+/** A store that several instances share, in Redis or Valkey. A call that fails rejects with SP_ERR_STORE_UNAVAILABLE: within the store's timeout, or at once while the store is known to be unavailable. */
 export interface SharedStore {
-  /** What tells this connection from all others of the process. */
+  /** An id of this connection, unique within the process. */
   readonly id: string
-  /** What every key begins with. */
+  /** The prefix of every key. */
   readonly prefix: string
-  /** Whether it answers now. */
+  /** Whether it is available now. */
   readonly up: boolean
-  /** The client itself, for vendors that want one (ioredis). */
+  /** The client (ioredis), for third-party plugins that need one. */
   readonly client: unknown
-  /** Runs what a vendor asks of the client, as any call is run. */
-  ask<T>(run: () => Promise<T>): Promise<T>
+  /** Runs commands of a third-party plugin with the timeout and errors of `call`. */
+  run<T>(command: () => Promise<T>): Promise<T>
   /** Runs one command. */
   call(command: string, ...args: readonly (string | number)[]): Promise<unknown>
-  /** Defines a script by a name of its own; defining it again is fine. */
+  /** Defines a script; the same name may be defined again. */
   script(name: string, keys: number, lua: string): Script
 }
 
-/** Where counters, sessions and throttles live. */
+/** Where counters, sessions and throttles are stored. */
 export interface Store {
-  /** What instances share; null where the memory of this process is the store. */
+  /** The shared store; null where the memory of this process is the store. */
   readonly shared: SharedStore | null
 }
 
-/** Tells where things are kept, and whether what instances share answers now. */
+/** Returns the kind and the state of a store for /status. */
 export const storeState = ({ shared }: Store): 'memory' | 'up' | 'away' =>
   shared === null ? 'memory' : shared.up ? 'up' : 'away'

@@ -23,7 +23,7 @@ export function isRange(text: string): boolean {
 }
 
 /** What would do where `isRange` says no. */
-export const RANGE_SAYS = 'an IP address, a CIDR range such as "10.0.0.0/8", "loopback" or "private"'
+export const EXPECTED_RANGE = 'an IP address, a CIDR range such as "10.0.0.0/8", "loopback" or "private"'
 
 /** Spells out the presets among ranges. */
 export const expandRanges = (ranges: readonly string[]): string[] =>
