@@ -64,7 +64,7 @@ function isAmbient({ headers }: FastifyRequest, by: string): boolean {
 /** Returns whether a route is protected: log-in and log-out, routes that configure it, and routes with ambient credentials. */
 function isCovered(route: RouteInfo): boolean {
   const mention = route.mentionOf(key)
-  if (route.kind === 'standing' || mention === 'inside') return true
+  if (route.kind === 'builtin' || mention === 'inside') return true
   const auth = route.options['auth'] as { session?: boolean; by?: readonly string[] } | false | undefined
   // A public route has no user whom another site could impersonate.
   if (typeof auth !== 'object') return mention === 'root' && route.mentionOf('auth') === undefined

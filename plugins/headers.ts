@@ -93,7 +93,7 @@ const CACHE_HEADER = /^(expires|surrogate-control|([a-z-]+-)?cache-control)$/
 export default fp<HeadersOptions>(
   async function headers(app, root) {
     app.decorateRequest('headerChanges', null)
-    const isBuiltin = (_options: HeadersOptions, { kind }: RouteInfo): boolean => kind === 'standing'
+    const isBuiltin = (_options: HeadersOptions, { kind }: RouteInfo): boolean => kind === 'builtin'
     const build = (options: HeadersOptions, route: RouteInfo): Hooks => {
       const requestChanges = compileChanges(options.request)
       const responseChanges = compileChanges(options.response)

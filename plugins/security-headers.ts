@@ -78,7 +78,7 @@ export default fp<SecurityHeadersOptions>(
     const isFromRoute = (route: RouteInfo): boolean => route.scope(key) !== 'root'
     const build = (options: SecurityHeadersOptions, route: RouteInfo): Hooks => {
       const fromRoute = isFromRoute(route)
-      const compiled = route.kind === 'standing' ? builtinPages : compileHeaders(options, strict)
+      const compiled = route.kind === 'builtin' ? builtinPages : compileHeaders(options, strict)
       const entries = Object.entries(compiled.constant)
       return {
         // Options of the route override the upstream's headers; inherited ones don't.
@@ -96,7 +96,7 @@ export default fp<SecurityHeadersOptions>(
       }
     }
     perOptions(app, key, root, build, (_options, route) =>
-      route.kind === 'standing' ? 'page' : isFromRoute(route)
+      route.kind === 'builtin' ? 'page' : isFromRoute(route)
     )
   },
   { name: key, fastify: '5.x' }

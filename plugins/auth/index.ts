@@ -106,7 +106,7 @@ export default fp<AuthOptions>(
   { name: key, fastify: '5.x', dependencies: ['store', 'session', 'upstreams'] }
 )
 
-const isPublic = ({ kind }: RouteInfo): boolean => kind === 'standing' || kind === 'notFound'
+const isPublic = ({ kind }: RouteInfo): boolean => kind === 'builtin' || kind === 'notFound'
 
 const leaseThrottle = (app: FastifyInstance): Throttle =>
   app.resources.lease(

@@ -8,10 +8,10 @@ export interface Catalog {
   readonly targets: readonly Target[]
   /** Whether modules of third parties are among them. */
   readonly hasExtensions?: boolean
-  /** The gateway's own routes, by what the config asks for. */
-  readonly standing: {
+  /** The built-in routes. */
+  readonly builtin: {
     readonly routes: (plan: BuiltinContext) => readonly BuiltinRoute[]
-    /** Prepares the context that they share, apart from all other routes. */
+    /** Prepares the Fastify context that they share. */
     readonly prepare?: (app: FastifyInstance) => void
   }
 }

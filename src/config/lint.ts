@@ -68,7 +68,7 @@ export function lint(
       ...ofPlan,
       ...replacedBuiltins(
         plan,
-        infos.filter(({ kind }) => kind === 'standing')
+        infos.filter(({ kind }) => kind === 'builtin')
       )
     ]
   }

@@ -30,7 +30,7 @@ export async function addRoutes(
 ): Promise<void> {
   const infos: (readonly [PlannedRoute, RouteInfo])[] = []
   await forEachSliced(plan.routes, (route) => void infos.push([route, infoFor(plan, route)]))
-  const standing = plan.catalog.standing
+  const builtin = plan.catalog.builtin
     .routes({
       publicUrl: plan.publicUrl,
       options: plan.options,
@@ -40,10 +40,10 @@ export async function addRoutes(
         usesSession: usesSession(plan.catalog, options)
       }))
     })
-    .map((route) => [route, newRoute({ kind: 'standing', ...route })] as const)
+    .map((route) => [route, newRoute({ kind: 'builtin', ...route })] as const)
   app.decorate(
     'routeInfos',
-    [...infos, ...standing].map(([, info]) => info)
+    [...infos, ...builtin].map(([, info]) => info)
   )
   const notFound = newRoute({ kind: 'notFound', name: 'not found', path: '/*' })
   const table = await tabulate([
@@ -54,7 +54,7 @@ export async function addRoutes(
         preflights: answersPreflights(plan.catalog, options)
       })
     ),
-    ...standing.map(([, info]) => entryForPath(info)),
+    ...builtin.map(([, info]) => entryForPath(info)),
     { ...entryForPath(notFound), preflights: true }
   ])
   await addAmbiguities(app, plan, infos, table)
@@ -77,9 +77,9 @@ export async function addRoutes(
   }
   delete under.key
   delete under.route
-  await app.register(async function standingRoutes(own) {
-    plan.catalog.standing.prepare?.(own)
-    for (const [route, info] of standing) addStanding(own, route, info, table)
+  await app.register(async function builtinRoutes(own) {
+    plan.catalog.builtin.prepare?.(own)
+    for (const [route, info] of builtin) addBuiltin(own, route, info, table)
   })
   for (const { url, method } of table.mounts.get(notFound) ?? []) {
     planned.set(`${url} ${method[0]}`, notFound)
@@ -133,7 +133,7 @@ async function addAmbiguities(
   app.ambiguousPairs = async () => (found ?? (await findAmbiguities(plan, infos, table))).pairs()
 }
 
-function addStanding(app: FastifyInstance, route: BuiltinRoute, info: RouteInfo, table: Table): void {
+function addBuiltin(app: FastifyInstance, route: BuiltinRoute, info: RouteInfo, table: Table): void {
   for (const { url, method } of table.mounts.get(info) ?? [])
     app.route({
       url,

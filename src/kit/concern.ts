@@ -10,171 +10,181 @@ import type { PathPolicy } from '../lib/http/canonical-path.ts'
 import type { OptionFault } from '../lib/schema.ts'
 import type { Mount, RouteInfo } from './route-info.ts'
 
-/** A built-in or third-party concern: one word of the config, what may be said with it, and a Fastify plugin. */
+/** A built-in or third-party concern: one key of the config, the schema of its options, and a Fastify plugin. */
 export interface Concern {
-  /** The word in the config. */
+  /** The key in the config, in camelCase. */
   readonly key: string
-  /** The schema of the word at the root. */
+  /** The schema of its options at the root of the config. */
   readonly options: TSchema
-  /** The schema of the word on a route; `overrideOf(options)` for most; false where a route has no say. */
+  /** The schema of its options on a route or a group, `overrideOf(options)` for most; false if they can be set at the root only. */
   readonly override?: TSchema | false
-  /** Whether it is there without being asked for. */
+  /** Whether it is on by default, always or depending on what else is configured. */
   readonly always?: boolean | ((isConfigured: IsConfigured) => boolean)
-  /** What the environment says of the word, beneath what the config says. */
+  /** Returns the options that environment variables set; the config overrides them. */
   readonly given?: (
     env: Readonly<Record<string, string | undefined>>
   ) => Readonly<Record<string, unknown>> | undefined
-  /** The variable that each option of `given` comes from, for messages. */
+  /** The environment variable behind each option of `given`, for error messages. */
   readonly variables?: Readonly<Record<string, string>>
-  /** Whether it refuses requests, and so takes `global` and `mode`. */
+  /** Whether it may refuse requests. */
   readonly gate?: boolean
-  /** Whether it decides who may pass, so that no other spelling of a path may lead around it (`paths.ambiguous`); by default whether it takes `mode`. */
+  /** Whether it controls access, so that no other spelling of a path may bypass it (`paths.ambiguous`); by default whether it has the option `mode`. */
   readonly guardsAccess?: boolean
-  /** What is wrong with resolved options that a schema cannot say, each with the path of the option. */
+  /** Returns the errors in resolved options that a schema cannot express, each with the path of its option. */
   readonly faults?: (options: never, about: About) => readonly OptionFault[]
-  /** Whether it keeps counts or entries of each place where it is written, so that such places need names that differ. */
+  /** Whether it keeps state for each place where it is configured, such as a count; such groups need distinct identities. */
   readonly counts?: boolean
-  /** What is worth a second look in the options of a route, for `check`: each a sentence that goes on from "The route x". */
+  /** Returns warnings about the options of a route, for `check`; each continues the sentence "The route x …". */
   readonly warnings?: (options: never, about: AboutRoute) => readonly string[]
-  /** Whether its options are named entries that targets refer to, such as upstreams; each file of a config can add some. */
+  /** Whether its options are named entries that targets refer to, such as upstreams; every file of a config can add some. */
   readonly named?: boolean
-  /** Returns the origins to which requests for a named entry, or for a URL, are sent; none where the upstream compares paths byte by byte. */
+  /** Returns the origins that requests to a named entry or a URL are sent to; none if the upstream compares paths byte by byte. */
   readonly origins?: (options: never) => (nameOrUrl: string) => readonly string[]
-  /** Whether it answers CORS preflights, so that they are routed by the method they ask for. */
+  /** Whether it responds to CORS preflights, which are then routed by the method that they ask for. */
   readonly preflights?: boolean
-  /** Returns how paths are read before routing. */
+  /** Returns how paths are normalized before routing. */
   readonly pathPolicy?: (options: never) => PathPolicy
-  /** Whether only the root of the main file can set it. */
+  /** Whether it is allowed only at the root of the main file. */
   readonly rootOnly?: boolean
-  /** Whether it keeps shared state in the store, which several workers have in common only if it is outside of them. */
+  /** Whether it keeps shared state in the store, which several workers share only if it is a server such as Redis. */
   readonly usesStore?: boolean
   /** Returns whether the session is a credential on a route with these options. */
   readonly usesSession?: (options: never) => boolean
-  /** Returns how many connections or requests a process takes at a time; undefined for no limit. */
+  /** Returns how many connections or requests a process handles at a time; undefined for no limit. */
   readonly concurrency?: (options: never) => Concurrency | undefined
   /** Returns warnings about the config as a whole, for `check`; called with the root options. */
   readonly planWarnings?: (options: never, about: AboutPlan) => readonly PlanWarning[]
-  /** The Fastify plugin; its options are the word's root options. */
+  /** The Fastify plugin; it gets the resolved root options. */
   readonly default: FastifyPluginAsync<never> | FastifyPluginCallback<never>
 }
 
 /** Returns whether the config sets a concern or a target anywhere, other than to `false`. */
 export type IsConfigured = (key: string) => boolean
 
-/** What a concern or a target may ask about the config around its own word. */
+/** The rest of the config, for the `faults` of a concern or a target. */
 export interface About {
+  /** The names of the upstreams. */
   readonly upstreams: readonly string[]
-  /** The folder of the file that says the word; files are relative to it. */
+  /** The folder of the config file, which names of files are relative to. */
   readonly folder: string
-  /** The root options of another word, resolved, or undefined where it is off. */
+  /** Returns the resolved root options of another concern; undefined if it is not installed. */
   optionsOf(key: string): unknown
-  /** The paths of the route, as the router knows them; empty for what is said at the root. */
+  /** The paths of the route; empty for root options. */
   readonly paths: readonly string[]
-  /** The hosts of the route; empty for all, and for what is said at the root. */
+  /** The hosts of the route; empty for every host and for root options. */
   readonly hosts: readonly string[]
-  /** The origin that browsers see, or undefined where the config does not say. */
+  /** The origin that browsers see (`publicUrl`); undefined if it is not configured. */
   readonly publicUrl: string | undefined
-  /** What every route of the config has of each concern: its options, whole, or false. */
+  /** The resolved options of the concerns of every route, by key; false where a concern is off. */
   readonly routes: readonly Readonly<Record<string, unknown>>[]
 }
 
-/** What a warning may depend on beside the options themselves. */
+/** The rest of a route, for `warnings`. */
 export interface AboutRoute {
-  /** The options of a concern on the route, whole; false where it is off. */
+  /** Returns the resolved options of a concern on the route; false if it is off. */
   optionsOf(key: string): unknown
-  /** The upstreams of the config by name, as their options are. */
+  /** The resolved options of each upstream, by name. */
   readonly upstreams: Readonly<Record<string, unknown>>
 }
 
-/** What a warning about the config as a whole may depend on. */
+/** The whole config, for `planWarnings`. */
 export interface AboutPlan {
+  /** The number of worker processes. */
   readonly workers: number
   readonly routes: readonly AboutPlanRoute[]
-  /** The keys of the concerns with `usesStore` that are on at the root or on some route. */
+  /** The keys of the concerns with `usesStore` that are on at the root or on any route. */
   readonly usingStore: readonly string[]
 }
 
-/** A route of the config, for a warning. */
+/** A route of the config, for `planWarnings`. */
 export interface AboutPlanRoute {
-  /** The options of each concern on the route; false where it is off. */
+  /** The resolved options of each concern on the route, by key; false where it is off. */
   readonly options: Readonly<Record<string, unknown>>
-  /** The keys of the concerns that the route or a group around it sets, including to `false`. */
+  /** The keys of the concerns that the route or a group around it configures, including with `false`. */
   readonly overrides: readonly string[]
-  /** Whether its target has `exposes`. */
+  /** Whether its target exports `exposes`. */
   readonly exposes: boolean
 }
 
 /** A warning about the config as a whole. */
 export interface PlanWarning {
-  /** The routes that it is about; undefined for the whole config. */
+  /** The routes in question; undefined for the whole config. */
   readonly routes?: readonly AboutPlanRoute[]
-  /** The warning; with routes, what follows their names. */
+  /** The text of the warning; with routes, the part after their names. */
   readonly message: string
 }
 
-/** How much a process takes at a time, and the option that says so. */
+/** A limit on what a process handles at a time. */
 export interface Concurrency {
+  /** The option that sets it. */
   readonly option: string
   readonly max: number
   /** Whether it limits connections instead of requests. */
   readonly limitsConnections: boolean
 }
 
-/** A built-in or third-party target: what answers a request. */
+/** A built-in or third-party target, which responds to the requests of a route. */
 export interface Target {
+  /** The key in the config, in camelCase. */
   readonly key: string
   readonly target: true
+  /** The schema of its options on a route. */
   readonly options: TSchema
-  /** Whether the root may say the word, as the defaults of every route with this target. */
+  /** Whether the key is allowed at the root, with defaults for every route that has this target. */
   readonly rootDefaults?: boolean
-  /** Whether a route with it deserves a warning if it is public beside protected ones. */
+  /** Whether `check` warns of a route with it that is public beside protected ones. */
   readonly exposes?: boolean
-  /** Whether its answers may take longer than the deadline, which ends at their head: it keeps that itself. */
+  /** Whether it sends responses without Fastify's reply; it then has to apply the response head and the deadline itself. */
   readonly streams?: boolean
-  /** Tells whether an exact path takes only itself, and leaves the same path with a slash behind it to other routes. */
+  /** Returns whether an exact path matches only itself, so that the same path with a final slash is left to other routes. */
   readonly leavesSlash?: (options: never, path: string, about: Pick<About, 'hosts' | 'publicUrl'>) => boolean
-  /** Names the upstreams, or their URLs, to which its requests go with their own path; routes that share one are compared by `paths.ambiguous`. */
+  /** Returns the names or URLs of the upstreams that get the request's own path; routes that share one are compared by `paths.ambiguous`. */
   readonly upstreams?: (options: never) => readonly string[]
+  /** Returns the errors in resolved options that a schema cannot express, each with the path of its option. */
   readonly faults?: (options: never, about: About) => readonly OptionFault[]
-  /** Options of concerns, by key, that follow from those of a route; what a group or the route sets itself wins over them, and they win over the root. */
+  /** Returns options of concerns, by key, that follow from those of a route; they override the root, and groups and the route override them. */
   readonly implies?: (
     options: never,
     upstreams: AboutRoute['upstreams']
   ) => Readonly<Record<string, Readonly<Record<string, unknown>>>>
-  /** What is worth a second look in the options of a route, for `check`: each a sentence that goes on from "The route x". */
+  /** Returns warnings about the options of a route, for `check`; each continues the sentence "The route x …". */
   readonly warnings?: (options: never, about: AboutRoute) => readonly string[]
+  /** The Fastify plugin; it gets the routes that have this target. */
   readonly default: FastifyPluginAsync<TargetRoutes<never>> | FastifyPluginCallback<TargetRoutes<never>>
 }
 
-/** The routes that a target has to answer. */
+/** The routes that a target has to register. */
 export interface TargetRoutes<O> {
   readonly routes: readonly TargetRoute<O>[]
 }
 
-/** A route and what its target word says. */
+/** A route and the options of its target. */
 export interface TargetRoute<O> {
   readonly info: RouteInfo
   readonly options: O
-  /** The URLs and methods to register with Fastify; `app.route({ ...mount, handler })`. */
+  /** The URLs and methods to register, each with `app.route({ ...mount, handler })`. */
   readonly mounts: readonly Mount[]
 }
 
-/** A route of the gateway's own, such as the health checks and the login. */
+/** A built-in route, such as a health check or the login. */
 export interface BuiltinRoute {
   readonly name: string
   readonly path: string
   readonly hosts: readonly string[]
   readonly methods: readonly string[]
+  /** The options of concerns on the route, by key; `'*': false` switches off every concern that is not listed. */
   readonly options: Readonly<Record<string, unknown>>
   readonly handler: (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply) => unknown
 }
 
-/** What the gateway's own routes may depend on. */
+/** The config that built-in routes depend on. */
 export interface BuiltinContext {
   readonly publicUrl: string | undefined
+  /** The resolved root options of each concern, by key. */
   readonly options: Readonly<Record<string, unknown>>
   readonly routes: readonly {
     readonly hosts: readonly string[]
+    /** The resolved options of each concern on the route, by key; false where it is off. */
     readonly options: Readonly<Record<string, unknown>>
     /** Whether the session is a credential on the route. */
     readonly usesSession: boolean

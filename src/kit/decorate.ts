@@ -5,17 +5,17 @@ import type { RecordCost, Verdict } from './observe.ts'
 import { applyHead } from './response-head.ts'
 import { type RouteInfo, routeInfoOf } from './route-info.ts'
 
-/** What the kit needs to know of a gateway. */
+/** The settings of a gateway that the kit depends on. */
 export interface Kit {
-  /** Whether each gate's verdict is recorded on `request.trace`. */
+  /** Whether the verdict of each gate is recorded on `request.trace`. */
   readonly trace: boolean
-  /** Receives how long hooks of concerns take, for one run in 64; absent where nothing is measured. */
+  /** Called with how long hooks of concerns take, for one run in 64; absent if nothing is measured. */
   cost?: RecordCost
-  /** Returns the route of the config, or of the gateway itself, that is being registered. */
+  /** Returns the configured or built-in route that is being registered. */
   readonly findRoute: (url: string, methods: readonly string[]) => RouteInfo | undefined
 }
 
-/** Adds to an instance what concerns share: the decorators of a request, and the response head of every route. */
+/** Adds what concerns share to an instance: the decorators of requests, and the response head of every route. */
 export function decorateApp(app: FastifyInstance, kit: Kit): void {
   app.decorate('sallyportKit', kit)
   app.decorateRequest('began', 0)
@@ -32,17 +32,17 @@ export function decorateApp(app: FastifyInstance, kit: Kit): void {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** What the kit needs to know of this gateway. */
+    /** The settings that the kit depends on. */
     sallyportKit: Kit
   }
   interface FastifyRequest {
     /** The authenticated caller; null until a strategy of `auth` has accepted the request. */
     caller: Caller | null
-    /** What the target did; null until it began. */
+    /** How the request is being forwarded; null until its target has begun. */
     forwarding: Forwarding | null
-    /** Each gate's verdict, in order; null unless the gateway was built with `trace`. */
+    /** The verdict of each gate, in order; null unless the gateway was built with `trace`. */
     trace: Verdict[] | null
-    /** What gates in report mode would have refused; null where nothing was. */
+    /** The refusals that report mode let pass; null if there were none. */
     reported: Verdict[] | null
   }
 }

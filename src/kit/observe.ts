@@ -21,7 +21,7 @@ export interface GatePlace {
   readonly phase: string
 }
 
-/** What is observed of a gate, decided at boot. */
+/** What is recorded of a gate, decided at boot. */
 export interface Observed {
   readonly trace: boolean
   readonly report: boolean
@@ -31,7 +31,7 @@ export interface Observed {
 /** Returns whether the options of a gate put it into report mode. */
 export const isReporting = (options: object): boolean => (options as { mode?: unknown }).mode === 'report'
 
-/** Wraps a gate's hook in what is observed of it; a hook that is not observed is returned unchanged. */
+/** Wraps a gate's hook to record its verdicts and time; returns it unchanged if nothing is recorded. */
 export function observe(hook: GateHook, place: GatePlace, { trace, report, cost }: Observed): GateHook {
   if (!trace && !report) return cost === undefined ? hook : sampled(hook, place.gate, cost)
   let observed = withCallback(hook)
@@ -47,7 +47,7 @@ export function addReported(request: FastifyRequest, { gate, phase }: GatePlace,
   request.reported.push({ gate, phase, verdict: 'reported', ...describe(error) })
 }
 
-/** Calls `done` for a hook of either form. Everything that a hook throws, even undefined, is a refusal. */
+/** Converts a hook to the callback form. Whatever it throws, even undefined, is a refusal. */
 function withCallback(hook: GateHook): CallbackHook {
   const withDone = takesCallback(hook) ? (hook as CallbackHook) : resolved(hook as AsyncHook)
   return (request, reply, done) => {
@@ -80,7 +80,7 @@ const timed =
     })
   }
 
-/** Adds a hook's verdict and its time to the request's trace. */
+/** Adds the verdict of a hook and its time to the trace of the request. */
 const traced =
   (hook: CallbackHook, place: GatePlace, refusal: 'refused' | 'reported'): CallbackHook =>
   (request, reply, done) => {
@@ -107,7 +107,7 @@ const reported =
       done()
     })
 
-/** Ends the hooks of a request that a gate has answered itself. */
+/** Runs no further hooks once a gate has sent the response itself. */
 const unlessSent =
   (hook: CallbackHook): CallbackHook =>
   (request, reply, done) =>
@@ -122,7 +122,7 @@ function describe(error: unknown): { code: string; reason: string } {
   return { code: code ?? 'SP_ERR_INTERNAL', reason: message ?? String(error) }
 }
 
-// One run in so many is measured; the others pay for a counter alone.
+// One run in this many is measured; the others only increment a counter.
 const SAMPLE_INTERVAL = 64
 
 /** Records how long a sample of a hook's runs take. */

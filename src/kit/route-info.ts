@@ -1,49 +1,51 @@
 import type { FastifyContextConfig, FastifyInstance, RouteOptions } from 'fastify'
 import { EMPTY_HEAD_PLAN, type HeadPlan } from './response-head.ts'
 
-/** What a route's `config.sallyport` has: the options of each concern, or false where it is off. Concerns add theirs by declaration merging. */
+/** The type of `config.sallyport` on a Fastify route: the options of each concern, or false to switch it off. Concerns add theirs by declaration merging. */
 export interface SallyportConfig {
   route?: RouteInfo
   [key: string]: unknown
 }
 
-/** Where a route is registered with Fastify. */
+/** A URL and its methods to register with Fastify. */
 export interface Mount {
   readonly url: string
   readonly method: string[]
 }
 
-/** What is known of a route at boot. */
+/** A route as concerns see it at boot. */
 export interface RouteInfo {
-  /** Where it comes from: the config, the gateway itself, a plugin's own `app.route`, or the handlers for unmatched requests. */
-  readonly kind: 'config' | 'standing' | 'plugin' | 'notFound'
-  /** Identifies the route in state that reloads, workers and gateways share: its names, else its hosts, paths and methods. */
+  /** Where it comes from: the config, the gateway, the `app.route` of a plugin, or the handlers of unmatched requests. */
+  readonly kind: 'config' | 'builtin' | 'plugin' | 'notFound'
+  /** The key of the route in state that reloads, workers and gateways share: its names, or else its hosts, paths and methods. */
   readonly id: string
-  /** Its name for people, else its path. */
+  /** Its name in logs and metrics; by default its path. */
   readonly name: string
+  /** Its paths, joined by commas. */
   readonly path: string
-  /** Its paths one by one, as the config writes them. */
+  /** Its paths as they are in the config, with those of its groups. */
   readonly paths: readonly string[]
+  /** Its hosts; empty for every host. */
   readonly hosts: readonly string[]
-  /** Its methods; undefined for all. */
+  /** Its methods; undefined for every method. */
   readonly methods: readonly string[] | undefined
-  /** The key of its target; undefined for routes of plugins. */
+  /** The key of its target; undefined unless it comes from the config. */
   readonly target: string | undefined
-  /** Whether its target writes the response itself instead of using Fastify's reply. */
+  /** Whether its target sends responses without Fastify's reply. */
   readonly streams: boolean
-  /** The resolved options of each concern, or false where it is off; undefined where the config has no say. */
+  /** The resolved options of each concern, by key: false if it is off, undefined if it is not installed or cannot be set on routes. */
   readonly options: Readonly<Record<string, unknown>>
-  /** Returns the id of the root, group or route where an option was last written; it does not depend on the place in the file. */
+  /** Returns the id of the root, group or route that configures a concern last; it does not depend on the position in the file. */
   scope(key: string): string
-  /** Returns where the config mentions an option: on the route or a group around it, only at the root, or nowhere. */
+  /** Returns where a concern is configured: on the route or a group around it, only at the root, or nowhere. */
   mentionOf(key: string): 'inside' | 'root' | undefined
-  /** What concerns want in the head of every response; complete once all of them have seen the route. */
+  /** What concerns add to the head of every response; complete once all concerns are registered. */
   head: HeadPlan
-  /** The keys of the gates on it, in the order they run; filled at boot. */
+  /** The keys of the concerns with hooks on it, in the order in which they run; filled at boot. */
   readonly gates: string[]
 }
 
-/** Describes a route without options. */
+/** Returns the description of a route, with defaults for what is not known. */
 export function newRoute(
   known: Pick<RouteInfo, 'kind' | 'name' | 'path'> & Partial<Omit<RouteInfo, 'head' | 'gates'>>
 ): RouteInfo {
@@ -64,7 +66,7 @@ export function newRoute(
   }
 }
 
-/** Returns what is known of a route that is being registered; a plugin's own route is described here. */
+/** Returns the description of a route that is being registered; the route of a plugin gets one here. */
 export function routeInfoOf(app: FastifyInstance, routeOptions: RouteOptions): RouteInfo {
   const config: FastifyContextConfig = routeOptions.config ?? {}
   if (config.sallyport?.route !== undefined) return config.sallyport.route

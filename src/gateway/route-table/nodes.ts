@@ -132,7 +132,7 @@ export function entryFor(node: PatternNode, symbol: string): Entry | undefined {
   const preflighted = preflightedMethod(symbol)
   if (preflighted === undefined)
     return (
-      node.entries.find((entry) => accepts(entry, symbol) && entry.info.kind !== 'standing') ??
+      node.entries.find((entry) => accepts(entry, symbol) && entry.info.kind !== 'builtin') ??
       node.entries.find((entry) => accepts(entry, symbol))
     )
   return (
