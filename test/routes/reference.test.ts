@@ -22,7 +22,7 @@ import { bodyOf, echo, listening, readableLog, type Scope, type Seen, upstream }
 // - http-retry, retry-on-*, the statuses of retry-with-a-custom-handler: retry.test.ts. Retry-After is in seconds there.
 // - on-error: release.test.ts ("fallback"). balanced-pool: ../plugins/upstreams/balance.test.ts.
 // - existing-routes, constraints, multiple prefixes, host of a WebSocket: ../src/routing.test.ts. Only "host" tells routes apart.
-// - "no upstream will throw", validateOptions: ../src/config.test.ts. "captures errors on start": ../src/cli.test.ts.
+// - "no upstream will throw", validateOptions: ../src/config/routes.test.ts, validate.test.ts. "captures errors on start": ../src/cli.test.ts.
 // - preHandler that answers 401: ../plugins/auth.test.ts. disable-request-logging: ../plugins/head.test.ts ("accessLog").
 // - "should gracefully close when clients attempt to connect after calling close": websocket.test.ts, ../src/server.test.ts.
 //   The sockets that listen are closed first, so there is no 503; a WebSocket that is open has until the end of the drain.
