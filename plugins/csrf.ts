@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import { createError, fp, type IsConfigured, perRoute, type RouteInfo, Type } from '../src/kit/index.ts'
+import type { IsConfigured } from '../src/kit/concern.ts'
+import { createError, fp, perRoute, type RouteInfo, Type } from '../src/kit/index.ts'
 import { originMatcher, publicOrigin } from '../src/lib/caller.ts'
 import { peerOf } from '../src/lib/http/addresses.ts'
 import { gate, overrideOf, type Static } from '../src/lib/schema.ts'

@@ -1,4 +1,4 @@
-import type { BuiltinRoute } from '../src/kit/index.ts'
+import type { BuiltinRoute } from '../src/kit/builtin.ts'
 import { showCertificate } from '../src/lib/contracts/certificates.ts'
 import { storeState } from '../src/lib/contracts/store.ts'
 import { queryValue } from '../src/lib/values.ts'

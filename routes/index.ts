@@ -1,4 +1,5 @@
-import type { BuiltinContext, BuiltinRoute, Target } from '../src/kit/index.ts'
+import type { BuiltinContext, BuiltinRoute } from '../src/kit/builtin.ts'
+import type { Target } from '../src/kit/index.ts'
 import * as files from './files.ts'
 import { health } from './health.ts'
 import { jwksRoutes } from './jwks.ts'

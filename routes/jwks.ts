@@ -1,4 +1,4 @@
-import type { BuiltinContext, BuiltinRoute } from '../src/kit/index.ts'
+import type { BuiltinContext, BuiltinRoute } from '../src/kit/builtin.ts'
 import { ungated } from './ungated.ts'
 
 /** Returns the route with the keys that verify the gateway's assertions; none if no route signs any. */

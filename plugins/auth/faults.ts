@@ -1,4 +1,5 @@
-import type { About, AboutPlan, OptionFault, PlanWarning } from '../../src/kit/index.ts'
+import type { AboutPlan, PlanWarning } from '../../src/kit/concern.ts'
+import type { About, OptionFault } from '../../src/kit/index.ts'
 import { TemplateError, template } from '../../src/lib/values.ts'
 import { assertionFaults } from './assertion.ts'
 import {

@@ -1,4 +1,5 @@
-import { type IsConfigured, type OptionFault, Type } from '../../src/kit/index.ts'
+import type { IsConfigured } from '../../src/kit/concern.ts'
+import { type OptionFault, Type } from '../../src/kit/index.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Duration } from '../../src/lib/units.ts'
 

@@ -1,4 +1,5 @@
-import { type AboutPlan, fp, type OptionFault, type PlanWarning, Type } from '../../src/kit/index.ts'
+import type { AboutPlan, PlanWarning } from '../../src/kit/concern.ts'
+import { fp, type OptionFault, Type } from '../../src/kit/index.ts'
 import type { Store } from '../../src/lib/contracts/store.ts'
 import { connectionOptions, tlsClientOptions } from '../../src/lib/http/tls-client.ts'
 import type { Static } from '../../src/lib/schema.ts'

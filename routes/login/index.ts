@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { BuiltinContext, BuiltinRoute } from '../../src/kit/index.ts'
+import type { BuiltinContext, BuiltinRoute } from '../../src/kit/builtin.ts'
 import { logIn, showLoginPage } from './login.ts'
 import { logOut } from './logout.ts'
 import { finishProviderLogin, logOutByProvider } from './provider.ts'

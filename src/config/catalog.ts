@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import type { BuiltinContext, BuiltinRoute, Concern, Target } from '../kit/index.ts'
+import type { BuiltinContext, BuiltinRoute } from '../kit/builtin.ts'
+import type { Concern, Target } from '../kit/index.ts'
 
 /** The concerns and targets that a config may use; src/config is given it and knows none of them by name. */
 export interface Catalog {

@@ -1,4 +1,5 @@
-import type { Concern, Concurrency } from '../kit/index.ts'
+import type { Concurrency } from '../kit/concern.ts'
+import type { Concern } from '../kit/index.ts'
 import { DEFAULT_PATH_POLICY, type PathPolicy } from '../lib/http/canonical-path.ts'
 import { isObject } from '../lib/schema.ts'
 import type { Catalog } from './catalog.ts'

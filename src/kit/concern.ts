@@ -1,10 +1,4 @@
-import type {
-  FastifyInstance,
-  FastifyPluginAsync,
-  FastifyPluginCallback,
-  FastifyReply,
-  FastifyRequest
-} from 'fastify'
+import type { FastifyPluginAsync, FastifyPluginCallback } from 'fastify'
 import type { TSchema } from 'typebox'
 import type { PathPolicy } from '../lib/http/canonical-path.ts'
 import type { OptionFault } from '../lib/schema.ts'
@@ -164,29 +158,4 @@ export interface TargetRoute<O> {
   readonly options: O
   /** The URLs and methods to register, each with `app.route({ ...mount, handler })`. */
   readonly mounts: readonly Mount[]
-}
-
-/** A built-in route, such as a health check or the login. */
-export interface BuiltinRoute {
-  readonly name: string
-  readonly path: string
-  readonly hosts: readonly string[]
-  readonly methods: readonly string[]
-  /** The options of concerns on the route, by key; `'*': false` switches off every concern that is not listed. */
-  readonly options: Readonly<Record<string, unknown>>
-  readonly handler: (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply) => unknown
-}
-
-/** The config that built-in routes depend on. */
-export interface BuiltinContext {
-  readonly publicUrl: string | undefined
-  /** The resolved root options of each concern, by key. */
-  readonly options: Readonly<Record<string, unknown>>
-  readonly routes: readonly {
-    readonly hosts: readonly string[]
-    /** The resolved options of each concern on the route, by key; false where it is off. */
-    readonly options: Readonly<Record<string, unknown>>
-    /** Whether the session is a credential on the route. */
-    readonly usesSession: boolean
-  }[]
 }

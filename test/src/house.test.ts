@@ -43,22 +43,22 @@ const FLOORS: readonly Floor[] = [
   {
     what: 'the list of a room names what is in it',
     files: /^plugins\/index\.ts$/,
-    may: /^(plugins\/|src\/kit\/index\.ts$)/
+    may: /^(plugins\/|src\/kit\/(index|concern)\.ts$)/
   },
   {
     what: 'the list of a room names what is in it',
     files: /^routes\/index\.ts$/,
-    may: /^(routes\/|src\/kit\/index\.ts$)/
+    may: /^(routes\/|src\/kit\/(index|concern|builtin)\.ts$)/
   },
   {
     what: 'a concern knows the kit and its own folder',
     files: /^plugins\//,
-    may: /^(plugins\/|src\/kit\/index\.ts$)/
+    may: /^(plugins\/|src\/kit\/(index|concern)\.ts$)/
   },
   {
     what: 'a target knows the kit and its own folder',
     files: /^routes\//,
-    may: /^(routes\/|src\/kit\/index\.ts$)/
+    may: /^(routes\/|src\/kit\/(index|concern|builtin)\.ts$)/
   },
   {
     what: 'only the catalog knows concerns and targets by name',

@@ -1,5 +1,5 @@
 import { readPath } from '../../config/paths.ts'
-import type { Mount, RouteInfo } from '../../kit/index.ts'
+import type { Mount, RouteInfo } from '../../kit/route-info.ts'
 import { getOrCreate } from '../../lib/memoize.ts'
 import { type PathTree, segmentsOf } from '../../lib/path-tree.ts'
 import { forEachSliced } from '../../lib/time-slicing.ts'
