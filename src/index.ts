@@ -19,7 +19,7 @@ export { Resources, Resources as Keep } from './gateway/resources.ts'
 export { type Served, type ServeOptions, serve } from './server/server.ts'
 export type { GatewayOptions }
 
-/** Reads and checks a config, a file or an object; throws a ConfigError with all faults at once. */
+/** Reads and checks a config, a file or an object; throws a ConfigError with all errors. */
 export async function loadConfig(
   config: string | object,
   env: Readonly<Record<string, string | undefined>> = process.env
@@ -29,12 +29,12 @@ export async function loadConfig(
     : planOf(objectSource(config), catalog, env)
 }
 
-/** Builds a gateway from a plan: a ready FastifyInstance without a socket. */
+/** Builds a gateway from a plan: a FastifyInstance that is ready and has no socket. */
 export async function buildGateway(
   plan: Plan,
-  keep: Resources = new Resources(),
+  resources: Resources = new Resources(),
   log = pino({ level: 'silent' }),
   options: GatewayOptions = {}
 ): Promise<FastifyInstance> {
-  return build(plan, keep, log, options)
+  return build(plan, resources, log, options)
 }
