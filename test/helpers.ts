@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import { type Logger, pino } from 'pino'
 import type { Test } from 'tap'
 import {
@@ -87,6 +87,10 @@ export async function upstream(t: Scope, listener: RequestListener = echo): Prom
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
+/** Starts an upstream that closes the connection of every request. */
+export const brokenUpstream = (t: Scope): Promise<string> =>
+  upstream(t, (request) => void request.socket.destroy())
+
 /** What the echo upstream saw of a request. */
 export interface Seen {
   readonly method: string
@@ -157,6 +161,13 @@ export function readableLog(level = 'info'): ReadableLog {
   const log = pino({ level, base: null, formatters: { level: (label) => ({ level: label }) } }, { write })
   return { log, lines, line: (test) => firstOf(lines, waiting, test) }
 }
+
+/** Waits for the access log line of an injected response. */
+export const accessLogLine = (
+  { line }: ReadableLog,
+  { headers }: LightMyRequestResponse
+): Promise<Record<string, unknown>> =>
+  line(({ requestId, status }) => requestId === headers['x-request-id'] && status !== undefined)
 
 /** Waits until one of some lines passes a test. */
 function firstOf(

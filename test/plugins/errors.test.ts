@@ -1,11 +1,240 @@
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
-import { gateway, listening, raw, upstream } from '../helpers.ts'
+import {
+  accessLogLine,
+  brokenUpstream,
+  gateway,
+  listening,
+  raw,
+  readableLog,
+  statusOf,
+  upstream
+} from '../helpers.ts'
+import { throwingTarget } from './throwing-target.ts'
+
+const respond = { body: 'hello' }
+
+t.test('sends problem details (RFC 9457)', async (t) => {
+  const app = await gateway(t, { routes: [] })
+  const answer = await app.inject('/nowhere')
+  t.equal(answer.headers['content-type'], 'application/problem+json')
+  t.equal(answer.headers['cache-control'], 'no-store')
+  t.strictSame(answer.json(), {
+    type: 'about:blank',
+    title: 'Not Found',
+    status: 404,
+    code: 'SP_ERR_ROUTE_UNKNOWN',
+    detail: 'Not found: no route matches this path',
+    requestId: answer.headers['x-request-id']
+  })
+  const head = await app.inject({ method: 'HEAD', url: '/nowhere' })
+  t.equal(head.statusCode, 404)
+  t.equal(head.body, '')
+})
+
+t.test('responds in the format that the client prefers', async (t) => {
+  const app = await gateway(t, {
+    routes: [
+      { path: '/text', methods: ['GET'], respond, errors: { format: 'text' } },
+      { path: '/html', proxy: { upstream: await brokenUpstream(t) }, errors: { format: 'html' } }
+    ]
+  })
+  const json = 'application/problem+json'
+  const html = 'text/html; charset=utf-8'
+  const text = 'text/plain; charset=utf-8'
+  const browser = 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8'
+  const cases: [accept: string | undefined, type: string, url?: string][] = [
+    [undefined, json],
+    ['*/*', json],
+    ['application/json', json],
+    ['application/problem+json', json],
+    ['application/vnd.api+json', json],
+    ['application/json, text/plain, */*', json],
+    ['application/*', json],
+    ['image/png', json],
+    ['', json],
+    ['text/html', html],
+    ['TEXT/HTML', html],
+    [browser, html],
+    ['text/plain', text],
+    ['text/*', text],
+    ['text/html;q=0.1, application/json', json],
+    ['application/json;q=0.1, text/html', html],
+    ['text/html;q=0.5, text/plain', text],
+    ['text/plain;q=0.5, text/html', html],
+    ['text/html;q=0, */*', json],
+    ['text/html; level=1; q=0.3, text/plain; q=0.4', text],
+    ['text/html;q=nonsense, text/plain;q=0.1', text],
+    [undefined, html, '/html'],
+    ['*/*', html, '/html'],
+    ['image/png', html, '/html'],
+    ['application/json', json, '/html'],
+    ['text/plain', text, '/html']
+  ]
+  for (const [accept, type, url = '/nowhere'] of cases)
+    t.test(`${accept ?? 'no Accept'} at ${url}`, async (t) => {
+      const answer = await app.inject({ url, headers: accept === undefined ? {} : { accept } })
+      t.equal(answer.headers['content-type'], type)
+      t.match(answer.body, url === '/html' ? 'SP_ERR_UPSTREAM_FAILED' : 'SP_ERR_ROUTE_UNKNOWN')
+      t.match(answer.body, String(answer.headers['x-request-id']))
+    })
+})
+
+t.test('responds with a short text or HTML page', async (t) => {
+  const app = await gateway(t, { routes: [] })
+  const text = await app.inject({ url: '/nowhere', headers: { accept: 'text/plain' } })
+  t.equal(
+    text.body,
+    `404 Not Found\nNot found: no route matches this path\nSP_ERR_ROUTE_UNKNOWN ${String(text.headers['x-request-id'])}\n`
+  )
+  const page = await app.inject({ url: '/nowhere', headers: { accept: 'text/html' } })
+  t.match(page.body, /^<!doctype html><html lang="en">.*<title>404 Not Found<\/title>.*<h1>Not Found<\/h1>/s)
+})
+
+t.test('shows errors with their own code, and never the cause of an internal error', async (t) => {
+  const folder = t.testdir({ 'boom.mjs': throwingTarget })
+  const { log, lines } = readableLog()
+  const app = await gateway(
+    t,
+    { extensions: [{ module: `${folder}/boom.mjs` }], routes: [{ path: '/boom/:how', boom: {} }] },
+    { log }
+  )
+  const inside = { status: 500, code: 'SP_ERR_INTERNAL', detail: 'Internal gateway error' }
+  const cases: [how: string, problem: object, logged: boolean][] = [
+    ['error', inside, true],
+    ['type', inside, true],
+    ['text', inside, true],
+    ['status', inside, true],
+    ['teapot', inside, true],
+    ['refused', { status: 409, title: 'Conflict', detail: 'Conflict' }, false]
+  ]
+  for (const [how, problem, logged] of cases)
+    t.test(how, async (t) => {
+      const before = lines.length
+      for (const accept of ['application/json', 'text/html', 'text/plain']) {
+        const answer = await app.inject({ url: `/boom/${how}`, headers: { accept } })
+        t.equal(answer.statusCode, (problem as { status: number }).status)
+        t.notMatch(answer.body, /1234|reading|a text|stack|row 7|stout|\.ts|\.js|at async/)
+        if (accept === 'application/json') t.match(answer.json(), problem)
+      }
+      const errorLines = lines.slice(before).filter(({ msg }) => msg === 'request failed')
+      t.equal(errorLines.length, logged ? 3 : 0, 'only the log has the cause')
+      for (const line of errorLines) t.match(line, { level: 'error', requestId: String })
+      if (how === 'error')
+        t.match(errorLines[0], {
+          err: { message: 'the password of the database is 1234', stack: /boom\.mjs/ }
+        })
+    })
+  t.test('an error with its own code', async (t) => {
+    const answer = await app.inject('/boom/own')
+    t.equal(answer.statusCode, 418)
+    t.match(answer.json(), {
+      title: "I'm a Teapot",
+      code: 'SP_ERR_BOOM_TOO_LOUD',
+      detail: '<script>alert("1" + \'2\')</script> & more',
+      loudness: 11
+    })
+    t.equal(answer.headers['x-why'], 'loud')
+    const page = await app.inject({ url: '/boom/own', headers: { accept: 'text/html' } })
+    t.match(
+      page.body,
+      '&lt;script&gt;alert(&quot;1&quot; + &#39;2&#39;)&lt;/script&gt; &amp; more',
+      'markup stays text'
+    )
+    t.notMatch(page.body, /<script>/)
+  })
+})
+
+t.test('responds to parser errors in the same format, and logs them', async (t) => {
+  const { log, lines, line } = readableLog()
+  const { port } = await listening(t, { routes: [{ path: '/a', respond }] }, { log })
+  const cases: [name: string, request: string, status: number, code: string][] = [
+    ['not HTTP', 'hello\r\n\r\n', 400, 'SP_ERR_REQUEST_MALFORMED'],
+    ['an unknown method', 'BREW / HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'SP_ERR_REQUEST_MALFORMED'],
+    [
+      'a space in a header name',
+      'GET /a HTTP/1.1\r\nHost: a\r\nX A: 1\r\n\r\n',
+      400,
+      'SP_ERR_REQUEST_MALFORMED'
+    ],
+    [
+      'two lengths',
+      'POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab',
+      400,
+      'SP_ERR_REQUEST_MALFORMED'
+    ],
+    [
+      'a length and chunks',
+      'POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+      400,
+      'SP_ERR_REQUEST_MALFORMED'
+    ]
+  ]
+  for (const [name, request, status, code] of cases)
+    t.test(name, async (t) => {
+      const before = lines.length
+      const answer = await raw(port, request, 5000)
+      t.equal(statusOf(answer), status)
+      t.match(answer, /\r\ncontent-type: application\/problem\+json\r\n/)
+      t.match(answer, /\r\nconnection: close\r\n/)
+      t.match(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n'))), {
+        type: 'about:blank',
+        title: 'Bad Request',
+        status,
+        code
+      })
+      t.match(lines.slice(before), [{ level: 'warn', status, code, ip: '127.0.0.1' }])
+    })
+  t.test('logs nothing when a client disconnects', async (t) => {
+    const before = lines.length
+    const client = connect(port, '127.0.0.1')
+    client.write('GET /a HTTP/1.1\r\nHost: a\r\n')
+    client.resetAndDestroy()
+    await once(client, 'close')
+    await raw(port, 'GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', 5000)
+    await line(({ status }) => status === 200)
+    t.match(lines.slice(before), [{ status: 200 }])
+  })
+})
+
+t.test('refuses a log-in with an invalid body', async (t) => {
+  const log = readableLog()
+  const app = await gateway(
+    t,
+    {
+      auth: { session: true, users: { list: [{ name: 'ada', secret: 'the password of ada' }] } },
+      routes: [{ path: '/a', respond }]
+    },
+    log
+  )
+  const cases: [name: string, type: string, payload: string, status: number, code: string][] = [
+    ['malformed JSON', 'application/json', '{"username": "ada", ', 400, 'SP_ERR_REQUEST_MALFORMED'],
+    ['a form labelled as JSON', 'application/json', 'username=ada', 400, 'SP_ERR_REQUEST_MALFORMED'],
+    ['a __proto__ key', 'application/json', '{"__proto__": {"a": 1}}', 400, 'SP_ERR_REQUEST_MALFORMED'],
+    ['another media type', 'application/xml', '<a/>', 415, 'SP_ERR_REQUEST_MEDIA'],
+    ['an invalid media type', 'nonsense', 'a', 415, 'SP_ERR_REQUEST_MEDIA']
+  ]
+  for (const [name, type, payload, status, code] of cases)
+    t.test(name, async (t) => {
+      const answer = await app.inject({
+        method: 'POST',
+        url: '/login',
+        payload,
+        headers: { 'content-type': type }
+      })
+      t.equal(answer.statusCode, status)
+      t.match(answer.json(), { status, code })
+      t.notMatch(answer.body, /JSON|position|FST_/, 'without the message of the parser')
+      t.match(await accessLogLine(log, answer), { status, code, refusedBy: 'request' })
+    })
+})
 
 t.test(
-  'answers with the pages of the config where HTML is wanted, and fills in what they ask for',
+  'responds with the configured pages to clients that accept HTML, with their values filled in',
   async (t) => {
     const folder = t.testdir({
       '404.html':
@@ -45,7 +274,7 @@ t.test(
   }
 )
 
-t.test('refuses a page that can not be read, with the place', async (t) => {
+t.test('rejects a missing page with its place in the config', async (t) => {
   const folder = t.testdir({})
   const file = join(folder, 'gateway.json')
   writeFileSync(
@@ -59,7 +288,7 @@ t.test('refuses a page that can not be read, with the place', async (t) => {
   })
 })
 
-t.test('a refusal is never kept by a cache, whatever headers.response says', async (t) => {
+t.test('sends refusals with no-store, whatever headers.response sets', async (t) => {
   const caching = {
     'Cache-Control': 'public, max-age=60',
     'CDN-Cache-Control': 'max-age=60',
@@ -74,8 +303,8 @@ t.test('a refusal is never kept by a cache, whatever headers.response says', asy
     session: {},
     auth: { global: false, session: true, users: { list: [{ name: 'ada', secret: 'a password' }] } },
     routes: [
-      { path: '/sound', respond: { body: 'sound' } },
-      { path: '/missing', respond: { status: 404, body: 'said by the config' } },
+      { path: '/ok', respond: { body: 'ok' } },
+      { path: '/missing', respond: { status: 404, body: 'from the config' } },
       { path: '/files/*', files: { root: t.testdir({ 'a.js': 'x' }) } },
       { path: '/get', methods: ['GET'], respond: { body: 'x' } },
       { path: '/in', auth: true, respond: { body: 'x' } },
@@ -93,7 +322,7 @@ t.test('a refusal is never kept by a cache, whatever headers.response says', asy
     ]
   }
   const cases: [path: string, status: number, cacheControl: string, request?: object][] = [
-    ['/sound', 200, 'public, max-age=60'],
+    ['/ok', 200, 'public, max-age=60'],
     ['/missing', 404, 'public, max-age=60'],
     ['/up', 200, 'public, max-age=60'],
     ['/limited-report', 200, 'public, max-age=60'],

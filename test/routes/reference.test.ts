@@ -23,7 +23,7 @@ import { bodyOf, echo, listening, readableLog, type Scope, type Seen, upstream }
 // - on-error: release.test.ts ("fallback"). balanced-pool: ../plugins/upstreams/balance.test.ts.
 // - existing-routes, constraints, multiple prefixes, host of a WebSocket: ../src/routing.test.ts. Only "host" tells routes apart.
 // - "no upstream will throw", validateOptions: ../src/config/routes.test.ts, validate.test.ts. "captures errors on start": ../src/cli.test.ts.
-// - preHandler that answers 401: ../plugins/auth.test.ts. disable-request-logging: ../plugins/head.test.ts ("accessLog").
+// - preHandler that answers 401: ../plugins/auth.test.ts. disable-request-logging: ../plugins/access-log.test.ts.
 // - "should gracefully close when clients attempt to connect after calling close": websocket.test.ts, ../src/server.test.ts.
 //   The sockets that listen are closed first, so there is no 503; a WebSocket that is open has until the end of the drain.
 //

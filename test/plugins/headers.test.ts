@@ -1,0 +1,161 @@
+import t from 'tap'
+import { loadConfig } from '../../src/index.ts'
+import { gateway, upstream } from '../helpers.ts'
+
+const respond = { body: 'hello' }
+
+const target = await upstream(t, (request, response) => {
+  response.setHeader('x-theirs', 'theirs').setHeader('set-cookie', ['a=1', 'b=2'])
+  response.end(JSON.stringify(request.headers))
+})
+const auth = {
+  optional: true,
+  apiKeys: { list: [{ id: 'alice', roles: ['staff', 'ops'], secret: 'key of alice' }] }
+}
+const routes = (headers: object) => [
+  { path: '/plain/*', proxy: { upstream: target }, headers },
+  { path: '/named/:name/*', proxy: { upstream: target }, headers },
+  { path: '/respond', respond, headers }
+]
+
+t.test('sets, replaces and removes headers of requests and responses', async (t) => {
+  const app = await gateway(t, {
+    headers: { request: { 'x-root': 'root', 'x-both': 'root' }, response: { 'x-served-by': 'sallyport' } },
+    routes: [
+      { path: '/root/*', proxy: { upstream: target } },
+      {
+        path: '/own/*',
+        proxy: { upstream: target },
+        headers: {
+          request: { 'X-Both': 'own', 'x-root': false, 'x-client': false, accept: 'text/x-ours' },
+          response: { 'X-Theirs': false, 'set-cookie': 'c=3', 'x-served-by': false }
+        }
+      },
+      { path: '/off/*', proxy: { upstream: target }, headers: false }
+    ]
+  })
+  const headers = { 'x-client': 'mine', 'x-both': 'mine', accept: '*/*' }
+  const root = await app.inject({ url: '/root/x', headers })
+  t.match(root.json(), { 'x-root': 'root', 'x-both': 'root', 'x-client': 'mine', accept: '*/*' })
+  t.match(root.headers, { 'x-served-by': 'sallyport', 'x-theirs': 'theirs' })
+  const own = await app.inject({ url: '/own/x', headers })
+  t.match(own.json(), {
+    'x-root': undefined,
+    'x-both': 'own',
+    'x-client': undefined,
+    accept: 'text/x-ours'
+  })
+  t.match(own.headers, { 'x-theirs': undefined, 'x-served-by': undefined })
+  t.same([own.headers['set-cookie']].flat(), ['c=3'])
+  const off = await app.inject({ url: '/off/x', headers })
+  t.match(off.json(), { 'x-root': undefined, 'x-both': 'mine' })
+  t.equal(off.headers['x-served-by'], undefined)
+  const unknown = await app.inject('/nowhere')
+  t.equal(unknown.headers['x-served-by'], 'sallyport')
+})
+
+t.test('replaces values of the request', async (t) => {
+  const app = await gateway(t, {
+    auth,
+    routes: routes({
+      request: {
+        'x-ip': '{client.ip}',
+        'x-host': '{host}',
+        'x-path': '{path}',
+        'x-name': 'is {params.name}!',
+        'x-q': '{query.q}',
+        'x-agent': '{headers.User-Agent}',
+        'x-caller': '{caller.id}/{caller.roles}',
+        'x-id': '{requestId}',
+        'x-braces': '{{literal}}'
+      },
+      response: { 'x-name': '{params.name}', 'x-caller': '{caller.id}', 'x-q': '{query.q}' }
+    })
+  })
+  const answer = await app.inject({
+    url: '/named/b%C3%A9a/x?q=a%20b&q=c',
+    headers: { 'user-agent': 'tap', host: 'api.test:81', 'x-api-key': 'key of alice' }
+  })
+  t.match(answer.json(), {
+    'x-ip': '127.0.0.1',
+    'x-host': 'api.test:81',
+    'x-path': '/named/b%C3%A9a/x',
+    'x-name': Buffer.from('is béa!', 'latin1').toString('latin1'),
+    'x-q': 'a b',
+    'x-agent': 'tap',
+    'x-caller': 'alice/staff,ops',
+    'x-id': answer.headers['x-request-id'],
+    'x-braces': '{literal}'
+  })
+  t.match(answer.headers, { 'x-caller': 'alice', 'x-q': 'a b' })
+  const anonymous = await app.inject('/plain/x')
+  t.match(anonymous.json(), { 'x-name': undefined, 'x-caller': undefined, 'x-q': undefined })
+  t.equal(anonymous.headers['x-q'], undefined, 'a header without a value is not sent')
+})
+
+t.test('omits a header with a missing value, in requests and responses', async (t) => {
+  const text = {
+    'x-auth': 'Bearer {caller.id}',
+    'x-both': '{query.a}/{query.b}',
+    'x-empty': 'a={query.e}',
+    'x-none': '{headers.constructor}'
+  }
+  const app = await gateway(t, {
+    auth: { ...auth, optional: true },
+    routes: routes({ request: text, response: text })
+  })
+  const headers = { 'x-auth': 'Bearer root', 'x-both': 'forged', 'x-empty': 'forged', 'x-none': 'forged' }
+  const expected: [string, object, object][] = [
+    ['/plain/x', {}, { 'x-auth': undefined, 'x-both': undefined, 'x-empty': undefined }],
+    ['/plain/x?a=1&e=', {}, { 'x-both': undefined, 'x-empty': 'a=' }],
+    ['/named/x/y?a=1&b=2', { 'x-api-key': 'key of alice' }, { 'x-both': '1/2' }]
+  ]
+  for (const [url, more, seen] of expected) {
+    const answer = await app.inject({ url, headers: { ...headers, ...more } })
+    t.match(answer.json(), { ...seen, 'x-none': undefined }, url)
+    t.match(answer.headers, { ...seen, 'x-none': undefined }, `${url}, back`)
+  }
+})
+
+t.test('removes control and other invalid characters from values of the request', async (t) => {
+  const app = await gateway(t, {
+    routes: routes({
+      request: { 'x-out': '{query.q}' },
+      response: { 'x-back': '{query.q}' }
+    })
+  })
+  const cases: [name: string, url: string, seen: string][] = [
+    ['a line break in the query', '/plain/x?q=a%0d%0ax-evil:%201', 'ax-evil: 1'],
+    ['a bare line feed', '/plain/x?q=a%0ax-evil:1', 'ax-evil:1'],
+    ['a NUL', '/plain/x?q=a%00b', 'ab'],
+    ['a character outside of Latin-1', '/plain/x?q=a%E2%82%AC', 'a'],
+    ['a line separator', '/plain/x?q=a%E2%80%A8b', 'ab']
+  ]
+  for (const [name, url, seen] of cases)
+    t.test(name, async (t) => {
+      const answer = await app.inject(url)
+      t.equal(answer.statusCode, 200)
+      t.match(answer.json(), { 'x-out': seen, 'x-evil': undefined })
+      t.match(answer.headers, { 'x-back': seen, 'x-evil': undefined })
+    })
+  t.test('in a response of the gateway itself', async (t) => {
+    const { headers } = await app.inject('/respond?q=a%0d%0aset-cookie:%20a=1')
+    t.match(headers, { 'x-back': 'aset-cookie: a=1', 'set-cookie': undefined })
+  })
+})
+
+t.test('rejects a config that would break the message', async (t) => {
+  const cases: [name: string, headers: object, message: RegExp][] = [
+    ['framing', { request: { 'Content-Length': '5' } }, /"Content-Length" frames the message itself/],
+    ['framing of the response', { response: { 'transfer-encoding': false } }, /frames the message itself/],
+    ['a host', { request: { host: 'a' } }, /frames the message itself/],
+    ['a line break', { response: { 'x-a': 'a\r\nb' } }, /has a line break/],
+    ['an invalid name', { request: { 'x a': 'b' } }, /x a/],
+    ['an unknown value', { request: { 'x-a': '{client.up}' } }, /No value "\{client\.up\}"/],
+    ['an unclosed brace', { request: { 'x-a': '{client.ip' } }, /never closed/]
+  ]
+  for (const [name, headers, message] of cases)
+    t.test(name, async (t) => {
+      await t.rejects(loadConfig({ headers, routes: [] }, {}), { message })
+    })
+})
