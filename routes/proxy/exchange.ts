@@ -184,7 +184,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
     if (this.#closeListener !== undefined) offResponseClosed(this.#reply.raw, this.#closeListener)
     openTunnel({ response: this.#reply.raw, forwarding: this.#forwarding, upgrade, socket }, tunnel)
     if (isOfSession(this.#request))
-      watchSession(this.#request, this.#reply, () => upgrade.leave?.(POLICY_VIOLATION))
+      watchSession(this.#request, this.#reply, () => upgrade.closeTunnel?.(POLICY_VIOLATION))
   }
 
   onCompleteBody(body: string): void {

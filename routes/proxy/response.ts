@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { returnWhenWritten } from '../../src/lib/body/lent-memory.ts'
+import { returnWhenWritten } from '../../src/lib/body/pooled-memory.ts'
 import {
   addTrailers,
   cut,

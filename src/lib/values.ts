@@ -5,31 +5,31 @@ import { requestHeader } from './http/headers.ts'
 import type { OptionFault } from './schema.ts'
 import { nearest } from './schema.ts'
 
-/** What a place in the config may refer to, by the first word inside the braces. */
+/** The kinds of request values that a template may refer to: the first name inside the braces. */
 export type ValueKind = 'client' | 'host' | 'path' | 'params' | 'query' | 'headers' | 'caller' | 'requestId'
 
-/** Reads one value out of a request; undefined where it has none. */
+/** Returns one value of a request; undefined where it has none. */
 export type Reader = (request: FastifyRequest) => string | undefined
 
-/** A text with values of the request in it, compiled once at boot. */
+/** A text with values of the request, compiled at boot. */
 export interface Template {
   readonly text: string
-  /** The names of the path parameters it reads. */
+  /** The path parameters that it uses. */
   readonly params: readonly string[]
-  /** Whether it reads nothing of the request. */
+  /** Whether it uses no value of the request. */
   readonly constant: boolean
-  /** What stands before each of its values, the text since the last one. */
+  /** The literal text before each value, since the previous one. */
   readonly before: readonly string[]
-  /** Fills in the values; `safe` makes each one safe for where it stands. */
-  render(request: FastifyRequest, safe?: Escape): string
-  /** Fills in the values as they are; undefined where the request has none of one of them. */
+  /** Returns the text with its values; `escapeValue` escapes each of them. */
+  render(request: FastifyRequest, escapeValue?: Escape): string
+  /** Returns the text with its values unescaped; undefined where the request lacks one of them. */
   renderWhole(request: FastifyRequest): string | undefined
 }
 
-/** What can be wrong with a template; its message says what would do. */
+/** A template is invalid; the message says what was expected. */
 export class TemplateError extends Error {}
 
-const all: readonly ValueKind[] = [
+const ALL_KINDS: readonly ValueKind[] = [
   'client',
   'host',
   'path',
@@ -40,13 +40,13 @@ const all: readonly ValueKind[] = [
   'requestId'
 ]
 
-const asItIs = (value: string): string => value
+const unescaped = (value: string): string => value
 
-/** Compiles a text with `{client.ip}`, `{params.x}` and so on in it; `{{` is a literal brace; throws a TemplateError for a value that the place does not know. */
+/** Compiles a text with values such as `{client.ip}`; `{{` is a literal brace. Throws a TemplateError for a value that is not in `known`; `overrides` replaces the readers of some kinds. */
 export function template(
   text: string,
-  known: readonly ValueKind[] = all,
-  own: Partial<Record<ValueKind, (rest: string) => Reader>> = {}
+  known: readonly ValueKind[] = ALL_KINDS,
+  overrides: Partial<Record<ValueKind, (rest: string) => Reader>> = {}
 ): Template {
   const parts: (string | Reader)[] = []
   const params: string[] = []
@@ -60,12 +60,12 @@ export function template(
     } else if (char === '{') {
       const end = text.indexOf('}', i)
       if (end === -1)
-        throw new TemplateError(`"${text}" has a "{" that is never closed; "{{" stands for the brace itself`)
+        throw new TemplateError(`expected a "}" after "{", got "${text}"; "{{" is a literal brace`)
       const name = text.slice(i + 1, end)
       if (literal !== '') parts.push(literal)
       before.push(literal)
       literal = ''
-      parts.push(reader(name, known, own))
+      parts.push(readerFor(name, known, overrides))
       if (name.startsWith('params.')) params.push(name.slice(7))
       i = end
     } else literal += char
@@ -81,42 +81,43 @@ export function template(
     params,
     before,
     constant: false,
-    render(request, safe = asItIs) {
-      let made = ''
+    render(request, escapeValue = unescaped) {
+      let rendered = ''
       let index = 0
-      for (const part of parts) made += typeof part === 'string' ? part : safe(part(request) ?? '', index++)
-      return made
+      for (const part of parts)
+        rendered += typeof part === 'string' ? part : escapeValue(part(request) ?? '', index++)
+      return rendered
     },
     renderWhole(request) {
-      let made = ''
+      let rendered = ''
       for (const part of parts) {
         const value = typeof part === 'string' ? part : part(request)
         if (value === undefined) return undefined
-        made += value
+        rendered += value
       }
-      return made
+      return rendered
     }
   }
 }
 
-function reader(
+function readerFor(
   name: string,
   known: readonly ValueKind[],
-  own: Partial<Record<ValueKind, (rest: string) => Reader>>
+  overrides: Partial<Record<ValueKind, (rest: string) => Reader>>
 ): Reader {
   const dot = name.indexOf('.')
   const kind = (dot === -1 ? name : name.slice(0, dot)) as ValueKind
   const rest = dot === -1 ? '' : name.slice(dot + 1)
   if (!known.includes(kind)) {
     const near = nearest(kind, known)
-    const hint =
+    throw new TemplateError(
       near === undefined
-        ? `known here: ${known.map(shown).join(', ')}`
-        : `did you mean ${shown(near as ValueKind)}?`
-    throw new TemplateError(`No value "{${name}}" here; ${hint}`)
+        ? `expected one of ${known.map(exampleOf).join(', ')}, got "{${name}}"`
+        : `expected a value of the request, got "{${name}}"; did you mean ${exampleOf(near as ValueKind)}?`
+    )
   }
-  const mine = own[kind]
-  if (mine !== undefined) return mine(rest)
+  const override = overrides[kind]
+  if (override !== undefined) return override(rest)
   if (kind === 'client' && rest === 'ip') return addressOf
   if (kind === 'host' && rest === '') return (request) => request.host
   if (kind === 'path' && rest === '') return (request) => pathOf(request)
@@ -126,10 +127,10 @@ function reader(
   if (kind === 'headers' && rest !== '') return headerReader(rest.toLowerCase())
   if (kind === 'query' && rest !== '') return (request) => queryValue(request.raw.url ?? '', rest)
   if (kind === 'caller') return callerReader(name, rest)
-  throw new TemplateError(`No value "{${name}}"; ${shown(kind)} would do`)
+  throw new TemplateError(`expected ${exampleOf(kind)}, got "{${name}}"`)
 }
 
-const shown = (kind: ValueKind): string =>
+const exampleOf = (kind: ValueKind): string =>
   ({
     client: '{client.ip}',
     host: '{host}',
@@ -153,14 +154,16 @@ function callerReader(name: string, rest: string): Reader {
     const claim = rest.slice(7)
     return (request) => textOf(claimOf(request.caller?.claims, claim))
   }
-  throw new TemplateError(`No value "{${name}}"; a caller has id, name, email, roles, scopes and claims.x`)
+  throw new TemplateError(
+    `expected id, name, email, roles, scopes or claims.x of the caller, got "{${name}}"`
+  )
 }
 
-/** Tells what is wrong with a template at a path of the options, as a list of one fault or none. */
+/** Returns the error of a template at a path of the options, as a list of one fault or none. */
 export function templateFaults(
   text: unknown,
   path: readonly (string | number)[],
-  known: readonly ValueKind[] = all
+  known: readonly ValueKind[] = ALL_KINDS
 ): OptionFault[] {
   try {
     if (typeof text === 'string') template(text, known)
@@ -171,7 +174,7 @@ export function templateFaults(
   }
 }
 
-/** Reads a claim, its name tried literally, then by its dots: any of them may belong to a name, as in "resource_access.my.app.roles". */
+/** Returns a claim by its name or by its path. Any dot may belong to a name, as in "resource_access.my.app.roles". */
 export function claimOf(claims: unknown, name: string): unknown {
   if (typeof claims !== 'object' || claims === null) return undefined
   const own = claims as Record<string, unknown>
@@ -190,20 +193,20 @@ function textOf(value: unknown): string | undefined {
   return typeof value === 'object' ? JSON.stringify(value) : String(value)
 }
 
-/** Reads the path of a request, without its query. */
+/** Returns the path of a request, without its query. */
 export function pathOf(request: FastifyRequest): string {
   const url = request.raw.url ?? '/'
   const end = url.indexOf('?')
   return end === -1 ? url : url.slice(0, end)
 }
 
-/** Reads the query of a raw URL with its question mark, byte for byte, or an empty text. */
+/** Returns the query of a raw URL with its question mark, unchanged; empty for none. */
 export function queryOf(url: string): string {
   const start = url.indexOf('?')
   return start === -1 ? '' : url.slice(start)
 }
 
-/** Reads the first value of a query parameter, decoded; undefined where the query has none. */
+/** Returns the first value of a query parameter, decoded; undefined for none. */
 export function queryValue(url: string, name: string): string | undefined {
   return new URLSearchParams(queryOf(url)).get(name) ?? undefined
 }

@@ -45,26 +45,26 @@ export class Upgrades {
   /** The number of connections that have switched protocols. */
   get switched(): number {
     let count = 0
-    for (const { leave } of this.#upgrades.values()) if (leave !== undefined) count++
+    for (const { closeTunnel } of this.#upgrades.values()) if (closeTunnel !== undefined) count++
     return count
   }
 
   /** Closes the connections that have switched protocols by now after `delay` ms, since their config has been replaced. */
   retire(delay: number): void {
-    const switched = [...this.#upgrades.values()].filter(({ leave }) => leave !== undefined)
+    const switched = [...this.#upgrades.values()].filter(({ closeTunnel }) => closeTunnel !== undefined)
     if (switched.length === 0) return
     const timer = setTimeout(() => {
-      for (const { socket, leave } of switched)
-        if (this.#upgrades.has(socket as Socket)) leave?.(SERVICE_RESTART)
+      for (const { socket, closeTunnel } of switched)
+        if (this.#upgrades.has(socket as Socket)) closeTunnel?.(SERVICE_RESTART)
     }, delay)
     timer.unref()
   }
 
   /** Closes all of them, WebSockets with a close frame. */
   closeAll(): void {
-    for (const { socket, leave } of this.#upgrades.values()) {
-      if (leave === undefined) socket.destroy()
-      else leave(GOING_AWAY)
+    for (const { socket, closeTunnel } of this.#upgrades.values()) {
+      if (closeTunnel === undefined) socket.destroy()
+      else closeTunnel(GOING_AWAY)
     }
   }
 }

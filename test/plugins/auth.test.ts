@@ -393,7 +393,7 @@ t.test('reports invalid entries of API keys', async (t) => {
   for (const [auth, says] of [
     [{ ...both, by: ['apiKeys', 'sessions'] }, /sessions/],
     [{ apiKeys, by: ['session'] }, /expected a strategy that is defined here \(apiKeys\), got "session"/],
-    [{ apiKeys, identity: { 'x-user': 'nickname' } }, /a caller has id, name, email/],
+    [{ apiKeys, identity: { 'x-user': 'nickname' } }, /expected id, name, email, roles, scopes or claims/],
     [{ apiKeys: { from: ['cookie:key'], list: keys } }, /"header:NAME" or "query:NAME"/]
   ] as const)
     t.match(await loadError({ auth, routes: [who] }), says)

@@ -46,6 +46,6 @@ for (const [name, path, query] of cases) t.test(name, async (t) => t.equal(await
 
 t.test('rejects an unknown value', async (t) => {
   await t.rejects(loadConfig({ query: { a: '{legs.x}' }, routes: [] }, {}), {
-    message: /No value "\{legs\.x\}"/
+    message: /got "\{legs\.x\}"/
   })
 })

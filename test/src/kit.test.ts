@@ -689,28 +689,28 @@ t.test('merging', async (t) => {
 t.test('templates', async (t) => {
   t.test('say what is wrong with them, and what would do', async (t) => {
     const cases: [text: string, message: RegExp, known?: readonly ValueKind[]][] = [
-      ['{', /"\{" that is never closed; "\{\{" stands for the brace itself/],
-      ['a {client.ip', /never closed/],
-      ['{{{', /never closed/],
-      ['{}', /No value "\{\}" here; known here: \{client\.ip\}, \{host\}, \{path\}, /],
-      ['{ client.ip }', /No value "\{ client\.ip \}"/],
-      ['{client}', /No value "\{client\}"; \{client\.ip\} would do/],
-      ['{client.port}', /No value "\{client\.port\}"; \{client\.ip\} would do/],
-      ['{host.name}', /\{host\} would do/],
-      ['{path.x}', /\{path\} would do/],
-      ['{requestId.x}', /\{requestId\} would do/],
-      ['{params}', /\{params\.name\} would do/],
-      ['{query.}', /\{query\.name\} would do/],
-      ['{headers}', /\{headers\.name\} would do/],
+      ['{', /expected a "\}" after "\{", got "\{"; "\{\{" is a literal brace/],
+      ['a {client.ip', /expected a "\}" after/],
+      ['{{{', /expected a "\}" after/],
+      ['{}', /expected one of \{client\.ip\}, \{host\}, \{path\}, .*, got "\{\}"/],
+      ['{ client.ip }', /got "\{ client\.ip \}"/],
+      ['{client}', /expected \{client\.ip\}, got "\{client\}"/],
+      ['{client.port}', /expected \{client\.ip\}, got "\{client\.port\}"/],
+      ['{host.name}', /expected \{host\}, got/],
+      ['{path.x}', /expected \{path\}, got/],
+      ['{requestId.x}', /expected \{requestId\}, got/],
+      ['{params}', /expected \{params\.name\}, got/],
+      ['{query.}', /expected \{query\.name\}, got/],
+      ['{headers}', /expected \{headers\.name\}, got/],
       ['{header.x}', /did you mean \{headers\.name\}\?/],
       ['{param.x}', /did you mean \{params\.name\}\?/],
       ['{Caller.id}', /did you mean \{caller\.id\}\?/],
-      ['{caller}', /a caller has id, name, email, roles, scopes and claims\.x/],
-      ['{caller.age}', /a caller has id, name, email, roles, scopes and claims\.x/],
-      ['{legs.x.y}', /No value "\{legs\.x\.y\}" here; /],
-      ['{__proto__}', /No value "\{__proto__\}" here/],
-      ['{constructor.name}', /No value "\{constructor\.name\}" here/],
-      ['{params.x}', /No value "\{params\.x\}" here; known here: \{host\}/, ['host']]
+      ['{caller}', /expected id, name, email, roles, scopes or claims\.x of the caller/],
+      ['{caller.age}', /expected id, name, email, roles, scopes or claims\.x of the caller/],
+      ['{legs.x.y}', /got "\{legs\.x\.y\}"/],
+      ['{__proto__}', /got "\{__proto__\}"/],
+      ['{constructor.name}', /got "\{constructor\.name\}"/],
+      ['{params.x}', /expected one of \{host\}, got "\{params\.x\}"/, ['host']]
     ]
     for (const [text, message, known] of cases) t.throws(() => template(text, known), { message }, text)
   })

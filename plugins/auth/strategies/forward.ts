@@ -6,7 +6,7 @@ import { peerOf } from '../../../src/lib/http/addresses.ts'
 import { setCookieName } from '../../../src/lib/http/cookies.ts'
 import { fieldsByName } from '../../../src/lib/http/headers.ts'
 import { FRAMING, HOP_BY_HOP, nominatedBy } from '../../../src/lib/http/hop-by-hop.ts'
-import { questionHead } from '../../../src/lib/http/request-head.ts'
+import { authRequestHead } from '../../../src/lib/http/request-head.ts'
 import type { Refusal } from '../../../src/lib/refusals.ts'
 import { duration } from '../../../src/lib/units.ts'
 import { authUnavailable } from '../unavailable.ts'
@@ -26,7 +26,7 @@ export function forwardStrategy(app: FastifyInstance, options: ForwardOptions): 
   const policy = upstream.policyFor({ headersTimeout: timeout, bodyTimeout: timeout })
   const copied = options.copy.map((name) => name.toLowerCase())
   const copiedBack = options.copyBack.map((name) => name.toLowerCase())
-  const headFor = questionHead({ names: app.identityNames, cookie: app.sessionCookie })
+  const headFor = authRequestHead({ names: app.identityNames, cookie: app.sessionCookie })
   return {
     name: 'forward',
     headers: [],

@@ -35,7 +35,7 @@ export function openTunnel(ends: TunnelEnds, options: TunnelOptions): void {
   const { response, upgrade } = ends
   response.detachSocket(upgrade.socket as never)
   const tunnel = new Tunnel(ends, options)
-  upgrade.leave = (code) => tunnel.close(code)
+  upgrade.closeTunnel = (code) => tunnel.close(code)
   tunnel.open(upgrade.head)
 }
 

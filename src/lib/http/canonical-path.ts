@@ -1,23 +1,23 @@
 import { createError } from '@fastify/error'
 
-/** How slashes in a path are read. */
+/** How unusual slashes in a path are treated. */
 export interface SlashPolicy {
-  /** Whether an encoded slash (%2F) is kept as it came, refused, or decoded. */
+  /** Whether an encoded slash (%2F) is kept, refused, or decoded. */
   readonly encodedSlash: 'keep' | 'reject' | 'decode'
-  /** Whether an empty segment (//) is kept as it came, refused, or merged. */
+  /** Whether an empty segment (//) is kept, refused, or merged. */
   readonly doubleSlash: 'keep' | 'reject' | 'merge'
 }
 
-/** How the path of a request is read before routing. */
+/** How the path of a request is normalized before routing. */
 export interface PathPolicy extends SlashPolicy {
-  /** Whether paths match without regard to upper and lower case. */
+  /** Whether paths match case-insensitively. */
   readonly ignoreCase: boolean
-  /** Whether a path is refused that an upstream may read as one of another route, past a gate of that route. */
+  /** Whether a path is refused that an upstream may read as a path of another route, bypassing its gates. */
   readonly ambiguous: 'reject' | 'keep'
   readonly mode: 'enforce' | 'report'
 }
 
-/** The policy of a gateway whose config has none. */
+/** The policy of a gateway without `paths` in its config. */
 export const DEFAULT_PATH_POLICY: PathPolicy = {
   encodedSlash: 'keep',
   doubleSlash: 'reject',
@@ -26,44 +26,44 @@ export const DEFAULT_PATH_POLICY: PathPolicy = {
   mode: 'enforce'
 }
 
-/** A path that no two readers would read alike, or that leaves its place (RFC 3986 section 5.2.4, CVE-2021-41773). */
+/** The path is read differently by different servers, or has dot segments (RFC 3986 section 5.2.4, CVE-2021-41773). */
 export const PathUnsafe = createError<[string]>('SP_ERR_PATHS_UNSAFE', 'The path %s', 400)
-/** A path with an encoded or an empty segment separator, where the policy refuses those. */
+/** The path has an encoded slash or an empty segment, and the policy refuses it. */
 export const PathSlash = createError<[string]>(
   'SP_ERR_PATHS_SLASH',
-  'The path has %s, which this gateway does not take',
+  'The path has %s, which this gateway does not accept',
   400
 )
-/** A path that the upstream may read as one of another route, whose gates the request would not meet. */
+/** The upstream may read the path as one of another route, whose gates the request would bypass. */
 export const PathAmbiguous = createError(
   'SP_ERR_PATHS_AMBIGUOUS',
-  'The path can be read in several ways, and the service may read it as one that is protected otherwise',
+  'Ambiguous path: the upstream may read it as a path with other access rules',
   400
 )
-/** A request target that is neither a path nor an absolute http(s) URL (RFC 9112 section 3.2). */
+/** The request target is neither a path nor an absolute http(s) URL (RFC 9112 section 3.2). */
 export const TargetForm = createError(
   'SP_ERR_PATHS_TARGET',
   'The request target is neither a path nor an absolute http or https URL',
   400
 )
-/** A missing, repeated or malformed Host (RFC 9112 section 3.2). */
+/** The Host is missing, repeated or malformed (RFC 9112 section 3.2). */
 export const HostInvalid = createError<[string]>('SP_ERR_PATHS_HOST', 'The request has %s', 400)
-/** An HTTP version that is not 1.0, 1.1 or 2. */
+/** The HTTP version is not 1.0, 1.1 or 2. */
 export const VersionInvalid = createError(
   'SP_ERR_PATHS_VERSION',
   'The HTTP version of the request is not supported',
   505
 )
 
-/** A path as router, gates and upstream all see it, or why it is refused. */
+/** A path as router, gates and upstream see it, or why it is refused. */
 export interface Canonical {
   readonly path: string
   readonly refusal?: Error & { code: string }
-  /** Whether the refusal follows from the policy, so that report mode lets the request pass. */
+  /** Whether the policy refuses it, so that report mode lets the request pass. */
   readonly byPolicy?: boolean
 }
 
-// What a character of a request target is: 0 as it is, 1 looked at more closely, 2 never there (controls, space, quotes, backslash, non-ASCII).
+// The class of each character of a path: 0 plain, 1 needs decoding or a check, 2 invalid (control, space, backslash, "#", non-ASCII).
 const CLASS = new Uint8Array(256)
 for (let code = 0; code < 256; code++)
   if (code <= 0x20 || code >= 0x7f || code === 0x5c || code === 0x23) CLASS[code] = 2
@@ -87,7 +87,7 @@ const unreserved = (code: number): boolean =>
   code === 95 ||
   code === 126
 
-/** Brings the path of a request target (without its query) into its one canonical form: encoded unreserved characters decoded, the rest as sent (RFC 3986 section 6.2.2). */
+/** Returns the canonical form of a path without its query: encoded unreserved characters are decoded, the rest is unchanged (RFC 3986 section 6.2.2). */
 export function canonicalPath(path: string, policy: SlashPolicy): Canonical {
   let plain = true
   for (let i = 0; i < path.length; i++) {
@@ -107,25 +107,26 @@ export function canonicalPath(path: string, policy: SlashPolicy): Canonical {
     if (code === 46) continue
     plain = false
   }
-  return plain ? { path } : closely(path, policy)
+  return plain ? { path } : normalize(path, policy)
 }
 
-function closely(path: string, policy: SlashPolicy): Canonical {
-  const read = path.includes('%') ? decodeUnreserved(path, policy.encodedSlash === 'decode') : path
-  if (typeof read !== 'string') return unsafe(path, read.why)
-  let made = read
-  if (policy.doubleSlash === 'merge' && made.includes('//')) made = made.replaceAll(/\/{2,}/g, '/')
-  // An upstream may decode once more than we do: dot segments, NUL and backslashes are looked for two decodings deep.
-  const found = hidden(made)
+function normalize(path: string, policy: SlashPolicy): Canonical {
+  const decoded = path.includes('%') ? decodeUnreserved(path, policy.encodedSlash === 'decode') : path
+  if (typeof decoded !== 'string') return unsafe(path, decoded.why)
+  let normalized = decoded
+  if (policy.doubleSlash === 'merge' && normalized.includes('//'))
+    normalized = normalized.replaceAll(/\/{2,}/g, '/')
+  // An upstream may decode again, so dot segments, NUL and backslashes are searched two decodings deep.
+  const found = unsafePart(normalized)
   if (found !== undefined) return unsafe(path, found)
-  const slash = slashRefused(made, policy)
-  return slash === undefined ? { path: made } : { path: made, refusal: slash, byPolicy: true }
+  const slash = slashRefusal(normalized, policy)
+  return slash === undefined ? { path: normalized } : { path: normalized, refusal: slash, byPolicy: true }
 }
 
-// What a segment may have unencoded (RFC 3986 section 3.3), but for "*", which a pattern reads otherwise.
+// The reserved characters that a segment may contain unencoded (RFC 3986 section 3.3); "*" is a wildcard in patterns.
 const PLAIN_IN_SEGMENT = "!$&'()+,;=:@"
 
-/** Brings a canonical path, or a literal of a pattern, into the form in which the two are compared: an upstream reads "%40" as "@", so a gate on "/@scope" has to. */
+/** Returns the form in which a canonical path and a literal of a pattern are compared. An upstream reads "%40" as "@", so a gate on "/@scope" must, too. */
 export function matchable(path: string): string {
   if (!path.includes('%')) return path
   return path.replaceAll(/%[0-9a-f]{2}/gi, (encoded) => {
@@ -136,7 +137,7 @@ export function matchable(path: string): string {
 
 const unsafe = (path: string, why: string): Canonical => ({ path, refusal: new PathUnsafe(why) })
 
-function slashRefused(path: string, policy: SlashPolicy): (Error & { code: string }) | undefined {
+function slashRefusal(path: string, policy: SlashPolicy): (Error & { code: string }) | undefined {
   if (policy.doubleSlash === 'reject' && path.includes('//')) return new PathSlash('an empty segment (//)')
   if (policy.encodedSlash === 'reject' && /%2f/i.test(path)) return new PathSlash('an encoded slash (%2F)')
   return undefined
@@ -148,7 +149,7 @@ function decodeUnreserved(path: string, slashes: boolean): string | { why: strin
   for (let i = path.indexOf('%'); i !== -1; i = path.indexOf('%', i + 1)) {
     const high = hex(path.charCodeAt(i + 1))
     const low = hex(path.charCodeAt(i + 2))
-    if (high < 0 || low < 0) return { why: 'has a "%" that is no percent-encoding' }
+    if (high < 0 || low < 0) return { why: 'has a "%" that is not a percent-encoding' }
     const code = high * 16 + low
     if (!unreserved(code) && !(slashes && code === 47)) continue
     made += path.slice(from, i) + String.fromCharCode(code)
@@ -157,7 +158,7 @@ function decodeUnreserved(path: string, slashes: boolean): string | { why: strin
   return from === 0 ? path : made + path.slice(from)
 }
 
-function hidden(path: string): string | undefined {
+function unsafePart(path: string): string | undefined {
   let read = path
   for (let depth = 0; ; depth++) {
     if (hasDotSegment(read)) return 'has a dot segment'
@@ -194,7 +195,7 @@ function percentDecoded(text: string): number[] {
   return bytes
 }
 
-// A segment that is "." or "..", also with a path parameter behind it ("..;x=1"), which servlet containers drop before they resolve it.
+// Also finds a dot segment with a path parameter ("..;x=1"): servlet containers drop the parameter and resolve the rest.
 function hasDotSegment(path: string): boolean {
   for (let start = path.indexOf('/'); start !== -1; start = path.indexOf('/', start + 1)) {
     let end = start + 1
@@ -214,7 +215,7 @@ function hasDotSegment(path: string): boolean {
   return false
 }
 
-/** Reads a Host into the form it is compared in: lower case, without port and final dot; undefined where it is malformed. */
+/** Returns the form in which a Host is compared: lower case, without port and final dot; undefined where it is malformed. */
 export function canonicalHost(host: string): string | undefined {
   const match = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]*?[a-z0-9_-])\.?(?::\d{0,5})?$/.exec(host.toLowerCase())
   return match?.[1]

@@ -1,4 +1,4 @@
-/** Finds a cookie in a Cookie header; undefined where it is not there (RFC 6265 section 4.2). */
+/** Returns the value of a cookie in a Cookie header (RFC 6265 section 4.2); undefined where it is missing. */
 export function cookieIn(header: string | undefined, name: string): string | undefined {
   if (header === undefined || !header.includes(name)) return undefined
   for (const pair of header.split(';')) {
@@ -8,7 +8,7 @@ export function cookieIn(header: string | undefined, name: string): string | und
   return undefined
 }
 
-/** Lists the values of all cookies of a name in a Cookie header, decoded; a cookie of a longer path stands first (RFC 6265 section 5.4). */
+/** Returns the decoded values of all cookies of a name; that of the longest path is first (RFC 6265 section 5.4). */
 export function cookiesIn(header: string | undefined, name: string): string[] {
   if (header === undefined || !header.includes(name)) return []
   return header.split(';').flatMap((pair) => {
@@ -24,10 +24,10 @@ export function cookiesIn(header: string | undefined, name: string): string[] {
   })
 }
 
-/** What the name of a cookie begins with that belongs to a log-in under way. */
+/** The prefix of the cookies of log-ins in progress. */
 export const LOGIN_COOKIE = 'sallyport-login-'
 
-/** Takes a cookie out of a Cookie header, and those of log-ins under way. */
+/** Removes a cookie, and those of log-ins in progress, from a Cookie header. */
 export function withoutCookie(header: string, name: string): string {
   return header
     .split(';')
@@ -39,7 +39,7 @@ export function withoutCookie(header: string, name: string): string {
     .trim()
 }
 
-/** Names the cookie that a Set-Cookie sets, as it comes back: browsers drop spaces around a name, and send the value of a cookie without one as it is (RFC 6265bis section 5.6). */
+/** Returns the name of the cookie that a Set-Cookie sets, as browsers send it back: without surrounding spaces, and empty for a cookie without a name (RFC 6265bis section 5.6). */
 export function setCookieName(setCookie: string): string {
   const text = setCookie.replace(/^[\s=]+/, '')
   return text.slice(0, Math.max(0, text.indexOf('='))).trim()

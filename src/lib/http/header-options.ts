@@ -6,7 +6,7 @@ import { FRAMING } from './hop-by-hop.ts'
 /** Describes the name of a header in a config (RFC 9110 section 5.1). */
 export const HeaderName = Type.String({ pattern: NAME })
 
-/** Tells what is wrong with a header that a config sets: one that frames the message itself, or a value that would break out of its line (CWE-113). */
+/** Returns the errors of a header that a config sets: a name that frames the message, or a value with a line break (CWE-113). */
 export function headerFaults(name: string, value: unknown, path: readonly string[]): OptionFault[] {
   const found: OptionFault[] = []
   if (FRAMING.has(name.toLowerCase()))

@@ -1,37 +1,37 @@
 import type { FastifyRequest } from 'fastify'
 import { setBounded } from '../memoize.ts'
 
-/** Matches the name of a field, which is a token (RFC 9110 section 5.6.2). */
+/** The pattern of a field name, which is a token (RFC 9110 section 5.6.2). */
 export const NAME = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
-const NAMED = new RegExp(NAME)
-const UNCLEAN = /[^\t\x20-\x7e\x80-\xff]/
-const UNCLEAN_ALL = /[^\t\x20-\x7e\x80-\xff]/g
+const NAME_PATTERN = new RegExp(NAME)
+const INVALID = /[^\t\x20-\x7e\x80-\xff]/
+const ALL_INVALID = /[^\t\x20-\x7e\x80-\xff]/g
 
 const names = new Map<string, true>()
 
-/** Tells whether a text is the name of a header; a name that was seen before costs a look-up. */
+/** Returns whether a text is a valid header name. */
 export function isHeaderName(text: string): boolean {
   if (names.has(text)) return true
-  if (!NAMED.test(text)) return false
+  if (!NAME_PATTERN.test(text)) return false
   setBounded(names, text, true)
   return true
 }
 
-/** Tells whether a text is what a header can have, a byte a character (RFC 9110 section 5.5): with one beyond, its line could end where nobody meant it to. */
-export const isHeaderValue = (text: string): boolean => !UNCLEAN.test(text)
+/** Returns whether a text is a valid header value: one byte a character, no control characters but the tab (RFC 9110 section 5.5, CWE-113). */
+export const isHeaderValue = (text: string): boolean => !INVALID.test(text)
 
-/** Takes out of a value what no header can have, since values of a request may have been decoded. */
+/** Removes invalid characters from a header value, which decoded request values may contain. */
 export const cleanHeader = (value: string): string =>
-  isHeaderValue(value) ? value : value.replaceAll(UNCLEAN_ALL, '')
+  isHeaderValue(value) ? value : value.replaceAll(ALL_INVALID, '')
 
-/** Reads a list of words that are the same in any case, such as the options of Connection. */
-export const wordsIn = (value: string): string[] => value.toLowerCase().split(',').map(trim)
+/** Splits a list of case-insensitive tokens, such as the options of Connection, and lowers their case. */
+export const tokensOf = (value: string): string[] => value.toLowerCase().split(',').map(trim)
 
-/** Joins two lists of what an answer varies by, with nothing twice. */
+/** Joins two Vary values without duplicates. */
 export function joinVary(one: string, other: string): string {
   if (one === '' || one === other) return other
   if (other === '') return one
-  const known = wordsIn(one)
+  const known = tokensOf(one)
   const more = other
     .split(',')
     .map(trim)
@@ -41,14 +41,15 @@ export function joinVary(one: string, other: string): string {
 
 const trim = (text: string): string => text.trim()
 
-/** Names a header, given in lower case, as servers know it that map headers to variables (CGI, WSGI, Rack): all that is no letter and no digit is alike. */
-export const cgiName = (name: string): string => (ODD.test(name) ? name.replaceAll(ODD_ALL, '-') : name)
+/** Returns the name of a header, given in lower case, as CGI, WSGI and Rack servers distinguish it: they map all characters but letters and digits to one. */
+export const cgiName = (name: string): string =>
+  NOT_CGI.test(name) ? name.replaceAll(ALL_NOT_CGI, '-') : name
 
-const ODD = /[^a-z0-9-]/
-const ODD_ALL = /[^a-z0-9-]/g
+const NOT_CGI = /[^a-z0-9-]/
+const ALL_NOT_CGI = /[^a-z0-9-]/g
 
-// What is said of a request before it came here, beside X-Forwarded-*.
-const CLAIMS = new Set([
+// The headers besides X-Forwarded-* in which a proxy describes the original request.
+const FORWARDED_HEADERS = new Set([
   'client-ip',
   'forwarded',
   'forwarded-for',
@@ -63,23 +64,23 @@ const CLAIMS = new Set([
   'x-rewrite-url'
 ])
 
-/** Tells whether a header, by its plain name, says what only a trusted proxy may say: where a request came from and what was asked for. */
-export const isForwardedHeader = (plain: string): boolean =>
-  plain.startsWith('x-forwarded-') || CLAIMS.has(plain)
+/** Returns whether a header, given by its CGI name, describes the original request, which only a trusted proxy may do. */
+export const isForwardedHeader = (name: string): boolean =>
+  name.startsWith('x-forwarded-') || FORWARDED_HEADERS.has(name)
 
-/** Reads a header of a request by its name in lower case, several fields as one; undefined for none, also where every object has something of the name. */
+/** Returns a header of a request by its lower-case name, several fields as one list; undefined for none, also for names such as "constructor". */
 export function requestHeader({ headers, raw }: FastifyRequest, name: string): string | undefined {
   if (Object.hasOwn(headers, name)) {
     const value = headers[name]
     return Array.isArray(value) ? value.join(', ') : value
   }
   if (name !== '__proto__') return undefined
-  // Node.js leaves this one out of its object.
+  // Node.js omits this name from its object.
   const values = raw.rawHeaders.filter((_, i, all) => i % 2 === 1 && all[i - 1]?.toLowerCase() === name)
   return values.length === 0 ? undefined : values.join(', ')
 }
 
-/** Groups a flat list of fields by name; the object has no prototype, so that "constructor" is a name like any other. */
+/** Groups a flat list of fields by name, in an object without a prototype, so that "constructor" is a normal name. */
 export function fieldsByName(fields: readonly string[]): Record<string, string | string[]> {
   const byName: Record<string, string | string[]> = Object.create(null)
   for (let i = 0; i < fields.length; i += 2) {

@@ -1,7 +1,7 @@
-import { wordsIn } from './headers.ts'
+import { tokensOf } from './headers.ts'
 
-/** Names the fields that frame a message or belong to its connection. HTTP2-Settings belongs to a switch to h2c (RFC 7540 section 3.2.1), Proxy-Connection to no RFC at all. */
-export const OF_THE_CONNECTION: readonly string[] = [
+/** The fields that frame a message or belong to its connection. HTTP2-Settings is from RFC 7540 section 3.2.1; Proxy-Connection is from no RFC. */
+export const CONNECTION_FIELDS: readonly string[] = [
   'connection',
   'http2-settings',
   'keep-alive',
@@ -11,22 +11,22 @@ export const OF_THE_CONNECTION: readonly string[] = [
   'upgrade'
 ]
 
-/** Names the fields that hold for one connection alone and are never passed on, in either direction (RFC 9110 section 7.6.1). */
+/** The fields of one connection, which are never forwarded in either direction (RFC 9110 section 7.6.1). */
 export const HOP_BY_HOP: ReadonlySet<string> = new Set([
-  ...OF_THE_CONNECTION,
+  ...CONNECTION_FIELDS,
   'proxy-authenticate',
   'proxy-authorization'
 ])
 
-/** Names the fields that frame or address a message, which no config may set. */
+/** The fields that frame or address a message, which no config may set. */
 export const FRAMING: ReadonlySet<string> = new Set([
-  ...OF_THE_CONNECTION,
+  ...CONNECTION_FIELDS,
   'content-length',
   'host',
   'trailer'
 ])
 
-// What no Connection field can take away, since it frames or addresses the message, or says who sends it.
+// A Connection field cannot remove fields that frame or address the message, or that authenticate the client.
 const NEVER_NOMINATED = new Set([
   'authorization',
   'cache-control',
@@ -37,8 +37,8 @@ const NEVER_NOMINATED = new Set([
   'host'
 ])
 
-/** Lists the fields that a Connection field takes away with it; undefined for none. */
+/** Returns the fields that a Connection field nominates as hop-by-hop; undefined for none. */
 export function nominatedBy(connection: string | undefined): string[] | undefined {
   if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
-  return wordsIn(connection).filter((name) => name !== '' && !NEVER_NOMINATED.has(name))
+  return tokensOf(connection).filter((name) => name !== '' && !NEVER_NOMINATED.has(name))
 }

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 
-/** Lets the next head of a response of HTTP/2 wait for its end, so that both are one frame: a client of gRPC takes a status only from the last. */
+/** Delays the next head of an HTTP/2 response until its end, so that both are one frame (gRPC "Trailers-Only"). */
 export function holdHeadersForTrailersOnly(response: ServerResponse): void {
   const held = response as unknown as Http2ServerResponse
   held.writeHead = function holdHead(status: number, headers: Record<string, string | string[]>) {

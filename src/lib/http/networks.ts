@@ -5,12 +5,12 @@ const PRESETS: Readonly<Record<string, readonly string[]>> = {
   private: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', 'fc00::/7', 'fe80::/10']
 }
 
-/** Reads an origin as browsers write it: lower case, without the port of its scheme. */
+/** Returns the origin of a URL as browsers write it: lower case, without a default port; undefined for an invalid URL. */
 export function originOf(text: unknown): string | undefined {
   return typeof text === 'string' && URL.canParse(text) ? new URL(text).origin : undefined
 }
 
-/** Tells whether a text is an address, a CIDR range or the name of a preset. */
+/** Returns whether a text is an IP address, a CIDR range or the name of a preset. */
 export function isRange(text: string): boolean {
   if (Object.hasOwn(PRESETS, text)) return true
   const [address = '', bits, more] = text.split('/')
@@ -22,37 +22,37 @@ export function isRange(text: string): boolean {
   )
 }
 
-/** What would do where `isRange` says no. */
+/** The values that `isRange` accepts, for error messages. */
 export const EXPECTED_RANGE = 'an IP address, a CIDR range such as "10.0.0.0/8", "loopback" or "private"'
 
-/** Spells out the presets among ranges. */
+/** Replaces presets by their ranges. */
 export const expandRanges = (ranges: readonly string[]): string[] =>
   ranges.flatMap((range) => PRESETS[range] ?? [range])
 
-/** Compiles addresses, ranges and presets into one question; a range of one family says nothing of the other, and what is no address is in none. */
+/** Compiles addresses, ranges and presets into a test of addresses. A range matches addresses of its own family only. */
 export function rangeMatcher(ranges: readonly string[]): (address: string) => boolean {
   if (ranges.length === 0) return () => false
-  // In one list of both, "::/0" would hold all of IPv4, too.
+  // In a common list, "::/0" would also match all IPv4 addresses.
   const lists = { ipv4: new BlockList(), ipv6: new BlockList() }
   for (const range of expandRanges(ranges)) {
     const [written = '', bits] = range.split('/')
-    const { text, family } = readAddress(written) ?? { text: written, family: 'ipv6' }
+    const { text, family } = parseAddress(written) ?? { text: written, family: 'ipv6' }
     const mapped = family === 'ipv4' && isIP(written) === 6 ? MAPPED_BITS : 0
     if (bits === undefined) lists[family].addAddress(text, family)
     else if (Number(bits) < mapped) lists.ipv6.addSubnet(written, Number(bits), 'ipv6')
     else lists[family].addSubnet(text, Number(bits) - mapped, family)
   }
   return (address) => {
-    const read = readAddress(address)
-    return read !== undefined && lists[read.family].check(read.text, read.family)
+    const parsed = parseAddress(address)
+    return parsed !== undefined && lists[parsed.family].check(parsed.text, parsed.family)
   }
 }
 
 const MAPPED = '::ffff:'
 const MAPPED_BITS = 96
 
-/** Reads an address without its zone, an IPv4 one in its plain form however it is written (RFC 4291 section 2.5.5.2). */
-function readAddress(written: string): { text: string; family: 'ipv4' | 'ipv6' } | undefined {
+/** Parses an address without its zone; an IPv4-mapped one (RFC 4291 section 2.5.5.2) as IPv4. */
+function parseAddress(written: string): { text: string; family: 'ipv4' | 'ipv6' } | undefined {
   const zone = written.indexOf('%')
   const address = zone === -1 ? written : written.slice(0, zone)
   const kind = isIP(address)

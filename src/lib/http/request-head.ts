@@ -6,41 +6,41 @@ import { cgiName, cleanHeader, isForwardedHeader } from './headers.ts'
 import { HOP_BY_HOP, nominatedBy } from './hop-by-hop.ts'
 import { isHttp2 } from './http2.ts'
 
-/** A flat head: names in lower case and values in turn, a character a byte, the Host first. */
+/** A flat list of lower-case names and values in turn, the Host first; each character is one byte. */
 export type RequestHead = string[]
 
-/** A header of a client's request that may hold a credential for the gateway alone. */
+/** A request header that may contain a credential for the gateway only. */
 export interface PrivateHeader {
   readonly name: string
-  /** Tells whether a value is such a credential; undefined where every value is one. */
+  /** Returns whether a value is such a credential; undefined where every value is one. */
   readonly holds: ((value: string) => boolean) | undefined
 }
 
-/** A header that the gateway writes itself, made for each request. */
+/** A header that the gateway writes for each request. */
 export interface WrittenHeader {
   readonly name: string
   readonly value: { render(request: FastifyRequest): string }
 }
 
-/** Names that only the gateway may write, and the session cookie that only the gateway may read. */
+/** The headers that only the gateway may write, and the session cookie, which is never forwarded. */
 export interface Reserved {
   /** Names in lower case with dashes. */
   readonly names: ReadonlySet<string>
   readonly cookie: string | null
 }
 
-/** How a route wants the head of its requests. */
+/** How a route writes the head of its requests. */
 export interface RequestHeadOptions extends Reserved {
-  /** Sends the client's Host on instead of the upstream's. */
+  /** Whether the client's Host is forwarded instead of the upstream's. */
   readonly preserveHost: boolean
-  /** The header that carries the request's id; undefined for none. */
+  /** The header with the request id; undefined for none. */
   readonly requestId: string | undefined
 }
 
-/** Writes the head of a forwarded request; `prefix` is what the upstream does not see of the path. */
+/** Writes the head of a forwarded request; `prefix` is the part of the path that a rewrite removed. */
 export type WriteRequestHead = (request: FastifyRequest, trusted: boolean, prefix: string) => RequestHead
 
-/** Compiles what writes the heads of forwarded requests. */
+/** Compiles the function that writes the heads of forwarded requests. */
 export function forwardedHead(options: RequestHeadOptions): WriteRequestHead {
   const { preserveHost, requestId } = options
   const copy = copyHeaders(
@@ -52,7 +52,7 @@ export function forwardedHead(options: RequestHeadOptions): WriteRequestHead {
   )
   return (request, trusted, prefix) => {
     const { raw } = request
-    // Where the Host is not the client's, the target fills it in, whichever that will be.
+    // An empty Host is filled in once the target is known.
     const head: RequestHead = ['host', preserveHost ? (raw.headers.host ?? '') : '']
     copy(head, request, trusted, request.privateHeaders)
     addForwarded(head, request, trusted, prefix)
@@ -66,15 +66,15 @@ export function forwardedHead(options: RequestHeadOptions): WriteRequestHead {
   }
 }
 
-/** Writes the head of a question about a request: may it pass? */
-export type WriteQuestionHead = (request: FastifyRequest, trusted: boolean, host: string) => RequestHead
+/** Writes the head of a request to an authorization service. */
+export type WriteAuthRequestHead = (request: FastifyRequest, trusted: boolean, host: string) => RequestHead
 
-/** Compiles what writes the heads of questions to another service whether a request may pass, with the names of Traefik's forwardAuth. */
-export function questionHead(reserved: Reserved): WriteQuestionHead {
+/** Compiles the function that writes the heads of requests to an authorization service, with the header names of Traefik's forwardAuth. */
+export function authRequestHead(reserved: Reserved): WriteAuthRequestHead {
   const copy = copyHeaders(
     reserved,
     (name, plain, trusted) =>
-      OF_THE_RESOURCE.test(name) ||
+      RESOURCE_FIELD.test(name) ||
       plain.startsWith('x-forwarded-') ||
       (isForwardedHeader(plain) && (!trusted || plain !== name))
   )
@@ -98,10 +98,10 @@ export function questionHead(reserved: Reserved): WriteQuestionHead {
   }
 }
 
-// What is about the resource and its body, not about the question (RFC 9110 sections 8, 13 and 14; "If" is WebDAV's).
-const OF_THE_RESOURCE = /^(if|if-.*|range|content-.*|digest|repr-digest)$/
+// Fields about the body and conditions of the original request, which has no body here (RFC 9110 sections 8, 13 and 14; "If" is WebDAV's).
+const RESOURCE_FIELD = /^(if|if-.*|range|content-.*|digest|repr-digest)$/
 
-/** Writes the head of a request that the gateway makes by itself. */
+/** Writes the head of a request that the gateway originates, such as a health check. */
 export function ownHead(host: string, headers: Readonly<Record<string, string>>): RequestHead {
   const head: RequestHead = ['host', host]
   for (const [name, value] of Object.entries(headers)) head.push(name, value)
@@ -115,8 +115,8 @@ export const headForHost = (head: readonly string[], host: string): RequestHead 
   ...head.slice(2)
 ]
 
-/** Tells whether a header stays here, by its name in lower case, and as servers know it that take "_" for "-". */
-type StaysHere = (name: string, plain: string, trusted: boolean) => boolean
+/** Returns whether a header is not forwarded, by its lower-case name and its CGI name. */
+type IsDropped = (name: string, plain: string, trusted: boolean) => boolean
 
 type CopyHeaders = (
   head: RequestHead,
@@ -125,30 +125,30 @@ type CopyHeaders = (
   privateHeaders: readonly PrivateHeader[] | null | undefined
 ) => void
 
-/** Compiles what adds those of a client's headers to a head that may go on; each spelling of a name is judged once. */
-function copyHeaders({ names: reserved, cookie }: Reserved, staysHere: StaysHere): CopyHeaders {
-  const known = { trusted: new Map<string, string | null>(), stranger: new Map<string, string | null>() }
+/** Compiles the function that copies the forwarded headers of a client; the decision on each name is cached. */
+function copyHeaders({ names: reserved, cookie }: Reserved, isDropped: IsDropped): CopyHeaders {
+  const cached = { trusted: new Map<string, string | null>(), untrusted: new Map<string, string | null>() }
 
   function nameOf(spelled: string, trusted: boolean, names: Map<string, string | null>): string | null {
     const name = spelled.toLowerCase()
     const plain = cgiName(name)
-    // A name that begins with ":" is HTTP/2's own (RFC 9113 section 8.3).
-    const stays =
+    // A name that begins with ":" is a pseudo-header of HTTP/2 (RFC 9113 section 8.3).
+    const dropped =
       name.startsWith(':') ||
       HOP_BY_HOP.has(name) ||
       NEVER_COPIED.has(name) ||
       reserved.has(plain) ||
-      staysHere(name, plain, trusted)
-    setBounded(names, spelled, stays ? null : name)
-    return stays ? null : name
+      isDropped(name, plain, trusted)
+    setBounded(names, spelled, dropped ? null : name)
+    return dropped ? null : name
   }
 
   return (head, request, trusted, privateHeaders) => {
     const { raw } = request
     const { rawHeaders } = raw
     const nominated = nominatedBy(raw.headers.connection)
-    const names = trusted ? known.trusted : known.stranger
-    let crumbs = false
+    const names = trusted ? cached.trusted : cached.untrusted
+    let hasCookie = false
     for (let i = 0; i < rawHeaders.length; i += 2) {
       const spelled = rawHeaders[i] as string
       let name = names.get(spelled)
@@ -158,9 +158,9 @@ function copyHeaders({ names: reserved, cookie }: Reserved, staysHere: StaysHere
       if (privateHeaders && isPrivate(privateHeaders, name, value)) continue
       if (name === 'cookie') {
         if (isHttp2(raw)) {
-          // HTTP/2 may send a cookie a field; HTTP/1.1 has one field (RFC 9113 section 8.2.3).
-          if (crumbs) continue
-          crumbs = true
+          // HTTP/2 may send each cookie in a field of its own; HTTP/1.1 needs one field (RFC 9113 section 8.2.3).
+          if (hasCookie) continue
+          hasCookie = true
           value = raw.headers.cookie ?? ''
         }
         if (cookie !== null && (value.includes(cookie) || value.includes(LOGIN_COOKIE))) {
@@ -173,7 +173,7 @@ function copyHeaders({ names: reserved, cookie }: Reserved, staysHere: StaysHere
   }
 }
 
-// The Host is written anew; the rest is between the client and the gateway ("proxy" is CVE-2016-5385).
+// The Host is written separately; the others concern only the client and the gateway ("proxy" is CVE-2016-5385).
 const NEVER_COPIED = new Set(['host', 'expect', 'trailer', 'proxy'])
 
 function isPrivate(headers: readonly PrivateHeader[], name: string, value: string): boolean {
@@ -185,7 +185,7 @@ function isPrivate(headers: readonly PrivateHeader[], name: string, value: strin
 function addForwarded(head: RequestHead, request: FastifyRequest, trusted: boolean, prefix: string): void {
   const { raw } = request
   const peer = peerOf(request)
-  const asked = raw.headers.host ?? ''
+  const requested = raw.headers.host ?? ''
   if (!trusted) {
     head.push(
       'x-forwarded-for',
@@ -193,9 +193,9 @@ function addForwarded(head: RequestHead, request: FastifyRequest, trusted: boole
       'x-forwarded-proto',
       request.protocol,
       'x-forwarded-host',
-      asked,
+      requested,
       'x-forwarded-port',
-      portOf(asked, request.protocol)
+      portOf(requested, request.protocol)
     )
   } else {
     const before = headerOf(head, 'x-forwarded-for')
@@ -207,7 +207,7 @@ function addForwarded(head: RequestHead, request: FastifyRequest, trusted: boole
     }
     let host = headerOf(head, 'x-forwarded-host')
     if (host === undefined) {
-      host = asked
+      host = requested
       head.push('x-forwarded-host', host)
     }
     if (headerOf(head, 'x-forwarded-port') === undefined)
@@ -221,20 +221,20 @@ function addForwarded(head: RequestHead, request: FastifyRequest, trusted: boole
     )
 }
 
-/** Finds the port that a client has asked: its Host's, or else the default of its scheme; the listener's may be any behind a balancer. */
+/** Returns the port that a client connected to: that of its Host, else the default of the scheme. Behind a load balancer the listener's port is another one. */
 function portOf(host: string, scheme: string): string {
   const colon = host.lastIndexOf(':')
   if (colon > host.lastIndexOf(']') && colon < host.length - 1) return host.slice(colon + 1)
   return scheme.toLowerCase() === 'https' ? '443' : '80'
 }
 
-// Proxies in a row write lists, the client's value first.
+// A chain of proxies writes a list; the client's value is first.
 const firstOf = (list: string): string => {
   const comma = list.indexOf(',')
   return (comma === -1 ? list : list.slice(0, comma)).trim()
 }
 
-/** Reads a header of a flat head, several fields of the name as one; undefined for none. */
+/** Returns a header of a flat head, several fields as one list; undefined for none. */
 export function headerOf(head: readonly string[], name: string): string | undefined {
   let value: string | undefined
   for (let i = 0; i < head.length; i += 2)

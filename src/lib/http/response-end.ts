@@ -1,25 +1,25 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
-// What nginx calls an answer that nobody waited for.
-const CLIENT_GONE = 499
+// The status that nginx logs for "client closed request".
+const CLIENT_CLOSED_REQUEST = 499
 
-/** Reads the status of an answer that is over; 499 where its client left before there was one. */
+/** Returns the status of a closed response; 499 where the client disconnected before its head was sent. */
 export const statusOf = (reply: FastifyReply): number =>
-  reply.raw.headersSent ? reply.statusCode : CLIENT_GONE
+  reply.raw.headersSent ? reply.statusCode : CLIENT_CLOSED_REQUEST
 
-/** Reads how long the body of an answer of the gateway's own is, in bytes. */
+/** Returns the body size of a response that the gateway itself produced, in bytes. */
 export const ownBytesOf = ({ method }: FastifyRequest, reply: FastifyReply): number =>
   method === 'HEAD' ? 0 : Number(reply.getHeader('content-length')) || 0
 
-/** Somebody who waits for the end of an answer. */
+/** A listener for the close of a response. */
 export interface ResponseListener {
-  /** Who waits for the same, and is told after this one. */
+  /** The next listener of the same response. */
   next: ResponseListener | undefined
-  over(): void
+  onClosed(): void
 }
 
-const LISTENERS = Symbol('waiting for the end')
+const LISTENERS = Symbol('close listeners')
 
 interface Response extends ServerResponse {
   [LISTENERS]?: ResponseListener | undefined
@@ -27,84 +27,84 @@ interface Response extends ServerResponse {
 
 class CallbackListener<A, B> implements ResponseListener {
   next: ResponseListener | undefined
-  readonly #tell: (one: A, other: B) => void
-  readonly #one: A
-  readonly #other: B
+  readonly #fn: (a: A, b: B) => void
+  readonly #a: A
+  readonly #b: B
 
-  constructor(tell: (one: A, other: B) => void, one: A, other: B, next: ResponseListener | undefined) {
-    this.#tell = tell
-    this.#one = one
-    this.#other = other
+  constructor(fn: (a: A, b: B) => void, a: A, b: B, next: ResponseListener | undefined) {
+    this.#fn = fn
+    this.#a = a
+    this.#b = b
     this.next = next
   }
 
-  over(): void {
-    this.#tell(this.#one, this.#other)
+  onClosed(): void {
+    this.#fn(this.#a, this.#b)
   }
 }
 
-/** Tells once, with the two that it is told with, when an answer is over: be it whole, left by its client, or cut; who came last is told first. A listener for each who waits would be the dearer part of waiting, and so would a closure. */
+/** Calls `fn(a, b)` once when the response closes: finished, aborted by the client, or destroyed. The last registered runs first. A response has one event listener, and callers need no closure. */
 export function onResponseClosed<A, B>(
   response: Response,
-  tell: (one: A, other: B) => void,
-  one: A,
-  other: B
+  fn: (a: A, b: B) => void,
+  a: A,
+  b: B
 ): ResponseListener {
   const next = response[LISTENERS]
   if (next === undefined) response.on('close', onClose)
-  const waiting = new CallbackListener(tell, one, other, next)
-  response[LISTENERS] = waiting
-  return waiting
+  const listener = new CallbackListener(fn, a, b, next)
+  response[LISTENERS] = listener
+  return listener
 }
 
-/** Lets nobody hold on to what waits no longer. */
-export function offResponseClosed(response: Response, waiting: ResponseListener): void {
-  if (response[LISTENERS] === waiting) response[LISTENERS] = waiting.next
+/** Removes a listener. */
+export function offResponseClosed(response: Response, listener: ResponseListener): void {
+  if (response[LISTENERS] === listener) response[LISTENERS] = listener.next
   else
     for (let at = response[LISTENERS]; at !== undefined; at = at.next)
-      if (at.next === waiting) at.next = waiting.next
+      if (at.next === listener) at.next = listener.next
 }
 
-// An answer on a connection that was handed over may close twice.
+// A response on an upgraded connection may emit "close" twice.
 function onClose(this: Response): void {
-  const waiting = this[LISTENERS]
+  const listener = this[LISTENERS]
   this[LISTENERS] = undefined
-  if (waiting !== undefined) callAll(waiting)
+  if (listener !== undefined) callAll(listener)
 }
 
-// Whoever throws keeps nobody from being told.
-function callAll(waiting: ResponseListener): void {
+// A listener that throws does not keep the others from running.
+function callAll(listener: ResponseListener): void {
   try {
-    waiting.over()
+    listener.onClosed()
   } finally {
-    if (waiting.next !== undefined) callAll(waiting.next)
+    if (listener.next !== undefined) callAll(listener.next)
   }
 }
 
-/** Tells once when an answer is over. Fastify's onResponse tells of those that were finished; this one also of what a client left, or we cut. */
+/** Calls a function once when the response closes. Unlike Fastify's onResponse, it is called for aborted responses, too. */
 export function onRequestDone(
   request: FastifyRequest,
   reply: FastifyReply,
-  tell: (request: FastifyRequest, reply: FastifyReply) => void
+  fn: (request: FastifyRequest, reply: FastifyReply) => void
 ): void {
-  onResponseClosed(reply.raw, tell, request, reply)
+  onResponseClosed(reply.raw, fn, request, reply)
 }
 
-/** Tells how long a request has been here, in milliseconds. */
+/** Returns the milliseconds since the request was routed. */
 export const elapsed = ({ began }: FastifyRequest): number => performance.now() - began
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** When it was routed, by the process's clock. */
+    /** When it was routed, by `performance.now()`. */
     began: number
-    /** The response to it. */
+    /** The raw response. */
     response: ServerResponse
   }
 }
 
 const words = new Map<string, string | undefined>()
 
-/** Finds the word that a refusal's code begins with: SP_ERR_RATE_LIMIT_EXCEEDED is of rateLimit; undefined where nobody refused, but something failed. */
+/** Returns the concern of an error code, such as rateLimit for SP_ERR_RATE_LIMIT_EXCEEDED; undefined for an internal error. */
 export function concernOfCode(code: string, gates: readonly string[]): string | undefined {
   if (words.has(code)) return words.get(code)
   const parts = code.replace('SP_ERR_', '').split('_')

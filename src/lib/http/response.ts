@@ -1,10 +1,10 @@
 import { type IncomingMessage, ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http'
 import { constants, Http2ServerResponse, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import { fieldsByName } from './headers.ts'
-import { OF_THE_CONNECTION } from './hop-by-hop.ts'
+import { CONNECTION_FIELDS } from './hop-by-hop.ts'
 
-// Every call here can throw or destroy a stream in the middle of a callback of the upstream's connection, where no
-// request's own try is: this file is the one place where that is caught.
+// Every call here can throw inside a callback of the upstream's connection, outside of any try of the request. This file
+// catches all of these errors.
 
 /** A response to a client over either version of HTTP. */
 export type ClientResponse = ServerResponse & { readonly stream?: ServerHttp2Stream }
@@ -19,7 +19,7 @@ export interface ResponseHead {
   readonly endStream: boolean
 }
 
-/** Writes a final response head; returns the error where that fails: then nothing was sent, and another head may follow. */
+/** Writes a final response head. Returns the error where that fails; nothing was sent then, and another head may be written. */
 export function writeHead(response: ClientResponse, head: ResponseHead): Error | undefined {
   const { stream } = response
   try {
@@ -36,14 +36,14 @@ function writeHttp1Head(response: ServerResponse, { status, reason, fields }: Re
   try {
     writeNodeHead.call(response, status, reason, fields)
   } catch (error) {
-    // Node.js keeps what it took over before it threw, and would use it for the next head.
+    // Node.js has set these before it threw, and would use them for the next head.
     response.statusMessage = ''
     response._hasBody = hasBody
     throw error
   }
 }
 
-// The response's own method would leave out what it can't send.
+// The method of `safeResponses` would omit invalid headers instead of throwing.
 const { writeHead: writeNodeHead } = ServerResponse.prototype as unknown as {
   writeHead(this: ServerResponse, status: number, reason: string, fields: readonly string[]): void
 }
@@ -53,7 +53,7 @@ function writeHttp2Head(
   stream: ServerHttp2Stream,
   { status, fields, endStream }: ResponseHead
 ): void {
-  // The client has left.
+  // The client has disconnected.
   if (stream.destroyed || stream.closed) return
   // Node.js resets the stream where content follows (RFC 9110 section 15.3.6 allows none).
   if (status === 205 && hasContent(fields)) throw new Error('a 205 with content')
@@ -67,10 +67,10 @@ function hasContent(fields: readonly string[]): boolean {
   return at !== -1 && fields[at + 1] !== '0'
 }
 
-/** Tells whether Node.js has ended an HTTP/2 response with its head, as it does for a 205. */
+/** Returns whether Node.js has ended an HTTP/2 response with its head, as it does for a 205. */
 export const endedWithHead = ({ stream }: ClientResponse): boolean => stream?.writableEnded === true
 
-/** Writes an interim response (RFC 9110 section 15.2); one that can't be written is left out. HTTP/1.0 has none. */
+/** Writes an interim response (RFC 9110 section 15.2); omits one that can't be written. HTTP/1.0 has none. */
 export function writeInterim(response: ClientResponse, status: number, fields: readonly string[]): void {
   const { stream, req } = response
   try {
@@ -80,7 +80,7 @@ export function writeInterim(response: ClientResponse, status: number, fields: r
       stream.additionalHeaders(headers)
     } else if (req.httpVersionMinor > 0) response.writeInformation?.(status, fields as never)
   } catch {
-    // The final response matters more than a hint.
+    // An invalid interim response must not affect the final one.
   }
 }
 
@@ -95,22 +95,22 @@ export function addTrailers(response: ClientResponse, trailers: readonly [string
   }
 }
 
-/** Cuts a response, so that no client takes what it has for the whole. */
+/** Aborts a response, so that the client sees that it is incomplete. */
 export function cut(response: ClientResponse): void {
   if (response.stream === undefined) response.destroy()
   else response.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
 }
 
-/** Sends a response head that no content follows at once. */
+/** Sends a response head before there is content. */
 export function flushHead(response: ClientResponse): void {
-  // Node.js writes a head with content as Latin-1, which keeps every byte (RFC 9110 section 5.5), and one by itself as UTF-8.
+  // Node.js writes a head without content as UTF-8; Latin-1, which it uses with content, preserves every byte (RFC 9110 section 5.5).
   const socket = response.stream === undefined ? response.socket : null
   socket?.setDefaultEncoding('latin1')
   response.flushHeaders()
   socket?.setDefaultEncoding('utf8')
 }
 
-/** Makes the response classes of a server, whose `writeHead` and trailers never throw: what can't be sent is left out and reported. Fastify writes heads from callbacks of streams, and Node.js trailers from one of the session, where nothing catches an error. */
+/** Makes the response classes of a server. Their `writeHead` and trailers never throw, since nothing would catch that in a stream's callback: invalid headers are omitted and reported. */
 export function safeResponses(report: (error: unknown, request: IncomingMessage) => void): SafeResponses {
   class Http1Response extends ServerResponse {
     override writeHead(status: number, reason?: unknown, headers?: unknown): this {
@@ -145,7 +145,7 @@ export function safeResponses(report: (error: unknown, request: IncomingMessage)
 
     override writeHead(status: number, reason?: unknown, headers: unknown = reason): this {
       try {
-        // Node.js destroys the stream where a name is invalid.
+        // Node.js destroys the stream if a name is invalid.
         if (typeof headers === 'object') for (const name in headers) validateHeaderName(name)
         if (status === 205) return this.#resetContent(headers)
         return super.writeHead(status, headers as never)
@@ -156,7 +156,7 @@ export function safeResponses(report: (error: unknown, request: IncomingMessage)
       return this
     }
 
-    // Node.js ends a 205 with its head, and resets the stream where content follows.
+    // Node.js ends a 205 with its head, and resets the stream if content follows.
     #resetContent(headers: unknown): this {
       this.removeHeader('content-length')
       const kept = Object.entries(headers ?? {}).filter(([name]) => name.toLowerCase() !== 'content-length')
@@ -190,10 +190,10 @@ interface HeaderStore {
   removeHeader(name: string): void
 }
 
-// Each of them frames the message or belongs to one connection, and Node.js throws where it does not fit.
-const NOT_SENDABLE = new Set([...OF_THE_CONNECTION, 'trailer'])
+// Node.js throws where one of these does not fit the message or the connection.
+const NOT_SENDABLE = new Set([...CONNECTION_FIELDS, 'trailer'])
 
-/** Removes from a response the headers that can't be sent, and returns those of a list or an object that can. */
+/** Removes invalid headers from a response, and returns the valid ones of an object. */
 function sendable(response: HeaderStore, headers: unknown): OutgoingHttpHeaders {
   for (const [name, value] of Object.entries(response.getHeaders()))
     if (!isSendable(name, value)) response.removeHeader(name)
@@ -214,7 +214,7 @@ function isSendable(name: string, value: unknown): boolean {
   }
 }
 
-// Node.js's own listener; it is the same for all streams.
+// Node's own listener, which all streams share.
 let sendTrailers: ((this: ServerHttp2Stream) => void) | undefined
 
 function sendTrailersSafely(this: ServerHttp2Stream): void {

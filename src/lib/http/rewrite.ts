@@ -4,34 +4,34 @@ import { pathOf, queryOf, queryValue, TemplateError, template, type ValueKind } 
 import { canonicalPath } from './canonical-path.ts'
 import { requestHeader } from './headers.ts'
 
-/** What a path pattern tells about the paths it takes. */
+/** A path pattern, parsed. */
 interface Shape {
   /** Whether it ends in `/*`. */
   readonly wildcard: boolean
-  /** How many segments stand before the `/*`. */
+  /** The number of segments before the `/*`. */
   readonly depth: number
   /** The index of each parameter's segment. */
   readonly params: ReadonlyMap<string, number>
-  /** What each segment before the `/*` takes: a text as it is compared, or a pattern for a parameter. */
+  /** What each segment before the `/*` matches: a literal in its compared form, or the expression of a parameter. */
   readonly segments: readonly (string | RegExp)[]
 }
 
-/** Reads the shape of a path as the config writes it. */
+/** Parses a path pattern of the config. */
 export function shapeOf(pattern: string): Shape {
   const wildcard = pattern.endsWith('/*')
   const body = wildcard ? pattern.slice(0, -2) : pattern
   const segments = body === '' ? [] : body.slice(1).split(/\/(?![^(]*\))/)
   const params = new Map<string, number>()
-  const taken = segments.map((segment, i) => {
-    const [, name, narrowed = '(.+)'] = /^:(\w+)(\(.+\))?$/.exec(segment) ?? []
-    if (name === undefined) return plain(segment)
+  const matchers = segments.map((segment, i) => {
+    const [, name, expression = '(.+)'] = /^:(\w+)(\(.+\))?$/.exec(segment) ?? []
+    if (name === undefined) return comparedForm(segment)
     params.set(name, i)
-    return new RegExp(`^${narrowed}$`)
+    return new RegExp(`^${expression}$`)
   })
-  return { wildcard, depth: segments.length, params, segments: taken }
+  return { wildcard, depth: segments.length, params, segments: matchers }
 }
 
-function plain(segment: string): string {
+function comparedForm(segment: string): string {
   try {
     return decodeURIComponent(segment).toLowerCase()
   } catch {
@@ -39,50 +39,52 @@ function plain(segment: string): string {
   }
 }
 
-/** The values that a rewrite knows: those whose bytes are the request's own, so that nothing is encoded twice. */
+/** The values that a rewrite may use. */
 const KNOWN: readonly ValueKind[] = ['params', 'query', 'headers', 'caller', 'requestId', 'host', 'client']
 
-/** Makes the path for the other side out of a canonical path: `to` replaces what the pattern matched before `/*`, or the whole of an exact path (CONFIG "Forwarding"). */
+/** Returns the path for the upstream: `to` replaces what the pattern matched before `/*`, or the whole of an exact path. */
 export type Rewrite = (path: string, request: FastifyRequest) => string
 
-/** Compiles a rewrite for a route with these patterns, `{params.x}` being the segment as it came; throws a TemplateError. */
+/** Compiles a rewrite for a route with these patterns; `{params.x}` is the encoded segment of the request. Throws a TemplateError. */
 export function makeRewrite(to: string, patterns: readonly string[]): Rewrite {
   const shapes = patterns.map(shapeOf)
   const [first] = shapes
-  const made = shapes.map((shape) =>
-    template(to, KNOWN, { params: (name) => segmentReader(shape.params.get(name)), ...encoded })
+  const templates = shapes.map((shape) =>
+    template(to, KNOWN, { params: (name) => segmentReader(shape.params.get(name)), ...encodedReaders })
   )
-  const base = made[0]
+  const base = templates[0]
   if (first === undefined || base === undefined) return (path) => path
   const alike = shapes.every(({ wildcard, depth }) => wildcard === first.wildcard && depth === first.depth)
   if (alike && base.constant) {
     const start = base.render(NO_REQUEST)
     if (!first.wildcard) return () => start
     const { depth } = first
-    const [before, query] = atQuery(start)
+    const [before, query] = splitAtRest(start)
     return (path) => (before + restOf(path, depth) || '/') + query
   }
-  const order = shapes.map((_, i) => i).toSorted((a, b) => narrower(shapes[a] ?? first, shapes[b] ?? first))
+  const order = shapes
+    .map((_, i) => i)
+    .toSorted((a, b) => compareSpecificity(shapes[a] ?? first, shapes[b] ?? first))
   return (path, request) => {
-    const i = order.length === 1 ? 0 : (order.find((each) => fits(shapes[each] ?? first, path)) ?? 0)
-    const start = inPlace(made[i]?.render(request) ?? '')
+    const i = order.length === 1 ? 0 : (order.find((each) => matches(shapes[each] ?? first, path)) ?? 0)
+    const start = checked(templates[i]?.render(request) ?? '')
     const shape = shapes[i]
     if (shape?.wildcard !== true) return start
-    const [before, query] = atQuery(start)
+    const [before, query] = splitAtRest(start)
     return (before + restOf(path, shape.depth) || '/') + query
   }
 }
 
-/** Splits the start of a path where the rest of one goes: before its last slash and its query, where it has these. */
-function atQuery(start: string): [before: string, query: string] {
+/** Splits a rewritten path where the rest of the path is inserted: before a final slash and the query. */
+function splitAtRest(start: string): [before: string, query: string] {
   const query = queryOf(start)
   return [start.slice(0, start.length - query.length).replace(/\/$/, ''), query]
 }
 
-// A constant reads nothing of its request.
+// A constant template does not use the request.
 const NO_REQUEST = {} as FastifyRequest
 
-const encoded = {
+const encodedReaders = {
   query: (name: string) => (request: FastifyRequest) =>
     encodeURIComponent(queryValue(request.raw.url ?? '', name) ?? ''),
   headers: (name: string) => (request: FastifyRequest) =>
@@ -93,8 +95,8 @@ const encoded = {
   }
 }
 
-/** Orders patterns as the router does: a text before a parameter, the longer one first. */
-function narrower(a: Shape, b: Shape): number {
+/** Orders patterns as the router does: a literal before a parameter, the longer one first. */
+function compareSpecificity(a: Shape, b: Shape): number {
   for (let i = 0; i < Math.min(a.depth, b.depth); i++) {
     const kind = Number(typeof a.segments[i] !== 'string') - Number(typeof b.segments[i] !== 'string')
     if (kind !== 0) return kind
@@ -102,8 +104,8 @@ function narrower(a: Shape, b: Shape): number {
   return b.depth - a.depth || Number(a.wildcard) - Number(b.wildcard)
 }
 
-/** Refuses a path that values of the request lead out of its place, or make empty in the middle (CWE-22). */
-function inPlace(path: string): string {
+/** Returns a path; throws a refusal where values of the request have added dot segments or empty segments (CWE-22). */
+function checked(path: string): string {
   const { refusal } = canonicalPath(path.slice(0, path.length - queryOf(path).length), STRICT)
   if (refusal !== undefined) throw refusal
   return path
@@ -111,22 +113,22 @@ function inPlace(path: string): string {
 
 const STRICT = { encodedSlash: 'keep', doubleSlash: 'reject' } as const
 
-function fits({ wildcard, depth, segments }: Shape, path: string): boolean {
+function matches({ wildcard, depth, segments }: Shape, path: string): boolean {
   const parts = (wildcard ? path : path.replace(/(.)\/$/, '$1')).split('/').slice(1)
   if (wildcard ? parts.length < depth : parts.length !== depth) return false
-  return segments.every((taken, i) => {
+  return segments.every((matcher, i) => {
     const part = parts[i] ?? ''
-    return typeof taken === 'string' ? taken === plain(part) : taken.test(part)
+    return typeof matcher === 'string' ? matcher === comparedForm(part) : matcher.test(part)
   })
 }
 
-/** Reads one segment of the canonical path as it came, still encoded. */
+/** Returns one segment of the canonical path, still encoded. */
 const segmentReader =
   (index: number | undefined) =>
   (request: FastifyRequest): string =>
     index === undefined ? '' : (pathOf(request).split('/', index + 2)[index + 1] ?? '')
 
-/** What a path has after its first `depth` segments, with the slash. */
+/** Returns the rest of a path after its first `depth` segments, with its slash. */
 export function restOf(path: string, depth: number): string {
   let at = 0
   for (let i = 0; i < depth; i++) {
@@ -136,11 +138,11 @@ export function restOf(path: string, depth: number): string {
   return path.slice(at)
 }
 
-/** Tells what is wrong with a text that makes a path out of another one. */
+/** Returns the errors of a rewrite in the config. */
 export function rewriteFaults(to: string, paths: readonly string[], path: string[]): OptionFault[] {
-  const foreign = foreignParameter(to, paths)
+  const foreign = foreignSyntax(to, paths)
   if (foreign !== undefined) return [{ path, message: foreign }]
-  // Nothing is read where nothing is referred to.
+  // Without a value there is nothing to compile.
   if (!to.includes('{')) return []
   try {
     makeRewrite(to, paths)
@@ -151,30 +153,32 @@ export function rewriteFaults(to: string, paths: readonly string[], path: string
   return paramFaults(to, paths, path)
 }
 
-/** Tells of what stands for a parameter or the rest of a path elsewhere, and would go out as it is here. */
-function foreignParameter(to: string, patterns: readonly string[]): string | undefined {
+/** Returns the error for the parameter syntax of other routers and proxies, which would be sent literally. */
+function foreignSyntax(to: string, patterns: readonly string[]): string | undefined {
   const known = new Set(patterns.flatMap((pattern) => [...shapeOf(pattern).params.keys()]))
   const [name = 'id'] = known
   const values = `"{params.${name}}" is the value of ":${name}"`
-  const rest = 'what follows "/*" in the path of the route goes on by itself'
+  const rest = 'what "/*" matches is appended automatically'
   const query = queryOf(to)
   const outside = to.slice(0, to.length - query.length)
   for (const segment of outside.split('/')) {
     const colon = /^:([A-Za-z_]\w*)/.exec(segment)?.[1]
-    if (colon !== undefined) return `"${segment}" is no value of the request; "{params.${colon}}" would do`
+    if (colon !== undefined) return `expected "{params.${colon}}", got "${segment}"`
     const dollar = /\$(?:\d+|\{\d+\}|&|<\w+>|[A-Za-z_]\w*)/.exec(segment)?.[0]
     const group = dollar?.replaceAll(/[^\w]/g, '') ?? ''
     if (dollar !== undefined && (/^\d*$/.test(group) || known.has(group)))
-      return `"${dollar}" is no value of the request; ${known.has(group) ? `"{params.${group}}" would do` : `${values}, and ${rest}`}`
+      return known.has(group)
+        ? `expected "{params.${group}}", got "${dollar}"`
+        : `expected a value of the request, got "${dollar}"; ${values}, and ${rest}`
     const own = /\{:?([A-Za-z_]\w*)\}/.exec(segment.replaceAll('{{', ''))?.[1]
     if (own !== undefined && (known.has(own) || segment.includes('{:')))
-      return `No value "{${own}}" here; "{params.${own}}" would do`
-    if (segment === '*' || segment === '**') return `"${segment}" is no value of the request; ${rest}`
+      return `expected "{params.${own}}", got "{${own}}"`
+    if (segment === '*' || segment === '**') return `expected a path, got "${segment}"; ${rest}`
   }
   return undefined
 }
 
-/** Tells which path parameter a text refers to that not every path of its route has, as a list of one fault or none. */
+/** Returns the error of a text with a path parameter that not every path of the route has, as a list of one fault or none. */
 export function paramFaults(text: string, paths: readonly string[], path: string[]): OptionFault[] {
   const known = paths.map((pattern) => [...shapeOf(pattern).params.keys()])
   const missing = [...text.matchAll(/(?<!\{)\{params\.(\w+)\}/g)]
@@ -183,5 +187,7 @@ export function paramFaults(text: string, paths: readonly string[], path: string
   if (missing === undefined) return []
   const has = new Set(known.flat().map((name) => `:${name}`))
   const list = has.size === 0 ? 'none' : [...has].join(', ')
-  return [{ path, message: `The path has no parameter ":${missing}"; it has ${list}` }]
+  return [
+    { path, message: `expected a parameter of the path, got "{params.${missing}}"; the path has ${list}` }
+  ]
 }

@@ -2,33 +2,33 @@ import { readFileSync } from 'node:fs'
 import { type Static, Type } from 'typebox'
 import { File } from '../units.ts'
 
-/** The options of TLS towards a server: whom it is believed, and who we are. */
+/** The options of a TLS connection to a server: trusted authorities and the client certificate. */
 export const tlsClientOptions = {
   ca: Type.Optional(
-    File({ description: 'A file with the certificates of the authorities that are trusted, in PEM.' })
+    File({ description: 'A file with the certificates of the trusted authorities, in PEM.' })
   ),
-  cert: Type.Optional(File({ description: 'A file with the certificate that the gateway shows, in PEM.' })),
-  key: Type.Optional(File({ description: 'A file with the key of that certificate, in PEM.' })),
+  cert: Type.Optional(File({ description: 'A file with the client certificate of the gateway, in PEM.' })),
+  key: Type.Optional(File({ description: 'A file with the private key of that certificate, in PEM.' })),
   serverName: Type.Optional(
-    Type.String({ description: "The name that is asked for (SNI) and checked; by default the URL's." })
+    Type.String({ description: 'The name that is sent (SNI) and verified; by default the host of the URL.' })
   ),
   verify: Type.Boolean({
     default: true,
-    description: "Whether the other side's certificate is verified; false is for tests alone."
+    description: 'Whether the certificate of the server is verified; false is for tests only.'
   })
 }
 
-const whole = Type.Object(tlsClientOptions)
+const tlsClientSchema = Type.Object(tlsClientOptions)
 
-/** Reads what Node.js wants of TLS towards a server. */
-export function connectionOptions(said: Static<typeof whole>): object {
+/** Returns the options of a TLS connection for Node.js; reads the files. */
+export function connectionOptions(options: Static<typeof tlsClientSchema>): object {
   const pem = (file: string | undefined): string | undefined =>
     file === undefined ? undefined : readFileSync(file, 'utf8')
   return {
-    ca: pem(said.ca),
-    cert: pem(said.cert),
-    key: pem(said.key),
-    rejectUnauthorized: said.verify,
-    ...(said.serverName === undefined ? {} : { servername: said.serverName })
+    ca: pem(options.ca),
+    cert: pem(options.cert),
+    key: pem(options.key),
+    rejectUnauthorized: options.verify,
+    ...(options.serverName === undefined ? {} : { servername: options.serverName })
   }
 }

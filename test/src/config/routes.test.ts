@@ -180,16 +180,18 @@ rejects('rejects invalid routes', [
     name: 'with a parameter that is not in its path',
     config:
       '{ "routes": [ { "path": "/a/:id", "proxy": { "upstream": "http://h", "rewrite": "/b/{params.ix}" } } ] }',
-    faults: ['gateway.json:1:70 routes[0].proxy.rewrite: The path has no parameter ":ix"; it has :id']
+    faults: [
+      'gateway.json:1:70 routes[0].proxy.rewrite: expected a parameter of the path, got "{params.ix}"; the path has :id'
+    ]
   },
   ...(
     [
-      ['/b/:id', '":id" is no value of the request; "{params.id}" would do'],
-      ['/b/:other', '":other" is no value of the request; "{params.other}" would do'],
-      ['/b/$1', '"$1" is no value of the request; "{params.id}" is the value of ":id"'],
-      ['/b/$id', '"$id" is no value of the request; "{params.id}" would do'],
-      ['/b/{id}', 'No value "{id}" here; "{params.id}" would do'],
-      ['/b/*', '"*" is no value of the request; what follows "/*" in the path of the route goes on by itself']
+      ['/b/:id', 'expected "{params.id}", got ":id"'],
+      ['/b/:other', 'expected "{params.other}", got ":other"'],
+      ['/b/$1', 'expected a value of the request, got "$1"; "{params.id}" is the value of ":id"'],
+      ['/b/$id', 'expected "{params.id}", got "$id"'],
+      ['/b/{id}', 'expected "{params.id}", got "{id}"'],
+      ['/b/*', 'expected a path, got "*"; what "/*" matches is appended automatically']
     ] as const
   ).flatMap(([to, what]) => [
     {
@@ -206,30 +208,34 @@ rejects('rejects invalid routes', [
   {
     name: 'with a parameter that is not in all of its paths',
     config: '{ "routes": [ { "path": ["/a/:id", "/b"], "redirect": { "to": "/{params.id}" } } ] }',
-    faults: [/routes\[0\]\.redirect\.to: The path has no parameter ":id"; it has :id$/]
+    faults: [
+      /routes\[0\]\.redirect\.to: expected a parameter of the path, got "\{params\.id\}"; the path has :id$/
+    ]
   },
   {
     name: 'with an unknown value of the request',
     config: '{ "routes": [ { "path": "/a", "respond": { "body": "{nonsense.x}" } } ] }',
     faults: [
-      /^gateway\.json:1:44 routes\[0\]\.respond\.body: No value "\{nonsense\.x\}" here; known here: \{client\.ip\}, /
+      /^gateway\.json:1:44 routes\[0\]\.respond\.body: expected one of \{client\.ip\}, .*, got "\{nonsense\.x\}"/
     ]
   },
   {
     name: 'with a misspelled value of the request, at the root',
     config: rootConfig('"headers": { "request": { "x-ip": "{clint.ip}" } }'),
-    faults: ['gateway.json:1:29 headers.request.x-ip: No value "{clint.ip}" here; did you mean {client.ip}?']
+    faults: [
+      'gateway.json:1:29 headers.request.x-ip: expected a value of the request, got "{clint.ip}"; did you mean {client.ip}?'
+    ]
   },
   {
     name: 'with a value that is not available in the option',
     config: '{ "routes": [ { "path": "/a", "proxy": { "upstream": "http://h", "rewrite": "/{path}" } } ] }',
-    faults: [/routes\[0\]\.proxy\.rewrite: No value "\{path\}" here/]
+    faults: [/routes\[0\]\.proxy\.rewrite: expected one of .*, got "\{path\}"/]
   },
   {
     name: 'with an unclosed brace',
     config: '{ "routes": [ { "path": "/a", "respond": { "body": "{host" } } ] }',
     faults: [
-      /routes\[0\]\.respond\.body: "\{host" has a "\{" that is never closed; "\{\{" stands for the brace itself$/
+      /routes\[0\]\.respond\.body: expected a "\}" after "\{", got "\{host"; "\{\{" is a literal brace$/
     ]
   }
 ])

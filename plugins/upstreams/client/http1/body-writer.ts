@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { errors } from 'undici'
-import { freeWhenWritten } from '../../../../src/lib/body/lent-memory.ts'
+import { freeWhenWritten } from '../../../../src/lib/body/pooled-memory.ts'
 
 /** Receives the events of a request body. */
 export interface WriterListener {

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { errors } from 'undici'
-import { copyToLentMemory } from '../../../../src/lib/body/lent-memory.ts'
+import { copyToPooledMemory } from '../../../../src/lib/body/pooled-memory.ts'
 import {
   type DispatchHandler,
   type DispatchOptions,
@@ -170,7 +170,7 @@ export class Http1Connection implements ParserListener, WriterListener, SocketLi
   }
 
   onData(bytes: Buffer): void {
-    if (this.#handler?.onData(copyToLentMemory(bytes)) === false) this.#paused = true
+    if (this.#handler?.onData(copyToPooledMemory(bytes)) === false) this.#paused = true
   }
 
   onComplete(trailers: string[]): void {

@@ -1,5 +1,5 @@
 import { errors } from 'undici'
-import { wordsIn } from '../../../../src/lib/http/headers.ts'
+import { tokensOf } from '../../../../src/lib/http/headers.ts'
 import { ChunkExtension } from './chunk-extension.ts'
 import { checkPartialHead, MalformedResponse, REASON_INDEX, readField, readStatus, ZERO } from './fields.ts'
 
@@ -278,7 +278,7 @@ export class ResponseParser {
 function isPersistent(said: string, version: number): boolean {
   if (said === '') return version === 1
   if (said === 'keep-alive') return true
-  const options = wordsIn(said)
+  const options = tokensOf(said)
   return !options.includes('close') && (version === 1 || options.includes('keep-alive'))
 }
 
