@@ -21,13 +21,6 @@ export type { ErrorsOptions }
 export { faults, options, override }
 export const always = true
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** The error that the response reports; null without one. */
-    refusal: Refusal | null
-  }
-}
-
 // Other errors of Fastify keep their status and get the code SP_ERR_REQUEST_REFUSED.
 const FASTIFY_ERRORS: Readonly<Record<string, new () => FastifyError>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: BodyTooLarge,
@@ -44,7 +37,6 @@ export default fp<ErrorsOptions>(
     eachRoute(app, key, root, (options, route) => {
       formats.set(route, options === root ? fallback : compileFormat(options))
     })
-    app.decorateRequest('refusal', null)
     app.setErrorHandler(function answerError(error: Refusal, request, reply) {
       const refusal = translate(error)
       request.refusal = refusal

@@ -19,6 +19,7 @@ import {
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
 import { DeadlineExceeded } from '../../src/lib/refusals.ts'
 import { UpstreamFailed, upstreamRefusal } from '../../src/lib/upstream-errors.ts'
+import { guarded } from './guarded.ts'
 import { flushSoon, type PendingHeaders } from './header-flush.ts'
 import { ProxiedRequest } from './outbound-request.ts'
 import type { ForwardPlan, PreparedRequest } from './plan.ts'
@@ -131,7 +132,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
       return 'drain'
     }
     this.#state = 'streaming'
-    if (endStream || this.#response.endedWithHeaders) this.#end()
+    if (!this.#response.isStaged && (endStream || this.#response.endedWithHeaders)) this.#end()
     if (this.#state !== 'streaming') return 'drain'
     if (extent === 'partial') flushSoon(this)
     return 'forward'
@@ -140,13 +141,16 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   #onResponseStarted({ name }: UpstreamTarget): void {
     this.#forwarding.target = name
     this.#forwarding.ms = performance.now() - this.#forwarding.began
+  }
+
+  onHeadersSent(): void {
     this.#deadline?.cancel()
   }
 
   #writeHeaders(target: UpstreamTarget, head: UpstreamHead): Error | undefined {
     try {
       head.stickyCookie = this.#prepared.route.upstream.cookieFor(this.#request, target)
-      return this.#response.writeHeaders(head, this.#plan.responseHeadFor(target))
+      return this.#response.start(head, this.#plan.responseHeadFor(target))
     } catch (error) {
       return error as Error
     }
@@ -159,7 +163,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
       // An extension has sent headers of its own.
       this.#state = 'over'
       this.#response.cut()
-    } else this.#sendError(new UpstreamFailed())
+    } else this.#sendError(error)
   }
 
   onUpgrade(target: UpstreamTarget, fields: readonly string[], socket: Duplex): void {
@@ -171,6 +175,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
       return
     }
     this.#onResponseStarted(target)
+    this.onHeadersSent()
     const stickyCookie = route.upstream.cookieFor(this.#request, target)
     const failed = this.#response.switchProtocols(fields, this.#plan.responseHeadFor(target), stickyCookie)
     if (failed !== undefined) {
@@ -188,12 +193,12 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   }
 
   onCompleteBody(body: string): void {
+    if (this.#response.writeThroughStages(body)) return
     this.#forwarding.bytesOut = body.length
     this.#end(body)
   }
 
   onData(chunk: Buffer): boolean {
-    this.#forwarding.bytesOut += chunk.length
     return this.#response.write(chunk)
   }
 
@@ -202,6 +207,10 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   }
 
   onComplete(trailers: readonly [string, string][]): void {
+    if (this.#state === 'streaming') this.#response.endBody(trailers)
+  }
+
+  onBodyWritten(trailers: readonly [string, string][]): void {
     if (this.#state !== 'streaming') return
     if (trailers.length === 0 || this.#response.addTrailers(trailers)) this.#end()
     else {
@@ -216,7 +225,8 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
 
   onError(error: Error & { code?: string }): void {
     if (this.#state === 'over') return
-    if (this.#state === 'waiting') {
+    this.#response.release()
+    if (this.#state === 'waiting' || !this.#response.headersSent) {
       this.#sendError(error)
       return
     }
@@ -240,14 +250,15 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   /** Aborts the request; the client gets the error unless the response has started. */
   fail(error: Error): void {
     if (this.#state === 'over') return
-    if (this.#sent === undefined) this.#sendError(error)
-    else this.#sent.abort(error)
+    // A stage may work on after the upstream is done.
+    if (this.#sent === undefined || this.#response.isStaged) this.onError(error)
+    this.#sent?.abort(error)
   }
 
   /** Sends headers that no body has followed yet, and starts the idle timeout of the body. */
   flush(): void {
     if (this.#state !== 'streaming') return
-    if (this.#forwarding.bytesOut === 0) this.#response.flushHeaders()
+    this.#response.flushHeaders()
     if (!this.#response.isEndless) this.#sent?.watchIdle()
   }
 
@@ -274,23 +285,12 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
     this.#deadline?.cancel()
     this.#plan.mirror?.(this.#request, this.#prepared, this.#outbound.buffered)
     this.#outbound.release()
-    this.#response.releaseReadAhead()
+    this.#response.release()
     if (this.#state !== 'over') this.fail(new ClientGone('The client closed the connection'))
     this.#sent?.end()
   }
 }
 
 // Shared by all exchanges, so that a request makes no closures.
-const onClosed = guarded((exchange) => exchange.onClosed())
-const onDeadline = guarded((exchange) => exchange.fail(new DeadlineExceeded()))
-
-/** Makes a callback for a timer or a socket, in which an error ends the exchange instead of the process. */
-function guarded(act: (exchange: Exchange) => void): (exchange: Exchange) => void {
-  return (exchange) => {
-    try {
-      act(exchange)
-    } catch (error) {
-      exchange.onInternalError(error)
-    }
-  }
-}
+const onClosed = guarded<Exchange>((exchange) => exchange.onClosed())
+const onDeadline = guarded<Exchange>((exchange) => exchange.fail(new DeadlineExceeded()))

@@ -5,6 +5,7 @@ import { MAX_TIMER_MS } from '../../src/lib/clock.ts'
 import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 import { hash32, unitInterval } from '../../src/lib/hash.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
+import { type RequestHead, setHeader } from '../../src/lib/http/request-head.ts'
 import { makeRewrite, restOf, shapeOf } from '../../src/lib/http/rewrite.ts'
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
@@ -82,12 +83,14 @@ export function makeHandler(
     const query = queryOf(request.raw.url ?? '')
     const idempotent = isIdempotent(request.method)
     const { method } = request
+    const head = write(request, app.trusts(peerOf(request)), stripped(path))
+    if (info.head.readsBodies) askForWholeBody(head)
     const prepared: PreparedRequest = {
       route: routeOf(request),
       path:
         (rewrite === undefined ? path : rewrite(path, request)) +
         (request.changeQuery ? request.changeQuery(query) : query),
-      head: write(request, app.trusts(peerOf(request)), stripped(path)),
+      head,
       body: upgrades ? null : bodyOf(request),
       replayBytes: idempotent ? idempotentReplayBytes : (mirror?.maxBody ?? 0),
       idempotent,
@@ -96,6 +99,13 @@ export function makeHandler(
     }
     new Exchange(request, reply, plan, prepared).start()
   }
+}
+
+/** Asks for a response that stages can read: the whole of it, without a content coding. */
+function askForWholeBody(head: RequestHead): void {
+  setHeader(head, 'accept-encoding', 'identity')
+  setHeader(head, 'range', undefined)
+  setHeader(head, 'if-range', undefined)
 }
 
 /** Compiles which upstream a request goes to: the only one, or one of several by their shares. */

@@ -1,5 +1,6 @@
 import { createError } from '@fastify/error'
 import type { FastifyRequest } from 'fastify'
+import { Internal } from '../../src/lib/refusals.ts'
 
 /** Pages of this origin may not open a WebSocket on this route (RFC 6455 section 10.2). */
 export const OriginNotAllowed = createError(
@@ -19,4 +20,11 @@ export function logFailure({ id, log, forwarding }: FastifyRequest, error: Error
   const { upstream, target } = forwarding ?? {}
   const cause = error.code ?? error.name
   log.warn({ requestId: id, upstream, target, cause, message: error.message }, 'upstream request failed')
+}
+
+/** Returns the error for a response that a stage could not go on with: its own if it is a refusal, else a 500 that is logged. */
+export function stageRefusal({ id, log }: FastifyRequest, error: Error & { code?: string }): Error {
+  if (error instanceof ClientGone || error.code?.startsWith('SP_ERR_') === true) return error
+  log.error({ err: error, requestId: id }, 'a response stage failed')
+  return new Internal()
 }

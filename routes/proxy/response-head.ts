@@ -69,12 +69,18 @@ export interface ClientHead {
 
 /** Returns the headers of an interim response without hop-by-hop headers and Content-Length, which it may not have (RFC 9110 section 8.6). */
 export function informationHead(fields: readonly string[]): string[] {
+  const head = endToEndFields(fields)
+  setHeader(head, 'content-length', undefined)
+  return head
+}
+
+/** Returns the headers of a final response without hop-by-hop headers. */
+export function endToEndFields(fields: readonly string[]): string[] {
   const head: string[] = []
   const nominated = nominatedIn(fields)
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] as string
-    if (HOP_BY_HOP.has(name) || name === 'content-length' || nominated?.includes(name) === true) continue
-    head.push(name, fields[i + 1] as string)
+    if (!HOP_BY_HOP.has(name) && nominated?.includes(name) !== true) head.push(name, fields[i + 1] as string)
   }
   return head
 }

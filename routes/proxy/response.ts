@@ -9,26 +9,33 @@ import {
   writeHead,
   writeInterim
 } from '../../src/lib/http/response.ts'
+import { stageRefusal } from './refusals.ts'
 import { informationHead, type ResponseHeadPlan, responseHead, type UpstreamHead } from './response-head.ts'
 import { isLongLived, isOfSession, SessionOver, watchSession } from './session-end.ts'
+import { StagedResponse, type StagedResponseListener } from './staged-response.ts'
 
 // Bytes of a response that are buffered for a slow client, so that the upstream is done with a short one sooner.
 const READ_AHEAD = 262_144
 
 /** Told by a response writer what happens on the client's side. */
 export interface ResponseWriterListener {
-  /** Called when the client has read what was buffered. */
+  /** Called when the client, or the first stage, has taken what was buffered. */
   onDrain(): void
+  onHeadersSent(): void
+  /** Called when all of the body has been written. */
+  onBodyWritten(trailers: readonly [string, string][]): void
   /** Called when the response may not go on. */
   fail(error: Error): void
 }
 
 /** Writes the response of an upstream to a client: its headers, its body as fast as the client reads it, and its trailers. */
-export class ResponseWriter {
+export class ResponseWriter implements StagedResponseListener {
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   readonly #response: ServerResponse
   readonly #listener: ResponseWriterListener
+  #plan: ResponseHeadPlan | undefined
+  #staged: StagedResponse | undefined
   #endless = false
   #listening = false
   #readsAhead = false
@@ -65,8 +72,32 @@ export class ResponseWriter {
     writeInterim(this.#response, status, informationHead(fields))
   }
 
-  /** Writes the headers of a response; returns the error if the client can't be sent them. */
-  writeHeaders(head: UpstreamHead, plan: ResponseHeadPlan): Error | undefined {
+  /** Whether the body goes through stages, which the headers wait for. */
+  get isStaged(): boolean {
+    return this.#staged !== undefined
+  }
+
+  /** Begins a response: writes its headers, or starts the stages of the route. Returns the error if the client can't be sent it. */
+  start(head: UpstreamHead, plan: ResponseHeadPlan): Error | undefined {
+    this.#plan = plan
+    const { stages } = plan.head
+    if (stages.length === 0) return this.onStagedHead(head)
+    const staged = new StagedResponse(head, this)
+    try {
+      if (!staged.start(stages, this.#request)) return this.onStagedHead(staged.head)
+    } catch (error) {
+      return stageRefusal(this.#request, error as Error)
+    }
+    this.#staged = staged
+    return undefined
+  }
+
+  onStagedHead(head: UpstreamHead): Error | undefined {
+    this.#listener.onHeadersSent()
+    return this.#writeHeaders(head, this.#plan as ResponseHeadPlan)
+  }
+
+  #writeHeaders(head: UpstreamHead, plan: ResponseHeadPlan): Error | undefined {
     const { fields, endless } = responseHead(head, this.#request, this.#reply, plan)
     const { status, statusText: reason, endStream } = head
     this.#endless = endless
@@ -95,13 +126,46 @@ export class ResponseWriter {
     return undefined
   }
 
-  /** Sends the headers now instead of with the first part of the body. */
+  /** Sends the headers now instead of with the first part of the body, unless stages hold them back. */
   flushHeaders(): void {
-    flushHead(this.#response)
+    this.#staged?.flush()
+    if (this.headersSent && this.#request.forwarding?.bytesOut === 0) flushHead(this.#response)
   }
 
   /** Writes a part of the body; returns whether more may be written before `onDrain`. */
   write(chunk: Buffer): boolean {
+    return this.#staged === undefined ? this.onStagedData(chunk) : this.#staged.write(chunk)
+  }
+
+  /** Writes a complete body, in which each character is a byte, if there are stages; returns whether there are. */
+  writeThroughStages(body: string): boolean {
+    if (this.#staged === undefined) return false
+    this.#staged.write(Buffer.from(body, 'latin1'))
+    this.#staged.end([])
+    return true
+  }
+
+  /** Ends the body; `onBodyWritten` is called when all of it has been written. */
+  endBody(trailers: readonly [string, string][]): void {
+    if (this.#staged === undefined) this.#listener.onBodyWritten(trailers)
+    else this.#staged.end(trailers)
+  }
+
+  onStagedEnd(trailers: readonly [string, string][]): void {
+    this.#listener.onBodyWritten(trailers)
+  }
+
+  onStagedDrain(): void {
+    this.#listener.onDrain()
+  }
+
+  onStagedError(error: Error): void {
+    this.#listener.fail(stageRefusal(this.#request, error))
+  }
+
+  onStagedData(chunk: Buffer): boolean {
+    const { forwarding } = this.#request
+    if (forwarding !== null) forwarding.bytesOut += chunk.length
     if (this.#response.write(chunk, returnWhenWritten(chunk))) return true
     this.#listenForDrain()
     // An event stream has to arrive as it is sent.
@@ -115,13 +179,19 @@ export class ResponseWriter {
     this.#listening = true
     // A client that reads nothing at all is closed by the listener, as for any other response.
     this.#response.on('drain', () => {
-      this.releaseReadAhead()
-      this.#listener.onDrain()
+      this.#releaseReadAhead()
+      if (this.#staged === undefined) this.#listener.onDrain()
+      else this.#staged.resume()
     })
   }
 
-  /** Returns the read-ahead buffer to the process's budget. */
-  releaseReadAhead(): void {
+  /** Gives up what is under way, and returns the read-ahead buffer to the process's budget. */
+  release(): void {
+    this.#staged?.destroy()
+    this.#releaseReadAhead()
+  }
+
+  #releaseReadAhead(): void {
     if (!this.#readsAhead) return
     this.#readsAhead = false
     this.#request.server.buffers.release(READ_AHEAD)

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Caller, Forwarding } from '../lib/caller.ts'
+import type { Refusal } from '../lib/refusals.ts'
 import { addHook } from './hooks.ts'
 import type { RecordCost, Verdict } from './observe.ts'
 import { applyHead } from './response-head.ts'
@@ -22,6 +23,7 @@ export function decorateApp(app: FastifyInstance, kit: Kit): void {
   app.decorateRequest('response', null as never)
   app.decorateRequest('caller', null)
   app.decorateRequest('forwarding', null)
+  app.decorateRequest('refusal', null)
   app.decorateRequest('trace', null)
   app.decorateRequest('reported', null)
   app.addHook('onRoute', function nameRoute(route) {
@@ -40,6 +42,8 @@ declare module 'fastify' {
     caller: Caller | null
     /** How the request is being forwarded; null until its target has begun. */
     forwarding: Forwarding | null
+    /** The error that the response reports; null without one. */
+    refusal: Refusal | null
     /** The verdict of each gate, in order; null unless the gateway was built with `trace`. */
     trace: Verdict[] | null
     /** The refusals that report mode let pass; null if there were none. */

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { StageFactory } from '../lib/http/staged-body.ts'
 import type { HeadHook } from './response-head.ts'
 
 export type Done = (error?: Error) => void
@@ -36,6 +37,10 @@ export type Hooks = Partial<Record<(typeof GATE_PHASES)[number], GateHook>> &
     vary?: string
     /** Response headers, in lower case, that are removed from an upstream's response. */
     strips?: readonly string[]
+    /** What response bodies go through, in the order of the concerns; never refusals of the gateway itself. */
+    stages?: readonly StageFactory[]
+    /** Whether the stages read bodies: the upstream is asked for whole ones without a content coding. */
+    readsBodies?: boolean
   }
 
 /** Returns whether a hook decides by a `done` callback, which Fastify tells by its parameters, too. */

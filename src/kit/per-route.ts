@@ -113,7 +113,7 @@ function addGate(route: RouteInfo, key: string, built: BuiltHooks | null): void 
   route.gates.push(key)
   const { head } = route
   if (built.heads !== null)
-    route.head = getOrCreate(built.heads, head, () => extendHeadPlan(head, built.hooks))
+    route.head = getOrCreate(built.heads, head, () => extendHeadPlan(head, key, built.hooks))
 }
 
 /** Returns the options of a concern on a route; undefined where it is off. */

@@ -1,6 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { joinVary } from '../lib/http/headers.ts'
+import type { ResponseStage } from '../lib/http/staged-body.ts'
 import type { Hooks } from './hooks.ts'
+import { stageReply } from './response-stages.ts'
 
 /** What the concerns of a route want in the head of every response. Routes whose concerns want the same share one. */
 export interface HeadPlan {
@@ -12,6 +14,10 @@ export interface HeadPlan {
   readonly strips: ReadonlySet<string>
   /** Run just before the head is sent. */
   readonly hooks: readonly HeadHook[]
+  /** What the body goes through before the head is sent. */
+  readonly stages: readonly ResponseStage[]
+  /** Whether a stage reads bodies: the upstream is asked for whole ones without a content coding. */
+  readonly readsBodies: boolean
 }
 
 /** Changes the head of a response just before it is sent. */
@@ -25,18 +31,31 @@ export interface Head {
 }
 
 /** The plan of a route before any concern has seen it. */
-export const EMPTY_HEAD_PLAN: HeadPlan = { defaults: [], vary: '', strips: new Set(), hooks: [] }
+export const EMPTY_HEAD_PLAN: HeadPlan = {
+  defaults: [],
+  vary: '',
+  strips: new Set(),
+  hooks: [],
+  stages: [],
+  readsBodies: false
+}
 
-/** Returns whether hooks want anything of the response head. */
-export const changesHead = ({ onHead, headers, vary, strips }: Hooks): boolean =>
-  [onHead, headers, vary, strips].some((wish) => wish !== undefined)
+/** Returns whether hooks want anything of the response head or body. */
+export const changesHead = ({ onHead, headers, vary, strips, stages }: Hooks): boolean =>
+  [onHead, headers, vary, strips, stages].some((wish) => wish !== undefined)
 
-/** Returns a plan with what a concern's hooks want added. */
-export const extendHeadPlan = (head: HeadPlan, { onHead, headers, vary, strips }: Hooks): HeadPlan => ({
+/** Returns a plan with what the hooks of a concern want added. */
+export const extendHeadPlan = (
+  head: HeadPlan,
+  key: string,
+  { onHead, headers, vary, strips, stages = [], readsBodies = false }: Hooks
+): HeadPlan => ({
   defaults: [...head.defaults, ...Object.entries(headers ?? {})],
   vary: vary === undefined ? head.vary : joinVary(head.vary, vary),
   strips: new Set([...head.strips, ...(strips ?? [])]),
-  hooks: onHead === undefined ? head.hooks : [...head.hooks, onHead]
+  hooks: onHead === undefined ? head.hooks : [...head.hooks, onHead],
+  stages: [...head.stages, ...stages.map((start) => ({ key, start }))],
+  readsBodies: head.readsBodies || readsBodies
 })
 
 /** The `onSend` hook that applies a route's plan; streamed responses apply theirs where they write the head. */
@@ -44,11 +63,19 @@ export function applyHead(
   request: FastifyRequest,
   reply: FastifyReply,
   payload: unknown,
-  done: (error: null, payload: unknown) => void
+  done: (error: Error | null, payload?: unknown) => void
 ): void {
   const plan = request.routeOptions.config.sallyport?.route?.head
-  if (plan !== undefined) applyPlan(plan, request, reply)
-  done(null, payload)
+  if (plan === undefined) done(null, payload)
+  // The gateway's own errors are sent as they are.
+  else if (plan.stages.length === 0 || request.refusal !== null) {
+    applyPlan(plan, request, reply)
+    done(null, payload)
+  } else
+    stageReply(plan.stages, request, reply, payload, (error, staged) => {
+      if (error === null) applyPlan(plan, request, reply)
+      done(error, staged)
+    })
 }
 
 function applyPlan(plan: HeadPlan, request: FastifyRequest, reply: FastifyReply): void {

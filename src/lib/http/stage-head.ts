@@ -1,0 +1,36 @@
+import { headerOf, setHeader } from './request-head.ts'
+
+/** The status and headers of a response, which a stage may change until its stream gives the first byte. */
+export class StageHead {
+  status: number
+  /** Whether a body follows for the client: not for HEAD, 204 and 304. */
+  readonly hasBody: boolean
+  readonly #fields: string[]
+
+  /** Takes over a list of names, in lower case, and values in turn. */
+  constructor(status: number, fields: string[], hasBody: boolean) {
+    this.status = status
+    this.#fields = fields
+    this.hasBody = hasBody
+  }
+
+  /** Names in lower case and values in turn. */
+  get fields(): readonly string[] {
+    return this.#fields
+  }
+
+  /** Returns a header's value, several fields of one name joined by commas; undefined if there is none. */
+  get(name: string): string | undefined {
+    return headerOf(this.#fields, name)
+  }
+
+  /** Replaces a header; undefined removes it. */
+  set(name: string, value: string | undefined): void {
+    setHeader(this.#fields, name, value)
+  }
+
+  /** Adds a field beside others of the same name. */
+  add(name: string, value: string): void {
+    this.#fields.push(name, value)
+  }
+}
