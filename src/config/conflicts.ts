@@ -14,9 +14,9 @@ export async function findConflicts(routes: readonly PlannedRoute[], ignoreCase:
       const other = others?.find((one) => overlap(one.methods, route.methods))
       if (other !== undefined)
         faults.push({
-          ...route.place,
+          ...route.place(),
           path: '',
-          message: `The route ${route.name} matches the same requests as the one at ${showPlace(other.place)}; give them different paths, hosts or methods`
+          message: `The route ${route.name} matches the same requests as the one at ${showPlace(other.place())}; give them different paths, hosts or methods`
         })
       if (others === undefined) routesByPlace.set(place, [route])
       else others.push(route)

@@ -12,7 +12,7 @@ import { readSource } from './read-source.ts'
 import { RouteBuilder } from './routes.ts'
 import { rootOnlyKeys, routeOptions } from './schema.ts'
 import { nameScopes, type Scope } from './scope.ts'
-import { faultAt, type Source } from './source.ts'
+import { faultAt, placeLater, type Source } from './source.ts'
 
 /** Walks the routes, groups and included files of a config. */
 export class EntryReader {
@@ -23,7 +23,7 @@ export class EntryReader {
   readonly #entryKeys: readonly string[]
   readonly #scopes: Scope[] = []
   /** The groups whose own options count something, such as a rate limit. */
-  readonly #countingGroups: { readonly scope: Scope; readonly place: Place }[] = []
+  readonly #countingGroups: { readonly scope: Scope; readonly place: () => Place }[] = []
 
   constructor(draft: PlanDraft) {
     this.#draft = draft
@@ -108,7 +108,7 @@ export class EntryReader {
     const counts = this.#draft.catalog.concerns.some(
       ({ key, counts }) => counts === true && isObject(value[key])
     )
-    if (isGroup && counts) this.#countingGroups.push({ scope, place: source.at(at) })
+    if (isGroup && counts) this.#countingGroups.push({ scope, place: placeLater(source, at) })
   }
 
   #readRoute(entry: Entry, targets: readonly string[], level: Level): void {
@@ -207,14 +207,14 @@ export class EntryReader {
 
   /** Returns a warning for each group that only its routes tell apart from a sibling, so that moving a route resets its counts. */
   ambiguousGroups(): Fault[] {
-    const known = new Map<Scope, Map<string, Place>>()
+    const known = new Map<Scope, Map<string, () => Place>>()
     return this.#countingGroups.flatMap(({ scope, place }) => {
-      const siblings = getOrCreate(known, scope.parent ?? scope, () => new Map<string, Place>())
+      const siblings = getOrCreate(known, scope.parent ?? scope, () => new Map<string, () => Place>())
       const other = siblings.get(scope.identity)
       siblings.set(scope.identity, other ?? place)
       if (other === undefined) return []
-      const message = `This group has the same host and path as the one at ${showPlace(other)}, and only their routes tell apart what is counted in them; give it a "name"`
-      return [{ ...place, path: '', message }]
+      const message = `This group has the same host and path as the one at ${showPlace(other())}, and only their routes tell apart what is counted in them; give it a "name"`
+      return [{ ...place(), path: '', message }]
     })
   }
 }

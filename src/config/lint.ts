@@ -84,10 +84,10 @@ function ambiguousPair(
   infos: readonly RouteInfo[],
   { route, other, gates, method, url }: AmbiguousPair
 ): Fault {
-  const { place } = plan.routes[infos.indexOf(route)] ?? { place: { file: plan.file } }
+  const planned = plan.routes[infos.indexOf(route)]
   const past = `${method} ${url} comes to the route ${route.name}, and their upstream may read it as a path of the route ${other.name}, past its ${gates.join(', ')}`
   return {
-    ...place,
+    ...(planned?.place() ?? { file: plan.file }),
     path: '',
     message: rejectsAmbiguous(plan)
       ? `${past}; it is refused ("paths": {"ambiguous": "reject"})`
@@ -190,7 +190,7 @@ function warnOnce(routes: readonly PlannedRoute[], message: (all: string) => str
     names.length === 1
       ? `The route ${first.name}`
       : `Each of the routes ${names.slice(0, MAX_NAMED_ROUTES).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
-  return [{ ...first.place, path: '', message: message(all) }]
+  return [{ ...first.place(), path: '', message: message(all) }]
 }
 
 function replacedBuiltins({ routes }: Plan, builtins: readonly Pick<RouteInfo, 'path' | 'name'>[]): Fault[] {
@@ -198,7 +198,7 @@ function replacedBuiltins({ routes }: Plan, builtins: readonly Pick<RouteInfo, '
     builtins
       .filter(({ path }) => paths.some((one) => one.text === path))
       .map((own) => ({
-        ...place,
+        ...place(),
         path: '',
         message: `The route ${name} replaces the built-in route ${own.path} (${own.name})`
       }))

@@ -8,7 +8,7 @@ import { type CheckedConfig, ModuleChecks } from './module-checks.ts'
 import type { PlannedRoute } from './plan-types.ts'
 import { OptionsResolver } from './resolve-options.ts'
 import type { Scope } from './scope.ts'
-import type { Source } from './source.ts'
+import { placeLater, type Source } from './source.ts'
 import type { Written } from './written.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -37,7 +37,7 @@ export class PlanDraft implements CheckedConfig {
   readonly files: string[] = []
   readonly interpolated = new Set<string>()
   /** Where each module is mentioned first. */
-  readonly firstMentions = new Map<string, Place>()
+  readonly firstMentions = new Map<string, () => Place>()
   /** The modules that are mentioned by more than `false`. */
   readonly enabled = new Set<string>()
   publicUrl: string | undefined
@@ -67,7 +67,7 @@ export class PlanDraft implements CheckedConfig {
   merge(module: Concern | Target, outer: OptionsState, written: Written, place: MergePlace): OptionsState {
     if (written.value !== false) this.enabled.add(module.key)
     if (!this.firstMentions.has(module.key))
-      this.firstMentions.set(module.key, { ...written.source.at(written.path) })
+      this.firstMentions.set(module.key, placeLater(written.source, written.path))
     return mergeOptions(module, outer, written, { ...place, faults: this.faults })
   }
 }

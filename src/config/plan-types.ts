@@ -16,7 +16,7 @@ export interface Plan {
   /** The texts that came from the environment or a file by `${…}`. */
   readonly interpolated: ReadonlySet<string>
   /** Where each concern and target is mentioned first. */
-  readonly firstMentions: ReadonlyMap<string, Place>
+  readonly firstMentions: ReadonlyMap<string, () => Place>
   /** What `check` warns of. */
   readonly warnings: readonly Fault[]
 }
@@ -42,5 +42,6 @@ export interface PlannedRoute {
   readonly mentioned: ReadonlySet<string>
   /** The keys of the concerns that a group or the route sets, including to `false`. */
   readonly overrides: readonly string[]
-  readonly place: Place
+  /** Finds its place in the file. */
+  readonly place: () => Place
 }

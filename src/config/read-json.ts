@@ -1,29 +1,24 @@
 import { dirname } from 'node:path'
 import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
-import { runSliced } from '../lib/time-slicing.ts'
-import { ConfigError, type Fault, type Path, type Place, showPath } from './fault.ts'
-import { readPositioned } from './json-positions.ts'
+import { ConfigError, type Fault, type Path, showPath } from './fault.ts'
+import { jsonPlaces, placesIn } from './json-positions.ts'
+import { parseConfigJson } from './plain-json.ts'
 import { fileError, type Source } from './source.ts'
 
 /** Reads JSON with comments and trailing commas; throws a ConfigError where it is malformed or has a key twice. */
-export async function readJson(path: string, name: string, text: string): Promise<Source> {
-  const lines = lineStarts(text)
-  const json = await runSliced(readPositioned(text))
-  if (json === undefined) throw jsonError(name, lines, text)
-  return {
-    file: name,
-    folder: dirname(path),
-    value: json.value,
-    at: (where) => placeAt(name, lines, json.offsetOf(where))
-  }
+export function readJson(path: string, name: string, text: string): Source {
+  const value = parseConfigJson(text)
+  if (value === undefined) throw jsonError(name, text)
+  return { file: name, folder: dirname(path), value, at: jsonPlaces(name, text) }
 }
 
 /** Returns the error of a text that is not JSON, or has a key twice. */
-function jsonError(name: string, lines: readonly number[], text: string): ConfigError {
+function jsonError(name: string, text: string): ConfigError {
+  const placeAt = placesIn(name, text)
   const errors: ParseError[] = []
   const tree = parseTree(text, errors, { allowTrailingComma: true })
   const faults: Fault[] = errors.slice(0, 1).map(({ error, offset }) => ({
-    ...placeAt(name, lines, offset),
+    ...placeAt(offset),
     path: '',
     message: `This is not JSON: ${hintAt(text, offset) ?? `${spaced(printParseErrorCode(error))}${near(text, offset)}`}`
   }))
@@ -31,7 +26,7 @@ function jsonError(name: string, lines: readonly number[], text: string): Config
     return faults.length > 0 ? new ConfigError(faults) : fileError(name, 'This is not JSON')
   findDuplicates(tree, [], (key, at, where) =>
     faults.push({
-      ...placeAt(name, lines, at),
+      ...placeAt(at),
       path: showPath(where),
       message: `expected each key once, got "${key}" again; remove one of the two`
     })
@@ -72,23 +67,4 @@ const spaced = (code: string): string => code.replaceAll(/([a-z])([A-Z])/g, '$1 
 function near(text: string, offset: number): string {
   const char = text.charAt(offset).trim()
   return char === '' ? '' : ` near ${JSON.stringify(char)}`
-}
-
-/** Returns the offset of each line. */
-function lineStarts(text: string): number[] {
-  const starts = [0]
-  for (let i = text.indexOf('\n'); i !== -1; i = text.indexOf('\n', i + 1)) starts.push(i + 1)
-  return starts
-}
-
-/** Returns the place of an offset by binary search. */
-function placeAt(file: string, starts: readonly number[], offset: number): Place {
-  let low = 0
-  let high = starts.length - 1
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2)
-    if ((starts[middle] ?? 0) <= offset) low = middle
-    else high = middle - 1
-  }
-  return { file, line: low + 1, column: offset - (starts[low] ?? 0) + 1 }
 }

@@ -1,5 +1,6 @@
 import { dirname } from 'node:path'
 import { type Document, isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
+import { onDemand } from '../lib/memoize.ts'
 import { ConfigError, type Path, type Place } from './fault.ts'
 import { fileError, firstLine, type Source } from './source.ts'
 
@@ -8,12 +9,8 @@ const MAX_ALIASES = 100
 
 /** Reads YAML; throws a ConfigError with all its syntax errors. */
 export function readYaml(path: string, name: string, text: string): Source {
-  const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines })
-  const placeAt = (offset: number): Place => {
-    const { line, col } = lines.linePos(offset)
-    return { file: name, line, column: col }
-  }
+  const parsed = onDemand(() => parse(name, text))
+  const { document, placeAt } = parsed()
   if (document.errors.length > 0)
     throw new ConfigError(
       document.errors.map(({ message, pos }) => ({
@@ -28,8 +25,33 @@ export function readYaml(path: string, name: string, text: string): Source {
   } catch (error) {
     throw fileError(name, firstLine(error))
   }
-  return { file: name, folder: dirname(path), value, at: (key) => placeAt(offsetAt(document, key)) }
+  return { file: name, folder: dirname(path), value, at: yamlPlaces(parsed) }
 }
+
+interface ParsedYaml {
+  readonly document: Document
+  placeAt(offset: number): Place
+}
+
+function parse(name: string, text: string): ParsedYaml {
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines })
+  return {
+    document,
+    placeAt(offset) {
+      const { line, col } = lines.linePos(offset)
+      return { file: name, line, column: col }
+    }
+  }
+}
+
+// Outside of the function that reads, whose scope would keep the document.
+const yamlPlaces =
+  (parsed: () => ParsedYaml): Source['at'] =>
+  (path) => {
+    const { document, placeAt } = parsed()
+    return placeAt(offsetAt(document, path))
+  }
 
 function offsetAt(document: Document, path: Path): number {
   let node: unknown = document.contents

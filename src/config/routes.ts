@@ -9,6 +9,7 @@ import type { RouteMatch } from './module-checks.ts'
 import { PathError, type PathPattern, readPath } from './paths.ts'
 import type { DraftRoute, PlanDraft } from './plan-draft.ts'
 import type { PlannedRoute } from './plan-types.ts'
+import { placeLater } from './source.ts'
 
 /** What the concerns of a route come to; shared by all routes to which the same options apply. */
 interface RouteConcerns extends Pick<PlannedRoute, 'options' | 'overrides' | 'mentioned'> {
@@ -53,7 +54,7 @@ export class RouteBuilder {
       target: target.key,
       targetOptions: options,
       ...concerns,
-      place: { ...source.at(at) }
+      place: placeLater(source, at)
     }
     routes.push(route)
     states.set(route, level.concerns)

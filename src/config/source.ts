@@ -8,8 +8,8 @@ export interface Source {
   /** The folder that files named in it are relative to. */
   readonly folder: string
   readonly value: unknown
-  /** Returns the place of the key at a path, or of the item of a list; of the nearest part outside where there is none. */
-  at(path: Path): Place
+  /** Returns the place of the key at a path, or of the item of a list; of the nearest part outside where there is none. It is worked out from the text of the file. */
+  readonly at: (path: Path) => Place
 }
 
 /** Returns the source of a config that is an object already, as embedding programs and tests have it. */
@@ -20,6 +20,11 @@ export function objectSource(value: unknown, file = 'config', folder: string = p
 /** Returns a fault at a path of a source. */
 export function faultAt(source: Source, path: Path, message: string): Fault {
   return { ...source.at(path), path: showPath(path), message }
+}
+
+/** Returns a function that finds a place when it is asked for; it keeps the text of the file, and not its value. */
+export function placeLater({ at }: Source, path: Path): () => Place {
+  return () => at(path)
 }
 
 /** Returns the error for a file that cannot be read as a whole. */

@@ -160,9 +160,9 @@ function placed(error: unknown, plan: Plan, { key, route }: UnderWay, infos: rea
   const start = { file: plan.file, line: 1, column: 1 }
   const fault =
     planned !== undefined
-      ? { ...planned.place, message: `The route ${planned.name} can't be set up: ${why}` }
+      ? { ...planned.place(), message: `The route ${planned.name} can't be set up: ${why}` }
       : key !== undefined
-        ? { ...(plan.firstMentions.get(key) ?? start), message: `"${key}" can't be set up: ${why}` }
+        ? { ...(plan.firstMentions.get(key)?.() ?? start), message: `"${key}" can't be set up: ${why}` }
         : { ...start, message: `The gateway can't be built: ${why}` }
   return new ConfigError([{ path: '', ...fault }], { cause: error })
 }

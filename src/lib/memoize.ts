@@ -13,6 +13,18 @@ export function getOrCreate<K, V>(memory: Cache<K, V>, key: K, make: () => V): V
   return made
 }
 
+/** Returns a function that makes an object when it is asked for, and makes it again where nobody has kept it meanwhile. */
+export function onDemand<T extends object>(make: () => T): () => T {
+  let known: WeakRef<T> | undefined
+  return () => {
+    const made = known?.deref()
+    if (made !== undefined) return made
+    const anew = make()
+    known = new WeakRef(anew)
+    return anew
+  }
+}
+
 // A client can invent names without limit; real ones fit into these limits.
 const MAX_NAME_LENGTH = 64
 const MAX_NAMES = 512

@@ -7,7 +7,6 @@ import cors from '@fastify/cors'
 import session from '@fastify/session'
 import { Client } from 'acme-client'
 import fastify from 'fastify'
-import { createScanner } from 'jsonc-parser'
 import t from 'tap'
 import { captureHooks } from '../../src/lib/capture-hooks.ts'
 import { currentResponse } from '../../src/lib/http/current-response.ts'
@@ -177,11 +176,4 @@ t.test('acme-client sends by http.request, with a number of attempts for a bad n
   const { http } = client as unknown as { http: { request: unknown; maxBadNonceRetries: unknown } }
   t.type(http.request, 'function')
   t.type(http.maxBadNonceRetries, 'number')
-})
-
-t.test('jsonc-parser numbers its tokens as it did', async (t) => {
-  const scanner = createScanner('{}[],:null true false "a" 1', true)
-  const tokens: number[] = []
-  for (let token: number = scanner.scan(); token !== 17; token = scanner.scan()) tokens.push(token)
-  t.strictSame(tokens, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
 })

@@ -33,6 +33,18 @@ rejects('rejects a file that is not a config', [
     config: '{ "routes": [ "/a" ] }',
     faults: [/^gateway\.json:1:15 routes\[0\]: expected an object with a "path" and a target, got "\/a"$/]
   },
+  ...['{ "routes": [ , ] }', '{ "routes": [], , }', '{ "routes": [] }\n/* for', '{ "routes": [ "/a ] }'].map(
+    (config) => ({
+      name: `nearly JSON: ${config}`,
+      config,
+      faults: [/^gateway\.json:\d+:\d+ This is not JSON: /]
+    })
+  ),
+  {
+    name: 'a key twice, in two spellings and beside comments',
+    config: '{ "routes": [], // one\n  "r\\u006futes": [], }',
+    faults: ['gateway.json:2:3 routes: expected each key once, got "routes" again; remove one of the two']
+  },
   {
     name: 'a key twice',
     config: '{ "routes": [],\n  "routes": [] }',
@@ -202,13 +214,15 @@ t.test('accepts JSON with comments, trailing commas and a byte order mark', asyn
   /* all of
      it */
   "routes": [
-    { "path": "/a", "respond": { "body": "// no comment", }, }, // the only one
-  ],
+    { "path": "/a", "respond": { "body": "// no comment", }, }, // the last but one
+    { "path": "/b", "respond": { "body": "/* \\",], */", } /* , */ , } // ,
+    , ],
 }
 `
   })
   const app = await gateway(t, `${folder}/gateway.json`)
   t.equal((await app.inject('/a')).body, '// no comment')
+  t.equal((await app.inject('/b')).body, '/* ",], */')
 })
 
 t.test('reads YAML like JSON, with the position of each error', async (t) => {
