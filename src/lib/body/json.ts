@@ -64,6 +64,10 @@ function decodeJson(bytes: Buffer): ProvenJson | JsonFault {
 /** A number that a double can't carry, as it was written; made and written by JSON itself, opaque to everything else. */
 export type RawNumber = ReturnType<typeof JSON.rawJSON>
 
+/** Tells whether a value of JSON is an object: no list, and no RawNumber. */
+export const isJsonObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawNumber(value)
+
 /** Tells whether a value is a number that a double can't carry. */
 export const isRawNumber = (value: unknown): value is RawNumber =>
   typeof value === 'object' && value !== null && 'rawJSON' in value && JSON.isRawJSON(value)
