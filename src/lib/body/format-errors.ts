@@ -1,0 +1,20 @@
+import { createError } from '@fastify/error'
+
+/** Tells why a body is not what "format" says, in a few words and without any of its content. */
+export class FormatError extends Error {
+  /** Whether the body is malformed, or larger than it may be. */
+  readonly kind: 'format' | 'size'
+
+  constructor(reason: string, kind: 'format' | 'size' = 'format') {
+    super(reason)
+    this.name = 'FormatError'
+    this.kind = kind
+  }
+}
+
+/** The value of a response has no form in XML. */
+export const FormatXml = createError<[string]>(
+  'SP_ERR_FORMAT_XML',
+  'Bad gateway: the response cannot be written as XML: %s',
+  502
+)
