@@ -1,6 +1,13 @@
 import t from 'tap'
 import { ConfigError, loadConfig } from '../../src/index.ts'
-import { gateway } from '../helpers.ts'
+import { gateway, listening, raw, statusOf } from '../helpers.ts'
+import { bodies, post } from './unread-bodies.ts'
+
+const get = (path: string, ...headers: string[]): string =>
+  [`GET ${path} HTTP/1.1`, 'Host: a', 'Connection: close', ...headers, '', ''].join('\r\n')
+const headerOf = (answer: string, name: string): string | undefined =>
+  new RegExp(`\r\n${name}: ([^\r]*)`, 'i').exec(answer)?.[1]
+const bodyIn = (answer: string): string => answer.slice(answer.indexOf('\r\n\r\n') + 4)
 
 const body = (text: string): object => ({ respond: { body: text } })
 const to = (address: string): object => ({ redirect: { to: address } })
@@ -175,4 +182,98 @@ t.test('rejects a redirect to itself', async (t) => {
     { path: '/u/:id', ...to('/u/{query.id}') }
   ]
   for (const route of sound) await t.resolves(loadConfig({ routes: [route] }, {}), JSON.stringify(route))
+})
+
+t.test('redirects to the configured location', async (t) => {
+  const { app, port } = await listening(t, {
+    paths: { doubleSlash: 'keep' },
+    routes: [
+      { path: '/old/*', redirect: { to: '/new/' } },
+      { path: '/bare/*', redirect: { to: '/' } },
+      { path: '/away/*', redirect: { to: 'https://example.com/v2' } },
+      { path: '/host/*', redirect: { to: 'https://example.com' } },
+      { path: '/exact', redirect: { to: '/there' } },
+      { path: '/asks', redirect: { to: '/there?from=exact' } },
+      { path: '/asked/*', redirect: { to: 'https://example.com/v2/?from=asked' } },
+      { path: '/item/:id', redirect: { to: '/items?id={params.id}' } },
+      { path: '/user/:id/*', redirect: { to: '/users/{params.id}' } },
+      { path: '/search', redirect: { to: '/find/{query.q}' } },
+      { path: '/same/*', redirect: { to: 'https://{host}/same' } },
+      { path: '/größe', redirect: { to: '/Maße und €' } },
+      { path: ['/two/*', '/by/two/*'], redirect: { to: '/one' } },
+      { path: '/', redirect: { to: '/home' } },
+      ...[301, 302, 303, 307, 308].map((status) => ({ path: `/${status}`, redirect: { to: '/', status } }))
+    ]
+  })
+  const cases: [path: string, location: string][] = [
+    ['/old', '/new'],
+    ['/old/', '/new/'],
+    ['/old/a/b', '/new/a/b'],
+    ['/old/a%2Fb%20c?x=%2F&y=a+b', '/new/a%2Fb%20c?x=%2F&y=a+b'],
+    ['/old?x=1', '/new?x=1'],
+    ['/bare', '/'],
+    ['/bare/a', '/a'],
+    ['/bare//evil.test', '/evil.test'],
+    ['/bare///evil.test/x', '/evil.test/x'],
+    ['/bare/%2Fevil.test', '/%2Fevil.test'],
+    ['/away/a?x=1', 'https://example.com/v2/a?x=1'],
+    ['/away//a', 'https://example.com/v2//a'],
+    ['/away', 'https://example.com/v2'],
+    ['/host/a', 'https://example.com/a'],
+    ['/host', 'https://example.com/'],
+    ['/host/@evil.test', 'https://example.com/@evil.test'],
+    ['/host/.evil.test', 'https://example.com/.evil.test'],
+    ['/exact', '/there'],
+    ['/exact?x=1', '/there?x=1'],
+    ['/asks', '/there?from=exact'],
+    ['/asks?x=1', '/there?from=exact&x=1'],
+    ['/asked/a', 'https://example.com/v2/a?from=asked'],
+    ['/asked/a?x=1', 'https://example.com/v2/a?from=asked&x=1'],
+    ['/item/a%20b', '/items?id=a%20b'],
+    ['/item/a%26b%3Dc?x=1', '/items?id=a%26b%3Dc&x=1'],
+    ['/user/a%2Fb/c', '/users/a%2Fb/c'],
+    ['/user/%5Cevil.test/x', ''],
+    ['/search?q=//evil.test', '/find/%2F%2Fevil.test?q=//evil.test'],
+    ['/search?q=a%20b', '/find/a%20b?q=a%20b'],
+    ['/same/x', 'https://gateway.test/same/x'],
+    ['/gr%C3%B6%C3%9Fe', '/Ma%C3%9Fe%20und%20%E2%82%AC'],
+    ['/two/a', '/one/a'],
+    ['/by/two/a', '/one/a'],
+    ['/', '/home']
+  ]
+  for (const [path, location] of cases)
+    t.test(`${path} goes to ${location || 'nowhere'}`, async (t) => {
+      const answer = await raw(port, get(path).replace('Host: a', 'Host: gateway.test'), 5000)
+      t.equal(statusOf(answer), location === '' ? 400 : 308)
+      if (location === '') return
+      t.equal(headerOf(answer, 'location'), location)
+      t.notMatch(headerOf(answer, 'location'), /^[/\\]{2}/, 'two slashes would name another host')
+      t.equal(bodyIn(answer), '')
+    })
+  for (const status of [301, 302, 303, 307, 308])
+    t.test(`by ${status}`, async (t) => {
+      for (const method of ['GET', 'HEAD', 'POST'] as const) {
+        const answer = await app.inject({ method, url: `/${status}` })
+        t.match(answer, { statusCode: status, headers: { location: '/' } })
+        t.match(answer.headers, { 'x-content-type-options': 'nosniff' })
+      }
+    })
+  t.test('ignores the body', async (t) => {
+    for (const body of bodies) t.equal((await post(app, '/exact', body)).statusCode, 308, String(body))
+  })
+  t.test('rejects hosts that a client could set', async (t) => {
+    const wrong: [name: string, path: string, to: string, message: RegExp][] = [
+      ['another scheme', '/a', 'javascript:alert(1)', /a path or an http\(s\) URL/],
+      ['no path', '/a', 'there', /a path or an http\(s\) URL/],
+      ['an unknown parameter', '/a/:id', '/{params.name}', /got "\{params\.name\}"; the path has :id/],
+      ['a host out of the path', '/a/:id', 'https://{params.id}.example.com/', /got "\{params\.id\}"/],
+      ['a host out of the query', '/a', 'https://{query.h}', /got "\{query\.h\}"/],
+      ['an invalid status', '/a', '/b', /status/]
+    ]
+    for (const [name, path, to, message] of wrong)
+      t.test(name, async (t) => {
+        const redirect = name === 'an invalid status' ? { to, status: 200 } : { to }
+        await t.rejects(loadConfig({ routes: [{ path, redirect }] }, {}), { message })
+      })
+  })
 })

@@ -1,7 +1,12 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: what stands in ${…} here is the config's
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the syntax of the config
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
-import { gateway } from '../helpers.ts'
+import { loadConfig } from '../../src/index.ts'
+import { gateway, listening, raw, statusOf } from '../helpers.ts'
+import { bodies, post } from './unread-bodies.ts'
+
+const get = (path: string, ...headers: string[]): string =>
+  [`GET ${path} HTTP/1.1`, 'Host: a', 'Connection: close', ...headers, '', ''].join('\r\n')
 
 /** A value of a request that would break out of every kind of literal. */
 const EVIL = `"'\`\\</script>--></style>*/\n\u2028]]>&\${x}{y}; "a":1,onclick=alert(1) //`
@@ -134,4 +139,104 @@ t.test('escapes for the content type that headers.response sets', async (t) => {
 
 t.test('does not escape plain text', async (t) => {
   t.equal(await bodyFor(t, { routes: [{ path: '/a', respond: { body: '{query.q}' } }] }), EVIL)
+})
+
+t.test('responds with what the config sets', async (t) => {
+  t.test('sends a fixed response', async (t) => {
+    const app = await gateway(t, {
+      routes: [
+        { path: '/text', respond: { body: 'hello' } },
+        { path: '/empty', respond: { status: 204 } },
+        { path: '/nothing', respond: {} },
+        { path: '/blank', respond: { body: '' } },
+        { path: '/object', respond: { body: { id: '{params.id}', list: [1, null, 'é'] } } },
+        { path: '/list', respond: { body: [] } },
+        { path: '/null', respond: { body: null } },
+        { path: '/number', respond: { body: 7 } },
+        { path: '/false', respond: { body: false } },
+        { path: '/wide', respond: { body: 'größe €' } },
+        {
+          path: '/gone',
+          respond: { status: 410, headers: { 'Content-Type': 'text/html', 'X-Why': 'moved' }, body: '<p>' }
+        }
+      ]
+    })
+    const text = 'text/plain; charset=utf-8'
+    const json = 'application/json; charset=utf-8'
+    const cases: [url: string, status: number, type: string | undefined, body: string][] = [
+      ['/text', 200, text, 'hello'],
+      ['/empty', 204, undefined, ''],
+      ['/nothing', 200, undefined, ''],
+      ['/blank', 200, text, ''],
+      ['/object', 200, json, '{"id":"{params.id}","list":[1,null,"é"]}'],
+      ['/list', 200, json, '[]'],
+      ['/null', 200, json, 'null'],
+      ['/number', 200, json, '7'],
+      ['/false', 200, json, 'false'],
+      ['/wide', 200, text, 'größe €'],
+      ['/gone', 410, 'text/html', '<p>']
+    ]
+    for (const [url, status, type, body] of cases)
+      t.test(url, async (t) => {
+        const answer = await app.inject(url)
+        t.equal(answer.statusCode, status)
+        t.equal(answer.headers['content-type'], type)
+        t.equal(answer.body, body)
+        if (status !== 204) t.equal(answer.headers['content-length'], String(Buffer.byteLength(body)))
+        const head = await app.inject({ method: 'HEAD', url })
+        t.equal(head.statusCode, status)
+        t.equal(head.body, '')
+        const same = { date: '', 'x-request-id': '', ...(body === '' ? { 'content-length': '0' } : {}) }
+        t.match({ ...answer.headers, ...same }, { ...head.headers, ...same })
+        t.match({ ...head.headers, ...same }, { ...answer.headers, ...same })
+      })
+    t.equal((await app.inject('/gone')).headers['x-why'], 'moved')
+  })
+
+  t.test('replaces values of the request in a text', async (t) => {
+    const app = await gateway(t, {
+      auth: { optional: true, apiKeys: { list: [{ id: 'alice', secret: 'key' }] } },
+      routes: [
+        {
+          path: '/hi/:name/*',
+          respond: {
+            body: '{{{params.name}}} {query.q} {path} {host} {client.ip} {caller.id} {headers.X-A} {{}}'
+          }
+        }
+      ]
+    })
+    const { body } = await app.inject({
+      url: '/hi/b%C3%A9a/x?q=1%202',
+      headers: { host: 'api.test', 'x-a': 'a', 'x-api-key': 'key' }
+    })
+    t.equal(body, '{béa} 1 2 /hi/b%C3%A9a/x api.test 127.0.0.1 alice a {}')
+  })
+
+  t.test('accepts every method and ignores bodies', async (t) => {
+    const app = await gateway(t, { routes: [{ path: '/a', respond: { body: 'hello' } }] })
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const)
+      t.equal((await app.inject({ method, url: '/a' })).body, 'hello', method)
+    for (const body of bodies) t.equal((await post(app, '/a', body)).body, 'hello', String(body))
+  })
+
+  t.test('responds without waiting for the body', async (t) => {
+    const { port } = await listening(t, { routes: [{ path: '/a', respond: { body: 'hello' } }] })
+    const half = 'POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n'
+    const whole = `${half}0\r\n\r\n${get('/a')}`
+    const answers = (await raw(port, whole, 5000)).match(/HTTP\/1\.1 200 OK/g)
+    t.equal(answers?.length, 2, 'the connection goes on after a body that nobody read')
+    t.equal(statusOf(await raw(port, half, 100)), 200)
+  })
+
+  t.test('rejects invalid options', async (t) => {
+    const cases: [name: string, respond: object, message: RegExp][] = [
+      ['an invalid status', { status: 99 }, /status/],
+      ['an unknown value', { body: 'Hello {name}' }, /got "\{name\}"/],
+      ['an invalid header name', { headers: { 'x a': 'b' } }, /x a/]
+    ]
+    for (const [name, respond, message] of cases)
+      t.test(name, async (t) => {
+        await t.rejects(loadConfig({ routes: [{ path: '/a', respond }] }, {}), { message })
+      })
+  })
 })
