@@ -14,40 +14,36 @@ import { notAllowed, notFoundHere, refusedHere, refusing } from './unmatched.ts'
 /** Returns whether the upstream of a route may read the path of a request as one of another route. */
 export type AmbiguousPath = (raw: IncomingMessage) => boolean
 
-/** What is being set up, for the message if it fails. */
-export interface UnderWay {
+/** What is being registered, for the error message if that fails. */
+export interface BootStep {
   key?: string
   route?: RouteInfo | undefined
 }
 
-/** Registers all routes of a plan: those of its targets, the gateway's own, and the handlers for unmatched requests. */
-export async function addRoutes(
-  app: FastifyInstance,
-  plan: Plan,
-  under: UnderWay,
-  planned: Map<string, RouteInfo>,
-  tabulate: (entries: readonly Entry[]) => Promise<Table>
-): Promise<void> {
-  const infos: (readonly [PlannedRoute, RouteInfo])[] = []
-  await forEachSliced(plan.routes, (route) => void infos.push([route, infoFor(plan, route)]))
-  const builtin = plan.catalog.builtin
-    .routes({
-      publicUrl: plan.publicUrl,
-      options: plan.options,
-      routes: plan.routes.map(({ hosts, options }) => ({
-        hosts,
-        options,
-        usesSession: usesSession(plan.catalog, options)
-      }))
-    })
-    .map((route) => [route, newRoute({ kind: 'builtin', ...route })] as const)
+/** What `addRoutes` shares with the rest of the boot. */
+export interface RouteSetup {
+  readonly step: BootStep
+  /** Receives the routes by URL and method, as Fastify registers them. */
+  readonly planned: Map<string, RouteInfo>
+  makeTable(entries: readonly Entry[]): Promise<Table>
+}
+
+type ConfigRoutes = readonly (readonly [PlannedRoute, RouteInfo])[]
+type BuiltinRoutes = readonly (readonly [BuiltinRoute, RouteInfo])[]
+
+/** Registers the routes of a plan: configured and built-in ones, and the handlers of unmatched requests. */
+export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSetup): Promise<void> {
+  const { step, planned } = setup
+  const configured: (readonly [PlannedRoute, RouteInfo])[] = []
+  await forEachSliced(plan.routes, (route) => void configured.push([route, infoFor(plan, route)]))
+  const builtin = builtinRoutesOf(plan)
   app.decorate(
     'routeInfos',
-    [...infos, ...builtin].map(([, info]) => info)
+    [...configured, ...builtin].map(([, info]) => info)
   )
   const notFound = newRoute({ kind: 'notFound', name: 'not found', path: '/*' })
-  const table = await tabulate([
-    ...infos.map(
+  const table = await setup.makeTable([
+    ...configured.map(
       ([{ paths, options }, info]): Entry => ({
         info,
         paths,
@@ -57,15 +53,14 @@ export async function addRoutes(
     ...builtin.map(([, info]) => entryForPath(info)),
     { ...entryForPath(notFound), preflights: true }
   ])
-  await addAmbiguities(app, plan, infos, table)
-  const plant = (info: RouteInfo): void => {
+  await addAmbiguities(app, plan, configured, table)
+  await forEachSliced(configured, ([, info]) => {
     for (const { url, method } of table.mounts.get(info) ?? []) planned.set(`${url} ${method[0]}`, info)
-  }
-  await forEachSliced(infos, ([, info]) => plant(info))
+  })
   for (const { key, default: plugin } of plan.catalog.targets) {
-    under.key = key
-    delete under.route
-    const routes = infos
+    step.key = key
+    delete step.route
+    const routes = configured
       .filter(([{ target }]) => target === key)
       .map(([{ targetOptions: options }, info]) => ({
         info,
@@ -75,8 +70,8 @@ export async function addRoutes(
     if (routes.length > 0)
       await app.register(plugin as FastifyPluginCallback<{ routes: unknown }>, { routes })
   }
-  delete under.key
-  delete under.route
+  delete step.key
+  delete step.route
   await app.register(async function builtinRoutes(own) {
     plan.catalog.builtin.prepare?.(own)
     for (const [route, info] of builtin) addBuiltin(own, route, info, table)
@@ -85,6 +80,26 @@ export async function addRoutes(
     planned.set(`${url} ${method[0]}`, notFound)
     app.route({ url, method: [...method], exposeHeadRoute: false, ...refusing(notFoundHere) })
   }
+  addRefusals(app, table)
+}
+
+function builtinRoutesOf(plan: Plan): BuiltinRoutes {
+  const context = {
+    publicUrl: plan.publicUrl,
+    options: plan.options,
+    routes: plan.routes.map(({ hosts, options }) => ({
+      hosts,
+      options,
+      usesSession: usesSession(plan.catalog, options)
+    }))
+  }
+  return plan.catalog.builtin
+    .routes(context)
+    .map((route) => [route, newRoute({ kind: 'builtin', ...route })] as const)
+}
+
+/** Registers the handlers of refused methods, of requests that normalization refused, and of paths without a route. */
+function addRefusals(app: FastifyInstance, table: Table): void {
   for (const { url, method, allow } of table.notAllowed)
     app.route({
       url,
@@ -107,30 +122,30 @@ export async function addRoutes(
   app.setNotFoundHandler(notFoundHere)
 }
 
-/** Works out which routes have paths that an upstream may read as one of another route; only where that is refused, since it costs some time at boot. */
+/** Decorates the instance with the tests for ambiguous paths, which are compiled at boot only if such paths are refused. */
 async function addAmbiguities(
   app: FastifyInstance,
   plan: Plan,
-  infos: readonly (readonly [PlannedRoute, RouteInfo])[],
+  routes: ConfigRoutes,
   table: Table
 ): Promise<void> {
   const { ambiguous } = pathPolicyOf(plan)
-  const found = ambiguous === 'reject' ? await findAmbiguities(plan, infos, table) : undefined
-  const judges = new Map<RouteInfo, AmbiguousPath>()
+  const found = ambiguous === 'reject' ? await findAmbiguities(plan, routes, table) : undefined
+  const tests = new Map<RouteInfo, AmbiguousPath>()
   if (found !== undefined)
-    await forEachSliced(infos, ([, info]) => {
-      const find = found.finderFor(info)
-      if (find === undefined) return
-      judges.set(info, (raw) => {
+    await forEachSliced(routes, ([, info]) => {
+      const findOther = found.finderFor(info)
+      if (findOther === undefined) return
+      tests.set(info, (raw) => {
         const url = raw.url ?? '/'
         const query = url.indexOf('?')
         const path = query === -1 ? url : url.slice(0, query)
         const host = canonicalHost(raw.headers.host ?? '') ?? ''
-        return find(path, host, symbolOf(raw.method ?? 'GET', raw)) !== undefined
+        return findOther(path, host, symbolOf(raw.method ?? 'GET', raw)) !== undefined
       })
     })
-  app.ambiguousFor = (route) => judges.get(route)
-  app.ambiguousPairs = async () => (found ?? (await findAmbiguities(plan, infos, table))).pairs()
+  app.ambiguousFor = (route) => tests.get(route)
+  app.ambiguousPairs = async () => (found ?? (await findAmbiguities(plan, routes, table))).pairs()
 }
 
 function addBuiltin(app: FastifyInstance, route: BuiltinRoute, info: RouteInfo, table: Table): void {

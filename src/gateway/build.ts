@@ -18,50 +18,49 @@ import { withoutPort } from '../lib/http/addresses.ts'
 import { rangeMatcher } from '../lib/http/networks.ts'
 import { RouteUnknown } from '../lib/refusals.ts'
 import { yieldIfDue } from '../lib/time-slicing.ts'
-import { type AmbiguousPath, addRoutes, type UnderWay } from './add-routes.ts'
+import { type AmbiguousPath, addRoutes, type BootStep } from './add-routes.ts'
 import { fastifyWithDeferredRoutes } from './fastify-boot.ts'
 import { makeNormalizer, REFUSED } from './normalize-request.ts'
 import type { Resources } from './resources.ts'
 import { makeTable } from './route-table/index.ts'
 
-/** What may be asked of a gateway beyond its config. */
+/** Options of a gateway besides its config. */
 export interface GatewayOptions {
-  /** Record every gate's verdict on `request.trace`. */
+  /** Whether the verdict of each gate is recorded on `request.trace`. */
   readonly trace?: boolean
 }
 
-/** What the process itself, which adds nothing to the gateway, may ask for beyond that. */
+/** The options of a process of the command line, which adds no code to the gateway. */
 interface ProcessOptions extends GatewayOptions {
-  /** Whether no other code gets the instance. */
+  /** Whether no other code has access to the instance. */
   readonly isAlone?: boolean
 }
 
-// How long one plugin may take to load, in milliseconds.
-const SLOWEST_PLUGIN = 120_000
+// How long one plugin may take to load, in ms. Routes are mounted in slices while requests are served, which takes long.
+const PLUGIN_TIMEOUT_MS = 120_000
 
-/** Builds a gateway from a plan: concerns in their order, then routes; the instance is ready and has no socket. */
+/** Builds a gateway from a plan: concerns in their order, then routes. The instance is ready and has no socket. */
 export async function buildGateway(
   plan: Plan,
-  keep: Resources,
+  resources: Resources,
   log: Logger,
   options: ProcessOptions = {}
 ): Promise<FastifyInstance> {
   const planned = new Map<string, RouteInfo>()
   const trusts = rangeMatcher(plan.trustedProxies)
   let table = await makeTable([])
-  const entrance = makeNormalizer(pathPolicyOf(plan), () => table)
+  const normalizer = makeNormalizer(pathPolicyOf(plan), () => table)
   const { app, settleRoutes } = fastifyWithDeferredRoutes(() =>
     fastify({
       logController: new LogController({ disableRequestLogging: true }),
       exposeHeadRoutes: true,
       return503OnClosing: false,
-      // Many routes are mounted in slices while requests are answered: that is slow, and no sign of a plugin that hangs.
-      pluginTimeout: SLOWEST_PLUGIN,
+      pluginTimeout: PLUGIN_TIMEOUT_MS,
       trustProxy:
         plan.trustedProxies.length === 0 ? false : (address?: string) => trusts(withoutPort(address ?? '')),
-      rewriteUrl: entrance.rewriteUrl,
+      rewriteUrl: normalizer.rewriteUrl,
       serverFactory: (handler) => createServer(handler),
-      routerOptions: { maxParamLength: 65_536, caseSensitive: !entrance.ignoreCase }
+      routerOptions: { maxParamLength: 65_536, caseSensitive: !normalizer.ignoreCase }
     })
   )
   const kit: Kit = {
@@ -71,13 +70,12 @@ export async function buildGateway(
   for (const method of METHODS)
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method))
       app.addHttpMethod(method, { hasBody: true })
-  // Fastify gets no logger: it would make a child of it for each request, and listen to each answer for a line that it
-  // does not write.
+  // With a logger option, Fastify would create a child logger and a response listener for each request.
   const logger = log as FastifyBaseLogger
   Object.assign(app, { log: logger })
-  app.decorate('resources', keep)
-  // The names of one release ago.
-  app.decorate('keep', keep)
+  app.decorate('resources', resources)
+  // Deprecated names.
+  app.decorate('keep', resources)
   app.decorate('edge', {
     getter() {
       return app.tls
@@ -85,7 +83,7 @@ export async function buildGateway(
   })
   app.decorate(
     'buffers',
-    keep.lease(app, 'buffers', () => new BufferBudget())
+    resources.lease(app, 'buffers', () => new BufferBudget())
   )
   app.decorate('ownsBodies', options.isAlone === true && plan.catalog.hasExtensions !== true)
   app.decorate('acceptsUpgrades', false)
@@ -101,25 +99,29 @@ export async function buildGateway(
     app.buffers.limit = DEFAULT_BUFFERS
   })
   decorateApp(app, kit)
-  app.addHook('onRequest', function enter(request, reply, done) {
+  app.addHook('onRequest', function restoreRequest(request, reply, done) {
     request.began = performance.now()
     request.response = reply.raw
     request.log = logger
     reply.log = logger
-    entrance.restore(request)
-    done(entrance.keepsEmpty && hasEmpty(request.params as object) ? new RouteUnknown() : undefined)
+    normalizer.restore(request)
+    done(
+      normalizer.allowsEmptySegments && hasEmptyParameter(request.params as object)
+        ? new RouteUnknown()
+        : undefined
+    )
   })
   if (plan.trustedProxies.length > 0)
     app.addHook('onRequest', function readScheme({ raw: { headers } }, _reply, done) {
-      // Schemes are the same in either case (RFC 3986 section 3.1); Fastify compares them as they are.
+      // Schemes are case-insensitive (RFC 3986 section 3.1), but Fastify compares them case-sensitively.
       const scheme = headers['x-forwarded-proto']
       if (typeof scheme === 'string') headers['x-forwarded-proto'] = scheme.toLowerCase()
       done()
     })
   const pluginMethods: string[][] = []
-  const under: UnderWay = {}
+  const step: BootStep = {}
   app.addHook('onRoute', function noticePlugins({ url, method, config }) {
-    under.route = config?.sallyport?.route
+    step.route = config?.sallyport?.route
     const kind = config?.sallyport?.route?.kind
     if (kind === 'plugin' && url !== REFUSED) pluginMethods.push([method].flat())
   })
@@ -127,33 +129,33 @@ export async function buildGateway(
     for (const { key, default: plugin } of plan.catalog.concerns) {
       await yieldIfDue()
       const options = plan.options[key]
-      under.key = key
+      step.key = key
       if (options !== undefined)
-        await app.register(shared(plugin as FastifyPluginCallback<object>, key), options as object)
+        await app.register(unencapsulated(plugin as FastifyPluginCallback<object>, key), options as object)
     }
-    delete under.key
-    await addRoutes(
-      app,
-      plan,
-      under,
+    delete step.key
+    await addRoutes(app, plan, {
+      step,
       planned,
-      async (entries) =>
-        (table = await makeTable(entries, { plugins: pluginMethods, ignoreCase: entrance.ignoreCase }))
-    )
-    entrance.seal()
+      makeTable: async (entries) => {
+        table = await makeTable(entries, { plugins: pluginMethods, ignoreCase: normalizer.ignoreCase })
+        return table
+      }
+    })
+    normalizer.useTable()
     await app.after()
     await settleRoutes()
     await app.ready()
   } catch (error) {
-    // What it has taken so far, others may need no longer.
+    // Releases the resources that it has leased so far.
     await app.close().catch(() => {})
-    throw placed(error, plan, under, app.routeInfos ?? [])
+    throw withPlace(error, plan, step, app.routeInfos ?? [])
   }
   return app
 }
 
-/** Says where in the config that is written which can't be set up: what an extension or the router throws has no place. */
-function placed(error: unknown, plan: Plan, { key, route }: UnderWay, infos: readonly RouteInfo[]): Error {
+/** Returns an error of an extension or of the router as a config error with its place. */
+function withPlace(error: unknown, plan: Plan, { key, route }: BootStep, infos: readonly RouteInfo[]): Error {
   if (error instanceof ConfigError) return error
   const why = error instanceof Error ? error.message : String(error)
   const planned = route === undefined ? undefined : plan.routes[infos.indexOf(route)]
@@ -167,33 +169,33 @@ function placed(error: unknown, plan: Plan, { key, route }: UnderWay, infos: rea
   return new ConfigError([{ path: '', ...fault }], { cause: error })
 }
 
-// A concern works on the routes of the whole gateway, so it is never encapsulated, even where its author forgot to say so.
-const shared = (plugin: FastifyPluginCallback<object>, key: string): FastifyPluginCallback<object> =>
+// A concern applies to all routes, so it is never encapsulated, even if its author has not used fastify-plugin.
+const unencapsulated = (plugin: FastifyPluginCallback<object>, key: string): FastifyPluginCallback<object> =>
   Reflect.has(plugin, Symbol.for('skip-override')) ? plugin : fp(plugin, { name: key, fastify: '5.x' })
 
-/** Tells whether a parameter is empty, which a segment never is; the rest behind a wildcard may be. */
-const hasEmpty = (params: object): boolean =>
+/** Returns whether a parameter is empty; what a wildcard matches may be empty. */
+const hasEmptyParameter = (params: object): boolean =>
   Object.entries(params).some(([name, value]) => value === '' && name !== '*')
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The origin that browsers see; null where the config does not say. */
+    /** The origin that browsers see; null without `publicUrl` in the config. */
     publicUrl: string | null
-    /** The routes of the config and the gateway's own, each with the gates on it. */
+    /** The configured and the built-in routes, each with its gates. */
     routeInfos: readonly RouteInfo[]
-    /** Finds what tells whether the upstream may read the path of a request as one of another route; undefined for a route that needs no look. */
+    /** Returns the test for ambiguous paths of a route; undefined where none of its paths is ambiguous. */
     ambiguousFor(route: RouteInfo): AmbiguousPath | undefined
-    /** Lists the routes whose paths an upstream may read as those of another one, each with a URL. */
+    /** Returns the routes whose paths an upstream may read as those of another route, each with a URL. */
     ambiguousPairs(): Promise<readonly AmbiguousPair[]>
-    /** Whether some target takes connections that switch protocols. */
+    /** Whether a target accepts upgrade requests. */
     acceptsUpgrades: boolean
-    /** What the bodies that the process holds in memory are counted against. */
+    /** The budget for bodies that the process buffers. */
     buffers: BufferBudget
-    /** Whether nothing but the gateway's own code sees the bodies of requests: an extension may keep what passes through its hooks. */
+    /** Whether only the gateway's own code sees request bodies, so that their memory may be reused. */
     ownsBodies: boolean
-    /** How many connections the process takes. */
+    /** The maximum number of connections of the process. */
     maxConnections: number
-    /** Tells whether the X-Forwarded-* headers of a peer are believed. */
+    /** Returns whether the X-Forwarded-* headers of a peer are trusted. */
     trusts(address: string): boolean
   }
 }

@@ -8,63 +8,63 @@ interface Resource {
   leases: number
 }
 
-/** Holds values that outlive a reload (connection pools, counters, sessions) for as long as some generation uses them. */
+/** Reference-counted values that outlive a reload (connection pools, counters, sessions): each lives while an instance leases it. */
 export class Resources {
-  /** The other workers, where there are any. */
+  /** The other workers; null for a single process. */
   readonly peers: Peers | null
-  readonly #held = new Map<string, Resource>()
+  readonly #resources = new Map<string, Resource>()
   readonly #leases = new WeakMap<FastifyInstance, Map<string, number>>()
 
   constructor(peers: Peers | null = null) {
     this.peers = peers
   }
 
-  /** Hands out the value of a key, made at first use; when the last instance that took it has closed, `end` is called. */
+  /** Leases the value of a key, which is made at first use. When the last instance has released it, `end` is called. */
   lease<T>(app: FastifyInstance, key: string, make: () => T, end: (value: T) => unknown = () => {}): T {
-    const held = getOrCreate(this.#held, key, () => {
+    const resource = getOrCreate(this.#resources, key, () => {
       const value = make()
       return { value, end: () => end(value), leases: 0 }
     })
-    const mine = this.#leasesOf(app)
-    const times = mine.get(key) ?? 0
-    if (times === 0) held.leases++
-    mine.set(key, times + 1)
-    return held.value as T
+    const leases = this.#leasesOf(app)
+    const count = leases.get(key) ?? 0
+    if (count === 0) resource.leases++
+    leases.set(key, count + 1)
+    return resource.value as T
   }
 
-  /** Gives back what an instance no longer needs, before it closes; as often as it was taken. */
+  /** Releases a lease before the instance closes; call it once for each `lease`. */
   release(app: FastifyInstance, key: string): void {
-    const mine = this.#leases.get(app)
-    const times = mine?.get(key)
-    if (mine === undefined || times === undefined) return
-    if (times > 1) mine.set(key, times - 1)
+    const leases = this.#leases.get(app)
+    const count = leases?.get(key)
+    if (leases === undefined || count === undefined) return
+    if (count > 1) leases.set(key, count - 1)
     else {
-      mine.delete(key)
-      void this.#giveBack(key)
+      leases.delete(key)
+      void this.#unlease(key)
     }
   }
 
-  /** Finds what an instance has taken; one hook gives all of it back when it closes. */
+  /** Returns the leases of an instance; a hook releases all of them when it closes. */
   #leasesOf(app: FastifyInstance): Map<string, number> {
     return getOrCreate(this.#leases, app, () => {
-      const mine = new Map<string, number>()
+      const leases = new Map<string, number>()
       app.addHook('onClose', async () => {
-        await Promise.all([...mine.keys()].map((key) => this.#giveBack(key)))
+        await Promise.all([...leases.keys()].map((key) => this.#unlease(key)))
       })
-      return mine
+      return leases
     })
   }
 
-  async #giveBack(key: string): Promise<void> {
-    const held = this.#held.get(key)
-    if (held === undefined || --held.leases > 0) return
-    this.#held.delete(key)
-    await held.end()
+  async #unlease(key: string): Promise<void> {
+    const resource = this.#resources.get(key)
+    if (resource === undefined || --resource.leases > 0) return
+    this.#resources.delete(key)
+    await resource.end()
   }
 
-  /** Counts the values held now. */
+  /** The number of values that are leased now. */
   get size(): number {
-    return this.#held.size
+    return this.#resources.size
   }
 }
 

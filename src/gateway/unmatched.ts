@@ -5,7 +5,7 @@ import { refusalOf } from './normalize-request.ts'
 
 type Refuse = (request: FastifyRequest, reply: FastifyReply) => Promise<never>
 
-/** Refuses after the gates and before a body is read: its content is no longer of interest. */
+/** Makes the hooks of a refusal: it comes after the gates, and before the body is read. */
 export const refusing = (refuse: Refuse): { preParsing: Refuse; handler: Refuse } => ({
   preParsing: refuse,
   handler: refuse
@@ -16,7 +16,7 @@ export async function notFoundHere(): Promise<never> {
   throw new RouteUnknown()
 }
 
-/** Returns what refuses the methods that a path has no route for, with the allowed ones. */
+/** Makes the handler of methods that a path has no route for; it lists the allowed ones. */
 export const notAllowed = (allow: readonly string[]) => {
   const header = allow.join(', ')
   return async function methodNotAllowed(request: FastifyRequest, reply: FastifyReply): Promise<never> {
@@ -25,7 +25,7 @@ export const notAllowed = (allow: readonly string[]) => {
   }
 }
 
-/** Refuses a request with what normalization found. */
+/** Refuses a request with the error that normalization found. */
 export async function refusedHere(request: FastifyRequest, reply: FastifyReply): Promise<never> {
   const refusal = refusalOf(request.raw)
   if (refusal.code === 'SP_ERR_ROUTE_METHOD') reply.header('allow', ROUTABLE.join(', '))

@@ -7,20 +7,20 @@ import { foldSegment } from '../../lib/path-readings.ts'
 import { isObject, schemaOf } from '../../lib/schema.ts'
 import { forEachSliced } from '../../lib/time-slicing.ts'
 
-/** What decides whether one route leads around the gates of another; routes that are alike share one. */
+/** What decides whether a request to one route bypasses the gates of another; equal routes share one object. */
 export interface RouteAccess {
   /** The origins that its requests are sent to. */
   readonly origins: readonly string[]
   readonly hosts: readonly string[]
   /** The gates that are enforced, by key, each with a text that stands for its options. */
   readonly gates: ReadonlyMap<string, string>
-  /** Whether some reader compares a literal of its paths in another form. */
+  /** Whether some servers compare a literal of its paths in another form. */
   readonly folded: boolean
 }
 
 export type PlannedRoutes = readonly (readonly [PlannedRoute, RouteInfo])[]
 
-/** Works out the access of each route that sends requests to an upstream; routes whose upstreams compare paths byte by byte have none. */
+/** Returns the access of each route that sends requests to an upstream; routes whose upstreams compare paths byte by byte have none. */
 export async function accessOf(
   plan: Plan,
   routes: PlannedRoutes,
@@ -59,7 +59,7 @@ export async function accessOf(
   return accesses
 }
 
-/** Returns a function that gives equal options the same text; each options object is written once. */
+/** Makes a function that returns the same text for equal options; each options object is serialized once. */
 function optionTexts(): (options: object) => string {
   const written = new WeakMap<object, string>()
   const short = new Map<string, string>()

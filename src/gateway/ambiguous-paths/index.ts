@@ -13,15 +13,15 @@ import { otherSpellings } from './spellings.ts'
 
 export type { FindOtherReading } from './other-readings.ts'
 
-/** The paths that an upstream may read differently than the gateway, worked out at boot. */
+/** The paths that an upstream may read differently than the gateway. */
 export interface Ambiguities {
-  /** Returns what finds another reading of a route's paths; undefined for a route without a neighbour that has other gates. */
+  /** Returns the function that finds another reading of a route's paths; undefined for a route without a neighbour that has other gates. */
   readonly finderFor: (route: RouteInfo) => FindOtherReading | undefined
   /** Returns the routes whose paths may be read as those of another one, each with a URL. */
   readonly pairs: () => Promise<readonly AmbiguousPair[]>
 }
 
-/** Works out which routes share an upstream with one that has other gates, and how their paths may be read. */
+/** Finds the routes that share an upstream with a route that has other gates, and the other readings of their paths. */
 export async function findAmbiguities(plan: Plan, routes: PlannedRoutes, table: Table): Promise<Ambiguities> {
   const policy = pathPolicyOf(plan)
   const { ignoreCase } = policy
@@ -49,7 +49,7 @@ interface PairSearch {
   readonly finderFor: Ambiguities['finderFor']
 }
 
-/** Tries other spellings of each protected route's paths, and finds those that come to another route. */
+/** Tries other spellings of the paths of each protected route, and returns those that match another route. */
 async function findPairs(
   routes: PlannedRoutes,
   { accesses, policy, readings, finderFor }: PairSearch

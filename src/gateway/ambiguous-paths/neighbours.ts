@@ -5,8 +5,8 @@ import { forEachSliced } from '../../lib/time-slicing.ts'
 import { bypassedGates, type PlannedRoutes, type RouteAccess } from './access.ts'
 
 /**
- * Finds the routes some path of which may be read as one of a neighbour with other gates; for each, whether that is so for
- * paths without an unusual character, too. It may find too many, never too few.
+ * Finds the routes with a path that may be read as one of a neighbour with other gates. The value is whether that also
+ * holds for paths without an unusual character. The result may contain too many routes, never too few.
  */
 export async function neighboursOf(
   routes: PlannedRoutes,
@@ -14,7 +14,7 @@ export async function neighboursOf(
 ): Promise<Map<RouteInfo, boolean>> {
   const found = new Map<RouteInfo, boolean>()
   if (new Set(accesses.values()).size < 2) return found
-  // By a start of literals: the routes below it, those with a parameter or wildcard behind it, and those that end there.
+  // By a prefix of literals: the routes below it, those with a parameter or wildcard after it, and those that end there.
   const below = new Map<string, Set<RouteAccess>>()
   const open = new Map<string, Set<RouteAccess>>()
   const exact = new Map<string, Map<string, Set<RouteAccess>>>()
@@ -46,7 +46,7 @@ export async function neighboursOf(
       const start = starts.get(path)
       if (start === undefined) continue
       const last = start.prefixes.at(-1) ?? ''
-      // A path of literals alone has one spelling, which some readers may compare as equal to another one.
+      // A path of literals has one spelling, but some servers may treat another spelling as equal.
       const others: Iterable<RouteAccess>[] =
         start.open || path.wildcard
           ? [below.get(last) ?? []]
@@ -64,7 +64,7 @@ export async function neighboursOf(
 }
 
 interface Start {
-  /** Each start of the literals before the first parameter, in the form that no reader tells apart. */
+  /** Each prefix of the literals before the first parameter, in folded form. */
   readonly prefixes: readonly string[]
   /** The literals as the config writes them. */
   readonly written: string

@@ -9,7 +9,7 @@ export type FindOtherReading = (path: string, host: string, symbol: string) => R
 
 type Trees = ReadonlyMap<string, PathTree<PatternRoutes>>
 
-/** A way in which some servers read a path, and the table's patterns as they compare them. */
+/** A way in which some servers read a path, with the patterns of the table as these servers compare them. */
 interface Reader {
   readonly read: (path: string) => string
   readonly trees: Trees
@@ -34,7 +34,7 @@ export class OtherReadings {
     this.#accesses = accesses
   }
 
-  /** Makes the trees of a table for each reader; those that change none of the `literals` share the gateway's own. */
+  /** Makes the trees of a table for each reader; a reader that changes none of the `literals` uses the gateway's own trees. */
   static async of(
     table: Table,
     accesses: ReadonlyMap<RouteInfo, RouteAccess>,
@@ -49,13 +49,13 @@ export class OtherReadings {
     return new OtherReadings(table, trees, readers, accesses)
   }
 
-  /** Returns what finds another reading of a route's paths; `always` is false where only unusual characters lead to one. */
+  /** Returns the function that finds another reading of a route's paths; `always` is false where only unusual characters lead to one. */
   finderFor(route: RouteInfo, own: RouteAccess, always: boolean): FindOtherReading {
     return (path, host, symbol) => {
       if (!always && !hasAmbiguousCharacter(path)) return undefined
       const prefixes = this.#prefixesOf(host)
       const written = segmentsOf(path)
-      // The routes of the path as it is written, on the host or without one, are no other reading of it.
+      // The routes that match the path unchanged, with or without the host, do not count.
       const known = new Set<RouteInfo>([route])
       for (const each of routesAt(this.#trees, prefixes, written, symbol)) known.add(each)
       for (const { read, trees } of this.#readers)

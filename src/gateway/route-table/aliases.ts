@@ -1,14 +1,14 @@
 import { forEachSliced } from '../../lib/time-slicing.ts'
 import { hasOneRoute, MARK, type PatternNode } from './nodes.ts'
 
-/** A path whose characters are never percent-encoded in a canonical path, so that it has one spelling; the mark is part of a host's prefix. */
+/** Matches a path without characters that may be percent-encoded, so that it has one spelling; the mark is part of a host prefix. */
 export const UNENCODED: RegExp = new RegExp(`^[\\w.~/${MARK}-]*$`)
 const UNENCODED_OR_WILDCARD = new RegExp(`^[\\w.~/${MARK}-]*\\*?$`)
 
-/** Paths that stand for another one in the router, by methods and preflights where not all have the same route. */
+/** The paths that the router gets instead of others; a map by method and preflight where these have different routes. */
 export type Aliases = Map<string, string | Map<string, string>>
 
-/** Finds the paths that need no registration of their own, because Fastify's boot takes the square of their number. */
+/** Finds the paths that need no registration of their own: the boot time of Fastify is quadratic in their number. */
 export async function findAliases(
   nodes: ReadonlyMap<string, PatternNode>
 ): Promise<{ aliases: Aliases; aliased: Set<PatternNode> }> {
@@ -42,6 +42,6 @@ export async function findAliases(
   return { aliases, aliased }
 }
 
-/** Returns whether the routes of a path are distinguished by method in front of the router. The router would keep all routes once for each class of methods. */
+/** Returns whether the routes of a path are selected by method before the router, which would otherwise store all routes once per class of methods. */
 export const isSplitByMethod = (shape: string, node: PatternNode): boolean =>
   UNENCODED.test(shape) && !hasOneRoute(node)

@@ -5,15 +5,15 @@ import { UNENCODED } from './aliases.ts'
 import { entryFor, MARK, type PatternNode } from './nodes.ts'
 import type { NodeRoutes } from './trees.ts'
 
-/** One of several patterns that collide in the router, since they differ by their regular expressions alone. */
+/** One of several patterns that collide in the router, because they differ only by their regular expressions. */
 export interface CollidingPattern {
   readonly node: PatternNode
-  /** What stands before the path in the router. */
+  /** Its prefix in the router. */
   readonly prefix: string
   matches(segments: readonly string[]): boolean
 }
 
-/** Finds patterns that the router can't tell apart and gives each a prefix of its own, in the order in which they are tried: an exact path first, then as in the file. */
+/** Finds colliding patterns and gives each a prefix of its own, in the order in which they are tried: exact paths first, then the order of the file. */
 export async function findCollisions(
   nodes: ReadonlyMap<string, PatternNode>,
   fold: ((text: string) => string) | undefined
@@ -48,7 +48,7 @@ export async function findCollisions(
   return collisions
 }
 
-/** Returns what chooses among colliding patterns: the first that matches and has the method, else the first that matches. An exact path never gives way to a wider one. */
+/** Makes the function that chooses among colliding patterns: the first that matches and has the method, else the first that matches. An exact path always precedes a wildcard. */
 export function makePicker(
   collisions: ReadonlyMap<PatternNode, readonly CollidingPattern[]>,
   trees: ReadonlyMap<string, PathTree<NodeRoutes>>,
@@ -77,7 +77,7 @@ export function makePicker(
 
 const unchanged = (text: string): string => text
 
-/** Returns what every path of a pattern begins with, as far as that has one spelling only. */
+/** Returns the literal prefix of a pattern, up to the first segment that has several spellings. */
 function literalStart(segments: readonly PatternSegment[]): string {
   let start = ''
   for (const segment of segments) {

@@ -28,35 +28,35 @@ export interface NotAllowed extends Mount {
   readonly allow: readonly string[]
 }
 
-/** Which route gets which request, as Fastify's router is given it: host before path before method. */
+/** The route of each request, in the form that Fastify's router needs: host before path before method. */
 export interface Table {
   readonly mounts: ReadonlyMap<RouteInfo, readonly Mount[]>
   readonly notAllowed: readonly NotAllowed[]
-  /** The method under which the router knows a method; one for all that every route treats alike. */
+  /** The method under which the router stores each method; methods that all routes treat alike share one. */
   readonly methods: ReadonlyMap<string, string>
   /** The same for preflights, by the method they ask for. */
   readonly preflights: ReadonlyMap<string, string>
-  /** Paths that stand for another one in the router, so that each route is registered once: "/a" for the "/a/" of "/a/*", "/a/" for an exact "/a". */
+  /** The paths that the router gets instead of others, so that each route is registered once, such as "/a" for "/a/". */
   readonly aliases: Readonly<Pick<Aliases, 'get'>>
-  /** The hosts that routes name, each with its prefix in the router; wildcards by what follows their first label. */
+  /** The hosts of routes, each with its prefix in the router; wildcards by the part after their first label. */
   readonly hosts: ReadonlyMap<string, string>
   readonly wildcards: ReadonlyMap<string, string>
   /** Returns whether the host of a prefix has a route for a path. */
   hasPath(prefix: string, path: string): boolean
-  /** Returns the prefix of the pattern that matches where several collide in the router; undefined where no patterns collide. */
+  /** Returns the prefix of the pattern that matches among colliding ones; undefined where no patterns collide. */
   readonly pick: ((host: string, path: string, symbol: string) => string) | undefined
-  /** Returns its patterns with their routes, by the prefix of their host, which is empty for those without one; `fold` returns the form in which segments are compared. */
+  /** Returns the patterns with their routes, by host prefix, which is empty for routes without a host; segments are compared as `fold` returns them. */
   treesOf(fold?: (segment: string) => string): Promise<ReadonlyMap<string, PathTree<PatternRoutes>>>
 }
 
-/** What a table depends on besides its routes. */
+/** Options of a table besides its routes. */
 export interface TableSettings {
   /** The methods of each route that a plugin registers itself. */
   readonly plugins?: readonly (readonly string[])[]
   readonly ignoreCase?: boolean
 }
 
-/** Works out which route gets which host, path and method, with as few registrations in the router as possible. */
+/** Assigns hosts, paths and methods to routes, with as few registrations in the router as possible. */
 export async function makeTable(
   entries: readonly Entry[],
   { plugins = [], ignoreCase = false }: TableSettings = {}
@@ -87,7 +87,7 @@ export async function makeTable(
 
 const lower = (text: string): string => text.toLowerCase()
 
-/** Works out the URLs and methods under which each route is registered. */
+/** Returns the URLs and methods under which each route is registered. */
 async function mountNodes(
   nodes: ReadonlyMap<string, PatternNode>,
   classes: MethodClasses
@@ -113,7 +113,7 @@ async function mountNodes(
       const { urls, urlBySymbol } = urlPerEntry(node)
       for (const [entry, url] of urls) mountEntry(entry, { url, method: [...routable] }, node)
       aliases.set(shape, urlBySymbol)
-      // What stands for this path does so for each method.
+      // An alias of this path is one for each method, too.
       if (aliases.get(`${shape}/`) === shape) aliases.set(`${shape}/`, urlBySymbol)
       return
     }
@@ -164,7 +164,7 @@ function hostMaps(entries: readonly Entry[]): Pick<Table, 'hosts' | 'wildcards'>
   return { hosts, wildcards }
 }
 
-/** Makes the entry of a route whose path is written in code, as those of built-in routes are. */
+/** Makes the entry of a route whose path is defined in code, such as a built-in route. */
 export const entryForPath = (info: RouteInfo): Entry => ({
   info,
   paths: [readPath(info.path)],

@@ -4,7 +4,7 @@ import { isSplitByMethod } from './aliases.ts'
 import { isRouted, METHOD_SYMBOLS, preflightedMethod } from './methods.ts'
 import { entryFor, hasOneRoute, type PatternNode } from './nodes.ts'
 
-/** Methods and preflights in classes that every path treats alike. The router knows a class by the name of one method. */
+/** Classes of methods and preflights that every path treats alike. In the router, one method stands for a class. */
 export interface MethodClasses {
   /** The class of each symbol, in the order of `METHOD_SYMBOLS`. */
   readonly classOf: readonly number[]
@@ -49,7 +49,7 @@ export async function classifyMethods(
   return { classOf, nameOf }
 }
 
-/** Splits each class by what `by` has for its members. */
+/** Splits each class by the values of `by` for its members. */
 function refineClasses(classOf: readonly number[], by: readonly number[]): number[] {
   const known = new Map<string, number>()
   return classOf.map((own, i) => {

@@ -13,26 +13,26 @@ export interface Entry {
   readonly preflights: boolean
 }
 
-/** A pattern in the router, with the routes that stand at it. */
+/** A pattern in the router, with its routes. */
 export interface PatternNode {
   url: string
   /** The prefix of its host; empty where it has none. */
   readonly host: string
   readonly segments: readonly PatternSegment[]
   readonly end: PatternEnd
-  /** What wins at the same place: 0 an exact path, 1 its form with a slash, 2 a wildcard, 3 the handler for unmatched requests. */
+  /** The precedence at the same place: 0 an exact path, 1 its form with a slash, 2 a wildcard, 3 the handler of unmatched requests. */
   rank: number
   entries: Entry[]
 }
 
-/** Marks what only the gateway adds to a path in the router: a control character, which a canonical path never contains. */
+/** Marks what the gateway adds to a path in the router. A canonical path never contains this control character. */
 export const MARK = '\u0001'
 
-/** Returns what stands for a host in the router, in front of the path; never a path of a request, nor a parameter, since it has no colons. */
+/** Returns the prefix of a host in the router. It matches no request path, and has no colon, which begins a parameter. */
 export const hostPrefix = (host: string): string =>
   `/${MARK}${(host.startsWith('*.') ? host.slice(1) : host).replaceAll(':', MARK)}`
 
-/** Works out the patterns of all routes, by their shape; several routes share one where they have the same host and path. */
+/** Returns the patterns of all routes, by their shape; routes with the same host and path share one. */
 export async function makeNodes(
   entries: readonly Entry[],
   ignoreCase: boolean
@@ -82,7 +82,7 @@ export async function makeNodes(
   return nodes
 }
 
-/** Adds a node for an empty last segment where the router would match it to a parameter. The wider route that would match otherwise gets it. */
+/** Adds a node for an empty last segment where the router would match a parameter. It has the routes of the next wider pattern. */
 async function addEmptySegments(nodes: Map<string, PatternNode>): Promise<void> {
   const ending: (readonly [shape: string, node: PatternNode])[] = []
   await forEachSliced(nodes, ([shape, node]) => {
@@ -110,17 +110,17 @@ async function addEmptySegments(nodes: Map<string, PatternNode>): Promise<void> 
 function widerNode(nodes: ReadonlyMap<string, PatternNode>, path: string): PatternNode | undefined {
   const segments = path.split('/').slice(1, -1)
   const hosted = path.startsWith(`/${MARK}`)
-  const look = (at: string, i: number): PatternNode | undefined => {
+  const findFrom = (at: string, i: number): PatternNode | undefined => {
     const segment = segments[i]
     if (segment !== undefined)
       for (const next of hosted && i === 0 ? [segment] : [segment, ':']) {
-        const found = look(`${at}/${next}`, i + 1)
+        const found = findFrom(`${at}/${next}`, i + 1)
         if (found !== undefined) return found
       }
     else if (at !== '' && nodes.has(`${at}/`)) return nodes.get(`${at}/`)
     return hosted && i === 0 ? undefined : nodes.get(`${at}/*`)
   }
-  return look('', 0)
+  return findFrom('', 0)
 }
 
 /** Returns whether one route has all methods of a node. */
