@@ -32,9 +32,9 @@ export type Handler = (request: FastifyRequest, reply: FastifyReply) => void
 export function makeHandler(
   app: FastifyInstance,
   shared: SharedPlans,
-  { info, options }: TargetRoute<ProxyOptions>
+  { info, options, inherited }: TargetRoute<ProxyOptions>
 ): Handler {
-  const patterns = info.paths
+  const patterns = rewritePatterns(info.paths, inherited)
   const rewrite = options.rewrite === undefined ? undefined : makeRewrite(options.rewrite, patterns)
   const stripped = strippedPrefix(options.rewrite, patterns)
   const requestId = info.options['requestId'] as { header: string } | false | undefined
@@ -99,6 +99,14 @@ export function makeHandler(
     }
     new Exchange(request, reply, plan, prepared).start()
   }
+}
+
+/** Returns the patterns whose part before `/*` the rewrite replaces: the paths of the route, or of the group that has set it. */
+export function rewritePatterns(
+  paths: readonly string[],
+  { rewrite: groupPaths }: TargetRoute<ProxyOptions>['inherited']
+): readonly string[] {
+  return groupPaths?.map((path) => `${path.replace(/\/(\*)?$/, '')}/*`) ?? paths
 }
 
 /** Asks for a response that stages can read: the whole of it, without a content coding. */

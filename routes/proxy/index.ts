@@ -7,7 +7,7 @@ import { nearest } from '../../src/lib/schema.ts'
 import { forEachSliced } from '../../src/lib/time-slicing.ts'
 import { share } from '../../src/lib/units.ts'
 import { fallbackFaults } from './fallback.ts'
-import { type Handler, makeHandler } from './handler.ts'
+import { type Handler, makeHandler, rewritePatterns } from './handler.ts'
 import { options, type ProxyOptions } from './options.ts'
 import { SharedPlans } from './shared.ts'
 import { implies, warnings } from './timeouts.ts'
@@ -20,6 +20,8 @@ export const target = true
 export const streams = true
 export const exposes = true
 export const rootDefaults = true
+export const groupDefaults = true
+export const exclusive = ['upstream', 'split']
 
 export const upstreams = ({ upstream, split, mirror }: ProxyOptions): string[] =>
   [upstream, mirror?.upstream, ...(split ?? []).map((part) => part.upstream)].filter(
@@ -28,7 +30,7 @@ export const upstreams = ({ upstream, split, mirror }: ProxyOptions): string[] =
 
 export function faults(
   { upstream, split, mirror, rewrite, fallback }: ProxyOptions,
-  { upstreams, paths }: About
+  { upstreams, paths, inherited }: About
 ): OptionFault[] {
   const found: OptionFault[] = []
   const references = [
@@ -53,7 +55,9 @@ export function faults(
       })
   }
   if (fallback !== undefined) found.push(...fallbackFaults(fallback))
-  return rewrite === undefined ? found : [...found, ...rewriteFaults(rewrite, paths, ['rewrite'])]
+  return rewrite === undefined
+    ? found
+    : [...found, ...rewriteFaults(rewrite, rewritePatterns(paths, inherited), ['rewrite'])]
 }
 
 // The last hook before Fastify parses the body. Fastify runs no parser for a GET or for a body without a type (HTTP/2), and

@@ -61,7 +61,12 @@ export function addUpstreams(draft: PlanDraft, source: InterpolatedSource, value
   const { key } = concern
   const { faults, checks, resolver } = draft
   const written: Written = { source, path: [key], value: upstreams }
-  const state = mergeOptions(concern, NOT_MENTIONED, written, { scope: ROOT_SCOPE, isRoute: false, faults })
+  const state = mergeOptions(concern, NOT_MENTIONED, written, {
+    scope: ROOT_SCOPE,
+    isRoute: false,
+    paths: [],
+    faults
+  })
   if (!isObject(upstreams)) return
   for (const name of Object.keys(upstreams))
     if (Object.hasOwn(draft.upstreams, name))
@@ -78,7 +83,7 @@ export function addUpstreams(draft: PlanDraft, source: InterpolatedSource, value
 
 /** Merges the root options of concerns and targets over what is there without any config. */
 export function readRootState(draft: PlanDraft, source: InterpolatedSource, root: RootOptions): RootState {
-  const place = { scope: ROOT_SCOPE, isRoute: false }
+  const place = { scope: ROOT_SCOPE, isRoute: false, paths: [] }
   const concerns = new Map<string, OptionsState>()
   for (const concern of draft.catalog.concerns) {
     const { key, named } = concern

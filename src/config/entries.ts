@@ -5,7 +5,7 @@ import { yieldIfDue } from '../lib/time-slicing.ts'
 import { addUpstreams } from './core.ts'
 import { ConfigError, type Fault, type Path, type Place, showPlace } from './fault.ts'
 import type { InterpolatedSource } from './interpolate.ts'
-import { type Entry, enterLevel, type Level } from './levels.ts'
+import { type Entry, enterLevel, groupTarget, type Level } from './levels.ts'
 import { expectation } from './messages.ts'
 import type { PlanDraft } from './plan-draft.ts'
 import { readSource } from './read-source.ts'
@@ -81,9 +81,9 @@ export class EntryReader {
     const { source, at, value } = entry
     const { faults } = this.#draft
     faults.addUnknownKeys(source, at, value, this.#entryKeys)
-    const targets = this.#targetKeys.filter((key) => value[key] !== undefined)
+    const own = this.#targetKeys.filter((key) => value[key] !== undefined)
     const isGroup = value['routes'] !== undefined || value['include'] !== undefined
-    if (isGroup) this.#checkGroup(entry, targets)
+    if (isGroup) this.#checkGroup(entry, own)
     const level = enterLevel(this.#draft, entry, outer, { isRoute: !isGroup })
     this.#addScope(entry, level, { isGroup })
     const file = value['include']
@@ -92,12 +92,16 @@ export class EntryReader {
       if (value['routes'] !== undefined) await this.#readRoutes(source, at, value['routes'], level)
       return
     }
-    this.#readRoute(entry, targets, level)
+    const inherited = groupTarget(level)
+    this.#readRoute(entry, own.length > 0 || inherited === undefined ? own : [inherited], level)
   }
 
-  #checkGroup({ source, at, value }: Entry, [target]: readonly string[]): void {
-    const { faults } = this.#draft
-    if (target !== undefined)
+  #checkGroup({ source, at, value }: Entry, targets: readonly string[]): void {
+    const { faults, catalog } = this.#draft
+    const defaults = catalog.targets
+      .filter(({ groupDefaults }) => groupDefaults === true)
+      .map(({ key }) => key)
+    for (const target of targets.filter((key) => !defaults.includes(key)))
       faults.addAt(source, [...at, target], `A group has no target of its own; move "${target}" to a route`)
     if (value['routes'] !== undefined && value['include'] !== undefined)
       faults.addAt(source, [...at, 'include'], 'expected either "routes" or "include", got both')
@@ -198,10 +202,11 @@ export class EntryReader {
           [key],
           `"${key}" belongs at the root of the main file; an included file is a group`
         )
-    const concerns = catalog.concerns
-      .filter(({ override, named }) => override !== false || named === true)
-      .map(({ key }) => key)
-    const known = ['$schema', 'name', 'path', 'host', 'routes', ...concerns, ...rootOnly]
+    const modules = [
+      ...catalog.concerns.filter(({ override, named }) => override !== false || named === true),
+      ...catalog.targets.filter(({ groupDefaults }) => groupDefaults === true)
+    ].map(({ key }) => key)
+    const known = ['$schema', 'name', 'path', 'host', 'routes', ...modules, ...rootOnly]
     faults.addUnknownKeys(source, [], value, known)
   }
 

@@ -3,7 +3,7 @@ import { isObject, schemaOf } from '../lib/schema.ts'
 import { listOf } from './core.ts'
 import type { Path } from './fault.ts'
 import type { InterpolatedSource } from './interpolate.ts'
-import { type OptionsState, ROOT_SCOPE } from './merge-options.ts'
+import { NOT_MENTIONED, type OptionsState, ROOT_SCOPE } from './merge-options.ts'
 import { joinPaths } from './paths.ts'
 import type { PlanDraft } from './plan-draft.ts'
 import { routeOptions } from './schema.ts'
@@ -17,7 +17,7 @@ export interface Level {
   readonly paths: readonly string[]
   readonly hosts: readonly string[]
   readonly concerns: ReadonlyMap<string, OptionsState>
-  /** The root defaults of targets. */
+  /** The options of targets that the root and groups have set. */
   readonly targets: ReadonlyMap<string, OptionsState>
   /** The files from the main file to the one that is read. */
   readonly files: readonly string[]
@@ -61,15 +61,17 @@ export function enterLevel(
       )
   const paths = invalid.has('path') ? [] : listOf(entry.value['path'])
   const scope = outer.scope.inside(entry.value)
+  const inner =
+    paths.length === 0
+      ? outer.paths
+      : outer.paths.flatMap((prefix) => paths.map((path) => joinPaths(prefix, path)))
   return {
     ...outer,
     scope,
-    paths:
-      paths.length === 0
-        ? outer.paths
-        : outer.paths.flatMap((prefix) => paths.map((path) => joinPaths(prefix, path))),
+    paths: inner,
     hosts: hosts.length === 0 ? outer.hosts : hosts,
-    concerns: mergeConcerns(draft, entry, { ...outer, scope }, { isRoute }),
+    concerns: mergeConcerns(draft, entry, { ...outer, scope, paths: inner }, { isRoute }),
+    targets: isRoute ? outer.targets : mergeTargets(draft, entry, { ...outer, scope, paths: inner }),
     isValid: outer.isValid && invalid.size === 0
   }
 }
@@ -104,10 +106,32 @@ function mergeConcerns(
     const written: Written = { source, path: [...at, concern.key], value }
     const including = outer.includedInto?.get(concern.key)
     if (including !== undefined) warnOfLiftedGate(draft, concern, including, written)
-    merged.set(concern.key, draft.merge(concern, state, written, { scope: outer.scope, isRoute }))
+    merged.set(concern.key, draft.merge(concern, state, written, { ...outer, isRoute }))
   }
   return merged ?? outer.concerns
 }
+
+/** Merges the options of targets that a group sets over those outside. */
+function mergeTargets(
+  draft: PlanDraft,
+  { source, at, value: entry }: Entry,
+  outer: Level
+): ReadonlyMap<string, OptionsState> {
+  let merged: Map<string, OptionsState> | undefined
+  for (const target of draft.catalog.targets) {
+    const value = entry[target.key]
+    if (value === undefined || target.groupDefaults !== true) continue
+    merged ??= new Map(outer.targets)
+    const written: Written = { source, path: [...at, target.key], value }
+    const state = outer.targets.get(target.key) ?? NOT_MENTIONED
+    merged.set(target.key, draft.merge(target, state, written, { ...outer, isRoute: false }))
+  }
+  return merged ?? outer.targets
+}
+
+/** Returns the target that a group has set for the routes inside; undefined if there is none. */
+export const groupTarget = ({ targets }: Level): string | undefined =>
+  [...targets].find(([, { on, isRootOnly }]) => on && !isRootOnly)?.[0]
 
 /** Warns where an included file switches a gate off that is on where it is included, or lets it only report. */
 function warnOfLiftedGate(

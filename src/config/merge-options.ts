@@ -18,6 +18,8 @@ export interface OptionsState {
   readonly isRootOnly: boolean
   /** The options that groups or the route have set. */
   readonly setInside: readonly string[]
+  /** The options that a group has set last, each with the paths of the group. */
+  readonly inherited: Readonly<Record<string, readonly string[]>>
 }
 
 /** A concern or a target, by the schemas of its options. */
@@ -27,6 +29,7 @@ export interface ConfigModule {
   readonly override?: TSchema | false
   readonly target?: true
   readonly named?: boolean
+  readonly exclusive?: readonly string[]
   readonly variables?: Readonly<Record<string, string>>
   readonly faults?: unknown
 }
@@ -36,6 +39,8 @@ export interface MergePlace {
   readonly scope: Scope
   /** Whether it is a route, which the root's `global` does not concern. */
   readonly isRoute: boolean
+  /** The paths of the group. */
+  readonly paths: readonly string[]
 }
 
 /** The scope of the root options. */
@@ -48,7 +53,8 @@ export const NOT_MENTIONED: OptionsState = {
   written: [],
   scope: ROOT_SCOPE,
   isRootOnly: true,
-  setInside: []
+  setInside: [],
+  inherited: {}
 }
 
 /** Merges options over those of the outer place: `false` switches the module off and keeps its options, `true` switches it on, an object is merged. */
@@ -56,7 +62,7 @@ export function mergeOptions(
   module: ConfigModule,
   outer: OptionsState,
   written: Written,
-  { scope, isRoute, faults }: MergePlace & { readonly faults: FaultList }
+  { scope, isRoute, paths, faults }: MergePlace & { readonly faults: FaultList }
 ): OptionsState {
   const value = mapFiles(module.options, written.value, (file) => resolve(written.source.folder, file))
   const isRootOnly = scope === ROOT_SCOPE
@@ -72,15 +78,40 @@ export function mergeOptions(
   for (const fault of validate(schema, prune(module.options, value, schema), maskOf(written)))
     faults.add(faultIn(written, fault))
   const { global, ...options } = value
+  const keys = Object.keys(options)
   // An object without options of its own opens no new scope for a limit.
   return {
     on: isRoute || global !== false,
-    setInside: isRootOnly ? outer.setInside : [...outer.setInside, ...Object.keys(options)],
-    merged: outer.merged === undefined ? options : merge(module.options, outer.merged, options),
+    setInside: isRootOnly ? outer.setInside : [...outer.setInside, ...keys],
+    inherited: isRootOnly ? {} : inheritedOf(outer.inherited, keys, isRoute ? undefined : paths),
+    merged:
+      outer.merged === undefined
+        ? options
+        : merge(module.options, replaceable(module, outer.merged, keys), options),
     written: [...outer.written, written],
-    scope: Object.keys(options).length === 0 && outer.written.length > 0 ? outer.scope : scope,
+    scope: keys.length === 0 && outer.written.length > 0 ? outer.scope : scope,
     isRootOnly
   }
+}
+
+/** Adds the options that a group sets, or takes away those that a route sets. */
+function inheritedOf(
+  outer: OptionsState['inherited'],
+  keys: readonly string[],
+  paths: readonly string[] | undefined
+): OptionsState['inherited'] {
+  const inherited = { ...outer }
+  for (const key of keys)
+    if (paths === undefined) delete inherited[key]
+    else inherited[key] = paths
+  return inherited
+}
+
+/** Returns the outer options without those that one of the keys takes the place of. */
+function replaceable({ exclusive }: ConfigModule, outer: unknown, keys: readonly string[]): unknown {
+  if (exclusive === undefined || !isObject(outer) || !keys.some((key) => exclusive.includes(key)))
+    return outer
+  return Object.fromEntries(Object.entries(outer).filter(([key]) => !exclusive.includes(key)))
 }
 
 const overrides = new WeakMap<object, TSchema>()

@@ -90,7 +90,8 @@ export class ModuleChecks {
       ...this.#about(),
       folder,
       paths,
-      hosts: match.hosts
+      hosts: match.hosts,
+      inherited: state.inherited
     })
     for (const { path, message } of found) {
       // What depends on an invalid option may be wrong because of that.

@@ -32,6 +32,8 @@ export interface PlannedRoute {
   readonly target: string
   /** The options of the target. */
   readonly targetOptions: unknown
+  /** The options of the target that a group has set, each with the paths of the group. */
+  readonly inherited: Readonly<Record<string, readonly string[]>>
   /** The options of each concern by key; false where it is off. */
   readonly options: Readonly<Record<string, unknown>>
   /** The key of the route in state that reloads, workers and gateways share; independent of its position in the file. */

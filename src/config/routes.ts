@@ -32,7 +32,8 @@ export class RouteBuilder {
     if (level.isValid && level.paths.every((path) => path === ''))
       faults.addAt(source, at, 'The route has no "path"; "/*" matches every path')
     const match: RouteMatch = { paths: this.#patterns(entry, level), hosts: level.hosts }
-    const options = this.#targetOptions(entry, target, level, match)
+    const state = this.#targetState(entry, target, level)
+    const options = state.on ? this.#targetOptions(entry, target, state, match) : {}
     const concerns = getOrCreate(this.#concerns, level.concerns, () =>
       this.#resolveConcerns(level.concerns, source.folder, match)
     )
@@ -53,6 +54,7 @@ export class RouteBuilder {
       methods,
       target: target.key,
       targetOptions: options,
+      inherited: state.inherited,
       ...concerns,
       place: placeLater(source, at)
     }
@@ -85,19 +87,28 @@ export class RouteBuilder {
     return patterns
   }
 
-  #targetOptions({ source, at, value }: Entry, target: Target, level: Level, match: RouteMatch): unknown {
+  /** Merges the options of a route's target over those of its groups and the root. */
+  #targetState({ source, at, value }: Entry, target: Target, level: Level): OptionsState {
     const { key } = target
-    const { faults, checks, resolver } = this.#draft
-    const defaults = level.targets.get(key) ?? NOT_MENTIONED
-    const state = this.#draft.merge(
+    const outer = level.targets.get(key) ?? NOT_MENTIONED
+    // A group has set the target as well.
+    if (value[key] === undefined) return outer
+    if (value[key] === false || (value[key] === true && outer.written.length === 0))
+      this.#draft.faults.addAt(
+        source,
+        [...at, key],
+        `expected an object with the options of "${key}", got ${value[key]}`
+      )
+    return this.#draft.merge(
       target,
-      { ...defaults, on: false },
+      { ...outer, on: false },
       { source, path: [...at, key], value: value[key] },
-      { scope: level.scope, isRoute: true }
+      { ...level, isRoute: true }
     )
-    if (value[key] === false || (value[key] === true && defaults.written.length === 0))
-      faults.addAt(source, [...at, key], `expected an object with the options of "${key}", got ${value[key]}`)
-    if (!state.on) return {}
+  }
+
+  #targetOptions({ source }: Entry, target: Target, state: OptionsState, match: RouteMatch): unknown {
+    const { checks, resolver } = this.#draft
     const options = resolver.resolve(target, state)
     checks.defer({ module: target, options, state, folder: source.folder, match })
     return options

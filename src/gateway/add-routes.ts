@@ -62,9 +62,10 @@ export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSe
     delete step.route
     const routes = configured
       .filter(([{ target }]) => target === key)
-      .map(([{ targetOptions: options }, info]) => ({
+      .map(([{ targetOptions: options, inherited }, info]) => ({
         info,
         options: options as never,
+        inherited,
         mounts: table.mounts.get(info) ?? []
       }))
     if (routes.length > 0)

@@ -67,6 +67,8 @@ export interface About {
   readonly paths: readonly string[]
   /** The hosts of the route; empty for every host and for root options. */
   readonly hosts: readonly string[]
+  /** The options of a target that a group has set last, each with the paths of the group. */
+  readonly inherited: Readonly<Record<string, readonly string[]>>
   /** The origin that browsers see (`publicUrl`); undefined if it is not configured. */
   readonly publicUrl: string | undefined
   /** The resolved options of the concerns of every route, by key; false where a concern is off. */
@@ -126,6 +128,10 @@ export interface Target {
   readonly options: TSchema
   /** Whether the key is allowed at the root, with defaults for every route that has this target. */
   readonly rootDefaults?: boolean
+  /** Whether a group can set it, as the target of its routes that have none. */
+  readonly groupDefaults?: boolean
+  /** Options that take the place of one another: one that is set further in removes the others from outside. */
+  readonly exclusive?: readonly string[]
   /** Whether `check` warns of a route with it that is public beside protected ones. */
   readonly exposes?: boolean
   /** Whether it sends responses without Fastify's reply; it then has to apply the response head and the deadline itself. */
@@ -156,6 +162,8 @@ export interface TargetRoutes<O> {
 export interface TargetRoute<O> {
   readonly info: RouteInfo
   readonly options: O
+  /** The options that a group has set, each with the paths of the group. */
+  readonly inherited: Readonly<Record<string, readonly string[]>>
   /** The URLs and methods to register, each with `app.route({ ...mount, handler })`. */
   readonly mounts: readonly Mount[]
 }
