@@ -4,6 +4,9 @@ import { addressOf } from './http/addresses.ts'
 import { requestHeader } from './http/headers.ts'
 import type { OptionFault } from './schema.ts'
 import { nearest } from './schema.ts'
+import { TemplateError, templateParts } from './template-parts.ts'
+
+export { TemplateError }
 
 /** The kinds of request values that a template may refer to: the first name inside the braces. */
 export type ValueKind = 'client' | 'host' | 'path' | 'params' | 'query' | 'headers' | 'caller' | 'requestId'
@@ -25,9 +28,6 @@ export interface Template {
   /** Returns the text with its values unescaped; undefined where the request lacks one of them. */
   renderWhole(request: FastifyRequest): string | undefined
 }
-
-/** A template is invalid; the message says what was expected. */
-export class TemplateError extends Error {}
 
 const ALL_KINDS: readonly ValueKind[] = [
   'client',
@@ -52,25 +52,15 @@ export function template(
   const params: string[] = []
   const before: string[] = []
   let literal = ''
-  for (let i = 0; i < text.length; i++) {
-    const char = text[i]
-    if ((char === '{' || char === '}') && text[i + 1] === char) {
-      literal += char
-      i++
-    } else if (char === '{') {
-      const end = text.indexOf('}', i)
-      if (end === -1)
-        throw new TemplateError(`expected a "}" after "{", got "${text}"; "{{" is a literal brace`)
-      const name = text.slice(i + 1, end)
-      if (literal !== '') parts.push(literal)
+  for (const part of templateParts(text)) {
+    if (typeof part === 'string') parts.push(part)
+    else {
       before.push(literal)
-      literal = ''
-      parts.push(readerFor(name, known, overrides))
-      if (name.startsWith('params.')) params.push(name.slice(7))
-      i = end
-    } else literal += char
+      parts.push(readerFor(part.reference, known, overrides))
+      if (part.reference.startsWith('params.')) params.push(part.reference.slice(7))
+    }
+    literal = typeof part === 'string' ? part : ''
   }
-  if (literal !== '') parts.push(literal)
   const only = parts[0]
   if (parts.length === 0 || (parts.length === 1 && typeof only === 'string')) {
     const render = (): string => (only as string) ?? ''
