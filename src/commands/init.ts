@@ -18,7 +18,7 @@ export const command: Command = {
       Dockerfile: DOCKERFILE,
       '.dockerignore': DOCKERIGNORE
     }
-    // Existing files are never overwritten; only a project of its own stops the command.
+    // Existing files are never overwritten; one of these three stops the command.
     for (const name of ['gateway.json', '.env', 'Dockerfile'])
       if (await exists(join(folder, name)))
         throw new CommandError(
@@ -73,7 +73,7 @@ const GITIGNORE = 'node_modules/\n.env\n'
 
 const DOCKERIGNORE = 'node_modules\n.env\n.git\n'
 
-// A gateway with TLS is asked over TLS, and one that requires client certificates is alive when it refuses this client.
+// Tries HTTP, then TLS. A gateway that requires client certificates is alive if it refuses this client.
 const HEALTHCHECK = `const options = { host: '127.0.0.1', port: process.env.PORT || 3000, path: '/-/live', rejectUnauthorized: false }
 const ask = (scheme) => new Promise((resolve, reject) => require(scheme).get(options, (response) => resolve(response.statusCode === 200)).on('error', reject))
 const isRefusal = ({ code, message }) => /CERTIFICATE_REQUIRED|alert/i.test(code + message)

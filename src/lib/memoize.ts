@@ -13,15 +13,15 @@ export function getOrCreate<K, V>(memory: Cache<K, V>, key: K, make: () => V): V
   return made
 }
 
-/** Returns a function that makes an object when it is asked for, and makes it again where nobody has kept it meanwhile. */
+/** Returns a function that makes an object on demand, and again once it has been garbage-collected. */
 export function onDemand<T extends object>(make: () => T): () => T {
   let known: WeakRef<T> | undefined
   return () => {
     const made = known?.deref()
     if (made !== undefined) return made
-    const anew = make()
-    known = new WeakRef(anew)
-    return anew
+    const value = make()
+    known = new WeakRef(value)
+    return value
   }
 }
 

@@ -42,7 +42,7 @@ export const durationOrNone = (text: string | false | undefined): number | undef
 export const sizeOrNone = (text: string | false | undefined): number =>
   text === false || text === undefined ? Number.POSITIVE_INFINITY : size(text)
 
-/** The keyword for what an error says was expected, where the pattern would not read well. */
+/** The schema keyword with the text after "expected" in an error, for patterns that are hard to read. */
 export const EXPECTED = 'x-says'
 
 /** Marks the user's own data (bodies, JSON Schemas), which merging replaces as a whole. */

@@ -70,7 +70,7 @@ function createTlsServer(
     ...tls.options,
     requestCert: tls.requestsCertificate,
     rejectUnauthorized: tls.requiresCertificate,
-    // Set at the start alone: Node.js has no way to change it. 0 stands for its default of 2 minutes.
+    // Node.js cannot change it after the start. 0 is its default of 2 minutes.
     handshakeTimeout: app.socketLimits.headerTime,
     ...handshakeCallbacks(tls.http2 ? ['h2', ...HTTP1_PROTOCOLS] : HTTP1_PROTOCOLS, () => currentApp().tls),
     ...httpOptions

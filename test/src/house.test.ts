@@ -372,6 +372,8 @@ t.test('the old vocabulary does not come back', async (t) => {
     SLOWEST_PLUGIN: 'PLUGIN_TIMEOUT_MS',
     HOSTS_REMEMBERED: 'MAX_CACHED_HOSTS',
     repeatedIn: 'repeatedHeader',
+    MOST_LEVELS: 'MAX_LEVELS',
+    MOST_OUTPUT: 'MAX_OUTPUT',
     LONGEST_TIMER: 'MAX_TIMER_MS',
     RANGE_SAYS: 'EXPECTED_RANGE',
     MOST_NAMES: 'MAX_NAMES',

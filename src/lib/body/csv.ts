@@ -1,16 +1,16 @@
 import { CsvError, parse } from 'csv-parse/sync'
 import { FormatError } from './format-errors.ts'
 
-const MOST_COLUMNS = 256
+const MAX_COLUMNS = 256
 
 // Each row repeats the names of the columns, so the value can be far larger than the text.
-const MOST_GROWTH = 16
+const MAX_GROWTH = 16
 
 /** Reads CSV with a header row (RFC 4180) into a list of objects with null prototypes; every value stays a string; throws a FormatError. */
 export function readCsv(text: string, maxBody: number): Record<string, string>[] {
   const rows: Record<string, string>[] = []
   let names: readonly string[] | undefined
-  let room = maxBody * MOST_GROWTH
+  let room = maxBody * MAX_GROWTH
   // Nothing is kept by the parser: each row becomes an object at once.
   const takeRow = (row: string[]): null => {
     if (names === undefined) names = headerOf(row)
@@ -31,7 +31,7 @@ export function readCsv(text: string, maxBody: number): Record<string, string>[]
 }
 
 function headerOf(row: readonly string[]): readonly string[] {
-  if (row.length > MOST_COLUMNS) throw new FormatError('too many columns')
+  if (row.length > MAX_COLUMNS) throw new FormatError('too many columns')
   if (new Set(row).size !== row.length) throw new FormatError('malformed CSV: two columns with one name')
   return row
 }

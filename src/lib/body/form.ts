@@ -1,15 +1,15 @@
 import { FormatError } from './format-errors.ts'
 
 // As many keys as a JSON body may have.
-const MOST_FIELDS = 10_000
+const MAX_FIELDS = 10_000
 
 type Form = Record<string, string | string[]>
 
 /** Reads `application/x-www-form-urlencoded` into an object with a null prototype; a repeated name is a list; throws a FormatError. */
 export function readForm(text: string): Form {
   const form: Form = Object.create(null)
-  const fields = text.split('&', MOST_FIELDS + 1)
-  if (fields.length > MOST_FIELDS) throw new FormatError('too many fields')
+  const fields = text.split('&', MAX_FIELDS + 1)
+  if (fields.length > MAX_FIELDS) throw new FormatError('too many fields')
   for (const field of fields) {
     if (field === '') continue
     const equals = field.indexOf('=')

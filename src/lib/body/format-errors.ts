@@ -1,6 +1,6 @@
 import { createError } from '@fastify/error'
 
-/** Tells why a body is not what "format" says, in a few words and without any of its content. */
+/** Returns why a body is not in its "format", without any of its content. */
 export class FormatError extends Error {
   /** Whether the body is malformed, or larger than it may be. */
   readonly kind: 'format' | 'size'

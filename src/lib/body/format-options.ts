@@ -12,7 +12,7 @@ export type FormatName = (typeof FORMATS)[number]
 /** A format that a client may get. */
 export type WrittenFormat = 'json' | 'xml'
 
-/** What holds where the option does not say it. */
+/** The defaults of the options. */
 export const FORMAT_DEFAULTS: {
   readonly from: FormatName
   readonly to: WrittenFormat[]
@@ -69,7 +69,7 @@ const whole = Type.Object(
 /** All options of "format". */
 export type FormatOptions = Static<typeof whole>
 
-/** The option "format" as a config says it: a name, or all of its options. */
+/** The option "format" as a config contains it: a name, or an object of options. */
 export type FormatOption = FormatName | FormatOptions
 
 /** Describes the option "format". */
@@ -79,13 +79,13 @@ export const format = Type.Unsafe<FormatOption>({
   description: 'The format of a response, and what it is turned into; a name is short for { "from": name }.'
 })
 
-/** Returns all options of "format" where a name may stand for them. */
+/** Expands the option "format" to all its options. */
 export const formatOptionsOf = (option: FormatOption): FormatOptions =>
   typeof option === 'string' ? { ...FORMAT_DEFAULTS, from: option } : { ...FORMAT_DEFAULTS, ...option }
 
 type Path = OptionFault['path']
 
-/** Tells what is wrong with the option "format" beyond its schema. */
+/** Returns the errors of the option "format" beyond its schema. */
 export function formatFaults(option: FormatOption, path: Path): OptionFault[] {
   const { from, to, lists, schema, root } = formatOptionsOf(option)
   const faults: OptionFault[] = lists.flatMap((list, index) => listFaults(list, [...path, 'lists', index]))

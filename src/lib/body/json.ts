@@ -1,10 +1,10 @@
 import { isUtf8 } from 'node:buffer'
 import { isDeeperThan } from './scan-json.ts'
 
-/** How many levels of lists and objects a body may have. */
-export const MOST_LEVELS = 64
+/** The maximum nesting of lists and objects in a body. */
+export const MAX_LEVELS = 64
 
-/** Why bytes are no JSON that the gateway takes. */
+/** Why bytes are not JSON that the gateway accepts. */
 export interface JsonFault {
   readonly fault: 'empty' | 'utf8' | 'depth' | 'syntax'
 }
@@ -20,14 +20,14 @@ export class ProvenJson {
   }
 }
 
-/** Tells whether reading JSON ended in a fault. */
+/** Returns whether reading JSON ended in a fault. */
 export const isJsonFault = (read: object): read is JsonFault => 'fault' in read
 
-/** Tells whether bytes begin with the byte order mark of UTF-8. */
+/** Returns whether bytes begin with the byte order mark of UTF-8. */
 export const hasByteOrderMark = (bytes: Buffer): boolean =>
   bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf
 
-/** Proves that bytes are JSON, at most 64 levels deep, so that they can be copied into an answer; keeps no value. */
+/** Validates that bytes are JSON, at most 64 levels deep, so that they can be copied into a response. */
 export function provenJson(bytes: Buffer): ProvenJson | JsonFault {
   const decoded = decodeJson(bytes)
   if (isJsonFault(decoded)) return decoded
@@ -52,30 +52,30 @@ export function parsedJson(
   }
 }
 
-// What is left to prove is the grammar.
+// The grammar is checked by the callers.
 function decodeJson(bytes: Buffer): ProvenJson | JsonFault {
   const own = hasByteOrderMark(bytes) ? bytes.subarray(3) : bytes
   if (own.length === 0) return { fault: 'empty' }
   if (!isUtf8(own)) return { fault: 'utf8' }
   const text = own.toString()
-  return isDeeperThan(text, MOST_LEVELS) ? { fault: 'depth' } : new ProvenJson(own, text)
+  return isDeeperThan(text, MAX_LEVELS) ? { fault: 'depth' } : new ProvenJson(own, text)
 }
 
-/** A number that a double can't carry, as it was written; made and written by JSON itself, opaque to everything else. */
+/** A number that a double can't represent, as its text in the JSON. */
 export type RawNumber = ReturnType<typeof JSON.rawJSON>
 
-/** Tells whether a value of JSON is an object: no list, and no RawNumber. */
+/** Returns whether a JSON value is an object, and not a list or a RawNumber. */
 export const isJsonObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawNumber(value)
 
-/** Tells whether a value is a number that a double can't carry. */
+/** Returns whether a value is a number that a double can't represent. */
 export const isRawNumber = (value: unknown): value is RawNumber =>
   typeof value === 'object' && value !== null && 'rawJSON' in value && JSON.isRawJSON(value)
 
-// A double carries 15 digits and two digits of exponent (IEEE 754), and JSON.stringify drops the sign of zero.
+// A double has at least 15 digits and two digits of exponent (IEEE 754), and JSON.stringify drops the sign of zero.
 const MAYBE_LOST = /(?:^|[[:,\s])(?:-?(?:[\d.]{16}|[\d.]+[eE][+-]?\d{3})|-0(?!\.\d*[1-9]))/
 
-/** Parses JSON without loss: a number that a double can't carry becomes a RawNumber; throws a SyntaxError. The text is proven to be at most 64 levels deep. */
+/** Parses JSON without loss: a number that a double can't represent becomes a RawNumber; throws a SyntaxError. The text is proven to be at most 64 levels deep. */
 export function parseJson(text: string): unknown {
   return MAYBE_LOST.test(text) ? JSON.parse(text, keepNumber) : JSON.parse(text)
 }
@@ -84,12 +84,10 @@ export function parseJson(text: string): unknown {
 export const stringifyJson = (value: unknown): string => JSON.stringify(value) ?? 'null'
 
 const keepNumber = (_key: string, value: unknown, { source }: { readonly source?: string }): unknown =>
-  typeof value === 'number' && source !== undefined && !isCarried(value, source)
-    ? JSON.rawJSON(source)
-    : value
+  typeof value === 'number' && source !== undefined && !isExact(value, source) ? JSON.rawJSON(source) : value
 
-// The shortest text of a double stands for its value: where the text that was written means another one, digits were lost.
-const isCarried = (value: number, source: string): boolean =>
+// If the shortest text of the double is another number than the original text, digits were lost.
+const isExact = (value: number, source: string): boolean =>
   String(value) === source ||
   (Number.isFinite(value) && !Object.is(value, -0) && decimal(String(value)) === decimal(source))
 

@@ -1,5 +1,5 @@
 import { FormatError } from './format-errors.ts'
-import { MOST_LEVELS, parseJson } from './json.ts'
+import { MAX_LEVELS, parseJson } from './json.ts'
 import { isDeeperThan } from './scan-json.ts'
 
 /** Reads a JSON value a line into a list; blank lines are skipped; throws a FormatError. */
@@ -16,7 +16,7 @@ export function readNdjson(text: string): unknown[] {
 }
 
 function parseLine(line: string): unknown {
-  if (isDeeperThan(line, MOST_LEVELS)) throw new FormatError('nested too deeply')
+  if (isDeeperThan(line, MAX_LEVELS)) throw new FormatError('nested too deeply')
   try {
     return parseJson(line)
   } catch {

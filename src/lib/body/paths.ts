@@ -7,10 +7,10 @@ export const EVERY = Symbol('*')
 /** A dotted path, step by step: a key of an object, or every item. */
 export type Path = readonly (string | typeof EVERY)[]
 
-/** What is wrong with a path; its message says what would do. */
+/** A path is invalid; the message says what was expected. */
 export class PathError extends Error {}
 
-/** Parses a dotted path: `a.b`, `items.*.id`; `\.`, `\*` and `\\` stand for the characters themselves; throws a PathError. */
+/** Parses a dotted path: `a.b`, `items.*.id`; `\.`, `\*` and `\\` are the characters themselves; throws a PathError. */
 export function parsePath(text: string): Path {
   const steps: (string | typeof EVERY)[] = []
   let name = ''
@@ -39,7 +39,7 @@ export function parsePath(text: string): Path {
 const expected = (what: string, got: string): PathError =>
   new PathError(`expected a path such as "address.city" or "items.*.id", with ${what}, got "${got}"`)
 
-/** Tells what is wrong with a dotted path, as a list of one fault or none. */
+/** Returns the error of a dotted path, as a list of one fault or none. */
 export function pathFaults(text: string, path: OptionFault['path']): OptionFault[] {
   try {
     parsePath(text)
@@ -62,7 +62,7 @@ function inner(value: unknown, step: string | typeof EVERY): readonly unknown[] 
   return isJsonObject(value) && Object.hasOwn(value, step) ? [value[step]] : []
 }
 
-/** Reads the value at a path, where a number also names an item of a list; with a `*`, the list of all that it finds; undefined where there is none. */
+/** Returns the value at a path; undefined for none. A number is the index of a list, and a `*` returns a list of all matches. */
 export function valueAt(value: unknown, path: Path): unknown {
   let found = value
   for (const [at, step] of path.entries()) {

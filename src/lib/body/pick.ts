@@ -2,7 +2,7 @@ import { define } from '../schema.ts'
 import { isJsonObject } from './json.ts'
 import { EVERY, type Path } from './paths.ts'
 
-/** Makes one value from another, which it leaves as it is. */
+/** Makes one value from another, which is not changed. */
 export type Change = (value: unknown) => unknown
 
 /** Paths that are looked for at once. */
@@ -67,7 +67,7 @@ function union(a: Tree, b: Tree): Tree {
   }
 }
 
-// What `*` names holds for a key with a path of its own, too.
+// A `*` also applies to a key with a path of its own.
 function settled({ whole, names, every }: Tree): Tree {
   const below = [...names].map(
     ([name, tree]) => [name, settled(every === undefined ? tree : union(tree, every))] as const

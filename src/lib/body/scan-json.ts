@@ -1,15 +1,15 @@
-/** How much of a body one scan lets through. */
+/** The limits of a scan. */
 export interface ScanLimits {
-  /** The levels of lists and objects. */
+  /** The maximum nesting of lists and objects. */
   readonly levels: number
-  /** The keys of all objects together. */
+  /** The maximum number of keys of all objects together. */
   readonly keys: number
 }
 
-/** What two readers of one body may see differently, or what is too much of it. */
+/** What two parsers may read differently, or what exceeds a limit. */
 export interface ScanFault {
   readonly fault: 'duplicateKey' | 'proto' | 'depth' | 'keys'
-  /** The place as a JSON Pointer (RFC 6901); a long key is cut. */
+  /** The place as a JSON Pointer (RFC 6901); a long key is truncated. */
   readonly pointer: string
 }
 
@@ -21,13 +21,13 @@ const CLOSE_LIST = 0x5d
 const OPEN_OBJECT = 0x7b
 const CLOSE_OBJECT = 0x7d
 
-// From here on, a set finds a key faster than a look at each one.
+// From this number of keys on, a Set is faster than a linear search.
 const MANY_KEYS = 12
 
-// A pointer is shown to people.
-const LONGEST_KEY = 64
+// Bounds the length of error messages.
+const MAX_KEY_LENGTH = 64
 
-/** Tells whether a text, JSON or not, opens more lists and objects in one another than `levels`. */
+/** Returns whether a text, valid JSON or not, nests lists and objects deeper than `levels`. */
 export function isDeeperThan(text: string, levels: number): boolean {
   let level = 0
   for (let at = 0; at < text.length; at++) {
@@ -72,7 +72,7 @@ class Level {
     this.many = undefined
   }
 
-  /** Notes a key, and tells whether it was there before. */
+  /** Adds a key; returns whether it was present before. */
   repeats(key: string): boolean {
     this.key = key
     if (this.many !== undefined) return this.many.size === this.many.add(key).size
@@ -82,7 +82,7 @@ class Level {
   }
 }
 
-/** Scans JSON once, before it is parsed, and tells its first fault; whether the text is JSON at all is left to the parser. */
+/** Scans JSON before it is parsed, and returns its first fault; the grammar is left to the parser. */
 export function scanJson(text: string, limits: ScanLimits): ScanFault | undefined {
   const open: Level[] = []
   let level: Level | undefined
@@ -136,6 +136,6 @@ const pointerTo = (open: readonly Level[], depth: number): string =>
     .join('')
 
 const segment = (key: string): string =>
-  (key.length > LONGEST_KEY ? `${key.slice(0, LONGEST_KEY)}…` : key)
+  (key.length > MAX_KEY_LENGTH ? `${key.slice(0, MAX_KEY_LENGTH)}…` : key)
     .replaceAll('~', '~0')
     .replaceAll('/', '~1')

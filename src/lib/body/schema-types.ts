@@ -4,10 +4,10 @@ import { parseJson } from './json.ts'
 
 type Data = { readonly [key: string]: unknown }
 
-/** The schemas that hold for one value, without references and unions: a union of types is what any of them says. */
+/** The schemas that apply to one value, with references and unions resolved; a union allows the types of all its parts. */
 type Shapes = readonly Data[]
 
-/** Turns the strings of a value into the types that a schema says; throws a FormatError where one doesn't fit. */
+/** Converts the strings of a value to the types of a schema; throws a FormatError where one doesn't fit. */
 export type TypeReader = (value: unknown) => unknown
 
 /** Compiles a JSON Schema into a TypeReader: only "type", "properties", "additionalProperties", "items", references inside of it and unions are looked at. */
@@ -121,14 +121,14 @@ function flatten(schema: unknown, root: Data, seen: Set<unknown>): Shapes {
   return [own, ...inner.flatMap((each) => flatten(each, root, seen))]
 }
 
-/** A part of a union that says no type takes every one, so that a string stays one. */
+/** A part of a union without a type allows all types, so that a string is not converted. */
 function typed(branch: unknown): unknown {
   if (!isObject(branch)) return { type: ['string', 'object', 'array'] }
   if (['type', '$ref', 'anyOf', 'oneOf', 'allOf'].some((key) => Object.hasOwn(branch, key))) return branch
   return { ...branch, type: isObject(branch['properties']) ? 'object' : ['string', 'object', 'array'] }
 }
 
-/** Finds what a reference inside a schema points to (RFC 6901); undefined where there is nothing. */
+/** Resolves a reference inside a schema (RFC 6901); undefined for none. */
 export function refer(root: Data, reference: string): unknown {
   if (reference !== '#' && !reference.startsWith('#/')) return undefined
   let at: unknown = root

@@ -18,7 +18,7 @@ const TrueOrPath = (said: { description: string }) =>
     })
   )
 
-/** The options that give JSON another shape, in the order in which they are applied; a concern takes those that fit. */
+/** The options that transform JSON, in the order in which they are applied; a concern uses those that it needs. */
 export const shapeOptions = {
   query: Type.Optional(
     Type.String({ description: 'A JMESPath expression; what it finds takes the place of the body.' })
@@ -48,10 +48,10 @@ export const shapeOptions = {
 
 const ShapeOptions = Type.Object(shapeOptions)
 
-/** What a shape may say. */
+/** The options of a shape. */
 export type ShapeOptions = Static<typeof ShapeOptions>
 
-/** What a shape says, its values to set compiled by the caller; one that is undefined sets nothing. */
+/** The options of a shape, with the values of `set` compiled by the caller; an undefined value sets nothing. */
 export interface Shape<Context> extends Omit<ShapeOptions, 'set'> {
   readonly set?: Readonly<Record<string, (context: Context) => unknown>>
 }
@@ -76,7 +76,7 @@ export function compileShape<Context = void>(
   return (value, context) => changes.reduce((made, change) => change(made, context), value)
 }
 
-/** Tells whether a shape changes anything, so that a body needs to be parsed. */
+/** Returns whether a shape changes anything, so that a body needs to be parsed. */
 export const hasShape = (options: ShapeOptions): boolean =>
   Object.keys(shapeOptions).some((word) => options[word as keyof ShapeOptions] !== undefined)
 
@@ -95,7 +95,7 @@ function flatten(at: true | string): (value: unknown) => unknown {
   return (value) => valuesAt(value, path).flat()
 }
 
-/** Tells what is wrong with the paths and the query of a shape. */
+/** Returns the errors of the paths and the query of a shape. */
 export function shapeFaults(options: ShapeOptions, path: OptionFault['path']): OptionFault[] {
   const listed = (['pick', 'omit', 'remove'] as const).flatMap((word) =>
     (options[word] ?? []).flatMap((each, i) => pathFaults(each, [...path, word, i]))

@@ -3,7 +3,7 @@ const START =
 const PART = `[${START}][-.0-9\\u00b7\\u0300-\\u036f\\u203f\\u2040${START}]*`
 const QUALIFIED_NAME = new RegExp(`^(?:${PART}:)?${PART}$`, 'u')
 
-/** Tells whether a text is the name of an element or an attribute, with or without a prefix (Namespaces in XML 1.0 section 4). */
+/** Returns whether a text is the name of an element or an attribute, with or without a prefix (Namespaces in XML 1.0 section 4). */
 export const isXmlName = (name: string): boolean => QUALIFIED_NAME.test(name)
 
 /** A tree of element names, with those that are always a list. */

@@ -1,7 +1,7 @@
 import { type SaxesAttributePlain, SaxesParser } from 'saxes'
 import { checkEncoding, decodeXml } from './encoding.ts'
 import { FormatError } from './format-errors.ts'
-import { MOST_LEVELS } from './json.ts'
+import { MAX_LEVELS } from './json.ts'
 import type { ListTree } from './xml-names.ts'
 import { Namespaces } from './xml-namespaces.ts'
 
@@ -11,7 +11,7 @@ export interface XmlReading {
   readonly namespaces: 'drop' | 'keep'
 }
 
-const MOST_ATTRIBUTES = 256
+const MAX_ATTRIBUTES = 256
 
 type Children = Record<string, unknown>
 
@@ -80,13 +80,13 @@ class TreeBuilder {
   }
 
   addAttribute(attribute: SaxesAttributePlain): void {
-    if (this.#attributes.push(attribute) > MOST_ATTRIBUTES) throw new FormatError('too many attributes')
+    if (this.#attributes.push(attribute) > MAX_ATTRIBUTES) throw new FormatError('too many attributes')
   }
 
   open(name: string): void {
     const parent = this.#current
     const level = parent === undefined ? 1 : parent.level + 1
-    if (level > MOST_LEVELS) throw new FormatError('nested too deeply')
+    if (level > MAX_LEVELS) throw new FormatError('nested too deeply')
     const namespaces = this.#namespaces
     const outside = namespaces === undefined ? 0 : namespaces.depth
     const children = this.#attributes.length === 0 ? undefined : this.#takeAttributes()

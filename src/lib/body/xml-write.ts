@@ -1,12 +1,12 @@
 import { isObject } from '../schema.ts'
 import { FormatXml } from './format-errors.ts'
-import { isRawNumber, MOST_LEVELS } from './json.ts'
+import { isRawNumber, MAX_LEVELS } from './json.ts'
 import { isXmlName } from './xml-names.ts'
 
 const XSI = 'http://www.w3.org/2001/XMLSchema-instance'
 
 // A list repeats its name with each item, so the text can be far longer than the JSON.
-const MOST_CHARACTERS = 16 * 1024 ** 2
+const MAX_CHARACTERS = 16 * 1024 ** 2
 
 const DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
@@ -26,10 +26,10 @@ class XmlWriter {
   needsXsi = false
   /** The prefixes that are declared here, innermost last. */
   readonly #prefixes = ['xml']
-  #room = MOST_CHARACTERS
+  #room = MAX_CHARACTERS
 
   element(name: string, value: unknown, level: number): string {
-    if (level > MOST_LEVELS) throw new FormatXml('nested too deeply')
+    if (level > MAX_LEVELS) throw new FormatXml('nested too deeply')
     if (Array.isArray(value)) {
       let written = ''
       for (const item of value)

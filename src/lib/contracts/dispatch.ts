@@ -11,11 +11,11 @@ export interface DispatchOptions {
   readonly isBodyDisposable?: boolean
   /** Milliseconds from the last byte of the request to the response headers; 0 for no limit. */
   readonly headersTimeout?: number
-  /** The client request this one serves; its address decides whose turn it is in the queue. */
+  /** The client request that it serves; the queue is fair among the addresses of clients. */
   readonly source?: { readonly ip: string }
   /** Whether to use a new connection, because an idle one was dead. */
   readonly newConnection?: boolean
-  /** The protocol that the connection is asked to switch to. */
+  /** The protocol of the Upgrade header. */
   readonly upgrade?: string
 }
 

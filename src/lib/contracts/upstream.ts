@@ -39,7 +39,7 @@ export interface OutboundRequest {
   /** Whether it may be executed twice. */
   readonly idempotent: boolean
   readonly body: ReplayableBody | null
-  /** The protocol that the connection is asked to switch to. */
+  /** The protocol of the Upgrade header. */
   readonly upgrade?: 'websocket' | undefined
   /** The time limit of all attempts together. */
   readonly deadline: Deadline | null
@@ -130,7 +130,7 @@ export interface AnswerListener {
 
 /** A request in progress. */
 export interface PendingRequest {
-  /** Gives the request up; `onError` is called with this error. */
+  /** Aborts the request; `onError` is called with this error. */
   abort(error: Error): void
   /** Continues after `onData` returned false. */
   resume(): void

@@ -35,7 +35,7 @@ export class SchemaCompiler {
     const first = run(schemaIn(this.#quick, uri))
     let thorough: ValidateFunction | undefined
     const all = (value: unknown): Invalid | undefined => {
-      // Most values are valid, and the quick function tells as fast as can be; the thorough one is for lists of errors.
+      // Most values are valid, so the fast function runs first; the other one lists the errors.
       if (first(value) === undefined) return undefined
       this.#thorough ??= newAjv(this.#bundle, { allErrors: true })
       thorough ??= schemaIn(this.#thorough, uri)

@@ -8,7 +8,7 @@ let checker: Ajv2020 | undefined
 
 /** Returns what the metaschema of JSON Schema 2020-12 finds wrong with the documents of a bundle; each text goes on from "the schema". */
 export function metaschemaFaults({ documents }: SchemaBundle): string[] {
-  // Costs some 30 ms, for those who have a schema.
+  // Takes about 30 ms, and only where a config has a schema.
   checker ??= new Ajv2020({ allErrors: true, strict: false, logger: false })
   const validate = checker.getSchema('https://json-schema.org/draft/2020-12/schema')
   if (validate === undefined) throw new Error('ajv has no metaschema')

@@ -6,7 +6,7 @@ export interface Pattern {
   test(text: string): boolean
   /** Whether the time is linear in the length of the text; false where only the native engine takes the pattern. */
   readonly isLinear: boolean
-  /** Tells patterns apart: ajv keeps one for each text. */
+  /** The key under which ajv caches a pattern. */
   toString(): string
 }
 
@@ -19,11 +19,11 @@ const PLAIN = new RegExp(
 
 const compiled = new Map<string, Pattern>()
 // A process that reloads its config for years meets no more patterns than this at a time.
-const MOST_PATTERNS = 10_000
+const MAX_PATTERNS = 10_000
 
 /** Compiles a pattern of ECMA-262 with the `u` flag to run in linear time where the linear engine takes it; throws a SyntaxError where it is not valid. */
 export function compilePattern(source: string): Pattern {
-  if (compiled.size >= MOST_PATTERNS) compiled.clear()
+  if (compiled.size >= MAX_PATTERNS) compiled.clear()
   return getOrCreate(compiled, source, () => {
     const native = new RegExp(source, 'u')
     const named = { toString: () => source }

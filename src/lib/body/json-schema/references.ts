@@ -9,7 +9,7 @@ import { decodeFragment, subschemas, valueAt } from './subschemas.ts'
 
 /** A JSON Schema and every document that its references lead to. */
 export interface SchemaBundle {
-  /** The URI of the document that the schema stands in. */
+  /** The URI of the document that contains the schema. */
   readonly uri: string
   /** The documents by their URIs, with every reference to another document made absolute. */
   readonly documents: ReadonlyMap<string, unknown>
@@ -19,7 +19,7 @@ export interface SchemaBundle {
   readonly hash: string
 }
 
-/** What was noticed in the schemas of a bundle; each text goes on from "the schema". */
+/** The findings in the schemas of a bundle; each text continues "the schema". */
 export interface SchemaFindings {
   /** What makes a schema useless: references that lead nowhere, patterns that are not valid. */
   readonly faults: readonly string[]
@@ -34,7 +34,7 @@ export type ReadDocument = (uri: string) => unknown
 
 const METASCHEMA = 'https://json-schema.org/draft/2020-12/'
 
-/** The URI of a schema that stands in no file. */
+/** The URI of a schema that is not in a file. */
 export const INLINE_URI = 'schema:/inline'
 
 /** Reads a JSON or YAML file by its URL; throws where it is missing or malformed. */

@@ -18,10 +18,10 @@ export interface Invalid {
 }
 
 /** How many errors a response lists. */
-export const MOST_ERRORS = 20
+export const MAX_ERRORS = 20
 
 // A client chooses the names of its keys.
-const LONGEST_POINTER = 200
+const MAX_POINTER_LENGTH = 200
 
 /** What both engines tell of an error. */
 type EngineError = Pick<ErrorObject, 'keyword' | 'instancePath' | 'message'> & { readonly params: object }
@@ -41,13 +41,13 @@ export function firstOf<E extends SchemaError>(
   all: readonly E[]
 ): { readonly errors: readonly E[]; readonly more: number } {
   const errors = all.toSorted((a, b) => compare(a.pointer, b.pointer) || compare(a.keyword, b.keyword))
-  return { errors: errors.slice(0, MOST_ERRORS), more: Math.max(0, errors.length - MOST_ERRORS) }
+  return { errors: errors.slice(0, MAX_ERRORS), more: Math.max(0, errors.length - MAX_ERRORS) }
 }
 
 function describe({ keyword, instancePath, message = 'is not valid', params }: EngineError): SchemaError {
   const pointer = `#${instancePath}${extraName(params)}`
   return {
-    pointer: pointer.length > LONGEST_POINTER ? `${pointer.slice(0, LONGEST_POINTER)}…` : pointer,
+    pointer: pointer.length > MAX_POINTER_LENGTH ? `${pointer.slice(0, MAX_POINTER_LENGTH)}…` : pointer,
     keyword: keyword === 'false schema' || keyword === 'boolean' ? 'false' : keyword,
     detail: message
   }

@@ -8,7 +8,7 @@ import { checkSize, double, isEqual, isTrue, QueryError, Run, typeOf } from './r
 type Node = ReturnType<typeof compile>
 type Evaluate = (value: unknown, run: Run) => unknown
 
-/** What is wrong with an expression; its message says what would do. */
+/** An expression is invalid; the message says what was expected. */
 export class QuerySyntaxError extends Error {}
 
 /**

@@ -35,16 +35,16 @@ export function checkArguments(
   }
 }
 
-// What a function takes has been checked by the time it is called.
+// The arguments of a function are checked before it is called.
 
-/** Takes an argument that is a string. */
+/** Accepts a string. */
 export const text = (value: unknown): string => value as string
 
-/** Takes an argument that is a list. */
+/** Accepts a list. */
 export const list = (value: unknown): readonly unknown[] => value as readonly unknown[]
 
-/** Takes an argument that is a list of strings. */
+/** Accepts a list of strings. */
 export const texts = (value: unknown): readonly string[] => value as readonly string[]
 
-/** Takes an argument that is an object. */
+/** Accepts an object. */
 export const object = (value: unknown): Readonly<Record<string, unknown>> => value as Record<string, unknown>

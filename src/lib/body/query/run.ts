@@ -1,11 +1,11 @@
 import { isJsonObject, isRawNumber } from '../json.ts'
 
 // Expressions are the operator's, values are not: `items[?contains($.ids, id)]` is quadratic in what a client sends.
-// A step is 5 to 90 ns, so that the worst of expressions takes at most 0.1 s.
-const MOST_STEPS = 1_000_000
+// A step takes 5 to 90 ns, so the slowest expression takes at most 0.1 s.
+const MAX_STEPS = 1_000_000
 
 /** The most characters that an expression may make, about as they are written as JSON. */
-export const MOST_OUTPUT = 8 * 1024 * 1024
+export const MAX_OUTPUT = 8 * 1024 * 1024
 
 /** What a value did not allow an expression to do; its message has no value in it. */
 export class QueryError extends Error {}
@@ -14,7 +14,7 @@ export class QueryError extends Error {}
 export class Run {
   readonly root: unknown
   readonly variables = new Map<string, unknown>()
-  #steps = MOST_STEPS
+  #steps = MAX_STEPS
 
   constructor(root: unknown) {
     this.root = root
@@ -33,14 +33,14 @@ export class Run {
 
   /** Counts the making of a text, before it is made. */
   spendText(length: number): void {
-    if (length > MOST_OUTPUT) throw new QueryError('the query makes too much')
+    if (length > MAX_OUTPUT) throw new QueryError('the query makes too much')
     this.spend(1 + length / 16)
   }
 }
 
-/** Throws a QueryError where a value is larger than an answer may be; parts that are shared count each time. */
+/** Throws a QueryError where a result is too large; shared parts count each time. */
 export function checkSize(value: unknown, run: Run): void {
-  let left = MOST_OUTPUT
+  let left = MAX_OUTPUT
   const measure = (each: unknown): void => {
     run.spend(1)
     left -= typeof each === 'string' ? each.length + 2 : isRawNumber(each) ? each.rawJSON.length : 4
@@ -72,7 +72,7 @@ export function typeOf(value: unknown): TypeName {
 export const double = (value: unknown): number =>
   typeof value === 'number' ? value : isRawNumber(value) ? Number(value.rawJSON) : Number.NaN
 
-/** Tells whether a condition of JMESPath holds: all but null, false, and what is empty. */
+/** Returns whether a value is true in JMESPath: all but null, false, and empty values. */
 export function isTrue(value: unknown, run: Run): boolean {
   if (value === null || value === undefined || value === false || value === '') return false
   if (Array.isArray(value)) return value.length > 0
@@ -86,7 +86,7 @@ export function keyCount(value: object, run: Run): number {
   return length
 }
 
-/** Tells whether two values are equal, all the way down. */
+/** Returns whether two values are deeply equal. */
 export function isEqual(a: unknown, b: unknown, run: Run): boolean {
   run.spend(typeof a === 'string' ? 1 + a.length / 64 : 1)
   if (a === b) return true

@@ -73,7 +73,7 @@ function split(value: string, separator: string, most: number | undefined): stri
     : [...parts.slice(0, most), parts.slice(most).join(separator)]
 }
 
-/** The functions of JMESPath that take strings and make strings or places in them. */
+/** The JMESPath functions of strings. */
 export const textFunctions = {
   find_first: find((value, part) => value.indexOf(part)),
   find_last: find((value, part) => value.lastIndexOf(part)),
