@@ -77,7 +77,11 @@ export async function listening(
 
 /** Starts a real upstream on a free port and tells its origin; it closes with the test. */
 export async function upstream(t: Scope, listener: RequestListener = echo): Promise<string> {
-  const server: Server = createServer(listener)
+  return originOf(t, createServer(listener))
+}
+
+/** Lets a server listen on a free port and returns its origin; it closes with the test. */
+export async function originOf(t: Scope, server: Server): Promise<string> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {

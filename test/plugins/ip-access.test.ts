@@ -6,7 +6,7 @@ import { gateway, raw, readableLog, running, sallyport, statusOf, upstream } fro
 
 const respond = { body: 'hello' }
 
-t.test('lets those come that are allowed and not denied, and nobody else', async (t) => {
+t.test('accepts only addresses that are allowed and not denied', async (t) => {
   const folder = t.testdir({
     'blocked.txt': [
       '\uFEFF# who was too loud',
@@ -68,7 +68,7 @@ t.test('lets those come that are allowed and not denied, and nobody else', async
             })
         }
       })
-  t.test('however an IPv4 address is written', async (t) => {
+  t.test('compares every notation of an IPv4 address', async (t) => {
     for (const address of ['::ffff:203.0.113.9', '::FFFF:203.0.113.9', '::ffff:cb00:7109', '203.0.113.9:80'])
       for (const [peer, status] of [
         ['127.0.0.1', 403],
@@ -81,7 +81,7 @@ t.test('lets those come that are allowed and not denied, and nobody else', async
   })
 })
 
-t.test('holds for all that is inside, and where nobody serves', async (t) => {
+t.test('applies to all routes of a group, and to unknown paths', async (t) => {
   const app = await gateway(t, {
     ipAccess: { deny: ['203.0.113.0/24'] },
     routes: [
@@ -110,7 +110,7 @@ t.test('holds for all that is inside, and where nobody serves', async (t) => {
     t.test(`${address} at ${path}`, async (t) => {
       t.equal((await app.inject({ url: path, remoteAddress: address })).statusCode, status)
     })
-  t.test('a wrong method and a path that is refused, too', async (t) => {
+  t.test('applies to a wrong method and an invalid path', async (t) => {
     const only = await gateway(t, {
       ipAccess: { deny: ['203.0.113.0/24'] },
       routes: [{ path: '/a', methods: ['GET'], respond }]
@@ -127,7 +127,7 @@ t.test('holds for all that is inside, and where nobody serves', async (t) => {
   })
 })
 
-t.test('is asked before anybody is counted or known', async (t) => {
+t.test('runs before rate limits and authentication', async (t) => {
   const app = await gateway(t, {
     ipAccess: { deny: ['203.0.113.0/24'] },
     rateLimit: { max: 1, by: 'route' },
@@ -141,7 +141,7 @@ t.test('is asked before anybody is counted or known', async (t) => {
   t.equal((await app.inject({ url: '/a', headers: { 'x-api-key': 'a-key' } })).statusCode, 200)
 })
 
-t.test('only tells, in report mode', async (t) => {
+t.test('reports but does not refuse in report mode', async (t) => {
   const { log, line } = readableLog()
   const app = await gateway(
     t,
@@ -162,7 +162,7 @@ t.test('only tells, in report mode', async (t) => {
   t.strictSame(told['wouldRefuse'], ['ipAccess SP_ERR_IP_ACCESS_DENIED'])
 })
 
-t.test('takes up a changed file with --watch, and keeps what it has where the file is broken', async (t) => {
+t.test('applies a changed file with --watch, and keeps the old list when the file is invalid', async (t) => {
   const folder = t.testdir({
     'blocked.txt': '# nobody yet\n',
     'gateway.json': JSON.stringify({
@@ -181,7 +181,7 @@ t.test('takes up a changed file with --watch, and keeps what it has where the fi
         5000
       )
     )
-  /** Does something to the file and waits for the next reload, taken or refused. */
+  /** Changes the file and waits for the next reload, applied or refused. */
   const reloaded = async (change: () => Promise<void>): Promise<Record<string, unknown>> => {
     const before = process.lines.length
     await change()
@@ -208,7 +208,7 @@ t.test('takes up a changed file with --watch, and keeps what it has where the fi
   t.equal(await ask('192.0.2.8'), 403)
 })
 
-t.test('says what is wrong with a list, all at once', async (t) => {
+t.test('reports all errors of a list at once', async (t) => {
   const folder = t.testdir({ 'blocked.txt': '10.0.0.1\nexample.com\n10.0.0.0/8 10.0.0.1\n' })
   const cases: [name: string, ipAccess: object, message: RegExp][] = [
     [
@@ -221,8 +221,8 @@ t.test('says what is wrong with a list, all at once', async (t) => {
       { deny: ['::1', '10.0.0.0/33'] },
       /ipAccess\.deny\[1\]: expected an address, got "10\.0\.0\.0\/33"/
     ],
-    ['nobody allowed', { allow: [] }, /ipAccess\.allow/],
-    ['no file', { file: join(folder, 'none.txt') }, /ipAccess\.file: There is no file .*none\.txt/],
+    ['an empty list', { allow: [] }, /ipAccess\.allow/],
+    ['a missing file', { file: join(folder, 'none.txt') }, /ipAccess\.file: There is no file .*none\.txt/],
     ['a folder', { file: folder }, /expected a file, got the folder /],
     [
       'a line',
@@ -239,7 +239,7 @@ t.test('says what is wrong with a list, all at once', async (t) => {
     t.test(name, async (t) => {
       await t.rejects(loadConfig({ ipAccess, routes: [] }, {}), { message })
     })
-  t.test('so that nothing starts without its file', async (t) => {
+  t.test('the gateway does not start without the file', async (t) => {
     const config = join(folder, 'gateway.json')
     await writeFile(config, JSON.stringify({ ipAccess: { file: 'gone.txt' }, routes: [] }))
     const { code, stderr } = await sallyport(['run', '-c', config])

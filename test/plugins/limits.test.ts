@@ -40,10 +40,10 @@ const head = (path: string, ...headers: string[]): string =>
     ...headers.map((each) => `${each}\r\n`),
     '\r\n'
   ].join('')
-/** A header that makes a header section so many bytes longer. */
+/** A header of so many bytes. */
 const long = (bytes: number): string => `x-long: ${'a'.repeat(bytes - 10)}`
 
-/** A target that never answers, as an extension would bring it. */
+/** An extension with a target that never responds. */
 const silentTarget = `
 export const key = 'silent'
 export const target = true
@@ -55,7 +55,7 @@ export default async function silent(app, { routes }) {
 }
 `
 
-t.test('takes a body up to its size and refuses what is larger', async (t) => {
+t.test('accepts a body up to the limit and refuses a larger one', async (t) => {
   let seen = 0
   const target = await upstream(t, (request, response) => {
     seen++
@@ -103,7 +103,7 @@ t.test('takes a body up to its size and refuses what is larger', async (t) => {
           if (framing === 'Content-Length') t.equal(seen, before, 'the upstream never hears of it')
         }
       })
-  t.test('by what it is said to be, before a byte of it is asked for', async (t) => {
+  t.test('refuses by Content-Length before reading the body', async (t) => {
     for (const path of ['/proxy/x', '/respond', '/nowhere']) {
       const answer = await post(path, 'Content-Length: 1025\r\nExpect: 100-continue', '')
       t.equal(statusOf(answer), 413, path)
@@ -124,7 +124,7 @@ t.test('takes a body up to its size and refuses what is larger', async (t) => {
   })
 })
 
-t.test('cuts the upstream off when a body grows too large on its way', async (t) => {
+t.test('aborts the upstream request when a body exceeds the limit while it is sent', async (t) => {
   const arrived: { request?: IncomingMessage } = {}
   const seen = Promise.withResolvers<void>()
   const cut = Promise.withResolvers<boolean>()
@@ -157,7 +157,7 @@ t.test('cuts the upstream off when a body grows too large on its way', async (t)
 })
 
 t.test(
-  'answers 413 to a client that is still sending, and reads on so that the answer arrives',
+  'responds 413 to a client that is still sending, and reads on so that the response arrives',
   { skip: noOpenssl },
   async (t) => {
     const { ca } = certificate(t)
@@ -186,8 +186,8 @@ t.test(
     }
     for (const [client, send] of Object.entries(clients))
       for (const [framing, headers] of [
-        ['of a length that it says', { 'content-length': String(size) }],
-        ['of a length that it does not say', {}]
+        ['with Content-Length', { 'content-length': String(size) }],
+        ['without Content-Length', {}]
       ] as const)
         for (const path of ['/x', '/early', ...('content-length' in headers ? ['/own'] : [])])
           t.test(`${client}, a body ${framing}, to ${path}`, async (t) => {
@@ -209,29 +209,33 @@ t.test(
   }
 )
 
-t.test('ends a connection that goes on for too long after its answer', { skip: noOpenssl }, async (t) => {
-  const { ca } = certificate(t)
-  const cert = { cert: ca, key: ca.replace('.pem', '.key') }
-  for (const client of ['plain', 'http/1.1', 'h2'])
-    t.test(client, async (t) => {
-      const clock = movableClock(t)
-      const { port } = await listening(t, {
-        limits: { bodyRate: false },
-        ...(client === 'plain' ? {} : { tls: { certificates: [cert] } }),
-        routes: [{ path: '/x', respond }]
+t.test(
+  'closes a connection that keeps sending for too long after the response',
+  { skip: noOpenssl },
+  async (t) => {
+    const { ca } = certificate(t)
+    const cert = { cert: ca, key: ca.replace('.pem', '.key') }
+    for (const client of ['plain', 'http/1.1', 'h2'])
+      t.test(client, async (t) => {
+        const clock = movableClock(t)
+        const { port } = await listening(t, {
+          limits: { bodyRate: false },
+          ...(client === 'plain' ? {} : { tls: { certificates: [cert] } }),
+          routes: [{ path: '/x', respond }]
+        })
+        const { body, status } = sending(t, client, port, ca, '/x', { 'content-length': '2000' })
+        body.write('x')
+        t.equal(await status, 200)
+        // The end of the response takes some turns of the event loop.
+        while (!body.destroyed) {
+          clock.advance(5000)
+          await immediate()
+        }
       })
-      const { body, status } = sending(t, client, port, ca, '/x', { 'content-length': '2000' })
-      body.write('x')
-      t.equal(await status, 200)
-      // The end of the answer takes some turns of the event loop.
-      while (!body.destroyed) {
-        clock.advance(5000)
-        await immediate()
-      }
-    })
-})
+  }
+)
 
-t.test('takes a URL up to its length', async (t) => {
+t.test('accepts a URL up to the limit', async (t) => {
   const { port } = await listening(t, {
     routes: [
       { path: '/a/*', respond },
@@ -262,7 +266,7 @@ t.test('takes a URL up to its length', async (t) => {
     })
 })
 
-t.test('takes so many headers and bytes of headers', async (t) => {
+t.test('accepts headers up to the limits of count and size', async (t) => {
   const { log, lines } = readableLog()
   const { port } = await listening(
     t,
@@ -282,7 +286,7 @@ t.test('takes so many headers and bytes of headers', async (t) => {
   const cases: [name: string, request: string, status: number][] = [
     ['100 headers', head('/a/x', ...many(100)), 200],
     ['101 headers', head('/a/x', ...many(101)), 431],
-    ['101 headers where nobody serves', head('/nowhere', ...many(101)), 431],
+    ['101 headers to an unknown path', head('/nowhere', ...many(101)), 431],
     ['101 times the same header', head('/a/x', ...Array.from({ length: 99 }, () => 'x-a: b')), 431],
     ['4 headers on a route for few', head('/few', ...many(4)), 200],
     ['5 headers on a route for few', head('/few', ...many(5)), 431],
@@ -309,7 +313,7 @@ t.test('takes so many headers and bytes of headers', async (t) => {
         title: 'Request Header Fields Too Large'
       })
     })
-  t.test("logs what Node's parser refuses", async (t) => {
+  t.test('logs requests that the parser refuses', async (t) => {
     const before = lines.length
     await raw(port, head('/a/x', long(70_000)), 5000)
     t.match(lines.slice(before), [
@@ -360,7 +364,7 @@ t.test('responds with 504 when the response does not begin before the deadline',
   t.equal(cuts.length, 2, 'the upstream is told that nobody waits any more')
 })
 
-t.test('counts the time until the response headers, and not where it is false', async (t) => {
+t.test('measures the time until the response headers, unless it is false', async (t) => {
   const folder = t.testdir({ 'silent.mjs': silentTarget })
   const waiting = new Map<string, () => void>()
   const asked = new Map<string, () => void>()
@@ -386,7 +390,7 @@ t.test('counts the time until the response headers, and not where it is false', 
   const arrived = paths.map((path) => new Promise<void>((resolve) => asked.set(path, resolve)))
   const answers = paths.map((path) => ask(`${url}${path}`))
   await Promise.all(arrived)
-  // When a request that came later is over time, so would the others be.
+  // When a later request times out, the earlier ones would have timed out as well.
   t.equal((await ask(`${url}/late`)).status, 504)
   t.equal((await ask(`${url}/silent`)).status, 504)
   for (const path of paths) waiting.get(path)?.()
@@ -395,7 +399,7 @@ t.test('counts the time until the response headers, and not where it is false', 
 })
 
 t.test(
-  'lets the time of a request stand still while it waits for bytes of the client, and only then',
+  'pauses the deadline while a request waits for bytes of the client, and only then',
   { skip: noOpenssl },
   async (t) => {
     const { ca } = certificate(t)
@@ -403,8 +407,8 @@ t.test(
     const steady = Array.from({ length: 5 }, () => 20)
     const cases = [
       { name: 'a steady upload that takes longer', waits: steady, silence: 20, status: 200 },
-      { name: 'an upload of which the first part comes late', waits: [0, 500], silence: 29, status: 200 },
-      { name: 'an upstream that is silent behind it', waits: [40, 40], silence: 31, status: 504 }
+      { name: 'an upload whose first part is late', waits: [0, 500], silence: 29, status: 200 },
+      { name: 'a silent upstream', waits: [40, 40], silence: 31, status: 504 }
     ]
     for (const client of ['http/1.1', 'h2'])
       for (const http2 of [false, true])
@@ -446,7 +450,7 @@ t.test(
 )
 
 t.test(
-  'takes "timeout" of a route or an upstream for the time of the request, unless that is said nearby',
+  'uses "timeout" of a route or an upstream as the deadline, unless a closer "limits.time" exists',
   async (t) => {
     const cases: {
       name: string
@@ -461,31 +465,31 @@ t.test(
       { name: 'a timeout of the route', proxy: { timeout: '2m' }, time: 120 },
       { name: 'a timeout of the upstream', upstream: { timeout: '2m' }, time: 120 },
       {
-        name: 'of both, the one of the route',
+        name: 'both timeouts, where that of the route wins',
         upstream: { timeout: '5m' },
         proxy: { timeout: '2m' },
         time: 120
       },
-      { name: 'over what the root says', limits: { time: '10s' }, proxy: { timeout: '2m' }, time: 120 },
+      { name: 'over limits.time of the root', limits: { time: '10s' }, proxy: { timeout: '2m' }, time: 120 },
       {
-        name: 'not over what the route says',
+        name: 'not over limits.time of the route',
         route: { limits: { time: '10s' } },
         proxy: { timeout: '2m' },
         time: 10
       },
       {
-        name: 'not over what a group says',
+        name: 'not over limits.time of a group',
         group: { limits: { time: '10s' } },
         upstream: { timeout: '2m' },
         time: 10
       },
       {
-        name: 'over a group that says something else',
+        name: 'over a group with other limits',
         group: { limits: { body: '2mb' } },
         upstream: { timeout: '2m' },
         time: 120
       },
-      { name: 'none at all', proxy: { timeout: false }, time: false }
+      { name: 'false', proxy: { timeout: false }, time: false }
     ]
     for (const { name, limits, upstream: more, group, route, proxy, time } of cases)
       t.test(name, async (t) => {
@@ -512,16 +516,20 @@ t.test(
   }
 )
 
-t.test('warns where an upstream may take longer than the request has', async (t) => {
+t.test('warns when a timeout of the upstream is longer than the deadline', async (t) => {
   const cases: [name: string, config: object, warns: RegExp | undefined][] = [
     ['by default', {}, undefined],
     ['a shorter request alone', { limits: { time: '10s' } }, undefined],
     [
-      'a longer head',
+      'a longer headers timeout',
       { proxy: { timeouts: { headers: '31s' } } },
       /\(31s\) is longer than "limits.time" \(30s\)/
     ],
-    ['a longer head of the upstream', { upstream: { timeouts: { headers: '1m' } } }, /\(1m\) is longer/],
+    [
+      'a longer headers timeout of the upstream',
+      { upstream: { timeouts: { headers: '1m' } } },
+      /\(1m\) is longer/
+    ],
     [
       'retries after a timeout',
       { proxy: { timeouts: { headers: '20s' }, retry: { on: ['timeout'] } } },
@@ -532,7 +540,7 @@ t.test('warns where an upstream may take longer than the request has', async (t)
       { proxy: { retry: { attempts: 3, on: ['timeout'] } } },
       /\(30s, 3 times\)/
     ],
-    ['retries of something else', { proxy: { timeouts: { headers: '20s' }, retry: {} } }, undefined],
+    ['retries without timeouts', { proxy: { timeouts: { headers: '20s' }, retry: {} } }, undefined],
     ['a timeout, which sets both', { proxy: { timeout: '2m' } }, undefined],
     [
       'a timeout beside a time',
@@ -598,7 +606,7 @@ t.test('pauses the deadline while the gateway reads a body', async (t) => {
     `POST /login HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${type}\r\nContent-Length: 32\r\n\r\n`
   )
   for (const part of ['{"username"', ':"a","pass', 'word":"b"}']) {
-    // What was written before another request is read before its answer comes.
+    // Bytes written before another request are read before its response.
     await ask(`${url}/-/live`)
     clock.advance(20_000)
     socket.write(part)
@@ -623,7 +631,7 @@ async function upstreamOf(t: Scope, two: boolean, serve: RequestListener): Promi
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-/** Begins to send a body over TLS, and waits for the status of its answer. */
+/** Begins to send a body over TLS, and waits for the status of the response. */
 function sending(
   t: Scope,
   version: string,
@@ -651,7 +659,7 @@ function sending(
   return { body: sent, status: once(sent, 'response').then(([{ statusCode }]) => Number(statusCode)) }
 }
 
-/** Opens a connection and tells what came back over it when the gateway has closed it. */
+/** Opens a connection and returns what it received when the gateway closes it. */
 async function answerOf(port: number, bytes: string): Promise<string> {
   const socket = connect(port, '127.0.0.1')
   let seen = ''
@@ -732,7 +740,7 @@ t.test('reports but does not refuse in report mode', async (t) => {
       ['limits SP_ERR_LIMITS_BODY']
     ],
     [
-      'a body that nobody forwards',
+      'a body to a route without a proxy',
       `POST /respond HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 5000\r\n\r\n${body}`,
       ['limits SP_ERR_LIMITS_BODY']
     ],
@@ -784,12 +792,12 @@ t.test('reports but does not refuse in report mode', async (t) => {
   })
 })
 
-t.test('says what is expected when a limit is invalid', async (t) => {
+t.test('reports what is expected when a limit is invalid', async (t) => {
   const cases: [name: string, config: object, message: RegExp][] = [
     ['a bare number', { limits: { body: 1024 } }, /a size such as "64kb" or "1mb", or false for none/],
-    ['no headers at all', { limits: { headerCount: 0 } }, /headerCount/],
+    ['a count of zero', { limits: { headerCount: 0 } }, /headerCount/],
     [
-      'what holds before a route is known, on a route',
+      'an option of the root, on a route',
       { routes: [{ path: '/a', respond, limits: { headerTime: '1s' } }] },
       /headerTime/
     ]

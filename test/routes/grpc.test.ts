@@ -45,13 +45,13 @@ type Duplex = ServerDuplexStream<Buffer, Buffer>
 interface Talk {
   readonly port: number
   readonly server: Server
-  /** The next call that is left open. */
+  /** Waits for the next call that stays open. */
   hanging(): Promise<Unary>
-  /** The next talk. */
+  /** Waits for the next bidirectional stream. */
   chatting(): Promise<Duplex>
 }
 
-/** Starts a server of gRPC, as services have it. */
+/** Starts a gRPC server. */
 async function talk(t: Scope, tls?: { key: Buffer; cert: Buffer }): Promise<Talk> {
   const server = new Server({ 'grpc.max_receive_message_length': -1 })
   const waiting: { hangs: ((call: Unary) => void)[]; chat: ((call: Duplex) => void)[] } = {
@@ -120,7 +120,7 @@ interface Stage {
   readonly ca: Buffer
 }
 
-/** Puts a gateway between a client and a server of gRPC; what more is said of the route and of the config goes into it. */
+/** Starts a gateway between a gRPC client and server, with more options of the route and the config. */
 async function stage(
   t: Scope & { testdir(): string },
   { secure = false, route = {}, more = {}, target = {} } = {}
@@ -213,26 +213,26 @@ for (const secure of [false, true])
         t.same(seen.status.metadata.get('x-tail-bin'), [Buffer.from([0, 255, 1])])
       })
 
-      t.test('a message of 10 MB there and back', async (t) => {
+      t.test('a request and a response of 10 MB', async (t) => {
         const large = Buffer.alloc(10_000_000, 'gRPC')
         const { message } = await call(client, 'Echo', large)
         t.ok(message?.equals(large))
       })
 
-      t.test('an error that is no more than a head', async (t) => {
+      t.test('an error with trailers only', async (t) => {
         const { error } = await call(client, 'Fails', Buffer.from('x'))
         t.match(error, { code: status.FAILED_PRECONDITION, details: 'not yet: é %' })
         t.same(error?.metadata.get('x-why'), ['because'])
       })
 
-      t.test('a method that the service does not have', async (t) => {
+      t.test('an unknown method', async (t) => {
         t.match((await call(client, 'None', Buffer.from('x'))).error, {
           code: status.UNIMPLEMENTED,
           details: /The server does not implement/
         })
       })
 
-      t.test('a stream of the client', async (t) => {
+      t.test('client streaming', async (t) => {
         const { promise, resolve } = Promise.withResolvers<Buffer | undefined>()
         const sum = client.makeClientStreamRequest(
           '/test.Talk/Sum',
@@ -245,7 +245,7 @@ for (const secure of [false, true])
         t.equal((await promise)?.toString(), '3000000')
       })
 
-      t.test('a stream of the service', async (t) => {
+      t.test('server streaming', async (t) => {
         const count = client.makeServerStreamRequest(
           '/test.Talk/Count',
           asIs.serialize,
@@ -260,7 +260,7 @@ for (const secure of [false, true])
         )
       })
 
-      t.test('a talk in both directions, one message after the other', async (t) => {
+      t.test('bidirectional streaming, one message after the other', async (t) => {
         const both = chat(client)
         for (let i = 0; i < 20; i++) {
           both.write(Buffer.from(String(i)))
@@ -273,7 +273,7 @@ for (const secure of [false, true])
         t.equal(end.code, status.OK)
       })
 
-      t.test('a call that is cancelled is so at the service as well', async (t) => {
+      t.test('a cancelled call is cancelled at the service', async (t) => {
         const hanging = up.hanging()
         const seen = Promise.withResolvers<ServiceError | null>()
         const made = client.makeUnaryRequest(
@@ -298,7 +298,7 @@ for (const secure of [false, true])
         await left
       })
 
-      t.test('a deadline, which the service is told of', async (t) => {
+      t.test('a deadline is forwarded to the service', async (t) => {
         const hanging = up.hanging()
         const answer = call(client, 'Hangs', Buffer.from('x'), new Metadata(), {
           deadline: Date.now() + 1000

@@ -8,16 +8,25 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import t from 'tap'
-import { bodyOf, echo, listening, readableLog, type Scope, type Seen, upstream } from '../helpers.ts'
+import {
+  bodyOf,
+  echo,
+  listening,
+  originOf,
+  readableLog,
+  type Scope,
+  type Seen,
+  upstream
+} from '../helpers.ts'
 
-// What users of @fastify/reply-from and @fastify/http-proxy are used to, file by file of their test suites: each
-// behaviour that a gateway has is a case here. Where Sallyport differs on purpose, the name of the test says why.
+// The behaviours of @fastify/reply-from and @fastify/http-proxy, by the files of their test suites, as far as they apply
+// to a gateway. Where Sallyport differs on purpose, the name of the test says how.
 //
-// Pinned elsewhere (theirs: ours):
+// Tested elsewhere (their file: ours):
 // - full-https-get, tls-verification, unix-*, http1-aborted-request*, onRequest and preHandler before a WebSocket,
 //   ws-upgrade-prefix: proxy.test.ts. Certificates are verified unless told not to.
 // - full-post-stream*, text-event-stream-custom-parser, sse and timeouts, undici-timeout-body*, incomplete-request: streams.test.ts.
-//   A body that stands still is cut, for its head is out; a connection with an upload that nobody wants is kept while the rest comes.
+//   A stalled body is aborted, since its headers are sent; a connection with an unread upload stays open while the rest arrives.
 // - http2-http2, http-http2, full-post-http2, full-delete-http2, http2-canceled-streams-cleanup, http2-te-header: http2.test.ts.
 // - http-retry, retry-on-*, the statuses of retry-with-a-custom-handler: retry.test.ts. Retry-After is in seconds there.
 // - on-error: release.test.ts ("fallback"). balanced-pool: ../plugins/upstreams/balance.test.ts.
@@ -27,7 +36,7 @@ import { bodyOf, echo, listening, readableLog, type Scope, type Seen, upstream }
 // - "should gracefully close when clients attempt to connect after calling close": websocket.test.ts, ../src/server.test.ts.
 //   The sockets that listen are closed first, so there is no 503; a WebSocket that is open has until the end of the drain.
 //
-// Without a word of the config, each for a reason:
+// Not configurable, each for a reason:
 // - Functions: getUpstream and get-upstream-*, rewriteHeaders, rewriteRequestHeaders, queryString, preRewrite, onResponse,
 //   rewriteTrailers, onTrailers, addTrailers, custom retry handlers, wsHooks, preHandler, preValidation, beforeHandler, config,
 //   and their errors (unexpected-error). A config is data; "split", "headers", "query", "retry" and extensions stand in for them.
@@ -42,7 +51,7 @@ import { bodyOf, echo, listening, readableLog, type Scope, type Seen, upstream }
 //   where its route goes, through the same gates, with the same headers. ws-coexist-fastify-websocket: no other server is inside.
 // - socket.io: polling, and a WebSocket of the same path; both are cases here. maxTrailerSize: the bound is that of a head.
 
-/** One request by Node's own client, which sends what it is told; a connection of its own unless it is given an agent. */
+/** A request of Node's own client, on a new connection unless it has an agent. */
 interface Asked {
   readonly path: string
   readonly method?: string
@@ -71,8 +80,8 @@ async function send(
   return { status, headers: got, text, trailers, reused: request.reusedSocket }
 }
 
-/** An upstream by hand: it says what it is told, "{up}" being its own origin, then ends the connection. */
-async function saying(t: Scope, bytes: string): Promise<string> {
+/** Starts an upstream that sends the given bytes, with "{up}" replaced by its origin, and closes the connection. */
+async function rawUpstream(t: Scope, bytes: string): Promise<string> {
   const server = createServer((socket) => {
     socket.on('error', () => {})
     socket.once('data', () => socket.end(Buffer.from(bytes.replaceAll('{up}', origin), 'latin1')))
@@ -87,7 +96,7 @@ async function saying(t: Scope, bytes: string): Promise<string> {
 
 type Words = Record<string, unknown>
 
-/** An upstream that tells its path to requests and to WebSockets alike, and says each message back. */
+/** Starts an upstream that responds with its path, over WebSockets also, and echoes each message. */
 async function sockets(t: Scope, name = ''): Promise<string> {
   const server = http.createServer((request, response) => response.end(`${name}${request.url}`))
   server.on('upgrade', (request, socket) => {
@@ -101,23 +110,17 @@ async function sockets(t: Scope, name = ''): Promise<string> {
       `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n${said}\r\n`
     )
     const { cookie, 'x-mine': mine } = request.headers
-    const told = [`${name}${request.url}`, cookie, mine].filter((each) => each !== undefined).join(' ')
-    socket.write(frame(0x81, Buffer.from(told)))
-    sayBack(socket)
+    const first = [`${name}${request.url}`, cookie, mine].filter((each) => each !== undefined).join(' ')
+    socket.write(frame(0x81, Buffer.from(first)))
+    echoFrames(socket)
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return originOf(t, server)
 }
 
 const frame = (kind: number, data: Buffer): Buffer => Buffer.concat([Buffer.from([kind, data.length]), data])
 
-/** Sends each short frame of a client back without its mask, of whatever kind it is (RFC 6455 section 5.2). */
-function sayBack(socket: Duplex): void {
+/** Echoes each short frame of a client without its mask (RFC 6455 section 5.2). */
+function echoFrames(socket: Duplex): void {
   let rest: Buffer = Buffer.alloc(0)
   socket.on('data', (data: Buffer) => {
     rest = Buffer.concat([rest, data])
@@ -128,13 +131,13 @@ function sayBack(socket: Duplex): void {
       const said = rest.subarray(6, 6 + length).map((byte, i) => byte ^ (mask[i % 4] ?? 0))
       rest = rest.subarray(6 + length)
       socket.write(frame(kind, Buffer.from(said)))
-      // The server is the one that ends the connection (RFC 6455 section 7.1.1).
+      // The server closes the connection (RFC 6455 section 7.1.1).
       if (kind === 0x88) socket.end()
     }
   })
 }
 
-/** Opens a WebSocket by Node's own client, and waits for its first message. */
+/** Opens a WebSocket with Node's own client, and waits for the first message. */
 async function open(
   t: Scope,
   port: number,
@@ -147,14 +150,14 @@ async function open(
   return { socket, first: await message(socket) }
 }
 
-/** Waits for the next message; a socket that is refused or lost has none. */
+/** Waits for the next message; undefined when the socket is refused or lost. */
 const message = (socket: WebSocket): Promise<unknown> =>
   new Promise((resolve, reject) => {
     socket.addEventListener('message', ({ data }) => resolve(data), { once: true })
     socket.addEventListener('close', ({ code }) => reject(new Error(`closed with ${code}`)), { once: true })
   })
 
-/** Asks for a WebSocket by a path that no client mends, and tells what its upstream saw; a status where it was refused. */
+/** Requests a WebSocket with an unchanged path, and returns what the upstream saw, or the status of a refusal. */
 function joins(port: number, path: string, host = 'a'): Promise<string | number> {
   return new Promise((resolve, reject) => {
     const headers = { host, connection: 'Upgrade', upgrade: 'websocket' }
@@ -180,15 +183,15 @@ function joins(port: number, path: string, host = 'a'): Promise<string | number>
   })
 }
 
-t.test('where a request goes, and a WebSocket with it', async (t) => {
+t.test('forwards requests and WebSockets to the expected path', async (t) => {
   interface Mounted {
-    /** Which of their tests it is. */
+    /** The name of the original test. */
     readonly name: string
-    /** What stands behind the origin of the upstream. */
+    /** The path of the upstream URL. */
     readonly base?: string
     readonly routes: Words[]
     readonly more?: Words
-    /** What is asked for, and what the upstream sees; a number where it sees nothing. */
+    /** The requested path and what the upstream sees, or the status of a refusal. */
     readonly asks: readonly (readonly [path: string, comes: string | number])[]
   }
   const cases: Mounted[] = [
@@ -269,7 +272,7 @@ t.test('where a request goes, and a WebSocket with it', async (t) => {
       ]
     },
     {
-      name: 'without "rewrite" a prefix stays: what a path is called is the same on both sides unless the config says so',
+      name: 'without "rewrite" the prefix stays',
       routes: [{ path: '/my-prefix/*' }],
       asks: [['/my-prefix/a', '/my-prefix/a']]
     },
@@ -325,7 +328,7 @@ t.test('where a request goes, and a WebSocket with it', async (t) => {
       ]
     },
     {
-      name: 'a bare prefix that "rewrite" replaces by "/" has that slash at the upstream, for the config says so',
+      name: 'a bare prefix that "rewrite" replaces by "/" has that slash at the upstream',
       base: '/second-service',
       routes: [{ path: '/second-service/*', rewrite: '/' }, { path: '/third' }],
       asks: [
@@ -342,7 +345,7 @@ t.test('where a request goes, and a WebSocket with it', async (t) => {
       ]
     },
     {
-      name: 'full querystring rewrite option, as an object, a string and a function: the word "query"',
+      name: 'full querystring rewrite option, as an object, a string and a function: the option "query"',
       routes: [{ path: '/*', words: { query: { q: 'test', path: '{path}', a: false } } }],
       asks: [
         ['/hi?a=b&c=%64', '/hi?c=%64&q=test&path=%2Fhi'],
@@ -355,7 +358,7 @@ t.test('where a request goes, and a WebSocket with it', async (t) => {
       asks: [['/hi?a=b', '/hi']]
     },
     {
-      name: 'querystring rewrite by an empty object leaves all as it is: nothing said is nothing changed',
+      name: 'querystring rewrite by an empty object changes nothing',
       routes: [{ path: '/*', words: { query: {} } }],
       asks: [['/hi?a=b', '/hi?a=b']]
     }
@@ -379,7 +382,7 @@ t.test('where a request goes, and a WebSocket with it', async (t) => {
     })
 })
 
-t.test('what a request carries', async (t) => {
+t.test('forwards the method, headers and body of a request', async (t) => {
   interface Carried {
     readonly name: string
     readonly method?: string
@@ -387,7 +390,7 @@ t.test('what a request carries', async (t) => {
     readonly body?: string | Buffer
     readonly words?: Words
     readonly proxy?: Words
-    /** Headers as the upstream sees them; undefined where it must not. */
+    /** Headers that the upstream sees; undefined for those that it must not see. */
     readonly sees?: Record<string, string | undefined>
   }
   const latin = (bytes: readonly number[]): Buffer => Buffer.from(bytes)
@@ -395,13 +398,13 @@ t.test('what a request carries', async (t) => {
   const cases: Carried[] = [
     { name: 'posting stuff', method: 'POST', headers: type('application/json'), body: '{"hello":"world"}' },
     {
-      name: 'padded body: not made anew, what was signed or counted is what arrives',
+      name: 'padded body: forwarded byte for byte, so that signatures stay valid',
       method: 'POST',
       headers: type('application/json'),
       body: '{\n  "hello": "world"\n}'
     },
     {
-      name: 'GHSA-v2v2-hph8-q5xp: a JSON text is not parsed, whatever stands around its type',
+      name: 'GHSA-v2v2-hph8-q5xp: a JSON body is not parsed, whatever surrounds its media type',
       method: 'POST',
       headers: type('application/json ; charset=utf-8'),
       body: '"{\\"method\\":\\"invalid_method\\"}"'
@@ -426,19 +429,19 @@ t.test('what a request carries', async (t) => {
       body: latin([0, 255, 13, 10, 0])
     },
     {
-      name: 'post multipart, fastify-multipart incompatibility: nothing here reads it',
+      name: 'post multipart, fastify-multipart incompatibility: forwarded without parsing',
       method: 'POST',
       headers: type('multipart/form-data; boundary=x'),
       body: '--x\r\nContent-Disposition: form-data; name="a"; filename="a.txt"\r\n\r\n\xff\r\n--x--\r\n'
     },
     {
-      name: 'no body of application/json: an empty one is for the upstream to judge',
+      name: 'no body of application/json: an empty body is forwarded',
       method: 'POST',
       headers: { ...type('application/json'), 'content-length': 0 },
       sees: { 'content-length': '0', 'content-type': 'application/json' }
     },
     {
-      name: 'no body, said by nothing',
+      name: 'no body, without a length',
       method: 'DELETE',
       headers: type('application/json'),
       sees: { 'content-type': 'application/json', 'transfer-encoding': undefined }
@@ -450,13 +453,13 @@ t.test('what a request carries', async (t) => {
       body: '{"a":1}'
     },
     {
-      name: 'a method that is new',
+      name: 'an unknown method',
       method: 'QUERY',
       headers: type('application/json'),
       body: '{"a":1}'
     },
     {
-      name: 'get with body: passed on with its length, as every proxy has to know where it ends',
+      name: 'get with body: forwarded with its length',
       method: 'GET',
       headers: { 'content-length': 16 },
       body: 'this is get body',
@@ -474,7 +477,7 @@ t.test('what a request carries', async (t) => {
     },
     { name: 'hostname and port', sees: { host: '{up}', 'x-forwarded-host': 'gateway.test:81' } },
     {
-      name: 'hostname of the client where it is asked for',
+      name: 'hostname of the client with "preserveHost"',
       proxy: { preserveHost: true },
       sees: { host: 'gateway.test:81' }
     },
@@ -489,7 +492,7 @@ t.test('what a request carries', async (t) => {
       sees: { 'x-custom-one': undefined, 'x-custom-two': undefined, 'x-keep-header': 'keep-me' }
     },
     {
-      name: 'does not strip headers added by rewriteRequestHeaders: the word "headers"',
+      name: 'does not strip headers added by rewriteRequestHeaders: the option "headers"',
       headers: { connection: 'X-Forwarded-By', 'x-forwarded-by': 'me' },
       words: { headers: { request: { 'x-forwarded-by': 'sallyport' } } },
       sees: { 'x-forwarded-by': 'sallyport' }
@@ -501,7 +504,7 @@ t.test('what a request carries', async (t) => {
       sees: { 'x-test': 'from-header', 'x-gone': undefined }
     },
     {
-      name: 'headers of one connection stay on it, "te" too: HTTP/1.1 asks for no trailers on our behalf',
+      name: 'hop-by-hop headers are not forwarded, "te" included',
       headers: {
         te: 'trailers',
         'keep-alive': 'timeout=5',
@@ -516,7 +519,7 @@ t.test('what a request carries', async (t) => {
       }
     },
     {
-      name: 'headers come once for each time they were sent',
+      name: 'forwards repeated headers as often as they were sent',
       headers: { 'x-list': ['a', 'b'], cookie: 'a=1; b=2' },
       sees: { 'x-list': 'a, b', cookie: 'a=1; b=2' }
     }
@@ -554,16 +557,16 @@ t.test('what a request carries', async (t) => {
     })
 })
 
-t.test('a QUERY without a type is refused: servers have to fail it (RFC 10008 section 2)', async (t) => {
+t.test('refuses a QUERY without Content-Type (RFC 10008 section 2)', async (t) => {
   const { port } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: await upstream(t) } }] })
   const query = { path: '/x', method: 'QUERY', headers: { 'content-length': 1 }, body: 'x' }
   t.equal((await send(port, query)).status, 400)
 })
 
-t.test('what an answer brings back', async (t) => {
+t.test('forwards the status, headers and body of a response', async (t) => {
   interface Brought {
     readonly name: string
-    /** The answer of the upstream, by hand; "{up}" is its origin. */
+    /** The bytes of the response; "{up}" is the origin of the upstream. */
     readonly says: string
     readonly words?: Words
     readonly proxy?: Words
@@ -610,14 +613,14 @@ t.test('what an answer brings back', async (t) => {
       gets: { location: '/something' }
     },
     {
-      name: 'an absolute location of the upstream is led back to the gateway: its address is nobody’s business',
+      name: 'an absolute location of the upstream is rewritten to the gateway, so that its address stays internal',
       says: moved('{up}/something'),
       ...stripped,
       status: 302,
       gets: { location: '/api/something' }
     },
     {
-      name: 'location headers are preserved when internalRewriteLocationHeader is false: the word "rewriteBack"',
+      name: 'location headers are preserved when internalRewriteLocationHeader is false: the option "rewriteBack"',
       says: moved('/relative-url'),
       path: '/api/x',
       proxy: { rewrite: '/', rewriteBack: false },
@@ -625,7 +628,7 @@ t.test('what an answer brings back', async (t) => {
       gets: { location: '/relative-url' }
     },
     {
-      name: 'rewriteHeaders: the word "headers", by values of the request',
+      name: 'rewriteHeaders: the option "headers", with values of the request',
       says: ok('X-Gone: yes\r\nX-Test: up\r\n'),
       words: { headers: { response: { 'x-test': 'test', 'x-path': '{path}', 'x-gone': false } } },
       status: 200,
@@ -646,20 +649,20 @@ t.test('what an answer brings back', async (t) => {
       gets: { 'x-hop': undefined, 'proxy-authenticate': undefined, 'x-keep': '2' }
     },
     {
-      name: 'sanitizeHeaders: a header beyond ASCII is passed on as the bytes it is, since its charset is the upstream’s to know',
+      name: 'sanitizeHeaders: a header beyond ASCII is forwarded byte for byte',
       says: ok('X-Name: caf\xe9 \xf0\x9f\x98\x80\r\n'),
       status: 200,
       gets: { 'x-name': 'caf\xe9 \xf0\x9f\x98\x80' }
     },
     {
-      name: 'sse content type, with what it says of its charset',
+      name: 'sse content type, with its charset parameter',
       says: ok('Content-Type: text/event-stream; charset=utf-8\r\n', 'data: 1\n\n'),
       status: 200,
       text: 'data: 1\n\n',
       gets: { 'content-type': 'text/event-stream; charset=utf-8', 'content-length': '9' }
     },
     {
-      name: 'a body that is compressed is not touched',
+      name: 'a compressed body is forwarded unchanged',
       says: ok('Content-Encoding: gzip\r\n', '\x1f\x8b\xff'),
       status: 200,
       text: '\x1f\x8b\xff',
@@ -674,7 +677,7 @@ t.test('what an answer brings back', async (t) => {
       trailers: { 'x-custom-trailer': 'up' }
     },
     {
-      name: 'an answer with 204 has no body and no type of our making',
+      name: 'a response with 204 has no body and no added type',
       says: 'HTTP/1.1 204 No Content\r\n\r\n',
       status: 204,
       text: '',
@@ -683,7 +686,7 @@ t.test('what an answer brings back', async (t) => {
   ]
   for (const { name, says, words = {}, proxy = {}, path = '/x', status, text, gets = {}, trailers } of cases)
     t.test(name, async (t) => {
-      const up = await saying(t, says)
+      const up = await rawUpstream(t, says)
       const { port } = await listening(t, {
         routes: [{ path: path === '/x' ? '/*' : '/api/*', ...words, proxy: { upstream: up, ...proxy } }]
       })
@@ -696,9 +699,9 @@ t.test('what an answer brings back', async (t) => {
 })
 
 t.test(
-  'respects trailer size limits: an answer with more than a head may have is cut, not told as whole',
+  'respects trailer size limits: a response with larger trailers is aborted, not completed',
   async (t) => {
-    const up = await saying(
+    const up = await rawUpstream(
       t,
       `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nHello\r\n0\r\nX-Long: ${'x'.repeat(100_000)}\r\n\r\n`
     )
@@ -707,7 +710,7 @@ t.test(
   }
 )
 
-t.test('what happens when an upstream fails', async (t) => {
+t.test('responds with an error when the upstream fails', async (t) => {
   t.test('http request timeout, and a specific one that is longer: 504', async (t) => {
     const waiting = Promise.withResolvers<() => void>()
     const up = await upstream(t, (request, response) => {
@@ -744,7 +747,7 @@ t.test('what happens when an upstream fails', async (t) => {
     t.match(JSON.parse(late.text), { code: 'SP_ERR_UPSTREAM_TIMEOUT' })
   })
 
-  t.test('fix-338: an answer that came is not timed out later, in the log either', async (t) => {
+  t.test('fix-338: a complete response does not time out later, nor in the log', async (t) => {
     const up = await upstream(t, (request, response) => {
       if (request.method === 'PUT') response.writeHead(204).end()
     })
@@ -763,7 +766,7 @@ t.test('what happens when an upstream fails', async (t) => {
     )
   })
 
-  t.test('an upstream that is not there is 502: 503 is for one that is not asked at all', async (t) => {
+  t.test('an unreachable upstream is 502: 503 is for a request that is not sent', async (t) => {
     const gone = createServer().listen(0, '127.0.0.1')
     await once(gone, 'listening')
     const { port: at } = gone.address() as AddressInfo
@@ -784,82 +787,76 @@ t.test('what happens when an upstream fails', async (t) => {
     }
   })
 
-  t.test(
-    'no GET is tried again on 500 or 503 unless "retry" says so: what is overloaded gets no more',
-    async (t) => {
-      for (const status of [500, 503]) {
-        let asked = 0
-        const up = await upstream(t, (_request, response) => {
-          asked++
-          response.writeHead(status, { 'retry-after': '1' }).end()
-        })
-        const { port } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: up } }] })
-        const answer = await send(port, { path: '/x' })
-        t.match(answer, { status, headers: { 'retry-after': '1' } })
-        t.equal(asked, 1)
-      }
+  t.test('a GET is not retried on 500 or 503 without "retry", to spare an overloaded upstream', async (t) => {
+    for (const status of [500, 503]) {
+      let asked = 0
+      const up = await upstream(t, (_request, response) => {
+        asked++
+        response.writeHead(status, { 'retry-after': '1' }).end()
+      })
+      const { port } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: up } }] })
+      const answer = await send(port, { path: '/x' })
+      t.match(answer, { status, headers: { 'retry-after': '1' } })
+      t.equal(asked, 1)
     }
-  )
+  })
 })
 
-t.test(
-  'http2: an upstream that goes away between requests, or is gone for a while, is asked anew',
-  async (t) => {
-    const sessions = new Set<http2.ServerHttp2Session>()
-    const server = http2.createServer()
-    let opened = 0
-    server.on('session', (session) => {
-      opened++
-      sessions.add(session.on('close', () => sessions.delete(session)))
-    })
-    server.on('stream', (stream, { ':path': path }) => {
-      stream.on('error', () => {})
-      if (path === '/slow') return
-      stream.respond({ ':status': 200 })
-      stream.end('served')
-    })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port: at } = server.address() as AddressInfo
-    t.teardown(() => {
-      for (const session of sessions) session.destroy()
-      server.close()
-    })
-    const { port } = await listening(t, {
-      upstreams: { up: { url: `http://127.0.0.1:${at}`, http2: true } },
-      routes: [
-        { path: '/*', proxy: { upstream: 'up' } },
-        { path: '/slow', proxy: { upstream: 'up', timeouts: { headers: '50ms' } } }
-      ]
-    })
-    const ends = async (how: (session: http2.ServerHttp2Session) => void): Promise<void> => {
-      for (const session of [...sessions]) {
-        const closed = once(session, 'close')
-        how(session)
-        await closed
-      }
-    }
-    const served = { status: 200, text: 'served' }
-    t.match(await send(port, { path: '/1' }), served)
-    await ends((session) => session.close())
-    t.match(await send(port, { path: '/2' }), served, 'after GOAWAY')
-    t.equal(opened, 2)
-    await ends((session) => session.destroy())
-    t.match(await send(port, { path: '/3' }), served, 'after its connection was lost')
+t.test('http2: reconnects to an upstream that closed its connection or was down for a while', async (t) => {
+  const sessions = new Set<http2.ServerHttp2Session>()
+  const server = http2.createServer()
+  let opened = 0
+  server.on('session', (session) => {
+    opened++
+    sessions.add(session.on('close', () => sessions.delete(session)))
+  })
+  server.on('stream', (stream, { ':path': path }) => {
+    stream.on('error', () => {})
+    if (path === '/slow') return
+    stream.respond({ ':status': 200 })
+    stream.end('served')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port: at } = server.address() as AddressInfo
+  t.teardown(() => {
+    for (const session of sessions) session.destroy()
     server.close()
-    await ends((session) => session.destroy())
-    t.equal((await send(port, { path: '/4' })).status, 502, 'while it is gone')
-    server.listen(at, '127.0.0.1')
-    await once(server, 'listening')
-    t.match(await send(port, { path: '/5' }), served, 'once it is back')
-    t.equal((await send(port, { path: '/slow' })).status, 504, 'http2 request timeout')
-    t.match(await send(port, { path: '/6' }), served, 'which ends one stream, not the connection')
-    t.equal(opened, 4)
+  })
+  const { port } = await listening(t, {
+    upstreams: { up: { url: `http://127.0.0.1:${at}`, http2: true } },
+    routes: [
+      { path: '/*', proxy: { upstream: 'up' } },
+      { path: '/slow', proxy: { upstream: 'up', timeouts: { headers: '50ms' } } }
+    ]
+  })
+  const ends = async (how: (session: http2.ServerHttp2Session) => void): Promise<void> => {
+    for (const session of [...sessions]) {
+      const closed = once(session, 'close')
+      how(session)
+      await closed
+    }
   }
-)
+  const served = { status: 200, text: 'served' }
+  t.match(await send(port, { path: '/1' }), served)
+  await ends((session) => session.close())
+  t.match(await send(port, { path: '/2' }), served, 'after GOAWAY')
+  t.equal(opened, 2)
+  await ends((session) => session.destroy())
+  t.match(await send(port, { path: '/3' }), served, 'after its connection was lost')
+  server.close()
+  await ends((session) => session.destroy())
+  t.equal((await send(port, { path: '/4' })).status, 502, 'while it is gone')
+  server.listen(at, '127.0.0.1')
+  await once(server, 'listening')
+  t.match(await send(port, { path: '/5' }), served, 'once it is back')
+  t.equal((await send(port, { path: '/slow' })).status, 504, 'http2 request timeout')
+  t.match(await send(port, { path: '/6' }), served, 'which ends one stream, not the connection')
+  t.equal(opened, 4)
+})
 
-t.test('http2 over a Unix socket, which theirs refuses: nothing of HTTP/2 stands against it', async (t) => {
-  // The path of a socket has to be short, so it is no folder of the test.
+t.test('http2 over a Unix socket, which @fastify/reply-from refuses', async (t) => {
+  // A socket path has to be short, so it is not in the folder of the test.
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-'))
   t.teardown(() => rm(folder, { recursive: true }))
   const path = join(folder, 'up.sock')
@@ -879,7 +876,7 @@ t.test('http2 over a Unix socket, which theirs refuses: nothing of HTTP/2 stands
 })
 
 t.test(
-  'keeps the downstream connection reusable after an upload was read, and after one that nobody read',
+  'keeps the downstream connection reusable after an upload was read, and after an unread one',
   async (t) => {
     const up = await upstream(t, (request, response) => {
       if (request.url === '/early') response.end('early')
@@ -896,7 +893,7 @@ t.test(
   }
 )
 
-t.test('settings of method types: another method is 405 with Allow, since the path is known', async (t) => {
+t.test('settings of method types: another method is 405 with Allow', async (t) => {
   const { port } = await listening(t, {
     routes: [{ path: '/a', methods: ['POST'], proxy: { upstream: await upstream(t, echo) } }]
   })
@@ -905,29 +902,26 @@ t.test('settings of method types: another method is 405 with Allow, since the pa
 })
 
 t.test('WebSockets', async (t) => {
-  t.test(
-    'basic websocket proxy: texts stay texts, bytes stay bytes, subprotocol and cookie arrive',
-    async (t) => {
-      const up = await sockets(t)
-      const { port } = await listening(t, {
-        routes: [{ path: '/*', headers: { request: { 'x-mine': '{path}' } }, proxy: { upstream: up } }]
-      })
-      const { socket, first } = await open(t, port, '/chat?q=test', {
-        protocols: ['foo-subprotocol', 'other'],
-        headers: { cookie: 'foo=bar' }
-      })
-      t.equal(first, '/chat?q=test foo=bar /chat', 'also what rewriteRequestHeaders is for')
-      t.equal(socket.protocol, 'foo-subprotocol')
-      socket.send('hello')
-      t.equal(await message(socket), 'hello')
-      socket.send(Buffer.from('fastify'))
-      t.same(Buffer.from((await message(socket)) as ArrayBuffer), Buffer.from('fastify'))
-      const closed = once(socket, 'close')
-      socket.close(4001, 'done')
-      const [{ code, reason, wasClean }] = (await closed) as [CloseEvent]
-      t.same({ code, reason, wasClean }, { code: 4001, reason: 'done', wasClean: true })
-    }
-  )
+  t.test('basic websocket proxy: forwards text and binary frames, subprotocol and cookie', async (t) => {
+    const up = await sockets(t)
+    const { port } = await listening(t, {
+      routes: [{ path: '/*', headers: { request: { 'x-mine': '{path}' } }, proxy: { upstream: up } }]
+    })
+    const { socket, first } = await open(t, port, '/chat?q=test', {
+      protocols: ['foo-subprotocol', 'other'],
+      headers: { cookie: 'foo=bar' }
+    })
+    t.equal(first, '/chat?q=test foo=bar /chat', 'also what rewriteRequestHeaders is for')
+    t.equal(socket.protocol, 'foo-subprotocol')
+    socket.send('hello')
+    t.equal(await message(socket), 'hello')
+    socket.send(Buffer.from('fastify'))
+    t.same(Buffer.from((await message(socket)) as ArrayBuffer), Buffer.from('fastify'))
+    const closed = once(socket, 'close')
+    socket.close(4001, 'done')
+    const [{ code, reason, wasClean }] = (await closed) as [CloseEvent]
+    t.same({ code, reason, wasClean }, { code: 4001, reason: 'done', wasClean: true })
+  })
 
   t.test('multiple websocket upstreams, whatever the order and by host', async (t) => {
     const names = ['/A', '/A/B', '/C/D', '/C']

@@ -4,10 +4,10 @@ import { bytes, codeOf, headOf, textOf } from '../raw-http.ts'
 
 type Words = Record<string, unknown>
 
-/** A route that answers with its name. */
-const route = (name: string, words: Words): Words => ({ name, ...words, respond: { body: name } })
+/** A route that responds with its name. */
+const route = (name: string, options: Words): Words => ({ name, ...options, respond: { body: name } })
 
-/** One request as "METHOD /path @host", and what it comes to: the name of a route, or a status with what Allow says. */
+/** A request as "METHOD /path @host", and its result: the name of a route, or a status with the Allow header. */
 type Asked = readonly [request: string, comes: string | number]
 
 interface Routing {
@@ -40,10 +40,10 @@ function routed(t: Test, { name, config, routes, asks }: Routing): void {
   })
 }
 
-t.test('which route matches a request', async (t) => {
+t.test('selects the route that matches a request', async (t) => {
   const cases: Routing[] = [
     {
-      name: 'a matching host beats every entry without one',
+      name: 'a route with a matching host wins over every route without a host',
       routes: [
         route('anybody', { path: '/a/b/c' }),
         route('api', { path: '/*', host: 'api.test' }),
@@ -57,7 +57,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'a host that does not know a path leaves it to the entries without one',
+      name: 'a path that no route of the host matches falls to the routes without a host',
       routes: [route('api', { path: '/x', host: 'api.test' }), route('rest', { path: '/*' })],
       asks: [
         ['GET /x @api.test', 'api'],
@@ -67,7 +67,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'a wildcard host is one label, and a host by its name comes first',
+      name: 'a wildcard host matches one label, and an exact host wins',
       routes: [
         route('any', { path: '/*', host: '*.b.test' }),
         route('one', { path: '/one/*', host: 'x.b.test' }),
@@ -83,7 +83,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'a host is compared in lower case, without its port and final dot',
+      name: 'compares hosts in lower case, without port and final dot',
       routes: [route('api', { path: '/*', host: 'api.test' }), route('six', { path: '/*', host: '[::1]' })],
       asks: [
         ['GET / @api.test', 'api'],
@@ -97,7 +97,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'a list of hosts holds for each of them',
+      name: 'a list of hosts applies to each of them',
       routes: [route('two', { path: '/*', host: ['a.test', '*.b.test'] })],
       asks: [
         ['GET / @a.test', 'two'],
@@ -127,7 +127,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'a known path with another method is 405 and never falls to a wider path',
+      name: 'a known path with another method is 405, and does not fall back to a wider path',
       routes: [
         route('get', { path: '/a', methods: ['GET'] }),
         route('below', { path: '/b/*', methods: ['PUT', 'DELETE'] }),
@@ -151,7 +151,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'entries of one path share it by method, and Allow names them all',
+      name: 'routes of one path differ by method, and Allow lists all methods',
       routes: [
         route('read', { path: '/a', methods: ['GET'] }),
         route('write', { path: '/a', methods: ['PUT', 'POST'] }),
@@ -166,7 +166,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: '/a/* takes /a, /a/ and all below',
+      name: '/a/* matches /a, /a/ and all below',
       routes: [route('a', { path: '/a/*' })],
       asks: [
         ['GET /a', 'a'],
@@ -180,7 +180,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'an exact /a takes /a/, too, and wins over /a/* for itself',
+      name: 'an exact /a matches /a/ also, and wins over /a/* for both',
       routes: [route('exact', { path: '/a' }), route('below', { path: '/a/*' })],
       asks: [
         ['GET /a', 'exact'],
@@ -189,7 +189,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'an entry of its own for /a/ takes it from /a',
+      name: 'a route for /a/ wins over /a',
       routes: [
         route('exact', { path: '/a' }),
         route('slash', { path: '/a/' }),
@@ -202,7 +202,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: '/a/ alone is that and nothing else',
+      name: '/a/ alone matches only /a/',
       routes: [route('slash', { path: '/a/' })],
       asks: [
         ['GET /a/', 'slash'],
@@ -211,7 +211,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: '/ is the root, and /* is everything',
+      name: '/ matches the root, and /* matches everything',
       routes: [route('root', { path: '/' }), route('all', { path: '/*' })],
       asks: [
         ['GET /', 'root'],
@@ -220,7 +220,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'a list of paths is one entry',
+      name: 'a list of paths is one route',
       routes: [route('two', { path: ['/a/*', '/b/:id', '/c'] })],
       asks: [
         ['GET /a/x', 'two'],
@@ -231,7 +231,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'a parameter is one segment that is not empty',
+      name: 'a parameter matches one non-empty segment',
       routes: [route('one', { path: '/a/:id' }), route('two', { path: '/b/:x/:y/c' })],
       asks: [
         ['GET /a/1', 'one'],
@@ -245,7 +245,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'an empty segment is left to what takes it otherwise',
+      name: 'an empty segment matches only a wildcard',
       routes: [
         route('one', { path: '/a/:id' }),
         route('digits', { path: '/b/:id(\\d*)' }),
@@ -266,7 +266,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'a pattern narrows a parameter as a whole',
+      name: 'a pattern has to match the whole segment of a parameter',
       routes: [
         route('number', { path: '/a/:id(\\d+)' }),
         route('choice', { path: '/b/:kind(cat|dog)/*' }),
@@ -290,7 +290,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'colons, dots and letters beyond ASCII are themselves in a path',
+      name: 'colons, dots and non-ASCII letters are literal in a path',
       routes: [
         route('colon', { path: '/v1/things:batch' }),
         route('dot', { path: '/v1/x.json' }),
@@ -307,7 +307,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'case counts',
+      name: 'paths are case-sensitive',
       routes: [route('a', { path: '/Shop/:id' })],
       asks: [
         ['GET /Shop/X', 'a'],
@@ -315,7 +315,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'case does not count with ignoreCase',
+      name: 'paths are case-insensitive with ignoreCase',
       config: { paths: { ignoreCase: true } },
       routes: [route('shop', { path: '/Shop/*' }), route('hosted', { path: '/Shop/X', host: 'api.test' })],
       asks: [
@@ -342,7 +342,7 @@ t.test('which route matches a request', async (t) => {
   ]
   cases.push(
     {
-      name: 'parameters at one place that are narrowed in several ways',
+      name: 'several patterns for parameters at one position',
       routes: [
         route('number', { path: '/posts/:id(\\d+)' }),
         route('word', { path: '/posts/:slug([a-z-]+)' }),
@@ -366,7 +366,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'narrowed parameters at one place, on a host, by method and deeper in the path',
+      name: 'patterns at one position, with a host, by method and deeper in the path',
       routes: [
         route('number', { path: '/a/:id(\\d+)/x', host: 'api.test', methods: ['GET'] }),
         route('other', { path: '/a/:id(\\D+)/x', host: 'api.test', methods: ['POST'] }),
@@ -386,7 +386,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'an exact path wins over "/*" at a place of narrowed parameters',
+      name: 'an exact path wins over "/*" beside patterns',
       routes: [
         route('exact', { path: '/g/:y(\\d+)', methods: ['POST'] }),
         route('wide', { path: '/g/:x([^/:]+)/*' })
@@ -400,7 +400,7 @@ t.test('which route matches a request', async (t) => {
       ]
     },
     {
-      name: 'expressions keep their case where case does not count',
+      name: 'patterns stay case-sensitive with ignoreCase',
       config: { paths: { ignoreCase: true } },
       routes: [route('digits', { path: '/A/:id(\\d+)' }), route('others', { path: '/a/:id(\\D+)' })],
       asks: [
@@ -413,17 +413,17 @@ t.test('which route matches a request', async (t) => {
   )
   for (const each of cases) routed(t, each)
 
-  t.test('groups inside an expression do not become parameters', async (t) => {
+  t.test('groups inside a pattern do not become parameters', async (t) => {
     const app = await gateway(t, {
       routes: [{ path: '/:x(([a-z])(?<n>\\d)[-])/:y', respond: { body: '{params.x} {params.y}' } }]
     })
     t.equal((await app.inject('/a1-/b')).body, 'a1- b')
   })
 
-  t.test('the first route in the file wins where several expressions match', async (t) => {
+  t.test('the first route in the file wins when several patterns match', async (t) => {
     const digits = { path: '/p/:id(\\d+)', respond: { body: 'digits {params.id}' } }
     const word = { path: '/p/:slug(\\w+)', respond: { body: 'word {params.slug}' } }
-    // What is elsewhere with the same expression changes nothing.
+    // The same pattern elsewhere changes nothing.
     const before = { path: '/p/:slug(\\w+)/more', respond: { body: 'more' } }
     for (const [routes, comes] of [
       [[before, digits, word], 'digits 5'],
@@ -444,7 +444,7 @@ t.test('which route matches a request', async (t) => {
   })
 })
 
-t.test('which methods a route accepts', async (t) => {
+t.test('accepts the methods of a route', async (t) => {
   const { port } = await listening(t, {
     routes: [
       { path: '/all', proxy: { upstream: await upstream(t) } },
@@ -497,7 +497,7 @@ t.test('which methods a route accepts', async (t) => {
     t.equal(statusOf(await send('/all', 'HEAD')), 200)
   })
 
-  t.test('accepts the methods of WebDAV where they are named', async (t) => {
+  t.test('accepts WebDAV methods that a route lists', async (t) => {
     t.equal(statusOf(await send('/dav', 'REPORT')), 200)
     const refused = await send('/dav', 'MKCOL')
     t.equal(statusOf(refused), 405)
@@ -525,27 +525,27 @@ t.test('which methods a route accepts', async (t) => {
       status: number,
       allowed: string | undefined
     ][] = [
-      ['a preflight is answered', '/cors', [origin, about('PUT')], 204, 'GET, PUT, HEAD'],
+      ['a preflight gets a response', '/cors', [origin, about('PUT')], 204, 'GET, PUT, HEAD'],
       [
-        'one about a method that the route has not is none of its own',
+        'a preflight for a method that the route does not accept',
         '/cors',
         [origin, about('DELETE')],
         405,
         undefined
       ],
-      ['without a method it is ordinary', '/cors', [origin], 405, undefined],
-      ['without an origin it is ordinary', '/cors', [about('PUT')], 405, undefined],
-      ['an ordinary one reaches the upstream', '/any-cors', [], 200, undefined],
-      ['one with an origin alone does, too', '/any-cors', [origin], 200, undefined],
+      ['without a method it is an ordinary request', '/cors', [origin], 405, undefined],
+      ['without an origin it is an ordinary request', '/cors', [about('PUT')], 405, undefined],
+      ['an ordinary OPTIONS request reaches the upstream', '/any-cors', [], 200, undefined],
+      ['a request with only an origin reaches the upstream', '/any-cors', [origin], 200, undefined],
       [
-        'a preflight does not',
+        'a preflight does not reach the upstream',
         '/any-cors',
         [origin, about('PUT')],
         204,
         'GET, HEAD, PUT, PATCH, POST, DELETE'
       ],
-      ['where there is no cors, a preflight is ordinary', '/all', [origin, about('PUT')], 200, undefined],
-      ['and refused where OPTIONS is', '/get', [origin, about('GET')], 405, undefined]
+      ['without cors, a preflight is an ordinary request', '/all', [origin, about('PUT')], 200, undefined],
+      ['without cors, a preflight is refused like OPTIONS', '/get', [origin, about('GET')], 405, undefined]
     ]
     for (const [name, target, lines, status, allowed] of cases) {
       const answer = await send(target, 'OPTIONS', lines)

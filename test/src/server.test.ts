@@ -28,7 +28,7 @@ import {
 } from '../helpers.ts'
 import { FrameClient, get as getFrame } from '../http2-frames.ts'
 
-/** Writes a config into a folder of its own, which goes with the test. */
+/** Writes a config into a folder of the test. */
 async function configFile(t: Scope, config: object): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
@@ -39,7 +39,7 @@ async function configFile(t: Scope, config: object): Promise<string> {
 
 const answering = (body: string): object => ({ routes: [{ path: '/version', respond: { body } }] })
 
-/** Asks over a connection that is kept, and tells the status, or the code of the error. */
+/** Sends a request over a kept-alive connection, and returns the status or the error code. */
 function get(url: string, agent: http.Agent): Promise<number | string> {
   return new Promise((resolve) => {
     const request = http.get(url, { agent }, (response) => {
@@ -343,7 +343,7 @@ t.test('survives more connections than it has descriptors for, and serves after 
   const sockets = Array.from({ length: 400 }, () => {
     const socket = connect(process.port, '127.0.0.1').resume()
     socket.on('error', () => {})
-    // Some descriptors are taken already, so more than this many have no place.
+    // Some descriptors are in use already, so fewer than this many are free.
     socket.on('close', () => ++ended >= 150 && refuse())
     return socket
   })
@@ -365,7 +365,7 @@ t.test('survives more connections than it has descriptors for, and serves after 
       ({ status }) => status,
       () => 0
     )
-  // The gateway learns of those that have gone one by one; how soon is not its own to say.
+  // The gateway detects closed connections one by one, at a time that it cannot control.
   let status = await one()
   while (status === 0) status = await one()
   t.equal(status, 200)
@@ -376,7 +376,7 @@ t.test('survives more connections than it has descriptors for, and serves after 
 })
 
 t.test(
-  'where no descriptor is left for an upstream it says 503, and the target is not judged',
+  'responds 503 when no descriptor is left for an upstream, without ejecting the target',
   { skip: noOpenssl },
   async (t) => {
     const waiting: http.ServerResponse[] = []
@@ -490,7 +490,7 @@ t.test('processes no request that is pipelined behind a response with Connection
   const closing: [name: string, first: string, status: number][] = [
     ['a refusal', 'POST / HTTP/1.1\r\nHost: a/b\r\nContent-Length: 2\r\n\r\nhi', 400],
     [
-      'an expectation that the body did not wait for',
+      'a body sent without waiting for 100 Continue',
       'POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\nExpect: 100-continue\r\n\r\n0\r\n\r\n',
       501
     ]
@@ -551,9 +551,9 @@ t.test('answers requests while a config of many routes is loaded', async (t) => 
 
 t.test("releases all resources when a gateway can't be built", async (t) => {
   const cases = [
-    { name: 'since a plugin throws', body: "throw new Error('no')" },
+    { name: 'a plugin throws', body: "throw new Error('no')" },
     {
-      name: 'since it never gets ready',
+      name: 'a plugin never gets ready',
       body: "app.addHook('onReady', async () => { throw new Error('no') })"
     }
   ]
@@ -580,7 +580,7 @@ t.test("releases all resources when a gateway can't be built", async (t) => {
   }
 })
 
-t.test('a handler that writes after the end of its response affects no other request', async (t) => {
+t.test('writing after the end of a response affects no other request', async (t) => {
   const folder = t.testdir({
     'late.mjs': `export const key = 'late'
       export const target = true
@@ -641,24 +641,24 @@ t.test(
     const cases: { name: string; parts: string[]; want: number[] }[] = [
       { name: 'garbage', parts: [post('helloGARBAGE / \r\n\r\n')], want: [200, 400] },
       {
-        name: 'garbage in a write of its own',
+        name: 'garbage in a separate write',
         parts: [post('hello'), 'GARBAGE / \r\n\r\n'],
         want: [200, 400]
       },
-      { name: 'two bytes more than the body has', parts: [post('helloxy')], want: [200, 400] },
+      { name: 'two bytes after the body', parts: [post('helloxy')], want: [200, 400] },
       { name: 'an empty line', parts: [post('hello\r\n')], want: [200] },
       {
-        name: 'garbage behind an answer of our own',
+        name: 'garbage after a response of the gateway itself',
         parts: [`${get('/own')}GARBAGE\r\n\r\n`],
         want: [200, 400]
       },
       {
-        name: 'garbage while a large answer is read',
+        name: 'garbage while a large response is read',
         parts: [get('/big'), 'GARBAGE\r\n\r\n'],
         want: [200, 400]
       },
       {
-        name: 'garbage behind two',
+        name: 'garbage after two requests',
         parts: [`${get('/x')}${get('/own')}GARBAGE\r\n\r\n`],
         want: [200, 200, 400]
       },
@@ -666,12 +666,12 @@ t.test(
       { name: 'bytes behind "Connection: close"', parts: [post('helloxy', close)], want: [200] },
       { name: 'an empty line behind "Connection: close"', parts: [post('hello\r\n', close)], want: [200] },
       {
-        name: 'a head that is too large',
+        name: 'an oversized header section',
         parts: [`${get('/x')}${get('/own', `x: ${'y'.repeat(70_000)}\r\n`)}`],
         want: [200, 431]
       },
       {
-        name: 'a body that is badly framed',
+        name: 'a body with invalid framing',
         parts: [`${get('/x')}POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`],
         want: [200, 400]
       },
@@ -693,8 +693,8 @@ t.test(
         'DESCRIBE /own RTSP/1.0',
         'SOURCE /own ICE/1.0',
         'GET /own ICE/1.0'
-      ].map((line) => ({ name: `nothing but ${line}`, parts: [`${line}\r\nHost: a\r\n\r\n`], want: [400] })),
-      { name: 'nothing but a request without Host', parts: ['GET /own HTTP/1.1\r\n\r\n'], want: [400] }
+      ].map((line) => ({ name: `${line} alone`, parts: [`${line}\r\nHost: a\r\n\r\n`], want: [400] })),
+      { name: 'a request without Host alone', parts: ['GET /own HTTP/1.1\r\n\r\n'], want: [400] }
     ]
     for (const { over, at, open } of ways)
       for (const { name, parts, want } of cases) {

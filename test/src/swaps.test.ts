@@ -2,13 +2,13 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { Agent, createServer, request } from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { buildGateway, Keep, loadConfig } from '../../src/index.ts'
-import { ask, listening } from '../helpers.ts'
+import { ask, listening, originOf } from '../helpers.ts'
 
 t.setTimeout(180_000)
 
@@ -36,13 +36,7 @@ async function service(t: Test): Promise<string> {
     socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n')
     socket.pipe(socket).on('error', () => {})
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return originOf(t, server)
 }
 
 /** Uploads so slowly that it lasts over many swaps; tells what the service has made of it. */

@@ -15,7 +15,7 @@ t.setTimeout(180_000)
 type Line = Record<string, unknown>
 const listens = (worker: number) => (line: Line) => line['worker'] === worker && line['port'] !== undefined
 
-/** Runs a gateway with two workers on a config that a test may write anew. */
+/** Runs a gateway with two workers and a config file that the test may change. */
 async function workers(
   t: Test,
   config: object,
@@ -39,7 +39,7 @@ async function members(admin: string): Promise<Member[]> {
   return workers.toSorted((one, other) => one.worker - other.worker)
 }
 
-/** An upstream that answers when it is told to. */
+/** Starts an upstream that responds when the test says so. */
 async function patient(
   t: Test
 ): Promise<{ url: string; asked(count: number): Promise<void>; answer(): void }> {
@@ -68,7 +68,7 @@ async function patient(
   }
 }
 
-/** Sends a request on a connection of its own, and reads until that ends. */
+/** Sends a request on a new connection, and reads until it closes. */
 function slowly(port: number): { socket: Socket; answer: Promise<string> } {
   const socket = connect(port, '127.0.0.1')
   socket.write('GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n')
@@ -86,7 +86,7 @@ t.test('several processes serve one port', async (t) => {
   for (let i = 0; i < 20; i++)
     t.equal((await ask(`${gateway.url}/${i}`, { headers: { connection: 'close' } })).status, 200)
   const served = (): Line[] => gateway.lines.filter(({ method }) => method === 'GET')
-  // The lines of one may come before those of the other that are older.
+  // Lines of two workers may be out of order.
   await gateway.line(() => served().length === 20)
   t.strictSame(
     new Set(served().map(({ worker }) => worker)),
@@ -377,7 +377,7 @@ t.test('shares counts and sessions between workers without a store', async (t) =
   const askFresh = (path: string, headers: Record<string, string> = {}) =>
     ask(gateway.url + path, { headers: { ...fresh, ...headers } })
 
-  t.test('a session is known to all workers before its cookie is sent, until it ends', async (t) => {
+  t.test('all workers have a session before its cookie is sent, until it ends', async (t) => {
     const answer = await ask(`${gateway.url}/login`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -399,7 +399,7 @@ t.test('shares counts and sessions between workers without a store', async (t) =
   for (const algorithm of ['fixedWindow', 'slidingWindow', 'tokenBucket'])
     t.test(`one limit for all workers: ${algorithm}`, async (t) => {
       let passed = 0
-      // Slower than they tell each other: what one has counted, the others know, if not at once on a machine that is busy.
+      // Slower than the workers synchronize their counts, which takes longer on a busy machine.
       for (let i = 0; i < 20; i++) {
         const answers = await Promise.all(Array.from({ length: 5 }, () => askFresh(`/${algorithm}`)))
         passed += answers.filter(({ status }) => status === 200).length
@@ -408,7 +408,7 @@ t.test('shares counts and sessions between workers without a store', async (t) =
       t.ok(passed >= 40 && passed < 60, `${passed} passed of 100; each for itself, they would let 80 through`)
     })
 
-  t.test('failed log-ins are counted together', async (t) => {
+  t.test('counts failed log-ins across workers', async (t) => {
     let refused = 0
     for (let i = 0; i < 14; i++) {
       const { status } = await ask(`${gateway.url}/login`, {
@@ -481,14 +481,14 @@ t.test('shares one session between workers without a store', async (t) => {
   })
 })
 
-t.test('check warns about workers that count without a store', async (t) => {
+t.test('check warns about several workers with a rate limit and without a store', async (t) => {
   const limited = { rateLimit: { max: 1, window: '1s' }, routes: [{ path: '/', respond: { body: 'x' } }] }
   const cases = [
-    { name: 'two workers that count', config: limited, env: { WORKERS: '2' }, code: 1 },
+    { name: 'two workers with a rate limit', config: limited, env: { WORKERS: '2' }, code: 1 },
     { name: 'one worker', config: limited, env: {}, code: 0 },
-    { name: 'two that count nothing', config: { routes: [] }, env: { WORKERS: '2' }, code: 0 },
+    { name: 'two workers without a rate limit', config: { routes: [] }, env: { WORKERS: '2' }, code: 0 },
     {
-      name: 'two with a store',
+      name: 'two workers with a store',
       config: { ...limited, store: { redis: 'redis://127.0.0.1:1' } },
       env: { WORKERS: '2' },
       code: 0

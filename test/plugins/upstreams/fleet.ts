@@ -1,8 +1,7 @@
-import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
-import type { Scope } from '../../helpers.ts'
+import { originOf, type Scope } from '../../helpers.ts'
 
 /** Targets that answer with their own number, and do what a test says. */
 export interface Fleet {
@@ -36,13 +35,7 @@ export async function fleet(t: Scope, count: number, hold?: RequestListener): Pr
         sockets[i]?.add(socket)
         socket.on('close', () => sockets[i]?.delete(socket))
       })
-      server.listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      t.teardown(() => {
-        server.closeAllConnections()
-        server.close()
-      })
-      return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      return originOf(t, server)
     })
   )
   return { urls, status, hits, checks, sockets }
