@@ -23,7 +23,7 @@ const map = (description: string) =>
     Type.Unsafe<string | false>({
       anyOf: [{ type: 'string' }, { const: false }],
       [TEMPLATE]: true,
-      [EXPECTED]: 'a text (with values such as "{client.ip}"), or false to remove it'
+      [EXPECTED]: 'a string (with values such as "{client.ip}"), or false to remove it'
     }),
     {
       additionalProperties: false,

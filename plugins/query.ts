@@ -10,7 +10,7 @@ export const options = Type.Record(
   Type.Unsafe<string | false>({
     anyOf: [{ type: 'string' }, { const: false }],
     [TEMPLATE]: true,
-    [EXPECTED]: 'a text (with values such as "{caller.id}"), or false to remove it'
+    [EXPECTED]: 'a string (with values such as "{caller.id}"), or false to remove it'
   }),
   {
     description:

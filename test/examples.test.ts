@@ -70,7 +70,7 @@ t.test('the concern of the extensions example', async (t) => {
     const { code, stderr } = await sallyport(['check'], { cwd })
     t.equal(code, 1)
     t.match(stderr, /^gateway\.json:3:15 tenant\.knwon: Unknown option "knwon"; did you mean "known"\?$/m)
-    t.match(stderr, /^gateway\.json:3:34 tenant\.header: expected a text.*, got 3/m)
+    t.match(stderr, /^gateway\.json:3:34 tenant\.header: expected a string.*, got 3/m)
   })
 
   t.test('refuses a tenant that nobody knows, and lets its routes say otherwise', async (t) => {

@@ -2,12 +2,12 @@ import type { FastifyInstance } from 'fastify'
 import type { BuiltinContext, BuiltinRoute } from '../kit/builtin.ts'
 import type { Concern, Target } from '../kit/index.ts'
 
-/** The concerns and targets that a config may use; src/config is given it and knows none of them by name. */
+/** The concerns and targets that a config may use; src/config knows none of them by name. */
 export interface Catalog {
   /** The concerns in the order in which they run. */
   readonly concerns: readonly Concern[]
   readonly targets: readonly Target[]
-  /** Whether modules of third parties are among them. */
+  /** Whether third-party modules are among them. */
   readonly hasExtensions?: boolean
   /** The built-in routes. */
   readonly builtin: {

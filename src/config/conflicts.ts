@@ -4,7 +4,7 @@ import { type Fault, showPlace } from './fault.ts'
 import { comparedShape } from './paths.ts'
 import type { PlannedRoute } from './plan-types.ts'
 
-/** Returns a fault for each route that matches the same requests as another one: the same host, path and a method in common. */
+/** Returns an error for each route that matches the same requests as another one: by host, path and at least one method. */
 export async function findConflicts(routes: readonly PlannedRoute[], ignoreCase: boolean): Promise<Fault[]> {
   const faults: Fault[] = []
   const routesByPlace = new Map<string, PlannedRoute[]>()

@@ -13,7 +13,7 @@ import { faultIn, maskOf, type Written } from './written.ts'
 /** The options of the main file. */
 export type RootOptions = Readonly<Record<string, unknown>>
 
-/** What applies of each concern and target where nothing but the root says anything. */
+/** The state of each concern and target at the root. */
 export interface RootState {
   readonly concerns: ReadonlyMap<string, OptionsState>
   readonly targets: ReadonlyMap<string, OptionsState>
@@ -33,7 +33,7 @@ export function readCore(draft: PlanDraft, source: InterpolatedSource, root: Roo
     const written: Written = { source, path: [key], value: prune(schema, root[key]) }
     const found = validate(schema, written.value, maskOf(written))
     for (const fault of found) faults.add(faultIn(written, fault))
-    // A pattern does not tell an invalid port or host.
+    // The pattern does not check the port and the host.
     if (key === 'publicUrl' && found.length === 0 && originOf(written.value) === undefined)
       faults.addAt(
         source,
@@ -53,7 +53,7 @@ export function readCore(draft: PlanDraft, source: InterpolatedSource, root: Roo
         )
 }
 
-/** Adds the upstreams of a file; their names are shared by all files. */
+/** Adds the upstreams of a file; names are unique across all files. */
 export function addUpstreams(draft: PlanDraft, source: InterpolatedSource, value: RootOptions): void {
   const concern = draft.catalog.concerns.find(({ named }) => named === true)
   const upstreams = concern === undefined ? undefined : value[concern.key]
@@ -81,7 +81,7 @@ export function addUpstreams(draft: PlanDraft, source: InterpolatedSource, value
   draft.upstreams = { ...draft.upstreams, ...(isObject(options) ? options : {}) }
 }
 
-/** Merges the root options of concerns and targets over what is there without any config. */
+/** Merges the root options of concerns and targets over the initial state. */
 export function readRootState(draft: PlanDraft, source: InterpolatedSource, root: RootOptions): RootState {
   const place = { scope: ROOT_SCOPE, isRoute: false, paths: [] }
   const concerns = new Map<string, OptionsState>()
@@ -124,7 +124,7 @@ export function resolveRoot(draft: PlanDraft, states: RootState['concerns'], fol
       resolved[key] = options
       draft.checks.defer({ module: concern, options, state, folder, match: MATCH_ALL })
     }
-    // Options may be missing here: a route that switches the concern on is checked with its own.
+    // Required options may be missing here: a route that switches the concern on is checked with its own.
     else
       resolved[key] = {
         ...(withDefaults(concern.options, prune(concern.options, state.merged ?? {})) as object),
@@ -134,5 +134,5 @@ export function resolveRoot(draft: PlanDraft, states: RootState['concerns'], fol
   draft.root = resolved
 }
 
-/** Returns a single value or a list as a list of texts. */
+/** Returns a single value or a list as a list of strings. */
 export const listOf = (value: unknown): string[] => (value === undefined ? [] : [value].flat().map(String))

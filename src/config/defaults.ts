@@ -18,7 +18,7 @@ export function withDefaults(schema: unknown, value: unknown): unknown {
   return completed
 }
 
-// Cloning is slow, even for a scalar.
+// structuredClone is slow, even for a scalar.
 const cloneDefault = (value: unknown): unknown =>
   typeof value === 'object' && value !== null ? structuredClone(value) : value
 

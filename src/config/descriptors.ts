@@ -1,7 +1,7 @@
 import { concurrencyOf } from './facets.ts'
 import type { Plan } from './plan-types.ts'
 
-// File descriptors besides connections: the log, modules, listening sockets, files that are sent.
+// File descriptors besides connections: the log, modules, listening sockets, files being sent.
 const RESERVED_DESCRIPTORS = 64
 
 // The default limit of most systems.
@@ -14,7 +14,7 @@ export interface Shortage {
   readonly isConfigured: boolean
 }
 
-/** Returns a warning where a config may need more file descriptors than the process may open; undefined where they are enough. */
+/** Returns a warning if a config may need more file descriptors than the process may open; otherwise undefined. */
 export function descriptorShortage(
   plan: Pick<Plan, 'catalog' | 'options'>,
   limit: number | undefined
@@ -24,13 +24,13 @@ export function descriptorShortage(
   if (concurrency !== undefined && limit < 2 * concurrency.max + RESERVED_DESCRIPTORS) {
     const { option, max, limitsConnections } = concurrency
     return {
-      message: `"${option}" of ${max} needs ${2 * max + RESERVED_DESCRIPTORS} file descriptors, one for the client and one for the upstream each; a process has ${limit} here (ulimit -n)`,
+      message: `"${option}" of ${max} needs ${2 * max + RESERVED_DESCRIPTORS} file descriptors, one for each client connection and one for its upstream connection; the limit is ${limit} (ulimit -n)`,
       isConfigured: limitsConnections
     }
   }
   if (limit < DEFAULT_LIMIT)
     return {
-      message: `A process has ${limit} file descriptors here (ulimit -n): it takes some ${Math.max(0, Math.floor((limit - RESERVED_DESCRIPTORS) / 2))} requests at a time`,
+      message: `The limit of file descriptors is ${limit} (ulimit -n), enough for about ${Math.max(0, Math.floor((limit - RESERVED_DESCRIPTORS) / 2))} concurrent requests`,
       isConfigured: false
     }
   return undefined

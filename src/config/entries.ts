@@ -22,7 +22,7 @@ export class EntryReader {
   /** The options of a route or a group. */
   readonly #entryKeys: readonly string[]
   readonly #scopes: Scope[] = []
-  /** The groups whose own options count something, such as a rate limit. */
+  /** The groups with a concern that keeps state, such as a rate limit. */
   readonly #countingGroups: { readonly scope: Scope; readonly place: () => Place }[] = []
 
   constructor(draft: PlanDraft) {
@@ -64,7 +64,7 @@ export class EntryReader {
     }
   }
 
-  /** Refuses a name that a sibling has: shared counts are keyed by it. */
+  /** Rejects a name that a sibling has: shared counts are keyed by it. */
   #checkName(source: InterpolatedSource, at: Path, name: unknown, names: Map<string, Path>): void {
     if (typeof name !== 'string') return
     const other = names.get(name)
@@ -73,7 +73,7 @@ export class EntryReader {
       this.#draft.faults.addAt(
         source,
         [...at, 'name'],
-        `expected a name that no sibling has, got "${name}", which stands at ${showPlace(source.at(other))} too; rename one of them`
+        `expected a name that no sibling has, got "${name}", which is also the name at ${showPlace(source.at(other))}; rename one of them`
       )
   }
 
@@ -159,7 +159,7 @@ export class EntryReader {
       return
     }
     this.#checkIncludedKeys(filled, value)
-    // A file may be included at two places, and has its upstreams once.
+    // A file may be included twice; its upstreams are added once.
     if (!isRepeated) addUpstreams(this.#draft, filled, value)
     const outer: Level = {
       ...level,
@@ -210,7 +210,7 @@ export class EntryReader {
     faults.addUnknownKeys(source, [], value, known)
   }
 
-  /** Returns a warning for each group that only its routes tell apart from a sibling, so that moving a route resets its counts. */
+  /** Returns a warning for each group that differs from a sibling by its routes only, so that moving a route resets its counts. */
   ambiguousGroups(): Fault[] {
     const known = new Map<Scope, Map<string, () => Place>>()
     return this.#countingGroups.flatMap(({ scope, place }) => {
@@ -218,13 +218,13 @@ export class EntryReader {
       const other = siblings.get(scope.identity)
       siblings.set(scope.identity, other ?? place)
       if (other === undefined) return []
-      const message = `This group has the same host and path as the one at ${showPlace(other())}, and only their routes tell apart what is counted in them; give it a "name"`
+      const message = `This group has the same host and path as the one at ${showPlace(other())}, so moving a route between them resets their counts; give it a "name"`
       return [{ ...place(), path: '', message }]
     })
   }
 }
 
-/** Names an included file as the file that includes it does. */
+/** Names an included file as it is written in the file that includes it. */
 const includeMessage = (name: string, includer: string, { message, file }: Fault): string =>
   message === `There is no file ${file}`
     ? `There is no file ${name}, which ${basename(includer)} includes`

@@ -2,13 +2,13 @@ import { gate, isObject } from '../lib/schema.ts'
 import { EXPECTED } from '../lib/units.ts'
 import { hasDefault, propertiesOf } from './defaults.ts'
 
-/** Describes an object by an example that its schema accepts. */
+/** Describes an object by a valid example. */
 export function anObject(schema: object, data: unknown, mask: string | undefined): string {
   const example = exampleOf(schema, data, mask)
   return example === undefined ? 'an object' : `an object such as ${example}`
 }
 
-/** Writes an object that a schema accepts: with the given value at an option that accepts it, or else with the required options. */
+/** Writes a valid object: with the given value at an option that accepts it, or else with the required options. */
 function exampleOf(schema: object, data: unknown, mask: string | undefined): string | undefined {
   const each = Object.values((schema as { patternProperties?: object }).patternProperties ?? {})[0] as unknown
   if (isObject(each)) {
@@ -48,7 +48,7 @@ function exampleOf(schema: object, data: unknown, mask: string | undefined): str
 
 const spacedJson = (value: unknown): string => JSON.stringify(value, null, 1).replaceAll(/\n\s*/g, ' ')
 
-/** Returns a value that an option accepts: an example, its default, or what its description names. */
+/** Returns a valid value of an option: an example, its default, or one from its description. */
 function sampleOf(schema: unknown): unknown {
   if (!isObject(schema)) return '…'
   const { default: defaultValue, enum: names, anyOf, type, examples } = schema
@@ -89,7 +89,7 @@ export function accepts(schema: unknown, value: unknown): boolean {
   return typeof value !== 'string' || typeof pattern !== 'string' || new RegExp(pattern, 'u').test(value)
 }
 
-/** Returns whether a mask hides a secret; that of an interpolated value is its template in quotes. */
+/** Returns whether a mask hides a secret; the mask of an interpolated value is its template in quotes. */
 export const isSecret = (mask: string | undefined): boolean => mask !== undefined && !mask.startsWith('"')
 
 /** Writes a value as JSON, without the user and password of a URL. */

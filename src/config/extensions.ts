@@ -17,18 +17,18 @@ export async function loadExtensions(catalog: Catalog, source: Source, faults: F
   let { concerns, targets } = catalog
   for (const [i, entry] of listed.entries()) {
     if (!isObject(entry) || typeof entry['module'] !== 'string') continue
-    const fault = (message: string, key = 'module'): void =>
+    const report = (message: string, key = 'module'): void =>
       void faults.push(faultAt(source, ['extensions', i, key], message))
-    const loaded = await importModule(entry['module'], source.folder, fault)
+    const loaded = await importModule(entry['module'], source.folder, report)
     if (loaded === undefined) continue
     if (isKeyTaken(loaded.key, concerns, targets)) {
-      fault(
+      report(
         `expected a key of its own from ${entry['module']}, got "${loaded.key}", which is taken; export another "key"`
       )
       continue
     }
     if ('target' in loaded) targets = [...targets, loaded]
-    else concerns = insertConcern(concerns, loaded, entry, fault)
+    else concerns = insertConcern(concerns, loaded, entry, report)
   }
   return { ...catalog, concerns, targets, hasExtensions: true }
 }
@@ -46,11 +46,11 @@ const isKeyTaken = (key: string, concerns: readonly Concern[], targets: readonly
 async function importModule(
   name: string,
   folder: string,
-  fault: (message: string) => void
+  report: (message: string) => void
 ): Promise<Concern | Target | undefined> {
   const isFile = name.startsWith('.') || isAbsolute(name)
   if (isFile && !existsSync(resolve(folder, name))) {
-    fault(`There is no file ${name} beside the config; files are relative to the config that names them`)
+    report(`There is no file ${name} beside the config; files are relative to the config that names them`)
     return undefined
   }
   try {
@@ -58,9 +58,9 @@ async function importModule(
       ? resolve(folder, name)
       : createRequire(join(resolve(folder), 'gateway.json')).resolve(name)
     const module: unknown = await import(pathToFileURL(url).href)
-    return moduleOf(name, module, fault)
+    return moduleOf(name, module, report)
   } catch (error) {
-    fault(`${name} does not load: ${firstLine(error)}`)
+    report(`${name} does not load: ${firstLine(error)}`)
     return undefined
   }
 }
@@ -69,7 +69,7 @@ async function importModule(
 function moduleOf(
   name: string,
   module: unknown,
-  fault: (message: string) => void
+  report: (message: string) => void
 ): Concern | Target | undefined {
   const { key, options, override, default: plugin } = module as Partial<Concern>
   const missing: string[] = []
@@ -77,14 +77,14 @@ function moduleOf(
   if (!isObject(options)) missing.push('options (a schema)')
   if (typeof plugin !== 'function') missing.push('default (a Fastify plugin)')
   if (missing.length > 0) {
-    fault(`${name} is not an extension: it does not export ${missing.join(', ')}`)
+    report(`${name} is not an extension: it does not export ${missing.join(', ')}`)
     return undefined
   }
   for (const schema of [options, override])
     if (isObject(schema)) {
       const error = schemaError(schema)
       if (error === undefined) continue
-      fault(`${name} is not an extension: its options are not a valid JSON Schema (${error})`)
+      report(`${name} is not an extension: its options are not a valid JSON Schema (${error})`)
       return undefined
     }
   return module as Concern | Target
@@ -95,7 +95,7 @@ function insertConcern(
   concerns: readonly Concern[],
   concern: Concern,
   entry: Readonly<Record<string, unknown>>,
-  fault: (message: string, key?: string) => void
+  report: (message: string, key?: string) => void
 ): readonly Concern[] {
   const { before, after } = entry
   const neighbour = before ?? after
@@ -104,7 +104,7 @@ function insertConcern(
   if (at === -1) {
     const known = concerns.map(({ key }) => key)
     const near = nearest(String(neighbour), known)
-    fault(
+    report(
       `expected a concern, got "${String(neighbour)}"; ${near === undefined ? `known here: ${known.join(', ')}` : `did you mean "${near}"?`}`,
       before === undefined ? 'after' : 'before'
     )

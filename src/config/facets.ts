@@ -10,25 +10,25 @@ interface Installed {
   readonly options: Readonly<Record<string, unknown>>
 }
 
-/** Returns how paths are read before routing, as the concern with a `pathPolicy` says. */
+/** Returns how paths are normalized before routing, from the concern with a `pathPolicy`. */
 export const pathPolicyOf = (gateway: Installed): PathPolicy =>
   facetOf(gateway, 'pathPolicy') ?? DEFAULT_PATH_POLICY
 
-/** Returns the origins to which requests for an upstream, by its name or URL, are sent; none where paths are compared byte by byte. */
+/** Returns the origins that requests to an upstream, by its name or URL, are sent to; none if it compares paths byte by byte. */
 export const originsOf = (gateway: Installed, nameOrUrl: string): readonly string[] =>
   facetOf(gateway, 'origins')?.(nameOrUrl) ?? []
 
-/** Returns how many connections or requests a process takes at a time; undefined for no limit. */
+/** Returns how many connections or requests a process handles at a time; undefined for no limit. */
 export const concurrencyOf = (gateway: Installed): Concurrency | undefined => facetOf(gateway, 'concurrency')
 
-/** Returns the entries of the `named` concern, such as upstreams; empty where there are none. */
+/** Returns the entries of the `named` concern, such as upstreams; empty if there are none. */
 export function namedEntries({ catalog, options }: Installed): Readonly<Record<string, unknown>> {
   const concern = catalog.concerns.find(({ named }) => named === true)
   const entries = concern === undefined ? undefined : options[concern.key]
   return isObject(entries) ? entries : {}
 }
 
-/** Returns whether a preflight for a route with these options is answered by the gateway. */
+/** Returns whether the gateway responds to preflights for a route with these options. */
 export const answersPreflights = (
   { concerns }: Catalog,
   options: Readonly<Record<string, unknown>>
@@ -45,7 +45,7 @@ const isOn = (options: unknown): boolean => options !== undefined && options !==
 
 type Facet = 'pathPolicy' | 'origins' | 'concurrency'
 
-/** Asks the first installed concern that has a facet about its root options. */
+/** Calls a facet of the first installed concern that has it, with the root options of the concern. */
 function facetOf<F extends Facet>(
   { catalog, options }: Installed,
   facet: F

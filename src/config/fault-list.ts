@@ -4,22 +4,22 @@ import { unknownOption } from './messages.ts'
 import { OptionLocations } from './option-locations.ts'
 import { faultAt, type Source } from './source.ts'
 
-/** Collects everything that is wrong with a config, so that it is reported together. */
+/** Collects the errors of a config, so that they are reported together. */
 export class FaultList {
   readonly #faults: Fault[] = []
-  /** Values whose variable or file is missing; other faults at their place follow from that. */
+  /** Values whose variable or file is missing; other errors at the same place follow from that. */
   readonly missingValues: Fault[] = []
 
   add(...faults: readonly Fault[]): void {
     this.#faults.push(...faults)
   }
 
-  /** Adds a fault at a path of a source. */
+  /** Adds an error at a path of a source. */
   addAt(source: Source, path: Path, message: string): void {
     this.#faults.push(faultAt(source, path, message))
   }
 
-  /** Adds a fault for every key of an object that is not among those known there; keys with `x-` are the user's own. */
+  /** Adds an error for each unknown key of an object; keys with `x-` are the user's own. */
   addUnknownKeys(source: Source, at: Path, value: object, known: readonly string[]): void {
     for (const name of Object.keys(value)) {
       if (known.includes(name) || name.startsWith('x-')) continue
@@ -29,12 +29,12 @@ export class FaultList {
     }
   }
 
-  /** Returns whether there is a fault at the place and path of another one. */
+  /** Returns whether there is an error at the same place and path. */
   hasAt({ file, path, line }: Fault): boolean {
     return this.#faults.some((fault) => fault.file === file && fault.path === path && fault.line === line)
   }
 
-  /** Returns all faults in the order of the file, each once, with hints where an unknown option belongs. */
+  /** Returns all errors in the order of the file, without duplicates, with hints where an unknown option belongs. */
   sorted(schema: Readonly<Record<string, unknown>>, mainFile: string): Fault[] {
     const missing = new Set(this.missingValues.map(placeKey))
     const all = unique([

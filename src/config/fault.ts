@@ -15,14 +15,14 @@ export interface Fault extends Place {
   readonly message: string
 }
 
-/** A fault of an option that is unknown at its place. */
+/** The error of an option that is unknown at its place. */
 export interface UnknownOption extends Fault {
   readonly key: Path
-  /** The options that are known there. */
+  /** The valid options there. */
   readonly known: readonly string[]
 }
 
-/** Sorts faults by place: file by file in the given order, each from its top. */
+/** Sorts errors by place: file by file in the given order, then by line. */
 export function sortFaults(faults: readonly Fault[], files: readonly string[] = []): Fault[] {
   const order = [...new Set([...files, ...faults.map(({ file }) => file)])]
   return faults.toSorted(
@@ -33,7 +33,7 @@ export function sortFaults(faults: readonly Fault[], files: readonly string[] = 
   )
 }
 
-/** All faults of a config together; its message has one line for each. */
+/** All errors of a config; the message has one line for each. */
 export class ConfigError extends Error {
   readonly faults: readonly Fault[]
   override readonly name = 'ConfigError'
@@ -51,7 +51,7 @@ export function showPlace({ file, line, column }: Place): string {
   return line === undefined ? file : `${file}:${line}:${column ?? 1}`
 }
 
-/** Formats a fault as one line: its place, its path, what is wrong and what would work. */
+/** Formats an error as one line: its place, its path and its message. */
 export function showFault(fault: Fault): string {
   return `${showPlace(fault)} ${fault.path === '' ? '' : `${fault.path}: `}${fault.message}`
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** The names of a config that is found without being named; the first one that exists wins. */
+/** The default names of a config; the first one that exists wins. */
 const CONFIG_NAMES = [
   'gateway.json',
   'gateway.yaml',
@@ -12,6 +12,6 @@ const CONFIG_NAMES = [
   'gateway.js'
 ] as const
 
-/** Returns the name of the config in a folder; `gateway.json` where there is none. */
+/** Returns the name of the config in a folder; `gateway.json` if there is none. */
 export const findConfig = (folder: string): string =>
   CONFIG_NAMES.find((name) => existsSync(join(folder, name))) ?? CONFIG_NAMES[0]

@@ -5,7 +5,7 @@ import type { PlanDraft } from './plan-draft.ts'
 
 type Options = Readonly<Record<string, unknown>>
 
-/** Adds the options of concerns that a route's target implies; what a group or the route sets itself wins. */
+/** Adds the options of concerns that the target of a route implies; groups and the route override them. */
 export async function addImpliedOptions({ catalog, routes, upstreams, states }: PlanDraft): Promise<void> {
   const implying = new Map(
     catalog.targets.flatMap(({ key, implies }) => (implies === undefined ? [] : [[key, implies]]))
@@ -26,7 +26,7 @@ export async function addImpliedOptions({ catalog, routes, upstreams, states }: 
 const without = (options: Options, names: readonly string[]): Options =>
   Object.fromEntries(Object.entries(options).filter(([name]) => !names.includes(name)))
 
-/** Returns a function that extends an object, and returns the same object for the same base and id, so that routes go on sharing it. */
+/** Returns a function that extends an object, and returns the same object for the same base and id, so that routes still share it. */
 function sharedExtension(): (base: Options, added: Options, id: string) => Options {
   const known = new Map<object, Map<string, Options>>()
   return (base, added, id) =>

@@ -8,16 +8,16 @@ import { faultAt, type Source } from './source.ts'
 
 /** A source with its `${…}` filled in. */
 export interface InterpolatedSource extends Source {
-  /** The texts with `${…}` as they are written, by `pathKey`; messages quote these instead of the value. */
+  /** The strings with `${…}` as written, by `pathKey`; messages quote these instead of the value. */
   readonly templates: ReadonlyMap<string, string>
-  /** The texts after their `${…}` was filled in; `/config` does not show them. */
+  /** The same strings with their values; `/config` does not show them. */
   readonly interpolated: ReadonlySet<string>
 }
 
 /** Returns the key of a path in `templates`. */
 export const pathKey = (path: Path): string => path.join('\0')
 
-/** Fills in `${NAME}`, `${NAME:-fallback}` and `${file:path}` in every text of a source; adds a fault for each that has no value. */
+/** Fills in `${NAME}`, `${NAME:-fallback}` and `${file:path}` in every string of a source; adds an error for each that has no value. */
 export async function interpolate(
   source: Source,
   env: Readonly<Record<string, string | undefined>>,
@@ -42,7 +42,7 @@ export async function interpolate(
   return { ...source, value, templates, interpolated }
 }
 
-/** Escapes the braces of an inserted value, so that no request value is read in it. */
+/** Escapes the braces of an inserted value, so that it is not read as a template of request values. */
 const escapeBraces = (value: string): string => value.replaceAll(/[{}]/g, '$&$&')
 
 function fill(
@@ -87,7 +87,7 @@ function fileText(name: string, folder: string, fault: (message: string) => void
   }
 }
 
-/** Converts a text that is a single `${…}` to the type that the schema expects. */
+/** Converts a string that is a single `${…}` to the type that the schema expects. */
 function convert(text: string, wanted: unknown): unknown {
   if (wanted === undefined) return text
   if (accepts(wanted, 'integer') || accepts(wanted, 'number'))
@@ -142,7 +142,7 @@ function deref(root: unknown, schema: unknown): unknown {
   return isObject(root) && isObject(root['$defs']) ? root['$defs'][name] : undefined
 }
 
-/** Copies a value and changes every text in it, one step for each object and list. The path is reused between calls: copy it to keep it. */
+/** Copies a value and changes every string in it, one step for each object and list. The path is reused between calls: copy it to keep it. */
 function* mapTexts(
   value: unknown,
   path: (string | number)[],

@@ -12,23 +12,23 @@ import { faultAt } from './source.ts'
 import { validate } from './validate.ts'
 import { faultIn, maskOf, type Written } from './written.ts'
 
-/** What applies inside the root, a group or a route. */
+/** What applies at the root, in a group or on a route. */
 export interface Level {
   readonly paths: readonly string[]
   readonly hosts: readonly string[]
   readonly concerns: ReadonlyMap<string, OptionsState>
   /** The options of targets that the root and groups have set. */
   readonly targets: ReadonlyMap<string, OptionsState>
-  /** The files from the main file to the one that is read. */
+  /** The files from the main file to the current one. */
   readonly files: readonly string[]
-  /** What applied where the file was included; absent in the main file. */
+  /** The concerns where the current file was included; absent in the main file. */
   readonly includedInto?: ReadonlyMap<string, OptionsState>
-  /** Whether its paths, hosts and methods are valid; where they are not, only the options inside are checked. */
+  /** Whether its paths, hosts and methods are valid; if not, only the options inside are checked. */
   readonly isValid: boolean
   readonly scope: Scope
 }
 
-/** A group or a route as it is written. */
+/** A group or a route as written. */
 export interface Entry {
   readonly source: InterpolatedSource
   readonly at: Path
@@ -43,7 +43,7 @@ export const rootLevel = (
   file: string
 ): Level => ({ paths: [''], hosts: [], concerns, targets, files: [file], isValid: true, scope: ROOT_SCOPE })
 
-/** Returns the level inside a group or a route: its paths, hosts and options over those outside. */
+/** Returns the level of a group or a route: its paths, hosts and options merged over the outer ones. */
 export function enterLevel(
   draft: PlanDraft,
   entry: Entry,
@@ -90,7 +90,7 @@ function invalidOptions({ faults }: PlanDraft, { source, at, value }: Entry): Se
   return invalid
 }
 
-/** Merges the concerns of an entry over those outside; an entry without any shares the outer map. */
+/** Merges the concerns of an entry over the outer ones; an entry without any shares the outer map. */
 function mergeConcerns(
   draft: PlanDraft,
   { source, at, value: entry }: Entry,
@@ -133,7 +133,7 @@ function mergeTargets(
 export const groupTarget = ({ targets }: Level): string | undefined =>
   [...targets].find(([, { on, isRootOnly }]) => on && !isRootOnly)?.[0]
 
-/** Warns where an included file switches a gate off that is on where it is included, or lets it only report. */
+/** Warns if an included file switches off a gate that is on where it is included, or puts it into report mode. */
 function warnOfLiftedGate(
   { warnings }: PlanDraft,
   { key, options }: Concern,
@@ -148,7 +148,7 @@ function warnOfLiftedGate(
       faultAt(
         source,
         path,
-        `This included file switches "${key}" off, which is on where the file is included`
+        `This included file switches off "${key}", which is on where the file is included`
       )
     )
   if (isObject(value) && value['mode'] === 'report')
@@ -156,7 +156,7 @@ function warnOfLiftedGate(
       faultAt(
         source,
         [...path, 'mode'],
-        `This included file lets "${key}" only report what it would refuse ("mode": "report")`
+        `This included file puts "${key}" into report mode ("mode": "report")`
       )
     )
 }

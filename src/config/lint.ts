@@ -8,7 +8,7 @@ import type { Fault } from './fault.ts'
 import type { Plan, PlannedRoute } from './plan-types.ts'
 import { redact } from './redact.ts'
 
-/** Two routes of one upstream, and a URL that matches one and that the upstream may read as a path of the other. */
+/** Two routes of one upstream, and a URL that matches one of them and that the upstream may read as a path of the other. */
 export interface AmbiguousPair {
   readonly route: RouteInfo
   readonly other: RouteInfo
@@ -26,18 +26,18 @@ export interface LintResult {
     readonly gates: readonly string[]
     readonly target: string
   }[]
-  /** What is worth knowing and needs no change. */
+  /** Messages that need no change of the config. */
   readonly notes: readonly Fault[]
   readonly warnings: readonly Fault[]
 }
 
-/** What `lint` reads beside the plan. */
+/** What `lint` needs in addition to the plan. */
 export interface LintContext {
   /** The number of workers. */
   readonly workers: number
   /** Routes whose paths an upstream may read as those of another route. */
   readonly pairs: readonly AmbiguousPair[]
-  /** The limit of file descriptors; undefined where it is unknown. */
+  /** The limit of file descriptors; undefined if it is unknown. */
   readonly descriptors?: number | undefined
 }
 
@@ -85,13 +85,13 @@ function ambiguousPair(
   { route, other, gates, method, url }: AmbiguousPair
 ): Fault {
   const planned = plan.routes[infos.indexOf(route)]
-  const past = `${method} ${url} comes to the route ${route.name}, and their upstream may read it as a path of the route ${other.name}, past its ${gates.join(', ')}`
+  const finding = `${method} ${url} matches the route ${route.name}, but the upstream may read it as a path of the route ${other.name}, which bypasses its ${gates.join(', ')}`
   return {
     ...(planned?.place() ?? { file: plan.file }),
     path: '',
     message: rejectsAmbiguous(plan)
-      ? `${past}; it is refused ("paths": {"ambiguous": "reject"})`
-      : `${past}; "paths": {"ambiguous": "reject"} refuses it, "exactPaths": true on the upstream says that it compares bytes`
+      ? `${finding}; it is refused ("paths": {"ambiguous": "reject"})`
+      : `${finding}; "paths": {"ambiguous": "reject"} refuses it; if the upstream compares paths byte by byte, set "exactPaths": true on it`
   }
 }
 
@@ -116,7 +116,7 @@ interface PlanWarnings {
   readonly ofPlan: readonly Fault[]
 }
 
-/** Returns what concerns warn of in the config as a whole. */
+/** Returns the warnings of concerns about the config as a whole. */
 function planWarnings(plan: Plan, workers: number): PlanWarnings {
   const { catalog, routes, options: root, file } = plan
   const exposing = new Set(catalog.targets.filter(({ exposes }) => exposes === true).map(({ key }) => key))
@@ -180,7 +180,7 @@ function moduleWarnings(plan: Plan): Fault[] {
 // A warning names this many routes and counts the others.
 const MAX_NAMED_ROUTES = 5
 
-/** Returns one warning for several routes, at the place of the first; none without a route. */
+/** Returns one warning for several routes, at the place of the first; none if there is no route. */
 function warnOnce(routes: readonly PlannedRoute[], message: (all: string) => string): Fault[] {
   const [first] = routes
   if (first === undefined) return []

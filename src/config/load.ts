@@ -9,12 +9,12 @@ import type { Plan } from './plan-types.ts'
 import { readSource } from './read-source.ts'
 import type { Source } from './source.ts'
 
-/** Reads a config file into a plan; throws a ConfigError with all its faults. */
+/** Reads a config file into a plan; throws a ConfigError with all errors. */
 export async function loadPlan(file: string, catalog: Catalog, env: Environment): Promise<Plan> {
   return planOf(await readSource(file), catalog, env)
 }
 
-/** Turns a source into a plan; its extensions are loaded first, so that their options are known when the rest is checked. */
+/** Turns a source into a plan; loads extensions first, so that their options are known when the rest is checked. */
 export async function planOf(source: Source, catalog: Catalog, env: Environment): Promise<Plan> {
   const faults: Fault[] = []
   const extended = await loadExtensions(
@@ -32,7 +32,7 @@ export async function planOf(source: Source, catalog: Catalog, env: Environment)
   }
 }
 
-/** Returns the part of a source that names extensions. */
+/** Returns a source with nothing but `extensions`. */
 const extensionsOf = (source: Source): Source => ({
   ...source,
   value: isObject(source.value) ? { extensions: source.value['extensions'] } : undefined

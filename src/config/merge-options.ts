@@ -8,15 +8,15 @@ import { Scope } from './scope.ts'
 import { validate } from './validate.ts'
 import { faultIn, maskOf, type Written } from './written.ts'
 
-/** What applies of a concern or a target at one place: whether it is on, what was written from the root inwards, and where last. */
+/** The state of a concern or a target at one place: whether it is on, its merged options, and what was written from the root inwards. */
 export interface OptionsState {
   readonly on: boolean
   readonly merged: unknown
   readonly written: readonly Written[]
   readonly scope: Scope
-  /** Whether no group and no route has set it. */
+  /** Whether only the root configures it, no group and no route. */
   readonly isRootOnly: boolean
-  /** The options that groups or the route have set. */
+  /** The names of the options that groups or the route set. */
   readonly setInside: readonly string[]
   /** The options that a group has set last, each with the paths of the group. */
   readonly inherited: Readonly<Record<string, readonly string[]>>
@@ -37,7 +37,7 @@ export interface ConfigModule {
 /** Where options are merged. */
 export interface MergePlace {
   readonly scope: Scope
-  /** Whether it is a route, which the root's `global` does not concern. */
+  /** Whether it is a route, where the option `global` has no effect. */
   readonly isRoute: boolean
   /** The paths of the group. */
   readonly paths: readonly string[]
@@ -74,12 +74,12 @@ export function mergeOptions(
     faults.add(faultIn(written, { path: [], message: expectedKind(module, written) }))
     return { ...outer, on: true, written: [...outer.written, written], scope, isRootOnly }
   }
-  // `false` on an option that has no such value only unsets it, so the check is about the rest.
+  // `false` unsets an option, unless it is one of its values, so it is not validated.
   for (const fault of validate(schema, prune(module.options, value, schema), maskOf(written)))
     faults.add(faultIn(written, fault))
   const { global, ...options } = value
   const keys = Object.keys(options)
-  // An object without options of its own opens no new scope for a limit.
+  // An object without options starts no new scope.
   return {
     on: isRoute || global !== false,
     setInside: isRootOnly ? outer.setInside : [...outer.setInside, ...keys],
@@ -116,7 +116,7 @@ function replaceable({ exclusive }: ConfigModule, outer: unknown, keys: readonly
 
 const overrides = new WeakMap<object, TSchema>()
 
-/** Returns the schema of options as they are written: any part of them at the root, the module's override further in. */
+/** Returns the schema of options as written: any part of them at the root, the module's override elsewhere. */
 function writtenSchema({ options, override }: ConfigModule, scope: Scope): TSchema {
   if (scope !== ROOT_SCOPE && override !== undefined && override !== false) return override
   return getOrCreate(overrides, options, () => overrideOf(options))

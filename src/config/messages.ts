@@ -8,14 +8,14 @@ import type { Path } from './fault.ts'
 export interface ValueFault {
   readonly path: Path
   readonly message: string
-  /** The options that are known where the path names an unknown one; absent for any other error. */
+  /** The valid options, if the error is about an unknown one. */
   readonly known?: readonly string[]
 }
 
 /** Returns how a message writes the value at a path; undefined for a value that may be quoted. */
 export type Mask = (path: Path) => string | undefined
 
-/** Describes a validation error: what was expected, what is there, and what would work. */
+/** Describes a validation error: what was expected, what it got, and what would work. */
 export function describeError(error: ErrorObject, value: unknown, maskOf: Mask): ValueFault {
   const path = pathOf(error.instancePath, value)
   const schema = error.parentSchema as Record<string, unknown>
@@ -41,21 +41,21 @@ export function describeError(error: ErrorObject, value: unknown, maskOf: Mask):
   return { path, message: expectation({ wanted, value: error.data, suggestion, mask }) }
 }
 
-/** What a message compares. */
+/** The parts of a message. */
 export interface Expectation {
   readonly wanted: string
   readonly value: unknown
   /** What would work in place of the value. */
   readonly suggestion?: string | undefined
-  /** What is written in place of a value that must not be quoted. */
+  /** The text in place of a value that must not be quoted. */
   readonly mask?: string | undefined
 }
 
-/** Returns `expected …, got …`, and then what would work. */
+/** Returns `expected …, got …`, followed by what would work. */
 export const expectation = ({ wanted, value, suggestion, mask }: Expectation): string =>
   `expected ${wanted}, got ${mask ?? quote(value)}${suggestion === undefined ? '' : `; ${suggestion}`}`
 
-/** Returns the message for an unknown option, with the one that may be meant. */
+/** Returns the message for an unknown option, with the nearest valid one. */
 export function unknownOption(key: string, known: readonly string[], hint?: string): string {
   const near = nearest(key, known)
   const suggestion =
@@ -76,8 +76,8 @@ function expectedBy(
   if (keyword === 'minItems') return limit === 1 ? 'a list of one or more' : `a list of ${limit} or more`
   if (keyword === 'maxItems') return `a list of ${limit} at most`
   if (keyword === 'minLength')
-    return limit === 1 ? 'a text that is not empty' : `a text of ${limit} characters or more`
-  if (keyword === 'maxLength') return `a text of ${limit} characters at most`
+    return limit === 1 ? 'a string that is not empty' : `a string of ${limit} characters or more`
+  if (keyword === 'maxLength') return `a string of ${limit} characters at most`
   if (keyword === 'minimum' || keyword === 'maximum') return kindOf(parent, data, mask)
   if (keyword === 'uniqueItems') return 'a list without duplicates'
   return `a value that ${message.replace(/^must /, '')}`
@@ -89,7 +89,7 @@ function oneOf(values: readonly unknown[]): string {
   return written.length === 0 ? last : `${written.join(', ')} or ${last}`
 }
 
-/** Returns what would work in place of a value: itself without quotes or in a list, or a similar name. */
+/** Returns what would work in place of a value: the value without quotes or in a list, or a similar name. */
 function suggestionFor(schema: unknown, data: unknown, mask: string | undefined): string | undefined {
   if (typeof data === 'string') {
     const names = namesIn(schema)
@@ -121,7 +121,7 @@ const article = (type: string): string =>
     object: 'an object',
     array: 'a list',
     integer: 'a whole number',
-    string: 'a text',
+    string: 'a string',
     boolean: 'true or false',
     number: 'a number'
   })[type] ?? type
@@ -144,7 +144,7 @@ function kindOf(branch: unknown, data: unknown, mask: string | undefined): strin
   return branch['minItems'] === 1 ? 'a list of one or more' : article(String(type))
 }
 
-/** Writes a value as a message quotes it. */
+/** Writes a value for a message, shortened if it is long. */
 function quote(value: unknown): string {
   const text = quoteJson(value)
   return text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED - 3)}…` : text

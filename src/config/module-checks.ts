@@ -14,7 +14,7 @@ export type RouteMatch = Pick<PlannedRoute, 'paths' | 'hosts'>
 /** The match of root options: every path and host. */
 export const MATCH_ALL: RouteMatch = { paths: [], hosts: [] }
 
-/** What a module's check may ask about the rest of the config, read when the check runs. */
+/** The rest of the config, as the check of a module sees it; read when the check runs. */
 export interface CheckedConfig {
   readonly publicUrl: string | undefined
   readonly upstreams: Readonly<Record<string, unknown>>
@@ -28,12 +28,12 @@ export interface ModuleUse {
   readonly module: Concern | Target
   readonly options: unknown
   readonly state: OptionsState
-  /** The folder that files in the options are relative to. */
+  /** The folder that names of files in the options are relative to. */
   readonly folder: string
   readonly match: RouteMatch
 }
 
-/** Runs the checks that modules have of their own options, once for each set of options. */
+/** Runs the `faults` functions of modules, once for each set of options. */
 export class ModuleChecks {
   /** The files that concerns read at boot: a list of users, a page. */
   readonly files = new Set<string>()
@@ -55,7 +55,7 @@ export class ModuleChecks {
   defer(use: ModuleUse): void {
     const { module, options } = use
     if (!isObject(options)) return
-    // What a target names may be a folder, and is read at each request.
+    // A target may name a folder, whose files are read at each request.
     if (!('target' in module)) this.collectFiles(module, options)
     if (module.faults !== undefined) this.#deferred.push(use)
   }
@@ -75,7 +75,7 @@ export class ModuleChecks {
     })
   }
 
-  /** Asks a module what is wrong with its options, and adds that to the faults. */
+  /** Adds the errors that a module finds in its options. */
   check({ module, options, state, folder, match }: ModuleUse): void {
     if (module.faults === undefined || !isObject(options)) return
     const valid = this.#resolver.validPartOf(options)
@@ -94,9 +94,9 @@ export class ModuleChecks {
       inherited: state.inherited
     })
     for (const { path, message } of found) {
-      // What depends on an invalid option may be wrong because of that.
+      // An error at an invalid option, or inside it, may follow from that.
       if (valid.removed.some((removed) => isWithin(path, removed) || isWithin(removed, path))) continue
-      // Modules see the absolute path of a file; messages name it as it was written.
+      // Modules get the absolute path of a file; messages name it as written.
       const relative = message.replaceAll(`${folder}/`, '')
       this.#faults.add(this.#resolver.locate(module, state, { path, message: relative }))
     }
@@ -104,7 +104,7 @@ export class ModuleChecks {
 
   #about(): Pick<About, 'upstreams' | 'optionsOf' | 'publicUrl' | 'routes'> {
     const { upstreams, root, publicUrl, routes } = this.#config
-    // The list is long, and the same for every check once the routes are read.
+    // The list is long, and does not change once all routes are read.
     if (this.#routeOptions?.length !== routes.length)
       this.#routeOptions = routes.map(({ options }) => options)
     return {

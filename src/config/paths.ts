@@ -75,7 +75,7 @@ export function readPath(text: string): PathPattern {
   }
 }
 
-/** The shape of a pattern as paths are compared; an expression keeps its case, since "\\D" is not "\\d". */
+/** Returns the shape of a pattern for comparison; an expression keeps its case, since "\\D" is not "\\d". */
 export function comparedShape({ shape, segments, end }: PathPattern, ignoreCase: boolean): string {
   if (!ignoreCase) return shape
   const folded = segments.map((segment) =>
@@ -85,7 +85,7 @@ export function comparedShape({ shape, segments, end }: PathPattern, ignoreCase:
   return `/${folded.join('/')}`
 }
 
-// Expressions that were checked before; a config of many routes has few different ones.
+// Expressions that passed the check; a config of many routes has few different ones.
 const safeExpressions = new Set<string>()
 
 /** Throws a PathError for an expression that the router would refuse. */
@@ -109,7 +109,7 @@ function checkExpression(text: string, narrowed: string): void {
   safeExpressions.add(narrowed)
 }
 
-/** Makes the groups inside an expression non-capturing: the router would read captures as further parameters. */
+/** Makes the groups inside an expression non-capturing: the router would read captures as parameters. */
 function withoutGroups(expression: string): string {
   if (/\\[1-9k]/.test(expression)) return expression
   return expression.replaceAll(/\\.|\[(?:\\.|[^\]\\])*\]|\((?:\?<\w+>|(?!\?))/g, (part, at: number) =>

@@ -13,32 +13,32 @@ import type { Written } from './written.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** A route whose id, and what its target implies, are not known yet. */
+/** A route that gets its id, and the options that its target implies, later. */
 export interface DraftRoute extends PlannedRoute {
   id: string
   options: Readonly<Record<string, unknown>>
   readonly scope: Scope
 }
 
-/** A plan in the making: what every step reads and adds to. */
+/** A plan under construction, which every step reads and adds to. */
 export class PlanDraft implements CheckedConfig {
   readonly catalog: Catalog
   readonly env: Environment
-  /** The schema of the whole config, with the marks that the published one lacks. */
+  /** The schema of the whole config, with our own keywords. */
   readonly schema: Readonly<Record<string, unknown>>
   readonly faults = new FaultList()
   readonly warnings: Fault[] = []
   readonly resolver: OptionsResolver
   readonly checks: ModuleChecks
   readonly routes: DraftRoute[] = []
-  /** What applies of each concern to a route; not kept with the routes, since it holds the whole source. */
+  /** The state of each concern on a route; not in the route, since it refers to the whole source. */
   readonly states = new Map<DraftRoute, ReadonlyMap<string, OptionsState>>()
   /** The config files that were read, the main file first. */
   readonly files: string[] = []
   readonly interpolated = new Set<string>()
-  /** Where each module is mentioned first. */
+  /** The first place of each module in the config. */
   readonly firstMentions = new Map<string, () => Place>()
-  /** The modules that are mentioned by more than `false`. */
+  /** The keys of modules that are configured anywhere, other than with `false`. */
   readonly enabled = new Set<string>()
   publicUrl: string | undefined
   upstreams: Readonly<Record<string, unknown>> = {}
@@ -63,7 +63,7 @@ export class PlanDraft implements CheckedConfig {
     return filled
   }
 
-  /** Merges what one place says of a module over what applies outside of it. */
+  /** Merges the options of a module at one place over the outer ones. */
   merge(module: Concern | Target, outer: OptionsState, written: Written, place: MergePlace): OptionsState {
     if (written.value !== false) this.enabled.add(module.key)
     if (!this.firstMentions.has(module.key))

@@ -2,26 +2,26 @@ import type { Catalog } from './catalog.ts'
 import type { Fault, Place } from './fault.ts'
 import type { PathPattern } from './paths.ts'
 
-/** A config, read, checked, resolved and frozen: all that `buildGateway` needs. */
+/** A config that was read, checked, resolved and frozen: the input of `buildGateway`. */
 export interface Plan {
   readonly file: string
-  /** Every file that the config was read from or that its concerns read, for watching. */
+  /** All files of the config and those that its concerns read at boot, for watching. */
   readonly files: readonly string[]
   readonly catalog: Catalog
   readonly publicUrl: string | undefined
   readonly trustedProxies: readonly string[]
-  /** The root options of each concern that is installed, with defaults; a concern that is absent is not registered. */
+  /** The resolved root options of each installed concern, by key; others are not registered. */
   readonly options: Readonly<Record<string, unknown>>
   readonly routes: readonly PlannedRoute[]
-  /** The texts that came from the environment or a file by `${…}`. */
+  /** The strings that contain a value from the environment or a file, by `${…}`. */
   readonly interpolated: ReadonlySet<string>
-  /** Where each concern and target is mentioned first. */
+  /** The first place of each concern and target in the config, by key. */
   readonly firstMentions: ReadonlyMap<string, () => Place>
-  /** What `check` warns of. */
+  /** The warnings of `check`. */
   readonly warnings: readonly Fault[]
 }
 
-/** One route of the config, with everything that applies to it. */
+/** A route of the config, with everything that applies to it. */
 export interface PlannedRoute {
   readonly name: string
   readonly hosts: readonly string[]
@@ -30,20 +30,20 @@ export interface PlannedRoute {
   readonly methods: readonly string[] | undefined
   /** The key of the target. */
   readonly target: string
-  /** The options of the target. */
+  /** The resolved options of the target. */
   readonly targetOptions: unknown
   /** The options of the target that a group has set, each with the paths of the group. */
   readonly inherited: Readonly<Record<string, readonly string[]>>
-  /** The options of each concern by key; false where it is off. */
+  /** The resolved options of each concern, by key; false if it is off. */
   readonly options: Readonly<Record<string, unknown>>
   /** The key of the route in state that reloads, workers and gateways share; independent of its position in the file. */
   readonly id: string
-  /** The id of the root, group or route that set each concern last: a limit counts there. */
+  /** The id of the root, group or route that configures each concern last; a limit counts there. */
   readonly scopes: Readonly<Record<string, string>>
-  /** The keys of the concerns that the root, a group or the route mentions. */
+  /** The keys of the concerns that the root, a group or the route configures. */
   readonly mentioned: ReadonlySet<string>
-  /** The keys of the concerns that a group or the route sets, including to `false`. */
+  /** The keys of the concerns that a group or the route configures, including with `false`. */
   readonly overrides: readonly string[]
-  /** Finds its place in the file. */
+  /** Returns its place in the file. */
   readonly place: () => Place
 }

@@ -16,14 +16,16 @@ import type { Plan } from './plan-types.ts'
 import { markedSchema } from './schema.ts'
 import { faultAt, type Source } from './source.ts'
 
-/** Turns a source into a plan; throws a ConfigError with every fault of the config. */
+/** Turns a source into a plan; throws a ConfigError with all errors. */
 export async function makePlan(source: Source, catalog: Catalog, env: Environment): Promise<Plan> {
   const schema = getOrCreate(schemas, catalog, () => markedSchema(catalog))
   const draft = new PlanDraft(catalog, env, { schema, file: source.file })
   const main = await draft.interpolate(source)
   const { value: root, folder } = main
   if (!isObject(root))
-    throw new ConfigError([faultAt(main, [], 'A config is an object; {"routes": []} is the least it can be')])
+    throw new ConfigError([
+      faultAt(main, [], 'expected an object; {"routes": []} is the smallest valid config')
+    ])
   const path = resolve(folder, source.file.split('/').at(-1) ?? source.file)
   draft.files.push(path)
 
@@ -53,10 +55,10 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
   })
 }
 
-// Composing the schema costs more than most configs, and a catalog without extensions is always the same.
+// Composing the schema takes longer than reading most configs, and a catalog without extensions never changes.
 const schemas = new WeakMap<Catalog, Readonly<Record<string, unknown>>>()
 
-// Invalid options are resolved as they are, so the value may have any type.
+// The options may be invalid here, so the value may have any type.
 const ignoresCase = (catalog: Catalog, options: Plan['options']): boolean =>
   pathPolicyOf({ catalog, options }).ignoreCase === true
 

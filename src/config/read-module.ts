@@ -21,7 +21,7 @@ export async function readModule(path: string, name: string): Promise<Source> {
   if (typeof value !== 'object' || value === null)
     throw fileError(
       name,
-      'The module has no default export that is a config; `export default defineConfig({ routes: [] })` would work, also as the result of a function or a promise'
+      'expected a config as the default export; `export default defineConfig({ routes: [] })` would work, also as the result of a function or a promise'
     )
   return objectSource(clone(value, name), name, dirname(path))
 }
@@ -30,16 +30,16 @@ function clone(value: object, name: string): unknown {
   try {
     return structuredClone(value)
   } catch (error) {
-    throw fileError(name, `A config is data, without functions: ${firstLine(error)}`)
+    throw fileError(name, `A config can't contain functions: ${firstLine(error)}`)
   }
 }
 
-/** Returns where a module failed: the place of its syntax error, or of the innermost frame of the stack. */
+/** Returns the place where a module failed: of its syntax error, or of the innermost frame of the stack. */
 async function placeOfError(error: unknown, path: string, name: string): Promise<Place> {
   const stack = error instanceof Error ? (error.stack ?? '') : ''
   const place = syntaxPlace(stack, path, name) ?? stackPlace(stack)
   if (place !== undefined) return place
-  // "node --check" reads JavaScript alone; errors in TypeScript have their place in the stack.
+  // "node --check" reads JavaScript only; errors in TypeScript have their place in the stack.
   const checked =
     error instanceof SyntaxError && !path.endsWith('ts')
       ? syntaxPlace(await syntaxCheck(path), path, name)
@@ -52,7 +52,7 @@ const FRAME = /^\s+at (?:.*\()?(file:\/\/[^()]+?|\/[^()]+?):(\d+):(\d+)\)?$/
 // The code of this package; an error thrown there has no place in a config.
 const PACKAGE_FOLDER = fileURLToPath(new URL('..', import.meta.url))
 
-/** Returns the innermost frame of a stack that belongs to no package. */
+/** Returns the innermost frame of a stack outside of packages. */
 function stackPlace(stack: string): Place | undefined {
   for (const frame of stack.split('\n')) {
     const [, file, line, column] = FRAME.exec(frame) ?? []
@@ -74,7 +74,7 @@ function syntaxPlace(text: string, path: string, name: string): Place | undefine
   return { file: name, line, column: (caret?.indexOf('^') ?? 0) + 1 }
 }
 
-/** Returns what "node --check" prints, which has the place that the error of an import lacks. */
+/** Returns the output of "node --check", which has the place that the error of an import lacks. */
 const syntaxCheck = (path: string): Promise<string> =>
   new Promise((resolve) => {
     execFile(process.execPath, ['--check', path], (_error, _stdout, stderr) => resolve(stderr))

@@ -12,7 +12,7 @@ const MODULES: ReadonlySet<string> = new Set(['.ts', '.mts', '.js', '.mjs'])
 const TEXTS: ReadonlySet<string> = new Set(['.json', '.jsonc', '.json5', '.yaml', '.yml'])
 const EXTENSIONS = 'a file that ends in .json, .jsonc, .yaml, .yml, .ts, .mts, .js or .mjs'
 
-/** Reads a config file by its extension: JSON with comments, YAML or a module; throws a ConfigError where it is missing, empty or malformed. */
+/** Reads a config file by its extension: JSON with comments, YAML or a module; throws a ConfigError if it is missing, empty or malformed. */
 export async function readSource(file: string, includer?: string): Promise<Source> {
   const path = resolve(file)
   const name = displayPath(path)
@@ -23,7 +23,7 @@ export async function readSource(file: string, includer?: string): Promise<Sourc
   if (extension !== '' && !TEXTS.has(extension))
     throw fileError(name, expectation({ wanted: EXTENSIONS, value: extension }))
   if (text.trim() === '')
-    throw fileError(name, 'The file is empty; {"routes": []} is the least a config can be')
+    throw fileError(name, 'The file is empty; {"routes": []} is the smallest valid config')
   return extension === '.yaml' || extension === '.yml'
     ? readYaml(path, name, text)
     : readJson(path, name, text)

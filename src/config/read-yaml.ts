@@ -4,7 +4,7 @@ import { onDemand } from '../lib/memoize.ts'
 import { ConfigError, type Path, type Place } from './fault.ts'
 import { fileError, firstLine, type Source } from './source.ts'
 
-// Bounds what a document full of aliases expands to ("billion laughs").
+// Limits how far a document full of aliases expands ("billion laughs").
 const MAX_ALIASES = 100
 
 /** Reads YAML; throws a ConfigError with all its syntax errors. */

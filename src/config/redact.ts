@@ -11,7 +11,7 @@ const SECRET =
 // The user name and password of a URL: all up to the last "@" of its authority (WHATWG URL, "authority state").
 const USER = /((?:\b[a-z][a-z0-9+.-]*:)?\/\/)[^/?#]*@/gi
 
-// The values of a query or a fragment; one that is a value of the request alone is no secret.
+// The values of a query or a fragment, except a single request value such as {params.id}.
 const VALUES = /([?&#][^=&#?\s]+=)(?!\{[^{}]*\}(?:[&#\s]|$))[^&#\s]+/g
 
 // A query without names, where the whole text is a URL or a path.
@@ -21,16 +21,16 @@ const BARE_QUERY = /^((?:[a-z][a-z0-9+.-]*:)?\/[^?\s]*\?)[^=&#\s]+(?=#|$)/i
 const SCHEME =
   /^(\s*(?:basic|bearer|digest|negotiate|token|api-?key|dpop|hoba|aws4-hmac-sha256)\s+)(?!\{[^{}]*\}$)\S.*/is
 
-// A JSON Web Token, wherever it stands.
+// A JSON Web Token, anywhere in a string.
 const JWT = /\beyJ[\w-]+\.[\w-]+\.[\w-]*/g
 
 // A string that looks generated: a key, a hash or a token.
 const RANDOM = /^(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])[\w+/=.~:-]{16,}$/
 
-// A path, a query or a fragment may be a secret: a webhook's is.
+// A path, a query or a fragment may be a secret, such as that of a webhook.
 const URL_PARTS = /^((?:https?|rediss?|wss?):\/\/[^/?#]*)(\/[^?#]*)?/i
 
-/** Returns a resolved config for `/config`, with secrets masked, and of interpolated values everything but the origin of a URL. */
+/** Returns a resolved config for `/config`. Masks secrets, and interpolated values except for the origin of a URL. */
 export function redactedConfig({
   publicUrl,
   trustedProxies,
@@ -61,7 +61,7 @@ export function redactedConfig({
 
 function redactText(text: string, path: Path, interpolated: ReadonlySet<string>): string {
   const name = String(path.at(-1) ?? '')
-  // A key is a secret or the hash of one, unless it is the file that it lies in.
+  // A key is a secret or the hash of one, unless it is the name of a file.
   const isKey = /key$/i.test(name)
   if ((isKey || SECRET.test(name)) && !(isKey && isFile(text)) && path.at(-2) !== 'endpoints') return MASK
   if (isQuery(path) && !isRequestValue(text)) return MASK
@@ -70,7 +70,7 @@ function redactText(text: string, path: Path, interpolated: ReadonlySet<string>)
   return redact(text)
 }
 
-/** Masks what looks like a secret in a text: the user of a URL, the values of its query, a credential after its scheme, a token. */
+/** Masks what looks like a secret in a string: the user of a URL, the values of its query, a credential after its scheme, a token. */
 export function redact(text: string): string {
   return text
     .replaceAll(USER, `$1${MASK}@`)
@@ -82,7 +82,7 @@ export function redact(text: string): string {
 
 const isFile = (text: string): boolean => /^(\/|[A-Za-z]:\\)/.test(text) && !/[=+]/.test(text)
 
-/** Returns whether a path is that of a query parameter: of `query` on a route, or of a log-in's `params`. */
+/** Returns whether a path is that of a query parameter, in `query` or in the `params` of a log-in. */
 const isQuery = (path: Path): boolean =>
   (path.length === 2 && path[0] === 'query') || path.at(-2) === 'params'
 

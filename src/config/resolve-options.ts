@@ -6,7 +6,7 @@ import type { ValueFault } from './messages.ts'
 import { validateWithDefaults } from './validate.ts'
 import { faultIn, hasValueAt, maskOf, messageAsWritten } from './written.ts'
 
-/** Valid options, and those that were left out because they are invalid. */
+/** The valid part of options, and the paths of the invalid ones. */
 export interface ValidOptions {
   readonly options: object
   readonly removed: readonly Path[]
@@ -25,7 +25,7 @@ export class OptionsResolver {
     this.#file = file
   }
 
-  /** Returns the complete options of a state; false where the module is off. */
+  /** Returns the complete options of a state; false if the module is off. */
   resolve(module: ConfigModule, state: OptionsState): unknown {
     return state.on ? this.resolveDefaults(module, state) : false
   }
@@ -44,16 +44,16 @@ export class OptionsResolver {
         this.#faults.add(this.locate(module, state, fault))
     options = deepFreeze(value)
     this.#resolved.set(state, options)
-    // Options of the wrong kind are reported already; the module is not asked about what replaced them.
-    const isWrongKind = state.written.some(({ value }) => typeof value !== 'boolean' && !isObject(value))
-    if (isObject(options) && (faults.length > 0 || isWrongKind)) {
+    // Options of the wrong type are reported already; the module does not check what replaced them.
+    const isWrongType = state.written.some(({ value }) => typeof value !== 'boolean' && !isObject(value))
+    if (isObject(options) && (faults.length > 0 || isWrongType)) {
       this.#invalid.add(options)
-      if (!isWrongKind) this.#keepValidPart(module, options, faults)
+      if (!isWrongType) this.#keepValidPart(module, options, faults)
     }
     return options
   }
 
-  /** Keeps the valid part of options, so that the module's own check reports its faults together with the others. */
+  /** Keeps the valid part of options, so that the module's own errors are reported together with the others. */
   #keepValidPart(module: ConfigModule, options: object, faults: readonly ValueFault[]): void {
     const removed = faults.map(({ path }) =>
       path.slice(0, path.findIndex((key) => typeof key === 'number') >>> 0)
@@ -68,7 +68,7 @@ export class OptionsResolver {
       this.#validParts.set(options, { options: deepFreeze(rest.value), removed })
   }
 
-  /** Returns the part of resolved options that a module's own check may read; undefined where there is none. */
+  /** Returns the part of resolved options that a module's own check may read; undefined if there is none. */
   validPartOf(options: object): ValidOptions | undefined {
     return this.isValid(options) ? { options, removed: [] } : this.#validParts.get(options)
   }
@@ -78,7 +78,7 @@ export class OptionsResolver {
     return !this.#invalid.has(options)
   }
 
-  /** Returns the fault at the innermost place that sets the invalid option. */
+  /** Returns the error at the innermost place that sets the invalid option. */
   locate(module: ConfigModule, state: OptionsState, fault: ValueFault): Fault {
     const innermost = state.written.findLast(({ value }) => hasValueAt(value, fault.path))
     const variable =

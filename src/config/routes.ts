@@ -11,7 +11,7 @@ import type { DraftRoute, PlanDraft } from './plan-draft.ts'
 import type { PlannedRoute } from './plan-types.ts'
 import { placeLater } from './source.ts'
 
-/** What the concerns of a route come to; shared by all routes to which the same options apply. */
+/** The resolved concerns of a route; shared by all routes with the same options. */
 interface RouteConcerns extends Pick<PlannedRoute, 'options' | 'overrides' | 'mentioned'> {
   readonly scopes: Record<string, string>
 }
@@ -50,7 +50,7 @@ export class RouteBuilder {
       name:
         typeof value['name'] === 'string' ? value['name'] : match.paths.map(({ text }) => text).join(', '),
       hosts: level.hosts,
-      paths: this.#withTrailingSlashes(target, options, match),
+      paths: this.#markTrailingSlashes(target, options, match),
       methods,
       target: target.key,
       targetOptions: options,
@@ -138,8 +138,8 @@ export class RouteBuilder {
     }
   }
 
-  /** Marks the paths whose form with a final slash the target leaves to other routes. */
-  #withTrailingSlashes(
+  /** Marks the paths that the target does not match with a trailing slash. */
+  #markTrailingSlashes(
     target: Target,
     options: unknown,
     { paths, hosts }: RouteMatch

@@ -14,14 +14,14 @@ const HOST_PATTERN =
 
 const pathOption = oneOrMore(
   Type.String({ pattern: PATH_PATTERN, [EXPECTED]: 'a path that begins with "/"' }),
-  'The path or paths: "/a/*" takes /a and all below, "/a" also /a/, ":id" is one segment, ":id(\\\\d+)" a narrowed one.'
+  'The path or paths: "/a/*" matches /a and all below, "/a" also /a/, ":id" one segment, ":id(\\\\d+)" a narrowed one.'
 )
 const hostOption = oneOrMore(
   Type.String({
     pattern: HOST_PATTERN,
     [EXPECTED]: 'a host name in lower case without a port, such as "api.example.com" or "*.example.com"'
   }),
-  'The host or hosts it holds for; "*.example.com" is one label.'
+  'The host or hosts that it matches; "*.example.com" matches one label.'
 )
 
 /** How messages describe an origin. */
@@ -29,7 +29,7 @@ export const EXPECTED_ORIGIN = 'an origin such as "https://api.example.com"'
 
 /** The schemas of the root options that belong to no concern. */
 export const coreOptions: Readonly<Record<string, TSchema>> = {
-  $schema: Type.String({ description: 'Where an editor finds the schema of this file.' }),
+  $schema: Type.String({ description: 'The schema of this file, for editors.' }),
   extensions: Type.Array(
     Type.Object(
       {
@@ -37,8 +37,8 @@ export const coreOptions: Readonly<Record<string, TSchema>> = {
           minLength: 1,
           description: 'The module: a file relative to this one, or the name of a package.'
         }),
-        before: Type.Optional(Type.String({ description: 'The word before which the concern runs.' })),
-        after: Type.Optional(Type.String({ description: 'The word after which the concern runs.' }))
+        before: Type.Optional(Type.String({ description: 'The key of the concern that it runs before.' })),
+        after: Type.Optional(Type.String({ description: 'The key of the concern that it runs after.' }))
       },
       { additionalProperties: false, description: 'One module and its place in the order.' }
     ),
@@ -47,17 +47,17 @@ export const coreOptions: Readonly<Record<string, TSchema>> = {
   publicUrl: Type.String({
     pattern: '^https?://[^/?#\\s]+/?$',
     [EXPECTED]: EXPECTED_ORIGIN,
-    description: 'The origin that browsers see; without it only a Host that some route names is believed.'
+    description: 'The origin that browsers see; by default, only a Host that a route names is trusted.'
   }),
   trustedProxies: Type.Array(Type.String({ minLength: 1 }), {
     description:
-      'Whose X-Forwarded-* headers are believed: addresses, CIDR ranges, "loopback" or "private"; nobody\'s by default.'
+      'The proxies whose X-Forwarded-* headers are trusted: addresses, CIDR ranges, "loopback" or "private"; none by default.'
   })
 }
 
 /** The schemas of the options of a group or a route that belong to no concern. */
 export const routeOptions: Readonly<Record<string, TSchema>> = {
-  name: Type.String({ minLength: 1, description: 'What logs, metrics and messages call it.' }),
+  name: Type.String({ minLength: 1, description: 'Its name in logs, metrics and messages.' }),
   path: pathOption,
   host: hostOption,
   methods: Type.Array(
@@ -70,16 +70,16 @@ export const routeOptions: Readonly<Record<string, TSchema>> = {
     {
       minItems: 1,
       uniqueItems: true,
-      description: 'The methods it takes; without this word all but CONNECT and TRACE. GET brings HEAD.'
+      description: 'The methods that it matches, GET also HEAD; by default all but CONNECT and TRACE.'
     }
   ),
-  include: Type.String({ minLength: 1, description: 'A file whose words and routes stand here, as a group.' })
+  include: Type.String({ minLength: 1, description: 'A file with the options and routes of this group.' })
 }
 
-/** The core options, and those to come, that are allowed only at the root of the main file. */
+/** The options without a concern, and reserved names, that are allowed only at the root of the main file. */
 export const ROOT_ONLY_KEYS: ReadonlySet<string> = new Set([...Object.keys(coreOptions), 'tracing'])
 
-/** Returns the options that are allowed only at the root of the main file, those of concerns included. */
+/** Returns all options that are allowed only at the root of the main file. */
 export const rootOnlyKeys = ({ concerns }: Catalog): ReadonlySet<string> =>
   new Set([...ROOT_ONLY_KEYS, ...concerns.filter(({ rootOnly }) => rootOnly === true).map(({ key }) => key)])
 
@@ -87,7 +87,7 @@ export const rootOnlyKeys = ({ concerns }: Catalog): ReadonlySet<string> =>
 export const composeSchema = (catalog: Catalog): Record<string, unknown> =>
   publishedSchema(markedSchema(catalog)) as Record<string, unknown>
 
-/** Returns the schema of `gateway.json` with the keywords that only this code reads, such as how messages name a value. */
+/** Returns the schema of `gateway.json` with our own keywords, such as how messages describe a value. */
 export function markedSchema(catalog: Catalog): Record<string, unknown> {
   const rootConcerns: Record<string, unknown> = {}
   const routeConcerns: Record<string, unknown> = {}
@@ -105,7 +105,7 @@ export function markedSchema(catalog: Catalog): Record<string, unknown> {
   const routes = {
     type: 'array',
     items: { $ref: '#/$defs/route' },
-    description: 'The routes and groups of routes; their order does not matter.'
+    description: 'The routes and groups of routes, in any order.'
   }
   const group = { ...routeOptions, ...routeConcerns, routes }
   return {
@@ -117,7 +117,7 @@ export function markedSchema(catalog: Catalog): Record<string, unknown> {
     $defs: {
       route: {
         type: 'object',
-        description: 'A route with one target word, or a group with routes or include.',
+        description: 'A route with one target, or a group with "routes" or "include".',
         properties: { ...group, ...targets },
         additionalProperties: false
       }
@@ -125,13 +125,13 @@ export function markedSchema(catalog: Catalog): Record<string, unknown> {
   }
 }
 
-// A concern as it may be written: true, false or an object with options.
+// The forms of a concern in the config: true, false or an object with options.
 const switchable = (options: unknown): unknown => {
   const { description, ...rest } = options as Record<string, unknown>
   return { description, anyOf: [{ type: 'boolean' }, rest] }
 }
 
-// Nothing is required at the root, since every route may set it; defaults stay, for editors to show.
+// Nothing is required at the root, since every route may set it. Editors show the defaults.
 function overrideAtRoot(options: TSchema): unknown {
   const { required: _required, ...rest } = options as TSchema & { required?: unknown }
   return rest
@@ -139,9 +139,9 @@ function overrideAtRoot(options: TSchema): unknown {
 
 const OWN_KEYWORDS: ReadonlySet<string> = new Set([EXPECTED, REPLACED_WHOLE, FILE, TEMPLATE])
 
-const USER_KEYS = { '^x-': { description: "The user's own; Sallyport does not read it." } }
+const USER_KEYS = { '^x-': { description: 'Your own; Sallyport does not read it.' } }
 
-// Without our own keywords, with only those options required that have no default, and with the user's own keys allowed in every object.
+// Leaves out our own keywords, requires only options without a default, and allows x- keys in every object.
 function publishedSchema(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(publishedSchema)
   if (!isObject(value)) return value

@@ -1,6 +1,6 @@
 import { forEachSliced } from '../lib/time-slicing.ts'
 
-/** What identifies an entry of the config: its name, else its hosts, paths and methods. */
+/** What identifies an entry of the config: its name, or else its hosts, paths and methods. */
 interface Identity {
   readonly name?: unknown
   readonly host?: unknown
@@ -8,7 +8,7 @@ interface Identity {
   readonly methods?: unknown
 }
 
-/** The root, a group or a route, identified by what it is and not by its position in the file: shared counts are keyed by it. */
+/** The root, a group or a route, identified independently of its position in the file: shared counts are keyed by it. */
 export class Scope {
   /** The key in shared state; empty for a group or a route until `nameScopes` has run. */
   id: string
@@ -53,17 +53,17 @@ export class Scope {
     this.parent.#addRoute(identity)
   }
 
-  /** What tells it apart from its siblings. */
+  /** The identity among its siblings. */
   get identity(): string {
     return this.#ownIdentity ?? `(${this.#firstRoute})`
   }
 
-  /** The identities of its groups and its own, without groups that have no name, host and path. */
+  /** The identities of its groups and its own, without groups that have no name, host or path. */
   get shortId(): string {
     return `${this.prefix} ${this.identity}`
   }
 
-  /** What the ids of scopes inside begin with: a group without an identity of its own adds nothing. */
+  /** The prefix of the ids of scopes inside; a group without an identity of its own adds nothing. */
   private get prefix(): string {
     const parent = this.parent
     if (parent === undefined) return ''
@@ -79,7 +79,7 @@ export class Scope {
   }
 }
 
-/** Sets the id of each scope: the short one, or the long one where short ones collide. */
+/** Sets the id of each scope: the short one, or the long one if short ones collide. */
 export async function nameScopes(scopes: readonly Scope[]): Promise<void> {
   const known = new Map<string, Scope>()
   await forEachSliced(scopes, (scope) => {

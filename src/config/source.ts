@@ -1,23 +1,23 @@
 import { relative } from 'node:path'
 import { ConfigError, type Fault, type Path, type Place, showPath } from './fault.ts'
 
-/** A config file as it is written: its value, and the place of each part. */
+/** A config file as written: its value, and the place of each part. */
 export interface Source {
-  /** The file as messages name it, relative to the working directory. */
+  /** The name of the file in messages, relative to the working directory. */
   readonly file: string
-  /** The folder that files named in it are relative to. */
+  /** The folder that names of files in it are relative to. */
   readonly folder: string
   readonly value: unknown
-  /** Returns the place of the key at a path, or of the item of a list; of the nearest part outside where there is none. It is worked out from the text of the file. */
+  /** Returns the place of the key or list item at a path, from the text of the file; if it does not exist, of the nearest outer one. */
   readonly at: (path: Path) => Place
 }
 
-/** Returns the source of a config that is an object already, as embedding programs and tests have it. */
+/** Returns the source of a config that is an object, as in embedding programs and tests. */
 export function objectSource(value: unknown, file = 'config', folder: string = process.cwd()): Source {
   return { file, folder, value, at: () => ({ file }) }
 }
 
-/** Returns a fault at a path of a source. */
+/** Returns the error at a path of a source. */
 export function faultAt(source: Source, path: Path, message: string): Fault {
   return { ...source.at(path), path: showPath(path), message }
 }
@@ -31,7 +31,7 @@ export function placeLater({ at }: Source, path: Path): () => Place {
 export const fileError = (file: string, message: string): ConfigError =>
   new ConfigError([{ file, path: '', message }])
 
-/** Returns a file's path as messages name it: relative where it is below the working directory. */
+/** Returns the name of a file in messages: relative if it is below the working directory. */
 export const displayPath = (path: string): string => {
   const near = relative(process.cwd(), path)
   return near.startsWith('..') ? path : near

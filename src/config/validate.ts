@@ -24,7 +24,7 @@ function validatorOf(schema: object): ValidateFunction {
   return getOrCreate(compiled, schema, () => ajv.compile(schema))
 }
 
-/** Returns the error of a schema that is not valid JSON Schema; undefined where it is. */
+/** Returns the error of a schema that is not valid JSON Schema; otherwise undefined. */
 export function schemaError(schema: object): string | undefined {
   try {
     validatorOf(schema)
@@ -34,7 +34,7 @@ export function schemaError(schema: object): string | undefined {
   }
 }
 
-/** Validates a value as it is written against a schema; messages write a value that must not be quoted by `mask`. */
+/** Validates a value as written; messages show a value that must not be quoted as `mask` says. */
 export function validate(schema: object, value: unknown, mask: Mask): ValueFault[] {
   return run(validatorOf(schema), value, mask)
 }
@@ -57,7 +57,7 @@ function run(validator: ValidateFunction, value: unknown, mask: Mask): ValueFaul
     .map((error) => describeError(error, value, mask))
 }
 
-// The errors of a union's branches are noise, except those of the branch for this kind of value.
+// The errors of a union's branches are noise, except those of the branch for this type of value.
 function isRedundant(error: ErrorObject, errors: readonly ErrorObject[]): boolean {
   if (error.keyword === 'anyOf' && hasMeantBranch(error, errors)) return true
   return errors.some(
@@ -78,7 +78,7 @@ function isNoise(error: ErrorObject, union: ErrorObject): boolean {
   )
 }
 
-// A union's own error is dropped where the error of the matching branch says more.
+// The union's own error is dropped if that of the matching branch says more.
 const hasMeantBranch = (union: ErrorObject, errors: readonly ErrorObject[]): boolean =>
   errors.some(
     (other) =>

@@ -132,7 +132,7 @@ export const TextOrNone = (props: OptionProps & { pattern?: string }): TUnsafe<s
       { type: 'string', ...(props.pattern === undefined ? {} : { pattern: props.pattern }) },
       { const: false }
     ],
-    [EXPECTED]: 'a text, or false for none',
+    [EXPECTED]: 'a string, or false for none',
     description: props.description,
     ...(props.default === undefined ? {} : { default: props.default })
   })

@@ -418,15 +418,15 @@ t.test('check names each pair, with a URL that would bypass the gate', async (t)
   t.equal(refused.code, 0, 'what is refused is no warning')
   t.match(
     refused.stdout,
-    /^note: gateway\.json:1:\d+ GET \/admin%2Fx comes to the route site, .*the route admin, past its auth; it is refused/m
+    /^note: gateway\.json:1:\d+ GET \/admin%2Fx matches the route site, .*the route admin, which bypasses its auth; it is refused/m
   )
   t.match(
     refused.stdout,
-    /^note: .* GET a\.test\/keys%2F1 comes to the route site, .*the route keys, past its auth/m
+    /^note: .* GET a\.test\/keys%2F1 matches the route site, .*the route keys, which bypasses its auth/m
   )
   for (const file of ['keep.json', 'report.json']) {
     const kept = await sallyport(['check', '--strict', '-c', file], { cwd })
     t.equal(kept.code, 1)
-    t.match(kept.stdout, /^warning: (keep|report)\.json:1:\d+ GET \/admin%2Fx comes to the route site/m)
+    t.match(kept.stdout, /^warning: (keep|report)\.json:1:\d+ GET \/admin%2Fx matches the route site/m)
   }
 })

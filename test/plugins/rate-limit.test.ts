@@ -505,7 +505,7 @@ t.test('requires distinct names for distinct places', async (t) => {
   })
   await t.rejects(loadConfig({ routes: [route('/a', 'one'), route('/b', 'one')] }, {}), {
     message:
-      /routes\[1\]\.name: expected a name that no sibling has, got "one", which stands at .* too; rename one of them/
+      /routes\[1\]\.name: expected a name that no sibling has, got "one", which is also the name at .*; rename one of them/
   })
   await t.rejects(
     loadConfig(

@@ -175,10 +175,10 @@ t.test('check', async (t) => {
     t.strictSame(
       linesOf(stdout).filter((line) => line.startsWith('warning: ')),
       [
-        'warning: team.json:2:15 limits.mode: This included file lets "limits" only report what it would refuse ("mode": "report")',
-        `warning: team.json:4:21 routes[0].auth: This included file switches "auth" off, ${lifted}`,
-        'warning: team.json:5:31 routes[1].auth.mode: This included file lets "auth" only report what it would refuse ("mode": "report")',
-        `warning: inner.json:1:3 auth: This included file switches "auth" off, ${lifted}`
+        'warning: team.json:2:15 limits.mode: This included file puts "limits" into report mode ("mode": "report")',
+        `warning: team.json:4:21 routes[0].auth: This included file switches off "auth", ${lifted}`,
+        'warning: team.json:5:31 routes[1].auth.mode: This included file puts "auth" into report mode ("mode": "report")',
+        `warning: inner.json:1:3 auth: This included file switches off "auth", ${lifted}`
       ]
     )
     t.equal((await sallyport(['check', '--strict'], { cwd: own })).code, 1)
