@@ -20,6 +20,7 @@ import * as session from './session/index.ts'
 import * as store from './store/index.ts'
 import * as tls from './tls/index.ts'
 import * as upstreams from './upstreams/index.ts'
+import * as validate from './validate/index.ts'
 
 /** The concerns, in the order of their registration and of their hooks. */
 export const concerns = [
@@ -41,6 +42,7 @@ export const concerns = [
   rateLimit, //       by address before auth, so that guesses count; by caller after it
   auth, //            authentication and authorization
   csrf, //            after auth, because only some credentials are sent by browsers themselves
+  validate, //        after auth, so that strangers learn no schema; before headers and query, which change what it judges
   headers, //         after auth, because values may contain the caller
   query, //           likewise
   fault //            last: an injected fault takes the place of the target

@@ -24,16 +24,8 @@ export type QueryOptions = Static<typeof options>
 export const faults = (options: QueryOptions): OptionFault[] =>
   Object.entries(options).flatMap(([name, value]) => templateFaults(value, [name]))
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Changes the query (with its question mark) for the upstream; null to leave it unchanged. */
-    changeQuery: ((query: string) => string) | null
-  }
-}
-
 export default fp<QueryOptions>(
   async function query(app, root) {
-    app.decorateRequest('changeQuery', null)
     perOptions(app, key, root, (options) => {
       const names = new Set(Object.keys(options))
       const set = Object.entries(options).flatMap(([name, value]): [string, Template][] =>

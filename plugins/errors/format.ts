@@ -46,6 +46,7 @@ export interface Problem {
   readonly detail: string
   readonly requestId?: string
   readonly link?: Refusal['link']
+  readonly lines?: Refusal['lines']
 }
 
 /** Serializes a problem document with a final newline, which keeps a shell's prompt on its own line. */
@@ -91,6 +92,9 @@ function formatOf(type: string, format: ErrorsOptions['format']): ErrorsOptions[
 const linkHtml = (link: Refusal['link']): string =>
   link === undefined ? '' : `<p><a href="${escapeHtml(link.href)}">${escapeHtml(link.text)}</a></p>`
 
+const linesHtml = (lines: Refusal['lines']): string =>
+  lines === undefined ? '' : `<ul>${lines.map((line) => `<li>${escapeHtml(line)}</li>`).join('')}</ul>`
+
 /** Renders the HTML page for an error without a configured page. */
-export const builtinPage = ({ status, title, detail, code, requestId, link }: Problem): string =>
-  `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${status} ${escapeHtml(title)}</title><h1>${escapeHtml(title)}</h1><p>${escapeHtml(detail)}</p>${linkHtml(link)}<p><small>${code} ${escapeHtml(requestId ?? '')}</small></p></html>\n`
+export const builtinPage = ({ status, title, detail, code, requestId, link, lines }: Problem): string =>
+  `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${status} ${escapeHtml(title)}</title><h1>${escapeHtml(title)}</h1><p>${escapeHtml(detail)}</p>${linesHtml(lines)}${linkHtml(link)}<p><small>${code} ${escapeHtml(requestId ?? '')}</small></p></html>\n`

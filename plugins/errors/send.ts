@@ -22,21 +22,24 @@ export function sendRefusal(
     sendForeignResponse(refusal.instead, status, request, reply)
     return
   }
-  const problem = { ...problemOf(refusal, request.id), link: refusal.link }
+  const { link, lines } = refusal
+  const problem = { ...problemOf(refusal, request.id), link, lines }
   reply.code(status).headers({ 'cache-control': 'no-store', ...refusal.headers })
   closeConnectionIfNeeded(refusal, request, reply)
   const wanted = negotiate(request.headers.accept, format)
   if (wanted === 'text')
     reply
       .type('text/plain; charset=utf-8')
-      .send(`${status} ${problem.title}\n${problem.detail}\n${problem.code} ${request.id}\n`)
+      .send(
+        `${[`${status} ${problem.title}`, problem.detail, ...(lines ?? []), `${problem.code} ${request.id}`].join('\n')}\n`
+      )
   else if (wanted === 'html')
     reply.type('text/html; charset=utf-8').send((pages.get(status) ?? builtinPage)(problem))
   else
     reply
       .type('application/problem+json')
       .serializer(serializeProblem)
-      .send({ ...problem, link: undefined, ...refusal.members })
+      .send({ ...problem, link: undefined, lines: undefined, ...refusal.members })
 }
 
 /** Sends a response that another service returned; headers that concerns set themselves, such as CORS, are not overwritten. */

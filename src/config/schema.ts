@@ -1,7 +1,7 @@
 import { type TSchema, Type } from 'typebox'
 import { ROUTABLE } from '../lib/http/methods.ts'
 import { isObject, overrideOf } from '../lib/schema.ts'
-import { EXPECTED, FILE, REPLACED_WHOLE, TEMPLATE } from '../lib/units.ts'
+import { EXPECTED, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE } from '../lib/units.ts'
 import type { Catalog } from './catalog.ts'
 import { hasDefault } from './defaults.ts'
 
@@ -137,7 +137,7 @@ function overrideAtRoot(options: TSchema): unknown {
   return rest
 }
 
-const OWN_KEYWORDS: ReadonlySet<string> = new Set([EXPECTED, REPLACED_WHOLE, FILE, TEMPLATE])
+const OWN_KEYWORDS: ReadonlySet<string> = new Set([EXPECTED, REPLACED_WHOLE, FILE, TEMPLATE, JSON_SCHEMA])
 
 const USER_KEYS = { '^x-': { description: 'Your own; Sallyport does not read it.' } }
 

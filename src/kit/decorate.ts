@@ -24,6 +24,7 @@ export function decorateApp(app: FastifyInstance, kit: Kit): void {
   app.decorateRequest('caller', null)
   app.decorateRequest('forwarding', null)
   app.decorateRequest('refusal', null)
+  app.decorateRequest('changeQuery', null)
   app.decorateRequest('trace', null)
   app.decorateRequest('reported', null)
   app.addHook('onRoute', function nameRoute(route) {
@@ -44,6 +45,8 @@ declare module 'fastify' {
     forwarding: Forwarding | null
     /** The error that the response reports; null without one. */
     refusal: Refusal | null
+    /** Changes the query (with its question mark) for the upstream; null to leave it unchanged. */
+    changeQuery: ((query: string) => string) | null
     /** The verdict of each gate, in order; null unless the gateway was built with `trace`. */
     trace: Verdict[] | null
     /** The refusals that report mode let pass; null if there were none. */

@@ -92,6 +92,8 @@ export const Refused = createError<[string]>('SP_ERR_REQUEST_REFUSED', '%s', 400
 export type Refusal = FastifyError & {
   headers?: Record<string, string>
   members?: Record<string, unknown>
+  /** Lines below the detail, for people who see the error as text or as a page. */
+  lines?: readonly string[]
   /** A link to continue with, for people who see the error as a page. */
   link?: { readonly href: string; readonly text: string }
   /** Whether the target of the route produced the error, not a gate or the gateway itself. */

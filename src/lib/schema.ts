@@ -1,5 +1,6 @@
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
-import { FILE, REPLACED_WHOLE, TEMPLATE } from './units.ts'
+import { mapFileReferences } from './body/json-schema/file-references.ts'
+import { FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE } from './units.ts'
 
 /** An error in an option. */
 export interface OptionFault {
@@ -163,6 +164,7 @@ const allowsObject = (schema: unknown): boolean =>
 /** Copies a value with every file name, as marked by its schema, changed by `change`. */
 export function mapFiles(schema: unknown, value: unknown, change: (file: string) => string): unknown {
   if (typeof value === 'string') return isFile(schema) ? change(value) : value
+  if (isObject(schema) && schema[JSON_SCHEMA] === true) return mapFileReferences(value, change)
   if (Array.isArray(value)) {
     const items = isObject(schema) ? itemsOf(schema) : undefined
     return value.map((item) => mapFiles(items, item, change))

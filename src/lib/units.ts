@@ -54,6 +54,9 @@ export const FILE = 'x-file'
 /** Marks a template with values of the request; what `${…}` inserts is not part of the template. */
 export const TEMPLATE = 'x-template'
 
+/** Marks a JSON Schema of the user's own, whose references to files are relative to the config that has it. */
+export const JSON_SCHEMA = 'x-json-schema'
+
 /** Describes an option that is a file; concerns get its absolute name. */
 export const File = (props: { description: string }): TUnsafe<string> =>
   Type.Unsafe<string>({ type: 'string', minLength: 1, [FILE]: true, ...props })

@@ -201,6 +201,7 @@ t.test(
         'rateLimit',
         'auth',
         'csrf',
+        'validate',
         'headers',
         'query',
         'fault'

@@ -5,7 +5,7 @@ import { parse } from 'yaml'
 import { isObject } from '../../schema.ts'
 import { FORMATS } from './formats.ts'
 import { compilePattern } from './pattern.ts'
-import { decodeFragment, subschemas, valueAt } from './subschemas.ts'
+import { decodeFragment, mapSubschemas, valueAt } from './subschemas.ts'
 
 /** A JSON Schema and every document that its references lead to. */
 export interface SchemaBundle {
@@ -138,10 +138,9 @@ class Collector {
     if (isObject(patternProperties))
       for (const each of Object.keys(patternProperties)) this.#notePattern(each)
     if (typeof format === 'string' && !Object.hasOwn(FORMATS, format)) this.unknownFormats.add(format)
-    const copy: Record<string, unknown> = { ...schema }
+    const copy = mapSubschemas(schema, (inner) => this.#visit(inner, base))
     for (const keyword of ['$ref', '$dynamicRef'])
       if (typeof schema[keyword] === 'string') copy[keyword] = this.#refer(schema[keyword], base)
-    for (const [place, inner] of subschemas(schema)) put(copy, schema, place, this.#visit(inner, base))
     return copy
   }
 
@@ -165,21 +164,6 @@ class Collector {
     if (!this.#wanted.has(document)) this.#wanted.set(document, reference)
     // What has an id of its own is found by it; a file is not.
     return document.startsWith('file:') ? target : reference
-  }
-}
-
-function put(copy: Record<string, unknown>, schema: object, place: readonly string[], value: unknown): void {
-  const [keyword = '', name] = place
-  if (name === undefined) copy[keyword] = value
-  else {
-    const own = (schema as Record<string, unknown>)[keyword]
-    if (copy[keyword] === own) copy[keyword] = Array.isArray(own) ? [...own] : { ...(own as object) }
-    Object.defineProperty(copy[keyword], name, {
-      value,
-      writable: true,
-      enumerable: true,
-      configurable: true
-    })
   }
 }
 

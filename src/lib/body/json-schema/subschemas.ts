@@ -1,5 +1,3 @@
-import { isObject } from '../../schema.ts'
-
 // The applicators of JSON Schema 2020-12, by what they hold.
 const ONE: ReadonlySet<string> = new Set([
   'additionalProperties',
@@ -32,6 +30,30 @@ export function* subschemas(schema: object): Generator<readonly [place: readonly
     else if (MAPS.has(keyword) && isObject(value))
       for (const [name, each] of Object.entries(value)) yield [[keyword, name], each]
   }
+}
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** Copies a schema with each schema directly inside it changed. */
+export function mapSubschemas(schema: object, change: (inner: unknown) => unknown): Record<string, unknown> {
+  const own = schema as Readonly<Record<string, unknown>>
+  const copy: Record<string, unknown> = { ...own }
+  for (const [[keyword = '', name], inner] of subschemas(schema)) {
+    const value = change(inner)
+    if (name === undefined) copy[keyword] = value
+    else {
+      const held = own[keyword] as object
+      if (copy[keyword] === held) copy[keyword] = Array.isArray(held) ? [...held] : { ...held }
+      Object.defineProperty(copy[keyword], name, {
+        value,
+        writable: true,
+        enumerable: true,
+        configurable: true
+      })
+    }
+  }
+  return copy
 }
 
 /** Finds a value by a JSON Pointer (RFC 6901); undefined where there is none. */

@@ -1,0 +1,109 @@
+import { type OptionFault, type Static, Type } from '../../src/kit/index.ts'
+import { metaschemaFaults } from '../../src/lib/body/json-schema/metaschema.ts'
+import {
+  bundleSchema,
+  type SchemaBundle,
+  type SchemaFindings
+} from '../../src/lib/body/json-schema/references.ts'
+import { getOrCreate } from '../../src/lib/memoize.ts'
+import { gate, isObject, overrideOf } from '../../src/lib/schema.ts'
+import { EXPECTED, JSON_SCHEMA, REPLACED_WHOLE, Size } from '../../src/lib/units.ts'
+
+export const key = 'validate'
+
+const JsonSchema = (description: string) =>
+  Type.Optional(
+    Type.Unsafe<Readonly<Record<string, unknown>>>({
+      type: 'object',
+      [REPLACED_WHOLE]: true,
+      [JSON_SCHEMA]: true,
+      [EXPECTED]: 'a JSON Schema',
+      description
+    })
+  )
+
+export const options = Type.Object(
+  {
+    ...gate,
+    params: JsonSchema('The JSON Schema of an object with the parameters of the path.'),
+    query: JsonSchema('The JSON Schema of an object with the parameters of the query.'),
+    headers: JsonSchema(
+      'The JSON Schema of an object with request headers; those that it does not name are not looked at.'
+    ),
+    body: JsonSchema('The JSON Schema of the request body, which has to be JSON.'),
+    unknown: Type.Object(
+      {
+        query: Type.Unsafe<'keep' | 'reject' | 'drop'>({
+          type: 'string',
+          enum: ['keep', 'reject', 'drop'],
+          default: 'keep',
+          description:
+            'Whether query parameters that the schema does not name are forwarded, rejected with 400, or removed.'
+        })
+      },
+      {
+        additionalProperties: false,
+        default: {},
+        description: 'What happens to parameters without a schema.'
+      }
+    ),
+    maxBody: Size({
+      default: '1mb',
+      description:
+        'The maximum size of a body that is validated, also when decoded; beyond it the response is 413.'
+    })
+  },
+  {
+    additionalProperties: false,
+    description: 'Rejects requests that do not match a JSON Schema; what matches is forwarded unchanged.'
+  }
+)
+
+export const override = overrideOf(options)
+export type ValidateOptions = Static<typeof options>
+
+/** The options that are JSON Schemas. */
+export const SCHEMAS = ['params', 'query', 'headers', 'body'] as const
+
+const bundles = new WeakMap<object, SchemaBundle & SchemaFindings>()
+
+/** Reads a schema of the options, with the files that it refers to, once. */
+export const bundleOf = (schema: object): SchemaBundle & SchemaFindings =>
+  getOrCreate(bundles, schema, () => bundleSchema(schema))
+
+export function faults(options: ValidateOptions): OptionFault[] {
+  const found = SCHEMAS.flatMap((name): OptionFault[] => {
+    const schema = options[name]
+    if (schema === undefined) return []
+    const bundle = bundleOf(schema)
+    return [...new Set([...bundle.faults, ...metaschemaFaults(bundle)])].map((fault) => ({
+      path: [name],
+      message: `expected a JSON Schema that can be used, got one that ${fault}`
+    }))
+  })
+  if (options.unknown.query !== 'keep' && options.query === undefined)
+    found.push({
+      path: ['unknown', 'query'],
+      message: `expected "keep" without a schema of the query, got "${options.unknown.query}"; set "query" to name the parameters`
+    })
+  return found
+}
+
+/** Returns what `check` warns of: formats that nothing asserts, and patterns that may take long. */
+export function warnings(options: ValidateOptions): string[] {
+  return SCHEMAS.flatMap((name) => {
+    const schema = options[name]
+    if (!isObject(schema)) return []
+    const { unknownFormats, nativePatterns } = bundleOf(schema)
+    return [
+      ...unknownFormats.map(
+        (format) =>
+          `has a format that is not known in "validate.${name}", so that every text is valid: ${format}`
+      ),
+      ...nativePatterns.map(
+        (pattern) =>
+          `has a pattern in "validate.${name}" that the linear-time engine does not take, so that a text may take it long: ${pattern}`
+      )
+    ]
+  })
+}
