@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
-import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import { Cluster, Command, Redis, type RedisOptions } from 'ioredis'
 import { type Script, type SharedStore, storeUnavailable } from '../../src/lib/contracts/store.ts'
 
 /** The address of a store and the settings of its connections. */
@@ -89,6 +89,16 @@ export class RedisStore implements SharedStore {
 
   call(command: string, ...args: readonly (string | number)[]): Promise<unknown> {
     return this.run(() => this.#client.call(command, args.map(String)))
+  }
+
+  callBuffer(command: string, ...args: readonly (string | number | Buffer)[]): Promise<unknown> {
+    const values = args.map((arg) => (typeof arg === 'number' ? String(arg) : arg))
+    // ioredis fails on its own callBuffer where it pipelines by itself.
+    return this.run(() => {
+      const sent = new Command(command, values, { replyEncoding: null })
+      void this.#client.sendCommand(sent)
+      return sent.promise
+    })
   }
 
   script(name: string, keys: number, lua: string): Script {

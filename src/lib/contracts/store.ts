@@ -30,6 +30,8 @@ export interface SharedStore {
   run<T>(command: () => Promise<T>): Promise<T>
   /** Runs one command. */
   call(command: string, ...args: readonly (string | number)[]): Promise<unknown>
+  /** Runs one command whose arguments and reply may be bytes. */
+  callBuffer(command: string, ...args: readonly (string | number | Buffer)[]): Promise<unknown>
   /** Defines a script; the same name may be defined again. */
   script(name: string, keys: number, lua: string): Script
 }
