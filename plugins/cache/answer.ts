@@ -1,0 +1,32 @@
+import type { FastifyRequest } from 'fastify'
+import type { CacheAnswer } from '../../src/lib/contracts/cache.ts'
+import { ageOf, type Entry } from './entry.ts'
+import { rangeOf } from './range.ts'
+import { isNotModified, matchesIfRange, notModifiedFields } from './validators.ts'
+
+/** Returns the response to a request from a stored one: whole, a 304, or a range of it. */
+export function answerFrom(entry: Entry, request: FastifyRequest, cacheStatus: string): CacheAnswer {
+  const { status, body } = entry
+  const fields = [...entry.fields, 'age', String(Math.floor(ageOf(entry) / 1000))]
+  if (status === 200 && isNotModified(request, fields))
+    return { status: 304, fields: notModifiedFields(fields), body: null, cacheStatus }
+  const range =
+    status === 200 && request.method === 'GET' && matchesIfRange(request, fields)
+      ? rangeOf(request.headers.range, body.length)
+      : undefined
+  if (range === 'unsatisfiable')
+    return {
+      status: 416,
+      fields: ['content-range', `bytes */${body.length}`, 'content-length', '0'],
+      body: null,
+      cacheStatus
+    }
+  if (range !== undefined) {
+    const part = body.subarray(range.start, range.end)
+    fields.push('content-range', `bytes ${range.start}-${range.end - 1}/${body.length}`)
+    fields.push('content-length', String(part.length))
+    return { status: 206, fields, body: part, cacheStatus }
+  }
+  if (status !== 204) fields.push('content-length', String(body.length))
+  return { status, fields, body: request.method === 'HEAD' ? null : body, cacheStatus }
+}

@@ -1,0 +1,61 @@
+import type { FastifyRequest } from 'fastify'
+import { type RequestDirectives, requestDirectives } from '../../src/lib/http/cache-control.ts'
+import { upgradeOf } from '../../src/lib/http/upgrade.ts'
+import type { CacheStatus } from './cache-status.ts'
+import { ageOf, type Entry, freshness } from './entry.ts'
+import type { CachePolicy } from './options.ts'
+import type { StorageRequest } from './storage.ts'
+
+/** What the cache has to know of a request. */
+export interface CacheRequest extends StorageRequest {
+  readonly directives: RequestDirectives | undefined
+}
+
+/** Reads what the cache has to know of a request. */
+export function readRequest({ headers, caller }: FastifyRequest): CacheRequest {
+  const directives = requestDirectives(headers['cache-control'] ?? '')
+  return {
+    directives,
+    noStore: directives?.noStore ?? true,
+    hasCaller: caller !== null,
+    hasAuthorization: headers.authorization !== undefined
+  }
+}
+
+/** Returns why a request has nothing to do with the cache; undefined where it has. */
+export function bypassReason(
+  request: FastifyRequest,
+  { hasCaller, hasAuthorization }: CacheRequest,
+  { callers }: CachePolicy
+): CacheStatus | undefined {
+  const { method, headers } = request
+  if (method !== 'GET' && method !== 'HEAD') return { fwd: 'method' }
+  if (upgradeOf(request.raw) !== undefined) return { fwd: 'bypass', detail: 'upgrade' }
+  if (hasCaller && callers === 'never') return { fwd: 'bypass', detail: 'caller' }
+  // The upstream knows the caller, and the gateway does not.
+  if (hasAuthorization && !hasCaller && callers !== 'shared')
+    return { fwd: 'bypass', detail: 'authorization' }
+  if (hasContent(request)) return { fwd: 'bypass', detail: 'content' }
+  // Only the origin can judge these (RFC 9111 section 4.3.2).
+  if (headers['if-match'] !== undefined || headers['if-unmodified-since'] !== undefined)
+    return { fwd: 'bypass', detail: 'precondition' }
+  return undefined
+}
+
+const hasContent = ({ headers }: FastifyRequest): boolean =>
+  headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
+
+/** Tells whether a request takes an entry by its Cache-Control, where clients may ask for a renewed response. */
+export function isAcceptable(
+  { directives }: CacheRequest,
+  entry: Entry,
+  { requestDirectives: honored }: CachePolicy
+): boolean {
+  if (!honored || directives === undefined) return true
+  const { noCache, maxAge, minFresh } = directives
+  return (
+    !noCache &&
+    (maxAge === undefined || ageOf(entry) <= maxAge * 1000) &&
+    (minFresh === undefined || freshness(entry) >= minFresh * 1000)
+  )
+}

@@ -1,0 +1,64 @@
+import { fp, perRoute, type RouteInfo } from '../../src/kit/index.ts'
+import type { ResponseCache } from '../../src/lib/contracts/cache.ts'
+import { Flights } from './coalescing/flights.ts'
+import type { SharedHead } from './fill.ts'
+import { hashParts } from './key.ts'
+import { type CacheOptions, faults, options, override, warnings } from './options.ts'
+import { LocalPurges } from './purges/purges.ts'
+import { countNames, readPurge } from './purges/request.ts'
+import { SharedPurges } from './purges/shared.ts'
+import { type CacheParts, StoredRoute } from './route-cache.ts'
+import { MemoryStore } from './stores/memory.ts'
+import { RedisCacheStore } from './stores/redis.ts'
+
+export const key = 'cache'
+export const counts = true
+
+export type { CacheOptions }
+export { faults, options, override, warnings }
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The stored responses of the upstreams; absent where no route has a cache. */
+    responseCache?: ResponseCache
+  }
+}
+
+export default fp<CacheOptions>(
+  async function cache(app, root) {
+    const { shared } = app.store
+    const { peers } = app.resources
+    // One memory for all routes, whether it is the store or in front of it.
+    const memory = app.resources.lease(app, 'cache memory', () => new MemoryStore())
+    const parts: CacheParts = {
+      store: shared === null ? memory : new RedisCacheStore(shared, memory),
+      purges: app.resources.lease(
+        app,
+        `cache purges ${shared?.id ?? ''}`,
+        () => (shared === null ? new LocalPurges(peers) : new SharedPurges(shared)),
+        (purges) => purges.close()
+      ),
+      flights: app.resources.lease(app, 'cache flights', () => new Flights<SharedHead>()),
+      budget: app.buffers
+    }
+    const optionsOf = new WeakMap<object, CacheOptions>()
+    perRoute(app, key, root, (options, route: RouteInfo) => {
+      optionsOf.set(route, options)
+      return undefined
+    })
+    app.decorate('responseCache', {
+      for(route, dependsOn) {
+        const own = optionsOf.get(route)
+        if (own === undefined) return undefined
+        const { id } = route as RouteInfo
+        return new StoredRoute(parts, [id, hashParts([dependsOn])], own)
+      },
+      async purge(body) {
+        const names = readPurge(body)
+        await parts.purges.purge(names)
+        return countNames(names)
+      }
+    })
+  },
+  { name: key, fastify: '5.x', dependencies: ['store'] }
+)

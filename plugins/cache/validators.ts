@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import type { Entry } from './entry.ts'
+import { fieldIn, httpDate } from './fields.ts'
+
+/** Returns a strong ETag made of the bytes of a body. */
+export const etagOf = (body: Buffer): string =>
+  `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
+
+/** The fields of a client's request that the cache answers, and the upstream never sees in a request that fills the cache. */
+export const CLIENT_CONDITIONS: readonly string[] = [
+  'if-none-match',
+  'if-modified-since',
+  'if-range',
+  'range'
+]
+
+/** Returns the request fields that revalidate an entry, names and values in turn (RFC 9111 section 4.3.1). */
+export function revalidationFields({ fields, ownEtag }: Pick<Entry, 'fields' | 'ownEtag'>): string[] {
+  if (ownEtag) return []
+  const etag = fieldIn(fields, 'etag')
+  const modified = fieldIn(fields, 'last-modified')
+  return [
+    ...(etag === undefined ? [] : ['if-none-match', etag]),
+    ...(modified === undefined ? [] : ['if-modified-since', modified])
+  ]
+}
+
+/** Tells whether a request asks about a response that its client has already (RFC 9110 section 13.2.2): then a 304 answers it. */
+export function isNotModified({ headers }: FastifyRequest, fields: readonly string[]): boolean {
+  const noneMatch = headers['if-none-match']
+  if (noneMatch !== undefined) return matchesEtag(noneMatch, fieldIn(fields, 'etag'))
+  const since = httpDate(headers['if-modified-since'] ?? '')
+  const modified = httpDate(fieldIn(fields, 'last-modified') ?? fieldIn(fields, 'date') ?? '')
+  return modified <= since
+}
+
+/** Compares weakly (RFC 9110 section 8.8.3.2). */
+function matchesEtag(list: string, etag: string | undefined): boolean {
+  if (list.trim() === '*') return true
+  if (etag === undefined) return false
+  return [...list.matchAll(ETAG)].some(([, opaque]) => opaque === opaqueOf(etag))
+}
+
+const ETAG = /(?:W\/)?("[\x21\x23-\x7e\x80-\xff]*")/g
+
+const opaqueOf = (etag: string): string => etag.replace(/^W\//, '')
+
+/** Tells whether the If-Range of a request names a response, by a strong comparison (RFC 9110 section 13.1.5); so does a request without one. */
+export function matchesIfRange({ headers }: FastifyRequest, fields: readonly string[]): boolean {
+  const condition = headers['if-range']
+  if (condition === undefined) return true
+  // A date is strong only in rare cases; the whole response is always right.
+  return typeof condition === 'string' && condition.startsWith('"') && condition === fieldIn(fields, 'etag')
+}
+
+// What a 304 tells beside its status (RFC 9110 section 15.4.5), and what belongs to the body that it does not have.
+const OF_THE_BODY = new Set(['content-type', 'content-encoding', 'content-language', 'content-length'])
+
+/** Returns the fields of a 304 that stands for a response. */
+export function notModifiedFields(fields: readonly string[]): string[] {
+  return fields.filter((_, i) => !OF_THE_BODY.has(fields[i - (i % 2)] as string))
+}

@@ -1,0 +1,100 @@
+import type { Readable } from 'node:stream'
+import type { FastifyRequest } from 'fastify'
+
+/** The response cache of a gateway, as targets see it. */
+export interface ResponseCache {
+  /** Returns the cache of a route; undefined where the route has none. `dependsOn` changes with the options that its responses depend on, such as a rewrite: entries of other options are not found any more. */
+  for(route: object, dependsOn: string): RouteCache | undefined
+  /** Purges what the body of a request to the admin listener names; returns the number of names. Rejects with a TypeError for an invalid body, and with SP_ERR_STORE_UNAVAILABLE. */
+  purge(body: unknown): Promise<number>
+}
+
+/** The cache of one route. */
+export interface RouteCache {
+  /** Decides how a request is answered; a promise only where the store is not in memory. Never rejects. */
+  lookup(request: FastifyRequest, asked: AskedUpstream): Lookup | Promise<Lookup>
+  /** Invalidates what an unsafe request that succeeded has changed (RFC 9111 section 4.4, RFC 9875). */
+  invalidate(request: FastifyRequest, response: CacheHead): void
+}
+
+/** What the target would ask its upstream for. */
+export interface AskedUpstream {
+  /** The upstream's name, as `split` has chosen it. */
+  readonly upstream: string
+  /** The query with its question mark, as it goes upstream. */
+  readonly query: string
+  /** The values of the request that templates put into what goes upstream, in an order known at boot. */
+  readonly values: readonly (string | undefined)[]
+}
+
+/** The head of a response: its status, and lower-case names and values in turn, in latin1. */
+export interface CacheHead {
+  readonly status: number
+  readonly fields: readonly string[]
+}
+
+/** A response to the client from the cache; it has no Cache-Status in its fields yet. */
+export interface CacheAnswer extends CacheHead {
+  /** The body, or the parts of it as they come; null for none. */
+  readonly body: Buffer | Readable | null
+  /** The member that is appended to Cache-Status (RFC 9211). */
+  readonly cacheStatus: string
+}
+
+/** How a request is answered. */
+export type Lookup =
+  /** From the store; a stale answer may come with a fill, which the target runs in the background. */
+  | { readonly kind: 'hit'; readonly answer: CacheAnswer; readonly refresh: CacheFill | undefined }
+  /** By the upstream; the fill sees the response and stores it. */
+  | { readonly kind: 'fill'; readonly fill: CacheFill }
+  /** By the response to another request that is under way. */
+  | { readonly kind: 'follow'; readonly follower: CacheFollower }
+  /** By the upstream, past the cache. */
+  | { readonly kind: 'pass'; readonly cacheStatus: string }
+  /** By a 504, because the client takes a stored response only. */
+  | { readonly kind: 'refuse'; readonly cacheStatus: string }
+
+/** A request to the upstream whose response is stored and shared. The target calls `head`, then `write` for each part, then `end`; or `fail` at any time. */
+export interface CacheFill {
+  /** The request fields to remove before those of `sets` are set: the client's own conditions, which the cache answers. */
+  readonly removes: readonly string[]
+  /** The request fields that revalidate the stored response: names and values in turn. */
+  readonly sets: readonly string[]
+  /** Takes the head of the final response; returns what the client gets. */
+  head(response: CacheHead): FillHead
+  /** Takes a part of the body; returns false to pause until `drained` has been called. */
+  write(chunk: Buffer): boolean
+  /** Ends the body; it is stored if it is complete. */
+  end(): void
+  /** Gives up, before or after the head; requests that wait ask the upstream themselves. */
+  fail(): void
+  /** Returns the stale response that the client gets in place of a failed attempt; undefined for none. */
+  staleIfError(): CacheAnswer | undefined
+  /** Whether requests still wait for this response, so that it goes on when its own client leaves. */
+  readonly isAwaited: boolean
+  /** Called when the body goes on after `write` returned false. */
+  drained: (() => void) | undefined
+  /** Called when the last request that waited has left. */
+  abandoned: (() => void) | undefined
+}
+
+/** What a client gets of a response that the cache has seen. */
+export type FillHead =
+  /** The response itself, with this member of Cache-Status and without these fields. */
+  | { readonly kind: 'upstream'; readonly cacheStatus: string; readonly removes: readonly string[] }
+  /** A stored response instead: it was revalidated, or takes the place of an error; the rest of the upstream's is dropped. */
+  | { readonly kind: 'stored'; readonly answer: CacheAnswer }
+
+/** A request that waits for the response to another one. */
+export interface CacheFollower {
+  /** Waits for at most `ms`: for the shared answer, or for the word to ask the upstream. Never rejects. */
+  wait(ms: number): Promise<FollowResult>
+  /** Gives up, because the client has left. */
+  leave(): void
+}
+
+export type FollowResult =
+  | { readonly kind: 'answer'; readonly answer: CacheAnswer }
+  /** The response can't be shared; the fill stores nothing that others wait for. */
+  | { readonly kind: 'fill'; readonly fill: CacheFill }
+  | { readonly kind: 'timeout' }
