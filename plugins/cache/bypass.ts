@@ -35,12 +35,17 @@ export function bypassReason(
   // The upstream knows the caller, and the gateway does not.
   if (hasAuthorization && !hasCaller && callers !== 'shared')
     return { fwd: 'bypass', detail: 'authorization' }
+  // The upstream may take it for another method than GET.
+  if (METHOD_OVERRIDES.some((name) => headers[name] !== undefined))
+    return { fwd: 'bypass', detail: 'method-override' }
   if (hasContent(request)) return { fwd: 'bypass', detail: 'content' }
   // Only the origin can judge these (RFC 9111 section 4.3.2).
   if (headers['if-match'] !== undefined || headers['if-unmodified-since'] !== undefined)
     return { fwd: 'bypass', detail: 'precondition' }
   return undefined
 }
+
+const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
 
 const hasContent = ({ headers }: FastifyRequest): boolean =>
   headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'

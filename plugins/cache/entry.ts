@@ -100,8 +100,8 @@ export function decode(bytes: Buffer): Stored | undefined {
   try {
     const { version, storedDate, ...head } = JSON.parse(bytes.toString('utf8', 4, bodyAt))
     if (version !== VERSION) return undefined
-    if (Array.isArray(head.vary)) return head as VaryRecord
-    if (!Array.isArray(head.fields) || !Array.isArray(head.slots)) return undefined
+    if (isTexts(head.vary)) return head as VaryRecord
+    if (!isTexts(head.fields) || !Array.isArray(head.slots)) return undefined
     const storedAt = monotonic() - Math.max(0, wall() - storedDate)
     // A copy, because the client's buffer has more in it than this value.
     return { ...head, storedAt, body: Buffer.from(bytes.subarray(bodyAt)) } as Entry
@@ -109,3 +109,6 @@ export function decode(bytes: Buffer): Stored | undefined {
     return undefined
   }
 }
+
+const isTexts = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((each) => typeof each === 'string')

@@ -6,7 +6,7 @@ import type { Entry } from '../entry.ts'
 // that share a slot are purged together, which is safe.
 const SLOTS = 65_536
 
-// Prefixes of more lengths than these become a purge of everything.
+// Prefixes can have as many lengths; beyond them, what is older than the oldest one counts as purged.
 const MAX_PREFIX_LENGTHS = 64
 
 /** What is purged: names that have a slot each, the lengths of prefixes among them, or everything. */
@@ -74,17 +74,13 @@ export class PurgeTable {
   #soft: Float64Array | undefined
   #hardAll = 0
   #softAll = 0
-  readonly #lengths = new Set<number>()
+  // The lengths of prefixes, each with its newest purge.
+  readonly #lengths = new Map<number, number>()
 
   /** Applies a purge with its stamp. */
   apply({ slots, lengths, all, soft }: Purge, stamp: number): void {
     this.last = Math.max(this.last, stamp)
-    for (const length of lengths) this.#lengths.add(length)
-    if (this.#lengths.size > MAX_PREFIX_LENGTHS) {
-      // What is forgotten here may have been purged, so all of it is.
-      this.#lengths.clear()
-      this.#hardAll = Math.max(this.#hardAll, stamp)
-    }
+    for (const length of lengths) this.#addLength(length, stamp)
     if (all && soft) this.#softAll = Math.max(this.#softAll, stamp)
     if (all && !soft) this.#hardAll = Math.max(this.#hardAll, stamp)
     const table = this.#tableOf({ soft })
@@ -99,7 +95,7 @@ export class PurgeTable {
   /** Tells how an entry fares after the purges that are newer than its request. */
   stateOf(entry: Entry): PurgeState {
     if (this.last <= entry.stamp) return 'valid'
-    const slots = [...entry.slots, ...this.#prefixSlots(entry.url)]
+    const slots = [...entry.slots, ...this.#prefixSlots(entry)]
     if (newest(this.#hard, slots, this.#hardAll) > entry.stamp) return 'purged'
     const soft = newest(this.#soft, slots, this.#softAll)
     return soft > entry.stamp ? { staleFor: Math.max(0, wall() - soft) } : 'valid'
@@ -111,11 +107,22 @@ export class PurgeTable {
     return (soft ? this.#soft : this.#hard) as Float64Array
   }
 
-  #prefixSlots(url: string): number[] {
+  #addLength(length: number, stamp: number): void {
+    // The one that was purged last comes last.
+    const newest = Math.max(stamp, this.#lengths.get(length) ?? 0)
+    this.#lengths.delete(length)
+    this.#lengths.set(length, newest)
+    if (this.#lengths.size <= MAX_PREFIX_LENGTHS) return
+    const [oldest, forgotten] = this.#lengths.entries().next().value as [number, number]
+    this.#lengths.delete(oldest)
+    this.#hardAll = Math.max(this.#hardAll, forgotten)
+  }
+
+  #prefixSlots({ url, stamp }: Entry): number[] {
     const slots: number[] = []
     const path = pathOfUrl(url)
-    for (const length of this.#lengths)
-      slots.push(prefixSlot(url.slice(0, length)), prefixSlot(path.slice(0, length)))
+    for (const [length, purged] of this.#lengths)
+      if (purged > stamp) slots.push(prefixSlot(url.slice(0, length)), prefixSlot(path.slice(0, length)))
     return slots
   }
 }

@@ -54,7 +54,7 @@ export type Lookup =
   /** By a 504, because the client takes a stored response only. */
   | { readonly kind: 'refuse'; readonly cacheStatus: string }
 
-/** A request to the upstream whose response is stored and shared. The target calls `head`, then `write` for each part, then `end`; or `fail` at any time. */
+/** A request to the upstream whose response is stored and shared. The target calls `head`, then `write` for each part, then `end`; or `fail` at any time. Nothing more is called once a stored answer was returned. */
 export interface CacheFill {
   /** The request fields to remove before those of `sets` are set: the client's own conditions, which the cache answers. */
   readonly removes: readonly string[]
@@ -74,7 +74,7 @@ export interface CacheFill {
   readonly isAwaited: boolean
   /** Called when the body goes on after `write` returned false. */
   drained: (() => void) | undefined
-  /** Called when the last request that waited has left. */
+  /** Called when the last request that waited has left; the target then gives up if its own client has left, too. */
   abandoned: (() => void) | undefined
 }
 

@@ -93,6 +93,7 @@ t.test('passes what it has nothing to do with, and says why', async (t) => {
     [{}, 'POST', 'fwd=method'],
     [{ 'x-caller': 'a' }, 'GET', 'fwd=bypass; detail=caller'],
     [{ authorization: 'Bearer x' }, 'GET', 'fwd=bypass; detail=authorization'],
+    [{ 'x-http-method-override': 'DELETE' }, 'GET', 'fwd=bypass; detail=method-override'],
     [{ 'if-match': '"a"' }, 'GET', 'fwd=bypass; detail=precondition'],
     [{ 'cache-control': 'no-store' }, 'GET', 'fwd=uri-miss; detail=request-no-store'],
     [{ 'cache-control': '"x' }, 'GET', 'fwd=uri-miss; detail=request-no-store'],
