@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import { type About, fp, type OptionFault, type RouteInfo, type TargetRoutes } from '../../src/kit/index.ts'
 import { acceptAnyContentType } from '../../src/lib/http/bodies.ts'
 import { rewriteFaults } from '../../src/lib/http/rewrite.ts'
+import { getOrCreate } from '../../src/lib/memoize.ts'
 import { nearest } from '../../src/lib/schema.ts'
 import { forEachSliced } from '../../src/lib/time-slicing.ts'
 import { share } from '../../src/lib/units.ts'
@@ -92,9 +93,9 @@ interface MountGroup {
 
 export default fp<TargetRoutes<ProxyOptions>>(
   async function proxy(app, { routes }) {
+    const targetRoutes = new Map(routes.map((route) => [route.info, route]))
     const handlers = new Map<RouteInfo, Handler>()
     const shared = new SharedPlans(app)
-    await forEachSliced(routes, (route) => void handlers.set(route.info, makeHandler(app, shared, route)))
     const groups = new Map<string, MountGroup>()
     for (const { url, method } of routes.flatMap(({ mounts }) => mounts)) {
       const group = groups.get(method.join()) ?? { method: [...method], urls: [] }
@@ -105,12 +106,10 @@ export default fp<TargetRoutes<ProxyOptions>>(
       await app.register(async function mounted(own) {
         // @fastify/http-proxy registers the routes and leaves bodies unread; the handler replaces its own.
         own.addHook('onRoute', function useForwardHandler(route) {
-          const handler =
-            route.config?.sallyport?.route === undefined
-              ? undefined
-              : handlers.get(route.config.sallyport.route)
-          if (handler === undefined) return
-          route.handler = handler
+          const info = route.config?.sallyport?.route
+          const targetRoute = info === undefined ? undefined : targetRoutes.get(info)
+          if (targetRoute === undefined) return
+          route.handler = getOrCreate(handlers, targetRoute.info, () => makeHandler(app, shared, targetRoute))
           route.preParsing = [...[route.preParsing ?? []].flat(), keepPayload]
         })
         const { route } = own

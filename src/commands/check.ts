@@ -21,7 +21,7 @@ export const command: Command = {
     // Built as it would run, without a socket, so that the output shows what is there.
     const app = await buildGateway(plan, new Resources(), pino({ level: 'silent' })).catch(throwBuildError)
     const descriptors = descriptorLimit()
-    const pairs = await app.ambiguousPairs()
+    const pairs = app.ambiguousPairs()
     const result = lint(plan, app.routeInfos, { workers, pairs, descriptors })
     await app.close()
     const lines = [...routeLines(result), ...noteLines(result, descriptors)]

@@ -1,14 +1,13 @@
 import { ROUTABLE } from '../lib/http/methods.ts'
-import { forEachSliced } from '../lib/time-slicing.ts'
 import { type Fault, showPlace } from './fault.ts'
 import { comparedShape } from './paths.ts'
 import type { PlannedRoute } from './plan-types.ts'
 
 /** Returns an error for each route that matches the same requests as another one: by host, path and at least one method. */
-export async function findConflicts(routes: readonly PlannedRoute[], ignoreCase: boolean): Promise<Fault[]> {
+export function findConflicts(routes: readonly PlannedRoute[], ignoreCase: boolean): Fault[] {
   const faults: Fault[] = []
   const routesByPlace = new Map<string, PlannedRoute[]>()
-  await forEachSliced(routes, (route) => {
+  for (const route of routes) {
     for (const place of placesOf(route, ignoreCase)) {
       const others = routesByPlace.get(place)
       const other = others?.find((one) => overlap(one.methods, route.methods))
@@ -21,7 +20,7 @@ export async function findConflicts(routes: readonly PlannedRoute[], ignoreCase:
       if (others === undefined) routesByPlace.set(place, [route])
       else others.push(route)
     }
-  })
+  }
   return faults
 }
 

@@ -43,8 +43,8 @@ export class EntryReader {
     if (routes === undefined)
       this.#draft.faults.addAt(source, [], 'The config has no "routes"; "routes": [] would work')
     else await this.#readRoutes(source, [], routes, level)
-    await nameScopes(this.#scopes)
-    await this.#builder.copyScopeIds()
+    nameScopes(this.#scopes)
+    this.#builder.copyScopeIds()
   }
 
   async #readRoutes(source: InterpolatedSource, path: Path, routes: unknown, level: Level): Promise<void> {
@@ -152,7 +152,7 @@ export class EntryReader {
     const isRepeated = files.includes(file)
     files.push(file)
     if (read === undefined) return
-    const filled = await this.#draft.interpolate(read)
+    const filled = this.#draft.interpolate(read)
     const { value } = filled
     if (!isObject(value)) {
       faults.addAt(filled, [], expectation({ wanted: 'a group: an object with "routes"', value }))

@@ -1,17 +1,16 @@
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject } from '../lib/schema.ts'
-import { forEachSliced } from '../lib/time-slicing.ts'
 import type { PlanDraft } from './plan-draft.ts'
 
 type Options = Readonly<Record<string, unknown>>
 
 /** Adds the options of concerns that the target of a route implies; groups and the route override them. */
-export async function addImpliedOptions({ catalog, routes, upstreams, states }: PlanDraft): Promise<void> {
+export function addImpliedOptions({ catalog, routes, upstreams, states }: PlanDraft): void {
   const implying = new Map(
     catalog.targets.flatMap(({ key, implies }) => (implies === undefined ? [] : [[key, implies]]))
   )
   const extend = sharedExtension()
-  await forEachSliced(routes, (route) => {
+  for (const route of routes) {
     const implied = implying.get(route.target)?.(route.targetOptions as never, upstreams)
     for (const [key, options] of Object.entries(implied ?? {})) {
       const added = without(options, states.get(route)?.get(key)?.setInside ?? [])
@@ -20,7 +19,7 @@ export async function addImpliedOptions({ catalog, routes, upstreams, states }: 
       const id = JSON.stringify([key, added])
       route.options = extend(route.options, { [key]: extend(current, added, id) }, id)
     }
-  })
+  }
 }
 
 const without = (options: Options, names: readonly string[]): Options =>

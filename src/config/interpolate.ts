@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { allowsFalse, define, isObject, isTemplate, schemaOf } from '../lib/schema.ts'
-import { runSliced } from '../lib/time-slicing.ts'
 import { unreadable } from '../lib/unreadable.ts'
 import type { Fault, Path } from './fault.ts'
 import { faultAt, type Source } from './source.ts'
@@ -18,27 +17,25 @@ export interface InterpolatedSource extends Source {
 export const pathKey = (path: Path): string => path.join('\0')
 
 /** Fills in `${NAME}`, `${NAME:-fallback}` and `${file:path}` in every string of a source; adds an error for each that has no value. */
-export async function interpolate(
+export function interpolate(
   source: Source,
   env: Readonly<Record<string, string | undefined>>,
   schema: unknown,
   faults: Fault[]
-): Promise<InterpolatedSource> {
+): InterpolatedSource {
   const templates = new Map<string, string>()
   const interpolated = new Set<string>()
-  const value = await runSliced(
-    mapTexts(source.value, [], (text, where) => {
-      if (!text.includes('${') || where[0] === '$schema') return text
-      const path = [...where]
-      templates.set(pathKey(path), text)
-      const fault = (message: string): void => void faults.push(faultAt(source, path, message))
-      const wanted = schemaAt(schema, path)
-      const literal = isTemplate(wanted) ? escapeBraces : (value: string): string => value
-      const filled = fill(text, literal, (inner) => insertedText(inner, env, source.folder, fault), fault)
-      interpolated.add(filled)
-      return /^\$\{[^{}]*\}$/.test(text) ? convert(filled, wanted) : filled
-    })
-  )
+  const value = mapTexts(source.value, [], (text, where) => {
+    if (!text.includes('${') || where[0] === '$schema') return text
+    const path = [...where]
+    templates.set(pathKey(path), text)
+    const fault = (message: string): void => void faults.push(faultAt(source, path, message))
+    const wanted = schemaAt(schema, path)
+    const literal = isTemplate(wanted) ? escapeBraces : (value: string): string => value
+    const filled = fill(text, literal, (inner) => insertedText(inner, env, source.folder, fault), fault)
+    interpolated.add(filled)
+    return /^\$\{[^{}]*\}$/.test(text) ? convert(filled, wanted) : filled
+  })
   return { ...source, value, templates, interpolated }
 }
 
@@ -142,24 +139,18 @@ function deref(root: unknown, schema: unknown): unknown {
   return isObject(root) && isObject(root['$defs']) ? root['$defs'][name] : undefined
 }
 
-/** Copies a value and changes every string in it, one step for each object and list. The path is reused between calls: copy it to keep it. */
-function* mapTexts(
+/** Copies a value and changes every string in it. The path is reused between calls: copy it to keep it. */
+function mapTexts(
   value: unknown,
   path: (string | number)[],
   change: (text: string, path: Path) => unknown
-): Generator<void, unknown> {
+): unknown {
   if (typeof value === 'string') return change(value, path)
   if (typeof value !== 'object' || value === null) return value
-  yield
   const copy = Array.isArray(value) ? [] : {}
   for (const [key, inner] of Array.isArray(value) ? value.entries() : Object.entries(value)) {
     path.push(key)
-    const mapped =
-      typeof inner === 'object' && inner !== null
-        ? yield* mapTexts(inner, path, change)
-        : typeof inner === 'string'
-          ? change(inner, path)
-          : inner
+    const mapped = mapTexts(inner, path, change)
     if (Array.isArray(copy)) copy.push(mapped)
     else define(copy, String(key), mapped)
     path.pop()

@@ -19,7 +19,7 @@ export async function planOf(source: Source, catalog: Catalog, env: Environment)
   const faults: Fault[] = []
   const extended = await loadExtensions(
     catalog,
-    await interpolate(extensionsOf(source), env, undefined, []),
+    interpolate(extensionsOf(source), env, undefined, []),
     faults
   )
   try {

@@ -1,7 +1,6 @@
 import type { About, Concern, OptionFault, Target } from '../kit/index.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject, mapFiles } from '../lib/schema.ts'
-import { forEachSliced } from '../lib/time-slicing.ts'
 import type { Path } from './fault.ts'
 import type { FaultList } from './fault-list.ts'
 import type { OptionsState } from './merge-options.ts'
@@ -61,8 +60,8 @@ export class ModuleChecks {
   }
 
   /** Runs all deferred checks. */
-  runDeferred(): Promise<void> {
-    return forEachSliced(this.#deferred, (use) => this.check(use))
+  runDeferred(): void {
+    for (const use of this.#deferred) this.check(use)
   }
 
   /** Collects the files that a concern reads at boot. */

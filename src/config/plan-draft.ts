@@ -57,8 +57,8 @@ export class PlanDraft implements CheckedConfig {
   }
 
   /** Fills in the `${…}` of a file. */
-  async interpolate(source: Source): Promise<InterpolatedSource> {
-    const filled = await interpolate(source, this.env, this.schema, this.faults.missingValues)
+  interpolate(source: Source): InterpolatedSource {
+    const filled = interpolate(source, this.env, this.schema, this.faults.missingValues)
     for (const text of filled.interpolated) this.interpolated.add(text)
     return filled
   }

@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import { expandRanges } from '../lib/http/networks.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { deepFreeze, isObject } from '../lib/schema.ts'
-import { forEachSliced } from '../lib/time-slicing.ts'
+import { yieldIfDue } from '../lib/time-slicing.ts'
 import type { Catalog } from './catalog.ts'
 import { findConflicts } from './conflicts.ts'
 import { addUpstreams, listOf, readCore, readRootState, resolveRoot } from './core.ts'
@@ -20,7 +20,8 @@ import { faultAt, type Source } from './source.ts'
 export async function makePlan(source: Source, catalog: Catalog, env: Environment): Promise<Plan> {
   const schema = getOrCreate(schemas, catalog, () => markedSchema(catalog))
   const draft = new PlanDraft(catalog, env, { schema, file: source.file })
-  const main = await draft.interpolate(source)
+  await yieldIfDue()
+  const main = draft.interpolate(source)
   const { value: root, folder } = main
   if (!isObject(root))
     throw new ConfigError([
@@ -34,10 +35,12 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
   const state = readRootState(draft, main, root)
   const entries = new EntryReader(draft)
   await entries.read(main, root['routes'], rootLevel(state, path))
-  await addImpliedOptions(draft)
+  await yieldIfDue()
+  addImpliedOptions(draft)
   resolveRoot(draft, state.concerns, folder)
-  await draft.checks.runDeferred()
-  draft.faults.add(...(await findConflicts(draft.routes, ignoresCase(catalog, draft.root))))
+  draft.checks.runDeferred()
+  await yieldIfDue()
+  draft.faults.add(...findConflicts(draft.routes, ignoresCase(catalog, draft.root)))
 
   const faults = draft.faults.sorted(schema, source.file)
   if (faults.length > 0) throw new ConfigError(faults)
@@ -62,8 +65,8 @@ const schemas = new WeakMap<Catalog, Readonly<Record<string, unknown>>>()
 const ignoresCase = (catalog: Catalog, options: Plan['options']): boolean =>
   pathPolicyOf({ catalog, options }).ignoreCase === true
 
-async function freezePlan(plan: Plan): Promise<Plan> {
-  await forEachSliced(plan.routes, ({ targetOptions, options }) => void deepFreeze([targetOptions, options]))
+function freezePlan(plan: Plan): Plan {
+  for (const { targetOptions, options } of plan.routes) deepFreeze([targetOptions, options])
   deepFreeze(plan.options)
   Object.freeze(plan.routes)
   return Object.freeze(plan)

@@ -1,7 +1,6 @@
 import type { Target } from '../kit/index.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject } from '../lib/schema.ts'
-import { forEachSliced } from '../lib/time-slicing.ts'
 import { listOf } from './core.ts'
 import type { Entry, Level } from './levels.ts'
 import { NOT_MENTIONED, type OptionsState } from './merge-options.ts'
@@ -63,13 +62,13 @@ export class RouteBuilder {
   }
 
   /** Copies the ids of scopes into the routes, once all scopes have one. */
-  async copyScopeIds(): Promise<void> {
-    await forEachSliced(this.#draft.routes, (route) => {
+  copyScopeIds(): void {
+    for (const route of this.#draft.routes) {
       route.id = route.scope.id
-    })
-    await forEachSliced([...this.#concerns], ([states, { scopes }]) => {
+    }
+    for (const [states, { scopes }] of this.#concerns) {
       for (const key of Object.keys(scopes)) scopes[key] = states.get(key)?.scope.id ?? 'root'
-    })
+    }
   }
 
   #patterns({ source, at }: Entry, { isValid, paths }: Level): PathPattern[] {

@@ -1,5 +1,3 @@
-import { forEachSliced } from '../lib/time-slicing.ts'
-
 /** What identifies an entry of the config: its name, or else its hosts, paths and methods. */
 interface Identity {
   readonly name?: unknown
@@ -80,9 +78,9 @@ export class Scope {
 }
 
 /** Sets the id of each scope: the short one, or the long one if short ones collide. */
-export async function nameScopes(scopes: readonly Scope[]): Promise<void> {
+export function nameScopes(scopes: readonly Scope[]): void {
   const known = new Map<string, Scope>()
-  await forEachSliced(scopes, (scope) => {
+  for (const scope of scopes) {
     const id = scope.shortId
     const other = known.get(id)
     if (other === undefined) {
@@ -92,7 +90,7 @@ export async function nameScopes(scopes: readonly Scope[]): Promise<void> {
       other.id = other.longId
       scope.id = scope.longId
     }
-  })
+  }
 }
 
 const identityOf = (...parts: readonly unknown[]): string => JSON.stringify(parts.map(sorted))

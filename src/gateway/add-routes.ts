@@ -5,7 +5,7 @@ import type { Plan, PlannedRoute } from '../config/plan-types.ts'
 import type { BuiltinRoute } from '../kit/builtin.ts'
 import { newRoute, type RouteInfo } from '../kit/route-info.ts'
 import { canonicalHost } from '../lib/http/canonical-path.ts'
-import { forEachSliced } from '../lib/time-slicing.ts'
+import { yieldIfDue } from '../lib/time-slicing.ts'
 import { findAmbiguities } from './ambiguous-paths/index.ts'
 import { REFUSED } from './normalize-request.ts'
 import { type Entry, entryForPath, symbolOf, type Table } from './route-table/index.ts'
@@ -35,13 +35,14 @@ type BuiltinRoutes = readonly (readonly [BuiltinRoute, RouteInfo])[]
 export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSetup): Promise<void> {
   const { step, planned } = setup
   const configured: (readonly [PlannedRoute, RouteInfo])[] = []
-  await forEachSliced(plan.routes, (route) => void configured.push([route, infoFor(plan, route)]))
+  for (const route of plan.routes) configured.push([route, infoFor(plan, route)])
   const builtin = builtinRoutesOf(plan)
   app.decorate(
     'routeInfos',
     [...configured, ...builtin].map(([, info]) => info)
   )
   const notFound = newRoute({ kind: 'notFound', name: 'not found', path: '/*' })
+  await yieldIfDue()
   const table = await setup.makeTable([
     ...configured.map(
       ([{ paths, options }, info]): Entry => ({
@@ -53,10 +54,12 @@ export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSe
     ...builtin.map(([, info]) => entryForPath(info)),
     { ...entryForPath(notFound), preflights: true }
   ])
-  await addAmbiguities(app, plan, configured, table)
-  await forEachSliced(configured, ([, info]) => {
+  await yieldIfDue()
+  addAmbiguities(app, plan, configured, table)
+  await yieldIfDue()
+  for (const [, info] of configured) {
     for (const { url, method } of table.mounts.get(info) ?? []) planned.set(`${url} ${method[0]}`, info)
-  })
+  }
   for (const { key, default: plugin } of plan.catalog.targets) {
     step.key = key
     delete step.route
@@ -124,19 +127,14 @@ function addRefusals(app: FastifyInstance, table: Table): void {
 }
 
 /** Decorates the instance with the tests for ambiguous paths, which are compiled at boot only if such paths are refused. */
-async function addAmbiguities(
-  app: FastifyInstance,
-  plan: Plan,
-  routes: ConfigRoutes,
-  table: Table
-): Promise<void> {
+function addAmbiguities(app: FastifyInstance, plan: Plan, routes: ConfigRoutes, table: Table): void {
   const { ambiguous } = pathPolicyOf(plan)
-  const found = ambiguous === 'reject' ? await findAmbiguities(plan, routes, table) : undefined
+  const found = ambiguous === 'reject' ? findAmbiguities(plan, routes, table) : undefined
   const tests = new Map<RouteInfo, AmbiguousPath>()
   if (found !== undefined)
-    await forEachSliced(routes, ([, info]) => {
+    for (const [, info] of routes) {
       const findOther = found.finderFor(info)
-      if (findOther === undefined) return
+      if (findOther === undefined) continue
       tests.set(info, (raw) => {
         const url = raw.url ?? '/'
         const query = url.indexOf('?')
@@ -144,9 +142,9 @@ async function addAmbiguities(
         const host = canonicalHost(raw.headers.host ?? '') ?? ''
         return findOther(path, host, symbolOf(raw.method ?? 'GET', raw)) !== undefined
       })
-    })
+    }
   app.ambiguousFor = (route) => tests.get(route)
-  app.ambiguousPairs = async () => (found ?? (await findAmbiguities(plan, routes, table))).pairs()
+  app.ambiguousPairs = () => (found ?? findAmbiguities(plan, routes, table)).pairs()
 }
 
 function addBuiltin(app: FastifyInstance, route: BuiltinRoute, info: RouteInfo, table: Table): void {

@@ -94,7 +94,7 @@ export async function buildGateway(
   app.decorate('readiness', { ready: true })
   app.decorate('publicUrl', plan.publicUrl ?? null)
   app.decorate('ambiguousFor', () => undefined)
-  app.decorate('ambiguousPairs', async () => [])
+  app.decorate('ambiguousPairs', () => [])
   app.addHook('onReady', async function defaultBuffers() {
     app.buffers.limit = DEFAULT_BUFFERS
   })
@@ -186,7 +186,7 @@ declare module 'fastify' {
     /** Returns the test for ambiguous paths of a route; undefined where none of its paths is ambiguous. */
     ambiguousFor(route: RouteInfo): AmbiguousPath | undefined
     /** Returns the routes whose paths an upstream may read as those of another route, each with a URL. */
-    ambiguousPairs(): Promise<readonly AmbiguousPair[]>
+    ambiguousPairs(): readonly AmbiguousPair[]
     /** Whether a target accepts upgrade requests. */
     acceptsUpgrades: boolean
     /** The budget for bodies that the process buffers. */

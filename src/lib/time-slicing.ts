@@ -32,16 +32,6 @@ async function rest(): Promise<void> {
 /** Tells what the event loop has had to do so far: nobody waits while it has nothing, and a boot is not held up. */
 const eventsSoFar = (): number => performance.nodeTiming.uvMetricsInfo.events
 
-/** Does work that is given in steps, in slices. */
-export async function runSliced<T>(steps: Generator<void, T>): Promise<T> {
-  let step = steps.next()
-  while (step.done !== true) {
-    if (isOver()) await rest()
-    step = steps.next()
-  }
-  return step.value
-}
-
 /** Does something with each of many, in slices: what need not wait does not, since waiting takes memory even where nothing is waited for. */
 export async function forEachSliced<T>(all: Iterable<T>, visit: (each: T) => void): Promise<void> {
   for (const each of all) {

@@ -314,7 +314,7 @@ t.test('the old vocabulary does not come back', async (t) => {
   // Each with the term that took its place (CONTRIBUTING.md).
   const FORMER: Record<string, string> = {
     breathe: 'yieldIfDue',
-    inSlices: 'runSliced',
+    inSlices: 'forEachSliced',
     eachInSlices: 'forEachSliced',
     rememberName: 'setBounded',
     toldOf: 'identityHeader',

@@ -5,7 +5,6 @@ import type { RouteInfo } from '../../kit/index.ts'
 import { getOrCreate } from '../../lib/memoize.ts'
 import { foldSegment } from '../../lib/path-readings.ts'
 import { isObject, schemaOf } from '../../lib/schema.ts'
-import { forEachSliced } from '../../lib/time-slicing.ts'
 
 /** What decides whether a request to one route bypasses the gates of another; equal routes share one object. */
 export interface RouteAccess {
@@ -18,14 +17,18 @@ export interface RouteAccess {
   readonly folded: boolean
 }
 
+interface EnforcedGates extends Pick<RouteAccess, 'gates'> {
+  readonly text: string
+}
+
 export type PlannedRoutes = readonly (readonly [PlannedRoute, RouteInfo])[]
 
 /** Returns the access of each route that sends requests to an upstream; routes whose upstreams compare paths byte by byte have none. */
-export async function accessOf(
+export function accessOf(
   plan: Plan,
   routes: PlannedRoutes,
   ignoreCase: boolean
-): Promise<Map<RouteInfo, RouteAccess>> {
+): Map<RouteInfo, RouteAccess> {
   const accesses = new Map<RouteInfo, RouteAccess>()
   const known = new Map<string, RouteAccess>()
   const { catalog } = plan
@@ -34,28 +37,34 @@ export async function accessOf(
       override !== false && (guardsAccess ?? gate ?? schemaOf(options, 'mode') !== undefined)
   )
   const textOf = optionTexts()
-  await forEachSliced(routes, ([planned, info]) => {
-    const target = catalog.targets.find(({ key }) => key === planned.target)
-    const names = target?.upstreams?.(planned.targetOptions as never) ?? []
-    const origins = [...new Set(names.flatMap((name) => originsOf(plan, name)))].toSorted()
-    if (origins.length === 0) return
+  // Most routes share their options.
+  const gatesOf = new Map<PlannedRoute['options'], EnforcedGates>()
+  const enforced = (all: PlannedRoute['options']): EnforcedGates => {
     const gates = new Map<string, string>()
     for (const { key } of guards) {
-      const options = planned.options[key]
+      const options = all[key]
       // A gate in report mode refuses no request.
       if (isObject(options) && options['mode'] !== 'report') gates.set(key, textOf(options))
     }
+    return { gates, text: JSON.stringify([...gates]) }
+  }
+  for (const [planned, info] of routes) {
+    const target = catalog.targets.find(({ key }) => key === planned.target)
+    const names = target?.upstreams?.(planned.targetOptions as never) ?? []
+    const origins = [...new Set(names.flatMap((name) => originsOf(plan, name)))].toSorted()
+    if (origins.length === 0) continue
+    const { gates, text: gatesText } = getOrCreate(gatesOf, planned.options, () => enforced(planned.options))
     const folded = planned.paths.some((path) =>
       literalsOf(path, ignoreCase).some((literal) => foldSegment(literal) !== literal)
     )
-    const text = JSON.stringify([origins, info.hosts, [...gates], folded])
+    const text = JSON.stringify([origins, info.hosts, gatesText, folded])
     let access = known.get(text)
     if (access === undefined) {
       access = { origins, hosts: info.hosts, gates, folded }
       known.set(text, access)
     }
     accesses.set(info, access)
-  })
+  }
   return accesses
 }
 

@@ -4,7 +4,6 @@ import type { Plan } from '../../config/plan-types.ts'
 import type { RouteInfo } from '../../kit/index.ts'
 import { canonicalPath, type PathPolicy } from '../../lib/http/canonical-path.ts'
 import { getOrCreate } from '../../lib/memoize.ts'
-import { forEachSliced } from '../../lib/time-slicing.ts'
 import type { Table } from '../route-table/index.ts'
 import { accessOf, bypassedGates, literalsOf, type PlannedRoutes, type RouteAccess } from './access.ts'
 import { neighboursOf } from './neighbours.ts'
@@ -18,20 +17,20 @@ export interface Ambiguities {
   /** Returns the function that finds another reading of a route's paths; undefined for a route without a neighbour that has other gates. */
   readonly finderFor: (route: RouteInfo) => FindOtherReading | undefined
   /** Returns the routes whose paths may be read as those of another one, each with a URL. */
-  readonly pairs: () => Promise<readonly AmbiguousPair[]>
+  readonly pairs: () => readonly AmbiguousPair[]
 }
 
 /** Finds the routes that share an upstream with a route that has other gates, and the other readings of their paths. */
-export async function findAmbiguities(plan: Plan, routes: PlannedRoutes, table: Table): Promise<Ambiguities> {
+export function findAmbiguities(plan: Plan, routes: PlannedRoutes, table: Table): Ambiguities {
   const policy = pathPolicyOf(plan)
   const { ignoreCase } = policy
-  const accesses = await accessOf(plan, routes, ignoreCase)
-  const neighbours = await neighboursOf(routes, accesses)
-  if (neighbours.size === 0) return { finderFor: () => undefined, pairs: async () => [] }
+  const accesses = accessOf(plan, routes, ignoreCase)
+  const neighbours = neighboursOf(routes, accesses)
+  if (neighbours.size === 0) return { finderFor: () => undefined, pairs: () => [] }
   const literals = new Set(
     routes.flatMap(([{ paths }]) => paths.flatMap((path) => literalsOf(path, ignoreCase)))
   )
-  const readings = await OtherReadings.of(table, accesses, literals)
+  const readings = OtherReadings.of(table, accesses, literals)
   const finderFor = (route: RouteInfo): FindOtherReading | undefined => {
     const access = accesses.get(route)
     const always = neighbours.get(route)
@@ -50,16 +49,16 @@ interface PairSearch {
 }
 
 /** Tries other spellings of the paths of each protected route, and returns those that match another route. */
-async function findPairs(
+function findPairs(
   routes: PlannedRoutes,
   { accesses, policy, readings, finderFor }: PairSearch
-): Promise<readonly AmbiguousPair[]> {
+): readonly AmbiguousPair[] {
   const found = new Map<RouteInfo, Map<RouteInfo, AmbiguousPair>>()
   const hostsOf = hostsByOrigin(accesses.values())
   const finders = new Map<RouteInfo, FindOtherReading | undefined>()
-  await forEachSliced(routes, ([{ paths }, info]) => {
+  for (const [{ paths }, info] of routes) {
     const own = accesses.get(info)
-    if (own === undefined || own.gates.size === 0) return
+    if (own === undefined || own.gates.size === 0) continue
     const others = own.origins.flatMap((origin) => [...(hostsOf.get(origin) ?? [])])
     const hosts = info.hosts.length > 0 ? info.hosts : ['', ...new Set(others)]
     const methods = new Set([info.methods?.[0] ?? 'GET', 'GET', 'POST'])
@@ -83,7 +82,7 @@ async function findPairs(
           }))
         }
     }
-  })
+  }
   return [...found.values()].flatMap((ofRoute) => [...ofRoute.values()])
 }
 

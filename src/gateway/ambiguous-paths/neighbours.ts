@@ -1,17 +1,16 @@
 import type { PathPattern } from '../../config/paths.ts'
 import type { RouteInfo } from '../../kit/index.ts'
 import { foldSegment } from '../../lib/path-readings.ts'
-import { forEachSliced } from '../../lib/time-slicing.ts'
 import { bypassedGates, type PlannedRoutes, type RouteAccess } from './access.ts'
 
 /**
  * Finds the routes with a path that may be read as one of a neighbour with other gates. The value is whether that also
  * holds for paths without an unusual character. The result may contain too many routes, never too few.
  */
-export async function neighboursOf(
+export function neighboursOf(
   routes: PlannedRoutes,
   accesses: ReadonlyMap<RouteInfo, RouteAccess>
-): Promise<Map<RouteInfo, boolean>> {
+): Map<RouteInfo, boolean> {
   const found = new Map<RouteInfo, boolean>()
   if (new Set(accesses.values()).size < 2) return found
   // By a prefix of literals: the routes below it, those with a parameter or wildcard after it, and those that end there.
@@ -24,9 +23,9 @@ export async function neighboursOf(
     else known.add(access)
   }
   const starts = new Map<PathPattern, Start>()
-  await forEachSliced(routes, ([{ paths }, info]) => {
+  for (const [{ paths }, info] of routes) {
     const access = accesses.get(info)
-    if (access === undefined) return
+    if (access === undefined) continue
     for (const path of paths) {
       const start = startOf(path)
       starts.set(path, start)
@@ -38,10 +37,10 @@ export async function neighboursOf(
       exact.set(last, those)
       add(those, start.written, access)
     }
-  })
-  await forEachSliced(routes, ([{ paths }, info]) => {
+  }
+  for (const [{ paths }, info] of routes) {
     const access = accesses.get(info)
-    if (access === undefined) return
+    if (access === undefined) continue
     for (const path of paths) {
       const start = starts.get(path)
       if (start === undefined) continue
@@ -59,7 +58,7 @@ export async function neighboursOf(
           if (bypassedGates(access, other).length > 0)
             found.set(info, found.get(info) === true || other.folded || access.folded)
     }
-  })
+  }
   return found
 }
 

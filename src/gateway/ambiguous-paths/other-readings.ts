@@ -35,16 +35,16 @@ export class OtherReadings {
   }
 
   /** Makes the trees of a table for each reader; a reader that changes none of the `literals` uses the gateway's own trees. */
-  static async of(
+  static of(
     table: Table,
     accesses: ReadonlyMap<RouteInfo, RouteAccess>,
     literals: ReadonlySet<string>
-  ): Promise<OtherReadings> {
-    const trees = await table.treesOf()
+  ): OtherReadings {
+    const trees = table.treesOf()
     const readers: Reader[] = []
     for (const { read, fold } of PATH_READERS) {
       const changes = fold !== undefined && [...literals].some((literal) => fold(literal) !== literal)
-      readers.push({ read, trees: changes ? await table.treesOf(fold) : trees })
+      readers.push({ read, trees: changes ? table.treesOf(fold) : trees })
     }
     return new OtherReadings(table, trees, readers, accesses)
   }

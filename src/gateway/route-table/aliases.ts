@@ -1,4 +1,3 @@
-import { forEachSliced } from '../../lib/time-slicing.ts'
 import { hasOneRoute, MARK, type PatternNode } from './nodes.ts'
 
 /** Matches a path without characters that may be percent-encoded, so that it has one spelling; the mark is part of a host prefix. */
@@ -9,36 +8,37 @@ const UNENCODED_OR_WILDCARD = new RegExp(`^[\\w.~/${MARK}-]*\\*?$`)
 export type Aliases = Map<string, string | Map<string, string>>
 
 /** Finds the paths that need no registration of their own: the boot time of Fastify is quadratic in their number. */
-export async function findAliases(
-  nodes: ReadonlyMap<string, PatternNode>
-): Promise<{ aliases: Aliases; aliased: Set<PatternNode> }> {
+export function findAliases(nodes: ReadonlyMap<string, PatternNode>): {
+  aliases: Aliases
+  aliased: Set<PatternNode>
+} {
   const aliases: Aliases = new Map()
   const aliased = new Set<PatternNode>()
   // Next to a parameter, the router would match "/a/" as an empty parameter.
   const parents = new Set<string>()
-  await forEachSliced(nodes.keys(), (shape) => {
+  for (const shape of nodes.keys()) {
     if (shape.includes('/:')) parents.add(shape.slice(0, shape.indexOf('/:') + 1))
-  })
+  }
   const same = (a: PatternNode | undefined, b: PatternNode): a is PatternNode =>
     a !== undefined &&
     a.entries.length === b.entries.length &&
     a.entries.every((entry, i) => entry === b.entries[i])
-  await forEachSliced(nodes, ([shape, node]) => {
-    if (!UNENCODED_OR_WILDCARD.test(shape)) return
+  for (const [shape, node] of nodes) {
+    if (!UNENCODED_OR_WILDCARD.test(shape)) continue
     const base = shape.endsWith('/*') ? shape.slice(0, -2) : shape
     const bare = nodes.get(base)
     const slash = nodes.get(`${base}/`)
     if (shape.endsWith('/*')) {
-      if (parents.has(`${base}/`) || !same(slash, node)) return
+      if (parents.has(`${base}/`) || !same(slash, node)) continue
       aliased.add(slash)
-      if (base === '' || !same(bare, node)) return
+      if (base === '' || !same(bare, node)) continue
       aliased.add(bare)
       aliases.set(base, `${base}/`)
     } else if (!shape.endsWith('/') && slash?.rank === 1 && same(slash, node)) {
       aliased.add(slash)
       aliases.set(`${base}/`, base)
     }
-  })
+  }
   return { aliases, aliased }
 }
 

@@ -1,6 +1,5 @@
 import { getOrCreate } from '../../lib/memoize.ts'
 import { type PathTree, type PatternSegment, parameterTest, segmentsOf } from '../../lib/path-tree.ts'
-import { forEachSliced } from '../../lib/time-slicing.ts'
 import { UNENCODED } from './aliases.ts'
 import { entryFor, MARK, type PatternNode } from './nodes.ts'
 import type { NodeRoutes } from './trees.ts'
@@ -14,13 +13,13 @@ export interface CollidingPattern {
 }
 
 /** Finds colliding patterns and gives each a prefix of its own, in the order in which they are tried: exact paths first, then the order of the file. */
-export async function findCollisions(
+export function findCollisions(
   nodes: ReadonlyMap<string, PatternNode>,
   fold: ((text: string) => string) | undefined
-): Promise<Map<PatternNode, readonly CollidingPattern[]>> {
+): Map<PatternNode, readonly CollidingPattern[]> {
   const places = new Map<string, PatternNode[]>()
-  await forEachSliced(nodes.values(), (node) => {
-    if (!node.segments.some((segment) => 'parameter' in segment && segment.expression !== '')) return
+  for (const node of nodes.values()) {
+    if (!node.segments.some((segment) => 'parameter' in segment && segment.expression !== '')) continue
     const place = node.segments
       .map((segment) =>
         'literal' in segment
@@ -31,7 +30,7 @@ export async function findCollisions(
       )
       .join('/')
     getOrCreate(places, `${node.host}/${place} ${node.end}`, (): PatternNode[] => []).push(node)
-  })
+  }
   const collisions = new Map<PatternNode, readonly CollidingPattern[]>()
   let count = 0
   for (const nodesThere of places.values()) {

@@ -2,7 +2,7 @@ import { readPath } from '../../config/paths.ts'
 import type { Mount, RouteInfo } from '../../kit/route-info.ts'
 import { getOrCreate } from '../../lib/memoize.ts'
 import { type PathTree, segmentsOf } from '../../lib/path-tree.ts'
-import { forEachSliced } from '../../lib/time-slicing.ts'
+import { yieldIfDue } from '../../lib/time-slicing.ts'
 import { type Aliases, findAliases, isSplitByMethod } from './aliases.ts'
 import { findCollisions, makePicker } from './collisions.ts'
 import { classifyMethods, type MethodClasses, methodMaps } from './method-classes.ts'
@@ -46,7 +46,7 @@ export interface Table {
   /** Returns the prefix of the pattern that matches among colliding ones; undefined where no patterns collide. */
   readonly pick: ((host: string, path: string, symbol: string) => string) | undefined
   /** Returns the patterns with their routes, by host prefix, which is empty for routes without a host; segments are compared as `fold` returns them. */
-  treesOf(fold?: (segment: string) => string): Promise<ReadonlyMap<string, PathTree<PatternRoutes>>>
+  treesOf(fold?: (segment: string) => string): ReadonlyMap<string, PathTree<PatternRoutes>>
 }
 
 /** Options of a table besides its routes. */
@@ -61,16 +61,18 @@ export async function makeTable(
   entries: readonly Entry[],
   { plugins = [], ignoreCase = false }: TableSettings = {}
 ): Promise<Table> {
-  const nodes = await makeNodes(entries, ignoreCase)
+  const nodes = makeNodes(entries, ignoreCase)
+  await yieldIfDue()
   const fold = ignoreCase ? lower : undefined
-  const collisions = await findCollisions(nodes, fold)
+  const collisions = findCollisions(nodes, fold)
   const { hosts, wildcards } = hostMaps(entries)
   // Without hosts and collisions, no request asks for a tree.
   const trees =
-    collisions.size + hosts.size + wildcards.size === 0 ? undefined : await makeTrees(nodes, collisions, fold)
-  const classes = await classifyMethods(nodes, plugins)
+    collisions.size + hosts.size + wildcards.size === 0 ? undefined : makeTrees(nodes, collisions, fold)
+  await yieldIfDue()
+  const classes = classifyMethods(nodes, plugins)
   return {
-    ...(await mountNodes(nodes, classes)),
+    ...mountNodes(nodes, classes),
     ...methodMaps(classes),
     hosts,
     wildcards,
@@ -88,10 +90,10 @@ export async function makeTable(
 const lower = (text: string): string => text.toLowerCase()
 
 /** Returns the URLs and methods under which each route is registered. */
-async function mountNodes(
+function mountNodes(
   nodes: ReadonlyMap<string, PatternNode>,
   classes: MethodClasses
-): Promise<Pick<Table, 'mounts' | 'notAllowed' | 'aliases'>> {
+): Pick<Table, 'mounts' | 'notAllowed' | 'aliases'> {
   const routable = routableClasses(classes)
   const mounts = new Map<RouteInfo, Mount[]>()
   const notAllowed: NotAllowed[] = []
@@ -101,13 +103,13 @@ async function mountNodes(
     if (entry === undefined) notAllowed.push({ ...at, allow: allowedMethods(node) })
     else mount(entry.info, at)
   }
-  const { aliases, aliased } = await findAliases(nodes)
-  await forEachSliced(nodes, ([shape, node]) => {
-    if (aliased.has(node)) return
+  const { aliases, aliased } = findAliases(nodes)
+  for (const [shape, node] of nodes) {
+    if (aliased.has(node)) continue
     const [only] = node.entries
     if (only !== undefined && hasOneRoute(node)) {
       mount(only.info, { url: node.url, method: routable })
-      return
+      continue
     }
     if (isSplitByMethod(shape, node)) {
       const { urls, urlBySymbol } = urlPerEntry(node)
@@ -115,13 +117,13 @@ async function mountNodes(
       aliases.set(shape, urlBySymbol)
       // An alias of this path is one for each method, too.
       if (aliases.get(`${shape}/`) === shape) aliases.set(`${shape}/`, urlBySymbol)
-      return
+      continue
     }
     for (const [entry, names] of classesPerEntry(node, classes)) {
       const method = [...names].filter((name) => routable.includes(name))
       if (method.length > 0) mountEntry(entry, { url: node.url, method }, node)
     }
-  })
+  }
   return { mounts, notAllowed, aliases }
 }
 

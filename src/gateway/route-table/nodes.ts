@@ -2,7 +2,6 @@ import { comparedShape, type PathPattern } from '../../config/paths.ts'
 import type { RouteInfo } from '../../kit/index.ts'
 import { ROUTABLE } from '../../lib/http/methods.ts'
 import type { PatternEnd, PatternSegment } from '../../lib/path-tree.ts'
-import { forEachSliced } from '../../lib/time-slicing.ts'
 import { isRouted, preflightedMethod } from './methods.ts'
 
 /** A route of the table. */
@@ -33,10 +32,7 @@ export const hostPrefix = (host: string): string =>
   `/${MARK}${(host.startsWith('*.') ? host.slice(1) : host).replaceAll(':', MARK)}`
 
 /** Returns the patterns of all routes, by their shape; routes with the same host and path share one. */
-export async function makeNodes(
-  entries: readonly Entry[],
-  ignoreCase: boolean
-): Promise<Map<string, PatternNode>> {
+export function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Map<string, PatternNode> {
   const nodes = new Map<string, PatternNode>()
   const claim = (
     entry: Entry,
@@ -47,7 +43,7 @@ export async function makeNodes(
     if (node === undefined || made.rank < node.rank) nodes.set(shape, { ...made, entries: [entry] })
     else if (made.rank === node.rank && !node.entries.includes(entry)) node.entries.push(entry)
   }
-  await forEachSliced(entries, (entry) => {
+  for (const entry of entries) {
     for (const host of entry.info.hosts.length === 0 ? [undefined] : entry.info.hosts) {
       const prefix = host === undefined ? '' : hostPrefix(host)
       for (const pattern of entry.paths) {
@@ -77,23 +73,23 @@ export async function makeNodes(
           })
       }
     }
-  })
-  await addEmptySegments(nodes)
+  }
+  addEmptySegments(nodes)
   return nodes
 }
 
 /** Adds a node for an empty last segment where the router would match a parameter. It has the routes of the next wider pattern. */
-async function addEmptySegments(nodes: Map<string, PatternNode>): Promise<void> {
+function addEmptySegments(nodes: Map<string, PatternNode>): void {
   const ending: (readonly [shape: string, node: PatternNode])[] = []
-  await forEachSliced(nodes, ([shape, node]) => {
+  for (const [shape, node] of nodes) {
     const last = node.segments.at(-1)
     if (node.end === 'exact' && last !== undefined && 'parameter' in last) ending.push([shape, node])
-  })
-  await forEachSliced(ending, ([shape, { url, host, segments }]) => {
+  }
+  for (const [shape, { url, host, segments }] of ending) {
     const last = segments.at(-1)
-    if (last === undefined || !('parameter' in last)) return
+    if (last === undefined || !('parameter' in last)) continue
     const empty = shape.slice(0, -`:${last.expression}`.length)
-    if (nodes.has(empty)) return
+    if (nodes.has(empty)) continue
     const wider = widerNode(nodes, empty)
     if (wider !== undefined)
       nodes.set(empty, {
@@ -103,7 +99,7 @@ async function addEmptySegments(nodes: Map<string, PatternNode>): Promise<void> 
         segments: segments.slice(0, -1),
         end: 'slash'
       })
-  })
+  }
 }
 
 /** Finds the node that matches a path without a node of its own, in the router's order: text before a parameter, deeper before shallower. */

@@ -1,7 +1,6 @@
 import type { RouteInfo } from '../../kit/index.ts'
 import { getOrCreate } from '../../lib/memoize.ts'
 import { PathTree, type PatternEnd, type PatternSegment } from '../../lib/path-tree.ts'
-import { forEachSliced } from '../../lib/time-slicing.ts'
 import type { CollidingPattern } from './collisions.ts'
 import { entryFor, type PatternNode } from './nodes.ts'
 
@@ -20,13 +19,13 @@ export interface NodeRoutes extends PatternRoutes {
 }
 
 /** Makes a tree of the patterns of each host, by the host's prefix; segments are compared as `fold` returns them. */
-export async function makeTrees(
+export function makeTrees(
   nodes: ReadonlyMap<string, PatternNode>,
   collisions: ReadonlyMap<PatternNode, readonly CollidingPattern[]>,
   fold: ((segment: string) => string) | undefined
-): Promise<Map<string, PathTree<NodeRoutes>>> {
+): Map<string, PathTree<NodeRoutes>> {
   const trees = new Map<string, PathTree<NodeRoutes>>()
-  await forEachSliced(nodes.values(), (node) => {
+  for (const node of nodes.values()) {
     const { host, segments, end } = node
     const tree = getOrCreate(trees, host, () => new PathTree<NodeRoutes>(fold))
     const variants = collisions.get(node)
@@ -46,6 +45,6 @@ export async function makeTrees(
           return (entry === undefined ? each.entries : [entry]).map(({ info }) => info)
         })
     })
-  })
+  }
   return trees
 }
