@@ -21,7 +21,7 @@ type Resolve = (reference: string) => unknown
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/
 
 // Schemas may refer to themselves.
-const MOST_LEVELS = 16
+const MAX_LEVELS = 16
 
 /** Makes the reader of a schema. */
 export function textReader(schema: unknown, bundle: SchemaBundle): TextReader {
@@ -74,7 +74,7 @@ const resolverOf =
 
 /** Lists a schema and those that it combines, through references. */
 function partsOf(schema: unknown, resolve: Resolve, level = 0): Readonly<Record<string, unknown>>[] {
-  if (!isObject(schema) || level > MOST_LEVELS) return []
+  if (!isObject(schema) || level > MAX_LEVELS) return []
   const { $ref, allOf, anyOf, oneOf } = schema
   const inner = [allOf, anyOf, oneOf].flatMap((list) => (Array.isArray(list) ? (list as unknown[]) : []))
   if (typeof $ref === 'string') inner.push(resolve($ref))
