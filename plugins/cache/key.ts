@@ -1,14 +1,12 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { requestHeader } from '../../src/lib/http/headers.ts'
 
 /** Hashes parts, each with its length in front, so that no two lists of parts have one key; an absent part is none of any length. */
 export function hashParts(parts: readonly (string | undefined)[]): string {
-  const hash = createHash('sha256')
-  for (const part of parts)
-    if (part === undefined) hash.update('-;')
-    else hash.update(`${part.length}:${part};`)
-  return hash.digest('base64url')
+  let text = ''
+  for (const part of parts) text += part === undefined ? '-;' : `${part.length}:${part};`
+  return hash('sha256', text, 'base64url')
 }
 
 /** What a stored response belongs to, beside the request headers that it varies by. */

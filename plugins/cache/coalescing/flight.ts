@@ -174,7 +174,8 @@ export class FlightFollower<H> {
 
   /** Returns the body as it comes. */
   body(): Readable {
-    this.#body ??= new Readable({
+    if (this.#body !== undefined) return this.#body
+    this.#body = new Readable({
       read: () => {
         this.#wantsData = true
         this.wake()
@@ -184,6 +185,8 @@ export class FlightFollower<H> {
         done(error)
       }
     })
+    // A body that is cut before anything reads it must not end the process.
+    this.#body.on('error', () => {})
     return this.#body
   }
 

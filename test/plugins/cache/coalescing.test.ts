@@ -77,6 +77,17 @@ t.test('sends followers on where the leader fails before the head, and cuts them
   t.match(await failed, [{ message: /cut/ }])
 })
 
+t.test('survives a cut body that nothing reads', async (t) => {
+  const flights = new Flights<string>()
+  const flight = lead(flights)
+  const body = follow(flights).body()
+  flight.share('head')
+  body.read()
+  flight.fail()
+  await new Promise((resolve) => body.once('close', resolve))
+  t.equal(body.destroyed, true)
+})
+
 t.test(
   'lets a follower wait no longer than its own deadline, and others not join what takes so long',
   async (t) => {
