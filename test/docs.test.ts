@@ -39,6 +39,7 @@ const files = {
   'keys.json': `[{ "id": "alice", "key": "sha256:${'0'.repeat(64)}" }]`,
   'blocked.txt': '192.0.2.7\n',
   'internal-ca.pem': '',
+  'shop.yaml': 'openapi: "3.1.0"\n',
   dist: { 'index.html': '' },
   teams: {
     'shop.json': '{ "routes": [{ "path": "/cart", "proxy": { "upstream": "http://127.0.0.1:4004" } }] }'

@@ -12,7 +12,7 @@ import { CodingUnsupported, MediaUndeclared, oneError } from './errors.ts'
 const LIMITS = { levels: 64, keys: 10_000 } as const
 
 // The list of all errors takes time and memory for each; of a larger body only the first is told.
-const MOST_LISTED = 64 * 1024
+const MAX_LISTED = 64 * 1024
 
 const METHODS_WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'QUERY'])
 
@@ -27,7 +27,9 @@ export async function judgeJsonBody(
   const body = await readBody(request, { maxBody })
   if (body.length === 0)
     return METHODS_WITH_BODY.has(request.method) ? oneError('required', 'must not be empty') : undefined
-  if (!isJson(request.headers['content-type'])) throw new MediaUndeclared('application/json')
+  const contentType = request.headers['content-type'] ?? ''
+  const [type = ''] = contentType.toLowerCase().split(';', 1)
+  if (!isJsonType(type.trim()) || !isUtf8Charset(contentType)) throw new MediaUndeclared('application/json')
   const bytes = await decoded(request, body, maxBody)
   return bytes === undefined
     ? oneError('contentEncoding', 'must be encoded as its Content-Encoding says')
@@ -47,7 +49,7 @@ export function judgeJson(bytes: Buffer, validate: SchemaValidator): Invalid | u
   } catch {
     return oneError('json', 'must be JSON')
   }
-  return text.length > MOST_LISTED ? validate.first(value) : validate(value)
+  return text.length > MAX_LISTED ? validate.first(value) : validate(value)
 }
 
 /** Decodes a body up to what the route lets through; undefined where it is malformed. */
@@ -64,14 +66,14 @@ export async function decoded(
   return undefined
 }
 
-/** Returns whether a Content-Type is JSON in UTF-8, which needs no charset (RFC 8259 section 11). */
-function isJson(contentType: string | undefined): boolean {
-  const [type = '', ...parameters] = (contentType ?? '').toLowerCase().split(';')
-  return (
-    JSON_TYPE.test(type.trim()) &&
-    parameters.every(
-      (parameter) => !/^\s*charset\s*=/.test(parameter) || /=\s*"?utf-?8"?\s*$/.test(parameter)
-    )
+/** Returns whether a media type, in lower case, is JSON (RFC 6839). */
+export const isJsonType = (type: string): boolean => JSON_TYPE.test(type)
+
+/** Returns whether a Content-Type names no charset, or UTF-8 (RFC 8259 section 11). */
+export function isUtf8Charset(contentType = ''): boolean {
+  const [, ...parameters] = contentType.toLowerCase().split(';')
+  return parameters.every(
+    (parameter) => !/^\s*charset\s*=/.test(parameter) || /=\s*"?utf-?8"?\s*$/.test(parameter)
   )
 }
 

@@ -26,6 +26,19 @@ export const CodingUnsupported = createError(
   415
 )
 
+/** The OpenAPI document of the route has no such path. */
+export const PathUndeclared = createError(
+  'SP_ERR_VALIDATE_PATH',
+  'Not found: the API of this route has no such path',
+  404
+)
+/** The OpenAPI document of the route has the path, but not the method. */
+export const MethodUndeclared = createError<[string]>(
+  'SP_ERR_VALIDATE_METHOD',
+  'Method %s not allowed for this path',
+  405
+)
+
 /** The part of a request that is wrong. */
 export type Part = 'params' | 'query' | 'headers' | 'cookies' | 'body'
 

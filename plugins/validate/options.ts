@@ -1,4 +1,4 @@
-import { type OptionFault, type Static, Type } from '../../src/kit/index.ts'
+import { type AboutRoute, File, type OptionFault, type Static, Type } from '../../src/kit/index.ts'
 import { metaschemaFaults } from '../../src/lib/body/json-schema/metaschema.ts'
 import {
   bundleSchema,
@@ -8,6 +8,7 @@ import {
 import { getOrCreate } from '../../src/lib/memoize.ts'
 import { gate, isObject, overrideOf } from '../../src/lib/schema.ts'
 import { EXPECTED, JSON_SCHEMA, REPLACED_WHOLE, Size } from '../../src/lib/units.ts'
+import { documentFaults, documentWarnings } from './document-checks.ts'
 
 export const key = 'validate'
 
@@ -31,6 +32,24 @@ export const options = Type.Object(
       'The JSON Schema of an object with request headers; those that it does not name are not looked at.'
     ),
     body: JsonSchema('The JSON Schema of the request body, which has to be JSON.'),
+    openapi: Type.Optional(
+      File({
+        description:
+          'An OpenAPI document (3.0, 3.1 or 3.2, JSON or YAML), whose paths are below the path of the route.'
+      })
+    ),
+    servers: Type.Boolean({
+      default: false,
+      description:
+        'Whether the paths of the servers of the OpenAPI document come before those of its operations.'
+    }),
+    undeclared: Type.Unsafe<'pass' | 'reject'>({
+      type: 'string',
+      enum: ['pass', 'reject'],
+      default: 'pass',
+      description:
+        'Whether requests that the OpenAPI document does not declare pass, or are rejected with 404 or 405.'
+    }),
     unknown: Type.Object(
       {
         query: Type.Unsafe<'keep' | 'reject' | 'drop'>({
@@ -81,29 +100,33 @@ export function faults(options: ValidateOptions): OptionFault[] {
       message: `expected a JSON Schema that can be used, got one that ${fault}`
     }))
   })
-  if (options.unknown.query !== 'keep' && options.query === undefined)
+  if (options.openapi !== undefined) found.push(...documentFaults(options.openapi))
+  if (options.unknown.query !== 'keep' && options.query === undefined && options.openapi === undefined)
     found.push({
       path: ['unknown', 'query'],
-      message: `expected "keep" without a schema of the query, got "${options.unknown.query}"; set "query" to name the parameters`
+      message: `expected "keep" without a schema of the query, got "${options.unknown.query}"; set "query" or "openapi" to name the parameters`
     })
   return found
 }
 
-/** Returns what `check` warns of: formats that nothing asserts, and patterns that may take long. */
-export function warnings(options: ValidateOptions): string[] {
-  return SCHEMAS.flatMap((name) => {
+/** Returns what `check` warns of: formats that nothing asserts, patterns that may take long, and what a document has. */
+export function warnings(options: ValidateOptions, { optionsOf }: AboutRoute): string[] {
+  const ofSchemas = SCHEMAS.flatMap((name) => {
     const schema = options[name]
     if (!isObject(schema)) return []
     const { unknownFormats, nativePatterns } = bundleOf(schema)
     return [
       ...unknownFormats.map(
         (format) =>
-          `has a format that is not known in "validate.${name}", so that every text is valid: ${format}`
+          `has a format in "validate.${name}" that is not known, so that every text is valid: ${format}`
       ),
       ...nativePatterns.map(
         (pattern) =>
-          `has a pattern in "validate.${name}" that the linear-time engine does not take, so that a text may take it long: ${pattern}`
+          `has a pattern in "validate.${name}" that the linear-time engine does not take: ${pattern}`
       )
     ]
   })
+  return options.openapi === undefined
+    ? ofSchemas
+    : [...ofSchemas, ...documentWarnings(options.openapi, !isObject(optionsOf('auth')))]
 }

@@ -1,39 +1,58 @@
-/** The parameters of a query by name, in order; undefined where one is not percent-encoded UTF-8. */
-export type QueryValues = ReadonlyMap<string, readonly string[]>
+import { decodeForm, type RawPair } from '../../src/lib/openapi/parameter-styles.ts'
+import { oneError, type RequestErrors } from './errors.ts'
 
-/** Reads a query (without its question mark) as forms are (WHATWG URL, application/x-www-form-urlencoded). */
-export function readQuery(query: string): QueryValues | undefined {
+/** A query as it was read. */
+export interface ReadQuery {
+  /** The decoded texts of each parameter, in order. */
+  readonly values: ReadonlyMap<string, readonly string[]>
+  /** The parameters one by one, their values still encoded. */
+  readonly pairs: readonly RawPair[]
+  /** Returns the query without some parameters. */
+  only(isKnown: (name: string) => boolean): ReadQuery
+}
+
+/** Reads a query (without its question mark) as forms are (WHATWG URL, application/x-www-form-urlencoded); undefined, with an error, where it is not percent-encoded UTF-8. */
+export function readQuery(query: string, errors: RequestErrors): ReadQuery | undefined {
+  const pairs: RawPair[] = []
+  try {
+    for (const pair of query.split('&')) {
+      if (pair === '') continue
+      const end = pair.indexOf('=')
+      pairs.push(end === -1 ? [decodeForm(pair), ''] : [decodeForm(pair.slice(0, end)), pair.slice(end + 1)])
+    }
+    return queryOfPairs(pairs)
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error
+    errors.add('query', oneError('encoding', 'must be percent-encoded UTF-8'))
+    return undefined
+  }
+}
+
+function queryOfPairs(pairs: readonly RawPair[]): ReadQuery {
   const values = new Map<string, string[]>()
-  for (const pair of query.split('&')) {
-    if (pair === '') continue
-    const end = pair.indexOf('=')
-    const name = decodeText(end === -1 ? pair : pair.slice(0, end))
-    const value = end === -1 ? '' : decodeText(pair.slice(end + 1))
-    if (name === undefined || value === undefined) return undefined
+  for (const [name, text] of pairs) {
+    const value = decodeForm(text)
     const known = values.get(name)
     if (known === undefined) values.set(name, [value])
     else known.push(value)
   }
-  return values
+  return { values, pairs, only: (isKnown) => queryOfPairs(pairs.filter(([name]) => isKnown(name))) }
 }
 
-/** Removes the parameters of a query (with its question mark) that are not named; the others stay byte for byte. */
-export function keepNamed(query: string, names: ReadonlySet<string>): string {
+/** Removes the parameters of a query (with its question mark) that are not known; the others stay byte for byte. */
+export function keepNamed(query: string, isKnown: (name: string) => boolean): string {
   const kept = query
     .slice(1)
     .split('&')
-    .filter((pair) => names.has(decodeText(pair.split('=', 1)[0] ?? '') ?? ''))
+    .filter((pair) => isKnownPair(pair, isKnown))
   return kept.length === 0 ? '' : `?${kept.join('&')}`
 }
 
-/** Decodes a name or a value; undefined where it is not percent-encoded UTF-8. */
-function decodeText(text: string): string | undefined {
-  const spaced = text.includes('+') ? text.replaceAll('+', ' ') : text
-  if (!spaced.includes('%')) return spaced
+function isKnownPair(pair: string, isKnown: (name: string) => boolean): boolean {
   try {
-    return decodeURIComponent(spaced)
+    return pair !== '' && isKnown(decodeForm(pair.split('=', 1)[0] ?? ''))
   } catch {
-    return undefined
+    return false
   }
 }
 
@@ -42,3 +61,6 @@ export function queryOf(target: string): string {
   const start = target.indexOf('?')
   return start === -1 ? '' : target.slice(start + 1)
 }
+
+/** Returns the path of a request target. */
+export const pathOf = (target: string): string => target.split('?', 1)[0] ?? ''

@@ -1,14 +1,14 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { pointerPart } from '../../src/lib/body/json-schema/subschemas.ts'
 import {
   declaredProperties,
   type TextReader,
   textReader
 } from '../../src/lib/body/json-schema/text-values.ts'
-import { define } from '../../src/lib/schema.ts'
+import { define, isObject } from '../../src/lib/schema.ts'
 import { leaseCompiler } from './compilers.ts'
 import { oneError, type Part, type RequestErrors } from './errors.ts'
-import { bundleOf } from './options.ts'
+import { bundleOf, type ValidateOptions } from './options.ts'
 
 /** Judges the texts of one part of a request by the schema of an object. */
 export interface PartJudge {
@@ -18,7 +18,7 @@ export interface PartJudge {
 }
 
 /** Makes the judge of a part. */
-export function partJudge(app: FastifyInstance, part: Part, schema: object): PartJudge {
+function partJudge(app: FastifyInstance, part: Part, schema: object): PartJudge {
   const bundle = bundleOf(schema)
   const compiler = leaseCompiler(app, bundle)
   const readers = new Map<string, TextReader>()
@@ -53,3 +53,58 @@ function readTexts(reader: TextReader | undefined, texts: readonly string[]): un
 }
 
 const listItems = (field: string): string[] => field.split(',').map((item) => item.trim())
+
+/** Judges a part of a request. */
+export type Judge = (request: FastifyRequest, errors: RequestErrors) => void
+
+/** Makes the judges of the path's parameters and of the headers, and that of the query, which needs more. */
+export function partJudges(
+  app: FastifyInstance,
+  { params, query, headers }: ValidateOptions
+): { readonly all: readonly Judge[]; readonly query: PartJudge | undefined } {
+  const all: Judge[] = []
+  if (params !== undefined) {
+    const { judge } = partJudge(app, 'params', params)
+    all.push((request, errors) => judge(paramTexts(request), errors))
+  }
+  if (headers !== undefined) {
+    const { judge, names } = partJudge(app, 'headers', lowerCased(headers))
+    all.push((request, errors) => judge(headerTexts(request, names), errors))
+  }
+  return { all, query: query === undefined ? undefined : partJudge(app, 'query', query) }
+}
+
+const paramTexts = ({ params }: FastifyRequest): [string, string[]][] =>
+  Object.entries(params as Record<string, string>).map(([name, text]) => [name, [text]])
+
+/** Collects the values of some headers as they came, so that a repeated one is seen. */
+function headerTexts(
+  { raw: { rawHeaders } }: FastifyRequest,
+  names: ReadonlySet<string>
+): Map<string, string[]> {
+  const texts = new Map<string, string[]>()
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]?.toLowerCase() ?? ''
+    if (!names.has(name)) continue
+    const known = texts.get(name)
+    if (known === undefined) texts.set(name, [rawHeaders[i + 1] ?? ''])
+    else known.push(rawHeaders[i + 1] ?? '')
+  }
+  return texts
+}
+
+/** Names of headers are the same in any case (RFC 9110 section 5.1). */
+function lowerCased(schema: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { properties, required } = schema
+  return {
+    ...schema,
+    ...(isObject(properties)
+      ? {
+          properties: Object.fromEntries(
+            Object.entries(properties).map(([name, each]) => [name.toLowerCase(), each])
+          )
+        }
+      : {}),
+    ...(Array.isArray(required) ? { required: required.map((name) => String(name).toLowerCase()) } : {})
+  }
+}

@@ -9,7 +9,7 @@ export interface CodingFault {
 type Decode = (body: Buffer, options: ZlibOptions) => Promise<Buffer>
 
 // A client that sends 1 kB never makes the gateway hold more than 100 kB.
-const MOST_EXPANSION = 100
+const MAX_EXPANSION = 100
 
 const DECODERS: ReadonlyMap<string, Decode> = new Map<string, Decode>([
   ['gzip', promisify<Buffer, ZlibOptions, Buffer>(gunzip)],
@@ -29,7 +29,7 @@ export async function decodeBody(
   if (coding === '' || coding === 'identity') return body
   const decode = DECODERS.get(coding)
   if (decode === undefined) return { fault: 'unknown' }
-  const maxOutputLength = Math.max(1, Math.min(max, body.length * MOST_EXPANSION))
+  const maxOutputLength = Math.max(1, Math.min(max, body.length * MAX_EXPANSION))
   try {
     return await decode(body, { maxOutputLength })
   } catch (error) {

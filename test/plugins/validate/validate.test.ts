@@ -311,7 +311,7 @@ t.test('schemas refer to files beside their config, and are checked with it', as
     [{ body: { $ref: 'nothing.json' } }, /refers to .*nothing\.json, which can't be read/],
     [{ body: { type: 'text' } }, /is not valid at #\/type/],
     [{ query: { properties: { a: { pattern: '(' } } } }, /no regular expression/],
-    [{ unknown: { query: 'drop' } }, /set "query" to name the parameters/],
+    [{ unknown: { query: 'drop' } }, /set "query" or "openapi" to name the parameters/],
     [{ body: [] }, /expected a JSON Schema/]
   ]
   for (const [validate, message] of wrong)

@@ -3,11 +3,11 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import { getOrCreate } from '../../memoize.ts'
 import { isObject } from '../../schema.ts'
 import { FORMATS } from './formats.ts'
+import { replaceSlowKeywords } from './keywords.ts'
 import { compilePattern } from './pattern.ts'
 import type { SchemaBundle } from './references.ts'
 import { bounded, describeErrors, type Invalid, type SchemaValidator } from './schema-errors.ts'
 import { needsTypeBox, typeBoxValidator } from './typebox.ts'
-import { hasUniqueItems } from './unique-items.ts'
 
 /** Compiles schemas of one bundle, each at its first use. */
 export class SchemaCompiler {
@@ -72,14 +72,7 @@ function newAjv(
     formats: FORMATS,
     code: { regExp: Object.assign((pattern: string) => compilePattern(pattern), { code: 'compilePattern' }) }
   })
-  // The one of ajv compares each item with each other.
-  ajv.removeKeyword('uniqueItems').addKeyword({
-    keyword: 'uniqueItems',
-    type: 'array',
-    schemaType: 'boolean',
-    compile: (wanted: boolean) => (wanted ? hasUniqueItems : () => true),
-    error: { message: 'must NOT have duplicate items' }
-  })
+  replaceSlowKeywords(ajv)
   for (const [uri, document] of documents)
     if (typeof document === 'boolean' || isObject(document)) ajv.addSchema(document, uri)
   return ajv

@@ -21,18 +21,26 @@ const compiled = new Map<string, Pattern>()
 // A process that reloads its config for years meets no more patterns than this at a time.
 const MAX_PATTERNS = 10_000
 
-/** Compiles a pattern of ECMA-262 with the `u` flag to run in linear time where the linear engine takes it; throws a SyntaxError where it is not valid. */
+/** Compiles a pattern of ECMA-262 to run in linear time where the linear engine takes it; with the `u` flag, or without where it is valid only then, as many are. Throws a SyntaxError where it is not valid. */
 export function compilePattern(source: string): Pattern {
   if (compiled.size >= MAX_PATTERNS) compiled.clear()
   return getOrCreate(compiled, source, () => {
-    const native = new RegExp(source, 'u')
-    const named = { toString: () => source }
-    const isPlain = PLAIN.test(source)
-    const linear = isPlain ? undefined : linearEngine(source)
+    const isUnicode = isValid(source, 'u')
+    const native = new RegExp(source, isUnicode ? 'u' : '')
+    if (PLAIN.test(source)) return Object.assign(native, { isLinear: true })
+    const linear = isUnicode ? linearEngine(source) : undefined
     return linear === undefined
-      ? { test: (text) => native.test(text), isLinear: isPlain, ...named }
-      : { test: (text) => linear.test(text), isLinear: true, ...named }
+      ? Object.assign(native, { isLinear: false })
+      : { test: (text) => linear.test(text), isLinear: true, toString: () => source }
   })
+}
+
+function isValid(source: string, flags: string): boolean {
+  try {
+    return new RegExp(source, flags) instanceof RegExp
+  } catch {
+    return false
+  }
 }
 
 function linearEngine(source: string): RE2JS | undefined {

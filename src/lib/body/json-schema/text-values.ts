@@ -12,6 +12,10 @@ export interface TextReader {
   item(text: string): unknown
   /** Reads the property of an object. */
   property(name: string, text: string): unknown
+  /** Returns whether a property of an object is a list. */
+  isListProperty(name: string): boolean
+  /** Reads one item of a property that is a list. */
+  propertyItem(name: string, text: string): unknown
 }
 
 /** Finds the schema that a reference leads to; undefined where there is none. */
@@ -23,22 +27,37 @@ const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/
 // Schemas may refer to themselves.
 const MAX_LEVELS = 16
 
+// A client chooses the names of what a schema does not name.
+const MAX_PROPERTIES = 256
+
 /** Makes the reader of a schema. */
 export function textReader(schema: unknown, bundle: SchemaBundle): TextReader {
   const resolve = resolverOf(bundle)
   const types = typesOf(schema, resolve)
   const items = typesIn(schema, resolve, 'items')
-  const properties = new Map<string, ReadonlySet<string>>()
+  const properties = new Map<
+    string,
+    { readonly types: ReadonlySet<string>; readonly items: ReadonlySet<string> }
+  >()
+  const propertyTypes = (name: string) => {
+    const known = properties.get(name)
+    if (known !== undefined) return known
+    const schemas = propertySchemas(schema, resolve, name)
+    const made = {
+      types: new Set(schemas.flatMap((each) => [...typesOf(each, resolve)])),
+      items: new Set(schemas.flatMap((each) => [...typesIn(each, resolve, 'items')]))
+    }
+    if (properties.size < MAX_PROPERTIES) properties.set(name, made)
+    return made
+  }
   return {
     isList: types.has('array'),
     isObject: types.has('object'),
     scalar: (text) => scalar(text, types),
     item: (text) => scalar(text, items),
-    property(name, text) {
-      const known = properties.get(name) ?? propertyTypes(schema, resolve, name)
-      if (properties.size < 256) properties.set(name, known)
-      return scalar(text, known)
-    }
+    property: (name, text) => scalar(text, propertyTypes(name).types),
+    isListProperty: (name) => propertyTypes(name).types.has('array'),
+    propertyItem: (name, text) => scalar(text, propertyTypes(name).items)
   }
 }
 
@@ -116,12 +135,7 @@ const typesIn = (schema: unknown, resolve: Resolve, keyword: string): ReadonlySe
     )
   )
 
-function propertyTypes(schema: unknown, resolve: Resolve, name: string): ReadonlySet<string> {
-  const types = new Set<string>()
-  for (const { properties, additionalProperties } of partsOf(schema, resolve)) {
-    const own =
-      isObject(properties) && Object.hasOwn(properties, name) ? properties[name] : additionalProperties
-    for (const type of typesOf(own, resolve)) types.add(type)
-  }
-  return types
-}
+const propertySchemas = (schema: unknown, resolve: Resolve, name: string): unknown[] =>
+  partsOf(schema, resolve).map(({ properties, additionalProperties }) =>
+    isObject(properties) && Object.hasOwn(properties, name) ? properties[name] : additionalProperties
+  )

@@ -1,5 +1,7 @@
 /** Returns whether no two items of a list are equal (JSON Schema, `uniqueItems`), in time linear in the size of the list. */
 export function hasUniqueItems(items: readonly unknown[]): boolean {
+  if (items.length < 2) return true
+  if (items.every((item) => typeof item === 'string')) return new Set(items).size === items.length
   const seen = new Set<unknown>()
   for (const item of items) {
     // A text may look like the JSON of an object, so that objects have a prefix that no other key has.

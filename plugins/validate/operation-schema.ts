@@ -1,0 +1,31 @@
+import { SchemaCompiler } from '../../src/lib/body/json-schema/compiler.ts'
+import { bundleSchema } from '../../src/lib/body/json-schema/references.ts'
+import type { SchemaValidator } from '../../src/lib/body/json-schema/schema-errors.ts'
+import {
+  declaredProperties,
+  type TextReader,
+  textReader
+} from '../../src/lib/body/json-schema/text-values.ts'
+import type { OpenApiDocument } from '../../src/lib/openapi/read-document.ts'
+import { requestSchema } from '../../src/lib/openapi/request-schema.ts'
+
+/** A schema of a document, ready for use. */
+export interface CompiledSchema {
+  readonly reader: TextReader
+  readonly properties: readonly string[]
+  readonly validate: SchemaValidator
+}
+
+/** Compiles a schema that stands in a file of a document; throws an Error where it is not valid. */
+export function compileSchema(document: OpenApiDocument, schema: unknown, uri: string): CompiledSchema {
+  const bundle = bundleSchema(requestSchema(document, schema, uri))
+  const [fault] = bundle.faults
+  if (fault !== undefined) throw new Error(`the schema ${fault}`)
+  const root = bundle.documents.get(bundle.uri)
+  const compiler = new SchemaCompiler(bundle)
+  return {
+    reader: textReader(root, bundle),
+    properties: [...declaredProperties(root, bundle).keys()],
+    validate: compiler.at()
+  }
+}
