@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { fp, perRoute, type RouteInfo, Type } from '../src/kit/index.ts'
+import type { LegReport } from '../src/lib/caller.ts'
 import { addressOf } from '../src/lib/http/addresses.ts'
 import { requestHeader } from '../src/lib/http/headers.ts'
 import { concernOfCode, elapsed, onRequestDone, ownBytesOf, statusOf } from '../src/lib/http/response-end.ts'
@@ -79,6 +80,7 @@ interface LogEntry {
   refusedBy?: string | undefined
   code?: string
   wouldRefuse?: string[]
+  legs?: readonly LegReport[]
   headers?: Record<string, unknown>
 }
 
@@ -113,6 +115,7 @@ function logEntry(
     line.code = refusal.code
   }
   if (reported !== null) line.wouldRefuse = reported.map(({ gate, code }) => `${gate} ${code}`)
+  if (request.legs !== null) line.legs = request.legs
   if (loggedHeaders.length > 0)
     line.headers = Object.fromEntries(
       loggedHeaders.map(([name, redacted]) => [name, redacted ? '[redacted]' : requestHeader(request, name)])
@@ -131,6 +134,7 @@ function serialize(line: LogEntry): string {
   if (line.code !== undefined)
     json += `${line.refusedBy === undefined ? '' : `,"refusedBy":${quote(line.refusedBy)}`},"code":${quote(line.code)}`
   if (line.wouldRefuse !== undefined) json += `,"wouldRefuse":${JSON.stringify(line.wouldRefuse)}`
+  if (line.legs !== undefined) json += `,"legs":${JSON.stringify(line.legs)}`
   if (line.headers !== undefined) json += `,"headers":${JSON.stringify(line.headers)}`
   return json
 }

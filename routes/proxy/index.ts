@@ -3,8 +3,8 @@ import type { FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import { type About, fp, type OptionFault, type RouteInfo, type TargetRoutes } from '../../src/kit/index.ts'
 import { acceptAnyContentType } from '../../src/lib/http/bodies.ts'
 import { rewriteFaults } from '../../src/lib/http/rewrite.ts'
+import { upstreamFault } from '../../src/lib/http/upstream-names.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
-import { nearest } from '../../src/lib/schema.ts'
 import { forEachSliced } from '../../src/lib/time-slicing.ts'
 import { share } from '../../src/lib/units.ts'
 import { fallbackFaults } from './fallback.ts'
@@ -39,9 +39,10 @@ export function faults(
     { name: mirror?.upstream, path: ['mirror', 'upstream'] },
     ...(split ?? []).map((part, i) => ({ name: part.upstream, path: ['split', i, 'upstream'] }))
   ]
-  for (const { name, path } of references)
-    if (name !== undefined && !upstreams.includes(name) && !URL_PATTERN.test(name))
-      found.push({ path, message: unknownUpstream(name, upstreams) })
+  for (const { name, path } of references) {
+    const message = name === undefined ? undefined : upstreamFault(name, upstreams)
+    if (message !== undefined) found.push({ path, message })
+  }
   if ((upstream === undefined) === (split === undefined))
     found.push({
       path: split === undefined ? [] : ['split'],
@@ -75,16 +76,6 @@ function keepPayload(
 }
 
 export type { ProxyOptions }
-
-const URL_PATTERN = /^(https?:\/\/[^/?#\s]+(\/[^?#\s]*)?|unix:\/[^?#\s]+)$/
-
-function unknownUpstream(name: string, upstreams: readonly string[]): string {
-  const near = nearest(name, upstreams)
-  if (near !== undefined) return `No upstream "${name}"; did you mean "${near}"?`
-  return upstreams.length === 0
-    ? `No upstream "${name}"; the config has none: add it to "upstreams", or use a URL such as "http://localhost:4001"`
-    : `No upstream "${name}"; expected one of ${upstreams.join(', ')}, or a URL`
-}
 
 interface MountGroup {
   readonly method: string[]

@@ -1,9 +1,9 @@
 import { Type } from '../../src/kit/index.ts'
+import { hedge, retry } from '../../src/lib/retry.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Duration, DurationOrNone, EXPECTED, Share, TEMPLATE } from '../../src/lib/units.ts'
 import { fallback } from './fallback.ts'
 import { mirror } from './mirror.ts'
-import { hedge, retry } from './retry.ts'
 
 const timeouts = Type.Object(
   {

@@ -5,10 +5,10 @@ import {
   type WriteRequestHead
 } from '../../src/lib/http/request-head.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
+import { makeRetry } from '../../src/lib/retry.ts'
 import { duration, durationOrNone } from '../../src/lib/units.ts'
 import type { ProxyOptions } from './options.ts'
 import type { UpstreamRoute } from './plan.ts'
-import { makeRetry } from './retry.ts'
 
 /** How the headers of requests are written. */
 interface RequestHeads {

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { Caller, Forwarding } from '../lib/caller.ts'
+import type { Caller, Forwarding, LegReport } from '../lib/caller.ts'
 import type { Refusal } from '../lib/refusals.ts'
 import { addHook } from './hooks.ts'
 import type { RecordCost, Verdict } from './observe.ts'
@@ -23,6 +23,7 @@ export function decorateApp(app: FastifyInstance, kit: Kit): void {
   app.decorateRequest('response', null as never)
   app.decorateRequest('caller', null)
   app.decorateRequest('forwarding', null)
+  app.decorateRequest('legs', null)
   app.decorateRequest('refusal', null)
   app.decorateRequest('changeQuery', null)
   app.decorateRequest('trace', null)
@@ -43,6 +44,8 @@ declare module 'fastify' {
     caller: Caller | null
     /** How the request is being forwarded; null until its target has begun. */
     forwarding: Forwarding | null
+    /** What became of each leg of an aggregated response; null for other targets. */
+    legs: readonly LegReport[] | null
     /** The error that the response reports; null without one. */
     refusal: Refusal | null
     /** Changes the query (with its question mark) for the upstream; null to leave it unchanged. */

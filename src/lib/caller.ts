@@ -66,6 +66,16 @@ export function publicOrigin(request: FastifyRequest): string {
   return `${protocol === 'https:' ? 'https' : request.protocol}://${request.host}`
 }
 
+/** What became of one leg of an aggregated response, for the access log. */
+export interface LegReport {
+  readonly name: string
+  /** The status of the upstream; 0 if it did not respond. */
+  readonly status: number
+  readonly ms: number
+  /** Why the leg failed. */
+  readonly reason?: string
+}
+
 /** Compiles origins and patterns such as "https://*.example.com" into a test; `*` matches one label, as in `host`. */
 export function originMatcher(allowed: readonly string[]): (origin: string) => boolean {
   // Browsers write an origin in lower case.

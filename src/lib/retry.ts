@@ -1,7 +1,7 @@
-import { Type } from '../../src/kit/index.ts'
-import type { RetryPolicy } from '../../src/lib/contracts/upstream.ts'
-import type { Static } from '../../src/lib/schema.ts'
-import { Duration, duration, EXPECTED, Share, SizeOrNone, share, sizeOrNone } from '../../src/lib/units.ts'
+import { Type } from 'typebox'
+import type { RetryPolicy } from './contracts/upstream.ts'
+import type { Static } from './schema.ts'
+import { Duration, duration, EXPECTED, Share, SizeOrNone, share, sizeOrNone } from './units.ts'
 
 export const retry = Type.Object(
   {

@@ -1,0 +1,161 @@
+import { type JsonTemplate, jsonTemplate, writeJson } from '../../src/lib/body/values-in-json.ts'
+import { escapesFor } from '../../src/lib/escape.ts'
+import { cleanHeader } from '../../src/lib/http/headers.ts'
+import { setHeader } from '../../src/lib/http/request-head.ts'
+import { templateParts } from '../../src/lib/template-parts.ts'
+import { scalarText } from './leg-path.ts'
+import type { LegOptions } from './options.ts'
+import { plainValue, type ReadValue, reference, type Values } from './references.ts'
+
+/** Writes the headers and the body of a leg's request. */
+export interface LegRequest {
+  readonly method: string
+  /** Changes the headers of the client's request, names in lower case and values in turn, into those of the leg. */
+  head(base: readonly string[], values: Values, body: LegBody | null): string[]
+  /** Returns the body; null for none, undefined where a value is missing. */
+  body(values: Values): LegBody | null | undefined
+}
+
+/** A request body and its type. */
+export interface LegBody {
+  readonly bytes: Buffer
+  readonly type: string | undefined
+}
+
+// Of the client's message and its cache, not of the leg's.
+const NOT_OF_LEGS = new Set([
+  'accept-encoding',
+  'expect',
+  'range',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
+  'content-type',
+  'content-length',
+  'content-encoding',
+  'content-language',
+  'content-location',
+  'content-digest',
+  'content-range',
+  'digest',
+  'transfer-encoding',
+  'trailer'
+])
+
+const ACCEPT = {
+  json: 'application/json',
+  xml: 'application/xml, text/xml',
+  csv: 'text/csv',
+  ndjson: 'application/x-ndjson',
+  form: 'application/x-www-form-urlencoded'
+}
+
+/** Compiles the request of a leg. */
+export function compileLegRequest({ method, headers, body, format }: LegOptions): LegRequest {
+  const own = Object.entries(headers).map(([name, value]) => ({
+    name: name.toLowerCase(),
+    read: value === false ? undefined : textReader(value)
+  }))
+  const type = own.find(({ name }) => name === 'content-type')
+  const from = (typeof format === 'string' ? format : format?.from) ?? 'json'
+  const written = typeof headers['content-type'] === 'string' ? headers['content-type'] : undefined
+  return {
+    method,
+    body: compileBody(body, written),
+    head(base, values, legBody) {
+      const head: string[] = []
+      for (let i = 0; i < base.length; i += 2) {
+        const name = base[i] as string
+        // The client's Accept is about the whole response.
+        if (!NOT_OF_LEGS.has(name) && name !== 'accept') head.push(name, base[i + 1] as string)
+      }
+      head.push('accept', ACCEPT[from], 'accept-encoding', 'identity')
+      if (legBody !== null) {
+        head.push('content-length', String(legBody.bytes.length))
+        if (legBody.type !== undefined && type === undefined) head.push('content-type', legBody.type)
+      }
+      for (const { name, read } of own) {
+        const value = read?.(values)
+        setHeader(head, name, value === undefined ? undefined : cleanHeader(value))
+      }
+      return head
+    }
+  }
+}
+
+/** Compiles a text with values; undefined where one is missing or is no text. */
+function textReader(text: string): (values: Values) => string | undefined {
+  const parts = templateParts(text).map((part) =>
+    typeof part === 'string' ? part : reference(part.reference).read
+  )
+  return (values) => {
+    let made = ''
+    for (const part of parts) {
+      const added = typeof part === 'string' ? part : scalarText(plainValue(part(values)))
+      if (added === undefined) return undefined
+      made += added
+    }
+    return made
+  }
+}
+
+const JSON_TYPE = 'application/json'
+
+function compileBody(body: unknown, type: string | undefined): LegRequest['body'] {
+  if (body === undefined) return () => null
+  if (body === '{body}') return clientBody
+  if (typeof body === 'string' && (type === undefined ? !isOneReference(body) : !/\bjson\b/i.test(type)))
+    return textBody(body, type ?? 'text/plain; charset=utf-8')
+  return jsonBody(jsonTemplate(body))
+}
+
+const clientBody: LegRequest['body'] = ({ body, request }) =>
+  body === undefined || body.bytes.length === 0
+    ? null
+    : { bytes: body.bytes, type: request.headers['content-type'] }
+
+function isOneReference(text: string): boolean {
+  const parts = templateParts(text)
+  return parts.length === 1 && typeof parts[0] === 'object'
+}
+
+function jsonBody(template: JsonTemplate): LegRequest['body'] {
+  const resolve = resolverOf(template)
+  return (values) => {
+    const chunks = writeJson(template, (name) => resolve.get(name)?.(values))
+    return chunks === undefined ? undefined : { bytes: Buffer.concat(chunks), type: JSON_TYPE }
+  }
+}
+
+/** Reads each reference of a template once. */
+export const resolverOf = ({ references }: JsonTemplate): ReadonlyMap<string, ReadValue> =>
+  new Map(references.map((text) => [text, reference(text).read]))
+
+/** Compiles a text whose values are escaped for its type (CWE-91, CWE-116). */
+function textBody(text: string, type: string): LegRequest['body'] {
+  const parts = templateParts(text)
+  const before: string[] = []
+  for (const [i, part] of parts.entries()) {
+    const last = parts[i - 1]
+    if (typeof part === 'object') before.push(typeof last === 'string' ? last : '')
+  }
+  const escapeValue = escapesFor(type, before)
+  const readers = parts.map((part) => (typeof part === 'string' ? part : reference(part.reference).read))
+  return (values) => {
+    let made = ''
+    let index = 0
+    for (const part of readers) {
+      if (typeof part === 'string') {
+        made += part
+        continue
+      }
+      const value = scalarText(plainValue(part(values)))
+      if (value === undefined) return undefined
+      made += escapeValue === undefined ? value : escapeValue(value, index)
+      index++
+    }
+    return { bytes: Buffer.from(made), type }
+  }
+}

@@ -1,0 +1,160 @@
+import type { FastifyInstance } from 'fastify'
+import { compileFormat, type Format } from '../../src/lib/body/format.ts'
+import { FormatError } from '../../src/lib/body/format-errors.ts'
+import { isJsonFault, isJsonObject, ProvenJson, parsedJson, provenJson, stringifyJson } from '../../src/lib/body/json.ts'
+import { QueryError } from '../../src/lib/body/query/run.ts'
+import { compileShape, hasShape } from '../../src/lib/body/shape.ts'
+import type { AttemptPolicy, UpstreamService } from '../../src/lib/contracts/upstream.ts'
+import { headerOf } from '../../src/lib/http/request-head.ts'
+import { makeRetry } from '../../src/lib/retry.ts'
+import { templateParts } from '../../src/lib/template-parts.ts'
+import { duration, size } from '../../src/lib/units.ts'
+import type { CallLimits, LegResponse } from './call.ts'
+import { CallFailed } from './call.ts'
+import { type LegPath, legPath } from './leg-path.ts'
+import { compileLegRequest, type LegRequest } from './leg-request.ts'
+import type { LegOptions } from './options.ts'
+import { type LegValue, type ReadValue, reference } from './references.ts'
+
+/** Why a leg has failed, and the status of its upstream if that is the reason. */
+export interface LegFailure {
+  readonly reason: 'timeout' | 'refused' | 'reset' | 'status' | 'size' | 'format' | 'open' | 'skipped'
+  readonly status: number | undefined
+}
+
+/** A leg, compiled at boot. */
+export interface Leg {
+  readonly name: string
+  readonly upstream: UpstreamService
+  readonly policy: AttemptPolicy
+  /** Whether the request may be sent again, and the response may be cached. */
+  readonly safe: boolean
+  /** The legs that it waits for. */
+  readonly waitsFor: readonly string[]
+  readonly required: boolean
+  /** The value that takes the place of a failed leg; undefined if there is none. */
+  readonly fallback: LegValue | undefined
+  readonly pass: readonly number[] | undefined
+  readonly path: LegPath
+  readonly request: LegRequest
+  /** The list whose items the leg is called for. */
+  readonly each: ReadValue | undefined
+  readonly max: number
+  readonly concurrency: number
+  readonly limits: CallLimits
+  /** Reads a response; throws a CallFailed. */
+  read(response: LegResponse): LegValue
+}
+
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/** Returns whether the request of a leg only reads. */
+export const isSafe = ({ method, safe }: LegOptions): boolean => safe || SAFE_METHODS.has(method)
+
+/** How the rest of the response uses a leg. */
+export interface LegUse {
+  readonly waitsFor: readonly string[]
+  /** Whether something reaches into its value. */
+  readonly needsValue: boolean
+  /** Whether its value is merged into others, and has to be an object. */
+  readonly isMerged: boolean
+}
+
+/** Compiles a leg. */
+export function compileLeg(
+  app: FastifyInstance,
+  name: string,
+  options: LegOptions,
+  { waitsFor, needsValue, isMerged }: LegUse
+): Leg {
+  const safe = isSafe(options)
+  const upstream = app.upstream(options.upstream)
+  const timeout = options.timeout === undefined ? undefined : duration(options.timeout)
+  return {
+    name,
+    upstream,
+    policy: upstream.policyFor({
+      headersTimeout: timeout,
+      retry: options.retry === undefined || !safe ? undefined : makeRetry(options.retry)
+    }),
+    safe,
+    waitsFor,
+    required: options.required ?? options.fallback === undefined,
+    fallback: options.fallback === undefined ? undefined : fixedValue(options.fallback),
+    pass: options.pass,
+    path: legPath(options.path),
+    request: compileLegRequest(options),
+    each: options.each === undefined ? undefined : onlyReference(options.each),
+    max: options.max,
+    concurrency: options.concurrency,
+    limits: { maxBody: size(options.maxBody), timeout },
+    read: isMerged ? objectReader(options) : responseReader(options, needsValue)
+  }
+}
+
+/** Returns a value of the config as the result of a leg. */
+function fixedValue(value: unknown): LegValue {
+  const text = stringifyJson(value)
+  return { proven: new ProvenJson(Buffer.from(text), text), value }
+}
+
+/** Returns the reader of a text that is one reference. */
+export function onlyReference(text: string): ReadValue {
+  const [only] = templateParts(text)
+  return typeof only === 'object' ? reference(only.reference).read : () => undefined
+}
+
+function responseReader(options: LegOptions, needsValue: boolean): Leg['read'] {
+  const format = options.format === undefined ? undefined : compileFormat(options.format)
+  const maxBody = size(options.maxBody)
+  const apply = hasShape(options) ? compileShape(options) : undefined
+  const isJson = format === undefined || format.from === 'json'
+  return ({ body, fields }) => {
+    // What nothing looks into is copied as it came: numbers, the order of keys and white space survive.
+    if (isJson && apply === undefined && !needsValue) return { proven: proven(body), value: undefined }
+    if (isJson) {
+      const parsed = parsedJson(body)
+      if (isJsonFault(parsed)) throw new CallFailed(FORMAT)
+      return apply === undefined
+        ? { proven: parsed.proven, value: parsed.value }
+        : { proven: undefined, value: shaped(apply, parsed.value) }
+    }
+    const value = readAs(format, body, headerOf(fields, 'content-type'), maxBody)
+    return { proven: undefined, value: apply === undefined ? value : shaped(apply, value) }
+  }
+}
+
+function objectReader(options: LegOptions): Leg['read'] {
+  const read = responseReader(options, true)
+  return (response) => {
+    const result = read(response)
+    if (!isJsonObject(result.value)) throw new CallFailed(FORMAT)
+    return result
+  }
+}
+
+const FORMAT: LegFailure = { reason: 'format', status: undefined }
+
+function proven(body: Buffer): ProvenJson {
+  const json = provenJson(body)
+  if (isJsonFault(json)) throw new CallFailed(FORMAT)
+  return json
+}
+
+function shaped(apply: (value: unknown) => unknown, value: unknown): unknown {
+  try {
+    return apply(value)
+  } catch (error) {
+    if (!(error instanceof QueryError)) throw error
+    throw new CallFailed(FORMAT)
+  }
+}
+
+function readAs(format: Format, body: Buffer, type: string | undefined, maxBody: number): unknown {
+  try {
+    return format.read(body, type, maxBody)
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error
+    throw new CallFailed({ reason: error.kind, status: undefined })
+  }
+}
