@@ -1,7 +1,14 @@
 import type { FastifyInstance } from 'fastify'
 import { compileFormat, type Format } from '../../src/lib/body/format.ts'
 import { FormatError } from '../../src/lib/body/format-errors.ts'
-import { isJsonFault, isJsonObject, ProvenJson, parsedJson, provenJson, stringifyJson } from '../../src/lib/body/json.ts'
+import {
+  isJsonFault,
+  isJsonObject,
+  ProvenJson,
+  parsedJson,
+  provenJson,
+  stringifyJson
+} from '../../src/lib/body/json.ts'
 import { QueryError } from '../../src/lib/body/query/run.ts'
 import { compileShape, hasShape } from '../../src/lib/body/shape.ts'
 import type { AttemptPolicy, UpstreamService } from '../../src/lib/contracts/upstream.ts'

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { RequestListener } from 'node:http'
 import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
-import { gateway, listening, readableLog, upstream } from '../helpers.ts'
+import { gateway, readableLog, upstream } from '../helpers.ts'
 
 type Answer = RequestListener | string | number | object
 
