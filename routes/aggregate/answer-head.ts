@@ -1,3 +1,4 @@
+import { wall } from '../../src/lib/clock.ts'
 import { responseDirectives } from '../../src/lib/http/cache-control.ts'
 import { joinVary } from '../../src/lib/http/headers.ts'
 import { headerOf } from '../../src/lib/http/request-head.ts'
@@ -38,7 +39,7 @@ function freshnessOf(
 function expiresIn(head: readonly string[]): number {
   const expires = Date.parse(headerOf(head, 'expires') ?? '')
   const date = Date.parse(headerOf(head, 'date') ?? '')
-  const seconds = (expires - (Number.isNaN(date) ? Date.now() : date)) / 1000
+  const seconds = (expires - (Number.isNaN(date) ? wall() : date)) / 1000
   return Number.isNaN(seconds) ? 0 : seconds
 }
 
