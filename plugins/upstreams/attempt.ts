@@ -20,7 +20,7 @@ export interface AttemptListener {
   /** Whether the client has yet to send a part of the body. */
   readonly isUploading: boolean
   /** Builds the options for one send and opens the body from its beginning; `newConnection` asks for a new connection. */
-  dispatchOptionsFor(target: UpstreamTarget, fresh: boolean): DispatchOptions
+  dispatchOptionsFor(target: UpstreamTarget, newConnection: boolean): DispatchOptions
   onInformation(status: number, fields: readonly string[]): void
   /** Called with the response headers and how much of the response has arrived; returns what to do with its body. */
   onHeaders(
@@ -92,11 +92,11 @@ export class Attempt implements WatchedBody, DispatchHandler {
   }
 
   /** Sends the request, on a new connection if asked for. */
-  send(fresh = false): void {
+  send({ newConnection = false } = {}): void {
     this.#sendCount++
     const { pool, upgrades } = this.target
     const sender = this.#upgrades ? upgrades : pool
-    sender.send(this.#listener.dispatchOptionsFor(this.target, fresh), this)
+    sender.send(this.#listener.dispatchOptionsFor(this.target, newConnection), this)
   }
 
   /** Starts the idle timeout of the response body. */
@@ -147,18 +147,24 @@ export class Attempt implements WatchedBody, DispatchHandler {
     if (status < 200) throw new UpstreamFailed()
     this.#resume = resume
     this.#lease.report(status < 500)
-    const fate = this.#listener.onHeaders(this, status, fields, statusText, endStream ? 'headers' : 'partial')
-    this.#state = fate
+    const action = this.#listener.onHeaders(
+      this,
+      status,
+      fields,
+      statusText,
+      endStream ? 'headers' : 'partial'
+    )
+    this.#state = action
     // Draining has the idle timeout too: a response that never ends must not hold its connection.
-    if (fate === 'drain') this.watchIdle()
+    if (action === 'drain') this.watchIdle()
     return true
   }
 
   onCompleteResponse(status: number, fields: string[], statusText: string, body: string): void {
     this.#lease.report(status < 500)
-    const fate = this.#listener.onHeaders(this, status, fields, statusText, 'complete')
+    const action = this.#listener.onHeaders(this, status, fields, statusText, 'complete')
     this.#end()
-    if (fate === 'forward') this.#listener.onCompleteBody(body)
+    if (action === 'forward') this.#listener.onCompleteBody(body)
   }
 
   onUpgrade(_status: number, fields: string[], upstream: Duplex): void {
@@ -212,21 +218,21 @@ export class Attempt implements WatchedBody, DispatchHandler {
     if (this.#state === 'open' && this.#stopReason === undefined && this.#canSendAgain(error, stale)) {
       this.#abort = undefined
       // Other idle connections may be dead as well, so a stale one is followed by a new connection.
-      this.send(stale)
+      this.send({ newConnection: stale })
       return
     }
     const dropped = this.#state === 'drain'
     // A request that the gateway could not send says nothing about the target.
-    const blameless = isLocalError(error) || error instanceof RequestNotSendable
+    const notSent = isLocalError(error) || error instanceof RequestNotSendable
     if (
       this.#state === 'forward' &&
-      !blameless &&
+      !notSent &&
       (this.#stopReason === undefined || isTimeoutError(this.#stopReason))
     )
       this.#lease.reportIncomplete()
     // A stale idle connection or a slow client upload is not a failure of the target.
     if (
-      (this.#stopReason === undefined && !stale && !blameless) ||
+      (this.#stopReason === undefined && !stale && !notSent) ||
       (this.#stopReason !== undefined && isTimeoutError(this.#stopReason) && !this.#listener.isUploading)
     )
       this.#lease.report(false)

@@ -10,6 +10,7 @@ import type {
   ResponseExtent,
   UpstreamTarget
 } from '../../src/lib/contracts/upstream.ts'
+import { guarded } from '../../src/lib/guarded.ts'
 import { RequestNotSendable } from '../../src/lib/refusals.ts'
 import { unavailable } from '../../src/lib/upstream-errors.ts'
 import { Attempt, type AttemptListener } from './attempt.ts'
@@ -39,6 +40,7 @@ export class Attempts implements AttemptListener, PendingRequest {
   #abortReason: Error | undefined
   #backoff: NodeJS.Timeout | undefined
   #hedge: NodeJS.Timeout | undefined
+  // Retries and hedges.
   #retries = 0
   #isCounted = true
 
@@ -143,7 +145,11 @@ export class Attempts implements AttemptListener, PendingRequest {
     extent: ResponseExtent
   ): BodyAction {
     if (this.#state !== 'waiting') return 'drain'
-    if (status >= 400 && this.#scheduleRetry(attempt, String(status), retryAfterIn(fields))) return 'drain'
+    if (status >= 400) {
+      const reason = String(status)
+      if (this.#dropIfHedged(attempt, reason) || this.#scheduleRetry(attempt, reason, retryAfterIn(fields)))
+        return 'drain'
+    }
     this.#select(attempt)
     return this.#listener.onHeaders(attempt.target, status, fields, statusText, extent)
   }
@@ -177,10 +183,12 @@ export class Attempts implements AttemptListener, PendingRequest {
     if (this.#state === 'over' || error instanceof Superseded) return
     if (this.#state === 'waiting' && this.#abortReason === undefined) {
       this.#listener.onAttemptFailed?.(error)
-      const unsendable = error instanceof RequestNotSendable
+      const reason = reasonOf(attempt, error)
       if (
-        !unsendable &&
-        (this.#failover(attempt) || this.#scheduleRetry(attempt, reasonOf(attempt, error), 0))
+        !(error instanceof RequestNotSendable) &&
+        (this.#failover(attempt) ||
+          this.#dropIfHedged(attempt, reason) ||
+          this.#scheduleRetry(attempt, reason, 0))
       )
         return
     }
@@ -205,15 +213,17 @@ export class Attempts implements AttemptListener, PendingRequest {
     return true
   }
 
-  /** Schedules a retry if policy, budget, deadline and body allow it; returns whether the attempt's result is dropped. */
+  /** Drops a failed attempt while another one, begun by a hedge, may still succeed; returns whether it did. */
+  #dropIfHedged(attempt: Attempt, reason: string): boolean {
+    const failed = attempt.abandoned || this.#policy.retry?.isRetryable(reason) === true
+    if (!failed || this.#active.every((each) => each === attempt)) return false
+    this.#remove(attempt)
+    return true
+  }
+
+  /** Schedules a retry if policy, method, body, deadline and budget allow it; returns whether it did, and the attempt is dropped. */
   #scheduleRetry(attempt: Attempt, reason: string, retryAfter: number): boolean {
     const { retry } = this.#policy
-    const failed = attempt.abandoned || retry?.isRetryable(reason) === true
-    // Another attempt, a hedge, is still running and may succeed.
-    if (failed && this.#active.some((each) => each !== attempt)) {
-      this.#remove(attempt)
-      return true
-    }
     if (retry === undefined || !retry.isRetryable(reason) || !this.#request.idempotent) return false
     const attempts = this.#retries + 1
     if (attempts >= retry.attempts || this.#request.body?.isReplayableWithin(retry.maxBody) === false)
@@ -286,15 +296,5 @@ function reasonOf(attempt: Attempt, { code }: { code?: string }): string {
 }
 
 // Shared by all requests, to avoid a closure for each. An internal error ends the request, not the process.
-const onHedge = guarded((attempts) => attempts.hedge())
-const onBackoff = guarded((attempts) => attempts.attemptNext())
-
-function guarded(act: (attempts: Attempts) => void): (attempts: Attempts) => void {
-  return (attempts) => {
-    try {
-      act(attempts)
-    } catch (error) {
-      attempts.onInternalError(error)
-    }
-  }
-}
+const onHedge = guarded<Attempts>((attempts) => attempts.hedge())
+const onBackoff = guarded<Attempts>((attempts) => attempts.attemptNext())

@@ -9,6 +9,7 @@ import type {
   UpstreamTarget
 } from '../../src/lib/contracts/upstream.ts'
 import { Deadline } from '../../src/lib/deadline.ts'
+import { guarded } from '../../src/lib/guarded.ts'
 import { grpcRefusal, grpcTimeoutOf, isGrpc } from '../../src/lib/http/grpc.ts'
 import { isHttp2 } from '../../src/lib/http/http2.ts'
 import {
@@ -19,7 +20,6 @@ import {
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
 import { DeadlineExceeded } from '../../src/lib/refusals.ts'
 import { UpstreamFailed, upstreamRefusal } from '../../src/lib/upstream-errors.ts'
-import { guarded } from './guarded.ts'
 import { flushSoon, type PendingHeaders } from './header-flush.ts'
 import { ProxiedRequest } from './outbound-request.ts'
 import type { ForwardPlan, PreparedRequest } from './plan.ts'
@@ -43,7 +43,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   readonly #response: ResponseWriter
   readonly #deadline: Deadline | null
   readonly #forwarding: Forwarding
-  #sent: PendingRequest | undefined
+  #pending: PendingRequest | undefined
   #closeListener: ResponseListener | undefined
   #state: 'waiting' | 'streaming' | 'over' = 'waiting'
 
@@ -53,7 +53,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
     this.#plan = plan
     this.#prepared = prepared
     this.#limits = request.limits
-    this.#outbound = new ProxiedRequest(request, prepared, plan.requestHead, this)
+    this.#outbound = new ProxiedRequest(request, prepared, plan.requestHeadOptions, this)
     this.#response = new ResponseWriter(request, reply, this)
     this.#deadline = this.#startDeadline()
     this.#outbound.deadline = this.#deadline
@@ -84,7 +84,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
 
   #send(): void {
     const { upstream, policy } = this.#prepared.route
-    if (this.#state === 'waiting') this.#sent = upstream.send(this.#outbound, policy, this)
+    if (this.#state === 'waiting') this.#pending = upstream.send(this.#outbound, policy, this)
   }
 
   /** Takes over the request's deadline, shortened by the timeout that a gRPC client has sent. */
@@ -184,7 +184,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
       return
     }
     this.#state = 'over'
-    this.#sent?.end()
+    this.#pending?.end()
     // The tunnel may stay open for hours: the exchange must not be kept in memory with it.
     if (this.#closeListener !== undefined) offResponseClosed(this.#reply.raw, this.#closeListener)
     openTunnel({ response: this.#reply.raw, forwarding: this.#forwarding, upgrade, socket }, tunnel)
@@ -203,7 +203,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   }
 
   onDrain(): void {
-    this.#sent?.resume()
+    this.#pending?.resume()
   }
 
   onComplete(trailers: readonly [string, string][]): void {
@@ -251,15 +251,15 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   fail(error: Error): void {
     if (this.#state === 'over') return
     // A stage may work on after the upstream is done.
-    if (this.#sent === undefined || this.#response.isStaged) this.onError(error)
-    this.#sent?.abort(error)
+    if (this.#pending === undefined || this.#response.isStaged) this.onError(error)
+    this.#pending?.abort(error)
   }
 
   /** Sends headers that no body has followed yet, and starts the idle timeout of the body. */
   flush(): void {
     if (this.#state !== 'streaming') return
     this.#response.flushHeaders()
-    if (!this.#response.isEndless) this.#sent?.watchIdle()
+    if (!this.#response.isEndless) this.#pending?.watchIdle()
   }
 
   #end(body?: string): void {
@@ -287,7 +287,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
     this.#outbound.release()
     this.#response.release()
     if (this.#state !== 'over') this.fail(new ClientGone('The client closed the connection'))
-    this.#sent?.end()
+    this.#pending?.end()
   }
 }
 

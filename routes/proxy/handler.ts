@@ -38,7 +38,7 @@ export function makeHandler(
   const rewrite = options.rewrite === undefined ? undefined : makeRewrite(options.rewrite, patterns)
   const stripped = strippedPrefix(options.rewrite, patterns)
   const requestId = info.options['requestId'] as { header: string } | false | undefined
-  const { options: requestHead, write } = shared.requestHeadFor(
+  const { options: requestHeadOptions, write } = shared.requestHeadFor(
     options,
     typeof requestId === 'object' ? requestId.header : undefined
   )
@@ -50,7 +50,7 @@ export function makeHandler(
       : new Mirror(app.upstream(options.mirror.upstream), options.mirror)
   if (mirror !== undefined) app.addHook('preClose', async () => mirror.close())
   const plan: ForwardPlan = {
-    requestHead,
+    requestHeadOptions,
     fallback: options.fallback === undefined ? undefined : makeFallback(options.fallback),
     mirror: mirror === undefined ? undefined : (...copy) => mirror.send(...copy),
     responseHeadFor(target) {
@@ -58,16 +58,14 @@ export function makeHandler(
       return getOrCreate(headPlans, target, () => ({
         head: info.head,
         rewrite: options.rewriteBack ? makeResponseRewrite(target, options.rewrite, stripped) : undefined,
-        sessionCookie: requestHead.cookie,
+        sessionCookie: requestHeadOptions.cookie,
         kinds: headerKinds(info.head)
       }))
     }
   }
-  const idempotentReplayBytes = Math.max(
-    options.retry === undefined ? 0 : sizeOrNone(options.retry.maxBody),
-    mirror?.maxBody ?? 0
-  )
-  const destinationOf = makeDestination(app, patterns, rewrite, requestHead)
+  const mirroredBytes = mirror?.maxBody ?? 0
+  const retriedBytes = options.retry === undefined ? 0 : sizeOrNone(options.retry.maxBody)
+  const destinationOf = makeDestination(app, patterns, rewrite, requestHeadOptions)
   const routeOf = makeUpstreamRoutes(shared, options)
   const tunnel = tunnelOptionsOf(options.websocket)
   if (tunnel !== undefined) app.acceptsUpgrades = true
@@ -92,7 +90,7 @@ export function makeHandler(
         (request.changeQuery ? request.changeQuery(query) : query),
       head,
       body: upgrades ? null : bodyOf(request),
-      replayBytes: idempotent ? idempotentReplayBytes : (mirror?.maxBody ?? 0),
+      replayBytes: idempotent ? Math.max(retriedBytes, mirroredBytes) : mirroredBytes,
       idempotent,
       destination: method === 'COPY' || method === 'MOVE' ? destinationOf(request) : undefined,
       tunnel: upgrades ? tunnel : undefined

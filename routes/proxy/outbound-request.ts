@@ -35,7 +35,7 @@ export class ProxiedRequest implements OutboundRequest {
     this.upgrade = prepared.tunnel === undefined ? undefined : 'websocket'
     this.#prepared = prepared
     this.#preserveHost = preserveHost
-    const maxReplay = Math.max(replayBytes, route.replayBytes)
+    const maxReplay = Math.max(replayBytes, route.failoverBytes)
     const isOwn = body === source.raw && source.server.ownsBodies
     this.#body =
       body === null ? null : new RequestBody(body, { maxReplay, isOwn }, source.server.buffers, listener)

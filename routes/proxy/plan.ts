@@ -12,13 +12,13 @@ export interface UpstreamRoute {
   readonly upstream: UpstreamService
   readonly policy: AttemptPolicy
   /** Bytes of a body that are kept, whatever the method, in case a target closes its connection before it has processed the request. */
-  readonly replayBytes: number
+  readonly failoverBytes: number
 }
 
 /** How a route forwards, compiled at boot; the same for all its requests. */
 export interface ForwardPlan {
-  readonly requestHead: RequestHeadOptions
-  /** Answers in place of an upstream that did not. */
+  readonly requestHeadOptions: RequestHeadOptions
+  /** Sends the response that replaces an error of the upstream. */
   readonly fallback: ((request: FastifyRequest, reply: FastifyReply, refusal: Refusal) => void) | undefined
   /** Sends a copy of a request to another upstream, once its body is known. */
   readonly mirror:

@@ -81,10 +81,10 @@ export class ResponseWriter implements StagedResponseListener {
   start(head: UpstreamHead, plan: ResponseHeadPlan): Error | undefined {
     this.#plan = plan
     const { stages } = plan.head
-    if (stages.length === 0) return this.onStagedHead(head)
+    if (stages.length === 0) return this.#writeHeaders(head)
     const staged = new StagedResponse(head, this)
     try {
-      if (!staged.start(stages, this.#request)) return this.onStagedHead(staged.head)
+      if (!staged.start(stages, this.#request)) return this.#writeHeaders(staged.head)
     } catch (error) {
       return stageRefusal(this.#request, error as Error)
     }
@@ -93,12 +93,12 @@ export class ResponseWriter implements StagedResponseListener {
   }
 
   onStagedHead(head: UpstreamHead): Error | undefined {
-    this.#listener.onHeadersSent()
-    return this.#writeHeaders(head, this.#plan as ResponseHeadPlan)
+    return this.#writeHeaders(head)
   }
 
-  #writeHeaders(head: UpstreamHead, plan: ResponseHeadPlan): Error | undefined {
-    const { fields, endless } = responseHead(head, this.#request, this.#reply, plan)
+  #writeHeaders(head: UpstreamHead): Error | undefined {
+    this.#listener.onHeadersSent()
+    const { fields, endless } = responseHead(head, this.#request, this.#reply, this.#plan as ResponseHeadPlan)
     const { status, statusText: reason, endStream } = head
     this.#endless = endless
     if (isOfSession(this.#request) && !endStream && (endless || isLongLived(fields)))
@@ -134,7 +134,7 @@ export class ResponseWriter implements StagedResponseListener {
 
   /** Writes a part of the body; returns whether more may be written before `onDrain`. */
   write(chunk: Buffer): boolean {
-    return this.#staged === undefined ? this.onStagedData(chunk) : this.#staged.write(chunk)
+    return this.#staged === undefined ? this.#writeBody(chunk) : this.#staged.write(chunk)
   }
 
   /** Writes a complete body, in which each character is a byte, if there are stages; returns whether there are. */
@@ -164,6 +164,10 @@ export class ResponseWriter implements StagedResponseListener {
   }
 
   onStagedData(chunk: Buffer): boolean {
+    return this.#writeBody(chunk)
+  }
+
+  #writeBody(chunk: Buffer): boolean {
     const { forwarding } = this.#request
     if (forwarding !== null) forwarding.bytesOut += chunk.length
     if (this.#response.write(chunk, returnWhenWritten(chunk))) return true

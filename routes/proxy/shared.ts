@@ -17,7 +17,7 @@ interface RequestHeads {
 }
 
 // Bytes of a body that are kept for a target that may close its HTTP/2 connection before it has processed the request.
-const HTTP2_REPLAY_BYTES = 65_536
+const HTTP2_FAILOVER_BYTES = 65_536
 
 const NO_NAMES: ReadonlySet<string> = new Set()
 
@@ -55,7 +55,7 @@ export class SharedPlans {
         retry: retry === undefined ? undefined : makeRetry(retry),
         hedge: hedge === undefined ? undefined : duration(hedge.after)
       })
-      return { upstream, policy, replayBytes: upstream.http2 ? HTTP2_REPLAY_BYTES : 0 }
+      return { upstream, policy, failoverBytes: upstream.http2 ? HTTP2_FAILOVER_BYTES : 0 }
     })
   }
 }

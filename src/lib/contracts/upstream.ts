@@ -120,7 +120,7 @@ export interface AnswerListener {
   onData(chunk: Buffer): boolean
   onComplete(trailers: readonly [string, string][]): void
   onUpgrade?(target: UpstreamTarget, fields: readonly string[], socket: Duplex): void
-  /** Called for each failed attempt, before it is decided whether another one follows. */
+  /** Called for each attempt that ended without a response, before it is decided whether another one follows. */
   onAttemptFailed?(error: Error): void
   /** Called once if there is no response, or only a part of it. */
   onError(error: Error): void
