@@ -28,7 +28,7 @@ export function decorateApp(app: FastifyInstance, kit: Kit): void {
   app.decorateRequest('changeQuery', null)
   app.decorateRequest('trace', null)
   app.decorateRequest('reported', null)
-  app.addHook('onRoute', function nameRoute(route) {
+  app.addHook('onRoute', function addHead(route) {
     routeInfoOf(app, route)
     addHook(route, 'onSend', applyHead)
   })

@@ -26,7 +26,7 @@ export const OTHER_PHASES = [
   'onRequestAbort'
 ] as const
 
-/** The hooks of a concern on a route: Fastify's own, and what it wants of the response head. */
+/** The hooks of a concern on a route: Fastify's own, and what it does to the response head. */
 export type Hooks = Partial<Record<(typeof GATE_PHASES)[number], GateHook>> &
   Partial<Pick<RouteOptions, (typeof OTHER_PHASES)[number]>> & {
     /** Runs just before the response head is sent, for proxied responses, too. */

@@ -107,7 +107,7 @@ function buildHooks(
   return { hooks, byPhase, heads: changesHead(hooks) ? new Map() : null }
 }
 
-/** Adds a concern to the gates of a route, and what it wants of the response head to the route's plan. */
+/** Adds a concern to the gates of a route, and what it does to the response head to the route's plan. */
 function addGate(route: RouteInfo, key: string, built: BuiltHooks | null): void {
   if (built === null) return
   route.gates.push(key)

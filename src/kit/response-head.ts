@@ -4,15 +4,15 @@ import type { ResponseStage } from '../lib/http/staged-body.ts'
 import type { Hooks } from './hooks.ts'
 import { stageReply } from './response-stages.ts'
 
-/** What the concerns of a route want in the head of every response. Routes whose concerns want the same share one. */
+/** What the concerns of a route do to the head of every response. Routes whose concerns do the same share one. */
 export interface HeadPlan {
-  /** Headers that are set where the response does not have them already. */
+  /** Headers that are set where the response does not have them already: `headers` of the hooks. */
   readonly defaults: readonly (readonly [name: string, value: string])[]
   /** Request headers that every response varies by, added to its own `Vary`; empty for none. */
   readonly vary: string
   /** Headers that are removed from an upstream's response. */
   readonly strips: ReadonlySet<string>
-  /** Run just before the head is sent. */
+  /** The `onHead` hooks, which run just before the head is sent. */
   readonly hooks: readonly HeadHook[]
   /** What the body goes through before the head is sent. */
   readonly stages: readonly ResponseStage[]
@@ -30,7 +30,7 @@ export interface Head {
   remove(name: string): void
 }
 
-/** The plan of a route before any concern has seen it. */
+/** The plan of a route before concerns add to it. */
 export const EMPTY_HEAD_PLAN: HeadPlan = {
   defaults: [],
   vary: '',
@@ -40,11 +40,11 @@ export const EMPTY_HEAD_PLAN: HeadPlan = {
   readsBodies: false
 }
 
-/** Returns whether hooks want anything of the response head or body. */
+/** Returns whether the hooks of a concern add anything to the plan. */
 export const changesHead = ({ onHead, headers, vary, strips, stages }: Hooks): boolean =>
-  [onHead, headers, vary, strips, stages].some((wish) => wish !== undefined)
+  [onHead, headers, vary, strips, stages].some((part) => part !== undefined)
 
-/** Returns a plan with what the hooks of a concern want added. */
+/** Returns a plan with what the hooks of a concern add. */
 export const extendHeadPlan = (
   head: HeadPlan,
   key: string,
@@ -58,7 +58,7 @@ export const extendHeadPlan = (
   readsBodies: head.readsBodies || readsBodies
 })
 
-/** The `onSend` hook that applies a route's plan; streamed responses apply theirs where they write the head. */
+/** The `onSend` hook that applies a route's plan. Targets with `streams` apply it themselves (`routes/proxy/response-head.ts`). */
 export function applyHead(
   request: FastifyRequest,
   reply: FastifyReply,
