@@ -178,34 +178,36 @@ t.test('one word names a concern everywhere', async (t) => {
 })
 
 t.test(
-  'the order of the concerns is what plugins/index.ts says, and it changes only on purpose',
+  'the order of the concerns changes only on purpose, and plugins/index.ts has a reason for each place',
   async (t) => {
+    const order = [
+      'errors',
+      'requestId',
+      'accessLog',
+      'metrics',
+      'responseTime',
+      'paths',
+      'overload',
+      'securityHeaders',
+      'cors',
+      'store',
+      'tls',
+      'upstreams',
+      'session',
+      'limits',
+      'ipAccess',
+      'rateLimit',
+      'auth',
+      'csrf',
+      'validate',
+      'headers',
+      'query',
+      'fault'
+    ]
+    // A new concern is not in this list, so that adding one changes only plugins/index.ts.
     t.strictSame(
-      catalog.concerns.map(({ key }) => key),
-      [
-        'errors',
-        'requestId',
-        'accessLog',
-        'metrics',
-        'responseTime',
-        'paths',
-        'overload',
-        'securityHeaders',
-        'cors',
-        'store',
-        'tls',
-        'upstreams',
-        'session',
-        'limits',
-        'ipAccess',
-        'rateLimit',
-        'auth',
-        'csrf',
-        'validate',
-        'headers',
-        'query',
-        'fault'
-      ],
+      catalog.concerns.map(({ key }) => key).filter((key) => order.includes(key)),
+      order,
       'the order changed; if it was meant, change it here, and look what now runs before what'
     )
     const list = /concerns[^=]*= \[\n([\s\S]*?)\n\]/.exec(read('plugins/index.ts'))?.[1]?.split('\n') ?? []
