@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { basename } from 'node:path'
+import { basename, dirname, resolve } from 'node:path'
 import type { OptionFault } from '../../src/kit/index.ts'
 import { metaschemaFaults } from '../../src/lib/body/json-schema/metaschema.ts'
 import {
@@ -31,6 +31,22 @@ export function documentFaults(file: string): OptionFault[] {
   const version = /^\s*(?:\{\s*)?["']?openapi["']?\s*:\s*["']?([\d.]+)/m.exec(text)?.[1]
   if (version === undefined) return fault('one without "openapi"')
   return /^3\.[012](\.|$)/.test(version) ? [] : fault(`version ${version}`)
+}
+
+// Read from the text, since a whole document takes too long where its files are listed.
+const REFERENCE = /\$ref["']?\s*:\s*["']?([^\s"'#,}]+)/g
+
+const SCHEME = /^[a-z][a-z\d+.-]+:/i
+
+/** Returns the files that an OpenAPI document itself refers to; none where it can't be read. */
+export function referredFiles(file: string): string[] {
+  try {
+    const text = readFileSync(file, 'utf8')
+    const names = new Set([...text.matchAll(REFERENCE)].map(([, name = '']) => name))
+    return [...names].flatMap((name) => (SCHEME.test(name) ? [] : [resolve(dirname(file), name)]))
+  } catch {
+    return []
+  }
 }
 
 /** Returns what `check` warns of in a document; each text goes on from "The route x". */

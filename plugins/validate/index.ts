@@ -4,7 +4,7 @@ import { judgeJsonBody } from './body.ts'
 import { compileWhenReady, leaseCompiler } from './compilers.ts'
 import { RequestErrors } from './errors.ts'
 import { documentLookup, judgeParameters } from './openapi.ts'
-import { bundleOf, faults, key, options, override, type ValidateOptions, warnings } from './options.ts'
+import { bundleOf, faults, files, key, options, override, type ValidateOptions, warnings } from './options.ts'
 import { pathOf, queryOf, readQuery } from './query-text.ts'
 import { settleUnknown } from './unknown-parameters.ts'
 import { partJudges } from './values.ts'
@@ -16,7 +16,7 @@ export {
   PathUndeclared,
   RequestInvalid
 } from './errors.ts'
-export { faults, key, options, override, type ValidateOptions, warnings }
+export { faults, files, key, options, override, type ValidateOptions, warnings }
 
 // When RFC 9745 wants a date and the document has none: it has been deprecated for a while.
 const DEPRECATED = '@0'

@@ -93,7 +93,7 @@ export function compileOperation(document: OpenApiDocument, operation: Operation
 function readParameter(
   parameter: Parameter,
   { reader, properties }: CompiledSchema,
-  { raw: { headers } }: FastifyRequest,
+  { raw: { rawHeaders } }: FastifyRequest,
   raw: RawParameters
 ): ReadParameter | undefined {
   const own = parameter.isJson ? JSON_READER : reader
@@ -103,8 +103,11 @@ function readParameter(
       return text === undefined ? { fault: 'missing' } : readPathText(parameter, own, text)
     }
     if (parameter.in === 'header') {
-      const text = headers[parameter.name]
-      return text === undefined ? { fault: 'missing' } : readHeaderText(parameter, own, String(text))
+      const [text, ...others] = headerTexts(rawHeaders, parameter.name)
+      if (text === undefined) return { fault: 'missing' }
+      // A list is one field or several (RFC 9110 section 5.3); of anything else, some servers take the first.
+      if (others.length > 0 && !own.isList) return { fault: 'repeated' }
+      return readHeaderText(parameter, own, [text, ...others].join())
     }
     return readPairs(parameter, own, parameter.in === 'cookie' ? raw.cookies : raw.query, properties)
   }
@@ -113,6 +116,9 @@ function readParameter(
   if (parameter.allowsEmpty && result.value === '') return undefined
   return parameter.isJson ? readJson(String(result.value)) : result
 }
+
+const headerTexts = (rawHeaders: readonly string[], name: string): string[] =>
+  rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === name)
 
 // The text of a parameter with `content` is one document.
 const JSON_READER: TextReader = {

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import { type AboutRoute, File, type OptionFault, type Static, Type } from '../../src/kit/index.ts'
 import { metaschemaFaults } from '../../src/lib/body/json-schema/metaschema.ts'
 import {
@@ -8,7 +9,7 @@ import {
 import { getOrCreate } from '../../src/lib/memoize.ts'
 import { gate, isObject, overrideOf } from '../../src/lib/schema.ts'
 import { EXPECTED, JSON_SCHEMA, REPLACED_WHOLE, Size } from '../../src/lib/units.ts'
-import { documentFaults, documentWarnings } from './document-checks.ts'
+import { documentFaults, documentWarnings, referredFiles } from './document-checks.ts'
 
 export const key = 'validate'
 
@@ -89,6 +90,18 @@ const bundles = new WeakMap<object, SchemaBundle & SchemaFindings>()
 /** Reads a schema of the options, with the files that it refers to, once. */
 export const bundleOf = (schema: object): SchemaBundle & SchemaFindings =>
   getOrCreate(bundles, schema, () => bundleSchema(schema))
+
+/** Returns the files that schemas and documents refer to. */
+export function files(options: ValidateOptions): string[] {
+  const ofSchemas = SCHEMAS.flatMap((name) => {
+    const schema = options[name]
+    if (!isObject(schema)) return []
+    return [...bundleOf(schema).documents.keys()].flatMap((uri) =>
+      uri.startsWith('file:') ? [fileURLToPath(uri)] : []
+    )
+  })
+  return options.openapi === undefined ? ofSchemas : [...ofSchemas, ...referredFiles(options.openapi)]
+}
 
 export function faults(options: ValidateOptions): OptionFault[] {
   const found = SCHEMAS.flatMap((name): OptionFault[] => {

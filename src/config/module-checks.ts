@@ -72,6 +72,7 @@ export class ModuleChecks {
       this.files.add(file)
       return file
     })
+    for (const file of concern.files?.(options as never) ?? []) this.files.add(file)
   }
 
   /** Adds the errors that a module finds in its options. */

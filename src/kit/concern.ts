@@ -28,6 +28,8 @@ export interface Concern {
   readonly faults?: (options: never, about: About) => readonly OptionFault[]
   /** Whether it keeps state for each place where it is configured, such as a count; such groups need distinct identities. */
   readonly counts?: boolean
+  /** Returns the files that its options lead to, beside those that they name, so that they are watched. */
+  readonly files?: (options: never) => readonly string[]
   /** Returns warnings about the options of a route, for `check`; each continues the sentence "The route x …". */
   readonly warnings?: (options: never, about: AboutRoute) => readonly string[]
   /** Whether its options are named entries that targets refer to, such as upstreams; every file of a config can add some. */

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { loadConfig } from '../../../src/index.ts'
-import { gateway, type Scope, type Seen, upstream } from '../../helpers.ts'
+import { gateway, type Scope, type Seen, sallyport, upstream } from '../../helpers.ts'
 
 interface Problem {
   readonly code: string
@@ -254,6 +254,15 @@ t.test('requests are judged by their operation', async (t) => {
   t.equal((await app.inject('/shop/orders/latest')).headers['deprecation'], undefined)
 })
 
+t.test('a header that is sent twice is a list or wrong', async (t) => {
+  const header = (name: string, schema: object): object => ({ name, in: 'header', schema })
+  const parameters = [header('X-One', { type: 'string' }), header('X-Many', list)]
+  const app = await shop(t, { openapi: '3.1.0', paths: { '/a': { get: { parameters } } } })
+  t.equal((await app.inject({ url: '/shop/a', headers: { 'x-many': ['1', '2'] } })).statusCode, 200)
+  const twice = await app.inject({ url: '/shop/a', headers: { 'x-one': ['1', '2'] } })
+  t.strictSame(errorsOf(twice.body), ['headers #/x-one repeated'])
+})
+
 t.test('what a document does not declare is rejected on request', async (t) => {
   const app = await shop(t, yaml, { undeclared: 'reject' })
   const cases: [method: 'GET' | 'HEAD' | 'POST' | 'DELETE', url: string, status: number, code?: string][] = [
@@ -340,6 +349,37 @@ t.test('a document that is none is an error of the config', async (t) => {
     loadConfig({ routes: [{ path: '/', validate: { openapi: '/nothing.yaml' }, respond: {} }] }, {}),
     { message: /nothing\.yaml, which can't be read/ }
   )
+})
+
+t.test('check warns of what a document has', async (t) => {
+  const folder = t.testdir({
+    'shop.yaml': `openapi: "3.1.0"
+security: [{ key: [] }]
+paths:
+  /a:
+    get:
+      parameters:
+        - { name: a, in: query, schema: { type: string, format: colour } }
+        - { name: b, in: query, schema: { pattern: "^(?=x)" } }
+        - { name: c, in: query, schema: { $ref: "#/none" } }
+        - { name: d, in: query, schema: { $ref: "parts.yaml#/D" } }
+`,
+    'parts.yaml': 'D: { type: string }\n',
+    'gateway.json': JSON.stringify({
+      routes: [{ name: 'shop', path: '/*', validate: { openapi: 'shop.yaml' }, respond: {} }]
+    })
+  })
+  const { stdout, stderr } = await sallyport(['check', '-c', `${folder}/gateway.json`])
+  for (const text of [
+    'a format in shop.yaml that is not known, so that every text is valid: colour',
+    'a pattern in shop.yaml that the linear-time engine does not take: ^(?=x)',
+    'answers GET /a of shop.yaml with 500, since a schema there refers to',
+    'is public, and 1 operations of shop.yaml want security'
+  ])
+    t.ok(`${stdout}${stderr}`.includes(text), text)
+  const { files } = await loadConfig(`${folder}/gateway.json`, {})
+  for (const name of ['shop.yaml', 'parts.yaml'])
+    t.ok(files.includes(`${folder}/${name}`), `${name} is watched`)
 })
 
 t.test('a request for an operation with a schema that leads nowhere does not pass', async (t) => {

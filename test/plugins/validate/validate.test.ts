@@ -289,7 +289,10 @@ t.test('report mode lets a request pass, with its body', async (t) => {
 
 t.test('schemas refer to files beside their config, and are checked with it', async (t) => {
   const folder = t.testdir({
-    schemas: { 'order.json': JSON.stringify({ $defs: { order } }) },
+    schemas: {
+      'order.json': JSON.stringify({ $defs: { order: { allOf: [order, { $ref: 'more.yaml' }] } } }),
+      'more.yaml': 'maxProperties: 2\n'
+    },
     'gateway.json': JSON.stringify({
       routes: [{ path: '/', validate: { body: { $ref: 'schemas/order.json#/$defs/order' } }, respond: {} }]
     })
@@ -304,7 +307,9 @@ t.test('schemas refer to files beside their config, and are checked with it', as
     (await app.inject({ method: 'POST', url: '/', headers: json, payload: { items: 1 } })).statusCode,
     400
   )
-  t.ok((await loadConfig(file, {})).files.includes(`${folder}/schemas/order.json`), 'and are watched')
+  const { files } = await loadConfig(file, {})
+  for (const name of ['order.json', 'more.yaml'])
+    t.ok(files.includes(`${folder}/schemas/${name}`), `${name} is watched`)
 
   const wrong: [validate: object, message: RegExp][] = [
     [{ body: { $ref: 'https://example.com/x.json' } }, /nothing is fetched over HTTP/],
