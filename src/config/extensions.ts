@@ -90,7 +90,7 @@ function moduleOf(
   return module as Concern | Target
 }
 
-/** Inserts a concern before or after another one, or at the end. */
+/** Inserts a concern before or after another one, or at the end but before those that stay last. */
 function insertConcern(
   concerns: readonly Concern[],
   concern: Concern,
@@ -99,7 +99,7 @@ function insertConcern(
 ): readonly Concern[] {
   const { before, after } = entry
   const neighbour = before ?? after
-  if (neighbour === undefined) return [...concerns, concern]
+  if (neighbour === undefined) return concerns.toSpliced(endOf(concerns), 0, concern)
   const at = concerns.findIndex(({ key }) => key === neighbour)
   if (at === -1) {
     const known = concerns.map(({ key }) => key)
@@ -111,4 +111,9 @@ function insertConcern(
     return [...concerns, concern]
   }
   return concerns.toSpliced(before === undefined ? at + 1 : at, 0, concern)
+}
+
+function endOf(concerns: readonly Concern[]): number {
+  const firstOfLast = concerns.findIndex(({ last }) => last === true)
+  return firstOfLast === -1 ? concerns.length : firstOfLast
 }

@@ -50,6 +50,8 @@ export interface Concern {
   readonly concurrency?: (options: never) => Concurrency | undefined
   /** Returns warnings about the config as a whole, for `check`; called with the root options. */
   readonly planWarnings?: (options: never, about: AboutPlan) => readonly PlanWarning[]
+  /** Whether it stays last: extensions that name no place come before it. */
+  readonly last?: boolean
   /** The Fastify plugin; it gets the resolved root options. */
   readonly default: FastifyPluginAsync<never> | FastifyPluginCallback<never>
 }

@@ -28,12 +28,16 @@ export function stageReply(
     reply.statusCode !== 204 &&
     reply.statusCode !== 304
   const head = new StageHead(reply.statusCode, fieldsOf(reply), hasBody)
+  const length = hasBody || request.method === 'HEAD' ? lengthOf(payload) : undefined
+  if (length !== undefined) head.set('content-length', String(length))
   const staged = new StagedPayload(head, reply, done)
   try {
     const body = startStages(stages, head, request, staged)
     if (body === undefined) {
       applyHeadTo(reply, head)
-      done(null, payload)
+      // Fastify would give a HEAD the length of a payload that a GET does not get.
+      const isOtherLength = length !== undefined && head.get('content-length') !== String(length)
+      done(null, isOtherLength && request.method === 'HEAD' ? null : payload)
     } else staged.start(body, payload)
   } catch (error) {
     done(error as Error)
@@ -113,6 +117,10 @@ class StagedPayload implements StagedOutput {
     this.#done(null, this.#out)
   }
 }
+
+/** Returns the length of a payload in bytes; undefined for a stream. */
+const lengthOf = (payload: unknown): number | undefined =>
+  typeof payload === 'string' || Buffer.isBuffer(payload) ? Buffer.byteLength(payload) : undefined
 
 function fieldsOf(reply: FastifyReply): string[] {
   return Object.entries(reply.getHeaders()).flatMap(([name, value]) =>

@@ -5,6 +5,8 @@ export class StageHead {
   status: number
   /** Whether a body follows for the client: not for HEAD, 204 and 304. */
   readonly hasBody: boolean
+  /** Whether an earlier stage takes the body, and so may change the head until the first byte comes. */
+  mayChange = false
   readonly #fields: string[]
 
   /** Takes over a list of names, in lower case, and values in turn. */

@@ -36,6 +36,7 @@ export function startStages(
   const streams: Duplex[] = []
   try {
     for (const { start } of stages) {
+      head.mayChange = streams.length > 0
       const stream = start(head, request)
       if (stream !== undefined) streams.push(stream)
     }
