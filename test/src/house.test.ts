@@ -202,7 +202,8 @@ t.test(
       'validate',
       'headers',
       'query',
-      'fault'
+      'fault',
+      'compress'
     ]
     // A new concern is not in this list, so that adding one changes only plugins/index.ts.
     t.strictSame(

@@ -20,8 +20,8 @@ export function preferredOffer<T>(
   return preferred
 }
 
-// Where a range occurs twice, such as with different parameters, the higher weight holds.
-function weightsOf(accept: string): Map<string, number> {
+/** Returns the weight of each member of an Accept or Accept-Encoding header (RFC 9110 section 12.4.2), in lower case; of a member that occurs twice, such as with different parameters, the higher one. */
+export function weightsOf(accept: string): Map<string, number> {
   const weights = new Map<string, number>()
   for (const range of accept.toLowerCase().split(',')) {
     const [type = '', ...params] = range.split(';').map((part) => part.trim())
