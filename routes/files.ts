@@ -99,6 +99,8 @@ function makeHandler({
       reply.header('allow', 'GET, HEAD')
       throw new MethodRefused(request.method)
     }
+    // Stages that read bodies need whole ones.
+    if (info.head.readsBodies) delete request.raw.headers.range
     const path = pathOf(request)
     const name = decodeName(filePath(path, request))
     if (name === undefined) throw fileNotFound()

@@ -1,10 +1,9 @@
-import type { Http2ServerRequest } from 'node:http2'
 import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { type BufferBudget, Reservation } from '../../src/lib/buffers.ts'
 import type { ReplayableBody } from '../../src/lib/contracts/upstream.ts'
 import type { Deadline } from '../../src/lib/deadline.ts'
-import { isHttp2 } from '../../src/lib/http/http2.ts'
+import { mayHaveBody } from '../../src/lib/http/bodies.ts'
 import { RequestNotSendable } from '../../src/lib/refusals.ts'
 
 /** Told of each part of a request body as it comes. */
@@ -173,16 +172,5 @@ export function bodyOf(request: FastifyRequest): Readable | Buffer | null {
   const { body, raw } = request
   // A gate has read it with readBody.
   if (Buffer.isBuffer(body)) return body
-  const { headers } = raw
-  // HTTP/2 ends a request by END_STREAM, not by a length.
-  if (isHttp2(raw)) {
-    const { stream } = raw as unknown as Http2ServerRequest
-    return stream.endAfterHeaders ? null : ((body as Readable | undefined) ?? raw)
-  }
-  if (
-    headers['transfer-encoding'] === undefined &&
-    (headers['content-length'] === undefined || headers['content-length'] === '0')
-  )
-    return null
-  return (body as Readable | undefined) ?? raw
+  return mayHaveBody(raw) ? ((body as Readable | undefined) ?? raw) : null
 }

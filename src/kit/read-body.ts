@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { Reservation } from '../lib/buffers.ts'
 import { onResponseClosed } from '../lib/http/response-end.ts'
-import { BodyTooLarge, BuffersFull, withHeaders } from '../lib/refusals.ts'
+import { BodyTooLarge, buffersFull } from '../lib/refusals.ts'
 import { size } from '../lib/units.ts'
 
 /** How much of a body may be read into memory. */
@@ -66,7 +66,7 @@ function collect(request: FastifyRequest, most: number): Promise<Buffer> {
           : undefined
     if (refusal !== undefined) refuse(refusal)
     else if (reservation.add(part.length)) parts.push(part)
-    else refuse(withHeaders(new BuffersFull(), { 'retry-after': '1' }))
+    else refuse(buffersFull())
   }
   const end = (): void => {
     // A request of HTTP/2 that was cancelled ends as well; it is not complete.
@@ -87,5 +87,31 @@ function collect(request: FastifyRequest, most: number): Promise<Buffer> {
   if (source.readableEnded) end()
   return promise
 }
+
+/** Replaces the body that `readBody` has read, and the headers about its bytes: the route's target and later calls get the new one. Throws `SP_ERR_OVERLOAD_BUFFERS` (503) where the process holds as many bodies as `overload.buffers` allows. */
+export function replaceBody(request: FastifyRequest, body: Buffer): void {
+  const reservation = new Reservation(request.server.buffers)
+  if (!reservation.add(body.length)) throw buffersFull()
+  onResponseClosed(request.response, giveBack, reservation, undefined)
+  reading.set(request, Promise.resolve(body))
+  request.body = body
+  const { headers, rawHeaders } = request.raw
+  for (let i = rawHeaders.length - 2; i >= 0; i -= 2)
+    if (FIELDS_OF_BYTES.has((rawHeaders[i] as string).toLowerCase())) rawHeaders.splice(i, 2)
+  for (const name of FIELDS_OF_BYTES) delete headers[name]
+  rawHeaders.push('content-length', String(body.length))
+  headers['content-length'] = String(body.length)
+}
+
+// They describe the bytes that came (RFC 9110 section 8, RFC 9112 section 6, RFC 9530, RFC 3230).
+const FIELDS_OF_BYTES: ReadonlySet<string> = new Set([
+  'content-length',
+  'transfer-encoding',
+  'content-encoding',
+  'content-md5',
+  'content-digest',
+  'repr-digest',
+  'digest'
+])
 
 const giveBack = (reservation: Reservation): void => reservation.release()

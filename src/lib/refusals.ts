@@ -105,6 +105,9 @@ export type Refusal = FastifyError & {
 export const withHeaders = (error: FastifyError, headers: Record<string, string>): Refusal =>
   Object.assign(error, { headers })
 
+/** Makes the refusal where the process holds as many bodies as it may. */
+export const buffersFull = (): Refusal => withHeaders(new BuffersFull(), { 'retry-after': '1' })
+
 /** A route matches the path, but not the method (RFC 9110 section 15.5.6). */
 export const MethodRefused = createError<[string]>(
   'SP_ERR_ROUTE_METHOD',

@@ -13,6 +13,14 @@ export function ignoreBodies(app: FastifyInstance): void {
   })
 }
 
+/** Tells whether a request may have a body, by its framing (RFC 9112 section 6). */
+export function mayHaveBody(raw: IncomingMessage): boolean {
+  // HTTP/2 ends a request by END_STREAM, not by a length.
+  if (isHttp2(raw)) return !(raw as unknown as Http2ServerRequest).stream.endAfterHeaders
+  const { 'transfer-encoding': coding, 'content-length': length = '0' } = raw.headers
+  return coding !== undefined || length !== '0'
+}
+
 /** Aborts a request: closes its connection, or over HTTP/2 its stream. */
 export function abortRequest(raw: IncomingMessage): void {
   if (isHttp2(raw)) (raw as unknown as Http2ServerRequest).stream.close(constants.NGHTTP2_CANCEL)

@@ -179,7 +179,11 @@ function foreignSyntax(to: string, patterns: readonly string[]): string | undefi
 }
 
 /** Returns the error of a text with a path parameter that not every path of the route has, as a list of one fault or none. */
-export function paramFaults(text: string, paths: readonly string[], path: string[]): OptionFault[] {
+export function paramFaults(
+  text: string,
+  paths: readonly string[],
+  path: OptionFault['path']
+): OptionFault[] {
   const known = paths.map((pattern) => [...shapeOf(pattern).params.keys()])
   const missing = [...text.matchAll(/(?<!\{)\{params\.(\w+)\}/g)]
     .map(([, name = '']) => name)
