@@ -20,6 +20,7 @@ import * as securityHeaders from './security-headers.ts'
 import * as session from './session/index.ts'
 import * as store from './store/index.ts'
 import * as tls from './tls/index.ts'
+import * as transform from './transform/index.ts'
 import * as upstreams from './upstreams/index.ts'
 import * as validate from './validate/index.ts'
 
@@ -43,6 +44,7 @@ export const concerns = [
   rateLimit, //       by address before auth, so that guesses count; by caller after it
   auth, //            authentication and authorization
   csrf, //            after auth, because only some credentials are sent by browsers themselves
+  transform, //       first response stage, so that others see what the client gets; changes requests in a phase after validate's
   validate, //        after auth, so that strangers learn no schema; before headers and query, which change what it judges
   headers, //         after auth, because values may contain the caller
   query, //           likewise

@@ -11,7 +11,8 @@ import { fallbackFaults } from './fallback.ts'
 import { type Handler, makeHandler, rewritePatterns } from './handler.ts'
 import { options, type ProxyOptions } from './options.ts'
 import { SharedPlans } from './shared.ts'
-import { implies, warnings } from './timeouts.ts'
+import { implies } from './timeouts.ts'
+import { warnings } from './warnings.ts'
 
 export const key = 'proxy'
 

@@ -34,7 +34,7 @@ export function implies(
 }
 
 /** Warns if the timeouts of the attempts add up to more than the deadline of the request. */
-export function warnings(options: ProxyOptions, { optionsOf, upstreams }: AboutRoute): string[] {
+export function timeoutWarnings(options: ProxyOptions, { optionsOf, upstreams }: AboutRoute): string[] {
   const limits = optionsOf('limits')
   const time =
     isObject(limits) && limits['mode'] !== 'report' ? durationOrNone(limits['time'] as Timeout) : undefined
