@@ -38,6 +38,24 @@ t.test('changes the headers that are about the bytes', async (t) => {
   }
 })
 
+t.test('adds Accept-Encoding to Vary once', async (t) => {
+  const origin = await upstream(t, ({ url = '' }, response) => {
+    response.setHeader('content-type', 'text/plain')
+    response.setHeader('vary', decodeURIComponent(url.slice(2)))
+    response.end(textOf(4000))
+  })
+  const app = await gateway(t, { compress: true, routes: [{ path: '/', proxy: { upstream: origin } }] })
+  for (const [vary, expected] of [
+    ['Cookie', 'Cookie, Accept-Encoding'],
+    ['accept-encoding', 'accept-encoding'],
+    ['Origin, Accept-Encoding', 'Origin, Accept-Encoding'],
+    ['*', '*']
+  ] as const) {
+    const { headers } = await app.inject({ url: `/?${encodeURIComponent(vary)}`, headers: ALL })
+    t.match(headers, { vary: expected, 'content-encoding': 'zstd' }, vary)
+  }
+})
+
 t.test('the ETag of a compressed body works in conditional requests', async (t) => {
   const seen: (string | undefined)[] = []
   const origin = await upstream(t, ({ headers, method, url = '' }, response) => {
