@@ -169,6 +169,36 @@ t.test('works for each kind of target', async (t) => {
   t.match(range, { statusCode: 206, body: textOf(10) }, 'a range is that of the body without a coding')
 })
 
+t.test('compresses what transform makes of a body', async (t) => {
+  const body = JSON.stringify({ secret: textOf(4000), shown: textOf(2000) })
+  const origin = await upstream(t, ({ headers }, response) => {
+    response.setHeader('content-type', 'application/json')
+    response.setHeader('x-accept-encoding', headers['accept-encoding'] ?? 'none')
+    response.end(body)
+  })
+  const app = await gateway(t, {
+    compress: true,
+    routes: [
+      { path: '/long', transform: { response: { omit: ['secret'] } }, proxy: { upstream: origin } },
+      {
+        path: '/short',
+        transform: { response: { set: { secret: 1, shown: 2 } } },
+        proxy: { upstream: origin }
+      }
+    ]
+  })
+  for (const [url, coding, expected] of [
+    ['/long', 'zstd', { shown: textOf(2000) }],
+    ['/short', undefined, { secret: 1, shown: 2 }]
+  ] as const) {
+    const response = await app.inject({ url, headers: ALL })
+    t.equal(response.headers['content-encoding'], coding, url)
+    t.equal(response.headers['x-accept-encoding'], 'identity', `${url}: the upstream is asked for no coding`)
+    t.equal(Number(response.headers['content-length']), response.rawPayload.length, `${url}: the length`)
+    t.same(JSON.parse(decode(response.rawPayload, coding)), expected, `${url}: the body`)
+  }
+})
+
 t.test('does not compress the errors and pages of the gateway itself', async (t) => {
   const app = await gateway(t, {
     compress: { minSize: '0b' },
