@@ -1,8 +1,17 @@
-import type { Result } from './run.ts'
-
 const ROW = 26
 const LABELS = 250
 const BARS = 420
+
+/** What one contender did under one workload. */
+export interface Result {
+  readonly name: string
+  readonly workload: string
+  readonly cpuPerRequest: number
+  readonly perSecond: number
+  readonly p50: string
+  readonly p99: string
+  readonly megabytes: number
+}
 
 /** Draws a bar for each contender: CPU microseconds per request, shorter is better. */
 export function chart(results: readonly Pick<Result, 'name' | 'cpuPerRequest'>[]): string {

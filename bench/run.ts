@@ -6,7 +6,7 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { chart } from './chart.ts'
+import { chart, type Result } from './chart.ts'
 import { type Contender, contenders } from './contenders.ts'
 import { cpuOf, end, listening, memoryOf, onCore, pinned } from './processes.ts'
 
@@ -39,17 +39,6 @@ interface Workload {
   readonly script?: string
   /** Not for the contenders that differ only in their number of routes. */
   readonly once?: true
-}
-
-/** What one contender did under one workload. */
-export interface Result {
-  readonly name: string
-  readonly workload: string
-  readonly cpuPerRequest: number
-  readonly perSecond: number
-  readonly p50: string
-  readonly p99: string
-  readonly megabytes: number
 }
 
 const UPLOAD = 'wrk.method = "POST"; wrk.body = string.rep("a", 1024 * 1024)'

@@ -18,7 +18,7 @@ import { Superseded } from './attempt-errors.ts'
 import type { IdleTimeout } from './idle-timeout.ts'
 import { retryAfterIn } from './retry-after.ts'
 import type { Target } from './target.ts'
-import type { Upstream } from './upstream.ts'
+import type { Targets } from './targets.ts'
 
 // The retry budget of a hedge on a route without `retry`.
 const DEFAULT_HEDGE_BUDGET = 0.2
@@ -29,7 +29,7 @@ const DEFAULT_HEDGE_BUDGET = 0.2
  * Other failures are retried if `retry` covers them; else the response or error goes to the listener.
  */
 export class Attempts implements AttemptListener, PendingRequest {
-  readonly #upstream: Upstream
+  readonly #upstream: Targets
   readonly #request: OutboundRequest
   readonly #policy: AttemptPolicy
   readonly #listener: AnswerListener
@@ -44,7 +44,7 @@ export class Attempts implements AttemptListener, PendingRequest {
   #retries = 0
   #isCounted = true
 
-  constructor(upstream: Upstream, request: OutboundRequest, policy: AttemptPolicy, listener: AnswerListener) {
+  constructor(upstream: Targets, request: OutboundRequest, policy: AttemptPolicy, listener: AnswerListener) {
     this.#upstream = upstream
     this.#request = request
     this.#policy = policy

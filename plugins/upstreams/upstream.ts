@@ -16,6 +16,7 @@ import { idleTimeoutFor } from './idle-timeout.ts'
 import type { UpstreamOptions } from './options.ts'
 import { Sticky } from './sticky.ts'
 import { type Endpoint, endpointKey, Target } from './target.ts'
+import type { Targets } from './targets.ts'
 
 const DEFAULT_OPTIONS: UpstreamOptions = {
   timeouts: { connect: '2s', keepAlive: '30s' },
@@ -51,7 +52,7 @@ const MIN_RETRY_CONCURRENCY = 3
 const DEFAULT_RETRY_AFTER_SECONDS = 5
 
 /** A service behind the gateway: its targets, and the choice among them. */
-export class Upstream implements UpstreamService {
+export class Upstream implements UpstreamService, Targets {
   readonly name: string
   /** Whether requests use HTTP/2 where a target offers it. */
   readonly http2: boolean

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { StageFactory } from '../lib/http/staged-body.ts'
-import type { HeadHook } from './response-head.ts'
+import type { HeadHook } from './head-hook.ts'
 
 export type Done = (error?: Error) => void
 

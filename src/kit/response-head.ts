@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { joinVary } from '../lib/http/headers.ts'
 import type { ResponseStage } from '../lib/http/staged-body.ts'
+import type { Head, HeadHook } from './head-hook.ts'
 import type { Hooks } from './hooks.ts'
 import { stageReply } from './response-stages.ts'
 
@@ -18,16 +19,6 @@ export interface HeadPlan {
   readonly stages: readonly ResponseStage[]
   /** Whether a stage reads bodies: the upstream is asked for whole ones without a content coding. */
   readonly readsBodies: boolean
-}
-
-/** Changes the head of a response just before it is sent. */
-export type HeadHook = (request: FastifyRequest, reply: FastifyReply, head: Head) => void
-
-/** The head of a response, sent by Fastify or streamed from an upstream; names are in lower case. */
-export interface Head {
-  has(name: string): boolean
-  set(name: string, value: string): void
-  remove(name: string): void
 }
 
 /** The plan of a route before concerns add to it. */

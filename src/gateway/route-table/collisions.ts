@@ -1,16 +1,8 @@
 import { getOrCreate } from '../../lib/memoize.ts'
 import { type PathTree, type PatternSegment, parameterTest, segmentsOf } from '../../lib/path-tree.ts'
 import { UNENCODED } from './aliases.ts'
-import { entryFor, MARK, type PatternNode } from './nodes.ts'
+import { type CollidingPattern, entryFor, MARK, type PatternNode } from './nodes.ts'
 import type { NodeRoutes } from './trees.ts'
-
-/** One of several patterns that collide in the router, because they differ only by their regular expressions. */
-export interface CollidingPattern {
-  readonly node: PatternNode
-  /** Its prefix in the router. */
-  readonly prefix: string
-  matches(segments: readonly string[]): boolean
-}
 
 /** Finds colliding patterns and gives each a prefix of its own, in the order in which they are tried: exact paths first, then the order of the file. */
 export function findCollisions(

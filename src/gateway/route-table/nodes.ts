@@ -24,6 +24,14 @@ export interface PatternNode {
   entries: Entry[]
 }
 
+/** One of several patterns that collide in the router, because they differ only by their regular expressions. */
+export interface CollidingPattern {
+  readonly node: PatternNode
+  /** Its prefix in the router. */
+  readonly prefix: string
+  matches(segments: readonly string[]): boolean
+}
+
 /** Marks what the gateway adds to a path in the router. A canonical path never contains this control character. */
 export const MARK = '\u0001'
 

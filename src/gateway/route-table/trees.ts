@@ -1,8 +1,7 @@
 import type { RouteInfo } from '../../kit/index.ts'
 import { getOrCreate } from '../../lib/memoize.ts'
 import { PathTree, type PatternEnd, type PatternSegment } from '../../lib/path-tree.ts'
-import type { CollidingPattern } from './collisions.ts'
-import { entryFor, type PatternNode } from './nodes.ts'
+import { type CollidingPattern, entryFor, type PatternNode } from './nodes.ts'
 
 /** The routes at one pattern of the table. */
 export interface PatternRoutes {

@@ -271,6 +271,7 @@ t.test('cuts off a body with invalid framing', async (t) => {
     'more than its size': '5\r\nhello!\r\n0\r\n\r\n',
     'less than its size': '6\r\nhello\r\n0\r\n\r\n',
     'a trailer without a name': '5\r\nhello\r\n0\r\n: x\r\n\r\n',
+    'whitespace before the colon of a trailer': '5\r\nhello\r\n0\r\nX-A : x\r\n\r\n',
     'trailers without end': `5\r\nhello\r\n0\r\n${'X-A: aaaaaaaaaa\r\n'.repeat(5000)}`
   }
   let body = ''

@@ -42,6 +42,13 @@ export function readField(text: string, from: number, fields: string[]): number 
   return end + 2
 }
 
+/** Parses a line of the trailers like `readField`. Whitespace before the colon is malformed here, as for llhttp. */
+export function readTrailer(text: string, from: number, trailers: string[]): number {
+  if (isBlank(text.charCodeAt(text.indexOf(':', from) - 1)))
+    throw new MalformedResponse('Invalid trailer name')
+  return readField(text, from, trailers)
+}
+
 const isBlank = (code: number): boolean => code === SPACE || code === TAB
 
 // The rest of the status line is checked when the head is complete.
@@ -79,3 +86,10 @@ export function readStatus(text: string, end: number): number {
 }
 
 const isDigit = (value: number): boolean => value >= 0 && value <= 9
+
+/** Returns the value of a hexadecimal digit, given by its character code; -1 if it is none. */
+export function hexDigit(byte: number): number {
+  if (byte >= ZERO && byte < ZERO + 10) return byte - ZERO
+  const letter = byte | 0x20
+  return letter >= 97 && letter <= 102 ? letter - 87 : -1
+}

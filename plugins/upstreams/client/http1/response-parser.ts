@@ -1,7 +1,16 @@
 import { errors } from 'undici'
 import { tokensOf } from '../../../../src/lib/http/headers.ts'
 import { ChunkExtension } from './chunk-extension.ts'
-import { checkPartialHead, MalformedResponse, REASON_INDEX, readField, readStatus, ZERO } from './fields.ts'
+import {
+  checkPartialHead,
+  hexDigit,
+  MalformedResponse,
+  REASON_INDEX,
+  readField,
+  readStatus,
+  readTrailer,
+  ZERO
+} from './fields.ts'
 
 /** Receives the parts of each response, in their order. */
 export interface ParserListener {
@@ -176,7 +185,7 @@ export class ResponseParser {
     const text = this.#buffered
     this.#buffered = ''
     const trailers: string[] = []
-    for (let from = 2; from < end; ) from = readField(text, from, trailers)
+    for (let from = 2; from < end; ) from = readTrailer(text, from, trailers)
     const next = at + end + 4 - before
     this.#complete(trailers, next === size)
     return next
@@ -288,9 +297,3 @@ const CHUNKED = -2
 
 const DIGITS = /^\d+$/
 const KEEP_ALIVE_TIMEOUT = /timeout=(\d{1,6})/i
-
-function hexDigit(byte: number): number {
-  if (byte >= ZERO && byte < ZERO + 10) return byte - ZERO
-  const letter = byte | 0x20
-  return letter >= 97 && letter <= 102 ? letter - 87 : -1
-}

@@ -1,0 +1,13 @@
+import type { FastifyRequest } from 'fastify'
+import type { Target } from './target.ts'
+
+/** What attempts need of their upstream. */
+export interface Targets {
+  readonly traffic: { active: number; activeRetries: number; retries: number }
+  /** Seconds until a target may accept requests again. */
+  readonly retryAfter: number
+  /** Picks a target, preferably one that was not tried; undefined if none can accept the request. */
+  pick(request: FastifyRequest, tried: readonly Target[]): Target | undefined
+  /** Returns whether the budget allows one more retry. */
+  acquireRetry(budget: number): boolean
+}

@@ -1,0 +1,11 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+
+/** Changes the head of a response just before it is sent. */
+export type HeadHook = (request: FastifyRequest, reply: FastifyReply, head: Head) => void
+
+/** The head of a response, sent by Fastify or streamed from an upstream; names are in lower case. */
+export interface Head {
+  has(name: string): boolean
+  set(name: string, value: string): void
+  remove(name: string): void
+}
