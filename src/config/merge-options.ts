@@ -30,6 +30,7 @@ export interface ConfigModule {
   readonly target?: true
   readonly named?: boolean
   readonly exclusive?: readonly string[]
+  readonly shorthand?: string
   readonly variables?: Readonly<Record<string, string>>
   readonly faults?: unknown
 }
@@ -61,9 +62,10 @@ export const NOT_MENTIONED: OptionsState = {
 export function mergeOptions(
   module: ConfigModule,
   outer: OptionsState,
-  written: Written,
+  given: Written,
   { scope, isRoute, paths, faults }: MergePlace & { readonly faults: FaultList }
 ): OptionsState {
+  const written = inFull(module, given)
   const value = mapFiles(module.options, written.value, (file) => resolve(written.source.folder, file))
   const isRootOnly = scope === ROOT_SCOPE
   if (value === false) return { ...outer, on: false, isRootOnly }
@@ -93,6 +95,12 @@ export function mergeOptions(
     isRootOnly
   }
 }
+
+/** Writes a text in full, where it stands for one option. */
+const inFull = ({ shorthand }: ConfigModule, written: Written): Written =>
+  shorthand !== undefined && typeof written.value === 'string'
+    ? { ...written, value: { [shorthand]: written.value } }
+    : written
 
 /** Adds the options that a group sets, or takes away those that a route sets. */
 function inheritedOf(

@@ -1,6 +1,6 @@
 import { type TSchema, Type } from 'typebox'
 import { ROUTABLE } from '../lib/http/methods.ts'
-import { isObject, overrideOf } from '../lib/schema.ts'
+import { isObject, overrideOf, schemaOf } from '../lib/schema.ts'
 import { EXPECTED, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE } from '../lib/units.ts'
 import type { Catalog } from './catalog.ts'
 import { hasDefault } from './defaults.ts'
@@ -91,9 +91,10 @@ export const composeSchema = (catalog: Catalog): Record<string, unknown> =>
 export function markedSchema(catalog: Catalog): Record<string, unknown> {
   const rootConcerns: Record<string, unknown> = {}
   const routeConcerns: Record<string, unknown> = {}
-  for (const { key, options, override } of catalog.concerns) {
-    rootConcerns[key] = switchable(overrideAtRoot(options))
-    if (override !== false) routeConcerns[key] = switchable(override ?? overrideOf(options))
+  for (const { key, options, override, shorthand } of catalog.concerns) {
+    const text = shorthand === undefined ? undefined : schemaOf(options, shorthand)
+    rootConcerns[key] = switchable(overrideAtRoot(options), text)
+    if (override !== false) routeConcerns[key] = switchable(override ?? overrideOf(options), text)
   }
   const targets: Record<string, unknown> = {}
   const rootTargets: Record<string, unknown> = {}
@@ -126,9 +127,9 @@ export function markedSchema(catalog: Catalog): Record<string, unknown> {
 }
 
 // The forms of a concern in the config: true, false or an object with options.
-const switchable = (options: unknown): unknown => {
+const switchable = (options: unknown, text: unknown): unknown => {
   const { description, ...rest } = options as Record<string, unknown>
-  return { description, anyOf: [{ type: 'boolean' }, rest] }
+  return { description, anyOf: [{ type: 'boolean' }, ...(text === undefined ? [] : [text]), rest] }
 }
 
 // Nothing is required at the root, since every route may set it. Editors show the defaults.

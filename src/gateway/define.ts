@@ -14,7 +14,12 @@ export type ConcernOption<Module> = Module extends { readonly named: true }
   ? OptionsOf<Module> extends Readonly<Record<string, infer Entry>>
     ? Readonly<Record<string, Override<Entry>>>
     : never
-  : Override<OptionsOf<Module>> | boolean
+  : Override<OptionsOf<Module>> | TextOf<Module> | boolean
+
+/** The texts that stand for options. */
+type TextOf<Module> = Module extends { readonly shorthand: infer Option }
+  ? Extract<OptionsOf<Module>[Option & keyof OptionsOf<Module>], string>
+  : never
 
 type ConcernOptions<Module extends AnyConcern> = { [Each in Module as Each['key']]?: ConcernOption<Each> }
 type TargetOptions<Module extends AnyTarget> = { [Each in Module as Each['key']]?: Override<OptionsOf<Each>> }

@@ -32,6 +32,8 @@ export interface Concern {
   readonly files?: (options: never) => readonly string[]
   /** Returns warnings about the options of a route, for `check`; each continues the sentence "The route x …". */
   readonly warnings?: (options: never, about: AboutRoute) => readonly string[]
+  /** The option that a text in place of the options stands for. */
+  readonly shorthand?: string
   /** Whether its options are named entries that targets refer to, such as upstreams; every file of a config can add some. */
   readonly named?: boolean
   /** Returns the origins that requests to a named entry or a URL are sent to; none if the upstream compares paths byte by byte. */
