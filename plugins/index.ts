@@ -6,6 +6,7 @@ import * as cors from './cors.ts'
 import * as csrf from './csrf.ts'
 import * as errors from './errors/index.ts'
 import * as fault from './fault.ts'
+import * as format from './format/index.ts'
 import * as headers from './headers.ts'
 import * as ipAccess from './ip-access.ts'
 import * as limits from './limits/index.ts'
@@ -44,7 +45,8 @@ export const concerns = [
   rateLimit, //       by address before auth, so that guesses count; by caller after it
   auth, //            authentication and authorization
   csrf, //            after auth, because only some credentials are sent by browsers themselves
-  transform, //       first response stage, so that others see what the client gets; changes requests in a phase after validate's
+  format, //          first response stage: what follows reads the values and the bytes that it makes
+  transform, //       before the response stages that keep or encode bodies, so that others see what the client gets; changes requests in a phase after validate's
   validate, //        after auth, so that strangers learn no schema; before headers and query, which change what it judges
   headers, //         after auth, because values may contain the caller
   query, //           likewise

@@ -54,6 +54,7 @@ const NEEDS: Readonly<Record<string, object>> = {
         : route
     )
   },
+  xml2json: { routes: [...standard.routes, { path: '/xml/*', proxy: { upstream: 'a' }, format: 'xml' }] },
   websocket: { routes: [...standard.routes, { path: '/ws', proxy: { upstream: 'a' } }] }
 }
 

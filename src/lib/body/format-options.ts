@@ -20,51 +20,51 @@ export const FORMAT_DEFAULTS: {
   readonly namespaces: 'drop' | 'keep'
 } = { from: 'json', to: ['json'], lists: [], namespaces: 'drop' }
 
-const whole = Type.Object(
-  {
-    from: Type.Unsafe<FormatName>({
-      type: 'string',
-      enum: [...FORMATS],
-      default: FORMAT_DEFAULTS.from,
-      description: 'What the service sends: csv has a header row, ndjson a JSON value in each line.'
-    }),
-    to: Type.Array(Type.Unsafe<WrittenFormat>({ type: 'string', enum: ['json', 'xml'] }), {
-      minItems: 1,
-      uniqueItems: true,
-      default: FORMAT_DEFAULTS.to,
+/** The schemas of all options of "format". */
+export const formatProperties = {
+  from: Type.Unsafe<FormatName>({
+    type: 'string',
+    enum: [...FORMATS],
+    default: FORMAT_DEFAULTS.from,
+    description: 'What the service sends: csv has a header row, ndjson a JSON value in each line.'
+  }),
+  to: Type.Array(Type.Unsafe<WrittenFormat>({ type: 'string', enum: ['json', 'xml'] }), {
+    minItems: 1,
+    uniqueItems: true,
+    default: FORMAT_DEFAULTS.to,
+    description:
+      'What the client may get, chosen by its Accept header; the first one if it accepts none of them.'
+  }),
+  lists: Type.Array(Type.String({ minLength: 1 }), {
+    maxItems: 256,
+    default: FORMAT_DEFAULTS.lists,
+    description:
+      'Elements of XML that are always a list, such as "shop.item": their names from the root element on; "\\." is a literal dot.'
+  }),
+  schema: Type.Optional(
+    Type.Unsafe<Readonly<Record<string, unknown>>>({
+      type: 'object',
+      [REPLACED_WHOLE]: true,
       description:
-        'What the client may get, chosen by its Accept header; the first one if it accepts none of them.'
-    }),
-    lists: Type.Array(Type.String({ minLength: 1 }), {
-      maxItems: 256,
-      default: FORMAT_DEFAULTS.lists,
+        'A JSON Schema whose types the texts of xml, csv or form are turned into; without one they stay strings.'
+    })
+  ),
+  namespaces: Type.Unsafe<'drop' | 'keep'>({
+    type: 'string',
+    enum: ['drop', 'keep'],
+    default: FORMAT_DEFAULTS.namespaces,
+    description: 'Whether the names of XML lose their prefixes (drop) or keep them.'
+  }),
+  root: Type.Optional(
+    Type.String({
+      minLength: 1,
       description:
-        'Elements of XML that are always a list, such as "shop.item": their names from the root element on; "\\." is a literal dot.'
-    }),
-    schema: Type.Optional(
-      Type.Unsafe<Readonly<Record<string, unknown>>>({
-        type: 'object',
-        [REPLACED_WHOLE]: true,
-        description:
-          'A JSON Schema whose types the texts of xml, csv or form are turned into; without one they stay strings.'
-      })
-    ),
-    namespaces: Type.Unsafe<'drop' | 'keep'>({
-      type: 'string',
-      enum: ['drop', 'keep'],
-      default: FORMAT_DEFAULTS.namespaces,
-      description: 'Whether the names of XML lose their prefixes (drop) or keep them.'
-    }),
-    root: Type.Optional(
-      Type.String({
-        minLength: 1,
-        description:
-          'The root element of the XML that the client gets; an item of a list without a name is called "item".'
-      })
-    )
-  },
-  { additionalProperties: false }
-)
+        'The root element of the XML that the client gets; an item of a list without a name is called "item".'
+    })
+  )
+}
+
+const whole = Type.Object(formatProperties, { additionalProperties: false })
 
 /** All options of "format". */
 export type FormatOptions = Static<typeof whole>

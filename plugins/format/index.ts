@@ -1,0 +1,36 @@
+import { fp, type Hooks, perOptions, type RouteInfo } from '../../src/kit/index.ts'
+import { isObject } from '../../src/lib/schema.ts'
+import { type FormatConcernOptions, faults, key, options, override, shorthand } from './options.ts'
+import { convertResponses } from './response.ts'
+
+export { FormatInvalid } from './response.ts'
+export { type FormatConcernOptions, faults, key, options, override, shorthand }
+
+export default fp<FormatConcernOptions>(
+  async function format(app, root) {
+    perOptions(
+      app,
+      key,
+      root,
+      (options, route) => (route.kind === 'config' ? hooksFor(options, route) : undefined),
+      (_options, route) => `${route.kind} ${changesValues(route)}`
+    )
+  },
+  { name: key, fastify: '5.x' }
+)
+
+function hooksFor(options: FormatConcernOptions, route: RouteInfo): Hooks | undefined {
+  const { from, to } = options
+  const isChanged = changesValues(route)
+  if (!isChanged && to.every((type) => type === from)) return undefined
+  return {
+    stages: [convertResponses(options, { isChanged })],
+    readsBodies: true,
+    ...(to.length > 1 ? { vary: 'accept' } : {})
+  }
+}
+
+/** Returns whether `transform` changes what has been read on a route. */
+function changesValues({ options: { transform } }: RouteInfo): boolean {
+  return isObject(transform) && transform['response'] !== undefined
+}
