@@ -2,7 +2,8 @@ import type { FastifyRequest } from 'fastify'
 import { fp, perOptions, type StageFactory, type StageHead, template } from '../../src/kit/index.ts'
 import {
   applyCoding,
-  Compression,
+  type Compression,
+  compressionFor,
   lengthIn,
   varyByEncoding,
   weakenEtag
@@ -20,7 +21,7 @@ export default fp<CompressOptions>(
   async function compress(app, root) {
     if (!app.hasRequestDecorator('headerChanges')) app.decorateRequest('headerChanges', null)
     perOptions(app, key, root, (options) => ({
-      stages: [compressStage(new Compression(options))],
+      stages: [compressStage(compressionFor(options))],
       onRequest(request, _reply, done) {
         if (request.headers['if-match']?.includes('W/') === true)
           request.headerChanges = [STRONG_IF_MATCH, ...(request.headerChanges ?? [])]

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { compressSync } from '../body/compress.ts'
-import { setBounded } from '../memoize.ts'
+import { getOrCreate, setBounded } from '../memoize.ts'
 import { size } from '../units.ts'
 import { type AcceptedCoding, acceptedCoding, type ContentCoding, IDENTITY } from './accept-encoding.ts'
 import { isGrpc } from './grpc.ts'
@@ -84,6 +84,13 @@ export class Compression {
     return bytes >= this.#minSize
   }
 }
+
+// Shared by concerns that keep compressed bodies.
+const compressions = new WeakMap<CompressionOptions, Compression>()
+
+/** Returns the compression with some options, the same for the same object. */
+export const compressionFor = (options: CompressionOptions): Compression =>
+  getOrCreate(compressions, options, () => new Compression(options))
 
 // 206 is a part of the body without a coding; the others have no body.
 const WITHOUT_COMPRESSION = new Set([204, 205, 206, 304])

@@ -210,3 +210,22 @@ t.test('compresses bodies from minSize, whatever their framing', async (t) => {
         t.equal(response.headers['content-length'] !== undefined, hasLength, `${name}: Content-Length`)
     }
 })
+
+t.test('rejects invalid options', async (t) => {
+  const cases: [compress: object, fault: RegExp][] = [
+    [{ encodings: ['deflate'] }, /compress\.encodings\[0\]: expected "zstd", "br" or "gzip", got "deflate"/],
+    [{ encodings: [] }, /compress\.encodings/],
+    [{ levels: { br: 11 } }, /compress\.levels\.br/],
+    [{ minSize: 'small' }, /compress\.minSize: expected a size such as/],
+    [
+      { types: ['json'] },
+      /compress\.types\[0\]: expected a media type in lower case such as "application\/json"/
+    ],
+    [{ types: ['*/*'] }, /compress\.types\[0\]/],
+    [{ types: ['*+*'] }, /compress\.types\[0\]/],
+    [{ types: ['Text/html'] }, /compress\.types\[0\]/],
+    [{ level: 4 }, /compress\.level: Unknown option "level"; did you mean "levels"\?/]
+  ]
+  for (const [compress, fault] of cases)
+    await t.rejects(gateway(t, { compress, routes: [] }), { message: fault }, JSON.stringify(compress))
+})
