@@ -1,9 +1,18 @@
 import type { FastifyRequest } from 'fastify'
 import type { IsConfigured } from '../src/kit/concern.ts'
-import { createError, fp, perRoute, type RouteInfo, Type } from '../src/kit/index.ts'
+import {
+  type AboutDescription,
+  createError,
+  type Description,
+  describeRefusal,
+  fp,
+  perRoute,
+  type RouteInfo,
+  Type
+} from '../src/kit/index.ts'
 import { originMatcher, publicOrigin } from '../src/lib/caller.ts'
 import { peerOf } from '../src/lib/http/addresses.ts'
-import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
+import { gate, isObject, overrideOf, type Static } from '../src/lib/schema.ts'
 
 export const key = 'csrf'
 
@@ -31,6 +40,15 @@ export type CsrfOptions = Static<typeof options>
 
 /** The request was sent by a page of another site. */
 export const CrossSite = createError('SP_ERR_CSRF_CROSS_SITE', 'Forbidden: cross-site request', 403)
+
+export function describes(_options: CsrfOptions, { optionsOf }: AboutDescription): Description {
+  const auth = optionsOf('auth')
+  if (!isObject(auth)) return {}
+  const by = auth['by'] as readonly string[] | undefined
+  const isAccepted = (name: string): boolean =>
+    auth[name] !== undefined && auth[name] !== false && (by?.includes(name) ?? true)
+  return { refusals: AMBIENT.some(isAccepted) ? [describeRefusal(CrossSite, { onlyFor: 'unsafe' })] : [] }
+}
 
 export default fp<CsrfOptions>(
   async function csrf(app, root) {

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyError } from 'fastify'
-import { createError, fp, perOptions, Type } from '../src/kit/index.ts'
+import { createError, type Description, describeRefusal, fp, perOptions, Type } from '../src/kit/index.ts'
 import { withHeaders } from '../src/lib/refusals.ts'
 import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
 import { Duration, duration, Share, share } from '../src/lib/units.ts'
@@ -29,6 +29,9 @@ export type FaultOptions = Static<typeof options>
 
 /** The config injected this error. */
 export const FaultInjected = createError('SP_ERR_FAULT_INJECTED', 'Injected fault', 503)
+
+export const describes = ({ status }: FaultOptions): Description =>
+  status === undefined ? {} : { refusals: [{ ...describeRefusal(FaultInjected), status }] }
 
 // The Retry-After of injected 503 and 429 responses.
 const RETRY_AFTER_SECONDS = '1'

@@ -11,6 +11,7 @@ import * as headers from './headers.ts'
 import * as ipAccess from './ip-access.ts'
 import * as limits from './limits/index.ts'
 import * as metrics from './metrics/index.ts'
+import * as openapi from './openapi.ts'
 import * as overload from './overload.ts'
 import * as paths from './paths.ts'
 import * as query from './query.ts'
@@ -39,6 +40,7 @@ export const concerns = [
   store, //           no hook: shared state of certificates, sessions, limits and throttles
   tls, //             no hook: the TLS settings of the listener
   upstreams, //       no hook: opens the connection pools of the targets
+  openapi, //         no hook: texts of the OpenAPI description
   session, //         no hook: loads a session when auth needs it, so that a flood never reads the store
   limits, //          cheap checks of sizes, before anything expensive
   ipAccess, //        a denied address costs no rate limit count

@@ -1,6 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
-import { createError, fp, type OptionFault, perOptions, Type } from '../src/kit/index.ts'
+import {
+  createError,
+  type Description,
+  describeRefusal,
+  fp,
+  type OptionFault,
+  perOptions,
+  Type
+} from '../src/kit/index.ts'
 import { addressOf } from '../src/lib/http/addresses.ts'
 import { EXPECTED_RANGE, isRange, rangeMatcher } from '../src/lib/http/networks.ts'
 import { getOrCreate } from '../src/lib/memoize.ts'
@@ -71,6 +79,13 @@ export function warnings({ allow, deny, file }: IpAccessOptions): string[] {
 /** The address is denied (RFC 9110 section 15.5.4). */
 export const IpAccessDenied = createError('SP_ERR_IP_ACCESS_DENIED', 'Forbidden: address not allowed', 403)
 
+export const describes = (options: IpAccessOptions): Description => ({
+  refusals: restricts(options) ? [describeRefusal(IpAccessDenied)] : []
+})
+
+const restricts = ({ allow, deny, file }: IpAccessOptions): boolean =>
+  allow !== undefined || deny.length > 0 || file !== undefined
+
 // The maximum number of cached verdicts; beyond it the cache is cleared.
 const MAX_CACHED_VERDICTS = 10_000
 
@@ -79,8 +94,7 @@ export default fp<IpAccessOptions>(
     // Routes with the same options share the cache of verdicts.
     const predicates = new Map<IpAccessOptions, AddressPredicate>()
     perOptions(app, key, root, (options) => {
-      if (options.allow === undefined && options.deny.length === 0 && options.file === undefined)
-        return undefined
+      if (!restricts(options)) return undefined
       const isAllowed = getOrCreate(predicates, options, () => compileRanges(options))
       return {
         onRequest(request, _reply, done) {

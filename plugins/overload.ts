@@ -2,7 +2,15 @@ import type { ServerResponse } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { FastifyError } from 'fastify'
 import type { Concurrency } from '../src/kit/concern.ts'
-import { createError, fp, perOptions, Type } from '../src/kit/index.ts'
+import {
+  createError,
+  type Description,
+  describeRefusal,
+  fp,
+  perOptions,
+  RETRY_AFTER,
+  Type
+} from '../src/kit/index.ts'
 import { onResponseClosed } from '../src/lib/http/response-end.ts'
 import { upgradeOf } from '../src/lib/http/upgrade.ts'
 import { withHeaders } from '../src/lib/refusals.ts'
@@ -81,6 +89,13 @@ export const InFlightExceeded = createError(
   'Service overloaded: too many requests in flight, retry later',
   503
 )
+
+export const describes = ({ eventLoopDelay, maxInFlight }: OverloadOptions): Description => ({
+  refusals: [
+    ...(eventLoopDelay === false ? [] : [describeRefusal(EventLoopLate, { headers: RETRY_AFTER })]),
+    ...(maxInFlight === false ? [] : [describeRefusal(InFlightExceeded, { headers: RETRY_AFTER })])
+  ]
+})
 
 // The share of a limit that each priority may use.
 const SHARES = { background: 0.8, normal: 1, critical: 2 } as const

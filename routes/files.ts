@@ -3,7 +3,15 @@ import { realpath, stat } from 'node:fs/promises'
 import { extname, join, sep } from 'node:path'
 import fastifyStatic from '@fastify/static'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { fp, type OptionFault, type TargetRoute, type TargetRoutes, Type } from '../src/kit/index.ts'
+import {
+  type Description,
+  describeRefusal,
+  fp,
+  type OptionFault,
+  type TargetRoute,
+  type TargetRoutes,
+  Type
+} from '../src/kit/index.ts'
 import { ignoreBodies } from '../src/lib/http/bodies.ts'
 import { makeRewrite, type Rewrite } from '../src/lib/http/rewrite.ts'
 import { MethodRefused, type Refusal, RouteUnknown } from '../src/lib/refusals.ts'
@@ -51,6 +59,16 @@ export function faults({ root, fallback }: FilesOptions): OptionFault[] {
     ? []
     : [{ path: ['fallback'], message: `There is no file "${fallback}" in ${root}` }]
 }
+
+export const describes = (): Description => ({
+  methods: ['GET'],
+  responses: {
+    '200': { description: 'The file.', content: { '*/*': {} } },
+    '206': { description: 'The part of the file that Range asks for.', content: { '*/*': {} } },
+    '304': { description: 'The file has not changed.' }
+  },
+  refusals: [describeRefusal(RouteUnknown)]
+})
 
 function isOfKind(path: string, kind: 'isDirectory' | 'isFile'): boolean {
   return statSync(path, { throwIfNoEntry: false })?.[kind]() === true

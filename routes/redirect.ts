@@ -1,4 +1,11 @@
-import { type About, fp, type OptionFault, type TargetRoutes, Type } from '../src/kit/index.ts'
+import {
+  type About,
+  type Description,
+  fp,
+  type OptionFault,
+  type TargetRoutes,
+  Type
+} from '../src/kit/index.ts'
 import { ignoreBodies } from '../src/lib/http/bodies.ts'
 import { makeRewrite, rewriteFaults } from '../src/lib/http/rewrite.ts'
 import { isObject, type Static } from '../src/lib/schema.ts'
@@ -30,6 +37,18 @@ export const options = Type.Object(
 )
 
 export type RedirectOptions = Static<typeof options>
+
+export const describes = ({ status }: RedirectOptions): Description => ({
+  methods: ['GET'],
+  responses: {
+    [status]: {
+      description: `Has moved ${status === 301 || status === 308 ? 'permanently' : 'temporarily'}.`,
+      headers: {
+        Location: { description: 'The new address.', schema: { type: 'string', format: 'uri-reference' } }
+      }
+    }
+  }
+})
 
 export function faults({ to }: RedirectOptions, about: About): OptionFault[] {
   const { origin, path } = partsOf(to)

@@ -1,5 +1,7 @@
+import { STATUS_CODES } from 'node:http'
 import {
   type About,
+  type Description,
   fp,
   type OptionFault,
   type RouteInfo,
@@ -52,6 +54,22 @@ export function faults({ headers, body }: RespondOptions, { paths }: About): Opt
   )
   const text = typeof body === 'string' ? body : ''
   return [...invalidHeaders, ...templateFaults(text, ['body']), ...paramFaults(text, paths, ['body'])]
+}
+
+export function describes({ status, headers, body }: RespondOptions): Description {
+  const { 'content-type': type } = withLowerCaseNames(headers)
+  const usual = typeof body === 'string' ? 'text/plain' : 'application/json'
+  const media = (type ?? usual).split(';', 1)[0]?.trim() || usual
+  const schema = typeof body === 'string' ? { type: 'string' } : {}
+  return {
+    methods: ['GET'],
+    responses: {
+      [status]: {
+        description: STATUS_CODES[status] ?? 'The response.',
+        ...(body === undefined ? {} : { content: { [media]: schema } })
+      }
+    }
+  }
 }
 
 export default fp<TargetRoutes<RespondOptions>>(

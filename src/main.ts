@@ -9,6 +9,7 @@ const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = 
   run: () => import('./commands/run.ts'),
   check: () => import('./commands/check.ts'),
   schema: () => import('./commands/schema.ts'),
+  openapi: () => import('./commands/openapi.ts'),
   init: () => import('./commands/init.ts'),
   hash: () => import('./commands/hash.ts')
 }

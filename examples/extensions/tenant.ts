@@ -1,6 +1,16 @@
 // A concern of your own: it finds the tenant of a request. In your own project, import from 'sallyport/kit';
 // here that name would lead to the build (dist), which a clone does not have.
-import { createError, fp, gate, overrideOf, perRoute, type Static, Type } from '../../src/kit/index.ts'
+import {
+  createError,
+  type Description,
+  describeRefusal,
+  fp,
+  gate,
+  overrideOf,
+  perRoute,
+  type Static,
+  Type
+} from '../../src/kit/index.ts'
 
 export const key = 'tenant'
 
@@ -27,6 +37,12 @@ declare module 'fastify' {
 
 /** The request names an unknown tenant, or none. */
 export const TenantUnknown = createError<[string]>('SP_ERR_TENANT_UNKNOWN', 'There is no tenant "%s"', 404)
+
+// What "sallyport openapi" says of routes with tenants.
+export const describes = ({ header }: Static<typeof options>): Description => ({
+  headers: { properties: { [header]: { type: 'string' } }, required: [header] },
+  refusals: [describeRefusal(TenantUnknown)]
+})
 
 export default fp<Static<typeof options>>(
   async function tenant(app, root) {

@@ -13,6 +13,7 @@ import { callerOfSession } from './strategies/session.ts'
 import { Throttle } from './throttle.ts'
 import { Users } from './users.ts'
 
+export { describes } from './describe.ts'
 export { faults, planWarnings, warnings } from './faults.ts'
 export { type AuthOptions, options, override } from './options.ts'
 export { hashPassword } from './password.ts'

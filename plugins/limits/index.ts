@@ -37,6 +37,8 @@ import { attachReader, BodyRateMonitor, type BodyReader, type MinRate } from './
 
 export const key = 'limits'
 
+export { describes } from './describe.ts'
+
 export const options = Type.Object(
   {
     ...gate,

@@ -18,6 +18,7 @@ export const counts = true
 export const usesStore = true
 
 export { RateLimitExceeded, TooManyInFlight } from './count.ts'
+export { describes } from './describe.ts'
 export type { RateLimitOptions }
 export { faults, options, override }
 

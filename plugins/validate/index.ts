@@ -9,6 +9,7 @@ import { pathOf, queryOf, readQuery } from './query-text.ts'
 import { settleUnknown } from './unknown-parameters.ts'
 import { partJudges } from './values.ts'
 
+export { describes } from './describe.ts'
 export {
   CodingUnsupported,
   MediaUndeclared,

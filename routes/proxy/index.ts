@@ -16,6 +16,7 @@ import { warnings } from './warnings.ts'
 
 export const key = 'proxy'
 
+export { describes } from './describe.ts'
 export { implies, options, warnings }
 
 export const target = true

@@ -2,6 +2,7 @@ import type { FastifyPluginAsync, FastifyPluginCallback } from 'fastify'
 import type { TSchema } from 'typebox'
 import type { PathPolicy } from '../lib/http/canonical-path.ts'
 import type { OptionFault } from '../lib/schema.ts'
+import type { AboutDescription, Description } from './describe.ts'
 import type { Mount, RouteInfo } from './route-info.ts'
 
 /** A built-in or third-party concern: one key of the config, the schema of its options, and a Fastify plugin. */
@@ -54,8 +55,21 @@ export interface Concern {
   readonly planWarnings?: (options: never, about: AboutPlan) => readonly PlanWarning[]
   /** Whether it stays last: extensions that name no place come before it. */
   readonly last?: boolean
+  /** Returns what it adds to the OpenAPI description of a route. */
+  readonly describes?: (options: never, about: AboutDescription) => Description
+  /** Returns the texts of the OpenAPI description; routes on which it is off are left out of it. */
+  readonly documents?: (options: never) => Documentation
   /** The Fastify plugin; it gets the resolved root options. */
   readonly default: FastifyPluginAsync<never> | FastifyPluginCallback<never>
+}
+
+/** The texts of an OpenAPI description: `info` of the whole, the others of an operation. */
+export interface Documentation {
+  readonly info: { readonly title: string; readonly version: string; readonly description?: string }
+  readonly summary?: string
+  readonly description?: string
+  readonly tags?: readonly string[]
+  readonly deprecated: boolean
 }
 
 /** Returns whether the config sets a concern or a target anywhere, other than to `false`. */
@@ -155,6 +169,8 @@ export interface Target {
   ) => Readonly<Record<string, Readonly<Record<string, unknown>>>>
   /** Returns warnings about the options of a route, for `check`; each continues the sentence "The route x …". */
   readonly warnings?: (options: never, about: AboutRoute) => readonly string[]
+  /** Returns what it adds to the OpenAPI description of a route. */
+  readonly describes?: (options: never, about: AboutDescription) => Description
   /** The Fastify plugin; it gets the routes that have this target. */
   readonly default: FastifyPluginAsync<TargetRoutes<never>> | FastifyPluginCallback<TargetRoutes<never>>
 }

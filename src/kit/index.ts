@@ -14,6 +14,16 @@ export { gate, type OptionFault, overrideOf, type Static } from '../lib/schema.t
 export { Duration, duration, File, Size, size, TEMPLATE } from '../lib/units.ts'
 export { template } from '../lib/values.ts'
 export type { About, AboutRoute, Concern, Target, TargetRoute, TargetRoutes } from './concern.ts'
+export {
+  type AboutDescription,
+  type DescribedCredential,
+  type DescribedRefusal,
+  type DescribedResponse,
+  type Description,
+  describeRefusal,
+  type JsonSchema,
+  RETRY_AFTER
+} from './describe.ts'
 export type { Head, HeadHook } from './head-hook.ts'
 export type { Hooks } from './hooks.ts'
 export { eachRoute, perOptions, perRoute, reject } from './per-route.ts'

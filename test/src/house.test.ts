@@ -71,6 +71,11 @@ const FLOORS: readonly Floor[] = [
     may: /^(plugins|routes)\/|^src\/kit\/index\.ts$/
   },
   {
+    what: 'the description of a gateway is made from its plan',
+    files: /^src\/openapi\//,
+    may: /^src\/(config|kit|openapi)\//
+  },
+  {
     what: 'assembly knows the contract, not the tenants',
     files: /^src\/gateway\//,
     may: /^src\/(config|gateway|kit)\//
@@ -151,7 +156,7 @@ t.test('the core knows no concern by name', async (t) => {
   const keys = [...catalog.concerns, ...catalog.targets].map(({ key }) => key)
   const named = new RegExp(`'(${keys.join('|')})'|\\boptions\\??\\.(${keys.join('|')})\\b`, 'g')
   for (const file of sources.filter(
-    (each) => /^src\/(config|gateway|kit|server)\//.test(each) && !EXCEPT.has(each)
+    (each) => /^src\/(config|gateway|kit|openapi|server)\//.test(each) && !EXCEPT.has(each)
   ))
     t.strictSame(
       [...read(file).replaceAll(OTHER_NAMES, '').matchAll(named)].map(([name]) => name),

@@ -14,7 +14,11 @@ import type { ForwardOptions } from './forward-options.ts'
 import type { Strategy } from './strategy.ts'
 
 /** The authentication service refused the request; the client gets its response. */
-const RefusedByService = createError('SP_ERR_AUTH_FORWARD', 'Forbidden by the authentication service', 403)
+export const RefusedByService = createError(
+  'SP_ERR_AUTH_FORWARD',
+  'Forbidden by the authentication service',
+  403
+)
 
 // The largest response of the service that is sent on to a client.
 const MAX_BODY_BYTES = 65_536

@@ -3,7 +3,7 @@ import type { FastifyError } from 'fastify'
 import { withHeaders } from '../refusals.ts'
 
 /** The shared store is unavailable, and the request can't be decided without it. */
-const StoreUnavailable = createError(
+export const StoreUnavailable = createError(
   'SP_ERR_STORE_UNAVAILABLE',
   'Service unavailable: the store that this request depends on is not available',
   503

@@ -1,0 +1,170 @@
+import {
+  type AboutDescription,
+  type DescribedCredential,
+  type DescribedRefusal,
+  type Description,
+  describeRefusal,
+  RETRY_AFTER
+} from '../../src/kit/index.ts'
+import { StoreUnavailable } from '../../src/lib/contracts/store.ts'
+import { AuthenticationRequired, Forbidden, InvalidCredentials, LoginRedirect } from './gate.ts'
+import { type AuthOptions, definedStrategies, type StrategyName } from './options.ts'
+import { isAuthorization } from './strategies/credential-places.ts'
+import { RefusedByService } from './strategies/forward.ts'
+import { LoginThrottled } from './throttle.ts'
+import { AuthUnavailable } from './unavailable.ts'
+
+/** Describes the credentials that a route accepts, and how a request without them is refused. */
+export function describes(options: AuthOptions, about: AboutDescription): Description {
+  const strategies = definedStrategies(options).filter((name) => options.by?.includes(name) ?? true)
+  const roles = options.require?.roles ?? []
+  const scopes = options.require?.scopes ?? []
+  const ways = strategies.flatMap((name) => CREDENTIALS[name](options, about))
+  return {
+    // All of the scopes, and one of the roles: an alternative for each role.
+    security: [
+      ...ways.flatMap((way) =>
+        roles.length === 0
+          ? [[{ ...way, scopes }]]
+          : roles.map((role) => [{ ...way, scopes: [...scopes, role] }])
+      ),
+      ...(options.optional ? [[]] : [])
+    ],
+    refusals: refusalsOf(options, strategies),
+    notes: [...notesOf(options), ...(strategies.includes('session') ? redirectNotes(options) : [])]
+  }
+}
+
+type Credential = Omit<DescribedCredential, 'scopes'>
+
+const CREDENTIALS: Readonly<
+  Record<StrategyName, (options: AuthOptions, about: AboutDescription) => readonly Credential[]>
+> = {
+  session: (_options, about) => [
+    {
+      name: 'session',
+      scheme: {
+        type: 'apiKey',
+        in: 'cookie',
+        name: sessionCookie(about),
+        description: `The session of a user who has logged in at ${loginPath(about)}.`
+      }
+    }
+  ],
+  jwt: ({ jwt, oidc }) =>
+    (jwt?.from ?? []).map((place) => ({
+      name: schemeName('jwt', place, 'header:authorization'),
+      scheme: !isAuthorization(place)
+        ? keyScheme(place, 'A JSON Web Token.')
+        : oidc !== undefined && oidc.issuer === jwt?.issuer
+          ? { type: 'openIdConnect', openIdConnectUrl: discoveryUrl(oidc.issuer) }
+          : { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' }
+    })),
+  apiKeys: ({ apiKeys }) =>
+    (apiKeys?.from ?? []).map((place) => ({
+      name: schemeName('apiKey', place, 'header:x-api-key'),
+      scheme: keyScheme(place, isAuthorization(place) ? 'An API key, after "ApiKey" or "Bearer".' : undefined)
+    })),
+  basic: () => [{ name: 'basic', scheme: { type: 'http', scheme: 'basic' } }],
+  clientCertificate: () => [
+    {
+      name: 'clientCertificate',
+      scheme: { type: 'mutualTLS', description: 'The client certificate of the connection.' }
+    }
+  ],
+  forward: () => [
+    {
+      name: 'forward',
+      scheme: {
+        type: 'apiKey',
+        in: 'header',
+        name: 'Authorization',
+        description:
+          'An authentication service decides by the headers of the request, such as Authorization and Cookie.'
+      }
+    }
+  ]
+}
+
+function keyScheme(place: string, description: string | undefined): DescribedCredential['scheme'] {
+  const [where = '', ...name] = place.split(':')
+  return {
+    type: 'apiKey',
+    in: where,
+    name: name.join(':'),
+    ...(description === undefined ? {} : { description })
+  }
+}
+
+const schemeName = (strategy: string, place: string, usual: string): string =>
+  place.toLowerCase() === usual ? strategy : `${strategy}-${place.replace(':', '-')}`
+
+const discoveryUrl = (issuer: string): string =>
+  `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`
+
+interface SessionDetails {
+  readonly cookie?: { readonly name?: string }
+  readonly routes?: { readonly login?: string }
+}
+
+const sessionDetails = ({ optionsOf }: AboutDescription): SessionDetails =>
+  (optionsOf('session') || {}) as SessionDetails
+
+const loginPath = (about: AboutDescription): string => sessionDetails(about).routes?.login ?? '/login'
+
+function sessionCookie(about: AboutDescription): string {
+  const isHttps = Boolean(about.optionsOf('tls')) || about.publicUrl?.startsWith('https://') === true
+  return sessionDetails(about).cookie?.name ?? (isHttps ? '__Host-sid' : 'sid')
+}
+
+function refusalsOf(
+  { optional, require, challenge, jwt }: AuthOptions,
+  strategies: readonly StrategyName[]
+): DescribedRefusal[] {
+  const asksService =
+    strategies.includes('forward') || (strategies.includes('jwt') && jwt?.jwks !== undefined)
+  return [
+    ...(challenge === 'login' && !optional
+      ? [
+          describeRefusal(LoginRedirect, {
+            headers: { Location: { description: 'The log-in page.', schema: { type: 'string' } } }
+          })
+        ]
+      : []),
+    ...(optional ? [] : [describeRefusal(AuthenticationRequired, { headers: CHALLENGE })]),
+    describeRefusal(InvalidCredentials, { headers: CHALLENGE }),
+    ...(require === undefined ? [] : [describeRefusal(Forbidden)]),
+    ...(strategies.includes('forward') ? [describeRefusal(RefusedByService)] : []),
+    ...(strategies.includes('basic') ? [describeRefusal(LoginThrottled, { headers: RETRY_AFTER })] : []),
+    ...(asksService ? [describeRefusal(AuthUnavailable, { headers: RETRY_AFTER })] : []),
+    ...(strategies.includes('session') ? [describeRefusal(StoreUnavailable, { headers: RETRY_AFTER })] : [])
+  ]
+}
+
+const CHALLENGE = {
+  'WWW-Authenticate': {
+    description: 'The authentication schemes that are accepted.',
+    schema: { type: 'string' }
+  }
+}
+
+function notesOf({ require = {} }: AuthOptions): string[] {
+  const { roles = [], scopes = [], claims = {} } = require
+  return [
+    ...(roles.length === 0
+      ? []
+      : [`Requires ${roles.length === 1 ? 'the role' : 'one of the roles'} ${quoted(roles)}.`]),
+    ...(scopes.length === 0
+      ? []
+      : [`Requires the ${scopes.length === 1 ? 'scope' : 'scopes'} ${quoted(scopes)}.`]),
+    // The expected values may say who the customers are.
+    ...(Object.keys(claims).length === 0
+      ? []
+      : [`Requires certain values of ${quoted(Object.keys(claims))}.`])
+  ]
+}
+
+const redirectNotes = ({ challenge, optional }: AuthOptions): string[] =>
+  challenge === 'auto' && !optional ? ['Browsers that load a page are redirected to the log-in.'] : []
+
+const quoted = (names: readonly string[]): string => names.map((name) => `\`${name}\``).join(', ')

@@ -1,0 +1,45 @@
+import type { Documentation } from '../src/kit/concern.ts'
+import { fp, Type } from '../src/kit/index.ts'
+import { overrideOf, type Static } from '../src/lib/schema.ts'
+
+export const key = 'openapi'
+
+const ofOperations = {
+  summary: Type.Optional(Type.String({ description: 'A short summary of the operations.' })),
+  description: Type.Optional(Type.String({ description: 'A description of the operations, in Markdown.' })),
+  tags: Type.Optional(
+    Type.Array(Type.String({ minLength: 1 }), { description: 'The tags that the operations are grouped by.' })
+  ),
+  deprecated: Type.Boolean({ default: false, description: 'Whether clients should not use it any more.' })
+}
+const settings = {
+  additionalProperties: false,
+  description:
+    'Texts of the OpenAPI description that "sallyport openapi" prints; false leaves a route or a group out.'
+} as const
+
+export const options = Type.Object(
+  {
+    info: Type.Object(
+      {
+        title: Type.String({ default: 'API', minLength: 1, description: 'The name of the API.' }),
+        version: Type.String({ default: '1.0.0', minLength: 1, description: 'The version of the API.' }),
+        description: Type.Optional(
+          Type.String({ description: 'A description of the whole API, in Markdown.' })
+        )
+      },
+      { additionalProperties: false, default: {}, description: 'What the whole API is called.' }
+    ),
+    ...ofOperations
+  },
+  settings
+)
+
+export const override = overrideOf(Type.Object(ofOperations, settings))
+export const always = true
+export type OpenApiOptions = Static<typeof options>
+
+export const documents = (options: OpenApiOptions): Documentation => options
+
+// Nothing happens at a request: the description is made from the config.
+export default fp<OpenApiOptions>((_app, _root, done) => done(), { name: key, fastify: '5.x' })

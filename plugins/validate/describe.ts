@@ -1,0 +1,47 @@
+import { type Description, describeRefusal, type JsonSchema } from '../../src/kit/index.ts'
+import { selfContained } from '../../src/lib/body/json-schema/self-contained.ts'
+import { BodyTooLarge } from '../../src/lib/refusals.ts'
+import { CodingUnsupported, MediaUndeclared, RequestInvalid } from './errors.ts'
+import { bundleOf, type SCHEMAS, type ValidateOptions } from './options.ts'
+
+// The members of the problem document of a request that does not match.
+const MEMBERS = {
+  errors: {
+    type: 'array',
+    description: 'What is wrong, and where.',
+    items: {
+      type: 'object',
+      required: ['in', 'pointer', 'keyword', 'detail'],
+      properties: {
+        in: { type: 'string', enum: ['params', 'query', 'headers', 'cookies', 'body'] },
+        pointer: { type: 'string', description: 'A JSON Pointer, as a fragment.' },
+        keyword: { type: 'string', description: 'The keyword of JSON Schema.' },
+        detail: { type: 'string' }
+      }
+    }
+  },
+  more: { type: 'integer', description: 'How many other errors there are.' }
+}
+
+/** Describes the parameters and the body by their schemas, and how a request that does not match is refused. */
+export function describes(options: ValidateOptions): Description {
+  const schemaOf = (name: (typeof SCHEMAS)[number]): { [name: string]: JsonSchema } => {
+    const schema = options[name]
+    return schema === undefined ? {} : { [name]: selfContained(bundleOf(schema)) }
+  }
+  const { body } = schemaOf('body')
+  return {
+    ...schemaOf('params'),
+    ...schemaOf('query'),
+    ...schemaOf('headers'),
+    ...(body === undefined ? {} : { body: { content: { 'application/json': body }, required: true } }),
+    refusals: [
+      describeRefusal(RequestInvalid, { members: MEMBERS }),
+      ...(body === undefined
+        ? []
+        : [BodyTooLarge, MediaUndeclared, CodingUnsupported].map((each) =>
+            describeRefusal(each, { onlyFor: 'bodies' })
+          ))
+    ]
+  }
+}

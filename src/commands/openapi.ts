@@ -1,0 +1,34 @@
+import { stringify } from 'yaml'
+import { loadPlan } from '../config/load.ts'
+import { catalog } from '../gateway/catalog.ts'
+import { describeGateway } from '../openapi/document.ts'
+import type { Command } from './command.ts'
+import { throwConfigErrors, UsageError } from './outcome.ts'
+import { settingsFor } from './settings.ts'
+
+export const command: Command = {
+  summary: 'prints an OpenAPI 3.1 description of the routes; with --host, of those of a host',
+  usage: 'sallyport openapi [-c FILE] [--host NAME] [--json|--yaml]',
+  options: {
+    config: { type: 'string', short: 'c' },
+    host: { type: 'string' },
+    json: { type: 'boolean' },
+    yaml: { type: 'boolean' }
+  },
+  maxPositionals: 0,
+  async run({ values }) {
+    if (values['json'] === true && values['yaml'] === true)
+      throw new UsageError(`expected --json or --yaml, got both; usage: ${command.usage}`)
+    const { config } = settingsFor(process.env, values['config'])
+    const plan = await loadPlan(config, catalog, process.env).catch(throwConfigErrors)
+    const host = typeof values['host'] === 'string' ? values['host'].toLowerCase() : undefined
+    const { document, omitted } = describeGateway(plan, host)
+    process.stdout.write(
+      values['yaml'] === true
+        ? stringify(document, { lineWidth: 0, aliasDuplicateObjects: false })
+        : `${JSON.stringify(document, null, 2)}\n`
+    )
+    for (const message of omitted) process.stderr.write(`warning: ${message}\n`)
+    return 0
+  }
+}
