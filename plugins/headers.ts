@@ -34,8 +34,8 @@ const map = (description: string) =>
 
 export const options = Type.Object(
   {
-    request: map('Request headers sent to the upstream: a text sets one, false removes it.'),
-    response: map('Response headers sent to the client: a text sets one, false removes it.')
+    request: map('Request headers sent to the upstream: a string sets one, false removes it.'),
+    response: map('Response headers sent to the client: a string sets one, false removes it.')
   },
   { additionalProperties: false, description: 'Sets and removes headers of requests and responses.' }
 )

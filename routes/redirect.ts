@@ -77,7 +77,7 @@ export function faults({ to }: RedirectOptions, about: About): OptionFault[] {
   return [...templateFaults(origin, ['to'], ORIGIN_VALUES), ...rewriteFaults(path, paths, ['to']), ...loop]
 }
 
-/** Tells whether a redirect adds a slash to an exact path; then the route must not match the path with the slash. */
+/** Returns whether a redirect adds a slash to an exact path; then the route must not match the path with the slash. */
 export function leavesSlash(
   { to }: RedirectOptions,
   from: string,
@@ -90,7 +90,7 @@ export function leavesSlash(
   )
 }
 
-/** Tells whether an origin is the route's own: none, the host of the request, or a host of the route, with the given scheme. */
+/** Returns whether an origin is the route's own: none, the host of the request, or a host of the route, with the given scheme. */
 function isOwnOrigin(origin: string, { hosts }: Pick<About, 'hosts'>, scheme?: string): boolean {
   if (origin === '') return true
   const [, originScheme, host = ''] = /^(https?):\/\/(.*)$/i.exec(origin) ?? []
@@ -99,7 +99,7 @@ function isOwnOrigin(origin: string, { hosts }: Pick<About, 'hosts'>, scheme?: s
   return name === '{host}' || hosts.includes(name)
 }
 
-/** Tells whether an origin is the one that browsers see, and the route takes requests for it. */
+/** Returns whether an origin is the one that browsers see, and the route takes requests for it. */
 const isPublicOrigin = (origin: string, { hosts, publicUrl }: Pick<About, 'hosts' | 'publicUrl'>): boolean =>
   origin !== '' && origin === publicUrl && (hosts.length === 0 || hosts.includes(new URL(publicUrl).hostname))
 

@@ -37,7 +37,7 @@ export function faults(options: AuthOptions, about: About): OptionFault[] {
 /** Lists warnings: routes that accept every user of a provider, or every token that it issues. */
 export const warnings = ({ oidc, jwt, require, optional, by }: AuthOptions): string[] => [
   ...(oidc !== undefined && require === undefined && !optional && by?.includes('session') !== false
-    ? [`lets in every user of ${oidc.issuer}; add "require" to restrict it`]
+    ? [`accepts every user of ${oidc.issuer}; add "require" to restrict it`]
     : []),
   ...(oidc === undefined ? [] : oidcWarnings(oidc)),
   ...(jwt !== undefined && by?.includes('jwt') !== false ? jwtWarnings(jwt) : [])

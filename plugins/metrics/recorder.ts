@@ -157,7 +157,7 @@ export class Recorder {
       },
       {
         name: 'sallyport_auth_total',
-        help: 'Requests by the way that found their caller, and whether they were let in; "none" where there was no caller.',
+        help: 'Requests by authentication strategy, and whether they were accepted; "none" for those without a caller.',
         type: 'counter',
         values: this.#callers.values()
       },

@@ -29,7 +29,7 @@ declare module 'fastify' {
   }
 }
 
-/** Tells whether a limit counts requests before auth, by something that the client does not choose. */
+/** Returns whether a limit counts requests before auth, by something that the client does not choose. */
 const slowsGuessing = (limit: QuotaOptions): boolean =>
   limit.max !== undefined && !isCountedAfterAuth(limit) && !/^(header|cookie):/.test(limit.by)
 

@@ -81,7 +81,7 @@ export function planWarnings(
   const uses = usingStore.join('" and "')
   return [
     {
-      message: `Several workers without a "store" share "${uses}" by telling each other: limits let a little more through, and all is lost when they end; a Redis (REDIS_URL) would be exact`
+      message: `Several workers without a "store" share "${uses}" by messages: limits allow slightly more, and the state is lost when the workers end; with a Redis (REDIS_URL) limits are exact`
     }
   ]
 }

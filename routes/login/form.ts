@@ -8,12 +8,12 @@ export function formField(body: unknown, name: string): string | undefined {
   return typeof value === 'string' ? value : undefined
 }
 
-/** Tells whether a field of a form or a JSON body is true or a checked box. */
+/** Returns whether a field of a form or a JSON body is true or a checked box. */
 export const isTrue = (body: unknown, name: string): boolean =>
   isObject(body) &&
   (body[name] === true || body[name] === 'true' || body[name] === '1' || body[name] === 'on')
 
-/** Tells whether a browser has sent the form of a page, and so shows the response. */
+/** Returns whether a browser has sent the form of a page, and so shows the response. */
 export function isForm({ headers }: FastifyRequest): boolean {
   if (headers['content-type']?.toLowerCase().startsWith('application/x-www-form-urlencoded') !== true)
     return false
@@ -23,7 +23,7 @@ export function isForm({ headers }: FastifyRequest): boolean {
     : mode === 'navigate'
 }
 
-/** Tells whether the client accepts JSON. */
+/** Returns whether the client accepts JSON. */
 export const wantsJson = ({ headers }: FastifyRequest): boolean => headers.accept?.includes('json') === true
 
 /** Returns the body of a response that is only a message, as JSON or plain text. */

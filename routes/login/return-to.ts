@@ -41,7 +41,7 @@ function sameOriginPath(value: string | undefined, request: FastifyRequest): str
   return path.startsWith('//') || path.length > MAX_RETURN_TO_LENGTH ? '/' : path
 }
 
-/** Tells whether a URL parser would drop characters, or read them as slashes, before it looks for the host. */
+/** Returns whether a URL parser would drop characters, or read them as slashes, before it looks for the host. */
 function hasIgnoredCharacters(value: string): boolean {
   for (const char of value)
     if (char <= ' ' || char === '\\' || char === '\u007f' || (char > '~' && /[\s\p{C}]/u.test(char)))

@@ -50,7 +50,7 @@ export function makeDestination(
 // Optional origin, path, and the rest.
 const PARTS = /^(https?:\/\/[^/?#]+)?(\/(?!\/)[^?#]*)(.*)$/i
 
-/** Tells whether an origin has the host of the request or of publicUrl; the scheme may differ if TLS ends at a proxy in front. */
+/** Returns whether an origin has the host of the request or of publicUrl; the scheme may differ if TLS ends at a proxy in front. */
 function isOwnOrigin(origin: string, { publicUrl }: FastifyInstance, { raw, host }: FastifyRequest): boolean {
   const url = URL.parse(origin)
   if (url === null) return false

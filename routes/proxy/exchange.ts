@@ -243,7 +243,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   onInternalError(error: unknown): void {
     this.#state = 'over'
     this.#deadline?.cancel()
-    this.#request.log.error({ err: error, requestId: this.#request.id }, 'a request failed')
+    this.#request.log.error({ err: error, requestId: this.#request.id }, 'request failed')
     this.#response.cut()
   }
 

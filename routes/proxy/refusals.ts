@@ -25,6 +25,6 @@ export function logFailure({ id, log, forwarding }: FastifyRequest, error: Error
 /** Returns the error for a response that a stage could not go on with: its own if it is a refusal, else a 500 that is logged. */
 export function stageRefusal({ id, log }: FastifyRequest, error: Error & { code?: string }): Error {
   if (error instanceof ClientGone || error.code?.startsWith('SP_ERR_') === true) return error
-  log.error({ err: error, requestId: id }, 'a response stage failed')
+  log.error({ err: error, requestId: id }, 'response stage failed')
   return new Internal()
 }

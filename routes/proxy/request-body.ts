@@ -6,7 +6,7 @@ import type { Deadline } from '../../src/lib/deadline.ts'
 import { mayHaveBody } from '../../src/lib/http/bodies.ts'
 import { RequestNotSendable } from '../../src/lib/refusals.ts'
 
-/** Told of each part of a request body as it comes. */
+/** Receives each part of a request body. */
 export interface RequestBodyListener {
   onRequestData(chunk: Buffer): void
 }
@@ -50,7 +50,7 @@ export class RequestBody implements ReplayableBody {
     this.#chunks = maxReplay > 0 ? [] : undefined
   }
 
-  /** Tells whether all that has come can be sent again, and is at most `max` bytes. */
+  /** Returns whether all that has come can be sent again, and is at most `max` bytes. */
   isReplayableWithin(max: number): boolean {
     return this.#chunks !== undefined && this.#size <= max
   }

@@ -151,7 +151,7 @@ export function responseHead(
   return { fields: head, endless }
 }
 
-/** Tells whether a response can have trailers: over HTTP/1.1 only with chunked encoding, and Node.js throws elsewhere (RFC 9112 section 7.1.2). */
+/** Returns whether a response can have trailers: over HTTP/1.1 only with chunked encoding, and Node.js throws elsewhere (RFC 9112 section 7.1.2). */
 function canHaveTrailers({ raw }: FastifyRequest, head: readonly string[]): boolean {
   return isHttp2(raw) || (raw.httpVersionMinor === 1 && !has(head, 'content-length'))
 }

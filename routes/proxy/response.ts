@@ -17,14 +17,14 @@ import { StagedResponse, type StagedResponseListener } from './staged-response.t
 // Bytes of a response that are buffered for a slow client, so that the upstream is done with a short one sooner.
 const READ_AHEAD = 262_144
 
-/** Told by a response writer what happens on the client's side. */
+/** Receives the events of a response on the client's side. */
 export interface ResponseWriterListener {
-  /** Called when the client, or the first stage, has taken what was buffered. */
+  /** Called when the client, or the first stage, has read what was buffered. */
   onDrain(): void
   onHeadersSent(): void
   /** Called when all of the body has been written. */
   onBodyWritten(trailers: readonly [string, string][]): void
-  /** Called when the response may not go on. */
+  /** Called when the response must be aborted. */
   fail(error: Error): void
 }
 
@@ -189,7 +189,7 @@ export class ResponseWriter implements StagedResponseListener {
     })
   }
 
-  /** Gives up what is under way, and returns the read-ahead buffer to the process's budget. */
+  /** Destroys the stages, and returns the read-ahead buffer to the budget of the process. */
   release(): void {
     this.#staged?.destroy()
     this.#releaseReadAhead()
@@ -211,7 +211,7 @@ export class ResponseWriter implements StagedResponseListener {
     this.#response.end(body, 'latin1')
   }
 
-  /** Closes the connection or resets the stream, so that the client does not take the response for complete. */
+  /** Closes the connection or resets the stream, so that the client sees that the response is incomplete. */
   cut(): void {
     cut(this.#response)
   }

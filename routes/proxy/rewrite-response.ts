@@ -67,7 +67,7 @@ function cookiePath(
   return toClientPath(path, prefix) ?? path
 }
 
-/** Tells whether a path, perhaps with a query, is a folder or in it; browsers read a backslash as a slash. */
+/** Returns whether a path, perhaps with a query, is a folder or in it; browsers read a backslash as a slash. */
 const isWithin = (path: string, folder: string): boolean =>
   path.startsWith(folder) &&
   (path.length === folder.length || '/?#\\'.includes(path[folder.length] as string))

@@ -5,14 +5,14 @@ import { onResponseClosed } from '../../src/lib/http/response-end.ts'
 /** The session that authenticated the request has ended; its stream was cut. */
 export const SessionOver = createError('SP_ERR_AUTH_SESSION_OVER', 'Session ended', 401)
 
-/** Tells whether a session authenticated a request. */
+/** Returns whether a session authenticated a request. */
 export const isOfSession = ({ caller }: FastifyRequest): boolean => caller?.by === 'session'
 
 // Beside event streams, media types that upstreams stream until the client disconnects.
 const LONG_LIVED =
   /^(?:application\/(?:grpc|x-ndjson|ndjson|jsonl|json-seq|stream\+json|x-jsonlines)|multipart\/x-mixed-replace)/i
 
-/** Tells whether a response with these headers, names and values in turn, is streamed until the client disconnects. */
+/** Returns whether a response with these headers, names and values in turn, is streamed until the client disconnects. */
 export function isLongLived(head: readonly string[]): boolean {
   for (let i = 0; i < head.length; i += 2)
     if (head[i] === 'content-type') return LONG_LIVED.test((head[i + 1] as string).trim())

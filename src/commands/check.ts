@@ -45,7 +45,7 @@ function noteLines({ notes, warnings }: LintResult, descriptors: number | undefi
     ...warnings.map((warning) => `warning: ${showFault(warning)}`)
   ]
   if (descriptors !== undefined)
-    lines.push(`note: a process has ${descriptors} file descriptors here (ulimit -n)`)
+    lines.push(`note: each process may open ${descriptors} file descriptors (ulimit -n)`)
   return lines
 }
 

@@ -57,7 +57,7 @@ function findDuplicates(
 // Habits from YAML, JavaScript and Python.
 function hintAt(text: string, offset: number): string | undefined {
   if (text.charAt(offset) === '#') return 'expected "//" in front of a comment, got "#"'
-  if (text.charAt(offset) === "'") return `expected a text in double quotes ("), got a single quote (')`
+  if (text.charAt(offset) === "'") return `expected a string in double quotes ("), got a single quote (')`
   return undefined
 }
 

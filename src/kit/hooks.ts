@@ -43,7 +43,7 @@ export type Hooks = Partial<Record<(typeof GATE_PHASES)[number], GateHook>> &
     readsBodies?: boolean
   }
 
-/** Returns whether a hook decides by a `done` callback, which Fastify tells by its parameters, too. */
+/** Returns whether a hook has a `done` callback: by the number of its parameters, like Fastify. */
 export const takesCallback = (hook: GateHook): boolean => hook.length >= 3
 
 /** Gives a hook the name under which it appears in stack traces: its concern and phase. */

@@ -39,7 +39,7 @@ export const SocketsExhausted = createError(
 )
 /** The server certainly did not process the request, so any method may be retried (RFC 9113 section 8.7). */
 export class RequestNotProcessed extends Error {
-  readonly code = 'UPSTREAM_UNTAKEN'
+  readonly code = 'UPSTREAM_NOT_PROCESSED'
 
   constructor() {
     super('The connection was lost before the request was processed')

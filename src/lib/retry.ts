@@ -89,5 +89,5 @@ const IDEMPOTENT_METHODS = new Set([
   'QUERY'
 ])
 
-/** Tells whether a method is idempotent: a request may be executed twice. */
+/** Returns whether a method is idempotent: a request may be executed twice. */
 export const isIdempotent = (method: string): boolean => IDEMPOTENT_METHODS.has(method)

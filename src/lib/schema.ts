@@ -12,7 +12,7 @@ export interface OptionFault {
 export const gate = {
   global: Type.Boolean({
     default: true,
-    description: 'Whether routes that do not mention this word get it; false leaves it to those that do.'
+    description: 'Whether it is on for routes that do not mention it; if false, only for those that do.'
   }),
   mode: Type.Unsafe<'enforce' | 'report'>({
     type: 'string',

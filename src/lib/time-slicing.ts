@@ -1,41 +1,41 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as wait } from 'node:timers/promises'
 
-// How long work may go on before others have their turn, in milliseconds.
-const SLICE = 0.3
+// The length of a slice of long work, in milliseconds.
+const SLICE_MS = 0.3
 
-// How long they have it where there is anything to do for them, in milliseconds: it is most of the time, so that a request
-// that is forwarded, which takes some turns of the event loop, hardly meets the work at all.
-const REST = 4
+// The pause between slices while other events wait, in milliseconds. It is much longer than a slice, so that a forwarded
+// request, which takes several turns of the event loop, is hardly delayed.
+const PAUSE_MS = 4
 
-// One slice for all who work: what goes on where another has just left off stands in the same way.
-let since = 0
+// Shared by all callers, because consecutive slices of different callers block the event loop as one long slice does.
+let sliceStart = 0
 
-/** Cuts long work into slices, so that it stands in nobody's way (a reload is made while requests are answered): goes on at once, or lets others have their turn first where a slice is over. */
+/** Yields to the event loop if the slice is over, so that long work (such as a reload) does not block requests; resolves at once otherwise. */
 export function yieldIfDue(): Promise<void> {
-  return isOver() ? rest() : GO_ON
+  return isOver() ? pause() : RESOLVED
 }
 
-const isOver = (): boolean => performance.now() - since >= SLICE
+const isOver = (): boolean => performance.now() - sliceStart >= SLICE_MS
 
-const GO_ON = Promise.resolve()
+const RESOLVED = Promise.resolve()
 
-async function rest(): Promise<void> {
+async function pause(): Promise<void> {
   const before = eventsSoFar()
-  // What comes is seen in the first turn, and what that brings in the second.
+  // The first turn handles new events, the second what follows from them.
   await new Promise(setImmediate)
   await new Promise(setImmediate)
-  if (eventsSoFar() > before) await wait(REST)
-  since = performance.now()
+  if (eventsSoFar() > before) await wait(PAUSE_MS)
+  sliceStart = performance.now()
 }
 
-/** Tells what the event loop has had to do so far: nobody waits while it has nothing, and a boot is not held up. */
+/** Returns how many events the event loop has handled. Without new ones there is no pause, so that the boot is not delayed. */
 const eventsSoFar = (): number => performance.nodeTiming.uvMetricsInfo.events
 
-/** Does something with each of many, in slices: what need not wait does not, since waiting takes memory even where nothing is waited for. */
+/** Calls `visit` for each item, in slices. It awaits only between slices, because each await allocates memory. */
 export async function forEachSliced<T>(all: Iterable<T>, visit: (each: T) => void): Promise<void> {
   for (const each of all) {
-    if (isOver()) await rest()
+    if (isOver()) await pause()
     visit(each)
   }
 }

@@ -372,7 +372,7 @@ t.test('check warns if every user of a provider may log in', async (t) => {
   t.same(
     stdout.split('\n').filter((line) => line.startsWith('warning')),
     [
-      'warning: gateway.json:10:3 The route /all lets in every user of https://accounts.example.com; add "require" to restrict it'
+      'warning: gateway.json:10:3 The route /all accepts every user of https://accounts.example.com; add "require" to restrict it'
     ]
   )
 })

@@ -184,7 +184,7 @@ t.test('does not retry a body that was not kept', async (t) => {
   const { url } = await listening(t, to(up.port), { log })
   await ask(`${url}/first`)
   t.equal((await ask(`${url}/x`, { method: 'POST', body: 'x'.repeat(100_000) })).status, 502)
-  t.match(await line(({ msg }) => msg === 'upstream request failed'), { cause: 'UPSTREAM_UNTAKEN' })
+  t.match(await line(({ msg }) => msg === 'upstream request failed'), { cause: 'UPSTREAM_NOT_PROCESSED' })
 })
 
 t.test(

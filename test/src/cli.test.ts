@@ -197,7 +197,7 @@ t.test('check', async (t) => {
       )
       const enough = await sallyport(['check', '--strict', '-c', 'plain.json'], { cwd })
       t.equal(enough.code, 0)
-      t.match(enough.stdout, /^note: a process has \d+ file descriptors here \(ulimit -n\)$/m)
+      t.match(enough.stdout, /^note: each process may open \d+ file descriptors \(ulimit -n\)$/m)
     }
   )
 

@@ -190,7 +190,7 @@ t.test(
       }
     }
     t.ok(
-      lines.some(({ msg }) => msg === 'a response stage failed'),
+      lines.some(({ msg }) => msg === 'response stage failed'),
       'what is a bug of the extension is logged'
     )
   }

@@ -44,11 +44,11 @@ async function patient(
   t: Test
 ): Promise<{ url: string; asked(count: number): Promise<void>; answer(): void }> {
   const waiting: (() => void)[] = []
-  const told = new Set<() => void>()
+  const listeners = new Set<() => void>()
   const url = await upstream(t, (request, response) => {
     if (request.url !== '/slow') return void response.end('at once')
     waiting.push(() => response.end('at last'))
-    for (const look of told) look()
+    for (const look of listeners) look()
   })
   return {
     url,
@@ -56,10 +56,10 @@ async function patient(
       new Promise((resolve) => {
         const look = (): void => {
           if (waiting.length < count) return
-          told.delete(look)
+          listeners.delete(look)
           resolve()
         }
-        told.add(look)
+        listeners.add(look)
         look()
       }),
     answer: () => {
@@ -314,7 +314,7 @@ t.test("serves as a worker of another program's cluster, such as PM2", async (t)
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ username: 'ada', password: ada.secret })
   })
-  t.equal(status, 200, 'a log-in ends')
+  t.equal(status, 200, 'a log-in is accepted')
   const { answer } = slowly(port)
   await service.asked(1)
   primary.kill('SIGUSR2')
@@ -391,7 +391,7 @@ t.test('shares counts and sessions between workers without a store', async (t) =
     await gateway.line(() => gateway.lines.filter(listens(1)).length === 2)
     while ((await members(gateway.admin)).length < 2);
     for (let i = 0; i < 6; i++)
-      t.equal((await askFresh('/mine', { cookie })).text, 'ada', 'also at one that has just begun')
+      t.equal((await askFresh('/mine', { cookie })).text, 'ada', 'also a worker that has just started')
     t.equal((await ask(`${gateway.url}/logout`, { method: 'POST', headers: { cookie } })).status, 200)
     for (let i = 0; i < 6; i++) t.equal((await askFresh('/mine', { cookie })).status, 401)
   })
@@ -498,7 +498,7 @@ t.test('check warns about several workers with a rate limit and without a store'
     const cwd = t.testdir({ 'gateway.json': JSON.stringify(config) })
     const ended = await sallyport(['check', '--strict'], { cwd, env: env as Record<string, string> })
     t.equal(ended.code, code, name)
-    if (code === 1) t.match(ended.stdout, 'share "rateLimit" by telling each other')
+    if (code === 1) t.match(ended.stdout, 'share "rateLimit" by messages')
   }
 })
 

@@ -102,16 +102,17 @@ declare module 'fastify' {
   }
 }
 
-const words = new Map<string, string | undefined>()
+const concerns = new Map<string, string | undefined>()
 
 /** Returns the concern of an error code, such as rateLimit for SP_ERR_RATE_LIMIT_EXCEEDED; undefined for an internal error. */
 export function concernOfCode(code: string, gates: readonly string[]): string | undefined {
-  if (words.has(code)) return words.get(code)
+  if (concerns.has(code)) return concerns.get(code)
   const parts = code.replace('SP_ERR_', '').split('_')
-  const gate = gates.find((each) => code.startsWith(`SP_ERR_${screaming(each)}_`))
-  const word = gate ?? (parts.length > 1 ? parts[0]?.toLowerCase() : undefined)
-  words.set(code, word)
-  return word
+  const gate = gates.find((each) => code.startsWith(`SP_ERR_${upperSnakeCase(each)}_`))
+  const concern = gate ?? (parts.length > 1 ? parts[0]?.toLowerCase() : undefined)
+  concerns.set(code, concern)
+  return concern
 }
 
-const screaming = (word: string): string => word.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
+const upperSnakeCase = (key: string): string =>
+  key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()

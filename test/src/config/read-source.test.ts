@@ -129,7 +129,7 @@ rejects('rejects a file whose content does not match its extension', [
     name: 'single quotes',
     config: "{ 'routes': [] }",
     faults: [
-      /^gateway\.json:1:3 This is not JSON: expected a text in double quotes \("\), got a single quote/
+      /^gateway\.json:1:3 This is not JSON: expected a string in double quotes \("\), got a single quote/
     ]
   },
   {

@@ -257,7 +257,7 @@ export class ResponseParser {
   /** Returns how the body ends, normalizes Content-Length, and decides whether the connection persists (RFC 9112 sections 6.3 and 9.3). */
   #readFramingFields(fields: string[], version: number): number {
     let length = UNTIL_CLOSE
-    let said = ''
+    let connection = ''
     this.keepAliveMs = 0
     for (let i = 0; i < fields.length; i += 2) {
       const name = fields[i]
@@ -274,20 +274,20 @@ export class ResponseParser {
           throw new MalformedResponse('Invalid Transfer-Encoding: not just chunked')
         length = CHUNKED
       } else if (name === 'connection') {
-        said = said === '' ? value : `${said},${value}`
+        connection = connection === '' ? value : `${connection},${value}`
       } else if (name === 'keep-alive')
         this.keepAliveMs = Number(KEEP_ALIVE_TIMEOUT.exec(value)?.[1] ?? 0) * 1000
     }
-    this.persistent = isPersistent(said, version)
+    this.persistent = isPersistent(connection, version)
     return length
   }
 }
 
 /** Returns whether the connection stays open, by the Connection options of a response. */
-function isPersistent(said: string, version: number): boolean {
-  if (said === '') return version === 1
-  if (said === 'keep-alive') return true
-  const options = tokensOf(said)
+function isPersistent(connection: string, version: number): boolean {
+  if (connection === '') return version === 1
+  if (connection === 'keep-alive') return true
+  const options = tokensOf(connection)
   return !options.includes('close') && (version === 1 || options.includes('keep-alive'))
 }
 

@@ -234,12 +234,12 @@ export class ClientStream {
 const cancel = (stream: ClientHttp2Stream): void => void addAbortSignal(AbortSignal.abort(), stream)
 
 /** Returns the HTTP/2 head; Host becomes :authority (RFC 9113 section 8.3.1). */
-function http2HeadOf({ method, path, headers: said }: DispatchOptions, scheme: string): string[] {
+function http2HeadOf({ method, path, headers }: DispatchOptions, scheme: string): string[] {
   let authority = ''
   const rest: string[] = []
-  for (let i = 0; i < said.length; i += 2) {
-    const name = said[i] as string
-    const value = said[i + 1] as string
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
+    const value = headers[i + 1] as string
     if (!isHeaderName(name)) throw new errors.InvalidArgumentError(`Invalid header name "${name}"`)
     if (!isHeaderValue(value))
       throw new errors.InvalidArgumentError(`Invalid value of header "${name}": control character`)
