@@ -90,7 +90,7 @@ t.test('a drain ends open WebSockets with "going away" once its time is over', a
   t.equal(await drained, false)
 })
 
-t.test('no path leads into a virtual host, nor to what only the gateway says to its router', async (t) => {
+t.test('no path reaches the routes of another host, or an internal path of the router', async (t) => {
   const { port } = await listening(t, {
     routes: [
       { path: '/internal', host: ['internal.example'], respond: { body: 'inside' } },
@@ -260,31 +260,34 @@ t.test(
   }
 )
 
-t.test('a client that takes none of its answer is cut, so that others get the connection', async (t) => {
-  const origin = await upstream(t, (request, response) => {
-    if (request.url === '/small') return response.end('small')
-    const chunk = Buffer.alloc(65_536)
-    const go = (): void => {
-      while (response.write(chunk));
-      response.once('drain', go)
-    }
-    go()
-  })
-  const { log, line } = readableLog()
-  const { port, url } = await listening(
-    t,
-    {
-      limits: { idle: '100ms' },
-      upstreams: { up: { url: origin, connections: { max: 1 } } },
-      routes: [{ path: '/*', proxy: { upstream: 'up' } }]
-    },
-    { log }
-  )
-  const socket = await open(t, port, plain('/large'))
-  socket.pause()
-  t.match(await line((each) => each['path'] === '/large'), { aborted: true, status: 200 })
-  t.equal((await ask(`${url}/small`)).text, 'small')
-})
+t.test(
+  'a client that reads no byte of its response is closed, so that others get the upstream connection',
+  async (t) => {
+    const origin = await upstream(t, (request, response) => {
+      if (request.url === '/small') return response.end('small')
+      const chunk = Buffer.alloc(65_536)
+      const go = (): void => {
+        while (response.write(chunk));
+        response.once('drain', go)
+      }
+      go()
+    })
+    const { log, line } = readableLog()
+    const { port, url } = await listening(
+      t,
+      {
+        limits: { idle: '100ms' },
+        upstreams: { up: { url: origin, connections: { max: 1 } } },
+        routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+      },
+      { log }
+    )
+    const socket = await open(t, port, plain('/large'))
+    socket.pause()
+    t.match(await line((each) => each['path'] === '/large'), { aborted: true, status: 200 })
+    t.equal((await ask(`${url}/small`)).text, 'small')
+  }
+)
 
 t.test('a client that pipelines has one request in flight', async (t) => {
   let most = 0
@@ -303,7 +306,7 @@ t.test('a client that pipelines has one request in flight', async (t) => {
   t.equal(most, 1)
 })
 
-t.test('what a trusted proxy writes into X-Forwarded-For is an address, or says nothing', async (t) => {
+t.test('X-Forwarded-For of a trusted proxy is ignored unless it is an address', async (t) => {
   const app = await gateway(t, {
     trustedProxies: ['loopback'],
     rateLimit: { max: 1, window: '1h' },
@@ -384,7 +387,7 @@ t.test('with doubleSlash "keep" no parameter is empty', async (t) => {
   t.equal(statusOf(await raw(port, plain('/any//edit'))), 404)
 })
 
-t.test('what a parser refuses behind an unanswered request is not taken for its answer', async (t) => {
+t.test('a parser error behind a pending request is not sent as its response', async (t) => {
   const reached = Promise.withResolvers<() => void>()
   const origin = await upstream(t, (_request, response) => reached.resolve(() => response.end('at last')))
   const { port } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: origin } }] })
@@ -403,34 +406,31 @@ t.test('what a parser refuses behind an unanswered request is not taken for its 
   t.match(seen, /^HTTP\/1\.1 200[\s\S]*at last[\s\S]*HTTP\/1\.1 400/)
 })
 
-t.test(
-  'an upstream that is slow has a bounded line of waiting requests, and the next one is told at once',
-  async (t) => {
-    const held: (() => void)[] = []
-    const reached = Promise.withResolvers<void>()
-    const origin = await upstream(t, (_request, response) => {
-      held.push(() => response.end('late'))
-      reached.resolve()
-    })
-    const { url, app } = await listening(t, {
-      upstreams: { up: { url: origin, connections: { max: 1, pending: 1 } } },
-      routes: [{ path: '/*', proxy: { upstream: 'up' } }]
-    })
-    const first = ask(`${url}/one`)
-    await reached.promise
-    const { load } = app.upstream('up').targets[0] ?? { load: { requests: -1 } }
-    const left = new AbortController()
-    const second = ask(`${url}/two`, { signal: left.signal })
-    second.catch(() => {})
-    while (load.requests < 2) await new Promise((resolve) => setImmediate(resolve))
-    const refused = await ask(`${url}/three`)
-    t.equal(refused.status, 503)
-    t.equal(refused.headers.get('retry-after'), '5')
-    t.match(refused.text, /SP_ERR_UPSTREAM_UNAVAILABLE/)
-    left.abort()
-    held[0]?.()
-    t.equal((await first).text, 'late')
-    while (load.requests > 0) await new Promise((resolve) => setImmediate(resolve))
-    t.equal(load.requests, 0, 'who left takes no place')
-  }
-)
+t.test('the queue of a slow upstream is bounded, and the next request is refused at once', async (t) => {
+  const held: (() => void)[] = []
+  const reached = Promise.withResolvers<void>()
+  const origin = await upstream(t, (_request, response) => {
+    held.push(() => response.end('late'))
+    reached.resolve()
+  })
+  const { url, app } = await listening(t, {
+    upstreams: { up: { url: origin, connections: { max: 1, pending: 1 } } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+  })
+  const first = ask(`${url}/one`)
+  await reached.promise
+  const { load } = app.upstream('up').targets[0] ?? { load: { requests: -1 } }
+  const left = new AbortController()
+  const second = ask(`${url}/two`, { signal: left.signal })
+  second.catch(() => {})
+  while (load.requests < 2) await new Promise((resolve) => setImmediate(resolve))
+  const refused = await ask(`${url}/three`)
+  t.equal(refused.status, 503)
+  t.equal(refused.headers.get('retry-after'), '5')
+  t.match(refused.text, /SP_ERR_UPSTREAM_UNAVAILABLE/)
+  left.abort()
+  held[0]?.()
+  t.equal((await first).text, 'late')
+  while (load.requests > 0) await new Promise((resolve) => setImmediate(resolve))
+  t.equal(load.requests, 0, 'who left takes no place')
+})

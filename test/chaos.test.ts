@@ -14,7 +14,7 @@ interface Outcome {
   readonly body: string
 }
 
-/** Asks once; an answer that is cut is told from one that ends. */
+/** Sends one request; tells an aborted response from a complete one. */
 function ask(url: string, method: string, id: string, agent: http.Agent): Promise<Outcome> {
   return new Promise((resolve) => {
     const request = http.request(url, { method, agent, headers: { 'x-id': id } }, (response) => {
@@ -119,7 +119,7 @@ function watchBudget(traffic: { active: number; activeRetries: number }, budget:
   return over
 }
 
-t.test('goes on as a process of its own, whatever the upstreams do', async (t) => {
+t.test('keeps running as a process, whatever the upstreams do', async (t) => {
   const { url: real, executed } = await counting(t)
   const broken = await faultProxy(t, real, mostly(seeded(4)))
   const folder = t.testdir({
@@ -141,9 +141,7 @@ t.test('goes on as a process of its own, whatever the upstreams do', async (t) =
   const [fine] = await askMany(`${gateway.url}/fine`, 1, 1)
   t.match(fine, { status: 200, whole: true, body: BODY })
   t.notOk(
-    gateway.lines.find(
-      ({ msg, level }) => msg === 'request failed' || level === 'fatal'
-    ),
+    gateway.lines.find(({ msg, level }) => msg === 'request failed' || level === 'fatal'),
     'nothing failed but upstreams'
   )
   gateway.signal('SIGTERM')

@@ -51,9 +51,9 @@ t.test('starts Node.js with the same flags everywhere', async (t) => {
   const young = ['--max-semi-space-size=4', '--no-allocation-site-pretenuring']
   const workers: [name: string, own: string[], expected: string[]][] = [
     ['a worker has one core', [...NODE_FLAGS], [...young, '--v8-pool-size=1']],
-    ['whoever said nothing gets the same', [], [...young, '--v8-pool-size=1']],
+    ['the defaults are the same', [], [...young, '--v8-pool-size=1']],
     [
-      'what was said holds for workers as well',
+      'flags that are set apply to workers as well',
       ['--v8-pool-size=2', '--max-old-space-size=200', ...young],
       ['--v8-pool-size=2', '--max-old-space-size=200', ...young]
     ]
@@ -121,7 +121,7 @@ t.test('the image', async (t) => {
     const routes = [{ path: '/', respond: { body: 'fine' } }]
     const plain = await listening(t, { routes })
     t.equal(await health(plain.port), 0)
-    t.equal(await health(await freePort()), 1, 'nobody is there')
+    t.equal(await health(await freePort()), 1, 'no process listens')
     t.test('over TLS', { skip: noOpenssl }, async (t) => {
       const { ca } = certificate(t)
       const tls = { certificates: [{ cert: ca, key: ca.replace('up.pem', 'up.key') }] }
@@ -529,7 +529,7 @@ t.test('the dashboard and the alerts use metrics that the gateway exports', asyn
       (name) => name.startsWith('sallyport_') && !used.has(name.replace(/_(bucket|sum|count)$/, ''))
     ),
     [],
-    'and it counts nothing of its own that nobody looks at'
+    'every metric of the gateway is on a panel or in an alert'
   )
   for (const { name, definition } of dashboard.templating.list) {
     if (definition === undefined) continue

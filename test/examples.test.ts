@@ -48,7 +48,7 @@ t.test('the tutorial protects its proxy, logs in and counts', async (t) => {
 t.test('the concern of the extensions example', async (t) => {
   const config = fileOf('examples/extensions/gateway.json')
 
-  t.test('has its word in the composed schema, at the root and on routes', async (t) => {
+  t.test('adds its options to the schema, at the root and on routes', async (t) => {
     const { code, stdout } = await sallyport(['schema', '-c', config])
     t.equal(code, 0)
     const known = { anyOf: [{ type: 'boolean' }, { properties: { known: { type: 'array' } } }] }
@@ -73,7 +73,7 @@ t.test('the concern of the extensions example', async (t) => {
     t.match(stderr, /^gateway\.json:3:34 tenant\.header: expected a string.*, got 3/m)
   })
 
-  t.test('refuses a tenant that nobody knows, and lets its routes say otherwise', async (t) => {
+  t.test('refuses an unknown tenant, unless the route overrides it', async (t) => {
     const { log, lines } = readableLog()
     const app = await gateway(t, config, { log })
     const cases = [
@@ -123,7 +123,7 @@ t.test('the demo', async (t) => {
     t.equal(await demo.ended, 0)
   })
 
-  t.test('says in one line that the port is taken', async (t) => {
+  t.test('prints one line if the port is in use', async (t) => {
     const taken = createServer().listen(0, '127.0.0.1')
     await once(taken, 'listening')
     t.teardown(() => taken.close())

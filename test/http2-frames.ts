@@ -209,7 +209,7 @@ export class FrameClient {
     return this.socket.destroyed
   }
 
-  /** Sends bytes as they are, in one write; tells whether there is room for more. */
+  /** Sends bytes as they are, in one write; returns whether there is room for more. */
   send(...parts: readonly Buffer[]): boolean {
     return this.socket.writable && this.socket.write(Buffer.concat(parts))
   }

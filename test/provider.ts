@@ -111,7 +111,7 @@ export class Visitor {
   /** The addresses it went through. */
   readonly trail: string[] = []
 
-  /** Opens a page as a navigation does and follows redirects until `stop` says so, or somebody answers. */
+  /** Opens a page as a navigation does, and follows redirects until `stop` returns true or there is no further one. */
   async open(
     url: string,
     { form, stop = () => false }: { form?: Record<string, string>; stop?: (url: string) => boolean } = {}
@@ -146,7 +146,7 @@ export class Visitor {
     }
   }
 
-  /** Goes through the provider's pages as somebody, from where the log-in begins to where it ends. */
+  /** Logs in as a user through the provider's pages. */
   async logInAs(person: string, url: string, stop?: (url: string) => boolean): Promise<Page> {
     let page = await this.open(url, stop === undefined ? {} : { stop })
     while (page.text.includes('/interaction/') && page.url.includes('/interaction/')) {

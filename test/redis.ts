@@ -70,7 +70,7 @@ export async function redis(t: Pick<Test, 'teardown'>, args: readonly string[] =
   return made
 }
 
-/** Finds a port that nobody listens on: none of those that the system gives to whoever asks for any, or another test might have it before it is used. */
+/** Finds a free port outside of the ephemeral range, so that no other test gets it before it is used. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(10_000, 32_000)
@@ -98,7 +98,7 @@ const said = (port: number, ...args: readonly string[]): string =>
 export const cli = (port: number, ...args: readonly string[]): string =>
   execFileSync('redis-cli', ['-p', String(port), ...args], { stdio: ['ignore', 'pipe', 'ignore'] }).toString()
 
-/** Waits for what another process comes to by itself, and tells nobody of. */
+/** Polls until a condition in another process is true. */
 export async function until(come: () => boolean): Promise<void> {
   while (!come()) await wait(20)
 }

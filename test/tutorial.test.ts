@@ -27,7 +27,7 @@ async function tutorial(t: Test): Promise<string> {
   return url
 }
 
-t.test('logs in, uses what is protected, and logs out', async (t) => {
+t.test('logs in, calls a protected route, and logs out', async (t) => {
   const url = await tutorial(t)
   let cookie = ''
   const steps: {
@@ -115,7 +115,7 @@ t.test('answers with the headers of helmet and without those that tell too much'
   }
 })
 
-t.test('answers preflights before anybody is asked who they are', async (t) => {
+t.test('answers preflights before authentication', async (t) => {
   const url = await tutorial(t)
   for (const path of ['/search/', '/account/orders']) {
     const { status, headers, text } = await ask(url + path, {
@@ -162,5 +162,5 @@ t.test('refuses the 101st request of five minutes, whatever it is for', async (t
     t.match(JSON.parse(text), { code: 'SP_ERR_RATE_LIMIT_EXCEEDED' })
     t.equal(headers.get('x-content-type-options'), 'nosniff')
   }
-  t.equal((await ask(`${url}/-/ready`)).status, 200, 'whoever looks after the process still may')
+  t.equal((await ask(`${url}/-/ready`)).status, 200, 'readiness is still public')
 })

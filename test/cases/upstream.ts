@@ -26,7 +26,7 @@ export interface Recording {
   reset(): void
 }
 
-/** Starts an upstream that echoes as JSON, takes what strict parsers refuse, and answers armed bytes where it is told to. */
+/** Starts an upstream that echoes as JSON, accepts what strict parsers refuse, and responds with malicious bytes if the path asks for it. */
 export async function recording(t: Scope): Promise<Recording> {
   const inner = echoing(() => upstream.requests++)
   inner.listen(0, '127.0.0.1')

@@ -667,7 +667,7 @@ t.test('signs assertions that upstreams can verify', async (t) => {
     })
 })
 
-t.test('reports strategies without what they need', async (t) => {
+t.test('reports strategies without their required options', async (t) => {
   const dir = t.testdir({ 'no.pem': 'x', 'weak.pem': '' })
   writeFileSync(
     `${dir}/weak.pem`,

@@ -6,7 +6,7 @@ import { gateway, readableLog, type Scope, type Seen, upstream } from '../helper
 const APP = 'https://app.example.com'
 const hello = { path: '/hello', respond: { body: 'hello' } }
 
-/** An upstream that never answers a request, but breaks the connection. */
+/** Starts an upstream that closes each connection without a response. */
 const broken = (t: Scope): Promise<string> => upstream(t, (request) => void request.socket.destroy())
 
 const preflight = (
@@ -31,7 +31,7 @@ const varyOf = ({ headers }: LightMyRequestResponse): string[] =>
     .filter((name) => name !== '')
     .toSorted()
 
-t.test('lets in the origins of its list, and no other that looks like them', async (t) => {
+t.test('allows listed origins and no similar ones', async (t) => {
   const app = await gateway(t, {
     cors: {
       origins: [
@@ -81,32 +81,32 @@ t.test('lets in the origins of its list, and no other that looks like them', asy
   ]
   for (const [origin, allowed] of cases) {
     const plain = await app.inject({ url: '/hello', headers: { origin } })
-    t.equal(plain.statusCode, 200, `${origin} gets its answer: it is the browser that keeps it from a page`)
+    t.equal(plain.statusCode, 200, `${origin} gets the response: only the browser hides it from a page`)
     t.equal(plain.headers['access-control-allow-origin'], allowed ? origin : undefined, origin)
-    t.same(varyOf(plain), ['origin'], `${origin}: a cache keeps the answers apart`)
+    t.same(varyOf(plain), ['origin'], `${origin}: caches store a response per origin`)
     const asked = await preflight(app, '/hello', { origin })
     t.equal(
       asked.headers['access-control-allow-origin'],
       allowed ? origin : undefined,
-      `${origin} asks first`
+      `${origin} in a preflight`
     )
   }
   const none = await app.inject('/hello')
   t.same(names(none), [])
-  t.same(varyOf(none), ['origin'], 'an answer to nobody in particular is not one for everybody')
+  t.same(varyOf(none), ['origin'], 'a response without Origin varies, too')
 })
 
-t.test('lets in everybody by "*", and keeps cookies out of that', async (t) => {
+t.test('allows every origin by "*", without credentials', async (t) => {
   const app = await gateway(t, { cors: { origins: ['*'] }, routes: [hello] })
   for (const headers of [{}, { origin: APP }, { origin: 'null' }]) {
     const { headers: answered } = await app.inject({ url: '/hello', headers })
     t.equal(answered['access-control-allow-origin'], 'origin' in headers ? '*' : undefined)
     t.equal(answered['access-control-allow-credentials'], undefined)
-    t.equal(answered['vary'], undefined, 'the answer is the same for all')
+    t.equal(answered['vary'], undefined, 'the response is the same for all origins')
   }
 })
 
-t.test('lets in the origin "null" only where it is named', async (t) => {
+t.test('allows the origin "null" only if it is listed', async (t) => {
   const app = await gateway(t, { cors: { origins: ['null', APP] }, routes: [hello] })
   t.match((await app.inject({ url: '/hello', headers: { origin: 'null' } })).headers, {
     'access-control-allow-origin': 'null'
@@ -116,7 +116,7 @@ t.test('lets in the origin "null" only where it is named', async (t) => {
   })
 })
 
-t.test('rejects a config that would allow any page, or none', async (t) => {
+t.test('rejects a config that would allow any page to send credentials, or that is invalid', async (t) => {
   const cases: [name: string, cors: object, message: RegExp][] = [
     ['credentials for all', { origins: ['*'], credentials: true }, /any page could act for your users/],
     ['credentials for "null"', { origins: ['null'], credentials: true }, /any page could act for your users/],
@@ -139,7 +139,7 @@ t.test('rejects a config that would allow any page, or none', async (t) => {
   })
 })
 
-t.test('says in a preflight what a page may do', async (t) => {
+t.test('sets the headers of a preflight response', async (t) => {
   const app = await gateway(t, {
     cors: {
       origins: [APP],
@@ -151,11 +151,11 @@ t.test('says in a preflight what a page may do', async (t) => {
     routes: [
       { ...hello, methods: ['GET', 'PUT'] },
       { path: '/any', respond: { body: 'any' } },
-      { path: '/said', respond: { body: 'said' }, cors: { methods: ['GET', 'QUERY'] } },
+      { path: '/own', respond: { body: 'own' }, cors: { methods: ['GET', 'QUERY'] } },
       { path: '/asked', respond: { body: 'asked' }, cors: { headers: false, expose: [], maxAge: '1s' } }
     ]
   })
-  t.test('on a route with methods, those', async (t) => {
+  t.test('allows the methods of the route', async (t) => {
     const answer = await preflight(app, '/hello', {
       method: 'PUT',
       headers: { 'access-control-request-headers': 'x-other' }
@@ -170,15 +170,15 @@ t.test('says in a preflight what a page may do', async (t) => {
       'access-control-max-age': '7200'
     })
   })
-  t.test('on a route without methods, the common ones', async (t) => {
+  t.test('allows common methods on a route without methods', async (t) => {
     const { headers } = await preflight(app, '/any')
     t.equal(headers['access-control-allow-methods'], 'GET, HEAD, PUT, PATCH, POST, DELETE')
   })
-  t.test('the methods that it names', async (t) => {
-    const { headers } = await preflight(app, '/said')
+  t.test('allows the methods in cors.methods', async (t) => {
+    const { headers } = await preflight(app, '/own')
     t.equal(headers['access-control-allow-methods'], 'GET, QUERY')
   })
-  t.test('the headers that are asked for, where the route unsets the list', async (t) => {
+  t.test('allows the requested headers if the route unsets the list', async (t) => {
     const answer = await preflight(app, '/asked', {
       headers: { 'access-control-request-headers': 'x-a, x-b' }
     })
@@ -190,22 +190,22 @@ t.test('says in a preflight what a page may do', async (t) => {
     t.same(varyOf(answer), ['access-control-request-headers', 'origin'])
     t.equal(answer.headers['access-control-expose-headers'], undefined)
   })
-  t.test('and exposes headers of the answer itself', async (t) => {
+  t.test('exposes headers of the actual response', async (t) => {
     const { headers } = await app.inject({ url: '/hello', headers: { origin: APP } })
     t.match(headers, {
       'access-control-expose-headers': 'x-total, etag',
       'access-control-allow-credentials': 'true'
     })
-    t.notOk('access-control-allow-methods' in headers, 'what is for preflights stays there')
+    t.notOk('access-control-allow-methods' in headers, 'preflight headers are only on preflight responses')
   })
-  t.test('nothing to an origin that is not let in', async (t) => {
+  t.test('sets no headers for another origin', async (t) => {
     const answer = await preflight(app, '/hello', { origin: 'https://evil.test' })
     t.equal(answer.statusCode, 204)
     t.same(names(answer), [])
   })
 })
 
-t.test('holds for a route as the route says it', async (t) => {
+t.test('applies the options of each route', async (t) => {
   const target = await upstream(t)
   const other = 'https://partner.test'
   const app = await gateway(t, {
@@ -243,13 +243,13 @@ t.test('holds for a route as the route says it', async (t) => {
       t.equal(headers['access-control-allow-origin'], allowed, `${url} for ${origin}`)
     }
   }
-  t.test('off means that a preflight is an ordinary request', async (t) => {
+  t.test('forwards a preflight as an ordinary request where cors is off', async (t) => {
     const answer = await preflight(app, '/off/x')
     t.equal(answer.statusCode, 200)
     t.match(answer.json<Seen>(), { method: 'OPTIONS', url: '/off/x' })
     t.same(names(answer), [])
   })
-  t.test('a path that nobody serves answers a preflight, and 404 that a page can read', async (t) => {
+  t.test('answers preflights of an unknown path, and adds headers to its 404', async (t) => {
     t.match(await preflight(app, '/nowhere'), {
       statusCode: 204,
       headers: { 'access-control-allow-origin': APP }
@@ -261,7 +261,7 @@ t.test('holds for a route as the route says it', async (t) => {
   })
 })
 
-t.test('leaves the rest of the gateway alone where only one route has it', async (t) => {
+t.test('affects no other route if only one route has it', async (t) => {
   const app = await gateway(t, {
     routes: [
       { ...hello, methods: ['GET'], cors: { origins: [APP] } },
@@ -281,13 +281,13 @@ t.test('leaves the rest of the gateway alone where only one route has it', async
   for (const [url, status] of cases) {
     const answer = await preflight(app, url)
     t.equal(answer.statusCode, status, url)
-    t.same(names(answer), [], `${url} says nothing of origins`)
+    t.same(names(answer), [], `${url} has no CORS headers`)
     t.same(varyOf(answer), [])
   }
   t.equal((await preflight(app, '/plain')).headers['allow'], 'GET, HEAD')
 })
 
-t.test('answers a preflight by the route that the real request will take', async (t) => {
+t.test('answers a preflight by the route of the actual request', async (t) => {
   const forum = 'https://forum.test'
   const app = await gateway(t, {
     routes: [
@@ -323,10 +323,10 @@ t.test('answers a preflight by the route that the real request will take', async
       allow: forum,
       methods: 'POST'
     },
-    { name: 'POST by others', url: '/items', method: 'POST', origin: APP, status: 204 },
+    { name: 'POST from another origin', url: '/items', method: 'POST', origin: APP, status: 204 },
     { name: 'a route without cors', url: '/items', method: 'DELETE', origin: forum, status: 405 },
-    { name: 'a method that nobody takes', url: '/items', method: 'PUT', origin: forum, status: 405 },
-    { name: 'a method that is none', url: '/items', method: 'BREW', origin: forum, status: 405 },
+    { name: 'a method without a route', url: '/items', method: 'PUT', origin: forum, status: 405 },
+    { name: 'an unknown method', url: '/items', method: 'BREW', origin: forum, status: 405 },
     { name: 'a method in lower case', url: '/items', method: 'get', origin: forum, status: 405 },
     {
       name: 'a route with OPTIONS of its own',
@@ -336,7 +336,7 @@ t.test('answers a preflight by the route that the real request will take', async
       status: 204,
       allow: APP
     },
-    { name: 'a route that is all about OPTIONS', url: '/own', method: 'GET', origin: APP, status: 200 }
+    { name: 'a route for OPTIONS only', url: '/own', method: 'GET', origin: APP, status: 200 }
   ]
   for (const { name, url, method, origin, status, allow, methods } of cases)
     t.test(name, async (t) => {
@@ -348,7 +348,7 @@ t.test('answers a preflight by the route that the real request will take', async
     })
 })
 
-t.test('takes OPTIONS for an ordinary request unless it is a preflight', async (t) => {
+t.test('handles OPTIONS as an ordinary request unless it is a preflight', async (t) => {
   const app = await gateway(t, {
     cors: { origins: [APP] },
     routes: [
@@ -374,7 +374,7 @@ t.test('takes OPTIONS for an ordinary request unless it is a preflight', async (
     })
 })
 
-t.test('answers preflights before any gate, which would miss the credentials they never have', async (t) => {
+t.test('answers preflights before any gate, since they have no credentials', async (t) => {
   const { log, lines } = readableLog()
   const app = await gateway(
     t,
@@ -390,18 +390,22 @@ t.test('answers preflights before any gate, which would miss the credentials the
   for (let i = 0; i < 5; i++) {
     const answer = await preflight(app, '/hello')
     t.equal(answer.statusCode, 204)
-    t.equal(answer.headers['ratelimit'], undefined, 'no limit saw it')
-    t.ok(answer.headers['x-content-type-options'], 'it has the headers of every answer')
+    t.equal(answer.headers['ratelimit'], undefined, 'not counted by rateLimit')
+    t.ok(answer.headers['x-content-type-options'], 'it has security headers')
     t.ok(answer.headers['x-request-id'])
   }
-  t.match(lines.at(-1), { method: 'OPTIONS', path: '/hello', route: '/hello', status: 204 }, 'and its line')
+  t.match(lines.at(-1), { method: 'OPTIONS', path: '/hello', route: '/hello', status: 204 }, 'logged')
   const first = await app.inject({ url: '/hello', headers: { origin: APP } })
   t.match(first, { statusCode: 401, headers: { 'access-control-allow-origin': APP } })
   const second = await app.inject({ url: '/hello', headers: { origin: APP } })
-  t.match(second, { statusCode: 429, headers: { 'access-control-allow-origin': APP } }, 'pages can read why')
+  t.match(
+    second,
+    { statusCode: 429, headers: { 'access-control-allow-origin': APP } },
+    'pages can read the error'
+  )
 })
 
-t.test("never lets the upstream's own words widen ours", async (t) => {
+t.test('replaces the CORS headers of the upstream', async (t) => {
   const target = await upstream(t, (_request, response) => {
     response.writeHead(200, {
       'access-control-allow-origin': '*',
@@ -433,13 +437,13 @@ t.test("never lets the upstream's own words widen ours", async (t) => {
     ['another origin', '/ours/x', { origin: 'https://evil.test' }, {}, ['accept-encoding', 'origin']],
     ['no origin', '/ours/x', {}, {}, ['accept-encoding', 'origin']],
     [
-      'everybody',
+      'every origin',
       '/open/x',
       { origin: APP },
       { 'access-control-allow-origin': '*', 'access-control-expose-headers': 'x-total' },
       ['accept-encoding']
     ],
-    ['everybody, without an origin', '/open/x', {}, {}, ['accept-encoding']]
+    ['every origin, without Origin', '/open/x', {}, {}, ['accept-encoding']]
   ]
   for (const [name, url, headers, seen, vary] of cases)
     t.test(name, async (t) => {
@@ -448,13 +452,13 @@ t.test("never lets the upstream's own words widen ours", async (t) => {
       t.strictSame(Object.fromEntries(names(answer).map((each) => [each, answer.headers[each]])), seen)
       t.same(varyOf(answer), vary)
     })
-  t.test('and leaves them where the gateway says nothing', async (t) => {
+  t.test('passes them where cors is off', async (t) => {
     const { headers } = await app.inject({ url: '/theirs/x', headers: { origin: APP } })
     t.match(headers, { 'access-control-allow-origin': '*', 'access-control-expose-headers': 'x-secret' })
   })
 })
 
-t.test('holds on every kind of target alike', async (t) => {
+t.test('applies to every target', async (t) => {
   const root = t.testdir({ 'a.txt': 'a file' })
   const app = await gateway(t, {
     cors: { origins: [APP], expose: ['x-total'] },

@@ -82,7 +82,7 @@ t.test('reads SRV records: hosts, ports and weights; the others of a lower prior
   t.equal(seen.filter((body) => body === 'two').length, 2)
 })
 
-t.test('says 503 while a name is not found, and starts all the same', async (t) => {
+t.test('starts without an address of the name, and responds with 503', async (t) => {
   const server = await dnsServer(t, () => ({}))
   const app = await gateway(t, { upstreams: { up: { discover: { dns: 'none.test', server } } }, routes })
   const answer = await app.inject('/x')
@@ -90,7 +90,7 @@ t.test('says 503 while a name is not found, and starts all the same', async (t) 
   t.ok(answer.headers['retry-after'])
 })
 
-t.test('finds names that the system alone knows, and addresses them by their name', async (t) => {
+t.test('resolves names of the hosts file, and sends them as Host', async (t) => {
   const url = await upstream(t, (request, response) => response.end(request.headers.host))
   const { port } = new URL(url)
   const app = await gateway(t, {

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { gateway, upstream } from '../helpers.ts'
 
-t.test('answers a drill in the place of the target, for the share that is said', async (t) => {
+t.test('responds in place of the target, for the configured share of requests', async (t) => {
   let reached = 0
   const url = await upstream(t, (_request, response) => {
     reached++
@@ -32,13 +32,13 @@ t.test('answers a drill in the place of the target, for the share that is said',
     t.equal(reached, each.reached)
     if (each.code !== undefined) t.equal(answer.json<{ code: string }>().code, each.code)
   }
-  t.equal((await app.inject('/all')).headers['retry-after'], '1', 'a 503 says when to come back')
+  t.equal((await app.inject('/all')).headers['retry-after'], '1', 'a 503 has a Retry-After')
   const answers = await Promise.all(Array.from({ length: 400 }, () => app.inject('/some')))
   const failed = answers.filter(({ statusCode }) => statusCode === 500).length
   t.ok(failed > 120 && failed < 280, `about half of 400 failed: ${failed}`)
 })
 
-t.test('runs after every gate: who may not pass sees no drill', async (t) => {
+t.test('runs after every gate, so that refused requests get no injected fault', async (t) => {
   const app = await gateway(t, {
     auth: { global: false, apiKeys: { list: [{ id: 'a', secret: 'a-key' }] } },
     routes: [{ path: '/x', respond: {}, auth: true, fault: { status: 500 } }]

@@ -59,7 +59,7 @@ t.test('accepts valid tokens and refuses about forty kinds of attack', async (t)
     })
 })
 
-/** Somebody who makes tokens: keys that may change, a server that tells them, and what was asked of it. */
+/** Makes an issuer of tokens: keys that may change, and a server for them that counts requests. */
 interface Issuer {
   readonly url: string
   asked: number
@@ -116,7 +116,7 @@ const open = { path: '/a', respond: { body: 'hello' } }
 t.test('fetches the keys once for concurrent requests, and caches them', async (t) => {
   const from = await issuer(t)
   const app = await gateway(t, { auth: { jwt: { jwks: from.url } }, routes: [open] })
-  t.equal(from.asked, 0, 'nobody came yet')
+  t.equal(from.asked, 0, 'no keys are fetched before the first token')
   const many = await Promise.all(Array.from({ length: 50 }, async (_, i) => from.sign({ sub: `user ${i}` })))
   const statuses = await Promise.all(many.map((token) => status(app, token)))
   t.ok(statuses.every((each) => each === 200))
@@ -204,7 +204,7 @@ t.test('tries every matching key for a token without a key id', async (t) => {
   t.equal(from.asked, 2)
   t.equal(await status(app, await from.sign({ exp: 1 })), 401)
   await from.rotate({ nameless: true })
-  t.equal(await status(app, await from.sign()), 401, 'but not with each token that nobody has signed')
+  t.equal(await status(app, await from.sign()), 401, 'but not again within the pause')
   t.equal(from.asked, 2)
 })
 
@@ -233,7 +233,7 @@ t.test('ignores weak and unreadable keys of a set', async (t) => {
     'half of one': { kty: 'RSA', n: jwk.n },
     'another one': await exportJWK(rsa(2048).publicKey),
     'a secret': { kty: 'oct', k: 'AAAA' },
-    'one of a kind that nobody knows': { kty: 'NEW' },
+    'one of an unknown type': { kty: 'NEW' },
     'one for encryption': { ...(await exportJWK(rsa(2048).publicKey)), use: 'enc' }
   }
   const sign = (header: object): Promise<string> =>
@@ -362,7 +362,7 @@ t.test('logs the key id and issuer of a refused token if they are readable', asy
     [{ reason: 'issuer', kid: 'key 0', issuer: 'i'.repeat(100) }]
   )
   for (let i = 0; i < 200; i++) await status(app, await from.sign({ iss: `made up ${i}` }))
-  t.ok(lines.filter(({ msg }) => msg === 'token refused').length <= 100, 'nobody fills the log')
+  t.ok(lines.filter(({ msg }) => msg === 'token refused').length <= 100, 'clients cannot flood the log')
 })
 
 t.test('refuses tokens of other types and with duplicate JSON keys', async (t) => {
@@ -392,7 +392,7 @@ t.test('refuses tokens of other types and with duplicate JSON keys', async (t) =
     t.equal(await status(app, await from.sign(claims)), 401, JSON.stringify(claims).slice(0, 40))
   const now = Math.floor(Date.now() / 1000)
   t.equal(await status(app, await from.sign({ nbf: now + 10, iat: now + 10 })), 200, 'within the leeway')
-  // Only the parts are ours: whoever signs them signs what stands there twice.
+  // The signer signs both duplicates.
   const key = 'a secret that two sides share, long enough'
   const twice = await gateway(t, {
     auth: { jwt: { secret: key, algorithms: ['HS256'] } },

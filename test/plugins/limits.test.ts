@@ -99,8 +99,8 @@ t.test('accepts a body up to the limit and refuses a larger one', async (t) => {
         if (status === 200) t.ok(answer.endsWith(`\r\n\r\n${bytes}`) || answer.includes(`\r\n${bytes}\r\n`))
         else {
           t.match(problemIn(answer), { status: 413, code: 'SP_ERR_LIMITS_BODY', title: 'Payload Too Large' })
-          t.match(answer, /\r\nconnection: close\r\n/i, 'nobody reads the rest')
-          if (framing === 'Content-Length') t.equal(seen, before, 'the upstream never hears of it')
+          t.match(answer, /\r\nconnection: close\r\n/i, 'the rest is not read')
+          if (framing === 'Content-Length') t.equal(seen, before, 'the upstream gets no request')
         }
       })
   t.test('refuses by Content-Length before reading the body', async (t) => {
@@ -148,12 +148,12 @@ t.test('aborts the upstream request when a body exceeds the limit while it is se
   const chunk = `200\r\n${'x'.repeat(512)}\r\n`
   client.write(`POST /a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}`)
   await seen.promise
-  t.equal(answer, '', 'the upstream has the first bytes, and nothing is refused')
+  t.equal(answer, '', 'the upstream has the first bytes, and there is no response yet')
   client.on('error', () => {})
   client.write(`${chunk}1\r\nx\r\n`)
   await once(client, 'close')
   t.equal(statusOf(answer), 413)
-  t.equal(await cut.promise, false, 'the upstream knows that the request is not whole')
+  t.equal(await cut.promise, false, 'the upstream sees an incomplete request')
 })
 
 t.test(
@@ -292,7 +292,7 @@ t.test('accepts headers up to the limits of count and size', async (t) => {
     ['5 headers on a route for few', head('/few', ...many(5)), 431],
     ['150 headers on a route for many', head('/many', ...many(150)), 200],
     ['151 headers on a route for many', head('/many', ...many(151)), 431],
-    ['500 headers where no number is set', head('/any', ...many(500)), 200],
+    ['500 headers without a limit of their number', head('/any', ...many(500)), 200],
     ['15,000 bytes', head('/a/x', long(15_000)), 200],
     ['20,000 bytes', head('/a/x', long(20_000)), 431],
     ['900 bytes on a route for small ones', head('/small', long(900)), 200],
@@ -352,7 +352,7 @@ t.test('responds with 504 when the response does not begin before the deadline',
         title: 'Gateway Timeout',
         detail: 'Gateway timeout: the request exceeded the time limit of this route'
       })
-      t.notMatch(answer.text, /127\.0\.0\.1|secret/, 'neither an address nor the query')
+      t.notMatch(answer.text, /127\.0\.0\.1|secret/, 'contains neither an address nor the query')
       t.match(await line((each) => each['path'] === path), {
         level: 'error',
         status: 504,
@@ -361,7 +361,7 @@ t.test('responds with 504 when the response does not begin before the deadline',
       })
     })
   await Promise.all(cuts)
-  t.equal(cuts.length, 2, 'the upstream is told that nobody waits any more')
+  t.equal(cuts.length, 2, 'the requests to the upstream are cancelled')
 })
 
 t.test('measures the time until the response headers, unless it is false', async (t) => {
@@ -695,8 +695,8 @@ t.test('applies headerTime to request headers and idle between requests', async 
   t.equal(statusOf(cut), 408)
   t.match(problemIn(cut), { status: 408, code: 'SP_ERR_LIMITS_SLOW', title: 'Request Timeout' })
   t.match(cut, /\r\nconnection: close\r\n/)
-  t.ok(silent === '' || statusOf(silent) === 408, 'a connection that says nothing is closed, too')
-  t.match(served, /^HTTP\/1\.1 200 OK\r\n.*hello$/s, 'one that lies idle is closed without a word')
+  t.ok(silent === '' || statusOf(silent) === 408, 'a connection without a request is closed, too')
+  t.match(served, /^HTTP\/1\.1 200 OK\r\n.*hello$/s, 'an idle connection is closed without a response')
   t.match(await line(({ status }) => status === 408), {
     level: 'warn',
     code: 'SP_ERR_LIMITS_SLOW',
@@ -759,9 +759,9 @@ t.test('reports but does not refuse in report mode', async (t) => {
           'the upstream has all of it'
         )
       const [, path = ''] = request.split(' ')
-      const told = await line((each) => each['path'] === path)
-      t.match(told, { level: 'info', status: 200, refusedBy: undefined })
-      t.strictSame(told['wouldRefuse'], reported, 'once')
+      const entry = await line((each) => each['path'] === path)
+      t.match(entry, { level: 'info', status: 200, refusedBy: undefined })
+      t.strictSame(entry['wouldRefuse'], reported, 'once')
     })
   t.test('a late response', async (t) => {
     const waiting = new Map<string, () => void>()
@@ -787,8 +787,8 @@ t.test('reports but does not refuse in report mode', async (t) => {
     t.equal((await ask(`${url}/enforce`)).status, 504)
     waiting.get('/report')?.()
     t.match(await answer, { status: 200, text: 'late' })
-    const told = await line(({ path }) => path === '/report')
-    t.strictSame(told['wouldRefuse'], ['limits SP_ERR_LIMITS_TIME'])
+    const entry = await line(({ path }) => path === '/report')
+    t.strictSame(entry['wouldRefuse'], ['limits SP_ERR_LIMITS_TIME'])
   })
 })
 

@@ -163,7 +163,7 @@ t.test('counts by ip, caller, header, cookie or route', async (t) => {
       statuses: [200, 200, 429]
     },
     {
-      name: 'the caller, whatever the key and the address, and the address of nobody',
+      name: 'the caller, whatever the key and the address; an anonymous client by its address',
       by: 'caller',
       requests: [
         by(alice),
@@ -590,7 +590,7 @@ t.test('uses X-Forwarded-For of trusted proxies only', async (t) => {
 
 t.test('warns once about an untrusted proxy', async (t) => {
   const cases: [name: string, trustedProxies: string[] | undefined, warnings: number][] = [
-    ['where nobody is trusted', undefined, 1],
+    ['without a trusted proxy', undefined, 1],
     ['where others are trusted', ['10.0.0.0/8'], 1],
     ['but not of one that is', ['loopback'], 0]
   ]

@@ -226,7 +226,7 @@ t.test(
 )
 
 t.test(
-  'ends a connection whose client takes nothing of its answer, whoever gives it, and over TLS',
+  'closes a connection whose client reads no byte of a response, for every target and over TLS',
   { skip: noOpenssl },
   async (t) => {
     const dir = t.testdir({ 'big.txt': 'x'.repeat(16 * 1024 ** 2) })
@@ -325,7 +325,7 @@ t.test('closes a response that is read below "responseRate", and none that is re
   t.notOk(lines.some(({ path, aborted }) => path === '/quick' && aborted === true))
 })
 
-t.test('says what is expected when a rate is invalid', async (t) => {
+t.test('reports what is expected when a rate is invalid', async (t) => {
   await t.rejects(loadConfig({ limits: { bodyRate: '1kb/m' }, routes: [] }, {}), {
     message: /limits\.bodyRate: .*a rate such as "1kb\/s".*, or false for none/
   })

@@ -111,7 +111,7 @@ t.test('keeps a client at its target by an opaque cookie', async (t) => {
   status[Number(first.body)] = 500
   t.equal((await app.inject({ url: '/x', headers: { cookie } })).statusCode, 500)
   const moved = await app.inject({ url: '/x', headers: { cookie } })
-  t.equal(moved.statusCode, 200, 'a target that was ejected keeps nobody')
+  t.equal(moved.statusCode, 200, 'no client sticks to an ejected target')
   t.ok(moved.headers['set-cookie'])
 })
 

@@ -244,22 +244,22 @@ t.test('files', async (t) => {
         t.equal(answer.statusCode, status)
         t.equal(answer.body, body)
         t.equal(answer.headers['content-range'], range)
-        t.ok(answer.headers['x-content-type-options'], 'with the headers of every answer')
+        t.ok(answer.headers['x-content-type-options'], 'with security headers')
         if (status === 304) t.equal(answer.headers['etag'], etag)
       })
-    t.test('a range that is not there', async (t) => {
+    t.test('a range beyond the end', async (t) => {
       const answer = await app.inject({ url: '/numbers.txt', headers: { range: 'bytes=20-30' } })
       t.equal(answer.statusCode, 416)
       t.match(answer.json(), { status: 416, title: 'Range Not Satisfiable' })
       t.notMatch(answer.body, /dist|numbers/)
     })
-    t.test('and tells of a change', async (t) => {
+    t.test('sends a changed file again', async (t) => {
       writeFileSync(file, 'changed')
       const answer = await app.inject({ url: '/numbers.txt', headers: { 'if-none-match': etag } })
       t.match(answer, { statusCode: 200, body: 'changed' })
       t.not(answer.headers['etag'], etag)
     })
-    t.test('by HEAD, too', async (t) => {
+    t.test('to HEAD', async (t) => {
       const answer = await app.inject({ method: 'HEAD', url: '/app.js' })
       t.equal(answer.statusCode, 200)
       t.equal(answer.body, '')

@@ -310,7 +310,7 @@ t.test('opens WebSockets over HTTP/1.1 to an upstream that speaks HTTP/2', { ski
   t.equal(statusOf(await raw(port, shake)), 101)
 })
 
-t.test('loses no body that Node emits before the headers', async (t) => {
+t.test('keeps a body that Node.js emits before the headers', async (t) => {
   const { connect: open } = http2
   t.intercept(http2, 'connect', {
     value: (...args: Parameters<typeof open>) => {
@@ -367,7 +367,7 @@ t.test(
     for (const [method, body, framing] of cases)
       for (const later of [false, true]) {
         const stream = client.request({ ':method': method, ':path': '/x' }, { endStream: false })
-        // The gateway has had the head by the time that it answers a ping.
+        // The gateway has read the headers before it answers a ping.
         if (later) await new Promise((resolve) => client.ping(resolve))
         stream.end(body)
         const [{ ':status': status }] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
@@ -387,7 +387,7 @@ t.test(
     await once(given, 'close')
     const next = client.request({ ':path': '/x' })
     const [{ ':status': status }] = (await once(next, 'response')) as [http2.IncomingHttpHeaders]
-    t.equal(status, 200, 'one that is given up before its end harms no other')
+    t.equal(status, 200, 'a cancelled request affects no other one')
   }
 )
 
@@ -481,7 +481,7 @@ t.test(
         t.same(ofThem(response.rawTrailers), flat)
       })
     }
-    t.test('and one that a request does not have is no value', async (t) => {
+    t.test('a header that a request does not have is no value', async (t) => {
       const answer = await new Promise<string>((resolve, reject) => {
         https
           .get({ port, path: '/echo', host: 'localhost', ca: readFileSync(ca) }, (response) =>

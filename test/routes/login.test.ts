@@ -440,7 +440,7 @@ t.test('has the log-in routes on hosts with a session, and nowhere else', async 
     t.equal((await logIn(app)).body, 'Successfully authenticated')
   })
 
-  t.test('a route that takes everything leaves them', async (t) => {
+  t.test('a route for all paths does not replace them', async (t) => {
     const app = await gateway(t, { auth, routes: [{ path: '/*', respond: { body: 'mine' } }] })
     t.match((await app.inject('/login')).body, 'Log in')
     t.equal((await logIn(app)).body, 'Successfully authenticated')

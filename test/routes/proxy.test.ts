@@ -59,11 +59,11 @@ t.test('passes body bytes unchanged, whatever their content type', async (t) => 
       type: 'application/json',
       body: '{"a":12345678901234567890,"a":1}'
     },
-    { name: 'JSON that is none', type: 'application/json', body: '{bad' },
+    { name: 'invalid JSON', type: 'application/json', body: '{bad' },
     { name: 'a form', type: 'application/x-www-form-urlencoded', body: 'a=1&a=2&b=%zz' },
-    { name: 'a type nobody knows', type: 'x/y; z="q"', body: '\x00\x01\xff' },
+    { name: 'an unknown type', type: 'x/y; z="q"', body: '\x00\x01\xff' },
     { name: 'no type', type: undefined, body: 'plain' },
-    { name: 'a type that is none, which was answered 415', type: 'nonsense', body: '\x00' },
+    { name: 'an invalid type (was a 415)', type: 'nonsense', body: '\x00' },
     { name: 'an empty type', type: '', body: 'plain' },
     { name: 'half a type', type: 'text/; charset=', body: 'plain' },
     { name: 'a list of types', type: 'text/plain, text/html', body: 'plain' }
@@ -134,7 +134,7 @@ t.test('applies back-pressure of the client to the upstream', async (t) => {
 
 t.test('cancels the upstream request when the client disconnects', async (t) => {
   const phases = [
-    { name: 'before the head', listener: (): void => {}, head: 'GET /x HTTP/1.1\r\nHost: a\r\n\r\n' },
+    { name: 'before the headers', listener: (): void => {}, head: 'GET /x HTTP/1.1\r\nHost: a\r\n\r\n' },
     {
       name: 'in the middle of the answer',
       listener: ((_request, response) => void response.write('begun')) as RequestListener,
@@ -172,8 +172,18 @@ t.test('maps upstream failures to 502, 503 and 504 without addresses', async (t)
   gone.close()
   const cases = [
     { name: 'refuses connections', upstream: refused, status: 502, code: 'SP_ERR_UPSTREAM_FAILED' },
-    { name: 'has no name', upstream: 'http://nobody.invalid', status: 502, code: 'SP_ERR_UPSTREAM_FAILED' },
-    { name: 'says nothing', upstream: await rawUpstream(t, ''), status: 502, code: 'SP_ERR_UPSTREAM_FAILED' },
+    {
+      name: 'has an unknown name',
+      upstream: 'http://nobody.invalid',
+      status: 502,
+      code: 'SP_ERR_UPSTREAM_FAILED'
+    },
+    {
+      name: 'closes without a response',
+      upstream: await rawUpstream(t, ''),
+      status: 502,
+      code: 'SP_ERR_UPSTREAM_FAILED'
+    },
     {
       name: 'resets',
       upstream: await rawUpstream(t, '', 'reset'),
@@ -181,13 +191,13 @@ t.test('maps upstream failures to 502, 503 and 504 without addresses', async (t)
       code: 'SP_ERR_UPSTREAM_FAILED'
     },
     {
-      name: 'speaks no HTTP',
+      name: 'sends no HTTP',
       upstream: await rawUpstream(t, '<html>hi</html>'),
       status: 502,
       code: 'SP_ERR_UPSTREAM_FAILED'
     },
     {
-      name: 'switches protocols unasked',
+      name: 'switches protocols without an Upgrade',
       upstream: await rawUpstream(
         t,
         'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n'
@@ -196,7 +206,7 @@ t.test('maps upstream failures to 502, 503 and 504 without addresses', async (t)
       code: 'SP_ERR_UPSTREAM_FAILED'
     },
     {
-      name: 'says two lengths',
+      name: 'sends two lengths',
       upstream: await rawUpstream(t, 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 30\r\n\r\nok'),
       status: 502,
       code: 'SP_ERR_UPSTREAM_FAILED'

@@ -146,7 +146,7 @@ t.test('restores a stored certificate that was corrupted while it is served', { 
   t.equal(readFileSync(stored, 'utf8'), pem)
 })
 
-t.test('rejects at the start what can never be issued', { skip }, async (t) => {
+t.test('rejects names that can never be issued at the start', { skip }, async (t) => {
   const acme = { agreeToTerms: true, domains: ['one.example'], storage: emptyFolder(t) }
   const broken = join(t.testdir({ 'x.pem': 'no pem' }), 'x.pem')
   const cases: [object, RegExp][] = [

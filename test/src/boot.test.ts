@@ -12,7 +12,7 @@ async function pluginsOf(t: Test, count: number): Promise<number> {
   return app.printPlugins().split('\n').length
 }
 
-t.test('a route is no plugin of its own to Fastify, whose plugins wait for each other', async (t) => {
+t.test('registers no Fastify plugin per route, since plugins wait for each other', async (t) => {
   t.equal(await pluginsOf(t, 60), await pluginsOf(t, 20))
 })
 
@@ -22,12 +22,12 @@ const exact = [
   { path: '/*', respond: { body: 'any' } }
 ]
 
-t.test('the router keeps a route once, however methods differ on paths beside it', async (t) => {
+t.test('stores a route once in the router, even if methods differ on other paths', async (t) => {
   const app = await gateway(t, { routes: exact })
   t.equal(METHODS.filter((method) => app.hasRoute({ method, url: '/*' })).length, 1)
 })
 
-t.test('methods that are told apart before the router get their own route, or a 405', async (t) => {
+t.test('methods that are selected before the router get their own route, or a 405', async (t) => {
   const cors = { origins: ['https://app.example.com'] }
   const [read, ...others] = exact
   const app = await gateway(t, {
@@ -60,7 +60,7 @@ t.test('methods that are told apart before the router get their own route, or a 
   }
 })
 
-t.test('what can not be set up is told with its place in the config', async (t) => {
+t.test('reports what cannot be set up with its place in the config', async (t) => {
   const skip = 'Symbol.for("skip-override")'
   const folder = t.testdir({
     'concern.js': `export const key = 'boom'; export const options = { type: 'object' }

@@ -7,7 +7,7 @@ import { composeSchema } from '../../src/config/schema.ts'
 import { catalog } from '../../src/gateway/catalog.ts'
 import { readSettings, variables } from '../../src/process/settings.ts'
 
-// The rules of the house. Where one fails, its message says what to do.
+// The rules of this code base. The message of a failing test says what to do.
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const read = (file: string): string => readFileSync(join(root, file), 'utf8')
@@ -17,109 +17,109 @@ const sources: readonly string[] = ['src', 'plugins', 'routes'].flatMap((folder)
     .map((file) => `${folder}/${file}`)
 )
 
-/** The files of ours that a file imports, from the top of the repository. */
+/** Returns the files of this repository that a file imports. */
 const importsOf = (file: string): string[] =>
   [...read(file).matchAll(/(?:^|\s)(?:from|import)\s*\(?\s*'(\.[^']+|#root\/[^']+)'/g)].map(([, to = '']) =>
     to.startsWith('#root/') ? to.slice(6) : relative(root, join(root, dirname(file), to))
   )
 
-interface Floor {
+interface Layer {
   readonly what: string
   readonly files: RegExp
   readonly may: RegExp
 }
 
-/** What stands by itself; every floor may import it, file by file. */
+/** Internal modules without dependencies on other folders; every layer may import them, file by file. */
 const LIB = /^src\/lib\//
 
-const FLOORS: readonly Floor[] = [
+const LAYERS: readonly Layer[] = [
   { what: 'lib imports packages and itself', files: LIB, may: LIB },
   { what: 'the kit imports packages, lib and itself', files: /^src\/kit\//, may: /^src\/kit\// },
   {
-    what: 'reading a config knows the kit, and is handed the catalog',
+    what: 'config imports the kit, and gets the catalog as a parameter',
     files: /^src\/config\//,
     may: /^src\/(config|kit)\//
   },
   {
-    what: 'the list of a room names what is in it',
+    what: 'the index of plugins or routes imports what it lists',
     files: /^plugins\/index\.ts$/,
     may: /^(plugins\/|src\/kit\/(index|concern)\.ts$)/
   },
   {
-    what: 'the list of a room names what is in it',
+    what: 'the index of plugins or routes imports what it lists',
     files: /^routes\/index\.ts$/,
     may: /^(routes\/|src\/kit\/(index|concern|builtin)\.ts$)/
   },
   {
-    what: 'a concern knows the kit and its own folder',
+    what: 'a concern imports the kit, lib and its own folder',
     files: /^plugins\//,
     may: /^(plugins\/|src\/kit\/(index|concern)\.ts$)/
   },
   {
-    what: 'a target knows the kit and its own folder',
+    what: 'a target imports the kit, lib and its own folder',
     files: /^routes\//,
     may: /^(routes\/|src\/kit\/(index|concern|builtin)\.ts$)/
   },
   {
-    what: 'only the catalog knows concerns and targets by name',
+    what: 'only the catalog imports the lists of concerns and targets',
     files: /^src\/gateway\/catalog\.ts$/,
     may: /^(plugins|routes)\/index\.ts$|^src\/config\//
   },
   {
-    what: 'the types of a config come from what is in the rooms',
+    what: 'the types of a config come from concerns and targets',
     files: /^src\/gateway\/define\.ts$/,
     may: /^(plugins|routes)\/|^src\/kit\/index\.ts$/
   },
   {
-    what: 'the description of a gateway is made from its plan',
+    what: 'the OpenAPI document of a gateway is made from its plan',
     files: /^src\/openapi\//,
     may: /^src\/(config|kit|openapi)\//
   },
   {
-    what: 'assembly knows the contract, not the tenants',
+    what: 'gateway imports no concern and no target',
     files: /^src\/gateway\//,
     may: /^src\/(config|gateway|kit)\//
   },
   {
-    what: 'the server knows a FastifyInstance, not the config',
+    what: 'server works with a FastifyInstance, not with the config',
     files: /^src\/server\//,
     may: /^src\/server\//
   },
   {
-    what: 'the admin listener shows what an engine tells',
+    what: 'the admin listener reports on layers below',
     files: /^src\/admin\//,
     may: /^src\/(admin|config|gateway|kit|process|server)\//
   },
   {
-    what: 'processes are made of what is below',
+    what: 'process imports the layers below',
     files: /^src\/process\//,
     may: /^src\/(admin|config|gateway|kit|process|server)\//
   },
   {
-    what: 'the embedding API is made of what is below',
+    what: 'the API for embedding imports the layers below',
     files: /^src\/index\.ts$/,
     may: /^src\/(config|gateway|server)\//
   },
   {
-    what: 'a command is made of what is below, and may ask a room for what it alone knows',
+    what: 'a command imports the layers below, and the password hash of auth',
     files: /^src\/(main\.ts$|commands\/)/,
     may: /^src\/|^plugins\/auth\/index\.ts$|^package\.json$/
   }
 ]
 
-t.test('the floor plan: who may import whom', async (t) => {
+t.test('files import only from layers below', async (t) => {
   for (const file of sources) {
-    const floor = FLOORS.find(({ files }) => files.test(file))
-    t.ok(floor, `${file} has a floor; give it one here and in src/README.md`)
-    for (const to of importsOf(file).filter((each) => floor?.files === LIB || !LIB.test(each)))
+    const layer = LAYERS.find(({ files }) => files.test(file))
+    t.ok(layer, `${file} belongs to no layer; add one here and in src/README.md`)
+    for (const to of importsOf(file).filter((each) => layer?.files === LIB || !LIB.test(each)))
       t.match(
         to,
-        floor?.may,
-        `${file} imports ${to}: ${floor?.what}. Move what both need into src/kit, or let them meet by a decorator of Fastify`
+        layer?.may,
+        `${file} imports ${to}: ${layer?.what}. Move what both need into src/kit, or use a Fastify decorator`
       )
   }
 
-  t.test('nobody goes past the door of a folder', async (t) => {
+  t.test('other folders import only the index.ts of a concern or target', async (t) => {
     const FOLDER = /^((?:plugins|routes)\/[^/]+)\//
     for (const file of sources)
       for (const to of importsOf(file)) {
@@ -134,21 +134,23 @@ t.test('the floor plan: who may import whom', async (t) => {
   })
 
   t.test('no concern and no target imports another one', async (t) => {
-    for (const room of ['plugins', 'routes']) {
-      const listed = importsOf(`${room}/index.ts`).filter((file) => file.startsWith(`${room}/`))
+    for (const folder of ['plugins', 'routes']) {
+      const listed = importsOf(`${folder}/index.ts`).filter((file) => file.startsWith(`${folder}/`))
       t.ok(listed.length > 0)
-      for (const file of sources.filter((each) => each.startsWith(`${room}/`) && each !== `${room}/index.ts`))
+      for (const file of sources.filter(
+        (each) => each.startsWith(`${folder}/`) && each !== `${folder}/index.ts`
+      ))
         for (const to of importsOf(file).filter((each) => listed.includes(each)))
           t.equal(
             dirname(to),
-            dirname(file) === room ? undefined : dirname(file),
-            `${file} imports ${to}, which is a word of its own; let them meet by a decorator of Fastify, or move what both need into src/kit`
+            dirname(file) === folder ? undefined : dirname(file),
+            `${file} imports ${to}, which is another concern or target; use a Fastify decorator, or move what both need into src/kit`
           )
     }
   })
 })
 
-t.test('the core knows no concern by name', async (t) => {
+t.test('config, gateway, kit and server refer to no concern by its key', async (t) => {
   // Names of Node's events, of Fastify's decorators, and of properties in types.
   const OTHER_NAMES = /\.on\('session'|decorate\('\w+'|\b(?:Pick|Omit)<[^;{]*?>|\b[A-Z]\w*\['\w+'\]|\/\/.*/g
   // Redaction goes by the path of an option in the config.
@@ -161,24 +163,24 @@ t.test('the core knows no concern by name', async (t) => {
     t.strictSame(
       [...read(file).replaceAll(OTHER_NAMES, '').matchAll(named)].map(([name]) => name),
       [],
-      `${file} knows a concern or a target by its key; add a facet to src/kit/concern.ts, and let the module export it`
+      `${file} refers to a concern or a target by its key; add a facet to src/kit/concern.ts, and let the module export it`
     )
 })
 
-t.test('one word names a concern everywhere', async (t) => {
+t.test('a concern has the same name as key, file and plugin', async (t) => {
   const fileOf = (key: string): string => key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-  for (const [room, modules] of [
+  for (const [folder, modules] of [
     ['plugins', catalog.concerns],
     ['routes', catalog.targets]
   ] as const)
     for (const { key, default: plugin } of modules) {
-      const file = `${room}/${fileOf(key)}`
+      const file = `${folder}/${fileOf(key)}`
       t.ok(
         sources.includes(`${file}.ts`) || sources.includes(`${file}/index.ts`),
-        `"${key}" lives in ${file}.ts or ${file}/index.ts; name the file for its word`
+        `"${key}" must be in ${file}.ts or ${file}/index.ts`
       )
       const { name } = Reflect.get(plugin, Symbol.for('plugin-meta')) as { name: string }
-      t.equal(name, key, `the plugin of "${key}" goes by its word; say fp(…, { name: key })`)
+      t.equal(name, key, `the plugin of "${key}" must have the name of its key: fp(…, { name: key })`)
     }
 })
 
@@ -214,7 +216,7 @@ t.test(
     t.strictSame(
       catalog.concerns.map(({ key }) => key).filter((key) => order.includes(key)),
       order,
-      'the order changed; if it was meant, change it here, and look what now runs before what'
+      'the order has changed; if that is intended, change it here'
     )
     const list = /concerns[^=]*= \[\n([\s\S]*?)\n\]/.exec(read('plugins/index.ts'))?.[1]?.split('\n') ?? []
     t.equal(list.length, catalog.concerns.length)
@@ -222,12 +224,12 @@ t.test(
       t.match(
         line,
         /^ {2}\w+,? +\/\/ +\S.{4,}/,
-        `"${line.trim()}" gives the reason for its place; write it behind the word`
+        `"${line.trim()}" needs a comment with the reason for its place`
       )
   }
 )
 
-t.test('docs/extensions.md names what the kit exports, and nothing else', async (t) => {
+t.test('docs/extensions.md lists all exports of the kit, and nothing else', async (t) => {
   const exported = [...read('src/kit/index.ts').matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(
     ([, names = '']) =>
       names
@@ -242,11 +244,11 @@ t.test('docs/extensions.md names what the kit exports, and nothing else', async 
   t.strictSame(
     documented.toSorted(),
     exported.toSorted(),
-    'write each export of src/kit/index.ts into the table at the end of docs/extensions.md, with what it is for'
+    'list each export of src/kit/index.ts in the table at the end of docs/extensions.md, with its purpose'
   )
 })
 
-t.test('gateway.schema.json is fresh', async (t) => {
+t.test('gateway.schema.json is up to date', async (t) => {
   const composed = composeSchema(catalog)
   t.strictSame(JSON.parse(read('gateway.schema.json')), composed, 'run "npm run schema" and commit the file')
 
@@ -266,11 +268,11 @@ t.test('gateway.schema.json is fresh', async (t) => {
       walk(additionalProperties, `${path}.*`, true)
     }
     walk(composed, 'gateway', true)
-    t.strictSame(bare, [], 'give each of these a description: one sentence, with a capital and a full stop')
+    t.strictSame(bare, [], 'these need a description: one sentence, with a capital letter and a full stop')
   })
 })
 
-t.test('every code of an error is documented, and every documented code is there', async (t) => {
+t.test('every error code is documented, and every documented code exists', async (t) => {
   const used = new Set<string>()
   const statuses = new Map<string, string>()
   for (const file of sources) {
@@ -286,16 +288,16 @@ t.test('every code of an error is documented, and every documented code is there
       ([, code = '', status = '', meaning = '']) => [code, { status, meaning }] as const
     )
   )
-  t.ok(used.size > 20, 'the codes are found')
-  t.ok(statuses.size > 20, 'and so are their statuses')
+  t.ok(used.size > 20, 'finds the codes')
+  t.ok(statuses.size > 20, 'finds the statuses')
   for (const code of used)
     t.ok(documented.has(code), `${code} is in the source; add a row for it to docs/errors.md`)
   for (const [code, { meaning }] of documented) {
-    t.ok(used.has(code), `${code} is in docs/errors.md and nowhere in the source; take its row out`)
-    t.match(meaning, /\S/, `the row of ${code} in docs/errors.md says what it means`)
+    t.ok(used.has(code), `${code} is in docs/errors.md but not in the source; remove its row`)
+    t.match(meaning, /\S/, `the row of ${code} in docs/errors.md needs a cause`)
   }
   for (const [code, status] of statuses)
-    t.match(documented.get(code)?.status, status, `${code} is a ${status}; docs/errors.md says otherwise`)
+    t.match(documented.get(code)?.status, status, `${code} is a ${status}; docs/errors.md has another status`)
 })
 
 t.test('.env.example is complete', async (t) => {
@@ -304,21 +306,21 @@ t.test('.env.example is complete', async (t) => {
   t.strictSame(
     blocks,
     variables.map(({ name, fallback, about }) => `# ${about}\n${name}=${fallback}`),
-    'each variable of src/process/settings.ts stands in .env.example: "# " and what it is about, then NAME=fallback, in the same order'
+    'list each variable of src/process/settings.ts in .env.example: a comment with its description, then NAME=fallback, in the same order'
   )
-  t.strictSame(readSettings(parse(text)), readSettings({}), 'and what it says is what holds without it')
+  t.strictSame(readSettings(parse(text)), readSettings({}), 'its values are the defaults')
 })
 
-t.test('one file tells the time', async (t) => {
+t.test('only src/lib/clock.ts calls Date.now', async (t) => {
   for (const file of sources.filter((each) => each !== 'src/lib/clock.ts'))
     t.notMatch(
       read(file),
       /\bDate\.now\b/,
-      `${file} reads Date.now; src/lib/clock.ts has monotonic() for what is counted or measured, and wall() for dates`
+      `${file} calls Date.now; use monotonic() of src/lib/clock.ts to count or measure, and wall() for dates`
     )
 })
 
-t.test('the old vocabulary does not come back', async (t) => {
+t.test('no former name is used again', async (t) => {
   // Each with the term that took its place (CONTRIBUTING.md).
   const FORMER: Record<string, string> = {
     breathe: 'yieldIfDue',

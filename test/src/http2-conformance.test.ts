@@ -301,7 +301,7 @@ const cases: readonly Case[] = [
   },
   {
     section: '8.3',
-    name: 'a pseudo-header that nobody knows',
+    name: 'an unknown pseudo-header',
     parts: [headers([...request('/'), [':mine', '1']])],
     least: 'reset'
   },

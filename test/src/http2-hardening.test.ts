@@ -42,7 +42,7 @@ interface Stage extends Listening {
   readonly live: () => number
   /** Waits until the upstream has this many to answer. */
   working(many: number): Promise<void>
-  /** Asks over a connection of its own, as somebody else would. */
+  /** Sends a request over another connection, as another client would. */
   other(t: Scope): Promise<number>
 }
 
@@ -236,7 +236,7 @@ t.test('ends a flood of frames, and serves other clients meanwhile', { skip }, a
       )
     },
     {
-      name: 'frames of a type that nobody knows',
+      name: 'frames of an unknown type',
       parts: after(none, () => frame(0xee, 0, 0, Buffer.alloc(8)))
     },
     {
@@ -289,7 +289,7 @@ t.test('limits header sections, however they are sent', { skip }, async (t) => {
     { name: 'as many fields as over HTTP/1.1', block: whole(...fields(99)), status: 200 },
     { name: 'one more', block: whole(...fields(100)), status: 431 },
     { name: 'far more', block: whole(...fields(1500)), status: 431 },
-    { name: 'more than anybody reads', block: whole(...fields(2100)), reset: CODE.calm },
+    { name: 'more fields than the limit', block: whole(...fields(2100)), reset: CODE.calm },
     { name: 'a large field', block: whole(['x', 'y'.repeat(15_000)]), status: 200 },
     { name: 'one that is too large', block: whole(['x', 'y'.repeat(17_000)]), status: 431 },
     { name: 'one that is larger than a table', block: whole(['x', 'y'.repeat(70_000)]), ends: true },
@@ -402,7 +402,7 @@ t.test('closes connections that are idle or read nothing after their timeout', {
       }
     },
     {
-      name: 'with open windows, and nobody who reads',
+      name: 'with open windows and a client that does not read',
       run: async (t) => {
         const stuck = open(t, [4, 0x7fffffff])
         stuck.send(grow(0, 0x7fff0000))

@@ -59,7 +59,7 @@ t.test('a schema is not used where', async (t) => {
   t.strictSame(metaschemaFaults(bundleSchema({ $ref: '#', const: { type: 'text' } })), [])
 })
 
-t.test('what deserves a warning is told', async (t) => {
+t.test('returns warnings', async (t) => {
   const { unknownFormats, nativePatterns } = bundleSchema({
     properties: {
       a: { format: 'colour' },
@@ -212,7 +212,7 @@ t.test('patterns mean the same as those of JavaScript', async (t) => {
       t.ok(compile({ pattern, ...more })(`${'a'.repeat(50_000)}!`), `${pattern} ends`)
 })
 
-t.test('unique items are told apart by value, in linear time', async (t) => {
+t.test('compares unique items by value, in linear time', async (t) => {
   const validate = compile({ uniqueItems: true })
   const cases: [items: unknown[], unique: boolean][] = [
     [[1, '1', true, null, 'null', [], {}, [1], ['1'], { a: 1 }, '{"a":1}'], true],

@@ -143,7 +143,7 @@ async function gatewayWith(
 
 const gateOptions = Type.Object(gate, { additionalProperties: false, description: 'A gate of the tests.' })
 
-/** A gate that is made of hooks alone. */
+/** Makes a gate of these hooks. */
 const gateOf = (key: string, hooks: Hooks): Concern => ({
   key,
   options: gateOptions,
@@ -151,14 +151,14 @@ const gateOf = (key: string, hooks: Hooks): Concern => ({
   default: fp<object>(async (app, root) => perRoute(app, key, root, () => hooks), { name: key })
 })
 
-/** Tells in a header what every gate had to say. */
-const teller: Concern = {
-  key: 'teller',
+/** Sends the trace of a request in a header. */
+const tracer: Concern = {
+  key: 'tracer',
   options: Type.Object({}, { additionalProperties: false }),
   override: false,
   always: true,
   default: fp<object>(async (app, root) => {
-    perRoute(app, 'teller', root, () => ({
+    perRoute(app, 'tracer', root, () => ({
       onHead: (request, _reply, head) => head.set('x-trace', JSON.stringify(request.trace))
     }))
   })
@@ -167,7 +167,7 @@ const teller: Concern = {
 const TooLoud = createError('SP_ERR_DOOR_LOUD', 'Not so loud', 403)
 const respond = { body: 'hello' }
 
-/** The ways in which a gate's hook can say no. */
+/** The ways in which a gate's hook can refuse a request. */
 const refusals: [name: string, hooks: Hooks, code: string][] = [
   ['a callback', { onRequest: (_request, _reply, done) => done(new TooLoud()) }, 'SP_ERR_DOOR_LOUD'],
   [
@@ -185,8 +185,16 @@ const refusals: [name: string, hooks: Hooks, code: string][] = [
     'SP_ERR_DOOR_LOUD'
   ],
   ['an async hook', { onRequest: async () => Promise.reject(new TooLoud()) }, 'SP_ERR_DOOR_LOUD'],
-  ['an async hook with nothing to say', { onRequest: async () => Promise.reject() }, 'SP_ERR_INTERNAL'],
-  ['an async hook that throws a text', { onRequest: async () => Promise.reject('no') }, 'SP_ERR_INTERNAL'],
+  [
+    'an async hook that rejects without an error',
+    { onRequest: async () => Promise.reject() },
+    'SP_ERR_INTERNAL'
+  ],
+  [
+    'an async hook that rejects with a string',
+    { onRequest: async () => Promise.reject('no') },
+    'SP_ERR_INTERNAL'
+  ],
   [
     'before validation',
     { preValidation: (_request, _reply, done) => done(new TooLoud()) },
@@ -196,11 +204,11 @@ const refusals: [name: string, hooks: Hooks, code: string][] = [
 ]
 
 t.test('a gate', async (t) => {
-  t.test('refuses, and in report mode only tells', async (t) => {
+  t.test('refuses requests, and in report mode only logs them', async (t) => {
     for (const [name, hooks, code] of refusals)
       t.test(name, async (t) => {
         const { log, lines } = readableLog('warn')
-        const told = readableLog()
+        const reports = readableLog()
         const door = gateOf('door', hooks)
         const config = { routes: [{ path: '/a', respond }], door: true }
         for (const trace of [false, true]) {
@@ -213,19 +221,19 @@ t.test('a gate', async (t) => {
             t,
             [door],
             { ...config, door: { mode: 'report' } },
-            { ...told, trace }
+            { ...reports, trace }
           )
           const passed = await reporting.inject('/a')
           t.match(passed, { statusCode: 200, body: 'hello' })
-          t.strictSame(told.lines.at(-1)?.['wouldRefuse'], [`door ${code}`])
+          t.strictSame(reports.lines.at(-1)?.['wouldRefuse'], [`door ${code}`])
         }
       })
   })
 
-  t.test('lets through what it has nothing against', async (t) => {
+  t.test('lets a request pass unless a hook refuses it', async (t) => {
     const ways: Hooks[] = [
       { onRequest: (_request, _reply, done) => done() },
-      { onRequest: async () => 'what it returns is of no interest' },
+      { onRequest: async () => 'a return value that is ignored' },
       { preHandler: async () => undefined },
       {}
     ]
@@ -242,7 +250,7 @@ t.test('a gate', async (t) => {
         }
   })
 
-  t.test('stands on the routes that have its word', async (t) => {
+  t.test('applies to the routes on which it is on', async (t) => {
     const closed = gateOf('door', { onRequest: async () => Promise.reject(new TooLoud()) })
     const routes = [
       { path: '/silent', respond },
@@ -259,9 +267,9 @@ t.test('a gate', async (t) => {
       }
     ]
     const cases: [name: string, root: object, closed: string[]][] = [
-      ['said at the root', { door: true }, ['/silent', '/on', '/group/on', '/nowhere']],
-      ['said of nobody in particular', { door: { global: false } }, ['/on', '/group/on']],
-      ['said on routes alone', {}, ['/on', '/group/on']],
+      ['on at the root', { door: true }, ['/silent', '/on', '/group/on', '/nowhere']],
+      ['on at the root with global: false', { door: { global: false } }, ['/on', '/group/on']],
+      ['on for single routes', {}, ['/on', '/group/on']],
       ['off at the root', { door: false }, ['/on', '/group/on']]
     ]
     for (const [name, root, expected] of cases)
@@ -271,11 +279,11 @@ t.test('a gate', async (t) => {
           const open = url === '/nowhere' ? 404 : 200
           t.equal((await app.inject(url)).statusCode, expected.includes(url) ? 403 : open, url)
         }
-        t.equal((await app.inject('/-/live')).statusCode, 200, 'the health checks are outside of all')
+        t.equal((await app.inject('/-/live')).statusCode, 200, 'health checks have no gates')
       })
   })
 
-  t.test('need not know of fastify-plugin', async (t) => {
+  t.test('works without fastify-plugin', async (t) => {
     const plain: Concern = {
       key: 'tenant',
       options: gateOptions,
@@ -422,7 +430,7 @@ t.test('a gate', async (t) => {
   })
 })
 
-t.test('a trace tells what every gate said, in the order in which they ran', async (t) => {
+t.test('a trace has the verdict of every gate, in the order in which they ran', async (t) => {
   const key = { 'x-api-key': 'key of alice' }
   const door = gateOf('door', {
     onRequest: async (request: FastifyRequest, reply: FastifyReply) => {
@@ -443,7 +451,7 @@ t.test('a trace tells what every gate said, in the order in which they ran', asy
       { path: '/open', respond, auth: false, door: false, rateLimit: { max: 1 } }
     ]
   }
-  const app = await gatewayWith(t, [door, teller], config, { trace: true })
+  const app = await gatewayWith(t, [door, tracer], config, { trace: true })
   const before = ['requestId passed', 'accessLog passed', 'cors passed', 'limits passed']
   const preflight = {
     origin: 'https://app.example.com',
@@ -452,7 +460,7 @@ t.test('a trace tells what every gate said, in the order in which they ran', asy
   const cases: [
     name: string,
     request: { url: string; method?: 'OPTIONS'; headers?: Record<string, string> },
-    told: string[]
+    verdicts: string[]
   ][] = [
     [
       'passed',
@@ -471,7 +479,7 @@ t.test('a trace tells what every gate said, in the order in which they ran', asy
       [...before, 'rateLimit passed', 'auth passed', 'door answered']
     ],
     [
-      'answered at the door',
+      'answered by an early gate',
       { url: '/a', method: 'OPTIONS', headers: preflight },
       ['requestId passed', 'accessLog passed', 'cors answered']
     ],
@@ -486,11 +494,11 @@ t.test('a trace tells what every gate said, in the order in which they ran', asy
         'door reported SP_ERR_DOOR_LOUD'
       ]
     ],
-    ['without what is off', { url: '/open' }, [...before, 'rateLimit passed']],
-    ['refused by a count', { url: '/open' }, [...before, 'rateLimit refused SP_ERR_RATE_LIMIT_EXCEEDED']],
-    ['where no route is', { url: '/nowhere' }, [...before, 'rateLimit passed', 'door passed']]
+    ['without gates that are off', { url: '/open' }, [...before, 'rateLimit passed']],
+    ['refused by a limit', { url: '/open' }, [...before, 'rateLimit refused SP_ERR_RATE_LIMIT_EXCEEDED']],
+    ['without a route', { url: '/nowhere' }, [...before, 'rateLimit passed', 'door passed']]
   ]
-  for (const [name, request, told] of cases)
+  for (const [name, request, verdicts] of cases)
     t.test(name, async (t) => {
       const { headers } = await app.inject(request)
       const trace = JSON.parse(String(headers['x-trace'])) as Verdict[]
@@ -498,7 +506,7 @@ t.test('a trace tells what every gate said, in the order in which they ran', asy
         trace.map(({ gate, verdict, code }) =>
           [gate, verdict, code].filter((word) => word !== undefined).join(' ')
         ),
-        told
+        verdicts
       )
       for (const { ms, phase, reason, code } of trace) {
         if (!name.startsWith('answered')) t.ok(typeof ms === 'number' && ms >= 0)
@@ -506,8 +514,8 @@ t.test('a trace tells what every gate said, in the order in which they ran', asy
         t.equal(reason === undefined, code === undefined, 'a code comes with its reason')
       }
     })
-  t.test('and nothing where nobody asks', async (t) => {
-    const quiet = await gatewayWith(t, [door, teller], config)
+  t.test('is null unless the gateway was built with trace', async (t) => {
+    const quiet = await gatewayWith(t, [door, tracer], config)
     t.equal((await quiet.inject({ url: '/a', headers: key })).headers['x-trace'], 'null')
   })
 })
@@ -524,7 +532,7 @@ t.test('merging', async (t) => {
     map: Type.Record(Type.String(), Type.Unsafe({ anyOf: [{ type: 'string' }, { const: false }] }))
   })
 
-  t.test('lets the inner win, key by key', async (t) => {
+  t.test('inner options replace outer ones, key by key', async (t) => {
     const cases: [name: string, outer: unknown, inner: unknown, merged: unknown][] = [
       ['a scalar replaces', { size: 1, on: true }, { size: 2 }, { size: 2, on: true }],
       ['a list replaces', { list: ['a', 'b'] }, { list: ['c'] }, { list: ['c'] }],
@@ -565,11 +573,11 @@ t.test('merging', async (t) => {
     for (const [name, outer, inner, merged] of cases) {
       const written = JSON.stringify([outer, inner])
       t.strictSame(merge(schema, deepFreeze(outer), deepFreeze(inner)), merged, name)
-      t.equal(JSON.stringify([outer, inner]), written, 'and writes into neither')
+      t.equal(JSON.stringify([outer, inner]), written, 'and changes neither')
     }
   })
 
-  t.test('takes __proto__ for a key like any other', async (t) => {
+  t.test('treats __proto__ as an ordinary key', async (t) => {
     const inner: unknown = JSON.parse('{"map": {"__proto__": "x", "constructor": "y"}}')
     for (const made of [
       merge(schema, { map: {} }, inner),
@@ -583,8 +591,8 @@ t.test('merging', async (t) => {
     t.equal((schemaOf(schema, '__proto__') as unknown) ?? 'none', 'none')
   })
 
-  t.test('drops what is there for people alone', async (t) => {
-    const cases: [name: string, said: unknown, left: unknown][] = [
+  t.test('removes keys and values that have no effect', async (t) => {
+    const cases: [name: string, written: unknown, left: unknown][] = [
       ['a false that only unsets', { size: false, on: false, time: false }, { on: false, time: false }],
       [
         "the user's own keys",
@@ -598,10 +606,10 @@ t.test('merging', async (t) => {
         { map: { 'x-real-ip': 'a', 'x-b': false } }
       ]
     ]
-    for (const [name, said, left] of cases) t.strictSame(prune(schema, said), left, name)
+    for (const [name, written, left] of cases) t.strictSame(prune(schema, written), left, name)
   })
 
-  t.test('has a schema of what may be said further in: any part, no defaults, false to unset', async (t) => {
+  t.test('makes a schema of overrides: any part of the options, no defaults, false to unset', async (t) => {
     const override = overrideOf(
       Type.Object(
         {
@@ -634,12 +642,12 @@ t.test('merging', async (t) => {
     })
     t.notMatch(JSON.stringify(properties['deep']), /default|required/)
     const list = JSON.stringify(properties['list'])
-    t.match(list, /"required":\["name"\]/, 'an item of a list is written whole')
-    t.notMatch(list, /default|"roles"\]/, 'but for what has a default')
+    t.match(list, /"required":\["name"\]/, 'an item of a list is complete')
+    t.notMatch(list, /default|"roles"\]/, 'except for options with a default')
     t.match(JSON.stringify(properties['body']), /"required":\["a"\]/, "the user's own data stays as it is")
   })
 
-  t.test('knows which options have a false of their own', async (t) => {
+  t.test('finds the options for which false is a value', async (t) => {
     const yes: unknown[] = [
       Type.Boolean(),
       DurationOrNone({ description: '' }),
@@ -662,21 +670,21 @@ t.test('merging', async (t) => {
     for (const schema of no) t.equal(allowsFalse(schema), false, JSON.stringify(schema) ?? 'nothing')
   })
 
-  t.test('changes the names of files, and of nothing else', async (t) => {
+  t.test('changes the names of files only', async (t) => {
     const files = Type.Object({
       cert: File({ description: 'A file.' }),
       name: Type.String(),
       list: Type.Array(Type.Object({ key: File({ description: 'A file.' }) })),
       either: Type.Unsafe({ anyOf: [File({ description: 'A file.' }), { const: false }] }) as TSchema
     })
-    const said = { cert: 'a', name: 'b', list: [{ key: 'c' }], either: 'd', 'x-own': 'e' }
+    const written = { cert: 'a', name: 'b', list: [{ key: 'c' }], either: 'd', 'x-own': 'e' }
     t.strictSame(
-      mapFiles(files, said, (file) => `/in/${file}`),
+      mapFiles(files, written, (file) => `/in/${file}`),
       { cert: '/in/a', name: 'b', list: [{ key: '/in/c' }], either: '/in/d', 'x-own': 'e' }
     )
   })
 
-  t.test('freezes all the way down', async (t) => {
+  t.test('freezes nested values', async (t) => {
     const frozen = deepFreeze({ a: [{ b: { c: 1 } }], d: null })
     t.throws(() => Object.assign(frozen.a[0]?.b ?? {}, { c: 2 }), TypeError)
     t.equal(frozen.a[0]?.b.c, 1)
@@ -687,7 +695,7 @@ t.test('merging', async (t) => {
 })
 
 t.test('templates', async (t) => {
-  t.test('say what is wrong with them, and what would do', async (t) => {
+  t.test('report what is wrong, and what would work', async (t) => {
     const cases: [text: string, message: RegExp, known?: readonly ValueKind[]][] = [
       ['{', /expected a "\}" after "\{", got "\{"; "\{\{" is a literal brace/],
       ['a {client.ip', /expected a "\}" after/],
@@ -715,7 +723,7 @@ t.test('templates', async (t) => {
     for (const [text, message, known] of cases) t.throws(() => template(text, known), { message }, text)
   })
 
-  t.test('know what they read', async (t) => {
+  t.test('have the parameters that they read', async (t) => {
     const cases: [text: string, constant: boolean, params: string[]][] = [
       ['', true, []],
       ['plain', true, []],
@@ -757,7 +765,7 @@ t.test('templates', async (t) => {
     t.equal(queryValue('/a?bc=1', 'b'), undefined)
   })
 
-  t.test('lose what no header can have', async (t) => {
+  t.test('lose characters that are invalid in headers', async (t) => {
     t.equal(cleanHeader('a\r\nb\0c\u2028d\u20ace\x7f'), 'abcde')
     t.equal(cleanHeader('\té ~'), '\té ~')
   })
@@ -794,14 +802,14 @@ t.test('nearest', async (t) => {
   t.equal(nearest('anything', []), undefined)
 })
 
-t.test('small things', async (t) => {
-  t.test('a text is no markup', async (t) => {
+t.test('helpers', async (t) => {
+  t.test('escapes text for HTML', async (t) => {
     t.equal(
       escapeHtml(`<a href="x" title='y'>&amp;</a>`),
       '&lt;a href=&quot;x&quot; title=&#39;y&#39;&gt;&amp;amp;&lt;/a&gt;'
     )
   })
-  t.test('what is made once is made once', async (t) => {
+  t.test('getOrCreate makes each value once', async (t) => {
     const memory = new Map<string, object>()
     let made = 0
     const make = (): object => ({ made: ++made })
@@ -809,7 +817,7 @@ t.test('small things', async (t) => {
     t.not(getOrCreate(memory, 'a', make), getOrCreate(memory, 'b', make))
     t.equal(made, 2)
   })
-  t.test('the hooks of a vendor are kept instead of run', async (t) => {
+  t.test('captureHooks returns the hooks of a plugin instead of adding them', async (t) => {
     let ran = 0
     const plugin: Concern = {
       key: 'vendor',
@@ -855,11 +863,11 @@ t.test('small things', async (t) => {
   })
 })
 
-t.test('who waits for the end of an answer is told once, the last one first, whoever throws', async (t) => {
+t.test('onResponseClosed calls each listener once, the last one first, even if one throws', async (t) => {
   const response = new ServerResponse(new IncomingMessage(new Socket()))
-  const told: string[] = []
+  const called: string[] = []
   const tell = (name: string, throws: boolean): void => {
-    told.push(name)
+    called.push(name)
     if (throws) throw new Error('no')
   }
   const [, gone] = ['first', 'gone', 'second', 'third'].map((name) =>
@@ -867,9 +875,9 @@ t.test('who waits for the end of an answer is told once, the last one first, who
   )
   offResponseClosed(response, gone as ResponseListener)
   t.throws(() => response.emit('close'), { message: 'no' })
-  t.strictSame(told, ['third', 'second', 'first'])
+  t.strictSame(called, ['third', 'second', 'first'])
   response.emit('close')
-  t.equal(told.length, 3, 'a second end is none')
+  t.equal(called.length, 3, 'a second close event has no effect')
 })
 
 t.test('work in slices visits all in their order, and lets others have their turn in between', async (t) => {

@@ -20,7 +20,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-/** Runs a gateway whose log goes where it is told to, and waits until it answers. */
+/** Runs a gateway with this log destination, and waits until it responds. */
 async function logging(
   t: Test,
   stdout: number | 'pipe'
@@ -79,7 +79,7 @@ t.test('a failing log destination never stops the gateway', async (t) => {
   })
 })
 
-/** A pipe that nobody reads from but the test. */
+/** Makes a pipe that only the test reads. */
 function pipe(t: Test): { fd: number; read(): Buffer } {
   const file = join(t.testdir(), 'pipe')
   execFileSync('mkfifo', [file])

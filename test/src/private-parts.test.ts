@@ -36,7 +36,7 @@ async function serving(
 }
 
 t.test('Node.js', async (t) => {
-  t.test('a socket knows the response that is written to it, until it is finished', async (t) => {
+  t.test('a socket has a reference to its response until that is finished', async (t) => {
     let during: unknown
     let after: unknown = 'not finished'
     await serving(WITH_BODY, (request, response) => {

@@ -169,7 +169,7 @@ t.test('leaves the parts of a body to an extension that keeps them', { skip: noO
     }
 })
 
-t.test('sends a body that was read once more where "retry" says so', async (t) => {
+t.test('sends a body that was read again if "retry" allows it', async (t) => {
   const bodies: string[] = []
   const url = await upstream(t, (request, response) => {
     void text(request).then((body) => {
@@ -220,7 +220,7 @@ t.test('refuses to read a body where the process holds as many as it may', async
   t.equal(app.buffers.held, 0)
 })
 
-t.test('gives back what it holds of a body whose client leaves', async (t) => {
+t.test('releases the buffered part of a body if its client disconnects', async (t) => {
   const { port, app } = await listening(t, {
     extensions: [{ module }],
     webhookSignature: { secret },

@@ -95,7 +95,7 @@ t.test('loses no request in 30 reloads under load, good and broken configs mixed
   stopped = true
   await clients
   t.strictSame([...seen.keys()], [200], 'every request was answered 200')
-  t.ok((seen.get(200) ?? 0) > 100, 'there was load all along')
+  t.ok((seen.get(200) ?? 0) > 100, 'there was load throughout')
 })
 
 t.test('logs why a reload was refused, and keeps serving the old config', async (t) => {
@@ -226,14 +226,14 @@ t.test('sends Connection: close from the beginning of the drain delay', async (t
   )
   await closed(kept)
   for (const answer of answers) answer.end('done')
-  t.match(await underWay, /connection: close[\s\S]*done/i, 'an answer whose head is not sent yet')
+  t.match(await underWay, /connection: close[\s\S]*done/i, 'a response whose headers are not sent yet')
   const both = await pipelined
   t.match(
     both,
     /connection: keep-alive[\s\S]*done[\s\S]*connection: close[\s\S]*here/i,
     'the last answer of several'
   )
-  t.match(await begun, 'done', 'an answer that has begun comes whole')
+  t.match(await begun, 'done', 'a response that has begun is complete')
   t.equal(await drained, true)
 })
 
@@ -291,7 +291,7 @@ t.test('closes the retired generation after its last response, and not before', 
   })
   served.swap(next)
   t.equal((await ask(`${url}/version`)).text, 'two', 'new requests go to the new generation')
-  t.equal(open, true, 'the old one lives while it owes an answer')
+  t.equal(open, true, 'the old one stays open while it has a request in flight')
   held[0]?.end('late')
   t.equal((await answer).text, 'late')
   await closed.promise
@@ -309,7 +309,7 @@ t.test('keeps connection pools across a reload, and closes them with their last 
   t.equal(pool?.closed, false)
   await two.close()
   t.equal(pool?.closed, true)
-  t.equal(keep.size, 0, 'nothing is kept that nobody uses')
+  t.equal(keep.size, 0, 'all resources are released')
 })
 
 t.test('sends "100 Continue" when the body is read, and not to a refused request', async (t) => {
@@ -369,7 +369,7 @@ t.test('survives more connections than it has descriptors for, and serves after 
   let status = await one()
   while (status === 0) status = await one()
   t.equal(status, 200)
-  t.match(process.lines[0], { descriptors: 256 }, 'how many there are is told at the start')
+  t.match(process.lines[0], { descriptors: 256 }, 'logs the limit at the start')
   t.ok(process.lines.length < 10, `its log has ${process.lines.length} lines`)
   process.signal('SIGTERM')
   t.equal(await process.ended, 0)
@@ -415,7 +415,7 @@ t.test(
     for (const response of waiting) response.end('done')
     t.strictSame(new Set(await Promise.all(statuses)), new Set([200, 503]))
     client.send(getFrame(1001, '/slow'))
-    t.equal(await client.status(1001), 200, 'the target is asked as before')
+    t.equal(await client.status(1001), 200, 'the target gets requests again')
     await process.line(({ msg }) => String(msg).startsWith('upstream connections failed'))
     const warnings = process.lines.filter(({ level }) => level === 'warn').map(({ msg }) => msg)
     t.strictSame(
@@ -709,7 +709,7 @@ t.test(
           socket.write(part)
           await new Promise((resolve) => setImmediate(resolve))
         }
-        // What stays open has answered all that it will.
+        // A connection that stays open has sent all its responses.
         const answers = (): number[] =>
           [...seen.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => Number(status))
         while (!socket.destroyed && answers().length < want.length)
@@ -717,7 +717,8 @@ t.test(
         if (want.at(-1) !== 200) await end
         socket.destroy()
         t.strictSame(answers(), want, `${over}: ${name}`)
-        if (name.includes('large answer')) t.match(seen, /y{3000000}HTTP\/1\.1 400/, 'which comes whole')
+        if (name.includes('large answer'))
+          t.match(seen, /y{3000000}HTTP\/1\.1 400/, 'the response is complete')
       }
   }
 )
@@ -785,7 +786,7 @@ t.test(
     for (const how of ['timer', 'promise', 'close', 'value', 'name', 'framing', 'late', 'twice'])
       for (const path of ['/proxy', '/down', '/respond', '/files/page.txt'])
         for (const [version, send] of [['HTTP/1.1', byOne] as const, ['HTTP/2', byTwo] as const]) {
-          // What a handler has written by hand can't be taken back.
+          // Bytes that a handler has written itself can't be recalled.
           const status = await send(`${path}?how=${how}`)
           if (how !== 'late') t.type(status, 'number', `${how}: ${path}, ${version}`)
           t.equal(await send('/respond'), 200, `and after it: ${how}: ${path}, ${version}`)

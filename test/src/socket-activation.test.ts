@@ -10,7 +10,7 @@ t.setTimeout(120_000)
 
 const CONFIG = '{ "routes": [{ "path": "/", "respond": { "body": "here" } }] }'
 
-// Holds the socket as systemd does, and runs a gateway on it for each line that it is told, one after the other.
+// Holds the socket as systemd does, and runs a gateway on it for each line of its standard input, one after the other.
 const HOLDER = `trap : TERM; while read -r _; do sh -c 'export LISTEN_PID=$$; exec "$NODE" "$BIN"'; done`
 
 interface Held {

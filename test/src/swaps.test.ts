@@ -58,7 +58,7 @@ async function upload(port: number, going: () => boolean): Promise<{ whole: bool
   return { whole: text === hash.digest('hex') }
 }
 
-/** Listens to events until it is told to leave; counts them, and looks whether one is missing. */
+/** Listens to events until it is stopped; counts them, and checks that none is missing. */
 function events(port: number): { seen(): number; whole(): boolean; leave(): void; cut(): boolean } {
   let text = ''
   let left = false
@@ -180,7 +180,7 @@ t.test(`${SWAPS} swaps under a mixed load lose nothing`, { skip: noProc }, async
   )
   for (const socket of sockets) socket.destroy()
   agent.destroy()
-  // Whoever has left is noticed in a while: the last of the old generations closes with it.
+  // Clients that disconnected are noticed later, and the last old generation closes then.
   while (open.size > 1) await wait(10)
   t.equal(open.size, 1, 'all that were retired are closed')
   t.equal(keep.size, kept, 'what they share is what one has')

@@ -367,7 +367,7 @@ t.test('does not wait for handshakes on close', { skip }, async (t) => {
   const silent = connectPlain(at.port, '127.0.0.1').resume()
   silent.on('error', () => {})
   const gone = closed(silent)
-  // It is in its handshake once somebody after it has been served.
+  // Its handshake has begun once a later client got a response.
   t.equal((await secure(at.port, at)).status, 200)
   t.equal(await at.served.drain(), true)
   await gone
@@ -459,10 +459,10 @@ t.test('authenticates callers by client certificates', { skip }, async (t) => {
   const cases: [string, Pair | undefined, string, number][] = [
     ['a claim of the subject', ada, '/math', 200],
     ['an alternative name', ada, '/spiffe', 200],
-    ['who lacks it', nameless, '/math', 403],
-    ['nobody', undefined, '/math', 401],
-    ['nobody, where anybody may', undefined, '/open', 200],
-    ['a certificate of nobody we know', eve, '/math', 401]
+    ['a caller without it', nameless, '/math', 403],
+    ['no certificate', undefined, '/math', 401],
+    ['no certificate, where none is required', undefined, '/open', 200],
+    ['a certificate of an unknown authority', eve, '/math', 401]
   ]
   for (const [name, pair, path, expected] of cases) t.equal((await as(pair, path)).status, expected, name)
   t.match(JSON.parse((await as(nameless, '/up')).text), { headers: { 'x-id': 'machine.example' } })
@@ -470,7 +470,7 @@ t.test('authenticates callers by client certificates', { skip }, async (t) => {
   t.equal((await over(session, { ':path': '/math' })).status, 200, 'over HTTP/2 as well')
   const strict = await stage(t, shared, { clientCertificates: { ca: clients.certFile } })
   t.equal((await as(ada, '/math', strict)).status, 200)
-  await t.rejects(as(undefined, '/open', strict), 'where one is required, nobody without gets a connection')
+  await t.rejects(as(undefined, '/open', strict), 'without a required certificate there is no connection')
   await t.rejects(as(eve, '/open', strict))
 })
 

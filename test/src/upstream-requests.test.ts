@@ -292,7 +292,7 @@ t.test('the headers of the request to the upstream', async (t) => {
       'x-forwarded-prefix': '/outer/stripped/y',
       'x-request-id': 'theirs-1'
     })
-    t.notMatch(JSON.stringify(seen), /7\.7\.7\.7/, "odd spellings are nobody's to say")
+    t.notMatch(JSON.stringify(seen), /7\.7\.7\.7/, 'other spellings of the header are removed')
   })
 
   t.test('set what a trusted proxy leaves out', async (t) => {

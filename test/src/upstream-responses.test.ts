@@ -32,7 +32,7 @@ t.test('the headers of the response to the client', async (t) => {
   const back = async (path: string, name: string, value: string): Promise<string> =>
     (await ask(`${own}${path}?${new URLSearchParams({ [name]: value }).toString()}`)).headers.get(name) ?? ''
 
-  const locations: [path: string, said: string, comes: string][] = [
+  const locations: [path: string, field: string, comes: string][] = [
     ['/plain/x', '{own}/y?z=1#f', '/y?z=1#f'],
     ['/plain/x', '/y', '/y'],
     ['/plain/x', 'y', 'y'],
@@ -55,15 +55,15 @@ t.test('the headers of the response to the client', async (t) => {
     ['/left/x', '{own}/y', `${url}/y`],
     ['/left/x', '/y', '/y']
   ]
-  for (const [path, said, comes] of locations)
-    t.test(`Location: ${said} on ${path}`, async (t) => {
-      t.equal(await back(path, 'location', said), comes)
+  for (const [path, field, comes] of locations)
+    t.test(`Location: ${field} on ${path}`, async (t) => {
+      t.equal(await back(path, 'location', field), comes)
     })
   t.test('rewrites Content-Location like Location', async (t) => {
     t.equal(await back('/stripped/x', 'content-location', '{own}/y'), '/stripped/y')
   })
 
-  const cookies: [path: string, said: string, comes: string][] = [
+  const cookies: [path: string, field: string, comes: string][] = [
     ['/plain/x', 'a=b; Path=/; HttpOnly', 'a=b; Path=/; HttpOnly'],
     ['/stripped/x', 'a=b', 'a=b'],
     ['/stripped/x', 'a=b; Path=/', 'a=b; Path=/stripped'],
@@ -78,9 +78,9 @@ t.test('the headers of the response to the client', async (t) => {
     ['/named/x', 'a=b; Domain=other.test', 'a=b; Domain=other.test'],
     ['/left/x', 'a=b; Path=/; Domain=127.0.0.1', 'a=b; Path=/; Domain=127.0.0.1']
   ]
-  for (const [path, said, comes] of cookies)
-    t.test(`Set-Cookie: ${said} on ${path}`, async (t) => {
-      t.equal(await back(path, 'set-cookie', said), comes)
+  for (const [path, field, comes] of cookies)
+    t.test(`Set-Cookie: ${field} on ${path}`, async (t) => {
+      t.equal(await back(path, 'set-cookie', field), comes)
     })
   t.test('rewrites each of several cookies', async (t) => {
     const { headers } = await ask(`${own}/stripped/x?set-cookie=a%3D1;Path%3D/&set-cookie=b%3D2;Path%3D/y`)

@@ -91,7 +91,7 @@ t.test("a group's proxy keeps the defaults of the root, and an included file may
   t.equal(response.body, 'example.com /team/x')
 })
 
-t.test('Location and the prefix that upstreams are told follow the path of the group', async (t) => {
+t.test('Location and X-Forwarded-Prefix follow the path of the group', async (t) => {
   const url = await upstream(t, ({ headers }, response) =>
     response.writeHead(302, { location: '/v1/next', 'x-prefix': headers['x-forwarded-prefix'] }).end()
   )

@@ -103,18 +103,21 @@ t.test('merges options from the root through groups to the route', async (t) => 
     t.equal(await policyOf('/changes'), '"default";q=2;w=3600')
   })
 
-  t.test('an option of one route applies to it alone, that of the root also to unknown paths', async (t) => {
-    const one = {
-      routes: [
-        { path: '/a', rateLimit: { max: 2 }, respond: {} },
-        { path: '/b', respond: {} }
-      ]
+  t.test(
+    'an option of a route applies to that route only, one of the root also to unknown paths',
+    async (t) => {
+      const one = {
+        routes: [
+          { path: '/a', rateLimit: { max: 2 }, respond: {} },
+          { path: '/b', respond: {} }
+        ]
+      }
+      t.equal(await limitPolicy(t, one, '/a'), '"default";q=2;w=60')
+      t.equal(await limitPolicy(t, one, '/b'), undefined)
+      t.equal(await limitPolicy(t, one, '/c'), undefined)
+      t.equal(await limitPolicy(t, { ...one, rateLimit: root }, '/c'), '"default";q=9;w=3600')
     }
-    t.equal(await limitPolicy(t, one, '/a'), '"default";q=2;w=60')
-    t.equal(await limitPolicy(t, one, '/b'), undefined)
-    t.equal(await limitPolicy(t, one, '/c'), undefined)
-    t.equal(await limitPolicy(t, { ...one, rateLimit: root }, '/c'), '"default";q=9;w=3600')
-  })
+  )
 
   t.test('objects merge by key, lists and scalars replace', async (t) => {
     const app = await gateway(t, {
