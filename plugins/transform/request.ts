@@ -3,9 +3,10 @@ import { readBody, replaceBody } from '../../src/kit/index.ts'
 import { type CodingFault, decodeBody } from '../../src/lib/body/content-coding.ts'
 import { stringifyJson } from '../../src/lib/body/json.ts'
 import { mediaKindOf } from '../../src/lib/body/media-kind.ts'
+import { Reservation } from '../../src/lib/buffers.ts'
 import { mayHaveBody } from '../../src/lib/http/bodies.ts'
 import { isGrpc } from '../../src/lib/http/grpc.ts'
-import { BodyTooLarge } from '../../src/lib/refusals.ts'
+import { BodyTooLarge, buffersFull } from '../../src/lib/refusals.ts'
 import { size } from '../../src/lib/units.ts'
 import { compileChange, NotChangeable, readJson } from './change.ts'
 import { BodyInvalid, MediaUnsupported } from './errors.ts'
@@ -40,8 +41,14 @@ const refusalOf = ({ kind, message }: NotChangeable): Error =>
   kind === 'size' ? new BodyTooLarge() : new BodyInvalid(message)
 
 async function decoded(request: FastifyRequest, body: Buffer, maxBody: number): Promise<Buffer> {
+  const coding = request.raw.headers['content-encoding']
+  if (coding === undefined) return body
   const max = Math.min(maxBody, request.limits?.body ?? maxBody)
-  const bytes = await decodeBody(body, request.raw.headers['content-encoding'], max)
+  const reservation = new Reservation(request.server.buffers)
+  // As much as may come of it.
+  if (!reservation.add(max)) throw buffersFull()
+  const bytes = await decodeBody(body, coding, max)
+  reservation.release()
   if (Buffer.isBuffer(bytes)) return bytes
   throw CODING_REFUSALS[bytes.fault]()
 }

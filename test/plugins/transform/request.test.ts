@@ -215,6 +215,15 @@ t.test('buffers that are full are 503, and are given back', async (t) => {
   t.equal(response.status, 200)
   await response.text()
   t.equal(app.buffers.held, 0)
+  const coded = { ...JSON_TYPE, 'content-encoding': 'gzip' }
+  const bomb = await fetch(`http://127.0.0.1:${port}/`, {
+    method: 'POST',
+    headers: coded,
+    body: gzipSync('{}')
+  })
+  t.equal(bomb.status, 503, 'as much as "maxBody" may come of a coded body')
+  await bomb.text()
+  t.equal(app.buffers.held, 0)
 
   const socket = connect(port, '127.0.0.1')
   socket.write(
