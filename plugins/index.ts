@@ -1,6 +1,7 @@
 import type { Concern } from '../src/kit/index.ts'
 import * as accessLog from './access-log.ts'
 import * as auth from './auth/index.ts'
+import * as cache from './cache/index.ts'
 import * as compress from './compress/index.ts'
 import * as cors from './cors.ts'
 import * as csrf from './csrf.ts'
@@ -52,6 +53,7 @@ export const concerns = [
   validate, //        after auth, so that strangers learn no schema; before headers and query, which change what it judges
   headers, //         after auth, because values may contain the caller
   query, //           likewise
+  cache, //           no hook: its place among the stages; what those before it make of a body is stored
   fault, //           last gate: an injected fault takes the place of the target
   compress //         last stage: everything else that reads bodies reads them without a content coding
 ] as const satisfies readonly Concern[]

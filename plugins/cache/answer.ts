@@ -6,10 +6,10 @@ import { isNotModified, matchesIfRange, notModifiedFields } from './validators.t
 
 /** Returns the response to a request from a stored one: whole, a 304, or a range of it. */
 export function answerFrom(entry: Entry, request: FastifyRequest, cacheStatus: string): CacheAnswer {
-  const { status, body } = entry
+  const { status, body, source } = entry
   const fields = [...entry.fields, 'age', String(Math.floor(ageOf(entry) / 1000))]
   if (status === 200 && isNotModified(request, fields))
-    return { status: 304, fields: notModifiedFields(fields), body: null, cacheStatus }
+    return { status: 304, fields: notModifiedFields(fields), source, body: null, cacheStatus }
   const range =
     status === 200 && request.method === 'GET' && matchesIfRange(request, fields)
       ? rangeOf(request.headers.range, body.length)
@@ -25,8 +25,8 @@ export function answerFrom(entry: Entry, request: FastifyRequest, cacheStatus: s
     const part = body.subarray(range.start, range.end)
     fields.push('content-range', `bytes ${range.start}-${range.end - 1}/${body.length}`)
     fields.push('content-length', String(part.length))
-    return { status: 206, fields, body: part, cacheStatus }
+    return { status: 206, fields, source, body: part, cacheStatus }
   }
   if (status !== 204) fields.push('content-length', String(body.length))
-  return { status, fields, body: request.method === 'HEAD' ? null : body, cacheStatus }
+  return { status, fields, source, body: request.method === 'HEAD' ? null : body, cacheStatus }
 }

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { mayHaveBody } from '../../src/lib/http/bodies.ts'
 import { type RequestDirectives, requestDirectives } from '../../src/lib/http/cache-control.ts'
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
 import type { CacheStatus } from './cache-status.ts'
@@ -38,7 +39,7 @@ export function bypassReason(
   // The upstream may take it for another method than GET.
   if (METHOD_OVERRIDES.some((name) => headers[name] !== undefined))
     return { fwd: 'bypass', detail: 'method-override' }
-  if (hasContent(request)) return { fwd: 'bypass', detail: 'content' }
+  if (mayHaveBody(request.raw)) return { fwd: 'bypass', detail: 'content' }
   // Only the origin can judge these (RFC 9111 section 4.3.2).
   if (headers['if-match'] !== undefined || headers['if-unmodified-since'] !== undefined)
     return { fwd: 'bypass', detail: 'precondition' }
@@ -46,9 +47,6 @@ export function bypassReason(
 }
 
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
-
-const hasContent = ({ headers }: FastifyRequest): boolean =>
-  headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
 
 /** Tells whether a request takes an entry by its Cache-Control, where clients may ask for a renewed response. */
 export function isAcceptable(

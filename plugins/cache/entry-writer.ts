@@ -58,6 +58,7 @@ export class EntryWriter {
     const entry = {
       status: response.status,
       fields: storedFields(response.fields, now),
+      source: response.source,
       storedAt: monotonic(),
       age,
       freshFor,

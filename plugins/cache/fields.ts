@@ -22,6 +22,9 @@ export function withoutFields(fields: readonly string[], names: ReadonlySet<stri
 // Written anew for each response that is served (RFC 9111 section 3.1), or never sent to clients.
 const NOT_STORED = ['age', 'content-length', 'trailer', 'surrogate-key', 'set-cookie']
 
+// Clients don't see the tags.
+export const NOT_SENT: readonly string[] = ['surrogate-key']
+
 /** Returns the fields of a response that are stored (RFC 9111 section 3.1); a Date is added where there is none. */
 export function storedFields(fields: readonly string[], receivedAt: number): string[] {
   const names = new Set([...HOP_BY_HOP, ...NOT_STORED, ...(nominatedBy(fieldIn(fields, 'connection')) ?? [])])

@@ -6,7 +6,7 @@ import { type ForwardReason, writeCacheStatus } from './cache-status.ts'
 import type { Flight } from './coalescing/flight.ts'
 import { type Entry, freshness } from './entry.ts'
 import { type EntryContext, EntryWriter, type PendingEntry } from './entry-writer.ts'
-import { updatedFields } from './fields.ts'
+import { NOT_SENT, updatedFields } from './fields.ts'
 import { CLIENT_CONDITIONS, revalidationFields } from './validators.ts'
 
 /** What requests that wait share: a stored response, or one that is under way. */
@@ -32,9 +32,6 @@ export interface FillContext extends EntryContext {
 // Responses whose place a stale one takes.
 const ERRORS = new Set([500, 502, 503, 504])
 
-// Clients don't see the tags.
-const NOT_SENT = ['surrogate-key']
-
 /** A request whose response is stored and shared. */
 export class Fill implements CacheFill {
   readonly removes: readonly string[] = CLIENT_CONDITIONS
@@ -59,6 +56,10 @@ export class Fill implements CacheFill {
     if (flight === undefined) return
     flight.drained = () => this.drained?.()
     flight.abandoned = () => this.abandoned?.()
+  }
+
+  get keepsBody(): boolean {
+    return this.#pending !== undefined
   }
 
   get isAwaited(): boolean {
@@ -108,13 +109,13 @@ export class Fill implements CacheFill {
       return
     }
     if (pending !== undefined) this.#writer.store(pending, Buffer.concat(this.#chunks))
-    this.#stopKeeping()
     this.#flight?.end()
+    this.#stopKeeping()
   }
 
   fail(): void {
-    this.#stopKeeping()
     this.#flight?.fail()
+    this.#stopKeeping()
   }
 
   staleIfError(): CacheAnswer | undefined {
@@ -125,7 +126,8 @@ export class Fill implements CacheFill {
   #revalidated(stale: Entry, response: CacheHead): CacheAnswer {
     const { request, reason, slotsOf } = this.#context
     const now = wall()
-    const head = { status: stale.status, fields: updatedFields(stale.fields, response.fields, now) }
+    const { status: storedStatus, source } = stale
+    const head = { status: storedStatus, fields: updatedFields(stale.fields, response.fields, now), source }
     const pending = this.#writer.prepare(head, now)
     const status = { fwd: reason, fwdStatus: 304 }
     if (typeof pending === 'string') {
@@ -166,13 +168,15 @@ export class Fill implements CacheFill {
       this.#chunks.push(chunk)
       return
     }
-    this.#stopKeeping()
     this.#flight?.keepWindow()
+    this.#stopKeeping()
   }
 
   #stopKeeping(): void {
     this.#pending = undefined
     this.#chunks = []
-    this.#reservation.release()
+    // Those that wait hold what they have not read yet.
+    if (this.#flight === undefined) this.#reservation.release()
+    else this.#flight.whenUnused(() => this.#reservation.release())
   }
 }

@@ -52,14 +52,20 @@ export class Follower implements CacheFollower {
       return answerFrom(response, request, COLLAPSED)
     }
     const { entry, length } = response
-    const { fields, status, age } = entry
+    const { fields, status, age, source } = entry
     const ownFields = [...fields, 'age', String(Math.floor(age / 1000))]
     if (status === 200 && isNotModified(request, fields)) {
       this.#follower.leave()
-      return { status: 304, fields: notModifiedFields(ownFields), body: null, cacheStatus: COLLAPSED }
+      return {
+        status: 304,
+        fields: notModifiedFields(ownFields),
+        source,
+        body: null,
+        cacheStatus: COLLAPSED
+      }
     }
     if (length !== undefined) ownFields.push('content-length', String(length))
-    return { status, fields: ownFields, body: this.#follower.body(), cacheStatus: COLLAPSED }
+    return { status, fields: ownFields, source, body: this.#follower.body(), cacheStatus: COLLAPSED }
   }
 }
 

@@ -1,6 +1,7 @@
 import { fp, perRoute, type RouteInfo } from '../../src/kit/index.ts'
 import type { ResponseCache } from '../../src/lib/contracts/cache.ts'
 import { Flights } from './coalescing/flights.ts'
+import { CacheCounts } from './counts.ts'
 import type { SharedHead } from './fill.ts'
 import { hashParts } from './key.ts'
 import { type CacheOptions, faults, options, override, warnings } from './options.ts'
@@ -39,26 +40,31 @@ export default fp<CacheOptions>(
         (purges) => purges.close()
       ),
       flights: app.resources.lease(app, 'cache flights', () => new Flights<SharedHead>()),
-      budget: app.buffers
+      budget: app.buffers,
+      counts: app.resources.lease(app, 'cache counts', () => new CacheCounts())
     }
     const optionsOf = new WeakMap<object, CacheOptions>()
     perRoute(app, key, root, (options, route: RouteInfo) => {
       optionsOf.set(route, options)
-      return undefined
+      return { stages: [atThisPlace] }
     })
     app.decorate('responseCache', {
       for(route, dependsOn) {
         const own = optionsOf.get(route)
         if (own === undefined) return undefined
-        const { id } = route as RouteInfo
-        return new StoredRoute(parts, [id, hashParts([dependsOn])], own)
+        const { id, name } = route as RouteInfo
+        return new StoredRoute(parts, { name, parts: [id, hashParts([dependsOn])] }, own)
       },
       async purge(body) {
         const names = readPurge(body)
         await parts.purges.purge(names)
         return countNames(names)
-      }
+      },
+      families: () => parts.counts.families(memory)
     })
   },
   { name: key, fastify: '5.x', dependencies: ['store'] }
 )
+
+/** Marks the place among the stages whose output is stored; the stages behind it run for each client. */
+function atThisPlace(): undefined {}

@@ -7,7 +7,9 @@ import { answerFrom } from './answer.ts'
 import { bypassReason, type CacheRequest, isAcceptable, readRequest } from './bypass.ts'
 import { type CacheStatus, type ForwardReason, writeCacheStatus } from './cache-status.ts'
 import type { Flights } from './coalescing/flights.ts'
+import type { CacheCounts, RouteCounts } from './counts.ts'
 import { type CacheStore, type Entry, freshness, isVaryRecord, type Stored } from './entry.ts'
+import { NOT_SENT } from './fields.ts'
 import { Fill, type FillContext, type SharedHead } from './fill.ts'
 import { Follower } from './follower.ts'
 import { changedBy, purgeUrl } from './invalidation.ts'
@@ -23,6 +25,13 @@ export interface CacheParts {
   readonly purges: Purges
   readonly flights: Flights<SharedHead>
   readonly budget: BufferBudget
+  readonly counts: CacheCounts
+}
+
+/** What a route is: its name in metrics, and all that its entries depend on. */
+export interface CachePlace {
+  readonly name: string
+  readonly parts: readonly string[]
 }
 
 /** A request whose key is known. */
@@ -40,18 +49,20 @@ interface Found {
   readonly staleBy: number
 }
 
-/** The cache of one route. `place` is what the route is, and all that its entries depend on. */
+/** The cache of one route. */
 export class StoredRoute implements RouteCache {
   readonly #parts: CacheParts
-  readonly #place: readonly string[]
+  readonly #place: CachePlace
+  readonly #counts: RouteCounts
   readonly #policy: CachePolicy
   readonly #vary: readonly string[]
   readonly #ignore: (query: string) => string
   readonly #tags: (request: FastifyRequest) => string[]
 
-  constructor(parts: CacheParts, place: readonly string[], options: CacheOptions) {
+  constructor(parts: CacheParts, place: CachePlace, options: CacheOptions) {
     this.#parts = parts
     this.#place = place
+    this.#counts = parts.counts.of(place.name)
     this.#policy = compilePolicy(options)
     this.#vary = options.vary.map((name) => name.toLowerCase()).toSorted()
     this.#ignore = ignoreParameters(options.ignoreQuery)
@@ -59,6 +70,13 @@ export class StoredRoute implements RouteCache {
   }
 
   lookup(request: FastifyRequest, upstream: AskedUpstream): Lookup | Promise<Lookup> {
+    return then(this.#lookup(request, upstream), (lookup) => {
+      this.#counts[lookup.kind]++
+      return lookup
+    })
+  }
+
+  #lookup(request: FastifyRequest, upstream: AskedUpstream): Lookup | Promise<Lookup> {
     const read = readRequest(request)
     const bypass = bypassReason(request, read, this.#policy)
     if (bypass !== undefined) return pass(read, bypass)
@@ -82,7 +100,7 @@ export class StoredRoute implements RouteCache {
   #keyOf(request: FastifyRequest, { upstream, query, values }: AskedUpstream): string {
     const { protocol: scheme, host, caller } = request
     return primaryKey({
-      place: [...this.#place, upstream],
+      place: [...this.#place.parts, upstream],
       scheme,
       host,
       path: pathOf(request),
@@ -198,7 +216,9 @@ export class StoredRoute implements RouteCache {
 /** Lets the upstream answer; a client that takes a stored response only gets a 504. */
 function pass({ directives }: CacheRequest, status: CacheStatus): Lookup {
   const cacheStatus = writeCacheStatus(status)
-  return directives?.onlyIfCached === true ? { kind: 'refuse', cacheStatus } : { kind: 'pass', cacheStatus }
+  return directives?.onlyIfCached === true
+    ? { kind: 'refuse', cacheStatus }
+    : { kind: 'pass', cacheStatus, removes: NOT_SENT }
 }
 
 /** A caller is known by its strategy, its issuer and its id. */

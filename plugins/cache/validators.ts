@@ -30,7 +30,8 @@ export function revalidationFields({ fields, ownEtag }: Pick<Entry, 'fields' | '
 export function isNotModified({ headers }: FastifyRequest, fields: readonly string[]): boolean {
   const noneMatch = headers['if-none-match']
   if (noneMatch !== undefined) return matchesEtag(noneMatch, fieldIn(fields, 'etag'))
-  const since = httpDate(headers['if-modified-since'] ?? '')
+  if (headers['if-modified-since'] === undefined) return false
+  const since = httpDate(headers['if-modified-since'])
   const modified = httpDate(fieldIn(fields, 'last-modified') ?? fieldIn(fields, 'date') ?? '')
   return modified <= since
 }

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type {
   AnswerListener,
@@ -54,6 +55,7 @@ const DEFAULT_RETRY_AFTER_SECONDS = 5
 /** A service behind the gateway: its targets, and the choice among them. */
 export class Upstream implements UpstreamService, Targets {
   readonly name: string
+  readonly optionsHash: string
   /** Whether requests use HTTP/2 where a target offers it. */
   readonly http2: boolean
   /** Milliseconds; 0 for no limit. */
@@ -75,6 +77,7 @@ export class Upstream implements UpstreamService, Targets {
     this.#app = app
     this.#options = options
     this.name = name
+    this.optionsHash = hash('sha256', JSON.stringify(options), 'base64url')
     this.http2 = options.http2
     this.timeouts = {
       headers: durationOrNone(options.timeouts.headers ?? options.timeout ?? '30s') ?? 0,

@@ -12,11 +12,7 @@ import { Deadline } from '../../src/lib/deadline.ts'
 import { guarded } from '../../src/lib/guarded.ts'
 import { grpcRefusal, grpcTimeoutOf, isGrpc } from '../../src/lib/http/grpc.ts'
 import { isHttp2 } from '../../src/lib/http/http2.ts'
-import {
-  offResponseClosed,
-  onResponseClosed,
-  type ResponseListener
-} from '../../src/lib/http/response-end.ts'
+import { offResponseClosed, type ResponseListener } from '../../src/lib/http/response-end.ts'
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
 import { DeadlineExceeded } from '../../src/lib/refusals.ts'
 import { UpstreamFailed, upstreamRefusal } from '../../src/lib/upstream-errors.ts'
@@ -54,7 +50,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
     this.#prepared = prepared
     this.#limits = request.limits
     this.#outbound = new ProxiedRequest(request, prepared, plan.requestHeadOptions, this)
-    this.#response = new ResponseWriter(request, reply, this)
+    this.#response = prepared.makeWriter?.(request, reply, this) ?? new ResponseWriter(request, reply, this)
     this.#deadline = this.#startDeadline()
     this.#outbound.deadline = this.#deadline
     this.#forwarding = {
@@ -74,9 +70,10 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
     if (this.#response.isClosed) {
       this.#state = 'over'
       this.#deadline?.cancel()
+      this.#response.release()
       return
     }
-    this.#closeListener = onResponseClosed(this.#reply.raw, onClosed, this, undefined)
+    this.#closeListener = this.#response.onOver(onClosed, this)
     if (this.#outbound.hasBody) this.#limits?.readBy(this.#request, this)
     if (this.#outbound.mayLackBody) this.#outbound.body?.onFirstBytes(() => this.#send())
     else this.#send()
@@ -225,6 +222,11 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
 
   onError(error: Error & { code?: string }): void {
     if (this.#state === 'over') return
+    if (this.#response.recover(error)) {
+      if (this.#response.isStaged) this.#state = 'streaming'
+      else this.#end()
+      return
+    }
     this.#response.release()
     if (this.#state === 'waiting' || !this.#response.headersSent) {
       this.#sendError(error)

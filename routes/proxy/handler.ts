@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { TargetRoute } from '../../src/kit/index.ts'
 import { originMatcher } from '../../src/lib/caller.ts'
 import { MAX_TIMER_MS } from '../../src/lib/clock.ts'
-import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
+import type { ResponseSource } from '../../src/lib/contracts/cache.ts'
 import { hash32, unitInterval } from '../../src/lib/hash.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
 import { type RequestHead, setHeader } from '../../src/lib/http/request-head.ts'
@@ -10,8 +10,10 @@ import { makeRewrite, restOf, shapeOf } from '../../src/lib/http/rewrite.ts'
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
 import { isIdempotent } from '../../src/lib/retry.ts'
+import { isObject } from '../../src/lib/schema.ts'
 import { duration, durationOrNone, share, sizeOrNone } from '../../src/lib/units.ts'
 import { pathOf, queryOf } from '../../src/lib/values.ts'
+import { CachedRoute } from './cached.ts'
 import { makeDestination } from './destination.ts'
 import { Exchange } from './exchange.ts'
 import { makeFallback } from './fallback.ts'
@@ -43,7 +45,7 @@ export function makeHandler(
     typeof requestId === 'object' ? requestId.header : undefined
   )
   // Created by the first request: most routes of a large config get none for long.
-  let headPlans: WeakMap<UpstreamTarget, ResponseHeadPlan> | undefined
+  let headPlans: WeakMap<ResponseSource, ResponseHeadPlan> | undefined
   const mirror =
     options.mirror === undefined
       ? undefined
@@ -58,6 +60,7 @@ export function makeHandler(
       return getOrCreate(headPlans, target, () => ({
         head: info.head,
         rewrite: options.rewriteBack ? makeResponseRewrite(target, options.rewrite, stripped) : undefined,
+        source: options.rewriteBack ? sourceOf(target) : undefined,
         sessionCookie: requestHeadOptions.cookie,
         kinds: headerKinds(info.head)
       }))
@@ -73,31 +76,61 @@ export function makeHandler(
     typeof options.websocket === 'object' && options.websocket.origins !== undefined
       ? originMatcher(options.websocket.origins)
       : anyOrigin
-  return function forward(request, reply) {
+  const changedPath = (path: string, request: FastifyRequest): string =>
+    rewrite === undefined ? path : rewrite(path, request)
+  const changedQuery = (request: FastifyRequest): string => {
+    const query = queryOf(request.raw.url ?? '')
+    return request.changeQuery ? request.changeQuery(query) : query
+  }
+  const prepare = (request: FastifyRequest, route: UpstreamRoute): PreparedRequest => {
     const upgrades = tunnel !== undefined && upgradeOf(request.raw) !== undefined
     if (upgrades && request.headers.origin !== undefined && !isAllowedOrigin(request.headers.origin))
       throw new OriginNotAllowed()
     const path = pathOf(request)
-    const query = queryOf(request.raw.url ?? '')
     const idempotent = isIdempotent(request.method)
     const { method } = request
     const head = write(request, app.trusts(peerOf(request)), stripped(path))
     if (info.head.readsBodies) askForWholeBody(head)
-    const prepared: PreparedRequest = {
-      route: routeOf(request),
-      path:
-        (rewrite === undefined ? path : rewrite(path, request)) +
-        (request.changeQuery ? request.changeQuery(query) : query),
+    return {
+      route,
+      path: changedPath(path, request) + changedQuery(request),
       head,
       body: upgrades ? null : bodyOf(request),
       replayBytes: idempotent ? Math.max(retriedBytes, mirroredBytes) : mirroredBytes,
       idempotent,
       destination: method === 'COPY' || method === 'MOVE' ? destinationOf(request) : undefined,
-      tunnel: upgrades ? tunnel : undefined
+      tunnel: upgrades ? tunnel : undefined,
+      makeWriter: undefined
     }
-    new Exchange(request, reply, plan, prepared).start()
+  }
+  const { responseCache } = app
+  if (responseCache === undefined || !isObject(info.options['cache']))
+    return function forward(request, reply) {
+      new Exchange(request, reply, plan, prepare(request, routeOf(request))).start()
+    }
+  const cached = new CachedRoute(responseCache, info, {
+    plan,
+    routeOf,
+    prepare,
+    path: (request) => changedPath(pathOf(request), request),
+    query: changedQuery,
+    dependsOn: [
+      options.rewrite,
+      options.preserveHost,
+      options.rewriteBack,
+      ...upstreamNames(options).map((name) => app.upstream(name).optionsHash)
+    ]
+  })
+  app.addHook('preClose', async () => cached.close())
+  return function answer(request, reply) {
+    cached.answer(request, reply)
   }
 }
+
+const sourceOf = ({ host, origin, base }: ResponseSource): ResponseSource => ({ host, origin, base })
+
+const upstreamNames = ({ upstream, split }: ProxyOptions): string[] =>
+  split === undefined ? [upstream ?? ''] : split.map((part) => part.upstream)
 
 /** Returns the patterns whose part before `/*` the rewrite replaces: the paths of the route, or of the group that has set it. */
 export function rewritePatterns(

@@ -1,9 +1,11 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { AttemptPolicy, UpstreamService, UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
+import type { ResponseSource } from '../../src/lib/contracts/cache.ts'
+import type { AttemptPolicy, UpstreamService } from '../../src/lib/contracts/upstream.ts'
 import type { RequestHead, RequestHeadOptions } from '../../src/lib/http/request-head.ts'
 import type { Refusal } from '../../src/lib/refusals.ts'
 import type { WriteDestination } from './destination.ts'
+import type { ResponseWriter, ResponseWriterListener } from './response.ts'
 import type { ResponseHeadPlan } from './response-head.ts'
 import type { TunnelOptions } from './websocket/tunnel.ts'
 
@@ -25,7 +27,7 @@ export interface ForwardPlan {
     | ((request: FastifyRequest, prepared: PreparedRequest, body: Buffer | null | undefined) => void)
     | undefined
   /** Returns how headers of a target's responses are changed. */
-  responseHeadFor(target: UpstreamTarget): ResponseHeadPlan
+  responseHeadFor(target: ResponseSource): ResponseHeadPlan
 }
 
 /** What one request asks of an upstream, whichever target gets it. */
@@ -43,4 +45,13 @@ export interface PreparedRequest {
   readonly destination: WriteDestination | undefined
   /** The limits of the WebSocket that the request asks for; undefined for an ordinary request. */
   readonly tunnel: TunnelOptions | undefined
+  /** Makes what writes the response where a cache sees it; undefined for an ordinary one. */
+  readonly makeWriter: MakeWriter | undefined
 }
+
+/** Makes what writes the response to a client. */
+export type MakeWriter = (
+  request: FastifyRequest,
+  reply: FastifyReply,
+  listener: ResponseWriterListener
+) => ResponseWriter

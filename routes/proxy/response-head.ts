@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Head, RouteInfo } from '../../src/kit/index.ts'
+import type { ResponseSource } from '../../src/lib/contracts/cache.ts'
 import { setCookieName } from '../../src/lib/http/cookies.ts'
 import { joinVary } from '../../src/lib/http/headers.ts'
 import { HOP_BY_HOP, nominatedBy } from '../../src/lib/http/hop-by-hop.ts'
@@ -12,6 +13,8 @@ export interface ResponseHeadPlan {
   readonly head: RouteInfo['head']
   /** Rewrites the upstream's own origin and paths to the gateway's; undefined to leave them alone. */
   readonly rewrite: ResponseRewrite | undefined
+  /** What `rewrite` needs to know of the target; undefined where nothing is rewritten. */
+  readonly source: ResponseSource | undefined
   /** The name of the session cookie, which no upstream may set; null if there is none. */
   readonly sessionCookie: string | null
   /** The headers that are not passed unchanged, by their names. */

@@ -6,9 +6,11 @@ import {
   cut,
   endedWithHead,
   flushHead,
+  isClosed,
   writeHead,
   writeInterim
 } from '../../src/lib/http/response.ts'
+import { countOwnBytes, onResponseClosed, type ResponseListener } from '../../src/lib/http/response-end.ts'
 import { stageRefusal } from './refusals.ts'
 import { informationHead, type ResponseHeadPlan, responseHead, type UpstreamHead } from './response-head.ts'
 import { isLongLived, isOfSession, SessionOver, watchSession } from './session-end.ts'
@@ -47,11 +49,19 @@ export class ResponseWriter implements StagedResponseListener {
     this.#listener = listener
   }
 
+  /** Calls a function with its argument once when the response has ended, or the client is gone and nobody else waits for it. */
+  onOver<A>(callback: (arg: A) => void, arg: A): ResponseListener {
+    return onResponseClosed(this.#response, callback, arg, undefined)
+  }
+
+  /** Starts another response in place of a failed one; returns whether there is one. */
+  recover(_error: Error): boolean {
+    return false
+  }
+
   /** Whether the client's connection or stream is closed. */
   get isClosed(): boolean {
-    const response: ServerResponse & { stream?: { destroyed: boolean } } = this.#response
-    // An HTTP/2 response is never destroyed itself, its stream is.
-    return response.destroyed === true || response.stream?.destroyed === true
+    return isClosed(this.#response)
   }
 
   get headersSent(): boolean {
@@ -170,6 +180,7 @@ export class ResponseWriter implements StagedResponseListener {
   #writeBody(chunk: Buffer): boolean {
     const { forwarding } = this.#request
     if (forwarding !== null) forwarding.bytesOut += chunk.length
+    else countOwnBytes(this.#response, chunk.length)
     if (this.#response.write(chunk, returnWhenWritten(chunk))) return true
     this.#listenForDrain()
     // An event stream has to arrive as it is sent.
@@ -184,7 +195,7 @@ export class ResponseWriter implements StagedResponseListener {
     // A client that reads nothing at all is closed by the listener, as for any other response.
     this.#response.on('drain', () => {
       this.#releaseReadAhead()
-      if (this.#staged === undefined) this.#listener.onDrain()
+      if (this.#staged === undefined) this.onStagedDrain()
       else this.#staged.resume()
     })
   }

@@ -1,11 +1,11 @@
 import type { FastifyRequest } from 'fastify'
-import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
+import type { ResponseSource } from '../../src/lib/contracts/cache.ts'
 import { pathOf } from '../../src/lib/values.ts'
 import type { ResponseRewrite } from './response-head.ts'
 
 /** Compiles the rewrite of response headers that name a target: its origin becomes the gateway's, and the stripped prefix of paths is added again. */
 export function makeResponseRewrite(
-  target: UpstreamTarget,
+  target: ResponseSource,
   rewrite: string | undefined,
   stripped: (path: string) => string
 ): ResponseRewrite {

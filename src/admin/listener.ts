@@ -5,6 +5,7 @@ import helmet from '@fastify/helmet'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
 import { createError } from '../kit/index.ts'
 import type { MetricFamily } from '../lib/contracts/metrics.ts'
+import { storeUnavailable } from '../lib/contracts/store.ts'
 import { type Refusal, withHeaders } from '../lib/refusals.ts'
 import type { AdminSource } from './report.ts'
 import { combineReports } from './status.ts'
@@ -17,6 +18,8 @@ export interface AdminOptions {
   readonly fd?: number | undefined
   /** The bearer token that requests need; undefined for none. */
   readonly token: string | undefined
+  /** A bearer token that may only purge; undefined for none. */
+  readonly purgeToken?: string | undefined
   readonly version: string
 }
 
@@ -41,9 +44,13 @@ export const AdminToken = createError(
 /** The admin listener has no such path. */
 export const AdminPath = createError(
   'SP_ERR_ADMIN_PATH',
-  'Not found: the admin listener has /metrics, /status and /config',
+  'Not found: the admin listener has /metrics, /status, /config and POST /purge',
   404
 )
+/** A request to purge is not what it should be. */
+export const PurgeInvalid = createError<[string]>('SP_ERR_ADMIN_PURGE', 'Invalid purge: %s', 400)
+/** There is nothing to purge. */
+export const AdminCache = createError('SP_ERR_ADMIN_CACHE', 'Not found: no route has a "cache"', 404)
 /** No process of the gateway has responded in time. */
 export const AdminSilent = createError(
   'SP_ERR_ADMIN_SILENT',
@@ -53,7 +60,9 @@ export const AdminSilent = createError(
 
 const TIMEOUT_MS = 10_000
 
-/** Opens the admin listener with /metrics, /status and /config; rejects where the port is in use. */
+const PURGE = '/purge'
+
+/** Opens the admin listener with /metrics, /status, /config and /purge; rejects where the port is in use. */
 export async function openAdmin(source: AdminSource, options: AdminOptions): Promise<Admin> {
   const app = fastify({
     requestTimeout: TIMEOUT_MS,
@@ -66,7 +75,7 @@ export async function openAdmin(source: AdminSource, options: AdminOptions): Pro
     contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } }
   })
   guard(app, options)
-  app.get('/', (_request, reply) => reply.send('/metrics\n/status\n/config\n'))
+  app.get('/', (_request, reply) => reply.send('/metrics\n/status\n/config\nPOST /purge\n'))
   app.get('/metrics', (_request, reply) => sendMetrics(source, reply))
   app.get('/status', async () => {
     const status = combineReports(await source.reports(), options.version)
@@ -74,6 +83,17 @@ export async function openAdmin(source: AdminSource, options: AdminOptions): Pro
     return status
   })
   app.get('/config', async () => source.config())
+  // A page of another origin can send text, but no JSON.
+  app.removeContentTypeParser('text/plain')
+  app.post(PURGE, async ({ body }) => {
+    const done = await source.purge(body)
+    if ('purged' in done) return done
+    if ('invalid' in done) throw new PurgeInvalid(done.invalid)
+    if (done.failed === 'no cache') throw new AdminCache()
+    throw done.failed === 'store'
+      ? storeUnavailable()
+      : withHeaders(new AdminSilent(), { 'retry-after': '1' })
+  })
   app.setNotFoundHandler(async () => {
     throw new AdminPath()
   })
@@ -83,13 +103,16 @@ export async function openAdmin(source: AdminSource, options: AdminOptions): Pro
 }
 
 /** Rejects requests without the token, or with an unknown Host where there is no token. */
-function guard(app: FastifyInstance, { host, token }: AdminOptions): void {
-  const expected = token === undefined ? undefined : digest(`Bearer ${token}`)
+function guard(app: FastifyInstance, { host, token, purgeToken }: AdminOptions): void {
+  const everywhere = [token].flatMap(bearerDigest)
+  const forPurges = [token, purgeToken].flatMap(bearerDigest)
   app.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store')
     const { authorization = '', host: hostHeader = '' } = request.headers
-    if (expected !== undefined) {
-      if (!timingSafeEqual(digest(authorization), expected))
+    const expected = request.routeOptions.url === PURGE ? forPurges : everywhere
+    if (expected.length > 0) {
+      const given = digest(authorization)
+      if (!expected.map((each) => timingSafeEqual(given, each)).includes(true))
         throw withHeaders(new AdminToken(), { 'www-authenticate': 'Bearer' })
       // A page that reaches this address by DNS rebinding does not have the token.
     } else if (!isOwnHost(hostHeader, host)) throw new AdminHost(hostHeader)
@@ -105,12 +128,15 @@ function guard(app: FastifyInstance, { host, token }: AdminOptions): void {
         type: 'about:blank',
         title: STATUS_CODES[status] ?? 'Error',
         status,
-        code: known ? error.code : 'SP_ERR_INTERNAL',
+        code: known ? error.code : status < 500 ? 'SP_ERR_REQUEST_REFUSED' : 'SP_ERR_INTERNAL',
         ...(known ? { detail: error.message } : {}),
         requestId: request.id
       })
   })
 }
+
+const bearerDigest = (token: string | undefined): Buffer[] =>
+  token === undefined ? [] : [digest(`Bearer ${token}`)]
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
 

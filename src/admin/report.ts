@@ -14,7 +14,15 @@ export interface AdminSource {
   metrics(): Promise<readonly (readonly MetricFamily[])[]>
   /** Returns the effective config without its secrets. */
   config(): Promise<unknown>
+  /** Purges stored responses of all processes. */
+  purge(body: unknown): Promise<Purged>
 }
+
+/** The result of a purge: the number of names, what is wrong with the request, or why nothing can be purged. */
+export type Purged =
+  | { readonly purged: number }
+  | { readonly invalid: string }
+  | { readonly failed: 'no cache' | 'store' | 'silent' }
 
 /** The state and the load of one process. */
 export interface ProcessState {
@@ -70,11 +78,23 @@ export function adminSourceOf(
     report,
     reports: async () => [await report()],
     config: async () => engine.redactedConfig(),
+    purge: (body) => purgeResponses(engine, body),
     async metrics() {
       nodeMetrics ??= await openNodeMetrics()
       const builtin = builtinFamilies(engine, await snapshotOf(engine, worker))
-      return [[...(engine.app.metrics?.families() ?? []), ...builtin, ...(await nodeMetrics())]]
+      const { metrics, responseCache } = engine.app
+      const own = [...(metrics?.families() ?? []), ...(responseCache?.families() ?? [])]
+      return [[...own, ...builtin, ...(await nodeMetrics())]]
     }
+  }
+}
+
+async function purgeResponses({ app }: Engine, body: unknown): Promise<Purged> {
+  if (app.responseCache === undefined) return { failed: 'no cache' }
+  try {
+    return { purged: await app.responseCache.purge(body) }
+  } catch (error) {
+    return error instanceof TypeError ? { invalid: error.message } : { failed: 'store' }
   }
 }
 

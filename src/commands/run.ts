@@ -117,13 +117,14 @@ const throwListenError =
 /** Opens the admin listener if one is configured; the gateway also runs where that fails. */
 async function startAdmin(
   source: AdminSource,
-  { adminHost: host, adminPort: port, adminToken: token, inherited: { admin: fd } }: Settings,
+  { adminHost: host, adminPort: port, adminToken: token, adminPurgeToken: purgeToken, inherited }: Settings,
   version: string,
   log: Logger
 ): Promise<void> {
+  const { admin: fd } = inherited
   if (port === undefined && fd === undefined) return
   try {
-    const { address } = await openAdmin(source, { host, port: port ?? 0, fd, token, version })
+    const { address } = await openAdmin(source, { host, port: port ?? 0, fd, token, purgeToken, version })
     log.info({ admin: `http://${hostIn(address.address)}:${address.port}` }, 'admin listener open')
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException

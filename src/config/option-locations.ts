@@ -29,6 +29,7 @@ const VARIABLES: Readonly<Record<string, string>> = {
   adminhost: 'ADMIN_HOST',
   adminport: 'ADMIN_PORT',
   admintoken: 'ADMIN_TOKEN',
+  adminpurgetoken: 'ADMIN_PURGE_TOKEN',
   draindelay: 'DRAIN_DELAY',
   draintimeout: 'DRAIN_TIMEOUT',
   shutdowntimeout: 'DRAIN_TIMEOUT',

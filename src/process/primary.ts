@@ -1,7 +1,7 @@
 import cluster, { type Worker } from 'node:cluster'
 import type { Logger } from 'pino'
 import { PastCounts } from '../admin/past-counts.ts'
-import type { AdminSource, ProcessReport } from '../admin/report.ts'
+import type { AdminSource, ProcessReport, Purged } from '../admin/report.ts'
 import { monotonic } from '../lib/clock.ts'
 import type { MetricFamily } from '../lib/contracts/metrics.ts'
 import { Locks } from '../lib/locks.ts'
@@ -141,6 +141,15 @@ export class WorkerPool implements AdminSource {
       if (config !== undefined) return config
     }
     return undefined
+  }
+
+  /** One worker purges, and tells the others. */
+  async purge(body: unknown): Promise<Purged> {
+    for (const { channel } of this.#serving) {
+      const purged = await channel.request('purge', body, PEER_TIMEOUT_MS)
+      if (purged !== undefined) return purged as Purged
+    }
+    return { failed: 'silent' }
   }
 
   /** The workers that accept requests, the oldest first. */

@@ -14,6 +14,8 @@ export interface Settings {
   readonly adminPort: number | undefined
   /** undefined for no token. */
   readonly adminToken: string | undefined
+  /** undefined for no token of its own. */
+  readonly adminPurgeToken: string | undefined
   readonly logLevel: string
   readonly logPretty: boolean
   /** Listening sockets that were open before the process started, by file descriptor; undefined where it opens its own. */
@@ -71,7 +73,7 @@ export const variables: readonly Variable[] = [
   {
     name: 'ADMIN_HOST',
     fallback: '127.0.0.1',
-    about: 'The address of the admin listener, which serves /metrics, /status and /config.'
+    about: 'The address of the admin listener, which serves /metrics, /status, /config and /purge.'
   },
   {
     name: 'ADMIN_PORT',
@@ -82,6 +84,11 @@ export const variables: readonly Variable[] = [
     name: 'ADMIN_TOKEN',
     fallback: '',
     about: 'The token that the admin listener requires as Authorization: Bearer; empty for none.'
+  },
+  {
+    name: 'ADMIN_PURGE_TOKEN',
+    fallback: '',
+    about: 'A token for POST /purge of the admin listener alone, beside ADMIN_TOKEN; empty for none.'
   },
   {
     name: 'DRAIN_DELAY',
@@ -144,6 +151,7 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
     // An empty value is valid here: no listener.
     adminPort: env['ADMIN_PORT'] === '' ? undefined : portOf('ADMIN_PORT'),
     adminToken: readVariable('ADMIN_TOKEN') === '' ? undefined : readVariable('ADMIN_TOKEN'),
+    adminPurgeToken: readVariable('ADMIN_PURGE_TOKEN') === '' ? undefined : readVariable('ADMIN_PURGE_TOKEN'),
     logLevel,
     logPretty: ['1', 'true', 'yes'].includes(readVariable('LOG_PRETTY').toLowerCase()),
     inherited: inheritedFrom(env),

@@ -51,6 +51,7 @@ export class WorkerLink {
       report: () => source.report(),
       metrics: () => source.metrics(),
       config: () => source.config(),
+      purge: (body: unknown) => source.purge(body),
       drain: () => drain('the primary is draining'),
       reload: async (why: string): Promise<{ reloaded: Reloaded; status: WorkerStatus }> => {
         const reloaded = await engine.reload(why)

@@ -488,7 +488,8 @@ t.test('restricts access to operators', async (t) => {
     const nobody: AdminSource = {
       reports: async () => [],
       metrics: async () => [],
-      config: async () => undefined
+      config: async () => undefined,
+      purge: async () => ({ failed: 'silent' })
     }
     const { address, close } = await openAdmin(nobody, {
       host: '127.0.0.1',

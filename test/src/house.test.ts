@@ -209,6 +209,7 @@ t.test(
       'validate',
       'headers',
       'query',
+      'cache',
       'fault',
       'compress'
     ]

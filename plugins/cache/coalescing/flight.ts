@@ -31,6 +31,7 @@ export class Flight<H> {
   #dropped = 0
   #isPaused = false
   #isWindowed = false
+  #unused: (() => void) | undefined
 
   constructor(events: FlightEvents) {
     this.#events = events
@@ -104,6 +105,18 @@ export class Flight<H> {
     if (wasWaiting) this.#followers.clear()
   }
 
+  /** Calls a function once no request reads on what was written: at once where none follows. */
+  whenUnused(callback: () => void): void {
+    this.#unused = callback
+    this.#reportUnused()
+  }
+
+  #reportUnused(): void {
+    if (this.#followers.size > 0) return
+    this.#unused?.()
+    this.#unused = undefined
+  }
+
   /** The result of waiting that is known already; undefined for none. */
   get result(): HeadResult<H> | undefined {
     if (this.#state === 'waiting') return undefined
@@ -126,6 +139,7 @@ export class Flight<H> {
   leave(follower: FlightFollower<H>): void {
     if (!this.#followers.delete(follower)) return
     if (this.#isWindowed) this.#dropRead()
+    this.#reportUnused()
     if (this.#followers.size === 0 && (this.#state === 'waiting' || this.#state === 'streaming'))
       this.abandoned?.()
   }

@@ -1,5 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
+import type { MetricFamily } from './metrics.ts'
+import type { UpstreamTarget } from './upstream.ts'
 
 /** The response cache of a gateway, as targets see it. */
 export interface ResponseCache {
@@ -7,6 +9,8 @@ export interface ResponseCache {
   for(route: object, dependsOn: string): RouteCache | undefined
   /** Purges what the body of a request to the admin listener names; returns the number of names. Rejects with a TypeError for an invalid body, and with SP_ERR_STORE_UNAVAILABLE. */
   purge(body: unknown): Promise<number>
+  /** Returns the metrics of all routes. */
+  families(): MetricFamily[]
 }
 
 /** The cache of one route. */
@@ -31,7 +35,12 @@ export interface AskedUpstream {
 export interface CacheHead {
   readonly status: number
   readonly fields: readonly string[]
+  /** Where it came from, for routes that rewrite headers which name it. */
+  readonly source?: ResponseSource | undefined
 }
+
+/** What headers of a response may name of the target that it came from. */
+export type ResponseSource = Pick<UpstreamTarget, 'host' | 'origin' | 'base'>
 
 /** A response to the client from the cache; it has no Cache-Status in its fields yet. */
 export interface CacheAnswer extends CacheHead {
@@ -50,7 +59,7 @@ export type Lookup =
   /** By the response to another request that is under way. */
   | { readonly kind: 'follow'; readonly follower: CacheFollower }
   /** By the upstream, past the cache. */
-  | { readonly kind: 'pass'; readonly cacheStatus: string }
+  | { readonly kind: 'pass'; readonly cacheStatus: string; readonly removes: readonly string[] }
   /** By a 504, because the client takes a stored response only. */
   | { readonly kind: 'refuse'; readonly cacheStatus: string }
 
@@ -70,6 +79,8 @@ export interface CacheFill {
   fail(): void
   /** Returns the stale response that the client gets in place of a failed attempt; undefined for none. */
   staleIfError(): CacheAnswer | undefined
+  /** Whether the body is kept, so that a slow client need not hold it back. */
+  readonly keepsBody: boolean
   /** Whether requests still wait for this response, so that it goes on when its own client leaves. */
   readonly isAwaited: boolean
   /** Called when the body goes on after `write` returned false. */

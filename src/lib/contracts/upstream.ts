@@ -5,6 +5,8 @@ import type { Deadline } from '../deadline.ts'
 /** A service behind the gateway. Everything that calls an upstream uses this contract. */
 export interface UpstreamService {
   readonly name: string
+  /** A hash of its options. */
+  readonly optionsHash: string
   /** Whether requests use HTTP/2 where a target offers it. */
   readonly http2: boolean
   /** Milliseconds; 0 for no limit. */

@@ -10,7 +10,14 @@ export const statusOf = (reply: FastifyReply): number =>
 
 /** Returns the body size of a response that the gateway itself produced, in bytes. */
 export const ownBytesOf = ({ method }: FastifyRequest, reply: FastifyReply): number =>
-  method === 'HEAD' ? 0 : Number(reply.getHeader('content-length')) || 0
+  method === 'HEAD'
+    ? 0
+    : ((reply.raw as Response)[OWN_BYTES] ?? (Number(reply.getHeader('content-length')) || 0))
+
+/** Counts bytes of a body that the gateway writes to the raw response. */
+export function countOwnBytes(response: Response, bytes: number): void {
+  response[OWN_BYTES] = (response[OWN_BYTES] ?? 0) + bytes
+}
 
 /** A listener for the close of a response. */
 export interface ResponseListener {
@@ -20,9 +27,11 @@ export interface ResponseListener {
 }
 
 const LISTENERS = Symbol('close listeners')
+const OWN_BYTES = Symbol('bytes of the body')
 
 interface Response extends ServerResponse {
   [LISTENERS]?: ResponseListener | undefined
+  [OWN_BYTES]?: number
 }
 
 class CallbackListener<A, B> implements ResponseListener {

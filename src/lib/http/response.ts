@@ -95,6 +95,11 @@ export function addTrailers(response: ClientResponse, trailers: readonly [string
   }
 }
 
+/** Returns whether the client's connection or stream is closed. */
+export const isClosed = (response: ClientResponse): boolean =>
+  // An HTTP/2 response is never destroyed itself, its stream is.
+  response.destroyed === true || response.stream?.destroyed === true
+
 /** Aborts a response, so that the client sees that it is incomplete. */
 export function cut(response: ClientResponse): void {
   if (response.stream === undefined) response.destroy()

@@ -3,6 +3,7 @@ import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Test } from 'tap'
 import { writeCacheStatus } from '../../../plugins/cache/cache-status.ts'
 import { Flights } from '../../../plugins/cache/coalescing/flights.ts'
+import { CacheCounts } from '../../../plugins/cache/counts.ts'
 import { type CacheOptions, type CachePolicy, compilePolicy } from '../../../plugins/cache/options.ts'
 import { LocalPurges } from '../../../plugins/cache/purges/purges.ts'
 import { type CacheParts, StoredRoute } from '../../../plugins/cache/route-cache.ts'
@@ -67,12 +68,13 @@ export const partsOf = (parts: Partial<CacheParts> = {}): CacheParts => ({
   purges: new LocalPurges(null),
   flights: new Flights(),
   budget: new BufferBudget(),
+  counts: new CacheCounts(),
   ...parts
 })
 
 /** Builds a target with a cache; "x-caller" names the caller of a request. */
 export function cached(options: Partial<CacheOptions>, upstream: Upstream, shared = partsOf()): Cached {
-  const route = new StoredRoute(shared, ['route'], { ...DEFAULTS, ...options })
+  const route = new StoredRoute(shared, { name: 'route', parts: ['route'] }, { ...DEFAULTS, ...options })
   const seen: { url: string; sets: readonly string[] }[] = []
   const app = fastify({ exposeHeadRoutes: false })
   app.decorateRequest('caller', null)
