@@ -6,7 +6,7 @@ import {
   TooSlow,
   UrlTooLong
 } from '../../src/lib/refusals.ts'
-import type { LimitsOptions } from './index.ts'
+import type { LimitsOptions } from './options.ts'
 
 /** Describes the errors of the limits that are on. */
 export const describes = ({

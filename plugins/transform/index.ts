@@ -3,6 +3,7 @@ import { faults, key, options, override, partOf, type TransformOptions } from '.
 import { changeRequests } from './request.ts'
 import { changeResponses } from './response.ts'
 
+export { describes } from './describe.ts'
 export { BodyInvalid, MediaUnsupported, ResponseInvalid } from './errors.ts'
 export { faults, key, options, override, type TransformOptions }
 

@@ -29,6 +29,7 @@ export const target = true
 export const streams = true
 export const exposes = true
 
+export { describes } from './describe.ts'
 export { type AggregateOptions, faults, options, warnings }
 
 export default fp<TargetRoutes<AggregateOptions>>(

@@ -2,7 +2,8 @@ import { createError } from '@fastify/error'
 import { type Refusal, withHeaders } from '../../src/lib/refusals.ts'
 import type { LegFailure } from './leg.ts'
 
-const LegFailed = createError<[string, string]>(
+/** A required leg has failed. */
+export const LegFailed = createError<[string, string]>(
   'SP_ERR_AGGREGATE_LEG',
   'The leg "%s" of the response failed: %s',
   502

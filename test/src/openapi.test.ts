@@ -405,6 +405,85 @@ t.test('the schemas of validate', async (t) => {
   t.notMatch(JSON.stringify(document), folder, 'and without the names of folders')
 })
 
+t.test('the response of an aggregate has the keys that its legs make', async (t) => {
+  const upstream = 'http://127.0.0.1:9'
+  const user = { upstream, path: '/user', pick: ['name', 'address.city', 'tags.*.id'] }
+  const orders = { upstream, path: '/orders', fallback: [] }
+  const userSchema = {
+    properties: {
+      name: {},
+      address: { properties: { city: {} } },
+      tags: { items: { properties: { id: {} } } }
+    }
+  }
+  const cases: readonly [what: string, aggregate: object, schema: object][] = [
+    [
+      'each under its name',
+      { legs: { user, orders: { ...orders, as: 'latest' } } },
+      { type: 'object', properties: { user: userSchema, latest: {} }, required: ['user', 'latest'] }
+    ],
+    [
+      'as "body" says',
+      {
+        legs: { user, legacy: { upstream, path: '/legacy', required: false } },
+        body: {
+          kind: 'me',
+          profile: '{legs.user}',
+          text: 'Hi {legs.user.name}',
+          city: '{legs.user.address.city}',
+          old: '{legs.legacy}',
+          more: { list: ['{legs.legacy}'] }
+        }
+      },
+      {
+        type: 'object',
+        properties: {
+          kind: { const: 'me' },
+          profile: userSchema,
+          text: { type: 'string' },
+          city: {},
+          old: {},
+          more: { type: 'object', properties: { list: { type: 'array', items: {} } }, required: ['list'] }
+        },
+        required: ['kind', 'profile', 'more']
+      }
+    ],
+    [
+      'those of all with "merge"',
+      {
+        legs: { user, mail: { upstream, path: '/mail', rename: { 'a.mail': 'mail' } } },
+        merge: ['user', 'mail']
+      },
+      { type: 'object', properties: { ...userSchema.properties, mail: {} } }
+    ],
+    [
+      'a list for "each", with the names of what is missing',
+      {
+        legs: {
+          ids: { upstream, path: '/ids' },
+          items: { upstream, path: '/i/{item.id}', each: '{legs.ids}', pick: ['id'], required: false }
+        },
+        partial: 'body'
+      },
+      {
+        properties: {
+          items: { type: 'array', items: { anyOf: [{ properties: { id: {} } }, { const: null }] } },
+          _partial: { type: 'array' }
+        },
+        required: ['ids']
+      }
+    ]
+  ]
+  for (const [what, aggregate, schema] of cases)
+    t.test(what, async (t) => {
+      const document = await describe(t, { routes: [{ path: '/me', aggregate }] })
+      t.strictSame(Object.keys(document.paths['/me'] ?? {}), ['get'])
+      const { responses } = operationAt(document, 'get', '/me')
+      t.match(responses['200'], { content: { 'application/json': { schema } } })
+      t.ok(responses['502'])
+    })
+})
+
 t.test('the texts of openapi', async (t) => {
   const config = {
     openapi: { info: { title: 'Shop', version: '2.1.0', description: 'All of it.' } },

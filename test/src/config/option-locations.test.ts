@@ -154,11 +154,11 @@ rejects(
 
 rejects('suggests only similar names', [
   {
-    name: 'version and servers',
-    config: rootConfig('"version": 1, "servers": []'),
+    name: 'revision and backends',
+    config: rootConfig('"revision": 1, "backends": []'),
     faults: [
-      /^\S+ version: Unknown option "version"; known here: /,
-      /^\S+ servers: Unknown option "servers"; known here: /
+      /^\S+ revision: Unknown option "revision"; known here: /,
+      /^\S+ backends: Unknown option "backends"; known here: /
     ]
   },
   {
