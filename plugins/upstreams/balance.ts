@@ -5,7 +5,7 @@ import { addressOf } from '../../src/lib/http/addresses.ts'
 import type { UpstreamOptions } from './options.ts'
 import type { Target } from './target.ts'
 
-/** Picks a target for a request targets a list of at least one. */
+/** Picks one of at least one target for a request. */
 export type Balancer = (targets: readonly Target[], request: FastifyRequest) => Target
 
 /** Compiles the load-balancing strategy of an upstream. */

@@ -13,7 +13,7 @@ export function ignoreBodies(app: FastifyInstance): void {
   })
 }
 
-/** Tells whether a request may have a body, by its framing (RFC 9112 section 6). */
+/** Returns whether a request may have a body, by its framing (RFC 9112 section 6). */
 export function mayHaveBody(raw: IncomingMessage): boolean {
   // HTTP/2 ends a request by END_STREAM, not by a length.
   if (isHttp2(raw)) return !(raw as unknown as Http2ServerRequest).stream.endAfterHeaders
