@@ -40,6 +40,8 @@ export function stageReply(
       done(null, isOtherLength && request.method === 'HEAD' ? null : payload)
     } else staged.start(body, payload)
   } catch (error) {
+    // The error is sent in place of the stream, which nothing would close.
+    if (payload instanceof Readable) payload.destroy()
     done(error as Error)
   }
 }

@@ -44,6 +44,8 @@ export function makeValueStage(
   const { hasBody } = head
   // Nothing was asked for in parts, and a part can't be read.
   if (hasBody && head.status === 206) throw options.refuse('it is only a part')
+  if (hasBody && Number(head.get('content-length') ?? 0) > options.maxBody)
+    throw options.refuse('it is too large')
   const coding = head.get('content-encoding')
   for (const name of FIELDS_OF_BYTES) head.set(name, undefined)
   // A weak one says that the meaning is the same (RFC 9110 section 8.8.1).

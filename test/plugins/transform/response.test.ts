@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readdirSync, readlinkSync } from 'node:fs'
 import type { IncomingMessage, RequestListener } from 'node:http'
 import http from 'node:http'
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
@@ -312,4 +313,36 @@ t.test('a response that breaks off is an error, not half a body', async (t) => {
     ]
   })
   t.match(await app.inject('/'), { statusCode: 502 })
+})
+
+t.test('a response that is refused leaves no file and no connection open', async (t) => {
+  const folder = t.testdir({ 'a.txt': 'text', 'a.json': `"${'x'.repeat(100_000)}"` })
+  const closed = Promise.withResolvers<void>()
+  const up = await upstream(t, (_request, response) => {
+    response.writeHead(200, { ...JSON_TYPE, 'content-length': '1000000000' })
+    response.write(Buffer.alloc(200_000))
+    response.on('close', closed.resolve)
+  })
+  const transform = { response: { omit: ['a'] }, otherwise: 'reject', maxBody: '1kb' }
+  const { url } = await listening(t, {
+    routes: [
+      { path: '/files/*', files: { root: folder }, transform },
+      { path: '/proxied', proxy: { upstream: up }, transform }
+    ]
+  })
+  const openFiles = (): string[] =>
+    readdirSync('/proc/self/fd').flatMap((fd) => {
+      try {
+        return [readlinkSync(`/proc/self/fd/${fd}`)].filter((file) => file.startsWith(folder))
+      } catch {
+        return []
+      }
+    })
+  for (const path of ['/files/a.txt', '/files/a.json', '/proxied']) {
+    const response = await fetch(url + path)
+    t.match([response.status, await response.json()], [502, { code: 'SP_ERR_TRANSFORM_RESPONSE' }], path)
+  }
+  await closed.promise
+  while (openFiles().length > 0) await new Promise(setImmediate)
+  t.same(openFiles(), [])
 })
