@@ -11,7 +11,10 @@ const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = 
   schema: () => import('./commands/schema.ts'),
   openapi: () => import('./commands/openapi.ts'),
   init: () => import('./commands/init.ts'),
-  hash: () => import('./commands/hash.ts')
+  hash: () => import('./commands/hash.ts'),
+  user: () => import('./commands/user.ts'),
+  key: () => import('./commands/key.ts'),
+  echo: () => import('./commands/echo.ts')
 }
 
 /** Runs a command line and returns its exit code: 0 for success, 1 for a config or a start that failed, 2 for wrong usage, undefined for a process that keeps running. */

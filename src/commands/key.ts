@@ -1,0 +1,41 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { listOption, readCallers, writeCallers } from './callers-file.ts'
+import type { Command } from './command.ts'
+import { UsageError } from './outcome.ts'
+
+export const command: Command = {
+  summary: 'makes an API key, adds its hash, and prints the key once',
+  usage: 'sallyport key add ID [--file keys.json] [--roles a,b] [--scopes a,b] [--expires 2027-01-01]',
+  options: {
+    file: { type: 'string', short: 'f', default: 'keys.json' },
+    roles: { type: 'string' },
+    scopes: { type: 'string' },
+    expires: { type: 'string' }
+  },
+  maxPositionals: 2,
+  async run({ positionals: [action, id], values }) {
+    if (action !== 'add' || id === undefined) throw new UsageError(`usage: ${command.usage}`)
+    const { expires } = values
+    if (expires !== undefined && !/^\d{4}-\d{2}-\d{2}$/.test(String(expires)))
+      throw new UsageError(`expected a day such as 2027-01-01, got "${String(expires)}"`)
+    const file = String(values['file'])
+    const keys = await readCallers(file)
+    const key = randomBytes(32).toString('base64url')
+    const roles = listOption(values['roles'])
+    const scopes = listOption(values['scopes'])
+    const hash = `sha256:${createHash('sha256').update(key).digest('hex')}`
+    await writeCallers(file, [
+      ...keys,
+      {
+        id,
+        key: hash,
+        ...(roles.length > 0 ? { roles } : {}),
+        ...(scopes.length > 0 ? { scopes } : {}),
+        ...(expires === undefined ? {} : { expires })
+      }
+    ])
+    process.stderr.write(`Added a key of ${id} to ${file}. It is shown only now:\n`)
+    process.stdout.write(`${key}\n`)
+    return 0
+  }
+}

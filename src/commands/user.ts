@@ -1,0 +1,34 @@
+import { hashPassword } from '../../plugins/auth/index.ts'
+import { listOption, readCallers, writeCallers } from './callers-file.ts'
+import type { Command } from './command.ts'
+import { CommandError, UsageError } from './outcome.ts'
+import { readSecret } from './secret-line.ts'
+
+export const command: Command = {
+  summary: 'adds a user, with a password that you type or pipe in',
+  usage: 'sallyport user add NAME [--file users.json] [--roles a,b] [--email MAIL]',
+  options: {
+    file: { type: 'string', short: 'f', default: 'users.json' },
+    roles: { type: 'string' },
+    email: { type: 'string' }
+  },
+  maxPositionals: 2,
+  async run({ positionals: [action, name], values }) {
+    if (action !== 'add' || name === undefined) throw new UsageError(`usage: ${command.usage}`)
+    const file = String(values['file'])
+    const users = await readCallers(file)
+    if (users.some((user) => user['name'] === name))
+      throw new CommandError(
+        `There is a user "${name}" in ${file} already; remove the entry first to change it`
+      )
+    const password = await hashPassword(await readSecret(`Password of ${name}: `))
+    const roles = listOption(values['roles'])
+    const { email } = values
+    await writeCallers(file, [
+      ...users,
+      { name, password, ...(roles.length > 0 ? { roles } : {}), ...(email === undefined ? {} : { email }) }
+    ])
+    process.stdout.write(`Added ${name} to ${file}.\n`)
+    return 0
+  }
+}
