@@ -1,5 +1,8 @@
 import { type Description, describeRefusal, type JsonSchema } from '../../src/kit/index.ts'
 import { selfContained } from '../../src/lib/body/json-schema/self-contained.ts'
+import { serverPaths } from '../../src/lib/openapi/operations.ts'
+import { readOpenApiSync } from '../../src/lib/openapi/read-document.ts'
+import { wholeDocument } from '../../src/lib/openapi/whole-document.ts'
 import { BodyTooLarge } from '../../src/lib/refusals.ts'
 import { CodingUnsupported, MediaUndeclared, RequestInvalid } from './errors.ts'
 import { bundleOf, type SCHEMAS, type ValidateOptions } from './options.ts'
@@ -30,18 +33,37 @@ export function describes(options: ValidateOptions): Description {
     return schema === undefined ? {} : { [name]: selfContained(bundleOf(schema)) }
   }
   const { body } = schemaOf('body')
+  const judgesBodies = body !== undefined || options.openapi !== undefined
   return {
     ...schemaOf('params'),
     ...schemaOf('query'),
     ...schemaOf('headers'),
     ...(body === undefined ? {} : { body: { content: { 'application/json': body }, required: true } }),
+    ...(options.openapi === undefined ? {} : { document: documentOf(options.openapi, options) }),
     refusals: [
       describeRefusal(RequestInvalid, { members: MEMBERS }),
-      ...(body === undefined
+      ...(!judgesBodies
         ? []
         : [BodyTooLarge, MediaUndeclared, CodingUnsupported].map((each) =>
             describeRefusal(each, { onlyFor: 'bodies' })
           ))
     ]
+  }
+}
+
+/** Returns the operations of a document, with the paths of its servers where they count. */
+function documentOf(
+  file: string,
+  { servers, undeclared }: ValidateOptions
+): NonNullable<Description['document']> {
+  const document = readOpenApiSync(file)
+  const { paths, ...rest } = wholeDocument(document)
+  const prefixes = servers ? serverPaths(document) : ['']
+  return {
+    ...rest,
+    paths: Object.fromEntries(
+      prefixes.flatMap((prefix) => Object.entries(paths).map(([path, item]) => [prefix + path, item]))
+    ),
+    isComplete: undeclared === 'reject'
   }
 }

@@ -21,8 +21,20 @@ export interface Description {
   readonly security?: readonly (readonly DescribedCredential[])[]
   /** The methods that a target responds to where the config names none. */
   readonly methods?: readonly string[]
+  /** Operations below the paths of the route. */
+  readonly document?: DescribedDocument
   /** Sentences for the description of the operation. */
   readonly notes?: readonly string[]
+}
+
+/** Operations of an OpenAPI 3.1 document, whose references all lead to its components. */
+export interface DescribedDocument {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  readonly components: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  /** The security that its operations want by default. */
+  readonly security?: unknown
+  /** Whether requests for other operations are refused. */
+  readonly isComplete: boolean
 }
 
 /** An error response; `describeRefusal` makes one. */

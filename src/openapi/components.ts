@@ -1,5 +1,6 @@
 import { mapReferences } from '../lib/body/json-schema/self-contained.ts'
 import { pointerPart } from '../lib/body/json-schema/subschemas.ts'
+import { getOrCreate } from '../lib/memoize.ts'
 import { isObject } from '../lib/schema.ts'
 
 /** The components of one kind: each value once, under a name that is free. */
@@ -50,8 +51,21 @@ export class Components {
   readonly responses = new ComponentMap('#/components/responses')
   readonly schemas = new ComponentMap('#/components/schemas')
   readonly securitySchemes = new ComponentMap('#/components/securitySchemes')
+  /** The other kinds, such as parameters, which documents bring along. */
+  readonly #others = new Map<string, ComponentMap>()
   /** The references to schemas that became components, by their JSON. */
   readonly #hoisted = new Map<string, string>()
+
+  /** Returns the components of a kind. */
+  ofKind(kind: string): ComponentMap {
+    const own = new Map(Object.entries(this.#own()))
+    return own.get(kind) ?? getOrCreate(this.#others, kind, () => new ComponentMap(`#/components/${kind}`))
+  }
+
+  #own(): Readonly<Record<string, ComponentMap>> {
+    const { headers, responses, schemas, securitySchemes } = this
+    return { headers, responses, schemas, securitySchemes }
+  }
 
   /** Returns a schema for a place in the document: as it is, or a reference where its own references need a fixed place. */
   placeSchema(wanted: string, schema: unknown): unknown {
@@ -85,9 +99,9 @@ export class Components {
 
   /** Returns the components by kind and name, sorted; without the kinds that are empty. */
   sorted(): Record<string, unknown> {
-    const { headers, responses, schemas, securitySchemes } = this
     return Object.fromEntries(
-      Object.entries({ headers, responses, schemas, securitySchemes })
+      [...Object.entries(this.#own()), ...this.#others]
+        .toSorted(([a], [b]) => compare(a, b))
         .map(([kind, components]) => [kind, components.sorted()] as const)
         .filter(([, components]) => Object.keys(components).length > 0)
     )

@@ -3,26 +3,23 @@ import type { Plan, PlannedRoute } from '../config/plan-types.ts'
 import type { Documentation } from '../kit/concern.ts'
 import { compare } from './components.ts'
 import { textsOf } from './describe-route.ts'
-import { PathTemplates, type TemplatedPath } from './path-templates.ts'
 
 /** A path of a route that is described. */
 export interface DescribedPath {
   readonly route: PlannedRoute
   readonly pattern: PathPattern
-  readonly path: TemplatedPath
   readonly texts: Documentation
 }
 
 /** Lists the paths that are described, in an order that does not depend on that of the config; with a host, those that requests to it can reach. */
 export function describedPaths(plan: Plan, host: string | undefined): DescribedPath[] {
-  const templates = new PathTemplates()
   const all = plan.routes.flatMap((route) => {
     const texts = textsOf(plan, route)
     return texts === undefined ? [] : route.paths.map((pattern) => ({ route, pattern, texts }))
   })
-  return (host === undefined ? all : reachable(all, host))
-    .toSorted((a, b) => compareWildcards(a.pattern, b.pattern) || compare(sortKey(a), sortKey(b)))
-    .map((each) => ({ ...each, path: templates.add(each.pattern) }))
+  return (host === undefined ? all : reachable(all, host)).toSorted(
+    (a, b) => compareWildcards(a.pattern, b.pattern) || compare(sortKey(a), sortKey(b))
+  )
 }
 
 type RoutePath = Pick<DescribedPath, 'route' | 'pattern'>

@@ -1,10 +1,12 @@
 import type { Plan, PlannedRoute } from '../config/plan-types.ts'
 import type { Description } from '../kit/describe.ts'
+import { getOrCreate } from '../lib/memoize.ts'
 import { Components, compare } from './components.ts'
 import { describeRoute, textsOf } from './describe-route.ts'
-import { describedPaths } from './described-paths.ts'
+import { type DescribedPath, describedPaths } from './described-paths.ts'
+import { DocumentMerger, withDocumented } from './merge-document.ts'
 import { makeOperation } from './operation.ts'
-import type { TemplatedPath } from './path-templates.ts'
+import { PathTemplates, type TemplatedPath } from './path-templates.ts'
 import { addProblem } from './responses.ts'
 import { serversOf } from './servers.ts'
 
@@ -17,36 +19,115 @@ export interface GatewayDescription {
 
 /** Describes the routes of a gateway in OpenAPI 3.1; the order of the config does not matter. With a host, only what requests to it can reach. */
 export function describeGateway(plan: Plan, host?: string): GatewayDescription {
-  const components = new Components()
-  addProblem(components)
-  const paths = new Map<string, Map<string, Record<string, unknown>>>()
-  const omitted: string[] = []
-  const ids = new OperationIds()
-  for (const { route, path, texts } of describedPaths(plan, host)) {
-    const descriptions = describeRoute(plan, route)
-    const servers = host === undefined ? serversOf(route.hosts, plan.publicUrl) : undefined
-    const operations = paths.get(path.text) ?? new Map<string, Record<string, unknown>>()
-    paths.set(path.text, operations)
-    for (const method of unknownMethods(route))
-      omitted.push(`${nameOf(route, path, method)} is left out, since OpenAPI 3.1 has no such method`)
-    for (const method of methodsOf(route, descriptions)) {
-      const name = method.toLowerCase()
-      if (operations.has(name)) {
-        omitted.push(
-          `${nameOf(route, path, method)} is left out, since another route has its path and method; --host prints the routes of one host`
-        )
-        continue
-      }
-      const id = ids.idOf(route, path, method)
-      operations.set(
-        name,
-        makeOperation({ id, method, route, path, descriptions, texts, servers }, components)
-      )
-    }
+  const builder = new DocumentBuilder(plan, host)
+  const all = describedPaths(plan, host).map((each) => ({
+    ...each,
+    descriptions: describeRoute(plan, each.route)
+  }))
+  // What is named takes its place before the wildcards, and so does what a document names.
+  const documented = all.filter(({ descriptions }) =>
+    descriptions.some(({ document }) => document !== undefined)
+  )
+  const others = all.filter((each) => !each.pattern.wildcard && !documented.includes(each))
+  for (const each of others) builder.add(each)
+  for (const each of documented) builder.addDocuments(each)
+  for (const each of all) if (!others.includes(each) && !isComplete(each)) builder.add(each)
+  return builder.build()
+}
+
+interface DescribedRoute extends DescribedPath {
+  readonly descriptions: readonly Description[]
+}
+
+const isComplete = ({ descriptions }: DescribedRoute): boolean =>
+  descriptions.some(({ document }) => document?.isComplete === true)
+
+class DocumentBuilder {
+  readonly #plan: Plan
+  readonly #host: string | undefined
+  readonly #components = new Components()
+  readonly #documents = new DocumentMerger(this.#components)
+  readonly #templates = new PathTemplates()
+  readonly #paths = new Map<string, Map<string, Record<string, unknown>>>()
+  readonly #omitted: string[] = []
+  readonly #ids = new OperationIds()
+
+  constructor(plan: Plan, host: string | undefined) {
+    this.#plan = plan
+    this.#host = host
+    addProblem(this.#components)
   }
-  return {
-    document: { ...headOf(plan, host), paths: sortedPaths(paths), components: components.sorted() },
-    omitted
+
+  /** Adds the operations of a path of the config. */
+  add(described: DescribedRoute): void {
+    const { route, pattern, descriptions } = described
+    const path = this.#templates.add(pattern)
+    for (const method of unknownMethods(route))
+      this.#omit(route, `${method} ${path.text}`, 'OpenAPI 3.1 has no such method')
+    for (const method of methodsOf(route, descriptions))
+      if (this.#isFree(described, path, method))
+        this.#set(path, method, this.#operation(described, path, method))
+  }
+
+  /** Adds the operations of the documents of a route. */
+  addDocuments(described: DescribedRoute): void {
+    const { route, pattern, descriptions } = described
+    for (const { document } of descriptions)
+      for (const operation of document === undefined ? [] : this.#documents.operationsOf(document)) {
+        const { method, node } = operation
+        if (route.methods?.includes(method) === false) continue
+        const path = this.#templates.addBelow(pattern, operation.path)
+        // A route that is written by hand has that place.
+        if (path === undefined || this.#paths.get(path.text)?.has(method.toLowerCase()) === true) continue
+        const id = typeof node['operationId'] === 'string' ? node['operationId'] : undefined
+        const own = this.#operation(described, path, method, id)
+        this.#set(path, method, withDocumented(own, operation))
+      }
+  }
+
+  #operation(
+    { route, descriptions, texts }: DescribedRoute,
+    path: TemplatedPath,
+    method: string,
+    wantedId = operationId(route, path, method)
+  ): Record<string, unknown> {
+    const servers = this.#host === undefined ? serversOf(route.hosts, this.#plan.publicUrl) : undefined
+    const id = this.#ids.unique(wantedId)
+    return makeOperation({ id, method, path, descriptions, texts, servers }, this.#components)
+  }
+
+  #set({ text }: TemplatedPath, method: string, operation: Record<string, unknown>): void {
+    getOrCreate(this.#paths, text, () => new Map<string, Record<string, unknown>>()).set(
+      method.toLowerCase(),
+      operation
+    )
+  }
+
+  #isFree({ route }: DescribedRoute, path: TemplatedPath, method: string): boolean {
+    if (this.#paths.get(path.text)?.has(method.toLowerCase()) !== true) return true
+    this.#omit(
+      route,
+      `${method} ${path.text}`,
+      'another route has its path and method; --host prints the routes of one host'
+    )
+    return false
+  }
+
+  #omit({ hosts, name }: PlannedRoute, path: string, reason: string): void {
+    this.#omitted.push(
+      `${path} (${name})${hosts.length === 0 ? '' : ` of ${hosts.join(', ')}`} is left out, since ${reason}`
+    )
+  }
+
+  build(): GatewayDescription {
+    return {
+      document: {
+        ...headOf(this.#plan, this.#host),
+        paths: sortedPaths(this.#paths),
+        components: this.#components.sorted()
+      },
+      omitted: this.#omitted
+    }
   }
 }
 
@@ -66,18 +147,18 @@ function methodsOf({ methods }: PlannedRoute, descriptions: readonly Description
 const unknownMethods = ({ methods = [] }: PlannedRoute): string[] =>
   methods.filter((method) => !METHODS.includes(method))
 
-const nameOf = ({ hosts, name }: PlannedRoute, { text }: TemplatedPath, method: string): string =>
-  `${method} ${hosts.join(',')}${text} (${name})`
+/** Makes an id from the method and the name of the route, which is its path by default. */
+function operationId({ name, paths }: PlannedRoute, { text }: TemplatedPath, method: string): string {
+  const isNamed = name !== paths.map((path) => path.text).join(', ')
+  const words = (isNamed ? name : text).split(/[^A-Za-z0-9]+/).filter((word) => word !== '')
+  return method.toLowerCase() + (words.length === 0 ? 'Root' : words.map(capitalized).join(''))
+}
 
-/** Makes the ids of operations, which are unique. */
+/** Makes the ids of operations unique. */
 class OperationIds {
   readonly #used = new Set<string>()
 
-  /** Makes an id from the method and the name of the route, which is its path by default. */
-  idOf({ name, paths }: PlannedRoute, { text }: TemplatedPath, method: string): string {
-    const isNamed = name !== paths.map((path) => path.text).join(', ')
-    const words = (isNamed ? name : text).split(/[^A-Za-z0-9]+/).filter((word) => word !== '')
-    const id = method.toLowerCase() + (words.length === 0 ? 'Root' : words.map(capitalized).join(''))
+  unique(id: string): string {
     let unique = id
     for (let i = 2; this.#used.has(unique); i++) unique = `${id}${i}`
     this.#used.add(unique)

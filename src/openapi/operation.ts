@@ -1,4 +1,3 @@
-import type { PlannedRoute } from '../config/plan-types.ts'
 import type { Documentation } from '../kit/concern.ts'
 import type { DescribedCredential, Description, JsonSchema } from '../kit/describe.ts'
 import { isObject } from '../lib/schema.ts'
@@ -11,7 +10,6 @@ import { responsesOf } from './responses.ts'
 export interface OperationParts {
   readonly id: string
   readonly method: string
-  readonly route: PlannedRoute
   readonly path: TemplatedPath
   readonly descriptions: readonly Description[]
   readonly texts: Documentation

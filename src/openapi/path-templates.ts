@@ -42,6 +42,21 @@ export class PathTemplates {
     return this.#name([...segments, ...known.slice(segments.length)], pattern)
   }
 
+  /** Adds a path of a document below one of the config; undefined if another path there has parameters of other names. */
+  addBelow(pattern: PathPattern, path: string): TemplatedPath | undefined {
+    const segments = pattern.segments.map(segmentOf)
+    const parameters = segments.flatMap(({ parameter }) => parameter ?? [])
+    const before = segments.map(({ literal, parameter }) => `/${literal ?? `{${parameter?.name}}`}`).join('')
+    const text = path === '/' && before !== '' ? before : before + path
+    const names = [...text.matchAll(/\{([^}]*)\}/g)].map(([, name = '']) => name)
+    const key = text.slice(1).replaceAll(/\{[^}]*\}/g, '{}')
+    const taken = this.#taken.get(key)
+    if (new Set(names).size < names.length || (taken !== undefined && taken.join() !== names.join()))
+      return undefined
+    this.#taken.set(key, names)
+    return { text, parameters }
+  }
+
   #placeWildcard(before: readonly Segment[], { text, params }: PathPattern): readonly Segment[] {
     const names = new Set(params.keys())
     const name = OF_WILDCARD.find((each) => !names.has(each)) ?? 'wildcard'

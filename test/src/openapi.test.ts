@@ -484,6 +484,103 @@ t.test('the response of an aggregate has the keys that its legs make', async (t)
     })
 })
 
+t.test('the operations of a document are below the path of its route', async (t) => {
+  const folder = t.testdir({
+    'shop.yaml': `openapi: 3.0.3
+info: { title: Shop, version: '1' }
+servers: [{ url: 'https://shop.test/v1' }]
+paths:
+  /orders/{id}:
+    parameters:
+      - { name: id, in: path, required: true, schema: { type: string } }
+    get:
+      operationId: readOrder
+      summary: Reads an order
+      responses:
+        '200':
+          description: The order.
+          content: { application/json: { schema: { $ref: '#/components/schemas/Order' } } }
+        '404': { $ref: 'common.yaml#/NotFound' }
+    delete: { responses: { '204': { description: Gone. } } }
+  /orders:
+    $ref: 'common.yaml#/Orders'
+components:
+  schemas:
+    Order:
+      type: object
+      properties:
+        parent: { $ref: '#/components/schemas/Order' }
+        note: { type: string, nullable: true }
+    Problem: { type: string }
+`,
+    'common.yaml': `Orders:
+  get: { responses: { default: { description: All., content: { application/json: { schema: { $ref: '#/List' } } } } } }
+List: { type: array, items: { $ref: 'shop.yaml#/components/schemas/Order' } }
+NotFound: { description: None. }
+`
+  })
+  const write = async (validate: object, others: readonly object[] = []): Promise<Document> => {
+    const config = join(folder, 'gateway.json')
+    const shop = { path: '/shop/:tenant/*', auth: { apiKeys: keys }, validate, proxy }
+    await writeFile(config, JSON.stringify({ routes: [shop, ...others] }))
+    const { document } = describeGateway(await loadConfig(config, env))
+    await isValid(t, document)
+    t.notMatch(JSON.stringify(document), folder)
+    return document as unknown as Document
+  }
+  const document = await write({ openapi: 'shop.yaml', undeclared: 'reject' })
+  t.strictSame(Object.keys(document.paths), ['/shop/{tenant}/orders', '/shop/{tenant}/orders/{id}'])
+  const operation = operationAt(document, 'get', '/shop/{tenant}/orders/{id}')
+  t.match(operation, {
+    operationId: 'readOrder',
+    summary: 'Reads an order',
+    parameters: [{ name: 'tenant' }, { name: 'id' }],
+    security: [{ apiKey: [] }],
+    responses: {
+      200: { content: { 'application/json': { schema: { $ref: '#/components/schemas/Order' } } } },
+      400: { $ref: '#/components/responses/400-VALIDATE_INVALID' },
+      401: {},
+      404: { $ref: '#/components/x-files/common.yaml/NotFound' }
+    }
+  })
+  t.equal(operation.responses['default'], undefined)
+  t.match(document.components['schemas'], {
+    Order: { properties: { note: { type: ['string', 'null'] } } },
+    Problem: { type: 'object' },
+    'Problem-2': { type: 'string' }
+  })
+
+  const open = await write({ openapi: 'shop.yaml', servers: true })
+  t.strictSame(
+    Object.keys(open.paths),
+    ['/shop/{tenant}/v1/orders', '/shop/{tenant}/v1/orders/{id}', '/shop/{tenant}/{path}'],
+    'below the path of the server, beside what else passes'
+  )
+  const other = { path: '/shop/:tenant/orders/:id', methods: ['GET'], respond: {} }
+  const beside = await write({ openapi: 'shop.yaml', undeclared: 'reject' }, [other])
+  t.match(beside.paths['/shop/{tenant}/orders/{id}'], {
+    get: { operationId: 'getShopTenantOrdersId' },
+    delete: {}
+  })
+})
+
+t.test('documents of others', async (t) => {
+  const fileOf = (name: string): string =>
+    fileURLToPath(new URL(`../../node_modules/@readme/oas-examples/${name}.json`, import.meta.url))
+  for (const name of [
+    '3.0/json/petstore',
+    '3.1/json/petstore',
+    '3.1/json/train-travel',
+    '3.0/json/security',
+    '3.0/json/callbacks'
+  ])
+    t.test(name, async (t) => {
+      const validates = { path: '/a/*', validate: { openapi: fileOf(name) }, proxy }
+      const { paths } = await describe(t, { routes: [validates, { ...validates, path: '/b/*' }] })
+      t.ok(Object.keys(paths).length > 3)
+    })
+})
+
 t.test('the texts of openapi', async (t) => {
   const config = {
     openapi: { info: { title: 'Shop', version: '2.1.0', description: 'All of it.' } },
@@ -539,7 +636,7 @@ t.test('hosts are servers', async (t) => {
 
   t.test('what can not be described twice is named', async (t) => {
     const { omitted } = describeGateway(await loadConfig(config, env))
-    t.match(omitted, [/^GET shop\.example\.com\/a \(\/a\) is left out, since another route/])
+    t.match(omitted, [/^GET \/a \(\/a\) of shop\.example\.com is left out, since another route/])
     t.equal(omitted.length, 1)
   })
 })
@@ -608,7 +705,7 @@ t.test('sallyport openapi', async (t) => {
     })
     const all = await sallyport(['openapi'], { cwd: folder })
     t.equal(all.code, 0)
-    t.match(all.stderr, /^warning: GET b\.test\/ \(\/\) is left out.*--host/)
+    t.match(all.stderr, /^warning: GET \/ \(\/\) of b\.test is left out.*--host/)
     const one = await sallyport(['openapi', '--host', 'B.test'], { cwd: folder })
     t.equal(one.stderr, '')
     t.match(JSON.parse(one.stdout), { servers: [{ url: 'https://b.test' }], paths: { '/': {} } })

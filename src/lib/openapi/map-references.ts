@@ -1,0 +1,43 @@
+import { isObject } from '../schema.ts'
+
+// What these fields hold is keyed by names that the author of a document chose, or is data.
+const NAMES: ReadonlySet<string> = new Set([
+  '$defs',
+  'callbacks',
+  'content',
+  'definitions',
+  'dependentSchemas',
+  'headers',
+  'links',
+  'parameters',
+  'pathItems',
+  'paths',
+  'patternProperties',
+  'properties',
+  'requestBodies',
+  'responses',
+  'schemas'
+])
+const DATA: ReadonlySet<string> = new Set(['const', 'default', 'enum', 'example'])
+
+/** Copies a part of an OpenAPI document with every reference in it changed. */
+export function mapDocumentReferences(value: unknown, change: (reference: string) => string): unknown {
+  if (Array.isArray(value)) return value.map((each) => mapDocumentReferences(each, change))
+  if (!isObject(value)) return value
+  return mapValues(value, (inner, key) => {
+    if (key === '$ref' && typeof inner === 'string') return change(inner)
+    if (DATA.has(key)) return inner
+    // The mapping of a discriminator has references, or names of schemas.
+    if (key === 'mapping' && isObject(inner))
+      return mapValues(inner, (to) => (typeof to === 'string' && /[#/]/.test(to) ? change(to) : to))
+    if (NAMES.has(key) && isObject(inner))
+      return mapValues(inner, (each) => mapDocumentReferences(each, change))
+    return mapDocumentReferences(inner, change)
+  })
+}
+
+const mapValues = (
+  object: Readonly<Record<string, unknown>>,
+  change: (value: unknown, key: string) => unknown
+): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(object).map(([key, value]) => [key, change(value, key)]))
