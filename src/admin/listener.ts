@@ -2,11 +2,11 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import { type AddressInfo, isIP } from 'node:net'
 import helmet from '@fastify/helmet'
-import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
+import fastify, { type FastifyError, type FastifyInstance } from 'fastify'
 import { createError } from '../kit/index.ts'
-import type { MetricFamily } from '../lib/contracts/metrics.ts'
 import { storeUnavailable } from '../lib/contracts/store.ts'
 import { type Refusal, withHeaders } from '../lib/refusals.ts'
+import { formatMetrics } from './metrics-format.ts'
 import type { AdminSource } from './report.ts'
 import { combineReports } from './status.ts'
 
@@ -76,7 +76,10 @@ export async function openAdmin(source: AdminSource, options: AdminOptions): Pro
   })
   guard(app, options)
   app.get('/', (_request, reply) => reply.send('/metrics\n/status\n/config\nPOST /purge\n'))
-  app.get('/metrics', (_request, reply) => sendMetrics(source, reply))
+  app.get('/metrics', async ({ headers }, reply) => {
+    const { type, text } = await formatMetrics(await source.metrics(), headers.accept)
+    return reply.headers({ vary: 'accept' }).type(type).send(text)
+  })
   app.get('/status', async () => {
     const status = combineReports(await source.reports(), options.version)
     if (status === undefined) throw withHeaders(new AdminSilent(), { 'retry-after': '1' })
@@ -145,16 +148,3 @@ function isOwnHost(hostHeader: string, host: string): boolean {
   const name = hostHeader.replace(/:\d+$/, '').toLowerCase()
   return name === 'localhost' || name === host.toLowerCase() || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0
 }
-
-async function sendMetrics(source: AdminSource, reply: FastifyReply): Promise<FastifyReply> {
-  const { AggregatorRegistry } = await import('prom-client')
-  const each = (await source.metrics()).map((families) => families.map(withAggregator))
-  const registry = AggregatorRegistry.aggregate(each)
-  return reply.type(registry.contentType).send(await registry.metrics())
-}
-
-// A metric without an aggregator has one process only; prom-client wants one for each.
-const withAggregator = (family: MetricFamily): object => ({
-  ...family,
-  aggregator: family.aggregator ?? 'sum'
-})

@@ -1,3 +1,5 @@
+import { wall } from '../clock.ts'
+
 /** A metric with its values, in the form that prom-client uses between processes. */
 export interface MetricFamily {
   readonly name: string
@@ -14,6 +16,15 @@ export interface MetricValue {
   readonly labels: Readonly<Record<string, string>>
   /** The name of the series where a metric has several, such as the buckets of a histogram. */
   readonly metricName?: string
+  /** A trace behind the value, in the form of OpenMetrics; times are in seconds. */
+  readonly exemplar?: Exemplar
+}
+
+/** An observation whose trace was exported. */
+export interface Exemplar {
+  readonly labelSet: { readonly trace_id: string }
+  readonly value: number
+  readonly timestamp: number
 }
 
 /** A histogram of durations. Observing costs no work on labels, which are added at the scrape. */
@@ -21,6 +32,8 @@ export class DurationHistogram {
   /** The upper bounds of the buckets, in ascending milliseconds. */
   readonly #bounds: readonly number[]
   readonly #counts: Float64Array
+  /** The last exemplar of each bucket; absent until there is one. */
+  #exemplars: Exemplar[] | undefined
   #sum = 0
 
   constructor(bounds: readonly number[]) {
@@ -28,13 +41,16 @@ export class DurationHistogram {
     this.#counts = new Float64Array(bounds.length + 1)
   }
 
-  /** Records one duration, in milliseconds. */
-  observe(ms: number): void {
+  /** Records one duration, in milliseconds, and the trace that it can be looked up by. */
+  observe(ms: number, traceId?: string): void {
     const bounds = this.#bounds
     let at = 0
     while (at < bounds.length && ms > (bounds[at] as number)) at++
     this.#counts[at] = (this.#counts[at] as number) + 1
     this.#sum += ms
+    if (traceId === undefined) return
+    this.#exemplars ??= []
+    this.#exemplars[at] = { labelSet: { trace_id: traceId }, value: ms / 1000, timestamp: wall() / 1000 }
   }
 
   /** Lists the series of a histogram, in seconds. */
@@ -42,7 +58,13 @@ export class DurationHistogram {
     let sum = 0
     const bucket = (le: string, i: number): MetricValue => {
       sum += this.#counts[i] as number
-      return { metricName: `${name}_bucket`, labels: { le, ...labels }, value: sum }
+      const exemplar = this.#exemplars?.[i]
+      return {
+        metricName: `${name}_bucket`,
+        labels: { le, ...labels },
+        value: sum,
+        ...(exemplar === undefined ? {} : { exemplar })
+      }
     }
     const bounds = this.#bounds.map((bound, i) => bucket(String(bound / 1000), i))
     return [
