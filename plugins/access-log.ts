@@ -77,6 +77,7 @@ interface LogEntry {
   readonly caller: string | undefined
   readonly ip: string
   aborted?: true
+  traceId?: string
   refusedBy?: string | undefined
   code?: string
   wouldRefuse?: string[]
@@ -92,7 +93,7 @@ function logEntry(
   status: number,
   loggedHeaders: LoggedHeaders
 ): LogEntry {
-  const { forwarding, caller, refusal, reported } = request
+  const { forwarding, caller, refusal, reported, traceContext } = request
   const hasUpstreamResponse = forwarding !== null && forwarding.ms >= 0
   const line: LogEntry = {
     requestId: request.id,
@@ -109,6 +110,7 @@ function logEntry(
     caller: caller?.id,
     ip: addressOf(request)
   }
+  if (traceContext !== null) line.traceId = traceContext.traceId
   if (!reply.raw.writableEnded) line.aborted = true
   if (refusal !== null) {
     line.refusedBy = concernOfCode(refusal.code, gates)
@@ -130,6 +132,7 @@ function serialize(line: LogEntry): string {
   if (upstream !== undefined)
     json += `,"upstream":${quote(upstream)},"target":${quote(line.target ?? '')}${line.upstreamMs === undefined ? '' : `,"upstreamMs":${line.upstreamMs}`}`
   json += `,"bytesIn":${line.bytesIn},"bytesOut":${line.bytesOut}${caller === undefined ? '' : `,"caller":${quote(caller)}`},"ip":"${line.ip}"`
+  if (line.traceId !== undefined) json += `,"traceId":"${line.traceId}"`
   if (line.aborted) json += ',"aborted":true'
   if (line.code !== undefined)
     json += `${line.refusedBy === undefined ? '' : `,"refusedBy":${quote(line.refusedBy)}`},"code":${quote(line.code)}`

@@ -23,6 +23,7 @@ import * as securityHeaders from './security-headers.ts'
 import * as session from './session/index.ts'
 import * as store from './store/index.ts'
 import * as tls from './tls/index.ts'
+import * as tracing from './tracing/index.ts'
 import * as transform from './transform/index.ts'
 import * as upstreams from './upstreams/index.ts'
 import * as validate from './validate/index.ts'
@@ -31,6 +32,7 @@ import * as validate from './validate/index.ts'
 export const concerns = [
   errors, //          first: every later error is sent in the configured format
   requestId, //       log lines and errors of the concerns below carry the id
+  tracing, //         likewise, and before what may refuse a request, so that refusals have spans
   accessLog, //       begins before the gates, so that refused requests are logged too
   metrics, //         likewise, and measures the duration of the gates
   responseTime, //    measures everything that follows

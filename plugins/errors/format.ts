@@ -45,6 +45,7 @@ export interface Problem {
   readonly code: string
   readonly detail: string
   readonly requestId?: string
+  readonly traceId?: string
   readonly link?: Refusal['link']
   readonly lines?: Refusal['lines']
 }

@@ -23,7 +23,13 @@ export function sendRefusal(
     return
   }
   const { link, lines } = refusal
-  const problem = { ...problemOf(refusal, request.id), link, lines }
+  const traceId = request.traceContext?.traceId
+  const problem = {
+    ...problemOf(refusal, request.id),
+    ...(traceId === undefined ? {} : { traceId }),
+    link,
+    lines
+  }
   reply.code(status).headers({ 'cache-control': 'no-store', ...refusal.headers })
   closeConnectionIfNeeded(refusal, request, reply)
   const wanted = negotiate(request.headers.accept, format)

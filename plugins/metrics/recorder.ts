@@ -65,7 +65,8 @@ export class Recorder {
     const index = Math.min(4, Math.max(0, Math.floor(status / 100) - 1))
     responses[index] = (responses[index] as number) + 1
     // The duration of an upgraded connection says nothing about latency.
-    if (status !== 101) counts.durations.observe(elapsed(request))
+    const traceId = request.traceContext?.sampled === true ? request.traceContext.traceId : undefined
+    if (status !== 101) counts.durations.observe(elapsed(request), traceId)
     const { forwarding, refusal, reported, caller, rateLimits, wrongCredential } = request
     if (forwarding === null) {
       counts.bytesIn += Number(request.headers['content-length']) || 0
@@ -73,7 +74,7 @@ export class Recorder {
     } else {
       counts.bytesIn += forwarding.bytesIn
       counts.bytesOut += forwarding.bytesOut
-      if (forwarding.ms >= 0) this.#upstream(forwarding.upstream).observe(forwarding.ms)
+      if (forwarding.ms >= 0) this.#upstream(forwarding.upstream).observe(forwarding.ms, traceId)
     }
     if (refusal !== null) this.#refusals.count(concernOfCode(refusal.code, gates) ?? 'none', refusal.code)
     if (reported !== null) for (const { gate, code = '' } of reported) this.#wouldRefuse.count(gate, code)

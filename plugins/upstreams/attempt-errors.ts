@@ -10,6 +10,15 @@ export class BodyTimeout extends Error {
 /** Returns whether an error is a timeout of the upstream (504). */
 export const isTimeoutError = (error: Error & { statusCode?: number }): boolean => error.statusCode === 504
 
+/** Returns why an attempt failed, in the words of `retry.on`. */
+export function reasonOf(
+  { connected }: { readonly connected: boolean },
+  { code }: { code?: string }
+): string {
+  if (!connected) return 'connect'
+  return code === 'UND_ERR_HEADERS_TIMEOUT' ? 'timeout' : 'reset'
+}
+
 const LOCAL_ERROR_CODES = new Set([
   'UND_ERR_INVALID_ARG',
   'UND_ERR_CLOSED',

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { DispatchHandler, DispatchOptions } from '../../src/lib/contracts/dispatch.ts'
+import type { AttemptSpan } from '../../src/lib/contracts/tracing.ts'
 import type { BodyAction, ResponseExtent, UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 import { RequestNotProcessed, RequestNotSendable } from '../../src/lib/refusals.ts'
 import { UpstreamFailed } from '../../src/lib/upstream-errors.ts'
@@ -39,6 +40,14 @@ export interface AttemptListener {
   onInternalError(error: unknown): void
 }
 
+/** How an attempt is made. */
+export interface AttemptOptions {
+  readonly upgrades: boolean
+  readonly idleTimeout: IdleTimeout | undefined
+  /** Its span; undefined where the request is not traced. */
+  readonly span: AttemptSpan | undefined
+}
+
 // The rest of an unwanted response is read so that its connection can be reused. Beyond this many bytes the connection is closed instead.
 const MAX_DRAINED_BYTES = 65_536
 
@@ -55,6 +64,7 @@ export class Attempt implements WatchedBody, DispatchHandler {
   readonly #upgrades: boolean
   readonly #idleTimeout: IdleTimeout | undefined
   readonly #lease: Lease
+  readonly #span: AttemptSpan | undefined
   /** Whether it is certain that the target has not processed the request. */
   unprocessed = false
   lastActiveTick = 0
@@ -64,20 +74,18 @@ export class Attempt implements WatchedBody, DispatchHandler {
   #state: 'open' | BodyAction | 'over' = 'open'
   #isIdleWatched = false
   #responseStarted = false
+  #status = 0
   #sendCount = 0
   #informational = 0
   #drainedBytes = 0
   #stopReason: Error | undefined
 
-  constructor(
-    listener: AttemptListener,
-    target: Target,
-    { upgrades, idleTimeout }: { upgrades: boolean; idleTimeout: IdleTimeout | undefined }
-  ) {
+  constructor(listener: AttemptListener, target: Target, { upgrades, idleTimeout, span }: AttemptOptions) {
     this.#listener = listener
     this.target = target
     this.#upgrades = upgrades
     this.#idleTimeout = idleTimeout
+    this.#span = span
     this.#lease = target.acquire()
   }
 
@@ -96,7 +104,9 @@ export class Attempt implements WatchedBody, DispatchHandler {
     this.#sendCount++
     const { pool, upgrades } = this.target
     const sender = this.#upgrades ? upgrades : pool
-    sender.send(this.#listener.dispatchOptionsFor(this.target, newConnection), this)
+    const options = this.#listener.dispatchOptionsFor(this.target, newConnection)
+    if (this.#span === undefined) sender.send(options, this)
+    else sender.send({ ...options, headers: this.#span.inject(options.headers) }, this)
   }
 
   /** Starts the idle timeout of the response body. */
@@ -146,6 +156,7 @@ export class Attempt implements WatchedBody, DispatchHandler {
   ): boolean {
     if (status < 200) throw new UpstreamFailed()
     this.#resume = resume
+    this.#status = status
     this.#lease.report(status < 500)
     const action = this.#listener.onHeaders(
       this,
@@ -161,14 +172,16 @@ export class Attempt implements WatchedBody, DispatchHandler {
   }
 
   onCompleteResponse(status: number, fields: string[], statusText: string, body: string): void {
+    this.#status = status
     this.#lease.report(status < 500)
     const action = this.#listener.onHeaders(this, status, fields, statusText, 'complete')
     this.#end()
     if (action === 'forward') this.#listener.onCompleteBody(body)
   }
 
-  onUpgrade(_status: number, fields: string[], upstream: Duplex): void {
+  onUpgrade(status: number, fields: string[], upstream: Duplex): void {
     if (!switchesToWebSocket(fields)) throw new UpstreamFailed()
+    this.#status = status
     this.#lease.report(true)
     // The upgraded connection has left the pool, so the target's slot is free.
     this.#end()
@@ -236,7 +249,7 @@ export class Attempt implements WatchedBody, DispatchHandler {
       (this.#stopReason !== undefined && isTimeoutError(this.#stopReason) && !this.#listener.isUploading)
     )
       this.#lease.report(false)
-    this.#end()
+    this.#end(this.#stopReason ?? error)
     if (!dropped) this.#listener.onError(this, this.#stopReason ?? error)
   }
 
@@ -248,8 +261,13 @@ export class Attempt implements WatchedBody, DispatchHandler {
     return stale && this.#listener.canResend
   }
 
-  #end(): void {
+  #end(error?: Error): void {
     this.#state = 'over'
+    if (this.#span !== undefined) {
+      const superseded = error instanceof Superseded
+      if (superseded && this.#status === 0) this.#span.supersede()
+      else this.#span.end(this.#status, superseded ? undefined : error)
+    }
     // The connection may already serve the next request, so a slow client must not resume it.
     this.#resume = undefined
     if (this.#isIdleWatched) this.#idleTimeout?.delete(this)

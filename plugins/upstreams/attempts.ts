@@ -14,7 +14,7 @@ import { guarded } from '../../src/lib/guarded.ts'
 import { RequestNotSendable } from '../../src/lib/refusals.ts'
 import { unavailable } from '../../src/lib/upstream-errors.ts'
 import { Attempt, type AttemptListener } from './attempt.ts'
-import { Superseded } from './attempt-errors.ts'
+import { reasonOf, Superseded } from './attempt-errors.ts'
 import type { IdleTimeout } from './idle-timeout.ts'
 import { retryAfterIn } from './retry-after.ts'
 import type { Target } from './target.ts'
@@ -241,8 +241,10 @@ export class Attempts implements AttemptListener, PendingRequest {
   #send(target: Target): void {
     this.#tried.push(target)
     this.#listener.onTarget?.(target)
+    const { source, upgrade } = this.#request
     const attempt = new Attempt(this, target, {
-      upgrades: this.#request.upgrade !== undefined,
+      upgrades: upgrade !== undefined,
+      span: source.traceContext?.startAttempt(this.#upstream.name, target, this.#request, this.#tried.length),
       idleTimeout: this.#policy.idleTimeout as IdleTimeout | undefined
     })
     this.#active.push(attempt)
@@ -288,11 +290,6 @@ export class Attempts implements AttemptListener, PendingRequest {
     if (this.#hedge !== undefined) clearTimeout(this.#hedge)
     if (this.#backoff !== undefined) clearTimeout(this.#backoff)
   }
-}
-
-function reasonOf(attempt: Attempt, { code }: { code?: string }): string {
-  if (!attempt.connected) return 'connect'
-  return code === 'UND_ERR_HEADERS_TIMEOUT' ? 'timeout' : 'reset'
 }
 
 // Shared by all requests, to avoid a closure for each. An internal error ends the request, not the process.

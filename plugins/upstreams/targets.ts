@@ -3,6 +3,7 @@ import type { Target } from './target.ts'
 
 /** What attempts need of their upstream. */
 export interface Targets {
+  readonly name: string
   readonly traffic: { active: number; activeRetries: number; retries: number }
   /** Seconds until a target may accept requests again. */
   readonly retryAfter: number

@@ -82,8 +82,8 @@ export function adminSourceOf(
     async metrics() {
       nodeMetrics ??= await openNodeMetrics()
       const builtin = builtinFamilies(engine, await snapshotOf(engine, worker))
-      const { metrics, responseCache } = engine.app
-      const own = [...(metrics?.families() ?? []), ...(responseCache?.families() ?? [])]
+      const { metrics, tracing, responseCache } = engine.app
+      const own = [metrics, tracing, responseCache].flatMap((source) => source?.families() ?? [])
       return [[...own, ...builtin, ...(await nodeMetrics())]]
     }
   }

@@ -65,6 +65,7 @@ function redactText(text: string, path: Path, interpolated: ReadonlySet<string>)
   const isKey = /key$/i.test(name)
   if ((isKey || SECRET.test(name)) && !(isKey && isFile(text)) && path.at(-2) !== 'endpoints') return MASK
   if (isQuery(path) && !isRequestValue(text)) return MASK
+  if (path[0] === 'tracing' && path[1] === 'headers') return MASK
   if (interpolated.has(text)) return originOf(text)
   if (path[0] === 'headers' && path[1] === 'request' && RANDOM.test(text)) return MASK
   return redact(text)

@@ -76,8 +76,8 @@ export const routeOptions: Readonly<Record<string, TSchema>> = {
   include: Type.String({ minLength: 1, description: 'A file with the options and routes of this group.' })
 }
 
-/** The options without a concern, and reserved names, that are allowed only at the root of the main file. */
-export const ROOT_ONLY_KEYS: ReadonlySet<string> = new Set([...Object.keys(coreOptions), 'tracing'])
+/** The options without a concern that are allowed only at the root of the main file. */
+export const ROOT_ONLY_KEYS: ReadonlySet<string> = new Set(Object.keys(coreOptions))
 
 /** Returns all options that are allowed only at the root of the main file. */
 export const rootOnlyKeys = ({ concerns }: Catalog): ReadonlySet<string> =>

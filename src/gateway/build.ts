@@ -89,6 +89,7 @@ export async function buildGateway(
   app.decorate('acceptsUpgrades', false)
   app.decorate('tls', null)
   app.decorate('metrics', null)
+  app.decorate('tracing', null)
   app.decorate('maxConnections', Number.POSITIVE_INFINITY)
   app.decorate('trusts', trusts)
   app.decorate('readiness', { ready: true })

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Caller, Forwarding, LegReport } from '../lib/caller.ts'
+import type { TraceContext } from '../lib/contracts/tracing.ts'
 import type { Refusal } from '../lib/refusals.ts'
 import { addHook } from './hooks.ts'
 import type { RecordCost, Verdict } from './observe.ts'
@@ -28,6 +29,7 @@ export function decorateApp(app: FastifyInstance, kit: Kit): void {
   app.decorateRequest('changeQuery', null)
   app.decorateRequest('trace', null)
   app.decorateRequest('reported', null)
+  app.decorateRequest('traceContext', null)
   app.addHook('onRoute', function addHead(route) {
     routeInfoOf(app, route)
     addHook(route, 'onSend', applyHead)
@@ -52,6 +54,8 @@ declare module 'fastify' {
     changeQuery: ((query: string) => string) | null
     /** The verdict of each gate, in order; null unless the gateway was built with `trace`. */
     trace: Verdict[] | null
+    /** Its place in a distributed trace; null where it is not traced. */
+    traceContext: TraceContext | null
     /** The refusals that report mode let pass; null if there were none. */
     reported: Verdict[] | null
   }

@@ -9,6 +9,8 @@ export interface Verdict {
   readonly verdict: 'passed' | 'refused' | 'answered' | 'reported'
   readonly code?: string
   readonly reason?: string
+  /** When it began, by `performance.now()`. */
+  readonly began?: number
   readonly ms?: number
 }
 
@@ -88,12 +90,12 @@ const traced =
     request.trace ??= []
     const { trace } = request
     // A gate that answers the request itself may never call back.
-    const step = trace.push({ ...place, verdict: 'answered' }) - 1
+    const step = trace.push({ ...place, verdict: 'answered', began }) - 1
     hook(request, reply, (error) => {
       const ms = performance.now() - began
       const refused = isRefusal(error)
       const verdict = refused ? refusal : reply.sent ? 'answered' : 'passed'
-      trace[step] = { ...place, verdict, ms, ...(refused ? describe(error) : {}) }
+      trace[step] = { ...place, verdict, began, ms, ...(refused ? describe(error) : {}) }
       done(error)
     })
   }

@@ -110,6 +110,22 @@ export const variables: readonly Variable[] = [
     fallback: '',
     about:
       'The URL of the Redis or Valkey that several instances share; empty for the memory of this process.'
+  },
+  {
+    name: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+    fallback: '',
+    about:
+      'The URL of the OTLP/HTTP receiver of "tracing", without /v1/traces; empty for http://localhost:4318.'
+  },
+  {
+    name: 'OTEL_EXPORTER_OTLP_HEADERS',
+    fallback: '',
+    about: 'Headers for the receiver of "tracing", such as api-key=secret,tenant=a; empty for none.'
+  },
+  {
+    name: 'OTEL_SERVICE_NAME',
+    fallback: '',
+    about: 'The name of the gateway in traces; empty for sallyport.'
   }
 ]
 

@@ -525,3 +525,40 @@ t.test('opens on ADMIN_PORT, and serves without it when that port is in use', as
     'with an empty ADMIN_PORT there is none'
   )
 })
+
+t.test('formats metrics as OpenMetrics with exemplars where Accept prefers it', async (t) => {
+  const collector = await upstream(t, (_request, response) => void response.end('{}'))
+  const { url, admin } = await stage(t, {
+    metrics: true,
+    tracing: { endpoint: collector, headers: { 'x-team': 'a key of the team' } },
+    routes: [{ path: '/*', respond: { body: 'ok' } }]
+  })
+  const traceId = '0af7651916cd43dd8448eb211c80319c'
+  await ask(url, { headers: { traceparent: `00-${traceId}-b7ad6b7169203331-01` } })
+  const PROMETHEUS =
+    'application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1'
+  const cases: [accept: string, isOpenMetrics: boolean][] = [
+    ['application/openmetrics-text', true],
+    [PROMETHEUS, true],
+    ['*/*', false],
+    ['text/plain', false],
+    ['text/plain, application/openmetrics-text;q=0.9', false],
+    ['application/openmetrics-text;q=0', false]
+  ]
+  for (const [accept, isOpenMetrics] of cases) {
+    const { headers, text } = await ask(`${admin}/metrics`, { headers: { accept } })
+    const type = isOpenMetrics
+      ? 'application/openmetrics-text; version=1.0.0; charset=utf-8'
+      : 'text/plain; version=0.0.4; charset=utf-8'
+    t.equal(headers.get('content-type'), type, accept)
+    t.equal(text.endsWith('\n# EOF\n'), isOpenMetrics)
+    const exemplar = new RegExp(
+      `^sallyport_request_duration_seconds_bucket\\{le="[^"]+",route="/\\*"\\} 1 # \\{trace_id="${traceId}"\\} [\\d.e-]+ [\\d.]+$`,
+      'm'
+    )
+    t.equal(exemplar.test(text), isOpenMetrics)
+    t.match(text, /^sallyport_requests_total\{route="\/\*",method="GET",status="2xx"\} 1$/m)
+    t.match(text, /^sallyport_spans_dropped_total\{reason="queue_full"\} 0$/m)
+  }
+  t.notMatch((await ask(`${admin}/config`)).text, /key of the team/)
+})
