@@ -1,9 +1,10 @@
 import { stringify } from 'yaml'
 import { loadPlan } from '../config/load.ts'
+import type { Plan } from '../config/plan-types.ts'
 import { catalog } from '../gateway/catalog.ts'
-import { describeGateway } from '../openapi/document.ts'
+import { describeGateway, type GatewayDescription } from '../openapi/document.ts'
 import type { Command } from './command.ts'
-import { throwConfigErrors, UsageError } from './outcome.ts'
+import { CommandError, throwConfigErrors, UsageError } from './outcome.ts'
 import { settingsFor } from './settings.ts'
 
 export const command: Command = {
@@ -22,7 +23,7 @@ export const command: Command = {
     const { config } = settingsFor(process.env, values['config'])
     const plan = await loadPlan(config, catalog, process.env).catch(throwConfigErrors)
     const host = typeof values['host'] === 'string' ? values['host'].toLowerCase() : undefined
-    const { document, omitted } = describeGateway(plan, host)
+    const { document, omitted } = describe(plan, host)
     process.stdout.write(
       values['yaml'] === true
         ? stringify(document, { lineWidth: 0, aliasDuplicateObjects: false })
@@ -30,5 +31,16 @@ export const command: Command = {
     )
     for (const message of omitted) process.stderr.write(`warning: ${message}\n`)
     return 0
+  }
+}
+
+/** Describes a gateway; files that the config names are read only here, and may be malformed. */
+function describe(plan: Plan, host: string | undefined): GatewayDescription {
+  try {
+    return describeGateway(plan, host)
+  } catch (error) {
+    throw new CommandError(
+      `The gateway can't be described: ${error instanceof Error ? error.message.split('\n', 1)[0] : String(error)}`
+    )
   }
 }

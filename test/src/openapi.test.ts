@@ -716,6 +716,15 @@ t.test('sallyport openapi', async (t) => {
     const wrong = await sallyport(['openapi'], { cwd: folder })
     t.equal(wrong.code, 1)
     t.equal(wrong.stdout, '')
+    const shop = t.testdir({
+      'gateway.json': JSON.stringify({
+        routes: [{ path: '/*', validate: { openapi: 'shop.yaml' }, respond: {} }]
+      }),
+      'shop.yaml': 'openapi: 3.1.0\n  paths: ['
+    })
+    const malformed = await sallyport(['openapi'], { cwd: shop })
+    t.equal(malformed.code, 1)
+    t.match(malformed.stderr, /^The gateway can't be described: [^\n]+\n$/)
     const both = await sallyport(['openapi', '--json', '--yaml'], { cwd: folder })
     t.equal(both.code, 2)
   })
