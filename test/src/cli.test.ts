@@ -467,7 +467,7 @@ t.test('init', async (t) => {
 })
 
 t.test('every command prints its usage with --help', async (t) => {
-  const commands = ['run', 'check', 'schema', 'init', 'hash']
+  const commands = ['run', 'check', 'schema', 'openapi', 'init', 'hash', 'user', 'key', 'echo']
   await Promise.all(
     commands.map(async (command) => {
       const { code, stdout, stderr } = await sallyport([command, '--help'])
@@ -483,7 +483,7 @@ t.test('wrong usage exits with 2 and prints one line with what would work', asyn
     [['chek'], /^There is no command "chek"; did you mean "check"\?$/],
     [
       ['frobnicate'],
-      /^There is no command "frobnicate"; the commands are run, check, schema, init, hash, user, key, echo$/
+      /^There is no command "frobnicate"; the commands are run, check, schema, openapi, init, hash, user, key, echo$/
     ],
     [['constructor'], /^There is no command "constructor"; /],
     [
@@ -517,7 +517,7 @@ t.test('prints its commands with --help and its version with --version', async (
     const { code, stdout, stderr } = await sallyport(args)
     t.equal(code, 0)
     t.equal(stderr, '')
-    for (const command of ['[run]', 'check', 'schema', 'init', 'hash'])
+    for (const command of ['[run]', 'check', 'schema', 'openapi', 'init', 'hash', 'user', 'key', 'echo'])
       t.match(stdout, `  sallyport ${command}`)
   }
   const { version } = JSON.parse(read('package.json')) as { version: string }
