@@ -4,6 +4,7 @@ import { closeSync, constants, openSync, readSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Sink } from '../../src/process/log-destination.ts'
 import { ask, BIN, clean } from '../helpers.ts'
@@ -34,7 +35,11 @@ async function logging(
   const ended = once(child, 'exit').then(([code]) => code as number | null)
   t.teardown(() => child.kill('SIGKILL'))
   const url = `http://127.0.0.1:${port}`
-  while ((await ask(url).catch(() => undefined)) === undefined);
+  while ((await ask(url).catch(() => undefined)) === undefined) {
+    const code = child.exitCode ?? child.signalCode
+    if (code !== null) throw new Error(`the gateway has ended with ${code}`)
+    await setTimeout(10)
+  }
   return {
     url,
     stdout: child.stdout,
