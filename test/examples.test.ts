@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { start as startCatalog } from '../examples/services/catalog.ts'
 import { ask, gateway, readableLog, SECRET, sallyport, upstream } from './helpers.ts'
 
 const fileOf = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url))
@@ -20,6 +21,28 @@ t.test('the configs of the examples are sound', async (t) => {
       t.equal(code, 0, `${stdout}${stderr}`)
       t.match(stdout, /is valid/)
     })
+})
+
+t.test("the demo's catalog is validated, cached and compressed", async (t) => {
+  const service = await startCatalog(0)
+  t.teardown(() => service.close())
+  const { port } = service.address() as AddressInfo
+  const env = { SESSION_SECRET: SECRET, CATALOG_URL: `http://127.0.0.1:${port}` }
+  const app = await gateway(t, fileOf('gateway.json'), { env })
+  const headers = { 'accept-encoding': 'gzip' }
+  const cases: [url: string, status: number, cacheStatus: RegExp | undefined][] = [
+    ['/catalog/search?q=brass', 200, /fwd=uri-miss; stored/],
+    ['/catalog/search?q=brass', 200, /; hit; ttl=\d+/],
+    ['/catalog/search?q=b', 400, undefined],
+    ['/catalog/items/first', 400, undefined],
+    ['/catalog/nothing', 404, undefined]
+  ]
+  for (const [url, status, cacheStatus] of cases) {
+    const response = await app.inject({ url, headers })
+    t.equal(response.statusCode, status, url)
+    if (cacheStatus === undefined) t.match(response.json(), { code: /^SP_ERR_VALIDATE_/ }, url)
+    else t.match(response.headers, { 'cache-status': cacheStatus, vary: 'Accept-Encoding' }, url)
+  }
 })
 
 t.test('the tutorial protects its proxy, logs in and counts', async (t) => {
