@@ -1,5 +1,6 @@
 import { type Description, describeRefusal, type JsonSchema } from '../../src/kit/index.ts'
 import { selfContained } from '../../src/lib/body/json-schema/self-contained.ts'
+import { getOrCreate } from '../../src/lib/memoize.ts'
 import { serverPaths } from '../../src/lib/openapi/operations.ts'
 import { readOpenApiSync } from '../../src/lib/openapi/read-document.ts'
 import { wholeDocument } from '../../src/lib/openapi/whole-document.ts'
@@ -39,7 +40,7 @@ export function describes(options: ValidateOptions): Description {
     ...schemaOf('query'),
     ...schemaOf('headers'),
     ...(body === undefined ? {} : { body: { content: { 'application/json': body }, required: true } }),
-    ...(options.openapi === undefined ? {} : { document: documentOf(options.openapi, options) }),
+    ...(options.openapi === undefined ? {} : { document: documentOf(options, options.openapi) }),
     refusals: [
       describeRefusal(RequestInvalid, { members: MEMBERS }),
       ...(!judgesBodies
@@ -51,10 +52,16 @@ export function describes(options: ValidateOptions): Description {
   }
 }
 
+// The routes of the operations of one document have the same options.
+const documents = new WeakMap<ValidateOptions, NonNullable<Description['document']>>()
+
+const documentOf = (options: ValidateOptions, file: string): NonNullable<Description['document']> =>
+  getOrCreate(documents, options, () => readDocumented(file, options))
+
 /** Returns the operations of a document, with the paths of its servers where they count. */
-function documentOf(
+function readDocumented(
   file: string,
-  { servers, undeclared }: ValidateOptions
+  { servers, undeclared, base }: ValidateOptions
 ): NonNullable<Description['document']> {
   const document = readOpenApiSync(file)
   const { paths, ...rest } = wholeDocument(document)
@@ -64,6 +71,7 @@ function documentOf(
     paths: Object.fromEntries(
       prefixes.flatMap((prefix) => Object.entries(paths).map(([path, item]) => [prefix + path, item]))
     ),
+    ...(base === undefined ? {} : { base: [base].flat() }),
     isComplete: undeclared === 'reject'
   }
 }

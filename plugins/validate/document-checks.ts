@@ -1,90 +1,123 @@
-import { readFileSync } from 'node:fs'
-import { basename, dirname, resolve } from 'node:path'
+import { basename } from 'node:path'
 import type { OptionFault } from '../../src/kit/index.ts'
-import { metaschemaFaults } from '../../src/lib/body/json-schema/metaschema.ts'
-import {
-  bundleSchema,
-  type SchemaBundle,
-  type SchemaFindings
-} from '../../src/lib/body/json-schema/references.ts'
+import type { OpenApiDocument } from '../../src/lib/openapi/document.ts'
+import type { Direction, SchemaAt } from '../../src/lib/openapi/operation-schema.ts'
 import {
   listOperations,
   type Operation,
   parametersOf,
   requestBodyOf,
+  responsesOf,
   securityOf
 } from '../../src/lib/openapi/operations.ts'
-import { type OpenApiDocument, readOpenApiSync } from '../../src/lib/openapi/read-document.ts'
-import { requestSchema } from '../../src/lib/openapi/request-schema.ts'
+import { readOpenApi, readOpenApiSync } from '../../src/lib/openapi/read-document.ts'
+import { type DocumentFindings, findInSchemas, noFindings } from '../../src/lib/openapi/schema-findings.ts'
+import { isObject } from '../../src/lib/schema.ts'
+import { yieldIfDue } from '../../src/lib/time-slicing.ts'
 
-const expected = 'expected a document of OpenAPI 3.0, 3.1 or 3.2'
+const EXPECTED = 'expected a document of OpenAPI 3.0, 3.1 or 3.2, got'
 
-/** Returns what is wrong with an OpenAPI document at first sight; the rest is read where it takes nobody's time. */
-export function documentFaults(file: string): OptionFault[] {
-  const fault = (got: string): OptionFault[] => [{ path: ['openapi'], message: `${expected}, got ${got}` }]
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch {
-    return fault(`${basename(file)}, which can't be read`)
-  }
-  const version = /^\s*(?:\{\s*)?["']?openapi["']?\s*:\s*["']?([\d.]+)/m.exec(text)?.[1]
-  if (version === undefined) return fault('one without "openapi"')
-  return /^3\.[012](\.|$)/.test(version) ? [] : fault(`version ${version}`)
+/** A document that can be used, or what is wrong with it. */
+export interface CheckedDocument {
+  readonly document?: OpenApiDocument
+  readonly faults: readonly OptionFault[]
 }
 
-// Read from the text, since a whole document takes too long where its files are listed.
-const REFERENCE = /\$ref["']?\s*:\s*["']?([^\s"'#,}]+)/g
-
-const SCHEME = /^[a-z][a-z\d+.-]+:/i
-
-/** Returns the files that an OpenAPI document itself refers to; none where it can't be read. */
-export function referredFiles(file: string): string[] {
+/** Reads a document and checks the schemas of its requests, in slices; a document is checked once. */
+export async function checkDocument(file: string, path: OptionFault['path']): Promise<CheckedDocument> {
+  let document: OpenApiDocument
   try {
-    const text = readFileSync(file, 'utf8')
-    const names = new Set([...text.matchAll(REFERENCE)].map(([, name = '']) => name))
-    return [...names].flatMap((name) => (SCHEME.test(name) ? [] : [resolve(dirname(file), name)]))
-  } catch {
-    return []
+    document = await readOpenApi(file)
+  } catch (error) {
+    const got = error instanceof Error ? error.message : String(error)
+    return { faults: [{ path, message: `${EXPECTED} ${got}` }] }
   }
+  const { faults } = await requestFindings(document)
+  return faults.length === 0
+    ? { document, faults: [] }
+    : {
+        faults: faults.map((fault) => ({
+          path,
+          message: `expected a document with schemas that can be used, got one with a fault: ${fault}`
+        }))
+      }
+}
+
+const checked = new WeakMap<OpenApiDocument, Promise<DocumentFindings>>()
+
+function requestFindings(document: OpenApiDocument): Promise<DocumentFindings> {
+  const known = checked.get(document)
+  if (known !== undefined) return known
+  const made = findSliced(document)
+  checked.set(document, made)
+  return made
+}
+
+async function findSliced(document: OpenApiDocument): Promise<DocumentFindings> {
+  const findings = noFindings()
+  for (const operation of listOperations(document)) {
+    await yieldIfDue()
+    for (const _ of findInSchemas(document, schemasOf(document, operation, 'request'), findings))
+      await yieldIfDue()
+  }
+  return findings
 }
 
 /** Returns what `check` warns of in a document; each text goes on from "The route x". */
-export function documentWarnings(file: string, isPublic: boolean): string[] {
+export function documentWarnings(
+  file: string,
+  { isPublic, response }: { readonly isPublic: boolean; readonly response: boolean }
+): string[] {
   const name = basename(file)
   let document: OpenApiDocument
   try {
     document = readOpenApiSync(file)
-  } catch (error) {
-    return [`can't use ${name}: ${error instanceof Error ? error.message : String(error)}`]
+  } catch {
+    // Its place is an error already.
+    return []
   }
-  const warnings = new Set<string>()
-  let secured = 0
-  for (const operation of listOperations(document)) {
-    const place = `${operation.method} ${operation.path} of ${name}`
-    if (securityOf(document, operation).some((each) => Object.keys(each as object).length > 0)) secured++
-    for (const bundle of schemasOf(document, operation)) {
-      const { faults, unknownFormats, nativePatterns } = bundle
-      for (const fault of [...faults, ...metaschemaFaults(bundle)])
-        warnings.add(`answers ${place} with 500, since a schema there ${fault}`)
-      for (const format of unknownFormats)
-        warnings.add(`has a format in ${name} that is not known, so that every text is valid: ${format}`)
-      for (const pattern of nativePatterns)
-        warnings.add(`has a pattern in ${name} that the linear-time engine does not take: ${pattern}`)
-    }
+  const operations = listOperations(document)
+  const findings = noFindings()
+  const ofResponses = noFindings()
+  for (const operation of operations) {
+    drain(findInSchemas(document, schemasOf(document, operation, 'request'), findings))
+    if (response) drain(findInSchemas(document, schemasOf(document, operation, 'response'), ofResponses))
   }
-  if (secured > 0 && isPublic)
-    warnings.add(`is public, and ${secured} operations of ${name} want security; "auth" would give it`)
-  return [...warnings]
+  const secured = operations.filter((operation) =>
+    securityOf(document, operation).some((each) => isObject(each) && Object.keys(each).length > 0)
+  )
+  return [
+    ...ofResponses.faults.map((fault) => `does not validate responses by a schema with a fault: ${fault}`),
+    ...[findings, ...(response ? [ofResponses] : [])].flatMap(({ unknownFormats, nativePatterns }) => [
+      ...[...unknownFormats].map(
+        ([format, place]) =>
+          `has a format that is not known, so that every text is valid: ${format} (${place})`
+      ),
+      ...[...nativePatterns].map(
+        ([pattern, place]) => `has a pattern that the linear-time engine does not take: ${pattern} (${place})`
+      )
+    ]),
+    ...(secured.length > 0 && isPublic
+      ? [`is public, and ${secured.length} operations of ${name} want security; "auth" would give it`]
+      : [])
+  ]
 }
 
-function schemasOf(document: OpenApiDocument, operation: Operation): (SchemaBundle & SchemaFindings)[] {
-  const parameters = parametersOf(document, operation).map(({ schema }) => schema)
-  const bodies = [...(requestBodyOf(document, operation)?.content.values() ?? [])].map(({ node, uri }) => ({
-    value: node['schema'],
-    uri
-  }))
-  return [...parameters, ...bodies].flatMap((schema) =>
-    schema?.value === undefined ? [] : [bundleSchema(requestSchema(document, schema.value, schema.uri))]
-  )
+function drain(steps: Iterable<void>): void {
+  for (const _ of steps);
+}
+
+function schemasOf(document: OpenApiDocument, operation: Operation, direction: Direction): SchemaAt[] {
+  const bodies =
+    direction === 'request'
+      ? [requestBodyOf(document, operation)]
+      : [...responsesOf(document, operation).values()]
+  const parameters =
+    direction === 'request' ? parametersOf(document, operation).map(({ schema }) => schema) : []
+  return [
+    ...parameters.filter((schema) => schema !== undefined),
+    ...bodies.flatMap((body) =>
+      [...(body?.content.values() ?? [])].map(({ node, uri }) => ({ value: node['schema'], uri }))
+    )
+  ].filter(({ value }) => value !== undefined)
 }

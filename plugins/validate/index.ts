@@ -17,6 +17,7 @@ export {
   PathUndeclared,
   RequestInvalid
 } from './errors.ts'
+export { expand } from './operations.ts'
 export { faults, files, key, options, override, type ValidateOptions, warnings }
 
 // When RFC 9745 wants a date and the document has none: it has been deprecated for a while.
@@ -35,7 +36,8 @@ export default fp<ValidateOptions>(
       root,
       (options, route) => hooksFor(app, options, route, loading),
       // The paths of a document hang under those of the route.
-      ({ openapi }, { paths }) => (openapi === undefined ? undefined : paths.join())
+      ({ openapi, base }, { paths }) =>
+        openapi === undefined || base !== undefined ? undefined : paths.join()
     )
   },
   { name: key, fastify: '5.x' }
@@ -47,11 +49,13 @@ function hooksFor(
   route: RouteInfo,
   loading: Promise<unknown>[]
 ): Hooks | undefined {
-  const { body, unknown, maxBody, openapi } = options
+  const { body, unknown, maxBody, openapi, base } = options
   const judges = partJudges(app, options)
   const compiler = body === undefined ? undefined : leaseCompiler(app, bundleOf(body))
   const lookUp =
-    openapi === undefined ? undefined : documentLookup(app, { ...options, openapi }, route.paths, loading)
+    openapi === undefined
+      ? undefined
+      : documentLookup(app, { ...options, openapi }, [base ?? route.paths].flat(), loading)
   const isIdle = judges.all.length === 0 && judges.query === undefined
   if (isIdle && compiler === undefined && lookUp === undefined) return undefined
   const deprecated = new WeakSet<FastifyRequest>()

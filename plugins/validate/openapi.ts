@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { OpenApiDocument } from '../../src/lib/openapi/document.ts'
 import {
   keyParameters,
   listOperations,
@@ -10,7 +10,7 @@ import {
 } from '../../src/lib/openapi/operations.ts'
 import type { RawPair } from '../../src/lib/openapi/parameter-styles.ts'
 import { PathTable } from '../../src/lib/openapi/path-table.ts'
-import { type OpenApiDocument, readOpenApi } from '../../src/lib/openapi/read-document.ts'
+import { documentKey, readOpenApi } from '../../src/lib/openapi/read-document.ts'
 import { Internal, withHeaders } from '../../src/lib/refusals.ts'
 import { MethodUndeclared, PathUndeclared, type RequestErrors } from './errors.ts'
 import { compileOperation, type OperationJudge } from './operation.ts'
@@ -129,12 +129,9 @@ export const judgeParameters = (
 
 /** Begins to read a document; a reload keeps what is the same, with all that it has compiled. */
 function openDocument(app: FastifyInstance, file: string): Promise<DocumentJudge> {
-  const text = readFileSync(file, 'utf8')
   // What refers to other files may have changed with them.
-  const refersOutside = /\$ref["']?\s*:\s*["']?(?!["']?#)[^\s"']/.test(text)
-  const hash = createHash('sha256').update(file).update(text).digest('base64url')
-  const key = `validate openapi ${hash}${refersOutside ? ` ${performance.now()}` : ''}`
-  return app.resources.lease(app, key, async () => {
+  const hash = documentKey(file, readFileSync(file, 'utf8')) ?? `${file} ${performance.now()}`
+  return app.resources.lease(app, `validate openapi ${hash}`, async () => {
     try {
       return new DocumentJudge(await readOpenApi(file))
     } catch (error) {

@@ -6,8 +6,8 @@ import {
   type TextReader,
   textReader
 } from '../../src/lib/body/json-schema/text-values.ts'
-import type { OpenApiDocument } from '../../src/lib/openapi/read-document.ts'
-import { requestSchema } from '../../src/lib/openapi/request-schema.ts'
+import type { OpenApiDocument } from '../../src/lib/openapi/document.ts'
+import { type Direction, operationSchema, type SchemaAt } from '../../src/lib/openapi/operation-schema.ts'
 
 /** A schema of a document, ready for use. */
 export interface CompiledSchema {
@@ -17,8 +17,13 @@ export interface CompiledSchema {
 }
 
 /** Compiles a schema that stands in a file of a document; throws an Error where it is not valid. */
-export function compileSchema(document: OpenApiDocument, schema: unknown, uri: string): CompiledSchema {
-  const bundle = bundleSchema(requestSchema(document, schema, uri))
+export function compileSchema(
+  document: OpenApiDocument,
+  schema: SchemaAt | undefined,
+  direction: Direction = 'request'
+): CompiledSchema {
+  const { value, uri } = schema ?? { value: true, uri: document.uri }
+  const bundle = bundleSchema(operationSchema(document, { value: value ?? true, uri }, direction))
   const [fault] = bundle.faults
   if (fault !== undefined) throw new Error(`the schema ${fault}`)
   const root = bundle.documents.get(bundle.uri)

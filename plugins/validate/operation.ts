@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Invalid } from '../../src/lib/body/json-schema/schema-errors.ts'
 import { pointerPart } from '../../src/lib/body/json-schema/subschemas.ts'
 import type { TextReader } from '../../src/lib/body/json-schema/text-values.ts'
+import type { OpenApiDocument } from '../../src/lib/openapi/document.ts'
 import {
   type Operation,
   type Parameter,
@@ -15,7 +16,6 @@ import {
   readPairs,
   readPathText
 } from '../../src/lib/openapi/parameter-styles.ts'
-import type { OpenApiDocument } from '../../src/lib/openapi/read-document.ts'
 import { judgeJson } from './body.ts'
 import { oneError, type Part, type RequestErrors } from './errors.ts'
 import { judgeBody } from './operation-body.ts'
@@ -50,7 +50,7 @@ export function compileOperation(document: OpenApiDocument, operation: Operation
   const isFree = parametersOf(document, operation).some((each) => each.in === 'querystring')
   const compiled = parameters.map((parameter) => ({
     parameter,
-    schema: compileSchema(document, parameter.schema?.value ?? true, parameter.schema?.uri ?? document.uri)
+    schema: compileSchema(document, parameter.schema)
   }))
   const names = new Set<string>()
   const prefixes: string[] = []
@@ -81,7 +81,7 @@ export function compileOperation(document: OpenApiDocument, operation: Operation
         const known = bodies.get(type)
         if (known !== undefined) return known
         const media = body.content.get(type)
-        const made = compileSchema(document, media?.node['schema'] ?? true, media?.uri ?? document.uri)
+        const made = compileSchema(document, media && { value: media.node['schema'], uri: media.uri })
         bodies.set(type, made)
         return made
       })

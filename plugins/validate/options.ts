@@ -7,9 +7,10 @@ import {
   type SchemaFindings
 } from '../../src/lib/body/json-schema/references.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
+import { filesReferredBy } from '../../src/lib/openapi/read-document.ts'
 import { gate, isObject, overrideOf } from '../../src/lib/schema.ts'
 import { EXPECTED, JSON_SCHEMA, REPLACED_WHOLE, Size } from '../../src/lib/units.ts'
-import { documentFaults, documentWarnings, referredFiles } from './document-checks.ts'
+import { checkDocument, documentWarnings } from './document-checks.ts'
 
 export const key = 'validate'
 
@@ -44,6 +45,17 @@ export const options = Type.Object(
       description:
         'Whether the paths of the servers of the OpenAPI document come before those of its operations.'
     }),
+    base: Type.Optional(
+      Type.Unsafe<string | readonly string[]>({
+        anyOf: [
+          { type: 'string', pattern: '^/' },
+          { type: 'array', items: { type: 'string', pattern: '^/' }, minItems: 1 }
+        ],
+        [EXPECTED]: 'a path that begins with "/"',
+        description:
+          'The path or paths that those of the OpenAPI document are below; by default those of the route.'
+      })
+    ),
     undeclared: Type.Unsafe<'pass' | 'reject'>({
       type: 'string',
       enum: ['pass', 'reject'],
@@ -100,10 +112,10 @@ export function files(options: ValidateOptions): string[] {
       uri.startsWith('file:') ? [fileURLToPath(uri)] : []
     )
   })
-  return options.openapi === undefined ? ofSchemas : [...ofSchemas, ...referredFiles(options.openapi)]
+  return options.openapi === undefined ? ofSchemas : [...ofSchemas, ...filesReferredBy(options.openapi)]
 }
 
-export function faults(options: ValidateOptions): OptionFault[] {
+export async function faults(options: ValidateOptions): Promise<OptionFault[]> {
   const found = SCHEMAS.flatMap((name): OptionFault[] => {
     const schema = options[name]
     if (schema === undefined) return []
@@ -113,7 +125,11 @@ export function faults(options: ValidateOptions): OptionFault[] {
       message: `expected a JSON Schema that can be used, got one that ${fault}`
     }))
   })
-  if (options.openapi !== undefined) found.push(...documentFaults(options.openapi))
+  const { openapi, base } = options
+  if (openapi !== undefined) found.push(...(await checkDocument(openapi, ['openapi'])).faults)
+  for (const [name, value] of Object.entries({ base }))
+    if (value !== undefined && openapi === undefined)
+      found.push({ path: [name], message: `expected "openapi" beside it, got "${name}" alone` })
   if (options.unknown.query !== 'keep' && options.query === undefined && options.openapi === undefined)
     found.push({
       path: ['unknown', 'query'],
@@ -141,5 +157,11 @@ export function warnings(options: ValidateOptions, { optionsOf }: AboutRoute): s
   })
   return options.openapi === undefined
     ? ofSchemas
-    : [...ofSchemas, ...documentWarnings(options.openapi, !isObject(optionsOf('auth')))]
+    : [
+        ...ofSchemas,
+        ...documentWarnings(options.openapi, {
+          isPublic: !isObject(optionsOf('auth')),
+          response: false
+        })
+      ]
 }

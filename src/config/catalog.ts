@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { BuiltinContext, BuiltinRoute } from '../kit/builtin.ts'
+import type { Expansion } from '../kit/expansion.ts'
 import type { Concern, Target } from '../kit/index.ts'
 
 /** The concerns and targets that a config may use; src/config knows none of them by name. */
@@ -16,3 +17,7 @@ export interface Catalog {
     readonly prepare?: (app: FastifyInstance) => void
   }
 }
+
+/** Returns the options of groups that add routes to them. */
+export const expansionsOf = ({ concerns }: Pick<Catalog, 'concerns'>): readonly Expansion[] =>
+  concerns.flatMap(({ expand }) => expand ?? [])

@@ -2,7 +2,9 @@ import { basename, resolve } from 'node:path'
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject, nearest } from '../lib/schema.ts'
 import { yieldIfDue } from '../lib/time-slicing.ts'
+import { expansionsOf } from './catalog.ts'
 import { addUpstreams } from './core.ts'
+import { GroupExpander } from './expansions.ts'
 import { ConfigError, type Fault, type Path, type Place, showPlace } from './fault.ts'
 import type { InterpolatedSource } from './interpolate.ts'
 import { type Entry, enterLevel, groupTarget, type Level } from './levels.ts'
@@ -18,6 +20,7 @@ import { faultAt, placeLater, type Source } from './source.ts'
 export class EntryReader {
   readonly #draft: PlanDraft
   readonly #builder: RouteBuilder
+  readonly #expander: GroupExpander
   readonly #targetKeys: readonly string[]
   /** The options of a route or a group. */
   readonly #entryKeys: readonly string[]
@@ -28,12 +31,14 @@ export class EntryReader {
   constructor(draft: PlanDraft) {
     this.#draft = draft
     this.#builder = new RouteBuilder(draft)
+    this.#expander = new GroupExpander(draft, this.#builder, this.#scopes)
     const concerns = draft.catalog.concerns.filter(({ override }) => override !== false)
     this.#targetKeys = draft.catalog.targets.map(({ key }) => key)
     this.#entryKeys = [
       ...Object.keys(routeOptions),
       'routes',
       ...concerns.map(({ key }) => key),
+      ...expansionsOf(draft.catalog).map(({ key }) => key),
       ...this.#targetKeys
     ]
   }
@@ -43,6 +48,7 @@ export class EntryReader {
     if (routes === undefined)
       this.#draft.faults.addAt(source, [], 'The config has no "routes"; "routes": [] would work')
     else await this.#readRoutes(source, [], routes, level)
+    await this.#expander.expandAll()
     nameScopes(this.#scopes)
     this.#builder.copyScopeIds()
   }
@@ -82,10 +88,12 @@ export class EntryReader {
     const { faults } = this.#draft
     faults.addUnknownKeys(source, at, value, this.#entryKeys)
     const own = this.#targetKeys.filter((key) => value[key] !== undefined)
-    const isGroup = value['routes'] !== undefined || value['include'] !== undefined
+    const isGroup =
+      value['routes'] !== undefined || value['include'] !== undefined || this.#expander.expands(entry)
     if (isGroup) this.#checkGroup(entry, own)
     const level = enterLevel(this.#draft, entry, outer, { isRoute: !isGroup })
     this.#addScope(entry, level, { isGroup })
+    this.#expander.add(entry, level)
     const file = value['include']
     if (typeof file === 'string' && file !== '') return this.#include(entry, file, level)
     if (isGroup) {
@@ -169,6 +177,7 @@ export class EntryReader {
     const entry: Entry = { source: filled, at: [], value }
     const inner = enterLevel(this.#draft, entry, outer, { isRoute: false })
     this.#addScope(entry, inner, { isGroup: true })
+    this.#expander.add(entry, inner)
     await this.#readRoutes(filled, [], value['routes'] ?? [], inner)
   }
 
@@ -204,7 +213,8 @@ export class EntryReader {
         )
     const modules = [
       ...catalog.concerns.filter(({ override, named }) => override !== false || named === true),
-      ...catalog.targets.filter(({ groupDefaults }) => groupDefaults === true)
+      ...catalog.targets.filter(({ groupDefaults }) => groupDefaults === true),
+      ...expansionsOf(catalog)
     ].map(({ key }) => key)
     const known = ['$schema', 'name', 'path', 'host', 'routes', ...modules, ...rootOnly]
     faults.addUnknownKeys(source, [], value, known)

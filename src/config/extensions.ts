@@ -4,7 +4,7 @@ import { isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Concern, Target } from '../kit/index.ts'
 import { isObject, nearest } from '../lib/schema.ts'
-import type { Catalog } from './catalog.ts'
+import { type Catalog, expansionsOf } from './catalog.ts'
 import type { Fault } from './fault.ts'
 import { coreOptions, ROOT_ONLY_KEYS, routeOptions } from './schema.ts'
 import { faultAt, firstLine, type Source } from './source.ts'
@@ -41,7 +41,8 @@ const RESERVED_KEYS = new Set([
 ])
 
 const isKeyTaken = (key: string, concerns: readonly Concern[], targets: readonly Target[]): boolean =>
-  RESERVED_KEYS.has(key) || [...concerns, ...targets].some((module) => module.key === key)
+  RESERVED_KEYS.has(key) ||
+  [...concerns, ...targets, ...expansionsOf({ concerns })].some((module) => module.key === key)
 
 async function importModule(
   name: string,

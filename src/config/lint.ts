@@ -58,7 +58,11 @@ export function lint(
       gates: gatesOf(info),
       target: targetOf(info, plan.routes[i])
     })),
-    notes: [...(isRejected ? ambiguous : []), ...(shortage?.isConfigured === true ? [] : short)],
+    notes: [
+      ...plan.notes.map((note) => note()),
+      ...(isRejected ? ambiguous : []),
+      ...(shortage?.isConfigured === true ? [] : short)
+    ],
     warnings: [
       ...(isRejected ? [] : ambiguous),
       ...plan.warnings,

@@ -5,7 +5,7 @@ import type { Path } from './fault.ts'
 import type { FaultList } from './fault-list.ts'
 import type { OptionsState } from './merge-options.ts'
 import type { PlannedRoute } from './plan-types.ts'
-import type { OptionsResolver } from './resolve-options.ts'
+import type { OptionsResolver, ValidOptions } from './resolve-options.ts'
 
 /** The paths and hosts for which options apply. */
 export type RouteMatch = Pick<PlannedRoute, 'paths' | 'hosts'>
@@ -37,6 +37,7 @@ export class ModuleChecks {
   /** The files that concerns read at boot: a list of users, a page. */
   readonly files = new Set<string>()
   readonly #deferred: ModuleUse[] = []
+  readonly #pending: Promise<void>[] = []
   readonly #collected = new WeakSet<object>()
   readonly #checked = new WeakMap<object, Set<unknown>>()
   readonly #config: CheckedConfig
@@ -60,8 +61,9 @@ export class ModuleChecks {
   }
 
   /** Runs all deferred checks. */
-  runDeferred(): void {
+  async runDeferred(): Promise<void> {
     for (const use of this.#deferred) this.check(use)
+    for (const checked of this.#pending) await checked
   }
 
   /** Collects the files that a concern reads at boot. */
@@ -76,7 +78,8 @@ export class ModuleChecks {
   }
 
   /** Adds the errors that a module finds in its options. */
-  check({ module, options, state, folder, match }: ModuleUse): void {
+  check(use: ModuleUse): void {
+    const { module, options, state, folder, match } = use
     if (module.faults === undefined || !isObject(options)) return
     const valid = this.#resolver.validPartOf(options)
     if (valid === undefined) return
@@ -86,13 +89,24 @@ export class ModuleChecks {
     const variant = 'target' in module ? [...paths, '', ...match.hosts].join() : ''
     if (checked.has(variant)) return
     checked.add(variant)
-    const found: readonly OptionFault[] = module.faults(valid.options as never, {
+    const found = module.faults(valid.options as never, {
       ...this.#about(),
       folder,
       paths,
       hosts: match.hosts,
       inherited: state.inherited
     })
+    if (!(found instanceof Promise)) {
+      this.#report(use, found, valid)
+      return
+    }
+    const reported = found.then((faults) => this.#report(use, faults, valid))
+    // A check that fails itself is told where all are waited for.
+    reported.catch(() => {})
+    this.#pending.push(reported)
+  }
+
+  #report({ module, state, folder }: ModuleUse, found: readonly OptionFault[], valid: ValidOptions): void {
     for (const { path, message } of found) {
       // An error at an invalid option, or inside it, may follow from that.
       if (valid.removed.some((removed) => isWithin(path, removed) || isWithin(removed, path))) continue

@@ -28,6 +28,7 @@ export class PlanDraft implements CheckedConfig {
   readonly schema: Readonly<Record<string, unknown>>
   readonly faults = new FaultList()
   readonly warnings: Fault[] = []
+  readonly notes: (() => Fault)[] = []
   readonly resolver: OptionsResolver
   readonly checks: ModuleChecks
   readonly routes: DraftRoute[] = []

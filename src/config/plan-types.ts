@@ -19,6 +19,8 @@ export interface Plan {
   readonly firstMentions: ReadonlyMap<string, () => Place>
   /** The warnings of `check`. */
   readonly warnings: readonly Fault[]
+  /** Make the messages of `check` that need no change of the config. */
+  readonly notes: readonly (() => Fault)[]
 }
 
 /** A route of the config, with everything that applies to it. */

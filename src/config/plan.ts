@@ -38,7 +38,7 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
   await yieldIfDue()
   addImpliedOptions(draft)
   resolveRoot(draft, state.concerns, folder)
-  draft.checks.runDeferred()
+  await draft.checks.runDeferred()
   await yieldIfDue()
   draft.faults.add(...findConflicts(draft.routes, ignoresCase(catalog, draft.root)))
 
@@ -54,7 +54,8 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
     routes: draft.routes,
     interpolated: draft.interpolated,
     firstMentions: draft.firstMentions,
-    warnings: [...draft.warnings, ...entries.ambiguousGroups()]
+    warnings: [...draft.warnings, ...entries.ambiguousGroups()],
+    notes: draft.notes
   })
 }
 

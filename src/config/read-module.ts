@@ -2,8 +2,9 @@ import { execFile } from 'node:child_process'
 import { dirname } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { wall } from '../lib/clock.ts'
+import { displayPath } from '../lib/display-path.ts'
 import { ConfigError, type Place } from './fault.ts'
-import { displayPath, fileError, firstLine, objectSource, type Source } from './source.ts'
+import { fileError, firstLine, objectSource, type Source } from './source.ts'
 
 /** Imports a module whose default export is the config, a function that returns it, or a promise of it. */
 export async function readModule(path: string, name: string): Promise<Source> {

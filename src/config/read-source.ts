@@ -1,12 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { extname, resolve } from 'node:path'
+import { displayPath } from '../lib/display-path.ts'
 import { unreadable } from '../lib/unreadable.ts'
 import { ConfigError } from './fault.ts'
 import { expectation } from './messages.ts'
 import { readJson } from './read-json.ts'
 import { readModule } from './read-module.ts'
 import { readYaml } from './read-yaml.ts'
-import { displayPath, fileError, type Source } from './source.ts'
+import { fileError, type Source } from './source.ts'
 
 const MODULES: ReadonlySet<string> = new Set(['.ts', '.mts', '.js', '.mjs'])
 const TEXTS: ReadonlySet<string> = new Set(['.json', '.jsonc', '.json5', '.yaml', '.yml'])

@@ -2,7 +2,7 @@ import { type TSchema, Type } from 'typebox'
 import { ROUTABLE } from '../lib/http/methods.ts'
 import { isObject, overrideOf, schemaOf } from '../lib/schema.ts'
 import { EXPECTED, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE } from '../lib/units.ts'
-import type { Catalog } from './catalog.ts'
+import { type Catalog, expansionsOf } from './catalog.ts'
 import { hasDefault } from './defaults.ts'
 
 const oneOrMore = (item: TSchema, description: string): TSchema =>
@@ -108,7 +108,8 @@ export function markedSchema(catalog: Catalog): Record<string, unknown> {
     items: { $ref: '#/$defs/route' },
     description: 'The routes and groups of routes, in any order.'
   }
-  const group = { ...routeOptions, ...routeConcerns, routes }
+  const expansions = Object.fromEntries(expansionsOf(catalog).map(({ key, options }) => [key, options]))
+  const group = { ...routeOptions, ...routeConcerns, ...expansions, routes }
   return {
     $schema: 'http://json-schema.org/draft-07/schema#',
     title: 'Sallyport gateway configuration',

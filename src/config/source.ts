@@ -1,4 +1,3 @@
-import { relative } from 'node:path'
 import { ConfigError, type Fault, type Path, type Place, showPath } from './fault.ts'
 
 /** A config file as written: its value, and the place of each part. */
@@ -30,12 +29,6 @@ export function placeLater({ at }: Source, path: Path): () => Place {
 /** Returns the error for a file that cannot be read as a whole. */
 export const fileError = (file: string, message: string): ConfigError =>
   new ConfigError([{ file, path: '', message }])
-
-/** Returns the name of a file in messages: relative if it is below the working directory. */
-export const displayPath = (path: string): string => {
-  const near = relative(process.cwd(), path)
-  return near.startsWith('..') ? path : near
-}
 
 /** Returns the first line of an error's message. */
 export const firstLine = (error: unknown): string =>

@@ -22,6 +22,10 @@ type TextOf<Module> = Module extends { readonly shorthand: infer Option }
   : never
 
 type ConcernOptions<Module extends AnyConcern> = { [Each in Module as Each['key']]?: ConcernOption<Each> }
+/** The options of groups that add routes to them. */
+type AnyExpansion = Extract<AnyConcern, { readonly expand: unknown }>['expand']
+type ExpansionOptions = { [Each in AnyExpansion as Each['key']]?: Static<Each['options']> }
+
 type TargetOptions<Module extends AnyTarget> = { [Each in Module as Each['key']]?: Override<OptionsOf<Each>> }
 
 /** The options of extensions, which declare theirs by merging into this interface. */
@@ -36,6 +40,7 @@ interface UserKeys {
 export interface RouteConfig
   extends ConcernOptions<Exclude<AnyConcern, { readonly override: false }>>,
     TargetOptions<AnyTarget>,
+    ExpansionOptions,
     ExtensionOptions,
     UserKeys {
   name?: string

@@ -3,7 +3,10 @@ import type { TSchema } from 'typebox'
 import type { PathPolicy } from '../lib/http/canonical-path.ts'
 import type { OptionFault } from '../lib/schema.ts'
 import type { AboutDescription, Description } from './describe.ts'
+import type { Expansion } from './expansion.ts'
 import type { Mount, RouteInfo } from './route-info.ts'
+
+export type { AboutGroup, AddedRoute, Expanded, Expansion } from './expansion.ts'
 
 /** A built-in or third-party concern: one key of the config, the schema of its options, and a Fastify plugin. */
 export interface Concern {
@@ -26,7 +29,9 @@ export interface Concern {
   /** Whether it controls access, so that no other spelling of a path may bypass it (`paths.ambiguous`); by default whether it has the option `mode`. */
   readonly guardsAccess?: boolean
   /** Returns the errors in resolved options that a schema cannot express, each with the path of its option. */
-  readonly faults?: (options: never, about: About) => readonly OptionFault[]
+  readonly faults?: (options: never, about: About) => readonly OptionFault[] | Promise<readonly OptionFault[]>
+  /** An option of groups that adds routes to them. */
+  readonly expand?: Expansion
   /** Whether it keeps state for each place where it is configured, such as a count; such groups need distinct identities. */
   readonly counts?: boolean
   /** Returns the files that its options lead to, beside those that they name, so that they are watched. */

@@ -33,6 +33,8 @@ export interface DescribedDocument {
   readonly components: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   /** The security that its operations want by default. */
   readonly security?: unknown
+  /** The paths that its paths are below, as in the config; by default those of the route. Then an exact route has the operations of its own path alone. */
+  readonly base?: readonly string[]
   /** Whether requests for other operations are refused. */
   readonly isComplete: boolean
 }

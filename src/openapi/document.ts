@@ -6,7 +6,7 @@ import { describeRoute, textsOf } from './describe-route.ts'
 import { type DescribedPath, describedPaths } from './described-paths.ts'
 import { DocumentMerger, withDocumented } from './merge-document.ts'
 import { makeOperation } from './operation.ts'
-import { PathTemplates, type TemplatedPath } from './path-templates.ts'
+import { baseOf, PathTemplates, type TemplatedPath } from './path-templates.ts'
 import { addProblem } from './responses.ts'
 import { serversOf } from './servers.ts'
 
@@ -76,7 +76,9 @@ class DocumentBuilder {
       for (const operation of document === undefined ? [] : this.#documents.operationsOf(document)) {
         const { method, node } = operation
         if (route.methods?.includes(method) === false) continue
-        const path = this.#templates.addBelow(pattern, operation.path)
+        const base = document?.base === undefined ? pattern : baseOf(document.base, pattern, operation.path)
+        if (base === undefined) continue
+        const path = this.#templates.addBelow(base, operation.path)
         // A route that is written by hand has that place.
         if (path === undefined || this.#paths.get(path.text)?.has(method.toLowerCase()) === true) continue
         const id = typeof node['operationId'] === 'string' ? node['operationId'] : undefined

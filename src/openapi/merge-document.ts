@@ -1,4 +1,5 @@
 import type { DescribedDocument } from '../kit/describe.ts'
+import { getOrCreate } from '../lib/memoize.ts'
 import { mapDocumentReferences } from '../lib/openapi/map-references.ts'
 import { isObject } from '../lib/schema.ts'
 import type { Components } from './components.ts'
@@ -20,6 +21,7 @@ const COMPONENT = /^#\/components\/([^/]+)\/([^/]+)(.*)$/s
 export class DocumentMerger {
   readonly #components: Components
   readonly #merged = new Map<string, readonly DocumentedOperation[]>()
+  readonly #known = new WeakMap<DescribedDocument, readonly DocumentedOperation[]>()
 
   constructor(components: Components) {
     this.#components = components
@@ -27,10 +29,9 @@ export class DocumentMerger {
 
   /** Returns the operations of a document, in its order. */
   operationsOf(document: DescribedDocument): readonly DocumentedOperation[] {
-    const text = JSON.stringify(document)
-    const known = this.#merged.get(text) ?? this.#merge(document)
-    this.#merged.set(text, known)
-    return known
+    return getOrCreate(this.#known, document, () =>
+      getOrCreate(this.#merged, JSON.stringify(document), () => this.#merge(document))
+    )
   }
 
   #merge({ paths, components, security }: DescribedDocument): readonly DocumentedOperation[] {

@@ -1,4 +1,4 @@
-import type { PathPattern } from '../config/paths.ts'
+import { type PathPattern, readPath } from '../config/paths.ts'
 
 /** A parameter of a path. */
 export interface PathParameter {
@@ -81,6 +81,23 @@ export class PathTemplates {
     const text = segments.map(({ literal }) => literal ?? `{${names[i++]}}`).join('/')
     return { text: `/${text}${end === 'slash' && text !== '' ? '/' : ''}`, parameters }
   }
+}
+
+/** Finds the base below which a path of a document is that of a route; undefined if there is none. */
+export function baseOf(
+  bases: readonly string[],
+  pattern: PathPattern,
+  path: string
+): PathPattern | undefined {
+  const below = path.split('/').filter((segment) => segment !== '')
+  return bases.map(readPath).find(({ segments }) => {
+    const all = [...segments.map((each) => ('literal' in each ? each.literal : '{}')), ...below]
+    const isSame = pattern.segments.every((each, i) =>
+      // What is plain text in the document is another route.
+      'literal' in each ? all[i] === each.literal : /[^\w.~-]/.test(all[i] ?? '')
+    )
+    return isSame && (pattern.wildcard || all.length === pattern.segments.length)
+  })
 }
 
 function segmentOf(segment: PathPattern['segments'][number]): Segment {

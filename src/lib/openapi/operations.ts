@@ -1,5 +1,6 @@
 import { isObject } from '../schema.ts'
-import type { Located, Node, OpenApiDocument } from './read-document.ts'
+import type { Located, Node, OpenApiDocument } from './document.ts'
+import type { SchemaAt } from './operation-schema.ts'
 
 /** An operation of a document. */
 export interface Operation {
@@ -23,7 +24,7 @@ export interface Parameter {
   readonly style: string
   readonly explode: boolean
   /** Its schema, or that of its content, and the file that this stands in. */
-  readonly schema: { readonly value: unknown; readonly uri: string } | undefined
+  readonly schema: SchemaAt | undefined
   /** Whether its text is JSON. */
   readonly isJson: boolean
 }
@@ -113,14 +114,47 @@ function readParameter(located: Located | undefined): Parameter | undefined {
 export function requestBodyOf(document: OpenApiDocument, { at }: Operation): RequestBody | undefined {
   const body = document.follow(at.node['requestBody'], at.uri)
   if (body === undefined) return undefined
-  const { content, required } = body.node
-  const types = Object.entries(isObject(content) ? content : {}).flatMap(
-    ([type, written]): [string, Located][] => {
-      const media = document.follow(written, body.uri)
+  return { isRequired: body.node['required'] === true, content: contentOf(document, body) }
+}
+
+/** Returns the media types of a body, in lower case, each with its Media Type Object. */
+function contentOf(document: OpenApiDocument, { node, uri }: Located): ReadonlyMap<string, Located> {
+  const { content } = node
+  return new Map(
+    Object.entries(isObject(content) ? content : {}).flatMap(([type, written]): [string, Located][] => {
+      const media = document.follow(written, uri)
       return media === undefined ? [] : [[(type.split(';', 1)[0] ?? '').trim().toLowerCase(), media]]
-    }
+    })
   )
-  return { isRequired: required === true, content: new Map(types) }
+}
+
+/** A response of an operation. */
+export interface DeclaredResponse {
+  /** The headers that it always has, in lower case. */
+  readonly requiredHeaders: readonly string[]
+  /** The media types or ranges, in lower case, each with its Media Type Object. */
+  readonly content: ReadonlyMap<string, Located>
+}
+
+/** Lists the responses of an operation by their statuses, in upper case, such as "200", "4XX" or "DEFAULT". */
+export function responsesOf(
+  document: OpenApiDocument,
+  { at }: Operation
+): ReadonlyMap<string, DeclaredResponse> {
+  const { responses } = at.node
+  return new Map(
+    Object.entries(isObject(responses) ? responses : {}).flatMap(
+      ([status, written]): [string, DeclaredResponse][] => {
+        const response = document.follow(written, at.uri)
+        if (response === undefined) return []
+        const { headers } = response.node
+        const requiredHeaders = Object.entries(isObject(headers) ? headers : {})
+          .filter(([, header]) => document.follow(header, response.uri)?.node['required'] === true)
+          .map(([name]) => name.toLowerCase())
+        return [[status.toUpperCase(), { requiredHeaders, content: contentOf(document, response) }]]
+      }
+    )
+  )
 }
 
 /** Returns the security requirements of an operation: its own, else those of the document. */

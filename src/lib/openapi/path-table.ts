@@ -25,7 +25,7 @@ export class PathTable<T> {
     const templates: Template<T>[] = []
     for (const [path, value] of entries)
       if (path.includes('{')) templates.push({ segments: path.split('/').slice(1).map(readSegment), value })
-      else if (!this.#concrete.has(path)) this.#concrete.set(path, value)
+      else if (!this.#concrete.has(asSent(path))) this.#concrete.set(asSent(path), value)
     // A template with a text where another one has a parameter is the more concrete one.
     for (const template of templates.toSorted((a, b) => compareSegments(a.segments, b.segments))) {
       const key = keyOf(template.segments.length, concrete(template.segments[0]))
@@ -61,9 +61,16 @@ const keyOf = (count: number, first: string | undefined): string => `${count}/${
 const concrete = (segment: Segment | undefined): string | undefined =>
   segment?.names.length === 0 ? segment.literals[0] : undefined
 
+/** Encodes a text as it is in requests; documents may have it decoded. */
+const asSent = (text: string): string =>
+  text.replaceAll(/[^\p{ASCII}]+| /gu, (part) => (part.isWellFormed() ? encodeURIComponent(part) : part))
+
 function readSegment(text: string): Segment {
   const parts = text.split(/\{([^{}]*)\}/)
-  return { literals: parts.filter((_, i) => i % 2 === 0), names: parts.filter((_, i) => i % 2 === 1) }
+  return {
+    literals: parts.filter((_, i) => i % 2 === 0).map(asSent),
+    names: parts.filter((_, i) => i % 2 === 1)
+  }
 }
 
 /** Matches a segment from left to right, each parameter as short as it can be, in linear time. */

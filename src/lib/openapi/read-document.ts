@@ -1,126 +1,111 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { basename, dirname, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { Worker } from 'node:worker_threads'
 import { readDocument } from '../body/json-schema/references.ts'
-import { decodeFragment, valueAt } from '../body/json-schema/subschemas.ts'
-import { isObject } from '../schema.ts'
+import { displayPath } from '../display-path.ts'
+import { OpenApiDocument } from './document.ts'
+import { yamlToJson } from './yaml-thread.ts'
 
-/** An object of an OpenAPI document. */
-export type Node = Readonly<Record<string, unknown>>
+// Read from the text, since a whole document takes too long where its files are listed.
+const REFERENCE = /\$ref["']?\s*:\s*["']?([^\s"'#,}]+)/g
 
-/** Something in a document, and the file that it stands in. */
-export interface Located {
-  readonly node: Node
-  readonly uri: string
-}
+const SCHEME = /^[a-z][a-z\d+.-]+:/i
 
-// How often a reference may lead to another one.
-const MAX_REFERENCES = 16
+// What was read last, for the checks of a config and for its build, which follows.
+const recent = new Map<string, WeakRef<OpenApiDocument>>()
+const reading = new Map<string, Promise<OpenApiDocument>>()
 
-/** An OpenAPI document, and the files that it refers to, read as they are needed. */
-export class OpenApiDocument {
-  readonly uri: string
-  readonly root: Node
-  /** Whether its schemas are those of OpenAPI 3.0, which are no JSON Schemas yet. */
-  readonly isBefore31: boolean
-  readonly #files = new Map<string, unknown>()
-
-  /** Throws a TypeError where a value is no document of OpenAPI 3.0, 3.1 or 3.2. */
-  constructor(file: string, value: unknown) {
-    const version = isObject(value) ? value['openapi'] : undefined
-    if (!isObject(value) || typeof version !== 'string' || !/^3\.[012](\.|$)/.test(version))
-      throw new TypeError(`expected a document of OpenAPI 3.0, 3.1 or 3.2, got ${describe(value)}`)
-    this.uri = pathToFileURL(file).href
-    this.root = value
-    this.isBefore31 = version.startsWith('3.0')
-    this.#files.set(this.uri, value)
-  }
-
-  /** Returns a file of the document, by its URL; throws where it can't be read. */
-  file(uri: string): unknown {
-    if (!this.#files.has(uri)) this.#files.set(uri, readDocument(uri))
-    return this.#files.get(uri)
-  }
-
-  /** Follows the references of something that stands in a file; undefined where they lead nowhere. */
-  follow(node: unknown, uri = this.uri): Located | undefined {
-    let at = uri
-    let value = node
-    for (let i = 0; i < MAX_REFERENCES; i++) {
-      if (!isObject(value)) return undefined
-      const { $ref } = value
-      if (typeof $ref !== 'string') return { node: value, uri: at }
-      const target = this.target($ref, at)
-      if (target === undefined) return undefined
-      at = target.uri
-      value = target.value
-    }
-    return undefined
-  }
-
-  /** Finds what a reference in a file leads to; undefined where that is not a file or not there. */
-  target(reference: string, uri: string): { readonly value: unknown; readonly uri: string } | undefined {
-    const [path = ''] = reference.split('#', 1)
-    const at = path === '' ? uri : URL.parse(path, uri)?.href
-    if (at === undefined || !at.startsWith('file:')) return undefined
-    try {
-      return { value: valueAt(this.file(at), decodeFragment(`#${reference.split('#')[1] ?? ''}`)), uri: at }
-    } catch {
-      return undefined
-    }
-  }
-}
-
-const describe = (value: unknown): string => {
-  if (!isObject(value)) return 'no object'
-  const { openapi, swagger } = value
-  return openapi === undefined && swagger === undefined
-    ? 'one without "openapi"'
-    : `version ${String(openapi ?? swagger)}`
-}
-
-/** Reads an OpenAPI document in JSON or YAML; YAML in a thread of its own, since it takes longer than requests should wait. */
+/** Reads an OpenAPI document in JSON or YAML; the same text gives the same document. Rejects with an Error that describes what is there instead, with its place. */
 export async function readOpenApi(file: string): Promise<OpenApiDocument> {
-  const text = await readFile(file, 'utf8')
-  const json = /^\s*\{/.test(text) ? text : await yamlToJson(text)
-  return new OpenApiDocument(file, JSON.parse(json))
+  const text = await readText(file)
+  const key = documentKey(file, text)
+  // What refers to other files may have changed with them.
+  if (key === undefined) return parse(file, text)
+  const known = recent.get(key)?.deref()
+  if (known !== undefined) return known
+  let promise = reading.get(key)
+  if (promise === undefined) {
+    promise = parse(file, text).finally(() => reading.delete(key))
+    reading.set(key, promise)
+    promise.then(
+      (document) => keep(key, document),
+      () => {}
+    )
+  }
+  return promise
 }
 
 /** Reads an OpenAPI document at once, for commands. */
-export const readOpenApiSync = (file: string): OpenApiDocument =>
-  new OpenApiDocument(file, readDocument(pathToFileURL(file).href))
+export function readOpenApiSync(file: string): OpenApiDocument {
+  const key = documentKey(file, readFileSync(file, 'utf8'))
+  const known = key === undefined ? undefined : recent.get(key)?.deref()
+  return known ?? new OpenApiDocument(file, readDocument(pathToFileURL(file).href))
+}
+
+const MAX_RECENT = 100
+
+function keep(key: string, document: OpenApiDocument): void {
+  if (recent.size >= MAX_RECENT) recent.clear()
+  recent.set(key, new WeakRef(document))
+}
+
+/** Returns what tells a document from every other one; undefined where it refers to other files, which may change. */
+export function documentKey(file: string, text: string): string | undefined {
+  return referredNames(text).length > 0
+    ? undefined
+    : createHash('sha256').update(file).update('\0').update(text).digest('base64url')
+}
+
+/** Returns the files that a document itself refers to; none where it can't be read. */
+export function filesReferredBy(file: string): string[] {
+  try {
+    return referredNames(readFileSync(file, 'utf8')).map((name) => resolve(dirname(file), name))
+  } catch {
+    return []
+  }
+}
+
+const referredNames = (text: string): string[] =>
+  [...new Set([...text.matchAll(REFERENCE)].map(([, name = '']) => name))].filter(
+    (name) => !SCHEME.test(name)
+  )
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch {
+    throw new Error(`${basename(file)}, which can't be read`)
+  }
+}
+
+async function parse(file: string, text: string): Promise<OpenApiDocument> {
+  return new OpenApiDocument(file, await readValue(file, text))
+}
+
+async function readValue(file: string, text: string): Promise<unknown> {
+  const isJson = /^\s*[{[]/.test(text)
+  try {
+    if (isJson) return JSON.parse(text)
+  } catch (error) {
+    if (file.endsWith('.json')) throw notJson(file, error)
+  }
+  const read = await yamlToJson(text)
+  if ('json' in read) return JSON.parse(read.json)
+  const { line, column = 1 } = read
+  throw new Error(
+    `no YAML: ${displayPath(file)}${line === undefined ? '' : `:${line}:${column}`} ${read.error}`
+  )
+}
+
+function notJson(file: string, error: unknown): Error {
+  const message = error instanceof Error ? error.message : String(error)
+  const [, line, column] = /\(line (\d+) column (\d+)\)/.exec(message) ?? []
+  const place = `${displayPath(file)}${line === undefined ? '' : `:${line}:${column}`}`
+  // The rest quotes the text.
+  return new Error(`no JSON: ${place} ${message.split(/,? (?:in JSON|".*" is)/, 1)[0] ?? message}`)
+}
 
 /** Returns the path of a file that something in a document names. */
 export const pathBeside = (uri: string, name: string): string => resolve(dirname(fileURLToPath(uri)), name)
-
-const MAX_PARSE_TIME = 30_000
-
-// js-yaml takes a fifth of the time that the YAML parser of the config takes, which knows positions.
-const PROGRAM = `
-const { parentPort, workerData } = require('node:worker_threads')
-import(workerData.parser).then(({ load, default: all, CORE_SCHEMA }) => {
-  const value = (load ?? all.load)(workerData.text, { schema: CORE_SCHEMA ?? all.CORE_SCHEMA })
-  parentPort.postMessage({ json: JSON.stringify(value) })
-}).catch((error) => parentPort.postMessage({ error: String(error.message ?? error) }))
-`
-
-function yamlToJson(text: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const worker = new Worker(PROGRAM, {
-      eval: true,
-      execArgv: [],
-      workerData: { text, parser: import.meta.resolve('js-yaml') },
-      resourceLimits: { maxOldGenerationSizeMb: 512 }
-    })
-    const timer = setTimeout(() => settle({ error: 'it takes too long to read' }), MAX_PARSE_TIME)
-    const settle = ({ json, error }: { json?: string; error?: string }): void => {
-      clearTimeout(timer)
-      void worker.terminate()
-      if (json === undefined) reject(new SyntaxError(error?.split('\n', 1)[0] ?? 'it is empty'))
-      else resolve(json)
-    }
-    worker.once('message', settle)
-    worker.once('error', ({ message }: Error) => settle({ error: message }))
-  })
-}

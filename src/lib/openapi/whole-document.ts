@@ -1,8 +1,8 @@
 import { upgradeFromThreeToThreeOne } from '@scalar/openapi-upgrader/3.0-to-3.1'
 import { pointerPart } from '../body/json-schema/subschemas.ts'
 import { isObject } from '../schema.ts'
+import type { OpenApiDocument } from './document.ts'
 import { mapDocumentReferences } from './map-references.ts'
-import type { OpenApiDocument } from './read-document.ts'
 
 /** The paths and the components of an OpenAPI 3.1 document that refers to nothing outside of its components. */
 export interface WholeDocument {

@@ -3,8 +3,8 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { compileOperation } from '../../../plugins/validate/operation.ts'
+import { OpenApiDocument } from '../../../src/lib/openapi/document.ts'
 import { listOperations } from '../../../src/lib/openapi/operations.ts'
-import { OpenApiDocument } from '../../../src/lib/openapi/read-document.ts'
 
 const examples = dirname(fileURLToPath(import.meta.resolve('@readme/oas-examples/package.json')))
 

@@ -339,15 +339,25 @@ t.test('a document may be of 3.2, and refer to other files', async (t) => {
 
 t.test('a document that is none is an error of the config', async (t) => {
   const cases: [document: string, message: RegExp][] = [
-    ['swagger: "2.0"\n', /got one without "openapi"/],
+    ['a: 1\n', /got one without "openapi"/],
+    ['swagger: "2.0"\n', /got version 2\.0/],
     ['openapi: "4.0.0"\n', /got version 4\.0\.0/],
-    ['{"openapi": "3.1.0", "paths": {', /shop\.yaml can't be used: /],
-    ['openapi: "3.1.0"\npaths: [\n', /shop\.yaml can't be used: /]
+    ['[1]', /got no object/],
+    [
+      '{"openapi": "3.1.0", "paths": {',
+      /gateway\.json:1:\d+ .* got no YAML: .*shop\.yaml:2:1 unexpected end/
+    ],
+    ['openapi: "3.1.0"\npaths:\n  a: 1\n b: 2\n', /got no YAML: .*shop\.yaml:4:\d bad indentation/]
   ]
   for (const [document, message] of cases) await t.rejects(shop(t, document), { message }, document)
   await t.rejects(
     loadConfig({ routes: [{ path: '/', validate: { openapi: '/nothing.yaml' }, respond: {} }] }, {}),
     { message: /nothing\.yaml, which can't be read/ }
+  )
+  const folder = t.testdir({ 'shop.json': '{\n  "openapi": "3.1.0",\n}' })
+  await t.rejects(
+    loadConfig({ routes: [{ path: '/', validate: { openapi: `${folder}/shop.json` }, respond: {} }] }, {}),
+    { message: /got no JSON: .*shop\.json:3:1 / }
   )
 })
 
@@ -361,7 +371,6 @@ paths:
       parameters:
         - { name: a, in: query, schema: { type: string, format: colour } }
         - { name: b, in: query, schema: { pattern: "^(?=x)" } }
-        - { name: c, in: query, schema: { $ref: "#/none" } }
         - { name: d, in: query, schema: { $ref: "parts.yaml#/D" } }
 `,
     'parts.yaml': 'D: { type: string }\n',
@@ -371,9 +380,9 @@ paths:
   })
   const { stdout, stderr } = await sallyport(['check', '-c', `${folder}/gateway.json`])
   for (const text of [
-    'a format in shop.yaml that is not known, so that every text is valid: colour',
-    'a pattern in shop.yaml that the linear-time engine does not take: ^(?=x)',
-    'answers GET /a of shop.yaml with 500, since a schema there refers to',
+    'a format that is not known, so that every text is valid: colour (',
+    'shop.yaml:7:33)',
+    'a pattern that the linear-time engine does not take: ^(?=x) (',
     'is public, and 1 operations of shop.yaml want security'
   ])
     t.ok(`${stdout}${stderr}`.includes(text), text)
@@ -382,14 +391,33 @@ paths:
     t.ok(files.includes(`${folder}/${name}`), `${name} is watched`)
 })
 
-t.test('a request for an operation with a schema that leads nowhere does not pass', async (t) => {
-  const app = await shop(t, {
-    openapi: '3.1.0',
-    paths: {
-      '/a': {
-        get: { parameters: [{ name: 'a', in: 'query', schema: { $ref: '#/components/schemas/None' } }] }
-      }
-    }
-  })
-  t.equal((await app.inject('/shop/a')).statusCode, 500)
-})
+t.test(
+  'a schema that can not be used is an error of the config, with its place in the document',
+  async (t) => {
+    const parameter = (schema: string): string => `openapi: "3.1.0"
+paths:
+  /a:
+    get:
+      parameters:
+        - name: a
+          in: query
+          schema: ${schema}
+components: { schemas: { A: { type: text } } }
+`
+    const cases: [schema: string, message: RegExp][] = [
+      [
+        '{ $ref: "#/components/schemas/None" }',
+        /shop\.yaml:8:11 refers to #\/components\/schemas\/None, which is not/
+      ],
+      ['{ $ref: "https://example.com/a.json" }', /nothing is fetched over HTTP/],
+      ['{ $ref: "parts.yaml#/None" }', /refers to parts\.yaml#\/None, which is not there/],
+      ['{ $ref: "parts.yaml#/Bad" }', /parts\.yaml:2:8 must be number/],
+      ['{ minimum: one }', /shop\.yaml:8:21 must be number/],
+      ['{ items: { pattern: "(" } }', /shop\.yaml:8:11 has a pattern that is no regular expression/],
+      ['{ $ref: "#/components/schemas/A" }', /shop\.yaml:9:31 must be one of array, boolean/]
+    ]
+    const files = { 'parts.yaml': 'Bad:\n     { minimum: one }\n' }
+    for (const [schema, message] of cases)
+      await t.rejects(shop(t, parameter(schema), {}, files), { message }, schema)
+  }
+)
