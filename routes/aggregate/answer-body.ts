@@ -1,10 +1,10 @@
 import { isJsonObject, stringifyJson } from '../../src/lib/body/json.ts'
 import { type JsonTemplate, jsonTemplate, writeJson } from '../../src/lib/body/values-in-json.ts'
 import { define } from '../../src/lib/schema.ts'
-import { partialMember } from './answer-head.ts'
+import { failedLegs } from './answer-head.ts'
 import { resolverOf } from './leg-request.ts'
 import type { AggregateOptions } from './options.ts'
-import { plainValue, type Values } from './references.ts'
+import { resultValue, type Values } from './references.ts'
 import type { LegOutcome } from './run.ts'
 
 /** Writes the response as JSON. */
@@ -15,7 +15,7 @@ export function compileBody({ body, merge, partial, legs }: AggregateOptions): W
   const write =
     merge !== undefined ? writeMerged(merge) : writeTemplate(jsonTemplate(body ?? underNames(legs)))
   if (partial === 'header') return write
-  return (outcomes, values) => withPartial(write(outcomes, values), partialMember(outcomes))
+  return (outcomes, values) => withPartial(write(outcomes, values), failedLegs(outcomes))
 }
 
 const underNames = (legs: AggregateOptions['legs']): Record<string, string> => {
@@ -35,7 +35,7 @@ function writeMerged(names: readonly string[]): WriteBody {
     const merged = {}
     for (const name of names) {
       const result = results.get(name)
-      const value = plainValue(result?.value ?? result?.proven)
+      const value = result === undefined ? undefined : resultValue(result)
       if (isJsonObject(value)) for (const key of Object.keys(value)) define(merged, key, value[key])
     }
     return [Buffer.from(stringifyJson(merged))]

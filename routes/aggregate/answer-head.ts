@@ -1,11 +1,27 @@
+import type { FastifyRequest } from 'fastify'
 import { wall } from '../../src/lib/clock.ts'
-import { responseDirectives } from '../../src/lib/http/cache-control.ts'
+import { deltaSeconds, MAX_SECONDS, responseDirectives } from '../../src/lib/http/cache-control.ts'
 import { joinVary } from '../../src/lib/http/headers.ts'
 import { headerOf } from '../../src/lib/http/request-head.ts'
 import type { LegOutcome } from './run.ts'
 
+/** Returns the headers of a response that its legs decide. */
+export function headersFor(
+  outcomes: readonly LegOutcome[],
+  { caller }: FastifyRequest
+): Record<string, string> {
+  const headers: Record<string, string> = {}
+  const caching = cacheControl(outcomes, caller !== null)
+  if (caching !== undefined) headers['cache-control'] = caching
+  const vary = varyOf(outcomes)
+  if (vary !== '') headers['vary'] = vary
+  const partial = partialHeader(outcomes)
+  if (partial !== undefined) headers['sallyport-partial'] = partial
+  return headers
+}
+
 /** Returns the Cache-Control that is the strictest of all legs; undefined where none of them says anything. */
-export function cacheControl(outcomes: readonly LegOutcome[], isPrivate: boolean): string | undefined {
+function cacheControl(outcomes: readonly LegOutcome[], isPrivate: boolean): string | undefined {
   if (outcomes.some(({ leg, failure }) => failure !== undefined || !leg.safe)) return 'no-store'
   const heads = outcomes.flatMap((outcome) => outcome.heads)
   if (heads.some((head) => headerOf(head, 'set-cookie') !== undefined)) return 'no-store'
@@ -31,9 +47,12 @@ function freshnessOf(
   head: readonly string[],
   { maxAge, sMaxage }: { readonly maxAge: number | undefined; readonly sMaxage: number | undefined }
 ): number {
-  const lifetime = maxAge ?? sMaxage ?? expiresIn(head)
-  const age = Number(headerOf(head, 'age') ?? 0)
-  return Math.max(0, Math.floor(lifetime - (Number.isFinite(age) ? age : 0)))
+  const lifetime =
+    maxAge === undefined && sMaxage === undefined
+      ? expiresIn(head)
+      : Math.min(maxAge ?? Number.POSITIVE_INFINITY, sMaxage ?? Number.POSITIVE_INFINITY)
+  const age = deltaSeconds(headerOf(head, 'age') ?? '0')
+  return Math.max(0, Math.floor(Math.min(lifetime, MAX_SECONDS) - (Number.isNaN(age) ? 0 : age)))
 }
 
 function expiresIn(head: readonly string[]): number {
@@ -44,31 +63,28 @@ function expiresIn(head: readonly string[]): number {
 }
 
 /** Returns the headers that any leg varies by; empty for none. */
-export const varyOf = (outcomes: readonly LegOutcome[]): string =>
+const varyOf = (outcomes: readonly LegOutcome[]): string =>
   outcomes.flatMap(({ heads }) => heads.map((head) => headerOf(head, 'vary') ?? '')).reduce(joinVary, '')
 
 /** Returns Sallyport-Partial, a list of the legs that failed (RFC 9651); undefined where the response is complete. */
-export function partialHeader(outcomes: readonly LegOutcome[]): string | undefined {
-  const failed = outcomes.flatMap(({ leg, failure }) =>
-    failure === undefined
-      ? []
-      : [
-          `${leg.name};reason=${failure.reason}${failure.status === undefined ? '' : `;status=${failure.status}`}`
-        ]
+function partialHeader(outcomes: readonly LegOutcome[]): string | undefined {
+  const failed = failedLegs(outcomes).map(({ leg, reason, status }) =>
+    [leg, `reason=${reason}`, ...(status === undefined ? [] : [`status=${status}`])].join(';')
   )
   return failed.length === 0 ? undefined : failed.join(', ')
 }
 
-/** Returns what `_partial` says: the legs that failed, and why. */
-export const partialMember = (outcomes: readonly LegOutcome[]): object[] =>
-  outcomes.flatMap(({ leg, failure }) =>
-    failure === undefined
-      ? []
-      : [
-          {
-            leg: leg.name,
-            reason: failure.reason,
-            ...(failure.status === undefined ? {} : { status: failure.status })
-          }
-        ]
-  )
+/** A leg that failed, as the client is told. */
+export interface FailedLeg {
+  readonly leg: string
+  readonly reason: string
+  readonly status?: number
+}
+
+/** Returns the legs that failed, and why. */
+export const failedLegs = (outcomes: readonly LegOutcome[]): FailedLeg[] =>
+  outcomes.flatMap(({ leg, failure }) => {
+    if (failure === undefined) return []
+    const { reason, status } = failure
+    return [{ leg: leg.name, reason, ...(status === undefined ? {} : { status }) }]
+  })

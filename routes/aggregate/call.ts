@@ -1,6 +1,6 @@
-import type { FastifyInstance } from 'fastify'
-import { decodeBody } from '../../src/lib/body/content-coding.ts'
-import { Reservation } from '../../src/lib/buffers.ts'
+import type { FastifyRequest } from 'fastify'
+import { BodyCollector } from '../../src/lib/body/body-collector.ts'
+import type { Reservation } from '../../src/lib/buffers.ts'
 import { startTimer, stopTimer, type Timer } from '../../src/lib/clock.ts'
 import type {
   AnswerListener,
@@ -9,13 +9,14 @@ import type {
   OutboundRequest,
   PendingRequest,
   ResponseExtent,
-  UpstreamService
+  UpstreamService,
+  UpstreamTarget
 } from '../../src/lib/contracts/upstream.ts'
 import { headerOf } from '../../src/lib/http/request-head.ts'
-import { BuffersFull, withHeaders } from '../../src/lib/refusals.ts'
-import type { LegFailure } from './leg.ts'
+import { buffersFull, type Refusal } from '../../src/lib/refusals.ts'
+import { CallFailed, type LegFailure } from './failures.ts'
 
-/** A complete, successful response of a leg, its body decoded. */
+/** A complete, successful response of a leg. */
 export interface LegResponse {
   readonly status: number
   /** Names in lower case and values in turn. */
@@ -23,116 +24,69 @@ export interface LegResponse {
   readonly body: Buffer
 }
 
-/** A call that ended without a usable response. */
-export class CallFailed extends Error {
-  readonly failure: LegFailure
-
-  constructor(failure: LegFailure) {
-    super(failure.reason)
-    this.failure = failure
-  }
-}
-
 /** What a call may take. */
 export interface CallLimits {
+  /** The largest body, in bytes. */
   readonly maxBody: number
-  /** Milliseconds until the complete response; undefined for no limit of its own. */
-  readonly timeout: number | undefined
+  /** Milliseconds until the complete response; Infinity for no limit of its own. */
+  readonly timeout: number
 }
 
-/** The calls of one aggregated response: they end together, and the bytes they hold are counted together. */
-export class Calls {
-  readonly #reservation: Reservation
-  readonly #open = new Set<Call>()
-  #ended: Error | undefined
-
-  constructor(app: Pick<FastifyInstance, 'buffers'>) {
-    this.#reservation = new Reservation(app.buffers)
-  }
-
-  /** Sends a request and reads the response. Rejects with a CallFailed, or with what `end` was given. */
-  async send(
-    upstream: UpstreamService,
-    request: OutboundRequest,
-    policy: AttemptPolicy,
-    limits: CallLimits
-  ): Promise<LegResponse> {
-    if (this.#ended !== undefined) throw this.#ended
-    const { promise, resolve, reject } = Promise.withResolvers<LegResponse>()
-    const call = new Call(limits, this.#reservation, { resolve, reject })
-    this.#open.add(call)
-    try {
-      call.start(upstream, request, policy)
-      return await this.#decoded(await promise, limits)
-    } finally {
-      this.#open.delete(call)
-    }
-  }
-
-  /** Counts more bytes that are held until `release`; throws a 503 where there is no room for them. */
-  hold(bytes: number): void {
-    if (!this.#reservation.add(bytes)) throw buffersFull()
-  }
-
-  /** Ends all calls with an error. */
-  end(error: Error): void {
-    this.#ended ??= error
-    for (const call of this.#open) call.fail(error)
-  }
-
-  /** Gives back the memory of all bodies. */
-  release(): void {
-    this.#reservation.release()
-  }
-
-  async #decoded(response: LegResponse, { maxBody }: CallLimits): Promise<LegResponse> {
-    const coding = headerOf(response.fields, 'content-encoding')
-    const body = await decodeBody(response.body, coding, maxBody)
-    if (!Buffer.isBuffer(body))
-      throw new CallFailed({ reason: body.fault === 'tooLarge' ? 'size' : 'format', status: undefined })
-    if (body !== response.body) this.hold(body.length)
-    return { ...response, body }
-  }
-}
-
-interface Settle {
-  readonly resolve: (response: LegResponse) => void
-  readonly reject: (error: Error) => void
-}
-
-class Call implements AnswerListener {
+/** One request to an upstream, and its response. */
+export class Call implements AnswerListener {
+  /** Rejects with a CallFailed, or with what `fail` was given. */
+  readonly response: Promise<LegResponse>
+  readonly #resolve: (response: LegResponse) => void
+  readonly #reject: (error: Error) => void
+  readonly #source: FastifyRequest
   readonly #limits: CallLimits
   readonly #reservation: Reservation
-  readonly #settle: Settle
-  readonly #chunks: Buffer[] = []
-  #length = 0
+  #upstream = ''
+  #target = ''
   #status = 0
   #fields: readonly string[] = []
+  #body: BodyCollector | undefined
   #pending: PendingRequest | undefined
   #timer: Timer | undefined
-  #done = false
+  #isOver = false
   #isBodyAwaited = false
 
-  constructor(limits: CallLimits, reservation: Reservation, settle: Settle) {
+  constructor(source: FastifyRequest, limits: CallLimits, reservation: Reservation) {
+    const { promise, resolve, reject } = Promise.withResolvers<LegResponse>()
+    this.response = promise
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#source = source
     this.#limits = limits
     this.#reservation = reservation
-    this.#settle = settle
   }
 
+  /** Sends the request. */
   start(upstream: UpstreamService, request: OutboundRequest, policy: AttemptPolicy): void {
     const { timeout } = this.#limits
-    if (timeout !== undefined) this.#timer = startTimer(onTimeout, timeout, this)
-    this.#pending = upstream.send(request, policy, this)
-    if (this.#done) this.#pending.end()
+    this.#upstream = upstream.name
+    if (Number.isFinite(timeout)) this.#timer = startTimer(onTimeout, timeout, this)
+    try {
+      this.#pending = upstream.send(request, policy, this)
+    } catch (error) {
+      this.onInternalError(error)
+      return
+    }
+    // The upstream may have called back before it returned.
+    if (this.#isOver) this.#pending.end()
     else if (this.#isBodyAwaited) this.#pending.watchIdle()
   }
 
   /** Ends the call with an error. */
   fail(error: Error): void {
-    if (this.#done) return
+    if (this.#isOver) return
     this.#end()
     this.#pending?.abort(error)
-    this.#settle.reject(error)
+    this.#reject(error)
+  }
+
+  onTarget({ name }: UpstreamTarget): void {
+    this.#target = name
   }
 
   onHeaders(
@@ -142,17 +96,22 @@ class Call implements AnswerListener {
     _statusText: string,
     extent: ResponseExtent
   ): BodyAction {
-    if (this.#done) return 'drain'
+    if (this.#isOver) return 'drain'
     if (status < 200 || status > 299) {
-      this.#reject({ reason: 'status', status })
+      this.#end()
+      this.#reject(new CallFailed({ reason: 'status', status }))
+      return 'drain'
+    }
+    const { maxBody } = this.#limits
+    const length = Number(headerOf(fields, 'content-length') ?? Number.NaN)
+    if (length > maxBody) {
+      this.fail(new CallFailed({ reason: 'size' }))
       return 'drain'
     }
     this.#status = status
     this.#fields = fields
-    if (Number(headerOf(fields, 'content-length') ?? 0) > this.#limits.maxBody) {
-      this.fail(new CallFailed({ reason: 'size', status: undefined }))
-      return 'drain'
-    }
+    // The upstream sends no more than it has announced.
+    this.#body = new BodyCollector(length >= 0 ? length : maxBody, this.#reservation)
     if (extent === 'headers') this.onComplete()
     else if (this.#pending === undefined) this.#isBodyAwaited = true
     else this.#pending.watchIdle()
@@ -164,46 +123,56 @@ class Call implements AnswerListener {
   }
 
   onData(chunk: Buffer): boolean {
-    if (this.#done) return false
-    this.#length += chunk.length
-    if (this.#length > this.#limits.maxBody) this.fail(new CallFailed({ reason: 'size', status: undefined }))
-    else if (this.#reservation.add(chunk.length)) this.#chunks.push(chunk)
-    else this.fail(buffersFull())
-    return !this.#done
+    if (this.#isOver) return false
+    const refused = this.#body?.add(chunk)
+    if (refused !== undefined)
+      this.fail(refused === 'size' ? new CallFailed({ reason: 'size' }) : buffersFull())
+    return refused === undefined
   }
 
   onComplete(): void {
-    if (this.#done) return
+    if (this.#isOver) return
     this.#end()
-    const [only] = this.#chunks
-    const body = this.#chunks.length === 1 && only !== undefined ? only : Buffer.concat(this.#chunks)
-    this.#settle.resolve({ status: this.#status, fields: this.#fields, body })
+    this.#resolve({
+      status: this.#status,
+      fields: this.#fields,
+      body: this.#body?.bytes ?? Buffer.alloc(0)
+    })
   }
 
-  onError(error: Error): void {
-    this.#reject({ reason: reasonOf(error), status: undefined })
+  onAttemptFailed(error: Error): void {
+    this.#log(error)
+  }
+
+  onError(error: Refusal): void {
+    if (this.#isOver) return
+    // Attempts that fail before their response are logged one by one.
+    if (this.#status !== 0) this.#log(error)
+    this.#end()
+    this.#reject(new CallFailed({ reason: reasonOf(error), retryAfter: error.headers?.['retry-after'] }))
   }
 
   onInternalError(error: unknown): void {
     this.fail(error instanceof Error ? error : new Error(String(error)))
   }
 
-  #reject(failure: LegFailure): void {
-    if (this.#done) return
-    this.#end()
-    this.#settle.reject(new CallFailed(failure))
+  /** Logs why an attempt failed, with its target: the client must not learn addresses. */
+  #log({ code, name, message }: Error & { code?: string }): void {
+    if (code?.startsWith('SP_ERR_') === true) return
+    const { id, log } = this.#source
+    const upstream = this.#upstream
+    const target = this.#target
+    log.warn({ requestId: id, upstream, target, cause: code ?? name, message }, 'upstream request failed')
   }
 
   #end(): void {
-    this.#done = true
+    this.#isOver = true
     stopTimer(this.#timer)
     this.#pending?.end()
   }
 }
 
-const onTimeout = (call: Call): void => call.fail(new CallFailed({ reason: 'timeout', status: undefined }))
-
-const buffersFull = (): Error => withHeaders(new BuffersFull(), { 'retry-after': '1' })
+const onTimeout = (call: Call): void => call.fail(new CallFailed({ reason: 'timeout' }))
 
 const TIMEOUTS = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
@@ -214,11 +183,12 @@ const TIMEOUTS = new Set([
 
 const CONNECTING = new Set(['connect', 'getaddrinfo'])
 
-function reasonOf(
-  error: Error & { code?: string; statusCode?: number; syscall?: string }
-): LegFailure['reason'] {
-  if (error.statusCode === 504 || TIMEOUTS.has(error.code ?? '')) return 'timeout'
-  if (error.statusCode === 503) return 'open'
-  if (error.code === 'ECONNREFUSED' || CONNECTING.has(error.syscall ?? '')) return 'refused'
-  return 'reset'
+function reasonOf({
+  code = '',
+  statusCode,
+  syscall = ''
+}: Error & { code?: string; statusCode?: number; syscall?: string }): LegFailure['reason'] {
+  if (statusCode === 504 || TIMEOUTS.has(code)) return 'timeout'
+  if (statusCode === 503) return 'open'
+  return code === 'ECONNREFUSED' || CONNECTING.has(syscall) ? 'refused' : 'reset'
 }

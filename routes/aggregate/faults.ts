@@ -1,5 +1,5 @@
 import type { About, OptionFault } from '../../src/kit/index.ts'
-import { formatFaults } from '../../src/lib/body/format-options.ts'
+import { type FormatOption, formatFaults, formatOptionsOf } from '../../src/lib/body/format-options.ts'
 import { PathError } from '../../src/lib/body/paths.ts'
 import { shapeFaults } from '../../src/lib/body/shape.ts'
 import { headerFaults } from '../../src/lib/http/header-options.ts'
@@ -7,9 +7,9 @@ import { paramFaults } from '../../src/lib/http/rewrite.ts'
 import { upstreamFault } from '../../src/lib/http/upstream-names.ts'
 import { isObject, nearest } from '../../src/lib/schema.ts'
 import { TemplateError, templateParts } from '../../src/lib/template-parts.ts'
-import { isSafe } from './leg.ts'
+import { isSafePath } from './leg-path.ts'
 import type { AggregateOptions, LegOptions } from './options.ts'
-import { circleOf, dependencies, legReferences } from './plan.ts'
+import { circleOf, dependencies } from './plan.ts'
 import { reference } from './references.ts'
 
 type Path = OptionFault['path']
@@ -27,10 +27,9 @@ export function faults(options: AggregateOptions, about: About): OptionFault[] {
       path: ['partial'],
       message: 'expected "header", got "body"; the body is no object to add "_partial" to'
     })
-  for (const [i, name] of (merge ?? []).entries())
-    if (!names.includes(name)) found.push({ path: ['merge', i], message: unknownLeg(name, names) })
-  if (format !== undefined) found.push(...formatFaults(format, ['format']))
-  found.push(...keyFaults(legs))
+  for (const [i, name] of (merge ?? []).entries()) found.push(...mergeFaults(name, legs, ['merge', i]))
+  if (format !== undefined) found.push(...answerFormatFaults(format))
+  found.push(...keyFaults(options))
   if (found.length > 0) return found
   const circle = circleOf(dependencies(legs))
   return circle === undefined
@@ -41,6 +40,35 @@ export function faults(options: AggregateOptions, about: About): OptionFault[] {
           message: `expected legs that don't wait for one another, got ${circle.join(' -> ')}`
         }
       ]
+}
+
+function mergeFaults(name: string, legs: AggregateOptions['legs'], path: Path): OptionFault[] {
+  const leg = Object.hasOwn(legs, name) ? legs[name] : undefined
+  if (leg === undefined) return [{ path, message: unknownLeg(name, Object.keys(legs)) }]
+  if (leg.each !== undefined)
+    return [
+      { path, message: `expected a leg whose result is an object, got "${name}", whose "each" makes a list` }
+    ]
+  return leg.fallback === undefined || isObject(leg.fallback)
+    ? []
+    : [
+        {
+          path: ['legs', name, 'fallback'],
+          message: `expected an object, which "merge" needs, got ${JSON.stringify(leg.fallback)}`
+        }
+      ]
+}
+
+function answerFormatFaults(format: FormatOption): OptionFault[] {
+  const { from } = formatOptionsOf(format)
+  if (from !== 'json')
+    return [
+      {
+        path: ['format', ...(typeof format === 'string' ? [] : ['from'])],
+        message: `expected "json", which legs become, got "${from}"; the "format" of a leg says what its upstream sends`
+      }
+    ]
+  return formatFaults(format, ['format'])
 }
 
 interface Surroundings {
@@ -62,12 +90,17 @@ function legFaults(name: string, leg: LegOptions, { about, names }: Surroundings
   ]
   const upstream = upstreamFault(leg.upstream, about.upstreams)
   if (upstream !== undefined) found.push({ path: [...at, 'upstream'], message: upstream })
-  if (leg.format !== undefined) found.push(...formatFaults(leg.format, [...at, 'format']))
+  if (leg.format !== undefined) found.push(...legFormatFaults(leg.format, [...at, 'format']))
+  if (!isSafePath(literalPath(leg.path)))
+    found.push({
+      path: [...at, 'path'],
+      message: `expected a path without "." and "..", empty segments and a "%" alone, got "${leg.path}"`
+    })
   if (leg.each !== undefined) found.push(...eachFaults(leg.each, [...at, 'each'], { about, names }))
   if (leg.pass !== undefined && !(leg.required ?? leg.fallback === undefined))
     found.push({
       path: [...at, 'pass'],
-      message: 'expected a required leg; an optional one never decides the status'
+      message: 'expected a required leg, got an optional one, which never decides the status'
     })
   if (leg.required === true && leg.fallback !== undefined && leg.each === undefined)
     found.push({
@@ -75,6 +108,30 @@ function legFaults(name: string, leg: LegOptions, { about, names }: Surroundings
       message: 'expected either "required": true or "fallback", got both'
     })
   return found
+}
+
+function legFormatFaults(format: FormatOption, path: Path): OptionFault[] {
+  const { to } = formatOptionsOf(format)
+  return to.length === 1 && to[0] === 'json'
+    ? formatFaults(format, path)
+    : [
+        {
+          path: [...path, 'to'],
+          message: `expected no "to" on a leg, got ${JSON.stringify(to)}; the "format" beside "legs" is that of the response`
+        }
+      ]
+}
+
+// A value is one segment, or a part of one.
+function literalPath(text: string): string {
+  try {
+    return templateParts(text)
+      .map((part) => (typeof part === 'string' ? part : 'x'))
+      .join('')
+  } catch (error) {
+    if (!(error instanceof TemplateError)) throw error
+    return '/'
+  }
 }
 
 function eachFaults(each: string, path: Path, { about, names }: Surroundings): OptionFault[] {
@@ -117,40 +174,19 @@ function textFaults(
 
 function unknownLeg(name: string, names: readonly string[]): string {
   const near = nearest(name, names)
-  return `No leg "${name}"; ${near === undefined ? `expected one of ${names.join(', ')}` : `did you mean "${near}"?`}`
+  const got = `expected one of the legs ${names.join(', ')}, got "${name}"`
+  return near === undefined ? got : `${got}; did you mean "${near}"?`
 }
 
-function keyFaults(legs: AggregateOptions['legs']): OptionFault[] {
-  const known = new Set<string>()
-  return Object.entries(legs).flatMap(([name, { as }]) => {
-    const key = as ?? name
+/** Returns the errors of keys that two legs have in the default body, or that the gateway writes itself. */
+function keyFaults({ legs, body, merge, partial }: AggregateOptions): OptionFault[] {
+  if (body !== undefined || merge !== undefined) return []
+  const known = new Set<string>(partial === 'body' ? ['_partial'] : [])
+  return Object.entries(legs).flatMap(([name, { as: key = name }]) => {
     if (!known.has(key)) {
       known.add(key)
       return []
     }
-    return [{ path: ['legs', name, 'as'], message: `expected a key that no other leg has, got "${key}"` }]
+    return [{ path: ['legs', name, 'as'], message: `expected a key that is not taken, got "${key}"` }]
   })
-}
-
-/** Returns the warnings about an aggregated response. */
-export function warnings({ legs }: AggregateOptions): string[] {
-  const unsafe = Object.entries(legs).filter(([, leg]) => !isSafe(leg))
-  const found: string[] = []
-  if (unsafe.length > 1)
-    found.push(
-      `changes something in several legs (${unsafe.map(([name]) => name).join(', ')}), and none of them is undone if another one fails`
-    )
-  const retried = unsafe.filter(([, { retry }]) => retry !== undefined).map(([name]) => name)
-  if (retried.length > 0)
-    found.push(
-      `has "retry" on ${retried.join(', ')}, which are never retried; "safe": true says that they only read`
-    )
-  const each = Object.entries(legs).filter(
-    ([, leg]) => leg.each !== undefined && legReferences(leg).every(({ kind }) => kind !== 'item')
-  )
-  if (each.length > 0)
-    found.push(
-      `calls ${each.map(([name]) => name).join(', ')} for each item of a list without using the item`
-    )
-  return found
 }

@@ -1,27 +1,22 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { fp, readBody, type TargetRoute, type TargetRoutes } from '../../src/kit/index.ts'
-import { compileFormat } from '../../src/lib/body/format.ts'
-import { isJsonFault, parsedJson, parseJson } from '../../src/lib/body/json.ts'
+import { fp, type TargetRoute, type TargetRoutes } from '../../src/kit/index.ts'
 import type { LegReport } from '../../src/lib/caller.ts'
-import { peerOf } from '../../src/lib/http/addresses.ts'
-import { acceptAnyContentType } from '../../src/lib/http/bodies.ts'
-import { joinVary } from '../../src/lib/http/headers.ts'
-import { forwardedHead, type WriteRequestHead } from '../../src/lib/http/request-head.ts'
+import { acceptAnyContentTypes } from '../../src/lib/http/bodies.ts'
+import { isClosed } from '../../src/lib/http/response.ts'
 import { onResponseClosed } from '../../src/lib/http/response-end.ts'
 import { MethodRefused } from '../../src/lib/refusals.ts'
-import { isObject } from '../../src/lib/schema.ts'
-import { size } from '../../src/lib/units.ts'
-import { compileBody } from './answer-body.ts'
-import { cacheControl, partialHeader, varyOf } from './answer-head.ts'
-import { CallFailed, Calls } from './call.ts'
-import { faults, warnings } from './faults.ts'
-import { compileLeg, type Leg } from './leg.ts'
+import { type Answer, answerWriter } from './answer.ts'
+import { Calls } from './calls.ts'
+import { readClientBody } from './client-body.ts'
+import { CallFailed, ClientGone } from './failures.ts'
+import { faults } from './faults.ts'
+import { compileLegs } from './leg.ts'
+import { legHeadWriter } from './leg-request.ts'
 import { type AggregateOptions, options } from './options.ts'
-import { bodyUse, dependencies, legsRead } from './plan.ts'
-import type { ClientBody } from './references.ts'
-import { AnswerTooLarge, BodyNotJson } from './refusals.ts'
+import { bodyUse } from './plan.ts'
 import { type LegOutcome, Run } from './run.ts'
+import { warnings } from './warnings.ts'
 
 export const key = 'aggregate'
 export const target = true
@@ -35,10 +30,7 @@ export { type AggregateOptions, faults, options, warnings }
 export default fp<TargetRoutes<AggregateOptions>>(
   async function aggregate(app, { routes }) {
     // Bodies are left unread, for the legs that want them.
-    app.addHook('preParsing', function keepBody(request, _reply, payload, done) {
-      acceptAnyContentType(request)
-      done(null, payload)
-    })
+    acceptAnyContentTypes(app)
     app.removeAllContentTypeParsers()
     app.addContentTypeParser('*', function leaveUnread(_request, payload, done) {
       done(null, payload)
@@ -52,94 +44,39 @@ export default fp<TargetRoutes<AggregateOptions>>(
   { name: key, fastify: '5.x', encapsulate: true, dependencies: ['upstreams'] }
 )
 
-// Larger responses are written in the parts that they are made of.
-const ONE_WRITE = 65_536
+type Handler = (request: FastifyRequest, reply: FastifyReply) => void
 
-function makeHandler(
-  app: FastifyInstance,
-  { info, options }: TargetRoute<AggregateOptions>
-): (request: FastifyRequest, reply: FastifyReply) => Promise<unknown> {
+function makeHandler(app: FastifyInstance, { info, options }: TargetRoute<AggregateOptions>): Handler {
   const legs = compileLegs(app, options)
-  const writeHead = clientHeadWriter(app, info.options['requestId'])
-  const writeBody = compileBody(options)
-  const format = options.format === undefined ? undefined : compileFormat(options.format)
+  const headOf = legHeadWriter(app, info.options['requestId'])
+  const writeAnswer = answerWriter(options)
   const use = bodyUse(options)
-  const maxTotal = size(options.maxTotal)
   const allowed = info.methods ?? ['GET', 'HEAD']
-  return async function sendAggregate(request, reply) {
+
+  async function answer(request: FastifyRequest, calls: Calls): Promise<Answer> {
+    const body = await readClientBody(request, use, calls)
+    const run = new Run(legs, calls, { request, head: headOf(request), body })
+    try {
+      const outcomes = await run.outcomes()
+      return writeAnswer(request, { outcomes, values: run.values, calls })
+    } finally {
+      request.legs = run.finished.map(reportOf)
+    }
+  }
+
+  return function sendAggregate(request, reply) {
     if (!allowed.includes(request.method)) {
       reply.header('allow', allowed.join(', '))
       throw new MethodRefused(request.method)
     }
-    const calls = new Calls(app)
+    // The client may have left while the gates ran.
+    if (isClosed(reply.raw)) return
+    const calls = new Calls(app.buffers)
     onResponseClosed(reply.raw, endCalls, calls, undefined)
-    const body = use === 'none' ? undefined : await clientBody(request, use)
-    request.deadline?.enforce(endInTime, calls)
-    const head = writeHead(request, app.trusts(peerOf(request)), '')
-    const run = new Run(legs, calls, { request, head, body })
-    const outcomes = await finished(run, calls)
-    request.deadline?.cancel()
-    request.legs = outcomes.map(reportOf)
-    let chunks = writeBody(outcomes, run.values)
-    reply.headers(headersFor(outcomes, request))
-    if (format === undefined) reply.type('application/json; charset=utf-8')
-    else {
-      const type = format.choose(request.headers.accept)
-      if (type === 'xml') chunks = [format.write(parseJson(Buffer.concat(chunks).toString()), type)]
-      reply.type(format.contentTypes[type])
-      reply.header('vary', joinVary(String(reply.getHeader('vary') ?? ''), 'Accept'))
-    }
-    const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-    if (length > maxTotal) throw new AnswerTooLarge()
-    reply.header('content-length', length)
-    if (request.method === 'HEAD') return reply.send()
-    return reply.send(length <= ONE_WRITE ? Buffer.concat(chunks) : Readable.from(chunks))
-  }
-}
-
-function compileLegs(app: FastifyInstance, options: AggregateOptions): ReadonlyMap<string, Leg> {
-  const waitsFor = dependencies(options.legs)
-  const read = legsRead(options)
-  return new Map(
-    Object.entries(options.legs).map(([name, leg]) => [
-      name,
-      compileLeg(app, name, leg, {
-        waitsFor: waitsFor.get(name) ?? [],
-        needsValue: read.has(name),
-        isMerged: options.merge?.includes(name) === true
-      })
-    ])
-  )
-}
-
-/** Compiles the headers that a proxied request would have. */
-function clientHeadWriter(app: FastifyInstance, requestId: unknown): WriteRequestHead {
-  return forwardedHead({
-    preserveHost: false,
-    requestId: isObject(requestId) ? String(requestId['header']) : undefined,
-    names: app.hasDecorator('identityNames') ? app.identityNames : new Set<string>(),
-    cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null
-  })
-}
-
-// The body is bounded by `limits.body`.
-const NO_OWN_LIMIT = '1024gb'
-
-async function clientBody(request: FastifyRequest, use: 'bytes' | 'json'): Promise<ClientBody | undefined> {
-  const bytes = await readBody(request, { maxBody: NO_OWN_LIMIT })
-  if (use === 'bytes' || bytes.length === 0) return { bytes, value: undefined }
-  const parsed = parsedJson(bytes)
-  if (isJsonFault(parsed)) throw new BodyNotJson()
-  return { bytes, value: parsed.value }
-}
-
-/** Waits for all legs; ends those that still run if one of them decides the response. */
-async function finished(run: Run, calls: Calls): Promise<LegOutcome[]> {
-  try {
-    return await run.outcomes()
-  } catch (error) {
-    calls.end(error as Error)
-    throw error
+    if (request.deadline?.isEnforced === true) request.deadline.enforce(endInTime, calls)
+    answer(request, calls)
+      .then((made) => send(made, request, reply))
+      .catch((error: unknown) => sendError(error, request, reply))
   }
 }
 
@@ -150,20 +87,23 @@ const reportOf = ({ leg, status, ms, failure }: LegOutcome): LegReport => ({
   ...(failure === undefined ? {} : { reason: failure.reason })
 })
 
-function headersFor(outcomes: readonly LegOutcome[], { caller }: FastifyRequest): Record<string, string> {
-  const headers: Record<string, string> = {}
-  const caching = cacheControl(outcomes, caller !== null)
-  if (caching !== undefined) headers['cache-control'] = caching
-  const vary = varyOf(outcomes)
-  if (vary !== '') headers['vary'] = vary
-  const partial = partialHeader(outcomes)
-  if (partial !== undefined) headers['sallyport-partial'] = partial
-  return headers
+// Larger responses are written in the parts that they are made of.
+const ONE_WRITE = 65_536
+
+function send({ headers, chunks, length }: Answer, request: FastifyRequest, reply: FastifyReply): void {
+  if (isClosed(reply.raw)) return
+  request.deadline?.cancel()
+  reply.headers({ ...headers, 'content-length': length })
+  if (request.method === 'HEAD') reply.send()
+  else reply.send(length <= ONE_WRITE ? Buffer.concat(chunks) : Readable.from(chunks))
 }
 
-const endInTime = (calls: Calls): void => calls.end(new CallFailed({ reason: 'timeout', status: undefined }))
-
-function endCalls(calls: Calls): void {
-  calls.end(new Error('The client closed the connection'))
-  calls.release()
+function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  if (isClosed(reply.raw)) return
+  request.deadline?.cancel()
+  reply.send(error)
 }
+
+const endInTime = (calls: Calls): void => calls.end(new CallFailed({ reason: 'timeout' }))
+
+const endCalls = (calls: Calls): void => calls.release(new ClientGone('The client closed the connection'))

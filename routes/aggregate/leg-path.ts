@@ -1,8 +1,9 @@
 import { isRawNumber } from '../../src/lib/body/json.ts'
+import { canonicalPath } from '../../src/lib/http/canonical-path.ts'
 import { templateParts } from '../../src/lib/template-parts.ts'
-import { plainValue, type ReadValue, reference, type Values } from './references.ts'
+import { type ReadValue, reference, type Values } from './references.ts'
 
-/** Returns the path and query of a leg; undefined where a value is missing. */
+/** Returns the path and query of a leg; undefined where a value is missing or unsafe. */
 export type LegPath = (values: Values) => string | undefined
 
 /** Compiles the path of a leg: each value becomes one encoded segment, or one encoded value of the query (CWE-22, CWE-918). */
@@ -17,12 +18,18 @@ export function legPath(text: string): LegPath {
       if (added === undefined) return undefined
       path += added
     }
-    return path
+    return isSafePath(path) ? path : undefined
   }
 }
 
+const STRICT = { encodedSlash: 'keep', doubleSlash: 'reject' } as const
+
+/** Returns whether no upstream reads a path as another one: it has no dot segments, also none that are encoded, and no empty segments. */
+export const isSafePath = (path: string): boolean =>
+  canonicalPath(path.split('?', 1)[0] ?? '', STRICT).refusal === undefined
+
 function encoded(read: ReadValue, values: Values): string | undefined {
-  const text = scalarText(plainValue(read(values)))
+  const text = scalarText(read(values))
   // An empty or a dot segment would be another path.
   if (text === undefined || text === '' || text === '.' || text === '..') return undefined
   try {

@@ -1,48 +1,31 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type JsonTemplate, jsonTemplate, writeJson } from '../../src/lib/body/values-in-json.ts'
 import { escapesFor } from '../../src/lib/escape.ts'
+import { peerOf } from '../../src/lib/http/addresses.ts'
 import { cleanHeader } from '../../src/lib/http/headers.ts'
-import { setHeader } from '../../src/lib/http/request-head.ts'
+import { forwardedHead, isResourceField, setHeader } from '../../src/lib/http/request-head.ts'
+import { isObject } from '../../src/lib/schema.ts'
 import { templateParts } from '../../src/lib/template-parts.ts'
 import { scalarText } from './leg-path.ts'
 import type { LegOptions } from './options.ts'
-import { plainValue, type ReadValue, reference, type Values } from './references.ts'
+import { type ReadValue, reference, type Values } from './references.ts'
 
 /** Writes the headers and the body of a leg's request. */
 export interface LegRequest {
   readonly method: string
-  /** Changes the headers of the client's request, names in lower case and values in turn, into those of the leg. */
+  /** Returns the headers: those that all legs have, what describes the body, and the leg's own. */
   head(base: readonly string[], values: Values, body: LegBody | null): string[]
   /** Returns the body; null for none, undefined where a value is missing. */
   body(values: Values): LegBody | null | undefined
 }
 
-/** A request body and its type. */
+/** A request body and the headers that describe it. */
 export interface LegBody {
   readonly bytes: Buffer
   readonly type: string | undefined
+  /** Its Content-Encoding. */
+  readonly coding?: string | undefined
 }
-
-// Of the client's message and its cache, not of the leg's.
-const NOT_OF_LEGS = new Set([
-  'accept-encoding',
-  'expect',
-  'range',
-  'if-match',
-  'if-modified-since',
-  'if-none-match',
-  'if-range',
-  'if-unmodified-since',
-  'content-type',
-  'content-length',
-  'content-encoding',
-  'content-language',
-  'content-location',
-  'content-digest',
-  'content-range',
-  'digest',
-  'transfer-encoding',
-  'trailer'
-])
 
 const ACCEPT = {
   json: 'application/json',
@@ -52,29 +35,50 @@ const ACCEPT = {
   form: 'application/x-www-form-urlencoded'
 }
 
+/** Compiles the headers that all legs of a route have: those that a proxied request would have. */
+export function legHeadWriter(
+  app: FastifyInstance,
+  requestId: unknown
+): (request: FastifyRequest) => readonly string[] {
+  const write = forwardedHead({
+    preserveHost: false,
+    requestId: isObject(requestId) ? String(requestId['header']) : undefined,
+    names: app.hasDecorator('identityNames') ? app.identityNames : new Set<string>(),
+    cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null
+  })
+  return (request) => headOfLegs(write(request, app.trusts(peerOf(request)), ''))
+}
+
+/** Removes the headers about the body of the client's request, its conditions, and its response as a whole. */
+function headOfLegs(head: readonly string[]): string[] {
+  const kept: string[] = []
+  for (let i = 0; i < head.length; i += 2) {
+    const name = head[i] as string
+    if (name !== 'accept' && name !== 'accept-encoding' && !isResourceField(name))
+      kept.push(name, head[i + 1] as string)
+  }
+  return kept
+}
+
 /** Compiles the request of a leg. */
 export function compileLegRequest({ method, headers, body, format }: LegOptions): LegRequest {
   const own = Object.entries(headers).map(([name, value]) => ({
     name: name.toLowerCase(),
     read: value === false ? undefined : textReader(value)
   }))
-  const type = own.find(({ name }) => name === 'content-type')
   const from = (typeof format === 'string' ? format : format?.from) ?? 'json'
-  const written = typeof headers['content-type'] === 'string' ? headers['content-type'] : undefined
+  const written =
+    Object.entries(headers).find(([name]) => name.toLowerCase() === 'content-type')?.[1] || undefined
   return {
     method,
     body: compileBody(body, written),
     head(base, values, legBody) {
-      const head: string[] = []
-      for (let i = 0; i < base.length; i += 2) {
-        const name = base[i] as string
-        // The client's Accept is about the whole response.
-        if (!NOT_OF_LEGS.has(name) && name !== 'accept') head.push(name, base[i + 1] as string)
-      }
-      head.push('accept', ACCEPT[from], 'accept-encoding', 'identity')
+      const head = [...base, 'accept', ACCEPT[from], 'accept-encoding', 'identity']
       if (legBody !== null) {
-        head.push('content-length', String(legBody.bytes.length))
-        if (legBody.type !== undefined && type === undefined) head.push('content-type', legBody.type)
+        const { bytes, type, coding } = legBody
+        head.push('content-length', String(bytes.length))
+        if (type !== undefined) head.push('content-type', type)
+        if (coding !== undefined) head.push('content-encoding', coding)
       }
       for (const { name, read } of own) {
         const value = read?.(values)
@@ -93,7 +97,7 @@ function textReader(text: string): (values: Values) => string | undefined {
   return (values) => {
     let made = ''
     for (const part of parts) {
-      const added = typeof part === 'string' ? part : scalarText(plainValue(part(values)))
+      const added = typeof part === 'string' ? part : scalarText(part(values))
       if (added === undefined) return undefined
       made += added
     }
@@ -114,7 +118,11 @@ function compileBody(body: unknown, type: string | undefined): LegRequest['body'
 const clientBody: LegRequest['body'] = ({ body, request }) =>
   body === undefined || body.bytes.length === 0
     ? null
-    : { bytes: body.bytes, type: request.headers['content-type'] }
+    : {
+        bytes: body.bytes,
+        type: request.raw.headers['content-type'],
+        coding: request.raw.headers['content-encoding']
+      }
 
 function isOneReference(text: string): boolean {
   const parts = templateParts(text)
@@ -131,7 +139,7 @@ function jsonBody(template: JsonTemplate): LegRequest['body'] {
 
 /** Reads each reference of a template once. */
 export const resolverOf = ({ references }: JsonTemplate): ReadonlyMap<string, ReadValue> =>
-  new Map(references.map((text) => [text, reference(text).read]))
+  new Map(references.map((text) => [text, reference(text).copy]))
 
 /** Compiles a text whose values are escaped for its type (CWE-91, CWE-116). */
 function textBody(text: string, type: string): LegRequest['body'] {
@@ -151,7 +159,7 @@ function textBody(text: string, type: string): LegRequest['body'] {
         made += part
         continue
       }
-      const value = scalarText(plainValue(part(values)))
+      const value = scalarText(part(values))
       if (value === undefined) return undefined
       made += escapeValue === undefined ? value : escapeValue(value, index)
       index++

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { compileFormat, type Format } from '../../src/lib/body/format.ts'
 import { FormatError } from '../../src/lib/body/format-errors.ts'
+import { type FormatName, formatOptionsOf } from '../../src/lib/body/format-options.ts'
 import {
   isJsonFault,
   isJsonObject,
@@ -9,25 +10,19 @@ import {
   provenJson,
   stringifyJson
 } from '../../src/lib/body/json.ts'
-import { QueryError } from '../../src/lib/body/query/run.ts'
 import { compileShape, hasShape } from '../../src/lib/body/shape.ts'
 import type { AttemptPolicy, UpstreamService } from '../../src/lib/contracts/upstream.ts'
 import { headerOf } from '../../src/lib/http/request-head.ts'
 import { makeRetry } from '../../src/lib/retry.ts'
 import { templateParts } from '../../src/lib/template-parts.ts'
 import { duration, size } from '../../src/lib/units.ts'
-import type { CallLimits, LegResponse } from './call.ts'
-import { CallFailed } from './call.ts'
+import type { LegResponse } from './call.ts'
+import { CallFailed, type LegFailure } from './failures.ts'
 import { type LegPath, legPath } from './leg-path.ts'
 import { compileLegRequest, type LegRequest } from './leg-request.ts'
-import type { LegOptions } from './options.ts'
+import type { AggregateOptions, LegOptions } from './options.ts'
+import { dependencies, legsRead, referencesIn } from './plan.ts'
 import { type LegValue, type ReadValue, reference } from './references.ts'
-
-/** Why a leg has failed, and the status of its upstream if that is the reason. */
-export interface LegFailure {
-  readonly reason: 'timeout' | 'refused' | 'reset' | 'status' | 'size' | 'format' | 'open' | 'skipped'
-  readonly status: number | undefined
-}
 
 /** A leg, compiled at boot. */
 export interface Leg {
@@ -48,18 +43,43 @@ export interface Leg {
   readonly each: ReadValue | undefined
   readonly max: number
   readonly concurrency: number
-  readonly limits: CallLimits
+  /** Whether items with equal paths have equal requests, so that one call serves them. */
+  readonly isSharedByPath: boolean
+  /** The largest response body, in bytes. */
+  readonly maxBody: number
+  /** Milliseconds for all calls of the leg; Infinity for no limit of its own. */
+  readonly timeout: number
+  /** The format of its responses. */
+  readonly from: FormatName
+  /** Whether `read` parses responses into values that stay in memory. */
+  readonly isParsed: boolean
   /** Reads a response; throws a CallFailed. */
   read(response: LegResponse): LegValue
 }
 
-const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
+const SAFE_METHODS = new Set(['GET', 'OPTIONS'])
 
 /** Returns whether the request of a leg only reads. */
 export const isSafe = ({ method, safe }: LegOptions): boolean => safe || SAFE_METHODS.has(method)
 
+/** Compiles all legs of a response, by name. */
+export function compileLegs(app: FastifyInstance, options: AggregateOptions): ReadonlyMap<string, Leg> {
+  const waitsFor = dependencies(options.legs)
+  const read = legsRead(options)
+  return new Map(
+    Object.entries(options.legs).map(([name, leg]) => [
+      name,
+      compileLeg(app, name, leg, {
+        waitsFor: waitsFor.get(name) ?? [],
+        needsValue: read.has(name),
+        isMerged: options.merge?.includes(name) === true
+      })
+    ])
+  )
+}
+
 /** How the rest of the response uses a leg. */
-export interface LegUse {
+interface LegUse {
   readonly waitsFor: readonly string[]
   /** Whether something reaches into its value. */
   readonly needsValue: boolean
@@ -67,8 +87,7 @@ export interface LegUse {
   readonly isMerged: boolean
 }
 
-/** Compiles a leg. */
-export function compileLeg(
+function compileLeg(
   app: FastifyInstance,
   name: string,
   options: LegOptions,
@@ -77,6 +96,7 @@ export function compileLeg(
   const safe = isSafe(options)
   const upstream = app.upstream(options.upstream)
   const timeout = options.timeout === undefined ? undefined : duration(options.timeout)
+  const from = options.format === undefined ? 'json' : formatOptionsOf(options.format).from
   return {
     name,
     upstream,
@@ -94,19 +114,24 @@ export function compileLeg(
     each: options.each === undefined ? undefined : onlyReference(options.each),
     max: options.max,
     concurrency: options.concurrency,
-    limits: { maxBody: size(options.maxBody), timeout },
+    isSharedByPath:
+      safe &&
+      referencesIn([Object.values(options.headers), options.body]).every(({ kind }) => kind !== 'item'),
+    maxBody: size(options.maxBody),
+    timeout: timeout ?? Number.POSITIVE_INFINITY,
+    from,
+    isParsed: from !== 'json' || needsValue || hasShape(options),
     read: isMerged ? objectReader(options) : responseReader(options, needsValue)
   }
 }
 
 /** Returns a value of the config as the result of a leg. */
 function fixedValue(value: unknown): LegValue {
-  const text = stringifyJson(value)
-  return { proven: new ProvenJson(Buffer.from(text), text), value }
+  return { proven: new ProvenJson(Buffer.from(stringifyJson(value))), value }
 }
 
 /** Returns the reader of a text that is one reference. */
-export function onlyReference(text: string): ReadValue {
+function onlyReference(text: string): ReadValue {
   const [only] = templateParts(text)
   return typeof only === 'object' ? reference(only.reference).read : () => undefined
 }
@@ -124,10 +149,10 @@ function responseReader(options: LegOptions, needsValue: boolean): Leg['read'] {
       if (isJsonFault(parsed)) throw new CallFailed(FORMAT)
       return apply === undefined
         ? { proven: parsed.proven, value: parsed.value }
-        : { proven: undefined, value: shaped(apply, parsed.value) }
+        : { proven: undefined, value: apply(parsed.value) }
     }
     const value = readAs(format, body, headerOf(fields, 'content-type'), maxBody)
-    return { proven: undefined, value: apply === undefined ? value : shaped(apply, value) }
+    return { proven: undefined, value: apply === undefined ? value : apply(value) }
   }
 }
 
@@ -140,7 +165,7 @@ function objectReader(options: LegOptions): Leg['read'] {
   }
 }
 
-const FORMAT: LegFailure = { reason: 'format', status: undefined }
+const FORMAT: LegFailure = { reason: 'format' }
 
 function proven(body: Buffer): ProvenJson {
   const json = provenJson(body)
@@ -148,20 +173,11 @@ function proven(body: Buffer): ProvenJson {
   return json
 }
 
-function shaped(apply: (value: unknown) => unknown, value: unknown): unknown {
-  try {
-    return apply(value)
-  } catch (error) {
-    if (!(error instanceof QueryError)) throw error
-    throw new CallFailed(FORMAT)
-  }
-}
-
 function readAs(format: Format, body: Buffer, type: string | undefined, maxBody: number): unknown {
   try {
     return format.read(body, type, maxBody)
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
-    throw new CallFailed({ reason: error.kind, status: undefined })
+    throw new CallFailed({ reason: error.kind })
   }
 }

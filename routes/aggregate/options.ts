@@ -6,7 +6,8 @@ import { retry } from '../../src/lib/retry.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Duration, EXPECTED, REPLACED_WHOLE, Size, TEMPLATE } from '../../src/lib/units.ts'
 
-const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
+// The response to HEAD has no body.
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 
 const { first, flatten, pick, omit, rename } = shapeOptions
 
@@ -14,9 +15,9 @@ const leg = Type.Object(
   {
     upstream: Type.String({ minLength: 1, description: 'The upstream: a name from "upstreams", or a URL.' }),
     path: Type.String({
-      pattern: '^/[^#]*$',
+      pattern: '^/[!-"$-~]*$',
       [TEMPLATE]: true,
-      [EXPECTED]: 'a path that begins with "/"',
+      [EXPECTED]: 'a path that begins with "/", without spaces or "#"',
       description:
         'The path and query, with values such as "{params.id}" and "{legs.user.id}", each encoded; a missing value skips the leg.'
     }),
@@ -93,7 +94,8 @@ const leg = Type.Object(
     timeout: Type.Optional(
       Duration({
         positive: true,
-        description: 'How long the leg may take; what is left of "limits.time" if that is less.'
+        description:
+          'How long the leg may take, with all items of "each"; what is left of "limits.time" if that is less.'
       })
     ),
     retry: Type.Optional(retry),
@@ -113,6 +115,7 @@ export const options = Type.Object(
       additionalProperties: false,
       minProperties: 1,
       maxProperties: 16,
+      [EXPECTED]: '1 to 16 legs by name',
       description: 'The requests to make, by name; a leg waits for those that it names.'
     }),
     body: Type.Optional(

@@ -1,21 +1,29 @@
-import { getOrCreate } from '../../src/lib/memoize.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { templateParts } from '../../src/lib/template-parts.ts'
 import type { AggregateOptions, LegOptions } from './options.ts'
 import { type Reference, reference } from './references.ts'
 
+/** A reference in a text of the config. */
+interface UsedReference extends Reference {
+  /** Whether nothing else is in the text. */
+  readonly isAlone: boolean
+}
+
 /** Returns the references in all texts of a value of the config. */
-export function referencesIn(value: unknown): Reference[] {
-  if (typeof value === 'string')
-    return templateParts(value).flatMap((part) =>
-      typeof part === 'string' ? [] : [reference(part.reference)]
+export function referencesIn(value: unknown): UsedReference[] {
+  if (typeof value === 'string') {
+    const parts = templateParts(value)
+    const isAlone = parts.length === 1
+    return parts.flatMap((part) =>
+      typeof part === 'string' ? [] : [{ ...reference(part.reference), isAlone }]
     )
+  }
   if (Array.isArray(value)) return value.flatMap(referencesIn)
   return isObject(value) ? Object.values(value).flatMap(referencesIn) : []
 }
 
 /** Returns the references of a leg. */
-export const legReferences = ({ path, headers, body, each }: LegOptions): Reference[] =>
+export const legReferences = ({ path, headers, body, each }: LegOptions): UsedReference[] =>
   referencesIn([path, Object.values(headers), body, each])
 
 /** Returns the legs that each leg waits for: those it names. */
@@ -51,22 +59,19 @@ export function circleOf(waitsFor: ReadonlyMap<string, readonly string[]>): stri
 
 /** Returns the legs whose value is needed, not their bytes alone: something reaches into them, or puts them into a text. */
 export function legsRead({ legs, body, merge = [] }: AggregateOptions): Set<string> {
-  const read = new Set(merge)
-  for (const leg of Object.values(legs))
-    for (const { leg: name } of legReferences(leg)) if (name !== undefined) read.add(name)
-  for (const { leg: name, reaches } of referencesIn(body)) if (name !== undefined && reaches) read.add(name)
-  return read
+  const used = [
+    ...Object.values(legs).flatMap(legReferences),
+    ...referencesIn(body).filter(({ reaches, isAlone }) => reaches || !isAlone)
+  ]
+  return new Set([...merge, ...used.flatMap(({ leg }) => (leg === undefined ? [] : [leg]))])
 }
 
 /** Returns what is used of the client's body: nothing, its bytes, or its value. */
 export function bodyUse({ legs, body }: AggregateOptions): 'none' | 'bytes' | 'json' {
-  const uses = new Map<boolean, true>()
-  const count = (isWhole: boolean): unknown => getOrCreate(uses, isWhole, () => true)
-  for (const leg of Object.values(legs)) {
-    if (leg.body === '{body}') count(true)
-    const rest = legReferences(leg.body === '{body}' ? { ...leg, body: undefined } : leg)
-    if (rest.some(({ kind }) => kind === 'body')) count(false)
-  }
-  if (referencesIn(body).some(({ kind }) => kind === 'body')) count(false)
-  return uses.has(false) ? 'json' : uses.has(true) ? 'bytes' : 'none'
+  const all = Object.values(legs)
+  const copies = (leg: LegOptions): boolean => leg.body === '{body}'
+  const others = all.map((leg) => (copies(leg) ? { ...leg, body: undefined } : leg))
+  const used = [...others.flatMap(legReferences), ...referencesIn(body)]
+  if (used.some(({ kind }) => kind === 'body')) return 'json'
+  return all.some(copies) ? 'bytes' : 'none'
 }

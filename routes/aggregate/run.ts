@@ -1,20 +1,24 @@
 import type { FastifyRequest } from 'fastify'
-import { ProvenJson, stringifyJson } from '../../src/lib/body/json.ts'
+import { monotonic } from '../../src/lib/clock.ts'
 import type { OutboundRequest, ReplayableBody } from '../../src/lib/contracts/upstream.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
-import { CallFailed, type Calls, type LegResponse } from './call.ts'
-import type { Leg, LegFailure } from './leg.ts'
+import type { Calls } from './calls.ts'
+import { callEach, type Finished, type LegResult } from './each.ts'
+import { CallFailed, type LegFailure, legRefusal } from './failures.ts'
+import type { Leg } from './leg.ts'
 import type { LegBody } from './leg-request.ts'
-import { type ClientBody, type LegValue, plainValue, type Values } from './references.ts'
-import { legRefusal } from './refusals.ts'
+import type { ClientBody, LegValue, Values } from './references.ts'
+import { memoryOfValue } from './value-memory.ts'
 
 /** What became of a leg. */
 export interface LegOutcome {
   readonly leg: Leg
-  /** Its result, or what takes the place of one; undefined if it failed without a fallback. */
+  /** Its result, or its fallback; undefined if it failed without one. */
   readonly value: LegValue | undefined
   /** Why it failed, or one of its items did. */
   readonly failure: LegFailure | undefined
+  /** Whether it failed as a whole. */
+  readonly hasFailed: boolean
   readonly status: number
   readonly ms: number
   /** The headers of its successful responses. */
@@ -29,15 +33,16 @@ export interface RunInput {
   readonly body: ClientBody | undefined
 }
 
-const SKIPPED: LegFailure = { reason: 'skipped', status: undefined }
+const SKIPPED: LegFailure = { reason: 'skipped' }
 
-/** Runs the legs of one aggregated response, each as soon as those it waits for are done. */
+/** Runs the legs of one aggregated response, each as soon as those that it waits for are done. */
 export class Run {
   readonly #legs: ReadonlyMap<string, Leg>
   readonly #calls: Calls
   readonly #input: RunInput
   readonly #results = new Map<string, LegValue>()
-  readonly #outcomes = new Map<string, Promise<LegOutcome>>()
+  readonly #started = new Map<string, Promise<LegOutcome>>()
+  readonly #finished: LegOutcome[] = []
 
   constructor(legs: ReadonlyMap<string, Leg>, calls: Calls, input: RunInput) {
     this.#legs = legs
@@ -51,13 +56,24 @@ export class Run {
     return { request, results: this.#results, body }
   }
 
-  /** Runs all legs; rejects with the refusal of the first required one that fails. */
-  outcomes(): Promise<LegOutcome[]> {
-    return Promise.all([...this.#legs.values()].map((leg) => this.#outcomeOf(leg)))
+  /** What became of the legs that are done, in the order of the config. */
+  get finished(): readonly LegOutcome[] {
+    const order = [...this.#legs.values()]
+    return this.#finished.toSorted((a, b) => order.indexOf(a.leg) - order.indexOf(b.leg))
+  }
+
+  /** Runs all legs. Rejects with the refusal of the first required one that fails, and ends the others. */
+  async outcomes(): Promise<LegOutcome[]> {
+    try {
+      return await Promise.all([...this.#legs.values()].map((leg) => this.#outcomeOf(leg)))
+    } catch (error) {
+      this.#calls.end(error as Error)
+      throw error
+    }
   }
 
   #outcomeOf(leg: Leg): Promise<LegOutcome> {
-    return getOrCreate(this.#outcomes, leg.name, () => this.#run(leg))
+    return getOrCreate(this.#started, leg.name, () => this.#run(leg))
   }
 
   async #run(leg: Leg): Promise<LegOutcome> {
@@ -68,84 +84,56 @@ export class Run {
       })
     )
     const began = performance.now()
+    const end = (outcome: Omit<LegOutcome, 'leg' | 'ms'>): LegOutcome => {
+      const ended = { leg, ms: performance.now() - began, ...outcome }
+      if (ended.value !== undefined) this.#results.set(leg.name, ended.value)
+      this.#finished.push(ended)
+      return ended
+    }
     try {
-      // The items of a list may have failed one by one.
-      if (before.some(({ failure, heads }) => failure !== undefined && heads.length === 0))
-        throw new CallFailed(SKIPPED)
-      const outcome = leg.each === undefined ? await this.#callOnce(leg) : await this.#callEach(leg)
-      this.#results.set(leg.name, outcome.value)
-      return { leg, ms: performance.now() - began, ...outcome }
+      if (before.some(({ hasFailed }) => hasFailed)) throw new CallFailed(SKIPPED)
+      return end({ ...(await this.#call(leg)), hasFailed: false })
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error
       const { failure } = error
+      const failed = end({
+        value: leg.fallback,
+        failure,
+        hasFailed: true,
+        status: failure.status ?? 0,
+        heads: []
+      })
       if (leg.required) throw legRefusal(leg.name, failure, leg.pass)
-      if (leg.fallback !== undefined) this.#results.set(leg.name, leg.fallback)
-      const ms = performance.now() - began
-      return { leg, value: leg.fallback, failure, status: failure.status ?? 0, ms, heads: [] }
+      return failed
     }
   }
 
-  async #callOnce(leg: Leg): Promise<Finished> {
+  async #call(leg: Leg): Promise<Finished> {
+    const endsAt = monotonic() + leg.timeout
     const { values } = this
-    const path = leg.path(values)
-    if (path === undefined) throw new CallFailed(SKIPPED)
-    const { response, value } = await this.#call(leg, path, values)
-    return { value, failure: undefined, status: response.status, heads: [response.fields] }
-  }
-
-  /** Calls a leg for each item of a list, equal URLs once, and returns a list in the same order. */
-  async #callEach(leg: Leg): Promise<Finished> {
-    const items = plainValue(leg.each?.(this.values))
-    if (!Array.isArray(items)) throw new CallFailed({ reason: 'format', status: undefined })
-    const byPath = new Map<string, Promise<ItemResult>>()
-    const results: ItemResult[] = []
-    let next = 0
-    const work = async (): Promise<void> => {
-      while (next < items.length) {
-        const i = next++
-        results[i] = i < leg.max ? await this.#item(leg, items[i], byPath) : { failure: TOO_MANY }
-      }
+    if (leg.each === undefined) {
+      const { head, status, value } = await this.#send(leg, values, endsAt)
+      return { value, failure: undefined, status, heads: [head] }
     }
-    await Promise.all(Array.from({ length: Math.min(leg.concurrency, items.length) }, work))
-    const text = `[${results.map(({ value }) => textOf(value ?? leg.fallback)).join(',')}]`
-    const bytes = Buffer.from(text)
-    this.#calls.hold(bytes.length)
-    const failure = results.find((result) => result.failure !== undefined)?.failure
-    return {
-      value: {
-        proven: new ProvenJson(bytes, text),
-        value: results.map(({ value }) => (value ?? leg.fallback ?? { value: null }).value)
-      },
-      failure,
-      status: failure?.status ?? 200,
-      heads: [...new Set(results.flatMap(({ head }) => (head === undefined ? [] : [head])))]
-    }
+    const items = leg.each(values)
+    if (!Array.isArray(items)) throw new CallFailed({ reason: 'format' })
+    const finished = await callEach(leg, items, {
+      keyOf: (item) => (leg.isSharedByPath ? leg.path({ ...values, item }) : undefined),
+      call: (item) => this.#send(leg, { ...values, item }, endsAt)
+    })
+    this.#calls.hold(finished.value.proven?.bytes.length ?? 0)
+    return finished
   }
 
-  #item(leg: Leg, item: unknown, byPath: Map<string, Promise<ItemResult>>): Promise<ItemResult> {
-    const values = { ...this.values, item }
+  async #send(leg: Leg, values: Values, endsAt: number): Promise<LegResult> {
     const path = leg.path(values)
-    if (path === undefined) return Promise.resolve({ failure: SKIPPED })
-    const call = (): Promise<ItemResult> =>
-      this.#call(leg, path, values).then(
-        ({ response, value }) => ({ value, head: response.fields }),
-        (error: unknown) => {
-          if (!(error instanceof CallFailed)) throw error
-          return { failure: error.failure }
-        }
-      )
-    return leg.safe ? getOrCreate(byPath, path, call) : call()
-  }
-
-  async #call(
-    leg: Leg,
-    path: string,
-    values: Values
-  ): Promise<{ readonly response: LegResponse; readonly value: LegValue }> {
     const body = leg.request.body(values)
-    if (body === undefined) throw new CallFailed(SKIPPED)
-    const { request, head } = this.#input
-    const own = leg.request.head(head, values, body)
+    if (path === undefined || body === undefined) throw new CallFailed(SKIPPED)
+    const timeout = endsAt - monotonic()
+    if (timeout <= 0) throw new CallFailed({ reason: 'timeout' })
+    const { request, head: base } = this.#input
+    if (body !== null && body.bytes !== values.body?.bytes) this.#calls.hold(body.bytes.length)
+    const own = leg.request.head(base, values, body)
     const outbound: OutboundRequest = {
       source: request,
       method: leg.request.method,
@@ -158,26 +146,12 @@ export class Run {
         return own
       }
     }
-    const response = await this.#calls.send(leg.upstream, outbound, leg.policy, leg.limits)
-    const value = leg.read(response)
-    // The value lies in memory beside the bytes.
-    if (value.value !== undefined) this.#calls.hold(response.body.length)
-    return { response, value }
+    const { maxBody } = leg
+    const response = await this.#calls.send(leg.upstream, outbound, leg.policy, { maxBody, timeout })
+    if (leg.isParsed) this.#calls.hold(memoryOfValue(response.body, leg.from))
+    return { value: leg.read(response), head: response.fields, status: response.status }
   }
 }
-
-type Finished = Omit<LegOutcome, 'leg' | 'ms' | 'value'> & { readonly value: LegValue }
-
-interface ItemResult {
-  readonly value?: LegValue
-  readonly head?: readonly string[]
-  readonly failure?: LegFailure
-}
-
-const TOO_MANY: LegFailure = { reason: 'size', status: undefined }
-
-const textOf = (value: LegValue | undefined): string =>
-  value === undefined ? 'null' : (value.proven?.text ?? stringifyJson(value.value))
 
 const replayable = ({ bytes }: LegBody): ReplayableBody => ({
   isDisposable: false,

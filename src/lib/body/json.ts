@@ -9,14 +9,17 @@ export interface JsonFault {
   readonly fault: 'empty' | 'utf8' | 'depth' | 'syntax'
 }
 
-/** Bytes that are proven to be JSON (RFC 8259), without a byte order mark, and their text. */
+/** Bytes that are proven to be JSON (RFC 8259), without a byte order mark. */
 export class ProvenJson {
   readonly bytes: Buffer
-  readonly text: string
 
-  constructor(bytes: Buffer, text: string) {
+  constructor(bytes: Buffer) {
     this.bytes = bytes
-    this.text = text
+  }
+
+  /** Their text, decoded at each call: kept, it would double the memory of a body. */
+  get text(): string {
+    return this.bytes.toString()
   }
 }
 
@@ -33,7 +36,7 @@ export function provenJson(bytes: Buffer): ProvenJson | JsonFault {
   if (isJsonFault(decoded)) return decoded
   try {
     JSON.parse(decoded.text)
-    return decoded
+    return decoded.proven
   } catch {
     return { fault: 'syntax' }
   }
@@ -43,22 +46,22 @@ export function provenJson(bytes: Buffer): ProvenJson | JsonFault {
 export function parsedJson(
   bytes: Buffer
 ): { readonly proven: ProvenJson; readonly value: unknown } | JsonFault {
-  const proven = decodeJson(bytes)
-  if (isJsonFault(proven)) return proven
+  const decoded = decodeJson(bytes)
+  if (isJsonFault(decoded)) return decoded
   try {
-    return { proven, value: parseJson(proven.text) }
+    return { proven: decoded.proven, value: parseJson(decoded.text) }
   } catch {
     return { fault: 'syntax' }
   }
 }
 
 // The grammar is checked by the callers.
-function decodeJson(bytes: Buffer): ProvenJson | JsonFault {
+function decodeJson(bytes: Buffer): { readonly proven: ProvenJson; readonly text: string } | JsonFault {
   const own = hasByteOrderMark(bytes) ? bytes.subarray(3) : bytes
   if (own.length === 0) return { fault: 'empty' }
   if (!isUtf8(own)) return { fault: 'utf8' }
   const text = own.toString()
-  return isDeeperThan(text, MAX_LEVELS) ? { fault: 'depth' } : new ProvenJson(own, text)
+  return isDeeperThan(text, MAX_LEVELS) ? { fault: 'depth' } : { proven: new ProvenJson(own), text }
 }
 
 /** A number that a double can't represent, as its text in the JSON. */

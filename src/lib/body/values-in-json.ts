@@ -109,6 +109,7 @@ function resolved(node: Node & { kind: 'reference' | 'text' }, resolve: Resolve)
 function textOf(value: unknown): string | undefined {
   if (typeof value === 'string') return value
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  if (value instanceof ProvenJson) return textOf(parseJson(value.text))
   return isRawNumber(value) ? value.rawJSON : undefined
 }
 

@@ -101,8 +101,8 @@ function readSeconds(
   return times.includes(Number.NaN) ? undefined : times
 }
 
-// A larger number stands for infinity (RFC 9111 section 1.2.2).
-const MAX_SECONDS = 2 ** 31
+/** The longest time; a larger number stands for infinity (RFC 9111 section 1.2.2). */
+export const MAX_SECONDS = 2 ** 31
 
 /** Reads a number of seconds, at most 2^31; NaN for anything else (RFC 9111 section 1.2.2). */
 export const deltaSeconds = (text: string | true): number =>

@@ -74,7 +74,7 @@ export function authRequestHead(reserved: Reserved): WriteAuthRequestHead {
   const copy = copyHeaders(
     reserved,
     (name, plain, trusted) =>
-      RESOURCE_FIELD.test(name) ||
+      isResourceField(name) ||
       plain.startsWith('x-forwarded-') ||
       (isForwardedHeader(plain) && (!trusted || plain !== name))
   )
@@ -98,8 +98,11 @@ export function authRequestHead(reserved: Reserved): WriteAuthRequestHead {
   }
 }
 
-// Fields about the body and conditions of the original request, which has no body here (RFC 9110 sections 8, 13 and 14; "If" is WebDAV's).
+// RFC 9110 sections 8, 13 and 14; "If" is WebDAV's.
 const RESOURCE_FIELD = /^(if|if-.*|range|content-.*|digest|repr-digest)$/
+
+/** Returns whether a header, by its lower-case name, is about the body of a request, or makes the request conditional or partial. */
+export const isResourceField = (name: string): boolean => RESOURCE_FIELD.test(name)
 
 /** Writes the head of a request that the gateway originates, such as a health check. */
 export function ownHead(host: string, headers: Readonly<Record<string, string>>): RequestHead {

@@ -1,6 +1,27 @@
 import { createError } from '@fastify/error'
 import { type Refusal, withHeaders } from '../../src/lib/refusals.ts'
-import type { LegFailure } from './leg.ts'
+
+/** Why a leg has failed. */
+export interface LegFailure {
+  readonly reason: 'timeout' | 'refused' | 'reset' | 'status' | 'size' | 'format' | 'open' | 'skipped'
+  /** The status of its upstream, if that is the reason. */
+  readonly status?: number
+  /** Seconds until its upstream may be available again. */
+  readonly retryAfter?: string | undefined
+}
+
+/** A leg ended without a usable response. */
+export class CallFailed extends Error {
+  readonly failure: LegFailure
+
+  constructor(failure: LegFailure) {
+    super(failure.reason)
+    this.failure = failure
+  }
+}
+
+/** The client closed its connection before the response: no error can be sent. */
+export class ClientGone extends Error {}
 
 /** A required leg has failed. */
 export const LegFailed = createError<[string, string]>(
@@ -19,24 +40,21 @@ export const AnswerTooLarge = createError(
 /** The client's body is not JSON, but a leg uses a value of it. */
 export const BodyNotJson = createError('SP_ERR_AGGREGATE_BODY', 'Malformed body: this route takes JSON', 400)
 
+// For `Retry-After`, if the upstream does not know when it will be available.
 const RETRY_AFTER_SECONDS = '5'
 
 /** Returns the error for a required leg that has failed: 504 if time ran out, 503 if its upstream has no available target, else 502, or the status that `pass` lets through. */
 export function legRefusal(name: string, failure: LegFailure, pass: readonly number[] = []): Refusal {
-  const { reason, status } = failure
+  const { reason, status, retryAfter = RETRY_AFTER_SECONDS } = failure
   const error: Refusal = new LegFailed(name, DESCRIPTIONS[reason])
-  error.statusCode =
-    status !== undefined && pass.includes(status)
-      ? status
-      : reason === 'timeout'
-        ? 504
-        : reason === 'open'
-          ? 503
-          : 502
   error.members = { leg: name, reason }
-  return reason === 'open'
-    ? Object.assign(error, withHeaders(error, { 'retry-after': RETRY_AFTER_SECONDS }))
-    : error
+  if (status !== undefined && pass.includes(status)) error.statusCode = status
+  else if (reason === 'timeout') error.statusCode = 504
+  else if (reason === 'open') {
+    error.statusCode = 503
+    return withHeaders(error, { 'retry-after': retryAfter })
+  }
+  return error
 }
 
 const DESCRIPTIONS: Readonly<Record<LegFailure['reason'], string>> = {
