@@ -1,8 +1,8 @@
 import { type DescribedRefusal, type Description, describeRefusal, RETRY_AFTER } from '../../src/kit/index.ts'
 import { formatOptionsOf } from '../../src/lib/body/format-options.ts'
+import { AnswerTooLarge, BodyNotJson, LegFailed } from './failures.ts'
 import type { AggregateOptions } from './options.ts'
 import { bodyUse } from './plan.ts'
-import { AnswerTooLarge, BodyNotJson, LegFailed } from './refusals.ts'
 import { responseSchema } from './response-schema.ts'
 
 /** Describes the response that the legs make, and the errors if one of them fails. */
