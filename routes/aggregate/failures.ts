@@ -24,7 +24,6 @@ export class CallFailed extends Error {
 export class ClientGone extends Error {}
 
 /** A required leg has failed. */
-export /** A required leg of the response has failed. */
 export const LegFailed = createError<[string, string]>(
   'SP_ERR_AGGREGATE_LEG',
   'The leg "%s" of the response failed: %s',
