@@ -34,7 +34,16 @@ export function storedFields(fields: readonly string[], receivedAt: number): str
 }
 
 // What a 304 says of itself, or of a body that is not the stored one (RFC 9111 section 3.2).
-const NOT_UPDATED = new Set(['content-encoding', 'content-type', 'content-range', 'etag', 'vary'])
+const NOT_UPDATED = new Set([
+  'content-encoding',
+  'content-type',
+  'content-range',
+  'content-md5',
+  'content-digest',
+  'repr-digest',
+  'etag',
+  'vary'
+])
 
 /** Returns stored fields with those of a 304 in place of their namesakes (RFC 9111 sections 3.2 and 4.3.4). */
 export function updatedFields(

@@ -79,10 +79,14 @@ function targetedDirectives(field: string): ResponseDirectives | undefined {
   return members.size === 0 ? NOTHING_SAID : readResponse(directives)
 }
 
+// RFC 9111 section 1.2.2.
+const MAX_SECONDS = 2 ** 31
+
 /** Calculates the age of a response when it came, in ms (RFC 9111 section 4.2.3). */
 export function initialAge(fields: readonly string[], { requestedAt, receivedAt }: Exchange): number {
-  const [first = ''] = (fieldIn(fields, 'age') ?? '').split(',')
-  const age = /^\d+$/.test(first.trim()) ? Math.min(Number(first), 2 ** 31) * 1000 : 0
+  const field = fieldIn(fields, 'age') ?? '0'
+  // An invalid one, or several, may belong to an old response.
+  const age = (/^\d+$/.test(field) ? Math.min(Number(field), MAX_SECONDS) : MAX_SECONDS) * 1000
   const apparent = Math.max(0, receivedAt - (dateOf(fields) ?? receivedAt))
   return Math.max(apparent, age + Math.max(0, receivedAt - requestedAt))
 }

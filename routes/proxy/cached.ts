@@ -92,7 +92,7 @@ export class CachedRoute {
     const dependsOn = JSON.stringify([
       ...this.#forwarder.dependsOn,
       ...stageOptions,
-      options['headers'],
+      (options['headers'] as { request?: object } | undefined)?.request ?? {},
       options['query']
     ])
     this.#cache = this.#responses.for(this.#info, dependsOn) as RouteCache

@@ -28,6 +28,8 @@ export interface Front extends Listening {
     readonly headers: IncomingMessage['headers']
   }[]
   get(path: string, asked?: Asked): Promise<Got>
+  /** Closes the upstream: connections to it are refused. */
+  stop(): void
 }
 
 /** Answers a request of the gateway. */
@@ -98,7 +100,11 @@ export async function front(
   )
   const get = (path: string, asked: Asked = {}): Promise<Got> =>
     versions.client === 2 ? overHttp2(gateway.port, path, asked) : overHttp1(gateway.url, path, asked)
-  return { ...gateway, seen, get }
+  const stop = (): void => {
+    server.close()
+    if ('closeAllConnections' in server) server.closeAllConnections()
+  }
+  return { ...gateway, seen, get, stop }
 }
 
 /** Sends a request over HTTP/1.1. */
