@@ -50,14 +50,14 @@ In a browser:
   ${url}/login?return_to=/legacy/orders    log in as ada, password lovelace
 
 In a shell:
-  curl -i '${url}/catalog/search?q=brass'      again within 10 s: Cache-Status: sallyport; hit
-  curl -i '${url}/catalog/items/first'         400, the OpenAPI document wants a number
-  curl -i ${url}/legacy/orders                 401, nobody is logged in
+  curl -i '${url}/catalog/search?q=brass'    # again within 10 s: Cache-Status: sallyport; hit
+  curl -i '${url}/catalog/items/first'       # 400, the OpenAPI document wants a number
+  curl -i ${url}/legacy/orders               # 401, nobody is logged in
   curl -c jar -d username=ada -d password=lovelace ${url}/login
   curl -b jar ${url}/legacy/orders
   curl -b jar -X POST ${url}/logout
   curl ${url}/hello/world
-  curl -iL '${url}/shop/items/2?from=old'      308, then the catalog
+  curl -iL '${url}/shop/items/2?from=old'    # 308, then the catalog
 
 Ctrl-C stops it.
 `
