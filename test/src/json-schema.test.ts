@@ -5,11 +5,11 @@ import { metaschemaFaults } from '../../src/lib/body/json-schema/metaschema.ts'
 import { compilePattern } from '../../src/lib/body/json-schema/pattern.ts'
 import { bundleSchema } from '../../src/lib/body/json-schema/references.ts'
 import type { SchemaValidator } from '../../src/lib/body/json-schema/schema-errors.ts'
-import { noSuite, readRemote, readSuite } from '../schema-suite.ts'
+import { readRemote, readSuite, suiteTest } from '../schema-suite.ts'
 
 const compile = (schema: unknown): SchemaValidator => new SchemaCompiler(bundleSchema(schema)).at()
 
-t.test('the required tests of JSON Schema 2020-12 pass', { skip: noSuite }, async (t) => {
+suiteTest(t, 'the required tests of JSON Schema 2020-12 pass', async (t) => {
   const failed: string[] = []
   let count = 0
   for (const { file, description, schema, tests } of readSuite()) {

@@ -170,8 +170,8 @@ t.test('the description of the gateway has each operation once', async (t) => {
       '/shop/files/{file}:archive post',
       '/shop/files/{name}.{ext} get',
       '/shop/orders get,post',
-      '/shop/orders/{id} get,put,head',
-      '/shop/orders/latest get'
+      '/shop/orders/latest get',
+      '/shop/orders/{id} get,put,head'
     ],
     stderr
   )
