@@ -4,8 +4,11 @@ import { judgeJsonBody } from './body.ts'
 import { compileWhenReady, leaseCompiler } from './compilers.ts'
 import { RequestErrors } from './errors.ts'
 import { documentLookup, judgeParameters } from './openapi.ts'
+import type { OperationJudge } from './operation.ts'
 import { bundleOf, faults, files, key, options, override, type ValidateOptions, warnings } from './options.ts'
 import { pathOf, queryOf, readQuery } from './query-text.ts'
+import { leaseFaults, type ResponseFaults } from './response-faults.ts'
+import { type OnInvalid, responseStage } from './response-stage.ts'
 import { settleUnknown } from './unknown-parameters.ts'
 import { partJudges } from './values.ts'
 
@@ -23,8 +26,16 @@ export { faults, files, key, options, override, type ValidateOptions, warnings }
 // When RFC 9745 wants a date and the document has none: it has been deprecated for a while.
 const DEPRECATED = '@0'
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Counts responses that do not match the documents of their routes; null if none is validated. */
+    responseFaults: Pick<ResponseFaults, 'families'> | null
+  }
+}
+
 export default fp<ValidateOptions>(
   async function validate(app, root) {
+    app.decorate('responseFaults', null)
     compileWhenReady(app)
     const loading: Promise<unknown>[] = []
     app.addHook('onReady', async function loadDocuments() {
@@ -49,7 +60,7 @@ function hooksFor(
   route: RouteInfo,
   loading: Promise<unknown>[]
 ): Hooks | undefined {
-  const { body, unknown, maxBody, openapi, base } = options
+  const { body, unknown, maxBody, openapi, base, response } = options
   const judges = partJudges(app, options)
   const compiler = body === undefined ? undefined : leaseCompiler(app, bundleOf(body))
   const lookUp =
@@ -58,14 +69,18 @@ function hooksFor(
       : documentLookup(app, { ...options, openapi }, [base ?? route.paths].flat(), loading)
   const isIdle = judges.all.length === 0 && judges.query === undefined
   if (isIdle && compiler === undefined && lookUp === undefined) return undefined
-  const deprecated = new WeakSet<FastifyRequest>()
+  const operations = new WeakMap<FastifyRequest, OperationJudge>()
+  const stage =
+    lookUp === undefined || response === undefined || response === false
+      ? undefined
+      : responseStage(response, (request) => operations.get(request)?.responses, onInvalid(app))
   return {
     // Later phases may change the request, and read what is valid.
     async preValidation(request: FastifyRequest) {
       const errors = new RequestErrors()
       const target = request.raw.url ?? ''
       const operation = lookUp?.(request, pathOf(target))
-      if (operation?.judge.isDeprecated === true) deprecated.add(request)
+      if (operation !== undefined) operations.set(request, operation.judge)
       const query = readQuery(queryOf(target), errors)
       for (const judge of judges.all) judge(request, errors)
       if (query !== undefined) {
@@ -88,8 +103,18 @@ function hooksFor(
       ? {}
       : {
           onHead(request, _reply, head) {
-            if (deprecated.has(request) && !head.has('deprecation')) head.set('deprecation', DEPRECATED)
-          }
+            if (operations.get(request)?.isDeprecated === true && !head.has('deprecation'))
+              head.set('deprecation', DEPRECATED)
+          },
+          ...(stage === undefined ? {} : { stages: [stage] })
         })
   }
+}
+
+/** Makes what counts and logs an invalid response, by the name of the route that it was matched by. */
+function onInvalid(app: FastifyInstance): OnInvalid {
+  const faults = leaseFaults(app)
+  app.responseFaults = faults
+  return (request, status, invalid) =>
+    faults.add(request, request.routeOptions.config.sallyport?.route?.name ?? '', status, invalid)
 }

@@ -16,7 +16,7 @@ export async function judgeBody(
 ): Promise<Invalid | undefined> {
   const contentType = request.headers['content-type']
   const type = (contentType?.split(';', 1)[0] ?? '').trim().toLowerCase()
-  const declared = typeIn(content, type)
+  const declared = mediaTypeIn(content, type)
   if (contentType !== undefined && declared === undefined)
     throw new MediaUndeclared([...content.keys()].join(', '))
   const isJson = isJsonType(type)
@@ -34,7 +34,7 @@ export async function judgeBody(
 }
 
 /** Finds the media type or the range that says most of a type. */
-function typeIn(content: RequestBody['content'], type: string): string | undefined {
+export function mediaTypeIn(content: RequestBody['content'], type: string): string | undefined {
   const range = `${type.split('/', 1)[0]}/*`
   return [type, range, '*/*'].find((each) => content.has(each))
 }

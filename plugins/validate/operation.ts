@@ -19,6 +19,7 @@ import {
 import { judgeJson } from './body.ts'
 import { oneError, type Part, type RequestErrors } from './errors.ts'
 import { judgeBody } from './operation-body.ts'
+import { ResponseJudge } from './operation-response.ts'
 import { type CompiledSchema, compileSchema } from './operation-schema.ts'
 
 /** The texts of the parameters of a request, still encoded. */
@@ -31,6 +32,7 @@ export interface RawParameters {
 /** Judges requests of one operation. */
 export interface OperationJudge {
   readonly isDeprecated: boolean
+  readonly responses: ResponseJudge
   /** Returns whether the operation declares a query parameter. */
   declares(name: string): boolean
   judgeParameters(request: FastifyRequest, raw: RawParameters, errors: RequestErrors): void
@@ -65,6 +67,7 @@ export function compileOperation(document: OpenApiDocument, operation: Operation
   const bodies = new Map<string, CompiledSchema>()
   return {
     isDeprecated: operation.isDeprecated,
+    responses: new ResponseJudge(document, operation),
     declares: (name) => isFree || names.has(name) || prefixes.some((prefix) => name.startsWith(prefix)),
     judgeParameters(request, raw, errors) {
       for (const { parameter, schema } of compiled) {

@@ -9,7 +9,7 @@ import {
 import { getOrCreate } from '../../src/lib/memoize.ts'
 import { filesReferredBy } from '../../src/lib/openapi/read-document.ts'
 import { gate, isObject, overrideOf } from '../../src/lib/schema.ts'
-import { EXPECTED, JSON_SCHEMA, REPLACED_WHOLE, Size } from '../../src/lib/units.ts'
+import { EXPECTED, JSON_SCHEMA, REPLACED_WHOLE, Share, Size } from '../../src/lib/units.ts'
 import { checkDocument, documentWarnings } from './document-checks.ts'
 
 export const key = 'validate'
@@ -55,6 +55,26 @@ export const options = Type.Object(
         description:
           'The path or paths that those of the OpenAPI document are below; by default those of the route.'
       })
+    ),
+    response: Type.Optional(
+      Type.Union(
+        [
+          Type.Boolean(),
+          Type.Object(
+            {
+              sample: Share({
+                default: '100%',
+                description: 'The share of the responses that are validated.'
+              })
+            },
+            { additionalProperties: false, description: 'Which responses are validated.' }
+          )
+        ],
+        {
+          description:
+            'Whether responses are compared with the OpenAPI document; faults are counted and logged, never changed.'
+        }
+      )
     ),
     undeclared: Type.Unsafe<'pass' | 'reject'>({
       type: 'string',
@@ -125,9 +145,9 @@ export async function faults(options: ValidateOptions): Promise<OptionFault[]> {
       message: `expected a JSON Schema that can be used, got one that ${fault}`
     }))
   })
-  const { openapi, base } = options
+  const { openapi, base, response } = options
   if (openapi !== undefined) found.push(...(await checkDocument(openapi, ['openapi'])).faults)
-  for (const [name, value] of Object.entries({ base }))
+  for (const [name, value] of Object.entries({ base, response: response === false ? undefined : response }))
     if (value !== undefined && openapi === undefined)
       found.push({ path: [name], message: `expected "openapi" beside it, got "${name}" alone` })
   if (options.unknown.query !== 'keep' && options.query === undefined && options.openapi === undefined)
@@ -161,7 +181,7 @@ export function warnings(options: ValidateOptions, { optionsOf }: AboutRoute): s
         ...ofSchemas,
         ...documentWarnings(options.openapi, {
           isPublic: !isObject(optionsOf('auth')),
-          response: false
+          response: options.response !== undefined && options.response !== false
         })
       ]
 }

@@ -82,8 +82,10 @@ export function adminSourceOf(
     async metrics() {
       nodeMetrics ??= await openNodeMetrics()
       const builtin = builtinFamilies(engine, await snapshotOf(engine, worker))
-      const { metrics, tracing, responseCache } = engine.app
-      const own = [metrics, tracing, responseCache].flatMap((source) => source?.families() ?? [])
+      const { metrics, tracing, responseCache, responseFaults } = engine.app
+      const own = [metrics, tracing, responseCache, responseFaults].flatMap(
+        (source) => source?.families() ?? []
+      )
       return [[...own, ...builtin, ...(await nodeMetrics())]]
     }
   }
