@@ -12,9 +12,12 @@ export interface CacheRequest extends StorageRequest {
   readonly directives: RequestDirectives | undefined
 }
 
+const NO_DIRECTIVES = requestDirectives('')
+
 /** Reads what the cache has to know of a request. */
 export function readRequest({ headers, caller }: FastifyRequest): CacheRequest {
-  const directives = requestDirectives(headers['cache-control'] ?? '')
+  const field = headers['cache-control']
+  const directives = field === undefined ? NO_DIRECTIVES : requestDirectives(field)
   return {
     directives,
     noStore: directives?.noStore ?? true,

@@ -11,6 +11,8 @@ import { type ResponseHeadPlan, responseHead } from './response-head.ts'
 // Larger bodies are written in parts, as fast as the client reads them; in bytes.
 const MAX_WHOLE_BYTES = 262_144
 const PART_BYTES = 65_536
+// Node.js writes a text in one piece with the head, and a buffer apart from it.
+const MAX_TEXT_BYTES = 16_384
 
 /** Sends a response of the cache. */
 export function sendStored(
@@ -36,7 +38,8 @@ export function sendStored(
   }
   reply.hijack()
   if (body !== null) countOwnBytes(reply.raw, body.length)
-  reply.raw.end(body ?? undefined)
+  if (body !== null && body.length <= MAX_TEXT_BYTES) reply.raw.end(body.toString('latin1'), 'latin1')
+  else reply.raw.end(body ?? undefined)
 }
 
 /** A response of the cache that goes through stages, is large, or is still under way. */
