@@ -142,6 +142,17 @@ t.test('the demo', async (t) => {
     const orders = await ask(`${url}/legacy/orders`, { headers: { cookie, 'x-user-id': 'root' } })
     t.equal(orders.status, 200)
     t.match(orders.text, /<orders for="ada">/)
+    t.equal((await ask(`${url}/me`)).status, 401)
+    const me = await ask(`${url}/me`, { headers: { cookie } })
+    t.match(JSON.parse(me.text), {
+      name: 'ada',
+      orders: [{ '@id': 'A-17', item: 'Brass sextant' }, { '@id': 'A-18' }],
+      offers: [
+        { name: 'Brass sextant', price: 240 },
+        { name: 'Storm lantern', price: 38 }
+      ]
+    })
+    t.equal(me.headers.get('sallyport-partial'), null)
     demo.child.kill('SIGTERM')
     t.equal(await demo.ended, 0)
   })
