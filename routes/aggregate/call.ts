@@ -46,6 +46,9 @@ export class Call implements AnswerListener {
   #status = 0
   #fields: readonly string[] = []
   #body: BodyCollector | undefined
+  /** The body where it came in one part, which needs no copy. */
+  #whole: Buffer | undefined
+  #length = Number.NaN
   #pending: PendingRequest | undefined
   #timer: Timer | undefined
   #isOver = false
@@ -110,8 +113,12 @@ export class Call implements AnswerListener {
     }
     this.#status = status
     this.#fields = fields
+    this.#length = length
     // The upstream sends no more than it has announced.
-    this.#body = new BodyCollector(length >= 0 ? length : maxBody, this.#reservation)
+    this.#body =
+      length >= 0
+        ? new BodyCollector(length, this.#reservation, length)
+        : new BodyCollector(maxBody, this.#reservation)
     if (extent === 'headers') this.onComplete()
     else if (this.#pending === undefined) this.#isBodyAwaited = true
     else this.#pending.watchIdle()
@@ -124,7 +131,7 @@ export class Call implements AnswerListener {
 
   onData(chunk: Buffer): boolean {
     if (this.#isOver) return false
-    const refused = this.#body?.add(chunk)
+    const refused = this.#isWhole(chunk) ? this.#keep(chunk) : this.#body?.add(chunk)
     if (refused !== undefined)
       this.fail(refused === 'size' ? new CallFailed({ reason: 'size' }) : buffersFull())
     return refused === undefined
@@ -136,7 +143,7 @@ export class Call implements AnswerListener {
     this.#resolve({
       status: this.#status,
       fields: this.#fields,
-      body: this.#body?.bytes ?? Buffer.alloc(0)
+      body: this.#whole ?? this.#body?.bytes ?? Buffer.alloc(0)
     })
   }
 
@@ -154,6 +161,17 @@ export class Call implements AnswerListener {
 
   onInternalError(error: unknown): void {
     this.fail(error instanceof Error ? error : new Error(String(error)))
+  }
+
+  /** Returns whether a part is the complete body, and keeps no more memory alive than its own. */
+  #isWhole({ length, buffer }: Buffer): boolean {
+    return length === this.#length && buffer.byteLength === length
+  }
+
+  #keep(body: Buffer): 'memory' | undefined {
+    if (!this.#reservation.add(body.length)) return 'memory'
+    this.#whole = body
+    return undefined
   }
 
   /** Logs why an attempt failed, with its target: the client must not learn addresses. */

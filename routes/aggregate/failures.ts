@@ -20,8 +20,8 @@ export class CallFailed extends Error {
   }
 }
 
-/** The client closed its connection before the response: no error can be sent. */
-export class ClientGone extends Error {}
+/** The client closed its connection before the response: no error can be sent. One for all, as each response is released with it. */
+export const CLIENT_GONE: Error = new Error('The client closed the connection')
 
 /** A required leg has failed. */
 export const LegFailed = createError<[string, string]>(

@@ -9,7 +9,7 @@ import { MethodRefused } from '../../src/lib/refusals.ts'
 import { type Answer, answerWriter } from './answer.ts'
 import { Calls } from './calls.ts'
 import { readClientBody } from './client-body.ts'
-import { CallFailed, ClientGone } from './failures.ts'
+import { CallFailed, CLIENT_GONE } from './failures.ts'
 import { faults } from './faults.ts'
 import { compileLegs } from './leg.ts'
 import { legHeadWriter } from './leg-request.ts'
@@ -106,4 +106,4 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply)
 
 const endInTime = (calls: Calls): void => calls.end(new CallFailed({ reason: 'timeout' }))
 
-const endCalls = (calls: Calls): void => calls.release(new ClientGone('The client closed the connection'))
+const endCalls = (calls: Calls): void => calls.release(CLIENT_GONE)

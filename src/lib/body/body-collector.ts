@@ -1,19 +1,21 @@
 import type { Reservation } from '../buffers.ts'
 
-// The memory of a body begins with this, and doubles.
+// The memory of a body of unknown length begins with this, and doubles.
 const FIRST_BYTES = 16_384
 
 /** Collects a body in memory of its own: small parts would keep the blocks alive that they were read into. */
 export class BodyCollector {
   readonly #maxBody: number
   readonly #reservation: Reservation
+  readonly #firstBytes: number
   #memory = Buffer.alloc(0)
   #length = 0
 
-  /** Collects at most `maxBody` bytes, whose memory is counted by a reservation. */
-  constructor(maxBody: number, reservation: Reservation) {
+  /** Collects at most `maxBody` bytes, whose memory is counted by a reservation; `length` is that of the body, if known. */
+  constructor(maxBody: number, reservation: Reservation, length: number = FIRST_BYTES) {
     this.#maxBody = maxBody
     this.#reservation = reservation
+    this.#firstBytes = length
   }
 
   /** Adds a part; returns why it can't be added: the body is too large, or there is no memory left for it. */
@@ -32,7 +34,7 @@ export class BodyCollector {
   }
 
   #grow(length: number): boolean {
-    const bytes = Math.min(this.#maxBody, Math.max(length, 2 * this.#memory.length, FIRST_BYTES))
+    const bytes = Math.min(this.#maxBody, Math.max(length, 2 * this.#memory.length, this.#firstBytes))
     if (!this.#reservation.add(bytes - this.#memory.length)) return false
     const memory = Buffer.allocUnsafeSlow(bytes)
     this.#memory.copy(memory, 0, 0, this.#length)
