@@ -1,12 +1,12 @@
 import type { FastifyRequest } from 'fastify'
 import { monotonic } from '../../src/lib/clock.ts'
 import type { CacheHead } from '../../src/lib/contracts/cache.ts'
+import { etagOf } from '../../src/lib/http/etags.ts'
 import { type CacheStore, type Entry, usefulFor } from './entry.ts'
 import { fieldIn, storedFields } from './fields.ts'
 import { secondaryKey } from './key.ts'
 import type { CachePolicy } from './options.ts'
 import { decideStorage, hasValidator, MAX_VARY, type Storage, type StorageRequest } from './storage.ts'
-import { etagOf } from './validators.ts'
 
 /** What of a request goes into the entry that its response becomes. */
 export interface EntryContext {

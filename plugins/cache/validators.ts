@@ -1,11 +1,7 @@
-import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
+import { matchesEtag } from '../../src/lib/http/etags.ts'
 import type { Entry } from './entry.ts'
 import { fieldIn, httpDate } from './fields.ts'
-
-/** Returns a strong ETag made of the bytes of a body. */
-export const etagOf = (body: Buffer): string =>
-  `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
 
 /** The fields of a client's request that the cache answers, and the upstream never sees in a request that fills the cache. */
 export const CLIENT_CONDITIONS: readonly string[] = [
@@ -35,17 +31,6 @@ export function isNotModified({ headers }: FastifyRequest, fields: readonly stri
   const modified = httpDate(fieldIn(fields, 'last-modified') ?? fieldIn(fields, 'date') ?? '')
   return modified <= since
 }
-
-/** Compares weakly (RFC 9110 section 8.8.3.2). */
-function matchesEtag(list: string, etag: string | undefined): boolean {
-  if (list.trim() === '*') return true
-  if (etag === undefined) return false
-  return [...list.matchAll(ETAG)].some(([, opaque]) => opaque === opaqueOf(etag))
-}
-
-const ETAG = /(?:W\/)?("[\x21\x23-\x7e\x80-\xff]*")/g
-
-const opaqueOf = (etag: string): string => etag.replace(/^W\//, '')
 
 /** Tells whether the If-Range of a request names a response, by a strong comparison (RFC 9110 section 13.1.5); so does a request without one. */
 export function matchesIfRange({ headers }: FastifyRequest, fields: readonly string[]): boolean {

@@ -1,7 +1,7 @@
-import { stringify } from 'yaml'
 import { loadPlan } from '../config/load.ts'
 import type { Plan } from '../config/plan-types.ts'
 import { catalog } from '../gateway/catalog.ts'
+import { printJson, printYaml } from '../lib/openapi/print.ts'
 import { describeGateway, type GatewayDescription } from '../openapi/document.ts'
 import type { Command } from './command.ts'
 import { CommandError, throwConfigErrors, UsageError } from './outcome.ts'
@@ -24,11 +24,7 @@ export const command: Command = {
     const plan = await loadPlan(config, catalog, process.env).catch(throwConfigErrors)
     const host = typeof values['host'] === 'string' ? values['host'].toLowerCase() : undefined
     const { document, omitted } = describe(plan, host)
-    process.stdout.write(
-      values['yaml'] === true
-        ? stringify(document, { lineWidth: 0, aliasDuplicateObjects: false })
-        : `${JSON.stringify(document, null, 2)}\n`
-    )
+    process.stdout.write(values['yaml'] === true ? printYaml(document) : printJson(document))
     for (const message of omitted) process.stderr.write(`warning: ${message}\n`)
     return 0
   }
