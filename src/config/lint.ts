@@ -61,14 +61,15 @@ export function lint(
     notes: [
       ...plan.notes.map((note) => note()),
       ...(isRejected ? ambiguous : []),
-      ...(shortage?.isConfigured === true ? [] : short)
+      ...(shortage?.isConfigured === true ? [] : short),
+      ...moduleMessages(plan, 'notes')
     ],
     warnings: [
       ...(isRejected ? [] : ambiguous),
       ...plan.warnings,
       ...(shortage?.isConfigured === true ? short : []),
       ...ofRoutes,
-      ...moduleWarnings(plan),
+      ...moduleMessages(plan, 'warnings'),
       ...ofPlan,
       ...replacedBuiltins(
         plan,
@@ -157,13 +158,14 @@ function planWarnings(plan: Plan, workers: number): PlanWarnings {
   }
 }
 
-/** Collects the warnings of concerns and targets, each once with all its routes. */
-function moduleWarnings(plan: Plan): Fault[] {
+/** Collects what concerns and targets say of routes, each once with all its routes. */
+function moduleMessages(plan: Plan, facet: 'notes' | 'warnings'): Fault[] {
   const { routes, catalog } = plan
   const upstreams = namedEntries(plan)
   return [...catalog.concerns, ...catalog.targets].flatMap((module) => {
-    const { key, warnings } = module
-    if (warnings === undefined) return []
+    const { key } = module
+    const messages = facet === 'warnings' ? module.warnings : 'target' in module ? module.notes : undefined
+    if (messages === undefined) return []
     const sharing = new Map<string, PlannedRoute[]>()
     for (const route of routes) {
       const { options: concerns } = route
@@ -171,7 +173,7 @@ function moduleWarnings(plan: Plan): Fault[] {
       if (isTarget && route.target !== key) continue
       const options = isTarget ? route.targetOptions : concerns[key]
       if (isObject(options))
-        for (const message of warnings(options as never, {
+        for (const message of messages(options as never, {
           optionsOf: (other) => concerns[other],
           upstreams
         }))

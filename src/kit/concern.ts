@@ -174,6 +174,8 @@ export interface Target {
   ) => Readonly<Record<string, Readonly<Record<string, unknown>>>>
   /** Returns warnings about the options of a route, for `check`; each continues the sentence "The route x …". */
   readonly warnings?: (options: never, about: AboutRoute) => readonly string[]
+  /** Returns what `check` says of a route although nothing has to change; each continues the sentence "The route x …". */
+  readonly notes?: (options: never) => readonly string[]
   /** Returns what it adds to the OpenAPI description of a route. */
   readonly describes?: (options: never, about: AboutDescription) => Description
   /** The Fastify plugin; it gets the routes that have this target. */
