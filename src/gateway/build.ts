@@ -20,6 +20,7 @@ import { RouteUnknown } from '../lib/refusals.ts'
 import { yieldIfDue } from '../lib/time-slicing.ts'
 import { type AmbiguousPath, addRoutes, type BootStep } from './add-routes.ts'
 import { fastifyWithDeferredRoutes } from './fastify-boot.ts'
+import { lazyDescriber } from './lazy-describer.ts'
 import { makeNormalizer, REFUSED } from './normalize-request.ts'
 import type { Resources } from './resources.ts'
 import { makeTable } from './route-table/index.ts'
@@ -94,6 +95,7 @@ export async function buildGateway(
   app.decorate('trusts', trusts)
   app.decorate('readiness', { ready: true })
   app.decorate('publicUrl', plan.publicUrl ?? null)
+  app.decorate('describe', lazyDescriber(plan))
   app.decorate('ambiguousFor', () => undefined)
   app.decorate('ambiguousPairs', () => [])
   app.addHook('onReady', async function defaultBuffers() {
@@ -184,6 +186,8 @@ declare module 'fastify' {
     publicUrl: string | null
     /** The configured and the built-in routes, each with its gates. */
     routeInfos: readonly RouteInfo[]
+    /** Returns the OpenAPI document of what requests to a host can reach; it is made at first use. */
+    describe(host: string): Promise<Readonly<Record<string, unknown>>>
     /** Returns the test for ambiguous paths of a route; undefined where none of its paths is ambiguous. */
     ambiguousFor(route: RouteInfo): AmbiguousPath | undefined
     /** Returns the routes whose paths an upstream may read as those of another route, each with a URL. */
