@@ -1,0 +1,52 @@
+import { etagOf } from '../../src/lib/http/etags.ts'
+import { getOrCreate } from '../../src/lib/memoize.ts'
+import { printJson, printYaml } from '../../src/lib/openapi/print.ts'
+import { DOCUMENT_LINKS, operationsPage, PAGE_POLICY } from './page.ts'
+import { UI_PAGE, UI_POLICY, UI_SCRIPT } from './swagger-ui.ts'
+
+/** A response that is made once. */
+export interface Rendered {
+  readonly type: string
+  readonly body: Buffer
+  readonly etag: string
+  /** The Content-Security-Policy of a page. */
+  readonly policy?: string
+}
+
+function rendered(type: string, text: string, rest: Pick<Rendered, 'policy'> = {}): Rendered {
+  const body = Buffer.from(text)
+  return { type, body, etag: etagOf(body), ...rest }
+}
+
+const HTML = 'text/html; charset=utf-8'
+
+type Document = Readonly<Record<string, unknown>>
+
+/** How a document is shown, by the name of the form. */
+const FORMS = {
+  json: (document: Document) => rendered('application/json; charset=utf-8', printJson(document)),
+  yaml: (document: Document) => rendered('application/yaml; charset=utf-8', printYaml(document)),
+  page: (document: Document) =>
+    rendered(HTML, operationsPage(document, DOCUMENT_LINKS), { policy: PAGE_POLICY }),
+  // On a path of its own, without files below.
+  pageAlone: (document: Document) => rendered(HTML, operationsPage(document, ''), { policy: PAGE_POLICY })
+}
+
+/** A form in which a document is shown. */
+export type Form = keyof typeof FORMS
+
+const known = new WeakMap<Document, Map<Form, Rendered>>()
+
+/** Returns a document in a form; each is made at first use and lives as long as the document. */
+export const renderDocument = (document: Document, form: Form): Rendered =>
+  getOrCreate(
+    getOrCreate(known, document, () => new Map<Form, Rendered>()),
+    form,
+    () => FORMS[form](document)
+  )
+
+/** The files of Swagger UI that the gateway has itself, by name. */
+export const UI_OWN_FILES: ReadonlyMap<string, Rendered> = new Map([
+  ['', rendered(HTML, UI_PAGE, { policy: UI_POLICY })],
+  ['init.js', rendered('text/javascript; charset=utf-8', UI_SCRIPT)]
+])
