@@ -6,6 +6,7 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { measureBodies } from './bodies.ts'
 import { chart, type Result } from './chart.ts'
 import { type Contender, contenders } from './contenders.ts'
 import { cpuOf, end, listening, memoryOf, onCore, pinned } from './processes.ts'
@@ -78,6 +79,8 @@ try {
   rmSync(folder, { recursive: true, force: true })
 }
 report()
+// Without a filter, what bodies cost follows.
+if (flags.only === '' && flags.workload === '') await measureBodies()
 if (flags.write) {
   writeFileSync(
     here('results.json'),
