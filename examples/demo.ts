@@ -55,7 +55,7 @@ In a shell:
   curl -i ${url}/legacy/orders               # 401, nobody is logged in
   curl -c jar -d username=ada -d password=lovelace ${url}/login
   curl -b jar ${url}/legacy/orders
-  curl -b jar ${url}/me                         # both services in one JSON response
+  curl -b jar ${url}/me                     # both services in one JSON response
   curl -b jar -X POST ${url}/logout
   curl ${url}/hello/world
   curl -iL '${url}/shop/items/2?from=old'    # 308, then the catalog
