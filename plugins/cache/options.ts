@@ -126,9 +126,16 @@ export function faults(options: CacheOptions): OptionFault[] {
 // The share of the memory of a process that one entry may take, in bytes.
 const LARGE_ENTRY = 16 * 1024 * 1024
 
+// Their responses come from this gateway; there is no upstream to spare.
+const NEVER_CACHED = ['respond', 'files', 'redirect']
+
 /** Warns of options that can't have an effect on a route. */
-export function warnings(options: CacheOptions, { optionsOf }: AboutRoute): string[] {
+export function warnings(options: CacheOptions, { optionsOf, target, overrides }: AboutRoute): string[] {
   const { ttl, callers, maxEntry } = options
+  if (NEVER_CACHED.includes(target))
+    return overrides.includes('cache')
+      ? [`has a "cache" that has no effect on "${target}"; remove it from the route`]
+      : []
   const found: string[] = []
   if (ttl !== undefined && ttl !== false && isSet(options.override))
     found.push(

@@ -1,4 +1,3 @@
-import type { FastifyRequest } from 'fastify'
 import { wall } from '../../src/lib/clock.ts'
 import { deltaSeconds, MAX_SECONDS, responseDirectives } from '../../src/lib/http/cache-control.ts'
 import { joinVary } from '../../src/lib/http/headers.ts'
@@ -6,12 +5,9 @@ import { headerOf } from '../../src/lib/http/request-head.ts'
 import type { LegOutcome } from './run.ts'
 
 /** Returns the headers of a response that its legs decide. */
-export function headersFor(
-  outcomes: readonly LegOutcome[],
-  { caller }: FastifyRequest
-): Record<string, string> {
+export function headersFor(outcomes: readonly LegOutcome[]): Record<string, string> {
   const headers: Record<string, string> = {}
-  const caching = cacheControl(outcomes, caller !== null)
+  const caching = cacheControl(outcomes)
   if (caching !== undefined) headers['cache-control'] = caching
   const vary = varyOf(outcomes)
   if (vary !== '') headers['vary'] = vary
@@ -21,23 +17,37 @@ export function headersFor(
 }
 
 /** Returns the Cache-Control that is the strictest of all legs; undefined where none of them says anything. */
-function cacheControl(outcomes: readonly LegOutcome[], isPrivate: boolean): string | undefined {
+function cacheControl(outcomes: readonly LegOutcome[]): string | undefined {
   if (outcomes.some(({ leg, failure }) => failure !== undefined || !leg.safe)) return 'no-store'
   const heads = outcomes.flatMap((outcome) => outcome.heads)
   if (heads.some((head) => headerOf(head, 'set-cookie') !== undefined)) return 'no-store'
   if (heads.every((head) => isSilent(head))) return undefined
   let freshness = Number.POSITIVE_INFINITY
   let isRevalidated = false
+  let whileRevalidate = Number.POSITIVE_INFINITY
+  let ifError = Number.POSITIVE_INFINITY
   for (const head of heads) {
     const directives = responseDirectives(headerOf(head, 'cache-control') ?? '')
     if (directives === undefined || directives.noStore || directives.private) return 'no-store'
     isRevalidated ||= directives.mustRevalidate || directives.proxyRevalidate
     freshness = Math.min(freshness, directives.noCache ? 0 : freshnessOf(head, directives))
+    whileRevalidate = Math.min(whileRevalidate, directives.staleWhileRevalidate ?? whileRevalidate)
+    // A shared cache reads s-maxage as proxy-revalidate (RFC 9111 section 5.2.2.10).
+    ifError = Math.min(ifError, directives.sMaxage === undefined ? (directives.staleIfError ?? ifError) : 0)
   }
   if (freshness === 0) return 'no-cache'
-  const scope = isPrivate ? 'private, ' : ''
-  return `${scope}max-age=${freshness}${isRevalidated ? ', must-revalidate' : ''}`
+  const said = [`max-age=${freshness}`]
+  if (isRevalidated) said.push('must-revalidate')
+  else {
+    if (Number.isFinite(whileRevalidate)) said.push(`stale-while-revalidate=${whileRevalidate}`)
+    if (Number.isFinite(ifError)) said.push(`stale-if-error=${ifError}`)
+  }
+  return said.join(', ')
 }
+
+/** Returns the Cache-Control that a known caller gets: no other cache may store the response. */
+export const privateCacheControl = (field: string): string =>
+  field.startsWith('max-age=') ? `private, ${field}` : field
 
 const isSilent = (head: readonly string[]): boolean =>
   headerOf(head, 'cache-control') === undefined && headerOf(head, 'expires') === undefined
@@ -88,3 +98,14 @@ export const failedLegs = (outcomes: readonly LegOutcome[]): FailedLeg[] =>
     const { reason, status } = failure
     return [{ leg: leg.name, reason, ...(status === undefined ? {} : { status }) }]
   })
+
+/** Returns the fields that name what the responses of legs can be purged by: names and values in turn. */
+export function tagsOf(outcomes: readonly LegOutcome[]): string[] {
+  const heads = outcomes.flatMap((outcome) => outcome.heads)
+  return ['surrogate-key', 'cache-groups'].flatMap((name) =>
+    heads.flatMap((head) => {
+      const value = headerOf(head, name)
+      return value === undefined ? [] : [name, value]
+    })
+  )
+}

@@ -17,6 +17,8 @@ export interface Answer {
   /** The body, in the parts that it is made of. */
   readonly chunks: readonly Buffer[]
   readonly length: number
+  /** What became of its legs. */
+  readonly outcomes: readonly LegOutcome[]
 }
 
 /** What a response is made of. */
@@ -37,9 +39,10 @@ export function answerWriter(options: AggregateOptions): WriteAnswer {
   const maxTotal = size(options.maxTotal)
   const format = options.format === undefined ? undefined : compileFormat(options.format)
   return (request, { outcomes, values, calls }) => {
-    const headers = headersFor(outcomes, request)
+    const headers = headersFor(outcomes)
     const chunks = writeBody(outcomes, values)
-    const json = { headers: { ...headers, 'content-type': JSON_TYPE }, chunks, length: lengthOf(chunks) }
+    const length = lengthOf(chunks)
+    const json = { headers: { ...headers, 'content-type': JSON_TYPE }, chunks, length, outcomes }
     if (json.length > maxTotal) throw new AnswerTooLarge()
     calls.hold(lengthOf(chunks.filter((chunk) => !isOfLeg(chunk, outcomes))))
     if (format === undefined || (format.to.length === 1 && format.to[0] === 'json')) return json
@@ -50,7 +53,7 @@ export function answerWriter(options: AggregateOptions): WriteAnswer {
     const body = format.write(parseJson(Buffer.concat(chunks).toString()), type)
     if (body.length > maxTotal) throw new AnswerTooLarge()
     calls.hold(body.length)
-    return { headers, chunks: [body], length: body.length }
+    return { headers, chunks: [body], length: body.length, outcomes }
   }
 }
 

@@ -1,21 +1,18 @@
-import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fp, type TargetRoute, type TargetRoutes } from '../../src/kit/index.ts'
-import type { LegReport } from '../../src/lib/caller.ts'
 import { acceptAnyContentTypes } from '../../src/lib/http/bodies.ts'
 import { isClosed } from '../../src/lib/http/response.ts'
 import { onResponseClosed } from '../../src/lib/http/response-end.ts'
 import { MethodRefused } from '../../src/lib/refusals.ts'
-import { type Answer, answerWriter } from './answer.ts'
+import { isObject } from '../../src/lib/schema.ts'
+import type { Answer } from './answer.ts'
+import { answerMaker, endInTime, sendAnswer, sendError } from './answering.ts'
+import { CachedAnswers, type CachedAnswersPlan } from './cached.ts'
 import { Calls } from './calls.ts'
-import { readClientBody } from './client-body.ts'
-import { CallFailed, CLIENT_GONE } from './failures.ts'
+import { CLIENT_GONE } from './failures.ts'
 import { faults } from './faults.ts'
 import { compileLegs } from './leg.ts'
-import { legHeadWriter } from './leg-request.ts'
 import { type AggregateOptions, options } from './options.ts'
-import { bodyUse } from './plan.ts'
-import { type LegOutcome, Run } from './run.ts'
 import { warnings } from './warnings.ts'
 
 export const key = 'aggregate'
@@ -48,21 +45,21 @@ type Handler = (request: FastifyRequest, reply: FastifyReply) => void
 
 function makeHandler(app: FastifyInstance, { info, options }: TargetRoute<AggregateOptions>): Handler {
   const legs = compileLegs(app, options)
-  const headOf = legHeadWriter(app, info.options['requestId'])
-  const writeAnswer = answerWriter(options)
-  const use = bodyUse(options)
+  const make = answerMaker(app, { info, options, legs })
   const allowed = info.methods ?? ['GET', 'HEAD']
 
-  async function answer(request: FastifyRequest, calls: Calls): Promise<Answer> {
-    const body = await readClientBody(request, use, calls)
-    const run = new Run(legs, calls, { request, head: headOf(request), body })
-    try {
-      const outcomes = await run.outcomes()
-      return writeAnswer(request, { outcomes, values: run.values, calls })
-    } finally {
-      request.legs = run.finished.map(reportOf)
-    }
+  const answer = (request: FastifyRequest, reply: FastifyReply, onMade: (made: Answer) => void): void => {
+    const calls = new Calls(app.buffers)
+    onResponseClosed(reply.raw, endCalls, calls, undefined)
+    if (request.deadline?.isEnforced === true) request.deadline.enforce(endInTime, calls)
+    make(request, calls, request.deadline)
+      .then((made) => {
+        onMade(made)
+        sendAnswer(made, request, reply)
+      })
+      .catch((error: unknown) => sendError(error, request, reply))
   }
+  const cached = cachedAnswers(app, { info, options, legs, make, pass: answer })
 
   return function sendAggregate(request, reply) {
     if (!allowed.includes(request.method)) {
@@ -71,39 +68,23 @@ function makeHandler(app: FastifyInstance, { info, options }: TargetRoute<Aggreg
     }
     // The client may have left while the gates ran.
     if (isClosed(reply.raw)) return
-    const calls = new Calls(app.buffers)
-    onResponseClosed(reply.raw, endCalls, calls, undefined)
-    if (request.deadline?.isEnforced === true) request.deadline.enforce(endInTime, calls)
-    answer(request, calls)
-      .then((made) => send(made, request, reply))
-      .catch((error: unknown) => sendError(error, request, reply))
+    if (cached === undefined) answer(request, reply, ignore)
+    else cached.answer(request, reply).catch((error: unknown) => sendError(error, request, reply))
   }
 }
 
-const reportOf = ({ leg, status, ms, failure }: LegOutcome): LegReport => ({
-  name: leg.name,
-  status,
-  ms: Math.round(ms * 100) / 100,
-  ...(failure === undefined ? {} : { reason: failure.reason })
-})
-
-// Larger responses are written in the parts that they are made of.
-const ONE_WRITE = 65_536
-
-function send({ headers, chunks, length }: Answer, request: FastifyRequest, reply: FastifyReply): void {
-  if (isClosed(reply.raw)) return
-  request.deadline?.cancel()
-  reply.headers({ ...headers, 'content-length': length })
-  if (request.method === 'HEAD') reply.send()
-  else reply.send(length <= ONE_WRITE ? Buffer.concat(chunks) : Readable.from(chunks))
+/** Makes the cache of a route; undefined where it has none. */
+function cachedAnswers(
+  app: FastifyInstance,
+  plan: Omit<CachedAnswersPlan, 'responses'>
+): CachedAnswers | undefined {
+  const responses = app.responseCache
+  if (responses === undefined || !isObject(plan.info.options['cache'])) return undefined
+  const cached = new CachedAnswers(app, { ...plan, responses })
+  app.addHook('preClose', async () => cached.close())
+  return cached
 }
-
-function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  if (isClosed(reply.raw)) return
-  request.deadline?.cancel()
-  reply.send(error)
-}
-
-const endInTime = (calls: Calls): void => calls.end(new CallFailed({ reason: 'timeout' }))
 
 const endCalls = (calls: Calls): void => calls.release(CLIENT_GONE)
+
+function ignore(): void {}

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { monotonic } from '../../src/lib/clock.ts'
 import type { OutboundRequest, ReplayableBody } from '../../src/lib/contracts/upstream.ts'
+import type { Deadline } from '../../src/lib/deadline.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
 import type { Calls } from './calls.ts'
 import { callEach, type Finished, type LegResult } from './each.ts'
@@ -31,6 +32,8 @@ export interface RunInput {
   /** The headers that a proxied request would have: lower-case names and values in turn, Host first. */
   readonly head: readonly string[]
   readonly body: ClientBody | undefined
+  /** The time limit of the response; null for none. */
+  readonly deadline: Deadline | null
 }
 
 const SKIPPED: LegFailure = { reason: 'skipped' }
@@ -131,7 +134,7 @@ export class Run {
     if (path === undefined || body === undefined) throw new CallFailed(SKIPPED)
     const timeout = endsAt - monotonic()
     if (timeout <= 0) throw new CallFailed({ reason: 'timeout' })
-    const { request, head: base } = this.#input
+    const { request, head: base, deadline } = this.#input
     if (body !== null && body.bytes !== values.body?.bytes) this.#calls.hold(body.bytes.length)
     const own = leg.request.head(base, values, body)
     const outbound: OutboundRequest = {
@@ -140,7 +143,7 @@ export class Run {
       path,
       idempotent: leg.safe,
       body: body === null ? null : replayable(body),
-      deadline: request.deadline,
+      deadline,
       headersFor({ host }) {
         own[1] = host
         return own

@@ -12,14 +12,13 @@ import type {
 import { setHeader } from '../../src/lib/http/request-head.ts'
 import { cut, isClosed } from '../../src/lib/http/response.ts'
 import { onResponseClosed } from '../../src/lib/http/response-end.ts'
-import { DeadlineExceeded, type Refusal, withHeaders } from '../../src/lib/refusals.ts'
+import { DeadlineExceeded, NotStored, type Refusal, withHeaders } from '../../src/lib/refusals.ts'
 import { CachedPlans } from './cached-plans.ts'
 import { Exchange } from './exchange.ts'
 import { FillWriter } from './fill-writer.ts'
 import { PassWriter } from './pass-writer.ts'
 import type { ForwardPlan, MakeWriter, PreparedRequest, UpstreamRoute } from './plan.ts'
 import { Refresh } from './refresh.ts'
-import { NotStored } from './refusals.ts'
 import { sendStored } from './stored-response.ts'
 
 /** How a route with a cache forwards what the cache has not. */

@@ -9,13 +9,6 @@ export const OriginNotAllowed = createError(
   403
 )
 
-/** The client takes a stored response only, and there is none (RFC 9111 section 5.2.1.7). */
-export const NotStored = createError(
-  'SP_ERR_CACHE_NOT_STORED',
-  'Gateway timeout: no stored response, and the request asked for no other',
-  504
-)
-
 /** The client closed its connection before the response: no error can be sent. */
 export class ClientGone extends Error {
   readonly code = 'SP_ERR_CLIENT_GONE'

@@ -175,7 +175,9 @@ function moduleMessages(plan: Plan, facet: 'notes' | 'warnings'): Fault[] {
       if (isObject(options))
         for (const message of messages(options as never, {
           optionsOf: (other) => concerns[other],
-          upstreams
+          upstreams,
+          target: route.target,
+          overrides: route.overrides
         }))
           getOrCreate(sharing, message, (): PlannedRoute[] => []).push(route)
     }

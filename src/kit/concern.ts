@@ -106,6 +106,10 @@ export interface AboutRoute {
   optionsOf(key: string): unknown
   /** The resolved options of each upstream, by name. */
   readonly upstreams: Readonly<Record<string, unknown>>
+  /** The key of the target. */
+  readonly target: string
+  /** The keys of the concerns that the route or a group around it configures, including with `false`. */
+  readonly overrides: readonly string[]
 }
 
 /** The whole config, for `planWarnings`. */

@@ -37,6 +37,12 @@ export const SocketsExhausted = createError(
   'Service overloaded: no connection left for this request, retry later',
   503
 )
+/** The client takes a stored response only, and there is none (RFC 9111 section 5.2.1.7). */
+export const NotStored = createError(
+  'SP_ERR_CACHE_NOT_STORED',
+  'Gateway timeout: no stored response, and the request asked for no other',
+  504
+)
 /** The server certainly did not process the request, so any method may be retried (RFC 9113 section 8.7). */
 export class RequestNotProcessed extends Error {
   readonly code = 'UPSTREAM_NOT_PROCESSED'

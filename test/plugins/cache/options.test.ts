@@ -25,9 +25,11 @@ t.test('finds what a schema can’t say', async (t) => {
 })
 
 t.test('warns of what can’t have an effect', async (t) => {
-  const about = (auth: unknown) => ({
+  const about = (auth: unknown, target = 'proxy', overrides = ['cache']) => ({
     optionsOf: (key: string) => (key === 'auth' ? auth : false),
-    upstreams: {}
+    upstreams: {},
+    target,
+    overrides
   })
   for (const [name, options, auth, count] of [
     ['nothing', { ttl: '1m' }, false, 0],
@@ -38,6 +40,11 @@ t.test('warns of what can’t have an effect', async (t) => {
     ['entries that push out all others', { maxEntry: '32mb' }, false, 1]
   ] as [string, Partial<CacheOptions>, unknown, number][])
     t.equal(warnings({ ...DEFAULTS, ...options }, about(auth)).length, count, name)
+  for (const target of ['respond', 'files', 'redirect']) {
+    t.match(warnings(DEFAULTS, about(false, target)), [`has a "cache" that has no effect on "${target}"`])
+    t.strictSame(warnings(DEFAULTS, about(false, target, [])), [], `${target} below a root with a cache`)
+  }
+  t.strictSame(warnings(DEFAULTS, about(false, 'aggregate')), [])
 })
 
 t.test('removes ignored parameters, and leaves the others byte for byte', async (t) => {

@@ -21,8 +21,19 @@ t.test('Cache-Control is the strictest of the legs, and Vary the union', async (
     ['contradictory', hour, { 'cache-control': 'max-age=60, max-age=600' }, 'no-store'],
     ['two fields', hour, { 'cache-control': ['max-age=60', 'no-store'] }, 'no-store'],
     ['Set-Cookie', hour, { ...hour, 'set-cookie': 'a=b' }, 'no-store'],
-    ['shared caches have less', hour, { 'cache-control': 'max-age=600, s-maxage=10' }, 'max-age=10'],
-    ['shared caches alone', hour, { 'cache-control': 's-maxage=30' }, 'max-age=30'],
+    [
+      'shared caches have less',
+      hour,
+      { 'cache-control': 'max-age=600, s-maxage=10' },
+      'max-age=10, stale-if-error=0'
+    ],
+    ['shared caches alone', hour, { 'cache-control': 's-maxage=30' }, 'max-age=30, stale-if-error=0'],
+    [
+      'stale windows',
+      { 'cache-control': 'max-age=9, stale-while-revalidate=20, stale-if-error=5' },
+      { 'cache-control': 'max-age=9, stale-while-revalidate=10' },
+      'max-age=9, stale-while-revalidate=10, stale-if-error=5'
+    ],
     [
       'must-revalidate',
       hour,
