@@ -74,7 +74,8 @@ function makeHandler(
 
   async function sendForm(request: FastifyRequest, reply: FastifyReply, form: Form): Promise<unknown> {
     const host = canonicalHost(request.raw.headers.host ?? '') ?? ''
-    return sendRendered(request, reply, renderDocument(await request.server.describe(host), form))
+    const document = await request.server.describe(host)
+    return sendRendered(request, reply, await renderDocument(document, form))
   }
 
   function sendFile(request: FastifyRequest, reply: FastifyReply, name: string): unknown {

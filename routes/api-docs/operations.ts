@@ -3,11 +3,15 @@ import { isObject } from '../../src/lib/schema.ts'
 
 type Node = Readonly<Record<string, unknown>>
 
-/** Returns the operations of an OpenAPI document as rows of a table; every text of it is escaped. */
-export function operationRows(document: Node): string[] {
-  return entriesOf(document['paths']).flatMap(([path, item]) =>
-    entriesOf(item).map(([method, operation]) => rowOf(document, { path, method, operation }))
-  )
+/** Returns the operations of an OpenAPI document as rows of a table, step by step; every text of it is escaped. */
+export function* operationRows(document: Node): Generator<void, string[]> {
+  const rows: string[] = []
+  for (const [path, item] of entriesOf(document['paths']))
+    for (const [method, operation] of entriesOf(item)) {
+      rows.push(rowOf(document, { path, method, operation }))
+      yield
+    }
+  return rows
 }
 
 interface Operation {

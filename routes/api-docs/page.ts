@@ -29,11 +29,14 @@ export const PAGE_POLICY: string = `default-src 'none'; style-src 'sha256-${crea
 export const DOCUMENT_LINKS =
   '<p><a href="openapi.json">openapi.json</a> · <a href="openapi.yaml">openapi.yaml</a></p>\n'
 
-/** Returns a page without scripts that lists the operations of an OpenAPI document; `links` is HTML. */
-export function operationsPage(document: Readonly<Record<string, unknown>>, links: string): string {
+/** Makes a page without scripts that lists the operations of an OpenAPI document; `links` is HTML. */
+export function* operationsPage(
+  document: Readonly<Record<string, unknown>>,
+  links: string
+): Generator<void, string> {
   const info = isObject(document['info']) ? document['info'] : {}
   const text = (name: string): string => escapeHtml(String(info[name] ?? ''))
-  const rows = operationRows(document)
+  const rows = yield* operationRows(document)
   return `<!doctype html>
 <html lang="en">
 <head>

@@ -1,6 +1,7 @@
 import { etagOf } from '../../src/lib/http/etags.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
-import { printJson, printYaml } from '../../src/lib/openapi/print.ts'
+import { jsonInSteps, type Printer, yamlInSteps } from '../../src/lib/openapi/print.ts'
+import { runSliced } from '../../src/lib/time-slicing.ts'
 import { DOCUMENT_LINKS, operationsPage, PAGE_POLICY } from './page.ts'
 import { UI_PAGE, UI_POLICY, UI_SCRIPT } from './swagger-ui.ts'
 
@@ -22,27 +23,34 @@ const HTML = 'text/html; charset=utf-8'
 
 type Document = Readonly<Record<string, unknown>>
 
+interface FormParts extends Pick<Rendered, 'policy'> {
+  readonly type: string
+  readonly print: Printer
+}
+
 /** How a document is shown, by the name of the form. */
 const FORMS = {
-  json: (document: Document) => rendered('application/json; charset=utf-8', printJson(document)),
-  yaml: (document: Document) => rendered('application/yaml; charset=utf-8', printYaml(document)),
-  page: (document: Document) =>
-    rendered(HTML, operationsPage(document, DOCUMENT_LINKS), { policy: PAGE_POLICY }),
+  json: { type: 'application/json; charset=utf-8', print: jsonInSteps },
+  yaml: { type: 'application/yaml; charset=utf-8', print: yamlInSteps },
+  page: { type: HTML, print: (document) => operationsPage(document, DOCUMENT_LINKS), policy: PAGE_POLICY },
   // On a path of its own, without files below.
-  pageAlone: (document: Document) => rendered(HTML, operationsPage(document, ''), { policy: PAGE_POLICY })
-}
+  pageAlone: { type: HTML, print: (document) => operationsPage(document, ''), policy: PAGE_POLICY }
+} satisfies Record<string, FormParts>
 
 /** A form in which a document is shown. */
 export type Form = keyof typeof FORMS
 
-const known = new WeakMap<Document, Map<Form, Rendered>>()
+const known = new WeakMap<Document, Map<Form, Promise<Rendered>>>()
 
 /** Returns a document in a form; each is made at first use and lives as long as the document. */
-export const renderDocument = (document: Document, form: Form): Rendered =>
+export const renderDocument = (document: Document, form: Form): Promise<Rendered> =>
   getOrCreate(
-    getOrCreate(known, document, () => new Map<Form, Rendered>()),
+    getOrCreate(known, document, () => new Map<Form, Promise<Rendered>>()),
     form,
-    () => FORMS[form](document)
+    async () => {
+      const { type, print, ...rest }: FormParts = FORMS[form]
+      return rendered(type, await runSliced(print(document)), rest)
+    }
   )
 
 /** The files of Swagger UI that the gateway has itself, by name. */

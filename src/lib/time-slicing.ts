@@ -39,3 +39,20 @@ export async function forEachSliced<T>(all: Iterable<T>, visit: (each: T) => voi
     visit(each)
   }
 }
+
+/** Runs a generator to its end in slices, and returns its result. */
+export async function runSliced<T>(steps: Generator<unknown, T>): Promise<T> {
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
+    if (isOver()) await pause()
+  }
+}
+
+/** Runs a generator to its end without a pause, and returns its result. */
+export function runAtOnce<T>(steps: Generator<unknown, T>): T {
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
+  }
+}

@@ -1,6 +1,7 @@
 import type { Plan, PlannedRoute } from '../config/plan-types.ts'
 import type { Description } from '../kit/describe.ts'
 import { getOrCreate } from '../lib/memoize.ts'
+import { runAtOnce } from '../lib/time-slicing.ts'
 import { Components, compare } from './components.ts'
 import { describeRoute, textsOf } from './describe-route.ts'
 import { type DescribedPath, describedPaths } from './described-paths.ts'
@@ -18,20 +19,25 @@ export interface GatewayDescription {
 }
 
 /** Describes the routes of a gateway in OpenAPI 3.1; the order of the config does not matter. With a host, only what requests to it can reach. */
-export function describeGateway(plan: Plan, host?: string): GatewayDescription {
+export const describeGateway = (plan: Plan, host?: string): GatewayDescription =>
+  runAtOnce(describeInSteps(plan, host))
+
+/** Does the same in steps, since a large config takes seconds. */
+export function* describeInSteps(plan: Plan, host?: string): Generator<void, GatewayDescription> {
   const builder = new DocumentBuilder(plan, host)
-  const all = describedPaths(plan, host).map((each) => ({
-    ...each,
-    descriptions: describeRoute(plan, each.route)
-  }))
+  const all: DescribedRoute[] = []
+  for (const each of describedPaths(plan, host)) {
+    all.push({ ...each, descriptions: describeRoute(plan, each.route) })
+    yield
+  }
   // What is named takes its place before the wildcards, and so does what a document names.
-  const documented = all.filter(({ descriptions }) =>
-    descriptions.some(({ document }) => document !== undefined)
+  const documented = new Set(
+    all.filter(({ descriptions }) => descriptions.some(({ document }) => document !== undefined))
   )
-  const others = all.filter((each) => !each.pattern.wildcard && !documented.includes(each))
-  for (const each of others) builder.add(each)
-  for (const each of documented) builder.addDocuments(each)
-  for (const each of all) if (!others.includes(each) && !isComplete(each)) builder.add(each)
+  const others = new Set(all.filter((each) => !each.pattern.wildcard && !documented.has(each)))
+  for (const each of others) yield builder.add(each)
+  for (const each of documented) yield builder.addDocuments(each)
+  for (const each of all) if (!others.has(each) && !isComplete(each)) yield builder.add(each)
   return builder.build()
 }
 

@@ -1,11 +1,13 @@
 import { writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
-import { parse } from 'yaml'
+import { parse, stringify } from 'yaml'
 import { findUi, INSTALL_NOTE } from '../../routes/api-docs/swagger-ui.ts'
 import { lint } from '../../src/config/lint.ts'
 import { loadConfig } from '../../src/index.ts'
+import { printJson, printYaml } from '../../src/lib/openapi/print.ts'
 import { describeGateway } from '../../src/openapi/document.ts'
 import { ask, gateway, listening, running, sallyport } from '../helpers.ts'
 
@@ -88,6 +90,41 @@ t.test('serves the document, a page and the files of the page', async (t) => {
     'both formats are one document'
   )
   t.notMatch((await app.inject('/alone')).body, 'href="openapi', 'has no links to files that are not there')
+})
+
+t.test('prints a document in steps as at once', async (t) => {
+  const document = {
+    openapi: '3.1.0',
+    info: { title: 'a: b\n\nc', version: '1', description: '  - x\n\n\n' },
+    paths: {
+      '/a': { get: { tags: [], description: 'one\n\ttwo ' } },
+      [`/${'long'.repeat(300)}`]: {},
+      '? x': { get: null }
+    },
+    components: { schemas: {}, 'x y: z': { '#': [1, { a: '\n' }] } },
+    servers: [{ url: '/' }]
+  }
+  t.equal(printJson(document), `${JSON.stringify(document, null, 2)}\n`)
+  t.equal(printYaml(document), stringify(document, { lineWidth: 0 }))
+  t.equal(printYaml({ paths: {} }), 'paths: {}\n')
+})
+
+t.test('lets other requests through while it describes a large gateway', async (t) => {
+  const many = Array.from({ length: 400 }, (_, i) => ({ path: `/r${i}/:id`, proxy }))
+  const app = await gateway(t, { auth: { global: false, apiKeys: keys }, routes: [plain, ...many] })
+  let others = 0
+  let isDone = false
+  const texts = Promise.all(['openapi.json', 'openapi.yaml', ''].map((name) => app.inject(`/docs/${name}`)))
+  const done = texts.finally(() => {
+    isDone = true
+  })
+  while (!isDone) {
+    await app.inject('/-/live')
+    await setImmediate()
+    others++
+  }
+  for (const { statusCode } of await done) t.equal(statusCode, 200)
+  t.ok(others > 20, `${others} requests meanwhile`)
 })
 
 t.test('redirects to the path with a slash, since the links of the page are relative', async (t) => {
