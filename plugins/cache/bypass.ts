@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { mayHaveBody } from '../../src/lib/http/bodies.ts'
 import { type RequestDirectives, requestDirectives } from '../../src/lib/http/cache-control.ts'
+import { cgiName } from '../../src/lib/http/headers.ts'
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
 import type { CacheStatus } from './cache-status.ts'
 import { ageOf, type Entry, freshness } from './entry.ts'
@@ -40,7 +41,7 @@ export function bypassReason(
   if (hasAuthorization && !hasCaller && callers !== 'shared')
     return { fwd: 'bypass', detail: 'authorization' }
   // The upstream may take it for another method than GET.
-  if (METHOD_OVERRIDES.some((name) => headers[name] !== undefined))
+  if (Object.keys(headers).some((name) => METHOD_OVERRIDES.has(cgiName(name))))
     return { fwd: 'bypass', detail: 'method-override' }
   if (mayHaveBody(request.raw)) return { fwd: 'bypass', detail: 'content' }
   // Only the origin can judge these (RFC 9111 section 4.3.2).
@@ -49,7 +50,7 @@ export function bypassReason(
   return undefined
 }
 
-const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
+const METHOD_OVERRIDES = new Set(['x-http-method-override', 'x-http-method', 'x-method-override'])
 
 /** Tells whether a request takes an entry by its Cache-Control, where clients may ask for a renewed response. */
 export function isAcceptable(

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { requestHeader } from '../../src/lib/http/headers.ts'
+import { peerOf } from '../../src/lib/http/addresses.ts'
 
 /** Hashes parts, each with its length in front, so that no two lists of parts have one key; an absent part is none of any length. */
 export function hashParts(parts: readonly (string | undefined)[]): string {
@@ -19,7 +19,7 @@ export interface KeyParts {
   readonly path: string
   /** The query as it goes upstream, without ignored parameters. */
   readonly query: string
-  /** The caller where callers have entries of their own; undefined for none. */
+  /** The caller where callers have entries of their own, or that there is one; undefined for none. */
   readonly caller: string | undefined
   /** Values of the request that go upstream by templates, and those of the headers of `vary`. */
   readonly values: readonly (string | undefined)[]
@@ -42,11 +42,30 @@ export const primaryKey = (parts: KeyParts): string =>
 export const secondaryKey = (primary: string, vary: readonly string[], request: FastifyRequest): string =>
   vary.length === 0
     ? primary
-    : hashParts([primary, ...vary.flatMap((name) => [name, requestHeader(request, name)])])
+    : hashParts([primary, ...vary.flatMap((name) => [name, forwardedValue(request, name)])])
 
 /** Returns the values of some headers of a request; undefined for one that it does not have. */
 export const valuesOf = (request: FastifyRequest, names: readonly string[]): (string | undefined)[] =>
-  names.map((name) => requestHeader(request, name))
+  names.map((name) => forwardedValue(request, name))
+
+/** Returns what decides the value of a header that goes upstream: all fields of the client's, and what the gateway writes itself; undefined for neither. */
+function forwardedValue(request: FastifyRequest, name: string): string | undefined {
+  const written =
+    name === 'x-forwarded-for'
+      ? peerOf(request)
+      : request.identity?.find((header) => header.name === name)?.value.render(request)
+  const sent = fieldsOf(request, name)
+  return written === undefined ? sent : JSON.stringify([sent, written])
+}
+
+/** Returns a header of the client; of one that is sent twice, Node.js may keep only the first, while both go upstream. */
+function fieldsOf({ raw: { rawHeaders } }: FastifyRequest, name: string): string | undefined {
+  let found: string | undefined
+  for (let i = 0; i < rawHeaders.length; i += 2)
+    if (rawHeaders[i]?.toLowerCase() === name)
+      found = found === undefined ? rawHeaders[i + 1] : `${found}, ${rawHeaders[i + 1]}`
+  return found
+}
 
 /** Compiles which parameters of a query make no difference; returns what removes them. */
 export function ignoreParameters(patterns: readonly string[]): (query: string) => string {

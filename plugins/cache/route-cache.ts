@@ -105,7 +105,8 @@ export class StoredRoute implements RouteCache {
       host,
       path: pathOf(request),
       query: this.#ignore(query),
-      caller: caller !== null && this.#policy.callers === 'separate' ? callerKey(caller) : undefined,
+      caller:
+        caller === null ? undefined : this.#policy.callers === 'separate' ? callerKey(caller) : ANY_CALLER,
       values: [...values, ...valuesOf(request, this.#vary)]
     })
   }
@@ -220,6 +221,9 @@ function pass({ directives }: CacheRequest, status: CacheStatus): Lookup {
     ? { kind: 'refuse', cacheStatus }
     : { kind: 'pass', cacheStatus, removes: NOT_SENT }
 }
+
+// Clients without a caller never get what was sent to one, also not after a reload that makes the route public.
+const ANY_CALLER = 'any'
 
 /** A caller is known by its strategy, its issuer and its id. */
 function callerKey({ by, id, claims }: Caller): string {

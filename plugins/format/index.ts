@@ -1,4 +1,5 @@
 import { fp, type Hooks, perOptions, type RouteInfo } from '../../src/kit/index.ts'
+import { compileFormat } from '../../src/lib/body/format.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { type FormatConcernOptions, faults, key, options, override, shorthand } from './options.ts'
 import { convertResponses } from './response.ts'
@@ -23,10 +24,11 @@ function hooksFor(options: FormatConcernOptions, route: RouteInfo): Hooks | unde
   const { from, to } = options
   const isChanged = changesValues(route)
   if (!isChanged && to.every((type) => type === from)) return undefined
+  const { choose } = compileFormat(options)
   return {
     stages: [convertResponses(options, { isChanged })],
     readsBodies: true,
-    ...(to.length > 1 ? { vary: 'accept' } : {})
+    ...(to.length > 1 ? { vary: 'accept', stageValues: ({ headers }) => [choose(headers.accept)] } : {})
   }
 }
 

@@ -2,6 +2,7 @@ import { fp, type Hooks, perOptions, type RouteInfo } from '../../src/kit/index.
 import { faults, key, options, override, partOf, type TransformOptions } from './options.ts'
 import { changeRequests } from './request.ts'
 import { changeResponses } from './response.ts'
+import { valuesInSet } from './set-values.ts'
 
 export { describes } from './describe.ts'
 export { BodyInvalid, MediaUnsupported, ResponseInvalid } from './errors.ts'
@@ -29,6 +30,12 @@ function hooksFor(options: TransformOptions): Hooks | undefined {
   return {
     // After `validate`, and after gates that look at what the client sent.
     ...(request === undefined ? {} : { preHandler: changeRequests(request) }),
-    ...(response === undefined ? {} : { stages: [changeResponses(response)], readsBodies: true })
+    ...(response === undefined
+      ? {}
+      : {
+          stages: [changeResponses(response)],
+          stageValues: valuesInSet(response.set ?? {}),
+          readsBodies: true
+        })
   }
 }

@@ -19,6 +19,13 @@ function compileValue(value: unknown): Make {
   return (request) => fillJson(compiled, (reference) => readers.get(reference)?.renderWhole(request))
 }
 
+/** Compiles which values of a request `set` refers to, known or not. */
+export function valuesInSet(values: Values): (request: FastifyRequest) => (string | undefined)[] {
+  const references = Object.values(values).flatMap((value) => jsonTemplate(value).references)
+  const templates = [...new Set(references)].map((reference) => template(`{${reference}}`))
+  return (request) => templates.map((each) => each.renderWhole(request))
+}
+
 /** Returns the errors in the values of `set` on a route with these paths. */
 export const setFaults = (
   values: Values,

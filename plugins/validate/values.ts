@@ -5,6 +5,8 @@ import {
   type TextReader,
   textReader
 } from '../../src/lib/body/json-schema/text-values.ts'
+import { cgiName } from '../../src/lib/http/headers.ts'
+import { nominatedBy } from '../../src/lib/http/hop-by-hop.ts'
 import { define, isObject } from '../../src/lib/schema.ts'
 import { leaseCompiler } from './compilers.ts'
 import { oneError, type Part, type RequestErrors } from './errors.ts'
@@ -77,15 +79,18 @@ export function partJudges(
 const paramTexts = ({ params }: FastifyRequest): [string, string[]][] =>
   Object.entries(params as Record<string, string>).map(([name, text]) => [name, [text]])
 
-/** Collects the values of some headers as they came, so that a repeated one is seen. */
+/** Collects the values of some headers as they came, so that a repeated one is seen, also one that some servers take for another spelling. */
 function headerTexts(
-  { raw: { rawHeaders } }: FastifyRequest,
+  { raw: { headers, rawHeaders } }: FastifyRequest,
   names: ReadonlySet<string>
 ): Map<string, string[]> {
   const texts = new Map<string, string[]>()
+  // The upstream does not get these.
+  const nominated = nominatedBy(headers.connection)
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]?.toLowerCase() ?? ''
-    if (!names.has(name)) continue
+    const spelled = rawHeaders[i]?.toLowerCase() ?? ''
+    const name = names.has(spelled) ? spelled : cgiName(spelled)
+    if (!names.has(name) || nominated?.includes(spelled) === true) continue
     const known = texts.get(name)
     if (known === undefined) texts.set(name, [rawHeaders[i + 1] ?? ''])
     else known.push(rawHeaders[i + 1] ?? '')

@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import type { FastifyRequest } from 'fastify'
 import type { RouteInfo } from '../../src/kit/index.ts'
 import type { CacheAnswer, ResponseSource } from '../../src/lib/contracts/cache.ts'
 import { setHeader } from '../../src/lib/http/request-head.ts'
@@ -21,6 +22,11 @@ export class CachedPlans {
     this.before = head.stages.slice(0, Math.max(at, 0))
     this.#head = { ...head, stages: head.stages.slice(at + 1) }
     this.#forward = forward
+  }
+
+  /** Returns the values of a request that the stages before the cache put into responses. */
+  valuesOf(request: FastifyRequest): (string | undefined)[] {
+    return this.before.flatMap(({ values }) => values?.(request) ?? [])
   }
 
   /** Returns a plan without the stages before the cache. */

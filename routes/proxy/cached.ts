@@ -69,10 +69,12 @@ export class CachedRoute {
     const { routeOf, path, query } = this.#forwarder
     const route = routeOf(request)
     const ongoing = { request, reply, route }
-    const found = this.#routeCache().lookup(request, {
+    const cache = this.#routeCache()
+    const stageValues = (this.#plans as CachedPlans).valuesOf(request)
+    const found = cache.lookup(request, {
       upstream: route.upstream.name,
       query: query(request),
-      values: [path(request), ...headerValues(request)]
+      values: [path(request), ...headerValues(request), ...stageValues]
     })
     if (found instanceof Promise)
       this.#later(

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import type { StageFactory } from '../lib/http/staged-body.ts'
+import type { StageFactory, StageValues } from '../lib/http/staged-body.ts'
 import type { HeadHook } from './head-hook.ts'
 
 export type Done = (error?: Error) => void
@@ -39,6 +39,8 @@ export type Hooks = Partial<Record<(typeof GATE_PHASES)[number], GateHook>> &
     strips?: readonly string[]
     /** What response bodies go through, in the order of the concerns; never refusals of the gateway itself. */
     stages?: readonly StageFactory[]
+    /** Returns the values of a request that the stages put into responses, in an order known at boot; a cache has an entry for each. */
+    stageValues?: StageValues
     /** Whether the stages read bodies: the upstream is asked for whole ones without a content coding. */
     readsBodies?: boolean
   }

@@ -39,13 +39,13 @@ export const changesHead = ({ onHead, headers, vary, strips, stages }: Hooks): b
 export const extendHeadPlan = (
   head: HeadPlan,
   key: string,
-  { onHead, headers, vary, strips, stages = [], readsBodies = false }: Hooks
+  { onHead, headers, vary, strips, stages = [], stageValues, readsBodies = false }: Hooks
 ): HeadPlan => ({
   defaults: [...head.defaults, ...Object.entries(headers ?? {})],
   vary: vary === undefined ? head.vary : joinVary(head.vary, vary),
   strips: new Set([...head.strips, ...(strips ?? [])]),
   hooks: onHead === undefined ? head.hooks : [...head.hooks, onHead],
-  stages: [...head.stages, ...stages.map((start) => ({ key, start }))],
+  stages: [...head.stages, ...stages.map((start) => ({ key, start, values: stageValues }))],
   readsBodies: head.readsBodies || readsBodies
 })
 

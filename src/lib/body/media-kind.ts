@@ -7,6 +7,8 @@ const MEDIA_TYPE = /^\s*([\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+)\s*(?:;(.*))?$
 // The JSON MIME types of the WHATWG MIME Sniffing Standard, except for gRPC.
 const JSON_TYPE = /^(?:(?:application|text)\/json|(?!application\/grpc\+)[^/]+\/.+\+json)$/
 
+const CHARSET = /;\s*charset\s*=\s*"?([^\s;"]*)/gi
+
 /** Returns the media type of a Content-Type in lower case, without parameters; undefined where it has none. */
 export const mediaTypeOf = (contentType: string | undefined): string | undefined =>
   MEDIA_TYPE.exec(contentType ?? '')?.[1]?.toLowerCase()
@@ -16,6 +18,7 @@ export function mediaKindOf(contentType: string | undefined): MediaKind {
   const type = mediaTypeOf(contentType)
   if (type === undefined) return /json/i.test(contentType ?? '') ? 'unclear' : 'other'
   if (!JSON_TYPE.test(type)) return 'other'
-  const charset = /;\s*charset\s*=\s*"?([^\s;"]*)/i.exec(contentType ?? '')?.[1]
-  return charset === undefined || /^(?:utf-?8|us-ascii)$/i.test(charset) ? 'json' : 'unclear'
+  // Some readers take the first of two charsets, and others the last.
+  const charsets = [...(contentType ?? '').matchAll(CHARSET)]
+  return charsets.every(([, charset = '']) => /^(?:utf-?8|us-ascii)$/i.test(charset)) ? 'json' : 'unclear'
 }

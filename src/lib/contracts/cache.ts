@@ -27,7 +27,7 @@ export interface AskedUpstream {
   readonly upstream: string
   /** The query with its question mark, as it goes upstream. */
   readonly query: string
-  /** The values of the request that templates put into what goes upstream, in an order known at boot. */
+  /** The values of the request that are put into what goes upstream, or into what is stored, in an order known at boot. */
   readonly values: readonly (string | undefined)[]
 }
 

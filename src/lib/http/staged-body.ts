@@ -9,10 +9,14 @@ import type { StageHead } from './stage-head.ts'
  */
 export type StageFactory = (head: StageHead, request: FastifyRequest) => Duplex | undefined
 
+/** Returns the values of a request that stages put into responses. */
+export type StageValues = (request: FastifyRequest) => readonly (string | undefined)[]
+
 /** A stage of a route and the concern that it belongs to. */
 export interface ResponseStage {
   readonly key: string
   readonly start: StageFactory
+  readonly values?: StageValues | undefined
 }
 
 /** Receives what comes out of the last stage. */

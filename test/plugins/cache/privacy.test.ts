@@ -1,5 +1,6 @@
 import t from 'tap'
-import { raw, statusOf } from '../../helpers.ts'
+import { Keep } from '../../../src/index.ts'
+import { ask, type Listening, listening, raw, statusOf, upstream } from '../../helpers.ts'
 import { type Answer, front } from './front.ts'
 
 const FRESH = { 'cache-control': 'max-age=60' }
@@ -148,4 +149,42 @@ t.test('tags are bounded, and clients don’t see them', async (t) => {
     await gateway.get('/a', { method: 'POST' })
   ])
     t.equal(got.headers['surrogate-key'], undefined)
+})
+
+t.test('a Vary on what the gateway writes, or on a header sent twice, keeps responses apart', async (t) => {
+  const vary: Answer = (request, response, count) =>
+    void response
+      .writeHead(200, { ...FRESH, vary: String(request.url).slice(1).split('?', 1)[0] })
+      .end(`answer ${count}`)
+  const gateway = await front(t, { callers: 'shared' }, vary, {
+    root: { trustedProxies: ['127.0.0.1'] },
+    route: { auth: AUTH }
+  })
+  const distinct = async (path: string, ...headers: readonly string[]): Promise<number> => {
+    const answers = new Set<string | undefined>()
+    for (const head of headers) {
+      const sent = `GET ${path} HTTP/1.1\r\nHost: a.test\r\n${head}\r\nConnection: close\r\n\r\n`
+      answers.add(/answer \d+/.exec(await raw(gateway.port, sent))?.[0])
+    }
+    return answers.size
+  }
+  const key = (id: string): string => `X-API-Key: ${keyOf(id)['x-api-key']}`
+  t.equal(await distinct('/x-caller', key('alice'), key('bob'), key('alice')), 2, 'identity')
+  t.equal(await distinct('/user-agent', 'User-Agent: a\r\nUser-Agent: b', 'User-Agent: a'), 2, 'twice')
+  t.equal(await distinct('/x-forwarded-for', 'X-Forwarded-For: 1.1.1.1', 'X-Forwarded-For: 1.1.1.2'), 2)
+})
+
+t.test('"shared" keeps what a caller got from clients without one, also after a reload', async (t) => {
+  const keep = new Keep()
+  const url = await upstream(t, (request, response) => {
+    response.writeHead(200, FRESH).end(String(request.headers['x-caller']))
+  })
+  const gateway = (cache: object, more: object): Promise<Listening> =>
+    listening(t, { routes: [{ path: '/*', cache, proxy: { upstream: url }, ...more }] }, { keep })
+  const shared = await gateway({ callers: 'shared' }, { auth: AUTH })
+  t.match(await ask(`${shared.url}/a`, { headers: keyOf('alice') }), { text: 'alice' })
+  t.match(await ask(`${shared.url}/a`), { text: 'undefined' })
+  t.match(await ask(`${shared.url}/b`, { headers: keyOf('alice') }), { text: 'alice' })
+  t.match(await ask(`${(await gateway({}, { auth: AUTH })).url}/b`), { text: 'undefined' })
+  t.match(await ask(`${(await gateway({}, {})).url}/b`), { text: 'undefined' })
 })

@@ -217,3 +217,29 @@ t.test('logs and counts a hit as a response without an upstream', async (t) => {
   const bytes = gateway.app.metrics?.families().find(({ name }) => name === 'sallyport_response_bytes_total')
   t.match(bytes?.values, [{ value: 32 }])
 })
+
+t.test('has keys of the values that stages put into what is stored', async (t) => {
+  const gateway = await front(
+    t,
+    { ttl: '10s' },
+    (_request, response) => void response.setHeader('content-type', 'application/json').end('{"a":1}'),
+    {
+      route: {
+        format: { from: 'json', to: ['json', 'xml'], root: 'r' },
+        transform: { response: { set: { who: '{headers.x-who}' } } }
+      }
+    }
+  )
+  for (const who of ['ada', 'bob', 'ada'])
+    t.match(await gateway.get('/a', { headers: { 'x-who': who } }), { body: `{"a":1,"who":"${who}"}` })
+  t.equal(gateway.seen.length, 2)
+  const xml = await gateway.get('/a', { headers: { 'x-who': 'ada', accept: 'application/xml' } })
+  t.match(xml.body, '<who>ada</who>')
+  t.equal(xml.headers['content-type'], 'application/xml; charset=utf-8')
+})
+
+t.test('a method override passes in any spelling', async (t) => {
+  const gateway = await front(t, { ttl: '10s' }, (_request, response) => void response.end('a'))
+  for (const name of ['x-http-method-override', 'x_http_method_override', 'x-method_override'])
+    t.match(await gateway.get('/a', { headers: { [name]: 'DELETE' } }), { cacheStatus: /method-override/ })
+})

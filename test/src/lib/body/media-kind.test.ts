@@ -11,6 +11,7 @@ t.test('tells what a Content-Type says', async (t) => {
     ['application/problem+json; a=b', 'json', 'application/problem+json'],
     ['application/json; charset=latin1', 'unclear', 'application/json'],
     ['application/json; charset=', 'unclear', 'application/json'],
+    ['application/json; charset=utf-8; charset=utf-16', 'unclear', 'application/json'],
     ['application/json, text/html', 'unclear'],
     ['application/json\ta', 'unclear'],
     ['json', 'unclear'],
