@@ -6,7 +6,7 @@ import { isNotModified, matchesIfRange, notModifiedFields } from './validators.t
 
 /** Returns the response to a request from a stored one: whole, a 304, or a range of it. */
 export function answerFrom(entry: Entry, request: FastifyRequest, cacheStatus: string): CacheAnswer {
-  const { status, body, source } = entry
+  const { status, body, source, encodings } = entry
   const fields = [...entry.fields, 'age', String(Math.floor(ageOf(entry) / 1000))]
   if (status === 200 && isNotModified(request, fields))
     return { status: 304, fields: notModifiedFields(fields), source, body: null, cacheStatus }
@@ -28,5 +28,5 @@ export function answerFrom(entry: Entry, request: FastifyRequest, cacheStatus: s
     return { status: 206, fields, source, body: part, cacheStatus }
   }
   if (status !== 204) fields.push('content-length', String(body.length))
-  return { status, fields, source, body: request.method === 'HEAD' ? null : body, cacheStatus }
+  return { status, fields, source, body: request.method === 'HEAD' ? null : body, encodings, cacheStatus }
 }

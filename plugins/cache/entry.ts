@@ -1,5 +1,6 @@
 import { monotonic, wall } from '../../src/lib/clock.ts'
 import type { CacheHead } from '../../src/lib/contracts/cache.ts'
+import type { Encodings } from './stores/encodings.ts'
 
 /** A stored response; times are in ms. */
 export interface Entry extends CacheHead {
@@ -19,6 +20,8 @@ export interface Entry extends CacheHead {
   readonly url: string
   /** The slots of its names in the table of purges. */
   readonly slots: readonly number[]
+  /** Its bodies with a content coding; undefined where they are not kept. */
+  readonly encodings?: Encodings | undefined
 }
 
 /** The request headers that the entries of a primary key vary by, in lower case and in order. */
@@ -69,7 +72,12 @@ const OVERHEAD_BYTES = 512
 /** Returns how many bytes of memory a value takes, about. */
 export function bytesOf(key: string, stored: Stored): number {
   const text = isVaryRecord(stored) ? stored.vary.join() : stored.fields.join() + stored.url
-  return OVERHEAD_BYTES + key.length + text.length + (isVaryRecord(stored) ? 0 : stored.body.length)
+  return (
+    OVERHEAD_BYTES +
+    key.length +
+    text.length +
+    (isVaryRecord(stored) ? 0 : stored.body.length + (stored.encodings?.bytes ?? 0))
+  )
 }
 
 // Changes with the format, so that gateways of different versions don't read each other's values.
@@ -86,7 +94,12 @@ export function encode(stored: Stored): Buffer {
 
 const EMPTY = Buffer.alloc(0)
 
-const partsOf = ({ body, storedAt, ...head }: Entry): { body: Buffer; head: object } => ({
+const partsOf = ({
+  body,
+  storedAt,
+  encodings: _encodings,
+  ...head
+}: Entry): { body: Buffer; head: object } => ({
   body,
   // Other machines have monotonic clocks of their own.
   head: { ...head, storedDate: wall() - Math.max(0, monotonic() - storedAt) }

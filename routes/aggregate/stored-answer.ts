@@ -1,6 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { CacheAnswer, CacheHead } from '../../src/lib/contracts/cache.ts'
+import { type CompressionOptions, compressionFor } from '../../src/lib/http/compression.ts'
 import { isClosed } from '../../src/lib/http/response.ts'
+import { encodeStored } from '../../src/lib/http/stored-encoding.ts'
 import type { Answer } from './answer.ts'
 import { privateCacheControl, tagsOf } from './answer-head.ts'
 
@@ -14,11 +16,8 @@ export const headToStore = ({ headers, length, outcomes }: Answer): CacheHead =>
 const NOT_SENT = 'cache-groups'
 
 /** Sends a response of the cache. */
-export function sendStored(
-  { status, fields, body, cacheStatus }: CacheAnswer,
-  request: FastifyRequest,
-  reply: FastifyReply
-): void {
+export function sendStored(answer: CacheAnswer, request: FastifyRequest, reply: FastifyReply): void {
+  const { status, fields, body, cacheStatus } = encoded(answer, request) ?? answer
   if (isClosed(reply.raw)) {
     if (body !== null && !Buffer.isBuffer(body)) body.destroy()
     return
@@ -32,4 +31,12 @@ export function sendStored(
     else if (name !== NOT_SENT) reply.header(name, value)
   }
   reply.send(body ?? undefined)
+}
+
+/** Returns a stored response that is compressed once for all clients; undefined where stages change it for each of them. */
+function encoded(answer: CacheAnswer, request: FastifyRequest): CacheAnswer | undefined {
+  const route = request.routeOptions.config.sallyport?.route
+  const stages = route?.head.stages.filter(({ key }) => key !== 'cache') ?? []
+  if (route === undefined || stages.length !== 1 || stages[0]?.key !== 'compress') return undefined
+  return encodeStored(answer, request, compressionFor(route.options['compress'] as CompressionOptions))
 }

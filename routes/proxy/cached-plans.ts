@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import type { RouteInfo } from '../../src/kit/index.ts'
 import type { CacheAnswer, ResponseSource } from '../../src/lib/contracts/cache.ts'
+import { type Compression, type CompressionOptions, compressionFor } from '../../src/lib/http/compression.ts'
 import { setHeader } from '../../src/lib/http/request-head.ts'
 import type { ResponseStage } from '../../src/lib/http/staged-body.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
@@ -15,13 +16,19 @@ export class CachedPlans {
   readonly #head: RouteInfo['head']
   readonly #forward: ForwardPlan
   readonly #plans = new WeakMap<ResponseHeadPlan, ResponseHeadPlan>()
+  readonly #plainPlans = new WeakMap<ResponseHeadPlan, ResponseHeadPlan>()
+  /** What compresses stored responses where nothing else is behind the cache; undefined where they are not compressed, or in a stage. */
+  readonly compression: Compression | undefined
 
   /** Splits the stages of a head plan, which is complete. */
-  constructor(head: RouteInfo['head'], forward: ForwardPlan) {
+  constructor({ head, options }: RouteInfo, forward: ForwardPlan) {
     const at = head.stages.findIndex(({ key }) => key === 'cache')
     this.before = head.stages.slice(0, Math.max(at, 0))
     this.#head = { ...head, stages: head.stages.slice(at + 1) }
     this.#forward = forward
+    const behind = this.#head.stages.map(({ key }) => key)
+    this.compression =
+      behind.join() === 'compress' ? compressionFor(options['compress'] as CompressionOptions) : undefined
   }
 
   /** Returns the values of a request that the stages before the cache put into responses. */
@@ -32,6 +39,12 @@ export class CachedPlans {
   /** Returns a plan without the stages before the cache. */
   behindCache(plan: ResponseHeadPlan): ResponseHeadPlan {
     return getOrCreate(this.#plans, plan, () => ({ ...plan, head: this.#head }))
+  }
+
+  /** Returns how a stored response that needs no stage is changed for a client. */
+  plainPlanFor({ source = NO_SOURCE }: CacheAnswer): ResponseHeadPlan {
+    const plan = this.#forward.responseHeadFor(source)
+    return getOrCreate(this.#plainPlans, plan, () => ({ ...plan, head: { ...this.#head, stages: [] } }))
   }
 
   /** Returns how a stored response is changed for a client. */

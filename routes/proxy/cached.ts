@@ -87,8 +87,8 @@ export class CachedRoute {
   /** Makes the cache with the first request, when all stages are known. */
   #routeCache(): RouteCache {
     if (this.#cache !== undefined) return this.#cache
-    const { head, options } = this.#info
-    this.#plans = new CachedPlans(head, this.#forwarder.plan)
+    const { options } = this.#info
+    this.#plans = new CachedPlans(this.#info, this.#forwarder.plan)
     const stageOptions = this.#plans.before.map(({ key }) => [key, options[key]])
     const dependsOn = JSON.stringify([
       ...this.#forwarder.dependsOn,
@@ -117,7 +117,7 @@ export class CachedRoute {
 
   #send({ request, reply }: Ongoing, answer: CacheAnswer): void {
     const { body } = answer
-    if (!isClosed(reply.raw)) sendStored(request, reply, answer, (this.#plans as CachedPlans).planFor(answer))
+    if (!isClosed(reply.raw)) sendStored(request, reply, answer, this.#plans as CachedPlans)
     else if (body !== null && !Buffer.isBuffer(body)) body.destroy()
   }
 

@@ -2,8 +2,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { CacheAnswer } from '../../src/lib/contracts/cache.ts'
 import { writeHead } from '../../src/lib/http/response.ts'
 import { countOwnBytes } from '../../src/lib/http/response-end.ts'
+import { encodeStored } from '../../src/lib/http/stored-encoding.ts'
 import { DeadlineExceeded } from '../../src/lib/refusals.ts'
-import { storedHead } from './cached-plans.ts'
+import { type CachedPlans, storedHead } from './cached-plans.ts'
 import { logFailure } from './refusals.ts'
 import { ResponseWriter, type ResponseWriterListener } from './response.ts'
 import { type ResponseHeadPlan, responseHead } from './response-head.ts'
@@ -18,9 +19,13 @@ const MAX_TEXT_BYTES = 16_384
 export function sendStored(
   request: FastifyRequest,
   reply: FastifyReply,
-  answer: CacheAnswer,
-  plan: ResponseHeadPlan
+  stored: CacheAnswer,
+  plans: CachedPlans
 ): void {
+  const { compression } = plans
+  const encoded = compression === undefined ? undefined : encodeStored(stored, request, compression)
+  const answer = encoded ?? stored
+  const plan = encoded === undefined ? plans.planFor(stored) : plans.plainPlanFor(stored)
   const { status, body } = answer
   const isWhole = body === null || (Buffer.isBuffer(body) && body.length <= MAX_WHOLE_BYTES)
   if (!isWhole || plan.head.stages.length > 0) {

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { monotonic } from '../../../src/lib/clock.ts'
-import { bytesOf, type CacheStore, isVaryRecord, type Stored } from '../entry.ts'
+import { bytesOf, type CacheStore, type Entry, isVaryRecord, type Stored } from '../entry.ts'
+import { Encodings } from './encodings.ts'
 
 /** How much memory all entries of a process share by default, in bytes. */
 export const MEMORY_BYTES: number = 64 * 1024 * 1024
@@ -30,10 +31,22 @@ export class MemoryStore implements CacheStore {
   }
 
   set(key: string, stored: Stored, ttl: number): void {
-    this.#slots.set(key, {
-      stored: isVaryRecord(stored) ? stored : ownBody(stored),
-      expiresAt: monotonic() + ttl
-    })
+    const expiresAt = monotonic() + ttl
+    if (isVaryRecord(stored)) {
+      this.#slots.set(key, { stored, expiresAt })
+      return
+    }
+    const slot: Slot = {
+      stored: { ...ownBody(stored), encodings: new Encodings(() => this.#grow(key, slot)) },
+      expiresAt
+    }
+    this.#slots.set(key, slot)
+  }
+
+  /** Counts an entry anew, unless another one has taken its place. */
+  #grow(key: string, { stored }: Slot): void {
+    const slot = this.#slots.peek(key)
+    if (slot?.stored === stored) this.#slots.set(key, { ...slot })
   }
 
   delete(key: string): void {
@@ -52,7 +65,7 @@ export class MemoryStore implements CacheStore {
 }
 
 /** Copies a body that is a small part of a larger block of memory, such as a read of a socket, which would stay in memory with it. */
-function ownBody<T extends { readonly body: Buffer }>(entry: T): T {
+function ownBody(entry: Entry): Entry {
   const { body } = entry
   if (body.length === body.buffer.byteLength) return entry
   const copy = Buffer.allocUnsafeSlow(body.length)

@@ -48,6 +48,15 @@ export interface CacheAnswer extends CacheHead {
   readonly body: Buffer | Readable | null
   /** The member that is appended to Cache-Status (RFC 9211). */
   readonly cacheStatus: string
+  /** Where bodies with a content coding are kept; undefined for a part, or where there is no such place. */
+  readonly encodings?: EncodedBodies | undefined
+}
+
+/** The bodies of one stored response by their content coding. */
+export interface EncodedBodies {
+  get(name: string): Buffer | undefined
+  /** Keeps a body, which nobody may write into. Names are few: those of codings and levels. */
+  set(name: string, body: Buffer): void
 }
 
 /** How a request is answered. */

@@ -4,6 +4,7 @@ import { buffer } from 'node:stream/consumers'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
 import { Keep } from '../../../src/index.ts'
+import { Compression } from '../../../src/lib/http/compression.ts'
 import { gateway as build, listening, raw, upstream } from '../../helpers.ts'
 import { type Answer, front } from './front.ts'
 
@@ -64,6 +65,53 @@ t.test('compresses each hit for its client', async (t) => {
   for (const encoding of ['gzip', 'identity', 'gzip', 'identity'])
     t.strictSame(await ask(encoding), [encoding === 'gzip' ? 'gzip' : undefined, body])
   t.equal(gateway.seen.length, 1)
+})
+
+t.test('compresses a stored response once for each coding, and counts what it keeps', async (t) => {
+  const body = 'a line of text, '.repeat(500)
+  const { compressSync } = Compression.prototype
+  let compressed = 0
+  Compression.prototype.compressSync = function counted(...sides) {
+    compressed++
+    return compressSync.apply(this, sides)
+  }
+  t.teardown(() => {
+    Compression.prototype.compressSync = compressSync
+  })
+  const text = { ...FRESH, 'content-type': 'text/plain', etag: '"v"' }
+  for (const route of [
+    { proxy: { upstream: 'one' } },
+    { aggregate: { legs: { a: { upstream: 'one', path: '/a' } } }, proxy: undefined }
+  ]) {
+    compressed = 0
+    const gateway = await front(
+      t,
+      {},
+      (_request, response) => response.writeHead(200, text).end(JSON.stringify(body)),
+      { route: { compress: true, ...route } }
+    )
+    await gateway.get('/a', { headers: { 'accept-encoding': 'identity' } })
+    const held = (): number =>
+      gateway.app.responseCache?.families().find(({ name }) => name === 'sallyport_cache_bytes')?.values[0]
+        ?.value ?? 0
+    const before = held()
+    for (let i = 0; i < 20; i++)
+      for (const coding of ['gzip', 'br']) {
+        const got = await gateway.get('/a', { headers: { 'accept-encoding': coding } })
+        t.match(got, { headers: { 'content-encoding': coding, vary: /accept-encoding/i, etag: /^W\// } })
+        t.ok(got.body.includes(body))
+      }
+    t.equal(compressed, 2)
+    t.ok(held() > before && held() < before + 1000, 'counted')
+    const plain = await gateway.get('/a', { headers: { 'accept-encoding': 'identity' } })
+    t.match(plain.headers, { vary: /accept-encoding/i, 'content-encoding': undefined })
+    const etag = (await gateway.get('/a', { headers: { 'accept-encoding': 'gzip' } })).headers['etag'] ?? ''
+    t.match(await gateway.get('/a', { headers: { 'accept-encoding': 'gzip', 'if-none-match': etag } }), {
+      status: 304,
+      headers: { etag }
+    })
+    t.equal(gateway.seen.length, 1)
+  }
 })
 
 t.test('stores what the stages before it make of a body', async (t) => {
