@@ -1,4 +1,5 @@
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
+import type { LightMyRequestResponse } from 'fastify'
 import t from 'tap'
 import { loadConfig } from '../../../src/index.ts'
 import { gateway, type Seen, upstream } from '../../helpers.ts'
@@ -323,4 +324,27 @@ t.test('schemas refer to files beside their config, and are checked with it', as
   ]
   for (const [validate, message] of wrong)
     await t.rejects(loadConfig({ routes: [{ path: '/', validate, respond: {} }] }, {}), { message })
+})
+
+t.test('a body for which a recursive schema branches without end is refused soon', async (t) => {
+  const folder = (kind: string): object => ({
+    type: 'object',
+    required: ['in'],
+    properties: { in: { $ref: '#/$defs/node' }, kind: { const: kind } }
+  })
+  const node = { oneOf: [folder('a'), folder('b'), { type: 'string' }] }
+  const list = { type: 'array', items: { $ref: '#/$defs/id' } }
+  const app = await gateway(t, {
+    routes: [
+      { path: '/tree', validate: { body: { $defs: { node }, $ref: '#/$defs/node' } } },
+      { path: '/list', validate: { body: { $defs: { id: { type: 'integer' } }, ...list } } }
+    ].map((route) => ({ ...route, respond: { body: 'fine' } }))
+  })
+  const post = (url: string, payload: string): Promise<LightMyRequestResponse> =>
+    app.inject({ method: 'POST', url, payload, headers: { 'content-type': 'application/json' } })
+  const refused = await post('/tree', `${'{"in":'.repeat(60)}1${'}'.repeat(60)}`)
+  t.equal(refused.statusCode, 400)
+  t.match(refused.json(), { errors: [{ in: 'body', pointer: '#', keyword: '$ref' }] })
+  t.equal((await post('/tree', '{"in":{"in":"x","kind":"b"},"kind":"a"}')).statusCode, 200)
+  t.equal((await post('/list', `[${'1,'.repeat(100_000)}1]`)).statusCode, 200, 'a large one is fine')
 })

@@ -7,6 +7,7 @@ import { replaceSlowKeywords } from './keywords.ts'
 import { compilePattern } from './pattern.ts'
 import type { SchemaBundle } from './references.ts'
 import { bounded, describeErrors, type Invalid, type SchemaValidator } from './schema-errors.ts'
+import { countReferences, inSteps } from './steps.ts'
 import { needsTypeBox, typeBoxValidator } from './typebox.ts'
 
 /** Compiles schemas of one bundle, each at its first use. */
@@ -54,7 +55,7 @@ function schemaIn(ajv: Ajv2020, uri: string): ValidateFunction {
 const run =
   (validate: ValidateFunction) =>
   (value: unknown): Invalid | undefined =>
-    bounded(() => (validate(value) === true ? undefined : describeErrors(validate.errors ?? [])))
+    bounded(() => (inSteps(value, validate) === true ? undefined : describeErrors(validate.errors ?? [])))
 
 function newAjv(
   { documents, needsMetaschema }: SchemaBundle,
@@ -73,6 +74,7 @@ function newAjv(
     code: { regExp: Object.assign((pattern: string) => compilePattern(pattern), { code: 'compilePattern' }) }
   })
   replaceSlowKeywords(ajv)
+  countReferences(ajv)
   for (const [uri, document] of documents)
     if (typeof document === 'boolean' || isObject(document)) ajv.addSchema(document, uri)
   return ajv
