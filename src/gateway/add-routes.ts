@@ -5,7 +5,8 @@ import type { Plan, PlannedRoute } from '../config/plan-types.ts'
 import type { BuiltinRoute } from '../kit/builtin.ts'
 import { newRoute, type RouteInfo } from '../kit/route-info.ts'
 import { canonicalHost } from '../lib/http/canonical-path.ts'
-import { yieldIfDue } from '../lib/time-slicing.ts'
+import { getOrCreate } from '../lib/memoize.ts'
+import { forEachSliced, yieldIfDue } from '../lib/time-slicing.ts'
 import { findAmbiguities } from './ambiguous-paths/index.ts'
 import { REFUSED } from './normalize-request.ts'
 import { type Entry, entryForPath, symbolOf, type Table } from './route-table/index.ts'
@@ -35,7 +36,7 @@ type BuiltinRoutes = readonly (readonly [BuiltinRoute, RouteInfo])[]
 export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSetup): Promise<void> {
   const { step, planned } = setup
   const configured: (readonly [PlannedRoute, RouteInfo])[] = []
-  for (const route of plan.routes) configured.push([route, infoFor(plan, route)])
+  await forEachSliced(plan.routes, (route) => configured.push([route, infoFor(plan, route)]))
   const builtin = builtinRoutesOf(plan)
   app.decorate(
     'routeInfos',
@@ -43,12 +44,13 @@ export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSe
   )
   const notFound = newRoute({ kind: 'notFound', name: 'not found', path: '/*' })
   await yieldIfDue()
+  const preflights = onceForAlike((options) => answersPreflights(plan.catalog, options))
   const table = await setup.makeTable([
     ...configured.map(
       ([{ paths, options }, info]): Entry => ({
         info,
         paths,
-        preflights: answersPreflights(plan.catalog, options)
+        preflights: preflights(options)
       })
     ),
     ...builtin.map(([, info]) => entryForPath(info)),
@@ -87,14 +89,21 @@ export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSe
   addRefusals(app, table)
 }
 
+/** Makes a function that reads the options of routes once for all routes that share them. */
+function onceForAlike<T>(read: (options: PlannedRoute['options']) => T): typeof read {
+  const known = new WeakMap<PlannedRoute['options'], T>()
+  return (options) => getOrCreate(known, options, () => read(options))
+}
+
 function builtinRoutesOf(plan: Plan): BuiltinRoutes {
+  const withSession = onceForAlike((options) => usesSession(plan.catalog, options))
   const context = {
     publicUrl: plan.publicUrl,
     options: plan.options,
     routes: plan.routes.map(({ hosts, options }) => ({
       hosts,
       options,
-      usesSession: usesSession(plan.catalog, options)
+      usesSession: withSession(options)
     }))
   }
   return plan.catalog.builtin
