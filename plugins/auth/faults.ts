@@ -20,6 +20,7 @@ import { forwardFaults } from './strategies/forward-options.ts'
 export function faults(options: AuthOptions, about: About): OptionFault[] {
   const { jwt, forward, assertion } = options
   return [
+    ...openApiFaults(options),
     ...sessionFaults(options, about),
     ...strategyFaults(options, about),
     ...(jwt === undefined ? [] : below('jwt', jwtFaults(jwt))),
@@ -42,6 +43,18 @@ export const warnings = ({ oidc, jwt, require, optional, by }: AuthOptions): str
   ...(oidc === undefined ? [] : oidcWarnings(oidc)),
   ...(jwt !== undefined && by?.includes('jwt') !== false ? jwtWarnings(jwt) : [])
 ]
+
+// The routes of operations have it no more: what they want stands in its place.
+const openApiFaults = ({ openapi }: AuthOptions): OptionFault[] =>
+  openapi
+    ? [
+        {
+          path: ['openapi'],
+          message:
+            'expected only routes that "operations" adds, got another one, whose security is not known; set it on a group with "operations", and "auth": { "openapi": false } on the routes that you write there'
+        }
+      ]
+    : []
 
 function sessionFaults(
   { session, users, oidc, challenge }: AuthOptions,

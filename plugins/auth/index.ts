@@ -17,6 +17,7 @@ export { describes } from './describe.ts'
 export { faults, planWarnings, warnings } from './faults.ts'
 export { type AuthOptions, options, override } from './options.ts'
 export { hashPassword } from './password.ts'
+export { fromSecurity } from './security.ts'
 
 export const key = 'auth'
 

@@ -66,6 +66,11 @@ export const options = Type.Object(
         description: 'The strategies that are accepted here; by default all that are defined.'
       })
     ),
+    openapi: Type.Boolean({
+      default: false,
+      description:
+        'Take "by", "optional" and the scopes of each route from the security of its operation; for a group with "operations".'
+    }),
     optional: Type.Boolean({
       default: false,
       description: 'Also let anonymous requests through; a wrong credential is still refused.'

@@ -1,6 +1,7 @@
 import type { AboutGroup, AddedRoute, Expanded, Expansion } from '../../src/kit/concern.ts'
 import { File, type Static, Type } from '../../src/kit/index.ts'
 import type { OpenApiDocument } from '../../src/lib/openapi/document.ts'
+import { operationSecurity } from '../../src/lib/openapi/operation-security.ts'
 import { listOperations, type Operation, serverPaths } from '../../src/lib/openapi/operations.ts'
 import { placeOf } from '../../src/lib/openapi/place.ts'
 import { checkDocument } from './document-checks.ts'
@@ -57,14 +58,17 @@ function routesOf(document: OpenApiDocument, prefixes: readonly string[]): Added
   }
   return byPlace(listOperations(document)).map(({ pattern, operations }) => {
     const [first] = operations
+    const originOf = ({ method, path, at }: Operation): string =>
+      `${method} ${path} (${placeOf(document, at.uri, at.node)})`
     return {
       name: operations.map(nameOf).join(', '),
       paths: prefixes.map((prefix) => prefix + pattern),
       method: first.method,
-      origin: () =>
-        operations
-          .map(({ method, path, at }) => `${method} ${path} (${placeOf(document, at.uri, at.node)})`)
-          .join(', ')
+      origin: () => operations.map(originOf).join(', '),
+      security: operations.map((operation) => ({
+        ...operationSecurity(document, operation),
+        origin: () => originOf(operation)
+      }))
     }
   })
 }

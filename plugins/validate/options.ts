@@ -158,8 +158,22 @@ export async function faults(options: ValidateOptions): Promise<OptionFault[]> {
   return found
 }
 
+const documentTexts = new WeakMap<ValidateOptions, Map<boolean, string[]>>()
+
+/** Returns the warnings of a document, which the routes of its operations share. */
+const ofDocument = (options: ValidateOptions, openapi: string, isPublic: boolean): string[] =>
+  getOrCreate(
+    getOrCreate(documentTexts, options, () => new Map<boolean, string[]>()),
+    isPublic,
+    () =>
+      documentWarnings(openapi, {
+        isPublic,
+        response: options.response !== undefined && options.response !== false
+      })
+  )
+
 /** Returns what `check` warns of: formats that nothing asserts, patterns that may take long, and what a document has. */
-export function warnings(options: ValidateOptions, { optionsOf }: AboutRoute): string[] {
+export function warnings(options: ValidateOptions, { optionsOf, overrides }: AboutRoute): string[] {
   const ofSchemas = SCHEMAS.flatMap((name) => {
     const schema = options[name]
     if (!isObject(schema)) return []
@@ -179,9 +193,6 @@ export function warnings(options: ValidateOptions, { optionsOf }: AboutRoute): s
     ? ofSchemas
     : [
         ...ofSchemas,
-        ...documentWarnings(options.openapi, {
-          isPublic: !isObject(optionsOf('auth')),
-          response: options.response !== undefined && options.response !== false
-        })
+        ...ofDocument(options, options.openapi, !isObject(optionsOf('auth')) && !overrides.includes('auth'))
       ]
 }

@@ -9,6 +9,7 @@ import type { InterpolatedSource } from './interpolate.ts'
 import { type Entry, enterLevel, groupTarget, type Level } from './levels.ts'
 import { joinPaths, PathError, readPath } from './paths.ts'
 import type { DraftRoute, PlanDraft } from './plan-draft.ts'
+import { RouteSecurity } from './route-security.ts'
 import type { RouteBuilder } from './routes.ts'
 import type { Scope } from './scope.ts'
 import { validate } from './validate.ts'
@@ -81,15 +82,20 @@ export class GroupExpander {
       isRoute: false
     })
     this.#scopes.push(inner.scope)
+    const security = new RouteSecurity(this.#draft, inner, source)
     for (const route of expanded.routes) {
       await yieldIfDue()
       const path = this.#freePaths(route, inner, written, isTaken)
       if (path.length === 0) continue
       const entry: Entry = { source, at: [], value: { name: route.name, path, methods: [route.method] } }
-      const own = enterLevel(this.#draft, entry, { ...inner, paths: [''] }, { isRoute: true })
+      const outer = { ...security.levelFor(route), paths: [''] }
+      const own = enterLevel(this.#draft, entry, outer, { isRoute: true })
       this.#scopes.push(own.scope)
       this.#builder.add(entry, target, own)
     }
+    this.#draft.warnings.push(
+      ...security.warnings().map((message) => faultIn(written, { path: [], message }))
+    )
   }
 
   /** Returns the whole paths of a route without those that can't be requested, and those of written routes. */

@@ -3,10 +3,18 @@ import type { TSchema } from 'typebox'
 import type { PathPolicy } from '../lib/http/canonical-path.ts'
 import type { OptionFault } from '../lib/schema.ts'
 import type { AboutDescription, Description } from './describe.ts'
-import type { Expansion } from './expansion.ts'
+import type { Expansion, FromSecurity, SecurityAlternatives } from './expansion.ts'
 import type { Mount, RouteInfo } from './route-info.ts'
 
-export type { AboutGroup, AddedRoute, Expanded, Expansion } from './expansion.ts'
+export type {
+  AboutGroup,
+  AddedRoute,
+  Expanded,
+  Expansion,
+  FromSecurity,
+  SecurityAlternatives,
+  WantedSecurity
+} from './expansion.ts'
 
 /** A built-in or third-party concern: one key of the config, the schema of its options, and a Fastify plugin. */
 export interface Concern {
@@ -32,6 +40,8 @@ export interface Concern {
   readonly faults?: (options: never, about: About) => readonly OptionFault[] | Promise<readonly OptionFault[]>
   /** An option of groups that adds routes to them. */
   readonly expand?: Expansion
+  /** Returns the options of an added route that stand for the security that it wants; undefined if the options of its group do not ask for that. */
+  readonly fromSecurity?: (options: never, security: SecurityAlternatives) => FromSecurity | undefined
   /** Whether it keeps state for each place where it is configured, such as a count; such groups need distinct identities. */
   readonly counts?: boolean
   /** Returns the files that its options lead to, beside those that they name, so that they are watched. */

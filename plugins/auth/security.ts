@@ -1,0 +1,90 @@
+import type { FromSecurity, SecurityAlternatives } from '../../src/kit/concern.ts'
+import type { DescribedCredential } from '../../src/kit/index.ts'
+import { type AuthOptions, definedStrategies, STRATEGIES, type StrategyName } from './options.ts'
+
+const PATH = ['openapi']
+
+/** Returns the options of a route that stand for the security of an operation; undefined without `openapi`. */
+export function fromSecurity(options: AuthOptions, security: SecurityAlternatives): FromSecurity | undefined {
+  if (!options.openapi) return undefined
+  const wanted = security.filter((each) => each.length > 0)
+  if (wanted.length === 0) return { path: PATH, faults: [], options: false }
+  const faults: string[] = []
+  const strategies = new Set<StrategyName>()
+  for (const [credential, ...others] of wanted) {
+    if (credential === undefined) continue
+    const strategy = others.length > 0 ? undefined : strategyOf(credential)
+    const fault =
+      others.length > 0
+        ? `expected one security scheme at a time, got ${namesOf([credential, ...others]).join(' and ')} together, which is not supported yet`
+        : strategyFault(options, credential, strategy)
+    if (fault !== undefined) faults.push(fault)
+    else if (strategy !== undefined) strategies.add(strategy)
+  }
+  const isOptional = wanted.length < security.length
+  const [scopes = [], ...otherScopes] = scopeSets(wanted)
+  if (!isOptional && otherScopes.length > 0)
+    faults.push(
+      `expected the same scopes in all alternatives, got others for ${namesOf(wanted.flat()).join(' or ')}, which is not supported yet; write the route`
+    )
+  const own = options.require?.scopes ?? []
+  return {
+    path: PATH,
+    faults,
+    options: {
+      openapi: false,
+      by: STRATEGIES.filter((name) => strategies.has(name)),
+      optional: isOptional,
+      // Whoever may be anonymous needs no scopes.
+      ...(isOptional || scopes.length === 0 ? {} : { require: { scopes: [...new Set([...own, ...scopes])] } })
+    }
+  }
+}
+
+const namesOf = (credentials: readonly DescribedCredential[]): string[] => [
+  ...new Set(credentials.map(({ name }) => name))
+]
+
+/** Returns the distinct lists of scopes of some alternatives. */
+function scopeSets(wanted: SecurityAlternatives): string[][] {
+  const lists = wanted.map((each) => each.flatMap(({ scopes = [] }) => scopes).toSorted())
+  return [...new Map(lists.map((list) => [JSON.stringify(list), list])).values()]
+}
+
+const HTTP: Readonly<Record<string, StrategyName>> = { bearer: 'jwt', basic: 'basic' }
+
+const TYPES: Readonly<Record<string, StrategyName>> = {
+  oauth2: 'jwt',
+  openIdConnect: 'jwt',
+  apiKey: 'apiKeys',
+  mutualTLS: 'clientCertificate'
+}
+
+/** Returns the strategy of a security scheme; undefined where there is none. */
+function strategyOf({ scheme: { type, scheme } }: DescribedCredential): StrategyName | undefined {
+  const [table, key] = type === 'http' ? [HTTP, String(scheme).toLowerCase()] : [TYPES, String(type)]
+  return Object.hasOwn(table, key) ? table[key] : undefined
+}
+
+/** Returns why some options do not accept a security scheme. */
+function strategyFault(
+  options: AuthOptions,
+  { name, scheme }: DescribedCredential,
+  strategy: StrategyName | undefined
+): string | undefined {
+  if (strategy === undefined)
+    return `expected security schemes that the gateway knows (bearer, basic, oauth2, openIdConnect, apiKey, mutualTLS), got "${name}"`
+  const accepted = definedStrategies(options).filter((each) => options.by?.includes(each) ?? true)
+  if (!accepted.includes(strategy))
+    return `expected "${strategy}" here for the security scheme "${name}", got ${accepted.join(', ') || 'no strategy'}`
+  if (strategy !== 'apiKeys') return undefined
+  const place = `${String(scheme['in'])}:${String(scheme['name'])}`
+  const from = options.apiKeys?.from ?? []
+  return from.some((each) => samePlace(each, place))
+    ? undefined
+    : `expected "${place}" in "apiKeys.from" for the security scheme "${name}", got ${from.join(', ')}`
+}
+
+// Names of headers are case-insensitive.
+const samePlace = (one: string, other: string): boolean =>
+  one === other || (one.startsWith('header:') && one.toLowerCase() === other.toLowerCase())
