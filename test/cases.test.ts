@@ -54,6 +54,12 @@ const NEEDS: Readonly<Record<string, object>> = {
         : route
     )
   },
+  cache: {
+    routes: [
+      ...standard.routes,
+      { path: '/cached/*', proxy: { upstream: 'a' }, auth: { optional: true }, cache: true }
+    ]
+  },
   xml2json: { routes: [...standard.routes, { path: '/xml/*', proxy: { upstream: 'a' }, format: 'xml' }] },
   websocket: { routes: [...standard.routes, { path: '/ws', proxy: { upstream: 'a' } }] }
 }
