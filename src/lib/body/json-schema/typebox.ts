@@ -5,6 +5,7 @@ import { shareFormats } from './formats.ts'
 import { compilePattern } from './pattern.ts'
 import type { SchemaBundle } from './references.ts'
 import { bounded, describeErrors, type Invalid, type SchemaValidator } from './schema-errors.ts'
+import { countStep, inSteps } from './steps.ts'
 import { decodeFragment, subschemas, valueAt } from './subschemas.ts'
 
 // What ajv gets wrong (the required tests of JSON Schema 2020-12 tell), TypeBox gets right.
@@ -57,8 +58,8 @@ export function typeBoxValidator({ uri, documents }: SchemaBundle, pointer: stri
   const validator = Compile(context as Record<string, object>, schema as object)
   const validate = (value: unknown): Invalid | undefined =>
     bounded(() => {
-      if (validator.Check(value)) return undefined
-      const [, errors] = validator.Errors(value)
+      if (inSteps(value, (each) => validator.Check(each))) return undefined
+      const [, errors] = inSteps(value, (each) => validator.Errors(each))
       return describeErrors(errors)
     })
   return Object.assign(validate, { first: validate })
@@ -88,8 +89,23 @@ function forTypeBox(schema: unknown): unknown {
       configurable: true
     })
   const numbers = typeof schema['format'] === 'string' ? NUMBER_FORMATS[schema['format']] : undefined
-  const { allOf = [] } = copy
-  return numbers !== undefined && Array.isArray(allOf) ? { ...copy, allOf: [...allOf, numbers] } : copy
+  const { allOf = [], ...rest } = copy
+  if (!Array.isArray(allOf)) return copy
+  const added = [...(numbers === undefined ? [] : [numbers]), ...countedReferences(rest)]
+  return added.length === 0 ? copy : { ...rest, allOf: [...allOf, ...added] }
+}
+
+// TypeBox calls it in the place of a keyword.
+const COUNTED = { '~refine': [{ check: countStep, error: () => '' }] }
+
+/** Takes the references out of a schema, and returns them as schemas of their own, each behind one that counts it. */
+function countedReferences(schema: Record<string, unknown>): object[] {
+  return ['$ref', '$dynamicRef'].flatMap((keyword) => {
+    const reference = schema[keyword]
+    if (typeof reference !== 'string') return []
+    delete schema[keyword]
+    return [COUNTED, { [keyword]: reference }]
+  })
 }
 
 function asRegExp(source: string): RegExp {
