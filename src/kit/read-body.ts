@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { Reservation } from '../lib/buffers.ts'
-import { onResponseClosed } from '../lib/http/response-end.ts'
+import { releaseWithResponse } from '../lib/http/response-end.ts'
 import { BodyTooLarge, buffersFull } from '../lib/refusals.ts'
 import { size } from '../lib/units.ts'
 
@@ -42,7 +42,7 @@ function collect(request: FastifyRequest, maxBytes: number): Promise<Buffer> {
     return Promise.reject(new TypeError('The body has been parsed: its bytes are gone'))
   const source = body ?? raw
   const reservation = new Reservation(server.buffers)
-  onResponseClosed(request.response, releaseReservation, reservation, undefined)
+  releaseWithResponse(request.response, reservation)
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const parts: Buffer[] = []
   let length = 0
@@ -92,7 +92,7 @@ function collect(request: FastifyRequest, maxBytes: number): Promise<Buffer> {
 export function replaceBody(request: FastifyRequest, body: Buffer): void {
   const reservation = new Reservation(request.server.buffers)
   if (!reservation.add(body.length)) throw buffersFull()
-  onResponseClosed(request.response, releaseReservation, reservation, undefined)
+  releaseWithResponse(request.response, reservation)
   reading.set(request, Promise.resolve(body))
   request.body = body
   const { headers, rawHeaders } = request.raw
@@ -113,5 +113,3 @@ const CONTENT_FIELDS: ReadonlySet<string> = new Set([
   'repr-digest',
   'digest'
 ])
-
-const releaseReservation = (reservation: Reservation): void => reservation.release()

@@ -1,7 +1,7 @@
 import { Transform, type TransformCallback } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { Reservation } from '../buffers.ts'
-import { onResponseClosed } from '../http/response-end.ts'
+import { releaseWithResponse } from '../http/response-end.ts'
 import type { StageHead } from '../http/stage-head.ts'
 import { buffersFull } from '../refusals.ts'
 import { BodyCollector } from './body-collector.ts'
@@ -131,7 +131,8 @@ export class ValueStage extends Transform {
       done(buffersFull())
       return
     }
-    onResponseClosed(this.#request.response, release, held, undefined)
+    // The client may have left, or had a stored response, while this one is for a cache.
+    releaseWithResponse(this.#request.response, held)
     this.#fields.setLength(written.length)
     done(null, written)
   }
@@ -142,8 +143,6 @@ export class ValueStage extends Transform {
     done(error)
   }
 }
-
-const release = (reservation: Reservation): void => reservation.release()
 
 const CODING_FAULTS: Readonly<Record<CodingFault['fault'], string>> = {
   unknown: 'its content coding is unknown',

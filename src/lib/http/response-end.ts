@@ -1,5 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Reservation } from '../buffers.ts'
+import { isClosed } from './response.ts'
 
 // The status that nginx logs for "client closed request".
 const CLIENT_CLOSED_REQUEST = 499
@@ -65,6 +67,14 @@ export function onResponseClosed<A, B>(
   response[LISTENERS] = listener
   return listener
 }
+
+/** Releases a reservation when a response closes; at once where it has closed already. */
+export function releaseWithResponse(response: Response, reservation: Reservation): void {
+  if (isClosed(response)) reservation.release()
+  else onResponseClosed(response, release, reservation, undefined)
+}
+
+const release = (reservation: Reservation): void => reservation.release()
 
 /** Removes a listener. */
 export function offResponseClosed(response: Response, listener: ResponseListener): void {

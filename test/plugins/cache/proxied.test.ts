@@ -1,11 +1,12 @@
 import { once } from 'node:events'
 import { request as send } from 'node:http'
 import { buffer } from 'node:stream/consumers'
+import { setImmediate } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
 import { Keep } from '../../../src/index.ts'
 import { Compression } from '../../../src/lib/http/compression.ts'
-import { gateway as build, listening, raw, upstream } from '../../helpers.ts'
+import { gateway as build, clock, listening, raw, upstream } from '../../helpers.ts'
 import { type Answer, front } from './front.ts'
 
 const FRESH = { 'cache-control': 'max-age=60' }
@@ -290,4 +291,19 @@ t.test('a method override passes in any spelling', async (t) => {
   const gateway = await front(t, { ttl: '10s' }, (_request, response) => void response.end('a'))
   for (const name of ['x-http-method-override', 'x_http_method_override', 'x-method_override'])
     t.match(await gateway.get('/a', { headers: { [name]: 'DELETE' } }), { cacheStatus: /method-override/ })
+})
+
+t.test('what a stage makes for the cache alone leaves the buffers of the process', async (t) => {
+  const advance = clock(t)
+  const gateway = await front(
+    t,
+    { ttl: '10s', staleWhileRevalidate: '1m' },
+    (_request, response, count) =>
+      void response.setHeader('content-type', 'application/json').end(`{"count":${count}}`),
+    { route: { transform: { response: { omit: ['secret'] } } } }
+  )
+  t.match(await gateway.get('/a'), { body: '{"count":1}' })
+  advance(20)
+  while ((await gateway.get('/a')).body !== '{"count":2}') await setImmediate()
+  t.equal(gateway.app.buffers.held, 0)
 })
