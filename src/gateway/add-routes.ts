@@ -82,11 +82,11 @@ export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSe
     plan.catalog.builtin.prepare?.(own)
     for (const [route, info] of builtin) addBuiltin(own, route, info, table)
   })
-  for (const { url, method } of table.mounts.get(notFound) ?? []) {
+  await forEachSliced(table.mounts.get(notFound) ?? [], ({ url, method }) => {
     planned.set(`${url} ${method[0]}`, notFound)
     app.route({ url, method: [...method], exposeHeadRoute: false, ...refusing(notFoundHere) })
-  }
-  addRefusals(app, table)
+  })
+  await addRefusals(app, table)
 }
 
 /** Makes a function that reads the options of routes once for all routes that share them. */
@@ -112,8 +112,8 @@ function builtinRoutesOf(plan: Plan): BuiltinRoutes {
 }
 
 /** Registers the handlers of refused methods, of requests that normalization refused, and of paths without a route. */
-function addRefusals(app: FastifyInstance, table: Table): void {
-  for (const { url, method, allow } of table.notAllowed)
+async function addRefusals(app: FastifyInstance, table: Table): Promise<void> {
+  await forEachSliced(table.notAllowed, ({ url, method, allow }) => {
     app.route({
       url,
       method: [...method],
@@ -125,6 +125,7 @@ function addRefusals(app: FastifyInstance, table: Table): void {
       },
       ...refusing(notAllowed(allow))
     })
+  })
   app.route({
     url: REFUSED,
     method: 'GET',

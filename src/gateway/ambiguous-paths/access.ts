@@ -48,10 +48,13 @@ export function accessOf(
     }
     return { gates, text: JSON.stringify([...gates]) }
   }
+  const originsFor = new Map<unknown, readonly string[]>()
+  const sentTo = ({ target, targetOptions }: PlannedRoute): readonly string[] => {
+    const names = catalog.targets.find(({ key }) => key === target)?.upstreams?.(targetOptions as never) ?? []
+    return [...new Set(names.flatMap((name) => originsOf(plan, name)))].toSorted()
+  }
   for (const [planned, info] of routes) {
-    const target = catalog.targets.find(({ key }) => key === planned.target)
-    const names = target?.upstreams?.(planned.targetOptions as never) ?? []
-    const origins = [...new Set(names.flatMap((name) => originsOf(plan, name)))].toSorted()
+    const origins = getOrCreate(originsFor, planned.targetOptions, () => sentTo(planned))
     if (origins.length === 0) continue
     const { gates, text: gatesText } = getOrCreate(gatesOf, planned.options, () => enforced(planned.options))
     const folded = planned.paths.some((path) =>

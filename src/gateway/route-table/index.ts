@@ -2,7 +2,7 @@ import { readPath } from '../../config/paths.ts'
 import type { Mount, RouteInfo } from '../../kit/route-info.ts'
 import { getOrCreate } from '../../lib/memoize.ts'
 import { type PathTree, segmentsOf } from '../../lib/path-tree.ts'
-import { yieldIfDue } from '../../lib/time-slicing.ts'
+import { forEachSliced, yieldIfDue } from '../../lib/time-slicing.ts'
 import { type Aliases, findAliases, isSplitByMethod } from './aliases.ts'
 import { findCollisions, makePicker } from './collisions.ts'
 import { classifyMethods, type MethodClasses, methodMaps } from './method-classes.ts'
@@ -70,9 +70,9 @@ export async function makeTable(
   const trees =
     collisions.size + hosts.size + wildcards.size === 0 ? undefined : makeTrees(nodes, collisions, fold)
   await yieldIfDue()
-  const classes = classifyMethods(nodes, plugins)
+  const classes = await classifyMethods(nodes, plugins)
   return {
-    ...mountNodes(nodes, classes),
+    ...(await mountNodes(nodes, classes)),
     ...methodMaps(classes),
     hosts,
     wildcards,
@@ -90,10 +90,10 @@ export async function makeTable(
 const lower = (text: string): string => text.toLowerCase()
 
 /** Returns the URLs and methods under which each route is registered. */
-function mountNodes(
+async function mountNodes(
   nodes: ReadonlyMap<string, PatternNode>,
   classes: MethodClasses
-): Pick<Table, 'mounts' | 'notAllowed' | 'aliases'> {
+): Promise<Pick<Table, 'mounts' | 'notAllowed' | 'aliases'>> {
   const routable = routableClasses(classes)
   const mounts = new Map<RouteInfo, Mount[]>()
   const notAllowed: NotAllowed[] = []
@@ -104,12 +104,12 @@ function mountNodes(
     else mount(entry.info, at)
   }
   const { aliases, aliased } = findAliases(nodes)
-  for (const [shape, node] of nodes) {
-    if (aliased.has(node)) continue
+  await forEachSliced(nodes, ([shape, node]) => {
+    if (aliased.has(node)) return
     const [only] = node.entries
     if (only !== undefined && hasOneRoute(node)) {
       mount(only.info, { url: node.url, method: routable })
-      continue
+      return
     }
     if (isSplitByMethod(shape, node)) {
       const { urls, urlBySymbol } = urlPerEntry(node)
@@ -117,13 +117,13 @@ function mountNodes(
       aliases.set(shape, urlBySymbol)
       // An alias of this path is one for each method, too.
       if (aliases.get(`${shape}/`) === shape) aliases.set(`${shape}/`, urlBySymbol)
-      continue
+      return
     }
     for (const [entry, names] of classesPerEntry(node, classes)) {
       const method = [...names].filter((name) => routable.includes(name))
       if (method.length > 0) mountEntry(entry, { url: node.url, method }, node)
     }
-  }
+  })
   return { mounts, notAllowed, aliases }
 }
 

@@ -1,4 +1,5 @@
 import { METHODS } from 'node:http'
+import { forEachSliced } from '../../lib/time-slicing.ts'
 import { isSplitByMethod } from './aliases.ts'
 import { isRouted, METHOD_SYMBOLS, preflightedMethod } from './methods.ts'
 import { entryFor, hasOneRoute, type PatternNode } from './nodes.ts'
@@ -12,13 +13,13 @@ export interface MethodClasses {
 }
 
 /** Splits methods and preflights into classes; `plugins` are the methods of each route that a plugin registers itself. */
-export function classifyMethods(
+export async function classifyMethods(
   nodes: ReadonlyMap<string, PatternNode>,
   plugins: readonly (readonly string[])[]
-): MethodClasses {
+): Promise<MethodClasses> {
   let classOf = METHOD_SYMBOLS.map(() => 0)
-  for (const [shape, node] of nodes) {
-    if (hasOneRoute(node) || isSplitByMethod(shape, node)) continue
+  await forEachSliced(nodes, ([shape, node]) => {
+    if (hasOneRoute(node) || isSplitByMethod(shape, node)) return
     classOf = refineClasses(
       classOf,
       METHOD_SYMBOLS.map((symbol) => {
@@ -26,7 +27,7 @@ export function classifyMethods(
         return entry === undefined ? -1 : node.entries.indexOf(entry)
       })
     )
-  }
+  })
   for (const methods of plugins)
     classOf = refineClasses(
       classOf,
