@@ -38,6 +38,8 @@ declare module 'fastify' {
     callerOfSession(request: FastifyRequest, reply: FastifyReply): Promise<Caller | null>
     /** The names of all identity headers, in lower case with dashes; removed from every client's request. */
     identityNames: ReadonlySet<string>
+    /** The names of the headers, other than cookies, in which any route takes credentials, in lower case; complete when all routes are registered. */
+    credentialHeaders: ReadonlySet<string>
   }
   interface FastifyRequest {
     /** The headers with credentials for the gateway alone; null if the route has none. */
@@ -54,6 +56,7 @@ export default fp<AuthOptions>(
     const allUsers = new Users()
     const identityNames = new Set<string>()
     const signers = new Map<string, Signer>()
+    const credentialHeaders = new Set<string>()
     app.decorate('users', allUsers)
     app.decorate('throttle', leaseThrottle(app))
     app.decorate('oidc', null)
@@ -62,6 +65,7 @@ export default fp<AuthOptions>(
       callerOfSession(request, reply, { users: allUsers, issuer: app.oidc?.issuer })
     )
     app.decorate('identityNames', identityNames)
+    app.decorate('credentialHeaders', credentialHeaders)
     app.decorateRequest('privateHeaders', null)
     app.decorateRequest('identity', null)
     app.decorateRequest('wrongCredential', null)
@@ -79,6 +83,9 @@ export default fp<AuthOptions>(
     const partsOf = (options: AuthOptions): GateParts => {
       const defined = makeStrategies(app, options, () => usersOf(options.users))
       const strategies = defined.filter(({ name }) => options.by?.includes(name as StrategyName) ?? true)
+      // Cookies are for the gateway, whatever the route.
+      for (const { name } of defined.flatMap(({ headers }) => headers))
+        if (name !== 'cookie') credentialHeaders.add(name)
       const hidden = strategies.filter(({ name }) => !options.passOn.includes(name as StrategyName))
       return {
         strategies,

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import { mayHaveBody } from '../../src/lib/http/bodies.ts'
 import { type RequestDirectives, requestDirectives } from '../../src/lib/http/cache-control.ts'
@@ -15,16 +16,24 @@ export interface CacheRequest extends StorageRequest {
 
 const NO_DIRECTIVES = requestDirectives('')
 
-/** Reads what the cache has to know of a request. */
-export function readRequest({ headers, caller }: FastifyRequest): CacheRequest {
+/** Reads what the cache has to know of a request; `credentials` are the headers in which other routes take credentials. */
+export function readRequest(
+  { headers, caller }: FastifyRequest,
+  credentials: ReadonlySet<string>
+): CacheRequest {
   const field = headers['cache-control']
   const directives = field === undefined ? NO_DIRECTIVES : requestDirectives(field)
   return {
     directives,
     noStore: directives?.noStore ?? true,
     hasCaller: caller !== null,
-    hasAuthorization: headers.authorization !== undefined
+    hasAuthorization: headers.authorization !== undefined || hasAny(headers, credentials)
   }
+}
+
+function hasAny(headers: IncomingHttpHeaders, names: ReadonlySet<string>): boolean {
+  for (const name of names) if (headers[name] !== undefined) return true
+  return false
 }
 
 /** Returns why a request has nothing to do with the cache; undefined where it has. */

@@ -41,7 +41,8 @@ export default fp<CacheOptions>(
       ),
       flights: app.resources.lease(app, 'cache flights', () => new Flights<SharedHead>()),
       budget: app.buffers,
-      counts: app.resources.lease(app, 'cache counts', () => new CacheCounts())
+      counts: app.resources.lease(app, 'cache counts', () => new CacheCounts()),
+      credentials: () => (app.hasDecorator('credentialHeaders') ? app.credentialHeaders : NO_HEADERS)
     }
     const optionsOf = new WeakMap<object, CacheOptions>()
     perRoute(app, key, root, (options, route: RouteInfo) => {
@@ -65,6 +66,8 @@ export default fp<CacheOptions>(
   },
   { name: key, fastify: '5.x', dependencies: ['store'] }
 )
+
+const NO_HEADERS: ReadonlySet<string> = new Set()
 
 /** Marks the place among the stages whose output is stored; the stages behind it run for each client. */
 function atThisPlace(): undefined {}

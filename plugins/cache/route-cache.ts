@@ -26,6 +26,8 @@ export interface CacheParts {
   readonly flights: Flights<SharedHead>
   readonly budget: BufferBudget
   readonly counts: CacheCounts
+  /** The names of headers in which routes take credentials. */
+  readonly credentials: () => ReadonlySet<string>
 }
 
 /** What a route is: its name in metrics, and all that its entries depend on. */
@@ -77,7 +79,7 @@ export class StoredRoute implements RouteCache {
   }
 
   #lookup(request: FastifyRequest, upstream: AskedUpstream): Lookup | Promise<Lookup> {
-    const read = readRequest(request)
+    const read = readRequest(request, this.#parts.credentials())
     const bypass = bypassReason(request, read, this.#policy)
     if (bypass !== undefined) return pass(read, bypass)
     const asked = { request, read, primary: this.#keyOf(request, upstream), url: this.#urlOf(request) }

@@ -69,6 +69,7 @@ export const partsOf = (parts: Partial<CacheParts> = {}): CacheParts => ({
   flights: new Flights(),
   budget: new BufferBudget(),
   counts: new CacheCounts(),
+  credentials: () => new Set(),
   ...parts
 })
 

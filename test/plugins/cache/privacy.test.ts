@@ -32,6 +32,31 @@ t.test('stores and serves nothing for a known caller', async (t) => {
   t.match(await gateway.get('/a'), { body: 'undefined 2', cacheStatus: /hit/ })
 })
 
+t.test('shares nothing of a request with a credential of another route', async (t) => {
+  let count = 0
+  const url = await upstream(
+    t,
+    (request, response) =>
+      void response.writeHead(200, FRESH).end(`${String(request.headers['x-api-key'])} ${++count}`)
+  )
+  const proxy = { upstream: url }
+  const gateway = await listening(t, {
+    auth: { ...AUTH, global: false },
+    routes: [
+      { path: '/open', cache: true, proxy },
+      { path: '/mine', proxy, auth: true }
+    ]
+  })
+  const get = async (headers: Record<string, string>): Promise<[string, string | null]> => {
+    const response = await fetch(`${gateway.url}/open`, { headers })
+    return [await response.text(), response.headers.get('cache-status')]
+  }
+  const [key] = Object.values(keyOf('alice'))
+  t.strictSame(await get(keyOf('alice')), [`${key} 1`, 'sallyport; fwd=bypass; detail=authorization'])
+  t.strictSame(await get({}), ['undefined 2', 'sallyport; fwd=uri-miss; stored'])
+  t.match(await get({ cookie: 'a=1' }), ['undefined 2', /hit/])
+})
+
 t.test('"separate" has entries for each caller, and none for others', async (t) => {
   const gateway = await front(t, { callers: 'separate' }, personal, { route: { auth: AUTH } })
   for (let i = 0; i < 2; i++)
