@@ -64,6 +64,8 @@ function newAjv(
   const ajv = new Ajv2020({
     allErrors,
     strict: false,
+    // 1e999 is no number that a service could read alike.
+    strictNumbers: true,
     // Takes 2 ms where it is not needed.
     meta: needsMetaschema,
     // Inherited properties, such as "constructor", are no data.
