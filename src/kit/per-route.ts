@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyInstance, FastifyRequest, RouteOptions } from 'fastify'
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject, merge } from '../lib/schema.ts'
+import { bindOnce } from './bind-once.ts'
 import { addHook, GATE_PHASES, type Hooks, nameHook, OTHER_PHASES } from './hooks.ts'
 import { addReported, isReporting, observe } from './observe.ts'
 import { changesHead, extendHeadPlan, type HeadPlan } from './response-head.ts'
@@ -36,9 +37,11 @@ export function perOptions<O extends object>(
   const seen = new Set<RouteInfo>()
   putHooks(app, key, root, (options, route) => {
     const ofOptions = getOrCreate(built, options, () => new Map<unknown, BuiltHooks | null>())
-    const hooks = getOrCreate(ofOptions, alike?.(options, route), () =>
-      buildHooks(build(options, route), key, options, app)
-    )
+    const hooks = getOrCreate(ofOptions, alike?.(options, route), () => {
+      const own = buildHooks(build(options, route), key, options, app)
+      for (const hook of Object.values(own?.byPhase ?? {})) bindOnce(hook as object)
+      return own
+    })
     if (!seen.has(route)) addGate(route, key, hooks)
     seen.add(route)
     return hooks

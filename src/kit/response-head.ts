@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { joinVary } from '../lib/http/headers.ts'
 import type { ResponseStage } from '../lib/http/staged-body.ts'
+import { bindOnce } from './bind-once.ts'
 import type { Head, HeadHook } from './head-hook.ts'
 import type { Hooks } from './hooks.ts'
 import { stageReply } from './response-stages.ts'
@@ -50,7 +51,7 @@ export const extendHeadPlan = (
 })
 
 /** The `onSend` hook that applies a route's plan. Targets with `streams` apply it themselves (`routes/proxy/response-head.ts`). */
-export function applyHead(
+export const applyHead = bindOnce(function applyHead(
   request: FastifyRequest,
   reply: FastifyReply,
   payload: unknown,
@@ -67,7 +68,7 @@ export function applyHead(
       if (error === null) applyPlan(plan, request, reply)
       done(error, staged)
     })
-}
+})
 
 function applyPlan(plan: HeadPlan, request: FastifyRequest, reply: FastifyReply): void {
   for (const [name, value] of plan.defaults) if (!reply.hasHeader(name)) reply.header(name, value)

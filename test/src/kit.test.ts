@@ -354,7 +354,7 @@ t.test('a gate', async (t) => {
     }
   })
 
-  t.test('gives routes with equal options one hook, bound to their instance', async (t) => {
+  t.test('binds a hook of many routes to their instance, and once', async (t) => {
     const seen: unknown[] = []
     const hooks = new Set<unknown>()
     const hers: Concern = {
