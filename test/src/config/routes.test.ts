@@ -102,7 +102,7 @@ rejects('rejects invalid routes', [
     name: 'without a target',
     config: '{ "routes": [ { "path": "/g" } ] }',
     faults: [
-      'gateway.json:1:15 routes[0]: The route has no target; expected one of proxy, aggregate, redirect, respond, files, or "routes" for a group'
+      'gateway.json:1:15 routes[0]: The route has no target; expected one of proxy, aggregate, redirect, respond, files, apiDocs, or "routes" for a group'
     ]
   },
   {
