@@ -1,7 +1,7 @@
 import { fp, type OptionFault, perOptions, Type } from '../src/kit/index.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { EXPECTED, TEMPLATE } from '../src/lib/units.ts'
-import { type Template, template, templateFaults } from '../src/lib/values.ts'
+import { parameterName, type Template, template, templateFaults } from '../src/lib/values.ts'
 
 export const key = 'query'
 
@@ -48,13 +48,3 @@ export default fp<QueryOptions>(
   },
   { name: key, fastify: '5.x' }
 )
-
-function parameterName(pair: string): string {
-  const end = pair.indexOf('=')
-  const name = (end === -1 ? pair : pair.slice(0, end)).replaceAll('+', ' ')
-  try {
-    return decodeURIComponent(name)
-  } catch {
-    return name
-  }
-}

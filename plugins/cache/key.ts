@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { peerOf } from '../../src/lib/http/addresses.ts'
+import { parameterName } from '../../src/lib/values.ts'
 
 /** Hashes parts, each with its length in front, so that no two lists of parts have one key; an absent part is none of any length. */
 export function hashParts(parts: readonly (string | undefined)[]): string {
@@ -97,14 +98,4 @@ function matchesGlob(name: string, parts: readonly string[]): boolean {
     at = found + part.length
   }
   return at <= name.length - last.length
-}
-
-function parameterName(pair: string): string {
-  const end = pair.indexOf('=')
-  const name = (end === -1 ? pair : pair.slice(0, end)).replaceAll('+', ' ')
-  try {
-    return decodeURIComponent(name)
-  } catch {
-    return name
-  }
 }

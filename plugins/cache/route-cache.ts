@@ -95,7 +95,7 @@ export class StoredRoute implements RouteCache {
     if (changed === undefined) return
     const { host } = request
     const groups = changed.groups.map((name) => ({ host, name }))
-    // An unavailable store is told as soon as it is back.
+    // The invalidation is sent when the store is available again.
     this.#parts.purges.purge({ urls: changed.urls, groups }).catch(() => {})
   }
 

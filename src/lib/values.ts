@@ -200,3 +200,14 @@ export function queryOf(url: string): string {
 export function queryValue(url: string, name: string): string | undefined {
   return new URLSearchParams(queryOf(url)).get(name) ?? undefined
 }
+
+/** Returns the name of a query parameter, given as written, decoded; unchanged if its encoding is malformed. */
+export function parameterName(pair: string): string {
+  const end = pair.indexOf('=')
+  const name = (end === -1 ? pair : pair.slice(0, end)).replaceAll('+', ' ')
+  try {
+    return decodeURIComponent(name)
+  } catch {
+    return name
+  }
+}

@@ -65,7 +65,7 @@ export class Flight<H> {
     this.#end('alone')
   }
 
-  /** Passes on a part of the body, which nobody else may write into; returns false to pause until `drained`. */
+  /** Passes on a part of the body, whose bytes must not change afterwards; returns false to pause until `drained`. */
   write(chunk: Buffer): boolean {
     if (this.#state !== 'streaming') return true
     if (this.#isWindowed && this.#followers.size === 0) return true

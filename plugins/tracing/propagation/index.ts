@@ -22,7 +22,7 @@ export class Propagator {
 
   constructor(names: TracingOptions['propagate']) {
     this.#formats = names.map((name) => FORMATS[name])
-    // The others, which nobody here reads, pass like any header.
+    // Headers of other formats are forwarded unchanged.
     this.#own = new Set(this.#formats.flatMap(({ headers }) => headers))
   }
 
