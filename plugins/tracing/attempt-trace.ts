@@ -1,31 +1,35 @@
 import type { AttemptSpan } from '../../src/lib/contracts/tracing.ts'
-import type { OutboundRequest, UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 import { clientAttributes, methodName } from './attributes.ts'
 import { newSpanId } from './ids.ts'
-import type { RequestTrace } from './request-trace.ts'
-import { type Attributes, KIND, wallOffset } from './span.ts'
+import type { Incoming, Propagator } from './propagation/index.ts'
+import { type AttemptDescription, type Attributes, type EndedSpan, KIND } from './span.ts'
 
 // The client left: neither the gateway nor the upstream failed.
 const CLIENT_GONE = 'SP_ERR_CLIENT_GONE'
 
-/** What one attempt sends, and where. */
-export interface AttemptDescription {
-  readonly upstream: string
-  readonly target: UpstreamTarget
-  readonly request: Pick<OutboundRequest, 'method' | 'path'>
-  /** How many attempts preceded it. */
-  readonly resends: number
+/** What the span of an attempt takes from the trace of its request. */
+export interface ParentTrace extends Pick<Incoming, 'keepsState' | 'keepsBaggage'> {
+  readonly traceId: string
+  readonly spanId: string
+  readonly sampled: boolean
+  readonly random: boolean
+  readonly propagator: Propagator
+  /** Whether its spans may be exported. */
+  readonly isRecording: boolean
+  /** The difference between the wall clock and `performance.now()`, in milliseconds. */
+  readonly offset: number
+  add(span: EndedSpan): void
 }
 
 /** The client span of one attempt. */
 export class AttemptTrace implements AttemptSpan {
-  readonly #trace: RequestTrace
+  readonly #trace: ParentTrace
   readonly #attempt: AttemptDescription
   readonly #spanId = newSpanId()
   readonly #began: number
   #ended = false
 
-  constructor(trace: RequestTrace, attempt: AttemptDescription) {
+  constructor(trace: ParentTrace, attempt: AttemptDescription) {
     this.#trace = trace
     this.#attempt = attempt
     this.#began = performance.now()
@@ -54,7 +58,7 @@ export class AttemptTrace implements AttemptSpan {
   #add(outcome: Attributes, failed: boolean): void {
     if (this.#ended || !this.#trace.isRecording) return
     this.#ended = true
-    const offset = wallOffset()
+    const { offset } = this.#trace
     this.#trace.add({
       name: methodName(this.#attempt.request.method),
       kind: KIND.client,

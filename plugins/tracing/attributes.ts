@@ -1,8 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { addressOf } from '../../src/lib/http/addresses.ts'
 import { pathOf } from '../../src/lib/values.ts'
-import type { AttemptDescription } from './attempt-trace.ts'
-import type { Attributes } from './span.ts'
+import type { AttemptDescription, Attributes } from './span.ts'
 
 // Attributes are named by OpenTelemetry's semantic conventions for HTTP spans (stable). There are none of headers,
 // queries or callers, which may be private.

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AttemptSpan, TraceContext } from '../../src/lib/contracts/tracing.ts'
 import type { OutboundRequest, UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 import { statusOf } from '../../src/lib/http/response-end.ts'
-import { AttemptTrace } from './attempt-trace.ts'
+import { AttemptTrace, type ParentTrace } from './attempt-trace.ts'
 import { methodName, routePatternOf, serverAttributes } from './attributes.ts'
 import { gateEvents } from './gate-events.ts'
 import { newSpanId, newTraceId } from './ids.ts'
@@ -26,7 +26,7 @@ export interface Tracer {
 const MAX_KEPT_SPANS = 64
 
 /** The trace of one request: its server span, and the client spans of its attempts. */
-export class RequestTrace implements TraceContext {
+export class RequestTrace implements TraceContext, ParentTrace {
   readonly traceId: string
   readonly spanId = newSpanId()
   readonly sampled: boolean
@@ -37,6 +37,7 @@ export class RequestTrace implements TraceContext {
   readonly #tracer: Tracer
   readonly #remote: RemoteContext | undefined
   readonly #kept: EndedSpan[] = []
+  #offset: number | undefined
   /** What to do with a span of an attempt that ends. */
   #fate: 'export' | 'keep' | 'drop'
 
@@ -58,6 +59,11 @@ export class RequestTrace implements TraceContext {
   /** Whether its spans may be exported. */
   get isRecording(): boolean {
     return this.#fate !== 'drop'
+  }
+
+  get offset(): number {
+    this.#offset ??= wallOffset()
+    return this.#offset
   }
 
   startAttempt(
@@ -87,7 +93,7 @@ export class RequestTrace implements TraceContext {
     }
     const pattern = routePatternOf(request)
     const method = methodName(request.method)
-    const offset = wallOffset()
+    const { offset } = this
     const remote = this.#remote
     this.#tracer.export({
       name: pattern === undefined ? method : `${method} ${pattern}`,

@@ -1,5 +1,6 @@
 import type { ReadableSpan } from '@opentelemetry/sdk-trace'
 import { wall } from '../../src/lib/clock.ts'
+import type { OutboundRequest, UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 
 // The numbers of @opentelemetry/api, which is not loaded for them.
 const SAMPLED = 1
@@ -10,6 +11,15 @@ export const KIND = { server: 1, client: 2 } as const
 
 /** The attributes of a span; undefined ones are left out. */
 export type Attributes = Readonly<Record<string, string | number | boolean | undefined>>
+
+/** What one attempt sends, and where. */
+export interface AttemptDescription {
+  readonly upstream: string
+  readonly target: UpstreamTarget
+  readonly request: Pick<OutboundRequest, 'method' | 'path'>
+  /** How many attempts preceded it. */
+  readonly resends: number
+}
 
 /** A span that has ended; times are milliseconds since 1970. */
 export interface EndedSpan {
@@ -30,7 +40,7 @@ export interface EndedSpan {
   }[]
 }
 
-/** Returns the difference between the wall clock and `performance.now()`, in milliseconds. It is read for each span, since the wall clock may be set. */
+/** Returns the difference between the wall clock and `performance.now()`, in milliseconds. The spans of a request share one reading, so that none begins before its parent or ends after it. */
 export const wallOffset = (): number => wall() - performance.now()
 
 /** What all spans of a gateway share. */
