@@ -18,15 +18,16 @@ import { DockerfileParser, type JSONInstruction } from 'dockerfile-ast'
 import { validate as lint } from 'dockerfile-utils'
 import type { Deployment } from 'kubernetes-models/apps/v1'
 import t, { type Test } from 'tap'
-import { parseAllDocuments } from 'yaml'
 import { duration } from '../src/lib/units.ts'
 import { NODE_FLAGS, workerFlags } from '../src/process/node-flags.ts'
 import { variables } from '../src/process/settings.ts'
 import { ask, certificate, listening, noOpenssl, running, SECRET, sallyport } from './helpers.ts'
+import { faultsOf, parseDocuments, type Resource } from './kubernetes.ts'
 import { freePort } from './redis.ts'
 
 const top = fileURLToPath(new URL('..', import.meta.url))
 const read = (file: string): string => readFileSync(join(top, file), 'utf8')
+const documents = <T>(file: string): T[] => parseDocuments<T>(read(file))
 
 /** The variables that a process reads. */
 const NAMES: ReadonlySet<string> = new Set(variables.map(({ name }) => name))
@@ -131,54 +132,6 @@ t.test('the image', async (t) => {
     })
   })
 })
-
-/** A document of Kubernetes, as far as all of them are alike. */
-interface Resource {
-  readonly apiVersion: string
-  readonly kind: string
-  readonly metadata: { readonly name: string }
-}
-
-/** Reads a file of YAML documents. */
-function documents<T>(file: string): T[] {
-  return parseAllDocuments(read(file), { merge: true }).map((each) => {
-    if (each.errors.length > 0) throw each.errors[0]
-    return each.toJS() as T
-  })
-}
-
-/** What a validator never looked at is what the schema does not know: a typo, which Kubernetes would drop in silence. */
-function watched(value: object, path: string, unseen: Set<string>): object {
-  const seen = new Map<string, unknown>()
-  for (const key of Object.keys(value)) unseen.add(`${path}.${key}`)
-  return new Proxy(value, {
-    get(target, key) {
-      const inner = Reflect.get(target, key) as unknown
-      if (typeof key !== 'string') return inner
-      unseen.delete(`${path}.${key}`)
-      if (typeof inner !== 'object' || inner === null) return inner
-      if (!seen.has(key)) seen.set(key, watched(inner, `${path}.${key}`, unseen))
-      return seen.get(key)
-    }
-  })
-}
-
-type Validator = ((data: unknown) => boolean) & { errors?: { instancePath: string; params: object }[] | null }
-
-/** Tells what the schema of Kubernetes has against a document. */
-async function faultsOf(resource: Resource): Promise<string[]> {
-  const [group = '', version = ''] = `core/${resource.apiVersion}`.split('/').slice(-2)
-  const title = (word: string): string => `${word.charAt(0).toUpperCase()}${word.slice(1)}`
-  const name = `IoK8sApi${title(group.split('.')[0] ?? '')}${title(version)}${resource.kind}`
-  const { validate } = (await import(`kubernetes-models/_schemas/${name}`)) as { validate: Validator }
-  const unseen = new Set<string>()
-  const sound = validate(watched(resource, resource.kind, unseen))
-  const faults = sound ? [] : (validate.errors ?? [])
-  return [
-    ...faults.map(({ instancePath, params }) => `${resource.kind}${instancePath}: ${JSON.stringify(params)}`),
-    ...[...unseen].map((path) => `${path} is nothing that Kubernetes knows`)
-  ]
-}
 
 t.test('Kubernetes', async (t) => {
   const folder = 'deploy/kubernetes'
