@@ -15,7 +15,6 @@ env['CATALOG_URL'] = urlOf(catalog)
 env['LEGACY_URL'] = urlOf(legacy)
 // A new secret for each start: the demo need not keep sessions over a restart.
 env['SESSION_SECRET'] ||= randomBytes(32).toString('base64')
-if (process.stdout.isTTY) env['LOG_PRETTY'] ||= 'true'
 if (env['PORT'] === '0') env['PORT'] = String(await freePort())
 
 const config = fileURLToPath(new URL('../gateway.json', import.meta.url))

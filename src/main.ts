@@ -1,5 +1,4 @@
 import { parseArgs } from 'node:util'
-import { config as dotenv } from 'dotenv'
 import type { Command } from './commands/command.ts'
 import { CommandError, UsageError } from './commands/outcome.ts'
 import { environmentVariableFor } from './config/option-locations.ts'
@@ -22,7 +21,6 @@ export async function main(
   argv: readonly string[],
   version: () => string = () => 'development'
 ): Promise<number | undefined> {
-  dotenv({ quiet: true })
   try {
     return await dispatch(argv, version)
   } catch (error) {

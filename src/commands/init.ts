@@ -64,7 +64,6 @@ const CONFIG = `{
 const environment = (): string => `# Settings of the process; gateway.json configures the gateway.
 # HOST is 127.0.0.1 by default, and 0.0.0.0 in the image of the Dockerfile.
 PORT=3000
-LOG_PRETTY=true
 # Signs session cookies. It is a secret: keep this file out of version control.
 SESSION_SECRET=${randomBytes(32).toString('base64')}
 `

@@ -13,6 +13,7 @@ import { Engine } from '../process/engine.ts'
 import { type Log, openLog } from '../process/log.ts'
 import { StartFailed, WorkerPool } from '../process/primary.ts'
 import type { Settings } from '../process/settings.ts'
+import { workerLogVariables } from '../process/terminal.ts'
 import { FileWatch } from '../process/watch.ts'
 import { WorkerLink } from '../process/worker.ts'
 import type { Command } from './command.ts'
@@ -87,7 +88,10 @@ export const command: Command = {
 async function runWorkerPool(settings: Settings, version: string): Promise<undefined> {
   const log = await openLog(settings)
   process.on('exit', log.close)
-  const pool = new WorkerPool(settings.workers, log.log, log.pass)
+  const pool = new WorkerPool(settings.workers, log.log, {
+    pass: log.pass,
+    variables: workerLogVariables(settings.logPretty)
+  })
   await pool.start().catch((error: unknown) => {
     if (!(error instanceof StartFailed)) throw error
     // The worker has printed the reason.

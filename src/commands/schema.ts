@@ -4,6 +4,7 @@ import { readSource } from '../config/read-source.ts'
 import { composeSchema } from '../config/schema.ts'
 import { catalog } from '../gateway/catalog.ts'
 import type { Command } from './command.ts'
+import { loadEnvFiles } from './env-files.ts'
 import { throwConfigErrors } from './outcome.ts'
 
 export const command: Command = {
@@ -12,9 +13,10 @@ export const command: Command = {
   options: { config: { type: 'string', short: 'c' } },
   maxPositionals: 0,
   async run({ values }) {
-    const file = values['config']
     const extended =
-      typeof file === 'string' ? await catalogWithExtensions(file).catch(throwConfigErrors) : catalog
+      typeof values['config'] === 'string'
+        ? await catalogWithExtensions(loadEnvFiles(process.env, values['config'])).catch(throwConfigErrors)
+        : catalog
     process.stdout.write(`${JSON.stringify(composeSchema(extended), null, 2)}\n`)
     return 0
   }

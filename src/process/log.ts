@@ -1,8 +1,9 @@
-import { type DestinationStream, type Logger, pino } from 'pino'
+import { type Logger, pino } from 'pino'
 import { wall } from '../lib/clock.ts'
 import { LINES, type WriteLine } from '../lib/log-lines.ts'
 import { Sink } from './log-destination.ts'
 import type { Settings } from './settings.ts'
+import { hasColors, isPretty } from './terminal.ts'
 
 /** The log of a process. */
 export interface Log {
@@ -15,7 +16,7 @@ export interface Log {
   close(): void
 }
 
-/** Opens the log of a process: one JSON object a line on stdout, or text for a terminal with LOG_PRETTY. A worker's lines have its number. */
+/** Opens the log of a process on stdout: text where LOG_PRETTY or a terminal asks for it, else one JSON object a line. A worker's lines have its number. */
 export async function openLog(
   { logLevel, logPretty }: Pick<Settings, 'logLevel' | 'logPretty'>,
   worker?: number
@@ -27,39 +28,33 @@ export async function openLog(
     timestamp: timeField,
     formatters: { level: (label: string) => ({ level: label }) }
   }
-  if (logPretty) {
-    const { default: pretty } = await import('pino-pretty')
-    return {
-      log: pino(
-        options,
-        pretty({
-          sync: true,
-          messageFormat: prettyLine,
-          ignore:
-            'requestId,method,path,route,status,durationMs,upstream,target,upstreamMs,bytesIn,bytesOut,ip'
-        }) as DestinationStream
-      ),
-      pass: (lines) => void process.stdout.write(lines),
-      flush: async () => {},
-      close: () => {}
-    }
-  }
+  const format = isPretty(logPretty)
+    ? (await import('./pretty-lines.ts')).prettyLines(hasColors(process.env))
+    : undefined
   const lineOf = (level: string, fields: string): string =>
     `{"level":"${level}"${timeField()}${workerField},${fields}}\n`
-  const sink = new Sink(1, (lost) =>
-    lineOf('warn', `"lost":${lost},"msg":"log lines lost: the log is not being read"`)
-  )
-  const log = pino(options, sink)
-  // Access-log lines, most of all lines, skip pino's serialisation.
-  const writeLine: WriteLine = (level, fields) => {
-    if (log.isLevelEnabled(level)) sink.write(lineOf(level, fields))
-  }
+  const sink = new Sink(1, (lost) => {
+    const line = lineOf('warn', `"lost":${lost},"msg":"log lines lost: the log is not being read"`)
+    return format === undefined ? line : format(line)
+  })
+  const log =
+    format === undefined
+      ? withLineWriter(pino(options, sink), (level, fields) => sink.write(lineOf(level, fields)))
+      : pino(options, { write: (line: string) => sink.write(format(line)) })
   return {
-    log: Object.assign(log, { [LINES]: writeLine }),
+    log,
     pass: (lines) => sink.write(lines),
     flush: () => sink.flush(),
     close: () => sink.close()
   }
+}
+
+/** Lets access-log lines, most of all lines, skip pino's serialisation. */
+function withLineWriter(log: Logger, write: WriteLine): Logger {
+  const writeLine: WriteLine = (level, fields) => {
+    if (log.isLevelEnabled(level)) write(level, fields)
+  }
+  return Object.assign(log, { [LINES]: writeLine })
 }
 
 let second = 0
@@ -74,10 +69,4 @@ function timeField(): string {
     secondField = `,"time":"${new Date(second).toISOString().slice(0, -4)}`
   }
   return `${secondField}${millis < 10 ? '00' : millis < 100 ? '0' : ''}${millis}Z"`
-}
-
-function prettyLine(line: Record<string, unknown>, messageKey: string): string {
-  if (line['method'] === undefined) return String(line[messageKey] ?? '')
-  const { status, method, path, durationMs, upstream, ip } = line
-  return `${String(status)} ${String(method)} ${String(path)} ${String(durationMs)} ms${upstream === undefined ? '' : ` by ${String(upstream)}`} for ${String(ip)}`
 }

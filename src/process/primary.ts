@@ -12,7 +12,7 @@ import { Channel, type MessageHandlers } from './ipc.ts'
 import { LastResponse } from './last-response.ts'
 import { workerFlags } from './node-flags.ts'
 import type { LockRequest, PeerMessage } from './peers.ts'
-import { passLines } from './worker-output.ts'
+import { passLines, type WorkerOutput } from './worker-output.ts'
 
 /** What a worker reports once it accepts requests, and after each reload. */
 export interface WorkerStatus {
@@ -67,7 +67,7 @@ const HEALTHY_UPTIME_MS = 60_000
 export class WorkerPool implements AdminSource {
   readonly #size: number
   readonly #log: Logger
-  readonly #pass: (lines: string) => void
+  readonly #output: WorkerOutput
   readonly #workers = new Map<number, WorkerHandle>()
   readonly #restarts = new Map<number, number>()
   readonly #past = new PastCounts()
@@ -76,11 +76,11 @@ export class WorkerPool implements AdminSource {
   #draining = false
   #onEmpty: (() => void) | undefined
 
-  /** Makes a pool of `size` workers; `pass` receives the lines that they log. */
-  constructor(size: number, log: Logger, pass: (lines: string) => void) {
+  /** Makes a pool of `size` workers. */
+  constructor(size: number, log: Logger, output: WorkerOutput) {
     this.#size = size
     this.#log = log
-    this.#pass = pass
+    this.#output = output
     cluster.setupPrimary({ silent: true, execArgv: workerFlags(process.execArgv) })
   }
 
@@ -159,7 +159,7 @@ export class WorkerPool implements AdminSource {
 
   /** Starts a worker; resolves once it accepts requests, rejects with a StartFailed where it exits first. */
   #spawn(number: number): Promise<void> {
-    const process = cluster.fork({ [WORKER]: String(number) })
+    const process = cluster.fork({ ...this.#output.variables, [WORKER]: String(number) })
     const started = Promise.withResolvers<void>()
     return new Promise((resolve, reject) => {
       const channel = new Channel((message) => send(process, message), {
@@ -174,7 +174,7 @@ export class WorkerPool implements AdminSource {
       const worker = this.#handleOf(number, process, channel, started.promise)
       this.#workers.set(number, worker)
       process.on('message', (message) => channel.receive(message))
-      passLines(process.process.stdout, this.#pass)
+      passLines(process.process.stdout, this.#output.pass)
       process.process.stderr?.pipe(globalThis.process.stderr, { end: false })
       process.once('exit', (code, signal) => {
         this.#forget(worker)

@@ -17,7 +17,8 @@ export interface Settings {
   /** undefined for no token of its own. */
   readonly adminPurgeToken: string | undefined
   readonly logLevel: string
-  readonly logPretty: boolean
+  /** "auto" is true on a terminal. */
+  readonly logPretty: boolean | 'auto'
   /** Listening sockets that were open before the process started, by file descriptor; undefined where it opens its own. */
   readonly inherited: Inherited
   /** Milliseconds. */
@@ -67,8 +68,9 @@ export const variables: readonly Variable[] = [
   },
   {
     name: 'LOG_PRETTY',
-    fallback: 'false',
-    about: 'true for readable log lines at a terminal; false for one JSON object per line.'
+    fallback: 'auto',
+    about:
+      'true for readable log lines, false for one JSON object per line; auto is true on a terminal alone.'
   },
   {
     name: 'ADMIN_HOST',
@@ -169,11 +171,19 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
     adminToken: readVariable('ADMIN_TOKEN') === '' ? undefined : readVariable('ADMIN_TOKEN'),
     adminPurgeToken: readVariable('ADMIN_PURGE_TOKEN') === '' ? undefined : readVariable('ADMIN_PURGE_TOKEN'),
     logLevel,
-    logPretty: ['1', 'true', 'yes'].includes(readVariable('LOG_PRETTY').toLowerCase()),
+    logPretty: readPretty(readVariable('LOG_PRETTY')),
     inherited: inheritedFrom(env),
     drainDelay: durationOf('DRAIN_DELAY'),
     drainTimeout: durationOf('DRAIN_TIMEOUT')
   }
+}
+
+function readPretty(written: string): boolean | 'auto' {
+  const value = written.toLowerCase()
+  if (value === 'auto') return value
+  if (['1', 'true', 'yes'].includes(value)) return true
+  if (['0', 'false', 'no'].includes(value)) return false
+  throw new SettingsError(`LOG_PRETTY: expected true, false or auto, got "${written}"`)
 }
 
 // A larger number is a typing error.

@@ -1,5 +1,13 @@
 import type { Readable } from 'node:stream'
 
+/** What the primary does with the log of its workers. */
+export interface WorkerOutput {
+  /** Writes lines that a worker has logged. */
+  pass(lines: string): void
+  /** Variables that tell workers how to format lines. */
+  readonly variables: Readonly<Record<string, string>>
+}
+
 const LINE_FEED = 10
 
 /** Passes a worker's log on in whole lines, since several workers write to one log. */

@@ -391,8 +391,7 @@ t.test('init', async (t) => {
     t.match(readFileSync(join(folder, '.gitignore'), 'utf8'), /^\.env$/m)
     t.match(readFileSync(join(folder, '.env'), 'utf8'), /^SESSION_SECRET=\S{32,}$/m)
     t.match(await sallyport(['check', '--strict'], { cwd: folder }), { code: 0, stderr: '' })
-    // The log is read by the test, so it is not for a person, whatever .env says: the real environment wins.
-    const { url } = await running(t, [], { cwd: folder, env: { LOG_PRETTY: 'false' } })
+    const { url } = await running(t, [], { cwd: folder })
     const answer = await ask(`${url}/hello/you`)
     t.equal(answer.status, 200)
     t.equal(answer.text, 'Hello, you!\n')
@@ -552,6 +551,11 @@ t.test('a start that fails exits with 1 and prints one line', async (t) => {
       'a DRAIN_TIMEOUT without a unit',
       { DRAIN_TIMEOUT: '30' },
       /^DRAIN_TIMEOUT: expected a duration such as "30s", got "30"$/
+    ],
+    [
+      'a LOG_PRETTY that is none',
+      { LOG_PRETTY: 'maybe' },
+      /^LOG_PRETTY: expected true, false or auto, got "maybe"$/
     ],
     ['a HOST that is not ours', { HOST: '192.0.2.1' }, /^The gateway can't listen on 192\.0\.2\.1:0: \S/]
   ]

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
@@ -141,4 +141,31 @@ t.test('writes buffered lines at exit', async (t) => {
   sink.write('last words\n')
   sink.close()
   t.equal(read().toString(), 'last words\n')
+})
+
+const { NO_COLOR: _, FORCE_COLOR: __, ...colorful } = clean
+const noScript = spawnSync('script', ['--version']).status === 0 ? false : 'script(1) makes a terminal'
+
+t.test('on a terminal, the log is text by default', { skip: noScript }, async (t) => {
+  /** Runs a gateway on a terminal until its log, with all of it, passes a test. */
+  const logged = async (env: Record<string, string>, until: RegExp): Promise<string> => {
+    const child = spawn('script', ['-qefc', `'${process.execPath}' '${BIN}'`, '/dev/null'], {
+      cwd: t.testdir({ 'gateway.json': CONFIG }),
+      env: { ...colorful, TERM: 'xterm', PORT: '0', ADMIN_PORT: '', ...env }
+    })
+    let seen = ''
+    for await (const data of child.stdout as AsyncIterable<Buffer>) {
+      seen += data.toString()
+      if (until.test(seen)) break
+    }
+    child.kill()
+    await once(child, 'exit')
+    return seen
+  }
+  const text = await logged({}, /listening on .*\r\n/)
+  t.match(text, /INFO.*listening on http:\/\/127\.0\.0\.1:\d+/)
+  t.match(text, '\x1b[', 'in colours')
+  t.notMatch(await logged({ NO_COLOR: '1' }, /listening on .*\r\n/), '\x1b[')
+  t.match(await logged({ WORKERS: '2' }, /workers started/), '\x1b[', 'lines of workers as well')
+  t.match(await logged({ LOG_PRETTY: 'false' }, /listening on .*\r\n/), /^\{"level":"info".*listening on/)
 })
