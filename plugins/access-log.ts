@@ -15,7 +15,8 @@ export const options = Type.Object(
   {
     headers: Type.Array(Type.String({ pattern: '^[a-z0-9-]+$' }), {
       default: [],
-      description: 'Request headers to log, in lower case.'
+      description: 'Request headers to log, in lower case.',
+      examples: [['user-agent', 'referer']]
     }),
     redact: Type.Array(Type.String({ pattern: '^[a-z0-9-]+$' }), {
       default: ['authorization', 'cookie', 'proxy-authorization', 'set-cookie', 'x-api-key'],
@@ -26,7 +27,11 @@ export const options = Type.Object(
       description: 'The share of successful responses that are logged; errors always are.'
     })
   },
-  { additionalProperties: false, description: 'Writes one JSON line per response to stdout.' }
+  {
+    additionalProperties: false,
+    description: 'Writes one JSON line per response to stdout.',
+    examples: [{ headers: ['user-agent'], sample: '10%' }]
+  }
 )
 
 export const override = overrideOf(options)

@@ -18,7 +18,8 @@ export const options = Type.Object(
       }),
       {
         description:
-          'The origins that may read responses: "*" for all, origins, or patterns whose "*" is one label.'
+          'The origins that may read responses: "*" for all, origins, or patterns whose "*" is one label.',
+        examples: [['https://app.example.com', 'https://*.preview.example.com']]
       }
     ),
     credentials: Type.Boolean({
@@ -27,17 +28,20 @@ export const options = Type.Object(
     }),
     methods: Type.Optional(
       Type.Array(Type.String({ pattern: '^[A-Z-]+$' }), {
-        description: 'The allowed methods; by default those of the route.'
+        description: 'The allowed methods; by default those of the route.',
+        examples: [['GET', 'POST']]
       })
     ),
     headers: Type.Optional(
       Type.Array(Type.String(), {
-        description: 'The allowed request headers; by default those that the preflight requests.'
+        description: 'The allowed request headers; by default those that the preflight requests.',
+        examples: [['content-type', 'authorization']]
       })
     ),
     expose: Type.Array(Type.String(), {
       default: [],
-      description: 'The response headers that pages may read.'
+      description: 'The response headers that pages may read.',
+      examples: [['x-request-id']]
     }),
     maxAge: Duration({
       default: '10m',
@@ -46,7 +50,8 @@ export const options = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'Allows pages of other origins to use a route (CORS), and responds to their preflights.'
+    description: 'Allows pages of other origins to use a route (CORS), and responds to their preflights.',
+    examples: [{ origins: ['https://app.example.com'], credentials: true }]
   }
 )
 

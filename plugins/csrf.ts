@@ -24,13 +24,15 @@ export const options = Type.Object(
       {
         default: [],
         description:
-          'Other origins whose pages may send requests with a session; the origins of cors with credentials are always allowed.'
+          'Other origins whose pages may send requests with a session; the origins of cors with credentials are always allowed.',
+        examples: [['https://partner.example.com']]
       }
     )
   },
   {
     additionalProperties: false,
-    description: 'Rejects requests that pages of other sites send with the session of a user.'
+    description: 'Rejects requests that pages of other sites send with the session of a user.',
+    examples: [{ origins: ['https://partner.example.com'] }]
   }
 )
 

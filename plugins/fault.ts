@@ -10,7 +10,9 @@ export const key = 'fault'
 export const options = Type.Object(
   {
     ...gate,
-    delay: Type.Optional(Duration({ description: 'The delay of the affected requests.' })),
+    delay: Type.Optional(
+      Duration({ description: 'The delay of the affected requests.', examples: ['200ms'] })
+    ),
     status: Type.Optional(
       Type.Integer({
         minimum: 400,
@@ -20,7 +22,11 @@ export const options = Type.Object(
     ),
     share: Share({ default: '100%', description: 'The share of affected requests.' })
   },
-  { additionalProperties: false, description: 'Injects delays and errors, for tests of resilience.' }
+  {
+    additionalProperties: false,
+    description: 'Injects delays and errors, for tests of resilience.',
+    examples: [{ delay: '200ms', status: 503, share: '5%' }]
+  }
 )
 
 export const guardsAccess = false

@@ -17,7 +17,7 @@ import { type Template, template, templateFaults } from '../src/lib/values.ts'
 
 export const key = 'headers'
 
-const map = (description: string) =>
+const map = (description: string, example: Readonly<Record<string, string | false>>) =>
   Type.Record(
     HeaderName,
     Type.Unsafe<string | false>({
@@ -28,16 +28,27 @@ const map = (description: string) =>
     {
       additionalProperties: false,
       default: {},
-      description
+      description,
+      examples: [example]
     }
   )
 
 export const options = Type.Object(
   {
-    request: map('Request headers sent to the upstream: a string sets one, false removes it.'),
-    response: map('Response headers sent to the client: a string sets one, false removes it.')
+    request: map('Request headers sent to the upstream: a string sets one, false removes it.', {
+      'x-client': '{client.ip}',
+      cookie: false
+    }),
+    response: map('Response headers sent to the client: a string sets one, false removes it.', {
+      'x-served-by': 'gateway',
+      server: false
+    })
   },
-  { additionalProperties: false, description: 'Sets and removes headers of requests and responses.' }
+  {
+    additionalProperties: false,
+    description: 'Sets and removes headers of requests and responses.',
+    examples: [{ request: { 'x-client': '{client.ip}' }, response: { server: false } }]
+  }
 )
 
 export const override = overrideOf(options)

@@ -25,13 +25,15 @@ export const options = Type.Object(
       Type.Array(Type.String(), {
         minItems: 1,
         description:
-          'The allowed addresses; all others are denied: addresses, CIDR ranges, "loopback" or "private". Without it all addresses are allowed that are not denied.'
+          'The allowed addresses; all others are denied: addresses, CIDR ranges, "loopback" or "private". Without it all addresses are allowed that are not denied.',
+        examples: [['10.0.0.0/8', 'loopback']]
       })
     ),
     deny: Type.Array(Type.String(), {
       default: [],
       description:
-        'The denied addresses, which win over allow: addresses, CIDR ranges, "loopback" or "private".'
+        'The denied addresses, which win over allow: addresses, CIDR ranges, "loopback" or "private".',
+      examples: [['203.0.113.0/24']]
     }),
     file: Type.Optional(
       File({
@@ -40,7 +42,11 @@ export const options = Type.Object(
       })
     )
   },
-  { additionalProperties: false, description: 'Allows and denies clients by address.' }
+  {
+    additionalProperties: false,
+    description: 'Allows and denies clients by address.',
+    examples: [{ allow: ['private'] }]
+  }
 )
 
 export const override = overrideOf(options)

@@ -8,14 +8,18 @@ const ofOperations = {
   summary: Type.Optional(Type.String({ description: 'A short summary of the operations.' })),
   description: Type.Optional(Type.String({ description: 'A description of the operations, in Markdown.' })),
   tags: Type.Optional(
-    Type.Array(Type.String({ minLength: 1 }), { description: 'The tags that the operations are grouped by.' })
+    Type.Array(Type.String({ minLength: 1 }), {
+      description: 'The tags that the operations are grouped by.',
+      examples: [['orders']]
+    })
   ),
   deprecated: Type.Boolean({ default: false, description: 'Whether clients should not use it any more.' })
 }
 const settings = {
   additionalProperties: false,
   description:
-    'Texts of the OpenAPI description that "sallyport openapi" prints; false leaves a route or a group out.'
+    'Texts of the OpenAPI description that "sallyport openapi" prints; false leaves a route or a group out.',
+  examples: [{ summary: 'Returns an order', tags: ['orders'] }]
 } as const
 
 export const options = Type.Object(
@@ -28,7 +32,12 @@ export const options = Type.Object(
           Type.String({ description: 'A description of the whole API, in Markdown.' })
         )
       },
-      { additionalProperties: false, default: {}, description: 'What the whole API is called.' }
+      {
+        additionalProperties: false,
+        default: {},
+        description: 'What the whole API is called.',
+        examples: [{ title: 'Shop', version: '2.1.0' }]
+      }
     ),
     ...ofOperations
   },

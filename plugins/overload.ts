@@ -56,7 +56,11 @@ export const options = Type.Object(
         'Which requests are refused first: background at 80 % of a limit, normal at the limit, critical at twice the limit.'
     })
   },
-  { additionalProperties: false, description: 'Sheds load that exceeds the capacity of the process.' }
+  {
+    additionalProperties: false,
+    description: 'Sheds load that exceeds the capacity of the process.',
+    examples: [{ maxInFlight: 1000 }]
+  }
 )
 
 const { maxConnections: _maxConnections, buffers: _buffers, ...onRoutes } = options.properties
@@ -72,7 +76,8 @@ export function concurrency({ maxConnections, maxInFlight }: OverloadOptions): C
 export const override = overrideOf(
   Type.Object(onRoutes, {
     additionalProperties: false,
-    description: 'Sheds load that exceeds the capacity of the process.'
+    description: 'Sheds load that exceeds the capacity of the process.',
+    examples: [{ maxInFlight: 1000 }]
   })
 )
 export type OverloadOptions = Static<typeof options>

@@ -35,7 +35,8 @@ export const options = Type.Object(
   {
     additionalProperties: false,
     description:
-      'How the path of a request is normalized before routing; at the root only, since the route is not known before.'
+      'How the path of a request is normalized before routing; at the root only, since the route is not known before.',
+    examples: [{ doubleSlash: 'merge' }]
   }
 )
 

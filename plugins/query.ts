@@ -14,7 +14,8 @@ export const options = Type.Record(
   }),
   {
     description:
-      'Query parameters sent to the upstream: a string sets one, false removes it; all others pass unchanged.'
+      'Query parameters sent to the upstream: a string sets one, false removes it; all others pass unchanged.',
+    examples: [{ user: '{caller.id}', debug: false }]
   }
 )
 

@@ -19,7 +19,8 @@ export const options = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'Assigns an id to every request, for the response, the log and the upstream.'
+    description: 'Assigns an id to every request, for the response, the log and the upstream.',
+    examples: [{ trust: true }]
   }
 )
 

@@ -13,7 +13,8 @@ export const options = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'Sends the time until the response headers as X-Response-Time.'
+    description: 'Sends the time until the response headers as X-Response-Time.',
+    examples: [{ serverTiming: true }]
   }
 )
 

@@ -32,7 +32,8 @@ export const options = Type.Object(
       Type.Unsafe<Static<typeof hsts> | boolean>({
         anyOf: [hsts, { type: 'boolean' }],
         description:
-          'Strict-Transport-Security (RFC 6797), sent over TLS only; false for none, true for the value of the preset.'
+          'Strict-Transport-Security (RFC 6797), sent over TLS only; false for none, true for the value of the preset.',
+        examples: [{ maxAge: '365d', subdomains: true }]
       })
     ),
     csp: Type.Optional(
@@ -59,7 +60,8 @@ export const options = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'Adds security headers to responses, and removes headers that identify the software.'
+    description: 'Adds security headers to responses, and removes headers that identify the software.',
+    examples: [{ preset: 'strict' }]
   }
 )
 

@@ -34,7 +34,8 @@ export const options = Type.Object(
         pattern: '^/',
         [EXPECTED]: 'a path inside the folder, such as "/index.html"',
         description:
-          "The file for pages that don't exist, such as the index.html of a single-page app; a path with a file extension is still a 404."
+          "The file for pages that don't exist, such as the index.html of a single-page app; a path with a file extension is still a 404.",
+        examples: ['/index.html']
       })
     ),
     maxAge: Duration({
@@ -42,7 +43,11 @@ export const options = Type.Object(
       description: 'How long browsers may cache a file; pages (.html) are always revalidated.'
     })
   },
-  { additionalProperties: false, description: 'Serves the files of a folder.' }
+  {
+    additionalProperties: false,
+    description: 'Serves the files of a folder.',
+    examples: [{ root: 'dist', fallback: '/index.html' }]
+  }
 )
 
 export type FilesOptions = Static<typeof options>

@@ -23,7 +23,8 @@ export const options = Type.Object(
       [TEMPLATE]: true,
       [EXPECTED]: 'a path or an http(s) URL',
       description:
-        'The new address: a path or a URL; on "/a/*" the path after "/a" is kept, and so is the query.'
+        'The new address: a path or a URL; on "/a/*" the path after "/a" is kept, and so is the query.',
+      examples: ['/new/']
     }),
     status: Type.Unsafe<301 | 302 | 303 | 307 | 308>({
       type: 'integer',
@@ -33,7 +34,11 @@ export const options = Type.Object(
         'The status: 308 and 301 are permanent, 307 and 302 temporary; 307 and 308 keep the method.'
     })
   },
-  { additionalProperties: false, description: 'Redirects the client to another address.' }
+  {
+    additionalProperties: false,
+    description: 'Redirects the client to another address.',
+    examples: [{ to: '/new/' }]
+  }
 )
 
 export type RedirectOptions = Static<typeof options>

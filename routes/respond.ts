@@ -32,7 +32,8 @@ export const options = Type.Object(
       additionalProperties: false,
       default: {},
       [REPLACED_WHOLE]: true,
-      description: 'The response headers.'
+      description: 'The response headers.',
+      examples: [{ 'content-type': 'text/plain' }]
     }),
     body: Type.Optional(
       Type.Unknown({
@@ -43,7 +44,11 @@ export const options = Type.Object(
       })
     )
   },
-  { additionalProperties: false, description: 'Responds without an upstream.' }
+  {
+    additionalProperties: false,
+    description: 'Responds without an upstream.',
+    examples: [{ status: 200, body: 'fine\n' }]
+  }
 )
 
 export type RespondOptions = Static<typeof options>

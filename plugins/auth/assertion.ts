@@ -27,7 +27,8 @@ export const assertion = Type.Object(
   {
     additionalProperties: false,
     description:
-      'Tells upstreams who the caller is in a signed JWT, which they verify with the keys at /-/jwks.json.'
+      'Tells upstreams who the caller is in a signed JWT, which they verify with the keys at /-/jwks.json.',
+    examples: [{ key: 'signing.pem', ttl: '60s' }]
   }
 )
 

@@ -4,8 +4,12 @@ import { isObject, type Static, type TObject } from '../../src/lib/schema.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 import { parseHash } from './password.ts'
 
-const roles = Type.Optional(Type.Array(Type.String(), { description: 'The roles of the caller.' }))
-const scopes = Type.Optional(Type.Array(Type.String(), { description: 'The scopes of the caller.' }))
+const roles = Type.Optional(
+  Type.Array(Type.String(), { description: 'The roles of the caller.', examples: [['admin']] })
+)
+const scopes = Type.Optional(
+  Type.Array(Type.String(), { description: 'The scopes of the caller.', examples: [['orders:read']] })
+)
 const secret = Type.Optional(
   Type.String({
     minLength: 1,
@@ -40,7 +44,8 @@ export const apiKey = Type.Object(
     expires: Type.Optional(
       Type.String({
         pattern: '^\\d{4}-\\d{2}-\\d{2}',
-        description: 'The day from which the key is no longer accepted, such as "2027-01-01".'
+        description: 'The day from which the key is no longer accepted, such as "2027-01-01".',
+        examples: ['2027-01-01']
       })
     )
   },

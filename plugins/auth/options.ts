@@ -30,9 +30,15 @@ export const options = Type.Object(
       Type.Object(
         {
           file: Type.Optional(File({ description: 'A JSON file with a list of users.' })),
-          list: Type.Optional(Type.Array(user, { description: 'Users, inline.' }))
+          list: Type.Optional(
+            Type.Array(user, {
+              description: 'Users, inline.',
+              // biome-ignore lint/suspicious/noTemplateCurlyInString: ${…} is the syntax of the config
+              examples: [[{ name: 'ada', secret: '${PASSWORD}', roles: ['admin'] }]]
+            })
+          )
         },
-        { additionalProperties: false, description: 'The local users.' }
+        { additionalProperties: false, description: 'The local users.', examples: [{ file: 'users.json' }] }
       )
     ),
     oidc: Type.Optional(oidc),
@@ -45,9 +51,19 @@ export const options = Type.Object(
             description: 'Where a key is read from: "header:NAME" or "query:NAME".'
           }),
           file: Type.Optional(File({ description: 'A JSON file with a list of keys.' })),
-          list: Type.Optional(Type.Array(apiKey, { description: 'Keys, inline.' }))
+          list: Type.Optional(
+            Type.Array(apiKey, {
+              description: 'Keys, inline.',
+              // biome-ignore lint/suspicious/noTemplateCurlyInString: ${…} is the syntax of the config
+              examples: [[{ id: 'partner', secret: '${PARTNER_KEY}', scopes: ['orders:read'] }]]
+            })
+          )
         },
-        { additionalProperties: false, description: 'Callers with an API key, which is stored as a hash.' }
+        {
+          additionalProperties: false,
+          description: 'Callers with an API key, which is stored as a hash.',
+          examples: [{ file: 'keys.json' }]
+        }
       )
     ),
     jwt: Type.Optional(jwt),
@@ -63,7 +79,8 @@ export const options = Type.Object(
     by: Type.Optional(
       Type.Array(Type.Unsafe<StrategyName>({ type: 'string', enum: [...STRATEGIES] }), {
         minItems: 1,
-        description: 'The strategies that are accepted here; by default all that are defined.'
+        description: 'The strategies that are accepted here; by default all that are defined.',
+        examples: [['session', 'jwt']]
       })
     ),
     openapi: Type.Boolean({
@@ -79,20 +96,28 @@ export const options = Type.Object(
       Type.Object(
         {
           roles: Type.Optional(
-            Type.Array(Type.String(), { description: 'The caller has one of these roles.' })
+            Type.Array(Type.String(), {
+              description: 'The caller has one of these roles.',
+              examples: [['admin', 'staff']]
+            })
           ),
           scopes: Type.Optional(
-            Type.Array(Type.String(), { description: 'The caller has all of these scopes.' })
+            Type.Array(Type.String(), {
+              description: 'The caller has all of these scopes.',
+              examples: [['orders:write']]
+            })
           ),
           claims: Type.Optional(
             Type.Record(Type.String(), Type.String(), {
-              description: 'The caller has all of these claims; "*" in a value stands for anything.'
+              description: 'The caller has all of these claims; "*" in a value stands for anything.',
+              examples: [{ email: '*@example.com' }]
             })
           )
         },
         {
           additionalProperties: false,
-          description: 'What a caller must have; without it every caller passes.'
+          description: 'What a caller must have; without it every caller passes.',
+          examples: [{ roles: ['admin'] }]
         }
       )
     ),
@@ -111,7 +136,8 @@ export const options = Type.Object(
       {
         default: [],
         description:
-          'The strategies whose credentials are forwarded to the upstream; the session cookie and query parameters never are.'
+          'The strategies whose credentials are forwarded to the upstream; the session cookie and query parameters never are.',
+        examples: [['jwt']]
       }
     ),
     assertion: Type.Optional(assertion),
@@ -119,12 +145,14 @@ export const options = Type.Object(
       additionalProperties: false,
       default: {},
       description:
-        'Headers that tell the upstream who the caller is, each with its value (id, name, email, roles, scopes, claims.x); the same headers from a client are removed.'
+        'Headers that tell the upstream who the caller is, each with its value (id, name, email, roles, scopes, claims.x); the same headers from a client are removed.',
+      examples: [{ 'x-user-id': 'id', 'x-user-roles': 'roles' }]
     })
   },
   {
     additionalProperties: false,
-    description: 'Authentication and authorization: any of the strategies lets a caller in.'
+    description: 'Authentication and authorization: any of the strategies lets a caller in.',
+    examples: [{ apiKeys: { file: 'keys.json' } }]
   }
 )
 

@@ -13,37 +13,43 @@ export const options = Type.Object(
       DurationOrNone({
         positive: true,
         description:
-          'How long a 200 response is fresh whose upstream does not say; it never loosens what the upstream says.'
+          'How long a 200 response is fresh whose upstream does not say; it never loosens what the upstream says.',
+        examples: ['1m']
       })
     ),
     override: Type.Optional(
       DurationOrNone({
         positive: true,
         description:
-          'How long responses are fresh whatever the upstream says, unless it says private or no-store, or sets a cookie.'
+          'How long responses are fresh whatever the upstream says, unless it says private or no-store, or sets a cookie.',
+        examples: ['10m']
       })
     ),
     maxTtl: Type.Optional(
       DurationOrNone({
         positive: true,
-        description: 'The longest time that a response is fresh, whatever the upstream says.'
+        description: 'The longest time that a response is fresh, whatever the upstream says.',
+        examples: ['1h']
       })
     ),
     notFound: Type.Optional(
       DurationOrNone({
         positive: true,
-        description: 'How long a 404 or 410 response is fresh whose upstream does not say.'
+        description: 'How long a 404 or 410 response is fresh whose upstream does not say.',
+        examples: ['10s']
       })
     ),
     vary: Type.Array(HeaderName, {
       default: [],
       maxItems: 16,
-      description: 'Request headers that have entries of their own for each value, beside those of Vary.'
+      description: 'Request headers that have entries of their own for each value, beside those of Vary.',
+      examples: [['accept-language']]
     }),
     ignoreQuery: Type.Array(Type.String({ minLength: 1 }), {
       default: [],
       description:
-        'Query parameters that make no difference to the response, such as "utm_*"; "*" is any characters.'
+        'Query parameters that make no difference to the response, such as "utm_*"; "*" is any characters.',
+      examples: [['utm_*']]
     }),
     callers: choice(['never', 'separate', 'shared'], {
       default: 'never',
@@ -62,13 +68,15 @@ export const options = Type.Object(
     staleWhileRevalidate: Type.Optional(
       DurationOrNone({
         description:
-          'How long a stale response is served while one request renews it; the upstream’s own limit applies if it is shorter.'
+          'How long a stale response is served while one request renews it; the upstream’s own limit applies if it is shorter.',
+        examples: ['30s']
       })
     ),
     staleIfError: Type.Optional(
       DurationOrNone({
         description:
-          'How long a stale response is served where the upstream fails; the upstream’s own limit applies if it is shorter.'
+          'How long a stale response is served where the upstream fails; the upstream’s own limit applies if it is shorter.',
+        examples: ['1h']
       })
     ),
     tags: Type.Array(
@@ -82,7 +90,8 @@ export const options = Type.Object(
         default: [],
         maxItems: 32,
         description:
-          'Tags by which entries can be purged, beside those of the upstream’s Cache-Groups and Surrogate-Key.'
+          'Tags by which entries can be purged, beside those of the upstream’s Cache-Groups and Surrogate-Key.',
+        examples: [['product-{params.id}']]
       }
     ),
     requestDirectives: Type.Boolean({
@@ -98,7 +107,8 @@ export const options = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'Stores responses of the upstream and serves them again: a shared HTTP cache (RFC 9111).'
+    description: 'Stores responses of the upstream and serves them again: a shared HTTP cache (RFC 9111).',
+    examples: [{ ttl: '1m', staleIfError: '1h' }]
   }
 )
 

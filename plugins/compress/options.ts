@@ -38,7 +38,8 @@ export const options = Type.Object(
       {
         additionalProperties: false,
         default: {},
-        description: 'How much time each coding spends on a smaller body.'
+        description: 'How much time each coding spends on a smaller body.',
+        examples: [{ br: 5, gzip: 6 }]
       }
     ),
     minSize: Size({ default: '1kb', description: 'The length from which a body is compressed.' }),
@@ -56,7 +57,8 @@ export const options = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'Compresses responses with zstd, Brotli or gzip.'
+    description: 'Compresses responses with zstd, Brotli or gzip.',
+    examples: [{ encodings: ['br', 'gzip'] }]
   }
 )
 

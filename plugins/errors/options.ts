@@ -20,10 +20,15 @@ export const options = Type.Object(
       additionalProperties: false,
       default: {},
       description:
-        'Pages for error responses in HTML, by status ("502") or class ("5xx"), each a file with values such as "{status}" and "{requestId}" in it.'
+        'Pages for error responses in HTML, by status ("502") or class ("5xx"), each a file with values such as "{status}" and "{requestId}" in it.',
+      examples: [{ 404: 'pages/404.html', '5xx': 'pages/sorry.html' }]
     })
   },
-  { additionalProperties: false, description: "The format of the gateway's own error responses (RFC 9457)." }
+  {
+    additionalProperties: false,
+    description: "The format of the gateway's own error responses (RFC 9457).",
+    examples: [{ format: 'text' }]
+  }
 )
 
 export const override = overrideOf(options)

@@ -17,7 +17,8 @@ export const options = Type.Object(
   {
     additionalProperties: false,
     description:
-      'The format of responses, and what they are turned into; a text is short for the option "from".'
+      'The format of responses, and what they are turned into; a text is short for the option "from".',
+    examples: [{ from: 'xml', lists: ['shop.item'] }]
   }
 )
 

@@ -57,14 +57,19 @@ export const options = Type.Object(
         'How long a connection may be idle between requests, or a client may read no byte of its response; at the root only.'
     })
   },
-  { additionalProperties: false, description: 'Limits of sizes, times and rates of a request.' }
+  {
+    additionalProperties: false,
+    description: 'Limits of sizes, times and rates of a request.',
+    examples: [{ body: '10mb', time: '1m' }]
+  }
 )
 
 const { headerTime: _headerTime, idle: _idle, responseRate: _responseRate, ...onRoutes } = options.properties
 export const override = overrideOf(
   Type.Object(onRoutes, {
     additionalProperties: false,
-    description: 'Limits of sizes, times and rates of a request.'
+    description: 'Limits of sizes, times and rates of a request.',
+    examples: [{ body: '10mb', time: '1m' }]
   })
 )
 export type LimitsOptions = Static<typeof options>

@@ -18,7 +18,8 @@ export const options = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'Collects metrics of requests, for /metrics of the admin listener.'
+    description: 'Collects metrics of requests, for /metrics of the admin listener.',
+    examples: [{ buckets: ['10ms', '100ms', '1s', '10s'] }]
   }
 )
 

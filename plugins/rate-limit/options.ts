@@ -30,7 +30,11 @@ const tier = Type.Object(
   {
     max,
     window: Type.Optional(
-      Duration({ positive: true, description: 'The time in which "max" requests of this tier are allowed.' })
+      Duration({
+        positive: true,
+        description: 'The time in which "max" requests of this tier are allowed.',
+        examples: ['1m']
+      })
     ),
     burst,
     maxInFlight
@@ -64,7 +68,8 @@ const quota = {
   tiers: Type.Record(Type.String({ minLength: 1 }), tier, {
     default: {},
     description:
-      'Quotas for callers with a role, by the name of the role; with several roles the largest applies.'
+      'Quotas for callers with a role, by the name of the role; with several roles the largest applies.',
+    examples: [{ gold: { max: 1000 } }]
   })
 }
 
@@ -85,7 +90,8 @@ export const options = Type.Object(
       also,
       {
         default: {},
-        description: 'Additional limits by name, such as one per day beside one per second.'
+        description: 'Additional limits by name, such as one per day beside one per second.',
+        examples: [{ day: { max: 10000, window: '1d' } }]
       }
     ),
     onStoreFailure: Type.Unsafe<'allow' | 'deny'>({
@@ -98,7 +104,8 @@ export const options = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'Limits the rate of requests by client; each place that sets it has its own count.'
+    description: 'Limits the rate of requests by client; each place that sets it has its own count.',
+    examples: [{ max: 100, window: '1m' }]
   }
 )
 

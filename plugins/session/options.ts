@@ -13,7 +13,9 @@ export const options = Type.Object(
       Type.Array(Type.String(), {
         minItems: 1,
         description:
-          'The secrets that sign the cookie, 32 characters or more each; the first one signs, all are accepted. By default SESSION_SECRET.'
+          'The secrets that sign the cookie, 32 characters or more each; the first one signs, all are accepted. By default SESSION_SECRET.',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: ${…} is the syntax of the config
+        examples: [['${SESSION_SECRET}', '${OLD_SESSION_SECRET}']]
       })
     ),
     cookie: Type.Object(
@@ -22,7 +24,8 @@ export const options = Type.Object(
           Type.String({
             pattern: "^[\\w!#$%&'*.^`|~+-]+$",
             description:
-              'The name of the cookie; by default "sid", or "__Host-sid" with "tls" or an https "publicUrl".'
+              'The name of the cookie; by default "sid", or "__Host-sid" with "tls" or an https "publicUrl".',
+            examples: ['shop']
           })
         ),
         sameSite: Type.Unsafe<'lax' | 'strict'>({
@@ -35,7 +38,8 @@ export const options = Type.Object(
       {
         additionalProperties: false,
         default: {},
-        description: 'The session cookie; always HttpOnly, and Secure over TLS.'
+        description: 'The session cookie; always HttpOnly, and Secure over TLS.',
+        examples: [{ name: 'shop', sameSite: 'strict' }]
       }
     ),
     idle: Duration({
@@ -58,11 +62,16 @@ export const options = Type.Object(
       {
         additionalProperties: false,
         default: {},
-        description: 'The paths of the built-in log-in routes.'
+        description: 'The paths of the built-in log-in routes.',
+        examples: [{ login: '/account/login', logout: '/account/logout' }]
       }
     )
   },
-  { additionalProperties: false, description: 'Sessions: their timeouts, cookie and routes.' }
+  {
+    additionalProperties: false,
+    description: 'Sessions: their timeouts, cookie and routes.',
+    examples: [{ idle: '30m', absolute: '12h' }]
+  }
 )
 
 export const override = false

@@ -13,7 +13,8 @@ const url = (description: string) =>
     pattern: '^(rediss?://[^\\s]+|unix:/[^\\s]+)$',
     'x-says':
       'a URL such as "redis://localhost:6379", "rediss://user:password@cache:6380/0" or "unix:/run/redis.sock"',
-    description
+    description,
+    examples: ['redis://localhost:6379']
   })
 
 export const options = Type.Object(
@@ -24,7 +25,8 @@ export const options = Type.Object(
     cluster: Type.Optional(
       Type.Array(url('The URL of a node of the cluster.'), {
         minItems: 1,
-        description: 'Some nodes of a Redis Cluster, which name the others; instead of "redis".'
+        description: 'Some nodes of a Redis Cluster, which name the others; instead of "redis".',
+        examples: [['redis://10.0.0.1:6379', 'redis://10.0.0.2:6379']]
       })
     ),
     sentinel: Type.Optional(
@@ -33,7 +35,8 @@ export const options = Type.Object(
           name: Type.String({ minLength: 1, description: 'The name of the group of servers (master name).' }),
           nodes: Type.Array(url('The URL of a sentinel.'), {
             minItems: 1,
-            description: 'The URLs of the sentinels.'
+            description: 'The URLs of the sentinels.',
+            examples: [['redis://10.0.0.1:26379', 'redis://10.0.0.2:26379']]
           }),
           username: Type.Optional(Type.String({ description: 'The user name at the servers.' })),
           password: Type.Optional(Type.String({ description: 'The password at the servers.' })),
@@ -41,14 +44,16 @@ export const options = Type.Object(
         },
         {
           additionalProperties: false,
-          description: 'Sentinels, which name the current primary server; instead of "redis".'
+          description: 'Sentinels, which name the current primary server; instead of "redis".',
+          examples: [{ name: 'main', nodes: ['redis://10.0.0.1:26379', 'redis://10.0.0.2:26379'] }]
         }
       )
     ),
     tls: Type.Optional(
       Type.Object(tlsClientOptions, {
         additionalProperties: false,
-        description: 'TLS options of the connections to the store.'
+        description: 'TLS options of the connections to the store.',
+        examples: [{ ca: 'redis-ca.pem' }]
       })
     ),
     prefix: Type.String({
@@ -65,7 +70,8 @@ export const options = Type.Object(
   {
     additionalProperties: false,
     description:
-      'Where counters, sessions and throttles are stored: in the memory of the process, or in Redis.'
+      'Where counters, sessions and throttles are stored: in the memory of the process, or in Redis.',
+    examples: [{ redis: 'redis://localhost:6379' }]
   }
 )
 

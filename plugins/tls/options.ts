@@ -17,7 +17,8 @@ export const options = Type.Object(
         {
           minItems: 1,
           description:
-            'The certificates, each served for the names in it; the first one also for all other names.'
+            'The certificates, each served for the names in it; the first one also for all other names.',
+          examples: [[{ cert: 'server.crt', key: 'server.key' }]]
         }
       )
     ),
@@ -47,13 +48,18 @@ export const options = Type.Object(
               'Whether a client without a certificate is rejected in the handshake; otherwise routes decide by auth.'
           })
         },
-        { additionalProperties: false, description: 'Requests client certificates (mutual TLS).' }
+        {
+          additionalProperties: false,
+          description: 'Requests client certificates (mutual TLS).',
+          examples: [{ ca: 'clients.pem' }]
+        }
       )
     )
   },
   {
     additionalProperties: false,
-    description: 'TLS on the listening port; without it plain HTTP.'
+    description: 'TLS on the listening port; without it plain HTTP.',
+    examples: [{ certificates: [{ cert: 'server.crt', key: 'server.key' }] }]
   }
 )
 

@@ -19,7 +19,9 @@ export const options = Type.Object(
       {
         additionalProperties: false,
         default: {},
-        description: 'Headers for the receiver, such as an API key; OTEL_EXPORTER_OTLP_HEADERS by default.'
+        description: 'Headers for the receiver, such as an API key; OTEL_EXPORTER_OTLP_HEADERS by default.',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: ${…} is the syntax of the config
+        examples: [{ 'x-api-key': '${TRACING_KEY}' }]
       }
     ),
     service: Type.String({
@@ -51,7 +53,11 @@ export const options = Type.Object(
       }
     )
   },
-  { additionalProperties: false, description: 'Distributed tracing: spans for an OpenTelemetry receiver.' }
+  {
+    additionalProperties: false,
+    description: 'Distributed tracing: spans for an OpenTelemetry receiver.',
+    examples: [{ endpoint: 'http://localhost:4318', sample: '10%' }]
+  }
 )
 
 export const override = false

@@ -11,7 +11,7 @@ type Otherwise = 'pass' | 'reject'
 
 const otherwise = { type: 'string', enum: ['pass', 'reject'] } as const
 
-const part = (description: string) =>
+const part = (description: string, example: ShapeOptions) =>
   Type.Optional(
     Type.Object(
       {
@@ -24,16 +24,18 @@ const part = (description: string) =>
         otherwise: Type.Optional(
           Type.Unsafe<Otherwise>({ ...otherwise, description: 'Replaces "otherwise" for this direction.' })
         ),
-        maxBody: Type.Optional(Size({ description: 'Replaces "maxBody" for this direction.' }))
+        maxBody: Type.Optional(
+          Size({ description: 'Replaces "maxBody" for this direction.', examples: ['256kb'] })
+        )
       },
-      { additionalProperties: false, description }
+      { additionalProperties: false, description, examples: [example] }
     )
   )
 
 export const options = Type.Object(
   {
-    request: part('Changes JSON bodies of requests before they are forwarded.'),
-    response: part('Changes JSON bodies of responses, whatever their status.'),
+    request: part('Changes JSON bodies of requests before they are forwarded.', { set: { source: 'web' } }),
+    response: part('Changes JSON bodies of responses, whatever their status.', { omit: ['*.secret'] }),
     otherwise: Type.Unsafe<Otherwise>({
       ...otherwise,
       default: 'pass',
@@ -46,7 +48,11 @@ export const options = Type.Object(
         'The maximum size of a body that is changed, also when decoded; beyond it a request is rejected with 413, a response with 502.'
     })
   },
-  { additionalProperties: false, description: 'Changes JSON bodies of requests and responses.' }
+  {
+    additionalProperties: false,
+    description: 'Changes JSON bodies of requests and responses.',
+    examples: [{ response: { omit: ['*.secret'] } }]
+  }
 )
 
 export const override = overrideOf(options)

@@ -13,14 +13,16 @@ export const timeouts = Type.Object(
       DurationOrNone({
         positive: true,
         description:
-          'The time limit from the last byte of the request to the response headers; by default "timeout", else 30s.'
+          'The time limit from the last byte of the request to the response headers; by default "timeout", else 30s.',
+        examples: ['10s']
       })
     ),
     body: Type.Optional(
       DurationOrNone({
         positive: true,
         description:
-          'How long a response body may be idle between two bytes; event streams have no limit. By default "timeout", else 60s.'
+          'How long a response body may be idle between two bytes; event streams have no limit. By default "timeout", else 60s.',
+        examples: ['60s']
       })
     ),
     keepAlive: Duration({
@@ -28,12 +30,18 @@ export const timeouts = Type.Object(
       description: 'How long an idle connection is kept open.'
     })
   },
-  { additionalProperties: false, description: 'Time limits of the upstream.', default: {} }
+  {
+    additionalProperties: false,
+    description: 'Time limits of the upstream.',
+    examples: [{ connect: '2s', headers: '10s' }],
+    default: {}
+  }
 )
 
 export const tls = Type.Object(tlsClientOptions, {
   additionalProperties: false,
-  description: 'TLS settings for the connections to the upstream.'
+  description: 'TLS settings for the connections to the upstream.',
+  examples: [{ ca: 'internal-ca.pem' }]
 })
 
 export const connections = Type.Object(
@@ -51,5 +59,10 @@ export const connections = Type.Object(
         'The maximum number of requests that may wait for one of the "max" connections to a target, served by client address in turn; further requests go to another target, or get a 503.'
     })
   },
-  { additionalProperties: false, description: 'Limits of the connections to each target.', default: {} }
+  {
+    additionalProperties: false,
+    description: 'Limits of the connections to each target.',
+    examples: [{ max: 128, pending: 256 }],
+    default: {}
+  }
 )

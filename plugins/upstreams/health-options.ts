@@ -32,7 +32,11 @@ export const health = Type.Object(
       description: 'How many failed checks in a row make a target unhealthy.'
     })
   },
-  { additionalProperties: false, description: 'Checks the health of every target periodically.' }
+  {
+    additionalProperties: false,
+    description: 'Checks the health of every target periodically.',
+    examples: [{ path: '/healthz', every: '5s' }]
+  }
 )
 
 export const eject = Type.Object(
@@ -57,7 +61,11 @@ export const eject = Type.Object(
       description: 'If fewer targets than this are healthy, all are used again.'
     })
   },
-  { additionalProperties: false, description: 'Ejects targets whose requests fail.' }
+  {
+    additionalProperties: false,
+    description: 'Ejects targets whose requests fail.',
+    examples: [{ failures: 5, for: '30s' }]
+  }
 )
 
 export const breaker = Type.Object(
@@ -85,7 +93,8 @@ export const breaker = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'A circuit breaker for each target: stops sending requests to one that mostly fails.'
+    description: 'A circuit breaker for each target: stops sending requests to one that mostly fails.',
+    examples: [{ failures: '50%', of: 20, within: '10s' }]
   }
 )
 

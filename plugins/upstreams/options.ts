@@ -13,7 +13,10 @@ const sticky = Type.Object(
       description: 'The name of the cookie, which identifies the target without revealing its address.'
     }),
     maxAge: Type.Optional(
-      Duration({ description: 'How long the browser keeps the cookie; by default until it is closed.' })
+      Duration({
+        description: 'How long the browser keeps the cookie; by default until it is closed.',
+        examples: ['1h']
+      })
     ),
     secret: Type.Optional(
       Type.String({
@@ -23,7 +26,11 @@ const sticky = Type.Object(
       })
     )
   },
-  { additionalProperties: false, description: 'Sends a client to the same target each time, by a cookie.' }
+  {
+    additionalProperties: false,
+    description: 'Sends a client to the same target each time, by a cookie.',
+    examples: [{ cookie: 'lb', maxAge: '1h' }]
+  }
 )
 
 export const upstream = Type.Object(
@@ -32,7 +39,11 @@ export const upstream = Type.Object(
     targets: Type.Optional(
       Type.Array(
         Type.Unsafe<string | Static<typeof target>>({ anyOf: [url('Where the target listens.'), target] }),
-        { minItems: 1, description: 'The targets, each a URL or a URL with a weight.' }
+        {
+          minItems: 1,
+          description: 'The targets, each a URL or a URL with a weight.',
+          examples: [['http://10.0.0.1:4001', { url: 'http://10.0.0.2:4001', weight: 2 }]]
+        }
       )
     ),
     discover: Type.Optional(discover),
@@ -54,7 +65,8 @@ export const upstream = Type.Object(
     slowStart: DurationOrNone({
       positive: true,
       default: false,
-      description: 'How long a target that was added or has recovered takes to reach its full share.'
+      description: 'How long a target that was added or has recovered takes to reach its full share.',
+      examples: ['30s']
     }),
     health: Type.Optional(health),
     eject: Type.Optional(eject),
@@ -63,7 +75,8 @@ export const upstream = Type.Object(
       DurationOrNone({
         positive: true,
         description:
-          'The time limit for a response: sets "timeouts.headers" and "timeouts.body", and "limits.time" of its routes unless they or their groups set it.'
+          'The time limit for a response: sets "timeouts.headers" and "timeouts.body", and "limits.time" of its routes unless they or their groups set it.',
+        examples: ['5s']
       })
     ),
     timeouts,
@@ -89,7 +102,8 @@ export const upstream = Type.Object(
 
 export const options = Type.Record(Type.String({ pattern: '^[\\w.-]+$' }), upstream, {
   additionalProperties: false,
-  description: 'The services behind the gateway, by name.'
+  description: 'The services behind the gateway, by name.',
+  examples: [{ orders: { url: 'http://localhost:4001' } }]
 })
 
 export type UpstreamOptions = Static<typeof upstream>

@@ -6,7 +6,8 @@ export const url = (description: string) =>
   Type.String({
     pattern: '^(https?://[^/?#\\s]+(/[^?#\\s]*)?|unix:/[^?#\\s]+)$',
     [EXPECTED]: 'a URL such as "http://10.0.0.9:4000" or "unix:/run/app.sock"',
-    description
+    description,
+    examples: ['http://10.0.0.9:4000']
   })
 
 export const target = Type.Object(
@@ -33,14 +34,16 @@ export const discover = Type.Object(
     dns: Type.Optional(
       Type.String({
         pattern: NAME,
-        description: 'The name whose addresses (A and AAAA records) are the targets.'
+        description: 'The name whose addresses (A and AAAA records) are the targets.',
+        examples: ['orders.internal']
       })
     ),
     srv: Type.Optional(
       Type.String({
         pattern: NAME,
         description:
-          'The name whose SRV records are the targets, with hosts, ports and weights; records of a lower priority are backups.'
+          'The name whose SRV records are the targets, with hosts, ports and weights; records of a lower priority are backups.',
+        examples: ['_http._tcp.orders.internal']
       })
     ),
     port: Type.Optional(
@@ -65,11 +68,16 @@ export const discover = Type.Object(
       Type.String({
         pattern: '^(\\d+\\.\\d+\\.\\d+\\.\\d+|\\[[0-9a-fA-F:]+\\])(:\\d+)?$',
         [EXPECTED]: 'an address such as "127.0.0.1:8600"',
-        description: "The DNS server to use, such as Consul's; by default the system's."
+        description: "The DNS server to use, such as Consul's; by default the system's.",
+        examples: ['127.0.0.1:8600']
       })
     )
   },
-  { additionalProperties: false, description: 'Discovers the targets by DNS.' }
+  {
+    additionalProperties: false,
+    description: 'Discovers the targets by DNS.',
+    examples: [{ dns: 'orders.internal', port: 4001 }]
+  }
 )
 
 export type DiscoverOptions = Static<typeof discover>

@@ -14,26 +14,36 @@ import { checkDocument, documentWarnings } from './document-checks.ts'
 
 export const key = 'validate'
 
-const JsonSchema = (description: string) =>
+const JsonSchema = (description: string, example: Readonly<Record<string, unknown>>) =>
   Type.Optional(
     Type.Unsafe<Readonly<Record<string, unknown>>>({
       type: 'object',
       [REPLACED_WHOLE]: true,
       [JSON_SCHEMA]: true,
       [EXPECTED]: 'a JSON Schema',
-      description
+      description,
+      examples: [example]
     })
   )
 
 export const options = Type.Object(
   {
     ...gate,
-    params: JsonSchema('The JSON Schema of an object with the parameters of the path.'),
-    query: JsonSchema('The JSON Schema of an object with the parameters of the query.'),
+    params: JsonSchema('The JSON Schema of an object with the parameters of the path.', {
+      properties: { id: { type: 'integer' } }
+    }),
+    query: JsonSchema('The JSON Schema of an object with the parameters of the query.', {
+      properties: { page: { type: 'integer', minimum: 1 } }
+    }),
     headers: JsonSchema(
-      'The JSON Schema of an object with request headers; those that it does not name are not looked at.'
+      'The JSON Schema of an object with request headers; those that it does not name are not looked at.',
+      { required: ['x-tenant'] }
     ),
-    body: JsonSchema('The JSON Schema of the request body, which has to be JSON.'),
+    body: JsonSchema('The JSON Schema of the request body, which has to be JSON.', {
+      type: 'object',
+      required: ['item'],
+      properties: { item: { type: 'string' } }
+    }),
     openapi: Type.Optional(
       File({
         description:
@@ -53,7 +63,8 @@ export const options = Type.Object(
         ],
         [EXPECTED]: 'a path that begins with "/"',
         description:
-          'The path or paths that those of the OpenAPI document are below; by default those of the route.'
+          'The path or paths that those of the OpenAPI document are below; by default those of the route.',
+        examples: ['/v1']
       })
     ),
     response: Type.Optional(
@@ -72,7 +83,8 @@ export const options = Type.Object(
         ],
         {
           description:
-            'Whether responses are compared with the OpenAPI document; faults are counted and logged, never changed.'
+            'Whether responses are compared with the OpenAPI document; faults are counted and logged, never changed.',
+          examples: [{ sample: '10%' }]
         }
       )
     ),
@@ -96,7 +108,8 @@ export const options = Type.Object(
       {
         additionalProperties: false,
         default: {},
-        description: 'What happens to parameters without a schema.'
+        description: 'What happens to parameters without a schema.',
+        examples: [{ query: 'reject' }]
       }
     ),
     maxBody: Size({
@@ -107,7 +120,8 @@ export const options = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'Rejects requests that do not match a JSON Schema; what matches is forwarded unchanged.'
+    description: 'Rejects requests that do not match a JSON Schema; what matches is forwarded unchanged.',
+    examples: [{ openapi: 'shop.yaml' }]
   }
 )
 

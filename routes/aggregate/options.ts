@@ -19,7 +19,8 @@ const leg = Type.Object(
       [TEMPLATE]: true,
       [EXPECTED]: 'a path that begins with "/", without spaces or "#"',
       description:
-        'The path and query, with values such as "{params.id}" and "{legs.user.id}", each encoded; a missing value skips the leg.'
+        'The path and query, with values such as "{params.id}" and "{legs.user.id}", each encoded; a missing value skips the leg.',
+      examples: ['/users/{params.id}']
     }),
     method: Type.Unsafe<(typeof METHODS)[number]>({
       type: 'string',
@@ -34,7 +35,8 @@ const leg = Type.Object(
         additionalProperties: false,
         default: {},
         [REPLACED_WHOLE]: true,
-        description: 'Request headers: a text sets one, with values like the path; false removes it.'
+        description: 'Request headers: a text sets one, with values like the path; false removes it.',
+        examples: [{ 'x-user': '{caller.id}' }]
       }
     ),
     body: Type.Optional(
@@ -88,14 +90,16 @@ const leg = Type.Object(
     pass: Type.Optional(
       Type.Array(Type.Integer({ minimum: 400, maximum: 599 }), {
         minItems: 1,
-        description: 'Statuses of a required leg that become the status of the response.'
+        description: 'Statuses of a required leg that become the status of the response.',
+        examples: [[404]]
       })
     ),
     timeout: Type.Optional(
       Duration({
         positive: true,
         description:
-          'How long the leg may take, with all items of "each"; what is left of "limits.time" if that is less.'
+          'How long the leg may take, with all items of "each"; what is left of "limits.time" if that is less.',
+        examples: ['500ms']
       })
     ),
     retry: Type.Optional(retry),
@@ -116,7 +120,8 @@ export const options = Type.Object(
       minProperties: 1,
       maxProperties: 16,
       [EXPECTED]: '1 to 16 legs by name',
-      description: 'The requests to make, by name; a leg waits for those that it names.'
+      description: 'The requests to make, by name; a leg waits for those that it names.',
+      examples: [{ user: { upstream: 'http://localhost:4001', path: '/users/{params.id}' } }]
     }),
     body: Type.Optional(
       Type.Unknown({
@@ -129,7 +134,8 @@ export const options = Type.Object(
     merge: Type.Optional(
       Type.Array(Type.String(), {
         minItems: 1,
-        description: 'Legs whose objects become one, instead of "body"; later ones win.'
+        description: 'Legs whose objects become one, instead of "body"; later ones win.',
+        examples: [['defaults', 'own']]
       })
     ),
     partial: Type.Unsafe<'header' | 'body'>({
@@ -144,7 +150,15 @@ export const options = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'Makes one response of those of several upstreams.'
+    description: 'Makes one response of those of several upstreams.',
+    examples: [
+      {
+        legs: {
+          user: { upstream: 'http://localhost:4001', path: '/users/{params.id}' },
+          orders: { upstream: 'http://localhost:4002', path: '/orders?user={params.id}', required: false }
+        }
+      }
+    ]
   }
 )
 

@@ -12,7 +12,8 @@ export const options = Type.Object(
   {
     additionalProperties: false,
     description:
-      'Serves the OpenAPI document of the gateway as openapi.json and openapi.yaml, and a page that shows it.'
+      'Serves the OpenAPI document of the gateway as openapi.json and openapi.yaml, and a page that shows it.',
+    examples: [{ ui: true }]
   }
 )
 

@@ -17,7 +17,8 @@ export const fallback = Type.Object(
       additionalProperties: false,
       default: {},
       [REPLACED_WHOLE]: true,
-      description: 'The response headers.'
+      description: 'The response headers.',
+      examples: [{ 'content-type': 'text/plain' }]
     }),
     body: Type.Optional(
       Type.Unknown({
@@ -28,7 +29,8 @@ export const fallback = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'The response that replaces the 502, 503 or 504 for an upstream that does not respond.'
+    description: 'The response that replaces the 502, 503 or 504 for an upstream that does not respond.',
+    examples: [{ status: 200, body: { prices: [] } }]
   }
 )
 

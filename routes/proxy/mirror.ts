@@ -35,7 +35,8 @@ export const mirror = Type.Object(
   {
     additionalProperties: false,
     description:
-      'Sends copies of requests to another upstream, after the response; their responses are ignored.'
+      'Sends copies of requests to another upstream, after the response; their responses are ignored.',
+    examples: [{ upstream: 'http://localhost:4002', share: '10%' }]
   }
 )
 

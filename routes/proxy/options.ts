@@ -10,17 +10,23 @@ const timeouts = Type.Object(
     headers: Type.Optional(
       DurationOrNone({
         positive: true,
-        description: 'How long to wait for response headers; by default the value of the upstream.'
+        description: 'How long to wait for response headers; by default the value of the upstream.',
+        examples: ['5s']
       })
     ),
     body: Type.Optional(
       DurationOrNone({
         positive: true,
-        description: 'How long a body may be idle between two bytes; by default the value of the upstream.'
+        description: 'How long a body may be idle between two bytes; by default the value of the upstream.',
+        examples: ['60s']
       })
     )
   },
-  { additionalProperties: false, description: 'The timeouts of the upstream on this route.' }
+  {
+    additionalProperties: false,
+    description: 'The timeouts of the upstream on this route.',
+    examples: [{ headers: '5s' }]
+  }
 )
 
 /** The limits of WebSockets if `websocket` is true. */
@@ -35,7 +41,8 @@ const websocket = Type.Object(
           [EXPECTED]: 'an origin such as "https://app.example.com"'
         }),
         {
-          description: 'The origins whose pages may open a WebSocket; by default any that csrf allows.'
+          description: 'The origins whose pages may open a WebSocket; by default any that csrf allows.',
+          examples: [['https://app.example.com']]
         }
       )
     ),
@@ -64,7 +71,7 @@ const split = Type.Object(
       minLength: 1,
       description: 'A name from "upstreams", or a URL.'
     }),
-    share: Share({ description: 'Its share of the requests.' })
+    share: Share({ description: 'Its share of the requests.', examples: ['5%'] })
   },
   { additionalProperties: false }
 )
@@ -81,7 +88,13 @@ export const options = Type.Object(
       Type.Array(split, {
         minItems: 1,
         description:
-          'Several upstreams, with shares that make 100%; an authenticated caller stays with the same one.'
+          'Several upstreams, with shares that make 100%; an authenticated caller stays with the same one.',
+        examples: [
+          [
+            { upstream: 'http://localhost:4001', share: '95%' },
+            { upstream: 'http://localhost:4002', share: '5%' }
+          ]
+        ]
       })
     ),
     rewrite: Type.Optional(
@@ -90,7 +103,8 @@ export const options = Type.Object(
         [TEMPLATE]: true,
         [EXPECTED]: 'a path that begins with "/", without a query (the option "query" sets one)',
         description:
-          'Replaces the part of the path before "/*" ("/" strips it), or the whole of an exact path; by default the path is not changed.'
+          'Replaces the part of the path before "/*" ("/" strips it), or the whole of an exact path; by default the path is not changed.',
+        examples: ['/']
       })
     ),
     preserveHost: Type.Boolean({
@@ -106,13 +120,15 @@ export const options = Type.Object(
       anyOf: [{ type: 'boolean' }, websocket],
       default: true,
       description:
-        'Whether WebSockets are proxied, with the same gates as any request; an object sets their limits.'
+        'Whether WebSockets are proxied, with the same gates as any request; an object sets their limits.',
+      examples: [{ idle: '1h' }]
     }),
     timeout: Type.Optional(
       DurationOrNone({
         positive: true,
         description:
-          'How long a response may take: sets "headers" and "body" of "timeouts", and "limits.time" unless the route or a group sets it.'
+          'How long a response may take: sets "headers" and "body" of "timeouts", and "limits.time" unless the route or a group sets it.',
+        examples: ['5s']
       })
     ),
     timeouts: Type.Optional(timeouts),
@@ -121,7 +137,11 @@ export const options = Type.Object(
     mirror: Type.Optional(mirror),
     fallback: Type.Optional(fallback)
   },
-  { additionalProperties: false, description: 'Forwards requests to an upstream.' }
+  {
+    additionalProperties: false,
+    description: 'Forwards requests to an upstream.',
+    examples: [{ upstream: 'http://localhost:4001' }]
+  }
 )
 
 export type ProxyOptions = Static<typeof options>

@@ -1,23 +1,25 @@
 import { loadExtensions } from '../config/extensions.ts'
 import { ConfigError, type Fault } from '../config/fault.ts'
 import { readSource } from '../config/read-source.ts'
-import { composeSchema } from '../config/schema.ts'
+import { composeSchema, composeStandardSchema } from '../config/schema.ts'
 import { catalog } from '../gateway/catalog.ts'
 import type { Command } from './command.ts'
 import { loadEnvFiles } from './env-files.ts'
 import { throwConfigErrors } from './outcome.ts'
 
 export const command: Command = {
-  summary: 'prints the JSON Schema of the config; with -c, with the options of its extensions',
-  usage: 'sallyport schema [-c FILE]',
-  options: { config: { type: 'string', short: 'c' } },
+  summary:
+    'prints the JSON Schema of the config; with -c, with the options of its extensions; with --standard, without what only editors know',
+  usage: 'sallyport schema [-c FILE] [--standard]',
+  options: { config: { type: 'string', short: 'c' }, standard: { type: 'boolean' } },
   maxPositionals: 0,
   async run({ values }) {
     const extended =
       typeof values['config'] === 'string'
         ? await catalogWithExtensions(loadEnvFiles(process.env, values['config'])).catch(throwConfigErrors)
         : catalog
-    process.stdout.write(`${JSON.stringify(composeSchema(extended), null, 2)}\n`)
+    const compose = values['standard'] === true ? composeStandardSchema : composeSchema
+    process.stdout.write(`${JSON.stringify(compose(extended), null, 2)}\n`)
     return 0
   }
 }

@@ -1,12 +1,15 @@
 import { type TSchema, Type } from 'typebox'
 import { ROUTABLE } from '../lib/http/methods.ts'
-import { isObject, overrideOf, schemaOf } from '../lib/schema.ts'
-import { EXPECTED, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE } from '../lib/units.ts'
+import { overrideOf, schemaOf } from '../lib/schema.ts'
+import { EXPECTED } from '../lib/units.ts'
 import { type Catalog, expansionsOf } from './catalog.ts'
-import { hasDefault } from './defaults.ts'
+import { editorSchema } from './editor-schema.ts'
+import { publishedSchema } from './published-schema.ts'
 
-const oneOrMore = (item: TSchema, description: string): TSchema =>
-  Type.Union([item, Type.Array(item, { minItems: 1 })], { description })
+const oneOrMore = (item: TSchema, description: string, examples: readonly unknown[]): TSchema =>
+  Type.Union([item, Type.Array(item, { minItems: 1 })], { description, examples })
+
+const COMMON_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
 const PATH_PATTERN = '^/'
 const HOST_PATTERN =
@@ -14,14 +17,16 @@ const HOST_PATTERN =
 
 const pathOption = oneOrMore(
   Type.String({ pattern: PATH_PATTERN, [EXPECTED]: 'a path that begins with "/"' }),
-  'The path or paths: "/a/*" matches /a and all below, "/a" also /a/, ":id" one segment, ":id(\\\\d+)" a narrowed one.'
+  'The path or paths: "/a/*" matches /a and all below, "/a" also /a/, ":id" one segment, ":id(\\\\d+)" a narrowed one.',
+  ['/orders/*', '/orders/:id']
 )
 const hostOption = oneOrMore(
   Type.String({
     pattern: HOST_PATTERN,
     [EXPECTED]: 'a host name in lower case without a port, such as "api.example.com" or "*.example.com"'
   }),
-  'The host or hosts that it matches; "*.example.com" matches one label.'
+  'The host or hosts that it matches; "*.example.com" matches one label.',
+  ['api.example.com']
 )
 
 /** How messages describe an origin. */
@@ -42,16 +47,21 @@ export const coreOptions: Readonly<Record<string, TSchema>> = {
       },
       { additionalProperties: false, description: 'One module and its place in the order.' }
     ),
-    { description: 'Third-party concerns and targets, each with its place in the order.' }
+    {
+      description: 'Third-party concerns and targets, each with its place in the order.',
+      examples: [[{ module: './extensions/tenant.ts' }]]
+    }
   ),
   publicUrl: Type.String({
     pattern: '^https?://[^/?#\\s]+/?$',
     [EXPECTED]: EXPECTED_ORIGIN,
-    description: 'The origin that browsers see; by default, only a Host that a route names is trusted.'
+    description: 'The origin that browsers see; by default, only a Host that a route names is trusted.',
+    examples: ['https://api.example.com']
   }),
   trustedProxies: Type.Array(Type.String({ minLength: 1 }), {
     description:
-      'The proxies whose X-Forwarded-* headers are trusted: addresses, CIDR ranges, "loopback" or "private"; none by default.'
+      'The proxies whose X-Forwarded-* headers are trusted: addresses, CIDR ranges, "loopback" or "private"; none by default.',
+    examples: [['private', '203.0.113.0/24']]
   })
 }
 
@@ -63,14 +73,15 @@ export const routeOptions: Readonly<Record<string, TSchema>> = {
   methods: Type.Array(
     Type.Unsafe<string>({
       type: 'string',
-      enum: [...ROUTABLE],
+      enum: [...COMMON_METHODS, ...ROUTABLE.filter((method) => !COMMON_METHODS.includes(method))],
       [EXPECTED]:
         'a method such as "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" or "OPTIONS" (leave "methods" out for all)'
     }),
     {
       minItems: 1,
       uniqueItems: true,
-      description: 'The methods that it matches, GET also HEAD; by default all but CONNECT and TRACE.'
+      description: 'The methods that it matches, GET also HEAD; by default all but CONNECT and TRACE.',
+      examples: [['GET', 'POST']]
     }
   ),
   include: Type.String({ minLength: 1, description: 'A file with the options and routes of this group.' })
@@ -83,8 +94,12 @@ export const ROOT_ONLY_KEYS: ReadonlySet<string> = new Set(Object.keys(coreOptio
 export const rootOnlyKeys = ({ concerns }: Catalog): ReadonlySet<string> =>
   new Set([...ROOT_ONLY_KEYS, ...concerns.filter(({ rootOnly }) => rootOnly === true).map(({ key }) => key)])
 
-/** Returns the published schema of `gateway.json` for a catalog. */
+/** Returns the published schema of `gateway.json` for a catalog, with what editors need beside JSON Schema. */
 export const composeSchema = (catalog: Catalog): Record<string, unknown> =>
+  editorSchema(composeStandardSchema(catalog), catalog)
+
+/** Returns the published schema with the keywords of JSON Schema alone, for validators that refuse others. */
+export const composeStandardSchema = (catalog: Catalog): Record<string, unknown> =>
   publishedSchema(markedSchema(catalog)) as Record<string, unknown>
 
 /** Returns the schema of `gateway.json` with our own keywords, such as how messages describe a value. */
@@ -137,26 +152,4 @@ const switchable = (options: unknown, text: unknown): unknown => {
 function overrideAtRoot(options: TSchema): unknown {
   const { required: _required, ...rest } = options as TSchema & { required?: unknown }
   return rest
-}
-
-const OWN_KEYWORDS: ReadonlySet<string> = new Set([EXPECTED, REPLACED_WHOLE, FILE, TEMPLATE, JSON_SCHEMA])
-
-const USER_KEYS = { '^x-': { description: 'Your own; Sallyport does not read it.' } }
-
-// Leaves out our own keywords, requires only options without a default, and allows x- keys in every object.
-function publishedSchema(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(publishedSchema)
-  if (!isObject(value)) return value
-  const published: Record<string, unknown> = {}
-  for (const [key, inner] of Object.entries(value))
-    if (!OWN_KEYWORDS.has(key) && inner !== undefined) published[key] = publishedSchema(inner)
-  const { properties, required } = published
-  if (isObject(properties) && Array.isArray(required)) {
-    const needed = required.filter((name: string) => !hasDefault(properties[name]))
-    if (needed.length > 0) published['required'] = needed
-    else delete published['required']
-  }
-  return isObject(published['properties']) && published['additionalProperties'] === false
-    ? { ...published, patternProperties: USER_KEYS }
-    : published
 }

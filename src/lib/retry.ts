@@ -39,7 +39,8 @@ export const retry = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'Retries requests with idempotent methods, before a byte was sent to the client.'
+    description: 'Retries requests with idempotent methods, before a byte was sent to the client.',
+    examples: [{ attempts: 3 }]
   }
 )
 
@@ -53,7 +54,8 @@ export const hedge = Type.Object(
   {
     additionalProperties: false,
     description:
-      'Sends the request to a second target if the first is slow, and uses the response that comes first; within the budget of "retry".'
+      'Sends the request to a second target if the first is slow, and uses the response that comes first; within the budget of "retry".',
+    examples: [{ after: '100ms' }]
   }
 )
 

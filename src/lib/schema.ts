@@ -42,9 +42,17 @@ export function overrideOf(options: TSchema): TSchema {
 
 function partial(schema: unknown): unknown {
   if (!isObject(schema) || schema[REPLACED_WHOLE] === true) return schema
-  const { default: _default, required: _required, ...rest } = schema
-  return within({ ...rest, ...options(schema, (option) => orFalse(partial(option), option)) })
+  const { default: given, required: _required, ...rest } = schema
+  return within({
+    // The default of the root is an example for a route.
+    ...(isExample(given) ? { examples: [given] } : {}),
+    ...rest,
+    ...options(schema, (option) => orFalse(partial(option), option))
+  })
 }
+
+const isExample = (value: unknown): boolean =>
+  typeof value === 'string' || typeof value === 'number' || (Array.isArray(value) && value.length > 0)
 
 /** Returns the schema of an entry of a list or a map, which is not merged: only options with a default may be missing. */
 function entrySchema(schema: unknown): unknown {

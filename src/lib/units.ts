@@ -64,6 +64,7 @@ export const File = (props: { description: string }): TUnsafe<string> =>
 interface OptionProps {
   description: string
   default?: string | false
+  examples?: readonly string[]
 }
 
 interface AmountProps extends OptionProps {

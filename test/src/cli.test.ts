@@ -274,6 +274,13 @@ t.test('schema', async (t) => {
     t.strictSame(JSON.parse(stdout), JSON.parse(read('gateway.schema.json')))
   })
 
+  t.test('leaves out the keywords of editors with --standard', async (t) => {
+    const { code, stdout } = await sallyport(['schema', '--standard'])
+    t.equal(code, 0)
+    t.match(stdout, '"title": "Sallyport gateway configuration"')
+    t.notMatch(stdout, /allowComments|defaultSnippets|enumSortTexts/)
+  })
+
   const tenant = `export const key = 'tenant'
 export const options = { type: 'object', description: 'Who rents.', properties: { known: { type: 'integer', description: 'How many.' } }, additionalProperties: false }
 export default async function tenant () {}`

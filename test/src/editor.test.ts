@@ -1,132 +1,44 @@
-import { type ChildProcessByStdio, spawn } from 'node:child_process'
-import { once } from 'node:events'
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${1:…} is the syntax of snippets
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import type { Readable, Writable } from 'node:stream'
-import { pathToFileURL } from 'node:url'
+import { Ajv } from 'ajv'
 import t, { type Test } from 'tap'
+import { composeStandardSchema } from '../../src/config/schema.ts'
+import { schemaError, validate } from '../../src/config/validate.ts'
+import { catalog } from '../../src/gateway/catalog.ts'
+import {
+  type Completion,
+  completionsAt,
+  type LanguageServer,
+  languageServer,
+  type OpenFile,
+  openFile
+} from '../language-server.ts'
 
-// What an editor makes of gateway.schema.json, by the language server of VS Code, spoken to as an editor does.
+// What an editor makes of gateway.schema.json, by the language servers of VS Code, spoken to as an editor does.
 
-const BIN = createRequire(import.meta.url).resolve(
-  'vscode-json-languageserver/bin/vscode-json-languageserver'
-)
-const schema = readFileSync(new URL('../../gateway.schema.json', import.meta.url), 'utf8')
+const JSON_SERVER = 'vscode-json-languageserver/bin/vscode-json-languageserver'
+const YAML_SERVER = 'yaml-language-server/out/src/server.js'
 
-interface Position {
-  readonly line: number
-  readonly character: number
-}
+const PROPERTY = 10
 
-interface Diagnostic {
-  readonly message: string
-  readonly range: { readonly start: Position; readonly end: Position }
-}
+const server = (t: Test): Promise<LanguageServer> => languageServer(t, JSON_SERVER)
 
-interface Message {
-  readonly id?: number
-  readonly method?: string
-  readonly params?: { readonly uri: string; readonly diagnostics: Diagnostic[] }
-  readonly result?: unknown
-}
-
-/** A language server on the other end of a pipe (Language Server Protocol 3.16). */
-class Server {
-  readonly #child: ChildProcessByStdio<Writable, Readable, null>
-  readonly #waiting = new Set<{ wanted: (message: Message) => boolean; take: (message: Message) => void }>()
-  #rest: Buffer = Buffer.alloc(0)
-  #asked = 0
-
-  constructor() {
-    this.#child = spawn(process.execPath, [BIN, '--stdio'], { stdio: ['pipe', 'pipe', 'ignore'] })
-    this.#child.stdout.on('data', (data: Buffer) => this.#read(data))
-  }
-
-  #read(data: Buffer): void {
-    this.#rest = Buffer.concat([this.#rest, data])
-    for (;;) {
-      const end = this.#rest.indexOf('\r\n\r\n')
-      if (end === -1) return
-      const length = Number(/content-length: (\d+)/i.exec(this.#rest.toString('latin1', 0, end))?.[1])
-      if (this.#rest.length < end + 4 + length) return
-      const message = JSON.parse(this.#rest.toString('utf8', end + 4, end + 4 + length)) as Message
-      this.#rest = this.#rest.subarray(end + 4 + length)
-      for (const one of this.#waiting)
-        if (one.wanted(message)) {
-          this.#waiting.delete(one)
-          one.take(message)
-        }
-    }
-  }
-
-  #send(message: object): void {
-    const text = JSON.stringify({ jsonrpc: '2.0', ...message })
-    this.#child.stdin.write(`Content-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`)
-  }
-
-  tell(method: string, params: object): void {
-    this.#send({ method, params })
-  }
-
-  async ask(method: string, params: object): Promise<unknown> {
-    const id = ++this.#asked
-    const answer = this.#await((message) => message.id === id && message.method === undefined)
-    this.#send({ id, method, params })
-    return (await answer).result
-  }
-
-  /** Waits for what the server says next of a file. */
-  async diagnostics(uri: string): Promise<Diagnostic[]> {
-    const { params } = await this.#await(
-      (message) => message.method === 'textDocument/publishDiagnostics' && message.params?.uri === uri
-    )
-    return params?.diagnostics ?? []
-  }
-
-  #await(wanted: (message: Message) => boolean): Promise<Message> {
-    return new Promise((take) => this.#waiting.add({ wanted, take }))
-  }
-
-  async close(): Promise<void> {
-    const ended = once(this.#child, 'close')
-    this.#child.kill()
-    await ended
-  }
-}
-
-async function server(t: Test): Promise<Server> {
-  const made = new Server()
-  t.teardown(() => made.close())
-  await made.ask('initialize', {
-    processId: process.pid,
-    rootUri: null,
-    capabilities: { textDocument: { completion: { completionItem: { snippetSupport: true } }, hover: {} } }
+/** Opens a config whose "$schema" names the schema, as the plain JSON that editors take gateway.json for. */
+const open = (t: Test, editor: LanguageServer, body: string): Promise<OpenFile> =>
+  openFile(t, editor, {
+    name: 'gateway.json',
+    languageId: 'json',
+    text: `{ "$schema": "./gateway.schema.json",\n${body} }`
   })
-  made.tell('initialized', {})
-  return made
-}
 
-/** Opens a config beside the schema that its "$schema" names; a "|" in the text is where the cursor stands. */
-async function open(
-  t: Test,
-  editor: Server,
-  body: string
-): Promise<{ uri: string; position: Position; wrong: Diagnostic[] }> {
-  const text = `{ "$schema": "./gateway.schema.json",\n${body} }`
-  const before = text.slice(0, text.indexOf('|')).split('\n')
-  const written = text.replace('|', '')
-  const folder = t.testdir({ 'gateway.json': written, 'gateway.schema.json': schema })
-  const uri = pathToFileURL(`${folder}/gateway.json`).href
-  const wrong = editor.diagnostics(uri)
-  editor.tell('textDocument/didOpen', {
-    textDocument: { uri, languageId: 'jsonc', version: 1, text: written }
+const openYaml = (t: Test, editor: LanguageServer, body: string): Promise<OpenFile> =>
+  openFile(t, editor, {
+    name: 'gateway.yaml',
+    languageId: 'yaml',
+    text: `# yaml-language-server: $schema=./gateway.schema.json\n${body}`
   })
-  return {
-    uri,
-    position: { line: before.length - 1, character: before.at(-1)?.length ?? 0 },
-    wrong: await wrong
-  }
-}
+
+const inserted = ({ textEdit, insertText }: Completion): string => textEdit?.newText ?? insertText ?? ''
 
 t.test('an editor completes options', async (t) => {
   const editor = await server(t)
@@ -205,17 +117,148 @@ t.test('an editor completes options', async (t) => {
   ]
   for (const { name, body, words, not = [] } of cases)
     t.test(name, async (t) => {
-      const { uri, position } = await open(t, editor, body)
-      const { items } = (await editor.ask('textDocument/completion', {
-        textDocument: { uri },
-        position
-      })) as {
-        items: { label: string }[]
-      }
-      const labels = new Set(items.map(({ label }) => label))
+      const labels = await completionsAt(editor, await open(t, editor, body))
       for (const word of words) t.ok(labels.has(word), `offers ${word}`)
       for (const word of not) t.notOk(labels.has(word), `does not offer ${word}`)
     })
+})
+
+t.test('an editor inserts an option with a value to edit', async (t) => {
+  const editor = await server(t)
+  const cases: { name: string; body: string; option: string; inserts: RegExp }[] = [
+    {
+      name: 'the object of a target',
+      body: '"routes": [ { "path": "/a", "|" } ]',
+      option: 'proxy',
+      inserts: /^"proxy": \{\s*"upstream": "\$\{1:http:\/\/localhost:4001\}"\s*\}$/
+    },
+    {
+      name: 'the object of a concern',
+      body: '"|"',
+      option: 'rateLimit',
+      inserts: /^"rateLimit": \{\s*"max": \$\{1:100\},\s*"window": "\$\{2:1m\}"\s*\},?$/
+    },
+    {
+      name: 'a list',
+      body: '"cors": { "|" }',
+      option: 'origins',
+      inserts: /^"origins": \[\s*"\$\{1:https:\/\/app\.example\.com\}"/
+    },
+    {
+      name: 'the default of the root, on a route',
+      body: '"routes": [ { "rateLimit": { "|" } } ]',
+      option: 'window',
+      inserts: /^"window": "\$\{1:1m\}"$/
+    },
+    {
+      name: 'a name that can be false',
+      body: '"routes": [ { "proxy": { "|" } } ]',
+      option: 'upstream',
+      inserts: /^"upstream": "\$1"$/
+    },
+    {
+      name: 'a secret as the variable that has it',
+      body: '"session": { "|" }',
+      option: 'secrets',
+      inserts: /"\$\{1:\\\$\{SESSION_SECRET\\\}\}"/
+    },
+    {
+      name: 'a whole route',
+      body: '"routes": [ | ]',
+      option: 'a route with proxy',
+      inserts: /^\{\s*"path": "\$\{1:\/path\/\*\}",\s*"proxy": \{\s*"upstream": "\$\{2:/
+    },
+    {
+      name: 'a group',
+      body: '"routes": [ | ]',
+      option: 'a group of routes',
+      inserts: /^\{\s*"path": "\$1",\s*"routes": \[\s*\$2\s*\]\s*\}$/
+    }
+  ]
+  for (const { name, body, option, inserts } of cases)
+    t.test(name, async (t) => {
+      const found = (await completionsAt(editor, await open(t, editor, body))).get(option)
+      t.match(found === undefined ? '' : inserted(found), inserts)
+    })
+
+  t.test('and never a name alone', async (t) => {
+    for (const body of ['"|"', '"routes": [ { "|" } ]', '"upstreams": { "shop": { "|" } }'])
+      for (const [label, item] of await completionsAt(editor, await open(t, editor, body)))
+        if (item.kind === PROPERTY) t.match(inserted(item), /^"[^"]+": ./, label)
+  })
+})
+
+t.test('an editor offers methods with the common ones first', async (t) => {
+  const editor = await server(t)
+  const found = await completionsAt(editor, await open(t, editor, '"routes": [ { "methods": ["|"] } ]'))
+  const sorted = [...found.values()].toSorted((a, b) =>
+    (a.sortText ?? a.label) < (b.sortText ?? b.label) ? -1 : 1
+  )
+  t.strictSame(
+    sorted.slice(0, 7).map(({ label }) => JSON.parse(label)),
+    ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+  )
+})
+
+t.test('an editor allows comments and trailing commas', async (t) => {
+  const editor = await server(t)
+  const { wrong } = await open(
+    t,
+    editor,
+    '// a comment\n"routes": [ { "path": "/a", "respond": {}, }, /* another */ ],'
+  )
+  t.strictSame(wrong, [])
+})
+
+t.test('an editor works with YAML', async (t) => {
+  const editor = await languageServer(t, YAML_SERVER)
+  const cases: { name: string; body: string; option: string; inserts: string }[] = [
+    {
+      name: 'completes a target with its object',
+      body: 'routes:\n  - path: /a\n    prox|',
+      option: 'proxy',
+      inserts: 'proxy:\n  upstream: ${1:http://localhost:4001}'
+    },
+    {
+      name: 'completes a concern with its object',
+      body: 'rateL|',
+      option: 'rateLimit',
+      inserts: 'rateLimit:\n  max: ${1:100}\n  window: "${2:1m}"'
+    },
+    {
+      name: 'completes a list',
+      body: 'trusted|',
+      option: 'trustedProxies',
+      inserts: 'trustedProxies:\n  - ${1:private}\n  - "${2:203.0.113.0/24}"'
+    }
+  ]
+  for (const { name, body, option, inserts } of cases)
+    t.test(name, async (t) => {
+      const found = (await completionsAt(editor, await openYaml(t, editor, body))).get(option)
+      t.equal(found === undefined ? '' : inserted(found).replaceAll(/ +$/gm, '').trimEnd(), inserts)
+    })
+
+  t.test('shows the description of an option on hover', async (t) => {
+    const { uri, position } = await openYaml(t, editor, 'routes:\n  - rate|Limit:\n      max: 1\n')
+    const { contents } = (await editor.ask('textDocument/hover', { textDocument: { uri }, position })) as {
+      contents: { value: string }
+    }
+    t.match(contents.value, /Limits the rate of requests by client/)
+  })
+
+  t.test('marks an unknown option', async (t) => {
+    const { wrong } = await openYaml(t, editor, 'routes:\n  - path: /a\n    respnd: {}\n')
+    t.match(wrong.map(({ message }) => message).join(), /respnd is not allowed/)
+  })
+
+  t.test('and marks nothing in a valid config', async (t) => {
+    const { wrong } = await openYaml(
+      t,
+      editor,
+      'x-team: shop\nrateLimit:\n  max: 100\nroutes:\n  - path: /a/*\n    methods: [GET]\n    proxy:\n      upstream: http://localhost:4001\n'
+    )
+    t.strictSame(wrong, [])
+  })
 })
 
 t.test('an editor shows the description of an option on hover', async (t) => {
@@ -314,4 +357,46 @@ t.test('an editor marks errors at their place', async (t) => {
     )
     t.strictSame(wrong, [])
   })
+})
+
+t.test('validators read the schema', async (t) => {
+  t.test('as printed for editors', async (t) => {
+    const schema = JSON.parse(
+      readFileSync(new URL('../../gateway.schema.json', import.meta.url), 'utf8')
+    ) as object
+    const check = new Ajv({ strict: false }).compile(schema)
+    t.ok(check({ routes: [{ path: '/a', proxy: { upstream: 'http://localhost:4001' } }] }))
+    t.notOk(check({ routes: [{ path: 'a' }] }))
+  })
+
+  t.test('in strict mode, with the keywords of JSON Schema alone', async (t) => {
+    const check = new Ajv({ strict: true, allowUnionTypes: true, strictTypes: false }).compile(
+      composeStandardSchema(catalog)
+    )
+    t.ok(check({ routes: [{ path: '/a', proxy: { upstream: 'http://localhost:4001' } }] }))
+    t.notOk(check({ routes: [{ path: 'a' }] }))
+  })
+})
+
+t.test('every example in the schema is valid', async (t) => {
+  let count = 0
+  const walk = (schema: unknown, path: string): void => {
+    if (typeof schema !== 'object' || schema === null) return
+    const { examples, properties, patternProperties, items, anyOf, $defs } = schema as Record<string, object>
+    if (Array.isArray(examples) && schemaError(schema) === undefined)
+      for (const example of examples) {
+        count += 1
+        t.strictSame(
+          validate(schema, example, () => undefined),
+          [],
+          `${path}: ${JSON.stringify(example)}`
+        )
+      }
+    for (const map of [properties, patternProperties, $defs])
+      for (const [key, inner] of Object.entries(map ?? {})) walk(inner, `${path}.${key}`)
+    walk(items, `${path}[]`)
+    for (const branch of (anyOf ?? []) as object[]) walk(branch, path)
+  }
+  walk(composeStandardSchema(catalog), 'gateway')
+  t.ok(count > 200)
 })

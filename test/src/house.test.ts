@@ -3,7 +3,7 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'dotenv'
 import t from 'tap'
-import { composeSchema } from '../../src/config/schema.ts'
+import { composeSchema, coreOptions, routeOptions } from '../../src/config/schema.ts'
 import { catalog } from '../../src/gateway/catalog.ts'
 import { readSettings, variables } from '../../src/process/settings.ts'
 
@@ -249,6 +249,17 @@ t.test('docs/extensions.md lists all exports of the kit, and nothing else', asyn
   )
 })
 
+interface Schema {
+  readonly type?: string
+  readonly pattern?: string
+  readonly default?: unknown
+  readonly examples?: readonly unknown[]
+  readonly anyOf?: readonly Schema[]
+  readonly items?: Schema
+  readonly properties?: Readonly<Record<string, Schema>>
+  readonly patternProperties?: Readonly<Record<string, Schema>>
+}
+
 t.test('gateway.schema.json is up to date', async (t) => {
   const composed = composeSchema(catalog)
   t.strictSame(JSON.parse(read('gateway.schema.json')), composed, 'run "npm run schema" and commit the file')
@@ -270,6 +281,30 @@ t.test('gateway.schema.json is up to date', async (t) => {
     }
     walk(composed, 'gateway', true)
     t.strictSame(bare, [], 'these need a description: one sentence, with a capital letter and a full stop')
+  })
+
+  t.test('every option whose form is not obvious has a default or an example', async (t) => {
+    const bare: string[] = []
+    const walk = (schema: Schema, path: string): void => {
+      const { anyOf = [schema] } = schema
+      const isObvious = anyOf.every(
+        ({ type, pattern }) => type !== 'object' && type !== 'array' && pattern === undefined
+      )
+      const isShown = [schema, ...anyOf].some(
+        ({ default: given, examples }) => examples !== undefined || Object.keys(Object(given)).length > 0
+      )
+      if (!isObvious && !isShown) bare.push(path)
+      within(schema, path)
+    }
+    const within = ({ anyOf, items, properties, patternProperties }: Schema, path: string): void => {
+      for (const [key, option] of Object.entries(properties ?? {})) walk(option, `${path}.${key}`)
+      for (const inner of [...Object.values(patternProperties ?? {}), ...(anyOf ?? [])]) within(inner, path)
+      if (items !== undefined) within(items, `${path}[]`)
+    }
+    for (const { key, options } of [...catalog.concerns, ...catalog.targets]) walk(options as Schema, key)
+    for (const [key, option] of Object.entries({ ...coreOptions, ...routeOptions }))
+      walk(option as Schema, key)
+    t.strictSame(bare, [], 'these need "examples" beside their description')
   })
 })
 

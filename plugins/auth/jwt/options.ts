@@ -22,7 +22,8 @@ export const jwt = Type.Object(
           { type: 'string', minLength: 1 },
           { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1 }
         ],
-        description: 'The expected audience: the "aud" of a token is this, or one of these.'
+        description: 'The expected audience: the "aud" of a token is this, or one of these.',
+        examples: ['api', ['api', 'shop']]
       })
     ),
     jwks: Type.Optional(
@@ -30,7 +31,8 @@ export const jwt = Type.Object(
         pattern: '^https?://',
         [EXPECTED]: 'a URL such as "https://accounts.example.com/jwks.json"',
         description:
-          'The URL of the JSON Web Key Set; it is cached, and fetched again when a token names an unknown key.'
+          'The URL of the JSON Web Key Set; it is cached, and fetched again when a token names an unknown key.',
+        examples: ['https://login.example.com/jwks.json']
       })
     ),
     keys: Type.Optional(
@@ -63,7 +65,13 @@ export const jwt = Type.Object(
     ),
     leeway: Duration({ default: '30s', description: 'The clock difference to the issuer that is tolerated.' })
   },
-  { additionalProperties: false, description: 'Callers with a signed JSON Web Token.' }
+  {
+    additionalProperties: false,
+    description: 'Callers with a signed JSON Web Token.',
+    examples: [
+      { issuer: 'https://login.example.com', audience: 'api', jwks: 'https://login.example.com/jwks.json' }
+    ]
+  }
 )
 
 export type JwtOptions = Static<typeof jwt>

@@ -3,14 +3,16 @@ import { isObject, type Static } from '../../../src/lib/schema.ts'
 import { EXPECTED } from '../../../src/lib/units.ts'
 import { claimNames } from '../claims.ts'
 
-const endpoint = (description: string) => Type.Optional(Type.String({ pattern: '^https?://', description }))
+const endpoint = (description: string, example: string) =>
+  Type.Optional(Type.String({ pattern: '^https?://', description, examples: [example] }))
 
 export const oidc = Type.Object(
   {
     issuer: Type.String({
       pattern: '^https?://[^?#\\s]+$',
       [EXPECTED]: 'a URL such as "https://accounts.example.com"',
-      description: 'The issuer URL of the provider, as in its tokens; its discovery document is read there.'
+      description: 'The issuer URL of the provider, as in its tokens; its discovery document is read there.',
+      examples: ['https://login.example.com']
     }),
     clientId: Type.String({ minLength: 1, description: 'The client id of this gateway at the provider.' }),
     clientSecret: Type.Optional(
@@ -36,31 +38,36 @@ export const oidc = Type.Object(
     ...claimNames,
     endpoints: Type.Object(
       {
-        authorization: endpoint('The authorization endpoint.'),
-        token: endpoint('The token endpoint.'),
+        authorization: endpoint('The authorization endpoint.', 'https://login.example.com/authorize'),
+        token: endpoint('The token endpoint.', 'https://login.example.com/token'),
         userinfo: Type.Optional(
           Type.Union([Type.String({ pattern: '^https?://' }), Type.Literal(false)], {
-            description: 'The userinfo endpoint; false to use the ID token only.'
+            description: 'The userinfo endpoint; false to use the ID token only.',
+            examples: ['https://login.example.com/userinfo']
           })
         ),
-        jwks: endpoint('The JSON Web Key Set.'),
-        endSession: endpoint('The end-session endpoint.')
+        jwks: endpoint('The JSON Web Key Set.', 'https://login.example.com/jwks.json'),
+        endSession: endpoint('The end-session endpoint.', 'https://login.example.com/logout')
       },
       {
         additionalProperties: false,
         default: {},
         description:
-          'Endpoints that replace the discovered ones; with authorization, token and jwks the discovery document is not read.'
+          'Endpoints that replace the discovered ones; with authorization, token and jwks the discovery document is not read.',
+        examples: [{ token: 'http://login.internal/token' }]
       }
     ),
     params: Type.Record(Type.String(), Type.String(), {
       default: {},
-      description: 'Additional parameters of the authorization request, such as "prompt".'
+      description: 'Additional parameters of the authorization request, such as "prompt".',
+      examples: [{ prompt: 'login' }]
     })
   },
   {
     additionalProperties: false,
-    description: 'Log-in at an OpenID Connect provider; needs "session": true.'
+    description: 'Log-in at an OpenID Connect provider; needs "session": true.',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: ${…} is the syntax of the config
+    examples: [{ issuer: 'https://login.example.com', clientId: 'gateway', clientSecret: '${OIDC_SECRET}' }]
   }
 )
 

@@ -4,7 +4,8 @@ import { FRAMING, HOP_BY_HOP } from '../../../src/lib/http/hop-by-hop.ts'
 import { nearest, type Static } from '../../../src/lib/schema.ts'
 import { Duration } from '../../../src/lib/units.ts'
 
-const header = (description: string) => Type.Optional(Type.Unsafe<string>({ ...HeaderName, description }))
+const header = (description: string, example: string) =>
+  Type.Optional(Type.Unsafe<string>({ ...HeaderName, description, examples: [example] }))
 
 export const forward = Type.Object(
   {
@@ -17,32 +18,36 @@ export const forward = Type.Object(
     copy: Type.Array(HeaderName, {
       default: [],
       description:
-        'Headers of its response that are forwarded to the upstream; the same headers from a client are removed.'
+        'Headers of its response that are forwarded to the upstream; the same headers from a client are removed.',
+      examples: [['x-user']]
     }),
     copyBack: Type.Array(HeaderName, {
       default: [],
       description:
-        'Headers of a 2xx response, such as "set-cookie", that are added to the response for the client.'
+        'Headers of a 2xx response, such as "set-cookie", that are added to the response for the client.',
+      examples: [['set-cookie']]
     }),
     caller: Type.Object(
       {
-        id: header("The header with the caller's id."),
-        name: header("The header with the caller's name."),
-        email: header("The header with the caller's mail address."),
-        roles: header('The header with the roles, separated by commas.'),
-        scopes: header('The header with the scopes, separated by spaces or commas.')
+        id: header("The header with the caller's id.", 'x-user'),
+        name: header("The header with the caller's name.", 'x-name'),
+        email: header("The header with the caller's mail address.", 'x-mail'),
+        roles: header('The header with the roles, separated by commas.', 'x-groups'),
+        scopes: header('The header with the scopes, separated by spaces or commas.', 'x-scopes')
       },
       {
         additionalProperties: false,
         default: {},
-        description: 'The headers of its response that describe the caller.'
+        description: 'The headers of its response that describe the caller.',
+        examples: [{ id: 'x-user', roles: 'x-groups' }]
       }
     )
   },
   {
     additionalProperties: false,
     description:
-      'Asks a service whether to accept a request: a 2xx accepts it, any other response is sent to the client.'
+      'Asks a service whether to accept a request: a 2xx accepts it, any other response is sent to the client.',
+    examples: [{ upstream: 'http://localhost:9000', path: '/check' }]
   }
 )
 

@@ -38,7 +38,8 @@ const account = Type.Object(
           minItems: 1,
           uniqueItems: true,
           description:
-            'The hosts to order certificates for, one each; a nested list shares one. By default the hosts of the routes.'
+            'The hosts to order certificates for, one each; a nested list shares one. By default the hosts of the routes.',
+          examples: [['api.example.com', ['example.com', 'www.example.com']]]
         }
       )
     ),
@@ -46,7 +47,8 @@ const account = Type.Object(
       Type.String({
         pattern: '^[^@\\s,]+@[^@\\s,]+$',
         'x-says': 'a mail address',
-        description: 'The contact address of the account.'
+        description: 'The contact address of the account.',
+        examples: ['ops@example.com']
       })
     ),
     agreeToTerms: Type.Boolean({
@@ -65,7 +67,8 @@ const account = Type.Object(
         minItems: 1,
         uniqueItems: true,
         description:
-          'The challenge types in the order of preference; by default dns-01 with an extension for it, http-01 with redirectFrom, then tls-alpn-01.'
+          'The challenge types in the order of preference; by default dns-01 with an extension for it, http-01 with redirectFrom, then tls-alpn-01.',
+        examples: [['http-01']]
       })
     ),
     storage: Type.Optional(
@@ -85,7 +88,8 @@ const account = Type.Object(
 export const acme = Type.Unsafe<AcmeOptions | readonly AcmeOptions[]>({
   anyOf: [account, Type.Array(account, { minItems: 1 })],
   'x-says': 'an account such as { "domains": ["api.example.com"], "agreeToTerms": true }, or a list of them',
-  description: 'Orders and renews certificates from an ACME CA; a list for several accounts.'
+  description: 'Orders and renews certificates from an ACME CA; a list for several accounts.',
+  examples: [{ domains: ['api.example.com'], email: 'ops@example.com', agreeToTerms: true }]
 })
 
 export type AcmeOptions = Static<typeof account>

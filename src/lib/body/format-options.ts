@@ -39,14 +39,16 @@ export const formatProperties = {
     maxItems: 256,
     default: FORMAT_DEFAULTS.lists,
     description:
-      'Elements of XML that are always a list, such as "shop.item": their names from the root element on; "\\." is a literal dot.'
+      'Elements of XML that are always a list, such as "shop.item": their names from the root element on; "\\." is a literal dot.',
+    examples: [['shop.item']]
   }),
   schema: Type.Optional(
     Type.Unsafe<Readonly<Record<string, unknown>>>({
       type: 'object',
       [REPLACED_WHOLE]: true,
       description:
-        'A JSON Schema whose types the texts of xml, csv or form are turned into; without one they stay strings.'
+        'A JSON Schema whose types the texts of xml, csv or form are turned into; without one they stay strings.',
+      examples: [{ properties: { count: { type: 'integer' } } }]
     })
   ),
   namespaces: Type.Unsafe<'drop' | 'keep'>({
@@ -76,7 +78,8 @@ export type FormatOption = FormatName | FormatOptions
 export const format = Type.Unsafe<FormatOption>({
   anyOf: [{ type: 'string', enum: [...FORMATS] }, whole],
   [EXPECTED]: `${FORMATS.map((name) => `"${name}"`).join(', ')}, or an object with "from"`,
-  description: 'The format of a response, and what it is turned into; a name is short for { "from": name }.'
+  description: 'The format of a response, and what it is turned into; a name is short for { "from": name }.',
+  examples: ['xml']
 })
 
 /** Expands the option "format" to all its options. */

@@ -6,7 +6,7 @@ import { omit, pick } from './pick.ts'
 import { movePaths, rename, set } from './place.ts'
 import { compileQuery, QuerySyntaxError } from './query/compile.ts'
 
-const Paths = (said: { description: string }) =>
+const Paths = (said: { description: string; examples: readonly (readonly string[])[] }) =>
   Type.Optional(Type.Array(Type.String(), { minItems: 1, ...said }))
 
 const TrueOrPath = (said: { description: string }) =>
@@ -29,21 +29,27 @@ export const shapeOptions = {
   }),
   pick: Paths({
     description:
-      'The only parts to keep, as paths such as "address.city" or "items.*.id"; in a list, those of each item.'
+      'The only parts to keep, as paths such as "address.city" or "items.*.id"; in a list, those of each item.',
+    examples: [['id', 'address.city']]
   }),
-  omit: Paths({ description: 'Parts to leave out, as paths such as "password" or "items.*.cost".' }),
+  omit: Paths({
+    description: 'Parts to leave out, as paths such as "password" or "items.*.cost".',
+    examples: [['password', 'items.*.cost']]
+  }),
   rename: Type.Optional(
     Type.Record(Type.String(), Type.String(), {
-      description: 'Parts to move, from an old path to a new one, such as "user.mail" to "email".'
+      description: 'Parts to move, from an old path to a new one, such as "user.mail" to "email".',
+      examples: [{ 'user.mail': 'email' }]
     })
   ),
   set: Type.Optional(
     Type.Record(Type.String(), Type.Unknown(), {
       [REPLACED_WHOLE]: true,
-      description: 'Parts to set, from a path to a value; texts may have values of the request in them.'
+      description: 'Parts to set, from a path to a value; texts may have values of the request in them.',
+      examples: [{ 'meta.requestId': '{requestId}' }]
     })
   ),
-  remove: Paths({ description: 'Parts to remove last, as paths.' })
+  remove: Paths({ description: 'Parts to remove last, as paths.', examples: [['internal']] })
 }
 
 const ShapeOptions = Type.Object(shapeOptions)

@@ -1,0 +1,45 @@
+import { isObject } from '../lib/schema.ts'
+import { EXPECTED, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE } from '../lib/units.ts'
+import { hasDefault } from './defaults.ts'
+
+const OWN_KEYWORDS: ReadonlySet<string> = new Set([EXPECTED, REPLACED_WHOLE, FILE, TEMPLATE, JSON_SCHEMA])
+
+const USER_KEYS = { '^x-': { description: 'Your own; Sallyport does not read it.' } }
+
+/** Leaves out our own keywords, requires only options without a default, and allows x- keys in every object. */
+export function publishedSchema(schema: unknown): unknown {
+  const published = mapSubschemas(schema, publishedSchema)
+  if (!isObject(published)) return published
+  const { required, ...rest } = published
+  const made: Record<string, unknown> = {}
+  for (const [key, value] of Object.entries(rest))
+    if (!OWN_KEYWORDS.has(key) && value !== undefined) made[key] = value
+  const { properties } = made
+  if (Array.isArray(required)) {
+    const needed = required.filter((name: string) => !(isObject(properties) && hasDefault(properties[name])))
+    if (needed.length > 0) made['required'] = needed
+  }
+  return isObject(properties) && made['additionalProperties'] === false
+    ? { ...made, patternProperties: USER_KEYS }
+    : made
+}
+
+const SCHEMA_MAPS: ReadonlySet<string> = new Set(['properties', 'patternProperties', '$defs'])
+const SCHEMAS: ReadonlySet<string> = new Set(['items', 'additionalProperties', 'anyOf'])
+
+/** Copies a schema with every schema directly inside it changed; defaults, examples and enums are left alone. */
+export function mapSubschemas(schema: unknown, change: (inner: unknown) => unknown): unknown {
+  if (!isObject(schema)) return schema
+  return mapValues(schema, (value, key) => {
+    if (SCHEMA_MAPS.has(key) && isObject(value)) return mapValues(value, change)
+    if (!SCHEMAS.has(key)) return value
+    return Array.isArray(value) ? value.map(change) : change(value)
+  })
+}
+
+/** Copies an object with every value changed. */
+export const mapValues = (
+  object: Readonly<Record<string, unknown>>,
+  change: (value: unknown, key: string) => unknown
+): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(object).map(([key, value]) => [key, change(value, key)]))
