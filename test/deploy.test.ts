@@ -12,12 +12,11 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parser as promql } from '@prometheus-io/lezer-promql'
 import { DCLinter } from 'dclint'
 import { DockerfileParser, type JSONInstruction } from 'dockerfile-ast'
 import { validate as lint } from 'dockerfile-utils'
 import type { Deployment } from 'kubernetes-models/apps/v1'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { duration } from '../src/lib/units.ts'
 import { NODE_FLAGS, workerFlags } from '../src/process/node-flags.ts'
 import { variables } from '../src/process/settings.ts'
@@ -307,6 +306,7 @@ t.test('Kubernetes', async (t) => {
 
 t.test('compose', async (t) => {
   interface Service {
+    readonly image?: string
     readonly environment?: Record<string, string>
     readonly command?: string[]
     readonly volumes?: string[]
@@ -370,6 +370,41 @@ t.test('compose', async (t) => {
     t.match(compose?.networks, { inside: { internal: true } })
   })
 
+  t.test('every image has a version', async (t) => {
+    for (const [name, { image }] of Object.entries(services))
+      if (name !== 'gateway') t.match(image, /:v?\d+(\.\d+\.\d+)?(-[\w-]+)?$/, name)
+  })
+
+  t.test('traces go through the collector to Jaeger, which Grafana reads', async (t) => {
+    interface Collector {
+      receivers: { otlp: { protocols: { http: { endpoint: string } } } }
+      processors: object
+      exporters: { otlp: { endpoint: string } }
+      service: { pipelines: { traces: Record<'receivers' | 'processors' | 'exporters', string[]> } }
+    }
+    const [collector] = documents<Collector>('deploy/otel/collector.yaml')
+    const config = read('deploy/compose/gateway/gateway.json')
+    const { hostname, port } = new URL(/"endpoint": "([^"]+)"/.exec(config)?.[1] ?? '')
+    t.ok(hostname in services)
+    t.equal(collector?.receivers.otlp.protocols.http.endpoint, `0.0.0.0:${port}`)
+    t.ok((collector?.exporters.otlp.endpoint.split(':')[0] ?? '') in services)
+    const { traces } = collector?.service.pipelines ?? {}
+    for (const part of ['receivers', 'processors', 'exporters'] as const)
+      for (const name of traces?.[part] ?? []) t.ok(name in (collector?.[part] ?? {}), `${part}: ${name}`)
+    t.ok(services['otel-collector']?.command?.join().endsWith('/etc/otel/collector.yaml'))
+
+    const [grafana] = documents<{
+      datasources: { uid: string; url: string; jsonData?: { exemplarTraceIdDestinations?: object[] } }[]
+    }>('deploy/grafana/provisioning/datasources/sources.yaml')
+    const sources = new Map(grafana?.datasources.map((each) => [each.uid, each]))
+    for (const { url } of sources.values()) t.ok(new URL(url).hostname in services, url)
+    t.ok(sources.has('jaeger'))
+    t.strictSame(sources.get('prometheus')?.jsonData?.exemplarTraceIdDestinations, [
+      { name: 'trace_id', datasourceUid: 'jaeger' }
+    ])
+    t.ok(services['prometheus']?.command?.includes('--enable-feature=exemplar-storage'))
+  })
+
   t.test('Prometheus scrapes the admin port of the gateway, with its token', async (t) => {
     const [prometheus] = documents<{
       rule_files: string[]
@@ -394,112 +429,6 @@ t.test('compose', async (t) => {
     t.equal(code, 0, `${stdout}${stderr}`)
     t.match(readFileSync(gateway, 'utf8'), '"metrics": true', 'it counts for Prometheus')
   })
-})
-
-/** What a gateway counts, as its /metrics tells; histograms and summaries by the names of their series. */
-async function counted(t: Test): Promise<Set<string>> {
-  const folder = t.testdir({
-    'gateway.json': JSON.stringify({ metrics: true, routes: [{ path: '/', respond: { body: 'fine' } }] })
-  })
-  const port = await freePort()
-  const { line } = await running(t, ['-c', join(folder, 'gateway.json')], {
-    env: { ADMIN_PORT: String(port) }
-  })
-  await line(({ msg }) => String(msg).startsWith('listening on'))
-  const { text } = await ask(`http://127.0.0.1:${port}/metrics`)
-  const kinds = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)]
-  return new Set(
-    kinds.flatMap(([, name = '', kind]) =>
-      kind === 'histogram'
-        ? ['_bucket', '_sum', '_count'].map((end) => name + end)
-        : kind === 'summary'
-          ? [name, `${name}_sum`, `${name}_count`]
-          : [name]
-    )
-  )
-}
-
-/** Which labels the documentation gives a metric. */
-function labelsOf(name: string): string[] {
-  const metric = name.replace(/_(bucket|sum|count)$/, '')
-  const row = read('docs/admin.md')
-    .split('\n')
-    .find((line) => line.startsWith('|') && line.split('|')[1]?.includes(`\`${metric}\``))
-  const own = [...(row?.split('|')[2] ?? '').matchAll(/`(\w+)`/g)].map(([, label = '']) => label)
-  // What Prometheus itself puts on every series, and what a histogram has.
-  return [...own, 'instance', 'job', ...(name.endsWith('_bucket') ? ['le'] : [])]
-}
-
-/** Reads the metrics of an expression, each with the labels that it is asked or summed by; throws where it is none. */
-function metricsOf(expression: string): { names: string[]; labels: string[] } {
-  const text = expression.replaceAll('$__rate_interval', '5m')
-  const names: string[] = []
-  const labels: string[] = []
-  promql.parse(text).iterate({
-    enter({ type, from, to }) {
-      const said = text.slice(from, to)
-      if (type.isError) throw new Error(`"${text}" is broken at ${from}`)
-      if (type.name === 'Identifier') names.push(said)
-      if (type.name === 'LabelName') labels.push(said)
-    }
-  })
-  return { names, labels }
-}
-
-t.test('the dashboard and the alerts use metrics that the gateway exports', async (t) => {
-  const dashboard = JSON.parse(read('deploy/grafana/sallyport.json')) as {
-    panels: { id: number; title: string; description?: string; type: string; targets?: { expr: string }[] }[]
-    templating: { list: { name: string; definition?: string }[] }
-    annotations: { list: { expr: string }[] }
-  }
-  const [alerts] = documents<{ groups: { rules: { alert: string; expr: string; annotations: object }[] }[] }>(
-    'deploy/prometheus/alerts.yml'
-  )
-  const rules = alerts?.groups.flatMap((each) => each.rules) ?? []
-  const asked = [
-    ...dashboard.panels.flatMap(({ title, targets = [] }) => targets.map(({ expr }) => ({ title, expr }))),
-    ...dashboard.annotations.list.map(({ expr }) => ({ title: 'the annotations', expr })),
-    ...rules.map(({ alert, expr }) => ({ title: alert, expr }))
-  ]
-  t.ok(asked.length > 30)
-  const metrics = (await counted(t)).add('up')
-  const used = new Set<string>()
-  for (const { title, expr } of asked) {
-    const { names, labels } = metricsOf(expr)
-    t.not(names.length, 0, title)
-    for (const name of names) {
-      t.ok(metrics.has(name), `${title}: the gateway counts ${name}`)
-      used.add(name.replace(/_(bucket|sum|count)$/, ''))
-    }
-    for (const label of labels)
-      t.ok(
-        names.some((name) => labelsOf(name).includes(label)),
-        `${title}: ${names.join(', ')} has ${label}`
-      )
-  }
-  t.strictSame(
-    [...metrics].filter(
-      (name) => name.startsWith('sallyport_') && !used.has(name.replace(/_(bucket|sum|count)$/, ''))
-    ),
-    [],
-    'every metric of the gateway is on a panel or in an alert'
-  )
-  for (const { name, definition } of dashboard.templating.list) {
-    if (definition === undefined) continue
-    const [, metric = '', label = ''] = /^label_values\((\w+), (\w+)\)$/.exec(definition) ?? []
-    t.ok(
-      metrics.has(metric) && labelsOf(metric).includes(label),
-      `the variable ${name} is a label of ${metric}`
-    )
-  }
-  for (const { type, title, description } of dashboard.panels)
-    if (type !== 'row') t.ok(description, `${title} says what it shows`)
-  t.equal(
-    new Set(dashboard.panels.map(({ id }) => id)).size,
-    dashboard.panels.length,
-    'no two panels are one'
-  )
-  t.throws(() => metricsOf('sum(rate(x[5m])'), /broken/)
 })
 
 t.test('systemd', async (t) => {
