@@ -6,15 +6,18 @@ import { buildGateway } from '../gateway/build.ts'
 import { catalog } from '../gateway/catalog.ts'
 import { Resources } from '../gateway/resources.ts'
 import { descriptorLimit } from '../lib/descriptors.ts'
-import type { Command } from './command.ts'
+import { CONFIG_OPTION, type Command } from './command.ts'
 import { throwBuildError, throwConfigErrors } from './outcome.ts'
 import { settingsFor } from './settings.ts'
 
 export const command: Command = {
   summary: 'checks a config and shows every route with its gates',
   usage: 'sallyport check [-c FILE] [--strict]',
-  options: { config: { type: 'string', short: 'c' }, strict: { type: 'boolean' } },
-  maxPositionals: 0,
+  options: {
+    config: CONFIG_OPTION,
+    strict: { type: 'boolean', about: 'exits with 1 if there are warnings' }
+  },
+  positionals: [],
   async run({ values }) {
     const { config, workers } = settingsFor(process.env, values['config'])
     const plan = await loadPlan(config, catalog, process.env).catch(throwConfigErrors)

@@ -10,8 +10,16 @@ const MAX_BODY_BYTES = 65_536
 export const command: Command = {
   summary: 'runs a sample service that responds with the request it got',
   usage: 'sallyport echo [--port 4001]',
-  options: { port: { type: 'string', short: 'p', default: '4001' } },
-  maxPositionals: 0,
+  options: {
+    port: {
+      type: 'string',
+      short: 'p',
+      value: 'PORT',
+      default: '4001',
+      about: 'the port; 0 for any free one'
+    }
+  },
+  positionals: [],
   async run({ values }) {
     const port = Number(values['port'])
     if (!Number.isInteger(port) || port < 0 || port > 65_535)

@@ -6,8 +6,8 @@ import { readSecret } from './secret-line.ts'
 export const command: Command = {
   summary: 'hashes a password (or with --key, an API key) from one line of stdin',
   usage: 'sallyport hash [--key]',
-  options: { key: { type: 'boolean' } },
-  maxPositionals: 0,
+  options: { key: { type: 'boolean', about: 'hashes an API key, with SHA-256' } },
+  positionals: [],
   async run({ values }) {
     const line = await readSecret('The password or key: ')
     const hash =

@@ -9,7 +9,7 @@ export const command: Command = {
   summary: 'writes a config, an .env and a Dockerfile to start from',
   usage: 'sallyport init [DIR]',
   options: {},
-  maxPositionals: 1,
+  positionals: ['DIR'],
   async run({ positionals: [folder = '.'] }) {
     const files = {
       'gateway.json': CONFIG,

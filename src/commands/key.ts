@@ -7,12 +7,12 @@ export const command: Command = {
   summary: 'makes an API key, adds its hash, and prints the key once',
   usage: 'sallyport key add ID [--file keys.json] [--roles a,b] [--scopes a,b] [--expires 2027-01-01]',
   options: {
-    file: { type: 'string', short: 'f', default: 'keys.json' },
-    roles: { type: 'string' },
-    scopes: { type: 'string' },
-    expires: { type: 'string' }
+    file: { type: 'string', short: 'f', value: 'FILE', default: 'keys.json', about: 'the file of API keys' },
+    roles: { type: 'string', value: 'a,b', about: 'the roles of the caller' },
+    scopes: { type: 'string', value: 'a,b', about: 'the scopes of the key' },
+    expires: { type: 'string', value: 'DAY', about: 'the day on which the key ends, such as 2027-01-01' }
   },
-  maxPositionals: 2,
+  positionals: [['add'], 'ID'],
   async run({ positionals: [action, id], values }) {
     if (action !== 'add' || id === undefined) throw new UsageError(`usage: ${command.usage}`)
     const { expires } = values

@@ -3,7 +3,7 @@ import type { Plan } from '../config/plan-types.ts'
 import { catalog } from '../gateway/catalog.ts'
 import { printJson, printYaml } from '../lib/openapi/print.ts'
 import { describeGateway, type GatewayDescription } from '../openapi/document.ts'
-import type { Command } from './command.ts'
+import { CONFIG_OPTION, type Command } from './command.ts'
 import { CommandError, throwConfigErrors, UsageError } from './outcome.ts'
 import { settingsFor } from './settings.ts'
 
@@ -11,12 +11,12 @@ export const command: Command = {
   summary: 'prints an OpenAPI 3.1 description of the routes; with --host, of those of a host',
   usage: 'sallyport openapi [-c FILE] [--host NAME] [--json|--yaml]',
   options: {
-    config: { type: 'string', short: 'c' },
-    host: { type: 'string' },
-    json: { type: 'boolean' },
-    yaml: { type: 'boolean' }
+    config: CONFIG_OPTION,
+    host: { type: 'string', value: 'NAME', about: 'describes the routes of this host alone' },
+    json: { type: 'boolean', about: 'prints JSON, the default' },
+    yaml: { type: 'boolean', about: 'prints YAML' }
   },
-  maxPositionals: 0,
+  positionals: [],
   async run({ values }) {
     if (values['json'] === true && values['yaml'] === true)
       throw new UsageError(`expected --json or --yaml, got both; usage: ${command.usage}`)

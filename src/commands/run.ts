@@ -16,15 +16,18 @@ import type { Settings } from '../process/settings.ts'
 import { workerLogVariables } from '../process/terminal.ts'
 import { FileWatch } from '../process/watch.ts'
 import { WorkerLink } from '../process/worker.ts'
-import type { Command } from './command.ts'
+import { CONFIG_OPTION, type Command } from './command.ts'
 import { CommandError, throwBuildError, throwConfigErrors } from './outcome.ts'
 import { settingsFor } from './settings.ts'
 
 export const command: Command = {
   summary: 'runs the gateway; SIGHUP or --watch reloads its config',
   usage: 'sallyport [run] [-c FILE] [--watch]',
-  options: { config: { type: 'string', short: 'c' }, watch: { type: 'boolean', short: 'w' } },
-  maxPositionals: 0,
+  options: {
+    config: CONFIG_OPTION,
+    watch: { type: 'boolean', short: 'w', about: 'reloads when a file that the config names has changed' }
+  },
+  positionals: [],
   async run({ values, version }) {
     const settings = settingsFor(process.env, values['config'])
     const worker = workerNumber(process.env)

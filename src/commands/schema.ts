@@ -3,7 +3,7 @@ import { ConfigError, type Fault } from '../config/fault.ts'
 import { readSource } from '../config/read-source.ts'
 import { composeSchema, composeStandardSchema } from '../config/schema.ts'
 import { catalog } from '../gateway/catalog.ts'
-import type { Command } from './command.ts'
+import { CONFIG_OPTION, type Command } from './command.ts'
 import { loadEnvFiles } from './env-files.ts'
 import { throwConfigErrors } from './outcome.ts'
 
@@ -11,8 +11,11 @@ export const command: Command = {
   summary:
     'prints the JSON Schema of the config; with -c, with the options of its extensions; with --standard, without what only editors know',
   usage: 'sallyport schema [-c FILE] [--standard]',
-  options: { config: { type: 'string', short: 'c' }, standard: { type: 'boolean' } },
-  maxPositionals: 0,
+  options: {
+    config: { ...CONFIG_OPTION, about: 'a config; the options of its extensions are included' },
+    standard: { type: 'boolean', about: 'leaves out what only editors know' }
+  },
+  positionals: [],
   async run({ values }) {
     const extended =
       typeof values['config'] === 'string'

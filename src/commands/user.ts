@@ -8,11 +8,11 @@ export const command: Command = {
   summary: 'adds a user, with a password that you type or pipe in',
   usage: 'sallyport user add NAME [--file users.json] [--roles a,b] [--email MAIL]',
   options: {
-    file: { type: 'string', short: 'f', default: 'users.json' },
-    roles: { type: 'string' },
-    email: { type: 'string' }
+    file: { type: 'string', short: 'f', value: 'FILE', default: 'users.json', about: 'the file of users' },
+    roles: { type: 'string', value: 'a,b', about: 'the roles of the user' },
+    email: { type: 'string', value: 'MAIL', about: 'the email address of the user' }
   },
-  maxPositionals: 2,
+  positionals: [['add'], 'NAME'],
   async run({ positionals: [action, name], values }) {
     if (action !== 'add' || name === undefined) throw new UsageError(`usage: ${command.usage}`)
     const file = String(values['file'])

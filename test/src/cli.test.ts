@@ -473,7 +473,7 @@ t.test('init', async (t) => {
 })
 
 t.test('every command prints its usage with --help', async (t) => {
-  const commands = ['run', 'check', 'schema', 'openapi', 'init', 'hash', 'user', 'key', 'echo']
+  const commands = ['run', 'check', 'schema', 'openapi', 'init', 'hash', 'user', 'key', 'echo', 'completion']
   await Promise.all(
     commands.map(async (command) => {
       const { code, stdout, stderr } = await sallyport([command, '--help'])
@@ -489,7 +489,7 @@ t.test('wrong usage exits with 2 and prints one line with what would work', asyn
     [['chek'], /^There is no command "chek"; did you mean "check"\?$/],
     [
       ['frobnicate'],
-      /^There is no command "frobnicate"; the commands are run, check, schema, openapi, init, hash, user, key, echo$/
+      /^There is no command "frobnicate"; the commands are run, check, schema, openapi, init, hash, user, key, echo, completion$/
     ],
     [['constructor'], /^There is no command "constructor"; /],
     [
@@ -499,12 +499,18 @@ t.test('wrong usage exits with 2 and prints one line with what would work', asyn
     [['--port', '80'], /^There is no option --port; set PORT in the environment; usage: sallyport \[run\] /],
     [['run', '-p', '80'], /^There is no option -p; set PORT in the environment; usage: /],
     [['run', '--workers=4'], /^There is no option --workers; set WORKERS in the environment; usage: /],
-    [['check', '--stric'], /^Unknown option '--stric'; usage: sallyport check /],
+    [
+      ['check', '--stric'],
+      /^Unknown option '--stric' \(did you mean "--strict"\?\); usage: sallyport check /
+    ],
     [['check', '-c'], /argument missing; usage: sallyport check /],
     [['check', '--strict=no'], /does not take an argument; usage: sallyport check /],
     [['init', 'a', 'b'], /^expected nothing here, got "b"; usage: sallyport init \[DIR\]$/],
     [['hash', 'hunter2'], /usage: sallyport hash \[--key\]$/],
-    [['--wach'], /^Unknown option '--wach'; usage: sallyport \[run\] \[-c FILE\] \[--watch\]$/]
+    [
+      ['--wach'],
+      /^Unknown option '--wach' \(did you mean "--watch"\?\); usage: sallyport \[run\] \[-c FILE\] \[--watch\]$/
+    ]
   ]
   const cwd = t.testdir(hello)
   await Promise.all(
@@ -523,7 +529,18 @@ t.test('prints its commands with --help and its version with --version', async (
     const { code, stdout, stderr } = await sallyport(args)
     t.equal(code, 0)
     t.equal(stderr, '')
-    for (const command of ['[run]', 'check', 'schema', 'openapi', 'init', 'hash', 'user', 'key', 'echo'])
+    for (const command of [
+      '[run]',
+      'check',
+      'schema',
+      'openapi',
+      'init',
+      'hash',
+      'user',
+      'key',
+      'echo',
+      'completion'
+    ])
       t.match(stdout, `  sallyport ${command}`)
   }
   const { version } = JSON.parse(read('package.json')) as { version: string }

@@ -1,0 +1,15 @@
+import type { Command } from './command.ts'
+
+/** The commands by name, in the order of --help. */
+export const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = {
+  run: () => import('./run.ts'),
+  check: () => import('./check.ts'),
+  schema: () => import('./schema.ts'),
+  openapi: () => import('./openapi.ts'),
+  init: () => import('./init.ts'),
+  hash: () => import('./hash.ts'),
+  user: () => import('./user.ts'),
+  key: () => import('./key.ts'),
+  echo: () => import('./echo.ts'),
+  completion: () => import('./completion.ts')
+}
