@@ -2,6 +2,7 @@ import { createServer } from 'node:http'
 import helmet from '@fastify/helmet'
 import fastify from 'fastify'
 import { fp, type Hooks, perOptions, type RouteInfo, Type } from '../src/kit/index.ts'
+import { isCardPolicy } from '../src/lib/http/card-page.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { Duration, duration, TextOrNone } from '../src/lib/units.ts'
 
@@ -86,12 +87,13 @@ export default fp<SecurityHeadersOptions>(
         // Options of the route override the upstream's headers; inherited ones don't.
         ...(fromRoute ? {} : { headers: compiled.constant }),
         strips: fromRoute ? [...compiled.remove, ...Object.keys(compiled.constant)] : compiled.remove,
-        onHead(request, _reply, head) {
+        onHead(request, reply, head) {
           const tls = request.protocol === 'https'
           const csp = tls ? compiled.csp : compiled.plainCsp
           if (request.forwarding === null) for (const name of compiled.remove) head.remove(name)
           if (fromRoute) for (const [name, value] of entries) head.set(name, value)
-          if (csp !== undefined && (fromRoute || !head.has(CSP))) head.set(CSP, csp)
+          if (csp !== undefined && (fromRoute ? !isCardPolicy(reply.getHeader(CSP)) : !head.has(CSP)))
+            head.set(CSP, csp)
           if (tls && compiled.hsts !== undefined && (fromRoute || !head.has(HSTS)))
             head.set(HSTS, compiled.hsts)
         }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { STATUS_CODES } from 'node:http'
 import { escapeHtml } from '../../src/lib/html.ts'
+import { cardPage, factsHtml } from '../../src/lib/http/card-page.ts'
 import type { Refusal } from '../../src/lib/refusals.ts'
 import type { ErrorsOptions } from './options.ts'
 
@@ -90,12 +91,33 @@ function formatOf(type: string, format: ErrorsOptions['format']): ErrorsOptions[
   return type === 'text/plain' || type === 'text/*' ? 'text' : undefined
 }
 
-const linkHtml = (link: Refusal['link']): string =>
-  link === undefined ? '' : `<p><a href="${escapeHtml(link.href)}">${escapeHtml(link.text)}</a></p>`
-
-const linesHtml = (lines: Refusal['lines']): string =>
-  lines === undefined ? '' : `<ul>${lines.map((line) => `<li>${escapeHtml(line)}</li>`).join('')}</ul>`
-
 /** Renders the HTML page for an error without a configured page. */
-export const builtinPage = ({ status, title, detail, code, requestId, link, lines }: Problem): string =>
-  `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${status} ${escapeHtml(title)}</title><h1>${escapeHtml(title)}</h1><p>${escapeHtml(detail)}</p>${linesHtml(lines)}${linkHtml(link)}<p><small>${code} ${escapeHtml(requestId ?? '')}</small></p></html>\n`
+export function builtinPage({
+  status,
+  title,
+  detail,
+  code,
+  requestId,
+  traceId,
+  link,
+  lines
+}: Problem): string {
+  const items = lines?.map((line) => `<li>${escapeHtml(line)}</li>`).join('')
+  const facts = Object.entries({ Code: code, 'Request ID': requestId, 'Trace ID': traceId }).flatMap(
+    ([name, value]): [string, string][] =>
+      value === undefined ? [] : [[name, `<code dir="ltr">${escapeHtml(value)}</code>`]]
+  )
+  return cardPage(
+    `${status} ${title}`,
+    [
+      `<p class="status">${status}</p>`,
+      `<h1>${escapeHtml(title)}</h1>`,
+      `<p>${escapeHtml(detail)}</p>`,
+      ...(items === undefined ? [] : [`<ul>${items}</ul>`]),
+      ...(link === undefined
+        ? []
+        : [`<p><a href="${escapeHtml(link.href)}">${escapeHtml(link.text)}</a></p>`]),
+      factsHtml(facts)
+    ].join('\n')
+  )
+}

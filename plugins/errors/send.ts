@@ -1,8 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { CARD_POLICY } from '../../src/lib/http/card-page.ts'
 import { grpcRefusal, isGrpc } from '../../src/lib/http/grpc.ts'
 import { joinVary } from '../../src/lib/http/headers.ts'
 import { isHttp2 } from '../../src/lib/http/http2.ts'
 import { holdHeadersForTrailersOnly } from '../../src/lib/http/http2-head.ts'
+import { HTML } from '../../src/lib/http/page.ts'
 import type { Refusal } from '../../src/lib/refusals.ts'
 import { builtinPage, negotiate, problemOf, type RefusalFormat, serializeProblem } from './format.ts'
 
@@ -31,6 +33,8 @@ export function sendRefusal(
     lines
   }
   reply.code(status).headers({ 'cache-control': 'no-store', ...refusal.headers })
+  // Options of the route may let caches store the error nevertheless.
+  reply.header('vary', joinVary(String(reply.getHeader('vary') ?? ''), 'Accept'))
   closeConnectionIfNeeded(refusal, request, reply)
   const wanted = negotiate(request.headers.accept, format)
   if (wanted === 'text')
@@ -39,9 +43,11 @@ export function sendRefusal(
       .send(
         `${[`${status} ${problem.title}`, problem.detail, ...(lines ?? []), `${problem.code} ${request.id}`].join('\n')}\n`
       )
-  else if (wanted === 'html')
-    reply.type('text/html; charset=utf-8').send((pages.get(status) ?? builtinPage)(problem))
-  else
+  else if (wanted === 'html') {
+    const page = pages.get(status)
+    if (page === undefined) reply.header('content-security-policy', CARD_POLICY)
+    reply.type(HTML).send((page ?? builtinPage)(problem))
+  } else
     reply
       .type('application/problem+json')
       .serializer(serializeProblem)

@@ -1,4 +1,5 @@
 import { etagOf } from '../../src/lib/http/etags.ts'
+import { HTML } from '../../src/lib/http/page.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
 import { jsonInSteps, type Printer, yamlInSteps } from '../../src/lib/openapi/print.ts'
 import { runSliced } from '../../src/lib/time-slicing.ts'
@@ -18,8 +19,6 @@ function rendered(type: string, text: string, rest: Pick<Rendered, 'policy'> = {
   const body = Buffer.from(text)
   return { type, body, etag: etagOf(body), ...rest }
 }
-
-const HTML = 'text/html; charset=utf-8'
 
 type Document = Readonly<Record<string, unknown>>
 

@@ -1,5 +1,4 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { escapeHtml } from '../../src/lib/html.ts'
 import { isObject } from '../../src/lib/schema.ts'
 
 /** Reads a field of a form or a JSON body; undefined unless it is a string. */
@@ -31,18 +30,4 @@ export function messageBody(request: FastifyRequest, reply: FastifyReply, messag
   if (wantsJson(request)) return { message }
   reply.type('text/plain; charset=utf-8')
   return message
-}
-
-/** Returns a page that sends the browser on, where a redirect is not allowed or loses cookies. */
-export function redirectPage(reply: FastifyReply, location: string): string {
-  reply.type('text/html; charset=utf-8')
-  const url = escapeHtml(location)
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>One moment</title>
-<meta http-equiv="refresh" content="0; url=${url}">
-<p><a href="${url}">Go on</a></p>
-</html>
-`
 }

@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { LogoutDelayed, notLoggedIn, SessionUnknown } from './errors.ts'
-import { formField, isForm, isTrue, messageBody, redirectPage, wantsJson } from './form.ts'
+import { formField, isForm, isTrue, messageBody, wantsJson } from './form.ts'
+import { LOGGED_OUT, redirectPage, withPageHeaders } from './page.ts'
 
 /** POST /logout: ends the session, another one of the user (`session`), or all of them (`everywhere`). */
 export async function logOut(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
@@ -34,8 +35,9 @@ async function endSessions(request: FastifyRequest, reply: FastifyReply): Promis
   const location =
     provided === undefined || oidc === null ? undefined : await oidc.logoutUrl(request, provided)
   // Content-Security-Policy's form-action forbids a redirect to another site, but not a page that leads there.
-  if (isForm(request) && location !== undefined) return redirectPage(reply, location)
-  if (isForm(request)) return reply.code(303).header('location', sessions.routes.login).send()
+  if (isForm(request) && location !== undefined) return withPageHeaders(reply, redirectPage(location))
+  if (isForm(request))
+    return reply.code(303).header('location', `${sessions.routes.login}?${LOGGED_OUT}`).send()
   if (location !== undefined && wantsJson(request)) return { message: 'Successfully logged out', location }
   return messageBody(request, reply, 'Successfully logged out')
 }

@@ -1,64 +1,98 @@
+import type { FastifyReply } from 'fastify'
+import type { Caller } from '../../src/lib/caller.ts'
 import { escapeHtml } from '../../src/lib/html.ts'
+import { cardPage, FORM_POLICY, factsHtml } from '../../src/lib/http/card-page.ts'
+import { HTML } from '../../src/lib/http/page.ts'
 
-const STYLE = `
-:root{color-scheme:light dark;--ink:#1b2430;--paper:#f4f1ea;--card:#fffdf8;--line:#c9c1b2;--edge:#7d7565;--mark:#0b5c5a;--wrong:#a3261b}
-@media (prefers-color-scheme:dark){:root{--ink:#ece7dc;--paper:#161b20;--card:#1f262d;--line:#46505a;--edge:#8a949e;--mark:#5cc9bf;--wrong:#ff9a8d}}
-*{box-sizing:border-box}
-body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--paper);color:var(--ink);font:1rem/1.5 system-ui,sans-serif;padding:1rem}
-main{width:100%;max-width:24rem;background:var(--card);border:1px solid var(--line);border-top:.35rem solid var(--mark);border-radius:.4rem;padding:clamp(1rem,6vw,2rem);overflow-wrap:anywhere}
-h1{margin:0 0 1.25rem;font-size:1.5rem;letter-spacing:-.01em}
-label{display:block;font-weight:600;margin:1rem 0 .3rem}
-input{width:100%;font:inherit;color:inherit;background:transparent;border:1px solid var(--edge);border-radius:.3rem;padding:.6rem .7rem}
-a{color:var(--mark)}
-button{margin-top:1.5rem;width:100%;font:inherit;font-weight:600;color:var(--card);background:var(--mark);border:0;border-radius:.3rem;padding:.7rem;cursor:pointer}
-input:focus-visible,button:focus-visible{outline:3px solid var(--mark);outline-offset:2px}
-[role=alert]{margin:0;padding:.6rem .7rem;border:1px solid var(--wrong);border-radius:.3rem;color:var(--wrong)}`
-
-/** The values of the login page. */
-export interface LoginPage {
-  /** Path of the login route. */
-  readonly login: string
-  /** Path of the logout route. */
-  readonly logout: string
-  readonly returnTo: string
-  /** Whether users can log in at an OpenID Connect provider as well. */
-  readonly provider: boolean
-  /** The user who is logged in; undefined for the login form. */
-  readonly user: string | undefined
-  /** Whether the last attempt had a wrong username or password. */
-  readonly wrong: boolean
+/** Sets the headers of a page, and returns it. */
+export function withPageHeaders(reply: FastifyReply, page: string): string {
+  reply.type(HTML).headers({ 'cache-control': 'no-store', 'content-security-policy': FORM_POLICY })
+  return page
 }
 
-/** Returns the HTML of the login page, which needs no script. */
-export function loginPage({ login, logout, returnTo, provider, user, wrong }: LoginPage): string {
-  const content =
-    user === undefined
-      ? `<h1>Log in</h1>
-${wrong ? '<p role="alert">Invalid username or password.</p>\n' : ''}<form method="post" action="${escapeHtml(login)}">
-<input type="hidden" name="return_to" value="${escapeHtml(returnTo)}">
-<label for="username">Name</label>
-<input id="username" name="username" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus>
+/** The parameter of the login path that shows the page after a logout. */
+export const LOGGED_OUT = 'logged_out'
+
+/** The paths that the pages use. */
+export interface Paths {
+  readonly login: string
+  readonly logout: string
+  /** Where to go after the login; undefined for the page that shows who is logged in. */
+  readonly returnTo: string | undefined
+}
+
+/** A login that failed. */
+export interface FailedLogin {
+  readonly message: string
+  /** The username to keep. */
+  readonly name: string
+}
+
+/** Returns the HTML of the login page, which needs no script; `provider` is whether users can log in at an OpenID Connect provider as well. */
+export function loginPage(
+  { login, returnTo }: Paths,
+  { provider, failed }: { readonly provider: boolean; readonly failed: FailedLogin | undefined }
+): string {
+  // A screen reader may pass over an alert that is there from the start, but reads what describes the focused field.
+  const state = failed === undefined ? '' : ' aria-invalid="true" aria-describedby="wrong"'
+  const [nameFocus, passwordFocus] = failed === undefined ? [' autofocus', ''] : ['', ' autofocus']
+  const form = `<h1>Log in</h1>
+${failed === undefined ? '' : `<p role="alert" id="wrong">${escapeHtml(failed.message)}.</p>\n`}<form method="post" action="${escapeHtml(login)}">
+${returnTo === undefined ? '' : `<input type="hidden" name="return_to" value="${escapeHtml(returnTo)}">\n`}<label for="username">Name</label>
+<input id="username" name="username" value="${escapeHtml(failed?.name ?? '')}" dir="auto" autocomplete="username" autocapitalize="none" spellcheck="false" required${nameFocus}${state}>
 <label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" required>
+<input id="password" name="password" type="password" autocomplete="current-password" required${passwordFocus}${state}>
 <button>Log in</button>
-</form>${provider ? `\n<p><a href="${escapeHtml(`${login}?with=provider&return_to=${encodeURIComponent(returnTo)}`)}">Log in with your organisation</a></p>` : ''}`
-      : `<h1>Hello, ${escapeHtml(user)}</h1>
+</form>`
+  const atProvider = provider
+    ? `\n<p><a href="${escapeHtml(providerLogin(login, returnTo))}">Log in with your organisation</a></p>`
+    : ''
+  return cardPage(failed === undefined ? 'Log in' : 'Error: Log in', form + atProvider)
+}
+
+const providerLogin = (login: string, returnTo: string | undefined): string =>
+  `${login}?with=provider${returnTo === undefined ? '' : `&return_to=${encodeURIComponent(returnTo)}`}`
+
+const bdi = (text: string): string => `<bdi>${escapeHtml(text)}</bdi>`
+
+/** Returns the HTML of the page that shows who is logged in. */
+export function userPage(
+  { login, logout, returnTo }: Paths,
+  { id, name = id, email, roles }: Caller
+): string {
+  const facts: [name: string, value: string][] = [
+    ...(email === undefined ? [] : [['Email', bdi(email)] as [string, string]]),
+    ['Roles', roles.length === 0 ? 'none' : roles.map(bdi).join(', ')]
+  ]
+  const goOn =
+    returnTo === undefined || returnTo === login
+      ? ''
+      : `<p><a href="${escapeHtml(returnTo)}">Go on to ${bdi(returnTo)}</a></p>\n`
+  return cardPage(
+    'Logged in',
+    `<h1>Hello, ${bdi(name)}</h1>
 <p>You are logged in.</p>
+${goOn}${factsHtml(facts)}
 <form method="post" action="${escapeHtml(logout)}"><button>Log out</button></form>`
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${wrong ? 'Error: ' : ''}${user === undefined ? 'Log in' : 'Logged in'}</title>
-<link rel="icon" href="data:,">
-<style>${STYLE}</style>
-</head>
-<body>
-<main>
-${content}
-</main>
-</body>
-</html>
-`
+  )
+}
+
+/** Returns the HTML of the page after a logout. */
+export const loggedOutPage = (login: string): string =>
+  cardPage(
+    'Logged out',
+    `<h1>Logged out</h1>
+<p>You are logged out.</p>
+<p><a href="${escapeHtml(login)}">Log in again</a></p>`
+  )
+
+/** Returns the HTML of a page that sends the browser on, where a redirect is not allowed or loses cookies. */
+export function redirectPage(location: string): string {
+  const url = escapeHtml(location)
+  return cardPage(
+    'One moment',
+    `<h1>One moment</h1>
+<p><a href="${url}">Go on</a></p>`,
+    `<meta http-equiv="refresh" content="0; url=${url}">\n`
+  )
 }

@@ -1,7 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import type { Refusal } from '../../src/lib/refusals.ts'
 import { LoginWrong } from './errors.ts'
-import { redirectPage } from './form.ts'
+import { redirectPage, withPageHeaders } from './page.ts'
 
 /** GET /login/callback: starts a session for a user whom the provider has authenticated. */
 export async function finishProviderLogin(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
@@ -25,7 +25,7 @@ export async function finishProviderLogin(request: FastifyRequest, reply: Fastif
     ...(begun.length === 0 ? {} : { begun })
   })
   // Browsers don't send a strict cookie after a redirect that another site began, but after a page of ours.
-  if (sessions.cookie.sameSite === 'strict') return redirectPage(reply, returnTo)
+  if (sessions.cookie.sameSite === 'strict') return withPageHeaders(reply, redirectPage(returnTo))
   return reply.code(303).header('location', returnTo).send()
 }
 

@@ -54,10 +54,7 @@ t.test('logs in and out on the page', { skip }, async (t) => {
       const { page, complaints } = await newPage(context)
       const name = page.getByRole('textbox', { name: 'Name' })
       const password = page.getByLabel('Password')
-      const typeIn = async (word: string): Promise<void> => {
-        t.equal(await focused(page), 'username', 'the name has the focus')
-        await page.keyboard.type('ada')
-        await page.keyboard.press('Tab')
+      const typePassword = async (word: string): Promise<void> => {
         t.equal(await focused(page), 'password')
         await page.keyboard.type(word)
         await Promise.all([page.waitForEvent('domcontentloaded'), page.keyboard.press('Enter')])
@@ -78,12 +75,22 @@ t.test('logs in and out on the page', { skip }, async (t) => {
       t.equal(await password.getAttribute('autocomplete'), 'current-password')
       await readable('h1', 'label', 'button')
 
-      await typeIn('byron')
+      t.equal(await focused(page), 'username', 'the name has the focus')
+      await page.keyboard.type('ada')
+      await page.keyboard.press('Tab')
+      await typePassword('byron')
       t.equal(await page.getByRole('alert').textContent(), 'Invalid username or password.')
       t.match(await page.title(), /^Error/)
       await readable('[role=alert]')
+      t.equal(await name.inputValue(), 'ada', 'keeps the name')
+      t.equal(await password.inputValue(), '')
+      t.equal(
+        await password.getAttribute('aria-describedby'),
+        await page.getByRole('alert').getAttribute('id'),
+        'the focused field is described by the error'
+      )
 
-      await typeIn('lovelace')
+      await typePassword('lovelace')
       t.equal(
         new URL(page.url()).pathname + new URL(page.url()).search,
         '/private?month=may',
@@ -99,9 +106,18 @@ t.test('logs in and out on the page', { skip }, async (t) => {
       await page.keyboard.press('Tab')
       t.equal(await focused(page), 'Log out')
       await Promise.all([page.waitForEvent('domcontentloaded'), page.keyboard.press('Enter')])
+      t.equal(await page.title(), 'Logged out')
+      t.same(await context.cookies(), [])
+      await Promise.all([page.waitForEvent('domcontentloaded'), page.getByRole('link').click()])
       t.equal(page.url(), `${url}/login`)
       t.equal(await page.title(), 'Log in')
-      t.same(await context.cookies(), [])
+
+      await page.keyboard.type('ada')
+      await page.keyboard.press('Tab')
+      await typePassword('lovelace')
+      t.equal(page.url(), `${url}/login`, 'stays where nothing else was asked for')
+      t.equal(await page.getByRole('heading').textContent(), 'Hello, ada')
+      await Promise.all([page.waitForEvent('domcontentloaded'), page.getByRole('button').click()])
 
       await page.goto(`${url}/private`)
       t.equal(new URL(page.url()).pathname, '/login', 'logged out')

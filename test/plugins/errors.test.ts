@@ -92,7 +92,10 @@ t.test('responds with a short text or HTML page', async (t) => {
     `404 Not Found\nNot found: no route matches this path\nSP_ERR_ROUTE_UNKNOWN ${String(text.headers['x-request-id'])}\n`
   )
   const page = await app.inject({ url: '/nowhere', headers: { accept: 'text/html' } })
-  t.match(page.body, /^<!doctype html><html lang="en">.*<title>404 Not Found<\/title>.*<h1>Not Found<\/h1>/s)
+  t.match(
+    page.body,
+    /^<!doctype html>\n<html lang="en">.*<title>404 Not Found<\/title>.*<h1>Not Found<\/h1>/s
+  )
 })
 
 t.test('shows errors with their own code, and never the cause of an internal error', async (t) => {

@@ -57,7 +57,7 @@ t.test('logs in with JSON and with a form, and responds in the requested format'
       type: 'application/json; charset=utf-8',
       says: '{"message":"Successfully authenticated"}'
     },
-    { name: 'a navigation', more: form(ada, navigation), status: 303, location: '/' },
+    { name: 'a navigation', more: form(ada, navigation), status: 303, location: '/login' },
     {
       name: 'a navigation that came from somewhere',
       more: form({ ...ada, return_to: '/private?a=b' }, navigation),
@@ -68,19 +68,19 @@ t.test('logs in with JSON and with a form, and responds in the requested format'
       name: 'a navigation over plain HTTP, where browsers send no metadata',
       more: form(ada, { 'upgrade-insecure-requests': '1' }),
       status: 303,
-      location: '/'
+      location: '/login'
     },
     {
       name: 'a navigation of an old browser',
       more: form(ada, { accept: 'text/html' }),
       status: 303,
-      location: '/'
+      location: '/login'
     },
     {
       name: 'a navigation whose content type is in capitals',
       more: form(ada, { ...navigation, 'content-type': 'Application/X-WWW-Form-Urlencoded' }),
       status: 303,
-      location: '/'
+      location: '/login'
     }
   ]
   for (const { name, more, status = 200, type = 'text/plain; charset=utf-8', says, location } of cases)
@@ -239,7 +239,7 @@ t.test('logs out and refuses the old cookie', async (t) => {
       more: form({}, { 'sec-fetch-mode': 'navigate', 'sec-fetch-site': 'same-origin' }),
       status: 303,
       says: '',
-      location: '/login'
+      location: '/login?logged_out'
     }
   ]
   for (const { name, more, status = 200, says, location } of cases)

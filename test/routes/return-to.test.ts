@@ -205,7 +205,7 @@ t.test('never redirects to another origin after a log-in', async (t) => {
               if (statusCode === 414) continue
               t.equal(statusCode, 303, said)
               t.equal(new URL(location, origin).origin, origin, said)
-              if (!STAYING.has(kind)) t.equal(location, '/', said)
+              if (!STAYING.has(kind)) t.equal(location, '/login', said)
               t.match(location, /^\/(?![/\\])[\x21-\x5b\x5d-\x7e]*$/, 'a path in plain characters')
               // Whoever decodes once more on the way, or joins it to an origin, gets no further.
               t.equal(new URL(origin + location).origin, origin)
@@ -257,7 +257,11 @@ t.test('returns to a valid return_to', async (t) => {
       const first = await logIn(app, { form: '/form', query: '/query' })
       t.equal(first.headers.location, '/form', 'the form is what the user sent')
       const whole = await logIn(app, { form: `${origin}/a?b=c#d` })
-      t.equal(whole.headers.location, 'publicUrl' in more ? '/a?b=c#d' : '/', 'a whole URL of the publicUrl')
+      t.equal(
+        whole.headers.location,
+        'publicUrl' in more ? '/a?b=c#d' : '/login',
+        'a whole URL of the publicUrl'
+      )
     })
 
   t.test('also after a first wrong password', async (t) => {
