@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { loadConfig } from '../src/index.ts'
+import { referencePages } from '../tools/reference.ts'
 import { SECRET } from './helpers.ts'
 
 const top = fileURLToPath(new URL('..', import.meta.url))
@@ -63,10 +64,38 @@ export { default } from ${JSON.stringify(join(top, 'examples/extensions/tenant.t
   }
 })
 
-t.test('every link of the documentation leads to a file', async (t) => {
+/** Returns the anchors of a page, as GitHub and the site make them of its headings. */
+const anchorsOf = (page: string): Set<string> =>
+  new Set(
+    [...read(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+      heading
+        .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+        .replaceAll(' ', '-')
+    )
+  )
+
+t.test('every link of the documentation leads to a file, and to a heading in it', async (t) => {
   for (const page of pages)
-    for (const [, link = ''] of read(page).matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g))
-      if (!/^[a-z]+:/.test(link)) await t.resolves(access(join(top, dirname(page), link)), `${page}: ${link}`)
+    for (const [, link = '', anchor] of read(page).matchAll(/\]\(([^)#]*)(?:#([^)]*))?\)/g)) {
+      if (/^[a-z]+:/.test(link)) continue
+      const file = link === '' ? page : join(dirname(page), link)
+      await t.resolves(access(join(top, file)), `${page}: ${link}`)
+      if (anchor !== undefined && file.endsWith('.md'))
+        t.ok(anchorsOf(file).has(anchor), `${page}: ${link}#${anchor}, a heading that does not exist`)
+    }
+})
+
+t.test('the reference is that of the schema', async (t) => {
+  const written = new Map(below('docs/reference', '.md').map((page) => [page.slice(15), read(page)]))
+  for (const [name, text] of referencePages())
+    t.equal(
+      written.get(name),
+      text,
+      `docs/reference/${name}: run "npm run docs:reference" and commit the file`
+    )
+  t.strictSame([...written.keys()].toSorted(), [...referencePages().keys()].toSorted())
 })
 
 t.test('the table of errors has every code of the source, once, with its status', async (t) => {
@@ -100,6 +129,8 @@ t.test('every page is in the table of contents', async (t) => {
         decisions.includes(`(${page.slice(15)})`),
         `docs/decisions/README.md has a link to ${page.slice(15)}`
       )
+    else if (page.startsWith('docs/reference/') && page !== 'docs/reference/README.md')
+      t.ok(read('docs/reference/README.md').includes(`(${page.slice(15)})`), page)
     else if (page !== 'docs/README.md')
       t.ok(contents.includes(`(${page.slice(5)})`), `docs/README.md has a link to ${page.slice(5)}`)
 })
