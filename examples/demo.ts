@@ -18,7 +18,7 @@ env['SESSION_SECRET'] ||= randomBytes(32).toString('base64')
 if (env['PORT'] === '0') env['PORT'] = String(await freePort())
 
 const config = fileURLToPath(new URL('../gateway.json', import.meta.url))
-const code = await main(['run', '--config', config])
+const code = await main(['run', '--config', config, '--watch'])
 if (code === undefined) console.log(hints(`http://localhost:${env['PORT'] || 3000}`))
 else {
   // The error, such as a port in use, has been written to stderr.
@@ -42,9 +42,10 @@ async function freePort(): Promise<number> {
 
 function hints(url: string): string {
   return `
-Sallyport is at ${url}; gateway.json says what it does.
+Sallyport is at ${url}; gateway.json says what it does, and is read again when you save it.
 
 In a browser:
+  ${url}/                                  what to try
   ${url}/catalog/items
   ${url}/login?return_to=/legacy/orders    log in as ada, password lovelace
 

@@ -124,6 +124,20 @@ t.test('the demo', async (t) => {
   t.test('serves its services, lets ada in, and ends on SIGTERM', async (t) => {
     const demo = start(t, '0')
     const url = await demo.url
+    const page = await ask(url, { headers: { accept: 'text/html' } })
+    t.equal(page.headers.get('content-type'), 'text/html; charset=utf-8')
+    t.same(await statusesOf(page.text, url), {
+      '/style.css': 200,
+      '/catalog/items': 200,
+      '/catalog/search?q=brass': 200,
+      '/catalog/items/first': 400,
+      '/legacy/orders': 401,
+      '/me': 401,
+      '/login': 200,
+      '/hello/world': 200,
+      '/shop/items/2?from=old': 308,
+      '/nowhere': 404
+    })
     const items = await ask(`${url}/catalog/items`, { headers: { origin: 'https://elsewhere.example' } })
     t.equal(items.status, 200)
     t.equal((JSON.parse(items.text) as unknown[]).length, 4)
@@ -170,6 +184,13 @@ t.test('the demo', async (t) => {
     )
   })
 })
+
+/** Requests every link of a page without a log-in; returns the statuses. */
+async function statusesOf(page: string, url: string): Promise<Record<string, number>> {
+  const links = [...page.matchAll(/href="(\/[^"]*)"/g)].map(([, link = '']) => link)
+  const answers = links.map(async (link) => [link, (await ask(url + link)).status] as const)
+  return Object.fromEntries(await Promise.all(answers))
+}
 
 interface Demo {
   readonly child: ReturnType<typeof spawn>

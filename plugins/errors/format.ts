@@ -105,7 +105,7 @@ export function builtinPage({
   const items = lines?.map((line) => `<li>${escapeHtml(line)}</li>`).join('')
   const facts = Object.entries({ Code: code, 'Request ID': requestId, 'Trace ID': traceId }).flatMap(
     ([name, value]): [string, string][] =>
-      value === undefined ? [] : [[name, `<code dir="ltr">${escapeHtml(value)}</code>`]]
+      value === undefined ? [] : [[name, `<code>${escapeHtml(value)}</code>`]]
   )
   return cardPage(
     `${status} ${title}`,

@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto'
 import { escapeHtml } from '../html.ts'
 
-// Logical properties, so that a page also reads from right to left, such as where a browser translates it.
+// Logical properties, so that a page also reads from right to left, such as where a browser translates it. Code never does.
 const THEME = `
 :root{color-scheme:light dark;--ink:#1b2430;--quiet:#5b584f;--paper:#f4f1ea;--card:#fffdf8;--line:#c9c1b2;--edge:#7d7565;--mark:#0b5c5a;--wrong:#a3261b}
 @media (prefers-color-scheme:dark){:root{--ink:#ece7dc;--quiet:#a9b1b8;--paper:#161b20;--card:#1f262d;--line:#46505a;--edge:#8a949e;--mark:#5cc9bf;--wrong:#ff9a8d}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:1rem/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
 a{color:var(--mark)}
-code{font:.9em/1.5 ui-monospace,monospace}
+code{font:.9em/1.5 ui-monospace,monospace;direction:ltr;unicode-bidi:isolate}
 :focus-visible{outline:3px solid var(--mark);outline-offset:2px}
 `
 
