@@ -21,6 +21,8 @@ export { fromSecurity } from './security.ts'
 
 export const key = 'auth'
 
+export const reservedHeaders = (options: AuthOptions): string[] => [...identityHeadersOf(options).everywhere]
+
 export const usesSession = ({ session, by }: AuthOptions): boolean =>
   session === true && (by === undefined || by.includes('session'))
 

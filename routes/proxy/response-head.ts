@@ -196,6 +196,10 @@ class FlatHead implements Head {
     return has(this.#head, name)
   }
 
+  get(name: string): string | undefined {
+    return headerOf(this.#head, name)
+  }
+
   set(name: string, value: string): void {
     setHeader(this.#head, name, value)
   }

@@ -1,4 +1,6 @@
 import type { Concern } from '../kit/index.ts'
+import { type Alternatives, bothOf, readWhen } from '../lib/conditions/options.ts'
+import { EXPECTED_RANGE, isRange } from '../lib/http/networks.ts'
 import { isObject, schemaOf } from '../lib/schema.ts'
 import { listOf } from './core.ts'
 import type { Path } from './fault.ts'
@@ -16,6 +18,8 @@ import { faultIn, maskOf, type Written } from './written.ts'
 export interface Level {
   readonly paths: readonly string[]
   readonly hosts: readonly string[]
+  /** The conditions of the groups and the route; empty for none. */
+  readonly when: Alternatives
   readonly concerns: ReadonlyMap<string, OptionsState>
   /** The options of targets that the root and groups have set. */
   readonly targets: ReadonlyMap<string, OptionsState>
@@ -41,7 +45,16 @@ const ROUTE_OPTIONS = Object.entries(routeOptions)
 export const rootLevel = (
   { concerns, targets }: Pick<Level, 'concerns' | 'targets'>,
   file: string
-): Level => ({ paths: [''], hosts: [], concerns, targets, files: [file], isValid: true, scope: ROOT_SCOPE })
+): Level => ({
+  paths: [''],
+  hosts: [],
+  when: [],
+  concerns,
+  targets,
+  files: [file],
+  isValid: true,
+  scope: ROOT_SCOPE
+})
 
 /** Returns the level of a group or a route: its paths, hosts and options merged over the outer ones. */
 export function enterLevel(
@@ -70,10 +83,21 @@ export function enterLevel(
     scope,
     paths: inner,
     hosts: hosts.length === 0 ? outer.hosts : hosts,
+    when: invalid.has('when') ? [] : bothOf(outer.when, readConditions(draft, entry)),
     concerns: mergeConcerns(draft, entry, { ...outer, scope, paths: inner }, { isRoute }),
     targets: isRoute ? outer.targets : mergeTargets(draft, entry, { ...outer, scope, paths: inner }),
     isValid: outer.isValid && invalid.size === 0
   }
+}
+
+function readConditions({ faults }: PlanDraft, { source, at, value }: Entry): Alternatives {
+  const when = readWhen(value['when'])
+  for (const { kind, accepts } of when.flat())
+    if (kind === 'client.ip' && typeof accepts !== 'boolean')
+      for (const range of accepts)
+        if (!isRange(range))
+          faults.addAt(source, [...at, 'when'], `expected ${EXPECTED_RANGE} in "client.ip", got "${range}"`)
+  return when
 }
 
 /** Checks the options that belong to no concern, and returns those that are invalid. */

@@ -1,5 +1,6 @@
 import type { AboutPlanRoute } from '../kit/concern.ts'
 import type { RouteInfo } from '../kit/index.ts'
+import { describeAlternatives } from '../lib/conditions/options.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject } from '../lib/schema.ts'
 import { descriptorShortage } from './descriptors.ts'
@@ -100,8 +101,8 @@ function ambiguousPair(
   }
 }
 
-const whatOf = ({ methods, hosts, path }: RouteInfo): string =>
-  `${methods?.join(',') ?? '*'} ${hosts.join(',')}${path}`
+const whatOf = ({ methods, hosts, path, when }: RouteInfo): string =>
+  `${methods?.join(',') ?? '*'} ${hosts.join(',')}${path}${when.length === 0 ? '' : ` when ${describeAlternatives(when)}`}`
 
 const gatesOf = ({ gates, options: concerns }: RouteInfo): string[] =>
   gates.map((key) => {

@@ -1,3 +1,4 @@
+import type { Alternatives } from '../lib/conditions/options.ts'
 import type { Catalog } from './catalog.ts'
 import type { Fault, Place } from './fault.ts'
 import type { PathPattern } from './paths.ts'
@@ -30,6 +31,8 @@ export interface PlannedRoute {
   readonly paths: readonly PathPattern[]
   /** The allowed methods, with HEAD where GET is; undefined for all. */
   readonly methods: readonly string[] | undefined
+  /** Its conditions, with those of its groups; empty for none. */
+  readonly when: Alternatives
   /** The key of the target. */
   readonly target: string
   /** The resolved options of the target. */

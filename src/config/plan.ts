@@ -4,6 +4,7 @@ import { getOrCreate } from '../lib/memoize.ts'
 import { deepFreeze, isObject } from '../lib/schema.ts'
 import { yieldIfDue } from '../lib/time-slicing.ts'
 import type { Catalog } from './catalog.ts'
+import { conditionFaults, conditionWarnings } from './condition-checks.ts'
 import { findConflicts } from './conflicts.ts'
 import { addUpstreams, listOf, readCore, readRootState, resolveRoot } from './core.ts'
 import { EntryReader } from './entries.ts'
@@ -40,7 +41,9 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
   resolveRoot(draft, state.concerns, folder)
   await draft.checks.runDeferred()
   await yieldIfDue()
-  draft.faults.add(...findConflicts(draft.routes, ignoresCase(catalog, draft.root)))
+  const ignoreCase = ignoresCase(catalog, draft.root)
+  const conditional = { catalog, routes: draft.routes, root: draft.root, ignoreCase }
+  draft.faults.add(...findConflicts(draft.routes, ignoreCase), ...conditionFaults(conditional))
 
   const faults = draft.faults.sorted(schema, source.file)
   if (faults.length > 0) throw new ConfigError(faults)
@@ -54,7 +57,7 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
     routes: draft.routes,
     interpolated: draft.interpolated,
     firstMentions: draft.firstMentions,
-    warnings: [...draft.warnings, ...entries.ambiguousGroups()],
+    warnings: [...draft.warnings, ...entries.ambiguousGroups(), ...conditionWarnings(conditional)],
     notes: draft.notes
   })
 }

@@ -20,9 +20,12 @@ export function publishedSchema(schema: unknown): unknown {
     if (needed.length > 0) made['required'] = needed
   }
   return isObject(properties) && made['additionalProperties'] === false
-    ? { ...made, patternProperties: USER_KEYS }
+    ? { ...made, patternProperties: { ...patternsOf(made), ...USER_KEYS } }
     : made
 }
+
+const patternsOf = ({ patternProperties }: Record<string, unknown>): object =>
+  isObject(patternProperties) ? patternProperties : {}
 
 const SCHEMA_MAPS: ReadonlySet<string> = new Set(['properties', 'patternProperties', '$defs'])
 const SCHEMAS: ReadonlySet<string> = new Set(['items', 'additionalProperties', 'anyOf'])

@@ -41,7 +41,8 @@ export class RouteBuilder {
     level.scope.addRoute(
       level.hosts,
       match.paths.map(({ shape }) => shape),
-      methods
+      methods,
+      level.when
     )
     const route: DraftRoute = {
       id: '',
@@ -51,6 +52,7 @@ export class RouteBuilder {
       hosts: level.hosts,
       paths: this.#markTrailingSlashes(target, options, match),
       methods,
+      when: level.when,
       target: target.key,
       targetOptions: options,
       inherited: state.inherited,

@@ -1,4 +1,5 @@
 import { type TSchema, Type } from 'typebox'
+import { whenOption } from '../lib/conditions/options.ts'
 import { ROUTABLE } from '../lib/http/methods.ts'
 import { overrideOf, schemaOf } from '../lib/schema.ts'
 import { EXPECTED } from '../lib/units.ts'
@@ -83,6 +84,9 @@ export const routeOptions: Readonly<Record<string, TSchema>> = {
       description: 'The methods that it matches, GET also HEAD; by default all but CONNECT and TRACE.',
       examples: [['GET', 'POST']]
     }
+  ),
+  when: whenOption(
+    'The conditions on which it matches, beside host, path and method: all of an object, or any object of a list. The route with the most conditions that hold wins.'
   ),
   include: Type.String({ minLength: 1, description: 'A file with the options and routes of this group.' })
 }

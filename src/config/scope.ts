@@ -1,9 +1,12 @@
-/** What identifies an entry of the config: its name, or else its hosts, paths and methods. */
+import { type Alternatives, alternativesText, readWhen } from '../lib/conditions/options.ts'
+
+/** What identifies an entry of the config: its name, or else its hosts, paths, methods and conditions. */
 interface Identity {
   readonly name?: unknown
   readonly host?: unknown
   readonly path?: unknown
   readonly methods?: unknown
+  readonly when?: unknown
 }
 
 /** The root, a group or a route, identified independently of its position in the file: shared counts are keyed by it. */
@@ -26,23 +29,29 @@ export class Scope {
   }
 
   /** Returns the scope of a group or a route inside this one. */
-  inside({ name, host, path, methods }: Identity): Scope {
+  inside({ name, host, path, methods, when }: Identity): Scope {
     const own =
       typeof name === 'string'
         ? JSON.stringify(name)
-        : host === undefined && path === undefined && methods === undefined
+        : [host, path, methods, when].every((part) => part === undefined)
           ? undefined
           : identityOf(
               sorted(host)?.map((each) => each.toLowerCase()),
               path,
-              methods
+              methods,
+              ...conditionsOf(readWhen(when))
             )
     return new Scope(this, own, '')
   }
 
-  /** Adds a route, by its hosts, paths and methods, to every group that it is in. */
-  addRoute(hosts: readonly string[], paths: readonly string[], methods: readonly string[] | undefined): void {
-    this.#addRoute(identityOf(hosts, paths, methods))
+  /** Adds a route, by its hosts, paths, methods and conditions, to every group that it is in. */
+  addRoute(
+    hosts: readonly string[],
+    paths: readonly string[],
+    methods: readonly string[] | undefined,
+    when: Alternatives
+  ): void {
+    this.#addRoute(identityOf(hosts, paths, methods, ...conditionsOf(when)))
   }
 
   #addRoute(identity: string): void {
@@ -92,6 +101,8 @@ export function nameScopes(scopes: readonly Scope[]): void {
     }
   }
 }
+
+const conditionsOf = (when: Alternatives): string[] => (when.length === 0 ? [] : [alternativesText(when)])
 
 const identityOf = (...parts: readonly unknown[]): string => JSON.stringify(parts.map(sorted))
 

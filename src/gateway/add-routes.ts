@@ -11,6 +11,7 @@ import { findAmbiguities } from './ambiguous-paths/index.ts'
 import { REFUSED } from './normalize-request.ts'
 import { type Entry, entryForPath, symbolOf, type Table } from './route-table/index.ts'
 import { notAllowed, notFoundHere, refusedHere, refusing } from './unmatched.ts'
+import { varyingHead } from './varying-head.ts'
 
 /** Returns whether the upstream of a route may read the path of a request as one of another route. */
 export type AmbiguousPath = (raw: IncomingMessage) => boolean
@@ -57,6 +58,7 @@ export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSe
     { ...entryForPath(notFound), preflights: true }
   ])
   await yieldIfDue()
+  for (const place of table.varying) for (const info of place.infos) info.head = varyingHead(info.head, place)
   addAmbiguities(app, plan, configured, table)
   await yieldIfDue()
   for (const [, info] of configured) {
@@ -126,6 +128,17 @@ async function addRefusals(app: FastifyInstance, table: Table): Promise<void> {
       ...refusing(notAllowed(allow))
     })
   })
+  await forEachSliced(table.unmet, ({ url, method, vary }) => {
+    const route = newRoute({ kind: 'notFound', name: 'no condition holds', path: url, methods: [] })
+    route.head = varyingHead(route.head, vary)
+    app.route({
+      url,
+      method: [...method],
+      exposeHeadRoute: false,
+      config: { sallyport: { route } },
+      ...refusing(notFoundHere)
+    })
+  })
   app.route({
     url: REFUSED,
     method: 'GET',
@@ -177,6 +190,7 @@ function infoFor(plan: Plan, route: PlannedRoute): RouteInfo {
     paths: route.paths.map(({ text }) => text),
     hosts: route.hosts,
     methods: route.methods,
+    when: route.when,
     target: route.target,
     streams: target?.streams === true,
     options: route.options,

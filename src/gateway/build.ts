@@ -50,7 +50,11 @@ export async function buildGateway(
   const planned = new Map<string, RouteInfo>()
   const trusts = rangeMatcher(plan.trustedProxies)
   let table = await makeTable([])
-  const normalizer = makeNormalizer(pathPolicyOf(plan), () => table)
+  const normalizer = makeNormalizer(
+    pathPolicyOf(plan),
+    (address) => trusts(withoutPort(address)),
+    () => table
+  )
   const { app, settleRoutes } = fastifyWithDeferredRoutes(() =>
     fastify({
       logController: new LogController({ disableRequestLogging: true }),

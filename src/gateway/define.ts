@@ -1,6 +1,7 @@
 import type { Static, TSchema } from 'typebox'
 import type { concerns } from '../../plugins/index.ts'
 import type { targets } from '../../routes/index.ts'
+import type { ConditionSet } from '../lib/conditions/options.ts'
 import type { Override } from '../lib/schema.ts'
 
 type AnyConcern = (typeof concerns)[number]
@@ -47,6 +48,7 @@ export interface RouteConfig
   path?: string | readonly string[]
   host?: string | readonly string[]
   methods?: readonly string[]
+  when?: ConditionSet | readonly ConditionSet[]
   include?: string
   routes?: readonly RouteConfig[]
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
+import type { TrustsPeer } from '../lib/http/addresses.ts'
 import {
   canonicalHost,
   canonicalPath,
@@ -10,6 +11,7 @@ import {
 } from '../lib/http/canonical-path.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { MethodRefused } from '../lib/refusals.ts'
+import { queryOf } from '../lib/values.ts'
 import { headRefusal, type RequestRefusal, removeLeadingZeros, takeAuthority } from './check-head.ts'
 import { isPreflight, MARK, preflightFor, type Table } from './route-table/index.ts'
 
@@ -44,7 +46,7 @@ export const refusalOf = (raw: IncomingMessage): RequestRefusal =>
 const MAX_CACHED_HOSTS = 1000
 
 /** Makes the normalizer of a gateway, which gives router, gates and upstream the same path and host, or refuses the request. */
-export function makeNormalizer(policy: PathPolicy, getTable: () => Table): Normalizer {
+export function makeNormalizer(policy: PathPolicy, trusts: TrustsPeer, getTable: () => Table): Normalizer {
   const reportsOnly = policy.mode === 'report'
   const hosts = new Map<string, string | null>()
   let table = getTable()
@@ -103,7 +105,10 @@ export function makeNormalizer(policy: PathPolicy, getTable: () => Table): Norma
     const symbol = preflighted === undefined ? method : preflightFor(preflighted)
     const aliases = table.aliases.get(policy.ignoreCase ? routedPath.toLowerCase() : routedPath)
     const alias = typeof aliases === 'object' ? aliases.get(symbol) : aliases
-    const picked = table.pick === undefined || alias !== undefined ? '' : table.pick(prefix, compared, symbol)
+    const picked =
+      table.pick === undefined || alias !== undefined
+        ? ''
+        : table.pick({ host: prefix, path: compared, symbol, raw, query: queryOf(url).slice(1), trusts })
     if (alias === undefined && picked === '' && routedPath === path) return url
     raw.sallyportUrl = url
     return picked + (alias ?? routedPath) + url.slice(path.length)

@@ -54,6 +54,8 @@ export interface Concern {
   readonly named?: boolean
   /** Returns the origins that requests to a named entry or a URL are sent to; none if the upstream compares paths byte by byte. */
   readonly origins?: (options: never) => (nameOrUrl: string) => readonly string[]
+  /** Returns the request headers that it sets itself for upstreams, in lower case, so that they can't be conditions of routes. */
+  readonly reservedHeaders?: (options: never) => readonly string[]
   /** Whether it responds to CORS preflights, which are then routed by the method that they ask for. */
   readonly preflights?: boolean
   /** Returns how paths are normalized before routing. */

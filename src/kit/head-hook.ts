@@ -6,6 +6,8 @@ export type HeadHook = (request: FastifyRequest, reply: FastifyReply, head: Head
 /** The head of a response, sent by Fastify or streamed from an upstream; names are in lower case. */
 export interface Head {
   has(name: string): boolean
+  /** Returns the value of a header, several fields as one list; undefined if there is none. */
+  get(name: string): string | undefined
   set(name: string, value: string): void
   remove(name: string): void
 }

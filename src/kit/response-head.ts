@@ -76,6 +76,7 @@ function applyPlan(plan: HeadPlan, request: FastifyRequest, reply: FastifyReply)
   if (plan.hooks.length === 0) return
   const head: Head = {
     has: (name) => reply.hasHeader(name),
+    get: (name) => (reply.hasHeader(name) ? [reply.getHeader(name)].flat().join(', ') : undefined),
     set: (name, value) => void reply.removeHeader(name).header(name, value),
     remove: (name) => void reply.removeHeader(name)
   }

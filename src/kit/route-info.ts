@@ -1,4 +1,5 @@
 import type { FastifyContextConfig, FastifyInstance, RouteOptions } from 'fastify'
+import type { Alternatives } from '../lib/conditions/options.ts'
 import { EMPTY_HEAD_PLAN, type HeadPlan } from './response-head.ts'
 
 /** The type of `config.sallyport` on a Fastify route: the options of each concern, or false to switch it off. Concerns add theirs by declaration merging. */
@@ -29,6 +30,8 @@ export interface RouteInfo {
   readonly hosts: readonly string[]
   /** Its methods; undefined for every method. */
   readonly methods: readonly string[] | undefined
+  /** Its conditions (`when`), with those of its groups: all of one set have to hold; empty for none. */
+  readonly when: Alternatives
   /** The key of its target; undefined unless it comes from the config. */
   readonly target: string | undefined
   /** Whether its target sends responses without Fastify's reply. */
@@ -55,6 +58,7 @@ export function newRoute(
     paths: [path],
     hosts: [],
     methods: undefined,
+    when: [],
     target: undefined,
     streams: false,
     options: {},

@@ -1,4 +1,4 @@
-import { hasOneRoute, MARK, type PatternNode } from './nodes.ts'
+import { hasOneRoute, isConditional, MARK, type PatternNode } from './nodes.ts'
 
 /** Matches a path without characters that may be percent-encoded, so that it has one spelling; the mark is part of a host prefix. */
 export const UNENCODED: RegExp = new RegExp(`^[\\w.~/${MARK}-]*$`)
@@ -21,6 +21,7 @@ export function findAliases(nodes: ReadonlyMap<string, PatternNode>): {
   }
   const same = (a: PatternNode | undefined, b: PatternNode): a is PatternNode =>
     a !== undefined &&
+    !a.entries.some(isConditional) &&
     a.entries.length === b.entries.length &&
     a.entries.every((entry, i) => entry === b.entries[i])
   for (const [shape, node] of nodes) {
@@ -44,4 +45,4 @@ export function findAliases(nodes: ReadonlyMap<string, PatternNode>): {
 
 /** Returns whether the routes of a path are selected by method before the router, which would otherwise store all routes once per class of methods. */
 export const isSplitByMethod = (shape: string, node: PatternNode): boolean =>
-  UNENCODED.test(shape) && !hasOneRoute(node)
+  UNENCODED.test(shape) && !hasOneRoute(node) && !node.entries.some(isConditional)

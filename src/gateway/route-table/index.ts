@@ -4,20 +4,24 @@ import { getOrCreate } from '../../lib/memoize.ts'
 import { type PathTree, segmentsOf } from '../../lib/path-tree.ts'
 import { forEachSliced, yieldIfDue } from '../../lib/time-slicing.ts'
 import { type Aliases, findAliases, isSplitByMethod } from './aliases.ts'
-import { findCollisions, makePicker } from './collisions.ts'
+import { findCollisions } from './collisions.ts'
 import { classifyMethods, type MethodClasses, methodMaps } from './method-classes.ts'
 import { METHOD_SYMBOLS } from './methods.ts'
 import {
   allowedMethods,
   type Entry,
+  entriesFor,
   entryFor,
   hasOneRoute,
   hostPrefix,
+  isConditional,
   MARK,
   makeNodes,
   type PatternNode
 } from './nodes.ts'
+import { makePicker, type Picker } from './picker.ts'
 import { makeTrees, type PatternRoutes } from './trees.ts'
+import { findVariants, type Variants } from './variants.ts'
 
 export { isPreflight, preflightFor, symbolOf } from './methods.ts'
 export { type Entry, MARK } from './nodes.ts'
@@ -28,10 +32,27 @@ export interface NotAllowed extends Mount {
   readonly allow: readonly string[]
 }
 
+/** A mount whose methods have routes with conditions only: 404 where none of these holds. */
+export interface Unmet extends Mount {
+  readonly vary: VaryingPlace
+}
+
+/** The routes of a place that is shared with conditions, and what their responses vary by. */
+export interface VaryingPlace {
+  readonly infos: readonly RouteInfo[]
+  /** The value of Vary; empty for none. */
+  readonly vary: string
+  /** Whether it depends on the client's address, so that no shared cache may store a response. */
+  readonly isPrivate: boolean
+}
+
 /** The route of each request, in the form that Fastify's router needs: host before path before method. */
 export interface Table {
   readonly mounts: ReadonlyMap<RouteInfo, readonly Mount[]>
   readonly notAllowed: readonly NotAllowed[]
+  readonly unmet: readonly Unmet[]
+  /** The places of which some routes have conditions. */
+  readonly varying: readonly VaryingPlace[]
   /** The method under which the router stores each method; methods that all routes treat alike share one. */
   readonly methods: ReadonlyMap<string, string>
   /** The same for preflights, by the method they ask for. */
@@ -43,8 +64,8 @@ export interface Table {
   readonly wildcards: ReadonlyMap<string, string>
   /** Returns whether the host of a prefix has a route for a path. */
   hasPath(prefix: string, path: string): boolean
-  /** Returns the prefix of the pattern that matches among colliding ones; undefined where no patterns collide. */
-  readonly pick: ((host: string, path: string, symbol: string) => string) | undefined
+  /** Returns the prefix of the route that a request comes to, among patterns that collide and routes with conditions; undefined where there are none. */
+  readonly pick: Picker | undefined
   /** Returns the patterns with their routes, by host prefix, which is empty for routes without a host; segments are compared as `fold` returns them. */
   treesOf(fold?: (segment: string) => string): ReadonlyMap<string, PathTree<PatternRoutes>>
 }
@@ -65,19 +86,21 @@ export async function makeTable(
   await yieldIfDue()
   const fold = ignoreCase ? lower : undefined
   const collisions = findCollisions(nodes, fold)
+  const variants = findVariants(nodes)
   const { hosts, wildcards } = hostMaps(entries)
-  // Without hosts and collisions, no request asks for a tree.
-  const trees =
-    collisions.size + hosts.size + wildcards.size === 0 ? undefined : makeTrees(nodes, collisions, fold)
+  const prefixed = collisions.size + variants.size
+  // Otherwise no request asks for a tree.
+  const trees = prefixed + hosts.size + wildcards.size === 0 ? undefined : makeTrees(nodes, collisions, fold)
   await yieldIfDue()
   const classes = await classifyMethods(nodes, plugins)
   return {
-    ...(await mountNodes(nodes, classes)),
+    ...(await mountNodes(nodes, classes, variants)),
     ...methodMaps(classes),
     hosts,
     wildcards,
     hasPath: (prefix, path) => trees?.get(prefix)?.find(segmentsOf(path)) !== undefined,
-    pick: collisions.size === 0 || trees === undefined ? undefined : makePicker(collisions, trees, fold),
+    pick:
+      prefixed === 0 || trees === undefined ? undefined : makePicker({ collisions, variants, trees }, fold),
     treesOf: (own) =>
       makeTrees(
         nodes,
@@ -92,11 +115,14 @@ const lower = (text: string): string => text.toLowerCase()
 /** Returns the URLs and methods under which each route is registered. */
 async function mountNodes(
   nodes: ReadonlyMap<string, PatternNode>,
-  classes: MethodClasses
-): Promise<Pick<Table, 'mounts' | 'notAllowed' | 'aliases'>> {
+  classes: MethodClasses,
+  variants: ReadonlyMap<PatternNode, Variants>
+): Promise<Pick<Table, 'mounts' | 'notAllowed' | 'unmet' | 'varying' | 'aliases'>> {
   const routable = routableClasses(classes)
   const mounts = new Map<RouteInfo, Mount[]>()
   const notAllowed: NotAllowed[] = []
+  const unmet: Unmet[] = []
+  const varying: VaryingPlace[] = []
   const mount = (info: RouteInfo, at: Mount): void =>
     void getOrCreate(mounts, info, (): Mount[] => []).push(at)
   const mountEntry = (entry: Entry | undefined, at: Mount, node: PatternNode): void => {
@@ -119,12 +145,26 @@ async function mountNodes(
       if (aliases.get(`${shape}/`) === shape) aliases.set(`${shape}/`, urlBySymbol)
       return
     }
-    for (const [entry, names] of classesPerEntry(node, classes)) {
-      const method = [...names].filter((name) => routable.includes(name))
-      if (method.length > 0) mountEntry(entry, { url: node.url, method }, node)
+    const ofNode = variants.get(node)
+    if (ofNode === undefined)
+      for (const [entry, method] of classesPerEntry(node, classes, entryFor))
+        mountEntry(entry, { url: node.url, method }, node)
+    else {
+      const vary = varyingPlace(node)
+      varying.push(vary)
+      for (const [entry, method] of classesPerEntry(node, classes, entryOrUnmet)) {
+        const at = { url: node.url, method }
+        if (entry === 'unmet') unmet.push({ ...at, vary })
+        else mountEntry(entry, at, node)
+      }
+      for (const entry of node.entries.filter(isConditional))
+        for (const [own, method] of classesPerEntry(node, classes, (_node, symbol) =>
+          entriesFor(node, symbol).includes(entry) ? entry : undefined
+        ))
+          if (own !== undefined) mount(own.info, { url: ofNode.prefixOf(entry) + node.url, method })
     }
   })
-  return { mounts, notAllowed, aliases }
+  return { mounts, notAllowed, unmet, varying, aliases }
 }
 
 /** Returns the classes of methods that are routed: all but that of TRACE and CONNECT. */
@@ -146,15 +186,37 @@ function urlPerEntry(node: PatternNode): {
   return { urls, urlBySymbol }
 }
 
-/** Returns the classes of methods that each entry of a node has. */
-function classesPerEntry(
+/** Returns the routed classes of methods for each of what `find` returns. */
+function classesPerEntry<T>(
   node: PatternNode,
-  { classOf, nameOf }: MethodClasses
-): Map<Entry | undefined, Set<string>> {
-  const found = new Map<Entry | undefined, Set<string>>()
-  for (const [i, symbol] of METHOD_SYMBOLS.entries())
-    getOrCreate(found, entryFor(node, symbol), () => new Set<string>()).add(nameOf[classOf[i] ?? 0] ?? '')
+  classes: MethodClasses,
+  find: (node: PatternNode, symbol: string) => T
+): Map<T, string[]> {
+  const { classOf, nameOf } = classes
+  const routable = new Set(routableClasses(classes))
+  const found = new Map<T, string[]>()
+  for (const [i, symbol] of METHOD_SYMBOLS.entries()) {
+    const name = nameOf[classOf[i] ?? 0] ?? ''
+    const names = routable.has(name) ? getOrCreate(found, find(node, symbol), (): string[] => []) : []
+    if (!names.includes(name)) names.push(name)
+  }
   return found
+}
+
+const entryOrUnmet = (node: PatternNode, symbol: string): Entry | 'unmet' | undefined =>
+  entryFor(node, symbol) ?? (entriesFor(node, symbol).length > 0 ? 'unmet' : undefined)
+
+/** Returns what the responses of all routes of a node vary by, since their conditions choose among them. */
+function varyingPlace({ entries }: PatternNode): VaryingPlace {
+  const conditions = entries.flatMap(({ info }) => info.when.flat())
+  const names = conditions.flatMap(({ kind, name }) =>
+    kind === 'header' ? [name] : kind === 'cookie' ? ['cookie'] : []
+  )
+  return {
+    infos: entries.map(({ info }) => info),
+    vary: [...new Set(names)].join(', '),
+    isPrivate: conditions.some(({ kind }) => kind === 'client.ip')
+  }
 }
 
 function hostMaps(entries: readonly Entry[]): Pick<Table, 'hosts' | 'wildcards'> {

@@ -2,7 +2,7 @@ import { METHODS } from 'node:http'
 import { forEachSliced } from '../../lib/time-slicing.ts'
 import { isSplitByMethod } from './aliases.ts'
 import { isRouted, METHOD_SYMBOLS, preflightedMethod } from './methods.ts'
-import { entryFor, hasOneRoute, type PatternNode } from './nodes.ts'
+import { entriesFor, entryFor, hasOneRoute, isConditional, type PatternNode } from './nodes.ts'
 
 /** Classes of methods and preflights that every path treats alike. In the router, one method stands for a class. */
 export interface MethodClasses {
@@ -22,10 +22,7 @@ export async function classifyMethods(
     if (hasOneRoute(node) || isSplitByMethod(shape, node)) return
     classOf = refineClasses(
       classOf,
-      METHOD_SYMBOLS.map((symbol) => {
-        const entry = entryFor(node, symbol)
-        return entry === undefined ? -1 : node.entries.indexOf(entry)
-      })
+      METHOD_SYMBOLS.map((symbol) => routesText(node, symbol))
     )
   })
   for (const methods of plugins)
@@ -49,8 +46,18 @@ export async function classifyMethods(
   return { classOf, nameOf }
 }
 
+/** Returns what is equal for methods that come to the same routes of a node. */
+function routesText(node: PatternNode, symbol: string): number | string {
+  if (node.entries.some(isConditional))
+    return entriesFor(node, symbol)
+      .map((entry) => node.entries.indexOf(entry))
+      .join()
+  const entry = entryFor(node, symbol)
+  return entry === undefined ? -1 : node.entries.indexOf(entry)
+}
+
 /** Splits each class by the values of `by` for its members. */
-function refineClasses(classOf: readonly number[], by: readonly number[]): number[] {
+function refineClasses(classOf: readonly number[], by: readonly (number | string)[]): number[] {
   const known = new Map<string, number>()
   return classOf.map((own, i) => {
     const signature = `${own} ${by[i]}`

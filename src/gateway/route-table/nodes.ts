@@ -12,6 +12,9 @@ export interface Entry {
   readonly preflights: boolean
 }
 
+/** Returns whether a route has conditions. */
+export const isConditional = ({ info }: Entry): boolean => info.when.length > 0
+
 /** A pattern in the router, with its routes. */
 export interface PatternNode {
   url: string
@@ -127,26 +130,48 @@ function widerNode(nodes: ReadonlyMap<string, PatternNode>, path: string): Patte
   return findFrom('', 0)
 }
 
-/** Returns whether one route has all methods of a node. */
-export const hasOneRoute = ({ entries }: PatternNode): boolean =>
-  entries.length === 1 && entries[0]?.info.methods === undefined
+/** Returns whether one route has all methods of a node, on no condition. */
+export const hasOneRoute = ({ entries: [only, ...others] }: PatternNode): boolean =>
+  only !== undefined && others.length === 0 && only.info.methods === undefined && !isConditional(only)
 
-/** Returns the entry for a method, or a preflight, at a node; undefined where that is 405. */
+/** Returns the entry without conditions for a method, or a preflight, at a node; undefined where there is none. */
 export function entryFor(node: PatternNode, symbol: string): Entry | undefined {
-  const preflighted = preflightedMethod(symbol)
-  if (preflighted === undefined)
-    return (
-      node.entries.find((entry) => accepts(entry, symbol) && entry.info.kind !== 'builtin') ??
-      node.entries.find((entry) => accepts(entry, symbol))
-    )
-  return (
-    node.entries.find((entry) => entry.preflights && accepts(entry, preflighted)) ?? entryFor(node, 'OPTIONS')
-  )
+  const [only, ...others] = node.entries
+  if (only !== undefined && others.length === 0)
+    return accepts(only, symbol) && !isConditional(only) ? only : undefined
+  return entriesFor(node, symbol).find((entry) => !isConditional(entry))
 }
 
-const accepts = ({ info }: Entry, method: string): boolean =>
+/** Returns the entries for a method, or a preflight, at a node, by precedence. */
+export function entriesFor({ entries }: PatternNode, symbol: string): readonly Entry[] {
+  const accepting = entries.filter((entry) => accepts(entry, symbol))
+  return accepting.length < 2
+    ? accepting
+    : accepting.toSorted((a, b) => precedenceOf(a, symbol) - precedenceOf(b, symbol))
+}
+
+const BUILTIN = 2
+const ORDINARY = 4
+
+/** Returns the place of a route among those of a path and a method: those that answer a preflight, that name the method, then built-in ones; the lowest is first. */
+export function precedenceOf(entry: Entry, symbol: string): number {
+  const { info } = entry
+  const own = info.kind === 'builtin' ? BUILTIN : info.methods === undefined ? 1 : 0
+  return answersPreflight(entry, symbol) ? own : own + ORDINARY
+}
+
+function answersPreflight(entry: Entry, symbol: string): boolean {
+  const preflighted = preflightedMethod(symbol)
+  return preflighted !== undefined && entry.preflights && hasMethod(entry, preflighted)
+}
+
+const accepts = (entry: Entry, symbol: string): boolean =>
+  answersPreflight(entry, symbol) ||
+  hasMethod(entry, preflightedMethod(symbol) === undefined ? symbol : 'OPTIONS')
+
+const hasMethod = ({ info }: Entry, method: string): boolean =>
   info.methods === undefined ? isRouted(method) : info.methods.includes(method)
 
 /** Returns the methods that a node has routes for, for an `Allow` header. */
 export const allowedMethods = (node: PatternNode): string[] =>
-  ROUTABLE.filter((method) => entryFor(node, method) !== undefined)
+  ROUTABLE.filter((method) => entriesFor(node, method).length > 0)

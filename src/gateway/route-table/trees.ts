@@ -1,13 +1,13 @@
 import type { RouteInfo } from '../../kit/index.ts'
 import { getOrCreate } from '../../lib/memoize.ts'
 import { PathTree, type PatternEnd, type PatternSegment } from '../../lib/path-tree.ts'
-import { type CollidingPattern, entryFor, type PatternNode } from './nodes.ts'
+import { type CollidingPattern, type Entry, entriesFor, isConditional, type PatternNode } from './nodes.ts'
 
 /** The routes at one pattern of the table. */
 export interface PatternRoutes {
   readonly segments: readonly PatternSegment[]
   readonly end: PatternEnd
-  /** Returns the route for a method, or a preflight; undefined where that is 405. */
+  /** Returns the first route for a method, or a preflight, that may be chosen; undefined where that is 405. */
   routeFor(symbol: string, segments: readonly string[]): RouteInfo | undefined
   /** Returns every route that a method, or a preflight, may come to: all of the pattern where it is 405. */
   routesFor(symbol: string, segments: readonly string[]): readonly RouteInfo[]
@@ -36,14 +36,21 @@ export function makeTrees(
       end,
       routeFor: (symbol, path) =>
         nodesFor(path)
-          .map((each) => entryFor(each, symbol)?.info)
+          .map((each) => entriesFor(each, symbol)[0]?.info)
           .find((route) => route !== undefined),
       routesFor: (symbol, path) =>
         nodesFor(path).flatMap((each) => {
-          const entry = entryFor(each, symbol)
-          return (entry === undefined ? each.entries : [entry]).map(({ info }) => info)
+          const possible = possibleEntries(each, symbol)
+          return (possible.length === 0 ? each.entries : possible).map(({ info }) => info)
         })
     })
   }
   return trees
+}
+
+/** Returns the entries that a request of a method may come to: those with conditions, and the first one without. */
+function possibleEntries(node: PatternNode, symbol: string): readonly Entry[] {
+  const entries = entriesFor(node, symbol)
+  const first = entries.findIndex((entry) => !isConditional(entry))
+  return entries.filter((entry, i) => isConditional(entry) || i === first)
 }

@@ -1,4 +1,6 @@
+import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import type { FastifyRequest } from 'fastify'
 
 /** Returns the address of the client; an IPv4-mapped IPv6 address in its IPv4 form. */
@@ -23,3 +25,29 @@ export const peerOf = ({ raw }: FastifyRequest): string =>
 
 /** Returns the IPv4 form of an IPv4-mapped IPv6 address. */
 const unmapped = (ip: string): string => (ip.startsWith('::ffff:') && ip.includes('.') ? ip.slice(7) : ip)
+
+/** Returns whether the X-Forwarded-* headers of a peer are trusted. */
+export type TrustsPeer = (address: string) => boolean
+
+/** Returns the address of the client of a request that has not been routed: the last one in X-Forwarded-For that no trusted proxy has. */
+export function clientAddress({ headers, socket }: IncomingMessage, trusts: TrustsPeer): string {
+  let address = unmapped(socket?.remoteAddress ?? '')
+  const forwarded = headers['x-forwarded-for']
+  if (forwarded === undefined || !trusts(address)) return address
+  for (const text of [forwarded].flat().join(',').split(',').toReversed()) {
+    const next = withoutPort(text.trim())
+    // A proxy may send a text that is not an address.
+    if (isIP(next) === 0) return address
+    address = unmapped(next)
+    if (!trusts(address)) return address
+  }
+  return address
+}
+
+/** Returns the scheme that the client of a request used: that of the connection, or the one that a trusted proxy names. */
+export function clientScheme({ headers, socket }: IncomingMessage, trusts: TrustsPeer): string {
+  const own = (socket as TLSSocket).encrypted ? 'https' : 'http'
+  const named = headers['x-forwarded-proto']
+  if (named === undefined || !trusts(unmapped(socket.remoteAddress ?? ''))) return own
+  return [named].flat().join(',').split(',').at(-1)?.trim().toLowerCase() ?? own
+}

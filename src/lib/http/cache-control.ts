@@ -107,3 +107,12 @@ export const MAX_SECONDS = 2 ** 31
 /** Reads a number of seconds, at most 2^31; NaN for anything else (RFC 9111 section 1.2.2). */
 export const deltaSeconds = (text: string | true): number =>
   text !== true && /^\d+$/.test(text) ? Math.min(Number(text), MAX_SECONDS) : Number.NaN
+
+/** Returns a Cache-Control field that lets only the client's own cache store the response. */
+export function privateField(field: string | undefined): string {
+  const directives = (field ?? '').split(',').map((directive) => directive.trim())
+  const kept = directives.filter((each) => each !== '' && !/^(?:public|s-maxage\b)/i.test(each))
+  return kept.some((each) => /^(?:private|no-store)$/i.test(each))
+    ? kept.join(', ')
+    : ['private', ...kept].join(', ')
+}

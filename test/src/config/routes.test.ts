@@ -54,7 +54,29 @@ t.test('rejects two routes that match the same requests', async (t) => {
     ['wildcards', twoRoutes('"path": "/a/*"', '"path": "/a/*"')],
     ['encoded otherwise', twoRoutes('"path": "/%61"', '"path": "/a"')],
     ['a host in common', twoRoutes('"path": "/a", "host": ["x.b", "y.b"]', '"path": "/a", "host": "y.b"')],
-    ['a method in common', twoRoutes('"path": "/a", "methods": ["GET"]', '"path": "/a"')],
+    [
+      'a method in common',
+      twoRoutes('"path": "/a", "methods": ["GET", "POST"]', '"path": "/a", "methods": ["POST"]')
+    ],
+    [
+      'equal conditions',
+      twoRoutes('"path": "/a", "when": {"header:a": "1"}', '"path": "/a", "when": {"header:A": ["2", "1"]}')
+    ],
+    [
+      'conditions on different headers',
+      twoRoutes('"path": "/a", "when": {"header:a": "1"}', '"path": "/a", "when": {"header:b": "1"}')
+    ],
+    [
+      'overlapping ranges of addresses',
+      twoRoutes(
+        '"path": "/a", "when": {"client.ip": "private"}',
+        '"path": "/a", "when": {"client.ip": "10.1.0.0/16"}'
+      )
+    ],
+    [
+      'overlapping wildcards',
+      twoRoutes('"path": "/a/*", "when": {"path": "*.js"}', '"path": "/a/*", "when": {"path": "/a/x*"}')
+    ],
     [
       'HEAD, which comes with GET',
       twoRoutes('"path": "/a", "methods": ["GET"]', '"path": "/a", "methods": ["HEAD"]')
@@ -70,7 +92,7 @@ t.test('rejects two routes that match the same requests', async (t) => {
       t.equal(found.length, 1)
       t.match(
         found[0],
-        /^gateway\.json:2:1 The route \S+.* matches the same requests as the one at gateway\.json:1:\d+; give them/
+        /^gateway\.json:2:1 The route \S+.* matches the same requests as the one at gateway\.json:1:\d+; give /
       )
     })
 

@@ -1,0 +1,71 @@
+import type { IncomingMessage } from 'node:http'
+import { clientAddress, clientScheme, type TrustsPeer } from '../http/addresses.ts'
+import { cookiesIn } from '../http/cookies.ts'
+import { cgiName, isForwardedHeader } from '../http/headers.ts'
+import { rangeMatcher } from '../http/networks.ts'
+import { matchesGlob } from './glob.ts'
+import type { Condition } from './options.ts'
+
+/** What conditions look at. */
+export interface ConditionInput {
+  readonly raw: IncomingMessage
+  /** The canonical path. */
+  readonly path: string
+  /** The query without its question mark. */
+  readonly query: string
+  /** Returns whether the X-Forwarded-* headers of a peer are trusted. */
+  readonly trusts: TrustsPeer
+}
+
+export type HoldsFor = (input: ConditionInput) => boolean
+
+/** Compiles a set of conditions into a test of whether all of them hold. */
+export function compileConditions(set: readonly Condition[]): HoldsFor {
+  const tests = set.map(compileCondition)
+  const [first, second] = tests
+  if (first !== undefined && second === undefined) return first
+  return (input) => tests.every((holds) => holds(input))
+}
+
+function compileCondition({ kind, name, accepts }: Condition): HoldsFor {
+  if (kind === 'client.ip') {
+    const includes = rangeMatcher(typeof accepts === 'boolean' ? [] : accepts)
+    return ({ raw, trusts }) => includes(clientAddress(raw, trusts))
+  }
+  const matches = compileValues(accepts)
+  if (kind === 'scheme') return ({ raw, trusts }) => matches(clientScheme(raw, trusts))
+  if (kind === 'path') return ({ path }) => matches(path)
+  const isAnyAccepted = accepts === false ? noneOf : someOf(matches)
+  if (kind === 'cookie') return ({ raw }) => isAnyAccepted(cookiesIn(raw.headers.cookie, name))
+  if (kind === 'query') return ({ query }) => isAnyAccepted(queryValues(query, name))
+  const isForwarded = isForwardedHeader(cgiName(name))
+  return ({ raw, trusts }) =>
+    isAnyAccepted(
+      isForwarded && !trusts(raw.socket.remoteAddress ?? '') ? [] : headerValues(raw.headers[name])
+    )
+}
+
+const noneOf = (values: readonly string[]): boolean => values.length === 0
+
+const someOf =
+  (matches: (value: string) => boolean) =>
+  (values: readonly string[]): boolean =>
+    values.some(matches)
+
+function compileValues(accepts: boolean | readonly string[]): (value: string) => boolean {
+  if (typeof accepts === 'boolean') return () => accepts
+  const exact = new Set(accepts.filter((text) => !text.includes('*')))
+  const globs = accepts.filter((text) => text.includes('*'))
+  return (value) => exact.has(value) || globs.some((glob) => matchesGlob(glob, value))
+}
+
+/** Returns the value of a header, and where it is a list, its members (RFC 9110 section 5.3). */
+function headerValues(value: string | readonly string[] | undefined): readonly string[] {
+  if (value === undefined) return []
+  const text = typeof value === 'string' ? value : value.join(', ')
+  return text.includes(',') ? [text, ...text.split(',').map((member) => member.trim())] : [text]
+}
+
+function queryValues(query: string, name: string): readonly string[] {
+  return query === '' ? [] : new URLSearchParams(query).getAll(name)
+}
