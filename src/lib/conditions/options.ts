@@ -23,13 +23,15 @@ export type ConditionSet = Readonly<Record<string, boolean | string | readonly s
 
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
-const texts = (description: string): TSchema =>
+const texts = (description: string, examples: readonly unknown[]): TSchema =>
   Type.Unsafe({
+    examples,
     anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, minItems: 1 }],
     description
   })
 
 const named = (what: string): unknown => ({
+  examples: ['true', ['B', 'C'], true],
   anyOf: [{ type: 'boolean' }, { type: 'string' }, { type: 'array', items: { type: 'string' }, minItems: 1 }],
   [EXPECTED]: 'a text, a list of texts, true (present) or false (absent)',
   description: `The ${what}: one of these values, where "*" is any characters; true if it is present, false if it is absent.`
@@ -43,8 +45,10 @@ const conditionSet = {
       enum: ['http', 'https'],
       description: 'The scheme that the client used.'
     }),
-    'client.ip': texts('The addresses of clients: addresses, CIDR ranges, "loopback" or "private".'),
-    path: texts('The canonical path, where "*" is any characters, "/" too.')
+    'client.ip': texts('The addresses of clients: addresses, CIDR ranges, "loopback" or "private".', [
+      ['10.0.0.0/8']
+    ]),
+    path: texts('The canonical path, where "*" is any characters, "/" too.', ['*.js'])
   },
   patternProperties: {
     [`^header:${TOKEN}$`]: named('request header'),
@@ -62,6 +66,7 @@ export const whenOption = (description: string): TSchema =>
   Type.Unsafe({
     anyOf: [conditionSet, { type: 'array', items: conditionSet, minItems: 1 }],
     [EXPECTED]: 'an object such as { "header:x-canary": "true" }, or a list of them',
+    examples: [{ 'header:x-canary': 'true' }],
     description
   })
 
