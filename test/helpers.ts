@@ -247,17 +247,18 @@ export interface Running {
   ended: Promise<number | null>
 }
 
-/** Runs the gateway of a config file in a process of its own, as a user does, on a free port; it ends with the test. It may be given few descriptors. */
+/** Runs the gateway of a config file, or of another command than "run", in a process of its own, as a user does, on a free port; it ends with the test. It may be given few descriptors. */
 export async function running(
   t: Scope,
   args: readonly string[],
   {
     cwd = process.cwd(),
     env = {},
-    descriptors
-  }: { cwd?: string; env?: Record<string, string>; descriptors?: number } = {}
+    descriptors,
+    name = 'run'
+  }: { cwd?: string; env?: Record<string, string>; descriptors?: number; name?: string } = {}
 ): Promise<Running> {
-  const command = [process.execPath, BIN, 'run', ...args]
+  const command = [process.execPath, BIN, name, ...args]
   const [program = '', ...words] =
     descriptors === undefined
       ? command

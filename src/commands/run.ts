@@ -1,23 +1,8 @@
-import cluster from 'node:cluster'
-import type { Logger } from 'pino'
-import { openAdmin } from '../admin/listener.ts'
-import { type AdminSource, adminSourceOf } from '../admin/report.ts'
-import { descriptorShortage } from '../config/descriptors.ts'
 import { loadPlan } from '../config/load.ts'
 import { catalog } from '../gateway/catalog.ts'
-import { descriptorLimit } from '../lib/descriptors.ts'
-import { catchEarlySignals, releaseEarlySignals } from '../lib/early-signals.ts'
-import { logUncaughtErrors } from '../lib/uncaught-errors.ts'
-import { workerNumber } from '../lib/worker-number.ts'
-import { Engine } from '../process/engine.ts'
-import { type Log, openLog } from '../process/log.ts'
-import { StartFailed, WorkerPool } from '../process/primary.ts'
-import type { Settings } from '../process/settings.ts'
-import { workerLogVariables } from '../process/terminal.ts'
-import { FileWatch } from '../process/watch.ts'
-import { WorkerLink } from '../process/worker.ts'
 import { CONFIG_OPTION, type Command } from './command.ts'
-import { CommandError, throwBuildError, throwConfigErrors } from './outcome.ts'
+import { throwConfigErrors } from './outcome.ts'
+import { serveGateway } from './serve-gateway.ts'
 import { settingsFor } from './settings.ts'
 
 export const command: Command = {
@@ -30,162 +15,12 @@ export const command: Command = {
   positionals: [],
   async run({ values, version }) {
     const settings = settingsFor(process.env, values['config'])
-    const worker = workerNumber(process.env)
-    const watchesAll = values['watch'] === true
-    catchEarlySignals()
-    // A worker of another program's cluster, such as PM2's, cannot fork.
-    if (cluster.isPrimary && settings.workers > 1) return runWorkerPool(settings, version)
-    const link = worker === undefined ? undefined : new WorkerLink()
-    const start = async (): Promise<{ engine: Engine; log: Log }> => {
-      const plan = await loadPlan(settings.config, catalog, process.env).catch(throwConfigErrors)
-      const log = await openLog(settings, worker)
-      process.on('exit', log.close)
-      const peers = link?.peers ?? null
-      const engine = await Engine.start(settings, plan, log.log, throwBuildError, peers).catch(
-        throwListenError(settings)
-      )
-      return { log, engine }
-    }
-    const { engine, log } = await (link === undefined ? start() : link.start(start))
-    logUncaughtErrors(log.log)
-    const { address, port } = engine.served.address
-    const descriptors = descriptorLimit()
-    log.log.info(
-      { host: address, port, config: settings.config, routes: engine.plan.routes.length, descriptors },
-      `listening on ${engine.app.tls === null ? 'http' : 'https'}://${hostIn(address)}:${port}`
-    )
-    const shortage = descriptorShortage(engine.plan, descriptors)
-    if (shortage !== undefined) log.log.warn(shortage.message)
-    if (worker !== undefined && link !== undefined) {
-      let draining = false
-      const drain = (why: string): void => {
-        if (draining) return
-        draining = true
-        log.log.info({ why, timeout: settings.drainTimeout }, 'draining')
-        void exitAfter(engine.served.drain(), log)
-      }
-      link.serve(engine, worker, { watchesAll, drain })
-      return undefined
-    }
-    if (settings.workers > 1)
-      log.log.warn(
-        { workers: settings.workers },
-        'WORKERS is ignored: this process is a worker of another cluster'
-      )
-    await startAdmin(adminSourceOf(engine), settings, version, log.log)
-    handleSignals(
-      {
-        filesToWatch: () => engine.filesToWatch(watchesAll),
-        reload: (why) => engine.reload(why),
-        drain: () => engine.served.drain(),
-        kill: () => {}
-      },
+    return serveGateway({
       settings,
-      log
-    )
-    return undefined
+      version,
+      readPlan: () => loadPlan(settings.config, catalog, process.env),
+      onConfigError: throwConfigErrors,
+      watchesAll: values['watch'] === true
+    })
   }
-}
-
-/** Runs the gateway in several worker processes; this one serves no requests itself. */
-async function runWorkerPool(settings: Settings, version: string): Promise<undefined> {
-  const log = await openLog(settings)
-  process.on('exit', log.close)
-  const pool = new WorkerPool(settings.workers, log.log, {
-    pass: log.pass,
-    variables: workerLogVariables(settings.logPretty)
-  })
-  await pool.start().catch((error: unknown) => {
-    if (!(error instanceof StartFailed)) throw error
-    // The worker has printed the reason.
-    process.exit(error.exitCode)
-  })
-  logUncaughtErrors(log.log)
-  await startAdmin(pool, settings, version, log.log)
-  handleSignals(pool, settings, log)
-}
-
-const hostIn = (address: string): string => (address.includes(':') ? `[${address}]` : address)
-
-const throwListenError =
-  ({ host, port }: Settings) =>
-  (error: unknown): never => {
-    if (error instanceof CommandError) throw error
-    const { code, message } = error as NodeJS.ErrnoException
-    if (code === 'EADDRINUSE')
-      throw new CommandError(
-        `The port ${port} of ${host} is in use; set PORT to another one, or 0 for any free one`
-      )
-    if (code === 'EACCES')
-      throw new CommandError(`Permission denied for port ${port}; set PORT to one from 1024 on`)
-    throw new CommandError(`The gateway can't listen on ${host}:${port}: ${message}`)
-  }
-
-/** Opens the admin listener if one is configured; the gateway also runs where that fails. */
-async function startAdmin(
-  source: AdminSource,
-  { adminHost: host, adminPort: port, adminToken: token, adminPurgeToken: purgeToken, inherited }: Settings,
-  version: string,
-  log: Logger
-): Promise<void> {
-  const { admin: fd } = inherited
-  if (port === undefined && fd === undefined) return
-  try {
-    const { address } = await openAdmin(source, { host, port: port ?? 0, fd, token, purgeToken, version })
-    log.info({ admin: `http://${hostIn(address.address)}:${address.port}` }, 'admin listener open')
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    log.warn({ host, adminPort: port, code }, 'admin listener failed to open; set ADMIN_PORT to another port')
-  }
-}
-
-/** A running gateway, in one process or several. */
-interface RunningGateway {
-  filesToWatch(): readonly string[]
-  reload(why: string): Promise<unknown>
-  drain(): Promise<boolean>
-  /** Ends all worker processes immediately. */
-  kill(): void
-}
-
-// Under "npm start" one Ctrl-C sends two signals, from the terminal and from npm, within this many ms.
-const DUPLICATE_SIGNAL_MS = 500
-
-/** Reloads and stops the gateway by signals. */
-function handleSignals(gateway: RunningGateway, settings: Settings, log: Log): void {
-  const watching = new FileWatch(() => reload('a file changed'), log.log)
-  let stopping = false
-  let stoppedAt = 0
-  const watch = (): void => {
-    if (!stopping) watching.watch(gateway.filesToWatch())
-  }
-  const reload = (why: string): void => {
-    if (!stopping) void gateway.reload(why).then(watch)
-  }
-  const stop = (signal: NodeJS.Signals): void => {
-    if (stopping) {
-      if (performance.now() - stoppedAt < DUPLICATE_SIGNAL_MS) return
-      log.log.warn({ signal }, 'second stop signal: exiting immediately')
-      gateway.kill()
-      process.exit(1)
-    }
-    stopping = true
-    stoppedAt = performance.now()
-    watching.close()
-    log.log.info({ signal, delay: settings.drainDelay, timeout: settings.drainTimeout }, 'draining')
-    void exitAfter(gateway.drain(), log)
-  }
-  process.on('SIGHUP', () => reload('SIGHUP'))
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
-  // A SIGHUP during the start may have come after the config was read.
-  if (releaseEarlySignals()) reload('SIGHUP')
-  watch()
-}
-
-/** Exits the process once it has drained and its log is written. */
-async function exitAfter(drained: Promise<boolean>, { log, flush }: Log): Promise<void> {
-  const clean = await drained
-  log.info({ clean }, 'stopped')
-  await flush()
-  process.exit(0)
 }

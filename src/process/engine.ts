@@ -1,11 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { ConfigError } from '../config/fault.ts'
-import { loadPlan } from '../config/load.ts'
 import type { Plan } from '../config/plan-types.ts'
 import { redactedConfig } from '../config/redact.ts'
 import { buildGateway } from '../gateway/build.ts'
-import { catalog } from '../gateway/catalog.ts'
 import { Resources } from '../gateway/resources.ts'
 import { monotonic, wall } from '../lib/clock.ts'
 import type { Peers } from '../lib/contracts/peers.ts'
@@ -23,12 +21,20 @@ export interface Reloaded {
   readonly faults: readonly string[]
 }
 
+/** The settings of a gateway, its plan, and where later ones come from. */
+export interface EngineStart {
+  readonly settings: Settings
+  readonly plan: Plan
+  /** Reads the config again, for a reload; rejects with a ConfigError. */
+  readonly readPlan: () => Promise<Plan>
+}
+
 /** The gateway of one process: its config, the Fastify instance built from it, and its listening sockets. */
 export class Engine {
   readonly startedAt = wall()
   /** When it started, by the monotonic clock. */
   readonly startedAtMonotonic = monotonic()
-  readonly #settings: Settings
+  readonly #readPlan: () => Promise<Plan>
   readonly #log: Logger
   readonly #resources: Resources
   readonly #served: Served
@@ -38,17 +44,10 @@ export class Engine {
   readonly #reloadCounts = { taken: 0, refused: 0 }
   readonly #reloadQueue = new CoalescingQueue((why) => this.#reload(why))
 
-  private constructor(
-    settings: Settings,
-    log: Logger,
-    resources: Resources,
-    plan: Plan,
-    app: FastifyInstance,
-    served: Served
-  ) {
-    this.#settings = settings
+  private constructor({ plan, readPlan }: EngineStart, log: Logger, app: FastifyInstance, served: Served) {
+    this.#readPlan = readPlan
     this.#log = log
-    this.#resources = resources
+    this.#resources = app.resources
     this.#plan = plan
     this.#app = app
     this.#served = served
@@ -56,18 +55,17 @@ export class Engine {
 
   /** Builds the gateway of a plan and opens its sockets. Errors of the build go to `onBuildError`; a worker catches up with its peers before it accepts requests. */
   static async start(
-    settings: Settings,
-    plan: Plan,
+    start: EngineStart,
     log: Logger,
     onBuildError: (error: unknown) => never,
     peers: (Peers & { catchUp(): Promise<void> }) | null = null
   ): Promise<Engine> {
     const resources = new Resources(peers)
-    const app = await buildGateway(plan, resources, log, { isAlone: true }).catch(onBuildError)
+    const app = await buildGateway(start.plan, resources, log, { isAlone: true }).catch(onBuildError)
     try {
       await peers?.catchUp()
-      const served = await serve(app, { ...settings, log })
-      return new Engine(settings, log, resources, plan, app, served)
+      const served = await serve(app, { ...start.settings, log })
+      return new Engine(start, log, app, served)
     } catch (error) {
       await app.close()
       throw error
@@ -113,7 +111,7 @@ export class Engine {
   async #reload(why: string): Promise<Reloaded> {
     let faults: readonly string[] = []
     try {
-      const plan = await loadPlan(this.#settings.config, catalog, process.env)
+      const plan = await this.#readPlan()
       const next = await buildGateway(plan, this.#resources, this.#log, { isAlone: true })
       try {
         this.#served.swap(next)

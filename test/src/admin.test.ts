@@ -36,7 +36,8 @@ async function stage(
   writeFileSync(file, JSON.stringify(config))
   const settings = readSettings({ PORT: '0', GATEWAY_CONFIG: file })
   const plan = await loadPlan(file, catalog, { SESSION_SECRET: SECRET, ...env })
-  const engine = await Engine.start(settings, plan, pino({ level: 'silent' }), (error) => {
+  const readPlan = (): ReturnType<typeof loadPlan> => loadPlan(file, catalog, process.env)
+  const engine = await Engine.start({ settings, plan, readPlan }, pino({ level: 'silent' }), (error) => {
     throw error
   })
   t.teardown(() => engine.served.close())

@@ -473,7 +473,19 @@ t.test('init', async (t) => {
 })
 
 t.test('every command prints its usage with --help', async (t) => {
-  const commands = ['run', 'check', 'schema', 'openapi', 'init', 'hash', 'user', 'key', 'echo', 'completion']
+  const commands = [
+    'run',
+    'check',
+    'schema',
+    'openapi',
+    'init',
+    'hash',
+    'user',
+    'key',
+    'proxy',
+    'echo',
+    'completion'
+  ]
   await Promise.all(
     commands.map(async (command) => {
       const { code, stdout, stderr } = await sallyport([command, '--help'])
@@ -489,7 +501,7 @@ t.test('wrong usage exits with 2 and prints one line with what would work', asyn
     [['chek'], /^There is no command "chek"; did you mean "check"\?$/],
     [
       ['frobnicate'],
-      /^There is no command "frobnicate"; the commands are run, check, schema, openapi, init, hash, user, key, echo, completion$/
+      /^There is no command "frobnicate"; the commands are run, check, schema, openapi, init, hash, user, key, proxy, echo, completion$/
     ],
     [['constructor'], /^There is no command "constructor"; /],
     [
