@@ -20,13 +20,22 @@ export interface Held {
   readonly size: number
 }
 
-/** Counts requests by route and result. */
-export class CacheCounts {
-  readonly #routes = new Map<string, RouteCounts>()
+interface Place {
+  readonly labels: Readonly<Record<string, string>>
+  readonly counts: RouteCounts
+}
 
-  /** Returns the counts of a route, which its cache increments. */
-  of(route: string): RouteCounts {
-    return getOrCreate(this.#routes, route, () => ({ hit: 0, fill: 0, follow: 0, pass: 0, refuse: 0 }))
+/** Counts requests by route or leg, and result. */
+export class CacheCounts {
+  readonly #places = new Map<string, Place>()
+
+  /** Returns the counts of a route, or of one of its legs, which its cache increments. */
+  of(route: string, leg?: string): RouteCounts {
+    const labels = leg === undefined ? { route } : { route, leg }
+    return getOrCreate(this.#places, JSON.stringify(labels), () => ({
+      labels,
+      counts: { hit: 0, fill: 0, follow: 0, pass: 0, refuse: 0 }
+    })).counts
   }
 
   /** Lists the metrics; `held` is what is in memory. */
@@ -40,12 +49,12 @@ export class CacheCounts {
     return [
       {
         name: 'sallyport_cache_requests_total',
-        help: 'Requests of routes with a cache, by result: hit, miss, collapsed, bypass or refused.',
+        help: 'Requests of routes and legs with a cache, by result: hit, miss, collapsed, bypass or refused.',
         type: 'counter',
-        values: [...this.#routes].flatMap(([route, counts]) =>
+        values: [...this.#places.values()].flatMap(({ labels, counts }) =>
           Object.entries(RESULTS).map(([kind, result]) => ({
             value: counts[kind as Lookup['kind']],
-            labels: { route, result }
+            labels: { ...labels, result }
           }))
         )
       },

@@ -1,4 +1,3 @@
-import type { FastifyRequest } from 'fastify'
 import { monotonic } from '../../src/lib/clock.ts'
 import type { CacheHead } from '../../src/lib/contracts/cache.ts'
 import { etagOf } from '../../src/lib/http/etags.ts'
@@ -6,11 +5,12 @@ import { type CacheStore, type Entry, usefulFor } from './entry.ts'
 import { fieldIn, storedFields } from './fields.ts'
 import { secondaryKey } from './key.ts'
 import type { CachePolicy } from './options.ts'
+import type { PresentedRequest } from './presented-request.ts'
 import { decideStorage, hasValidator, MAX_VARY, type Storage, type StorageRequest } from './storage.ts'
 
 /** What of a request goes into the entry that its response becomes. */
 export interface EntryContext {
-  readonly request: FastifyRequest
+  readonly request: PresentedRequest
   readonly storageRequest: StorageRequest
   readonly policy: CachePolicy
   readonly store: CacheStore
@@ -57,7 +57,7 @@ export class EntryWriter {
     const { freshFor, age, staleWhileRevalidate, staleIfError } = storage
     const entry = {
       status: response.status,
-      fields: storedFields(response.fields, now),
+      fields: storedFields(response.fields, now, this.#context.request.hidden),
       source: response.source,
       storedAt: monotonic(),
       age,

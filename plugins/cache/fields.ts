@@ -20,14 +20,23 @@ export function withoutFields(fields: readonly string[], names: ReadonlySet<stri
 }
 
 // Written anew for each response that is served (RFC 9111 section 3.1), or never sent to clients.
-const NOT_STORED = ['age', 'content-length', 'trailer', 'surrogate-key', 'set-cookie']
+const NOT_STORED = ['age', 'content-length', 'trailer', 'set-cookie']
 
 // Clients don't see the tags.
 export const NOT_SENT: readonly string[] = ['surrogate-key']
 
-/** Returns the fields of a response that are stored (RFC 9111 section 3.1); a Date is added where there is none. */
-export function storedFields(fields: readonly string[], receivedAt: number): string[] {
-  const names = new Set([...HOP_BY_HOP, ...NOT_STORED, ...(nominatedBy(fieldIn(fields, 'connection')) ?? [])])
+/** Returns the fields of a response that are stored (RFC 9111 section 3.1), without those of `hidden`; a Date is added where there is none. */
+export function storedFields(
+  fields: readonly string[],
+  receivedAt: number,
+  hidden: readonly string[] = NOT_SENT
+): string[] {
+  const names = new Set([
+    ...HOP_BY_HOP,
+    ...NOT_STORED,
+    ...hidden,
+    ...(nominatedBy(fieldIn(fields, 'connection')) ?? [])
+  ])
   const stored = withoutFields(fields, names)
   if (fieldIn(stored, 'date') === undefined) stored.push('date', new Date(receivedAt).toUTCString())
   return stored

@@ -1,15 +1,15 @@
-import type { FastifyRequest } from 'fastify'
 import type { CacheAnswer, CacheFill, CacheFollower, FollowResult } from '../../src/lib/contracts/cache.ts'
 import { answerFrom } from './answer.ts'
 import { writeCacheStatus } from './cache-status.ts'
 import type { FlightFollower } from './coalescing/flight.ts'
 import type { SharedHead } from './fill.ts'
 import { secondaryKey } from './key.ts'
+import type { PresentedRequest } from './presented-request.ts'
 import { isNotModified, notModifiedFields } from './validators.ts'
 
 /** What of a request decides whether a shared response is for it. */
 export interface FollowContext {
-  readonly request: FastifyRequest
+  readonly request: PresentedRequest
   readonly primary: string
   /** Makes the fill of a request that has to ask by itself. */
   fillAlone(): CacheFill

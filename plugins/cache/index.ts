@@ -8,9 +8,11 @@ import { type CacheOptions, faults, options, override, warnings } from './option
 import { LocalPurges } from './purges/purges.ts'
 import { countNames, readPurge } from './purges/request.ts'
 import { SharedPurges } from './purges/shared.ts'
-import { type CacheParts, StoredRoute } from './route-cache.ts'
+import { StoredRoute } from './route-cache.ts'
+import type { CacheParts } from './stored-responses.ts'
 import { MemoryStore } from './stores/memory.ts'
 import { RedisCacheStore } from './stores/redis.ts'
+import { StoredTarget } from './target-cache.ts'
 
 export const key = 'cache'
 export const counts = true
@@ -55,6 +57,11 @@ export default fp<CacheOptions>(
         if (own === undefined) return undefined
         const { id, name } = route as RouteInfo
         return new StoredRoute(parts, { name, parts: [id, hashParts([dependsOn])] }, own)
+      },
+      forTarget({ route, leg, dependsOn }, ownOptions) {
+        const { id, name } = route as RouteInfo
+        const place = { route: name, leg, parts: [id, leg, hashParts([dependsOn])] }
+        return new StoredTarget(parts, place, ownOptions)
       },
       async purge(body) {
         const names = readPurge(body)

@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto'
-import type { FastifyRequest } from 'fastify'
-import { peerOf } from '../../src/lib/http/addresses.ts'
+import type { Caller } from '../../src/lib/caller.ts'
 import { parameterName } from '../../src/lib/values.ts'
+import type { CachePolicy } from './options.ts'
+import type { PresentedRequest } from './presented-request.ts'
 
 /** Hashes parts, each with its length in front, so that no two lists of parts have one key; an absent part is none of any length. */
 export function hashParts(parts: readonly (string | undefined)[]): string {
@@ -40,32 +41,26 @@ export const primaryKey = (parts: KeyParts): string =>
   ])
 
 /** Returns the key of the entry for a request among those that vary by some headers. */
-export const secondaryKey = (primary: string, vary: readonly string[], request: FastifyRequest): string =>
-  vary.length === 0
-    ? primary
-    : hashParts([primary, ...vary.flatMap((name) => [name, forwardedValue(request, name)])])
+export const secondaryKey = (primary: string, vary: readonly string[], request: PresentedRequest): string =>
+  vary.length === 0 ? primary : hashParts([primary, ...vary.flatMap((name) => [name, request.sent(name)])])
 
-/** Returns the values of some headers of a request; undefined for one that it does not have. */
-export const valuesOf = (request: FastifyRequest, names: readonly string[]): (string | undefined)[] =>
-  names.map((name) => forwardedValue(request, name))
+// Clients without a caller never get what was sent to one, also not after a reload that makes the route public.
+const ANY_CALLER = 'any'
 
-/** Returns what decides the value of a header that goes upstream: all fields of the client's, and what the gateway writes itself; undefined for neither. */
-function forwardedValue(request: FastifyRequest, name: string): string | undefined {
-  const written =
-    name === 'x-forwarded-for'
-      ? peerOf(request)
-      : request.identity?.find((header) => header.name === name)?.value.render(request)
-  const sent = fieldsOf(request, name)
-  return written === undefined ? sent : JSON.stringify([sent, written])
-}
-
-/** Returns a header of the client; of one that is sent twice, Node.js may keep only the first, while both go upstream. */
-function fieldsOf({ raw: { rawHeaders } }: FastifyRequest, name: string): string | undefined {
-  let found: string | undefined
-  for (let i = 0; i < rawHeaders.length; i += 2)
-    if (rawHeaders[i]?.toLowerCase() === name)
-      found = found === undefined ? rawHeaders[i + 1] : `${found}, ${rawHeaders[i + 1]}`
-  return found
+/** Returns what a key says of the caller; undefined without one. Where callers have entries of their own, one is known by its strategy, issuer and id, and by the roles and scopes that services may look at. */
+export function callerKey(caller: Caller | null, { callers }: CachePolicy): string | undefined {
+  if (caller === null) return undefined
+  if (callers !== 'separate') return ANY_CALLER
+  const { by, id, claims, roles, scopes } = caller
+  const issuer = claims['iss']
+  return hashParts([
+    by,
+    typeof issuer === 'string' ? issuer : undefined,
+    id,
+    String(roles.length),
+    ...roles.toSorted(),
+    ...scopes.toSorted()
+  ])
 }
 
 /** Compiles which parameters of a query make no difference; returns what removes them. */

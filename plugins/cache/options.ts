@@ -1,137 +1,17 @@
-import { type AboutRoute, type OptionFault, Type } from '../../src/kit/index.ts'
-import { HeaderName } from '../../src/lib/http/header-options.ts'
-import { isObject, overrideOf, type Static } from '../../src/lib/schema.ts'
-import { DurationOrNone, durationOrNone, EXPECTED, Size, size, TEMPLATE } from '../../src/lib/units.ts'
-import { templateFaults } from '../../src/lib/values.ts'
+import type { AboutRoute } from '../../src/kit/index.ts'
+import {
+  type CacheOptions,
+  cacheFaults,
+  cacheOptions,
+  requiresCaller
+} from '../../src/lib/http/cache-options.ts'
+import { overrideOf } from '../../src/lib/schema.ts'
+import { durationOrNone, size } from '../../src/lib/units.ts'
 
-const choice = <T extends string>(values: readonly T[], said: { default: T; description: string }) =>
-  Type.Unsafe<T>({ type: 'string', enum: [...values], ...said })
-
-export const options = Type.Object(
-  {
-    ttl: Type.Optional(
-      DurationOrNone({
-        positive: true,
-        description:
-          'How long a 200 response is fresh whose upstream does not say; it never loosens what the upstream says.',
-        examples: ['1m']
-      })
-    ),
-    override: Type.Optional(
-      DurationOrNone({
-        positive: true,
-        description:
-          'How long responses are fresh whatever the upstream says, unless it says private or no-store, or sets a cookie.',
-        examples: ['10m']
-      })
-    ),
-    maxTtl: Type.Optional(
-      DurationOrNone({
-        positive: true,
-        description: 'The longest time that a response is fresh, whatever the upstream says.',
-        examples: ['1h']
-      })
-    ),
-    notFound: Type.Optional(
-      DurationOrNone({
-        positive: true,
-        description: 'How long a 404 or 410 response is fresh whose upstream does not say.',
-        examples: ['10s']
-      })
-    ),
-    vary: Type.Array(HeaderName, {
-      default: [],
-      maxItems: 16,
-      description: 'Request headers that have entries of their own for each value, beside those of Vary.',
-      examples: [['accept-language']]
-    }),
-    ignoreQuery: Type.Array(Type.String({ minLength: 1 }), {
-      default: [],
-      description:
-        'Query parameters that make no difference to the response, such as "utm_*"; "*" is any characters.',
-      examples: [['utm_*']]
-    }),
-    callers: choice(['never', 'separate', 'shared'], {
-      default: 'never',
-      description:
-        'Whether responses to authenticated callers are stored: never, separate (each caller has entries of its own) or shared (one entry for all).'
-    }),
-    setCookie: choice(['never', 'strip'], {
-      default: 'never',
-      description:
-        'Whether a response that sets a cookie is stored: never, or strip (stored and served without its cookies).'
-    }),
-    coalesce: Type.Boolean({
-      default: true,
-      description: 'Whether requests for the same entry wait for the first of them, and share its response.'
-    }),
-    staleWhileRevalidate: Type.Optional(
-      DurationOrNone({
-        description:
-          'How long a stale response is served while one request renews it; the upstream’s own limit applies if it is shorter.',
-        examples: ['30s']
-      })
-    ),
-    staleIfError: Type.Optional(
-      DurationOrNone({
-        description:
-          'How long a stale response is served where the upstream fails; the upstream’s own limit applies if it is shorter.',
-        examples: ['1h']
-      })
-    ),
-    tags: Type.Array(
-      Type.Unsafe<string>({
-        type: 'string',
-        minLength: 1,
-        [TEMPLATE]: true,
-        [EXPECTED]: 'a text (with values such as "{params.id}")'
-      }),
-      {
-        default: [],
-        maxItems: 32,
-        description:
-          'Tags by which entries can be purged, beside those of the upstream’s Cache-Groups and Surrogate-Key.',
-        examples: [['product-{params.id}']]
-      }
-    ),
-    requestDirectives: Type.Boolean({
-      default: false,
-      description:
-        'Whether clients can ask for a renewed response by Cache-Control (no-cache, max-age, min-fresh).'
-    }),
-    maxEntry: Size({
-      positive: true,
-      default: '1mb',
-      description: 'The largest body that is stored; larger ones pass through.'
-    })
-  },
-  {
-    additionalProperties: false,
-    description: 'Stores responses of the upstream and serves them again: a shared HTTP cache (RFC 9111).',
-    examples: [{ ttl: '1m', staleIfError: '1h' }]
-  }
-)
-
+export const options = cacheOptions
 export const override = overrideOf(options)
-export type CacheOptions = Static<typeof options>
-
-/** Finds what the schema can't check. */
-export function faults(options: CacheOptions): OptionFault[] {
-  const found = options.tags.flatMap((tag, i) => templateFaults(tag, ['tags', i]))
-  const { ttl, maxTtl, override: overridden } = options
-  const longest = durationOrNone(maxTtl)
-  for (const [name, value] of Object.entries({ ttl, override: overridden })) {
-    const time = durationOrNone(value)
-    if (longest !== undefined && time !== undefined && time > longest)
-      found.push({ path: [name], message: `expected at most "maxTtl" (${maxTtl}), got ${value}` })
-  }
-  if (options.vary.some((name) => name.toLowerCase() === 'cookie'))
-    found.push({
-      path: ['vary'],
-      message: 'expected no "cookie", got an entry for each client; name the header that makes the difference'
-    })
-  return found
-}
+export type { CacheOptions }
+export { cacheFaults as faults }
 
 // The share of the memory of a process that one entry may take, in bytes.
 const LARGE_ENTRY = 16 * 1024 * 1024
@@ -161,8 +41,6 @@ export function warnings(options: CacheOptions, { optionsOf, target, overrides }
 }
 
 const isSet = (option: unknown): boolean => option !== undefined && option !== false
-
-const requiresCaller = (auth: unknown): boolean => isObject(auth) && auth['optional'] !== true
 
 /** The options of a route in numbers: times in ms, sizes in bytes. */
 export interface CachePolicy {

@@ -1,19 +1,8 @@
-import type { FastifyRequest } from 'fastify'
 import { parseList } from '../../src/lib/http/structured-fields.ts'
-import { template } from '../../src/lib/values.ts'
 import { fieldIn } from './fields.ts'
 
 const MAX_TAGS = 32
 const MAX_TAG_BYTES = 64
-
-/** Compiles the tags that a route gives its entries; a tag with a missing value is left out. */
-export function compileTags(texts: readonly string[]): (request: FastifyRequest) => string[] {
-  const templates = texts.map((text) => template(text))
-  return (request) =>
-    templates
-      .map((tag) => tag.renderWhole(request))
-      .filter((tag) => tag !== undefined && tag !== '') as string[]
-}
 
 /** Returns the groups of a Cache-Groups or Cache-Group-Invalidation field (RFC 9875); none where the field is invalid. */
 export function groupsIn(field: string | undefined): string[] {

@@ -1,7 +1,7 @@
-import type { FastifyRequest } from 'fastify'
 import { matchesEtag } from '../../src/lib/http/etags.ts'
 import type { Entry } from './entry.ts'
 import { fieldIn, httpDate } from './fields.ts'
+import type { PresentedRequest } from './presented-request.ts'
 
 /** The fields of a client's request that the cache answers, and the upstream never sees in a request that fills the cache. */
 export const CLIENT_CONDITIONS: readonly string[] = [
@@ -23,18 +23,18 @@ export function revalidationFields({ fields, ownEtag }: Pick<Entry, 'fields' | '
 }
 
 /** Tells whether a request asks about a response that its client has already (RFC 9110 section 13.2.2): then a 304 answers it. */
-export function isNotModified({ headers }: FastifyRequest, fields: readonly string[]): boolean {
-  const noneMatch = headers['if-none-match']
+export function isNotModified({ conditions }: PresentedRequest, fields: readonly string[]): boolean {
+  const noneMatch = conditions['if-none-match']
   if (noneMatch !== undefined) return matchesEtag(noneMatch, fieldIn(fields, 'etag'))
-  if (headers['if-modified-since'] === undefined) return false
-  const since = httpDate(headers['if-modified-since'])
+  if (conditions['if-modified-since'] === undefined) return false
+  const since = httpDate(conditions['if-modified-since'])
   const modified = httpDate(fieldIn(fields, 'last-modified') ?? fieldIn(fields, 'date') ?? '')
   return modified <= since
 }
 
 /** Tells whether the If-Range of a request names a response, by a strong comparison (RFC 9110 section 13.1.5); so does a request without one. */
-export function matchesIfRange({ headers }: FastifyRequest, fields: readonly string[]): boolean {
-  const condition = headers['if-range']
+export function matchesIfRange({ conditions }: PresentedRequest, fields: readonly string[]): boolean {
+  const condition = conditions['if-range']
   if (condition === undefined) return true
   // A date is strong only in rare cases; the whole response is always right.
   return typeof condition === 'string' && condition.startsWith('"') && condition === fieldIn(fields, 'etag')

@@ -8,7 +8,6 @@ import { type Answer, answerWriter } from './answer.ts'
 import { privateCacheControl } from './answer-head.ts'
 import type { Calls } from './calls.ts'
 import { readClientBody } from './client-body.ts'
-import { CallFailed } from './failures.ts'
 import type { Leg } from './leg.ts'
 import { legHeadWriter } from './leg-request.ts'
 import type { AggregateOptions } from './options.ts'
@@ -74,6 +73,3 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
   request.deadline?.cancel()
   reply.send(error)
 }
-
-/** Ends the calls of a response whose time is up. */
-export const endInTime = (calls: Calls): void => calls.end(new CallFailed({ reason: 'timeout' }))

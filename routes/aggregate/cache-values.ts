@@ -10,14 +10,14 @@ export type CacheValues = (request: FastifyRequest) => (string | undefined)[]
 export function cacheValues({ legs, body }: AggregateOptions): CacheValues {
   const used = [...Object.values(legs).flatMap(legReferences), ...referencesIn(body)]
   const readers = used.flatMap(({ kind, read }) => (kind === 'request' ? [read] : []))
-  return (request) => [
-    ...readers.map((read) => textOf(read, request)),
-    // What `headers.request` sets.
-    ...(request.headerChanges ?? []).flatMap(({ value }) =>
-      value === undefined || value.constant ? [] : [value.renderWhole(request)]
-    )
-  ]
+  return (request) => [...readers.map((read) => textOf(read, request)), ...headerValues(request)]
 }
+
+/** Returns the values of a request that `headers.request` puts into what goes upstream. */
+export const headerValues = (request: FastifyRequest): (string | undefined)[] =>
+  (request.headerChanges ?? []).flatMap(({ value }) =>
+    value === undefined || value.constant ? [] : [value.renderWhole(request)]
+  )
 
 function textOf(read: ReadValue, request: FastifyRequest): string | undefined {
   const value = read({ request, results: new Map(), body: undefined })

@@ -102,7 +102,7 @@ export class Call implements AnswerListener {
     if (this.#isOver) return 'drain'
     if (status < 200 || status > 299) {
       this.#end()
-      this.#reject(new CallFailed({ reason: 'status', status }))
+      this.#reject(new CallFailed({ reason: 'status', status }, fields))
       return 'drain'
     }
     const { maxBody } = this.#limits

@@ -6,11 +6,14 @@ import { buffersFull } from '../../src/lib/refusals.ts'
 import { Call, type CallLimits, type LegResponse } from './call.ts'
 import { CallFailed } from './failures.ts'
 
+/** What ends with the calls of a response; ending it twice is the same as once. */
+type Ending = Pick<Call, 'fail'>
+
 /** The calls of one aggregated response: they end together, and the bytes that they hold are counted together. */
 export class Calls {
   readonly #budget: BufferBudget
   readonly #reservation: Reservation
-  readonly #open = new Set<Call>()
+  readonly #open = new Set<Ending>()
   #ended: Error | undefined
   #isReleased = false
 
@@ -35,6 +38,21 @@ export class Calls {
     } finally {
       this.#open.delete(call)
     }
+  }
+
+  /** Waits for what goes on without these calls; rejects, and calls back, where they end first. */
+  wait<T>(going: Promise<T>, onEnd: () => void): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    const waiting: Ending = {
+      fail(error) {
+        onEnd()
+        reject(error)
+      }
+    }
+    this.#open.add(waiting)
+    going.then(resolve, reject).finally(() => this.#open.delete(waiting))
+    if (this.#ended !== undefined) waiting.fail(this.#ended)
+    return promise
   }
 
   /** Counts more bytes that are held until `release`; throws a 503 where there is no room for them. */
@@ -75,3 +93,6 @@ export class Calls {
     }
   }
 }
+
+/** Ends the calls of a response whose time is up. */
+export const endInTime = (calls: Calls): void => calls.end(new CallFailed({ reason: 'timeout' }))

@@ -13,10 +13,13 @@ export interface LegFailure {
 /** A leg ended without a usable response. */
 export class CallFailed extends Error {
   readonly failure: LegFailure
+  /** The headers of a response whose status is the reason. */
+  readonly fields: readonly string[] | undefined
 
-  constructor(failure: LegFailure) {
+  constructor(failure: LegFailure, fields?: readonly string[]) {
     super(failure.reason)
     this.failure = failure
+    this.fields = fields
   }
 }
 

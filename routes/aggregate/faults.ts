@@ -2,11 +2,13 @@ import type { About, OptionFault } from '../../src/kit/index.ts'
 import { type FormatOption, formatFaults, formatOptionsOf } from '../../src/lib/body/format-options.ts'
 import { PathError } from '../../src/lib/body/paths.ts'
 import { shapeFaults } from '../../src/lib/body/shape.ts'
+import { cacheFaults, cacheOptionsOf } from '../../src/lib/http/cache-options.ts'
 import { headerFaults } from '../../src/lib/http/header-options.ts'
 import { paramFaults } from '../../src/lib/http/rewrite.ts'
 import { upstreamFault } from '../../src/lib/http/upstream-names.ts'
 import { isObject, nearest } from '../../src/lib/schema.ts'
 import { TemplateError, templateParts } from '../../src/lib/template-parts.ts'
+import { isSafe } from './leg.ts'
 import { isSafePath } from './leg-path.ts'
 import type { AggregateOptions, LegOptions } from './options.ts'
 import { circleOf, dependencies } from './plan.ts'
@@ -96,6 +98,7 @@ function legFaults(name: string, leg: LegOptions, { about, names }: Surroundings
       path: [...at, 'path'],
       message: `expected a path without "." and "..", empty segments and a "%" alone, got "${leg.path}"`
     })
+  found.push(...legCacheFaults(leg, [...at, 'cache']))
   if (leg.each !== undefined) found.push(...eachFaults(leg.each, [...at, 'each'], { about, names }))
   if (leg.pass !== undefined && !(leg.required ?? leg.fallback === undefined))
     found.push({
@@ -108,6 +111,19 @@ function legFaults(name: string, leg: LegOptions, { about, names }: Surroundings
       message: 'expected either "required": true or "fallback", got both'
     })
   return found
+}
+
+function legCacheFaults(leg: LegOptions, path: Path): OptionFault[] {
+  const cache = cacheOptionsOf(leg.cache)
+  if (cache === undefined) return []
+  if (!isSafe(leg))
+    return [
+      {
+        path,
+        message: `expected a leg that only reads, got "method": "${leg.method}"; "safe": true says that it does`
+      }
+    ]
+  return cacheFaults(cache).map((fault) => ({ ...fault, path: [...path, ...fault.path] }))
 }
 
 function legFormatFaults(format: FormatOption, path: Path): OptionFault[] {

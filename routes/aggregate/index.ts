@@ -6,13 +6,13 @@ import { onResponseClosed } from '../../src/lib/http/response-end.ts'
 import { MethodRefused } from '../../src/lib/refusals.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import type { Answer } from './answer.ts'
-import { answerMaker, endInTime, sendAnswer, sendError } from './answering.ts'
+import { answerMaker, sendAnswer, sendError } from './answering.ts'
 import { CachedAnswers, type CachedAnswersPlan } from './cached.ts'
-import { Calls } from './calls.ts'
+import { Calls, endInTime } from './calls.ts'
+import { compileLegs } from './compile-legs.ts'
 import { CLIENT_GONE } from './failures.ts'
 import { faults } from './faults.ts'
-import { compileLegs } from './leg.ts'
-import { type AggregateOptions, options } from './options.ts'
+import { type AggregateOptions, needs, options } from './options.ts'
 import { warnings } from './warnings.ts'
 
 export const key = 'aggregate'
@@ -22,7 +22,7 @@ export const streams = true
 export const exposes = true
 
 export { describes } from './describe.ts'
-export { type AggregateOptions, faults, options, warnings }
+export { type AggregateOptions, faults, needs, options, warnings }
 
 export default fp<TargetRoutes<AggregateOptions>>(
   async function aggregate(app, { routes }) {
@@ -44,7 +44,7 @@ export default fp<TargetRoutes<AggregateOptions>>(
 type Handler = (request: FastifyRequest, reply: FastifyReply) => void
 
 function makeHandler(app: FastifyInstance, { info, options }: TargetRoute<AggregateOptions>): Handler {
-  const legs = compileLegs(app, options)
+  const legs = compileLegs(app, options, info)
   const make = answerMaker(app, { info, options, legs })
   const allowed = info.methods ?? ['GET', 'HEAD']
 

@@ -13,6 +13,8 @@ import { type ReadValue, reference, type Values } from './references.ts'
 /** Writes the headers and the body of a leg's request. */
 export interface LegRequest {
   readonly method: string
+  /** The names of the leg's own headers, in lower case. */
+  readonly ownNames: readonly string[]
   /** Returns the headers: those that all legs have, what describes the body, and the leg's own. */
   head(base: readonly string[], values: Values, body: LegBody | null): string[]
   /** Returns the body; null for none, undefined where a value is missing. */
@@ -71,6 +73,7 @@ export function compileLegRequest({ method, headers, body, format }: LegOptions)
     Object.entries(headers).find(([name]) => name.toLowerCase() === 'content-type')?.[1] || undefined
   return {
     method,
+    ownNames: own.map(({ name }) => name),
     body: compileBody(body, written),
     head(base, values, legBody) {
       const head = [...base, 'accept', ACCEPT[from], 'accept-encoding', 'identity']

@@ -1,6 +1,7 @@
 import { Type } from '../../src/kit/index.ts'
 import { format } from '../../src/lib/body/format-options.ts'
 import { shapeOptions } from '../../src/lib/body/shape.ts'
+import { cacheOption, cacheOptionsOf } from '../../src/lib/http/cache-options.ts'
 import { HeaderName } from '../../src/lib/http/header-options.ts'
 import { retry } from '../../src/lib/retry.ts'
 import type { Static } from '../../src/lib/schema.ts'
@@ -103,6 +104,7 @@ const leg = Type.Object(
       })
     ),
     retry: Type.Optional(retry),
+    cache: Type.Optional(cacheOption),
     safe: Type.Boolean({
       default: false,
       description:
@@ -164,3 +166,7 @@ export const options = Type.Object(
 
 export type AggregateOptions = Static<typeof options>
 export type LegOptions = AggregateOptions['legs'][string]
+
+/** Returns the concerns that legs need: a leg may have a cache where no route has one. */
+export const needs = ({ legs }: AggregateOptions): string[] =>
+  Object.values(legs).some(({ cache }) => cacheOptionsOf(cache) !== undefined) ? ['cache'] : []

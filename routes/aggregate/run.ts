@@ -1,13 +1,12 @@
 import type { FastifyRequest } from 'fastify'
 import { monotonic } from '../../src/lib/clock.ts'
-import type { OutboundRequest, ReplayableBody } from '../../src/lib/contracts/upstream.ts'
 import type { Deadline } from '../../src/lib/deadline.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
 import type { Calls } from './calls.ts'
 import { callEach, type Finished, type LegResult } from './each.ts'
 import { CallFailed, type LegFailure, legRefusal } from './failures.ts'
-import type { Leg } from './leg.ts'
-import type { LegBody } from './leg-request.ts'
+import type { CachedResponse, Leg } from './leg.ts'
+import { outbound } from './leg-call.ts'
 import type { ClientBody, LegValue, Values } from './references.ts'
 import { memoryOfValue } from './value-memory.ts'
 
@@ -136,30 +135,14 @@ export class Run {
     if (timeout <= 0) throw new CallFailed({ reason: 'timeout' })
     const { request, head: base, deadline } = this.#input
     if (body !== null && body.bytes !== values.body?.bytes) this.#calls.hold(body.bytes.length)
-    const own = leg.request.head(base, values, body)
-    const outbound: OutboundRequest = {
-      source: request,
-      method: leg.request.method,
-      path,
-      idempotent: leg.safe,
-      body: body === null ? null : replayable(body),
-      deadline,
-      headersFor({ host }) {
-        own[1] = host
-        return own
-      }
-    }
-    const { maxBody } = leg
-    const response = await this.#calls.send(leg.upstream, outbound, leg.policy, { maxBody, timeout })
+    const head = leg.request.head(base, values, body)
+    const call = { request, path, head, body, limits: { maxBody: leg.maxBody, timeout } }
+    const response: CachedResponse =
+      leg.cache === undefined
+        ? await this.#calls.send(leg.upstream, outbound(leg, call, deadline), leg.policy, call.limits)
+        : await leg.cache.answer(call, this.#calls, deadline)
+    leg.invalidate?.(path)
     if (leg.isParsed) this.#calls.hold(memoryOfValue(response.body, leg.from))
-    return { value: leg.read(response), head: response.fields, status: response.status }
+    return { value: response.value ?? leg.read(response), head: response.fields, status: response.status }
   }
 }
-
-const replayable = ({ bytes }: LegBody): ReplayableBody => ({
-  isDisposable: false,
-  ended: true,
-  isReplayable: true,
-  isReplayableWithin: (maxBytes) => bytes.length <= maxBytes,
-  open: () => bytes
-})

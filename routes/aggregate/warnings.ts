@@ -1,14 +1,16 @@
+import type { AboutRoute } from '../../src/kit/index.ts'
+import { cacheOptionsOf, requiresCaller } from '../../src/lib/http/cache-options.ts'
 import { isSafe } from './leg.ts'
 import type { AggregateOptions } from './options.ts'
 import { legReferences } from './plan.ts'
 
 /** Returns the warnings about an aggregated response. */
-export function warnings({ legs }: AggregateOptions): string[] {
+export function warnings({ legs }: AggregateOptions, { optionsOf }: AboutRoute): string[] {
   const unsafe = Object.entries(legs).filter(([, leg]) => !isSafe(leg))
   const found: string[] = []
   if (unsafe.length > 1)
     found.push(
-      `changes something in several legs (${unsafe.map(([name]) => name).join(', ')}), and none of them is undone if another one fails`
+      `changes something in several legs (${namesOf(unsafe)}), and none of them is undone if another one fails`
     )
   const retried = unsafe.filter(([, { retry }]) => retry !== undefined).map(([name]) => name)
   if (retried.length > 0)
@@ -18,9 +20,14 @@ export function warnings({ legs }: AggregateOptions): string[] {
   const each = Object.entries(legs).filter(
     ([, leg]) => leg.each !== undefined && legReferences(leg).every(({ kind }) => kind !== 'item')
   )
-  if (each.length > 0)
+  if (each.length > 0) found.push(`calls ${namesOf(each)} for each item of a list without using the item`)
+  const unstored = Object.entries(legs).filter(([, leg]) => cacheOptionsOf(leg.cache)?.callers === 'never')
+  if (unstored.length > 0 && requiresCaller(optionsOf('auth')))
     found.push(
-      `calls ${each.map(([name]) => name).join(', ')} for each item of a list without using the item`
+      `stores nothing of ${namesOf(unstored)}, because every request has a caller; set "callers" of its "cache" to "separate" or "shared"`
     )
   return found
 }
+
+const namesOf = (legs: readonly (readonly [string, unknown])[]): string =>
+  legs.map(([name]) => name).join(', ')

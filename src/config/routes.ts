@@ -109,8 +109,10 @@ export class RouteBuilder {
   }
 
   #targetOptions({ source }: Entry, target: Target, state: OptionsState, match: RouteMatch): unknown {
-    const { checks, resolver } = this.#draft
+    const { checks, resolver, enabled } = this.#draft
     const options = resolver.resolve(target, state)
+    if (isObject(options) && resolver.isValid(options))
+      for (const key of target.needs?.(options as never) ?? []) enabled.add(key)
     checks.defer({ module: target, options, state, folder: source.folder, match })
     return options
   }

@@ -188,6 +188,8 @@ export interface Target {
     options: never,
     upstreams: AboutRoute['upstreams']
   ) => Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  /** Returns the keys of the concerns that have to be installed for it, though no route may switch them on. */
+  readonly needs?: (options: never) => readonly string[]
   /** Returns warnings about the options of a route, for `check`; each continues the sentence "The route x …". */
   readonly warnings?: (options: never, about: AboutRoute) => readonly string[]
   /** Returns what `check` says of a route although nothing has to change; each continues the sentence "The route x …". */

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
+import type { CacheOptions } from '../http/cache-options.ts'
 import type { MetricFamily } from './metrics.ts'
 import type { UpstreamTarget } from './upstream.ts'
 
@@ -7,6 +8,8 @@ import type { UpstreamTarget } from './upstream.ts'
 export interface ResponseCache {
   /** Returns the cache of a route; undefined where the route has none. `dependsOn` changes with the options that its responses depend on, such as a rewrite: entries of other options are not found any more. */
   for(route: object, dependsOn: string): RouteCache | undefined
+  /** Returns the cache of requests that a target makes itself. */
+  forTarget(place: TargetCachePlace, options: CacheOptions): TargetCache
   /** Purges what the body of a request to the admin listener names; returns the number of names. Rejects with a TypeError for an invalid body, and with SP_ERR_STORE_UNAVAILABLE. */
   purge(body: unknown): Promise<number>
   /** Returns the metrics of all routes. */
@@ -19,6 +22,35 @@ export interface RouteCache {
   lookup(request: FastifyRequest, asked: AskedUpstream): Lookup | Promise<Lookup>
   /** Invalidates what an unsafe request that succeeded has changed (RFC 9111 section 4.4, RFC 9875). */
   invalidate(request: FastifyRequest, response: CacheHead): void
+}
+
+/** Where a target makes requests whose responses are cached. */
+export interface TargetCachePlace {
+  readonly route: object
+  /** The name of the requests on the route, such as that of a leg. */
+  readonly leg: string
+  /** Changes with the options that the responses depend on. */
+  readonly dependsOn: string
+}
+
+/** The cache of requests that a target makes on behalf of clients, and that only read. */
+export interface TargetCache {
+  /** Decides how a request is answered: never by a `refuse`. A promise only where the store is not in memory; never rejects. */
+  lookup(request: FastifyRequest, question: TargetQuestion): Lookup | Promise<Lookup>
+}
+
+/** A request that a target would make. */
+export interface TargetQuestion {
+  /** The upstream's name or URL. */
+  readonly upstream: string
+  /** The path and the query. */
+  readonly path: string
+  /** Its headers: names in lower case and values in turn. */
+  readonly head: readonly string[]
+  /** The headers that the config sets; where their values are those of the client's request, they are in `values`, too. */
+  readonly configured: ReadonlySet<string>
+  /** What else decides its response: the method, the body, and values of the client's request. */
+  readonly values: readonly (string | undefined)[]
 }
 
 /** What the target would ask its upstream for. */

@@ -1,4 +1,6 @@
 import t from 'tap'
+import { type AggregateOptions, warnings } from '../../../routes/aggregate/index.ts'
+import type { AboutRoute } from '../../../src/kit/index.ts'
 import { gateway } from '../../helpers.ts'
 
 const leg = { upstream: 'up', path: '/' }
@@ -214,6 +216,30 @@ t.test('errors of the config, at their places', async (t) => {
       'format.to',
       /expected the option "root"/
     ],
+    [
+      'a cache of a leg that changes something',
+      { legs: { a: { ...leg, method: 'POST', cache: {} } } },
+      'legs.a.cache',
+      'expected a leg that only reads, got "method": "POST"; "safe": true says that it does'
+    ],
+    [
+      'a cache with an unknown value',
+      { legs: { a: { ...leg, cache: { tags: ['{nope}'] } } } },
+      'legs.a.cache.tags.0',
+      /expected one of .*, got "\{nope\}"/
+    ],
+    [
+      'a cache with an unknown option',
+      { legs: { a: { ...leg, cache: { ttll: '1m' } } } },
+      'legs.a.cache',
+      /ttl/
+    ],
+    [
+      'a cache that is a text',
+      { legs: { a: { ...leg, cache: '1m' } } },
+      'legs.a.cache',
+      /expected true, false, or an object of options/
+    ],
     ['times and sizes', { legs: { a: { ...leg, timeout: '0s' } } }, 'legs.a.timeout', /./],
     ['max', { legs: { a: { ...leg, max: 0 } } }, 'legs.a.max', /./]
   ]
@@ -227,5 +253,25 @@ t.test('errors of the config, at their places', async (t) => {
     )
     const found = faults.find((fault) => dotted(fault.path).startsWith(`routes.0.aggregate.${path}`))
     t.match(found?.message, message, `${name}: ${JSON.stringify(faults)}`)
+  }
+})
+
+t.test('warns of options that can’t do what they seem to', async (t) => {
+  const about = (auth: unknown): AboutRoute => ({
+    optionsOf: (key) => (key === 'auth' ? auth : false),
+    upstreams: {},
+    target: 'aggregate',
+    overrides: []
+  })
+  const one = { headers: {}, method: 'GET', path: '/a', safe: false }
+  for (const [name, leg, auth, warning] of [
+    ['a cache where every request has a caller', { ...one, cache: true }, {}, /stores nothing of a, because/],
+    ['a cache where some have one', { ...one, cache: true }, { optional: true }, undefined],
+    ['a cache for each caller', { ...one, cache: { callers: 'separate' } }, {}, undefined],
+    ['no cache', { ...one, cache: false }, {}, undefined]
+  ] as const) {
+    const found = warnings({ legs: { a: leg } } as unknown as AggregateOptions, about(auth))
+    t.match(found, warning === undefined ? [] : [warning], name)
+    t.equal(found.length, warning === undefined ? 0 : 1, name)
   }
 })

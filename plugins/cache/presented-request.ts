@@ -1,0 +1,79 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { FastifyRequest } from 'fastify'
+import { peerOf } from '../../src/lib/http/addresses.ts'
+import { headerOf } from '../../src/lib/http/request-head.ts'
+import { NOT_SENT } from './fields.ts'
+
+/** A request for which a stored response is chosen (RFC 9111 section 4). */
+export interface PresentedRequest {
+  /** The client's request that it is, or belongs to. */
+  readonly source: FastifyRequest
+  readonly isHead: boolean
+  /** The headers with the conditions and the range that the stored response is judged by. */
+  readonly conditions: IncomingHttpHeaders
+  /** The fields of responses that it does not see. */
+  readonly hidden: readonly string[]
+  /** Returns what decides the value of a header that goes upstream; undefined for none. */
+  sent(name: string): string | undefined
+}
+
+/** A client's request, which goes on to the upstream. */
+export class ClientRequest implements PresentedRequest {
+  readonly source: FastifyRequest
+  readonly hidden = NOT_SENT
+
+  constructor(source: FastifyRequest) {
+    this.source = source
+  }
+
+  get isHead(): boolean {
+    return this.source.method === 'HEAD'
+  }
+
+  get conditions(): IncomingHttpHeaders {
+    return this.source.headers
+  }
+
+  /** Returns all fields of the client's, and what the gateway writes itself. */
+  sent(name: string): string | undefined {
+    const { source } = this
+    const written =
+      name === 'x-forwarded-for'
+        ? peerOf(source)
+        : source.identity?.find((header) => header.name === name)?.value.render(source)
+    const sent = fieldsOf(source, name)
+    return written === undefined ? sent : JSON.stringify([sent, written])
+  }
+}
+
+/** Returns a header of the client; of one that is sent twice, Node.js may keep only the first, while both go upstream. */
+function fieldsOf({ raw: { rawHeaders } }: FastifyRequest, name: string): string | undefined {
+  let found: string | undefined
+  for (let i = 0; i < rawHeaders.length; i += 2)
+    if (rawHeaders[i]?.toLowerCase() === name)
+      found = found === undefined ? rawHeaders[i + 1] : `${found}, ${rawHeaders[i + 1]}`
+  return found
+}
+
+const UNCONDITIONAL: IncomingHttpHeaders = {}
+const NOTHING: readonly string[] = []
+
+/** A GET that a target makes on behalf of a client, with a head of its own. */
+export class TargetRequest implements PresentedRequest {
+  readonly source: FastifyRequest
+  readonly isHead = false
+  // The client's are about its own response.
+  readonly conditions = UNCONDITIONAL
+  // The response of the route has the tags of its parts.
+  readonly hidden = NOTHING
+  readonly #head: readonly string[]
+
+  constructor(source: FastifyRequest, head: readonly string[]) {
+    this.source = source
+    this.#head = head
+  }
+
+  sent(name: string): string | undefined {
+    return headerOf(this.#head, name)
+  }
+}
