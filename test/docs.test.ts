@@ -31,6 +31,7 @@ const env = {
   PASSWORD: 'lovelace',
   PARTNER_KEY: 'a key of a partner',
   ORDERS_URL: 'http://127.0.0.1:4003',
+  LLM_KEY: 'a key of a provider',
   RATE: '100'
 }
 
