@@ -121,6 +121,79 @@ t.test('the table of errors has every code of the source, once, with its status'
   for (const { code, status } of rows) t.equal(status, statuses.get(code) ?? '—', `${code}: the status`)
 })
 
+/** What has to exist where the comparison says that this gateway has it: a file, or an option in the schema. */
+const BUILT: Readonly<Record<string, string>> = {
+  'Routes are configuration': 'src/config/load.ts',
+  'Header matching': '"when"',
+  'Config checked before it runs': 'src/commands/check.ts',
+  'Schema for editors': 'gateway.schema.json',
+  'Explain, test and diff of a config': 'src/commands/explain.ts',
+  'Reload without a lost request': 'src/process/engine.ts',
+  'Drain on SIGTERM': 'src/process/engine.ts',
+  'Log-in with sessions, local users': '"session"',
+  'API keys': '"apiKeys"',
+  JWT: '"jwt"',
+  'OIDC log-in': '"oidc"',
+  'Agents: protected resource metadata (RFC 9728)': '"resourceMetadata"',
+  'Rate limits': '"rateLimit"',
+  'Token bucket, sliding window': '"tokenBucket"',
+  'Limit of requests in flight': '"maxInFlight"',
+  'Several limits on one route, limits by role': '"tiers"',
+  'Shared counters (Redis)': '"redis"',
+  'CORS, preflights included': '"cors"',
+  'Security headers': '"securityHeaders"',
+  'CSRF protection of sessions': '"csrf"',
+  'Any gate in report mode': '"mode"',
+  'OpenAPI validation': '"undeclared"',
+  'Streaming of bodies both ways': 'routes/proxy/exchange.ts',
+  'Several targets, weighted': '"weight"',
+  'Health checks, retries': '"health"',
+  'Circuit breaker': '"breaker"',
+  WebSocket: '"websocket"',
+  gRPC: 'docs/grpc.md',
+  'TLS, HTTP/2': '"tls"',
+  'Client certificates': '"clientCertificates"',
+  'HTTP/3': '"http3"',
+  'Certificates by ACME': '"acme"',
+  'All cores, one port': 'docs/workers.md',
+  'Metrics (Prometheus)': '"metrics"',
+  'Tracing (OpenTelemetry)': '"tracing"',
+  Compression: '"compress"',
+  'Change of JSON bodies, XML to JSON': '"transform"',
+  'Response cache': '"cache"',
+  'Aggregation with partial failure': '"aggregate"',
+  'Static files': '"files"'
+}
+
+t.test('the comparison says of this gateway what is built, and has a cell in each column', async (t) => {
+  const rows = [...read('README.md').matchAll(/^\| ?(.*) \|$/gm)]
+    .map(([, row = '']) => row.split(/ ?\| /))
+    .filter((cells) => cells.length > 5)
+  const [head = [], ...cells] = rows
+  const schema = read('gateway.schema.json')
+  for (const [label = '', own = '', ...others] of cells) {
+    t.equal(others.length, head.length - 2, `${label}: a cell in each column`)
+    if (label === 'Written in, extended in' || label === 'Maintained') continue
+    const evidence = BUILT[label]
+    if (evidence === undefined) {
+      t.fail(`${label}: name what proves it in BUILT`)
+      continue
+    }
+    const isBuilt = evidence.startsWith('"')
+      ? schema.includes(evidence)
+      : await access(join(top, evidence)).then(
+          () => true,
+          () => false
+        )
+    t.equal(
+      !/^(planned|no\b)/.test(own),
+      isBuilt,
+      `${label}: "${own}", and ${evidence} is ${isBuilt ? '' : 'not '}there`
+    )
+  }
+  t.equal(cells.length, Object.keys(BUILT).length + 2)
+})
+
 t.test('every page is in the table of contents', async (t) => {
   const contents = read('docs/README.md')
   const decisions = read('docs/decisions/README.md')
