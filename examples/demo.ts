@@ -19,7 +19,10 @@ if (env['PORT'] === '0') env['PORT'] = String(await freePort())
 
 const config = fileURLToPath(new URL('../gateway.json', import.meta.url))
 const code = await main(['run', '--config', config, '--watch'])
-if (code === undefined) console.log(hints(`http://localhost:${env['PORT'] || 3000}`))
+if (code === undefined)
+  console.log(
+    hints(`http://localhost:${env['PORT'] || 3000}`, `http://localhost:${env['ADMIN_PORT'] || 9901}`)
+  )
 else {
   // The error, such as a port in use, has been written to stderr.
   process.exitCode = code
@@ -40,7 +43,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-function hints(url: string): string {
+function hints(url: string, admin: string): string {
   return `
 Sallyport is at ${url}; gateway.json says what it does, and is read again when you save it.
 
@@ -48,6 +51,7 @@ In a browser:
   ${url}/                                  what to try
   ${url}/catalog/items
   ${url}/login?return_to=/legacy/orders    log in as ada, password lovelace
+  ${admin}/                                  the admin listener: status, metrics, the config
 
 In a shell:
   curl -i '${url}/catalog/search?q=brass'    # again within 10 s: Cache-Status: sallyport; hit
