@@ -194,6 +194,31 @@ t.test('the comparison says of this gateway what is built, and has a cell in eac
   t.equal(cells.length, Object.keys(BUILT).length + 2)
 })
 
+t.test('docs/scale.md has the costs of bench/results.json', async (t) => {
+  const { results } = JSON.parse(read('bench/results.json')) as {
+    results: { name: string; workload: string; cpuPerRequest: number; megabytes: number }[]
+  }
+  const page = read('docs/scale.md')
+  const rows: [label: string, name: string, workload: string][] = [
+    ['a route', 'Sallyport, a route', '1 KB answers'],
+    ['all concerns', 'Sallyport, all concerns', '1 KB answers'],
+    ['all and a JWT', 'Sallyport, all and a JWT', '1 KB answers'],
+    ['all and an API key', 'Sallyport, all and an API key', '1 KB answers'],
+    ['10,000 routes', 'Sallyport, 10,000 routes', '1 KB answers'],
+    ['answers of 1 MB', 'Sallyport, all concerns', '1 MB answers'],
+    ['uploads of 1 MB', 'Sallyport, all concerns', '1 MB uploads']
+  ]
+  for (const [label, name, workload] of rows) {
+    const found = results.find((each) => each.name === name && each.workload === workload)
+    const cells = new RegExp(`^\\| ${label} \\| (.*) \\|$`, 'm').exec(page)?.[1]?.split(' | ') ?? []
+    const [cost = 0, most = 0, plan = 0, memory = 0] = cells.map((cell) => Number(cell.replace(/,| MB/g, '')))
+    t.equal(cost, found?.cpuPerRequest, `${label}: CPU`)
+    t.ok(Math.abs((most * cost) / 1e6 - 1) < 0.01, `${label}: ${most} is a million by the cost`)
+    t.ok(Math.abs(plan / most / 0.6 - 1) < 0.05, `${label}: ${plan} is 60 % of that`)
+    t.ok(Math.abs(memory - (found?.megabytes ?? 0)) <= 5, `${label}: memory`)
+  }
+})
+
 t.test('every page is in the table of contents', async (t) => {
   const contents = read('docs/README.md')
   const decisions = read('docs/decisions/README.md')
