@@ -27,6 +27,7 @@ RUN ["node", "--version"]
 WORKDIR /app
 COPY package.json gateway.schema.json LICENSE ./
 COPY bin bin
+COPY templates templates
 COPY deploy/healthcheck.js ./
 COPY --from=build /build/node_modules node_modules
 COPY --from=build /build/dist dist

@@ -1,72 +1,97 @@
 import { randomBytes } from 'node:crypto'
-import { access, mkdir, writeFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { access, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { findConfig } from '../config/find-config.ts'
 import { NODE_FLAGS } from '../process/node-flags.ts'
 import type { Command } from './command.ts'
-import { CommandError } from './outcome.ts'
+import { CommandError, UsageError } from './outcome.ts'
+
+/** The templates by name, each with what to type once it is written. */
+const TEMPLATES: Readonly<Record<string, string>> = {
+  spa: 'npx sallyport user add ada && npx sallyport, then open http://localhost:3000/',
+  jwt: 'npx sallyport, then curl -H "authorization: Bearer $(node token.cjs ada)" http://localhost:3000/me',
+  oidc: 'npx sallyport, once your provider is in .env; then open http://localhost:3000/app',
+  microservices:
+    'npx sallyport key add me && npx sallyport, then curl -H "x-api-key: KEY" http://localhost:3000/v1/users/7'
+}
+const NAMES = Object.keys(TEMPLATES)
 
 export const command: Command = {
   summary: 'writes a config, an .env and a Dockerfile to start from',
-  usage: 'sallyport init [DIR]',
-  options: {},
-  positionals: ['DIR'],
-  async run({ positionals: [folder = '.'] }) {
-    const files = {
-      'gateway.json': CONFIG,
-      '.env': environment(),
-      '.gitignore': GITIGNORE,
-      Dockerfile: DOCKERFILE,
-      '.dockerignore': DOCKERIGNORE
+  usage: `sallyport init [DIR] [--template ${NAMES.join('|')}]`,
+  options: {
+    template: {
+      type: 'string',
+      short: 't',
+      value: NAMES,
+      about: 'what to start from; by default a route that says hello'
     }
+  },
+  positionals: ['DIR'],
+  async run({ positionals: [folder = '.'], values: { template } }) {
+    if (template !== undefined && !NAMES.includes(String(template)))
+      throw new UsageError(
+        `--template: expected one of ${NAMES.join(', ')}, got "${String(template)}"; usage: ${command.usage}`
+      )
+    const files = await filesOf(String(template ?? 'hello'))
     // Existing files are never overwritten; one of these three stops the command.
-    for (const name of ['gateway.json', '.env', 'Dockerfile'])
+    for (const name of [findConfig(folder), '.env', 'Dockerfile'])
       if (await exists(join(folder, name)))
         throw new CommandError(
           `There is a ${name} in ${folder} already; nothing was written. Name another folder: sallyport init gateway`
         )
-    await mkdir(folder, { recursive: true })
     const written: string[] = []
-    for (const [name, text] of Object.entries(files)) {
-      if (await exists(join(folder, name))) continue
-      await writeFile(join(folder, name), text, { mode: name === '.env' ? 0o600 : 0o644 })
-      written.push(relative('.', join(folder, name)))
+    for (const [name, text] of files) {
+      const file = join(folder, name)
+      if (await exists(file)) continue
+      await mkdir(dirname(file), { recursive: true })
+      await writeFile(file, text, { mode: PRIVATE.has(name) ? 0o600 : 0o644 })
+      written.push(relative('.', file))
     }
-    const enter = folder === '.' ? '' : `cd ${folder} && `
+    const next = TEMPLATES[String(template)] ?? 'npx sallyport, then curl http://localhost:3000/hello/you'
     process.stdout.write(
-      `Wrote ${written.join(', ')}.\nNow: ${enter}npx sallyport, then curl http://localhost:3000/hello/you\n`
+      `Wrote ${written.join(', ')}.\nNow: ${folder === '.' ? '' : `cd ${folder} && `}${next}\n`
     )
     return 0
   }
 }
+
+// What holds secrets, or hashes of them, is for its owner alone.
+const PRIVATE: ReadonlySet<string> = new Set(['.env', 'users.json', 'keys.json'])
+
+/** Returns the files of a template by their paths, with those that all templates share. */
+async function filesOf(template: string): Promise<Map<string, string>> {
+  const root = join(
+    dirname(fileURLToPath(import.meta.resolve('sallyport/package.json'))),
+    'templates',
+    template
+  )
+  const files = new Map<string, string>()
+  for (const entry of await readdir(root, { recursive: true, withFileTypes: true }))
+    if (entry.isFile()) {
+      const file = join(entry.parentPath, entry.name)
+      files.set(relative(root, file), await readFile(file, 'utf8'))
+    }
+  return files
+    .set('.env', withSecrets(files.get('.env.example') ?? ''))
+    .set('.gitignore', GITIGNORE)
+    .set('Dockerfile', DOCKERFILE)
+    .set('.dockerignore', DOCKERIGNORE)
+}
+
+/** Fills in a random value for each secret that has none; that of an OpenID Connect client comes from the provider. */
+const withSecrets = (example: string): string =>
+  example.replaceAll(
+    /^(SESSION_SECRET|JWT_SECRET)=$/gm,
+    (_line, name: string) => `${name}=${randomBytes(32).toString('base64')}`
+  )
 
 const exists = (path: string): Promise<boolean> =>
   access(path).then(
     () => true,
     () => false
   )
-
-const CONFIG = `{
-  "$schema": "./node_modules/sallyport/gateway.schema.json",
-
-  // The default of every route; what a route sets itself is merged over it.
-  "rateLimit": { "max": 100, "window": "1m" },
-
-  "routes": [
-    // A route that works right away.
-    { "path": "/hello/:name", "respond": { "body": "Hello, {params.name}!\\n" } }
-
-    // The next one: everything below /api goes to a service of yours, without the /api.
-    // , { "path": "/api/*", "proxy": { "upstream": "http://localhost:4001", "rewrite": "/" } }
-  ]
-}
-`
-
-const environment = (): string => `# Settings of the process; gateway.json configures the gateway.
-# HOST is 127.0.0.1 by default, and 0.0.0.0 in the image of the Dockerfile.
-PORT=3000
-# Signs session cookies. It is a secret: keep this file out of version control.
-SESSION_SECRET=${randomBytes(32).toString('base64')}
-`
 
 const GITIGNORE = 'node_modules/\n.env\n'
 

@@ -390,6 +390,7 @@ t.test('init', async (t) => {
     t.strictSame(readdirSync(folder).toSorted(), [
       '.dockerignore',
       '.env',
+      '.env.example',
       '.gitignore',
       'Dockerfile',
       'gateway.json'
@@ -517,7 +518,7 @@ t.test('wrong usage exits with 2 and prints one line with what would work', asyn
     ],
     [['check', '-c'], /argument missing; usage: sallyport check /],
     [['check', '--strict=no'], /does not take an argument; usage: sallyport check /],
-    [['init', 'a', 'b'], /^expected nothing here, got "b"; usage: sallyport init \[DIR\]$/],
+    [['init', 'a', 'b'], /^expected nothing here, got "b"; usage: sallyport init \[DIR\] /],
     [['hash', 'hunter2'], /usage: sallyport hash \[--key\]$/],
     [
       ['--wach'],
