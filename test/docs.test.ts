@@ -3,6 +3,7 @@ import { access } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { type Entry, sidebar } from '../docs/.vitepress/contents.ts'
 import { loadConfig } from '../src/index.ts'
 import { referencePages } from '../tools/reference.ts'
 import { SECRET } from './helpers.ts'
@@ -13,6 +14,8 @@ const below = (folder: string, ending: string): string[] =>
   readdirSync(join(top, folder), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith(ending))
     .filter((name) => !name.includes('node_modules'))
+    // A template of the site.
+    .filter((name) => !name.startsWith('source/['))
     .map((name) => join(folder, name))
 
 const pages = [
@@ -230,8 +233,27 @@ t.test('every page is in the table of contents', async (t) => {
       )
     else if (page.startsWith('docs/reference/') && page !== 'docs/reference/README.md')
       t.ok(read('docs/reference/README.md').includes(`(${page.slice(15)})`), page)
-    else if (page !== 'docs/README.md')
+    else if (page !== 'docs/README.md' && page !== 'docs/index.md')
       t.ok(contents.includes(`(${page.slice(5)})`), `docs/README.md has a link to ${page.slice(5)}`)
+})
+
+t.test('the sidebar of the site has every page of the table of contents', async (t) => {
+  const linksOf = ({ link, items = [] }: Entry): string[] => [
+    ...(link === undefined ? [] : [link]),
+    ...items.flatMap(linksOf)
+  ]
+  const links = sidebar().flatMap(linksOf)
+  for (const page of [...below('docs', '.md'), ...below('docs/reference', '.md')]) {
+    if (page.startsWith('docs/decisions/') || ['docs/README.md', 'docs/index.md'].includes(page)) continue
+    t.ok(
+      links.includes(`/${page.slice(5).replace(/(?:README)?\.md$/, '')}`),
+      `${page}: give it a line "- [Title](${page.slice(5)})" in docs/README.md`
+    )
+  }
+  t.strictSame(
+    sidebar().map(({ text }) => text),
+    ['Tutorial', 'Guides', 'Reference', 'Explanation']
+  )
 })
 
 t.test('every source file that src/README.md and the decisions name exists', async (t) => {

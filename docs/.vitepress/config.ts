@@ -1,0 +1,73 @@
+import { copyFileSync, mkdirSync, readdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vitepress'
+import { sidebar } from './contents.ts'
+import { linkedFiles, rewrites, siteLink, textPath } from './links.ts'
+
+const docs = fileURLToPath(new URL('..', import.meta.url))
+
+// Headings have the anchors that GitHub makes, so that one link works in both places.
+const slugify = (heading: string): string =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+    .replaceAll(' ', '-')
+
+const pages = readdirSync(docs, { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.md') && !/node_modules|\.vitepress|\[/.test(name))
+  .map((name) => join(docs, name))
+
+export default defineConfig({
+  title: 'Sallyport',
+  description: 'An API gateway for Node.js',
+  base: process.env['DOCS_BASE'] ?? '/',
+  rewrites,
+  // tsconfig.json is that of the gateway, for a newer TypeScript.
+  vite: { esbuild: { tsconfigRaw: {} } },
+  head: [
+    ['link', { rel: 'icon', href: `${process.env['DOCS_BASE'] ?? '/'}logo.svg`, type: 'image/svg+xml' }]
+  ],
+  markdown: {
+    languageAlias: { caddyfile: 'txt' },
+    anchor: { slugify },
+    toc: { slugify },
+    headers: { slugify },
+    config(md) {
+      // Vue would take "{{" in code for a template.
+      const inline = md.renderer.rules.code_inline
+      md.renderer.rules.code_inline = (tokens, i, options, env, self) => {
+        tokens[i]?.attrSet('v-pre', '')
+        return inline?.(tokens, i, options, env, self) ?? self.renderToken(tokens, i, options)
+      }
+      md.core.ruler.push('site_links', ({ tokens, env }) => {
+        for (const { children } of tokens)
+          for (const token of children ?? [])
+            if (token.type === 'link_open') {
+              const href = token.attrGet('href') ?? ''
+              token.attrSet('href', siteLink(href, env.realPath ?? env.path))
+              if (/^\/files\//.test(token.attrGet('href') ?? '')) token.attrSet('target', '_blank')
+            }
+      })
+    }
+  },
+  themeConfig: {
+    logo: '/logo.svg',
+    search: { provider: 'local' },
+    outline: [2, 3],
+    sidebar: sidebar(),
+    nav: [
+      { text: 'Tutorial', link: '/getting-started' },
+      { text: 'Guides', link: '/contents' },
+      { text: 'Reference', link: '/reference/' },
+      { text: 'Changes', link: '/source/changelog' }
+    ]
+  },
+  buildEnd({ outDir }) {
+    for (const file of linkedFiles(pages).filter((each) => !each.endsWith('.md'))) {
+      const copy = join(outDir, textPath(file))
+      mkdirSync(dirname(copy), { recursive: true })
+      copyFileSync(file, copy)
+    }
+  }
+})
