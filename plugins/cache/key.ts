@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import type { Caller } from '../../src/lib/caller.ts'
+import { matchesGlob } from '../../src/lib/glob.ts'
 import { parameterName } from '../../src/lib/values.ts'
 import type { CachePolicy } from './options.ts'
 import type { PresentedRequest } from './presented-request.ts'
@@ -67,9 +68,9 @@ export function callerKey(caller: Caller | null, { callers }: CachePolicy): stri
 export function ignoreParameters(patterns: readonly string[]): (query: string) => string {
   if (patterns.length === 0) return (query) => query
   const exact = new Set(patterns.filter((pattern) => !pattern.includes('*')))
-  const globs = patterns.filter((pattern) => pattern.includes('*')).map((pattern) => pattern.split('*'))
+  const globs = patterns.filter((pattern) => pattern.includes('*'))
   const isIgnored = (name: string): boolean =>
-    exact.has(name) || globs.some((parts) => matchesGlob(name, parts))
+    exact.has(name) || globs.some((glob) => matchesGlob(glob, name))
   return (query) => {
     if (query.length <= 1) return query
     const kept = query
@@ -78,19 +79,4 @@ export function ignoreParameters(patterns: readonly string[]): (query: string) =
       .filter((pair) => !isIgnored(parameterName(pair)))
     return kept.length === 0 ? '' : `?${kept.join('&')}`
   }
-}
-
-/** Tells whether a name has the parts of a glob in order, the first at its start and the last at its end. */
-function matchesGlob(name: string, parts: readonly string[]): boolean {
-  const first = parts[0] as string
-  const last = parts.at(-1) as string
-  if (!name.startsWith(first) || !name.endsWith(last) || name.length < first.length + last.length)
-    return false
-  let at = first.length
-  for (const part of parts.slice(1, -1)) {
-    const found = name.indexOf(part, at)
-    if (found === -1) return false
-    at = found + part.length
-  }
-  return at <= name.length - last.length
 }

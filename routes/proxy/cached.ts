@@ -19,12 +19,13 @@ import { FillWriter } from './fill-writer.ts'
 import { PassWriter } from './pass-writer.ts'
 import type { ForwardPlan, MakeWriter, PreparedRequest, UpstreamRoute } from './plan.ts'
 import { Refresh } from './refresh.ts'
+import type { ChooseUpstream } from './split.ts'
 import { sendStored } from './stored-response.ts'
 
 /** How a route with a cache forwards what the cache has not. */
 export interface Forwarder {
   readonly plan: ForwardPlan
-  routeOf(request: FastifyRequest): UpstreamRoute
+  readonly routeOf: ChooseUpstream
   prepare(request: FastifyRequest, route: UpstreamRoute): PreparedRequest
   /** Returns the path as it goes upstream. */
   path(request: FastifyRequest): string
@@ -67,12 +68,13 @@ export class CachedRoute {
   /** Answers a request. */
   answer(request: FastifyRequest, reply: FastifyReply): void {
     const { routeOf, path, query } = this.#forwarder
-    const route = routeOf(request)
+    const route = routeOf(request, reply)
     const ongoing = { request, reply, route }
     const cache = this.#routeCache()
     const stageValues = (this.#plans as CachedPlans).valuesOf(request)
     const found = cache.lookup(request, {
-      upstream: route.upstream.name,
+      // All upstreams that a config gives by their URL have the same name.
+      upstream: `${route.upstream.name} ${route.upstream.optionsHash}`,
       query: query(request),
       values: [path(request), ...headerValues(request), ...stageValues]
     })

@@ -1,9 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { TargetRoute } from '../../src/kit/index.ts'
+import { type TargetRoute, varyBy } from '../../src/kit/index.ts'
 import { originMatcher } from '../../src/lib/caller.ts'
 import { MAX_TIMER_MS } from '../../src/lib/clock.ts'
 import type { ResponseSource } from '../../src/lib/contracts/cache.ts'
-import { hash32, unitInterval } from '../../src/lib/hash.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
 import { type RequestHead, setHeader } from '../../src/lib/http/request-head.ts'
 import { makeRewrite, restOf, shapeOf } from '../../src/lib/http/rewrite.ts'
@@ -11,7 +10,7 @@ import { upgradeOf } from '../../src/lib/http/upgrade.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
 import { isIdempotent } from '../../src/lib/retry.ts'
 import { isObject } from '../../src/lib/schema.ts'
-import { duration, durationOrNone, share, sizeOrNone } from '../../src/lib/units.ts'
+import { duration, durationOrNone, sizeOrNone } from '../../src/lib/units.ts'
 import { pathOf, queryOf } from '../../src/lib/values.ts'
 import { CachedRoute } from './cached.ts'
 import { makeDestination } from './destination.ts'
@@ -25,6 +24,7 @@ import { bodyOf } from './request-body.ts'
 import { headerKinds, type ResponseHeadPlan } from './response-head.ts'
 import { makeResponseRewrite } from './rewrite-response.ts'
 import type { SharedPlans } from './shared.ts'
+import { type ChooseUpstream, makeSplit, splitConditions } from './split.ts'
 import type { TunnelOptions } from './websocket/tunnel.ts'
 
 /** Forwards one request. */
@@ -36,6 +36,7 @@ export function makeHandler(
   shared: SharedPlans,
   { info, options, inherited }: TargetRoute<ProxyOptions>
 ): Handler {
+  if (options.split !== undefined) varyBy(info, splitConditions(options.split))
   const patterns = rewritePatterns(info.paths, inherited)
   const rewrite = options.rewrite === undefined ? undefined : makeRewrite(options.rewrite, patterns)
   const stripped = strippedPrefix(options.rewrite, patterns)
@@ -69,7 +70,7 @@ export function makeHandler(
   const mirroredBytes = mirror?.maxBody ?? 0
   const retriedBytes = options.retry === undefined ? 0 : sizeOrNone(options.retry.maxBody)
   const destinationOf = makeDestination(app, patterns, rewrite, requestHeadOptions)
-  const routeOf = makeUpstreamRoutes(shared, options)
+  const routeOf = makeUpstreamRoutes(app, shared, options)
   const tunnel = tunnelOptionsOf(options.websocket)
   if (tunnel !== undefined) app.acceptsUpgrades = true
   const isAllowedOrigin =
@@ -106,7 +107,7 @@ export function makeHandler(
   const { responseCache } = app
   if (responseCache === undefined || !isObject(info.options['cache']))
     return function forward(request, reply) {
-      new Exchange(request, reply, plan, prepare(request, routeOf(request))).start()
+      new Exchange(request, reply, plan, prepare(request, routeOf(request, reply))).start()
     }
   const cached = new CachedRoute(responseCache, info, {
     plan,
@@ -147,27 +148,16 @@ function askForWholeBody(head: RequestHead): void {
   setHeader(head, 'if-range', undefined)
 }
 
-/** Compiles which upstream a request goes to: the only one, or one of several by their shares. */
+/** Compiles which upstream a request goes to: the only one, or one of several. */
 function makeUpstreamRoutes(
+  app: FastifyInstance,
   shared: SharedPlans,
   options: ProxyOptions
-): (request: FastifyRequest) => UpstreamRoute {
-  const { upstream, split } = options
-  if (split === undefined) {
-    const only = shared.routeTo(upstream ?? '', options)
-    return () => only
-  }
-  let upTo = 0
-  const parts = split.map((part) => {
-    upTo += share(part.share)
-    return { upTo, route: shared.routeTo(part.upstream, options) }
-  })
-  const last = (parts.at(-1) as { route: UpstreamRoute }).route
-  return ({ caller }) => {
-    // Anonymous clients are not pinned by their address: it may be a whole company's.
-    const at = caller === null ? Math.random() : unitInterval(hash32(caller.id))
-    return parts.find((part) => at < part.upTo)?.route ?? last
-  }
+): ChooseUpstream {
+  const { upstream, split, sticky } = options
+  if (split !== undefined) return makeSplit(app, { split, sticky }, (name) => shared.routeTo(name, options))
+  const only = shared.routeTo(upstream ?? '', options)
+  return () => only
 }
 
 function tunnelOptionsOf(websocket: ProxyOptions['websocket']): TunnelOptions | undefined {

@@ -6,11 +6,11 @@ import { rewriteFaults } from '../../src/lib/http/rewrite.ts'
 import { upstreamFault } from '../../src/lib/http/upstream-names.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
 import { forEachSliced } from '../../src/lib/time-slicing.ts'
-import { share } from '../../src/lib/units.ts'
 import { fallbackFaults } from './fallback.ts'
 import { type Handler, makeHandler, rewritePatterns } from './handler.ts'
 import { options, type ProxyOptions } from './options.ts'
 import { SharedPlans } from './shared.ts'
+import { splitFaults } from './split.ts'
 import { implies } from './timeouts.ts'
 import { warnings } from './warnings.ts'
 
@@ -32,7 +32,7 @@ export const upstreams = ({ upstream, split, mirror }: ProxyOptions): string[] =
   )
 
 export function faults(
-  { upstream, split, mirror, rewrite, fallback }: ProxyOptions,
+  { upstream, split, sticky, mirror, rewrite, fallback }: ProxyOptions,
   { upstreams, paths, inherited }: About
 ): OptionFault[] {
   const found: OptionFault[] = []
@@ -50,14 +50,9 @@ export function faults(
       path: split === undefined ? [] : ['split'],
       message: 'expected either "upstream" or "split"'
     })
-  if (split !== undefined) {
-    const total = split.reduce((sum, part) => sum + share(part.share), 0)
-    if (Math.abs(total - 1) > 1e-6)
-      found.push({
-        path: ['split'],
-        message: `expected shares that add up to 100%, got ${Number((total * 100).toFixed(4))}%`
-      })
-  }
+  if (split !== undefined) found.push(...splitFaults(split))
+  else if (sticky !== undefined)
+    found.push({ path: ['sticky'], message: 'expected "split" beside it: "sticky" keeps clients at a part' })
   if (fallback !== undefined) found.push(...fallbackFaults(fallback))
   return rewrite === undefined
     ? found

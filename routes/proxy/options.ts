@@ -1,4 +1,5 @@
 import { Type } from '../../src/kit/index.ts'
+import { whenOption } from '../../src/lib/conditions/options.ts'
 import { hedge, retry } from '../../src/lib/retry.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Duration, DurationOrNone, EXPECTED, Share, TEMPLATE } from '../../src/lib/units.ts'
@@ -71,9 +72,38 @@ const split = Type.Object(
       minLength: 1,
       description: 'A name from "upstreams", or a URL.'
     }),
-    share: Share({ description: 'Its share of the requests.', examples: ['5%'] })
+    share: Type.Optional(
+      Share({
+        description: 'Its share of the requests; one part without takes what the others leave.',
+        examples: ['5%']
+      })
+    ),
+    when: Type.Optional(
+      whenOption('The conditions on which it takes a request, before any share; the first such part wins.')
+    )
   },
   { additionalProperties: false }
+)
+
+const splitSticky = Type.Object(
+  {
+    cookie: Type.String({
+      default: 'release',
+      pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+      description: 'The name of the cookie, which identifies the part.'
+    }),
+    maxAge: Type.Optional(
+      Duration({
+        description: 'How long the browser keeps the cookie; by default until it is closed.',
+        examples: ['1h']
+      })
+    )
+  },
+  {
+    additionalProperties: false,
+    description: 'Keeps anonymous clients at the part of "split" that they had first, by a cookie.',
+    examples: [{ cookie: 'release', maxAge: '7d' }]
+  }
 )
 
 export const options = Type.Object(
@@ -88,7 +118,7 @@ export const options = Type.Object(
       Type.Array(split, {
         minItems: 1,
         description:
-          'Several upstreams, with shares that make 100%; an authenticated caller stays with the same one.',
+          'Several upstreams, by conditions and by shares that make 100%; an authenticated caller stays with the same one.',
         examples: [
           [
             { upstream: 'http://localhost:4001', share: '95%' },
@@ -97,6 +127,7 @@ export const options = Type.Object(
         ]
       })
     ),
+    sticky: Type.Optional(splitSticky),
     rewrite: Type.Optional(
       Type.String({
         pattern: '^/[^?#]*$',

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyPluginCallback } from 'fastify'
 import { answersPreflights, pathPolicyOf, usesSession } from '../config/facets.ts'
 import type { Plan, PlannedRoute } from '../config/plan-types.ts'
 import type { BuiltinRoute } from '../kit/builtin.ts'
+import { varyBy } from '../kit/conditions.ts'
 import { newRoute, type RouteInfo } from '../kit/route-info.ts'
 import { canonicalHost } from '../lib/http/canonical-path.ts'
 import { getOrCreate } from '../lib/memoize.ts'
@@ -11,7 +12,6 @@ import { findAmbiguities } from './ambiguous-paths/index.ts'
 import { REFUSED } from './normalize-request.ts'
 import { type Entry, entryForPath, symbolOf, type Table } from './route-table/index.ts'
 import { notAllowed, notFoundHere, refusedHere, refusing } from './unmatched.ts'
-import { varyingHead } from './varying-head.ts'
 
 /** Returns whether the upstream of a route may read the path of a request as one of another route. */
 export type AmbiguousPath = (raw: IncomingMessage) => boolean
@@ -58,7 +58,7 @@ export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSe
     { ...entryForPath(notFound), preflights: true }
   ])
   await yieldIfDue()
-  for (const place of table.varying) for (const info of place.infos) info.head = varyingHead(info.head, place)
+  for (const place of table.conditional) for (const info of place.infos) varyBy(info, place.conditions)
   addAmbiguities(app, plan, configured, table)
   await yieldIfDue()
   for (const [, info] of configured) {
@@ -128,9 +128,9 @@ async function addRefusals(app: FastifyInstance, table: Table): Promise<void> {
       ...refusing(notAllowed(allow))
     })
   })
-  await forEachSliced(table.unmet, ({ url, method, vary }) => {
+  await forEachSliced(table.unmet, ({ url, method, conditions }) => {
     const route = newRoute({ kind: 'notFound', name: 'no condition holds', path: url, methods: [] })
-    route.head = varyingHead(route.head, vary)
+    varyBy(route, conditions)
     app.route({
       url,
       method: [...method],

@@ -4,6 +4,7 @@ export { fastifyPlugin as fp } from 'fastify-plugin'
 export { Type } from 'typebox'
 export { askUpstream, type WholeAnswer } from '../lib/ask-upstream.ts'
 export type { Caller } from '../lib/caller.ts'
+export type { Condition } from '../lib/conditions/options.ts'
 export type { DnsChallenge } from '../lib/contracts/dns.ts'
 export type { AnswerListener, OutboundRequest, UpstreamService } from '../lib/contracts/upstream.ts'
 export { addressOf, peerOf } from '../lib/http/addresses.ts'
@@ -14,6 +15,7 @@ export { gate, type OptionFault, overrideOf, type Static } from '../lib/schema.t
 export { Duration, duration, File, Size, size, TEMPLATE } from '../lib/units.ts'
 export { template } from '../lib/values.ts'
 export type { About, AboutRoute, Concern, Target, TargetRoute, TargetRoutes } from './concern.ts'
+export { varyBy } from './conditions.ts'
 export {
   type AboutDescription,
   type DescribedCredential,

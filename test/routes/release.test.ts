@@ -41,6 +41,72 @@ t.test('splits requests by share and pins authenticated callers', async (t) => {
   t.ok(first.includes('new') && first.includes('old'))
 })
 
+t.test('tries parts with conditions first, in order, before any share', async (t) => {
+  const old = await naming(t, 'old')
+  const canary = await naming(t, 'canary')
+  const beta = await naming(t, 'beta')
+  const app = await gateway(t, {
+    routes: ['/plain', '/cached'].map((path) => ({
+      path,
+      cache: path === '/cached' && { ttl: '1m' },
+      proxy: {
+        split: [
+          { upstream: old },
+          { upstream: canary, when: [{ 'header:x-canary': 'true' }, { 'cookie:canary': true }] },
+          { upstream: beta, when: { 'query:beta': true } }
+        ]
+      }
+    }))
+  })
+  const cases: [url: string, headers: Record<string, string>, body: string][] = [
+    ['', {}, 'old'],
+    ['', { 'x-canary': 'true' }, 'canary'],
+    ['', { 'x-canary': 'false' }, 'old'],
+    ['?beta', { cookie: 'canary=' }, 'canary'],
+    ['?beta', {}, 'beta'],
+    ['?beta', {}, 'beta']
+  ]
+  for (const path of ['/plain', '/cached'])
+    for (const [query, headers, body] of cases) {
+      const response = await app.inject({ url: path + query, headers })
+      t.equal(response.body, body, `${path}${query} ${JSON.stringify(headers)}`)
+      t.match(response.headers['vary'], /x-canary.*cookie/i)
+    }
+})
+
+t.test('keeps anonymous clients at the part they had first, by a cookie', async (t) => {
+  const old = await naming(t, 'old')
+  const fresh = await naming(t, 'new')
+  const config = (share: string, cache: boolean): Parameters<typeof gateway>[1] => ({
+    routes: [
+      {
+        path: '/a',
+        cache: cache && { ttl: '1m' },
+        proxy: {
+          split: [{ upstream: old }, { upstream: fresh, share }],
+          sticky: { cookie: 'release', maxAge: '1h' }
+        }
+      }
+    ]
+  })
+  for (const cache of [false, true]) {
+    const toNew = await gateway(t, config('100%', cache))
+    const first = await toNew.inject('/a')
+    t.equal(first.body, 'new')
+    const cookie = String(first.headers['set-cookie'])
+    t.match(cookie, /^release=[\w-]+; Path=\/; HttpOnly; SameSite=Lax; Max-Age=3600$/)
+    const back = { cookie: cookie.split(';')[0] ?? '' }
+    const again = await toNew.inject({ url: '/a', headers: back })
+    t.equal(again.headers['set-cookie'], undefined)
+    const toOld = await gateway(t, config('0%', cache))
+    t.equal((await toOld.inject('/a')).body, 'old')
+    t.equal((await toOld.inject({ url: '/a', headers: back })).body, 'new')
+    t.equal((await toOld.inject({ url: '/a', headers: { cookie: 'release=unknown' } })).body, 'old')
+    // A stored response has no cookie of another client.
+    t.match((await toNew.inject('/a')).headers['set-cookie'], /^release=/)
+  }
+})
+
 t.test('rejects shares that do not add up to 100%, and split together with upstream', async (t) => {
   const up = { old: { url: 'http://a' }, fresh: { url: 'http://b' } }
   const cases = [
@@ -53,6 +119,19 @@ t.test('rejects shares that do not add up to 100%, and split together with upstr
       proxy: { upstream: 'old', split: [{ upstream: 'old', share: '100%' }] },
       message: /either "upstream" or "split"/
     },
+    {
+      proxy: { split: [{ upstream: 'old', when: { 'header:a': true } }] },
+      message: /expected a part without "when"/
+    },
+    {
+      proxy: { split: [{ upstream: 'old' }, { upstream: 'fresh' }] },
+      message: /only one part can take what the others leave/
+    },
+    {
+      proxy: { split: [{ upstream: 'old' }, { upstream: 'fresh', share: '5%', when: { 'header:a': true } }] },
+      message: /either "when" or "share", got both/
+    },
+    { proxy: { upstream: 'old', sticky: {} }, message: /expected "split" beside it/ },
     { proxy: { rewrite: '/' }, message: /either "upstream" or "split"/ },
     { proxy: { upstream: 'old', mirror: { upstream: 'frsh' } }, message: /did you mean "fresh"/ },
     {

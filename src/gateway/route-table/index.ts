@@ -1,5 +1,6 @@
 import { readPath } from '../../config/paths.ts'
 import type { Mount, RouteInfo } from '../../kit/route-info.ts'
+import type { Condition } from '../../lib/conditions/options.ts'
 import { getOrCreate } from '../../lib/memoize.ts'
 import { type PathTree, segmentsOf } from '../../lib/path-tree.ts'
 import { forEachSliced, yieldIfDue } from '../../lib/time-slicing.ts'
@@ -32,18 +33,15 @@ export interface NotAllowed extends Mount {
   readonly allow: readonly string[]
 }
 
-/** A mount whose methods have routes with conditions only: 404 where none of these holds. */
-export interface Unmet extends Mount {
-  readonly vary: VaryingPlace
+/** The routes of a place, and the conditions that choose among them. */
+export interface ConditionalPlace {
+  readonly infos: readonly RouteInfo[]
+  readonly conditions: readonly Condition[]
 }
 
-/** The routes of a place that is shared with conditions, and what their responses vary by. */
-export interface VaryingPlace {
-  readonly infos: readonly RouteInfo[]
-  /** The value of Vary; empty for none. */
-  readonly vary: string
-  /** Whether it depends on the client's address, so that no shared cache may store a response. */
-  readonly isPrivate: boolean
+/** A mount whose methods have routes with conditions only: 404 where none of these holds. */
+export interface Unmet extends Mount {
+  readonly conditions: readonly Condition[]
 }
 
 /** The route of each request, in the form that Fastify's router needs: host before path before method. */
@@ -52,7 +50,7 @@ export interface Table {
   readonly notAllowed: readonly NotAllowed[]
   readonly unmet: readonly Unmet[]
   /** The places of which some routes have conditions. */
-  readonly varying: readonly VaryingPlace[]
+  readonly conditional: readonly ConditionalPlace[]
   /** The method under which the router stores each method; methods that all routes treat alike share one. */
   readonly methods: ReadonlyMap<string, string>
   /** The same for preflights, by the method they ask for. */
@@ -117,12 +115,12 @@ async function mountNodes(
   nodes: ReadonlyMap<string, PatternNode>,
   classes: MethodClasses,
   variants: ReadonlyMap<PatternNode, Variants>
-): Promise<Pick<Table, 'mounts' | 'notAllowed' | 'unmet' | 'varying' | 'aliases'>> {
+): Promise<Pick<Table, 'mounts' | 'notAllowed' | 'unmet' | 'conditional' | 'aliases'>> {
   const routable = routableClasses(classes)
   const mounts = new Map<RouteInfo, Mount[]>()
   const notAllowed: NotAllowed[] = []
   const unmet: Unmet[] = []
-  const varying: VaryingPlace[] = []
+  const conditional: ConditionalPlace[] = []
   const mount = (info: RouteInfo, at: Mount): void =>
     void getOrCreate(mounts, info, (): Mount[] => []).push(at)
   const mountEntry = (entry: Entry | undefined, at: Mount, node: PatternNode): void => {
@@ -150,11 +148,12 @@ async function mountNodes(
       for (const [entry, method] of classesPerEntry(node, classes, entryFor))
         mountEntry(entry, { url: node.url, method }, node)
     else {
-      const vary = varyingPlace(node)
-      varying.push(vary)
+      const infos = node.entries.map(({ info }) => info)
+      const conditions = infos.flatMap(({ when }) => when.flat())
+      conditional.push({ infos, conditions })
       for (const [entry, method] of classesPerEntry(node, classes, entryOrUnmet)) {
         const at = { url: node.url, method }
-        if (entry === 'unmet') unmet.push({ ...at, vary })
+        if (entry === 'unmet') unmet.push({ ...at, conditions })
         else mountEntry(entry, at, node)
       }
       for (const entry of node.entries.filter(isConditional))
@@ -164,7 +163,7 @@ async function mountNodes(
           if (own !== undefined) mount(own.info, { url: ofNode.prefixOf(entry) + node.url, method })
     }
   })
-  return { mounts, notAllowed, unmet, varying, aliases }
+  return { mounts, notAllowed, unmet, conditional, aliases }
 }
 
 /** Returns the classes of methods that are routed: all but that of TRACE and CONNECT. */
@@ -205,19 +204,6 @@ function classesPerEntry<T>(
 
 const entryOrUnmet = (node: PatternNode, symbol: string): Entry | 'unmet' | undefined =>
   entryFor(node, symbol) ?? (entriesFor(node, symbol).length > 0 ? 'unmet' : undefined)
-
-/** Returns what the responses of all routes of a node vary by, since their conditions choose among them. */
-function varyingPlace({ entries }: PatternNode): VaryingPlace {
-  const conditions = entries.flatMap(({ info }) => info.when.flat())
-  const names = conditions.flatMap(({ kind, name }) =>
-    kind === 'header' ? [name] : kind === 'cookie' ? ['cookie'] : []
-  )
-  return {
-    infos: entries.map(({ info }) => info),
-    vary: [...new Set(names)].join(', '),
-    isPrivate: conditions.some(({ kind }) => kind === 'client.ip')
-  }
-}
 
 function hostMaps(entries: readonly Entry[]): Pick<Table, 'hosts' | 'wildcards'> {
   const hosts = new Map<string, string>()

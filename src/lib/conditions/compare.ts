@@ -1,5 +1,5 @@
+import { globsOverlap } from '../glob.ts'
 import { expandRanges, rangeMatcher } from '../http/networks.ts'
-import { globsOverlap } from './glob.ts'
 import { CONDITION_KINDS, type Condition, conditionKey } from './options.ts'
 
 /** Compares sets of conditions by precedence: more conditions come first, then those of an earlier kind; 0 for none before the other. */

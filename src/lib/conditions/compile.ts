@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http'
+import { matchesGlob } from '../glob.ts'
 import { clientAddress, clientScheme, type TrustsPeer } from '../http/addresses.ts'
 import { cookiesIn } from '../http/cookies.ts'
 import { cgiName, isForwardedHeader } from '../http/headers.ts'
 import { rangeMatcher } from '../http/networks.ts'
-import { matchesGlob } from './glob.ts'
 import type { Condition } from './options.ts'
 
 /** What conditions look at. */

@@ -55,7 +55,7 @@ export interface TargetQuestion {
 
 /** What the target would ask its upstream for. */
 export interface AskedUpstream {
-  /** The upstream's name, as `split` has chosen it. */
+  /** What identifies the upstream, as `split` has chosen it. */
   readonly upstream: string
   /** The query with its question mark, as it goes upstream. */
   readonly query: string
