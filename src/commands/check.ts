@@ -1,40 +1,87 @@
 import { pino } from 'pino'
-import { showFault } from '../config/fault.ts'
+import { ConfigError, type Fault, showFault } from '../config/fault.ts'
 import { type LintResult, lint } from '../config/lint.ts'
 import { loadPlan } from '../config/load.ts'
 import { buildGateway } from '../gateway/build.ts'
 import { catalog } from '../gateway/catalog.ts'
 import { Resources } from '../gateway/resources.ts'
 import { descriptorLimit } from '../lib/descriptors.ts'
+import type { Settings } from '../process/settings.ts'
 import { CONFIG_OPTION, type Command } from './command.ts'
 import { throwBuildError, throwConfigErrors } from './outcome.ts'
+import { JSON_OPTION, printJson } from './print-json.ts'
 import { settingsFor } from './settings.ts'
 
 export const command: Command = {
   summary: 'checks a config and shows every route with its gates',
-  usage: 'sallyport check [-c FILE] [--strict]',
+  usage: 'sallyport check [-c FILE] [--strict] [--json]',
   options: {
     config: CONFIG_OPTION,
-    strict: { type: 'boolean', about: 'exits with 1 if there are warnings' }
+    strict: { type: 'boolean', about: 'exits with 1 if there are warnings' },
+    json: JSON_OPTION
   },
   positionals: [],
   async run({ values }) {
-    const { config, workers } = settingsFor(process.env, values['config'])
-    const plan = await loadPlan(config, catalog, process.env).catch(throwConfigErrors)
-    // Built as it would run, without a socket, so that the output shows what is there.
-    const app = await buildGateway(plan, new Resources(), pino({ level: 'silent' })).catch(throwBuildError)
-    const descriptors = descriptorLimit()
-    const pairs = app.ambiguousPairs()
-    const result = lint(plan, app.routeInfos, { workers, pairs, descriptors })
-    await app.close()
-    const lines = [...routeLines(result), ...noteLines(result, descriptors)]
-    const { length: warnings } = result.warnings
-    lines.push(
-      `${config} is valid: ${counted(plan.routes.length, 'route')}${warnings === 0 ? '' : `, ${counted(warnings, 'warning')}`}`
-    )
-    process.stdout.write(`${lines.join('\n')}\n`)
-    return warnings > 0 && values['strict'] === true ? 1 : 0
+    const settings = settingsFor(process.env, values['config'])
+    const { config } = settings
+    const isJson = values['json'] === true
+    try {
+      const checked = await checkConfig(settings)
+      if (isJson) printJson({ config, valid: true, ...jsonOf(checked) })
+      else process.stdout.write(`${linesOf(config, checked).join('\n')}\n`)
+      return checked.warnings.length > 0 && values['strict'] === true ? 1 : 0
+    } catch (error) {
+      if (!isJson || !(error instanceof ConfigError)) throwConfigErrors(error)
+      printJson({ config, valid: false, errors: error.faults.map(faultFields) })
+      return 1
+    }
   }
+}
+
+/** What there is to know of a valid config. */
+interface Checked extends LintResult {
+  /** The number of routes that the config has itself. */
+  readonly ownRoutes: number
+  readonly descriptors: number | undefined
+}
+
+/** Builds the gateway as it would run, without a socket, so that the output shows what is there; rejects with a ConfigError. */
+async function checkConfig({ config, workers }: Settings): Promise<Checked> {
+  const plan = await loadPlan(config, catalog, process.env)
+  const app = await buildGateway(plan, new Resources(), pino({ level: 'silent' })).catch((error: unknown) => {
+    if (error instanceof ConfigError) throw error
+    throwBuildError(error)
+  })
+  const pairs = app.ambiguousPairs()
+  const descriptors = descriptorLimit()
+  const result = lint(plan, app.routeInfos, { workers, pairs, descriptors })
+  await app.close()
+  return { ...result, descriptors, ownRoutes: plan.routes.length }
+}
+
+const jsonOf = ({ routes, notes, warnings, descriptors }: Checked): object => ({
+  routes: routes.map(({ what, gates, target }) => ({ route: what, gates, target })),
+  warnings: warnings.map(faultFields),
+  notes: notes.map(faultFields),
+  descriptors
+})
+
+/** Returns the fields of an error or a warning that docs/commands.md describes. */
+const faultFields = ({ file, line, column, path, message }: Fault): object => ({
+  file,
+  line,
+  column,
+  path,
+  message
+})
+
+function linesOf(config: string, checked: Checked): string[] {
+  const { ownRoutes, warnings } = checked
+  const counts = [
+    counted(ownRoutes, 'route'),
+    ...(warnings.length === 0 ? [] : [counted(warnings.length, 'warning')])
+  ]
+  return [...routeLines(checked), ...noteLines(checked), `${config} is valid: ${counts.join(', ')}`]
 }
 
 function routeLines({ routes }: LintResult): string[] {
@@ -42,7 +89,7 @@ function routeLines({ routes }: LintResult): string[] {
   return routes.map(({ what, gates, target }) => `${what.padEnd(width)}  ${[...gates, target].join(' > ')}`)
 }
 
-function noteLines({ notes, warnings }: LintResult, descriptors: number | undefined): string[] {
+function noteLines({ notes, warnings, descriptors }: Checked): string[] {
   const lines = [
     ...notes.map((note) => `note: ${showFault(note)}`),
     ...warnings.map((warning) => `warning: ${showFault(warning)}`)

@@ -1,12 +1,16 @@
 import { createHash } from 'node:crypto'
 import { hashPassword } from '../../plugins/auth/index.ts'
 import type { Command } from './command.ts'
+import { JSON_OPTION, printJson } from './print-json.ts'
 import { readSecret } from './secret-line.ts'
 
 export const command: Command = {
   summary: 'hashes a password (or with --key, an API key) from one line of stdin',
-  usage: 'sallyport hash [--key]',
-  options: { key: { type: 'boolean', about: 'hashes an API key, with SHA-256' } },
+  usage: 'sallyport hash [--key] [--json]',
+  options: {
+    key: { type: 'boolean', about: 'hashes an API key, with SHA-256' },
+    json: JSON_OPTION
+  },
   positionals: [],
   async run({ values }) {
     const line = await readSecret('The password or key: ')
@@ -14,7 +18,8 @@ export const command: Command = {
       values['key'] === true
         ? `sha256:${createHash('sha256').update(line).digest('hex')}`
         : await hashPassword(line)
-    process.stdout.write(`${hash}\n`)
+    if (values['json'] === true) printJson({ hash })
+    else process.stdout.write(`${hash}\n`)
     return 0
   }
 }

@@ -6,6 +6,7 @@ import { findConfig } from '../config/find-config.ts'
 import { NODE_FLAGS } from '../process/node-flags.ts'
 import type { Command } from './command.ts'
 import { CommandError, UsageError } from './outcome.ts'
+import { JSON_OPTION, printJson } from './print-json.ts'
 
 /** The templates by name, each with what to type once it is written. */
 const TEMPLATES: Readonly<Record<string, string>> = {
@@ -19,17 +20,18 @@ const NAMES = Object.keys(TEMPLATES)
 
 export const command: Command = {
   summary: 'writes a config, an .env and a Dockerfile to start from',
-  usage: `sallyport init [DIR] [--template ${NAMES.join('|')}]`,
+  usage: `sallyport init [DIR] [--template ${NAMES.join('|')}] [--json]`,
   options: {
     template: {
       type: 'string',
       short: 't',
       value: NAMES,
       about: 'what to start from; by default a route that says hello'
-    }
+    },
+    json: JSON_OPTION
   },
   positionals: ['DIR'],
-  async run({ positionals: [folder = '.'], values: { template } }) {
+  async run({ positionals: [folder = '.'], values: { template, json } }) {
     if (template !== undefined && !NAMES.includes(String(template)))
       throw new UsageError(
         `--template: expected one of ${NAMES.join(', ')}, got "${String(template)}"; usage: ${command.usage}`
@@ -48,6 +50,10 @@ export const command: Command = {
       await mkdir(dirname(file), { recursive: true })
       await writeFile(file, text, { mode: PRIVATE.has(name) ? 0o600 : 0o644 })
       written.push(relative('.', file))
+    }
+    if (json === true) {
+      printJson({ files: written })
+      return 0
     }
     const next = TEMPLATES[String(template)] ?? 'npx sallyport, then curl http://localhost:3000/hello/you'
     process.stdout.write(

@@ -2,15 +2,18 @@ import { createHash, randomBytes } from 'node:crypto'
 import { listOption, readCallers, writeCallers } from './callers-file.ts'
 import type { Command } from './command.ts'
 import { UsageError } from './outcome.ts'
+import { JSON_OPTION, printJson } from './print-json.ts'
 
 export const command: Command = {
   summary: 'makes an API key, adds its hash, and prints the key once',
-  usage: 'sallyport key add ID [--file keys.json] [--roles a,b] [--scopes a,b] [--expires 2027-01-01]',
+  usage:
+    'sallyport key add ID [--file keys.json] [--roles a,b] [--scopes a,b] [--expires 2027-01-01] [--json]',
   options: {
     file: { type: 'string', short: 'f', value: 'FILE', default: 'keys.json', about: 'the file of API keys' },
     roles: { type: 'string', value: 'a,b', about: 'the roles of the caller' },
     scopes: { type: 'string', value: 'a,b', about: 'the scopes of the key' },
-    expires: { type: 'string', value: 'DAY', about: 'the day on which the key ends, such as 2027-01-01' }
+    expires: { type: 'string', value: 'DAY', about: 'the day on which the key ends, such as 2027-01-01' },
+    json: JSON_OPTION
   },
   positionals: [['add'], 'ID'],
   async run({ positionals: [action, id], values }) {
@@ -34,6 +37,10 @@ export const command: Command = {
         ...(expires === undefined ? {} : { expires })
       }
     ])
+    if (values['json'] === true) {
+      printJson({ id, file, key })
+      return 0
+    }
     process.stderr.write(`Added a key of ${id} to ${file}. It is shown only now:\n`)
     process.stdout.write(`${key}\n`)
     return 0

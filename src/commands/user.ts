@@ -2,15 +2,17 @@ import { hashPassword } from '../../plugins/auth/index.ts'
 import { listOption, readCallers, writeCallers } from './callers-file.ts'
 import type { Command } from './command.ts'
 import { CommandError, UsageError } from './outcome.ts'
+import { JSON_OPTION, printJson } from './print-json.ts'
 import { readSecret } from './secret-line.ts'
 
 export const command: Command = {
   summary: 'adds a user, with a password that you type or pipe in',
-  usage: 'sallyport user add NAME [--file users.json] [--roles a,b] [--email MAIL]',
+  usage: 'sallyport user add NAME [--file users.json] [--roles a,b] [--email MAIL] [--json]',
   options: {
     file: { type: 'string', short: 'f', value: 'FILE', default: 'users.json', about: 'the file of users' },
     roles: { type: 'string', value: 'a,b', about: 'the roles of the user' },
-    email: { type: 'string', value: 'MAIL', about: 'the email address of the user' }
+    email: { type: 'string', value: 'MAIL', about: 'the email address of the user' },
+    json: JSON_OPTION
   },
   positionals: [['add'], 'NAME'],
   async run({ positionals: [action, name], values }) {
@@ -28,7 +30,8 @@ export const command: Command = {
       ...users,
       { name, password, ...(roles.length > 0 ? { roles } : {}), ...(email === undefined ? {} : { email }) }
     ])
-    process.stdout.write(`Added ${name} to ${file}.\n`)
+    if (values['json'] === true) printJson({ name, file })
+    else process.stdout.write(`Added ${name} to ${file}.\n`)
     return 0
   }
 }

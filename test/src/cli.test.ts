@@ -507,7 +507,7 @@ t.test('wrong usage exits with 2 and prints one line with what would work', asyn
     [['constructor'], /^There is no command "constructor"; /],
     [
       ['check', 'gateway.json'],
-      /^expected no file here, got "gateway\.json"; "-c gateway\.json" names the config; usage: sallyport check \[-c FILE\] \[--strict\]$/
+      /^expected no file here, got "gateway\.json"; "-c gateway\.json" names the config; usage: sallyport check \[-c FILE\] \[--strict\] \[--json\]$/
     ],
     [['--port', '80'], /^There is no option --port; set PORT in the environment; usage: sallyport \[run\] /],
     [['run', '-p', '80'], /^There is no option -p; set PORT in the environment; usage: /],
@@ -519,7 +519,7 @@ t.test('wrong usage exits with 2 and prints one line with what would work', asyn
     [['check', '-c'], /argument missing; usage: sallyport check /],
     [['check', '--strict=no'], /does not take an argument; usage: sallyport check /],
     [['init', 'a', 'b'], /^expected nothing here, got "b"; usage: sallyport init \[DIR\] /],
-    [['hash', 'hunter2'], /usage: sallyport hash \[--key\]$/],
+    [['hash', 'hunter2'], /usage: sallyport hash \[--key\] \[--json\]$/],
     [
       ['--wach'],
       /^Unknown option '--wach' \(did you mean "--watch"\?\); usage: sallyport \[run\] \[-c FILE\] \[--watch\]$/
