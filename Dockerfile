@@ -28,6 +28,7 @@ WORKDIR /app
 COPY package.json gateway.schema.json LICENSE ./
 COPY bin bin
 COPY templates templates
+COPY dashboard dashboard
 COPY deploy/healthcheck.js ./
 COPY --from=build /build/node_modules node_modules
 COPY --from=build /build/dist dist

@@ -1,6 +1,8 @@
 import { STATUS_CODES } from 'node:http'
-import type { FastifyError } from 'fastify'
-import { eachRoute, fp } from '../../src/kit/index.ts'
+import type { FastifyError, FastifyRequest } from 'fastify'
+import { eachRoute, fp, type RouteInfo } from '../../src/kit/index.ts'
+import { concernOfCode } from '../../src/lib/http/response-end.ts'
+import { type NewRefusal, RecentRefusals } from '../../src/lib/recent-refusals.ts'
 import {
   BodyTooLarge,
   DeadlineExceeded,
@@ -30,6 +32,13 @@ const FASTIFY_ERRORS: Readonly<Record<string, new () => FastifyError>> = {
   FST_ERR_HANDLER_TIMEOUT: DeadlineExceeded
 }
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The latest refusals of the process. */
+    recentRefusals: RecentRefusals
+  }
+}
+
 export default fp<ErrorsOptions>(
   async function errors(app, root) {
     const formats = new WeakMap<object, RefusalFormat>()
@@ -37,12 +46,15 @@ export default fp<ErrorsOptions>(
     eachRoute(app, key, root, (options, route) => {
       formats.set(route, options === root ? fallback : compileFormat(options))
     })
+    const recent = app.resources.lease(app, 'recent refusals', () => new RecentRefusals())
+    app.decorate('recentRefusals', recent)
     app.setErrorHandler(function answerError(error: Refusal, request, reply) {
       const refusal = translate(error)
       request.refusal = refusal
       if ((refusal.statusCode ?? 500) >= 500 && refusal.code === 'SP_ERR_INTERNAL')
         request.log.error({ err: error, requestId: request.id }, 'request failed')
       const route = request.routeOptions.config.sallyport?.route
+      recent.record(toRecord(refusal, request, route))
       sendRefusal(refusal, request, reply, (route === undefined ? undefined : formats.get(route)) ?? fallback)
     })
     app.server.removeAllListeners('clientError')
@@ -50,6 +62,21 @@ export default fp<ErrorsOptions>(
   },
   { name: key, fastify: '5.x' }
 )
+
+const toRecord = (
+  { code, statusCode = 500, message }: Refusal,
+  { method, id }: FastifyRequest,
+  route: RouteInfo | undefined
+): NewRefusal => ({
+  code,
+  status: statusCode,
+  gate: concernOfCode(code, route?.gates ?? []) ?? 'gateway',
+  route: route?.name ?? '',
+  routeId: route?.id ?? '',
+  method,
+  reason: message,
+  requestId: id
+})
 
 function translate(error: Refusal): Refusal {
   if (error.code?.startsWith('SP_ERR_') === true) return error

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { fp, type OptionFault, perRoute, Type } from '../../src/kit/index.ts'
-import type { MetricFamily } from '../../src/lib/contracts/metrics.ts'
+import type { MetricFamily, RequestFigures } from '../../src/lib/contracts/metrics.ts'
 import { onRequestDone } from '../../src/lib/http/response-end.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Duration, duration } from '../../src/lib/units.ts'
@@ -44,7 +44,7 @@ export function faults({ buckets }: MetricsOptions): OptionFault[] {
 declare module 'fastify' {
   interface FastifyInstance {
     /** The metrics of requests; null if not configured. */
-    metrics: { families(): MetricFamily[] } | null
+    metrics: { families(): MetricFamily[]; figures(): RequestFigures } | null
   }
 }
 

@@ -1,8 +1,15 @@
 import { METHODS } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RouteInfo } from '../../src/kit/index.ts'
-import { DurationHistogram, LabeledCounter, type MetricFamily } from '../../src/lib/contracts/metrics.ts'
+import {
+  DurationBuckets,
+  DurationHistogram,
+  LabeledCounter,
+  type MetricFamily,
+  type RequestFigures
+} from '../../src/lib/contracts/metrics.ts'
 import { concernOfCode, elapsed, ownBytesOf, statusOf } from '../../src/lib/http/response-end.ts'
+import { getOrCreate } from '../../src/lib/memoize.ts'
 
 // Over HTTP/2 a client may send any method; unknown ones share a label.
 const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS)
@@ -15,13 +22,15 @@ export interface RouteCounts {
   /** Responses by method, and in it by status class. */
   readonly responses: Map<string, Float64Array>
   readonly durations: DurationHistogram
+  /** What its limits have let pass and refused, by the name of the limit. */
+  readonly limits: Map<string, { passed: number; refused: number }>
   bytesIn: number
   bytesOut: number
 }
 
 /** Records the metrics of one process, across reloads. */
 export class Recorder {
-  readonly #bounds: readonly number[]
+  readonly #buckets: DurationBuckets
   readonly #routes = new Map<string, RouteCounts>()
   readonly #upstreams = new Map<string, DurationHistogram>()
   readonly #refusals = new LabeledCounter('gate', 'code')
@@ -32,7 +41,7 @@ export class Recorder {
   readonly #gates = new Map<string, { seconds: number; count: number }>()
 
   constructor(bounds: readonly number[]) {
-    this.#bounds = bounds
+    this.#buckets = new DurationBuckets(bounds)
   }
 
   /** Adds a route. */
@@ -40,7 +49,8 @@ export class Recorder {
     const counts = {
       name,
       responses: new Map<string, Float64Array>(),
-      durations: new DurationHistogram(this.#bounds),
+      durations: new DurationHistogram(this.#buckets),
+      limits: new Map<string, { passed: number; refused: number }>(),
       bytesIn: 0,
       bytesOut: 0
     }
@@ -83,7 +93,11 @@ export class Recorder {
       this.#callers.count('none', 'refused')
     if (wrongCredential) this.#credentials.count(wrongCredential)
     if (rateLimits !== null && rateLimits !== undefined)
-      for (const { name, state } of rateLimits) this.#limits.count(name, state.allowed ? 'passed' : 'refused')
+      for (const { name, state } of rateLimits) {
+        const outcome = state.allowed ? 'passed' : 'refused'
+        this.#limits.count(name, outcome)
+        getOrCreate(counts.limits, name, () => ({ passed: 0, refused: 0 }))[outcome]++
+      }
   }
 
   /** Adds the duration of a gate for a sampled request, in milliseconds. */
@@ -93,6 +107,26 @@ export class Recorder {
     else {
       spent.seconds += ms / 1000
       spent.count++
+    }
+  }
+
+  /** Returns the counts so far, without labels and texts: a dashboard reads them every few seconds. */
+  figures(): RequestFigures {
+    return {
+      bounds: this.#buckets.fine,
+      routes: [...this.#routes.values()]
+        .filter(({ responses }) => responses.size > 0)
+        .map(({ name, responses, durations, limits, bytesIn, bytesOut }) => ({
+          name,
+          responses: STATUS_CLASSES.map((_, i) =>
+            [...responses.values()].reduce((sum, classes) => sum + (classes[i] as number), 0)
+          ),
+          durations: [...durations.counts],
+          limits: [...limits].map(([limit, counted]) => ({ name: limit, ...counted })),
+          bytesIn,
+          bytesOut
+        })),
+      upstreams: [...this.#upstreams].map(([name, { counts }]) => ({ name, durations: [...counts] }))
     }
   }
 
@@ -189,7 +223,7 @@ export class Recorder {
   #upstream(name: string): DurationHistogram {
     let durations = this.#upstreams.get(name)
     if (durations === undefined) {
-      durations = new DurationHistogram(this.#bounds)
+      durations = new DurationHistogram(this.#buckets)
       this.#upstreams.set(name, durations)
     }
     return durations

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { createError, fp, type OptionFault } from '../../src/kit/index.ts'
-import type { UpstreamState } from '../../src/lib/contracts/metrics.ts'
+import type { TargetDrain, UpstreamState } from '../../src/lib/contracts/metrics.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
+import { DrainedTargets } from './drained.ts'
 import { options, type UpstreamsOptions } from './options.ts'
 import { origins } from './origins.ts'
 import { optionsForUrl, Upstream } from './upstream.ts'
@@ -65,18 +66,29 @@ declare module 'fastify' {
     upstreamHealth(): Record<string, { targets: number; ready: number }>
     /** Returns the state of each upstream in use. It contains addresses, so show it to operators only. */
     upstreamStates(): UpstreamState[]
+    /** Drains a target, or takes it back into use, in all workers. Resolves to what is unknown; undefined if it is done. */
+    drainTarget(drain: TargetDrain): Promise<'upstream' | 'target' | undefined>
   }
 }
 
 export default fp<UpstreamsOptions>(
   async function upstreams(app, root) {
     const upstreams = new Map<string, Upstream>()
+    const drained = app.resources.lease(
+      app,
+      'drained targets',
+      () => new DrainedTargets(app.resources.peers),
+      (value) => value.close()
+    )
+    const unwatch = drained.watch((name) => upstreams.get(name)?.updateReady())
+    app.addHook('onClose', async () => unwatch())
     app.decorate('upstream', (nameOrUrl: string) => {
       let found = upstreams.get(nameOrUrl)
       if (found !== undefined) return found
       const written = Object.hasOwn(root, nameOrUrl) ? root[nameOrUrl] : optionsForUrl(nameOrUrl)
       if (written === undefined) throw new UpstreamUnknown(nameOrUrl, Object.keys(root).join(', ') || 'none')
-      found = new Upstream(app, Object.hasOwn(root, nameOrUrl) ? nameOrUrl : 'url', written)
+      const name = Object.hasOwn(root, nameOrUrl) ? nameOrUrl : 'url'
+      found = new Upstream(app, name, written, (target) => drained.has(nameOrUrl, target))
       upstreams.set(nameOrUrl, found)
       return found
     })
@@ -86,7 +98,16 @@ export default fp<UpstreamsOptions>(
         named.map(([name, { targets, ready }]) => [name, { targets: targets.length, ready: ready.length }])
       )
     })
-    app.decorate('upstreamStates', () => [...upstreams].map(([name, upstream]) => stateOf(name, upstream)))
+    app.decorate('upstreamStates', () =>
+      [...upstreams].map(([name, upstream]) => stateOf(name, upstream, drained))
+    )
+    app.decorate('drainTarget', async (drain) => {
+      const upstream = upstreams.get(drain.upstream)
+      if (upstream === undefined) return 'upstream'
+      if (!upstream.targets.some(({ name }) => name === drain.target)) return 'target'
+      await drained.set(drain)
+      return undefined
+    })
     // Targets are discovered before the first request. A failed lookup leaves the upstream without targets, and does not fail the start.
     app.addHook('onReady', async () => {
       await Promise.all([...upstreams.values()].map(({ discovered }) => discovered))
@@ -96,7 +117,11 @@ export default fp<UpstreamsOptions>(
 )
 
 /** Returns the state of an upstream and its targets. */
-const stateOf = (name: string, { traffic, targets, ready }: Upstream): UpstreamState => ({
+const stateOf = (
+  name: string,
+  { traffic, targets, ready }: Upstream,
+  drained: DrainedTargets
+): UpstreamState => ({
   name,
   inFlight: traffic.active,
   retries: traffic.retries,
@@ -107,6 +132,7 @@ const stateOf = (name: string, { traffic, targets, ready }: Upstream): UpstreamS
     backup: target.backup,
     inFlight: target.load.requests,
     ready: ready.includes(target),
+    drained: drained.has(name, target.name),
     healthy: target.health.healthy,
     ejected: target.health.ejected,
     breaker: target.health.breakerClosed ? 'closed' : target.health.breakerOpen ? 'open' : 'half-open'

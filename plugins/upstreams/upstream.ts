@@ -65,6 +65,7 @@ export class Upstream implements UpstreamService, Targets {
   readonly discovered: Promise<void>
   readonly #app: FastifyInstance
   readonly #options: UpstreamOptions
+  readonly #isDrained: (target: string) => boolean
   readonly #balance: Balancer
   readonly #sticky: Sticky | undefined
   readonly #panicThreshold: number
@@ -73,8 +74,15 @@ export class Upstream implements UpstreamService, Targets {
   #ready: readonly Target[] = []
   #unwatchers: (() => void)[] = []
 
-  constructor(app: FastifyInstance, name: string, options: UpstreamOptions) {
+  /** `isDrained` returns whether an operator has drained a target; call `updateReady` when its results change. */
+  constructor(
+    app: FastifyInstance,
+    name: string,
+    options: UpstreamOptions,
+    isDrained: (target: string) => boolean = () => false
+  ) {
     this.#app = app
+    this.#isDrained = isDrained
     this.#options = options
     this.name = name
     this.optionsHash = hash('sha256', JSON.stringify(options), 'base64url')
@@ -199,8 +207,8 @@ export class Upstream implements UpstreamService, Targets {
       }
     )
     this.#unwatchHealth()
-    this.#unwatchers = this.#targets.map(({ health }) => health.watch(() => this.#updateReady()))
-    this.#updateReady()
+    this.#unwatchers = this.#targets.map(({ health }) => health.watch(() => this.updateReady()))
+    this.updateReady()
     for (const removed of before.values()) removed.release()
   }
 
@@ -209,9 +217,9 @@ export class Upstream implements UpstreamService, Targets {
     this.#unwatchers = []
   }
 
-  /** Updates the targets in use: healthy ones, else backups; all of them if fewer than `panic` are healthy. Open circuit breakers are excluded. */
-  #updateReady(): void {
-    const weighted = this.#targets.filter(({ weight }) => weight > 0)
+  /** Updates the targets in use: healthy ones, else backups; all of them if fewer than `panic` are healthy. Drained targets and open circuit breakers are excluded. */
+  updateReady(): void {
+    const weighted = this.#targets.filter(({ name, weight }) => weight > 0 && !this.#isDrained(name))
     const main = weighted.filter(({ backup }) => !backup)
     const eligible = main.filter(({ health }) => health.isEligible)
     const backups = weighted.filter(({ backup, health }) => backup && health.isEligible)

@@ -1,10 +1,14 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { describeOptions } from '../config/describe-options.ts'
+import { redact } from '../config/redact.ts'
 import type { RouteInfo } from '../kit/index.ts'
 import { monotonic } from '../lib/clock.ts'
 import type { CertificateState } from '../lib/contracts/certificates.ts'
-import type { MetricFamily, UpstreamState } from '../lib/contracts/metrics.ts'
+import type { MetricFamily, TargetDrain, UpstreamState } from '../lib/contracts/metrics.ts'
 import { storeState } from '../lib/contracts/store.ts'
 import type { Engine, Reloaded } from '../process/engine.ts'
+import { builtinFamilies, openNodeMetrics } from './builtin-metrics.ts'
+import { figuresOf, type ProcessFigures } from './figures.ts'
+import { limitsOf } from './limits.ts'
 
 /** The data of the admin listener, from one process or several. */
 export interface AdminSource {
@@ -12,17 +16,34 @@ export interface AdminSource {
   reports(): Promise<readonly ProcessReport[]>
   /** Returns the metrics of each process. */
   metrics(): Promise<readonly (readonly MetricFamily[])[]>
+  /** Returns the figures of each process, for the dashboard. */
+  figures(): Promise<readonly ProcessFigures[]>
   /** Returns the effective config without its secrets. */
   config(): Promise<unknown>
+  /** Returns what all processes have in common; undefined where none responds. */
+  view(view: AdminView): Promise<unknown>
   /** Purges stored responses of all processes. */
   purge(body: unknown): Promise<Purged>
+  /** Drains a target or takes it back into use, in all processes. */
+  drainTarget(drain: TargetDrain): Promise<Drained>
+  /** Changes the level of the log of all processes, until they end. */
+  setLogLevel(level: string): Promise<void>
 }
+
+/** What can be read of a gateway beside its config: the history of reloads, the limits, or the options of the root or a route with their origins. */
+export type AdminView =
+  | { readonly kind: 'reloads' }
+  | { readonly kind: 'limits' }
+  | { readonly kind: 'options'; readonly route: string | undefined }
 
 /** The result of a purge: the number of names, what is wrong with the request, or why nothing can be purged. */
 export type Purged =
   | { readonly purged: number }
   | { readonly invalid: string }
   | { readonly failed: 'no cache' | 'store' | 'silent' }
+
+/** The result of draining a target: what of its names is unknown, or that no process responds. */
+export type Drained = 'done' | 'unknown upstream' | 'unknown target' | 'silent'
 
 /** The state and the load of one process. */
 export interface ProcessState {
@@ -36,6 +57,8 @@ export interface ProcessState {
   readonly inFlight: number
   readonly connections: number
   readonly webSockets: number
+  /** The requests so far. */
+  readonly requests: number
   readonly memoryBytes: number
 }
 
@@ -77,8 +100,14 @@ export function adminSourceOf(
   return {
     report,
     reports: async () => [await report()],
+    figures: async () => [figuresOf(engine, await snapshotOf(engine, worker))],
     config: async () => engine.redactedConfig(),
+    view: async (view) => viewOf(engine, view),
     purge: (body) => purgeResponses(engine, body),
+    drainTarget: (drain) => drainTarget(engine, drain),
+    setLogLevel: async (level) => {
+      engine.logLevel = level
+    },
     async metrics() {
       nodeMetrics ??= await openNodeMetrics()
       const builtin = builtinFamilies(engine, await snapshotOf(engine, worker))
@@ -91,6 +120,17 @@ export function adminSourceOf(
   }
 }
 
+function viewOf(engine: Engine, view: AdminView): unknown {
+  switch (view.kind) {
+    case 'reloads':
+      return engine.history()
+    case 'limits':
+      return limitsOf(engine.plan)
+    case 'options':
+      return describeOptions(engine.plan, view.route)
+  }
+}
+
 async function purgeResponses({ app }: Engine, body: unknown): Promise<Purged> {
   if (app.responseCache === undefined) return { failed: 'no cache' }
   try {
@@ -98,6 +138,13 @@ async function purgeResponses({ app }: Engine, body: unknown): Promise<Purged> {
   } catch (error) {
     return error instanceof TypeError ? { invalid: error.message } : { failed: 'store' }
   }
+}
+
+async function drainTarget({ app }: Engine, drain: TargetDrain): Promise<Drained> {
+  // The listener shows the URLs of upstreams without the passwords in them.
+  const shown = app.upstreamStates().find(({ name }) => redact(name) === drain.upstream)
+  const unknown = await app.drainTarget({ ...drain, upstream: shown?.name ?? drain.upstream })
+  return unknown === undefined ? 'done' : `unknown ${unknown}`
 }
 
 async function snapshotOf(
@@ -128,134 +175,3 @@ const reportRoute = ({ name, paths, hosts, methods, target, gates }: RouteInfo):
   target: target ?? null,
   gates
 })
-
-/** Lists the metrics that need no counting of requests. */
-function builtinFamilies(
-  { reloads }: Engine,
-  { process: own, store, upstreams, certificates }: ProcessSnapshot
-): MetricFamily[] {
-  const gauge = (
-    name: string,
-    help: string,
-    values: MetricFamily['values'],
-    aggregator: MetricFamily['aggregator'] = 'sum'
-  ): MetricFamily => ({ name, help, type: 'gauge', aggregator, values })
-  const single = (value: number): MetricFamily['values'] => [{ value, labels: {} }]
-  const perTarget = (of: (target: UpstreamState['targets'][number]) => number): MetricFamily['values'] =>
-    upstreams.flatMap(({ name, targets }) =>
-      targets.map((target) => ({
-        value: of(target),
-        labels: { upstream: name, target: target.name }
-      }))
-    )
-  const perCertificate = (of: (certificate: CertificateState) => number): MetricFamily['values'] =>
-    certificates.map((each) => ({
-      value: of(each),
-      labels: { names: each.names.join(), from: each.from }
-    }))
-  const perUpstream = (of: (upstream: UpstreamState) => number): MetricFamily['values'] =>
-    upstreams.map((upstream) => ({ value: of(upstream), labels: { upstream: upstream.name } }))
-  return [
-    gauge('sallyport_workers', 'Processes that serve requests.', single(1)),
-    gauge(
-      'sallyport_requests_in_flight',
-      'Requests without a response, including WebSockets.',
-      single(own.inFlight)
-    ),
-    gauge('sallyport_connections', 'Open connections.', single(own.connections)),
-    gauge('sallyport_websockets_open', 'Open WebSockets.', single(own.webSockets)),
-    gauge(
-      'sallyport_generation',
-      'Configs loaded since the start, including the first one.',
-      single(own.generation),
-      'max'
-    ),
-    {
-      name: 'sallyport_reloads_total',
-      help: 'Reloads, by outcome: taken or refused.',
-      type: 'counter',
-      aggregator: 'max',
-      values: Object.entries(reloads).map(([outcome, value]) => ({ value, labels: { outcome } }))
-    },
-    gauge(
-      'sallyport_store_up',
-      'Whether the shared store is available; absent without a store.',
-      store === 'memory' ? [] : single(store === 'up' ? 1 : 0),
-      'min'
-    ),
-    gauge(
-      'sallyport_certificate_expiry_seconds',
-      'When a certificate expires, in seconds since 1970; 0 before it is issued.',
-      perCertificate(({ ends }) => ends / 1000),
-      'min'
-    ),
-    gauge(
-      'sallyport_certificate_trouble',
-      'Whether the last issuance or renewal of a certificate failed.',
-      perCertificate(({ trouble }) => Number(trouble !== undefined)),
-      'max'
-    ),
-    gauge(
-      'sallyport_upstream_target_up',
-      'Whether health checks find a target healthy.',
-      perTarget(({ healthy }) => Number(healthy)),
-      'min'
-    ),
-    gauge(
-      'sallyport_upstream_target_ejected',
-      'Whether a target is ejected because too many of its responses failed.',
-      perTarget(({ ejected }) => Number(ejected)),
-      'max'
-    ),
-    gauge(
-      'sallyport_upstream_breaker_open',
-      'State of the circuit breaker of a target: 0 closed, 0.5 half-open, 1 open.',
-      perTarget(({ breaker }) => ({ closed: 0, 'half-open': 0.5, open: 1 })[breaker]),
-      'max'
-    ),
-    gauge(
-      'sallyport_upstream_requests_in_flight',
-      'Requests in flight to a target.',
-      perTarget(({ inFlight }) => inFlight)
-    ),
-    {
-      name: 'sallyport_upstream_retries_total',
-      help: 'Retries of requests.',
-      type: 'counter',
-      values: perUpstream(({ retries }) => retries)
-    },
-    {
-      name: 'sallyport_upstream_retries_refused_total',
-      help: 'Retries that the retry budget refused.',
-      type: 'counter',
-      values: perUpstream(({ retriesRefused }) => retriesRefused)
-    }
-  ]
-}
-
-// How often the delay of the event loop is sampled, in ms.
-const RESOLUTION_MS = 20
-
-/** Starts measuring the process: the default metrics of prom-client, and the delay of the event loop since the last scrape. */
-async function openNodeMetrics(): Promise<() => Promise<MetricFamily[]>> {
-  const { collectDefaultMetrics, Registry } = await import('prom-client')
-  const registry = new Registry()
-  collectDefaultMetrics({ register: registry })
-  const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
-  delay.enable()
-  const quantiles = [0.5, 0.9, 0.99]
-  return async () => {
-    const own: MetricFamily = {
-      name: 'sallyport_event_loop_delay_seconds',
-      help: 'Delay of the event loop since the last scrape.',
-      type: 'gauge',
-      aggregator: 'max',
-      values: quantiles.map((quantile) => ({
-        labels: { quantile: String(quantile) },
-        value: Math.max(0, delay.percentile(quantile * 100) / 1e9 - RESOLUTION_MS / 1000)
-      }))
-    }
-    delay.reset()
-    return [own, ...((await registry.getMetricsAsJSON()) as unknown as MetricFamily[])]
-  }
-}

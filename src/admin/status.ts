@@ -32,13 +32,10 @@ export function combineReports(reports: readonly ProcessReport[], version: strin
     inFlight: sum(({ inFlight }) => inFlight),
     connections: sum(({ connections }) => connections),
     webSockets: sum(({ webSockets }) => webSockets),
+    requests: sum(({ requests }) => requests),
     store: (away ?? first).store,
     lastReload: lastReloadOf(reports),
-    upstreams: first.upstreams.map((upstream) =>
-      combineUpstream(
-        reports.flatMap(({ upstreams }) => upstreams.filter(({ name }) => name === upstream.name))
-      )
-    ),
+    upstreams: combineUpstreams(reports),
     certificates: first.certificates.map(showCertificate),
     routes: first.routes,
     workers
@@ -50,6 +47,15 @@ function lastReloadOf(reports: readonly ProcessReport[]): ProcessReport['lastRel
   const last = reports.flatMap(({ lastReload }) => lastReload ?? [])
   last.sort((one, other) => other.at.localeCompare(one.at))
   return last[0] ?? null
+}
+
+/** Combines the states of the upstreams in all processes. */
+export function combineUpstreams(reports: readonly Pick<ProcessReport, 'upstreams'>[]): UpstreamState[] {
+  const byName = Map.groupBy(
+    reports.flatMap(({ upstreams }) => upstreams),
+    ({ name }) => name
+  )
+  return [...byName.values()].map(combineUpstream)
 }
 
 function combineUpstream(each: readonly UpstreamState[]): UpstreamState {
@@ -75,6 +81,7 @@ function combineTarget(each: readonly TargetState[]): TargetState {
     ...first,
     inFlight: each.reduce((total, { inFlight }) => total + inFlight, 0),
     ready: each.every(({ ready }) => ready),
+    drained: each.some(({ drained }) => drained),
     healthy: each.every(({ healthy }) => healthy),
     ejected: each.some(({ ejected }) => ejected),
     breaker: each.find(({ breaker }) => breaker !== 'closed')?.breaker ?? 'closed'

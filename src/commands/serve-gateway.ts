@@ -1,5 +1,6 @@
 import cluster from 'node:cluster'
 import type { Logger } from 'pino'
+import type { ReloadGateway } from '../admin/actions.ts'
 import { openAdmin } from '../admin/listener.ts'
 import { type AdminSource, adminSourceOf } from '../admin/report.ts'
 import { descriptorShortage } from '../config/descriptors.ts'
@@ -10,8 +11,9 @@ import { logUncaughtErrors } from '../lib/uncaught-errors.ts'
 import { workerNumber } from '../lib/worker-number.ts'
 import { Engine } from '../process/engine.ts'
 import { type Log, openLog } from '../process/log.ts'
-import { StartFailed, WorkerPool } from '../process/primary.ts'
+import { WorkerPool } from '../process/primary.ts'
 import type { Settings } from '../process/settings.ts'
+import { StartFailed } from '../process/start-failed.ts'
 import { workerLogVariables } from '../process/terminal.ts'
 import { FileWatch } from '../process/watch.ts'
 import { WorkerLink } from '../process/worker.ts'
@@ -59,16 +61,15 @@ export async function serveGateway(run: GatewayRun): Promise<undefined> {
       { workers: settings.workers },
       'WORKERS is ignored: this process is a worker of another cluster'
     )
-  await startAdmin(adminSourceOf(engine), settings, version, log.log)
-  handleSignals(
+  await runUntilStopped(
     {
       filesToWatch: () => engine.filesToWatch(watchesAll),
       reload: (why) => engine.reload(why),
       drain: () => engine.served.drain(),
       kill: () => {}
     },
-    settings,
-    log
+    adminSourceOf(engine),
+    { settings, version, log }
   )
   return undefined
 }
@@ -116,8 +117,7 @@ async function runWorkerPool(settings: Settings, version: string): Promise<undef
     process.exit(error.exitCode)
   })
   logUncaughtErrors(log.log)
-  await startAdmin(pool, settings, version, log.log)
-  handleSignals(pool, settings, log)
+  await runUntilStopped(pool, pool, { settings, version, log })
 }
 
 const hostIn = (address: string): string => (address.includes(':') ? `[${address}]` : address)
@@ -139,14 +139,23 @@ const throwListenError =
 /** Opens the admin listener if one is configured; the gateway also runs where that fails. */
 async function startAdmin(
   source: AdminSource,
-  { adminHost: host, adminPort: port, adminToken: token, adminPurgeToken: purgeToken, inherited }: Settings,
-  version: string,
-  log: Logger
+  reload: ReloadGateway,
+  { settings, version, log: { log } }: RunOptions
 ): Promise<void> {
-  const { admin: fd } = inherited
+  const { adminHost: host, adminPort: port, adminToken: token, adminPurgeToken: purgeToken } = settings
+  const { admin: fd } = settings.inherited
   if (port === undefined && fd === undefined) return
   try {
-    const { address } = await openAdmin(source, { host, port: port ?? 0, fd, token, purgeToken, version })
+    const { address } = await openAdmin(source, {
+      host,
+      port: port ?? 0,
+      fd,
+      token,
+      purgeToken,
+      version,
+      log,
+      reload
+    })
     log.info({ admin: `http://${hostIn(address.address)}:${address.port}` }, 'admin listener open')
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
@@ -166,17 +175,32 @@ interface RunningGateway {
 // Under "npm start" one Ctrl-C sends two signals, from the terminal and from npm, within this many ms.
 const DUPLICATE_SIGNAL_MS = 500
 
-/** Reloads and stops the gateway by signals. */
-function handleSignals(gateway: RunningGateway, settings: Settings, log: Log): void {
-  const watching = new FileWatch(() => reload('a file changed'), log.log)
+/** What a gateway runs with. */
+interface RunOptions {
+  readonly settings: Settings
+  readonly version: string
+  readonly log: Log
+}
+
+/** Opens the admin listener, and reloads and stops the gateway by signals. */
+async function runUntilStopped(
+  gateway: RunningGateway,
+  source: AdminSource,
+  options: RunOptions
+): Promise<void> {
+  const { settings, log } = options
+  const watching = new FileWatch(() => void reload('a file changed'), log.log)
   let stopping = false
   let stoppedAt = 0
   const watch = (): void => {
     if (!stopping) watching.watch(gateway.filesToWatch())
   }
-  const reload = (why: string): void => {
-    if (!stopping) void gateway.reload(why).then(watch)
+  const reload = async (why: string): Promise<void> => {
+    if (stopping) return
+    await gateway.reload(why)
+    watch()
   }
+  await startAdmin(source, reload, options)
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) {
       if (performance.now() - stoppedAt < DUPLICATE_SIGNAL_MS) return
@@ -190,10 +214,10 @@ function handleSignals(gateway: RunningGateway, settings: Settings, log: Log): v
     log.log.info({ signal, delay: settings.drainDelay, timeout: settings.drainTimeout }, 'draining')
     void exitAfter(gateway.drain(), log)
   }
-  process.on('SIGHUP', () => reload('SIGHUP'))
+  process.on('SIGHUP', () => void reload('SIGHUP'))
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
   // A SIGHUP during the start may have come after the config was read.
-  if (releaseEarlySignals()) reload('SIGHUP')
+  if (releaseEarlySignals()) void reload('SIGHUP')
   watch()
 }
 

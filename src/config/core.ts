@@ -5,6 +5,7 @@ import type { InterpolatedSource } from './interpolate.ts'
 import { mergeOptions, NOT_MENTIONED, type OptionsState, ROOT_SCOPE } from './merge-options.ts'
 import { expectation } from './messages.ts'
 import { MATCH_ALL } from './module-checks.ts'
+import { originsOf } from './origins.ts'
 import type { PlanDraft } from './plan-draft.ts'
 import { coreOptions, EXPECTED_ORIGIN } from './schema.ts'
 import { validate } from './validate.ts'
@@ -78,6 +79,7 @@ export function addUpstreams(draft: PlanDraft, source: InterpolatedSource, value
   const options = resolver.resolveDefaults(concern, state)
   if (isObject(options)) checks.collectFiles(concern, options)
   checks.check({ module: concern, options, state, folder: source.folder, match: MATCH_ALL })
+  draft.origins.set(key, [...(draft.origins.get(key) ?? []), ...(originsOf([[key, state]]).get(key) ?? [])])
   draft.upstreams = { ...draft.upstreams, ...(isObject(options) ? options : {}) }
 }
 
@@ -102,6 +104,7 @@ export function readRootState(draft: PlanDraft, source: InterpolatedSource, root
     if (written.value !== undefined && target.rootDefaults === true)
       targets.set(target.key, draft.merge(target, NOT_MENTIONED, written, place))
   }
+  for (const [key, origins] of originsOf(concerns)) draft.origins.set(key, origins)
   return { concerns, targets }
 }
 

@@ -5,6 +5,7 @@ import { FaultList } from './fault-list.ts'
 import { type InterpolatedSource, interpolate } from './interpolate.ts'
 import { type MergePlace, mergeOptions, type OptionsState } from './merge-options.ts'
 import { type CheckedConfig, ModuleChecks } from './module-checks.ts'
+import type { Origin } from './origins.ts'
 import type { PlannedRoute } from './plan-types.ts'
 import { OptionsResolver } from './resolve-options.ts'
 import type { Scope } from './scope.ts'
@@ -41,6 +42,8 @@ export class PlanDraft implements CheckedConfig {
   readonly firstMentions = new Map<string, () => Place>()
   /** The keys of modules that are configured anywhere, other than with `false`. */
   readonly enabled = new Set<string>()
+  /** Where root options come from; upstreams have one for each file that adds some. */
+  readonly origins = new Map<string, readonly Origin[]>()
   publicUrl: string | undefined
   upstreams: Readonly<Record<string, unknown>> = {}
   root: Readonly<Record<string, unknown>> = {}

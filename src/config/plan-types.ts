@@ -1,6 +1,7 @@
 import type { Alternatives } from '../lib/conditions/options.ts'
 import type { Catalog } from './catalog.ts'
 import type { Fault, Place } from './fault.ts'
+import type { Origin, Origins } from './origins.ts'
 import type { PathPattern } from './paths.ts'
 
 /** A config that was read, checked, resolved and frozen: the input of `buildGateway`. */
@@ -18,6 +19,8 @@ export interface Plan {
   readonly interpolated: ReadonlySet<string>
   /** The first place of each concern and target in the config, by key. */
   readonly firstMentions: ReadonlyMap<string, () => Place>
+  /** Where the root options of each concern come from. */
+  readonly origins: Origins
   /** The warnings of `check`. */
   readonly warnings: readonly Fault[]
   /** Make the messages of `check` that need no change of the config. */
@@ -49,6 +52,10 @@ export interface PlannedRoute {
   readonly mentioned: ReadonlySet<string>
   /** The keys of the concerns that a group or the route configures, including with `false`. */
   readonly overrides: readonly string[]
+  /** Where the options of its concerns come from. */
+  readonly origins: Origins
+  /** Where the options of its target come from, from the root inwards. */
+  readonly targetOrigins: readonly Origin[]
   /** Returns its place in the file. */
   readonly place: () => Place
 }

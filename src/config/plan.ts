@@ -57,6 +57,7 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
     routes: draft.routes,
     interpolated: draft.interpolated,
     firstMentions: draft.firstMentions,
+    origins: draft.origins,
     warnings: [...draft.warnings, ...entries.ambiguousGroups(), ...conditionWarnings(conditional)],
     notes: draft.notes
   })

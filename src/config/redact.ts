@@ -31,19 +31,9 @@ const RANDOM = /^(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])[\w+/=.~:-]{16,}$/
 const URL_PARTS = /^((?:https?|rediss?|wss?):\/\/[^/?#]*)(\/[^?#]*)?/i
 
 /** Returns a resolved config for `/config`. Masks secrets, and interpolated values except for the origin of a URL. */
-export function redactedConfig({
-  publicUrl,
-  trustedProxies,
-  options: root,
-  routes,
-  interpolated
-}: Plan): unknown {
-  const masked = (value: unknown, path: Path): unknown => {
-    if (typeof value === 'string') return redactText(value, path, interpolated)
-    if (Array.isArray(value)) return value.map((each) => masked(each, path))
-    if (!isObject(value)) return typeof value === 'bigint' ? String(value) : value
-    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, masked(each, [...path, key])]))
-  }
+export function redactedConfig(plan: Plan): unknown {
+  const { publicUrl, trustedProxies, options: root, routes } = plan
+  const masked = maskerOf(plan)
   return {
     ...(publicUrl === undefined ? {} : { publicUrl }),
     trustedProxies,
@@ -56,6 +46,16 @@ export function redactedConfig({
       [target]: masked(targetOptions, [target]),
       ...(masked(options, []) as object)
     }))
+  }
+}
+
+/** Returns a function that masks the secrets in resolved options; its path begins with the key of their concern or target. */
+export function maskerOf({ interpolated }: Plan): (value: unknown, path: Path) => unknown {
+  return function masked(value: unknown, path: Path): unknown {
+    if (typeof value === 'string') return redactText(value, path, interpolated)
+    if (Array.isArray(value)) return value.map((each) => masked(each, path))
+    if (!isObject(value)) return typeof value === 'bigint' ? String(value) : value
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, masked(each, [...path, key])]))
   }
 }
 

@@ -5,13 +5,14 @@ import { listOf } from './core.ts'
 import type { Entry, Level } from './levels.ts'
 import { NOT_MENTIONED, type OptionsState } from './merge-options.ts'
 import type { RouteMatch } from './module-checks.ts'
+import { originsOf, toOrigin } from './origins.ts'
 import { PathError, type PathPattern, readPath } from './paths.ts'
 import type { DraftRoute, PlanDraft } from './plan-draft.ts'
 import type { PlannedRoute } from './plan-types.ts'
 import { placeLater } from './source.ts'
 
 /** The resolved concerns of a route; shared by all routes with the same options. */
-interface RouteConcerns extends Pick<PlannedRoute, 'options' | 'overrides' | 'mentioned'> {
+interface RouteConcerns extends Pick<PlannedRoute, 'options' | 'overrides' | 'mentioned' | 'origins'> {
   readonly scopes: Record<string, string>
 }
 
@@ -57,6 +58,7 @@ export class RouteBuilder {
       targetOptions: options,
       inherited: state.inherited,
       ...concerns,
+      targetOrigins: state.written.map(toOrigin),
       place: placeLater(source, at)
     }
     routes.push(route)
@@ -136,6 +138,7 @@ export class RouteBuilder {
     return {
       options: resolved,
       scopes,
+      origins: originsOf(states),
       overrides: [...states].filter(([, { isRootOnly }]) => !isRootOnly).map(([key]) => key),
       mentioned: new Set([...states].filter(([, { written }]) => written.length > 0).map(([key]) => key))
     }

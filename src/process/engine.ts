@@ -21,6 +21,16 @@ export interface Reloaded {
   readonly faults: readonly string[]
 }
 
+/** A reload in the history. */
+export interface PastReload extends Reloaded {
+  /** What changed in the resolved config, with secrets masked; empty where nothing did. */
+  readonly diff: string
+}
+
+const MAX_HISTORY = 20
+
+const NO_DIFF = Promise.resolve('')
+
 /** The settings of a gateway, its plan, and where later ones come from. */
 export interface EngineStart {
   readonly settings: Settings
@@ -35,17 +45,24 @@ export class Engine {
   /** When it started, by the monotonic clock. */
   readonly startedAtMonotonic = monotonic()
   readonly #readPlan: () => Promise<Plan>
+  readonly #hasAdmin: boolean
   readonly #log: Logger
   readonly #resources: Resources
   readonly #served: Served
   #plan: Plan
   #app: FastifyInstance
-  #lastReload: Reloaded | undefined
+  #history: readonly { readonly reloaded: Reloaded; readonly diff: Promise<string> }[] = []
   readonly #reloadCounts = { taken: 0, refused: 0 }
   readonly #reloadQueue = new CoalescingQueue((why) => this.#reload(why))
 
-  private constructor({ plan, readPlan }: EngineStart, log: Logger, app: FastifyInstance, served: Served) {
+  private constructor(
+    { settings, plan, readPlan }: EngineStart,
+    log: Logger,
+    app: FastifyInstance,
+    served: Served
+  ) {
     this.#readPlan = readPlan
+    this.#hasAdmin = settings.adminPort !== undefined || settings.inherited.admin !== undefined
     this.#log = log
     this.#resources = app.resources
     this.#plan = plan
@@ -85,7 +102,21 @@ export class Engine {
   }
 
   get lastReload(): Reloaded | undefined {
-    return this.#lastReload
+    return this.#history[0]?.reloaded
+  }
+
+  /** Returns the latest reloads, the last one first. */
+  history(): Promise<PastReload[]> {
+    return Promise.all(this.#history.map(async ({ reloaded, diff }) => ({ ...reloaded, diff: await diff })))
+  }
+
+  /** The lowest level of the lines that are logged; a change lasts until the process ends. */
+  get logLevel(): string {
+    return this.#log.level
+  }
+
+  set logLevel(level: string) {
+    this.#log.level = level
   }
 
   /** The number of reloads so far, by outcome. */
@@ -110,6 +141,7 @@ export class Engine {
 
   async #reload(why: string): Promise<Reloaded> {
     let faults: readonly string[] = []
+    const before = this.#plan
     try {
       const plan = await this.#readPlan()
       const next = await buildGateway(plan, this.#resources, this.#log, { isAlone: true })
@@ -134,7 +166,22 @@ export class Engine {
     }
     const outcome = faults.length === 0 ? 'taken' : 'refused'
     this.#reloadCounts[outcome]++
-    this.#lastReload = { at: new Date().toISOString(), why, outcome, faults }
-    return this.#lastReload
+    const reloaded = { at: new Date().toISOString(), why, outcome, faults } as const
+    const diff = outcome === 'taken' ? this.#diff(before) : NO_DIFF
+    this.#history = [{ reloaded, diff }, ...this.#history].slice(0, MAX_HISTORY)
+    return reloaded
+  }
+
+  /** Compares the config with the one before; only the admin listener shows it. */
+  async #diff(before: Plan): Promise<string> {
+    if (!this.#hasAdmin) return ''
+    const after = this.#plan
+    try {
+      const { diffConfigs } = await import('../config/diff-configs.ts')
+      return await diffConfigs(before, after)
+    } catch (error) {
+      this.#log.warn({ err: error }, 'config diff failed')
+      return ''
+    }
   }
 }

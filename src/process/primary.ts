@@ -1,9 +1,10 @@
 import cluster, { type Worker } from 'node:cluster'
 import type { Logger } from 'pino'
+import type { ProcessFigures } from '../admin/figures.ts'
 import { PastCounts } from '../admin/past-counts.ts'
-import type { AdminSource, ProcessReport, Purged } from '../admin/report.ts'
+import type { AdminSource, AdminView, Drained, ProcessReport, Purged } from '../admin/report.ts'
 import { monotonic } from '../lib/clock.ts'
-import type { MetricFamily } from '../lib/contracts/metrics.ts'
+import type { MetricFamily, TargetDrain } from '../lib/contracts/metrics.ts'
 import { Locks } from '../lib/locks.ts'
 import { WORKER } from '../lib/worker-number.ts'
 import { CoalescingQueue } from './coalescing-queue.ts'
@@ -12,6 +13,7 @@ import { Channel, type MessageHandlers } from './ipc.ts'
 import { LastResponse } from './last-response.ts'
 import { workerFlags } from './node-flags.ts'
 import type { LockRequest, PeerMessage } from './peers.ts'
+import { StartFailed } from './start-failed.ts'
 import { passLines, type WorkerOutput } from './worker-output.ts'
 
 /** What a worker reports once it accepts requests, and after each reload. */
@@ -30,6 +32,7 @@ interface WorkerHandle {
   readonly started: Promise<void>
   readonly report: LastResponse<ProcessReport>
   readonly metrics: LastResponse<MetricFamily[][]>
+  readonly figures: LastResponse<ProcessFigures[]>
   /** undefined until it accepts requests. */
   status: WorkerStatus | undefined
 }
@@ -41,20 +44,10 @@ interface Exit {
   readonly uptime: number
 }
 
-/** The first worker could not start; its own message is on stderr. */
-export class StartFailed extends Error {
-  readonly exitCode: number
-
-  constructor(exitCode: number) {
-    super('the first worker could not start')
-    this.exitCode = exitCode
-  }
-}
-
 // How long to wait for a worker's reply to another worker, in ms.
 const PEER_TIMEOUT_MS = 5000
 
-// How long /config waits for a worker, in ms.
+// How long the admin listener waits for a worker to show its config, in ms.
 const CONFIG_TIMEOUT_MS = 500
 
 // The delay before a crashing worker is restarted doubles from the first value to the second, in ms.
@@ -73,6 +66,8 @@ export class WorkerPool implements AdminSource {
   readonly #past = new PastCounts()
   readonly #locks = new Locks()
   readonly #reloads = new CoalescingQueue((why) => this.#reload(why))
+  /** The level of the log that an operator has set; undefined for that of the settings. */
+  #logLevel: string | undefined
   #draining = false
   #onEmpty: (() => void) | undefined
 
@@ -135,21 +130,42 @@ export class WorkerPool implements AdminSource {
     return [...each.flatMap((families) => families ?? []), this.#past.families()]
   }
 
-  async config(): Promise<unknown> {
-    for (const { channel } of this.#serving) {
-      const config = await channel.request('config', undefined, CONFIG_TIMEOUT_MS)
-      if (config !== undefined) return config
-    }
-    return undefined
+  async figures(): Promise<ProcessFigures[]> {
+    const each = await Promise.all(this.#serving.map(({ figures }) => figures.get()))
+    return each.flatMap((figures) => figures ?? [])
+  }
+
+  config(): Promise<unknown> {
+    return this.#requestOne('config', undefined, CONFIG_TIMEOUT_MS)
+  }
+
+  view(view: AdminView): Promise<unknown> {
+    return this.#requestOne('view', view, CONFIG_TIMEOUT_MS)
   }
 
   /** One worker purges, and tells the others. */
   async purge(body: unknown): Promise<Purged> {
+    return ((await this.#requestOne('purge', body)) as Purged | undefined) ?? { failed: 'silent' }
+  }
+
+  /** One worker drains the target, and tells the others. */
+  async drainTarget(drain: TargetDrain): Promise<Drained> {
+    return ((await this.#requestOne('drainTarget', drain)) as Drained | undefined) ?? 'silent'
+  }
+
+  async setLogLevel(level: string): Promise<void> {
+    this.#logLevel = level
+    this.#log.level = level
+    for (const { channel } of this.#serving) channel.notify('logLevel', level)
+  }
+
+  /** Sends a request to one worker after the other until one responds; resolves to undefined where none does. */
+  async #requestOne(name: string, value: unknown, timeout = PEER_TIMEOUT_MS): Promise<unknown> {
     for (const { channel } of this.#serving) {
-      const purged = await channel.request('purge', body, PEER_TIMEOUT_MS)
-      if (purged !== undefined) return purged as Purged
+      const response = await channel.request(name, value, timeout)
+      if (response !== undefined) return response
     }
-    return { failed: 'silent' }
+    return undefined
   }
 
   /** The workers that accept requests, the oldest first. */
@@ -168,6 +184,7 @@ export class WorkerPool implements AdminSource {
           worker.status = status
           started.resolve()
           resolve()
+          if (this.#logLevel !== undefined) channel.notify('logLevel', this.#logLevel)
           if (this.#draining) channel.notify('drain')
         }
       })
@@ -203,6 +220,7 @@ export class WorkerPool implements AdminSource {
       started,
       report: new LastResponse(() => channel.request('report'), onTimeout),
       metrics: new LastResponse(() => channel.request('metrics'), onTimeout),
+      figures: new LastResponse(() => channel.request('figures'), onTimeout),
       status: undefined
     }
   }

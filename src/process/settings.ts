@@ -75,7 +75,7 @@ export const variables: readonly Variable[] = [
   {
     name: 'ADMIN_HOST',
     fallback: '127.0.0.1',
-    about: 'The address of the admin listener, which serves /metrics, /status, /config and /purge.'
+    about: 'The address of the admin listener: the dashboard, metrics, status, config and actions.'
   },
   {
     name: 'ADMIN_PORT',
@@ -85,7 +85,8 @@ export const variables: readonly Variable[] = [
   {
     name: 'ADMIN_TOKEN',
     fallback: '',
-    about: 'The token that the admin listener requires as Authorization: Bearer; empty for none.'
+    about:
+      'The token that the admin listener requires as Authorization: Bearer; empty for none, and no actions.'
   },
   {
     name: 'ADMIN_PURGE_TOKEN',
@@ -134,7 +135,8 @@ export const variables: readonly Variable[] = [
 /** An environment variable is invalid; the message names it, what is expected and what it is. */
 export class SettingsError extends Error {}
 
-const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
+/** The levels of the log. */
+export const LOG_LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /** Reads the settings of a process from its environment; throws a SettingsError. */
 export function readSettings(env: Readonly<Record<string, string | undefined>>): Settings {
@@ -151,8 +153,8 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
     return port
   }
   const logLevel = readVariable('LOG_LEVEL')
-  if (!LEVELS.includes(logLevel))
-    throw new SettingsError(`LOG_LEVEL: expected one of ${LEVELS.join(', ')}, got "${logLevel}"`)
+  if (!LOG_LEVELS.includes(logLevel))
+    throw new SettingsError(`LOG_LEVEL: expected one of ${LOG_LEVELS.join(', ')}, got "${logLevel}"`)
   const durationOf = (name: string): number => {
     try {
       return duration(readVariable(name))

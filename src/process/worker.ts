@@ -1,5 +1,6 @@
 import cluster from 'node:cluster'
-import { adminSourceOf } from '../admin/report.ts'
+import { type AdminView, adminSourceOf } from '../admin/report.ts'
+import type { TargetDrain } from '../lib/contracts/metrics.ts'
 import type { Engine, Reloaded } from './engine.ts'
 import { Channel, type MessageHandlers } from './ipc.ts'
 import { type PeerMessage, WorkerPeers } from './peers.ts'
@@ -51,7 +52,11 @@ export class WorkerLink {
       report: () => source.report(),
       metrics: () => source.metrics(),
       config: () => source.config(),
+      figures: () => source.figures(),
+      view: (view: AdminView) => source.view(view),
       purge: (body: unknown) => source.purge(body),
+      drainTarget: (drain: TargetDrain) => source.drainTarget(drain),
+      logLevel: (level: string) => source.setLogLevel(level),
       drain: () => drain('the primary is draining'),
       reload: async (why: string): Promise<{ reloaded: Reloaded; status: WorkerStatus }> => {
         const reloaded = await engine.reload(why)

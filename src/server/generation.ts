@@ -4,15 +4,22 @@ import type { FastifyInstance } from 'fastify'
 import { onResponseClosed } from '../lib/http/response-end.ts'
 import { handleNext } from './pipelining.ts'
 
+/** What all generations of a server have handled. */
+export interface Handled {
+  requests: number
+}
+
 /** One Fastify instance and its requests in flight. */
 export class Generation {
   readonly app: FastifyInstance
+  readonly #handled: Handled
   #inFlight = 0
   #retired = false
   readonly #onIdle: () => void
 
-  constructor(app: FastifyInstance, onIdle: () => void) {
+  constructor(app: FastifyInstance, handled: Handled, onIdle: () => void) {
     this.app = app
+    this.#handled = handled
     this.#onIdle = onIdle
   }
 
@@ -24,6 +31,7 @@ export class Generation {
   /** Routes a request. */
   handle(request: IncomingMessage, response: ServerResponse): void {
     this.#inFlight++
+    this.#handled.requests++
     // A late write to a response that has ended does not end the process.
     response.on('error', ignore)
     onResponseClosed(response, responseClosed, this, request.socket)

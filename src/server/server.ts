@@ -9,7 +9,7 @@ import { wantsWebSocket } from '../lib/http/upgrade.ts'
 import { lingerAfterHttp2Response, lingerAfterResponse } from '../lib/linger.ts'
 import { markOtherProtocol } from '../lib/other-protocols.ts'
 import { MethodRefused, withHeaders } from '../lib/refusals.ts'
-import { Generation } from './generation.ts'
+import { Generation, type Handled } from './generation.ts'
 import type { Listener } from './http-listener.ts'
 import { withSocketInfo } from './http2-socket.ts'
 import { makeListener, restartReason } from './listener.ts'
@@ -53,6 +53,8 @@ export interface Load {
   /** The requests without a response, including WebSockets. */
   readonly inFlight: number
   readonly webSockets: number
+  /** The requests so far. */
+  readonly requests: number
   /** The number of instances that have been swapped in, including the first. */
   readonly generation: number
   readonly draining: boolean
@@ -85,6 +87,7 @@ class GatewayServer {
   readonly #redirector: HttpServer | undefined
   readonly #upgrades = new Upgrades()
   readonly #generations = new Set<Generation>()
+  readonly #handled: Handled = { requests: 0 }
   #current: Generation
   #generationNumber = 1
   #state: DrainState = 'serving'
@@ -133,6 +136,7 @@ class GatewayServer {
     return {
       inFlight: this.#inFlight,
       webSockets: this.#upgrades.switched,
+      requests: this.#handled.requests,
       generation: this.#generationNumber,
       draining: !this.#current.app.readiness.ready
     }
@@ -180,7 +184,7 @@ class GatewayServer {
   }
 
   #addGeneration(app: FastifyInstance): Generation {
-    const added: Generation = new Generation(app, () => {
+    const added: Generation = new Generation(app, this.#handled, () => {
       if (added.inFlight === 0 && added !== this.#current) this.#generations.delete(added)
       this.#onIdle()
     })

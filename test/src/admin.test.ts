@@ -2,55 +2,12 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
-import { join } from 'node:path'
-import { pino } from 'pino'
-import t, { type Test } from 'tap'
-import { type Admin, openAdmin } from '../../src/admin/listener.ts'
-import { type AdminSource, adminSourceOf } from '../../src/admin/report.ts'
-import { loadPlan } from '../../src/config/load.ts'
-import { catalog } from '../../src/gateway/catalog.ts'
-import { Engine } from '../../src/process/engine.ts'
-import { readSettings } from '../../src/process/settings.ts'
+import t from 'tap'
+import { openAdmin } from '../../src/admin/listener.ts'
+import type { AdminSource } from '../../src/admin/report.ts'
+import { stage } from '../admin.ts'
 import { authority } from '../certificates.ts'
-import { ask, closed, noOpenssl, raw, running, SECRET, statusOf, upstream } from '../helpers.ts'
-
-interface Stage {
-  readonly engine: Engine
-  readonly url: string
-  readonly admin: string
-  readonly file: string
-  readonly address: Admin['address']
-}
-
-/** A gateway of a config file with its admin listener, as a process has them. */
-async function stage(
-  t: Test,
-  config: object,
-  {
-    token,
-    host = '127.0.0.1',
-    env = {}
-  }: { token?: string; host?: string; env?: Record<string, string> } = {}
-): Promise<Stage> {
-  const file = join(t.testdir(), 'gateway.json')
-  writeFileSync(file, JSON.stringify(config))
-  const settings = readSettings({ PORT: '0', GATEWAY_CONFIG: file })
-  const plan = await loadPlan(file, catalog, { SESSION_SECRET: SECRET, ...env })
-  const readPlan = (): ReturnType<typeof loadPlan> => loadPlan(file, catalog, process.env)
-  const engine = await Engine.start({ settings, plan, readPlan }, pino({ level: 'silent' }), (error) => {
-    throw error
-  })
-  t.teardown(() => engine.served.close())
-  const { address, close } = await openAdmin(adminSourceOf(engine), {
-    host,
-    port: 0,
-    token,
-    version: '1.2.3'
-  })
-  t.teardown(close)
-  const { port } = engine.served.address
-  return { engine, file, address, url: `http://127.0.0.1:${port}`, admin: `http://127.0.0.1:${address.port}` }
-}
+import { ask, closed, noOpenssl, raw, running, statusOf, upstream } from '../helpers.ts'
 
 /** Reads the values of a metric by its labels. */
 async function values(admin: string, name: string): Promise<Record<string, number>> {
@@ -489,8 +446,12 @@ t.test('restricts access to operators', async (t) => {
     const nobody: AdminSource = {
       reports: async () => [],
       metrics: async () => [],
+      figures: async () => [],
       config: async () => undefined,
-      purge: async () => ({ failed: 'silent' })
+      view: async () => undefined,
+      purge: async () => ({ failed: 'silent' }),
+      drainTarget: async () => 'silent',
+      setLogLevel: async () => {}
     }
     const { address, close } = await openAdmin(nobody, {
       host: '127.0.0.1',

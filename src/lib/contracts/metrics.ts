@@ -27,25 +27,49 @@ export interface Exemplar {
   readonly timestamp: number
 }
 
+/** The buckets of histograms: those of the metrics, each divided into finer ones for percentiles. */
+export class DurationBuckets {
+  /** The upper bounds for metrics, in ascending milliseconds. */
+  readonly bounds: readonly number[]
+  /** The upper bounds of the finer buckets, which include those for metrics. */
+  readonly fine: readonly number[]
+
+  constructor(bounds: readonly number[]) {
+    const [first = 0] = bounds
+    this.bounds = bounds
+    this.fine = [
+      ...FIRST_DIVISIONS.map((share) => first * share),
+      ...bounds.flatMap((bound, i) => (i === 0 ? [bound] : [Math.sqrt(bound * (bounds[i - 1] ?? 0)), bound]))
+    ]
+  }
+}
+
+// The first bucket begins at 0, and fast responses are all in it.
+const FIRST_DIVISIONS = [1 / 16, 1 / 8, 1 / 4, 1 / 2]
+
 /** A histogram of durations. Observing costs no work on labels, which are added at the scrape. */
 export class DurationHistogram {
-  /** The upper bounds of the buckets, in ascending milliseconds. */
-  readonly #bounds: readonly number[]
+  readonly #buckets: DurationBuckets
   readonly #counts: Float64Array
-  /** The last exemplar of each bucket; absent until there is one. */
+  /** The last exemplar of each finer bucket; absent until there is one. */
   #exemplars: Exemplar[] | undefined
   #sum = 0
 
-  constructor(bounds: readonly number[]) {
-    this.#bounds = bounds
-    this.#counts = new Float64Array(bounds.length + 1)
+  constructor(buckets: DurationBuckets) {
+    this.#buckets = buckets
+    this.#counts = new Float64Array(buckets.fine.length + 1)
+  }
+
+  /** The number of durations in each finer bucket, and of those above the last one. */
+  get counts(): Readonly<Float64Array> {
+    return this.#counts
   }
 
   /** Records one duration, in milliseconds, and the trace that it can be looked up by. */
   observe(ms: number, traceId?: string): void {
-    const bounds = this.#bounds
+    const { fine } = this.#buckets
     let at = 0
-    while (at < bounds.length && ms > (bounds[at] as number)) at++
+    while (at < fine.length && ms > (fine[at] as number)) at++
     this.#counts[at] = (this.#counts[at] as number) + 1
     this.#sum += ms
     if (traceId === undefined) return
@@ -55,10 +79,16 @@ export class DurationHistogram {
 
   /** Lists the series of a histogram, in seconds. */
   values(name: string, labels: Readonly<Record<string, string>>): MetricValue[] {
+    const { bounds, fine } = this.#buckets
     let sum = 0
-    const bucket = (le: string, i: number): MetricValue => {
-      sum += this.#counts[i] as number
-      const exemplar = this.#exemplars?.[i]
+    let next = 0
+    const bucket = (le: string, end: number): MetricValue => {
+      let exemplar: Exemplar | undefined
+      for (; next < end; next++) {
+        sum += this.#counts[next] as number
+        const other = this.#exemplars?.[next]
+        if (other !== undefined && other.timestamp >= (exemplar?.timestamp ?? 0)) exemplar = other
+      }
       return {
         metricName: `${name}_bucket`,
         labels: { le, ...labels },
@@ -66,14 +96,35 @@ export class DurationHistogram {
         ...(exemplar === undefined ? {} : { exemplar })
       }
     }
-    const bounds = this.#bounds.map((bound, i) => bucket(String(bound / 1000), i))
     return [
-      ...bounds,
-      bucket('+Inf', bounds.length),
+      ...bounds.map((bound) => bucket(String(bound / 1000), fine.indexOf(bound) + 1)),
+      bucket('+Inf', this.#counts.length),
       { metricName: `${name}_sum`, labels, value: this.#sum / 1000 },
       { metricName: `${name}_count`, labels, value: sum }
     ]
   }
+}
+
+/** What one process has counted of requests. */
+export interface RequestFigures {
+  /** The upper bounds of the buckets of durations, in ascending milliseconds. */
+  readonly bounds: readonly number[]
+  readonly routes: readonly RouteFigures[]
+  /** The durations of the requests to each upstream. */
+  readonly upstreams: readonly { readonly name: string; readonly durations: readonly number[] }[]
+}
+
+/** What one process has counted of the requests of a route. */
+export interface RouteFigures {
+  readonly name: string
+  /** The number of responses by class of status, from 1xx to 5xx. */
+  readonly responses: readonly number[]
+  /** The number of requests in each bucket of durations, and above the last one. */
+  readonly durations: readonly number[]
+  /** What its limits have let pass and refused. */
+  readonly limits: readonly { readonly name: string; readonly passed: number; readonly refused: number }[]
+  readonly bytesIn: number
+  readonly bytesOut: number
 }
 
 /** A counter with labels. Pass only label values from a bounded set. */
@@ -112,6 +163,13 @@ export interface UpstreamState {
   readonly targets: readonly TargetState[]
 }
 
+/** Whether a target is drained, by the names that `UpstreamState` has. */
+export interface TargetDrain {
+  readonly upstream: string
+  readonly target: string
+  readonly drained: boolean
+}
+
 /** The state of one target of an upstream. */
 export interface TargetState {
   /** Host and port, or the path of a socket. */
@@ -121,6 +179,8 @@ export interface TargetState {
   readonly inFlight: number
   /** Whether it gets requests now. */
   readonly ready: boolean
+  /** Whether an operator has drained it. */
+  readonly drained: boolean
   /** The result of the health checks. */
   readonly healthy: boolean
   readonly ejected: boolean
