@@ -213,6 +213,26 @@ t.test('patterns mean the same as those of JavaScript', async (t) => {
       t.ok(compile({ pattern, ...more })(`${'a'.repeat(50_000)}!`), `${pattern} ends`)
 })
 
+t.test('a pattern that only the native engine takes is ended in time', async (t) => {
+  const slow = '^(?=(a+)+$)'
+  const text = `${'a'.repeat(40)}!`
+  for (const [name, schema, value] of [
+    ['a pattern', { pattern: slow }, text],
+    ['one that must not match', { not: { pattern: slow } }, text],
+    ['many values', { items: { pattern: slow } }, Array(100).fill(text)],
+    ['a name', { patternProperties: { [slow]: true } }, { [text]: 1 }],
+    ['a pattern on TypeBox', { pattern: slow, $anchor: 'typebox' }, text],
+    ['a name on TypeBox', { patternProperties: { [slow]: true }, $anchor: 'typebox' }, { [text]: 1 }]
+  ] as const) {
+    await new Promise(setImmediate)
+    t.match(compile(schema)(value)?.errors, [{ keyword: 'pattern', detail: /in time/ }], name)
+  }
+  await new Promise(setImmediate)
+  const validate = compile({ pattern: '^(?=.*[0-9])(?=.*[a-z]).{8,}$' })
+  t.equal(validate('password1'), undefined, 'others go on')
+  t.equal(validate('password')?.errors[0]?.detail.includes('must match pattern'), true)
+})
+
 t.test('compares unique items by value, in linear time', async (t) => {
   const validate = compile({ uniqueItems: true })
   const cases: [items: unknown[], unique: boolean][] = [

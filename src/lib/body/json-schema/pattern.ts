@@ -1,8 +1,10 @@
 import { RE2JS } from 're2js'
 import { getOrCreate } from '../../memoize.ts'
+import { inTime } from './in-time.ts'
 
 /** A compiled `pattern` of a schema. */
 export interface Pattern {
+  /** Throws PatternTimeout where the native engine takes too long. */
   test(text: string): boolean
   /** Whether the time is linear in the length of the text; false where only the native engine takes the pattern. */
   readonly isLinear: boolean
@@ -30,7 +32,10 @@ export function compilePattern(source: string): Pattern {
     if (PLAIN.test(source)) return Object.assign(native, { isLinear: true })
     const linear = isUnicode ? linearEngine(source) : undefined
     return linear === undefined
-      ? Object.assign(native, { isLinear: false })
+      ? Object.assign(new RegExp(native), {
+          test: (text: string) => inTime(() => native.test(text)),
+          isLinear: false
+        })
       : { test: (text) => linear.test(text), isLinear: true, toString: () => source }
   })
 }

@@ -1,4 +1,5 @@
 import type { ErrorObject } from 'ajv'
+import { PatternTimeout } from './in-time.ts'
 import { pointerPart } from './subschemas.ts'
 
 /** One thing that is wrong with a value: where, by which keyword, and what the schema wants; never the value itself. */
@@ -65,11 +66,14 @@ function compare(a: string, b: string): number {
   return a === b ? 0 : a.localeCompare(b, 'en', { numeric: true }) || (a < b ? -1 : 1)
 }
 
-/** Refuses a value for which a schema that refers to itself never ends. */
+const TIMEOUT = { pointer: '#', keyword: 'pattern', detail: 'must be matched by its pattern in time' }
+
+/** Refuses a value for which a schema that refers to itself never ends, or a pattern takes too long. */
 export function bounded(validate: () => Invalid | undefined): Invalid | undefined {
   try {
     return validate()
   } catch (error) {
+    if (error instanceof PatternTimeout) return { errors: [TIMEOUT], more: 0 }
     if (!(error instanceof RangeError)) throw error
     return { errors: [{ pointer: '#', keyword: '$ref', detail: 'must not be nested so deeply' }], more: 0 }
   }

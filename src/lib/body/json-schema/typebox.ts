@@ -2,6 +2,7 @@ import { Compile } from 'typebox/schema'
 import { Settings } from 'typebox/system'
 import { isObject } from '../../schema.ts'
 import { shareFormats } from './formats.ts'
+import { inTime } from './in-time.ts'
 import { compilePattern } from './pattern.ts'
 import type { SchemaBundle } from './references.ts'
 import { bounded, describeErrors, type Invalid, type SchemaValidator } from './schema-errors.ts'
@@ -56,12 +57,15 @@ export function typeBoxValidator({ uri, documents }: SchemaBundle, pointer: stri
   const root = context[uri]
   const schema = pointer === '' ? root : { $ref: `${uri}#${encodeURI(pointer)}` }
   const validator = Compile(context as Record<string, object>, schema as object)
+  const judge = (value: unknown): Invalid | undefined => {
+    if (inSteps(value, (each) => validator.Check(each))) return undefined
+    const [, errors] = inSteps(value, (each) => validator.Errors(each))
+    return describeErrors(errors)
+  }
+  // TypeBox compiles the patterns of names itself.
+  const hasNamePatterns = JSON.stringify([...documents.values()]).includes('"patternProperties"')
   const validate = (value: unknown): Invalid | undefined =>
-    bounded(() => {
-      if (inSteps(value, (each) => validator.Check(each))) return undefined
-      const [, errors] = inSteps(value, (each) => validator.Errors(each))
-      return describeErrors(errors)
-    })
+    bounded(() => (hasNamePatterns ? inTime(() => judge(value)) : judge(value)))
   return Object.assign(validate, { first: validate })
 }
 
