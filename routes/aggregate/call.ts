@@ -201,6 +201,10 @@ const TIMEOUTS = new Set([
 
 const CONNECTING = new Set(['connect', 'getaddrinfo'])
 
+// The codes of Node.js and of OpenSSL for handshakes and certificates.
+const TLS_FAILURE =
+  /^(?:EPROTO$|ERR_TLS_|ERR_SSL_|CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERROR_IN_CERT_|HOSTNAME_MISMATCH$|INVALID_(?:CA|PURPOSE)$|PATH_LENGTH_EXCEEDED$)/
+
 function reasonOf({
   code = '',
   statusCode,
@@ -208,5 +212,6 @@ function reasonOf({
 }: Error & { code?: string; statusCode?: number; syscall?: string }): LegFailure['reason'] {
   if (statusCode === 504 || TIMEOUTS.has(code)) return 'timeout'
   if (statusCode === 503) return 'open'
+  if (TLS_FAILURE.test(code)) return 'tls'
   return code === 'ECONNREFUSED' || CONNECTING.has(syscall) ? 'refused' : 'reset'
 }

@@ -3,7 +3,7 @@ import { type Refusal, withHeaders } from '../../src/lib/refusals.ts'
 
 /** Why a leg has failed. */
 export interface LegFailure {
-  readonly reason: 'timeout' | 'refused' | 'reset' | 'status' | 'size' | 'format' | 'open' | 'skipped'
+  readonly reason: 'timeout' | 'refused' | 'tls' | 'reset' | 'status' | 'size' | 'format' | 'open' | 'skipped'
   /** The status of its upstream, if that is the reason. */
   readonly status?: number
   /** Seconds until its upstream may be available again. */
@@ -63,6 +63,7 @@ export function legRefusal(name: string, failure: LegFailure, pass: readonly num
 const DESCRIPTIONS: Readonly<Record<LegFailure['reason'], string>> = {
   timeout: 'the upstream did not respond in time',
   refused: 'the upstream could not be reached',
+  tls: 'the upstream could not be reached over TLS',
   reset: 'the upstream closed the connection',
   status: 'the upstream responded with an error',
   size: 'the response is too large',

@@ -203,7 +203,7 @@ function store(fill: CacheFill, { status, fields, body }: LegResponse): void {
 }
 
 // What the failure of an upstream is, so that a stale response takes its place.
-const OF_UPSTREAM: ReadonlySet<LegFailure['reason']> = new Set(['timeout', 'refused', 'reset', 'open'])
+const OF_UPSTREAM: ReadonlySet<LegFailure['reason']> = new Set(['timeout', 'refused', 'tls', 'reset', 'open'])
 
 /** Tells the cache of a failure; returns the stored response that takes its place, undefined for none. */
 function insteadOf(error: unknown, fill: CacheFill): CacheAnswer | undefined {

@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
+import { createServer } from 'node:https'
 import { connect } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
-import { gateway, listening, readableLog, upstream } from '../../helpers.ts'
+import { certificate, gateway, listening, noOpenssl, originOf, readableLog, upstream } from '../../helpers.ts'
 import { type Answer, answering, refusingPort, seenOf, service } from './services.ts'
 
 /** Ways in which a leg fails, and how it is told. */
@@ -16,6 +17,7 @@ const FAILURES: readonly [
 ][] = [
   ['refused', { upstream: 'refused' }, 502, 'refused'],
   ['no such host', { upstream: 'unknown' }, 502, 'refused'],
+  ['no TLS', { upstream: 'plain' }, 502, 'tls'],
   ['slow', { path: '/slow', timeout: '50ms' }, 504, 'timeout'],
   ['a slow body', { path: '/drip', timeout: '50ms' }, 504, 'timeout'],
   ['an idle body', { upstream: 'impatient', path: '/drip' }, 504, 'timeout'],
@@ -116,6 +118,7 @@ t.test('each way to fail, on a required leg, an optional one and one with a fall
         a: { url: a },
         impatient: { url: a, timeouts: { body: '1s' } },
         refused: { url: refused },
+        plain: { url: a.replace('http:', 'https:') },
         unknown: { url: 'http://no-such-host.invalid' },
         open: { url: refused, breaker: { failures: '1%', of: 1, openFor: '1h' } }
       },
@@ -314,4 +317,17 @@ t.test('a client that leaves ends all legs, and nothing stays in memory', async 
     lines.some(({ msg }) => msg === 'request failed'),
     'it is no error of the gateway'
   )
+})
+
+t.test('a certificate that is not trusted is told as such', { skip: noOpenssl }, async (t) => {
+  const { key, cert } = certificate(t)
+  const url = await originOf(
+    t,
+    createServer({ key, cert }, (_request, response) => void response.end('1'))
+  )
+  const app = await gateway(t, {
+    upstreams: { secure: { url: url.replace('http:', 'https:') } },
+    routes: [{ path: '/', aggregate: { legs: { a: { upstream: 'secure', path: '/' } } } }]
+  })
+  t.match((await app.inject('/')).json(), { leg: 'a', reason: 'tls' })
 })
