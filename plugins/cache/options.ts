@@ -3,9 +3,10 @@ import {
   type CacheOptions,
   cacheFaults,
   cacheOptions,
+  isNewEachTime,
   requiresCaller
 } from '../../src/lib/http/cache-options.ts'
-import { overrideOf } from '../../src/lib/schema.ts'
+import { isObject, overrideOf } from '../../src/lib/schema.ts'
 import { durationOrNone, size } from '../../src/lib/units.ts'
 
 export const options = cacheOptions
@@ -35,10 +36,24 @@ export function warnings(options: CacheOptions, { optionsOf, target, overrides }
     found.push(
       'stores nothing, because every request has a caller; set cache "callers" to "separate" or "shared", or "cache": false'
     )
+  const renewed = Object.entries(optionsInKey(optionsOf)).filter(([, each]) => isNewEachTime(each))
+  if (renewed.length > 0)
+    found.push(
+      `stores responses that are never found, because {requestId} in ${renewed.map(([name]) => `"${name}"`).join(' and ')} is new for each request`
+    )
   if (size(maxEntry) > LARGE_ENTRY)
     found.push(`stores bodies up to ${maxEntry}, while all entries of a process share 64 MB`)
   return found
 }
+
+/** Returns the options whose values of the request are in the key, besides those of the target. */
+const optionsInKey = (optionsOf: AboutRoute['optionsOf']): Readonly<Record<string, unknown>> => ({
+  'headers.request': partOf(optionsOf('headers'), 'request'),
+  query: optionsOf('query'),
+  'transform.response': partOf(optionsOf('transform'), 'response')
+})
+
+const partOf = (options: unknown, part: string): unknown => (isObject(options) ? options[part] : undefined)
 
 const isSet = (option: unknown): boolean => option !== undefined && option !== false
 

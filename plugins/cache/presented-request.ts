@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import { peerOf } from '../../src/lib/http/addresses.ts'
+import { isForwardedHeader } from '../../src/lib/http/headers.ts'
 import { headerOf } from '../../src/lib/http/request-head.ts'
 import { NOT_SENT } from './fields.ts'
 
@@ -11,11 +12,39 @@ export interface PresentedRequest {
   readonly isHead: boolean
   /** The headers with the conditions and the range that the stored response is judged by. */
   readonly conditions: IncomingHttpHeaders
+  /** What a trusted proxy in front says of the original request, and services may build responses from (CWE-444). */
+  readonly forwarded: readonly string[]
   /** The fields of responses that it does not see. */
   readonly hidden: readonly string[]
   /** Returns what decides the value of a header that goes upstream; undefined for none. */
   sent(name: string): string | undefined
 }
+
+// Each client has another address, and a response that depends on it says so by Vary.
+const ADDRESSES = new Set([
+  'client-ip',
+  'forwarded-for',
+  'true-client-ip',
+  'x-client-ip',
+  'x-forwarded-for',
+  'x-real-ip'
+])
+
+const ADDRESS_PARAMETERS = /(?:^|[;,])\s*(?:for|by)=(?:"[^"]*"|[^;,]*)/gi
+
+/** Returns the fields that describe the original request, without addresses: names in lower case and values in turn. */
+function forwardedIn(fields: readonly string[]): string[] {
+  const found: string[] = []
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = (fields[i] as string).toLowerCase()
+    const value = fields[i + 1] as string
+    if (!isForwardedHeader(name) || ADDRESSES.has(name)) continue
+    found.push(name, name === 'forwarded' ? value.replaceAll(ADDRESS_PARAMETERS, '') : value)
+  }
+  return found
+}
+
+const NOTHING: readonly string[] = []
 
 /** A client's request, which goes on to the upstream. */
 export class ClientRequest implements PresentedRequest {
@@ -32,6 +61,12 @@ export class ClientRequest implements PresentedRequest {
 
   get conditions(): IncomingHttpHeaders {
     return this.source.headers
+  }
+
+  get forwarded(): readonly string[] {
+    const { source } = this
+    // Those of others are not passed on.
+    return source.server.trusts(peerOf(source)) ? forwardedIn(source.raw.rawHeaders) : NOTHING
   }
 
   /** Returns all fields of the client's, and what the gateway writes itself. */
@@ -56,7 +91,6 @@ function fieldsOf({ raw: { rawHeaders } }: FastifyRequest, name: string): string
 }
 
 const UNCONDITIONAL: IncomingHttpHeaders = {}
-const NOTHING: readonly string[] = []
 
 /** A GET that a target makes on behalf of a client, with a head of its own. */
 export class TargetRequest implements PresentedRequest {
@@ -71,6 +105,10 @@ export class TargetRequest implements PresentedRequest {
   constructor(source: FastifyRequest, head: readonly string[]) {
     this.source = source
     this.#head = head
+  }
+
+  get forwarded(): readonly string[] {
+    return forwardedIn(this.#head)
   }
 
   sent(name: string): string | undefined {

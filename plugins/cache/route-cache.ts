@@ -72,7 +72,7 @@ export class StoredRoute implements RouteCache {
       path: pathOf(request.source),
       query: this.#ignore(query),
       caller: callerKey(caller, this.#responses.policy),
-      values: [...values, ...this.#vary.map((name) => request.sent(name))]
+      values: [...values, ...this.#vary.map((name) => request.sent(name)), ...request.forwarded]
     })
   }
 

@@ -60,7 +60,7 @@ export class StoredTarget implements TargetCache {
       path,
       query,
       caller: callerKey(source.caller, policy),
-      values: [...values, ...this.#vary.map((name) => request.sent(name))]
+      values: [...values, ...this.#vary.map((name) => request.sent(name)), ...request.forwarded]
     })
     return this.#responses.lookup({ request, read, primary, url: urlOf(upstream, path + query) })
   }

@@ -1,5 +1,6 @@
 import type { AboutRoute } from '../../src/kit/index.ts'
-import { cacheOptionsOf, requiresCaller } from '../../src/lib/http/cache-options.ts'
+import { cacheOptionsOf, isNewEachTime, requiresCaller } from '../../src/lib/http/cache-options.ts'
+import { isObject } from '../../src/lib/schema.ts'
 import { isSafe } from './leg.ts'
 import type { AggregateOptions } from './options.ts'
 import { legReferences } from './plan.ts'
@@ -21,6 +22,16 @@ export function warnings({ legs }: AggregateOptions, { optionsOf }: AboutRoute):
     ([, leg]) => leg.each !== undefined && legReferences(leg).every(({ kind }) => kind !== 'item')
   )
   if (each.length > 0) found.push(`calls ${namesOf(each)} for each item of a list without using the item`)
+  const isCached = isObject(optionsOf('cache'))
+  const renewed = Object.entries(legs).filter(
+    ([, leg]) =>
+      (isCached || cacheOptionsOf(leg.cache) !== undefined) &&
+      isNewEachTime([leg.path, leg.headers, leg.body])
+  )
+  if (renewed.length > 0)
+    found.push(
+      `stores responses that are never found, because {requestId} in ${namesOf(renewed)} is new for each request`
+    )
   const unstored = Object.entries(legs).filter(([, leg]) => cacheOptionsOf(leg.cache)?.callers === 'never')
   if (unstored.length > 0 && requiresCaller(optionsOf('auth')))
     found.push(

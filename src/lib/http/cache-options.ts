@@ -177,5 +177,9 @@ export function compileTags(texts: readonly string[]): (request: FastifyRequest)
       .filter((tag) => tag !== undefined && tag !== '') as string[]
 }
 
+/** Returns whether options have a value that is new for each request, so that nothing stored is ever found. */
+export const isNewEachTime = (options: unknown): boolean =>
+  /\{requestId\}/.test(JSON.stringify(options) ?? '')
+
 /** Returns whether every request of a route has a caller, by its options of "auth". */
 export const requiresCaller = (auth: unknown): boolean => isObject(auth) && auth['optional'] !== true

@@ -79,6 +79,7 @@ export function cached(options: Partial<CacheOptions>, upstream: Upstream, share
   const route = new StoredRoute(shared, { name: 'route', parts: ['route'] }, { ...DEFAULTS, ...options })
   const seen: { url: string; sets: readonly string[] }[] = []
   const app = fastify({ exposeHeadRoutes: false })
+  app.decorate('trusts', () => false)
   app.decorateRequest('caller', null)
   app.addHook('onRequest', (request, _reply, done) => {
     const id = request.headers['x-caller']

@@ -45,6 +45,19 @@ t.test('warns of what can’t have an effect', async (t) => {
     t.strictSame(warnings(DEFAULTS, about(false, target, [])), [], `${target} below a root with a cache`)
   }
   t.strictSame(warnings(DEFAULTS, about(false, 'aggregate')), [])
+  for (const [key, options, name] of [
+    ['headers', { request: { 'x-id': 'a {requestId}' }, response: {} }, 'headers.request'],
+    ['query', { id: '{requestId}' }, 'query'],
+    ['transform', { response: { set: { id: '{requestId}' } } }, 'transform.response'],
+    ['headers', { request: {}, response: { 'x-id': '{requestId}' } }, undefined]
+  ] as const) {
+    const found = warnings(DEFAULTS, {
+      ...about(false),
+      optionsOf: (other) => (other === key ? options : false)
+    })
+    t.match(found, name === undefined ? [] : [`{requestId} in "${name}" is new for each request`], key)
+    t.equal(found.length, name === undefined ? 0 : 1)
+  }
 })
 
 t.test('removes ignored parameters, and leaves the others byte for byte', async (t) => {
@@ -106,6 +119,7 @@ t.test('has a cache for routes on which it is on, whose entries and purges outli
     const app = Fastify({ exposeHeadRoutes: false })
     app.decorate('resources', resources).decorate('keep', resources)
     app.decorate('store', { shared: null }).decorate('buffers', new BufferBudget())
+    app.decorate('trusts', () => false)
     decorateApp(app, { trace: false, findRoute: (url) => (url === '/cached' ? route : undefined) })
     await app.register(fp(async () => {}, { name: 'store' }))
     await app.register(cachePlugin, DEFAULTS)

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { type IncomingMessage, request as send } from 'node:http'
+import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { Keep } from '../../../src/index.ts'
 import { ask, type Listening, listening, raw, statusOf, upstream } from '../../helpers.ts'
@@ -212,4 +215,84 @@ t.test('"shared" keeps what a caller got from clients without one, also after a 
   t.match(await ask(`${shared.url}/b`, { headers: keyOf('alice') }), { text: 'alice' })
   t.match(await ask(`${(await gateway({}, { auth: AUTH })).url}/b`), { text: 'undefined' })
   t.match(await ask(`${(await gateway({}, {})).url}/b`), { text: 'undefined' })
+})
+
+t.test('a caller whose roles change gets nothing that was stored before', async (t) => {
+  const keep = new Keep()
+  let count = 0
+  const url = await upstream(
+    t,
+    (_request, response) => void response.writeHead(200, FRESH).end(String(++count))
+  )
+  const [alice] = AUTH.apiKeys.list
+  const gateway = (roles: readonly string[]): Promise<Listening> => {
+    const auth = { apiKeys: { list: [{ ...alice, roles }] } }
+    return listening(
+      t,
+      { routes: [{ path: '/*', cache: { callers: 'separate' }, auth, proxy: { upstream: url } }] },
+      { keep }
+    )
+  }
+  // Entries belong to the host that the client asks for.
+  const get = async (roles: readonly string[]): Promise<string> => {
+    const headers = { ...keyOf('alice'), host: 'shop' }
+    const request = send(`${(await gateway(roles)).url}/a`, { headers, agent: false }).end()
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    return await text(response)
+  }
+  t.strictSame([await get(['admin', 'user']), await get(['user', 'admin'])], ['1', '1'])
+  t.strictSame([await get(['user']), await get([]), await get(['admin', 'user'])], ['2', '3', '1'])
+})
+
+t.test('keeps apart what a trusted proxy says of the original request', async (t) => {
+  const echoed = ['x-original-url', 'x-rewrite-url', 'x-forwarded-prefix', 'x-forwarded-host', 'forwarded']
+  const answer: Answer = (request, response) =>
+    void response.writeHead(200, FRESH).end(echoed.map((name) => request.headers[name]).join())
+  const lies: readonly [name: string, value: string][] = [
+    ['x-original-url', '/admin'],
+    ['x-rewrite-url', '/admin'],
+    ['x-forwarded-prefix', '//evil.example'],
+    ['x-forwarded-host', 'evil.example'],
+    ['x-forwarded-scheme', 'http'],
+    ['x-original-host', 'evil.example'],
+    ['forwarded', 'for=10.0.0.1;host=evil.example']
+  ]
+  const trusting = await front(t, {}, answer, { root: { trustedProxies: ['127.0.0.1'] } })
+  for (const [name, value] of lies) {
+    const poisoned = await trusting.get('/a', { headers: { [name]: value } })
+    t.match(poisoned.cacheStatus, /uri-miss; stored/, name)
+    t.notMatch((await trusting.get('/a')).body, /evil|admin/, name)
+    t.match((await trusting.get('/a', { headers: { [name]: value } })).cacheStatus, /hit/, name)
+  }
+  for (const headers of [
+    { 'x-forwarded-for': '10.0.0.7' },
+    { 'x-real-ip': '10.0.0.7' },
+    { 'x-forwarded-for': '10.0.0.7', forwarded: 'for=10.0.0.7;by=10.0.0.8' }
+  ]) {
+    const forClient = { ...headers } as Record<string, string>
+    await trusting.get('/b', { headers: forClient })
+    for (const name of Object.keys(forClient)) forClient[name] = forClient[name]?.replace('.7', '.9') ?? ''
+    t.match(
+      (await trusting.get('/b', { headers: forClient })).cacheStatus,
+      /hit/,
+      'addresses make no difference'
+    )
+  }
+  const open = await front(t, {}, answer)
+  await open.get('/a')
+  for (const [name, value] of lies)
+    t.match((await open.get('/a', { headers: { [name]: value } })).cacheStatus, /hit/, `${name} of a client`)
+})
+
+t.test('keeps apart the upstreams of a split that are URLs', async (t) => {
+  const services = await Promise.all(
+    ['one', 'other'].map((name) =>
+      upstream(t, (_request, response) => void response.writeHead(200, FRESH).end(name))
+    )
+  )
+  const split = services.map((url) => ({ upstream: url, share: '50%' }))
+  const gateway = await listening(t, { routes: [{ path: '/*', cache: true, proxy: { split } }] })
+  const bodies = new Set<string>()
+  for (let i = 0; i < 100; i++) bodies.add((await ask(`${gateway.url}/a`)).text)
+  t.strictSame([...bodies].toSorted(), ['one', 'other'])
 })

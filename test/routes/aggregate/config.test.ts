@@ -268,7 +268,14 @@ t.test('warns of options that can’t do what they seem to', async (t) => {
     ['a cache where every request has a caller', { ...one, cache: true }, {}, /stores nothing of a, because/],
     ['a cache where some have one', { ...one, cache: true }, { optional: true }, undefined],
     ['a cache for each caller', { ...one, cache: { callers: 'separate' } }, {}, undefined],
-    ['no cache', { ...one, cache: false }, {}, undefined]
+    ['no cache', { ...one, cache: false }, {}, undefined],
+    [
+      'a new path each time',
+      { ...one, path: '/{requestId}', cache: { callers: 'shared' } },
+      {},
+      /\{requestId\} in a is new/
+    ],
+    ['a new path, and no cache', { ...one, path: '/{requestId}' }, {}, undefined]
   ] as const) {
     const found = warnings({ legs: { a: leg } } as unknown as AggregateOptions, about(auth))
     t.match(found, warning === undefined ? [] : [warning], name)
