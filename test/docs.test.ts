@@ -4,7 +4,9 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { type Entry, sidebar } from '../docs/.vitepress/contents.ts'
-import { loadConfig } from '../src/index.ts'
+import { showFault } from '../src/config/fault.ts'
+import { lint } from '../src/config/lint.ts'
+import { buildGateway, loadConfig } from '../src/index.ts'
 import { referencePages } from '../tools/reference.ts'
 import { SECRET } from './helpers.ts'
 
@@ -63,7 +65,16 @@ t.test('every config in the documentation is sound', async (t) => {
         const tenant = `export * from ${JSON.stringify(join(top, 'examples/extensions/tenant.ts'))}
 export { default } from ${JSON.stringify(join(top, 'examples/extensions/tenant.ts'))}`
         const folder = t.testdir({ ...files, 'tenant.ts': tenant, [name]: text })
-        await t.resolves(loadConfig(join(folder, name), env))
+        const plan = await loadConfig(join(folder, name), env)
+        if (!/coming-from|agents/.test(page)) return
+        const app = await buildGateway(plan)
+        t.teardown(() => app.close())
+        const { warnings } = lint(plan, app.routeInfos, {
+          workers: 1,
+          pairs: app.ambiguousPairs(),
+          descriptors: undefined
+        })
+        t.strictSame(warnings.map(showFault), [], 'check --strict has no warning')
       })
   }
 })
