@@ -65,8 +65,10 @@ t.test('every config in the documentation is sound', async (t) => {
         const tenant = `export * from ${JSON.stringify(join(top, 'examples/extensions/tenant.ts'))}
 export { default } from ${JSON.stringify(join(top, 'examples/extensions/tenant.ts'))}`
         const folder = t.testdir({ ...files, 'tenant.ts': tenant, [name]: text })
-        const plan = await loadConfig(join(folder, name), env)
+        const loaded = loadConfig(join(folder, name), env)
+        await t.resolves(loaded)
         if (!/coming-from|agents/.test(page)) return
+        const plan = await loaded
         const app = await buildGateway(plan)
         t.teardown(() => app.close())
         const { warnings } = lint(plan, app.routeInfos, {
