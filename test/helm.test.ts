@@ -6,7 +6,7 @@ import { Ajv } from 'ajv'
 import type { Deployment } from 'kubernetes-models/apps/v1'
 import t from 'tap'
 import { parse } from 'yaml'
-import { SECRET, sallyport } from './helpers.ts'
+import { missing, SECRET, sallyport } from './helpers.ts'
 import { faultsOf, parseDocuments, type Resource } from './kubernetes.ts'
 
 const top = fileURLToPath(new URL('..', import.meta.url))
@@ -14,12 +14,6 @@ const chart = join(top, 'deploy/helm/sallyport')
 const base = join(top, 'deploy/kubernetes')
 const read = (file: string): string => readFileSync(join(chart, file), 'utf8')
 const values = parse(read('values.yaml')) as Record<string, unknown> & { config: object }
-
-/** Tells why a test is skipped if one of these programs is missing, or false. */
-const missing = (...programs: string[]): string | false => {
-  const absent = programs.filter((name) => spawnSync(name, ['--help']).error !== undefined)
-  return absent.length > 0 && `needs ${absent.join(' and ')}, which .ci/run installs`
-}
 
 /** Runs a program to its end. */
 const output = (

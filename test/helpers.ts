@@ -311,6 +311,12 @@ export const noOpenssl: string | false =
     ? false
     : 'openssl makes the certificate of this test, and is not on this machine'
 
+/** Tells why a test is skipped if one of these programs is missing, or false. */
+export function missing(...programs: string[]): string | false {
+  const absent = programs.filter((name) => spawnSync(name, ['--help']).error !== undefined)
+  return absent.length > 0 && `needs ${absent.join(' and ')}, which .ci/run installs`
+}
+
 /** Makes a certificate for "localhost", and the file that it can be trusted by. */
 export function certificate(t: Pick<Test, 'testdir'>): { key: Buffer; cert: Buffer; ca: string } {
   const folder = t.testdir()

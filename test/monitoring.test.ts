@@ -5,17 +5,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parser as promql } from '@prometheus-io/lezer-promql'
 import t, { type Test } from 'tap'
-import { ask, running, upstream } from './helpers.ts'
+import { ask, missing, running, upstream } from './helpers.ts'
 import { parseDocuments } from './kubernetes.ts'
 import { receiver } from './plugins/tracing/receiver.ts'
 import { freePort } from './redis.ts'
 
 const top = fileURLToPath(new URL('..', import.meta.url))
 const read = (file: string): string => readFileSync(join(top, file), 'utf8')
-
-/** Tells why a test is skipped if a program is missing, or false. */
-const missing = (program: string): string | false =>
-  spawnSync(program, ['--version']).error !== undefined && `needs ${program}, which .ci/run installs`
 
 /** A gateway in which everything counts that can be counted without certificates and a store. */
 interface Scraped {
