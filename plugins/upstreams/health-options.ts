@@ -19,7 +19,7 @@ export const health = Type.Object(
       description: 'The range of statuses that count as healthy.'
     }),
     host: Type.Optional(
-      Type.String({ description: "The Host header of the checks; by default the target's." })
+      Type.String({ description: 'The Host header of the checks; by default that of requests.' })
     ),
     healthyAfter: Type.Integer({
       default: 2,

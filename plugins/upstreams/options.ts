@@ -47,6 +47,15 @@ export const upstream = Type.Object(
       )
     ),
     discover: Type.Optional(discover),
+    host: Type.Optional(
+      Type.String({
+        pattern: '^(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_.-]+)(:\\d{1,5})?$',
+        [EXPECTED]: 'a host such as "minio" or "minio:9000"',
+        description:
+          'The name that the service knows itself by: the Host of requests and health checks, and the name in TLS; by default the host of the URL.',
+        examples: ['minio']
+      })
+    ),
     balance: Type.Unsafe<'roundRobin' | 'leastRequests' | 'random' | 'powerOfTwo' | 'hash'>({
       type: 'string',
       enum: ['roundRobin', 'leastRequests', 'random', 'powerOfTwo', 'hash'],

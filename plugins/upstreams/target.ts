@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { monotonic } from '../../src/lib/clock.ts'
 import type { Sender } from '../../src/lib/contracts/dispatch.ts'
@@ -72,11 +73,12 @@ export class Target {
     const connect = {
       timeout: duration(timeouts.connect),
       ...(unix === undefined ? {} : { socketPath: unix }),
+      ...serverName(options.host),
       ...(options.tls === undefined ? {} : connectionOptions(options.tls))
     }
     this.key = endpointKey(endpoint)
     this.name = unix ?? (address === undefined ? url.host : `${address.address}:${address.port}`)
-    this.host = url.host
+    this.host = options.host ?? url.host
     this.origin = url.origin
     this.base = url.pathname === '/' ? '' : url.pathname.replace(/\/$/, '')
     this.weight = weight
@@ -144,7 +146,7 @@ export class Target {
     )
     if (health !== undefined)
       lease(
-        `health ${identity} ${JSON.stringify([health, eject, breaker])}`,
+        `health ${identity} ${JSON.stringify([health, eject, breaker, this.host])}`,
         () => new HealthCheck(health, this.host, this.health, openPool()),
         (value) => value.stop()
       )
@@ -174,6 +176,12 @@ export class Target {
   release(): void {
     this.#releaseResources()
   }
+}
+
+/** Returns the name in TLS of an upstream with a host of its own; an address is not sent (RFC 6066 section 3). */
+function serverName(host: string | undefined): { servername?: string } {
+  const name = host?.replace(/:\d+$/, '')
+  return name === undefined || name.startsWith('[') || isIP(name) !== 0 ? {} : { servername: name }
 }
 
 // TLS negotiates the protocol; without TLS, HTTP/2 needs prior knowledge (RFC 9113 section 3.3).

@@ -12,7 +12,7 @@ export function makeResponseRewrite(
   // The prefix that only the upstream's paths have.
   const inner =
     target.base + (rewrite === undefined || rewrite.includes('{') ? '' : rewrite.replace(/\/$/, ''))
-  const hostname = target.host.replace(/:\d*$/, '').toLowerCase()
+  const own = ownNames(target)
   const toClientPath = (path: string, prefix: string): string | undefined => {
     if (inner === '' && prefix === '') return path
     if (prefix !== '' && inner !== prefix && isWithin(path, prefix)) return path
@@ -21,7 +21,7 @@ export function makeResponseRewrite(
     return outer.startsWith('/') ? outer : `/${outer}`
   }
   const location = (value: string, request: FastifyRequest): string => {
-    const path = upstreamPath(value, target.origin)
+    const path = upstreamPath(value, own.origins)
     if (path === undefined) return value
     // Without a path on this route, at least the upstream's address is removed.
     return oneSlash(toClientPath(path, stripped(pathOf(request))) ?? path)
@@ -45,13 +45,30 @@ export function makeResponseRewrite(
           if (i === 0 || equals === -1) return [part]
           const attribute = part.slice(0, equals).trim().toLowerCase()
           const attributeValue = part.slice(equals + 1).trim()
-          if (attribute === 'domain' && attributeValue.replace(/^\./, '').toLowerCase() === hostname)
+          if (attribute === 'domain' && own.hostnames.has(attributeValue.replace(/^\./, '').toLowerCase()))
             return []
           if (attribute !== 'path' || !attributeValue.startsWith('/')) return [part]
           return [` Path=${cookiePath(attributeValue, stripped(pathOf(request)), toClientPath)}`]
         })
         .join(';')
     }
+  }
+}
+
+/** Returns the origins and host names that are the target's own: those of its URL, and those of the option "host". */
+function ownNames({ host, origin }: ResponseSource): {
+  readonly origins: ReadonlySet<string>
+  readonly hostnames: ReadonlySet<string>
+} {
+  const url = URL.parse(origin)
+  const named = URL.parse(`${url?.protocol}//${host}`)
+  if (url === null || named === null) return { origins: new Set([origin]), hostnames: new Set() }
+  // A service may add the port that it listens on to the name that it was asked by.
+  const withPort =
+    named.port === '' ? `${named.origin}${url.port === '' ? '' : `:${url.port}`}` : named.origin
+  return {
+    origins: new Set([origin, named.origin, withPort]),
+    hostnames: new Set([url.hostname, named.hostname])
   }
 }
 
@@ -76,15 +93,16 @@ const isWithin = (path: string, folder: string): boolean =>
 const oneSlash = (path: string): string => path.replace(/^[/\\][/\\\t]+/, '/')
 
 /** Reads a Location as a path of the upstream, as browsers do (WHATWG URL); undefined if it names another origin. */
-function upstreamPath(value: string, origin: string): string | undefined {
+function upstreamPath(value: string, origins: ReadonlySet<string>): string | undefined {
   if (/^\/(?![/\\])/.test(value)) return value
   // After a scheme, browsers accept any number of slashes.
   const absolute = /^(?:(https?:)[/\\]*|[/\\]{2})([^/\\?#]*)(.*)$/i.exec(value)
   if (absolute === null) return undefined
-  const [, scheme = origin.slice(0, origin.indexOf(':') + 1), authority = '', rest = ''] = absolute
+  const [first = ''] = origins
+  const [, scheme = first.slice(0, first.indexOf(':') + 1), authority = '', rest = ''] = absolute
   try {
     // Only the authority is parsed: the rest must stay unchanged.
-    if (new URL(`${scheme}//${authority}`).origin !== origin) return undefined
+    if (!origins.has(new URL(`${scheme}//${authority}`).origin)) return undefined
   } catch {
     return undefined
   }

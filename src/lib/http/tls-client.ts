@@ -10,7 +10,9 @@ export const tlsClientOptions = {
   cert: Type.Optional(File({ description: 'A file with the client certificate of the gateway, in PEM.' })),
   key: Type.Optional(File({ description: 'A file with the private key of that certificate, in PEM.' })),
   serverName: Type.Optional(
-    Type.String({ description: 'The name that is sent (SNI) and verified; by default the host of the URL.' })
+    Type.String({
+      description: 'The name that is sent (SNI) and verified; by default the host that is requested.'
+    })
   ),
   verify: Type.Boolean({
     default: true,
