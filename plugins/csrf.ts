@@ -49,7 +49,8 @@ export function describes(_options: CsrfOptions, { optionsOf }: AboutDescription
   const by = auth['by'] as readonly string[] | undefined
   const isAccepted = (name: string): boolean =>
     auth[name] !== undefined && auth[name] !== false && (by?.includes(name) ?? true)
-  return { refusals: AMBIENT.some(isAccepted) ? [describeRefusal(CrossSite, { onlyFor: 'unsafe' })] : [] }
+  const isChecked = AMBIENT.some(isAccepted) || hasExempt(auth)
+  return { refusals: isChecked ? [describeRefusal(CrossSite, { onlyFor: 'unsafe' })] : [] }
 }
 
 export default fp<CsrfOptions>(
@@ -86,13 +87,20 @@ function isAmbient({ headers }: FastifyRequest, by: string): boolean {
 function isCovered(route: RouteInfo): boolean {
   const mention = route.mentionOf(key)
   if (route.kind === 'builtin' || mention === 'inside') return true
-  const auth = route.options['auth'] as { session?: boolean; by?: readonly string[] } | false | undefined
+  const auth = route.options['auth'] as
+    | { session?: boolean; by?: readonly string[]; exempt?: readonly string[] }
+    | false
+    | undefined
   // A public route has no user whom another site could impersonate.
   if (typeof auth !== 'object') return mention === 'root' && route.mentionOf('auth') === undefined
+  if (hasExempt(auth)) return true
   if (auth.session !== true && mention === undefined) return false
   const { by } = auth
   return by === undefined || AMBIENT.some((name) => by.includes(name))
 }
+
+// An exempt address is a credential that a browser has by itself.
+const hasExempt = ({ exempt = [] }: { readonly exempt?: readonly unknown[] }): boolean => exempt.length > 0
 
 function allowedOrigins({ origins }: CsrfOptions, route: RouteInfo): (origin: string) => boolean {
   const cors = route.options['cors'] as

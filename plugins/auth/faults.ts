@@ -11,6 +11,7 @@ import {
   user,
   userFault
 } from './credential-files.ts'
+import { exemptFaults } from './exempt.ts'
 import { jwtFaults, jwtWarnings } from './jwt/options.ts'
 import { oidcFaults, oidcWarnings } from './oidc/options.ts'
 import { type AuthOptions, definedStrategies } from './options.ts'
@@ -31,6 +32,7 @@ export function faults(options: AuthOptions, about: About): OptionFault[] {
       ? []
       : below('apiKeys', readEntries(options.apiKeys, apiKey, apiKeyFault).faults)),
     ...emptyListFaults(options),
+    ...exemptFaults(options, about),
     ...identityFaults(options.identity)
   ]
 }

@@ -6,6 +6,7 @@ import type { PrivateHeader } from '../../src/lib/http/request-head.ts'
 import { Internal, withHeaders } from '../../src/lib/refusals.ts'
 import type { Signer } from './assertion.ts'
 import { compileRequirements } from './authorize.ts'
+import { compileExempt } from './exempt.ts'
 import { identityHeader } from './identity-headers.ts'
 import type { AuthOptions } from './options.ts'
 import { dropParameter } from './strategies/credential-places.ts'
@@ -46,6 +47,7 @@ export function makeGate(options: AuthOptions, parts: GateParts): Gate {
     (name) => !strategies.some((strategy) => strategy.parameters?.includes(name) === true)
   )
   const missingRequirement = compileRequirements(options.require)
+  const isExempt = compileExempt(options)
   const identity = Object.entries(options.identity).map(([name, value]) => identityHeader(name, value))
 
   return (request, reply, done) => {
@@ -72,7 +74,7 @@ export function makeGate(options: AuthOptions, parts: GateParts): Gate {
     for (const name of otherParameters) dropParameter(request, name)
     let caller: Caller | null = null
     for (const [i, strategy] of strategies.entries()) {
-      if (strategy.isFallback === true && caller !== null) continue
+      if (strategy.isFallback === true && (caller !== null || isExempt(request))) continue
       const result = strategy.authenticate(request, reply)
       if (result instanceof Promise) return continueFrom({ request, reply, index: i, result, caller })
       const found = callerIn(result, strategy, request)
@@ -85,7 +87,7 @@ export function makeGate(options: AuthOptions, parts: GateParts): Gate {
     const first = callerIn(await result, strategies[index] as Strategy, request)
     let caller = before ?? first
     for (const strategy of strategies.slice(index + 1)) {
-      if (strategy.isFallback === true && caller !== null) continue
+      if (strategy.isFallback === true && (caller !== null || isExempt(request))) continue
       const found = callerIn(await strategy.authenticate(request, reply), strategy, request)
       caller ??= found
     }
@@ -108,7 +110,7 @@ export function makeGate(options: AuthOptions, parts: GateParts): Gate {
   function authorize(request: FastifyRequest, caller: Caller | null): Promise<true> | undefined {
     request.caller = caller
     if (caller === null) {
-      if (options.optional) return undefined
+      if (options.optional || isExempt(request)) return undefined
       const redirects =
         options.challenge === 'login' || (options.challenge === 'auto' && isNavigation(request))
       if (acceptsSession && redirects) throw loginRedirect(request)

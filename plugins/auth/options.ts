@@ -92,6 +92,12 @@ export const options = Type.Object(
       default: false,
       description: 'Also let anonymous requests through; a wrong credential is still refused.'
     }),
+    exempt: Type.Array(Type.String(), {
+      default: [],
+      description:
+        'Addresses that need no credential, unless "require" is set: addresses, CIDR ranges, "loopback" or "private". A wrong credential is still refused.',
+      examples: [['203.0.113.0/24']]
+    }),
     require: Type.Optional(
       Type.Object(
         {

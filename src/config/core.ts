@@ -44,14 +44,15 @@ export function readCore(draft: PlanDraft, source: InterpolatedSource, root: Roo
   }
   draft.publicUrl = originOf(root['publicUrl'])
   const proxies = root['trustedProxies']
-  if (Array.isArray(proxies))
-    for (const [i, range] of proxies.entries())
-      if (typeof range === 'string' && !isRange(range))
-        faults.addAt(
-          source,
-          ['trustedProxies', i],
-          `expected an address, got "${range}"; ${EXPECTED_RANGE} would work`
-        )
+  if (!Array.isArray(proxies)) return
+  draft.trustedProxies = proxies.filter((range) => typeof range === 'string')
+  for (const [i, range] of proxies.entries())
+    if (typeof range === 'string' && !isRange(range))
+      faults.addAt(
+        source,
+        ['trustedProxies', i],
+        `expected an address, got "${range}"; ${EXPECTED_RANGE} would work`
+      )
 }
 
 /** Adds the upstreams of a file; names are unique across all files. */

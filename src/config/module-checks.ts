@@ -16,6 +16,7 @@ export const MATCH_ALL: RouteMatch = { paths: [], hosts: [] }
 /** The rest of the config, as the check of a module sees it; read when the check runs. */
 export interface CheckedConfig {
   readonly publicUrl: string | undefined
+  readonly trustedProxies: readonly string[] | undefined
   readonly upstreams: Readonly<Record<string, unknown>>
   /** The root options of each installed concern. */
   readonly root: Readonly<Record<string, unknown>>
@@ -116,8 +117,8 @@ export class ModuleChecks {
     }
   }
 
-  #about(): Pick<About, 'upstreams' | 'optionsOf' | 'publicUrl' | 'routes'> {
-    const { upstreams, root, publicUrl, routes } = this.#config
+  #about(): Pick<About, 'upstreams' | 'optionsOf' | 'publicUrl' | 'trustedProxies' | 'routes'> {
+    const { upstreams, root, publicUrl, trustedProxies, routes } = this.#config
     // The list is long, and does not change once all routes are read.
     if (this.#routeOptions?.length !== routes.length)
       this.#routeOptions = routes.map(({ options }) => options)
@@ -125,6 +126,7 @@ export class ModuleChecks {
       upstreams: Object.keys(upstreams),
       optionsOf: (key) => root[key],
       publicUrl,
+      trustedProxies,
       routes: this.#routeOptions
     }
   }

@@ -45,6 +45,7 @@ export class PlanDraft implements CheckedConfig {
   /** Where root options come from; upstreams have one for each file that adds some. */
   readonly origins = new Map<string, readonly Origin[]>()
   publicUrl: string | undefined
+  trustedProxies: readonly string[] | undefined
   upstreams: Readonly<Record<string, unknown>> = {}
   root: Readonly<Record<string, unknown>> = {}
 

@@ -108,6 +108,8 @@ export interface About {
   readonly inherited: Readonly<Record<string, readonly string[]>>
   /** The origin that browsers see (`publicUrl`); undefined if it is not configured. */
   readonly publicUrl: string | undefined
+  /** The trusted proxies as written; undefined if none are configured, not even an empty list. */
+  readonly trustedProxies: readonly string[] | undefined
   /** The resolved options of the concerns of every route, by key; false where a concern is off. */
   readonly routes: readonly Readonly<Record<string, unknown>>[]
 }

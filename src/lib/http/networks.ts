@@ -48,6 +48,17 @@ export function rangeMatcher(ranges: readonly string[]): (address: string) => bo
   }
 }
 
+/** Returns whether a range has addresses of a private network or of this machine. */
+export function hasPrivateAddresses(range: string): boolean {
+  const isPrivate = rangeMatcher(['private', 'loopback'])
+  const isInRange = rangeMatcher([range])
+  // Of two ranges with a common address, one contains the other.
+  return (
+    expandRanges([range]).some((each) => isPrivate(each.split('/')[0] ?? '')) ||
+    expandRanges(['private', 'loopback']).some((each) => isInRange(each.split('/')[0] ?? ''))
+  )
+}
+
 const MAPPED = '::ffff:'
 const MAPPED_BITS = 96
 
