@@ -173,6 +173,7 @@ const BUILT: Readonly<Record<string, string>> = {
   'Certificates by ACME': '"acme"',
   'All cores, one port': 'docs/workers.md',
   'Metrics (Prometheus)': '"metrics"',
+  Dashboard: 'docs/dashboard.md',
   'Tracing (OpenTelemetry)': '"tracing"',
   Compression: '"compress"',
   'Change of JSON bodies, XML to JSON': '"transform"',
