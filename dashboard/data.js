@@ -143,7 +143,7 @@ export class Feed {
       this.state = error instanceof Refused && error.status === 401 ? 'locked' : 'lost'
     }
     this.#changed()
-    if (!document.hidden && this.state !== 'locked') this.#timer = setTimeout(() => this.poll(), POLL_MS)
+    if (!document.hidden && this.state !== 'locked') this.#timer = setTimeout(() => void this.poll(), POLL_MS)
   }
 
   /** Returns the rows of a kind, each with its figures of the last seconds. */
