@@ -39,6 +39,13 @@ export const options = Type.Object(
       'x-client': '{client.ip}',
       cookie: false
     }),
+    underscores: Type.Unsafe<'drop' | 'keep'>({
+      type: 'string',
+      enum: ['drop', 'keep'],
+      default: 'drop',
+      description:
+        'Whether request headers with an underscore, which many services take for the header with a dash, are removed (drop) or forwarded (keep); the metadata of gRPC calls always is.'
+    }),
     response: map('Response headers sent to the client: a string sets one, false removes it.', {
       'x-served-by': 'gateway',
       server: false

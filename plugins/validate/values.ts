@@ -5,7 +5,7 @@ import {
   type TextReader,
   textReader
 } from '../../src/lib/body/json-schema/text-values.ts'
-import { cgiName } from '../../src/lib/http/headers.ts'
+import { cgiName, keepsUnderscores } from '../../src/lib/http/headers.ts'
 import { nominatedBy } from '../../src/lib/http/hop-by-hop.ts'
 import { define, isObject } from '../../src/lib/schema.ts'
 import { leaseCompiler } from './compilers.ts'
@@ -81,7 +81,7 @@ const paramTexts = ({ params }: FastifyRequest): [string, string[]][] =>
 
 /** Collects the values of some headers as they came, so that a repeated one is seen, also one that some servers take for another spelling. */
 function headerTexts(
-  { raw: { headers, rawHeaders } }: FastifyRequest,
+  { raw: { headers, rawHeaders }, routeOptions }: FastifyRequest,
   names: ReadonlySet<string>
 ): Map<string, string[]> {
   const texts = new Map<string, string[]>()
@@ -90,6 +90,8 @@ function headerTexts(
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const spelled = rawHeaders[i]?.toLowerCase() ?? ''
     const name = names.has(spelled) ? spelled : cgiName(spelled)
+    // The upstream does not get these, either.
+    if (name !== spelled && !keepsUnderscores(routeOptions.config.sallyport?.route?.options)) continue
     if (!names.has(name) || nominated?.includes(spelled) === true) continue
     const known = texts.get(name)
     if (known === undefined) texts.set(name, [rawHeaders[i + 1] ?? ''])

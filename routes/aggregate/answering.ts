@@ -26,7 +26,7 @@ export interface AnswerPlan {
 
 /** Compiles how the responses of a route are made. */
 export function answerMaker(app: FastifyInstance, { info, options, legs }: AnswerPlan): MakeAnswer {
-  const headOf = legHeadWriter(app, info.options['requestId'])
+  const headOf = legHeadWriter(app, info.options)
   const writeAnswer = answerWriter(options)
   const use = bodyUse(options)
   return async (request, calls, deadline) => {

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type JsonTemplate, jsonTemplate, writeJson } from '../../src/lib/body/values-in-json.ts'
 import { escapesFor } from '../../src/lib/escape.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
-import { cleanHeader } from '../../src/lib/http/headers.ts'
+import { cleanHeader, keepsUnderscores } from '../../src/lib/http/headers.ts'
 import { forwardedHead, isResourceField, setHeader } from '../../src/lib/http/request-head.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { templateParts } from '../../src/lib/template-parts.ts'
@@ -40,10 +40,12 @@ const ACCEPT = {
 /** Compiles the headers that all legs of a route have: those that a proxied request would have. */
 export function legHeadWriter(
   app: FastifyInstance,
-  requestId: unknown
+  options: Readonly<Record<string, unknown>>
 ): (request: FastifyRequest) => readonly string[] {
+  const { requestId } = options
   const write = forwardedHead({
     preserveHost: false,
+    keepsUnderscores: keepsUnderscores(options),
     requestId: isObject(requestId) ? String(requestId['header']) : undefined,
     names: app.hasDecorator('identityNames') ? app.identityNames : new Set<string>(),
     cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null

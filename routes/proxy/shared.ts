@@ -31,13 +31,14 @@ export class SharedPlans {
     this.#app = app
   }
 
-  /** Returns how request headers are written; `requestId` is the header that carries the request's id. */
-  requestHeadFor({ preserveHost }: ProxyOptions, requestId: string | undefined): RequestHeads {
-    return getOrCreate(this.#requestHeads, `${preserveHost} ${requestId}`, () => {
+  /** Returns how request headers are written. */
+  requestHeadFor(
+    written: Pick<RequestHeadOptions, 'preserveHost' | 'requestId' | 'keepsUnderscores'>
+  ): RequestHeads {
+    return getOrCreate(this.#requestHeads, JSON.stringify(written), () => {
       const app = this.#app
       const options: RequestHeadOptions = {
-        preserveHost,
-        requestId,
+        ...written,
         names: app.hasDecorator('identityNames') ? app.identityNames : NO_NAMES,
         cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null
       }

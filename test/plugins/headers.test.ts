@@ -1,6 +1,6 @@
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
-import { gateway, upstream } from '../helpers.ts'
+import { gateway, listening, raw, statusOf, upstream } from '../helpers.ts'
 
 const respond = { body: 'hello' }
 
@@ -158,4 +158,33 @@ t.test('rejects a config that would break the message', async (t) => {
     t.test(name, async (t) => {
       await t.rejects(loadConfig({ headers, routes: [] }, {}), { message })
     })
+})
+
+t.test('headers with underscores reach an upstream only where the route says so, or in gRPC', async (t) => {
+  const url = await upstream(t)
+  const target = { proxy: { upstream: url } }
+  const validate = { headers: { properties: { 'x-tenant': { const: 'mine' } }, required: ['x-tenant'] } }
+  const { port } = await listening(t, {
+    routes: [
+      { path: '/validated', validate, ...target },
+      { path: '/validated-kept', validate, headers: { underscores: 'keep' }, ...target },
+      { path: '/drop', ...target },
+      { path: '/keep', headers: { underscores: 'keep' }, ...target },
+      { path: '/leg', aggregate: { legs: { a: { upstream: url, path: '/' } } } }
+    ]
+  })
+  const get = async (path: string, ...lines: string[]): Promise<string> =>
+    await raw(port, `GET ${path} HTTP/1.1\r\nHost: a\r\n${lines.join('\r\n')}\r\nConnection: close\r\n\r\n`)
+  const folded = ['Content_Type: text/html', 'accept_language: de', 'X.Tenant: other', 'x_tenant: other']
+  for (const path of ['/drop', '/leg']) {
+    const answer = await get(path, ...folded, 'Accept-Language: fr')
+    t.match(answer, /"accept-language":"fr"/)
+    t.notMatch(answer, /content_type|accept_language|x\.tenant|x_tenant/i, path)
+  }
+  t.match(await get('/keep', ...folded), /"x_tenant":"other"/)
+  t.match(await get('/keep', 'x_forwarded_for: 1.2.3.4'), /^HTTP\/1.1 200 (?!.*1\.2\.3\.4)/s)
+  t.match(await get('/drop', 'Content-Type: application/grpc', 'my_metadata: 1'), /"my_metadata":"1"/)
+  t.equal(statusOf(await get('/validated-kept', 'x-tenant: mine', 'x_tenant: other')), 400)
+  t.equal(statusOf(await get('/validated', 'x_tenant: mine')), 400, 'what is removed is not judged')
+  t.match(await get('/validated', 'x-tenant: mine', 'x_tenant: other'), /"x-tenant":"mine"/)
 })

@@ -289,7 +289,7 @@ function split({ below }: Random, bytes: Buffer): Buffer[] {
 
 // What stays between the client and the gateway, or is the gateway's own to say.
 const DROPPED =
-  /^(host|connection|keep-alive|proxy-connection|proxy-auth.*|te|transfer-encoding|upgrade|http2-settings|expect|trailer|proxy|content-length|forwarded|x-real-ip|x-request-id|x-forwarded-.*)$/
+  /^(host|connection|keep-alive|proxy-connection|proxy-auth.*|te|transfer-encoding|upgrade|http2-settings|expect|trailer|proxy|content-length|forwarded|x-real-ip|x-request-id|x-forwarded-.*|.*[^a-z0-9-].*)$/
 
 /** Writes what of a request has to arrive as it was sent. */
 function essence({ method, url, rawHeaders, body }: Found): string {

@@ -45,6 +45,12 @@ const trim = (text: string): string => text.trim()
 export const cgiName = (name: string): string =>
   NOT_CGI.test(name) ? name.replaceAll(ALL_NOT_CGI, '-') : name
 
+/** Returns whether a route, by its options, forwards headers with underscores, which CGI servers take for others. */
+export function keepsUnderscores(options: Readonly<Record<string, unknown>> | undefined): boolean {
+  const headers = options?.['headers'] as { readonly underscores?: unknown } | false | undefined
+  return headers !== false && headers?.underscores === 'keep'
+}
+
 const NOT_CGI = /[^a-z0-9-]/
 const ALL_NOT_CGI = /[^a-z0-9-]/g
 

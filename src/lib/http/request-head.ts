@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { setBounded } from '../memoize.ts'
 import { peerOf } from './addresses.ts'
 import { LOGIN_COOKIE, withoutCookie } from './cookies.ts'
+import { isGrpc } from './grpc.ts'
 import { cgiName, cleanHeader, isForwardedHeader } from './headers.ts'
 import { HOP_BY_HOP, nominatedBy } from './hop-by-hop.ts'
 import { isHttp2 } from './http2.ts'
@@ -35,6 +36,8 @@ export interface RequestHeadOptions extends Reserved {
   readonly preserveHost: boolean
   /** The header with the request id; undefined for none. */
   readonly requestId: string | undefined
+  /** Whether headers with underscores are forwarded; gRPC metadata always is. */
+  readonly keepsUnderscores: boolean
 }
 
 /** Writes the head of a forwarded request; `prefix` is the part of the path that a rewrite removed. */
@@ -42,9 +45,9 @@ export type WriteRequestHead = (request: FastifyRequest, trusted: boolean, prefi
 
 /** Compiles the function that writes the heads of forwarded requests. */
 export function forwardedHead(options: RequestHeadOptions): WriteRequestHead {
-  const { preserveHost, requestId } = options
+  const { preserveHost, requestId, keepsUnderscores } = options
   const copy = copyHeaders(
-    options,
+    { ...options, onlyInGrpc: keepsUnderscores ? isNoName : hasUnderscore },
     (name, plain, trusted) =>
       plain === requestId ||
       plain === 'x-request-id' ||
@@ -72,7 +75,7 @@ export type WriteAuthRequestHead = (request: FastifyRequest, trusted: boolean, h
 /** Compiles the function that writes the heads of requests to an authorization service, with the header names of Traefik's forwardAuth. */
 export function authRequestHead(reserved: Reserved): WriteAuthRequestHead {
   const copy = copyHeaders(
-    reserved,
+    { ...reserved, onlyInGrpc: isNoName },
     (name, plain, trusted) =>
       isResourceField(name) ||
       plain.startsWith('x-forwarded-') ||
@@ -121,6 +124,16 @@ export const headForHost = (head: readonly string[], host: string): RequestHead 
 /** Returns whether a header is not forwarded, by its lower-case name and its CGI name. */
 type IsDropped = (name: string, plain: string, trusted: boolean) => boolean
 
+/** Which headers of a client are copied. */
+interface Copied extends Reserved {
+  /** Returns whether a header, by its lower-case name and its CGI name, is copied in gRPC calls only. */
+  onlyInGrpc(name: string, plain: string): boolean
+}
+
+// CGI, WSGI, Rack and PHP take it for the header with dashes, which the gateway has judged (CWE-444).
+const hasUnderscore = (name: string, plain: string): boolean => name !== plain
+const isNoName = (): boolean => false
+
 type CopyHeaders = (
   head: RequestHead,
   request: FastifyRequest,
@@ -129,7 +142,8 @@ type CopyHeaders = (
 ) => void
 
 /** Compiles the function that copies the forwarded headers of a client; the decision on each name is cached. */
-function copyHeaders({ names: reserved, cookie }: Reserved, isDropped: IsDropped): CopyHeaders {
+function copyHeaders({ names: reserved, cookie, onlyInGrpc }: Copied, isDropped: IsDropped): CopyHeaders {
+  // By their spelling: null for what is never copied, empty for what only gRPC calls have.
   const cached = { trusted: new Map<string, string | null>(), untrusted: new Map<string, string | null>() }
 
   function nameOf(spelled: string, trusted: boolean, names: Map<string, string | null>): string | null {
@@ -142,8 +156,9 @@ function copyHeaders({ names: reserved, cookie }: Reserved, isDropped: IsDropped
       NEVER_COPIED.has(name) ||
       reserved.has(plain) ||
       isDropped(name, plain, trusted)
-    setBounded(names, spelled, dropped ? null : name)
-    return dropped ? null : name
+    const copied = dropped ? null : onlyInGrpc(name, plain) ? '' : name
+    setBounded(names, spelled, copied)
+    return copied
   }
 
   return (head, request, trusted, privateHeaders) => {
@@ -156,7 +171,11 @@ function copyHeaders({ names: reserved, cookie }: Reserved, isDropped: IsDropped
       const spelled = rawHeaders[i] as string
       let name = names.get(spelled)
       if (name === undefined) name = nameOf(spelled, trusted, names)
-      if (name === null || nominated?.includes(name) === true) continue
+      if (!name) {
+        if (name === null || !isGrpc(raw)) continue
+        name = spelled.toLowerCase()
+      }
+      if (nominated?.includes(name) === true) continue
       let value = rawHeaders[i + 1] as string
       if (privateHeaders && isPrivate(privateHeaders, name, value)) continue
       if (name === 'cookie') {

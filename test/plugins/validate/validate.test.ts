@@ -78,7 +78,7 @@ t.test('params, query and headers are judged as the types of their schema', asyn
     ['/orders/7', { 'x-ids': '1, 2,3' }, []],
     ['/orders/7', { 'x-ids': '1, x' }, ['headers #/x-ids/1 type']],
     ['/orders/7', { 'x-tenant': 'Shop' }, ['headers #/x-tenant pattern']],
-    ['/orders/7', { x_tenant: 'other' }, ['headers # required', 'headers #/x-tenant repeated']],
+    ['/orders/7', { x_tenant: 'other' }, []],
     ['/orders/7', { connection: 'x-tenant' }, ['headers # required']],
     [
       '/orders/x?limit=999',
