@@ -1,18 +1,17 @@
 import { ask } from './data.js'
 import { Component, html } from './html.js'
 
-/** Asks for confirmation of an action, runs it, and tells the result. One instance serves the whole page. */
+/** Asks for confirmation of each action that is proposed, runs it, and tells the result. `path` and `body` are the request; `done` makes the text of its success. */
 export class Actions extends Component {
-  state = { wanted: null, notice: null, isBusy: false }
+  state = { notice: null, isBusy: false }
   #dialog
 
-  /** Asks whether to do something. `path` and `body` are the request; `done` is told when it succeeds. */
-  propose(wanted) {
-    this.setState({ wanted }, () => this.#dialog?.showModal())
+  componentDidUpdate({ proposal }) {
+    if (proposal !== this.props.proposal) this.#dialog.showModal()
   }
 
   async #run() {
-    const { wanted } = this.state
+    const { proposal: wanted } = this.props
     this.setState({ isBusy: true })
     try {
       const answer = await ask(wanted.path, wanted.body)
@@ -26,7 +25,7 @@ export class Actions extends Component {
     this.props.onDone()
   }
 
-  render(_props, { wanted, notice, isBusy }) {
+  render({ proposal: wanted }, { notice, isBusy }) {
     return html`
       <dialog
         aria-labelledby="action-title"

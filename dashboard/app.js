@@ -10,7 +10,7 @@ import { Upstreams } from './upstreams.js'
 
 class App extends Component {
   #feed = new Feed(() => this.setState({}))
-  #actions
+  state = { proposal: null }
 
   componentDidMount() {
     void this.#feed.poll()
@@ -28,7 +28,7 @@ class App extends Component {
       />`
     if (head === null)
       return html`<main class="locked"><p>${state === 'lost' ? 'The gateway does not answer.' : 'Connecting …'}</p></main>`
-    const propose = (wanted) => this.#actions.propose(wanted)
+    const propose = (proposal) => this.setState({ proposal })
     const isCounting = head.bounds !== null
     const routes = feed.rows('routes')
     return html`
@@ -70,9 +70,7 @@ class App extends Component {
         <${Config} version=${`${head.startedAt} ${head.generation}`} />
       </main>
       <${Actions}
-        ref=${(actions) => {
-          this.#actions = actions
-        }}
+        proposal=${this.state.proposal}
         onDone=${() => feed.poll()}
       />
     `
