@@ -6,7 +6,8 @@ import {
   DurationHistogram,
   LabeledCounter,
   type MetricFamily,
-  type RequestFigures
+  type RequestFigures,
+  type RouteFigures
 } from '../../src/lib/contracts/metrics.ts'
 import { concernOfCode, elapsed, ownBytesOf, statusOf } from '../../src/lib/http/response-end.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
@@ -26,6 +27,8 @@ export interface RouteCounts {
   readonly limits: Map<string, { passed: number; refused: number }>
   bytesIn: number
   bytesOut: number
+  /** What `figures` returned last. */
+  figures: RouteFigures | undefined
 }
 
 /** Records the metrics of one process, across reloads. */
@@ -52,7 +55,8 @@ export class Recorder {
       durations: new DurationHistogram(this.#buckets),
       limits: new Map<string, { passed: number; refused: number }>(),
       bytesIn: 0,
-      bytesOut: 0
+      bytesOut: 0,
+      figures: undefined
     }
     this.#routes.set(name, counts)
     return counts
@@ -114,18 +118,7 @@ export class Recorder {
   figures(): RequestFigures {
     return {
       bounds: this.#buckets.fine,
-      routes: [...this.#routes.values()]
-        .filter(({ responses }) => responses.size > 0)
-        .map(({ name, responses, durations, limits, bytesIn, bytesOut }) => ({
-          name,
-          responses: STATUS_CLASSES.map((_, i) =>
-            [...responses.values()].reduce((sum, classes) => sum + (classes[i] as number), 0)
-          ),
-          durations: [...durations.counts],
-          limits: [...limits].map(([limit, counted]) => ({ name: limit, ...counted })),
-          bytesIn,
-          bytesOut
-        })),
+      routes: [...this.#routes.values()].filter(({ responses }) => responses.size > 0).map(routeFigures),
       upstreams: [...this.#upstreams].map(([name, { counts }]) => ({ name, durations: [...counts] }))
     }
   }
@@ -228,4 +221,22 @@ export class Recorder {
     }
     return durations
   }
+}
+
+/** Returns the figures of a route; the same object as before where no response was counted since. */
+function routeFigures(counts: RouteCounts): RouteFigures {
+  const { name, durations, limits, bytesIn, bytesOut } = counts
+  const responses = STATUS_CLASSES.map(() => 0)
+  for (const classes of counts.responses.values())
+    for (let i = 0; i < classes.length; i++) responses[i] = (responses[i] ?? 0) + (classes[i] ?? 0)
+  if (counts.figures?.responses.every((value, i) => value === responses[i]) === true) return counts.figures
+  counts.figures = {
+    name,
+    responses,
+    durations: [...durations.counts],
+    limits: [...limits].map(([limit, counted]) => ({ name: limit, ...counted })),
+    bytesIn,
+    bytesOut
+  }
+  return counts.figures
 }

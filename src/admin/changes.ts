@@ -2,6 +2,7 @@
 export type Rows = Readonly<Record<string, readonly { readonly name: string }[]>>
 
 interface Row {
+  readonly row: object
   /** The row as JSON. */
   readonly text: string
   /** The number of the update that changed it last. */
@@ -27,14 +28,18 @@ export class Changes {
       const known = this.#rows.get(kind)
       const next = new Map<string, Row>()
       for (const row of list) {
-        const text = JSON.stringify(row)
         const before = known?.get(row.name)
-        next.set(row.name, before?.text === text ? before : { text, changed: this.#update })
+        next.set(row.name, before?.row === row ? before : this.#newer(row, before))
       }
       if (known !== undefined && [...known.keys()].some((name) => !next.has(name)))
         this.#removed = this.#update
       this.#rows.set(kind, next)
     }
+  }
+
+  #newer(row: object, before: Row | undefined): Row {
+    const text = JSON.stringify(row)
+    return { row, text, changed: before?.text === text ? before.changed : this.#update }
   }
 
   /** Returns whether a reader that has the rows of an update needs all of them again. */
