@@ -192,7 +192,10 @@ t.test('the first gateway works as it is written', async (t) => {
   const answers = blocksOf(page, /^console$/)
     .map(({ text }) => /^\$ curl http:\/\/localhost:3000(\S+)\n(.+)/s.exec(text))
     .flatMap((found) => (found === null ? [] : [{ url: found[1] ?? '', body: found[2] ?? '' }]))
-  const origin = await upstream(t, (request, response) => void response.end(`You asked for ${request.url}\n`))
+  // Like sallyport echo.
+  const origin = await upstream(t, ({ method, url, headers }, response) => {
+    response.end(JSON.stringify({ method, url, headers }, null, 2))
+  })
   const [service = '', login = ''] = configs.map((text) => text.replaceAll('http://localhost:4001', origin))
 
   const cwd = t.testdir()
@@ -201,7 +204,8 @@ t.test('the first gateway works as it is written', async (t) => {
   t.equal((await first.inject(answers[0]?.url ?? '')).body, answers[0]?.body)
 
   const second = await gateway(t, join(t.testdir({ 'gateway.json': service }), 'gateway.json'))
-  t.equal((await second.inject(answers[1]?.url ?? '')).body, answers[1]?.body)
+  const [shown = 'nothing'] = answers[1]?.body.split(/^\s*…/m) ?? []
+  t.equal((await second.inject(answers[1]?.url ?? '')).body.slice(0, shown.length), shown)
 
   const { stdout: hash } = await sallyport(['hash'], { input: 'lovelace' })
   const users = JSON.stringify([{ name: 'ada', password: hash.trim(), roles: ['staff'] }])
@@ -216,5 +220,5 @@ t.test('the first gateway works as it is written', async (t) => {
   })
   t.match(answer.body, 'Successfully authenticated')
   const cookies = Object.fromEntries(answer.cookies.map(({ name, value }) => [name, value]))
-  t.equal((await third.inject({ url: '/api/items', cookies })).body, 'You asked for /items\n')
+  t.match((await third.inject({ url: '/api/items', cookies })).body, '"url": "/items"')
 })
