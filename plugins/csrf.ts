@@ -10,7 +10,7 @@ import {
   type RouteInfo,
   Type
 } from '../src/kit/index.ts'
-import { originMatcher, publicOrigin } from '../src/lib/caller.ts'
+import { originMatcher, publicOrigin, strategiesIn } from '../src/lib/caller.ts'
 import { peerOf } from '../src/lib/http/addresses.ts'
 import { gate, isObject, overrideOf, type Static } from '../src/lib/schema.ts'
 
@@ -48,7 +48,7 @@ export function describes(_options: CsrfOptions, { optionsOf }: AboutDescription
   if (!isObject(auth)) return {}
   const by = auth['by'] as readonly string[] | undefined
   const isAccepted = (name: string): boolean =>
-    auth[name] !== undefined && auth[name] !== false && (by?.includes(name) ?? true)
+    auth[name] !== undefined && auth[name] !== false && (by === undefined || strategiesIn(by).includes(name))
   const isChecked = AMBIENT.some(isAccepted) || hasExempt(auth)
   return { refusals: isChecked ? [describeRefusal(CrossSite, { onlyFor: 'unsafe' })] : [] }
 }
@@ -96,7 +96,7 @@ function isCovered(route: RouteInfo): boolean {
   if (hasExempt(auth)) return true
   if (auth.session !== true && mention === undefined) return false
   const { by } = auth
-  return by === undefined || AMBIENT.some((name) => by.includes(name))
+  return by === undefined || AMBIENT.some((name) => strategiesIn(by).includes(name))
 }
 
 // An exempt address is a credential that a browser has by itself.

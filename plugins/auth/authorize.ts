@@ -1,11 +1,37 @@
 import type { Caller } from '../../src/lib/caller.ts'
 import { claimOf } from '../../src/lib/values.ts'
-import type { AuthOptions } from './options.ts'
+import { type AuthOptions, STRATEGIES } from './options.ts'
 
-/** Compiles `require` into a function that returns the requirement a caller does not meet, or undefined. */
-export function compileRequirements(require: AuthOptions['require']): (caller: Caller) => string | undefined {
+type Requirements = NonNullable<AuthOptions['require']>
+
+/** Compiles `require` into a function that returns the requirement that a caller, or the caller of a strategy that it names, does not meet; undefined if all are met. */
+export function compileRequirements(
+  require: AuthOptions['require']
+): (caller: Caller, callers: readonly Caller[]) => string | undefined {
   if (require === undefined) return () => undefined
-  const { roles, scopes = [], claims = {} } = require
+  const ofCaller = compileFor(require)
+  const ofStrategies = STRATEGIES.flatMap((name) => {
+    const required = require[name]
+    return required === undefined ? [] : [{ name, missing: compileFor(required) }]
+  })
+  return (caller, callers) => {
+    const missing = ofCaller(caller)
+    if (missing !== undefined) return missing
+    for (const { name, missing: missingOf } of ofStrategies) {
+      const found = callers.find(({ by }) => by === name)
+      if (found === undefined) return `a credential of ${name}`
+      const lacking = missingOf(found)
+      if (lacking !== undefined) return `${lacking}, of ${name}`
+    }
+    return undefined
+  }
+}
+
+function compileFor({
+  roles,
+  scopes = [],
+  claims = {}
+}: Pick<Requirements, 'roles' | 'scopes' | 'claims'>): (caller: Caller) => string | undefined {
   const patterns = Object.entries(claims).map(([name, value]) => [name, compilePattern(value)] as const)
   return (caller) => {
     if (roles !== undefined && !roles.some((role) => caller.roles.includes(role)))

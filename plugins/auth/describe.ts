@@ -7,8 +7,9 @@ import {
   RETRY_AFTER
 } from '../../src/kit/index.ts'
 import { StoreUnavailable } from '../../src/lib/contracts/store.ts'
+import { acceptedStrategies, alternativesOf } from './alternatives.ts'
 import { AuthenticationRequired, Forbidden, InvalidCredentials, LoginRedirect } from './gate.ts'
-import { type AuthOptions, definedStrategies, type StrategyName } from './options.ts'
+import { type AuthOptions, STRATEGIES, type StrategyName } from './options.ts'
 import { isAuthorization } from './strategies/credential-places.ts'
 import { RefusedByService } from './strategies/forward.ts'
 import { LoginThrottled } from './throttle.ts'
@@ -16,24 +17,42 @@ import { AuthUnavailable } from './unavailable.ts'
 
 /** Describes the credentials that a route accepts, and how a request without them is refused. */
 export function describes(options: AuthOptions, about: AboutDescription): Description {
-  const strategies = definedStrategies(options).filter((name) => options.by?.includes(name) ?? true)
+  const strategies = acceptedStrategies(options)
   const roles = options.require?.roles ?? []
-  const scopes = options.require?.scopes ?? []
-  const ways = strategies.flatMap((name) => CREDENTIALS[name](options, about))
   return {
-    // All of the scopes, and one of the roles: an alternative for each role.
     security: [
-      ...ways.flatMap((way) =>
-        roles.length === 0
-          ? [[{ ...way, scopes }]]
-          : roles.map((role) => [{ ...way, scopes: [...scopes, role] }])
-      ),
+      ...alternativesOf(options).flatMap((names) => {
+        const ways = combinations(names.map((name) => CREDENTIALS[name](options, about)))
+        const own = (name: StrategyName): readonly string[] => requiredOf(options, name, names.at(-1))
+        // All of the scopes, and one of the roles: an alternative for each role.
+        return ways.flatMap((way) =>
+          (roles.length === 0 ? [undefined] : roles).map((role) =>
+            way.map((credential, i) => ({
+              ...credential,
+              scopes: [
+                ...own(names[i] as StrategyName),
+                ...(role !== undefined && i === way.length - 1 ? [role] : [])
+              ]
+            }))
+          )
+        )
+      }),
       ...(options.optional ? [[]] : [])
     ],
     refusals: refusalsOf(options, strategies),
     notes: [...notesOf(options), ...(strategies.includes('session') ? redirectNotes(options) : [])]
   }
 }
+
+/** Lists the scopes that the credential of a strategy needs, as that of the caller or on its own. */
+const requiredOf = ({ require }: AuthOptions, name: StrategyName, last: string | undefined): string[] => [
+  ...(name === last ? (require?.scopes ?? []) : []),
+  ...(require?.[name]?.scopes ?? [])
+]
+
+/** Lists every way to choose one item of each list. */
+const combinations = <T>(lists: readonly (readonly T[])[]): T[][] =>
+  lists.reduce<T[][]>((chosen, list) => chosen.flatMap((each) => list.map((item) => [...each, item])), [[]])
 
 type Credential = Omit<DescribedCredential, 'scopes'>
 
@@ -148,19 +167,31 @@ const CHALLENGE = {
   }
 }
 
-function notesOf({ require = {} }: AuthOptions): string[] {
-  const { roles = [], scopes = [], claims = {} } = require
+const notesOf = ({ require = {} }: AuthOptions): string[] => [
+  ...requirementNotes(require, ''),
+  ...STRATEGIES.flatMap((name) => requirementNotes(require[name] ?? {}, ` in the credential of \`${name}\``))
+]
+
+/** Describes requirements; `where` says of which credential. */
+function requirementNotes(
+  {
+    roles = [],
+    scopes = [],
+    claims = {}
+  }: Pick<NonNullable<AuthOptions['require']>, 'roles' | 'scopes' | 'claims'>,
+  where: string
+): string[] {
   return [
     ...(roles.length === 0
       ? []
-      : [`Requires ${roles.length === 1 ? 'the role' : 'one of the roles'} ${quoted(roles)}.`]),
+      : [`Requires ${roles.length === 1 ? 'the role' : 'one of the roles'} ${quoted(roles)}${where}.`]),
     ...(scopes.length === 0
       ? []
-      : [`Requires the ${scopes.length === 1 ? 'scope' : 'scopes'} ${quoted(scopes)}.`]),
+      : [`Requires the ${scopes.length === 1 ? 'scope' : 'scopes'} ${quoted(scopes)}${where}.`]),
     // The expected values may say who the customers are.
     ...(Object.keys(claims).length === 0
       ? []
-      : [`Requires certain values of ${quoted(Object.keys(claims))}.`])
+      : [`Requires certain values of ${quoted(Object.keys(claims))}${where}.`])
   ]
 }
 

@@ -1,6 +1,7 @@
 import type { AboutPlan, PlanWarning } from '../../src/kit/concern.ts'
 import type { About, OptionFault } from '../../src/kit/index.ts'
 import { TemplateError, template } from '../../src/lib/values.ts'
+import { type Alternative, acceptedStrategies, alternativesOf, readAlternative } from './alternatives.ts'
 import { assertionFaults } from './assertion.ts'
 import {
   apiKey,
@@ -14,7 +15,8 @@ import {
 import { exemptFaults } from './exempt.ts'
 import { jwtFaults, jwtWarnings } from './jwt/options.ts'
 import { oidcFaults, oidcWarnings } from './oidc/options.ts'
-import { type AuthOptions, definedStrategies } from './options.ts'
+import { type AuthOptions, definedStrategies, STRATEGIES, type StrategyName } from './options.ts'
+import { isAuthorization } from './strategies/credential-places.ts'
 import { forwardFaults } from './strategies/forward-options.ts'
 
 /** Lists the errors of some options that their schema cannot express. */
@@ -38,13 +40,18 @@ export function faults(options: AuthOptions, about: About): OptionFault[] {
 }
 
 /** Lists warnings: routes that accept every user of a provider, or every token that it issues. */
-export const warnings = ({ oidc, jwt, require, optional, by }: AuthOptions): string[] => [
-  ...(oidc !== undefined && require === undefined && !optional && by?.includes('session') !== false
-    ? [`accepts every user of ${oidc.issuer}; add "require" to restrict it`]
-    : []),
-  ...(oidc === undefined ? [] : oidcWarnings(oidc)),
-  ...(jwt !== undefined && by?.includes('jwt') !== false ? jwtWarnings(jwt) : [])
-]
+export function warnings(options: AuthOptions): string[] {
+  const { oidc, jwt, require, optional } = options
+  const alternatives = alternativesOf(options)
+  const isSessionEnough = alternatives.some((names) => names.every((name) => name === 'session'))
+  return [
+    ...(oidc !== undefined && require === undefined && !optional && isSessionEnough
+      ? [`accepts every user of ${oidc.issuer}; add "require" to restrict it`]
+      : []),
+    ...(oidc === undefined ? [] : oidcWarnings(oidc)),
+    ...(jwt !== undefined && alternatives.flat().includes('jwt') ? jwtWarnings(jwt) : [])
+  ]
+}
 
 // The routes of operations have it no more: what they want stands in its place.
 const openApiFaults = ({ openapi }: AuthOptions): OptionFault[] =>
@@ -100,11 +107,16 @@ function strategyFaults(options: AuthOptions, { optionsOf }: About): OptionFault
       message:
         'expected an authentication strategy, got none; define one, such as "session" with "users", "jwt" or "apiKeys"'
     })
-  for (const [i, name] of (options.by ?? []).entries())
-    if (!defined.includes(name))
+  for (const [i, written] of (options.by ?? []).entries()) {
+    const message = alternativeFault(options, readAlternative(written))
+    if (message !== undefined) found.push({ path: ['by', i], message })
+  }
+  const accepted = acceptedStrategies(options)
+  for (const name of STRATEGIES)
+    if (options.require?.[name] !== undefined && defined.length > 0 && !accepted.includes(name))
       found.push({
-        path: ['by', i],
-        message: `expected a strategy that is defined here (${defined.join(', ') || 'none'}), got "${name}"`
+        path: ['require', name],
+        message: `expected a strategy that is accepted here (${accepted.join(', ')}), got "${name}"; no request could meet the requirement`
       })
   if (options.basic && options.users === undefined)
     found.push({
@@ -120,6 +132,25 @@ function strategyFaults(options: AuthOptions, { optionsOf }: About): OptionFault
     })
   return found
 }
+
+/** Returns why the strategies of an entry in `by` can't accept a request; undefined if they can. */
+function alternativeFault(options: AuthOptions, names: Alternative): string | undefined {
+  const defined = definedStrategies(options)
+  const unknown = names.find((name) => !defined.includes(name))
+  if (unknown !== undefined)
+    return `expected a strategy that is defined here (${defined.join(', ') || 'none'}), got "${unknown}"`
+  if (new Set(names).size < names.length)
+    return `expected different strategies in a pair, got "${names.join('+')}"`
+  const inAuthorization = names.filter((name) => readsAuthorizationOnly(options, name))
+  return inAuthorization.length < 2
+    ? undefined
+    : `expected credentials from different places in a pair, got ${inAuthorization.join(' and ')} from "header:authorization", which holds only one; set "from" of one of them`
+}
+
+const readsAuthorizationOnly = ({ jwt, apiKeys }: AuthOptions, name: StrategyName): boolean =>
+  name === 'basic' ||
+  (name === 'jwt' && jwt?.from.every(isAuthorization) === true) ||
+  (name === 'apiKeys' && apiKeys?.from.every(isAuthorization) === true)
 
 function userFaults(users: AuthOptions['users']): OptionFault[] {
   if (users === undefined) return []

@@ -1,9 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { createError } from '../../src/kit/index.ts'
 import { settleCallback } from '../../src/lib/callback.ts'
-import type { Caller } from '../../src/lib/caller.ts'
 import type { PrivateHeader } from '../../src/lib/http/request-head.ts'
 import { Internal, withHeaders } from '../../src/lib/refusals.ts'
+import { alternativesOf, callerOfAlternative, challengeOf, isNeeded } from './alternatives.ts'
 import type { Signer } from './assertion.ts'
 import { compileRequirements } from './authorize.ts'
 import { compileExempt } from './exempt.ts'
@@ -38,11 +38,12 @@ export interface GateParts {
   readonly signer: Signer | undefined
 }
 
-/** Makes the gate of one set of options: the first strategy that succeeds sets the caller, any wrong credential refuses the request. It calls back synchronously if every strategy answers synchronously. */
+/** Makes the gate of one set of options: the first alternative whose strategies succeed sets the caller, any wrong credential refuses the request. It calls back synchronously if every strategy answers synchronously. */
 export function makeGate(options: AuthOptions, parts: GateParts): Gate {
   const { strategies, privateHeaders, parameters, signer } = parts
+  const alternatives = alternativesOf(options)
   const acceptsSession = strategies.some(({ name }) => name === 'session')
-  const challenge = challengeOf(strategies)
+  const schemes = schemesOf(strategies)
   const otherParameters = parameters.filter(
     (name) => !strategies.some((strategy) => strategy.parameters?.includes(name) === true)
   )
@@ -72,51 +73,63 @@ export function makeGate(options: AuthOptions, parts: GateParts): Gate {
   function authenticate(request: FastifyRequest, reply: FastifyReply): Promise<true> | undefined {
     if (privateHeaders.length > 0) request.privateHeaders = privateHeaders
     for (const name of otherParameters) dropParameter(request, name)
-    let caller: Caller | null = null
     for (const [i, strategy] of strategies.entries()) {
-      if (strategy.isFallback === true && (caller !== null || isExempt(request))) continue
+      if (isSkipped(strategy, request)) continue
       const result = strategy.authenticate(request, reply)
-      if (result instanceof Promise) return continueFrom({ request, reply, index: i, result, caller })
-      const found = callerIn(result, strategy, request)
-      caller ??= found
+      if (result instanceof Promise) return continueFrom(request, reply, { index: i, result })
+      addCaller(result, strategy, request)
     }
-    return authorize(request, caller)
+    return authorize(request)
   }
 
-  async function continueFrom({ request, reply, index, result, caller: before }: Pending): Promise<true> {
-    const first = callerIn(await result, strategies[index] as Strategy, request)
-    let caller = before ?? first
-    for (const strategy of strategies.slice(index + 1)) {
-      if (strategy.isFallback === true && (caller !== null || isExempt(request))) continue
-      const found = callerIn(await strategy.authenticate(request, reply), strategy, request)
-      caller ??= found
-    }
-    await authorize(request, caller)
+  async function continueFrom(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    { index, result }: Pending
+  ): Promise<true> {
+    addCaller(await result, strategies[index] as Strategy, request)
+    for (const strategy of strategies.slice(index + 1))
+      if (!isSkipped(strategy, request))
+        addCaller(await strategy.authenticate(request, reply), strategy, request)
+    await authorize(request)
     return true
   }
 
-  /** Returns the caller that a strategy found; throws for a wrong credential. */
-  function callerIn(result: StrategyResult, { scheme }: Strategy, request: FastifyRequest): Caller | null {
+  /** Returns whether a strategy is not tried, because it is a fallback that makes no difference. */
+  function isSkipped({ isFallback, name }: Strategy, request: FastifyRequest): boolean {
+    return isFallback === true && (isExempt(request) || !isNeeded(alternatives, request.callers ?? [], name))
+  }
+
+  /** Adds the caller that a strategy found; throws for a wrong credential. */
+  function addCaller(result: StrategyResult, { name, scheme }: Strategy, request: FastifyRequest): void {
     if (result instanceof WrongCredential) request.wrongCredential = result.reason
-    if (result === 'wrong' || result instanceof WrongCredential)
+    if (result === 'wrong' || result instanceof WrongCredential) {
+      const challenge = challengeOf(alternatives, schemes, { callers: request.callers ?? [], wrong: name })
       throw withHeaders(
         new InvalidCredentials(),
         scheme === 'Bearer' ? invalidTokenChallenge(challenge) : challenge
       )
-    return result
+    }
+    if (result !== null) request.callers = [...(request.callers ?? []), result]
   }
 
-  /** Checks the requirements and adds the identity headers; returns a promise while the assertion is being signed. */
-  function authorize(request: FastifyRequest, caller: Caller | null): Promise<true> | undefined {
+  /** Sets the caller, checks the requirements and adds the identity headers; returns a promise while the assertion is being signed. */
+  function authorize(request: FastifyRequest): Promise<true> | undefined {
+    const callers = request.callers ?? []
+    const caller = callerOfAlternative(alternatives, callers)
     request.caller = caller
     if (caller === null) {
       if (options.optional || isExempt(request)) return undefined
       const redirects =
         options.challenge === 'login' || (options.challenge === 'auto' && isNavigation(request))
-      if (acceptsSession && redirects) throw loginRedirect(request)
-      throw withHeaders(new AuthenticationRequired(), challenge)
+      if (acceptsSession && redirects && !callers.some(({ by }) => by === 'session'))
+        throw loginRedirect(request)
+      throw withHeaders(
+        new AuthenticationRequired(),
+        challengeOf(alternatives, schemes, { callers, wrong: undefined })
+      )
     }
-    const missing = missingRequirement(caller)
+    const missing = missingRequirement(caller, callers)
     if (missing !== undefined) throw new Forbidden(missing)
     if (identity.length > 0)
       request.identity = request.identity === null ? identity : [...identity, ...request.identity]
@@ -135,28 +148,24 @@ export function makeGate(options: AuthOptions, parts: GateParts): Gate {
 
 /** Where authentication stands when a strategy turns out to be asynchronous. */
 interface Pending {
-  readonly request: FastifyRequest
-  readonly reply: FastifyReply
   /** The index of the strategy. */
   readonly index: number
   readonly result: Promise<StrategyResult>
-  /** The caller that an earlier strategy found. */
-  readonly caller: Caller | null
 }
 
-type Challenge = { readonly 'www-authenticate'?: string }
-
-/** Builds the `WWW-Authenticate` of a 401; Basic is left out beside a session, since browsers would open a password dialog. */
-function challengeOf(strategies: readonly Strategy[]): Challenge {
+/** Returns the scheme of each strategy that has one; Basic is left out beside a session, since browsers would open a password dialog. */
+function schemesOf(strategies: readonly Strategy[]): ReadonlyMap<string, string> {
   const acceptsSession = strategies.some(({ name }) => name === 'session')
   const schemes = strategies.flatMap(({ name, scheme }) =>
-    scheme === undefined || (name === 'basic' && acceptsSession) ? [] : [scheme]
+    scheme === undefined || (name === 'basic' && acceptsSession) ? [] : [[name, scheme] as const]
   )
-  return schemes.length === 0 ? {} : { 'www-authenticate': schemes.join(', ') }
+  return new Map(schemes)
 }
 
 // A wrong token is named in the challenge (RFC 6750 section 3.1).
-const invalidTokenChallenge = ({ 'www-authenticate': schemes = '' }: Challenge): Challenge => ({
+const invalidTokenChallenge = ({
+  'www-authenticate': schemes = ''
+}: Readonly<Record<string, string>>): Record<string, string> => ({
   'www-authenticate': schemes.replace('Bearer', 'Bearer error="invalid_token"')
 })
 

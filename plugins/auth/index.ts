@@ -1,8 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fp, type Hooks, perOptions, type RouteInfo } from '../../src/kit/index.ts'
-import { type Caller, identityHeadersOf } from '../../src/lib/caller.ts'
+import { type Caller, identityHeadersOf, strategiesIn } from '../../src/lib/caller.ts'
 import type { PrivateHeader, WrittenHeader } from '../../src/lib/http/request-head.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
+import { acceptedStrategies } from './alternatives.ts'
 import { makeSigner, type Signer } from './assertion.ts'
 import { type Listed, readEntries, type User, user, userFault } from './credential-files.ts'
 import { type GateParts, makeGate } from './gate.ts'
@@ -24,7 +25,7 @@ export const key = 'auth'
 export const reservedHeaders = (options: AuthOptions): string[] => [...identityHeadersOf(options).everywhere]
 
 export const usesSession = ({ session, by }: AuthOptions): boolean =>
-  session === true && (by === undefined || by.includes('session'))
+  session === true && (by === undefined || strategiesIn(by).includes('session'))
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -84,7 +85,8 @@ export default fp<AuthOptions>(
     }
     const partsOf = (options: AuthOptions): GateParts => {
       const defined = makeStrategies(app, options, () => usersOf(options.users))
-      const strategies = defined.filter(({ name }) => options.by?.includes(name as StrategyName) ?? true)
+      const accepted = acceptedStrategies(options)
+      const strategies = defined.filter(({ name }) => accepted.includes(name as StrategyName))
       // Cookies are for the gateway, whatever the route.
       for (const { name } of defined.flatMap(({ headers }) => headers))
         if (name !== 'cookie') credentialHeaders.add(name)

@@ -1,4 +1,5 @@
 import { Type } from '../../src/kit/index.ts'
+import { STRATEGIES, type StrategyName } from '../../src/lib/caller.ts'
 import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
 import { EXPECTED, File } from '../../src/lib/units.ts'
 import { assertion } from './assertion.ts'
@@ -7,9 +8,7 @@ import { jwt } from './jwt/options.ts'
 import { oidc } from './oidc/options.ts'
 import { forward } from './strategies/forward-options.ts'
 
-/** The strategies, in the order in which a request tries them. */
-export const STRATEGIES = ['session', 'jwt', 'apiKeys', 'basic', 'clientCertificate', 'forward'] as const
-export type StrategyName = (typeof STRATEGIES)[number]
+export { STRATEGIES, type StrategyName }
 
 // The strategies whose credential is a request header.
 const HEADER_STRATEGIES: ReadonlySet<StrategyName> = new Set(['jwt', 'apiKeys', 'basic'])
@@ -18,6 +17,44 @@ const credentialPlace = Type.String({
   pattern: '^(header:[A-Za-z0-9-]+|query:[^&=#]+)$',
   [EXPECTED]: '"header:NAME" or "query:NAME"'
 })
+
+const alternative = Type.Unsafe<string>({
+  anyOf: [
+    { type: 'string', enum: [...STRATEGIES] },
+    { type: 'string', pattern: `^(${STRATEGIES.join('|')})(\\+(${STRATEGIES.join('|')}))+$` }
+  ],
+  [EXPECTED]: `a strategy (${STRATEGIES.join(', ')}) or a pair such as "apiKeys+jwt"`
+})
+
+const requirements = {
+  roles: Type.Optional(
+    Type.Array(Type.String(), {
+      description: 'The caller has one of these roles.',
+      examples: [['admin', 'staff']]
+    })
+  ),
+  scopes: Type.Optional(
+    Type.Array(Type.String(), {
+      description: 'The caller has all of these scopes.',
+      examples: [['orders:write']]
+    })
+  ),
+  claims: Type.Optional(
+    Type.Record(Type.String(), Type.String(), {
+      description: 'The caller has all of these claims; "*" in a value stands for anything.',
+      examples: [{ email: '*@example.com' }]
+    })
+  )
+}
+
+const requirementsOf = (strategy: StrategyName) =>
+  Type.Optional(
+    Type.Object(requirements, {
+      additionalProperties: false,
+      description: `What the caller of "${strategy}" must have, also where another strategy sets the caller.`,
+      examples: [{ scopes: ['orders:write'] }]
+    })
+  )
 
 export const options = Type.Object(
   {
@@ -77,10 +114,14 @@ export const options = Type.Object(
     }),
     forward: Type.Optional(forward),
     by: Type.Optional(
-      Type.Array(Type.Unsafe<StrategyName>({ type: 'string', enum: [...STRATEGIES] }), {
+      Type.Array(alternative, {
         minItems: 1,
-        description: 'The strategies that are accepted here; by default all that are defined.',
-        examples: [['session', 'jwt']]
+        description:
+          'The strategies that are accepted here; by default all that are defined. Those of a pair such as "apiKeys+jwt" must succeed together; its last is the caller.',
+        examples: [
+          ['session', 'jwt'],
+          ['apiKeys+jwt', 'session']
+        ]
       })
     ),
     openapi: Type.Boolean({
@@ -101,24 +142,13 @@ export const options = Type.Object(
     require: Type.Optional(
       Type.Object(
         {
-          roles: Type.Optional(
-            Type.Array(Type.String(), {
-              description: 'The caller has one of these roles.',
-              examples: [['admin', 'staff']]
-            })
-          ),
-          scopes: Type.Optional(
-            Type.Array(Type.String(), {
-              description: 'The caller has all of these scopes.',
-              examples: [['orders:write']]
-            })
-          ),
-          claims: Type.Optional(
-            Type.Record(Type.String(), Type.String(), {
-              description: 'The caller has all of these claims; "*" in a value stands for anything.',
-              examples: [{ email: '*@example.com' }]
-            })
-          )
+          ...requirements,
+          session: requirementsOf('session'),
+          jwt: requirementsOf('jwt'),
+          apiKeys: requirementsOf('apiKeys'),
+          basic: requirementsOf('basic'),
+          clientCertificate: requirementsOf('clientCertificate'),
+          forward: requirementsOf('forward')
         },
         {
           additionalProperties: false,

@@ -1,6 +1,7 @@
 import type { FromSecurity, SecurityAlternatives } from '../../src/kit/concern.ts'
 import type { DescribedCredential } from '../../src/kit/index.ts'
-import { type AuthOptions, definedStrategies, STRATEGIES, type StrategyName } from './options.ts'
+import { acceptedStrategies } from './alternatives.ts'
+import { type AuthOptions, STRATEGIES, type StrategyName } from './options.ts'
 
 const PATH = ['openapi']
 
@@ -74,7 +75,7 @@ function strategyFault(
 ): string | undefined {
   if (strategy === undefined)
     return `expected security schemes that the gateway knows (bearer, basic, oauth2, openIdConnect, apiKey, mutualTLS), got "${name}"`
-  const accepted = definedStrategies(options).filter((each) => options.by?.includes(each) ?? true)
+  const accepted = acceptedStrategies(options)
   if (!accepted.includes(strategy))
     return `expected "${strategy}" here for the security scheme "${name}", got ${accepted.join(', ') || 'no strategy'}`
   if (strategy !== 'apiKeys') return undefined

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
-import type { Caller } from '../../src/lib/caller.ts'
+import type { FastifyRequest } from 'fastify'
+import { callerIdentity } from '../../src/lib/caller.ts'
 import { matchesGlob } from '../../src/lib/glob.ts'
 import { parameterName } from '../../src/lib/values.ts'
 import type { CachePolicy } from './options.ts'
@@ -48,20 +49,23 @@ export const secondaryKey = (primary: string, vary: readonly string[], request: 
 // Clients without a caller never get what was sent to one, also not after a reload that makes the route public.
 const ANY_CALLER = 'any'
 
-/** Returns what a key says of the caller; undefined without one. Where callers have entries of their own, one is known by its strategy, issuer and id, and by the roles and scopes that services may look at. */
-export function callerKey(caller: Caller | null, { callers }: CachePolicy): string | undefined {
+/** Returns what a key says of the caller; undefined without one. Where callers have entries of their own, one is known by the strategy, issuer and id of each credential, and by the roles and scopes that services may look at. */
+export function callerKey(
+  { caller, callers }: Pick<FastifyRequest, 'caller' | 'callers'>,
+  policy: CachePolicy
+): string | undefined {
   if (caller === null) return undefined
-  if (callers !== 'separate') return ANY_CALLER
-  const { by, id, claims, roles, scopes } = caller
-  const issuer = claims['iss']
-  return hashParts([
-    by,
-    typeof issuer === 'string' ? issuer : undefined,
-    id,
-    String(roles.length),
-    ...roles.toSorted(),
-    ...scopes.toSorted()
-  ])
+  if (policy.callers !== 'separate') return ANY_CALLER
+  // Services may see the credentials of all strategies.
+  return hashParts(
+    (callers ?? [caller]).flatMap((each) => [
+      callerIdentity(each),
+      String(each.roles.length),
+      ...each.roles.toSorted(),
+      String(each.scopes.length),
+      ...each.scopes.toSorted()
+    ])
+  )
 }
 
 /** Compiles which parameters of a query make no difference; returns what removes them. */

@@ -64,14 +64,14 @@ export class StoredRoute implements RouteCache {
   }
 
   #keyOf(request: ClientRequest, { upstream, query, values }: AskedUpstream): string {
-    const { protocol: scheme, host, caller } = request.source
+    const { protocol: scheme, host } = request.source
     return primaryKey({
       place: [...this.#place.parts, upstream],
       scheme,
       host,
       path: pathOf(request.source),
       query: this.#ignore(query),
-      caller: callerKey(caller, this.#responses.policy),
+      caller: callerKey(request.source, this.#responses.policy),
       values: [...values, ...this.#vary.map((name) => request.sent(name)), ...request.forwarded]
     })
   }

@@ -59,7 +59,7 @@ export class StoredTarget implements TargetCache {
       host: source.host,
       path,
       query,
-      caller: callerKey(source.caller, policy),
+      caller: callerKey(source, policy),
       values: [...values, ...this.#vary.map((name) => request.sent(name)), ...request.forwarded]
     })
     return this.#responses.lookup({ request, read, primary, url: urlOf(upstream, path + query) })

@@ -7,6 +7,7 @@ import {
   perOptions,
   type RouteInfo
 } from '../../src/kit/index.ts'
+import { strategiesIn } from '../../src/lib/caller.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { countingHook, type Done } from './count.ts'
@@ -46,7 +47,7 @@ export function warnings(options: RateLimitOptions, { optionsOf }: AboutRoute): 
     (strategy) =>
       auth[strategy] !== undefined &&
       auth[strategy] !== false &&
-      (!Array.isArray(by) || by.includes(strategy))
+      (!Array.isArray(by) || strategiesIn(by as string[]).includes(strategy))
   )
   return guessable.length === 0
     ? []

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { RouteInfo } from '../../src/kit/index.ts'
-import { partReader } from '../../src/lib/caller.ts'
+import { type Caller, callerBy, callerIdentity, partReader, STRATEGIES } from '../../src/lib/caller.ts'
 import { addressOf } from '../../src/lib/http/addresses.ts'
 import { clientNetwork } from '../../src/lib/http/client-network.ts'
 import { duration } from '../../src/lib/units.ts'
@@ -52,7 +52,7 @@ const COUNTERS = { fixedWindow: FixedWindow, slidingWindow: SlidingWindow, token
 
 /** Returns whether a limit counts after auth, because it depends on the caller. */
 export const isCountedAfterAuth = ({ by, tiers }: QuotaOptions): boolean =>
-  by === 'caller' || Object.keys(tiers).length > 0
+  by === 'caller' || isStrategy(by) || Object.keys(tiers).length > 0
 
 /**
  * Compiles one limit. Its counts survive a reload and a changed "max", and are shared by all gateways with the same
@@ -62,6 +62,7 @@ export function compileLimit(app: FastifyInstance, place: LimitPlace, options: Q
   const { name, route } = place
   const { by, cost, tiers } = options
   const defaultTier = compileTier(app, place, options, '')
+  const callerOf = callerReader(by)
   // The largest quota first, because it applies to a caller with several roles.
   const byRole = Object.entries(tiers)
     .map(([role, tier]) => [role, compileTier(app, place, { ...options, ...tier }, role)] as const)
@@ -74,9 +75,10 @@ export function compileLimit(app: FastifyInstance, place: LimitPlace, options: Q
     tierOf:
       byRole.length === 0
         ? () => defaultTier
-        : ({ caller }) =>
-            (caller === null ? undefined : byRole.find(([role]) => caller.roles.includes(role))?.[1]) ??
-            defaultTier
+        : (request) => {
+            const caller = callerOf(request)
+            return (caller && byRole.find(([role]) => caller.roles.includes(role))?.[1]) ?? defaultTier
+          }
   }
 }
 
@@ -137,8 +139,14 @@ function keyReader(by: string): (request: FastifyRequest) => string {
   const address = (request: FastifyRequest): string => clientNetwork(addressOf(request))
   if (by === 'ip') return address
   if (by === 'route') return () => ''
-  if (by === 'caller')
-    return (request) => (request.caller === null ? address(request) : `caller ${request.caller.id}`)
+  if (by === 'caller' || isStrategy(by)) {
+    const callerOf = callerReader(by)
+    return (request) => {
+      const caller = callerOf(request)
+      // The identity may be of any length.
+      return caller ? `caller ${hash('sha256', callerIdentity(caller), 'base64url')}` : address(request)
+    }
+  }
   const read = partReader(by)
   return (request) => {
     const value = read(request)
@@ -148,3 +156,9 @@ function keyReader(by: string): (request: FastifyRequest) => string {
       : createHash('sha256').update(value).digest('base64url')
   }
 }
+
+const isStrategy = (by: string): boolean => (STRATEGIES as readonly string[]).includes(by)
+
+/** Compiles whom a limit judges: the caller that the strategy in `by` has found, else the caller of the request. */
+const callerReader = (by: string): ((request: FastifyRequest) => Caller | null | undefined) =>
+  isStrategy(by) ? (request) => callerBy(request, by) : ({ caller }) => caller

@@ -1,4 +1,5 @@
 import { type OptionFault, Type } from '../../src/kit/index.ts'
+import { STRATEGIES } from '../../src/lib/caller.ts'
 import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
 import { Duration, EXPECTED } from '../../src/lib/units.ts'
 
@@ -50,10 +51,10 @@ const quota = {
   window,
   by: Type.String({
     default: 'ip',
-    pattern: '^(ip|caller|route|header:[A-Za-z0-9-]+|cookie:[\\w.-]+)$',
-    [EXPECTED]: '"ip", "caller", "route", "header:NAME" or "cookie:NAME"',
+    pattern: `^(ip|caller|${STRATEGIES.join('|')}|route|header:[A-Za-z0-9-]+|cookie:[\\w.-]+)$`,
+    [EXPECTED]: `"ip", "caller", a strategy such as "apiKeys", "route", "header:NAME" or "cookie:NAME"`,
     description:
-      'What requests are counted by: ip (an IPv6 client is its /64), caller, route, header:NAME or cookie:NAME.'
+      'What requests are counted by: ip (an IPv6 client is its /64), caller, a strategy of auth such as apiKeys (the caller whom it has found, beside another one), route, header:NAME or cookie:NAME.'
   }),
   algorithm: Type.Unsafe<'fixedWindow' | 'slidingWindow' | 'tokenBucket'>({
     type: 'string',
@@ -68,7 +69,7 @@ const quota = {
   tiers: Type.Record(Type.String({ minLength: 1 }), tier, {
     default: {},
     description:
-      'Quotas for callers with a role, by the name of the role; with several roles the largest applies.',
+      'Quotas for callers with a role, by the name of the role; with several roles the largest applies. Where "by" names a strategy, its caller is meant.',
     examples: [{ gold: { max: 1000 } }]
   })
 }

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { partReader } from '../../src/lib/caller.ts'
+import { callerIdentity, partReader } from '../../src/lib/caller.ts'
 import { hash32, unitInterval } from '../../src/lib/hash.ts'
 import { addressOf } from '../../src/lib/http/addresses.ts'
 import type { UpstreamOptions } from './options.ts'
@@ -83,7 +83,8 @@ function rendezvousHash(hashOn: string): Balancer {
 
 function hashKeyReader(hashOn: string): (request: FastifyRequest) => string {
   if (hashOn === 'ip') return addressOf
-  if (hashOn === 'caller') return (request) => request.caller?.id ?? addressOf(request)
+  if (hashOn === 'caller')
+    return (request) => (request.caller === null ? addressOf(request) : callerIdentity(request.caller))
   const read = partReader(hashOn)
   return (request) => read(request) ?? addressOf(request)
 }

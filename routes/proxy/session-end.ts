@@ -1,12 +1,13 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { createError } from '../../src/kit/index.ts'
+import { callerBy } from '../../src/lib/caller.ts'
 import { onResponseClosed } from '../../src/lib/http/response-end.ts'
 
 /** The session that authenticated the request has ended; its stream was cut. */
 export const SessionOver = createError('SP_ERR_AUTH_SESSION_OVER', 'Session ended', 401)
 
-/** Returns whether a session authenticated a request. */
-export const isOfSession = ({ caller }: FastifyRequest): boolean => caller?.by === 'session'
+/** Returns whether a session authenticated a request, alone or beside another credential. */
+export const isOfSession = (request: FastifyRequest): boolean => callerBy(request, 'session') !== undefined
 
 // Beside event streams, media types that upstreams stream until the client disconnects.
 const LONG_LIVED =

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { callerIdentity } from '../../src/lib/caller.ts'
 import { compileConditions, type HoldsFor } from '../../src/lib/conditions/compile.ts'
 import { type Condition, readWhen } from '../../src/lib/conditions/options.ts'
 import { hash32, unitInterval } from '../../src/lib/hash.ts'
@@ -48,7 +49,7 @@ export function makeSplit(
     }
     const { caller } = request
     // Anonymous clients are not pinned by their address: it may be a whole company's.
-    if (caller !== null) return byShare(unitInterval(hash32(caller.id))).route
+    if (caller !== null) return byShare(unitInterval(hash32(callerIdentity(caller)))).route
     const part = byCookie?.find(request) ?? byShare(Math.random())
     byCookie?.keep(request, reply, part)
     return part.route

@@ -23,6 +23,7 @@ export function decorateApp(app: FastifyInstance, kit: Kit): void {
   app.decorateRequest('began', 0)
   app.decorateRequest('response', null as never)
   app.decorateRequest('caller', null)
+  app.decorateRequest('callers', null)
   app.decorateRequest('forwarding', null)
   app.decorateRequest('legs', null)
   app.decorateRequest('refusal', null)
@@ -44,6 +45,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The authenticated caller; null until a strategy of `auth` has accepted the request. */
     caller: Caller | null
+    /** The callers that the strategies of `auth` have found, one for each that succeeded, `caller` among them; null for none. */
+    callers: readonly Caller[] | null
     /** How the request is being forwarded; null until its target has begun. */
     forwarding: Forwarding | null
     /** What became of each leg of an aggregated response; null for other targets. */

@@ -3,9 +3,16 @@ import { cookieIn } from './http/cookies.ts'
 import { cgiName, requestHeader } from './http/headers.ts'
 import { isObject } from './schema.ts'
 
+/** The strategies of `auth`, in the order in which a request tries them. */
+export const STRATEGIES = ['session', 'jwt', 'apiKeys', 'basic', 'clientCertificate', 'forward'] as const
+/** The name of a strategy of `auth`. */
+export type StrategyName = (typeof STRATEGIES)[number]
+
 /** The authenticated caller of a request. */
 export interface Caller {
   readonly id: string
+  /** Who vouches for the id: the issuer of a token, the provider of a session, the authority of a certificate. */
+  readonly issuer?: string
   readonly name?: string
   readonly email?: string
   readonly roles: readonly string[]
@@ -14,6 +21,18 @@ export interface Caller {
   /** The strategy that authenticated the caller: session, apiKeys, ... */
   readonly by: string
 }
+
+/** Returns what tells a caller from all others: equal ids of several strategies or issuers are several callers. */
+export const callerIdentity = ({ by, issuer = '', id }: Caller): string => JSON.stringify([by, issuer, id])
+
+/** Finds the caller that one strategy found; undefined if it found none. */
+export const callerBy = (
+  { callers }: Pick<FastifyRequest, 'callers'>,
+  strategy: string
+): Caller | undefined => callers?.find(({ by }) => by === strategy)
+
+/** Lists the strategies that the option `by` of `auth` names, alone or in pairs such as "apiKeys+jwt". */
+export const strategiesIn = (by: readonly string[]): string[] => by.flatMap((each) => each.split('+'))
 
 /** The identity of a user who logged in at an OpenID provider, from its tokens. */
 export interface Provided {

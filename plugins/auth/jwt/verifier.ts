@@ -165,6 +165,7 @@ export function verifierFor(app: FastifyInstance, options: JwtOptions): Verifier
 
 const callerIn = (claims: JWTPayload, claimNames: ClaimNames): Caller => ({
   id: textIn(claims, 'sub', 'client_id', 'azp') ?? '',
+  ...(typeof claims.iss === 'string' ? { issuer: claims.iss } : {}),
   ...claimsToProfile(claims, claimNames),
   claims,
   by: 'jwt'

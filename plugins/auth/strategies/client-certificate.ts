@@ -42,6 +42,7 @@ function callerOf(socket: Partial<TLSSocket>): StrategyResult {
   }
   const caller: Caller = {
     id,
+    issuer: Object.entries(issuer).flat(2).join(' '),
     ...(common === undefined ? {} : { name: common }),
     ...(email === undefined ? {} : { email }),
     roles: [],

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { acceptedStrategies } from '../alternatives.ts'
 import { apiKey, apiKeyFault, readEntries } from '../credential-files.ts'
 import { type AuthOptions, STRATEGIES, type StrategyName } from '../options.ts'
 import type { Users } from '../users.ts'
@@ -15,7 +16,7 @@ import type { Strategy } from './strategy.ts'
 export function makeStrategies(app: FastifyInstance, options: AuthOptions, users: () => Users): Strategy[] {
   const { session, jwt, apiKeys, basic, clientCertificate, forward, oidc } = options
   const readsAuthorization = (name: StrategyName, from: readonly string[] = []): boolean =>
-    (options.by?.includes(name) ?? true) && from.some(isAuthorization)
+    acceptedStrategies(options).includes(name) && from.some(isAuthorization)
   const make: Record<StrategyName, () => Strategy | undefined> = {
     session: () => (session ? sessionStrategy({ users: users(), issuer: oidc?.issuer }) : undefined),
     jwt: () =>

@@ -46,8 +46,9 @@ export async function callerOfSession(
   return provided === null ? null : callerOfProvider(provided)
 }
 
-const callerOfProvider = ({ sub, name, email, roles, scopes, claims }: Provided): Caller => ({
+const callerOfProvider = ({ issuer, sub, name, email, roles, scopes, claims }: Provided): Caller => ({
   id: sub,
+  issuer,
   ...(name === undefined ? {} : { name }),
   ...(email === undefined ? {} : { email }),
   roles,
