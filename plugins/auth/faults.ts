@@ -26,7 +26,7 @@ export function faults(options: AuthOptions, about: About): OptionFault[] {
     ...openApiFaults(options),
     ...sessionFaults(options, about),
     ...strategyFaults(options, about),
-    ...(jwt === undefined ? [] : below('jwt', jwtFaults(jwt))),
+    ...(jwt === undefined ? [] : below('jwt', jwtFaults(jwt, about))),
     ...(forward === undefined ? [] : below('forward', forwardFaults(forward, about))),
     ...(assertion === undefined ? [] : below('assertion', assertionFaults(assertion))),
     ...userFaults(options.users),
@@ -65,10 +65,8 @@ const openApiFaults = ({ openapi }: AuthOptions): OptionFault[] =>
       ]
     : []
 
-function sessionFaults(
-  { session, users, oidc, challenge }: AuthOptions,
-  { optionsOf }: About
-): OptionFault[] {
+function sessionFaults({ session, users, oidc, challenge }: AuthOptions, about: About): OptionFault[] {
+  const { optionsOf } = about
   const found: OptionFault[] = []
   if (session && users === undefined && oidc === undefined)
     found.push({
@@ -87,7 +85,7 @@ function sessionFaults(
         path: ['oidc'],
         message: 'expected "session": true beside "oidc"; a log-in at a provider needs a session'
       })
-    found.push(...below('oidc', oidcFaults(oidc)))
+    found.push(...below('oidc', oidcFaults(oidc, about)))
   }
   if (session && (optionsOf('session') as { secrets?: unknown } | undefined)?.secrets === undefined)
     found.push({

@@ -5,6 +5,7 @@ import type { PrivateHeader, WrittenHeader } from '../../src/lib/http/request-he
 import { getOrCreate } from '../../src/lib/memoize.ts'
 import { acceptedStrategies } from './alternatives.ts'
 import { makeSigner, type Signer } from './assertion.ts'
+import { backChannelTo, fetchOver } from './back-channel.ts'
 import { type Listed, readEntries, type User, user, userFault } from './credential-files.ts'
 import { type GateParts, makeGate } from './gate.ts'
 import { makeOidc, type Oidc, Provider } from './oidc/index.ts'
@@ -150,11 +151,14 @@ function makeProviderSetup(app: FastifyInstance): (options: AuthOptions['oidc'])
     if (configured !== undefined)
       throw new Error(`expected one OpenID Connect provider, got a second one in "oidc": ${options.issuer}`)
     configured = text
-    const { shared } = app.store
+    const { store, log } = app
+    const { upstream, issuer } = options
+    const back = upstream === undefined ? undefined : backChannelTo(app, { upstream, issuer })
+    const fetch = back === undefined ? undefined : fetchOver(back.channel)
     const provider = app.resources.lease(
       app,
-      `oidc ${text} ${shared?.id ?? ''}`,
-      () => new Provider(options, app.store, app.resources.peers, app.log)
+      `oidc ${text} ${store.shared?.id ?? ''} ${back?.id ?? ''}`,
+      () => new Provider(options, { store, peers: app.resources.peers, fetch, log })
     )
     app.oidc = makeOidc(app, provider)
   }

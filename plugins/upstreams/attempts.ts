@@ -244,7 +244,12 @@ export class Attempts implements AttemptListener, PendingRequest {
     const { source, upgrade } = this.#request
     const attempt = new Attempt(this, target, {
       upgrades: upgrade !== undefined,
-      span: source.traceContext?.startAttempt(this.#upstream.name, target, this.#request, this.#tried.length),
+      span: source?.traceContext?.startAttempt(
+        this.#upstream.name,
+        target,
+        this.#request,
+        this.#tried.length
+      ),
       idleTimeout: this.#policy.idleTimeout as IdleTimeout | undefined
     })
     this.#active.push(attempt)

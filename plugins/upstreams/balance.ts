@@ -6,7 +6,7 @@ import type { UpstreamOptions } from './options.ts'
 import type { Target } from './target.ts'
 
 /** Picks one of at least one target for a request. */
-export type Balancer = (targets: readonly Target[], request: FastifyRequest) => Target
+export type Balancer = (targets: readonly Target[], request: FastifyRequest | null) => Target
 
 /** Compiles the load-balancing strategy of an upstream. */
 export function makeBalancer({ balance, hashOn }: Pick<UpstreamOptions, 'balance' | 'hashOn'>): Balancer {
@@ -70,7 +70,8 @@ const loadPerWeight = (target: Target): number => {
 function rendezvousHash(hashOn: string): Balancer {
   const readKey = hashKeyReader(hashOn)
   return (targets, request) => {
-    const key = hash32(readKey(request))
+    // The gateway's own requests have one key.
+    const key = hash32(request === null ? '' : readKey(request))
     let best = targets[0] as Target
     let most = Number.NEGATIVE_INFINITY
     for (const target of targets) {

@@ -1,3 +1,4 @@
+import { isLoopbackHost } from '../../src/lib/http/networks.ts'
 import type { UpstreamsOptions } from './options.ts'
 
 /** Returns the origins to which requests for an upstream, by its name or URL, are sent; none where it compares paths byte by byte (`exactPaths`). */
@@ -15,14 +16,12 @@ export const origins =
     ]
   }
 
-// One machine has several names for itself.
-const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/
-
 function originOfTarget(url: string): string {
   if (!URL.canParse(url)) return url
   const { protocol, hostname, port, origin } = new URL(url)
   if (protocol !== 'http:' && protocol !== 'https:') return url
-  return LOOPBACK.test(hostname) ? `${protocol}//loopback${port === '' ? '' : `:${port}`}` : origin
+  // One machine has several names for itself.
+  return isLoopbackHost(hostname) ? `${protocol}//loopback${port === '' ? '' : `:${port}`}` : origin
 }
 
 function originOfName({ srv, dns, scheme, port }: Readonly<Record<string, unknown>>): string {

@@ -8,7 +8,7 @@ export interface Targets {
   /** Seconds until a target may accept requests again. */
   readonly retryAfter: number
   /** Picks a target, preferably one that was not tried; undefined if none can accept the request. */
-  pick(request: FastifyRequest, tried: readonly Target[]): Target | undefined
+  pick(request: FastifyRequest | null, tried: readonly Target[]): Target | undefined
   /** Returns whether the budget allows one more retry. */
   acquireRetry(budget: number): boolean
 }

@@ -115,9 +115,9 @@ export class Upstream implements UpstreamService, Targets {
   }
 
   /** Picks the target of a request, preferably one that was not tried; undefined if none can accept it. */
-  pick(request: FastifyRequest, tried: readonly Target[] = []): Target | undefined {
+  pick(request: FastifyRequest | null, tried: readonly Target[] = []): Target | undefined {
     const ready = this.#ready
-    if (this.#sticky !== undefined && tried.length === 0) {
+    if (this.#sticky !== undefined && request !== null && tried.length === 0) {
       const preferred = this.#sticky.find(request, ready)
       if (preferred?.hasRoom === true) return preferred
     }

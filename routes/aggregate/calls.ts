@@ -1,10 +1,11 @@
 import { decodeBody } from '../../src/lib/body/content-coding.ts'
 import { type BufferBudget, Reservation } from '../../src/lib/buffers.ts'
-import type { AttemptPolicy, OutboundRequest, UpstreamService } from '../../src/lib/contracts/upstream.ts'
+import type { AttemptPolicy, UpstreamService } from '../../src/lib/contracts/upstream.ts'
 import { headerOf } from '../../src/lib/http/request-head.ts'
 import { buffersFull } from '../../src/lib/refusals.ts'
 import { Call, type CallLimits, type LegResponse } from './call.ts'
 import { CallFailed } from './failures.ts'
+import type { ClientRequest } from './leg-call.ts'
 
 /** What ends with the calls of a response; ending it twice is the same as once. */
 type Ending = Pick<Call, 'fail'>
@@ -25,7 +26,7 @@ export class Calls {
   /** Sends a request and reads the response, its body decoded. Rejects with a CallFailed, or with what `end` was given. */
   async send(
     upstream: UpstreamService,
-    request: OutboundRequest,
+    request: ClientRequest,
     policy: AttemptPolicy,
     limits: CallLimits
   ): Promise<LegResponse> {

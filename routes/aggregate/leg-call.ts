@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import type { OutboundRequest, ReplayableBody } from '../../src/lib/contracts/upstream.ts'
+import { bufferedBody } from '../../src/lib/ask-upstream.ts'
+import type { OutboundRequest } from '../../src/lib/contracts/upstream.ts'
 import type { Deadline } from '../../src/lib/deadline.ts'
 import type { CallLimits } from './call.ts'
 import type { LegBody } from './leg-request.ts'
@@ -21,19 +22,24 @@ interface Sent {
   readonly safe: boolean
 }
 
+/** A request that an upstream takes, of a client. */
+export interface ClientRequest extends OutboundRequest {
+  readonly source: FastifyRequest
+}
+
 /** Returns a request of a leg as its upstream takes it. */
 export function outbound(
   { request: { method }, safe }: Sent,
   { request, path, head, body }: LegCall,
   deadline: Deadline | null
-): OutboundRequest {
+): ClientRequest {
   const own = [...head]
   return {
     source: request,
     method,
     path,
     idempotent: safe,
-    body: body === null ? null : replayable(body),
+    body: body === null ? null : bufferedBody(body.bytes),
     deadline,
     headersFor({ host }) {
       own[1] = host
@@ -41,11 +47,3 @@ export function outbound(
     }
   }
 }
-
-const replayable = ({ bytes }: LegBody): ReplayableBody => ({
-  isDisposable: false,
-  ended: true,
-  isReplayable: true,
-  isReplayableWithin: (maxBytes) => bytes.length <= maxBytes,
-  open: () => bytes
-})

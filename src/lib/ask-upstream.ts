@@ -5,6 +5,7 @@ import type {
   BodyAction,
   OutboundRequest,
   PendingRequest,
+  ReplayableBody,
   UpstreamService
 } from './contracts/upstream.ts'
 
@@ -38,6 +39,15 @@ export function askUpstream(
     new ResponseReader(limits, resolve, reject).send(upstream, request, policy)
   })
 }
+
+/** Returns the body of a request that is in memory. */
+export const bufferedBody = (bytes: Buffer): ReplayableBody => ({
+  isDisposable: false,
+  ended: true,
+  isReplayable: true,
+  isReplayableWithin: (maxBytes) => bytes.length <= maxBytes,
+  open: () => bytes
+})
 
 class ResponseReader implements AnswerListener {
   readonly #limits: AskLimits

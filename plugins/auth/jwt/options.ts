@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { type OptionFault, Type } from '../../../src/kit/index.ts'
+import { type About, type OptionFault, Type } from '../../../src/kit/index.ts'
+import { isLoopbackHost } from '../../../src/lib/http/networks.ts'
+import { upstreamFault } from '../../../src/lib/http/upstream-names.ts'
 import { isObject, type Static } from '../../../src/lib/schema.ts'
 import { Duration, EXPECTED, File } from '../../../src/lib/units.ts'
 import { unreadable } from '../../../src/lib/unreadable.ts'
@@ -10,6 +12,24 @@ const ALGORITHMS = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
   ...['HS256', 'HS384', 'HS512']
 ]
+
+const jwksOfUpstream = Type.Object(
+  {
+    upstream: Type.String({
+      minLength: 1,
+      description: 'The provider: a name from "upstreams", or a URL.'
+    }),
+    path: Type.Optional(
+      Type.String({
+        pattern: '^/[^#\\s]*$',
+        [EXPECTED]: 'a path that begins with "/"',
+        description: 'The path of the JSON Web Key Set there; by default it is discovered from the issuer.',
+        examples: ['/realms/shop/protocol/openid-connect/certs']
+      })
+    )
+  },
+  { additionalProperties: false }
+)
 
 export const jwt = Type.Object(
   {
@@ -27,12 +47,20 @@ export const jwt = Type.Object(
       })
     ),
     jwks: Type.Optional(
-      Type.String({
-        pattern: '^https?://',
-        [EXPECTED]: 'a URL such as "https://accounts.example.com/jwks.json"',
+      Type.Unsafe<string | Static<typeof jwksOfUpstream>>({
+        anyOf: [
+          Type.String({
+            pattern: '^https?://',
+            [EXPECTED]: 'a URL such as "https://accounts.example.com/jwks.json"'
+          }),
+          jwksOfUpstream
+        ],
         description:
-          'The URL of the JSON Web Key Set; it is cached, and fetched again when a token names an unknown key.',
-        examples: ['https://login.example.com/jwks.json']
+          'The URL of the JSON Web Key Set, or its upstream and path; by default it is discovered from the issuer. It is cached, and fetched again when a token names an unknown key.',
+        examples: [
+          'https://login.example.com/jwks.json',
+          { upstream: 'keycloak', path: '/realms/shop/certs' }
+        ]
       })
     ),
     keys: Type.Optional(
@@ -83,21 +111,19 @@ const MIN_SECRET_BYTES = new Map([
   ['HS512', 64]
 ])
 
-const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
-
 /** Lists the errors that the schema cannot express. */
-export function jwtFaults(options: JwtOptions): OptionFault[] {
-  const found: OptionFault[] = []
+export function jwtFaults(options: JwtOptions, { upstreams }: About): OptionFault[] {
+  const found: OptionFault[] = keyPlaceFaults(options, upstreams)
   const sources = (['jwks', 'keys', 'secret'] as const).filter((name) => options[name] !== undefined)
-  if (sources.length !== 1)
+  if (sources.length > 1)
     found.push({
-      path: sources.length === 0 ? [] : [sources[1] ?? ''],
-      message: `expected one of "jwks", "keys" and "secret", got ${sources.map((name) => `"${name}"`).join(' and ') || 'none'}`
+      path: [sources[1] ?? ''],
+      message: `expected one of "jwks", "keys" and "secret", got ${sources.map((name) => `"${name}"`).join(' and ')}`
     })
   const wrong = options.algorithms.findIndex(
     (name) => name.startsWith('HS') === (options.secret === undefined)
   )
-  if (sources.length === 1 && wrong !== -1)
+  if (sources.length <= 1 && wrong !== -1)
     found.push({
       path: ['algorithms', wrong],
       message:
@@ -118,17 +144,6 @@ export function jwtFaults(options: JwtOptions): OptionFault[] {
       message: `expected a secret of ${minBytes} bytes or more for "${name}", got ${Buffer.byteLength(options.secret)}; "openssl rand -hex 32" makes one`
     })
   }
-  const url = options.jwks === undefined ? undefined : URL.parse(options.jwks)
-  if (url === null)
-    found.push({
-      path: ['jwks'],
-      message: `expected a URL such as "https://accounts.example.com/jwks.json", got "${options.jwks}"`
-    })
-  if (url?.protocol === 'http:' && !LOOPBACK.test(url.hostname))
-    found.push({
-      path: ['jwks'],
-      message: `expected https, got "${options.jwks}"; over plain http an attacker can replace the keys`
-    })
   if (options.keys !== undefined) {
     const fault = keyFileFault(options.keys)
     if (fault !== undefined) found.push({ path: ['keys'], message: fault })
@@ -136,10 +151,57 @@ export function jwtFaults(options: JwtOptions): OptionFault[] {
   return found
 }
 
+/** Lists the errors of the place of the keys: a URL, an upstream, or an issuer to discover them from. */
+function keyPlaceFaults(
+  { issuer, jwks, keys, secret }: JwtOptions,
+  upstreams: readonly string[]
+): OptionFault[] {
+  if (typeof jwks === 'string') return urlFaults(jwks, ['jwks'])
+  const found: OptionFault[] = []
+  if (jwks !== undefined) {
+    const message = upstreamFault(jwks.upstream, upstreams)
+    if (message !== undefined) found.push({ path: ['jwks', 'upstream'], message })
+    if (jwks.path !== undefined) return found
+  } else if (keys !== undefined || secret !== undefined) return found
+  if (issuer === undefined)
+    found.push({
+      path: jwks === undefined ? [] : ['jwks'],
+      message:
+        jwks === undefined
+          ? 'expected one of "jwks", "keys" and "secret", got none; with an "issuer" that is a URL, the keys are discovered'
+          : 'expected a "path" beside "upstream", or an "issuer" to discover it from, got neither'
+    })
+  else if (!/^https?:/.test(issuer))
+    found.push({
+      path: ['issuer'],
+      message: `expected a URL, from which the keys are discovered, got "${issuer}"; or set "jwks", "keys" or "secret"`
+    })
+  // Through an upstream, the issuer is only a name.
+  else if (jwks === undefined) found.push(...urlFaults(issuer, ['issuer']))
+  return found
+}
+
+function urlFaults(text: string, path: string[]): OptionFault[] {
+  const url = URL.parse(text)
+  if (url === null)
+    return [
+      { path, message: `expected a URL such as "https://accounts.example.com/jwks.json", got "${text}"` }
+    ]
+  if (url.protocol !== 'http:' || isLoopbackHost(url.hostname)) return []
+  return [
+    {
+      path,
+      message: `expected https, got "${text}"; over plain http an attacker can replace the keys`
+    }
+  ]
+}
+
 /** Lists a warning about a missing `audience`: a provider's keys also sign tokens for other services. */
 export const jwtWarnings = ({ secret, audience, issuer, jwks, keys }: JwtOptions): string[] =>
   secret === undefined && audience === undefined
-    ? [`accepts tokens that ${issuer ?? jwks ?? keys} issued for other services; set "audience"`]
+    ? [
+        `accepts tokens that ${issuer ?? (typeof jwks === 'object' ? jwks.upstream : jwks) ?? keys} issued for other services; set "audience"`
+      ]
     : []
 
 /** Returns the error in a key file: every key must be public and able to verify a signature. */

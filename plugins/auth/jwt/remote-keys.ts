@@ -1,25 +1,23 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { errors, type JWTVerifyGetKey } from 'jose'
-import { request } from 'undici'
 import { monotonic } from '../../../src/lib/clock.ts'
 import { type KeySet, readKeySet } from './key-set.ts'
-import { readLimited } from './read-limited.ts'
+import { type FetchKeys, UnexpectedResponse } from './key-source.ts'
 
-const TIMEOUT_MS = 5000
 // The age at which keys are refreshed in the background, and the age at which a request waits for it.
 const REFRESH_AGE_MS = 600_000
 const MAX_AGE_MS = 2 * REFRESH_AGE_MS
 // The pause after a failed fetch or a fetch for an unknown key, and after a failed fetch without cached keys.
 const COOL_DOWN_MS = 30_000
 const FIRST_RETRY_MS = 1000
-const MAX_BODY_BYTES = 1024 * 1024
 
 /** The keys could not be fetched, and none are cached. */
 export class KeysNotFetched extends Error {}
 
 /** A remote JSON Web Key Set (RFC 7517): fetched on first use, refreshed in the background, kept while the provider is unavailable, fetched again when a token names an unknown key. */
 export class RemoteKeys {
-  readonly #url: string
+  readonly #fetchKeys: FetchKeys
+  readonly #about: object
   readonly #log: FastifyBaseLogger
   #keys: KeySet | undefined
   #text = ''
@@ -31,8 +29,10 @@ export class RemoteKeys {
   #unknownKeyAt = 0
   #isFailing = false
 
-  constructor(url: string, log: FastifyBaseLogger) {
-    this.#url = url
+  /** `about` is for the log. */
+  constructor(fetchKeys: FetchKeys, about: object, log: FastifyBaseLogger) {
+    this.#fetchKeys = fetchKeys
+    this.#about = about
     this.#log = log
   }
 
@@ -92,17 +92,13 @@ export class RemoteKeys {
 
   async #load(): Promise<void> {
     try {
-      this.#update(await download(this.#url))
+      this.#update(await this.#fetchKeys())
       this.#refreshAt = monotonic() + REFRESH_AGE_MS
       if (this.#isFailing) this.#log.info('jwks fetch recovered')
       this.#isFailing = false
     } catch (error) {
       this.#refreshAt = monotonic() + (this.#keys === undefined ? FIRST_RETRY_MS : COOL_DOWN_MS)
-      if (!this.#isFailing)
-        this.#log.warn(
-          { cause: (error as { code?: string }).code ?? (error as Error).name },
-          'jwks fetch failed'
-        )
+      if (!this.#isFailing) this.#log.warn({ ...this.#about, cause: causeOf(error) }, 'jwks fetch failed')
       this.#isFailing = true
     }
     this.#staleAt = monotonic() + MAX_AGE_MS
@@ -112,29 +108,16 @@ export class RemoteKeys {
     if (text === this.#text) return
     const keys = readKeySet(text)
     // An empty set would refuse every token, so the cached keys stay.
-    if (keys.usable === 0) throw failure('no keys')
+    if (keys.usable === 0) throw new UnexpectedResponse('expected keys that can verify signatures, got none')
     if (keys.ignored > 0)
-      this.#log.warn({ url: this.#url, keys: keys.ignored }, 'jwks keys ignored: weak or unreadable')
+      this.#log.warn({ ...this.#about, keys: keys.ignored }, 'jwks keys ignored: weak or unreadable')
     this.#keys = keys
     this.#text = text
     this.#generation++
   }
 }
 
-const failure = (code: string): Error => Object.assign(new Error('no keys'), { code })
-
-async function download(url: string): Promise<string> {
-  const { statusCode, body } = await request(url, {
-    headers: { accept: 'application/jwk-set+json, application/json' },
-    headersTimeout: TIMEOUT_MS,
-    bodyTimeout: TIMEOUT_MS,
-    signal: AbortSignal.timeout(TIMEOUT_MS)
-  })
-  if (statusCode !== 200) {
-    await body.dump()
-    throw failure(`status ${statusCode}`)
-  }
-  const bytes = await readLimited(body as AsyncIterable<Buffer>, MAX_BODY_BYTES)
-  if (bytes === undefined) throw failure('too large')
-  return bytes.toString('utf8')
-}
+const causeOf = (error: unknown): string =>
+  error instanceof UnexpectedResponse
+    ? error.message
+    : ((error as { code?: string }).code ?? (error as Error).name)

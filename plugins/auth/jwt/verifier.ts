@@ -11,10 +11,12 @@ import {
 import type { Caller } from '../../../src/lib/caller.ts'
 import { monotonic, wall } from '../../../src/lib/clock.ts'
 import { duration } from '../../../src/lib/units.ts'
+import { backChannelTo } from '../back-channel.ts'
 import { type ClaimNames, claimsToProfile, textIn } from '../claims.ts'
 import { WrongCredential } from '../strategies/strategy.ts'
 import { authUnavailable } from '../unavailable.ts'
 import { readKeySet } from './key-set.ts'
+import { type KeyPlace, keyFetcher, placeOfKeys } from './key-source.ts'
 import type { JwtOptions } from './options.ts'
 import { KeysNotFetched, RemoteKeys } from './remote-keys.ts'
 import {
@@ -150,18 +152,39 @@ interface Keys {
 
 /** Returns the verifier for some options; routes and reloads with equal options share it. */
 export function verifierFor(app: FastifyInstance, options: JwtOptions): Verifier {
-  const { jwks, keys, secret } = options
+  const { keys, secret } = options
   const file = keys === undefined ? '' : readFileSync(keys, 'utf8')
+  const remote = keys === undefined && secret === undefined ? remoteKeysFor(app, options) : undefined
   // A hash, since the options may hold a secret.
-  const id = hash('sha256', JSON.stringify([options, file]))
+  const id = hash('sha256', JSON.stringify([options, file, remote?.id]))
   const verifierWith = (keys: Keys): Verifier =>
     app.resources.lease(app, `auth jwt ${id}`, () => new Verifier(keys, options, app.log))
-  if (jwks !== undefined)
-    return verifierWith(app.resources.lease(app, `auth jwks ${jwks}`, () => new RemoteKeys(jwks, app.log)))
+  if (remote !== undefined) return verifierWith(remote.keys)
   if (secret === undefined) return verifierWith({ find: readKeySet(file).find, generation: () => 0 })
   const key = createSecretKey(Buffer.from(secret))
   return verifierWith({ find: async () => key, generation: () => 0 })
 }
+
+/** Returns the keys that an issuer publishes, and an id that changes with where they are. */
+function remoteKeysFor(
+  app: FastifyInstance,
+  { issuer, jwks }: JwtOptions
+): { readonly keys: RemoteKeys; readonly id: string } {
+  const place = placeOfKeys(jwks, issuer)
+  const back = backChannelTo(app, { upstream: place.upstream, issuer })
+  const id = JSON.stringify([back.id, place])
+  const keys = app.resources.lease(
+    app,
+    `auth jwks ${id}`,
+    () => new RemoteKeys(keyFetcher(back.channel, place), aboutKeys(place), app.log)
+  )
+  return { keys, id }
+}
+
+const aboutKeys = ({ url, issuer, upstream }: KeyPlace): object => ({
+  ...(upstream === undefined ? {} : { upstream }),
+  ...(url === undefined ? { issuer } : { url })
+})
 
 const callerIn = (claims: JWTPayload, claimNames: ClaimNames): Caller => ({
   id: textIn(claims, 'sub', 'client_id', 'azp') ?? '',

@@ -2,8 +2,9 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import * as client from 'openid-client'
 import { monotonic } from '../../../src/lib/clock.ts'
+import type { ProviderFetch } from '../back-channel.ts'
 import { authUnavailable } from '../unavailable.ts'
-import { causeOf } from './errors.ts'
+import { causeOf, InsecurePage } from './errors.ts'
 import type { OidcOptions } from './options.ts'
 
 /** The timeout of a request to the provider. */
@@ -25,6 +26,7 @@ const ID_TOKEN_ALGORITHMS = [
 export class Discovery {
   readonly #options: OidcOptions
   readonly #log: FastifyBaseLogger
+  readonly #fetch: ProviderFetch | undefined
   readonly #insecure: ((config: client.Configuration) => void)[]
   #known: client.Configuration | undefined
   #text = ''
@@ -32,10 +34,14 @@ export class Discovery {
   #failedAt = Number.NEGATIVE_INFINITY
   #fetching: Promise<client.Configuration> | undefined
 
-  constructor(options: OidcOptions, log: FastifyBaseLogger) {
+  /** With `fetch`, an upstream gets the requests. */
+  constructor(options: OidcOptions, fetch: ProviderFetch | undefined, log: FastifyBaseLogger) {
     this.#options = options
+    this.#fetch = fetch
     this.#log = log
-    this.#insecure = options.issuer.startsWith('http:') ? [client.allowInsecureRequests] : []
+    // The upstream decides about TLS; the URLs are only names there.
+    this.#insecure =
+      options.issuer.startsWith('http:') || fetch !== undefined ? [client.allowInsecureRequests] : []
   }
 
   /** Returns the configuration, fetched again if it is older than `maxAge` milliseconds and the provider responds soon; throws SP_ERR_AUTH_UNAVAILABLE if none is known. */
@@ -47,7 +53,7 @@ export class Discovery {
       if (known === undefined) throw authUnavailable(5)
       return known
     }
-    this.#fetching ??= this.#fetch().finally(() => {
+    this.#fetching ??= this.#load().finally(() => {
       this.#fetching = undefined
     })
     const fetching = this.#fetching.catch(() => this.#known)
@@ -70,7 +76,7 @@ export class Discovery {
     return authorization !== undefined && token !== undefined && jwks !== undefined
   }
 
-  async #fetch(): Promise<client.Configuration> {
+  async #load(): Promise<client.Configuration> {
     try {
       const found = this.#isStatic
         ? { issuer: this.#options.issuer, id_token_signing_alg_values_supported: ID_TOKEN_ALGORITHMS }
@@ -98,9 +104,20 @@ export class Discovery {
     const { issuer, clientId } = this.#options
     const found = await client.discovery(new URL(issuer), clientId, undefined, client.None(), {
       execute: this.#insecure,
-      timeout: TIMEOUT_SECONDS
+      timeout: TIMEOUT_SECONDS,
+      ...(this.#fetch === undefined ? {} : { [client.customFetch]: this.#fetch })
     })
-    return found.serverMetadata()
+    const metadata = found.serverMetadata()
+    const { authorization_endpoint: page = '' } = metadata
+    // Browsers go there, not the gateway.
+    if (
+      this.#fetch !== undefined &&
+      issuer.startsWith('https:') &&
+      !page.startsWith('https:') &&
+      this.#options.endpoints.authorization === undefined
+    )
+      throw new InsecurePage(page)
+    return metadata
   }
 
   #configuredEndpoints(): Partial<client.ServerMetadata> {
@@ -123,6 +140,7 @@ export class Discovery {
       clientAuthOf(this.#options, metadata.token_endpoint_auth_methods_supported)
     )
     config.timeout = TIMEOUT_SECONDS
+    if (this.#fetch !== undefined) config[client.customFetch] = this.#fetch
     for (const allow of this.#insecure) allow(config)
     return config
   }

@@ -6,6 +6,15 @@ export const LoginFailed = createError('SP_ERR_AUTH_OIDC_REFUSED', 'Log-in faile
 /** A back-channel logout token is not one of the provider for this gateway. */
 export const LogoutTokenInvalid = createError('SP_ERR_AUTH_OIDC_LOGOUT', 'Invalid logout token', 400)
 
+/** The discovery document sends browsers to a page without TLS, though the issuer has it. */
+export class InsecurePage extends Error {
+  constructor(page: string) {
+    super(
+      `expected an https authorization_endpoint, got "${page}"; make the provider heed X-Forwarded-Proto, or set "endpoints.authorization"`
+    )
+  }
+}
+
 /** Returns the cause of a failed request to the provider for the log, without tokens, codes and secrets. */
 export function causeOf(error: unknown, issuer: string): string {
   const {
@@ -15,6 +24,7 @@ export function causeOf(error: unknown, issuer: string): string {
     cause
   } = error as { code?: string; error?: string; name?: string; cause?: unknown }
   if (oauthError !== undefined) return oauthError
+  if (error instanceof InsecurePage) return error.message
   const response = cause instanceof Response ? cause : undefined
   if (response !== undefined && code === 'OAUTH_RESPONSE_IS_NOT_CONFORM')
     return `expected 200 from ${withoutQuery(response.url)}, got ${response.status}`
@@ -23,7 +33,7 @@ export function causeOf(error: unknown, issuer: string): string {
   const mismatch = otherIssuerIn(error)
   if (mismatch !== undefined)
     return `expected the issuer "${issuer}", got "${mismatch}"; set "issuer" exactly as the provider writes it`
-  return code ?? name ?? 'unknown'
+  return code ?? (cause as { code?: string } | undefined)?.code ?? name ?? 'unknown'
 }
 
 const withoutQuery = (url: string): string => url.split('?', 1)[0] ?? ''

@@ -1,6 +1,7 @@
-import { createRemoteJWKSet, jwtVerify } from 'jose'
+import { createRemoteJWKSet, customFetch, jwtVerify } from 'jose'
 import type { ServerMetadata } from 'openid-client'
 import { monotonic } from '../../../src/lib/clock.ts'
+import type { ProviderFetch } from '../back-channel.ts'
 import { TIMEOUT_SECONDS } from './discovery.ts'
 import { LogoutTokenInvalid } from './errors.ts'
 
@@ -21,12 +22,15 @@ const ALGORITHMS = [
 /** Verifies back-channel logout tokens, each of which is accepted once. */
 export class LogoutTokens {
   readonly #clientId: string
+  readonly #fetch: ProviderFetch | undefined
   #keys: { readonly uri: string; readonly find: ReturnType<typeof createRemoteJWKSet> } | undefined
   // When the token of each id can no longer be replayed, by the monotonic clock.
   readonly #seen = new Map<string, number>()
 
-  constructor(clientId: string) {
+  /** With `fetch`, an upstream gets the requests for the keys. */
+  constructor(clientId: string, fetch: ProviderFetch | undefined) {
     this.#clientId = clientId
+    this.#fetch = fetch
   }
 
   /** Verifies a token (OpenID Connect Back-Channel Logout 1.0 section 2.6); throws if it is invalid. */
@@ -34,7 +38,10 @@ export class LogoutTokens {
     if (this.#keys?.uri !== uri)
       this.#keys = {
         uri,
-        find: createRemoteJWKSet(new URL(uri), { timeoutDuration: TIMEOUT_SECONDS * 1000 })
+        find: createRemoteJWKSet(new URL(uri), {
+          timeoutDuration: TIMEOUT_SECONDS * 1000,
+          ...(this.#fetch === undefined ? {} : { [customFetch]: this.#fetch })
+        })
       }
     const { payload } = await jwtVerify(token, this.#keys.find, {
       issuer,

@@ -1,4 +1,6 @@
-import { type OptionFault, Type } from '../../../src/kit/index.ts'
+import { type About, type OptionFault, Type } from '../../../src/kit/index.ts'
+import { isLoopbackHost } from '../../../src/lib/http/networks.ts'
+import { upstreamFault } from '../../../src/lib/http/upstream-names.ts'
 import { isObject, type Static } from '../../../src/lib/schema.ts'
 import { EXPECTED } from '../../../src/lib/units.ts'
 import { claimNames } from '../claims.ts'
@@ -14,6 +16,14 @@ export const oidc = Type.Object(
       description: 'The issuer URL of the provider, as in its tokens; its discovery document is read there.',
       examples: ['https://login.example.com']
     }),
+    upstream: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          'Gets the requests of the gateway to the provider: a name from "upstreams", or a URL; browsers still go to the URLs of the issuer.',
+        examples: ['keycloak']
+      })
+    ),
     clientId: Type.String({ minLength: 1, description: 'The client id of this gateway at the provider.' }),
     clientSecret: Type.Optional(
       Type.String({
@@ -130,14 +140,11 @@ function isJsonObject(text: string): boolean {
 }
 
 /** Lists the errors that the schema cannot express. */
-export function oidcFaults({
-  issuer,
-  params,
-  endpoints,
-  clientSecret,
-  clientAuth
-}: OidcOptions): OptionFault[] {
-  const found: OptionFault[] = []
+export function oidcFaults(options: OidcOptions, { upstreams }: About): OptionFault[] {
+  const { upstream, params, clientSecret, clientAuth } = options
+  const found: OptionFault[] = endpointFaults(options)
+  const unknown = upstream === undefined ? undefined : upstreamFault(upstream, upstreams)
+  if (unknown !== undefined) found.push({ path: ['upstream'], message: unknown })
   if (clientSecret === undefined && clientAuth.startsWith('client_secret_'))
     found.push({
       path: ['clientAuth'],
@@ -148,17 +155,6 @@ export function oidcFaults({
       path: ['clientAuth'],
       message: 'expected no "clientSecret" beside "none"; remove one of them'
     })
-  for (const [name, url] of Object.entries({ issuer, ...endpoints })) {
-    if (url === undefined || url === false) continue
-    const path = name === 'issuer' ? ['issuer'] : ['endpoints', name]
-    const parsed = URL.parse(url)
-    if (parsed === null) found.push({ path, message: `expected a URL, got "${url}"` })
-    else if (parsed.protocol === 'http:' && !isLoopback(parsed.hostname))
-      found.push({
-        path,
-        message: `expected https, got "${url}"; plain http is for a provider on this machine only`
-      })
-  }
   for (const [name, value] of Object.entries(params)) {
     const message = paramFault(name, value)
     if (message !== undefined) found.push({ path: ['params', name], message })
@@ -166,4 +162,25 @@ export function oidcFaults({
   return found
 }
 
-const isLoopback = (host: string): boolean => host === 'localhost' || host === '[::1]' || /^127\./.test(host)
+// Browsers go to these; the other URLs are the gateway's own requests.
+const FOR_BROWSERS = new Set(['authorization', 'endSession'])
+
+function endpointFaults({ issuer, upstream, endpoints }: OidcOptions): OptionFault[] {
+  const found: OptionFault[] = []
+  for (const [name, url] of Object.entries({ issuer, ...endpoints })) {
+    if (url === undefined || url === false) continue
+    const path = name === 'issuer' ? ['issuer'] : ['endpoints', name]
+    const parsed = URL.parse(url)
+    if (parsed === null) found.push({ path, message: `expected a URL, got "${url}"` })
+    else if (
+      parsed.protocol === 'http:' &&
+      !isLoopbackHost(parsed.hostname) &&
+      (upstream === undefined || FOR_BROWSERS.has(name))
+    )
+      found.push({
+        path,
+        message: `expected https, got "${url}"; plain http is for a provider on this machine, or for requests through "upstream"`
+      })
+  }
+  return found
+}

@@ -5,6 +5,7 @@ import type { Provided } from '../../../src/lib/caller.ts'
 import { wall } from '../../../src/lib/clock.ts'
 import type { Peers } from '../../../src/lib/contracts/peers.ts'
 import type { Store } from '../../../src/lib/contracts/store.ts'
+import type { ProviderFetch } from '../back-channel.ts'
 import { claimsToProfile, textIn } from '../claims.ts'
 import { authUnavailable } from '../unavailable.ts'
 import { Discovery } from './discovery.ts'
@@ -29,6 +30,15 @@ export interface AuthorizationFlow {
   readonly redirectUri: string
 }
 
+/** What a provider needs of the gateway. */
+export interface ProviderParts {
+  readonly store: Store
+  readonly peers: Peers | null
+  /** Sends requests through an upstream; undefined to send them directly. */
+  readonly fetch: ProviderFetch | undefined
+  readonly log: FastifyBaseLogger
+}
+
 type Tokens = client.TokenEndpointResponse & client.TokenEndpointResponseHelpers
 
 // The maximum age of the discovery document when a log-in starts or an endpoint has moved.
@@ -45,12 +55,12 @@ export class Provider {
   readonly #logoutTokens: LogoutTokens
   readonly #tokenRefresh: TokenRefresh
 
-  constructor(options: OidcOptions, store: Store, peers: Peers | null, log: FastifyBaseLogger) {
+  constructor(options: OidcOptions, { store, peers, fetch, log }: ProviderParts) {
     this.#options = options
     this.#log = log
-    this.#discovery = new Discovery(options, log)
+    this.#discovery = new Discovery(options, fetch, log)
     this.issuer = options.issuer
-    this.#logoutTokens = new LogoutTokens(options.clientId)
+    this.#logoutTokens = new LogoutTokens(options.clientId, fetch)
     this.#tokenRefresh = new TokenRefresh({
       store,
       peers,

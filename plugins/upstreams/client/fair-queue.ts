@@ -126,4 +126,4 @@ class FairQueue<Q extends QueuedDispatch> implements WaitQueue<Q> {
 
 // The gateway's own requests count as one client.
 const clientKey = ({ options: { source } }: QueuedDispatch): string =>
-  source === undefined ? '' : clientNetwork(source.ip)
+  source === undefined || source === null ? '' : clientNetwork(source.ip)

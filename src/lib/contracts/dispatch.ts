@@ -12,7 +12,7 @@ export interface DispatchOptions {
   /** Milliseconds from the last byte of the request to the response headers; 0 for no limit. */
   readonly headersTimeout?: number
   /** The client request that it serves; the queue is fair among the addresses of clients. */
-  readonly source?: { readonly ip: string }
+  readonly source?: { readonly ip: string } | null
   /** Whether to use a new connection, because an idle one was dead. */
   readonly newConnection?: boolean
   /** The protocol of the Upgrade header. */

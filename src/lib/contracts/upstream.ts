@@ -33,8 +33,8 @@ export interface UpstreamTarget {
 
 /** A request to send to an upstream, whichever target gets it. */
 export interface OutboundRequest {
-  /** The client request it serves. */
-  readonly source: FastifyRequest
+  /** The client request it serves; null for a request of the gateway itself. */
+  readonly source: FastifyRequest | null
   readonly method: string
   /** The path and query, without the path of the target's URL. */
   readonly path: string

@@ -10,6 +10,10 @@ export function originOf(text: unknown): string | undefined {
   return typeof text === 'string' && URL.canParse(text) ? new URL(text).origin : undefined
 }
 
+/** Returns whether the host name of a URL is this machine's. */
+export const isLoopbackHost = (hostname: string): boolean =>
+  /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)
+
 /** Returns whether a text is an IP address, a CIDR range or the name of a preset. */
 export function isRange(text: string): boolean {
   if (Object.hasOwn(PRESETS, text)) return true
