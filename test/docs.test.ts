@@ -104,6 +104,13 @@ t.test('every link of the documentation leads to a file, and to a heading in it'
     }
 })
 
+t.test('every block of code has a language that the site can highlight', async (t) => {
+  const known = /^(bash|console|css|diff|html|http|ini|js|json|jsonc|nginx|sh|text|toml|ts|txt|yaml)$/
+  for (const page of pages)
+    for (const [, language = ''] of read(page).matchAll(/^ *```(\w+)/gm))
+      t.match(language, known, `${page}: the site fails for an unknown language; use txt`)
+})
+
 t.test('the reference is that of the schema', async (t) => {
   const written = new Map(below('docs/reference', '.md').map((page) => [page.slice(15), read(page)]))
   for (const [name, text] of referencePages())
