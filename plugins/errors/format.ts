@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { STATUS_CODES } from 'node:http'
 import { escapeHtml } from '../../src/lib/html.ts'
 import { cardPage, factsHtml } from '../../src/lib/http/card-page.ts'
+import { statusRange } from '../../src/lib/http/statuses.ts'
 import type { Refusal } from '../../src/lib/refusals.ts'
 import type { ErrorsOptions } from './options.ts'
 
@@ -13,15 +14,14 @@ export interface RefusalFormat {
   readonly pages: ReadonlyMap<number, PageRenderer>
 }
 
-/** Reads the pages of a route once; a page for a status wins over one for its class. */
+/** Reads the pages of a route once; a page for fewer statuses wins over one for more. */
 export function compileFormat({ format, pages }: ErrorsOptions): RefusalFormat {
   const compiled = new Map<number, PageRenderer>()
-  for (const [statusOrClass, file] of Object.entries(pages).sort(
-    ([a], [b]) => (a.endsWith('xx') ? -1 : 1) - (b.endsWith('xx') ? -1 : 1)
-  )) {
+  const ranges = Object.entries(pages).map(([statuses, file]) => ({ range: statusRange(statuses), file }))
+  const width = ([first, last]: readonly [number, number]): number => last - first
+  for (const { range, file } of ranges.sort((a, b) => width(b.range) - width(a.range))) {
     const page = compilePage(readFileSync(file, 'utf8'))
-    const first = Number(statusOrClass.replace('xx', '00'))
-    const last = statusOrClass.endsWith('xx') ? first + 99 : first
+    const [first, last] = range
     for (let status = first; status <= last; status++) compiled.set(status, page)
   }
   return { format, pages: compiled }

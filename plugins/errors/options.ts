@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { type OptionFault, Type } from '../../src/kit/index.ts'
+import { ERROR_STATUS } from '../../src/lib/http/statuses.ts'
 import { overrideOf, type Static } from '../../src/lib/schema.ts'
 import { File } from '../../src/lib/units.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
@@ -16,11 +17,11 @@ export const options = Type.Object(
       default: 'problem+json',
       description: 'The format of an error response if the Accept header allows several.'
     }),
-    pages: Type.Record(Type.String({ pattern: '^[45](\\d\\d|xx)$' }), page, {
+    pages: Type.Record(Type.String({ pattern: ERROR_STATUS }), page, {
       additionalProperties: false,
       default: {},
       description:
-        'Pages for error responses in HTML, by status ("502") or class ("5xx"), each a file with values such as "{status}" and "{requestId}" in it.',
+        'Pages for error responses in HTML, by status ("502"), class ("5xx") or range ("500-504"), each a file with values such as "{status}" and "{requestId}" in it.',
       examples: [{ 404: 'pages/404.html', '5xx': 'pages/sorry.html' }]
     })
   },

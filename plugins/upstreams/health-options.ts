@@ -1,4 +1,5 @@
 import { Type } from '../../src/kit/index.ts'
+import { Statuses, type StatusOption } from '../../src/lib/http/statuses.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Duration, EXPECTED, Share } from '../../src/lib/units.ts'
 
@@ -12,11 +13,10 @@ export const health = Type.Object(
     }),
     every: Duration({ positive: true, default: '5s', description: 'The interval between two checks.' }),
     timeout: Duration({ positive: true, default: '2s', description: 'The time limit for a check.' }),
-    status: Type.Array(Type.Integer({ minimum: 100, maximum: 599 }), {
-      default: [200, 299],
-      minItems: 2,
-      maxItems: 2,
-      description: 'The range of statuses that count as healthy.'
+    status: Statuses({
+      default: ['2xx'],
+      description: 'The statuses that count as healthy; two numbers alone are a range.',
+      examples: [['2xx', 404]]
     }),
     host: Type.Optional(
       Type.String({ description: 'The Host header of the checks; by default that of requests.' })
@@ -97,6 +97,14 @@ export const breaker = Type.Object(
     examples: [{ failures: '50%', of: 20, within: '10s' }]
   }
 )
+
+/** Returns the statuses that count as healthy. Two numbers were the only form once, so they are still a range. */
+export function healthyStatuses({ status }: HealthOptions): readonly StatusOption[] {
+  const [first, last] = status
+  return status.length === 2 && typeof first === 'number' && typeof last === 'number'
+    ? [`${first}-${last}`]
+    : status
+}
 
 export type HealthOptions = Static<typeof health>
 export type EjectOptions = Static<typeof eject>

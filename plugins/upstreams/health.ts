@@ -1,8 +1,9 @@
 import type { Dispatcher } from 'undici'
 import { ownHead } from '../../src/lib/http/request-head.ts'
+import { statusMatcher } from '../../src/lib/http/statuses.ts'
 import { SocketsExhausted } from '../../src/lib/refusals.ts'
 import { duration } from '../../src/lib/units.ts'
-import type { HealthOptions } from './health-options.ts'
+import { type HealthOptions, healthyStatuses } from './health-options.ts'
 import type { TargetHealth } from './target-health.ts'
 
 // Spreads the checks of gateways that started at the same time.
@@ -14,6 +15,7 @@ export class HealthCheck {
   readonly #host: string
   readonly #health: TargetHealth
   readonly #pool: Dispatcher
+  readonly #isHealthy: (status: number) => boolean
   #timer: NodeJS.Timeout | undefined
   #stopped = false
   #successes = 0
@@ -24,6 +26,7 @@ export class HealthCheck {
     this.#host = options.host ?? host
     this.#health = health
     this.#pool = pool
+    this.#isHealthy = statusMatcher(healthyStatuses(options))
     void this.#check()
   }
 
@@ -51,7 +54,6 @@ export class HealthCheck {
 
   /** Checks once; returns undefined if this machine has no free socket, which says nothing about the target. */
   async #probe(): Promise<boolean | undefined> {
-    const [min = 200, max = 299] = this.#options.status
     const timeout = duration(this.#options.timeout)
     try {
       const { statusCode, body } = await this.#pool.request({
@@ -61,7 +63,7 @@ export class HealthCheck {
         signal: AbortSignal.timeout(timeout)
       })
       await body.dump({ limit: 65_536 })
-      return statusCode >= min && statusCode <= max
+      return this.#isHealthy(statusCode)
     } catch (error) {
       return error instanceof SocketsExhausted ? undefined : false
     }

@@ -1,5 +1,6 @@
 import { type DescribedRefusal, type Description, describeRefusal, RETRY_AFTER } from '../../src/kit/index.ts'
 import { formatOptionsOf } from '../../src/lib/body/format-options.ts'
+import { registeredStatuses } from '../../src/lib/http/statuses.ts'
 import { AnswerTooLarge, BodyNotJson, LegFailed } from './failures.ts'
 import type { AggregateOptions } from './options.ts'
 import { bodyUse } from './plan.ts'
@@ -52,7 +53,7 @@ function legRefusals(legs: Legs): DescribedRefusal[] {
   const required = Object.values(legs).filter(isRequired)
   if (required.length === 0) return []
   const failed = describeRefusal(LegFailed, { members: MEMBERS })
-  const passed = new Set(required.flatMap(({ pass = [] }) => pass))
+  const passed = new Set(required.flatMap(({ pass = [] }) => registeredStatuses(pass)))
   return [
     failed,
     { ...failed, status: 503, headers: RETRY_AFTER },

@@ -1,4 +1,5 @@
 import { createError } from '@fastify/error'
+import { type StatusOption, statusMatcher } from '../../src/lib/http/statuses.ts'
 import { type Refusal, withHeaders } from '../../src/lib/refusals.ts'
 
 /** Why a leg has failed. */
@@ -47,11 +48,11 @@ export const BodyNotJson = createError('SP_ERR_AGGREGATE_BODY', 'Malformed body:
 const RETRY_AFTER_SECONDS = '5'
 
 /** Returns the error for a required leg that has failed: 504 if time ran out, 503 if its upstream has no available target, else 502, or the status that `pass` lets through. */
-export function legRefusal(name: string, failure: LegFailure, pass: readonly number[] = []): Refusal {
+export function legRefusal(name: string, failure: LegFailure, pass: readonly StatusOption[] = []): Refusal {
   const { reason, status, retryAfter = RETRY_AFTER_SECONDS } = failure
   const error: Refusal = new LegFailed(name, DESCRIPTIONS[reason])
   error.members = { leg: name, reason }
-  if (status !== undefined && pass.includes(status)) error.statusCode = status
+  if (status !== undefined && statusMatcher(pass)(status)) error.statusCode = status
   else if (reason === 'timeout') error.statusCode = 504
   else if (reason === 'open') {
     error.statusCode = 503

@@ -1,6 +1,7 @@
 import type { FormatName } from '../../src/lib/body/format-options.ts'
 import type { AttemptPolicy, UpstreamService } from '../../src/lib/contracts/upstream.ts'
 import type { Deadline } from '../../src/lib/deadline.ts'
+import type { StatusOption } from '../../src/lib/http/statuses.ts'
 import type { LegResponse } from './call.ts'
 import type { Calls } from './calls.ts'
 import type { LegCall } from './leg-call.ts'
@@ -21,7 +22,7 @@ export interface Leg {
   readonly required: boolean
   /** The value that takes the place of a failed leg; undefined if there is none. */
   readonly fallback: LegValue | undefined
-  readonly pass: readonly number[] | undefined
+  readonly pass: readonly StatusOption[] | undefined
   readonly path: LegPath
   readonly request: LegRequest
   /** The list whose items the leg is called for. */

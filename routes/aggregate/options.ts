@@ -3,6 +3,7 @@ import { format } from '../../src/lib/body/format-options.ts'
 import { shapeOptions } from '../../src/lib/body/shape.ts'
 import { cacheOption, cacheOptionsOf } from '../../src/lib/http/cache-options.ts'
 import { HeaderName } from '../../src/lib/http/header-options.ts'
+import { ErrorStatuses } from '../../src/lib/http/statuses.ts'
 import { retry } from '../../src/lib/retry.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Duration, EXPECTED, REPLACED_WHOLE, Size, TEMPLATE } from '../../src/lib/units.ts'
@@ -89,10 +90,9 @@ const leg = Type.Object(
       })
     ),
     pass: Type.Optional(
-      Type.Array(Type.Integer({ minimum: 400, maximum: 599 }), {
-        minItems: 1,
+      ErrorStatuses({
         description: 'Statuses of a required leg that become the status of the response.',
-        examples: [[404]]
+        examples: [[404, '409-410']]
       })
     ),
     timeout: Type.Optional(

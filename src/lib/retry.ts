@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import type { RetryPolicy } from './contracts/upstream.ts'
+import { ERROR_STATUS, type StatusOption, statusMatcher } from './http/statuses.ts'
 import type { Static } from './schema.ts'
 import { Duration, duration, EXPECTED, Share, SizeOrNone, share, sizeOrNone } from './units.ts'
 
@@ -12,9 +13,12 @@ export const retry = Type.Object(
       description: 'The maximum number of attempts, including the first.'
     }),
     on: Type.Array(
-      Type.String({
-        pattern: '^(connect|reset|timeout|[45]\\d\\d)$',
-        [EXPECTED]: '"connect", "reset", "timeout" or a status such as "503"'
+      Type.Unsafe<StatusOption>({
+        anyOf: [
+          { type: 'string', pattern: `^(connect|reset|timeout)$|${ERROR_STATUS}` },
+          { type: 'integer', minimum: 400, maximum: 599 }
+        ],
+        [EXPECTED]: '"connect", "reset", "timeout" or an error status such as 503, "5xx" or "502-504"'
       }),
       {
         default: ['connect', 'reset', '502', '503'],
@@ -62,17 +66,21 @@ export const hedge = Type.Object(
 export type RetryOptions = Static<typeof retry>
 export type HedgeOptions = Static<typeof hedge>
 
+// What is retried without a response.
+const REASONS = new Set<StatusOption>(['connect', 'reset', 'timeout'])
+
 const MAX_BACKOFF_DOUBLINGS = 6
 
 /** Compiles the retry policy of a route. */
 export function makeRetry({ attempts, on, budget, backoff, maxBody }: RetryOptions): RetryPolicy {
-  const reasons = new Set(on)
+  const reasons = new Set(on.filter((each) => REASONS.has(each)))
+  const isRetryableStatus = statusMatcher(on.filter((each) => !REASONS.has(each)))
   const base = duration(backoff)
   return {
     attempts,
     budget: share(budget),
     maxBody: sizeOrNone(maxBody),
-    isRetryable: (reason) => reasons.has(reason),
+    isRetryable: (reason) => reasons.has(reason) || isRetryableStatus(Number(reason)),
     // Full jitter spreads retries that failed together (M. Brooker, "Exponential Backoff and Jitter", 2015).
     backoff: (attempts) => Math.random() * base * 2 ** Math.min(attempts - 1, MAX_BACKOFF_DOUBLINGS)
   }

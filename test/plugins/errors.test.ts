@@ -243,14 +243,23 @@ t.test(
       '404.html':
         '<style>p { color: red }</style><p>{status} {title}: {detail} ({code}, {requestId}, {other})</p>',
       '5xx.html': 'server {status}',
-      '503.html': 'busy {status}'
+      '503.html': 'busy {status}',
+      'gateway.html': 'gateway {status}'
     })
     const page = (name: string): string => join(folder, name)
     const app = await gateway(t, {
-      errors: { pages: { '404': page('404.html'), '503': page('503.html'), '5xx': page('5xx.html') } },
+      errors: {
+        pages: {
+          '404': page('404.html'),
+          '503': page('503.html'),
+          '502-504': page('gateway.html'),
+          '5xx': page('5xx.html')
+        }
+      },
       routes: [
         { path: '/busy', respond: {}, fault: { status: 503 } },
         { path: '/bad', respond: {}, fault: { status: 500 } },
+        { path: '/gone', respond: {}, fault: { status: 504 } },
         { path: '/own', respond: {}, fault: { status: 500 }, errors: { pages: { '5xx': page('404.html') } } },
         { path: '/html', respond: {}, fault: { status: 503 }, errors: { format: 'html' } }
       ]
@@ -258,6 +267,7 @@ t.test(
     const cases = [
       { path: '/busy', accept: 'text/html', body: /^busy 503$/ },
       { path: '/bad', accept: 'text/html', body: /^server 500$/ },
+      { path: '/gone', accept: 'text/html', body: /^gateway 504$/ },
       { path: '/own', accept: 'text/html', body: /500 Internal Server Error: Injected fault/ },
       { path: '/html', accept: '*/*', body: /^busy 503$/ },
       { path: '/busy', accept: 'application/json', body: /"code":"SP_ERR_FAULT_INJECTED"/ },

@@ -67,6 +67,20 @@ t.test('retries what "on" lists and nothing else', async (t) => {
       status: 200,
       hits: 2
     },
+    ...([['5xx'], ['500-504'], [500], ['504-500', 'reset']] as const).map((on) => ({
+      name: `a 500 within ${on[0]}`,
+      answer: failing(1, 500),
+      retry: { on },
+      status: 200,
+      hits: 2
+    })),
+    {
+      name: 'not a 500 outside of a range',
+      answer: failing(1, 500),
+      retry: { on: ['501-599', '4xx'] },
+      status: 500,
+      hits: 1
+    },
     { name: 'a lost connection', answer: cutting(1), retry: {}, status: 200, hits: 2 },
     {
       name: 'not a lost one where it is not named',

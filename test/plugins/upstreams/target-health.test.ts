@@ -53,22 +53,26 @@ t.test('checks health by status, timeout and host', async (t) => {
     [500, false],
     [undefined, false]
   ]
+  // Two numbers alone are a range.
+  const forms = [[200, 404], ['200-404'], ['2xx', '404', 404], ['2xx', '300-404']]
   const targets = await Promise.all(cases.map(([status]) => answering(status)))
   const health = {
     path: '/healthz?deep',
     every: '10ms',
     timeout: '400ms',
-    status: [200, 404],
     host: 'health.example.com',
     unhealthyAfter: 1
   }
-  const app = await gateway(t, { upstreams: { up: { targets, health } }, routes })
-  await app.ready()
-  await until(app, () => app.upstream('up').ready.length === 3)
-  t.same(
-    app.upstream('up').targets.map(({ health }) => health.isEligible),
-    cases.map(([, well]) => well)
-  )
+  for (const status of forms) {
+    const app = await gateway(t, { upstreams: { up: { targets, health: { ...health, status } } }, routes })
+    await app.ready()
+    await until(app, () => app.upstream('up').ready.length === 3)
+    t.same(
+      app.upstream('up').targets.map(({ health }) => health.isEligible),
+      cases.map(([, well]) => well),
+      status.join()
+    )
+  }
   t.same([...hosts], ['health.example.com'])
   t.same([...agents], ['sallyport-health'])
 })

@@ -193,13 +193,15 @@ t.test('a status that "pass" names is that of the response, with a problem of th
     '/404': answering('<secret>', { 'x-secret': '1', 'set-cookie': 'a=b' }, 404),
     '/409': 409
   })
-  const leg = (path: string): object => ({
-    legs: { a: { upstream: url, path, pass: [404] } }
+  const leg = (path: string, pass: unknown = [404]): object => ({
+    legs: { a: { upstream: url, path, pass } }
   })
   const app = await gateway(t, {
     routes: [
       { path: '/passed', aggregate: leg('/404') },
-      { path: '/other', aggregate: leg('/409') }
+      { path: '/other', aggregate: leg('/409') },
+      { path: '/class', aggregate: leg('/409', ['4xx']) },
+      { path: '/range', aggregate: leg('/409', [404, '409-410']) }
     ]
   })
   const response = await app.inject('/passed')
@@ -207,6 +209,7 @@ t.test('a status that "pass" names is that of the response, with a problem of th
   t.notMatch(response.raw.res, /secret/)
   t.match([response.headers['set-cookie'], response.headers['x-secret']], [undefined, undefined])
   t.equal((await app.inject('/other')).statusCode, 502)
+  for (const path of ['/class', '/range']) t.equal((await app.inject(path)).statusCode, 409, path)
 })
 
 t.test('a required leg that fails ends the others, those that wait included', async (t) => {
