@@ -11,6 +11,7 @@ import * as format from './format/index.ts'
 import * as headers from './headers.ts'
 import * as ipAccess from './ip-access.ts'
 import * as limits from './limits/index.ts'
+import * as maintenance from './maintenance.ts'
 import * as metrics from './metrics/index.ts'
 import * as openapi from './openapi.ts'
 import * as overload from './overload.ts'
@@ -45,6 +46,7 @@ export const concerns = [
   upstreams, //       no hook: opens the connection pools of the targets
   openapi, //         no hook: texts of the OpenAPI description
   session, //         no hook: loads a session when auth needs it, so that a flood never reads the store
+  maintenance, //     refuses before anything is counted or looked up
   limits, //          cheap checks of sizes, before anything expensive
   ipAccess, //        a denied address costs no rate limit count
   rateLimit, //       by address before auth, so that guesses count; by caller after it

@@ -20,6 +20,7 @@ export { faults, planWarnings, warnings } from './faults.ts'
 export { type AuthOptions, options, override } from './options.ts'
 export { hashPassword } from './password.ts'
 export { fromSecurity } from './security.ts'
+export { isStricter } from './stricter.ts'
 
 export const key = 'auth'
 

@@ -3,8 +3,9 @@ import { type Alternatives, bothOf, readWhen } from '../lib/conditions/options.t
 import { EXPECTED_RANGE, isRange } from '../lib/http/networks.ts'
 import { isObject, schemaOf } from '../lib/schema.ts'
 import { listOf } from './core.ts'
-import type { Path } from './fault.ts'
+import type { Path, Place } from './fault.ts'
 import type { InterpolatedSource } from './interpolate.ts'
+import { checkLock, lockedInside } from './locks.ts'
 import { NOT_MENTIONED, type OptionsState, ROOT_SCOPE } from './merge-options.ts'
 import { joinPaths } from './paths.ts'
 import type { PlanDraft } from './plan-draft.ts'
@@ -27,6 +28,10 @@ export interface Level {
   readonly files: readonly string[]
   /** The concerns where the current file was included; absent in the main file. */
   readonly includedInto?: ReadonlyMap<string, OptionsState>
+  /** Whether the entry and all groups around it are enabled. */
+  readonly isEnabled: boolean
+  /** Where each concern was locked, by its key. */
+  readonly locked: ReadonlyMap<string, () => Place>
   /** Whether its paths, hosts and methods are valid; if not, only the options inside are checked. */
   readonly isValid: boolean
   readonly scope: Scope
@@ -52,6 +57,8 @@ export const rootLevel = (
   concerns,
   targets,
   files: [file],
+  isEnabled: true,
+  locked: new Map(),
   isValid: true,
   scope: ROOT_SCOPE
 })
@@ -86,6 +93,8 @@ export function enterLevel(
     when: invalid.has('when') ? [] : bothOf(outer.when, readConditions(draft, entry)),
     concerns: mergeConcerns(draft, entry, { ...outer, scope, paths: inner }, { isRoute }),
     targets: isRoute ? outer.targets : mergeTargets(draft, entry, { ...outer, scope, paths: inner }),
+    isEnabled: outer.isEnabled && entry.value['enabled'] !== false,
+    locked: isRoute ? outer.locked : lockedInside(draft, entry, outer.locked),
     isValid: outer.isValid && invalid.size === 0
   }
 }
@@ -128,6 +137,7 @@ function mergeConcerns(
     if (value === undefined || state === undefined || concern.override === false) continue
     merged ??= new Map(outer.concerns)
     const written: Written = { source, path: [...at, concern.key], value }
+    checkLock(draft, concern, { written, state, locked: outer.locked })
     const including = outer.includedInto?.get(concern.key)
     if (including !== undefined) warnOfLiftedGate(draft, concern, including, written)
     merged.set(concern.key, draft.merge(concern, state, written, { ...outer, isRoute }))

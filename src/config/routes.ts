@@ -37,7 +37,7 @@ export class RouteBuilder {
     const concerns = getOrCreate(this.#concerns, level.concerns, () =>
       this.#resolveConcerns(level.concerns, source.folder, match)
     )
-    if (match.paths.length === 0) return
+    if (match.paths.length === 0 || !level.isEnabled) return
     const methods = value['methods'] === undefined ? undefined : withHead(listOf(value['methods']))
     level.scope.addRoute(
       level.hosts,

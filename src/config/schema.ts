@@ -85,6 +85,14 @@ export const routeOptions: Readonly<Record<string, TSchema>> = {
       examples: [['GET', 'POST']]
     }
   ),
+  enabled: Type.Boolean({
+    description: 'Whether it is there at all; its options are checked all the same. A variable can decide.',
+    examples: [false]
+  }),
+  locked: Type.Array(Type.String(), {
+    uniqueItems: true,
+    description: 'The concerns of a group that nothing inside may change; "auth.require" may become stricter.'
+  }),
   when: whenOption(
     'The conditions on which it matches, beside host, path and method: all of an object, or any object of a list. The route with the most conditions that hold wins.'
   ),
@@ -128,7 +136,12 @@ export function markedSchema(catalog: Catalog): Record<string, unknown> {
     description: 'The routes and groups of routes, in any order.'
   }
   const expansions = Object.fromEntries(expansionsOf(catalog).map(({ key, options }) => [key, options]))
-  const group = { ...routeOptions, ...routeConcerns, ...expansions, routes }
+  const locked = {
+    ...routeOptions['locked'],
+    items: { type: 'string', enum: Object.keys(routeConcerns) },
+    examples: [Object.keys(routeConcerns).slice(0, 2)]
+  }
+  const group = { ...routeOptions, locked, ...routeConcerns, ...expansions, routes }
   return {
     $schema: 'http://json-schema.org/draft-07/schema#',
     title: 'Sallyport gateway configuration',

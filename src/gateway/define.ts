@@ -48,6 +48,8 @@ export interface RouteConfig
   path?: string | readonly string[]
   host?: string | readonly string[]
   methods?: readonly string[]
+  enabled?: boolean
+  locked?: readonly string[]
   when?: ConditionSet | readonly ConditionSet[]
   include?: string
   routes?: readonly RouteConfig[]

@@ -44,6 +44,8 @@ export interface Concern {
   readonly fromSecurity?: (options: never, security: SecurityAlternatives) => FromSecurity | undefined
   /** Whether it keeps state for each place where it is configured, such as a count; such groups need distinct identities. */
   readonly counts?: boolean
+  /** Returns whether options of a route only make it stricter than the options around it, so that a group that has locked it allows them. */
+  readonly isStricter?: (written: unknown, outer: unknown) => boolean
   /** Returns the files that its options lead to, beside those that they name, so that they are watched. */
   readonly files?: (options: never) => readonly string[]
   /** Returns warnings about the options of a route, for `check`; each continues the sentence "The route x …". */

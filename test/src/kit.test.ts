@@ -633,7 +633,7 @@ t.test('merging', async (t) => {
     t.equal(override['additionalProperties'], false)
     t.strictSame(properties['size'], {
       description: 'A size.',
-      anyOf: [{ type: 'integer' }, { const: false }]
+      anyOf: [{ type: 'integer', examples: [1] }, { const: false }]
     })
     t.strictSame(properties['on'], { type: 'boolean' })
     t.notOk('default' in (properties['time'] ?? {}))

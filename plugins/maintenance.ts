@@ -1,0 +1,76 @@
+import {
+  createError,
+  type Description,
+  describeRefusal,
+  fp,
+  type OptionFault,
+  perOptions,
+  Type
+} from '../src/kit/index.ts'
+import { addressOf } from '../src/lib/http/addresses.ts'
+import { EXPECTED_RANGE, isRange, rangeMatcher } from '../src/lib/http/networks.ts'
+import { withHeaders } from '../src/lib/refusals.ts'
+import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
+import { Duration, duration } from '../src/lib/units.ts'
+
+export const key = 'maintenance'
+
+export const options = Type.Object(
+  {
+    ...gate,
+    on: Type.Boolean({
+      default: true,
+      description: 'Whether requests are refused; a variable can decide.',
+      examples: [true]
+    }),
+    allow: Type.Array(Type.String(), {
+      default: [],
+      description: 'The addresses that still come through: addresses, CIDR ranges, "loopback" or "private".',
+      examples: [['private']]
+    }),
+    retryAfter: Duration({
+      default: '10m',
+      description: 'When clients are told to come back (Retry-After).'
+    })
+  },
+  {
+    additionalProperties: false,
+    description: 'Answers 503 while a service is under maintenance.',
+    examples: [{ on: true, allow: ['private'], retryAfter: '10m' }]
+  }
+)
+
+export const override = overrideOf(options)
+export const guardsAccess = false
+export type MaintenanceOptions = Static<typeof options>
+
+export const faults = ({ allow }: MaintenanceOptions): OptionFault[] =>
+  allow.flatMap((range, i) =>
+    isRange(range) ? [] : [{ path: ['allow', i], message: `expected ${EXPECTED_RANGE}, got "${range}"` }]
+  )
+
+/** The service is under maintenance (RFC 9110 section 15.6.4). */
+export const MaintenanceOn = createError(
+  'SP_ERR_MAINTENANCE_ON',
+  'Service unavailable: under maintenance, retry later',
+  503
+)
+
+export const describes = ({ on }: MaintenanceOptions): Description =>
+  on ? { refusals: [describeRefusal(MaintenanceOn)] } : {}
+
+export default fp<MaintenanceOptions>(
+  async function maintenance(app, root) {
+    perOptions(app, key, root, ({ on, allow, retryAfter }) => {
+      if (!on) return undefined
+      const isAllowed = rangeMatcher(allow)
+      const headers = { 'retry-after': String(Math.ceil(duration(retryAfter) / 1000)) }
+      return {
+        onRequest(request, _reply, done) {
+          done(isAllowed(addressOf(request)) ? undefined : withHeaders(new MaintenanceOn(), headers))
+        }
+      }
+    })
+  },
+  { name: key, fastify: '5.x' }
+)
