@@ -91,6 +91,7 @@ export const routeOptions: Readonly<Record<string, TSchema>> = {
   }),
   locked: Type.Array(Type.String(), {
     uniqueItems: true,
+    examples: [['the key of a concern']],
     description: 'The concerns of a group that nothing inside may change; "auth.require" may become stricter.'
   }),
   when: whenOption(
