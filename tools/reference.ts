@@ -10,6 +10,8 @@ import { cell, code, defaultText, describe, examplesOf, type OptionSchema, typeT
 const DOCS = new URL('../docs/', import.meta.url)
 const HEAD =
   '<!-- "npm run docs:reference" writes this page from the schema; to change it, change the description of the option. -->\n'
+// Longer examples take several lines.
+const LINE = 80
 const TABLE = '| Option | Type | Default | |\n|---|---|---|---|\n'
 
 const schema = markedSchema(catalog) as unknown as OptionSchema & { $defs: { route: OptionSchema } }
@@ -55,9 +57,14 @@ ${text(option.description)}
 ${list.map((fact) => `- ${fact}`).join('\n')}
 
 \`\`\`jsonc
-"${key}": ${code(example).slice(1, -1)}
+"${key}": ${exampleText(example)}
 \`\`\`
 ${tables({ path: '', schema: option, route: onRoute[key] })}`
+}
+
+function exampleText(example: unknown): string {
+  const line = code(example).slice(1, -1)
+  return line.length <= LINE ? line : JSON.stringify(example, null, 2)
 }
 
 /** Writes the table of an object's options, and those of the objects inside it. */

@@ -1,11 +1,8 @@
-import { copyFileSync, mkdirSync, readdirSync } from 'node:fs'
+import { copyFileSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitepress'
 import { sidebar } from './contents.ts'
 import { linkedFiles, rewrites, siteLink, textPath } from './links.ts'
-
-const docs = fileURLToPath(new URL('..', import.meta.url))
 
 // Headings have the anchors that GitHub makes, so that one link works in both places.
 const slugify = (heading: string): string =>
@@ -13,10 +10,6 @@ const slugify = (heading: string): string =>
     .toLowerCase()
     .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
     .replaceAll(' ', '-')
-
-const pages = readdirSync(docs, { recursive: true, encoding: 'utf8' })
-  .filter((name) => name.endsWith('.md') && !/node_modules|\.vitepress|\[/.test(name))
-  .map((name) => join(docs, name))
 
 export default defineConfig({
   title: 'Sallyport',
@@ -63,7 +56,7 @@ export default defineConfig({
     ]
   },
   buildEnd({ outDir }) {
-    for (const file of linkedFiles(pages).filter((each) => !each.endsWith('.md'))) {
+    for (const file of linkedFiles().filter((each) => !each.endsWith('.md'))) {
       const copy = join(outDir, textPath(file))
       mkdirSync(dirname(copy), { recursive: true })
       copyFileSync(file, copy)

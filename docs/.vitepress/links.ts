@@ -1,10 +1,10 @@
 // Links of the pages as the site has them: pages that the repository has outside of docs/ are pages of the site, too, and
 // other files are copied to it as text.
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, posix, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-export const repository = fileURLToPath(new URL('../..', import.meta.url))
+const repository = fileURLToPath(new URL('../..', import.meta.url))
 const docs = join(repository, 'docs')
 
 /** The pages that are called README.md for GitHub. */
@@ -51,10 +51,12 @@ export function siteLink(href: string, from: string): string {
 export const withSiteLinks = (text: string, from: string): string =>
   text.replaceAll(LINK, (href) => siteLink(href, from))
 
-/** Returns the files outside of docs/ that pages link to, and those that these link to. */
-export function linkedFiles(pages: readonly string[]): string[] {
+/** Returns the files outside of docs/ that its pages link to, and those that these link to. */
+export function linkedFiles(): string[] {
   const found = new Set<string>()
-  const queue = [...pages]
+  const queue = readdirSync(docs, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md') && !name.includes('node_modules') && !name.includes('['))
+    .map((name) => join(docs, name))
   for (let page = queue.pop(); page !== undefined; page = queue.pop())
     for (const [, path = ''] of readFileSync(page, 'utf8').matchAll(LINK)) {
       const file = join(dirname(page), path)
@@ -66,4 +68,5 @@ export function linkedFiles(pages: readonly string[]): string[] {
   return [...found].toSorted()
 }
 
+/** Returns the path on the site of a file that is copied as text. */
 export const textPath = (file: string): string => posix.join('files', `${inRepository(file)}.txt`)
