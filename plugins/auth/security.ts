@@ -79,6 +79,8 @@ function strategyFault(
   if (!accepted.includes(strategy))
     return `expected "${strategy}" here for the security scheme "${name}", got ${accepted.join(', ') || 'no strategy'}`
   if (strategy !== 'apiKeys') return undefined
+  if (scheme['in'] === 'cookie')
+    return `expected an API key in a header or in the query, got the security scheme "${name}" with one in a cookie, which browsers send by themselves; write the route, with a session`
   const place = `${String(scheme['in'])}:${String(scheme['name'])}`
   const from = options.apiKeys?.from ?? []
   return from.some((each) => samePlace(each, place))

@@ -27,13 +27,18 @@ function cacheControl(outcomes: readonly LegOutcome[]): string | undefined {
   let whileRevalidate = Number.POSITIVE_INFINITY
   let ifError = Number.POSITIVE_INFINITY
   for (const head of heads) {
-    const directives = responseDirectives(headerOf(head, 'cache-control') ?? '')
-    if (directives === undefined || directives.noStore || directives.private) return 'no-store'
-    isRevalidated ||= directives.mustRevalidate || directives.proxyRevalidate
-    freshness = Math.min(freshness, directives.noCache ? 0 : freshnessOf(head, directives))
-    whileRevalidate = Math.min(whileRevalidate, directives.staleWhileRevalidate ?? whileRevalidate)
-    // A shared cache reads s-maxage as proxy-revalidate (RFC 9111 section 5.2.2.10).
-    ifError = Math.min(ifError, directives.sMaxage === undefined ? (directives.staleIfError ?? ifError) : 0)
+    const general = headerOf(head, 'cache-control')
+    const targeted = headerOf(head, 'cdn-cache-control')
+    // What is said to this cache alone (RFC 9213) does not loosen what is said to all.
+    for (const field of targeted === undefined ? [general] : [general ?? targeted, targeted]) {
+      const directives = responseDirectives(field ?? '')
+      if (directives === undefined || directives.noStore || directives.private) return 'no-store'
+      isRevalidated ||= directives.mustRevalidate || directives.proxyRevalidate
+      freshness = Math.min(freshness, directives.noCache ? 0 : freshnessOf(head, directives))
+      whileRevalidate = Math.min(whileRevalidate, directives.staleWhileRevalidate ?? whileRevalidate)
+      // A shared cache reads s-maxage as proxy-revalidate (RFC 9111 section 5.2.2.10).
+      ifError = Math.min(ifError, directives.sMaxage === undefined ? (directives.staleIfError ?? ifError) : 0)
+    }
   }
   if (freshness === 0) return 'no-cache'
   const said = [`max-age=${freshness}`]
@@ -50,7 +55,7 @@ export const privateCacheControl = (field: string): string =>
   field.startsWith('max-age=') ? `private, ${field}` : field
 
 const isSilent = (head: readonly string[]): boolean =>
-  headerOf(head, 'cache-control') === undefined && headerOf(head, 'expires') === undefined
+  ['cache-control', 'cdn-cache-control', 'expires'].every((name) => headerOf(head, name) === undefined)
 
 /** Returns how many seconds a response stays fresh; 0 where it does not say (RFC 9111 section 4.2.1). */
 function freshnessOf(

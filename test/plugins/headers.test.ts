@@ -173,8 +173,12 @@ t.test('headers with underscores reach an upstream only where the route says so,
       { path: '/leg', aggregate: { legs: { a: { upstream: url, path: '/' } } } }
     ]
   })
-  const get = async (path: string, ...lines: string[]): Promise<string> =>
-    await raw(port, `GET ${path} HTTP/1.1\r\nHost: a\r\n${lines.join('\r\n')}\r\nConnection: close\r\n\r\n`)
+  const send = async (method: string, path: string, ...lines: string[]): Promise<string> =>
+    await raw(
+      port,
+      `${method} ${path} HTTP/1.1\r\nHost: a\r\n${lines.join('\r\n')}\r\nConnection: close\r\n\r\n`
+    )
+  const get = (path: string, ...lines: string[]): Promise<string> => send('GET', path, ...lines)
   const folded = ['Content_Type: text/html', 'accept_language: de', 'X.Tenant: other', 'x_tenant: other']
   for (const path of ['/drop', '/leg']) {
     const answer = await get(path, ...folded, 'Accept-Language: fr')
@@ -183,7 +187,9 @@ t.test('headers with underscores reach an upstream only where the route says so,
   }
   t.match(await get('/keep', ...folded), /"x_tenant":"other"/)
   t.match(await get('/keep', 'x_forwarded_for: 1.2.3.4'), /^HTTP\/1.1 200 (?!.*1\.2\.3\.4)/s)
-  t.match(await get('/drop', 'Content-Type: application/grpc', 'my_metadata: 1'), /"my_metadata":"1"/)
+  const call = 'Content-Type: application/grpc'
+  t.match(await send('POST', '/drop', call, 'my_metadata: 1'), /"my_metadata":"1"/)
+  t.notMatch(await get('/drop', call, 'my_metadata: 1'), /my_metadata/, 'no call is a GET')
   t.equal(statusOf(await get('/validated-kept', 'x-tenant: mine', 'x_tenant: other')), 400)
   t.equal(statusOf(await get('/validated', 'x_tenant: mine')), 400, 'what is removed is not judged')
   t.match(await get('/validated', 'x-tenant: mine', 'x_tenant: other'), /"x-tenant":"mine"/)

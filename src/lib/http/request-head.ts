@@ -172,7 +172,7 @@ function copyHeaders({ names: reserved, cookie, onlyInGrpc }: Copied, isDropped:
       let name = names.get(spelled)
       if (name === undefined) name = nameOf(spelled, trusted, names)
       if (!name) {
-        if (name === null || !isGrpc(raw)) continue
+        if (name === null || raw.method !== 'POST' || !isGrpc(raw)) continue
         name = spelled.toLowerCase()
       }
       if (nominated?.includes(name) === true) continue

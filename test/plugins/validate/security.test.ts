@@ -148,7 +148,7 @@ t.test('what can not be mapped is an error of the config', async (t) => {
       'another place of the key',
       one('[{ cookie: [] }]'),
       auth,
-      `${here}expected "cookie:sid" in "apiKeys.from" .*, at ${there}`
+      `${here}expected an API key in a header or in the query, .* one in a cookie, .*, at ${there}`
     ],
     ['an unknown kind', one('[{ digest: [] }]'), auth, `${here}.*got "digest", at ${there}`],
     [

@@ -12,6 +12,15 @@ t.test('Cache-Control is the strictest of the legs, and Vary the union', async (
     ['no leg says anything', {}, {}, undefined],
     ['the shorter time', hour, { 'cache-control': 'public, max-age=60' }, 'max-age=60'],
     ['one says nothing', hour, {}, 'no-cache'],
+    ['no-store for caches like ours', hour, { ...hour, 'cdn-cache-control': 'no-store' }, 'no-store'],
+    ['a shorter time for them', hour, { ...hour, 'cdn-cache-control': 'max-age=5' }, 'max-age=5'],
+    [
+      'a longer time for them',
+      hour,
+      { 'cache-control': 'max-age=5', 'cdn-cache-control': 'max-age=50' },
+      'max-age=5'
+    ],
+    ['a time for them alone', hour, { 'cdn-cache-control': 'max-age=50' }, 'max-age=50'],
     ['private', hour, { 'cache-control': 'private, max-age=60' }, 'no-store'],
     ['Private with fields', hour, { 'cache-control': 'Private="x-a", max-age=60' }, 'no-store'],
     ['no-store', hour, { 'cache-control': 'no-store' }, 'no-store'],
