@@ -1,13 +1,17 @@
+import { promisify } from 'node:util'
 import {
   type BrotliCompress,
+  brotliCompress,
   brotliCompressSync,
   constants,
   createBrotliCompress,
   createGzip,
   createZstdCompress,
   type Gzip,
+  gzip,
   gzipSync,
   type ZstdCompress,
+  zstdCompress,
   zstdCompressSync
 } from 'node:zlib'
 import type { ContentCoding } from '../http/accept-encoding.ts'
@@ -23,6 +27,14 @@ export function compressSync(coding: ContentCoding, level: number, bytes: Uint8A
   if (coding === 'br') return brotliCompressSync(bytes, { params: brotliParams(level, size) })
   // The size as an option needs a smaller window, and with it less memory.
   return zstdCompressSync(bytes, { params: zstdParams(level), pledgedSrcSize: size })
+}
+
+/** Compresses a whole body in the thread pool of libuv. */
+export function compressLater(coding: ContentCoding, level: number, bytes: Uint8Array): Promise<Buffer> {
+  const size = bytes.length
+  if (coding === 'gzip') return promisify(gzip)(bytes, { level })
+  if (coding === 'br') return promisify(brotliCompress)(bytes, { params: brotliParams(level, size) })
+  return promisify(zstdCompress)(bytes, { params: zstdParams(level), pledgedSrcSize: size })
 }
 
 /** A stream that compresses in the thread pool of libuv. */

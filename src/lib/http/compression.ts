@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { compressSync } from '../body/compress.ts'
+import { compressLater, compressSync } from '../body/compress.ts'
 import { getOrCreate, setBounded } from '../memoize.ts'
 import { size } from '../units.ts'
 import { type AcceptedCoding, acceptedCoding, type ContentCoding, IDENTITY } from './accept-encoding.ts'
@@ -40,6 +40,11 @@ export class Compression {
   /** Compresses a whole body. */
   compressSync(coding: ContentCoding, bytes: Uint8Array): Buffer {
     return compressSync(coding, this.levelOf(coding), bytes)
+  }
+
+  /** Compresses a whole body in the thread pool. */
+  compressLater(coding: ContentCoding, bytes: Uint8Array): Promise<Buffer> {
+    return compressLater(coding, this.levelOf(coding), bytes)
   }
 
   /** Returns the level of a content coding. */

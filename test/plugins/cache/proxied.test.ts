@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { request as send } from 'node:http'
+import { type IncomingMessage, request as send } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import { setImmediate } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
@@ -111,6 +111,38 @@ t.test('compresses a stored response once for each coding, and counts what it ke
       status: 304,
       headers: { etag }
     })
+    t.equal(gateway.seen.length, 1)
+  }
+})
+
+t.test('compresses a large stored response once for each coding, in the thread pool', async (t) => {
+  const body = JSON.stringify('a line of text, '.repeat(20_000))
+  const text = { ...FRESH, 'content-type': 'text/plain', etag: '"v"' }
+  for (const route of [
+    { proxy: { upstream: 'one' } },
+    { aggregate: { legs: { a: { upstream: 'one', path: '/a' } }, body: '{legs.a}' }, proxy: undefined }
+  ]) {
+    const gateway = await front(t, {}, (_request, response) => response.writeHead(200, text).end(body), {
+      route: { compress: true, ...route }
+    })
+    await gateway.get('/a', { headers: { 'accept-encoding': 'identity' } })
+    for (const coding of ['gzip', 'br', 'zstd']) {
+      const ask = async (): Promise<string | undefined> => {
+        const request = send(`${gateway.url}/a`, {
+          headers: { 'accept-encoding': coding },
+          agent: false
+        }).end()
+        const [response] = (await once(request, 'response')) as [IncomingMessage]
+        await buffer(response)
+        const { headers } = response
+        t.match(headers, { 'content-encoding': coding, vary: /accept-encoding/i, etag: /^W\// })
+        return headers['content-length']
+      }
+      t.equal(await ask(), undefined, 'the first one is compressed as it is sent')
+      while ((await ask()) === undefined) await setImmediate()
+      const got = await gateway.get('/a', { headers: { 'accept-encoding': coding } })
+      t.equal(got.body, body, coding)
+    }
     t.equal(gateway.seen.length, 1)
   }
 })
