@@ -6,10 +6,17 @@ const HEIGHT = 190
 // Rows of the table beside a chart.
 const TABLE_ROWS = 30
 
+/** Lists the powers of ten on a scale, for its lines. */
+function powersOfTen(_plot, _axis, min, max) {
+  const powers = []
+  for (let power = 10 ** Math.floor(Math.log10(min)); power <= max * 1.01; power *= 10) powers.push(power)
+  return powers
+}
+
 const dark = matchMedia('(prefers-color-scheme: dark)')
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
-/** A chart over time, with a table of the same numbers. `series` has a label, a colour variable and values for each line. */
+/** A chart over time, with a table of the same numbers. `series` has a label, a colour variable and values for each line; values on a logarithmic scale are above 0 or null. */
 export class Chart extends Component {
   #plot
   #resized = new ResizeObserver(() => this.#resize())
@@ -44,7 +51,7 @@ export class Chart extends Component {
   /** Draws the chart in the colours of the current scheme, which are fixed once it is made. */
   #create() {
     this.#plot?.destroy()
-    const { series, format } = this.props
+    const { series, format, isLogarithmic = false } = this.props
     const axis = {
       stroke: color('--muted'),
       font: '11px system-ui, sans-serif',
@@ -58,10 +65,17 @@ export class Chart extends Component {
         padding: [8, 8, 0, 0],
         legend: { show: false },
         cursor: { y: false, points: { size: 6 } },
-        scales: { y: { range: (_plot, _min, max) => [0, max > 0 ? max * 1.1 : 1] } },
+        scales: {
+          y: isLogarithmic ? { distr: 3 } : { range: (_plot, _min, max) => [0, max > 0 ? max * 1.1 : 1] }
+        },
         axes: [
           { ...axis, size: 24, values: (_plot, times) => times.map((time) => clock(time * 1000)), space: 90 },
-          { ...axis, size: 60, values: (_plot, values) => values.map(format) }
+          {
+            ...axis,
+            size: 60,
+            ...(isLogarithmic ? { splits: powersOfTen } : {}),
+            values: (_plot, values) => values.map((value) => (value === null ? '' : format(value)))
+          }
         ],
         series: [
           {},

@@ -17,6 +17,9 @@ function Panel({ title, total, children, className = '' }) {
 
 const SHOWN_REFUSALS = 12
 
+// The route of requests that match no route.
+const isRoute = (name) => name !== '' && name !== 'not found'
+
 /** The latest refusals, by code and route. */
 export class Refusals extends Component {
   state = { isAll: false }
@@ -54,7 +57,7 @@ export class Refusals extends Component {
                 </div>
                 <div class="small">${reason}</div>
                 <div class="small muted">
-                  ${gate} on ${route === '' ? 'no route' : route}, last ${method}${requestId ? ` ${requestId}` : ''}
+                  ${gate}${isRoute(route) ? ` on ${route}` : ''}, last ${method}${requestId ? ` ${requestId}` : ''}
                   ${from !== null && html` · <code>${from}</code>`}
                 </div>
               </li>

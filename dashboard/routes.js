@@ -6,14 +6,14 @@ const SHOWN = 15
 
 const COLUMNS = [
   { key: 'name', label: 'Route', of: ({ name }) => name },
-  { key: 'gates', label: 'Target and gates, in order' },
   { key: 'rate', label: 'Requests/s', of: ({ figures }) => -(figures?.rate ?? -1) },
   { key: 'refused', label: '4xx', of: ({ figures }) => -(figures?.refusedShare ?? -1) },
   { key: 'errors', label: '5xx', of: ({ figures }) => -(figures?.errorShare ?? -1) },
   { key: 'p50', label: 'p50', of: ({ figures }) => -(figures?.p50 ?? -1) },
   { key: 'p95', label: 'p95', of: ({ figures }) => -(figures?.p95 ?? -1) },
   { key: 'p99', label: 'p99', of: ({ figures }) => -(figures?.p99 ?? -1) },
-  { key: 'total', label: 'Total', of: ({ figures }) => -(figures?.total ?? -1) }
+  { key: 'total', label: 'Total', of: ({ figures }) => -(figures?.total ?? -1) },
+  { key: 'gates', label: 'Target and gates, in order' }
 ]
 
 /** The routes with their gates and figures. */
@@ -34,7 +34,7 @@ export class Routes extends Component {
     const shown = isAll ? found : found.slice(0, SHOWN)
     const most = Math.max(...found.map(({ figures }) => figures?.rate ?? 0), 0.001)
     const shared = sharedGates(status)
-    const columns = isCounting ? COLUMNS : COLUMNS.slice(0, 2)
+    const columns = COLUMNS.filter(({ key }) => isCounting || key === 'name' || key === 'gates')
     return html`
       <section class="panel routes">
         <div class="panel-head">
@@ -137,10 +137,6 @@ function RouteRow({ route, most, shared, isCounting, isOpen, onToggle }) {
         }
         ${match.length > 0 && html`<div class="muted small">${match.join(' · ')}</div>`}
       </th>
-      <td class="chips">
-        <span class="chip target">${target ?? 'built-in'}</span>
-        ${gates.map((gate) => html`<span class=${shared.has(gate) ? 'shared' : 'chip'}>${gate}</span>`)}
-      </td>
       ${
         isCounting &&
         html`
@@ -156,6 +152,10 @@ function RouteRow({ route, most, shared, isCounting, isOpen, onToggle }) {
           <td class="number">${count(figures?.total ?? 0)}</td>
         `
       }
+      <td class="chips">
+        <span class="chip target">${target ?? 'built-in'}</span>
+        ${gates.map((gate) => html`<span class=${shared.has(gate) ? 'shared' : 'chip'}>${gate}</span>`)}
+      </td>
     </tr>
   `
 }

@@ -50,7 +50,8 @@ export function describeOptions(plan: Plan, name: string | undefined): Described
     options: [
       ...lines(route.target, route.targetOptions, route.targetOrigins),
       ...Object.entries(route.options).flatMap(([key, value]) =>
-        lines(key, value, route.origins.get(key) ?? [])
+        // On a route, "global" has no effect: the route has the concern, or it is false.
+        lines(key, value, route.origins.get(key) ?? []).filter(({ path }) => path !== `${key}.global`)
       )
     ]
   })
