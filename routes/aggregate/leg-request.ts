@@ -48,7 +48,8 @@ export function legHeadWriter(
     keepsUnderscores: keepsUnderscores(options),
     requestId: isObject(requestId) ? String(requestId['header']) : undefined,
     names: app.hasDecorator('identityNames') ? app.identityNames : new Set<string>(),
-    cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null
+    cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null,
+    clientIpHeader: app.clientIpHeader
   })
   return (request) => headOfLegs(write(request, app.trusts(peerOf(request)), ''))
 }

@@ -40,7 +40,8 @@ export class SharedPlans {
       const options: RequestHeadOptions = {
         ...written,
         names: app.hasDecorator('identityNames') ? app.identityNames : NO_NAMES,
-        cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null
+        cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null,
+        clientIpHeader: app.clientIpHeader
       }
       return { options, write: forwardedHead(options) }
     })

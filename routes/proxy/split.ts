@@ -43,7 +43,7 @@ export function makeSplit(
   return (request, reply) => {
     if (conditional.length > 0) {
       const { raw } = request
-      const input = { raw, path: pathOf(request), query: queryOf(raw.url ?? '').slice(1), trusts: app.trusts }
+      const input = { raw, path: pathOf(request), query: queryOf(raw.url ?? '').slice(1), trust: app }
       const found = conditional.find(({ holds }) => holds(input))
       if (found !== undefined) return found.route
     }

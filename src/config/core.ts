@@ -42,6 +42,12 @@ export function readCore(draft: PlanDraft, source: InterpolatedSource, root: Roo
         expectation({ wanted: EXPECTED_ORIGIN, value: written.value, mask: maskOf(written)([]) })
       )
   }
+  if (root['clientIp'] !== undefined && root['trustedProxies'] === undefined)
+    faults.addAt(
+      source,
+      ['clientIp'],
+      'expected "trustedProxies" beside it: only the header of a trusted proxy is believed'
+    )
   draft.publicUrl = originOf(root['publicUrl'])
   const proxies = root['trustedProxies']
   if (!Array.isArray(proxies)) return

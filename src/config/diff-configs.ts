@@ -50,13 +50,17 @@ async function partsOf(plan: Plan): Promise<Map<string, Part>> {
   const masked = maskerOf(plan)
   const json = jsonOf()
   const parts = new Map<string, Part>()
-  const { publicUrl, trustedProxies, options: root, routes } = plan
+  const { publicUrl, trustedProxies, clientIp, options: root, routes } = plan
   const add = (name: string, exact: string, value: () => unknown): void => {
     let free = name
     for (let i = 2; parts.has(free); i++) free = `${name} (${i})`
     parts.set(free, { exact, shown: () => JSON.stringify(value(), null, 2) })
   }
-  add('gateway', JSON.stringify([publicUrl, trustedProxies]), () => ({ publicUrl, trustedProxies }))
+  add('gateway', JSON.stringify([publicUrl, trustedProxies, clientIp]), () => ({
+    publicUrl,
+    trustedProxies,
+    clientIp
+  }))
   for (const [key, value] of Object.entries(root))
     if (!hasManyParts(value, plan, key)) add(key, json(value), () => masked(value, [key]))
     else

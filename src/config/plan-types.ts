@@ -12,6 +12,8 @@ export interface Plan {
   readonly catalog: Catalog
   readonly publicUrl: string | undefined
   readonly trustedProxies: readonly string[]
+  /** The header, in lower case, in which trusted proxies name the client; undefined for X-Forwarded-For. */
+  readonly clientIp: string | undefined
   /** The resolved root options of each installed concern, by key; others are not registered. */
   readonly options: Readonly<Record<string, unknown>>
   readonly routes: readonly PlannedRoute[]

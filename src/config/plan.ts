@@ -53,6 +53,7 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
     catalog,
     publicUrl: draft.publicUrl,
     trustedProxies: expandRanges(listOf(root['trustedProxies'])),
+    clientIp: clientIpHeader(root['clientIp']),
     options: draft.root,
     routes: draft.routes,
     interpolated: draft.interpolated,
@@ -62,6 +63,9 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
     notes: draft.notes
   })
 }
+
+const clientIpHeader = (option: unknown): string | undefined =>
+  typeof option === 'string' ? option.slice('header:'.length).toLowerCase() : undefined
 
 // Composing the schema takes longer than reading most configs, and a catalog without extensions never changes.
 const schemas = new WeakMap<Catalog, Readonly<Record<string, unknown>>>()

@@ -1,3 +1,4 @@
+import { writtenAlternatives } from '../lib/conditions/options.ts'
 import { isObject } from '../lib/schema.ts'
 import type { Path } from './fault.ts'
 import type { Plan } from './plan-types.ts'
@@ -32,17 +33,19 @@ const URL_PARTS = /^((?:https?|rediss?|wss?):\/\/[^/?#]*)(\/[^?#]*)?/i
 
 /** Returns a resolved config for `/config`. Masks secrets, and interpolated values except for the origin of a URL. */
 export function redactedConfig(plan: Plan): unknown {
-  const { publicUrl, trustedProxies, options: root, routes } = plan
+  const { publicUrl, trustedProxies, clientIp, options: root, routes } = plan
   const masked = maskerOf(plan)
   return {
     ...(publicUrl === undefined ? {} : { publicUrl }),
     trustedProxies,
+    ...(clientIp === undefined ? {} : { clientIp }),
     ...(masked(root, []) as object),
-    routes: routes.map(({ name, paths, hosts, methods, target, targetOptions, options }) => ({
+    routes: routes.map(({ name, paths, hosts, methods, when, target, targetOptions, options }) => ({
       name,
       path: paths.map(({ text }) => text),
       ...(hosts.length === 0 ? {} : { host: hosts }),
       ...(methods === undefined ? {} : { methods }),
+      ...(when.length === 0 ? {} : { when: masked(writtenAlternatives(when), ['routes', 'when']) }),
       [target]: masked(targetOptions, [target]),
       ...(masked(options, []) as object)
     }))

@@ -63,6 +63,13 @@ export const coreOptions: Readonly<Record<string, TSchema>> = {
     description:
       'The proxies whose X-Forwarded-* headers are trusted: addresses, CIDR ranges, "loopback" or "private"; none by default.',
     examples: [['private', '203.0.113.0/24']]
+  }),
+  clientIp: Type.String({
+    pattern: "^header:[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+    [EXPECTED]: 'a header such as "header:cf-connecting-ip"',
+    description:
+      'The header in which a trusted proxy names the client, such as that of a CDN; by default X-Forwarded-For.',
+    examples: ['header:cf-connecting-ip']
   })
 }
 

@@ -52,7 +52,7 @@ export async function buildGateway(
   let table = await makeTable([])
   const normalizer = makeNormalizer(
     pathPolicyOf(plan),
-    (address) => trusts(withoutPort(address)),
+    { trusts, clientIpHeader: plan.clientIp ?? null },
     () => table
   )
   const { app, settleRoutes } = fastifyWithDeferredRoutes(() =>
@@ -97,6 +97,7 @@ export async function buildGateway(
   app.decorate('tracing', null)
   app.decorate('maxConnections', Number.POSITIVE_INFINITY)
   app.decorate('trusts', trusts)
+  app.decorate('clientIpHeader', plan.clientIp ?? null)
   app.decorate('readiness', { ready: true })
   app.decorate('publicUrl', plan.publicUrl ?? null)
   app.decorate('describe', lazyDescriber(plan))
@@ -206,5 +207,7 @@ declare module 'fastify' {
     maxConnections: number
     /** Returns whether the X-Forwarded-* headers of a peer are trusted. */
     trusts(address: string): boolean
+    /** The header, in lower case, in which trusted proxies name the client (`clientIp`); null for X-Forwarded-For alone. */
+    clientIpHeader: string | null
   }
 }

@@ -65,6 +65,7 @@ export interface GatewayConfig
   extensions?: readonly { module: string; before?: string; after?: string }[]
   publicUrl?: string
   trustedProxies?: readonly string[]
+  clientIp?: `header:${string}`
   routes: readonly RouteConfig[]
 }
 

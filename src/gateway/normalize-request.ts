@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import type { TrustsPeer } from '../lib/http/addresses.ts'
+import type { ClientTrust } from '../lib/http/addresses.ts'
 import {
   canonicalHost,
   canonicalPath,
@@ -46,7 +46,7 @@ export const refusalOf = (raw: IncomingMessage): RequestRefusal =>
 const MAX_CACHED_HOSTS = 1000
 
 /** Makes the normalizer of a gateway, which gives router, gates and upstream the same path and host, or refuses the request. */
-export function makeNormalizer(policy: PathPolicy, trusts: TrustsPeer, getTable: () => Table): Normalizer {
+export function makeNormalizer(policy: PathPolicy, trust: ClientTrust, getTable: () => Table): Normalizer {
   const reportsOnly = policy.mode === 'report'
   const hosts = new Map<string, string | null>()
   let table = getTable()
@@ -108,7 +108,7 @@ export function makeNormalizer(policy: PathPolicy, trusts: TrustsPeer, getTable:
     const picked =
       table.pick === undefined || alias !== undefined
         ? ''
-        : table.pick({ host: prefix, path: compared, symbol, raw, query: queryOf(url).slice(1), trusts })
+        : table.pick({ host: prefix, path: compared, symbol, raw, query: queryOf(url).slice(1), trust })
     if (alias === undefined && picked === '' && routedPath === path) return url
     raw.sallyportUrl = url
     return picked + (alias ?? routedPath) + url.slice(path.length)

@@ -2,7 +2,7 @@ import { connect } from 'node:http2'
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/index.ts'
 import { authority } from '../certificates.ts'
-import { gateway, listening, noOpenssl, raw, statusOf, upstream } from '../helpers.ts'
+import { gateway, listening, noOpenssl, raw, type Seen, statusOf, upstream } from '../helpers.ts'
 import { headOf, textOf } from '../raw-http.ts'
 
 type Options = Record<string, unknown>
@@ -104,6 +104,26 @@ t.test('chooses among routes of one place by their conditions', async (t) => {
         { from: '10.0.0.1', headers: { 'x-forwarded-for': '198.51.100.7' }, comes: 'office' },
         { from: '10.0.0.1', headers: { 'x-forwarded-for': '198.51.100.7, 192.0.2.9' }, comes: 'plain' },
         { from: '10.0.0.1', headers: { 'x-forwarded-for': 'unknown' }, comes: 'plain' }
+      ]
+    },
+    {
+      name: 'the address that a trusted proxy names in the header of clientIp',
+      config: { trustedProxies: ['10.0.0.1'], clientIp: 'header:CF-Connecting-IP' },
+      routes: [plain, route('office', { path: '/a', when: { 'client.ip': ['198.51.100.0/24'] } })],
+      asks: [
+        { from: '10.0.0.1', headers: { 'cf-connecting-ip': '198.51.100.7' }, comes: 'office' },
+        { from: '192.0.2.1', headers: { 'cf-connecting-ip': '198.51.100.7' }, comes: 'plain' },
+        {
+          from: '10.0.0.1',
+          headers: { 'cf-connecting-ip': '192.0.2.1', 'x-forwarded-for': '198.51.100.7' },
+          comes: 'plain'
+        },
+        {
+          from: '10.0.0.1',
+          headers: { 'cf-connecting-ip': ['198.51.100.7', '198.51.100.8'] },
+          comes: 'plain'
+        },
+        { from: '10.0.0.1', headers: { 'x-forwarded-for': '198.51.100.7' }, comes: 'office' }
       ]
     },
     {
@@ -396,4 +416,33 @@ t.test('warns of a place that has only routes with conditions', async (t) => {
     (await loadConfig({ routes } as never, {})).warnings.map(({ message }) => message)
   t.match(await warned([canary]), [/^The route canary answers 404 where none of the conditions/])
   t.strictSame(await warned([canary, plain]), [])
+})
+
+t.test('clientIp names the client for gates, request values and services', async (t) => {
+  const url = await upstream(t)
+  const app = await gateway(t, {
+    trustedProxies: ['10.0.0.1'],
+    clientIp: 'header:cf-connecting-ip',
+    ipAccess: { deny: ['203.0.113.9'] },
+    routes: [{ path: '/a', headers: { request: { 'x-client': '{client.ip}' } }, proxy: { upstream: url } }]
+  })
+  const ask = async (from: string, named: string): Promise<{ statusCode: number; headers: Options }> => {
+    const headers = { 'cf-connecting-ip': named, CF_Connecting_IP: named }
+    const response = await app.inject({ url: '/a', headers, remoteAddress: from })
+    return {
+      statusCode: response.statusCode,
+      headers: response.statusCode === 200 ? (JSON.parse(response.body) as Seen).headers : {}
+    }
+  }
+  t.equal((await ask('10.0.0.1', '203.0.113.9')).statusCode, 403)
+  t.match((await ask('10.0.0.1', '198.51.100.7')).headers, {
+    'x-client': '198.51.100.7',
+    'cf-connecting-ip': '198.51.100.7'
+  })
+  const untrusted = await ask('192.0.2.1', '203.0.113.9')
+  t.match(untrusted, { statusCode: 200, headers: { 'x-client': '192.0.2.1' } })
+  t.notMatch(Object.keys(untrusted.headers).join(), /connecting/)
+  await t.rejects(loadConfig({ clientIp: 'header:x-real-ip', routes: [] }, {}), {
+    message: /clientIp.*expected "trustedProxies" beside it/
+  })
 })

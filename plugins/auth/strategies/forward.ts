@@ -30,7 +30,11 @@ export function forwardStrategy(app: FastifyInstance, options: ForwardOptions): 
   const policy = upstream.policyFor({ headersTimeout: timeout, bodyTimeout: timeout })
   const copied = options.copy.map((name) => name.toLowerCase())
   const copiedBack = options.copyBack.map((name) => name.toLowerCase())
-  const headFor = authRequestHead({ names: app.identityNames, cookie: app.sessionCookie })
+  const headFor = authRequestHead({
+    names: app.identityNames,
+    cookie: app.sessionCookie,
+    clientIpHeader: app.clientIpHeader
+  })
   return {
     name: 'forward',
     headers: [],

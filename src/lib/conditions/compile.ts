@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { matchesGlob } from '../glob.ts'
-import { clientAddress, clientScheme, type TrustsPeer } from '../http/addresses.ts'
+import { type ClientTrust, clientAddress, clientScheme } from '../http/addresses.ts'
 import { cookiesIn } from '../http/cookies.ts'
 import { cgiName, isForwardedHeader } from '../http/headers.ts'
 import { rangeMatcher } from '../http/networks.ts'
@@ -13,8 +13,8 @@ export interface ConditionInput {
   readonly path: string
   /** The query without its question mark. */
   readonly query: string
-  /** Returns whether the X-Forwarded-* headers of a peer are trusted. */
-  readonly trusts: TrustsPeer
+  /** Whose X-Forwarded-* headers are trusted, and how clients are named. */
+  readonly trust: ClientTrust
 }
 
 export type HoldsFor = (input: ConditionInput) => boolean
@@ -30,18 +30,18 @@ export function compileConditions(set: readonly Condition[]): HoldsFor {
 function compileCondition({ kind, name, accepts }: Condition): HoldsFor {
   if (kind === 'client.ip') {
     const includes = rangeMatcher(typeof accepts === 'boolean' ? [] : accepts)
-    return ({ raw, trusts }) => includes(clientAddress(raw, trusts))
+    return ({ raw, trust }) => includes(clientAddress(raw, trust))
   }
   const matches = compileValues(accepts)
-  if (kind === 'scheme') return ({ raw, trusts }) => matches(clientScheme(raw, trusts))
+  if (kind === 'scheme') return ({ raw, trust }) => matches(clientScheme(raw, trust.trusts))
   if (kind === 'path') return ({ path }) => matches(path)
   const isAnyAccepted = accepts === false ? noneOf : someOf(matches)
   if (kind === 'cookie') return ({ raw }) => isAnyAccepted(cookiesIn(raw.headers.cookie, name))
   if (kind === 'query') return ({ query }) => isAnyAccepted(queryValues(query, name))
   const isForwarded = isForwardedHeader(cgiName(name))
-  return ({ raw, trusts }) =>
+  return ({ raw, trust }) =>
     isAnyAccepted(
-      isForwarded && !trusts(raw.socket.remoteAddress ?? '') ? [] : headerValues(raw.headers[name])
+      isForwarded && !trust.trusts(raw.socket.remoteAddress ?? '') ? [] : headerValues(raw.headers[name])
     )
 }
 

@@ -119,13 +119,10 @@ export const alternativesText = (alternatives: Alternatives): string =>
       .toSorted()
   )
 
-/** Describes alternatives for a person, such as `header:x-canary=true, cookie:beta | scheme=https`. */
+/** Lists the conditions of alternatives for a person, such as "header:x-canary, cookie:beta | scheme"; values may be secrets. */
 export const describeAlternatives = (alternatives: Alternatives): string =>
-  alternatives.map((set) => set.map(describeCondition).join(', ')).join(' | ')
+  alternatives.map((set) => set.map(conditionKey).join(', ')).join(' | ')
 
-function describeCondition(condition: Condition): string {
-  const { accepts } = condition
-  const key = conditionKey(condition)
-  if (typeof accepts === 'boolean') return accepts ? key : `no ${key}`
-  return `${key}=${accepts.join('|')}`
-}
+/** Returns alternatives in the form that the config has. */
+export const writtenAlternatives = (alternatives: Alternatives): ConditionSet[] =>
+  alternatives.map((set) => Object.fromEntries(set.map((each) => [conditionKey(each), each.accepts])))

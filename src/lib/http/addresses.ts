@@ -5,6 +5,8 @@ import type { FastifyRequest } from 'fastify'
 
 /** Returns the address of the client; an IPv4-mapped IPv6 address in its IPv4 form. */
 export function addressOf(request: FastifyRequest): string {
+  const { server } = request
+  if (server?.clientIpHeader) return clientAddress(request.raw, server)
   const address = request.ip ?? ''
   // There is no trusted proxy: it is the peer's own address.
   if (address === request.raw.socket?.remoteAddress) return unmapped(address)
@@ -29,19 +31,37 @@ const unmapped = (ip: string): string => (ip.startsWith('::ffff:') && ip.include
 /** Returns whether the X-Forwarded-* headers of a peer are trusted. */
 export type TrustsPeer = (address: string) => boolean
 
-/** Returns the address of the client of a request that has not been routed: the last one in X-Forwarded-For that no trusted proxy has. */
-export function clientAddress({ headers, socket }: IncomingMessage, trusts: TrustsPeer): string {
-  let address = unmapped(socket?.remoteAddress ?? '')
-  const forwarded = headers['x-forwarded-for']
-  if (forwarded === undefined || !trusts(address)) return address
-  for (const text of [forwarded].flat().join(',').split(',').toReversed()) {
-    const next = withoutPort(text.trim())
-    // A proxy may send a text that is not an address.
-    if (isIP(next) === 0) return address
-    address = unmapped(next)
+/** How the address of a client is found. */
+export interface ClientTrust {
+  readonly trusts: TrustsPeer
+  /** The header, in lower case, in which trusted proxies name the client; null for X-Forwarded-For alone. */
+  readonly clientIpHeader: string | null
+}
+
+/** Returns the address of the client of a request that has not been routed: what a trusted proxy says in the header of `clientIp`, else the last one in X-Forwarded-For that no trusted proxy has. */
+export function clientAddress(
+  { headers, socket }: IncomingMessage,
+  { trusts, clientIpHeader }: ClientTrust
+): string {
+  const peer = unmapped(socket?.remoteAddress ?? '')
+  if (!trusts(peer)) return peer
+  const named = clientIpHeader === null ? undefined : headers[clientIpHeader]
+  // A proxy may send a text that is not an address.
+  if (named !== undefined) return addressIn([named].flat().join(',')) ?? peer
+  let address = peer
+  const forwarded = [headers['x-forwarded-for'] ?? []].flat().join(',')
+  for (const text of forwarded === '' ? [] : forwarded.split(',').toReversed()) {
+    const next = addressIn(text)
+    if (next === undefined) return address
+    address = next
     if (!trusts(address)) return address
   }
   return address
+}
+
+function addressIn(text: string): string | undefined {
+  const bare = withoutPort(text.trim())
+  return isIP(bare) === 0 ? undefined : unmapped(bare)
 }
 
 /** Returns the scheme that the client of a request used: that of the connection, or the one that a trusted proxy names. */

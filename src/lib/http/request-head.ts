@@ -28,6 +28,8 @@ export interface Reserved {
   /** Names in lower case with dashes. */
   readonly names: ReadonlySet<string>
   readonly cookie: string | null
+  /** The header, in lower case, in which trusted proxies name the client; null for X-Forwarded-For alone. */
+  readonly clientIpHeader: string | null
 }
 
 /** How a route writes the head of its requests. */
@@ -46,12 +48,11 @@ export type WriteRequestHead = (request: FastifyRequest, trusted: boolean, prefi
 /** Compiles the function that writes the heads of forwarded requests. */
 export function forwardedHead(options: RequestHeadOptions): WriteRequestHead {
   const { preserveHost, requestId, keepsUnderscores } = options
+  const isForged = forgedHeaders(options)
   const copy = copyHeaders(
     { ...options, onlyInGrpc: keepsUnderscores ? isNoName : hasUnderscore },
     (name, plain, trusted) =>
-      plain === requestId ||
-      plain === 'x-request-id' ||
-      (isForwardedHeader(plain) && (!trusted || plain !== name))
+      plain === requestId || plain === 'x-request-id' || isForged(name, plain, trusted)
   )
   return (request, trusted, prefix) => {
     const { raw } = request
@@ -74,12 +75,11 @@ export type WriteAuthRequestHead = (request: FastifyRequest, trusted: boolean, h
 
 /** Compiles the function that writes the heads of requests to an authorization service, with the header names of Traefik's forwardAuth. */
 export function authRequestHead(reserved: Reserved): WriteAuthRequestHead {
+  const isForged = forgedHeaders(reserved)
   const copy = copyHeaders(
     { ...reserved, onlyInGrpc: isNoName },
     (name, plain, trusted) =>
-      isResourceField(name) ||
-      plain.startsWith('x-forwarded-') ||
-      (isForwardedHeader(plain) && (!trusted || plain !== name))
+      isResourceField(name) || plain.startsWith('x-forwarded-') || isForged(name, plain, trusted)
   )
   return (request, trusted, host) => {
     const { raw } = request
@@ -268,4 +268,11 @@ export function headerOf(head: readonly string[], name: string): string | undefi
 export function setHeader(head: string[], name: string, value: string | undefined): void {
   for (let i = head.length - 2; i >= 0; i -= 2) if (head[i] === name) head.splice(i, 2)
   if (value !== undefined) head.push(name, value)
+}
+
+/** Compiles the test for headers that only trusted proxies may send, and these only in one spelling. */
+function forgedHeaders({ clientIpHeader }: Pick<Reserved, 'clientIpHeader'>): IsDropped {
+  const own = clientIpHeader === null ? null : cgiName(clientIpHeader)
+  return (name, plain, trusted) =>
+    (isForwardedHeader(plain) && (!trusted || plain !== name)) || (plain === own && !trusted)
 }
