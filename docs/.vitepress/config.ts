@@ -11,14 +11,14 @@ const slugify = (heading: string): string =>
     .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
     .replaceAll(' ', '-')
 
+const base = process.env['DOCS_BASE'] ?? '/'
+
 export default defineConfig({
   title: 'Sallyport',
   description: 'An API gateway for Node.js',
-  base: process.env['DOCS_BASE'] ?? '/',
+  base,
   rewrites,
-  head: [
-    ['link', { rel: 'icon', href: `${process.env['DOCS_BASE'] ?? '/'}logo.svg`, type: 'image/svg+xml' }]
-  ],
+  head: [['link', { rel: 'icon', href: `${base}logo.svg`, type: 'image/svg+xml' }]],
   markdown: {
     // The highlighter does not know Caddyfiles.
     languageAlias: { caddyfile: 'nginx' },
@@ -36,9 +36,10 @@ export default defineConfig({
         for (const { children } of tokens)
           for (const token of children ?? [])
             if (token.type === 'link_open') {
-              const href = token.attrGet('href') ?? ''
-              token.attrSet('href', siteLink(href, env.realPath ?? env.path))
-              if (/^\/files\//.test(token.attrGet('href') ?? '')) token.attrSet('target', '_blank')
+              const link = siteLink(token.attrGet('href') ?? '', env.realPath ?? env.path)
+              const isText = link.startsWith('/files/')
+              token.attrSet('href', isText ? base + link.slice(1) : link)
+              if (isText) token.attrSet('target', '_blank')
             }
       })
     }
