@@ -1,9 +1,8 @@
-import { statSync } from 'node:fs'
-import { realpath, stat } from 'node:fs/promises'
-import { extname, join, sep } from 'node:path'
-import fastifyStatic from '@fastify/static'
+import { stat } from 'node:fs/promises'
+import { basename, dirname, extname, join } from 'node:path'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
+  type About,
   type Description,
   describeRefusal,
   fp,
@@ -13,11 +12,18 @@ import {
   Type
 } from '../src/kit/index.ts'
 import { ignoreBodies } from '../src/lib/http/bodies.ts'
-import { makeRewrite, type Rewrite } from '../src/lib/http/rewrite.ts'
+import {
+  addSendFile,
+  fileFaults,
+  fileNameOf,
+  fileSender,
+  folderFaults,
+  kindOf
+} from '../src/lib/http/static-files.ts'
 import { MethodRefused, type Refusal, RouteUnknown } from '../src/lib/refusals.ts'
 import type { Static } from '../src/lib/schema.ts'
 import { yieldIfDue } from '../src/lib/time-slicing.ts'
-import { Duration, duration, EXPECTED, File } from '../src/lib/units.ts'
+import { Duration, EXPECTED, File } from '../src/lib/units.ts'
 import { pathOf, queryOf } from '../src/lib/values.ts'
 
 export const key = 'files'
@@ -28,7 +34,10 @@ export const exposes = true
 
 export const options = Type.Object(
   {
-    root: File({ description: 'The folder that is served.' }),
+    root: Type.Optional(File({ description: 'The folder that is served.' })),
+    file: Type.Optional(
+      File({ description: 'The one file that is served, in place of "root"; its route has an exact path.' })
+    ),
     fallback: Type.Optional(
       Type.String({
         pattern: '^/',
@@ -45,24 +54,36 @@ export const options = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'Serves the files of a folder.',
+    description: 'Serves the files of a folder, or one file.',
     examples: [{ root: 'dist', fallback: '/index.html' }]
   }
 )
 
 export type FilesOptions = Static<typeof options>
 
-export function faults({ root, fallback }: FilesOptions): OptionFault[] {
-  if (!isOfKind(root, 'isDirectory'))
+export function faults({ root, file, fallback }: FilesOptions, { paths }: About): OptionFault[] {
+  if ((root === undefined) === (file === undefined))
+    return [{ path: root === undefined ? [] : ['file'], message: 'expected either "root" or "file"' }]
+  if (root !== undefined) {
+    const missing = folderFaults(root, ['root'])
+    if (missing.length > 0 || fallback === undefined) return missing
+    return fileFaults(join(root, fallback), ['fallback'], `There is no file "${fallback}" in ${root}`)
+  }
+  const wildcard = paths.find((path) => path.endsWith('/*'))
+  if (wildcard !== undefined)
     return [
       {
-        path: ['root'],
-        message: `There is no folder "${root}"; folders are relative to the config file that names them`
+        path: ['file'],
+        message: `expected an exact path for one file, got "${wildcard}"; "root" with "fallback" serves a file for all paths`
       }
     ]
-  return fallback === undefined || isOfKind(join(root, fallback), 'isFile')
-    ? []
-    : [{ path: ['fallback'], message: `There is no file "${fallback}" in ${root}` }]
+  if (fallback !== undefined)
+    return [{ path: ['fallback'], message: 'expected "root" beside it: "file" is the only file' }]
+  return fileFaults(
+    file as string,
+    ['file'],
+    `There is no file "${file}"; files are relative to the config file that names them`
+  )
 }
 
 export const describes = (): Description => ({
@@ -75,23 +96,12 @@ export const describes = (): Description => ({
   refusals: [describeRefusal(RouteUnknown)]
 })
 
-function isOfKind(path: string, kind: 'isDirectory' | 'isFile'): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.[kind]() === true
-}
-
 export default fp<TargetRoutes<FilesOptions>>(
   async function files(app, { routes }) {
     ignoreBodies(app)
     const [first] = routes
     if (first === undefined) return
-    await app.register(fastifyStatic, {
-      root: first.options.root,
-      serve: false,
-      dotfiles: 'deny',
-      index: false,
-      etag: true,
-      lastModified: true
-    })
+    await addSendFile(app, rootOf(first.options))
     for (const route of routes) {
       await yieldIfDue()
       for (const mount of route.mounts)
@@ -106,26 +116,30 @@ export default fp<TargetRoutes<FilesOptions>>(
   { name: key, fastify: '5.x', encapsulate: true }
 )
 
-function makeHandler({
-  info,
-  options: { root, fallback, maxAge }
-}: TargetRoute<FilesOptions>): (request: FastifyRequest, reply: FastifyReply) => Promise<unknown> {
-  const seconds = Math.floor(duration(maxAge) / 1000)
-  const filePath = filePathOf(info.paths)
-  const send = (request: FastifyRequest, reply: FastifyReply, name: string): unknown => {
-    const scope = request.caller === null ? 'public' : 'private'
-    const caching = extname(name) === '.html' || seconds === 0 ? 'no-cache' : `${scope}, max-age=${seconds}`
-    return reply.header('cache-control', caching).sendFile(name, root, { cacheControl: false })
-  }
+type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>
+
+const rootOf = ({ root, file = '' }: FilesOptions): string => root ?? dirname(file)
+
+function makeHandler({ info, options }: TargetRoute<FilesOptions>): Handler {
+  const serve =
+    options.file === undefined
+      ? folderHandler(info.paths, options)
+      : fileHandler(options.file, options.maxAge)
   return async function serveFile(request, reply) {
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      reply.header('allow', 'GET, HEAD')
-      throw new MethodRefused(request.method)
-    }
-    // Stages that read bodies need whole ones.
-    if (info.head.readsBodies) delete request.raw.headers.range
+    if (request.method === 'GET' || request.method === 'HEAD') return serve(request, reply)
+    reply.header('allow', 'GET, HEAD')
+    throw new MethodRefused(request.method)
+  }
+}
+
+function folderHandler(paths: readonly string[], options: FilesOptions): Handler {
+  const { fallback, maxAge } = options
+  const root = rootOf(options)
+  const nameOf = fileNameOf(paths)
+  const send = fileSender(root, { maxAge, dotfiles: 'deny' })
+  return async (request, reply) => {
     const path = pathOf(request)
-    const name = decodeName(filePath(path, request))
+    const name = nameOf(path, request)
     if (name === undefined) throw fileNotFound()
     const found = await kindOf(root, name)
     if (found === 'file') return send(request, reply, name)
@@ -141,42 +155,17 @@ function makeHandler({
   }
 }
 
+function fileHandler(file: string, maxAge: string): Handler {
+  // The config names the file, so that it may be hidden or a link to any place.
+  const send = fileSender(dirname(file), { maxAge, dotfiles: 'allow' })
+  const name = `/${basename(file)}`
+  return async (request, reply) => {
+    const found = await stat(file).catch(() => undefined)
+    if (found?.isFile() !== true) throw fileNotFound()
+    return send(request, reply, name)
+  }
+}
+
 /** Returns the 404 for a missing file; it counts as a response of the target, like an upstream's. */
 const fileNotFound = (): Refusal =>
   Object.assign<Refusal, Partial<Refusal>>(new RouteUnknown(), { byTarget: true })
-
-/** Compiles which part of a path names a file: what "/*" matches, or the whole of an exact path. */
-function filePathOf(patterns: readonly string[]): Rewrite {
-  const exact = new Set(patterns.filter((pattern) => !pattern.endsWith('/*')))
-  if (exact.size === patterns.length) return (path) => path
-  const below = makeRewrite(
-    '/',
-    patterns.filter((pattern) => !exact.has(pattern))
-  )
-  return (path, request) => (exact.has(path) ? path : below(path, request))
-}
-
-/** Decodes a path to a file name in the folder; undefined if a segment is hidden (".git") or contains a separator. */
-function decodeName(path: string): string | undefined {
-  const segments = path
-    .split('/')
-    .filter((segment) => segment !== '')
-    .map(decodeURIComponent)
-  const isValid = segments.every(
-    (segment) =>
-      !segment.startsWith('.') && !segment.includes('/') && !segment.includes(sep) && !segment.includes('\0')
-  )
-  return isValid ? `/${segments.join('/')}` : undefined
-}
-
-async function kindOf(root: string, name: string): Promise<'file' | 'folder' | 'none'> {
-  try {
-    // A symbolic link out of the folder is not followed; the folder itself may be one.
-    const [folder, file] = await Promise.all([realpath(root), realpath(join(root, name))])
-    if (file !== folder && !file.startsWith(folder.endsWith(sep) ? folder : folder + sep)) return 'none'
-    const found = await stat(file)
-    return found.isFile() ? 'file' : found.isDirectory() ? 'folder' : 'none'
-  } catch {
-    return 'none'
-  }
-}

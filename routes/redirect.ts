@@ -8,6 +8,7 @@ import {
 } from '../src/kit/index.ts'
 import { ignoreBodies } from '../src/lib/http/bodies.ts'
 import { makeRewrite, rewriteFaults } from '../src/lib/http/rewrite.ts'
+import { RouteUnknown } from '../src/lib/refusals.ts'
 import { isObject, type Static } from '../src/lib/schema.ts'
 import { yieldIfDue } from '../src/lib/time-slicing.ts'
 import { EXPECTED, TEMPLATE } from '../src/lib/units.ts'
@@ -23,7 +24,7 @@ export const options = Type.Object(
       [TEMPLATE]: true,
       [EXPECTED]: 'a path or an http(s) URL',
       description:
-        'The new address: a path or a URL; on "/a/*" the path after "/a" is kept, and so is the query.',
+        'The new address: a path or a URL; on "/a/*" the path after "/a" is kept, and so is the query, unless "rest" or "query" is false.',
       examples: ['/new/']
     }),
     status: Type.Unsafe<301 | 302 | 303 | 307 | 308>({
@@ -32,6 +33,14 @@ export const options = Type.Object(
       default: 308,
       description:
         'The status: 308 and 301 are permanent, 307 and 302 temporary; 307 and 308 keep the method.'
+    }),
+    rest: Type.Boolean({
+      default: true,
+      description: 'Whether what "/*" matches is appended to the new address.'
+    }),
+    query: Type.Boolean({
+      default: true,
+      description: 'Whether the query of the request is kept.'
     })
   },
   {
@@ -55,7 +64,7 @@ export const describes = ({ status }: RedirectOptions): Description => ({
   }
 })
 
-export function faults({ to }: RedirectOptions, about: About): OptionFault[] {
+export function faults({ to, rest }: RedirectOptions, about: About): OptionFault[] {
   const { origin, path } = partsOf(to)
   const { paths } = about
   const isOwn =
@@ -66,8 +75,10 @@ export function faults({ to }: RedirectOptions, about: About): OptionFault[] {
   const target = isOwn
     ? paths.find(
         (from) =>
+          // Without the rest of the path the new address may have a route of its own.
+          (rest || !from.endsWith('/*')) &&
           fold(normalizedPath(from.replace(/\/\*$/, '/'))) ===
-          fold(normalizedTarget(path, { wildcard: from.endsWith('/*') }))
+            fold(normalizedTarget(path, { wildcard: from.endsWith('/*') }))
       )
     : undefined
   const loop: OptionFault[] =
@@ -140,20 +151,24 @@ export default fp<TargetRoutes<RedirectOptions>>(
     for (const {
       info,
       mounts,
-      options: { to, status }
+      options: { to, status, rest, query: keepsQuery }
     } of routes) {
       await yieldIfDue()
       const { origin, path } = partsOf(to)
       const originTemplate = template(origin, ORIGIN_VALUES)
-      const rewrite = makeRewrite(path, info.paths)
+      const rewrite = makeRewrite(path, info.paths, { rest })
       for (const mount of mounts)
         app.route({
           ...mount,
           method: [...mount.method],
           exposeHeadRoute: false,
           handler: async function sendRedirect(request, reply) {
-            const target = rewrite(pathOf(request), request)
-            const ownQuery = queryOf(request.raw.url ?? '')
+            const requested = pathOf(request)
+            const target = rewrite(requested, request)
+            // The new address has no route of its own: clients would be redirected until they give up.
+            if (!rest && origin === '' && target.replace(/[?#].*$/, '') === requested)
+              throw new RouteUnknown()
+            const ownQuery = keepsQuery ? queryOf(request.raw.url ?? '') : ''
             const query = ownQuery !== '' && target.includes('?') ? `&${ownQuery.slice(1)}` : ownQuery
             // A Location that begins with two slashes names another host.
             const location =

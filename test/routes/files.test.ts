@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/index.ts'
@@ -307,6 +307,75 @@ t.test('files', async (t) => {
     ]
     for (const [url, kept, headers = {}] of cases)
       t.equal((await app.inject({ url, headers })).headers['cache-control'], kept, url)
+  })
+
+  t.test('serves one file at an exact path', async (t) => {
+    const { root } = site(t)
+    const { app, url } = await listening(t, {
+      routes: [
+        { path: '/robots.txt', files: { file: join(root, 'numbers.txt'), maxAge: '1h' } },
+        { path: ['/start', '/begin'], files: { file: join(root, 'about.html'), maxAge: '1h' } },
+        { path: '/hidden', files: { file: join(root, '.env') } },
+        { path: '/link', files: { file: join(root, 'out.txt') } },
+        { path: '/odd', files: { file: join(root, 'a%20b.txt') } },
+        { path: '/assets/*', files: { root: join(root, 'assets') } }
+      ]
+    })
+    const cases: [path: string, status: number, body?: string, caching?: string][] = [
+      ['/robots.txt', 200, '0123456789', 'public, max-age=3600'],
+      ['/robots.txt?x=1', 200, '0123456789'],
+      ['/start', 200, '<h1>about</h1>', 'no-cache'],
+      ['/begin', 200, '<h1>about</h1>'],
+      ['/hidden', 200, 'a secret', 'no-cache'],
+      ['/link', 200, 'a secret'],
+      ['/odd', 200, 'a percent-encoded space'],
+      ['/assets/logo.svg', 200, '<svg/>'],
+      ['/robots.txt/x', 404],
+      ['/numbers.txt', 404]
+    ]
+    for (const [path, status, body, caching] of cases) {
+      const answer = await ask(url + path)
+      t.equal(answer.status, status, path)
+      if (body !== undefined) t.equal(answer.text, body, path)
+      if (caching !== undefined) t.equal(answer.headers.get('cache-control'), caching, path)
+    }
+    const first = await app.inject('/robots.txt')
+    const tag = String(first.headers.etag)
+    t.equal((await app.inject({ url: '/robots.txt', headers: { 'if-none-match': tag } })).statusCode, 304)
+    t.match(await app.inject({ url: '/robots.txt', headers: { range: 'bytes=2-4' } }), {
+      statusCode: 206,
+      body: '234'
+    })
+    t.equal((await app.inject({ method: 'POST', url: '/robots.txt' })).statusCode, 405)
+    rmSync(join(root, 'numbers.txt'))
+    t.match(await app.inject('/robots.txt'), { statusCode: 404, headers: { 'cache-control': 'no-store' } })
+  })
+
+  t.test('rejects a file that it can not serve', async (t) => {
+    const { root } = site(t)
+    const file = join(root, 'numbers.txt')
+    const cases: [name: string, path: string, files: object, message: RegExp][] = [
+      [
+        'no file',
+        '/a',
+        { file: join(root, 'nothing') },
+        /files\.file: There is no file ".*nothing"; files are relative/
+      ],
+      ['a folder', '/a', { file: root }, /files\.file: There is no file/],
+      ['neither', '/a', {}, /files: expected either "root" or "file"/],
+      ['both', '/a', { root, file }, /files\.file: expected either "root" or "file"/],
+      ['a fallback', '/a', { file, fallback: '/index.html' }, /files\.fallback: expected "root" beside it/],
+      [
+        'a wildcard',
+        '/a/*',
+        { file },
+        /files\.file: expected an exact path for one file, got "\/a\/\*"; "root" with/
+      ]
+    ]
+    for (const [name, path, files, message] of cases)
+      t.test(name, async (t) => {
+        await t.rejects(loadConfig({ routes: [{ path, files }] }, {}), { message })
+      })
   })
 
   t.test('rejects a missing folder or fallback', async (t) => {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { ConfigError, loadConfig } from '../../src/index.ts'
-import { gateway, listening, raw, statusOf } from '../helpers.ts'
+import { ask, gateway, listening, raw, statusOf } from '../helpers.ts'
 import { bodies, post } from './unread-bodies.ts'
 
 const get = (path: string, ...headers: string[]): string =>
@@ -178,10 +178,47 @@ t.test('rejects a redirect to itself', async (t) => {
     { host: 'a.test', path: '/*', ...to('https://a.test/') },
     { host: 'a.test', path: '/*', ...to('http://a.test:8080/') },
     { path: '/a/*', ...to('/b/') },
+    { path: '/*', redirect: { to: '/', rest: false } },
     { path: '/a', ...to('/a/') },
     { path: '/u/:id', ...to('/u/{query.id}') }
   ]
   for (const route of sound) await t.resolves(loadConfig({ routes: [route] }, {}), JSON.stringify(route))
+})
+
+t.test('leaves out the rest of the path and the query if asked to', async (t) => {
+  const { app, url } = await listening(t, {
+    routes: [
+      { path: '/rest/*', redirect: { to: '/new/', rest: false } },
+      { path: '/query/*', redirect: { to: '/new/', query: false } },
+      { path: '/both/*', redirect: { to: 'https://example.com/moved?from=both', rest: false, query: false } },
+      { path: ['/one/:id/*', '/two/deep/:id/*'], redirect: { to: '/items/{params.id}', rest: false } },
+      { path: '/exact', redirect: { to: '/there?x=1', query: false } },
+      { path: '/*', redirect: { to: '/', rest: false } },
+      { path: '/', ...body('home') },
+      { path: '/loop/*', redirect: { to: '/loop/end?x=1', rest: false } },
+      { path: '/slashes/*', redirect: { to: '//evil.test', rest: false } }
+    ]
+  })
+  const cases: [path: string, location: string][] = [
+    ['/rest/a/b?x=1', '/new/?x=1'],
+    ['/rest?x=1', '/new/?x=1'],
+    ['/query/a/b?x=1', '/new/a/b'],
+    ['/both/a?x=1', 'https://example.com/moved?from=both'],
+    ['/one/7/a/b?x=1', '/items/7?x=1'],
+    ['/two/deep/7/a', '/items/7'],
+    ['/exact?y=2', '/there?x=1'],
+    ['/any/thing', '/'],
+    ['/loop/start', '/loop/end?x=1'],
+    ['/slashes/a', '/evil.test']
+  ]
+  for (const [path, location] of cases) {
+    const answer = await app.inject(path)
+    t.match(answer, { statusCode: 308, headers: { location } }, path)
+  }
+  t.equal((await app.inject('/')).body, 'home')
+  t.equal((await app.inject('/loop/end?x=1')).statusCode, 404, 'has no route of its own')
+  const answer = await ask(`${url}/both/a`, { redirect: 'manual' })
+  t.equal(answer.headers.get('location'), 'https://example.com/moved?from=both')
 })
 
 t.test('redirects to the configured location', async (t) => {

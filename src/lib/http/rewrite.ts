@@ -45,8 +45,17 @@ const KNOWN: readonly ValueKind[] = ['params', 'query', 'headers', 'caller', 're
 /** Returns the path for the upstream: `to` replaces what the pattern matched before `/*`, or the whole of an exact path. */
 export type Rewrite = (path: string, request: FastifyRequest) => string
 
+interface RewriteOptions {
+  /** Whether what `/*` matches is appended; true by default. */
+  readonly rest?: boolean
+}
+
 /** Compiles a rewrite for a route with these patterns; `{params.x}` is the encoded segment of the request. Throws a TemplateError. */
-export function makeRewrite(to: string, patterns: readonly string[]): Rewrite {
+export function makeRewrite(
+  to: string,
+  patterns: readonly string[],
+  { rest = true }: RewriteOptions = {}
+): Rewrite {
   const shapes = patterns.map(shapeOf)
   const [first] = shapes
   const templates = shapes.map((shape) =>
@@ -57,7 +66,7 @@ export function makeRewrite(to: string, patterns: readonly string[]): Rewrite {
   const alike = shapes.every(({ wildcard, depth }) => wildcard === first.wildcard && depth === first.depth)
   if (alike && base.constant) {
     const start = base.render(NO_REQUEST)
-    if (!first.wildcard) return () => start
+    if (!first.wildcard || !rest) return () => start
     const { depth } = first
     const [before, query] = splitAtRest(start)
     return (path) => (before + restOf(path, depth) || '/') + query
@@ -69,7 +78,7 @@ export function makeRewrite(to: string, patterns: readonly string[]): Rewrite {
     const i = order.length === 1 ? 0 : (order.find((each) => matches(shapes[each] ?? first, path)) ?? 0)
     const start = checked(templates[i]?.render(request) ?? '')
     const shape = shapes[i]
-    if (shape?.wildcard !== true) return start
+    if (shape?.wildcard !== true || !rest) return start
     const [before, query] = splitAtRest(start)
     return (before + restOf(path, shape.depth) || '/') + query
   }
