@@ -73,7 +73,8 @@ async function filesOf(template: string): Promise<Map<string, string>> {
     'templates',
     template
   )
-  const files = new Map<string, string>()
+  // The config is the first file in the list of what was written.
+  const files = new Map([['gateway.json', '']])
   for (const entry of await readdir(root, { recursive: true, withFileTypes: true }))
     if (entry.isFile()) {
       const file = join(entry.parentPath, entry.name)

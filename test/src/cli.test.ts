@@ -1,21 +1,8 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
-import { join } from 'node:path'
 import t from 'tap'
-import {
-  ask,
-  certificate,
-  type Ended,
-  gateway,
-  listening,
-  noOpenssl,
-  running,
-  SECRET,
-  sallyport
-} from '../helpers.ts'
-import { freePort } from '../redis.ts'
+import { ask, type Ended, gateway, running, SECRET, sallyport } from '../helpers.ts'
 
 // The command line, run as a user does: many processes, one after the other.
 t.setTimeout(180_000)
@@ -373,103 +360,6 @@ t.test('hash', async (t) => {
         t.notMatch(lines[0], /hunter/)
       })
     )
-  })
-})
-
-t.test('init', async (t) => {
-  t.test('writes a gateway that runs', async (t) => {
-    const cwd = t.testdir({})
-    const { code, stdout, stderr } = await sallyport(['init', 'edge'], { cwd })
-    t.equal(code, 0)
-    t.equal(stderr, '')
-    t.match(
-      stdout,
-      /^Wrote edge\/gateway\.json, .*\nNow: cd edge && npx sallyport, then curl http:\/\/localhost:3000\/hello\/you\n$/
-    )
-    const folder = join(cwd, 'edge')
-    t.strictSame(readdirSync(folder).toSorted(), [
-      '.dockerignore',
-      '.env',
-      '.env.example',
-      '.gitignore',
-      'Dockerfile',
-      'gateway.json'
-    ])
-    t.equal(statSync(join(folder, '.env')).mode & 0o777, 0o600, 'what holds a secret is for its owner alone')
-    t.match(readFileSync(join(folder, '.gitignore'), 'utf8'), /^\.env$/m)
-    t.match(readFileSync(join(folder, '.env'), 'utf8'), /^SESSION_SECRET=\S{32,}$/m)
-    t.match(await sallyport(['check', '--strict'], { cwd: folder }), { code: 0, stderr: '' })
-    const { url } = await running(t, [], { cwd: folder })
-    const answer = await ask(`${url}/hello/you`)
-    t.equal(answer.status, 200)
-    t.equal(answer.text, 'Hello, you!\n')
-  })
-
-  t.test('writes a Dockerfile that copies the whole folder, and a health check that works', async (t) => {
-    const cwd = t.testdir({})
-    await sallyport(['init'], { cwd })
-    const dockerfile = readFileSync(join(cwd, 'Dockerfile'), 'utf8')
-    t.match(dockerfile, /^COPY --chown=node:node \. \.$/m, 'extensions, users.json and certificates included')
-    t.match(readFileSync(join(cwd, '.dockerignore'), 'utf8'), /^\.env$/m)
-    t.notMatch(
-      readFileSync(join(cwd, '.env'), 'utf8'),
-      /^HOST=/m,
-      '--env-file must not override HOST of the image'
-    )
-    const command = JSON.parse(/^HEALTHCHECK CMD (.*)$/m.exec(dockerfile)?.[1] ?? '[]') as string[]
-    const health = async (port: number): Promise<unknown> => {
-      const child = spawn(process.execPath, command.slice(1), {
-        env: { ...process.env, PORT: String(port) },
-        stdio: 'ignore'
-      })
-      return (await once(child, 'exit'))[0]
-    }
-    const routes = [{ path: '/', respond: { body: 'fine' } }]
-    t.equal(await health((await listening(t, { routes })).port), 0)
-    t.equal(await health(await freePort()), 1, 'without a gateway')
-    t.test('also over TLS', { skip: noOpenssl }, async (t) => {
-      const { ca } = certificate(t)
-      const tls = { certificates: [{ cert: ca, key: ca.replace('up.pem', 'up.key') }] }
-      t.equal(await health((await listening(t, { tls, routes })).port), 0)
-      const strict = { ...tls, clientCertificates: { ca, required: true } }
-      t.equal(await health((await listening(t, { tls: strict, routes })).port), 0, 'with client certificates')
-    })
-  })
-
-  t.test('makes another secret each time', async (t) => {
-    const secret = async (): Promise<string> => {
-      const cwd = t.testdir({})
-      await sallyport(['init'], { cwd })
-      return readFileSync(join(cwd, '.env'), 'utf8')
-    }
-    t.not(await secret(), await secret())
-  })
-
-  for (const name of ['gateway.json', '.env', 'Dockerfile'])
-    t.test(`never overwrites a ${name}, and then writes nothing`, async (t) => {
-      const cwd = t.testdir({ [name]: 'mine' })
-      const { code, stdout, lines } = refusal(await sallyport(['init'], { cwd }))
-      t.equal(code, 1)
-      t.equal(stdout, '')
-      t.equal(lines.length, 1)
-      t.match(
-        lines[0],
-        `There is a ${name} in . already; nothing was written. Name another folder: sallyport init gateway`
-      )
-      t.strictSame(
-        readdirSync(cwd).filter((each) => each !== '.tap'),
-        [name],
-        "beside tap's own folder"
-      )
-      t.equal(readFileSync(join(cwd, name), 'utf8'), 'mine')
-    })
-
-  t.test('leaves other existing files as they are', async (t) => {
-    const cwd = t.testdir({ '.gitignore': 'mine\n' })
-    const { code, stdout } = await sallyport(['init'], { cwd })
-    t.equal(code, 0)
-    t.notMatch(stdout, /gitignore/)
-    t.equal(readFileSync(join(cwd, '.gitignore'), 'utf8'), 'mine\n')
   })
 })
 

@@ -82,5 +82,5 @@ t.test('hash, key add, user add and init print what they made with --json', asyn
     code: 0,
     data: { name: 'ada', file: 'users.json' }
   })
-  t.match(await output(['init', 'edge'], { cwd }), { code: 0, data: { files: ['edge/.env.example'] } })
+  t.match(await output(['init', 'edge'], { cwd }), { code: 0, data: { files: ['edge/gateway.json'] } })
 })
