@@ -1,6 +1,8 @@
+import type { FastifyRequest } from 'fastify'
 import {
   type About,
   fp,
+  type Head,
   type Hooks,
   type OptionFault,
   perOptions,
@@ -8,36 +10,25 @@ import {
   Type
 } from '../src/kit/index.ts'
 import { identityHeadersOf } from '../src/lib/caller.ts'
-import { HeaderName, headerFaults } from '../src/lib/http/header-options.ts'
+import {
+  compileHeaders,
+  type HeaderChange,
+  HeaderChanges,
+  headerChangeFaults,
+  onlyRemoves
+} from '../src/lib/http/header-changes.ts'
 import { cgiName, cleanHeader } from '../src/lib/http/headers.ts'
 import { getOrCreate } from '../src/lib/memoize.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
-import { EXPECTED, TEMPLATE } from '../src/lib/units.ts'
-import { type Template, template, templateFaults } from '../src/lib/values.ts'
 
 export const key = 'headers'
 
-const map = (description: string, example: Readonly<Record<string, string | false>>) =>
-  Type.Record(
-    HeaderName,
-    Type.Unsafe<string | false>({
-      anyOf: [{ type: 'string' }, { const: false }],
-      [TEMPLATE]: true,
-      [EXPECTED]: 'a string (with values such as "{client.ip}"), or false to remove it'
-    }),
-    {
-      additionalProperties: false,
-      default: {},
-      description,
-      examples: [example]
-    }
-  )
-
 export const options = Type.Object(
   {
-    request: map('Request headers sent to the upstream: a string sets one, false removes it.', {
-      'x-client': '{client.ip}',
-      cookie: false
+    request: HeaderChanges('request', {
+      description:
+        'Request headers sent to the upstream: a string sets one, false removes it, an object adds a field or sets a default.',
+      examples: [{ 'x-client': '{client.ip}', cookie: false, accept: { default: 'application/json' } }]
     }),
     underscores: Type.Unsafe<'drop' | 'keep'>({
       type: 'string',
@@ -46,9 +37,17 @@ export const options = Type.Object(
       description:
         'Whether request headers with an underscore, which many services take for the header with a dash, are removed (drop) or forwarded (keep); the metadata of gRPC calls always is.'
     }),
-    response: map('Response headers sent to the client: a string sets one, false removes it.', {
-      'x-served-by': 'gateway',
-      server: false
+    response: HeaderChanges('response', {
+      description:
+        'Response headers sent to the client: a string sets one, false removes it, an object adds a field, sets a default, or changes responses of some statuses only.',
+      examples: [
+        {
+          'x-served-by': 'gateway',
+          server: false,
+          'cache-control': { default: 'max-age=60', on: ['2xx', 304] },
+          link: { add: '</docs>; rel=help' }
+        }
+      ]
     })
   },
   {
@@ -61,18 +60,12 @@ export const options = Type.Object(
 export const override = overrideOf(options)
 export type HeadersOptions = Static<typeof options>
 
-/** A request header to set, or to remove if `value` is undefined. */
-export interface HeaderChange {
-  readonly name: string
-  readonly value: Template | undefined
-}
-
 export const faults = (options: HeadersOptions, about: About): OptionFault[] =>
   (['request', 'response'] as const).flatMap((direction) =>
     Object.entries(options[direction]).flatMap(([name, value]) => {
       const path = [direction, name]
-      const found = [...headerFaults(name, value, path), ...templateFaults(value, path)]
-      if (direction === 'request' && value !== false && isReserved(name, options, about))
+      const found = headerChangeFaults(name, value, path)
+      if (direction === 'request' && !onlyRemoves(value) && isReserved(name, options, about))
         found.push({
           path,
           message: `"${name}" is an identity header that "auth" sends to upstreams and may not be set here; choose another name`
@@ -113,8 +106,8 @@ export default fp<HeadersOptions>(
     app.decorateRequest('headerChanges', null)
     const isBuiltin = (_options: HeadersOptions, { kind }: RouteInfo): boolean => kind === 'builtin'
     const build = (options: HeadersOptions, route: RouteInfo): Hooks => {
-      const requestChanges = compileChanges(options.request)
-      const responseChanges = compileChanges(options.response)
+      const requestChanges = compileHeaders(options.request)
+      const responseChanges = compileHeaders(options.response)
       const errorChanges = responseChanges.filter(({ name }) => !CACHE_HEADER.test(name))
       const builtin = isBuiltin(options, route)
       return {
@@ -132,12 +125,8 @@ export default fp<HeadersOptions>(
               onHead(request, _reply, head) {
                 const { refusal } = request
                 const isError = builtin || (refusal !== null && refusal.byTarget !== true)
-                for (const { name, value } of isError ? errorChanges : responseChanges) {
-                  // A missing value removes the header instead of leaving it empty.
-                  const rendered = cleanHeader(value?.renderWhole(request) ?? '')
-                  if (rendered === '') head.remove(name)
-                  else head.set(name, rendered)
-                }
+                for (const change of isError ? errorChanges : responseChanges)
+                  if (change.appliesTo?.(head.status) !== false) changeHead(head, change, request)
               }
             })
       }
@@ -147,8 +136,13 @@ export default fp<HeadersOptions>(
   { name: key, fastify: '5.x' }
 )
 
-const compileChanges = (map: HeadersOptions['request']): HeaderChange[] =>
-  Object.entries(map).map(([name, value]) => ({
-    name: name.toLowerCase(),
-    value: value === false ? undefined : template(value)
-  }))
+function changeHead(head: Head, { name, action, value }: HeaderChange, request: FastifyRequest): void {
+  if (action === 'default' && head.has(name)) return
+  const rendered = cleanHeader(value?.renderWhole(request) ?? '')
+  if (rendered !== '') {
+    if (action === 'add') head.add(name, rendered)
+    else head.set(name, rendered)
+  }
+  // A missing value removes the header instead of leaving it empty.
+  else if (action !== 'add') head.remove(name)
+}

@@ -10,6 +10,7 @@ import {
 } from '../src/kit/index.ts'
 import { escapesFor } from '../src/lib/escape.ts'
 import { ignoreBodies } from '../src/lib/http/bodies.ts'
+import { type HeaderOptions, textAfter } from '../src/lib/http/header-changes.ts'
 import { HeaderName, headerFaults } from '../src/lib/http/header-options.ts'
 import { paramFaults } from '../src/lib/http/rewrite.ts'
 import type { Static } from '../src/lib/schema.ts'
@@ -93,7 +94,7 @@ export default fp<TargetRoutes<RespondOptions>>(
         ...withLowerCaseNames(options.headers)
       }
       // Values of the request must not become markup or code (CWE-79, CWE-116).
-      const escapes = escapesFor(contentTypeOf(headers, info), text?.before ?? [])
+      const escapes = escapesFor(contentTypeOf({ headers, status }, info), text?.before ?? [])
       for (const mount of mounts)
         app.route({
           ...mount,
@@ -110,12 +111,12 @@ export default fp<TargetRoutes<RespondOptions>>(
 )
 
 /** Returns the content type of the response, which `headers.response` may replace. */
-function contentTypeOf(headers: Readonly<Record<string, string>>, { options }: RouteInfo): string {
-  const { response = {} } = (options['headers'] || {}) as {
-    response?: Readonly<Record<string, string | false>>
-  }
-  const replacement = Object.entries(response).find(([name]) => name.toLowerCase() === 'content-type')?.[1]
-  return String(replacement || headers['content-type'])
+function contentTypeOf(
+  { headers, status }: Pick<RespondOptions, 'headers' | 'status'>,
+  { options }: RouteInfo
+): string {
+  const { response = {} } = (options['headers'] || {}) as { response?: HeaderOptions }
+  return textAfter(response, 'content-type', { text: headers['content-type'] ?? '', status })
 }
 
 const withLowerCaseNames = (headers: Readonly<Record<string, string>>): Record<string, string> =>

@@ -63,6 +63,8 @@ function applyWithoutBody(compression: Compression, head: StageHead, request: Fa
 /** Gives the ETag of a compressed body back to the upstream as it was: If-Match never matches a weak one (RFC 9110 section 13.1.1). */
 const STRONG_IF_MATCH = {
   name: 'if-match',
+  action: 'set' as const,
+  appliesTo: undefined,
   value: template('{headers.if-match}', undefined, {
     headers: () => (request: FastifyRequest) =>
       request.headers['if-match']?.replaceAll(/(^|[\s,])W\/(?=")/g, '$1')

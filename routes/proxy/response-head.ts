@@ -148,7 +148,7 @@ export function responseHead(
   if (vary !== '') head.push('vary', vary)
   for (const [name, value] of routeHead.defaults) if (!has(head, name)) head.push(name, value)
   if (routeHead.hooks.length > 0) {
-    const flat = new FlatHead(head)
+    const flat = new FlatHead(status, head)
     for (const hook of routeHead.hooks) hook(request, reply, flat)
   }
   return { fields: head, endless }
@@ -186,9 +186,11 @@ function has(head: readonly string[], name: string): boolean {
 }
 
 class FlatHead implements Head {
+  readonly status: number
   readonly #head: string[]
 
-  constructor(head: string[]) {
+  constructor(status: number, head: string[]) {
+    this.status = status
     this.#head = head
   }
 
@@ -202,6 +204,10 @@ class FlatHead implements Head {
 
   set(name: string, value: string): void {
     setHeader(this.#head, name, value)
+  }
+
+  add(name: string, value: string): void {
+    this.#head.push(name, value)
   }
 
   remove(name: string): void {

@@ -63,7 +63,7 @@ export function maskerOf({ interpolated }: Plan): (value: unknown, path: Path) =
 }
 
 function redactText(text: string, path: Path, interpolated: ReadonlySet<string>): string {
-  const name = String(path.at(-1) ?? '')
+  const name = String((isHeaderSetting(path) ? path[2] : path.at(-1)) ?? '')
   // A key is a secret or the hash of one, unless it is the name of a file.
   const isKey = /key$/i.test(name)
   if ((isKey || SECRET.test(name)) && !(isKey && isFile(text)) && path.at(-2) !== 'endpoints') return MASK
@@ -85,6 +85,9 @@ export function redact(text: string): string {
 }
 
 const isFile = (text: string): boolean => /^(\/|[A-Za-z]:\\)/.test(text) && !/[=+]/.test(text)
+
+/** Returns whether a path is that of a value such as `headers.request.x-key.set`. */
+const isHeaderSetting = (path: Path): boolean => path.length === 4 && path[0] === 'headers'
 
 /** Returns whether a path is that of a query parameter, in `query` or in the `params` of a log-in. */
 const isQuery = (path: Path): boolean =>

@@ -75,10 +75,19 @@ function applyPlan(plan: HeadPlan, request: FastifyRequest, reply: FastifyReply)
   if (plan.vary !== '') reply.header('vary', joinVary(String(reply.getHeader('vary') ?? ''), plan.vary))
   if (plan.hooks.length === 0) return
   const head: Head = {
+    status: reply.statusCode,
     has: (name) => reply.hasHeader(name),
     get: (name) => (reply.hasHeader(name) ? [reply.getHeader(name)].flat().join(', ') : undefined),
     set: (name, value) => void reply.removeHeader(name).header(name, value),
+    add: (name, value) => addField(reply, name, value),
     remove: (name) => void reply.removeHeader(name)
   }
   for (const hook of plan.hooks) hook(request, reply, head)
+}
+
+function addField(reply: FastifyReply, name: string, value: string): void {
+  const before = [reply.getHeader(name) ?? []].flat().map(String)
+  // An `onSend` hook that fails sends the error, through here again, with the headers so far.
+  if (before.includes(value)) return
+  reply.removeHeader(name).header(name, before.length === 0 ? value : [...before, value])
 }

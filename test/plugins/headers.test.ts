@@ -1,6 +1,10 @@
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import http2 from 'node:http2'
+import { join } from 'node:path'
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
-import { gateway, listening, raw, statusOf, upstream } from '../helpers.ts'
+import { certificate, gateway, listening, raw, statusOf, upstream } from '../helpers.ts'
 
 const respond = { body: 'hello' }
 
@@ -193,4 +197,211 @@ t.test('headers with underscores reach an upstream only where the route says so,
   t.equal(statusOf(await get('/validated-kept', 'x-tenant: mine', 'x_tenant: other')), 400)
   t.equal(statusOf(await get('/validated', 'x_tenant: mine')), 400, 'what is removed is not judged')
   t.match(await get('/validated', 'x-tenant: mine', 'x_tenant: other'), /"x-tenant":"mine"/)
+})
+
+t.test('adds, defaults, replaces and removes response headers, by status, for every target', async (t) => {
+  const folder = t.testdir({ 'a.txt': 'a file' })
+  const response = {
+    link: [{ add: '</a>; rel=a' }, { add: '</b>; rel=b', on: ['4xx', '5xx'] }],
+    'x-default': { default: 'ours' },
+    'x-theirs': { default: 'ours' },
+    'x-set': { set: 'of {query.q}' },
+    'x-missing': [{ add: '{query.none}' }, { default: '{query.none}' }],
+    'x-gone': [{ set: 'a' }, { remove: true }],
+    'x-text': ['first', { add: 'second' }],
+    'set-cookie': { add: 'ours=1' },
+    'cache-control': { set: 'max-age=60' },
+    etag: { remove: true, on: ['404'] }
+  }
+  const app = await gateway(t, {
+    headers: { response },
+    routes: [
+      { path: '/proxied', proxy: { upstream: target } },
+      { path: '/respond', respond },
+      { path: '/missing', respond: { ...respond, status: 404 } },
+      { path: '/redirect', redirect: { to: '/respond' } },
+      { path: '/files/*', files: { root: folder } },
+      { path: '/aggregate', aggregate: { legs: { a: { upstream: target, path: '/' } } } },
+      { path: '/refused', respond, fault: { status: 503 } }
+    ]
+  })
+  const one = '</a>; rel=a'
+  const both = [one, '</b>; rel=b']
+  const cases: [url: string, status: number, seen: object][] = [
+    ['/proxied', 200, { link: one, 'x-theirs': 'theirs', 'set-cookie': ['a=1', 'b=2', 'ours=1'] }],
+    ['/respond', 200, { link: one, 'x-theirs': 'ours', 'set-cookie': 'ours=1' }],
+    ['/missing', 404, { link: both }],
+    ['/redirect', 308, { link: one }],
+    ['/files/a.txt', 200, { link: one, etag: /./ }],
+    ['/files/none', 404, { link: both, etag: undefined }],
+    ['/aggregate', 200, { link: one }],
+    ['/refused', 503, { link: both, 'cache-control': 'no-store' }],
+    ['/nowhere', 404, { link: both, 'cache-control': 'no-store' }]
+  ]
+  for (const [url, status, seen] of cases)
+    await t.test(url, async (t) => {
+      const { headers, statusCode } = await app.inject(`${url}?q=1`)
+      t.equal(statusCode, status)
+      t.match(headers, {
+        'x-default': 'ours',
+        'x-set': 'of 1',
+        'x-missing': undefined,
+        'x-gone': undefined,
+        'x-text': ['first', 'second'],
+        ...seen
+      })
+    })
+})
+
+t.test('adds and defaults request headers', async (t) => {
+  const app = await gateway(t, {
+    headers: {
+      request: {
+        'x-list': [{ add: 'ours' }, { add: '{query.q}' }],
+        cookie: { add: 'ours={query.q}' },
+        accept: { default: 'application/json' },
+        'x-gone': { remove: true },
+        'x-set': { set: 'ours' }
+      }
+    },
+    routes: [{ path: '/*', proxy: { upstream: target } }]
+  })
+  const cases: [url: string, headers: Record<string, string>, seen: object][] = [
+    ['/', {}, { 'x-list': 'ours', cookie: undefined, accept: 'application/json', 'x-set': 'ours' }],
+    [
+      '/?q=1',
+      { 'x-list': 'theirs', cookie: 'a=b', accept: 'text/plain', 'x-gone': 'a', 'x-set': 'theirs' },
+      {
+        'x-list': 'theirs, ours, 1',
+        cookie: 'a=b; ours=1',
+        accept: 'text/plain',
+        'x-gone': undefined,
+        'x-set': 'ours'
+      }
+    ]
+  ]
+  for (const [url, headers, seen] of cases)
+    t.match((await app.inject({ url, headers })).json(), seen, `${url} ${JSON.stringify(headers)}`)
+})
+
+t.test('changes stored responses once', async (t) => {
+  const stored = await upstream(t, (_request, response) => {
+    response
+      .setHeader('link', 'a')
+      .setHeader('cache-control', 'max-age=60')
+      .setHeader('content-type', 'application/json')
+    response.end('{}')
+  })
+  const app = await gateway(t, {
+    cache: { ttl: '1m' },
+    headers: {
+      response: { 'x-added': { add: 'ours' }, 'x-default': { default: '{query.q}' }, link: { add: 'b' } }
+    },
+    routes: [
+      { path: '/proxied', proxy: { upstream: stored } },
+      { path: '/aggregate', aggregate: { legs: { a: { upstream: stored, path: '/' } } } }
+    ]
+  })
+  for (const [url, link] of [
+    ['/proxied', 'a, b'],
+    ['/aggregate', 'b']
+  ])
+    for (const state of [/fwd/, /hit/, /hit/]) {
+      const { headers } = await app.inject(`${url}?q=1`)
+      t.match(headers['cache-status'], state, url)
+      t.equal(String(headers['x-added']), 'ours', `${url} ${state}`)
+      t.equal(headers['x-default'], '1')
+      t.equal([headers.link].flat().join(', '), link, `${url} ${state}`)
+    }
+})
+
+t.test('adds fields over HTTP/2', async (t) => {
+  const { ca: cert } = certificate(t)
+  const { port } = await listening(t, {
+    tls: { certificates: [{ cert, key: cert.replace('.pem', '.key') }] },
+    headers: {
+      response: { link: [{ add: 'a' }, { add: 'b' }], 'set-cookie': { add: 'c=1' }, etag: { default: '"1"' } }
+    },
+    routes: [
+      { path: '/proxied', proxy: { upstream: target } },
+      { path: '/respond', respond }
+    ]
+  })
+  const session = http2.connect(`https://localhost:${port}`, { ca: readFileSync(cert) })
+  t.teardown(() => session.destroy())
+  for (const path of ['/proxied', '/respond', '/nowhere']) {
+    const [headers] = await once(session.request({ ':path': path }), 'response')
+    t.match(headers, { link: 'a, b', etag: '"1"' }, path)
+    t.equal(headers['set-cookie'].at(-1), 'c=1', path)
+  }
+})
+
+t.test('refuses changes that say too little, too much or nothing', async (t) => {
+  const cases: [name: string, headers: object, message: RegExp][] = [
+    [
+      'no change',
+      { response: { 'x-a': {} } },
+      /expected one of "set", "add", "default" and "remove", got none/
+    ],
+    ['two', { response: { 'x-a': { set: 'a', add: 'b' } } }, /headers\.response\.x-a.*got "set" and "add"/],
+    ['only statuses', { response: { 'x-a': { on: [200] } } }, /got none/],
+    ['an unknown action', { response: { 'x-a': { append: 'b' } } }, /append/],
+    ['an unknown action that is off', { response: { 'x-a': { set: 'a', append: false } } }, /append/],
+    ['remove false', { response: { 'x-a': { remove: false } } }, /remove/],
+    ['statuses of a request', { request: { 'x-a': { set: 'a', on: [200] } } }, /"?on"?/],
+    ['a bad status', { response: { 'x-a': { set: 'a', on: ['2x'] } } }, /a status such as 404/],
+    ['an empty list', { response: { 'x-a': [] } }, /x-a/],
+    ['a number', { response: { 'x-a': 1 } }, /expected a string .*, false to remove it, an object/],
+    ['a number in a list', { response: { 'x-a': ['a', 1] } }, /x-a/],
+    ['a second type', { response: { 'Content-Type': { add: 'a/b' } } }, /"Content-Type" only once/],
+    [
+      'an unknown value',
+      { response: { 'x-a': [{ add: '{client.up}' }] } },
+      /x-a\[?\.?0.*got "\{client\.up\}"/
+    ],
+    ['a line break', { response: { 'x-a': { add: 'a\nb' } } }, /has a line break/],
+    ['framing', { response: { 'content-length': { remove: true } } }, /frames the message/],
+    [
+      'an identity header',
+      { request: { 'X-User': { default: 'root' } } },
+      /"X-User" is an identity header that "auth" sends/
+    ]
+  ]
+  for (const [name, headers, message] of cases)
+    await t.test(name, async (t) => {
+      await t.rejects(
+        loadConfig({ auth: { ...auth, identity: { 'x-user': 'id' } }, headers, routes: [] }, {}),
+        {
+          message
+        }
+      )
+    })
+  await loadConfig(
+    {
+      auth: { ...auth, identity: { 'x-user': 'id' } },
+      headers: { request: { 'x-user': { remove: true } } },
+      routes: []
+    },
+    {}
+  )
+})
+
+t.test('takes a text of a variable or a file literally, in every form', async (t) => {
+  const folder = t.testdir({ secret: '{client.ip}' })
+  const braces = `\${BRACES}`
+  const text = `${braces} {query.q}`
+  const app = await gateway(
+    t,
+    {
+      headers: {
+        request: { 'x-a': { set: text }, 'x-b': [{ default: `\${file:${join(folder, 'secret')}}` }] },
+        response: { 'x-a': { add: text }, 'x-b': [braces], 'x-c': text }
+      },
+      routes: [{ path: '/*', proxy: { upstream: target } }]
+    },
+    { env: { BRACES: '{{a}} {path}' } }
+  )
+  const { headers, json } = await app.inject('/?q=1')
+  t.match(json(), { 'x-a': '{{a}} {path} 1', 'x-b': '{client.ip}' })
+  t.match(headers, { 'x-a': '{{a}} {path} 1', 'x-b': '{{a}} {path}', 'x-c': '{{a}} {path} 1' })
 })

@@ -330,6 +330,8 @@ t.test('/config masks secrets in options that have no secret name', async (t) =>
           'x-pwd': 'S3CRET12',
           'x-pass': 'S3CRET13',
           'x-functions-key': 'S3CRET14',
+          authorization: { set: 'S3CRET26' },
+          'x-api-key': [{ add: 'S3CRET27' }, { default: 'S3CRET28' }],
           'x-mixed': `to ${from('KEY')}`,
           'x-env': 'production',
           'x-ip': '{client.ip}'

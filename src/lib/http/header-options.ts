@@ -7,7 +7,7 @@ import { FRAMING } from './hop-by-hop.ts'
 export const HeaderName = Type.String({ pattern: NAME })
 
 /** Returns the errors of a header that a config sets: a name that frames the message, or a value with a line break (CWE-113). */
-export function headerFaults(name: string, value: unknown, path: readonly string[]): OptionFault[] {
+export function headerFaults(name: string, value: unknown, path: OptionFault['path']): OptionFault[] {
   const found: OptionFault[] = []
   if (FRAMING.has(name.toLowerCase()))
     found.push({ path, message: `"${name}" frames the message itself and can't be changed` })

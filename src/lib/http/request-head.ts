@@ -3,6 +3,7 @@ import { setBounded } from '../memoize.ts'
 import { peerOf } from './addresses.ts'
 import { LOGIN_COOKIE, withoutCookie } from './cookies.ts'
 import { isGrpc } from './grpc.ts'
+import type { HeaderChange } from './header-changes.ts'
 import { cgiName, cleanHeader, isForwardedHeader } from './headers.ts'
 import { HOP_BY_HOP, nominatedBy } from './hop-by-hop.ts'
 import { isHttp2 } from './http2.ts'
@@ -63,11 +64,26 @@ export function forwardedHead(options: RequestHeadOptions): WriteRequestHead {
     if (requestId !== undefined) head.push(requestId, request.id)
     if (request.identity)
       for (const { name, value } of request.identity) setHeader(head, name, value.render(request))
-    if (request.headerChanges)
-      for (const { name, value } of request.headerChanges)
-        setHeader(head, name, cleanHeader(value?.renderWhole(request) ?? '') || undefined)
+    if (request.headerChanges) for (const change of request.headerChanges) changeHeader(head, change, request)
     return head
   }
+}
+
+function changeHeader(
+  head: RequestHead,
+  { name, action, value }: HeaderChange,
+  request: FastifyRequest
+): void {
+  const before = action === 'set' || action === 'remove' ? undefined : headerOf(head, name)
+  if (action === 'default' && before !== undefined) return
+  const rendered = cleanHeader(value?.renderWhole(request) ?? '')
+  // A missing value removes the header instead of leaving it empty.
+  if (rendered === '' && action !== 'add') setHeader(head, name, undefined)
+  else if (rendered === '') return
+  // A request has one Cookie field (RFC 6265 section 5.4).
+  else if (name === 'cookie' && before !== undefined) setHeader(head, name, `${before}; ${rendered}`)
+  else if (action === 'add') head.push(name, rendered)
+  else setHeader(head, name, rendered)
 }
 
 /** Writes the head of a request to an authorization service. */
