@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import {
   createError,
@@ -9,12 +8,18 @@ import {
   perOptions,
   Type
 } from '../src/kit/index.ts'
+import {
+  AddressList,
+  addressFaults,
+  addressFileFaults,
+  readAddresses,
+  readAddressFile
+} from '../src/lib/http/address-lists.ts'
 import { addressOf } from '../src/lib/http/addresses.ts'
-import { EXPECTED_RANGE, isRange, rangeMatcher } from '../src/lib/http/networks.ts'
+import { rangeMatcher } from '../src/lib/http/networks.ts'
 import { getOrCreate } from '../src/lib/memoize.ts'
 import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
 import { File } from '../src/lib/units.ts'
-import { unreadable } from '../src/lib/unreadable.ts'
 
 export const key = 'ipAccess'
 
@@ -22,17 +27,17 @@ export const options = Type.Object(
   {
     ...gate,
     allow: Type.Optional(
-      Type.Array(Type.String(), {
+      AddressList({
         minItems: 1,
         description:
-          'The allowed addresses; all others are denied: addresses, CIDR ranges, "loopback" or "private". Without it all addresses are allowed that are not denied.',
+          'The allowed addresses; all others are denied: addresses, CIDR ranges, "loopback", "private" or "file:NAME". Without it all addresses are allowed that are not denied.',
         examples: [['10.0.0.0/8', 'loopback']]
       })
     ),
-    deny: Type.Array(Type.String(), {
+    deny: AddressList({
       default: [],
       description:
-        'The denied addresses, which win over allow: addresses, CIDR ranges, "loopback" or "private".',
+        'The denied addresses, which win over allow: addresses, CIDR ranges, "loopback", "private" or "file:NAME".',
       examples: [['203.0.113.0/24']]
     }),
     file: Type.Optional(
@@ -52,14 +57,11 @@ export const options = Type.Object(
 export const override = overrideOf(options)
 export type IpAccessOptions = Static<typeof options>
 
-export function faults({ allow = [], deny, file }: IpAccessOptions): OptionFault[] {
-  const inLists = ([path, ranges]: readonly [string, readonly string[]]): OptionFault[] =>
-    ranges.flatMap((range, i) => (isRange(range) ? [] : [{ path: [path, i], message: notARange(range) }]))
-  return [
-    ...[['allow', allow] as const, ['deny', deny] as const].flatMap(inLists),
-    ...(file === undefined ? [] : fileFaults(file))
-  ]
-}
+export const faults = ({ allow = [], deny, file }: IpAccessOptions): OptionFault[] => [
+  ...addressFaults(allow, ['allow']),
+  ...addressFaults(deny, ['deny']),
+  ...(file === undefined ? [] : addressFileFaults(file, ['file']))
+]
 
 // Names of files that list denied addresses, and allowed ones.
 const DENY_NAME =
@@ -74,11 +76,11 @@ export function warnings({ allow, deny, file }: IpAccessOptions): string[] {
   if (DENY_NAME.test(name)) return []
   if (ALLOW_NAME.test(name))
     return [
-      `refuses the addresses in ${name}: "ipAccess.file" denies, though its name suggests a list of allowed addresses; write those into "allow"`
+      `refuses the addresses in ${name}: "ipAccess.file" denies, though its name suggests a list of allowed addresses; "allow": ["file:${name}"] allows them`
     ]
   if (allow !== undefined || deny.length > 0) return []
   return [
-    `refuses the addresses in ${name} and no others: "ipAccess.file" denies; addresses that may pass are written into "allow"`
+    `refuses the addresses in ${name} and no others: "ipAccess.file" denies; "allow": ["file:${name}"] would allow them instead`
   ]
 }
 
@@ -115,8 +117,8 @@ export default fp<IpAccessOptions>(
 type AddressPredicate = (address: string) => boolean
 
 function compileRanges({ allow, deny, file }: IpAccessOptions): AddressPredicate {
-  const denied = rangeMatcher(file === undefined ? deny : [...deny, ...linesOf(file).map(({ text }) => text)])
-  const allowed = allow === undefined ? () => true : rangeMatcher(allow)
+  const denied = rangeMatcher([...readAddresses(deny), ...(file === undefined ? [] : readAddressFile(file))])
+  const allowed = allow === undefined ? () => true : rangeMatcher(readAddresses(allow))
   const verdicts = new Map<string, boolean>()
   return (address) => {
     const known = verdicts.get(address)
@@ -127,25 +129,4 @@ function compileRanges({ allow, deny, file }: IpAccessOptions): AddressPredicate
     verdicts.set(address, verdict)
     return verdict
   }
-}
-
-const notARange = (text: string): string => `expected an address, got "${text}"; ${EXPECTED_RANGE} would work`
-
-function fileFaults(file: string): OptionFault[] {
-  try {
-    return linesOf(file)
-      .filter(({ text }) => !isRange(text))
-      .map(({ text, line }) => ({ path: ['file'], message: `${file}:${line}: ${notARange(text)}` }))
-  } catch (error) {
-    return [{ path: ['file'], message: unreadable(file, error) }]
-  }
-}
-
-/** Reads the lines of a file, without comments and empty lines. */
-function linesOf(file: string): { text: string; line: number }[] {
-  return readFileSync(file, 'utf8')
-    .replace(/^\uFEFF/, '')
-    .split('\n')
-    .map((written, i) => ({ text: written.replace(/#.*/, '').trim(), line: i + 1 }))
-    .filter(({ text }) => text !== '')
 }

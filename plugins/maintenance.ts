@@ -7,8 +7,9 @@ import {
   perOptions,
   Type
 } from '../src/kit/index.ts'
+import { AddressList, addressFaults, readAddresses } from '../src/lib/http/address-lists.ts'
 import { addressOf } from '../src/lib/http/addresses.ts'
-import { EXPECTED_RANGE, isRange, rangeMatcher } from '../src/lib/http/networks.ts'
+import { rangeMatcher } from '../src/lib/http/networks.ts'
 import { withHeaders } from '../src/lib/refusals.ts'
 import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
 import { Duration, duration } from '../src/lib/units.ts'
@@ -23,9 +24,10 @@ export const options = Type.Object(
       description: 'Whether requests are refused; a variable can decide.',
       examples: [true]
     }),
-    allow: Type.Array(Type.String(), {
+    allow: AddressList({
       default: [],
-      description: 'The addresses that still come through: addresses, CIDR ranges, "loopback" or "private".',
+      description:
+        'The addresses that still come through: addresses, CIDR ranges, "loopback", "private" or "file:NAME".',
       examples: [['private']]
     }),
     retryAfter: Duration({
@@ -44,10 +46,7 @@ export const override = overrideOf(options)
 export const guardsAccess = false
 export type MaintenanceOptions = Static<typeof options>
 
-export const faults = ({ allow }: MaintenanceOptions): OptionFault[] =>
-  allow.flatMap((range, i) =>
-    isRange(range) ? [] : [{ path: ['allow', i], message: `expected ${EXPECTED_RANGE}, got "${range}"` }]
-  )
+export const faults = ({ allow }: MaintenanceOptions): OptionFault[] => addressFaults(allow, ['allow'])
 
 /** The service is under maintenance (RFC 9110 section 15.6.4). */
 export const MaintenanceOn = createError(
@@ -63,7 +62,7 @@ export default fp<MaintenanceOptions>(
   async function maintenance(app, root) {
     perOptions(app, key, root, ({ on, allow, retryAfter }) => {
       if (!on) return undefined
-      const isAllowed = rangeMatcher(allow)
+      const isAllowed = rangeMatcher(readAddresses(allow))
       const headers = { 'retry-after': String(Math.ceil(duration(retryAfter) / 1000)) }
       return {
         onRequest(request, _reply, done) {

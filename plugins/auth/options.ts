@@ -1,5 +1,6 @@
 import { Type } from '../../src/kit/index.ts'
 import { STRATEGIES, type StrategyName } from '../../src/lib/caller.ts'
+import { AddressList } from '../../src/lib/http/address-lists.ts'
 import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
 import { EXPECTED, File } from '../../src/lib/units.ts'
 import { assertion } from './assertion.ts'
@@ -133,10 +134,10 @@ export const options = Type.Object(
       default: false,
       description: 'Also let anonymous requests through; a wrong credential is still refused.'
     }),
-    exempt: Type.Array(Type.String(), {
+    exempt: AddressList({
       default: [],
       description:
-        'Addresses that need no credential, unless "require" is set: addresses, CIDR ranges, "loopback" or "private". A wrong credential is still refused.',
+        'Addresses that need no credential, unless "require" is set: addresses, CIDR ranges, "loopback", "private" or "file:NAME". A wrong credential is still refused.',
       examples: [['203.0.113.0/24']]
     }),
     require: Type.Optional(

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { callerIdentity } from '../../src/lib/caller.ts'
 import { compileConditions, type HoldsFor } from '../../src/lib/conditions/compile.ts'
-import { type Condition, readWhen } from '../../src/lib/conditions/options.ts'
+import { addressFaultsIn, type Condition, readWhen } from '../../src/lib/conditions/options.ts'
 import { hash32, unitInterval } from '../../src/lib/hash.ts'
 import { cookieIn } from '../../src/lib/http/cookies.ts'
 import type { OptionFault } from '../../src/lib/schema.ts'
@@ -62,7 +62,7 @@ export const splitConditions = (split: Split): readonly Condition[] =>
 
 /** Returns the errors in the shares and conditions of a split. */
 export function splitFaults(split: Split): OptionFault[] {
-  const faults: OptionFault[] = []
+  const faults = split.flatMap(({ when }, i) => addressFaultsIn(readWhen(when), ['split', i, 'when']))
   for (const [i, part] of split.entries())
     if (isConditional(part) && part.share !== undefined)
       faults.push({

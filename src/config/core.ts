@@ -1,4 +1,5 @@
-import { EXPECTED_RANGE, isRange, originOf } from '../lib/http/networks.ts'
+import { addressFaults } from '../lib/http/address-lists.ts'
+import { originOf } from '../lib/http/networks.ts'
 import { isObject, prune } from '../lib/schema.ts'
 import { withDefaults } from './defaults.ts'
 import type { InterpolatedSource } from './interpolate.ts'
@@ -51,14 +52,10 @@ export function readCore(draft: PlanDraft, source: InterpolatedSource, root: Roo
   draft.publicUrl = originOf(root['publicUrl'])
   const proxies = root['trustedProxies']
   if (!Array.isArray(proxies)) return
-  draft.trustedProxies = proxies.filter((range) => typeof range === 'string')
-  for (const [i, range] of proxies.entries())
-    if (typeof range === 'string' && !isRange(range))
-      faults.addAt(
-        source,
-        ['trustedProxies', i],
-        `expected an address, got "${range}"; ${EXPECTED_RANGE} would work`
-      )
+  const resolved = draft.resolveAddresses(coreOptions['trustedProxies'], proxies, source) as unknown[]
+  draft.trustedProxies = resolved.filter((range) => typeof range === 'string')
+  for (const { path, message } of addressFaults(resolved.map(String), ['trustedProxies']))
+    faults.addAt(source, path, message.replaceAll(`${source.folder}/`, ''))
 }
 
 /** Adds the upstreams of a file; names are unique across all files. */

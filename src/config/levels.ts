@@ -1,6 +1,5 @@
 import type { Concern } from '../kit/index.ts'
-import { type Alternatives, bothOf, readWhen } from '../lib/conditions/options.ts'
-import { EXPECTED_RANGE, isRange } from '../lib/http/networks.ts'
+import { type Alternatives, addressFaultsIn, bothOf, readWhen } from '../lib/conditions/options.ts'
 import { isObject, schemaOf } from '../lib/schema.ts'
 import { listOf } from './core.ts'
 import type { Path, Place } from './fault.ts'
@@ -79,6 +78,7 @@ export function enterLevel(
         [...entry.at, 'host'],
         `expected a host within the group's ${outer.hosts.join(', ')}, got "${host}"`
       )
+  const when = invalid.has('when') ? undefined : readConditions(draft, entry)
   const paths = invalid.has('path') ? [] : listOf(entry.value['path'])
   const scope = outer.scope.inside(entry.value)
   const inner =
@@ -90,23 +90,22 @@ export function enterLevel(
     scope,
     paths: inner,
     hosts: hosts.length === 0 ? outer.hosts : hosts,
-    when: invalid.has('when') ? [] : bothOf(outer.when, readConditions(draft, entry)),
+    when: bothOf(outer.when, when ?? []),
     concerns: mergeConcerns(draft, entry, { ...outer, scope, paths: inner }, { isRoute }),
     targets: isRoute ? outer.targets : mergeTargets(draft, entry, { ...outer, scope, paths: inner }),
     isEnabled: outer.isEnabled && entry.value['enabled'] !== false,
     locked: isRoute ? outer.locked : lockedInside(draft, entry, outer.locked),
-    isValid: outer.isValid && invalid.size === 0
+    isValid: outer.isValid && invalid.size === 0 && when !== undefined
   }
 }
 
-function readConditions({ faults }: PlanDraft, { source, at, value }: Entry): Alternatives {
-  const when = readWhen(value['when'])
-  for (const { kind, accepts } of when.flat())
-    if (kind === 'client.ip' && typeof accepts !== 'boolean')
-      for (const range of accepts)
-        if (!isRange(range))
-          faults.addAt(source, [...at, 'when'], `expected ${EXPECTED_RANGE} in "client.ip", got "${range}"`)
-  return when
+/** Reads the conditions of an entry; undefined if they are invalid. */
+function readConditions(draft: PlanDraft, { source, at, value }: Entry): Alternatives | undefined {
+  const when = readWhen(draft.resolveAddresses(routeOptions['when'], value['when'], source))
+  const faults = addressFaultsIn(when, [])
+  for (const { message } of faults)
+    draft.faults.addAt(source, [...at, 'when'], message.replaceAll(`${source.folder}/`, ''))
+  return faults.length === 0 ? when : undefined
 }
 
 /** Checks the options that belong to no concern, and returns those that are invalid. */

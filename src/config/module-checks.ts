@@ -56,8 +56,7 @@ export class ModuleChecks {
   defer(use: ModuleUse): void {
     const { module, options } = use
     if (!isObject(options)) return
-    // A target may name a folder, whose files are read at each request.
-    if (!('target' in module)) this.collectFiles(module, options)
+    this.collectFiles(module, options)
     if (module.faults !== undefined) this.#deferred.push(use)
   }
 
@@ -67,15 +66,17 @@ export class ModuleChecks {
     for (const checked of this.#pending) await checked
   }
 
-  /** Collects the files that a concern reads at boot. */
-  collectFiles(concern: Concern, options: object): void {
+  /** Collects the files that a module reads at boot. */
+  collectFiles(module: Concern | Target, options: object): void {
     if (this.#collected.has(options)) return
     this.#collected.add(options)
-    mapFiles(concern.options, options, (file) => {
-      this.files.add(file)
+    const isTarget = 'target' in module
+    mapFiles(module.options, options, (file, kind) => {
+      // A target may name a folder, whose files are read at each request.
+      if (!isTarget || kind === 'addresses') this.files.add(file)
       return file
     })
-    for (const file of concern.files?.(options as never) ?? []) this.files.add(file)
+    if (!isTarget) for (const file of module.files?.(options as never) ?? []) this.files.add(file)
   }
 
   /** Adds the errors that a module finds in its options. */

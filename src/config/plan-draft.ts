@@ -1,4 +1,6 @@
+import { resolve } from 'node:path'
 import type { Concern, Target } from '../kit/index.ts'
+import { mapFiles } from '../lib/schema.ts'
 import type { Catalog } from './catalog.ts'
 import type { Fault, Place } from './fault.ts'
 import { FaultList } from './fault-list.ts'
@@ -66,6 +68,15 @@ export class PlanDraft implements CheckedConfig {
     const filled = interpolate(source, this.env, this.schema, this.faults.missingValues)
     for (const text of filled.interpolated) this.interpolated.add(text)
     return filled
+  }
+
+  /** Makes the names of files in the address lists of an option absolute, and has the files watched. */
+  resolveAddresses(schema: unknown, value: unknown, { folder }: Source): unknown {
+    return mapFiles(schema, value, (name) => {
+      const file = resolve(folder, name)
+      this.checks.files.add(file)
+      return file
+    })
   }
 
   /** Merges the options of a module at one place over the outer ones. */

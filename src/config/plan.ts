@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import { readAddresses } from '../lib/http/address-lists.ts'
 import { expandRanges } from '../lib/http/networks.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { deepFreeze, isObject } from '../lib/schema.ts'
@@ -6,7 +7,7 @@ import { yieldIfDue } from '../lib/time-slicing.ts'
 import type { Catalog } from './catalog.ts'
 import { conditionFaults, conditionWarnings } from './condition-checks.ts'
 import { findConflicts } from './conflicts.ts'
-import { addUpstreams, listOf, readCore, readRootState, resolveRoot } from './core.ts'
+import { addUpstreams, readCore, readRootState, resolveRoot } from './core.ts'
 import { EntryReader } from './entries.ts'
 import { pathPolicyOf } from './facets.ts'
 import { ConfigError } from './fault.ts'
@@ -52,7 +53,7 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
     files: [...new Set([...draft.files, ...draft.checks.files])],
     catalog,
     publicUrl: draft.publicUrl,
-    trustedProxies: expandRanges(listOf(root['trustedProxies'])),
+    trustedProxies: expandRanges(readAddresses(draft.trustedProxies ?? [])),
     clientIp: clientIpHeader(root['clientIp']),
     options: draft.root,
     routes: draft.routes,

@@ -1,8 +1,15 @@
 import { isObject } from '../lib/schema.ts'
-import { EXPECTED, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE } from '../lib/units.ts'
+import { ADDRESSES, EXPECTED, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE } from '../lib/units.ts'
 import { hasDefault } from './defaults.ts'
 
-const OWN_KEYWORDS: ReadonlySet<string> = new Set([EXPECTED, REPLACED_WHOLE, FILE, TEMPLATE, JSON_SCHEMA])
+const OWN_KEYWORDS: ReadonlySet<string> = new Set([
+  ADDRESSES,
+  EXPECTED,
+  REPLACED_WHOLE,
+  FILE,
+  TEMPLATE,
+  JSON_SCHEMA
+])
 
 const USER_KEYS = { '^x-': { description: 'Your own; Sallyport does not read it.' } }
 

@@ -1,5 +1,6 @@
 import { type TSchema, Type } from 'typebox'
 import { whenOption } from '../lib/conditions/options.ts'
+import { AddressList } from '../lib/http/address-lists.ts'
 import { ROUTABLE } from '../lib/http/methods.ts'
 import { overrideOf, schemaOf } from '../lib/schema.ts'
 import { EXPECTED } from '../lib/units.ts'
@@ -59,9 +60,9 @@ export const coreOptions: Readonly<Record<string, TSchema>> = {
     description: 'The origin that browsers see; by default, only a Host that a route names is trusted.',
     examples: ['https://api.example.com']
   }),
-  trustedProxies: Type.Array(Type.String({ minLength: 1 }), {
+  trustedProxies: AddressList({
     description:
-      'The proxies whose X-Forwarded-* headers are trusted: addresses, CIDR ranges, "loopback" or "private"; none by default.',
+      'The proxies whose X-Forwarded-* headers are trusted: addresses, CIDR ranges, "loopback", "private" or "file:NAME"; none by default.',
     examples: [['private', '203.0.113.0/24']]
   }),
   clientIp: Type.String({

@@ -1,6 +1,6 @@
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
 import { mapFileReferences } from './body/json-schema/file-references.ts'
-import { FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE } from './units.ts'
+import { ADDRESSES, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE } from './units.ts'
 
 /** An error in an option. */
 export interface OptionFault {
@@ -169,10 +169,19 @@ const allowsObject = (schema: unknown): boolean =>
   (['properties', 'patternProperties', 'additionalProperties'].some((key) => isObject(schema[key])) ||
     (Array.isArray(schema['anyOf']) && schema['anyOf'].some(allowsObject)))
 
+/** Changes the name of a file; `kind` says whether an option is a file, or an entry of an address list. */
+export type ChangeFile = (file: string, kind: 'file' | 'addresses') => string
+
 /** Copies a value with every file name, as marked by its schema, changed by `change`. */
-export function mapFiles(schema: unknown, value: unknown, change: (file: string) => string): unknown {
-  if (typeof value === 'string') return isFile(schema) ? change(value) : value
-  if (isObject(schema) && schema[JSON_SCHEMA] === true) return mapFileReferences(value, change)
+export function mapFiles(schema: unknown, value: unknown, change: ChangeFile): unknown {
+  if (typeof value === 'string') {
+    if (isMarked(schema, FILE)) return change(value, 'file')
+    return value.startsWith('file:') && isMarked(schema, ADDRESSES)
+      ? `file:${change(value.slice(5), 'addresses')}`
+      : value
+  }
+  if (isObject(schema) && schema[JSON_SCHEMA] === true)
+    return mapFileReferences(value, (file) => change(file, 'file'))
   if (Array.isArray(value)) {
     const items = isObject(schema) ? itemsOf(schema) : undefined
     return value.map((item) => mapFiles(items, item, change))
@@ -183,14 +192,13 @@ export function mapFiles(schema: unknown, value: unknown, change: (file: string)
   return made
 }
 
-const isFile = (schema: unknown): boolean =>
-  isObject(schema) &&
-  (schema[FILE] === true || (Array.isArray(schema['anyOf']) && schema['anyOf'].some(isFile)))
-
 /** Returns whether a schema marks a template. */
-export const isTemplate = (schema: unknown): boolean =>
+export const isTemplate = (schema: unknown): boolean => isMarked(schema, TEMPLATE)
+
+const isMarked = (schema: unknown, mark: string): boolean =>
   isObject(schema) &&
-  (schema[TEMPLATE] === true || (Array.isArray(schema['anyOf']) && schema['anyOf'].some(isTemplate)))
+  (schema[mark] === true ||
+    (Array.isArray(schema['anyOf']) && schema['anyOf'].some((branch) => isMarked(branch, mark))))
 
 /** Returns the schema of a list's items; undefined where it has none. */
 export function itemsOf(schema: Data): unknown {

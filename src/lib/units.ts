@@ -51,6 +51,9 @@ export const REPLACED_WHOLE = 'x-whole'
 /** Marks a file name, which is relative to the config that contains it. */
 export const FILE = 'x-file'
 
+/** Marks an entry of a list of addresses; "file:NAME" is a file that is relative to the config that contains it. */
+export const ADDRESSES = 'x-addresses'
+
 /** Marks a template with values of the request; what `${…}` inserts is not part of the template. */
 export const TEMPLATE = 'x-template'
 

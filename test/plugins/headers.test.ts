@@ -305,7 +305,7 @@ t.test('changes stored responses once', async (t) => {
   for (const [url, link] of [
     ['/proxied', 'a, b'],
     ['/aggregate', 'b']
-  ])
+  ] as const)
     for (const state of [/fwd/, /hit/, /hit/]) {
       const { headers } = await app.inject(`${url}?q=1`)
       t.match(headers['cache-status'], state, url)

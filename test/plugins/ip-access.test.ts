@@ -8,6 +8,7 @@ const respond = { body: 'hello' }
 
 t.test('accepts only addresses that are allowed and not denied', async (t) => {
   const folder = t.testdir({
+    'few.txt': '# one\r\n192.0.2.9 # too loud\r\n\r\n',
     'blocked.txt': [
       '\uFEFF# who was too loud',
       '192.0.2.7',
@@ -23,6 +24,7 @@ t.test('accepts only addresses that are allowed and not denied', async (t) => {
     both: { allow: ['10.0.0.0/8'], deny: ['10.1.0.0/16'] },
     presets: { allow: ['loopback', 'private'] },
     file: { file },
+    files: { allow: ['192.0.2.0/24', `file:${file}`], deny: [`file:${join(folder, 'few.txt')}`] },
     fileBesideAllow: { allow: ['192.0.2.0/24'], file },
     ipv6: { allow: ['::/0'] },
     noIpv6: { deny: ['::/0'] },
@@ -48,6 +50,7 @@ t.test('accepts only addresses that are allowed and not denied', async (t) => {
       '8.8.8.8': 403
     },
     file: { '192.0.2.7': 403, '192.0.2.8': 200, '2001:db8:bad::1': 403, '198.51.100.9': 403 },
+    files: { '192.0.2.8': 200, '192.0.2.9': 403, '198.51.100.9': 200, '8.8.8.8': 403 },
     fileBesideAllow: { '192.0.2.7': 403, '192.0.2.8': 200, '198.51.100.9': 403, '8.8.8.8': 403 },
     ipv6: { '2001:db8::1': 200, '10.0.0.1': 403, '::ffff:10.0.0.1': 403 },
     noIpv6: { '2001:db8::1': 403, '10.0.0.1': 200, '::ffff:10.0.0.1': 200 },

@@ -1,4 +1,5 @@
 import { globsOverlap } from '../glob.ts'
+import { readAddresses } from '../http/address-lists.ts'
 import { expandRanges, rangeMatcher } from '../http/networks.ts'
 import { CONDITION_KINDS, type Condition, conditionKey } from './options.ts'
 
@@ -21,14 +22,17 @@ export const canBothHold = (a: readonly Condition[], b: readonly Condition[]): b
 
 function acceptsSame({ kind, accepts: one }: Condition, { accepts: other }: Condition): boolean {
   if (typeof one === 'boolean' || typeof other === 'boolean') return (one !== false) === (other !== false)
-  const overlap = kind === 'client.ip' ? rangesOverlap : globsOverlap
-  return one.some((value) => other.some((second) => overlap(value, second)))
+  if (kind === 'client.ip') return listsOverlap(one, other)
+  return one.some((value) => other.some((second) => globsOverlap(value, second)))
 }
 
 // Two ranges overlap if one has the first address of the other.
-function rangesOverlap(one: string, other: string): boolean {
-  const others = expandRanges([other])
-  return expandRanges([one]).some((a) => others.some((b) => has(a, b) || has(b, a)))
+function listsOverlap(one: readonly string[], other: readonly string[]): boolean {
+  const [a, b] = [one, other].map((list) => expandRanges(readAddresses(list))) as [string[], string[]]
+  return hasFirstOf(a, b) || hasFirstOf(b, a)
 }
 
-const has = (range: string, other: string): boolean => rangeMatcher([range])(other.split('/', 1)[0] ?? '')
+function hasFirstOf(ranges: readonly string[], others: readonly string[]): boolean {
+  const matches = rangeMatcher(ranges)
+  return others.some((range) => matches(range.split('/', 1)[0] ?? ''))
+}

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { matchesGlob } from '../glob.ts'
+import { readAddresses } from '../http/address-lists.ts'
 import { type ClientTrust, clientAddress, clientScheme } from '../http/addresses.ts'
 import { cookiesIn } from '../http/cookies.ts'
 import { cgiName, isForwardedHeader } from '../http/headers.ts'
@@ -29,7 +30,7 @@ export function compileConditions(set: readonly Condition[]): HoldsFor {
 
 function compileCondition({ kind, name, accepts }: Condition): HoldsFor {
   if (kind === 'client.ip') {
-    const includes = rangeMatcher(typeof accepts === 'boolean' ? [] : accepts)
+    const includes = rangeMatcher(typeof accepts === 'boolean' ? [] : readAddresses(accepts))
     return ({ raw, trust }) => includes(clientAddress(raw, trust))
   }
   const matches = compileValues(accepts)

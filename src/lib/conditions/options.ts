@@ -1,5 +1,6 @@
 import { type TSchema, Type } from 'typebox'
-import { isObject } from '../schema.ts'
+import { AddressEntry, addressFaults } from '../http/address-lists.ts'
+import { isObject, type OptionFault } from '../schema.ts'
 import { EXPECTED } from '../units.ts'
 
 /** What a condition can look at, the kinds that decide between routes first. */
@@ -45,9 +46,12 @@ const conditionSet = {
       enum: ['http', 'https'],
       description: 'The scheme that the client used.'
     }),
-    'client.ip': texts('The addresses of clients: addresses, CIDR ranges, "loopback" or "private".', [
-      ['10.0.0.0/8']
-    ]),
+    'client.ip': Type.Unsafe({
+      examples: [['10.0.0.0/8']],
+      anyOf: [AddressEntry, { type: 'array', items: AddressEntry, minItems: 1 }],
+      description:
+        'The addresses of clients: addresses, CIDR ranges, "loopback", "private" or "file:NAME" with one address or range per line.'
+    }),
     path: texts('The canonical path, where "*" is any characters, "/" too.', ['*.js'])
   },
   patternProperties: {
@@ -74,6 +78,16 @@ export const whenOption = (description: string): TSchema =>
 export function readWhen(option: unknown): Alternatives {
   return option === undefined ? [] : [option].flat().filter(isObject).map(readSet)
 }
+
+/** Returns the errors in the addresses of conditions. */
+export const addressFaultsIn = (alternatives: Alternatives, path: OptionFault['path']): OptionFault[] =>
+  alternatives
+    .flat()
+    .flatMap(({ kind, accepts }) =>
+      kind !== 'client.ip' || typeof accepts === 'boolean'
+        ? []
+        : addressFaults(accepts, []).map(({ message }) => ({ path, message: `"client.ip": ${message}` }))
+    )
 
 function readSet(set: object): Condition[] {
   return Object.entries(set as ConditionSet)
