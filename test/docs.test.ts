@@ -45,6 +45,7 @@ const files = {
   'users.json': '[{ "name": "ada", "secret": "lovelace" }]',
   'keys.json': `[{ "id": "alice", "key": "sha256:${'0'.repeat(64)}" }]`,
   'blocked.txt': '192.0.2.7\n',
+  'office.txt': '192.0.2.0/24\n',
   'internal-ca.pem': '',
   'shop.yaml': 'openapi: "3.1.0"\n',
   dist: { 'index.html': '' },

@@ -41,7 +41,7 @@ rejects(
     ],
     [
       rootConfig('"headers": { "response": { "set": { "x-a": "1" } } }'),
-      'headers.response.set: expected a string (with values such as "{client.ip}"), or false to remove it, got {"x-a":"1"}'
+      'headers.response.set.x-a: Unknown option "x-a"; known here: set, add, default, remove, on'
     ],
     [
       rootConfig('"publicUrl": "example.com"'),
