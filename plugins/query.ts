@@ -1,7 +1,7 @@
 import { fp, type OptionFault, perOptions, Type } from '../src/kit/index.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { EXPECTED, TEMPLATE } from '../src/lib/units.ts'
-import { parameterName, type Template, template, templateFaults } from '../src/lib/values.ts'
+import { encodeValue, parameterName, type Template, template, templateFaults } from '../src/lib/values.ts'
 
 export const key = 'query'
 
@@ -38,8 +38,7 @@ export default fp<QueryOptions>(
           request.changeQuery = (search) => {
             const pairs = search.length > 1 ? search.slice(1).split('&') : []
             const remaining = pairs.filter((pair) => !names.has(parameterName(pair)))
-            for (const [name, value] of set)
-              remaining.push(`${name}=${encodeURIComponent(value.render(request))}`)
+            for (const [name, value] of set) remaining.push(`${name}=${encodeValue(value.render(request))}`)
             return remaining.length === 0 ? '' : `?${remaining.join('&')}`
           }
           done()

@@ -128,9 +128,10 @@ function attributeSafe({ name, value: before }: { name: string; value: string })
   if (name.startsWith('on')) return scriptSafe(before)
   if (name === 'style') return cssText
   if (name === 'srcdoc') return escapeHtml
-  if (URL_ATTRIBUTE.test(name) && before.trim() === '')
-    return (value) => (isScriptUrl(value) ? 'about:invalid' : value)
-  return (value) => value
+  if (!URL_ATTRIBUTE.test(name)) return (value) => value
+  if (before.trim() === '') return (value) => (isScriptUrl(value) ? 'about:invalid' : value)
+  // A value in a query must not end it, or begin another parameter.
+  return /[?#]/.test(before) ? (value) => encodeURIComponent(value.toWellFormed()) : (value) => value
 }
 
 interface MarkupPlace {

@@ -1,6 +1,8 @@
 import type { FastifyRequest } from 'fastify'
+import { publicOrigin } from './caller.ts'
 import type { Escape } from './escape.ts'
 import { addressOf } from './http/addresses.ts'
+import { cookiesIn, LOGIN_COOKIE } from './http/cookies.ts'
 import { requestHeader } from './http/headers.ts'
 import type { OptionFault } from './schema.ts'
 import { nearest } from './schema.ts'
@@ -9,7 +11,19 @@ import { TemplateError, templateParts } from './template-parts.ts'
 export { TemplateError }
 
 /** The kinds of request values that a template may refer to: the first name inside the braces. */
-export type ValueKind = 'client' | 'host' | 'path' | 'params' | 'query' | 'headers' | 'caller' | 'requestId'
+export type ValueKind =
+  | 'client'
+  | 'host'
+  | 'path'
+  | 'url'
+  | 'method'
+  | 'scheme'
+  | 'params'
+  | 'query'
+  | 'headers'
+  | 'cookies'
+  | 'caller'
+  | 'requestId'
 
 /** Returns one value of a request; undefined where it has none. */
 export type Reader = (request: FastifyRequest) => string | undefined
@@ -33,9 +47,13 @@ const ALL_KINDS: readonly ValueKind[] = [
   'client',
   'host',
   'path',
+  'url',
+  'method',
+  'scheme',
   'params',
   'query',
   'headers',
+  'cookies',
   'caller',
   'requestId'
 ]
@@ -111,6 +129,10 @@ function readerFor(
   if (kind === 'client' && rest === 'ip') return addressOf
   if (kind === 'host' && rest === '') return (request) => request.host
   if (kind === 'path' && rest === '') return (request) => pathOf(request)
+  if (kind === 'url' && rest === '') return (request) => publicOrigin(request) + (request.raw.url ?? '/')
+  if (kind === 'method' && rest === '') return (request) => request.method
+  if (kind === 'scheme' && rest === '') return (request) => request.protocol
+  if (kind === 'cookies' && rest !== '') return cookieReader(rest)
   if (kind === 'requestId' && rest === '') return (request) => request.id
   if (kind === 'params' && rest !== '')
     return (request) => (request.params as Record<string, string | undefined>)[rest]
@@ -125,9 +147,13 @@ const exampleOf = (kind: ValueKind): string =>
     client: '{client.ip}',
     host: '{host}',
     path: '{path}',
+    url: '{url}',
+    method: '{method}',
+    scheme: '{scheme}',
     params: '{params.name}',
     query: '{query.name}',
     headers: '{headers.name}',
+    cookies: '{cookies.name}',
     caller: '{caller.id}',
     requestId: '{requestId}'
   })[kind]
@@ -136,6 +162,14 @@ const headerReader =
   (name: string): Reader =>
   (request) =>
     requestHeader(request, name)
+
+// The cookies of the gateway's own sessions and log-ins are credentials, which nothing but the gateway gets.
+const cookieReader =
+  (name: string): Reader =>
+  ({ raw, server }) =>
+    name === server.sessionCookie || name.startsWith(LOGIN_COOKIE)
+      ? undefined
+      : cookiesIn(raw.headers.cookie, name)[0]
 
 function callerReader(name: string, rest: string): Reader {
   if (rest === 'id' || rest === 'name' || rest === 'email') return (request) => request.caller?.[rest]
@@ -182,6 +216,9 @@ function textOf(value: unknown): string | undefined {
   if (Array.isArray(value)) return value.map(String).join(',')
   return typeof value === 'object' ? JSON.stringify(value) : String(value)
 }
+
+/** Percent-encodes a value for a path segment or a query parameter of a URL. */
+export const encodeValue = (value: string): string => encodeURIComponent(value.toWellFormed())
 
 /** Returns the path of a request, without its query. */
 export function pathOf(request: FastifyRequest): string {

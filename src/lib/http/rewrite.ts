@@ -1,8 +1,15 @@
 import type { FastifyRequest } from 'fastify'
 import type { OptionFault } from '../schema.ts'
-import { pathOf, queryOf, queryValue, TemplateError, template, type ValueKind } from '../values.ts'
+import {
+  encodeValue,
+  pathOf,
+  queryOf,
+  type Reader,
+  TemplateError,
+  template,
+  type ValueKind
+} from '../values.ts'
 import { canonicalPath } from './canonical-path.ts'
-import { requestHeader } from './headers.ts'
 
 /** A path pattern, parsed. */
 interface Shape {
@@ -40,7 +47,19 @@ function comparedForm(segment: string): string {
 }
 
 /** The values that a rewrite may use. */
-const KNOWN: readonly ValueKind[] = ['params', 'query', 'headers', 'caller', 'requestId', 'host', 'client']
+const KNOWN: readonly ValueKind[] = [
+  'params',
+  'query',
+  'headers',
+  'cookies',
+  'caller',
+  'requestId',
+  'host',
+  'client',
+  'url',
+  'method',
+  'scheme'
+]
 
 /** Returns the path for the upstream: `to` replaces what the pattern matched before `/*`, or the whole of an exact path. */
 export type Rewrite = (path: string, request: FastifyRequest) => string
@@ -93,15 +112,20 @@ function splitAtRest(start: string): [before: string, query: string] {
 // A constant template does not use the request.
 const NO_REQUEST = {} as FastifyRequest
 
-const encodedReaders = {
-  query: (name: string) => (request: FastifyRequest) =>
-    encodeURIComponent(queryValue(request.raw.url ?? '', name) ?? ''),
-  headers: (name: string) => (request: FastifyRequest) =>
-    encodeURIComponent(requestHeader(request, name.toLowerCase()) ?? ''),
-  caller: (name: string) => {
-    const value = template(`{caller.${name}}`)
-    return (request: FastifyRequest) => encodeURIComponent(value.render(request))
+const encoded =
+  (kind: ValueKind) =>
+  (name: string): Reader => {
+    const value = template(name === '' ? `{${kind}}` : `{${kind}.${name}}`)
+    return (request) => encodeValue(value.render(request))
   }
+
+const encodedReaders = {
+  query: encoded('query'),
+  headers: encoded('headers'),
+  cookies: encoded('cookies'),
+  caller: encoded('caller'),
+  url: encoded('url'),
+  method: encoded('method')
 }
 
 /** Orders patterns as the router does: a literal before a parameter, the longer one first. */
