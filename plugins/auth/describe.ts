@@ -9,6 +9,7 @@ import {
 import { StoreUnavailable } from '../../src/lib/contracts/store.ts'
 import { acceptedStrategies, alternativesOf } from './alternatives.ts'
 import { AuthenticationRequired, Forbidden, InvalidCredentials, LoginRedirect } from './gate.ts'
+import { issuersOf, placesOf } from './jwt/issuers.ts'
 import { type AuthOptions, STRATEGIES, type StrategyName } from './options.ts'
 import { isAuthorization } from './strategies/credential-places.ts'
 import { RefusedByService } from './strategies/forward.ts'
@@ -71,11 +72,11 @@ const CREDENTIALS: Readonly<
     }
   ],
   jwt: ({ jwt, oidc }) =>
-    (jwt?.from ?? []).map((place) => ({
+    placesOf(jwt).map((place) => ({
       name: schemeName('jwt', place, 'header:authorization'),
       scheme: !isAuthorization(place)
         ? keyScheme(place, 'A JSON Web Token.')
-        : oidc !== undefined && oidc.issuer === jwt?.issuer
+        : oidc !== undefined && issuersOf(jwt).every(({ issuer }) => issuer === oidc.issuer)
           ? { type: 'openIdConnect', openIdConnectUrl: discoveryUrl(oidc.issuer) }
           : { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' }
     })),
@@ -141,7 +142,9 @@ function refusalsOf(
   strategies: readonly StrategyName[]
 ): DescribedRefusal[] {
   const asksService =
-    strategies.includes('forward') || (strategies.includes('jwt') && jwt?.jwks !== undefined)
+    strategies.includes('forward') ||
+    (strategies.includes('jwt') &&
+      issuersOf(jwt).some(({ keys, secret }) => keys === undefined && secret === undefined))
   return [
     ...(challenge === 'login' && !optional
       ? [

@@ -13,7 +13,8 @@ import {
   userFault
 } from './credential-files.ts'
 import { exemptFaults } from './exempt.ts'
-import { jwtFaults, jwtWarnings } from './jwt/options.ts'
+import { issuerFaults, issuersOf, placesOf } from './jwt/issuers.ts'
+import { jwtWarnings } from './jwt/options.ts'
 import { oidcFaults, oidcWarnings } from './oidc/options.ts'
 import { type AuthOptions, definedStrategies, STRATEGIES, type StrategyName } from './options.ts'
 import { isAuthorization } from './strategies/credential-places.ts'
@@ -26,7 +27,7 @@ export function faults(options: AuthOptions, about: About): OptionFault[] {
     ...openApiFaults(options),
     ...sessionFaults(options, about),
     ...strategyFaults(options, about),
-    ...(jwt === undefined ? [] : below('jwt', jwtFaults(jwt, about))),
+    ...(jwt === undefined ? [] : below('jwt', issuerFaults(jwt, about))),
     ...(forward === undefined ? [] : below('forward', forwardFaults(forward, about))),
     ...(assertion === undefined ? [] : below('assertion', assertionFaults(assertion))),
     ...userFaults(options.users),
@@ -49,7 +50,7 @@ export function warnings(options: AuthOptions): string[] {
       ? [`accepts every user of ${oidc.issuer}; add "require" to restrict it`]
       : []),
     ...(oidc === undefined ? [] : oidcWarnings(oidc)),
-    ...(jwt !== undefined && alternatives.flat().includes('jwt') ? jwtWarnings(jwt) : [])
+    ...(alternatives.flat().includes('jwt') ? issuersOf(jwt).flatMap(jwtWarnings) : [])
   ]
 }
 
@@ -147,7 +148,7 @@ function alternativeFault(options: AuthOptions, names: Alternative): string | un
 
 const readsAuthorizationOnly = ({ jwt, apiKeys }: AuthOptions, name: StrategyName): boolean =>
   name === 'basic' ||
-  (name === 'jwt' && jwt?.from.every(isAuthorization) === true) ||
+  (name === 'jwt' && placesOf(jwt).every(isAuthorization)) ||
   (name === 'apiKeys' && apiKeys?.from.every(isAuthorization) === true)
 
 function userFaults(users: AuthOptions['users']): OptionFault[] {

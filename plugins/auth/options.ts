@@ -5,7 +5,7 @@ import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
 import { EXPECTED, File } from '../../src/lib/units.ts'
 import { assertion } from './assertion.ts'
 import { apiKey, user } from './credential-files.ts'
-import { jwt } from './jwt/options.ts'
+import { jwtOption } from './jwt/options.ts'
 import { oidc } from './oidc/options.ts'
 import { forward } from './strategies/forward-options.ts'
 
@@ -104,7 +104,7 @@ export const options = Type.Object(
         }
       )
     ),
-    jwt: Type.Optional(jwt),
+    jwt: Type.Optional(jwtOption),
     basic: Type.Boolean({
       default: false,
       description: 'Accept name and password in each request (HTTP Basic); needs "users".'

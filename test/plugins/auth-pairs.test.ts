@@ -204,7 +204,7 @@ t.test('a pair of a client certificate and a token', { skip: noOpenssl }, async 
   const ada = await token('ada')
   t.same(await ask(ada, own), [200, undefined, 'ada'])
   t.same((await ask({}, own)).slice(0, 2), [401, 'Bearer'])
-  t.same((await ask(ada)).slice(0, 2), [401, undefined], 'a certificate has no scheme')
+  t.same((await ask(ada)).slice(0, 2), [401, 'Bearer'], 'a certificate has no scheme to name')
 })
 
 t.test('errors of pairs', async (t) => {

@@ -104,6 +104,19 @@ export const jwt = Type.Object(
 
 export type JwtOptions = Static<typeof jwt>
 
+/** The option `jwt` of `auth`: one issuer or several. */
+export type JwtOption = JwtOptions | JwtOptions[]
+
+/** Describes the option `jwt` of `auth`. */
+export const jwtOption = Type.Unsafe<JwtOption>({
+  anyOf: [jwt, { type: 'array', items: jwt, minItems: 1 }],
+  [EXPECTED]: 'the options of an issuer, or a list of them',
+  description: 'Callers with a signed JSON Web Token, of one issuer or of several in a list.',
+  examples: [
+    { issuer: 'https://login.example.com', audience: 'api', jwks: 'https://login.example.com/jwks.json' }
+  ]
+})
+
 // A secret is at least as long as the hash (RFC 7518 section 3.2).
 const MIN_SECRET_BYTES = new Map([
   ['HS256', 32],

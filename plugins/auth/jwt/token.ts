@@ -16,6 +16,12 @@ export function namesIn(token: string): { kid?: string; issuer?: string } {
   }
 }
 
+/** Reads the unverified issuer of a token, by which its keys are chosen; undefined if it names none. */
+export function issuerIn(token: string): string | undefined {
+  const { iss } = objectIn(token.split('.', 2)[1] ?? '')
+  return typeof iss === 'string' ? iss : undefined
+}
+
 function objectIn(part: string): Readonly<Record<string, unknown>> {
   try {
     const value: unknown = JSON.parse(Buffer.from(part, 'base64url').toString('utf8'))

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { acceptedStrategies } from '../alternatives.ts'
 import { apiKey, apiKeyFault, readEntries } from '../credential-files.ts'
+import { placesOf } from '../jwt/issuers.ts'
 import { type AuthOptions, STRATEGIES, type StrategyName } from '../options.ts'
 import type { Users } from '../users.ts'
 import { apiKeysStrategy } from './api-keys.ts'
@@ -27,7 +28,7 @@ export function makeStrategies(app: FastifyInstance, options: AuthOptions, users
       apiKeys === undefined
         ? undefined
         : apiKeysStrategy(apiKeys.from, readEntries(apiKeys, apiKey, apiKeyFault).entries, {
-            besideTokens: readsAuthorization('jwt', jwt?.from)
+            besideTokens: readsAuthorization('jwt', placesOf(jwt))
           }),
     basic: () => (basic ? basicStrategy(app, users()) : undefined),
     clientCertificate: () => (clientCertificate ? clientCertificateStrategy() : undefined),
