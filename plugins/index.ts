@@ -1,5 +1,6 @@
 import type { Concern } from '../src/kit/index.ts'
 import * as accessLog from './access-log.ts'
+import * as ask from './ask.ts'
 import * as auth from './auth/index.ts'
 import * as cache from './cache/index.ts'
 import * as compress from './compress/index.ts'
@@ -50,6 +51,7 @@ export const concerns = [
   limits, //          cheap checks of sizes, before anything expensive
   ipAccess, //        a denied address costs no rate limit count
   rateLimit, //       by address before auth, so that guesses count; by caller after it
+  ask, //             a flood never reaches the service; a banned client costs no session and no password hash
   auth, //            authentication and authorization
   csrf, //            after auth, because only some credentials are sent by browsers themselves
   format, //          first response stage: what follows reads the values and the bytes that it makes

@@ -32,6 +32,8 @@ const pages = [
 const env = {
   SESSION_SECRET: SECRET,
   OIDC_SECRET: 'a secret of the client',
+  CROWDSEC_KEY: 'a key of the gateway',
+  SERVICE_KEY: 'a key of the gateway',
   OLD_SESSION_SECRET: `${SECRET}, an older one`,
   PASSWORD: 'lovelace',
   PARTNER_KEY: 'a key of a partner',

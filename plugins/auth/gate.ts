@@ -9,6 +9,7 @@ import { compileRequirements } from './authorize.ts'
 import { compileExempt } from './exempt.ts'
 import { identityHeader } from './identity-headers.ts'
 import type { AuthOptions } from './options.ts'
+import { isRedirected, loginRedirect } from './sign-in.ts'
 import { dropParameter } from './strategies/credential-places.ts'
 import { type Strategy, type StrategyResult, WrongCredential } from './strategies/strategy.ts'
 
@@ -18,8 +19,6 @@ export const AuthenticationRequired = createError('SP_ERR_AUTH_MISSING', 'Authen
 export const InvalidCredentials = createError('SP_ERR_AUTH_WRONG', 'Invalid or expired credentials', 401)
 /** The caller does not meet a requirement of the route. */
 export const Forbidden = createError<[string]>('SP_ERR_AUTH_LACKING', 'Forbidden: requires %s', 403)
-/** An anonymous page load is redirected to the log-in. */
-export const LoginRedirect = createError('SP_ERR_AUTH_LOGIN', 'Redirecting to the log-in page', 303)
 
 type Done = (error?: Error) => void
 
@@ -120,10 +119,8 @@ export function makeGate(options: AuthOptions, parts: GateParts): Gate {
     request.caller = caller
     if (caller === null) {
       if (options.optional || isExempt(request)) return undefined
-      const redirects =
-        options.challenge === 'login' || (options.challenge === 'auto' && isNavigation(request))
-      if (acceptsSession && redirects && !callers.some(({ by }) => by === 'session'))
-        throw loginRedirect(request)
+      const mayLogIn = acceptsSession && !callers.some(({ by }) => by === 'session')
+      if (mayLogIn && isRedirected(request, options.challenge)) throw loginRedirect(request)
       throw withHeaders(
         new AuthenticationRequired(),
         challengeOf(alternatives, schemes, { callers, wrong: undefined })
@@ -168,17 +165,3 @@ const invalidTokenChallenge = ({
 }: Readonly<Record<string, string>>): Record<string, string> => ({
   'www-authenticate': schemes.replace('Bearer', 'Bearer error="invalid_token"')
 })
-
-/** Returns whether a browser loads a page (Fetch Metadata). Over plain HTTP browsers omit Fetch Metadata, but send Upgrade-Insecure-Requests. */
-function isNavigation({ method, headers }: FastifyRequest): boolean {
-  if (method !== 'GET' && method !== 'HEAD') return false
-  const mode = headers['sec-fetch-mode']
-  return mode === undefined ? headers['upgrade-insecure-requests'] === '1' : mode === 'navigate'
-}
-
-function loginRedirect(request: FastifyRequest): Error {
-  const login = request.server.sessions?.routes.login ?? '/login'
-  return withHeaders(new LoginRedirect(), {
-    location: `${login}?return_to=${encodeURIComponent(request.raw.url ?? '/')}`
-  })
-}

@@ -1,8 +1,9 @@
 import { type About, type OptionFault, Type } from '../../../src/kit/index.ts'
+import { questionHeaderFaults, questionHeaders } from '../../../src/lib/ask-service.ts'
 import { HeaderName } from '../../../src/lib/http/header-options.ts'
 import { FRAMING, HOP_BY_HOP } from '../../../src/lib/http/hop-by-hop.ts'
 import { nearest, type Static } from '../../../src/lib/schema.ts'
-import { Duration } from '../../../src/lib/units.ts'
+import { Duration, EXPECTED } from '../../../src/lib/units.ts'
 
 const header = (description: string, example: string) =>
   Type.Optional(Type.Unsafe<string>({ ...HeaderName, description, examples: [example] }))
@@ -15,6 +16,16 @@ export const forward = Type.Object(
     }),
     path: Type.String({ default: '/', pattern: '^/', description: 'The path that is requested there.' }),
     timeout: Duration({ positive: true, default: '1s', description: 'How long the response may take.' }),
+    headers: questionHeaders,
+    signIn: Type.Optional(
+      Type.String({
+        pattern: '^(/[^/\\\\]|https?://|/$)',
+        [EXPECTED]: 'a path such as "/oauth2/start", or a URL',
+        description:
+          'Where page loads that the service answers with 401 are redirected, with the address in "return_to", or in a parameter that it ends with, such as "?rd="; other requests get the 401.',
+        examples: ['/oauth2/start?rd=']
+      })
+    ),
     copy: Type.Array(HeaderName, {
       default: [],
       description:
@@ -55,7 +66,7 @@ export type ForwardOptions = Static<typeof forward>
 
 /** Lists the errors that the schema cannot express. */
 export function forwardFaults(
-  { upstream, copy, copyBack, caller }: ForwardOptions,
+  { upstream, copy, copyBack, caller, headers, signIn }: ForwardOptions,
   { upstreams }: About
 ): OptionFault[] {
   const found: OptionFault[] = []
@@ -66,6 +77,9 @@ export function forwardFaults(
       message: `No upstream "${upstream}"; ${near === undefined ? 'expected a name from "upstreams" or a URL' : `did you mean "${near}"?`}`
     })
   }
+  found.push(...questionHeaderFaults(headers))
+  if (signIn !== undefined && !URL.canParse(signIn, 'http://localhost'))
+    found.push({ path: ['signIn'], message: `expected a path or a URL, got "${signIn}"` })
   const toUpstream = [
     ...copy.map((name, i) => ({ name, path: ['copy', i] })),
     ...Object.entries(caller).map(([key, name]) => ({ name, path: ['caller', key] }))

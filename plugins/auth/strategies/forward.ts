@@ -1,14 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { createError } from '../../../src/kit/index.ts'
-import { askUpstream } from '../../../src/lib/ask-upstream.ts'
+import { makeServiceQuestion, type ServiceResponse } from '../../../src/lib/ask-service.ts'
 import type { Caller } from '../../../src/lib/caller.ts'
-import { peerOf } from '../../../src/lib/http/addresses.ts'
-import { setCookieName } from '../../../src/lib/http/cookies.ts'
-import { fieldsByName } from '../../../src/lib/http/headers.ts'
-import { FRAMING, HOP_BY_HOP, nominatedBy } from '../../../src/lib/http/hop-by-hop.ts'
-import { authRequestHead } from '../../../src/lib/http/request-head.ts'
 import type { Refusal } from '../../../src/lib/refusals.ts'
-import { duration } from '../../../src/lib/units.ts'
+import type { AuthOptions } from '../options.ts'
+import { isRedirected, signInRedirect } from '../sign-in.ts'
 import { authUnavailable } from '../unavailable.ts'
 import type { ForwardOptions } from './forward-options.ts'
 import type { Strategy } from './strategy.ts'
@@ -20,101 +16,65 @@ export const RefusedByService = createError(
   403
 )
 
-// The largest response of the service that is sent on to a client.
-const MAX_BODY_BYTES = 65_536
-
 /** Accepts requests that an authentication service accepts; the request to it has the headers of Traefik's forwardAuth. */
-export function forwardStrategy(app: FastifyInstance, options: ForwardOptions): Strategy {
-  const upstream = app.upstream(options.upstream)
-  const timeout = duration(options.timeout)
-  const policy = upstream.policyFor({ headersTimeout: timeout, bodyTimeout: timeout })
+export function forwardStrategy(
+  app: FastifyInstance,
+  options: ForwardOptions,
+  challenge: AuthOptions['challenge']
+): Strategy {
+  const question = makeServiceQuestion(app, options)
   const copied = options.copy.map((name) => name.toLowerCase())
   const copiedBack = options.copyBack.map((name) => name.toLowerCase())
-  const headFor = authRequestHead({
-    names: app.identityNames,
-    cookie: app.sessionCookie,
-    clientIpHeader: app.clientIpHeader
-  })
+  const { signIn } = options
   return {
     name: 'forward',
     headers: [],
     isFallback: true,
     async authenticate(request, reply) {
-      const { statusCode, headers, body } = await ask(request)
-      if (statusCode < 200 || statusCode >= 300) {
-        const refusal: Refusal = new RefusedByService()
-        refusal.statusCode = statusCode
-        refusal.instead = { headers: headersForClient(headers), body }
-        throw refusal
-      }
+      const response = await ask(request)
+      const { statusCode, headers, forClient } = response
+      if (statusCode < 200 || statusCode >= 300) throw refusalBy(response, request)
       const identity = copied.flatMap((name) => {
         const value = textIn(headers, name)
         return value === undefined ? [] : [{ name, value: { render: () => value } }]
       })
       if (identity.length > 0) request.identity = [...(request.identity ?? []), ...identity]
-      if (copiedBack.length > 0) copyBack(headersForClient(headers), reply)
+      if (copiedBack.length > 0) copyBack(forClient, reply)
       return callerIn(headers, options.caller)
     }
   }
 
+  /** Makes the refusal with the response of the service; for a 401 to a page load the redirect to its log-in. */
+  function refusalBy({ statusCode, forClient, body }: ServiceResponse, request: FastifyRequest): Refusal {
+    const redirect =
+      statusCode === 401 && signIn !== undefined && isRedirected(request, challenge)
+        ? signInRedirect(request, signIn)
+        : undefined
+    if (redirect !== undefined) return redirect
+    const refusal: Refusal = new RefusedByService()
+    refusal.statusCode = statusCode
+    refusal.instead = { headers: forClient, body }
+    return refusal
+  }
+
   /** Adds the headers in `copyBack` to the response; a header that the gateway has set stays. */
-  function copyBack(headers: Readonly<Record<string, string | string[]>>, reply: FastifyReply): void {
+  function copyBack(headers: ServiceResponse['forClient'], reply: FastifyReply): void {
     for (const name of copiedBack) {
       const value = Object.hasOwn(headers, name) ? headers[name] : undefined
       if (value !== undefined && (name === 'set-cookie' || !reply.hasHeader(name))) reply.header(name, value)
     }
   }
 
-  /** Removes hop-by-hop and framing fields, and the session cookie, which only the gateway sets. */
-  function headersForClient(headers: ServiceHeaders): Record<string, string | string[]> {
-    const nominated = nominatedBy(textIn(headers, 'connection')) ?? []
-    const forwarded: [string, string | string[]][] = []
-    for (const [name, value] of Object.entries(headers)) {
-      if (value === undefined || HOP_BY_HOP.has(name) || FRAMING.has(name) || nominated.includes(name))
-        continue
-      if (name !== 'set-cookie') forwarded.push([name, value])
-      else forwarded.push([name, [value].flat().filter((each) => setCookieName(each) !== app.sessionCookie)])
-    }
-    return Object.fromEntries(forwarded)
-  }
-
   async function ask(request: FastifyRequest): Promise<ServiceResponse> {
     try {
-      const { status, fields, body } = await askUpstream(
-        upstream,
-        {
-          source: request,
-          method: 'GET',
-          path: options.path,
-          idempotent: true,
-          body: null,
-          deadline: request.deadline,
-          headersFor: ({ host }) => headFor(request, app.trusts(peerOf(request)), host)
-        },
-        policy,
-        { maxBody: MAX_BODY_BYTES, timeout }
-      )
-      // A status above 599 cannot be sent on (RFC 9110 section 15).
-      if (status > 599) throw new RangeError('invalid status in the response of the authentication service')
-      return { statusCode: status, headers: fieldsByName(fields), body }
+      return await question(request)
     } catch (error) {
-      app.log.warn(
-        { upstream: upstream.name, cause: (error as { code?: string }).code ?? (error as Error).name },
-        'authentication service unavailable'
-      )
+      const cause = (error as { code?: string }).code ?? (error as Error).name
+      app.log.warn({ upstream: options.upstream, cause }, 'authentication service unavailable')
       throw authUnavailable(1)
     }
   }
 }
-
-/** The response of the authentication service. */
-interface ServiceResponse {
-  readonly statusCode: number
-  readonly headers: ServiceHeaders
-  readonly body: Buffer
-}
-
-type ServiceHeaders = Readonly<Record<string, string | string[]>>
 
 function textIn(headers: Readonly<Record<string, unknown>>, name: string | undefined): string | undefined {
   const lower = name?.toLowerCase()

@@ -32,7 +32,7 @@ export function makeStrategies(app: FastifyInstance, options: AuthOptions, users
           }),
     basic: () => (basic ? basicStrategy(app, users()) : undefined),
     clientCertificate: () => (clientCertificate ? clientCertificateStrategy() : undefined),
-    forward: () => (forward === undefined ? undefined : forwardStrategy(app, forward))
+    forward: () => (forward === undefined ? undefined : forwardStrategy(app, forward, options.challenge))
   }
   return STRATEGIES.flatMap((name) => make[name]() ?? [])
 }

@@ -27,7 +27,7 @@ export interface WrittenHeader {
 /** The headers that only the gateway may write, and the session cookie, which is never forwarded. */
 export interface Reserved {
   /** Names in lower case with dashes. */
-  readonly names: ReadonlySet<string>
+  readonly names: { has(name: string): boolean }
   readonly cookie: string | null
   /** The header, in lower case, in which trusted proxies name the client; null for X-Forwarded-For alone. */
   readonly clientIpHeader: string | null
