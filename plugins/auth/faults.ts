@@ -66,9 +66,17 @@ const openApiFaults = ({ openapi }: AuthOptions): OptionFault[] =>
       ]
     : []
 
-function sessionFaults({ session, users, oidc, challenge }: AuthOptions, about: About): OptionFault[] {
+function sessionFaults(
+  { session, users, oidc, challenge, passOn }: AuthOptions,
+  about: About
+): OptionFault[] {
   const { optionsOf } = about
   const found: OptionFault[] = []
+  if (oidc === undefined && passOn.includes('oidc'))
+    found.push({
+      path: ['passOn', passOn.indexOf('oidc')],
+      message: 'expected "oidc" beside "passOn": ["oidc"], got none; only a provider gives access tokens'
+    })
   if (session && users === undefined && oidc === undefined)
     found.push({
       path: ['session'],

@@ -48,6 +48,7 @@ export function makeGate(options: AuthOptions, parts: GateParts): Gate {
   )
   const missingRequirement = compileRequirements(options.require)
   const isExempt = compileExempt(options)
+  const passesToken = options.passOn.includes('oidc')
   const identity = Object.entries(options.identity).map(([name, value]) => identityHeader(name, value))
 
   return (request, reply, done) => {
@@ -128,6 +129,7 @@ export function makeGate(options: AuthOptions, parts: GateParts): Gate {
     }
     const missing = missingRequirement(caller, callers)
     if (missing !== undefined) throw new Forbidden(missing)
+    if (passesToken && caller.by === 'session') passToken(request)
     if (identity.length > 0)
       request.identity = request.identity === null ? identity : [...identity, ...request.identity]
     if (signer === undefined) return undefined
@@ -141,6 +143,17 @@ export function makeGate(options: AuthOptions, parts: GateParts): Gate {
     addAssertion(signed)
     return undefined
   }
+}
+
+const AUTHORIZATION: PrivateHeader = { name: 'authorization', holds: undefined }
+
+/** Replaces the client's Authorization by the access token of its session. */
+function passToken(request: FastifyRequest): void {
+  const { accessToken } = request
+  request.privateHeaders = [...(request.privateHeaders ?? []), AUTHORIZATION]
+  if (accessToken === null) return
+  const header = { name: 'authorization', value: { render: () => `Bearer ${accessToken}` } }
+  request.identity = [...(request.identity ?? []), header]
 }
 
 /** Where authentication stands when a strategy turns out to be asynchronous. */

@@ -8,7 +8,7 @@ import { makeSigner, type Signer } from './assertion.ts'
 import { backChannelTo, fetchOver } from './back-channel.ts'
 import { type Listed, readEntries, type User, user, userFault } from './credential-files.ts'
 import { type GateParts, makeGate } from './gate.ts'
-import { makeOidc, type Oidc, Provider } from './oidc/index.ts'
+import { makeOidc, type Oidc, Provider, type TokenNeeds } from './oidc/index.ts'
 import type { AuthOptions, StrategyName } from './options.ts'
 import { makeStrategies } from './strategies/index.ts'
 import { callerOfSession } from './strategies/session.ts'
@@ -51,6 +51,8 @@ declare module 'fastify' {
     privateHeaders: readonly PrivateHeader[] | null
     /** Why the request's credential is wrong, as a metric label; null if it is not, or if no reason is known. */
     wrongCredential: string | null
+    /** The access token of the session's user at the provider; null unless "passOn" names "oidc". Never logged. */
+    accessToken: string | null
     /** The headers that tell the upstream who the caller is; null if the route has none. */
     identity: readonly WrittenHeader[] | null
   }
@@ -74,13 +76,15 @@ export default fp<AuthOptions>(
     app.decorateRequest('privateHeaders', null)
     app.decorateRequest('identity', null)
     app.decorateRequest('wrongCredential', null)
+    app.decorateRequest('accessToken', null)
     // The newest generation decides: a user who was removed from the config has no session any more.
     app.addHook('onReady', async function checkSessionUsers() {
       app.sessions?.setUserCheck(({ user, provided }) =>
         provided === undefined ? allUsers.find(user) !== undefined : provided.issuer === app.oidc?.issuer
       )
     })
-    const useProvider = makeProviderSetup(app)
+    const needs: TokenNeeds = { accessToken: false }
+    const useProvider = makeProviderSetup(app, needs)
     const usersOf = makeUserLists(allUsers)
     const addIdentityNames = (options: AuthOptions): void => {
       for (const name of identityHeadersOf(options).everywhere) identityNames.add(name)
@@ -112,6 +116,7 @@ export default fp<AuthOptions>(
     const build = (options: AuthOptions, route: RouteInfo): Hooks | undefined => {
       if (isPublic(route)) return undefined
       useProvider(options.oidc)
+      needs.accessToken ||= options.passOn.includes('oidc')
       addIdentityNames(options)
       return { onRequest: makeGate(options, partsOf(options)) }
     }
@@ -143,7 +148,7 @@ function makeUserLists(allUsers: Users): (options: AuthOptions['users']) => User
 }
 
 /** Returns a function that sets `app.oidc` for some options; it throws for a second provider. */
-function makeProviderSetup(app: FastifyInstance): (options: AuthOptions['oidc']) => void {
+function makeProviderSetup(app: FastifyInstance, needs: TokenNeeds): (options: AuthOptions['oidc']) => void {
   let configured: string | undefined
   return (options) => {
     if (options === undefined || app.sessions === null) return
@@ -161,6 +166,6 @@ function makeProviderSetup(app: FastifyInstance): (options: AuthOptions['oidc'])
       `oidc ${text} ${store.shared?.id ?? ''} ${back?.id ?? ''}`,
       () => new Provider(options, { store, peers: app.resources.peers, fetch, log })
     )
-    app.oidc = makeOidc(app, provider)
+    app.oidc = makeOidc(app, provider, needs)
   }
 }

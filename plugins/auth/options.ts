@@ -166,15 +166,15 @@ export const options = Type.Object(
         'What an anonymous request gets: auto redirects page loads to the log-in and answers all else 401, login redirects everything, status answers 401 always.'
     }),
     passOn: Type.Array(
-      Type.Unsafe<StrategyName>({
+      Type.Unsafe<StrategyName | 'oidc'>({
         type: 'string',
-        enum: STRATEGIES.filter((name) => HEADER_STRATEGIES.has(name))
+        enum: [...STRATEGIES.filter((name) => HEADER_STRATEGIES.has(name)), 'oidc']
       }),
       {
         default: [],
         description:
-          'The strategies whose credentials are forwarded to the upstream; the session cookie and query parameters never are.',
-        examples: [['jwt']]
+          'The strategies whose credentials are forwarded to the upstream; "oidc" sends the access token of the session\u2019s user as Bearer. The session cookie and query parameters are never forwarded.',
+        examples: [['jwt'], ['oidc']]
       }
     ),
     assertion: Type.Optional(assertion),

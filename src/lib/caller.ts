@@ -47,6 +47,10 @@ export interface Provided {
   readonly claims: Readonly<Record<string, unknown>>
   readonly idToken?: string
   readonly refreshToken?: string
+  /** The access token, where a route passes it on; empty if the provider gave none that can be passed on. */
+  readonly accessToken?: string
+  /** When the access token expires, in milliseconds since 1970; absent if that is not known. */
+  readonly accessTokenExpiresAt?: number
   /** When the tokens must be refreshed, in milliseconds since 1970; absent for never. */
   readonly renewAt?: number
 }

@@ -16,9 +16,9 @@ import {
   readState,
   writeState
 } from './login-state.ts'
-import { Provider } from './provider.ts'
+import { Provider, type TokenNeeds } from './provider.ts'
 
-export { Provider }
+export { Provider, type TokenNeeds }
 
 /** A successful log-in. */
 export interface FinishedLogin {
@@ -49,13 +49,18 @@ export interface Oidc {
 const MAX_CONCURRENT_LOGINS = 10
 
 /** Makes the log-ins at a provider; they need `app.sessions`. */
-export function makeOidc(app: FastifyInstance, provider: Provider): Oidc {
+export function makeOidc(app: FastifyInstance, provider: Provider, needs: TokenNeeds): Oidc {
   const { sessions } = app
   if (sessions === null) throw new Error('expected app.sessions for the log-in at a provider')
   const { routes, cookie } = sessions
   // A reload fetches the discovery document again.
   provider.expireDiscovery()
+  provider.setNeeds(needs)
   const attributes = { ...cookie, path: commonPath(routes.login, routes.callback), sameSite: 'lax' } as const
+  // A session of before a reload may lack the access token that a route now passes on.
+  const isDue = ({ renewAt, accessToken, refreshToken }: Provided): boolean =>
+    (renewAt !== undefined && renewAt <= wall()) ||
+    (needs.accessToken && accessToken === undefined && refreshToken !== undefined)
   const stateOf = (request: FastifyRequest): string => queryValue(request.raw.url ?? '', 'state') ?? ''
   /** Lists the secrets that a log-in may be bound to: that of its cookie, else those in the session that another tab's log-in started. */
   const secretsOf = async (
@@ -116,7 +121,7 @@ export function makeOidc(app: FastifyInstance, provider: Provider): Oidc {
       }
     },
     async refreshIfDue(request, reply, provided) {
-      if (provided.renewAt === undefined || provided.renewAt > wall()) return provided
+      if (!isDue(provided)) return provided
       const refreshed = await provider.refresh(provided, {
         read: () => sessions.readProvided(request),
         write: (updated) => sessions.updateProvided(request, updated)

@@ -46,6 +46,12 @@ const RECENT_MS = 500
 // Servers and proxies refuse longer URLs.
 const MAX_URL_LENGTH = 2000
 
+/** What the routes of a gateway need; complete when all of them are registered. */
+export interface TokenNeeds {
+  /** Whether a route passes on access tokens. */
+  accessToken: boolean
+}
+
 /** An OpenID Connect provider and the requests to it. */
 export class Provider {
   readonly issuer: string
@@ -54,6 +60,7 @@ export class Provider {
   readonly #discovery: Discovery
   readonly #logoutTokens: LogoutTokens
   readonly #tokenRefresh: TokenRefresh
+  #needs: TokenNeeds = { accessToken: false }
 
   constructor(options: OidcOptions, { store, peers, fetch, log }: ProviderParts) {
     this.#options = options
@@ -76,6 +83,11 @@ export class Provider {
   /** Makes the next use fetch the discovery document again. */
   expireDiscovery(): void {
     this.#discovery.expire()
+  }
+
+  /** Sets what sessions keep; access tokens that are kept are refreshed before they expire. */
+  setNeeds(needs: TokenNeeds): void {
+    this.#needs = needs
   }
 
   /** Starts a log-in and returns the URL of the provider's log-in page; throws SP_ERR_AUTH_UNAVAILABLE. */
@@ -184,7 +196,10 @@ export class Provider {
       claims: Object.fromEntries(Object.entries(claims).filter(([claim]) => !TOKEN_CLAIMS.has(claim))),
       ...(idToken === undefined ? {} : { idToken }),
       ...(refreshToken === undefined ? {} : { refreshToken }),
-      ...(refreshToken === undefined || expiresIn === undefined ? {} : { renewAt: wall() + expiresIn * 1000 })
+      ...(this.#needs.accessToken ? accessTokenOf(tokens) : {}),
+      ...(refreshToken === undefined || expiresIn === undefined
+        ? {}
+        : { renewAt: wall() + expiresIn * 1000 - (this.#needs.accessToken ? renewalMargin(expiresIn) : 0) })
     }
   }
 
@@ -207,6 +222,23 @@ export class Provider {
 
   #warn(error: unknown, message: string): void {
     this.#log.warn({ issuer: this.issuer, cause: causeOf(error, this.issuer) }, message)
+  }
+}
+
+// How long before its expiry an access token is renewed, so that it is valid when it reaches the upstream.
+const MAX_RENEWAL_MARGIN_MS = 30_000
+
+const renewalMargin = (expiresIn: number): number => Math.min(MAX_RENEWAL_MARGIN_MS, (expiresIn * 1000) / 4)
+
+/** Reads an access token that can be sent as Bearer (RFC 6750 section 2.1); an empty one stands for any other, so that it is not asked for again. */
+function accessTokenOf(tokens: Tokens): Pick<Provided, 'accessToken' | 'accessTokenExpiresAt'> {
+  const expiresIn = tokens.expiresIn()
+  const { access_token: accessToken, token_type: type } = tokens
+  const isUsable = type.toLowerCase() === 'bearer' && /^[\w.~+/-]+=*$/.test(accessToken) && expiresIn !== 0
+  if (!isUsable) return { accessToken: '' }
+  return {
+    accessToken,
+    ...(expiresIn === undefined ? {} : { accessTokenExpiresAt: wall() + expiresIn * 1000 })
   }
 }
 

@@ -19,7 +19,13 @@ export function makeStrategies(app: FastifyInstance, options: AuthOptions, users
   const readsAuthorization = (name: StrategyName, from: readonly string[] = []): boolean =>
     acceptedStrategies(options).includes(name) && from.some(isAuthorization)
   const make: Record<StrategyName, () => Strategy | undefined> = {
-    session: () => (session ? sessionStrategy({ users: users(), issuer: oidc?.issuer }) : undefined),
+    session: () =>
+      session
+        ? sessionStrategy(
+            { users: users(), issuer: oidc?.issuer },
+            { passesToken: options.passOn.includes('oidc') }
+          )
+        : undefined,
     jwt: () =>
       jwt === undefined
         ? undefined

@@ -1,5 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Caller, Provided } from '../../../src/lib/caller.ts'
+import { wall } from '../../../src/lib/clock.ts'
+import { authUnavailable } from '../unavailable.ts'
 import { callerOf, type Users } from '../users.ts'
 import type { Strategy } from './strategy.ts'
 
@@ -11,16 +13,36 @@ export interface SessionUsers {
   readonly issuer: string | undefined
 }
 
-/** Accepts the session of a local user who is still configured, or of a user of the provider; a stale cookie counts as none. */
-export function sessionStrategy(known: SessionUsers): Strategy {
+/** Accepts the session of a local user who is still configured, or of a user of the provider; a stale cookie counts as none. With `passesToken` the access token is set on the request. */
+export function sessionStrategy(
+  known: SessionUsers,
+  { passesToken }: { readonly passesToken: boolean }
+): Strategy {
+  const authenticate = async (request: FastifyRequest, reply: FastifyReply): Promise<Caller | null> => {
+    const found = await findSession(request, reply, known)
+    if (found === null || !passesToken || found.provided === undefined) return found?.caller ?? null
+    const token = validTokenOf(found.provided)
+    // A new log-in brings a token.
+    if (token === undefined) return null
+    request.accessToken = token === '' ? null : token
+    return found.caller
+  }
   return {
     name: 'session',
     scheme: 'Session',
     headers: [],
     // Without a cookie the result is synchronous.
-    authenticate: (request, reply) =>
-      mayHaveSession(request) ? callerOfSession(request, reply, known) : null
+    authenticate: (request, reply) => (mayHaveSession(request) ? authenticate(request, reply) : null)
   }
+}
+
+/** Returns the access token, empty if the provider gives none; undefined if it has expired. Throws SP_ERR_AUTH_UNAVAILABLE if the provider did not renew it. */
+function validTokenOf({ accessToken, accessTokenExpiresAt, refreshToken }: Provided): string | undefined {
+  if (accessToken === '') return ''
+  if (accessToken !== undefined && (accessTokenExpiresAt === undefined || accessTokenExpiresAt > wall()))
+    return accessToken
+  if (refreshToken === undefined) return undefined
+  throw authUnavailable(5)
 }
 
 function mayHaveSession({ headers: { cookie }, server: { sessionCookie } }: FastifyRequest): boolean {
@@ -28,22 +50,33 @@ function mayHaveSession({ headers: { cookie }, server: { sessionCookie } }: Fast
 }
 
 /** Returns the caller of a request's session, among some local users and those of one provider; null if there is none. */
-export async function callerOfSession(
+export const callerOfSession = async (
+  request: FastifyRequest,
+  reply: FastifyReply,
+  known: SessionUsers
+): Promise<Caller | null> => (await findSession(request, reply, known))?.caller ?? null
+
+interface FoundSession {
+  readonly caller: Caller
+  /** The provider's data; undefined for a local user. */
+  readonly provided?: Provided
+}
+
+async function findSession(
   request: FastifyRequest,
   reply: FastifyReply,
   { users, issuer }: SessionUsers
-): Promise<Caller | null> {
+): Promise<FoundSession | null> {
   const { sessions, oidc } = request.server
   const session = await sessions?.load(request, reply)
   if (session === null || session === undefined) return null
   if (session.provided === undefined) {
     const user = users.find(session.user)
-    if (user === undefined) return null
-    return { ...callerOf(user), by: 'session' }
+    return user === undefined ? null : { caller: { ...callerOf(user), by: 'session' } }
   }
   if (oidc === null || session.provided.issuer !== issuer) return null
   const provided = await oidc.refreshIfDue(request, reply, session.provided)
-  return provided === null ? null : callerOfProvider(provided)
+  return provided === null ? null : { caller: callerOfProvider(provided), provided }
 }
 
 const callerOfProvider = ({ issuer, sub, name, email, roles, scopes, claims }: Provided): Caller => ({
