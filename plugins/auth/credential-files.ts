@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs'
 import { type OptionFault, Type } from '../../src/kit/index.ts'
 import { isObject, type Static, type TObject } from '../../src/lib/schema.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
+import { isBcrypt } from './bcrypt.ts'
+import { kindOfHash, readHtpasswd } from './htpasswd.ts'
 import { parseHash } from './password.ts'
 
 const roles = Type.Optional(
@@ -22,7 +24,9 @@ export const user = Type.Object(
   {
     name: Type.String({ minLength: 1, description: 'The user name; the id of the caller.' }),
     password: Type.Optional(
-      Type.String({ description: 'The hash of the password, as "sallyport hash" prints it.' })
+      Type.String({
+        description: 'The hash of the password, as "sallyport hash" prints it; argon2id, scrypt or bcrypt.'
+      })
     ),
     secret,
     email: Type.Optional(Type.String({ description: 'The mail address of the user.' })),
@@ -41,6 +45,12 @@ export const apiKey = Type.Object(
     secret,
     roles,
     scopes,
+    claims: Type.Optional(
+      Type.Record(Type.String(), Type.Unknown(), {
+        description: 'Claims of the caller, for "require", "identity" and request values.',
+        examples: [{ tenant: 'acme' }]
+      })
+    ),
     expires: Type.Optional(
       Type.String({
         pattern: '^\\d{4}-\\d{2}-\\d{2}',
@@ -61,17 +71,21 @@ export interface Listed<T> {
   readonly list?: readonly T[]
 }
 
-/** Reads the entries of a list and its file, and their errors, which never contain a secret. */
+/** Reads the entries of a list and its file, and their errors, which never contain a secret; `readLines` reads a file that is not JSON. */
 export function readEntries<T>(
   listed: Listed<T>,
   schema: TObject,
-  faultOf: (entry: T) => string | undefined
+  faultOf: (entry: T) => string | undefined,
+  readLines: (text: string) => unknown[] | undefined = () => undefined
 ): { entries: T[]; faults: OptionFault[] } {
   const faults: OptionFault[] = []
   const fromFile =
     listed.file === undefined
       ? []
-      : readList(listed.file, schema, (message) => faults.push({ path: ['file'], message }))
+      : readList(listed.file, schema, {
+          readLines,
+          fault: (message) => faults.push({ path: ['file'], message })
+        })
   const entries = [...fromFile, ...(listed.list ?? [])] as T[]
   for (const [i, entry] of entries.entries()) {
     const inFile = i < fromFile.length
@@ -85,10 +99,16 @@ export function readEntries<T>(
   return { entries, faults }
 }
 
-function readList(file: string, schema: TObject, fault: (message: string) => void): unknown[] {
+interface ListReader {
+  readonly readLines: (text: string) => unknown[] | undefined
+  readonly fault: (message: string) => void
+}
+
+function readList(file: string, schema: TObject, { readLines, fault }: ListReader): unknown[] {
   let read: unknown
   try {
-    read = JSON.parse(readFileSync(file, 'utf8'))
+    const text = readFileSync(file, 'utf8')
+    read = readLines(text) ?? JSON.parse(text)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     fault(code === undefined ? `expected JSON in the file ${file}` : unreadable(file, error))
@@ -116,8 +136,26 @@ function readList(file: string, schema: TObject, fault: (message: string) => voi
 const isOptionalStringList = (value: unknown): boolean =>
   value === undefined || (Array.isArray(value) && value.every((each) => typeof each === 'string'))
 
+/** Reads local users: from a JSON file or an htpasswd file, inline, or both. */
+export const readUsers = (listed: Listed<User>): { entries: User[]; faults: OptionFault[] } =>
+  readEntries(listed, user, userFault, readHtpasswd)
+
+/** Lists a warning about users with bcrypt hashes. */
+export const userWarnings = (listed: Listed<User> | undefined): string[] =>
+  listed !== undefined &&
+  readUsers(listed).entries.some(({ password }) => typeof password === 'string' && isBcrypt(password))
+    ? [
+        'accepts users with bcrypt hashes, which cost an attacker little memory; "sallyport hash" makes argon2id hashes'
+      ]
+    : []
+
+const gotOf = (password: string): string => {
+  const kind = kindOfHash(password)
+  return kind === undefined ? '' : `, got ${kind}`
+}
+
 /** Returns the error in a user's entry. */
-export function userFault({ name, password, secret, email, roles }: User): string | undefined {
+function userFault({ name, password, secret, email, roles }: User): string | undefined {
   if (typeof name !== 'string' || name === '') return 'expected a name for every user'
   if (!isOptionalStringList(roles)) return `expected a list of strings as the roles of "${name}"`
   if (email !== undefined && typeof email !== 'string') return `expected a string as the email of "${name}"`
@@ -126,15 +164,16 @@ export function userFault({ name, password, secret, email, roles }: User): strin
   if ((password === undefined) === (secret === undefined))
     return `expected a "password" for the user "${name}", the line that "sallyport hash" prints`
   if (password !== undefined && parseHash(password) === undefined)
-    return `expected an argon2id or scrypt hash as the password of "${name}"; "sallyport hash" makes one`
+    return `expected an argon2id, scrypt or bcrypt hash as the password of "${name}"${gotOf(password)}; "sallyport hash" makes one`
   return undefined
 }
 
 /** Returns the error in the entry of an API key. */
-export function apiKeyFault({ id, key, secret, roles, scopes, expires }: ApiKey): string | undefined {
+export function apiKeyFault({ id, key, secret, roles, scopes, claims, expires }: ApiKey): string | undefined {
   if (typeof id !== 'string' || id === '') return 'expected an id for every key'
   if (!isOptionalStringList(roles)) return `expected a list of strings as the roles of "${id}"`
   if (!isOptionalStringList(scopes)) return `expected a list of strings as the scopes of "${id}"`
+  if (claims !== undefined && !isObject(claims)) return `expected an object as the claims of "${id}"`
   if (secret !== undefined && typeof secret !== 'string') return `expected a string as the secret of "${id}"`
   if ((key === undefined) === (secret === undefined))
     return `expected a "key" for "${id}", the line that "sallyport hash --key" prints`

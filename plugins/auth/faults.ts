@@ -8,9 +8,9 @@ import {
   apiKeyFault,
   type Listed,
   readEntries,
+  readUsers,
   type User,
-  user,
-  userFault
+  userWarnings
 } from './credential-files.ts'
 import { exemptFaults } from './exempt.ts'
 import { issuerFaults, issuersOf, placesOf } from './jwt/issuers.ts'
@@ -50,6 +50,7 @@ export function warnings(options: AuthOptions): string[] {
       ? [`accepts every user of ${oidc.issuer}; add "require" to restrict it`]
       : []),
     ...(oidc === undefined ? [] : oidcWarnings(oidc)),
+    ...userWarnings(options.users as Listed<User> | undefined),
     ...(alternatives.flat().includes('jwt') ? issuersOf(jwt).flatMap(jwtWarnings) : [])
   ]
 }
@@ -161,7 +162,7 @@ const readsAuthorizationOnly = ({ jwt, apiKeys }: AuthOptions, name: StrategyNam
 
 function userFaults(users: AuthOptions['users']): OptionFault[] {
   if (users === undefined) return []
-  const { entries, faults } = readEntries(users as Listed<User>, user, userFault)
+  const { entries, faults } = readUsers(users as Listed<User>)
   const found = below('users', faults)
   const duplicate = entries.find(
     ({ name }, i) => entries.findIndex((other) => isSameName(other.name, name)) !== i

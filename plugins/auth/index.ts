@@ -6,7 +6,7 @@ import { getOrCreate } from '../../src/lib/memoize.ts'
 import { acceptedStrategies } from './alternatives.ts'
 import { makeSigner, type Signer } from './assertion.ts'
 import { backChannelTo, fetchOver } from './back-channel.ts'
-import { type Listed, readEntries, type User, user, userFault } from './credential-files.ts'
+import { type Listed, readUsers, type User } from './credential-files.ts'
 import { type GateParts, makeGate } from './gate.ts'
 import { makeOidc, type Oidc, Provider, type TokenNeeds } from './oidc/index.ts'
 import type { AuthOptions, StrategyName } from './options.ts'
@@ -141,7 +141,7 @@ function makeUserLists(allUsers: Users): (options: AuthOptions['users']) => User
   const users = new Map<unknown, Users>()
   return (options) =>
     getOrCreate(users, options, () => {
-      const { entries } = readEntries((options ?? {}) as Listed<User>, user, userFault)
+      const { entries } = readUsers((options ?? {}) as Listed<User>)
       for (const entry of entries) allUsers.add(entry)
       return new Users(entries)
     })

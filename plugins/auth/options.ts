@@ -67,7 +67,11 @@ export const options = Type.Object(
     users: Type.Optional(
       Type.Object(
         {
-          file: Type.Optional(File({ description: 'A JSON file with a list of users.' })),
+          file: Type.Optional(
+            File({
+              description: 'A JSON file with a list of users, or an Apache htpasswd file with bcrypt hashes.'
+            })
+          ),
           list: Type.Optional(
             Type.Array(user, {
               description: 'Users, inline.',

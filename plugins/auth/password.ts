@@ -1,12 +1,15 @@
 import { argon2, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
+import { isBcrypt, verifyBcrypt } from './bcrypt.ts'
 
 const argon2Async = promisify(argon2)
 const HASH_BYTES = 32
 // OWASP Password Storage Cheat Sheet (2026): argon2id with 19 MiB, two passes, one lane.
 const ARGON2_COST = { m: 19_456, t: 2, p: 1 }
 
-interface Parsed {
+type Parsed = Derived | { readonly kind: 'bcrypt'; readonly text: string }
+
+interface Derived {
   readonly kind: 'argon2id' | 'scrypt'
   readonly cost: Readonly<Record<string, number>>
   readonly salt: Buffer
@@ -37,8 +40,9 @@ const deriveArgon2id = (
     passes: t
   }) as Promise<Buffer>
 
-/** Reads a PHC string of argon2id or scrypt; undefined if it is neither, or needs more than 256 MiB. */
+/** Reads a PHC string of argon2id or scrypt, or a bcrypt hash; undefined if it is none of them, or too costly: more than 256 MiB, or a bcrypt cost over 14. */
 export function parseHash(text: string): Parsed | undefined {
+  if (isBcrypt(text)) return { kind: 'bcrypt', text }
   const match =
     /^\$(argon2id)\$v=19\$([a-z0-9=,]+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/.exec(text) ??
     /^\$(scrypt)\$([a-z0-9=,]+)\$([A-Za-z0-9+/.]+)\$([A-Za-z0-9+/.]+)$/.exec(text)
@@ -48,7 +52,7 @@ export function parseHash(text: string): Parsed | undefined {
     costs.split(',').map((pair) => [pair.split('=')[0] ?? '', Number(pair.split('=')[1])])
   )
   const parsed = {
-    kind: kind as Parsed['kind'],
+    kind: kind as Derived['kind'],
     cost,
     salt: Buffer.from(salt, 'base64'),
     hash: Buffer.from(hash, 'base64')
@@ -56,7 +60,7 @@ export function parseHash(text: string): Parsed | undefined {
   return isAffordable(parsed) && parsed.salt.length >= 8 && parsed.hash.length >= 16 ? parsed : undefined
 }
 
-function isAffordable({ kind, cost }: Parsed): boolean {
+function isAffordable({ kind, cost }: Derived): boolean {
   const isBetween = (value: number | undefined, min: number, max: number): boolean =>
     Number.isInteger(value) && (value ?? 0) >= min && (value ?? 0) <= max
   return kind === 'argon2id'
@@ -68,7 +72,9 @@ function isAffordable({ kind, cost }: Parsed): boolean {
 }
 
 /** Resolves to whether a password matches a hash, compared in constant time. */
-export async function verifyPassword(password: string, { kind, cost, salt, hash }: Parsed): Promise<boolean> {
+export async function verifyPassword(password: string, parsed: Parsed): Promise<boolean> {
+  if (parsed.kind === 'bcrypt') return verifyBcrypt(password, parsed.text)
+  const { kind, cost, salt, hash } = parsed
   const derived =
     kind === 'argon2id'
       ? await deriveArgon2id(password, salt, cost, hash.length)

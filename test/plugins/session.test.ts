@@ -460,7 +460,7 @@ t.test('reports invalid session options', async (t) => {
     {
       name: 'a password in the clear',
       config: withFile('plain'),
-      says: /expected an argon2id or scrypt hash/
+      says: /expected an argon2id, scrypt or bcrypt hash/
     },
     { name: 'a word that users have not', config: withFile('word'), says: /unknown option "admin"/ },
     { name: 'roles that are one text', config: withFile('roles'), says: /expected a list of strings/ },

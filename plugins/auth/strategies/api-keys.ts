@@ -22,11 +22,11 @@ export function apiKeysStrategy(
 ): Strategy {
   const parameters = parametersIn(from)
   const known = new Map<string, { digest: Buffer; caller: Caller; expiresAt: number }>()
-  for (const { id, key, secret, roles = [], scopes = [], expires } of keys) {
+  for (const { id, key, secret, roles = [], scopes = [], claims = {}, expires } of keys) {
     const digest = key === undefined ? sha256(secret ?? '') : Buffer.from(key.slice(7), 'hex')
     known.set(digest.toString('hex'), {
       digest,
-      caller: { id, roles, scopes, claims: {}, by: 'apiKeys' },
+      caller: { id, roles, scopes, claims, by: 'apiKeys' },
       expiresAt: expires === undefined ? Number.POSITIVE_INFINITY : Date.parse(expires)
     })
   }

@@ -85,7 +85,7 @@ t.test('reports invalid authentication options without secrets', async (t) => {
       ),
       env: { SESSION_SECRET: SECRET },
       faults: [
-        /auth\.users\.list\[0\]: expected an argon2id or scrypt hash as the password of "ada"; "sallyport hash" makes one$/
+        /auth\.users\.list\[0\]: expected an argon2id, scrypt or bcrypt hash as the password of "ada"; "sallyport hash" makes one$/
       ],
       hidden: SHORT
     },
