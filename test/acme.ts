@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import type { RequestListener } from 'node:http'
 import { createServer as createSecure, request } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -111,6 +111,79 @@ export async function standIn(t: Test, listener: RequestListener): Promise<Place
   })
   const { port } = server.address() as AddressInfo
   return { directory: `https://localhost:${port}/dir`, ca: ca.certFile, httpPort: 0 }
+}
+
+/** What an authority says and hears of renewals and profiles, which the real one here knows nothing of. */
+export interface Renewals extends Place {
+  /** The status and answer to the next questions when to renew. */
+  answer: { status: number; window?: { start: Date; end: Date }; headers?: Record<string, string> }
+  /** The identifiers of certificates that were asked about. */
+  readonly asked: string[]
+  /** The orders that came, as they were signed. */
+  readonly orders: Record<string, unknown>[]
+  /** Refuses the next order by this kind of problem. */
+  refuse: string | undefined
+}
+
+/** Stands in front of an authority: passes all on, and adds renewal information (RFC 9773) and profiles. */
+export async function withRenewals(t: Test, server: Pebble): Promise<Renewals> {
+  const { port } = new URL(server.directory)
+  const trusted = readFileSync(server.ca)
+  const said: Pick<Renewals, 'answer' | 'asked' | 'orders' | 'refuse'> = {
+    answer: { status: 404 },
+    asked: [],
+    orders: [],
+    refuse: undefined
+  }
+  const place = await standIn(t, (question, response) => {
+    const { url = '', method, headers } = question
+    if (url.startsWith('/renewal-info/')) {
+      said.asked.push(url.slice('/renewal-info/'.length))
+      const { status, window, headers: more = {} } = said.answer
+      response.writeHead(status, { 'content-type': 'application/json', ...more })
+      response.end(JSON.stringify({ suggestedWindow: window, explanationURL: 'https://ca.example/why' }))
+      return
+    }
+    void bodyOf(question).then((body) => {
+      if (url === '/order-plz') {
+        const { payload } = JSON.parse(body.toString()) as { payload: string }
+        said.orders.push(JSON.parse(Buffer.from(payload, 'base64url').toString()) as Record<string, unknown>)
+        const { refuse } = said
+        said.refuse = undefined
+        if (refuse !== undefined) {
+          response.writeHead(409, { 'content-type': 'application/problem+json' })
+          response.end(JSON.stringify({ type: `urn:ietf:params:acme:error:${refuse}`, detail: 'no' }))
+          return
+        }
+      }
+      const onward = request({
+        host: '127.0.0.1',
+        port,
+        path: url,
+        method,
+        headers,
+        ca: trusted,
+        agent: false
+      })
+      onward.on('response', (answer) => {
+        void bodyOf(answer).then((whole) => {
+          const found = url === '/dir' ? withMore(whole.toString(), headers.host ?? '') : whole
+          const { 'content-length': _length, ...rest } = answer.headers
+          response.writeHead(answer.statusCode ?? 502, rest).end(found)
+        })
+      })
+      onward.on('error', () => response.destroy())
+      onward.end(body)
+    })
+  })
+  return Object.assign(said, place, { httpPort: server.httpPort })
+}
+
+function withMore(directory: string, host: string): string {
+  const { meta, ...rest } = JSON.parse(directory) as { meta: object }
+  const profiles = { classic: 'https://ca.example/classic', shortlived: 'https://ca.example/shortlived' }
+  const renewalInfo = `https://${host}/renewal-info`
+  return JSON.stringify({ ...rest, renewalInfo, meta: { ...meta, profiles } })
 }
 
 export const serialOf = (certificate: PeerCertificate | string): string =>

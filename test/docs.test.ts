@@ -39,6 +39,8 @@ const env = {
   PARTNER_KEY: 'a key of a partner',
   ORDERS_URL: 'http://127.0.0.1:4003',
   LLM_KEY: 'a key of a provider',
+  EAB_KEY_ID: 'key-1',
+  EAB_HMAC_KEY: 'a2V5',
   RATE: '100'
 }
 

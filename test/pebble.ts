@@ -33,7 +33,10 @@ export interface Pebble {
 }
 
 /** Starts an ACME server that forgets all at its end, and waits for nothing; it ends with the test. */
-export async function pebble(t: Scope, { nonceReject = 0 }: { nonceReject?: number } = {}): Promise<Pebble> {
+export async function pebble(
+  t: Scope,
+  { nonceReject = 0, externalAccounts }: { nonceReject?: number; externalAccounts?: object } = {}
+): Promise<Pebble> {
   const ports = { api: 0, management: 0, http: 0, tls: 0, dns: 0, dnsManagement: 0 }
   for (const name of Object.keys(ports) as (keyof typeof ports)[]) ports[name] = await freePort()
   const dir = mkdtempSync(join(tmpdir(), 'sallyport-pebble-'))
@@ -51,7 +54,8 @@ export async function pebble(t: Scope, { nonceReject = 0 }: { nonceReject?: numb
         httpPort: ports.http,
         tlsPort: ports.tls,
         ocspResponderURL: '',
-        externalAccountBindingRequired: false,
+        externalAccountBindingRequired: externalAccounts !== undefined,
+        ...(externalAccounts === undefined ? {} : { externalAccountMACKeys: externalAccounts }),
         certificateValidityPeriod: 3600
       }
     })

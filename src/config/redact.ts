@@ -66,7 +66,7 @@ function redactText(text: string, path: Path, interpolated: ReadonlySet<string>)
   const name = String((isHeaderSetting(path) ? path[2] : path.at(-1)) ?? '')
   // A key is a secret or the hash of one, unless it is the name of a file.
   const isKey = /key$/i.test(name)
-  if ((isKey || SECRET.test(name)) && !(isKey && isFile(text)) && path.at(-2) !== 'endpoints') return MASK
+  if ((SECRET.test(name) || (isKey && !isFile(text))) && path.at(-2) !== 'endpoints') return MASK
   if (isQuery(path) && !isRequestValue(text)) return MASK
   if (path[0] === 'tracing' && path[1] === 'headers') return MASK
   if (interpolated.has(text)) return originOf(text)

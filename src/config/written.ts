@@ -25,7 +25,7 @@ export function maskOf(written: Written | undefined): (path: Path) => string | u
     if (written === undefined) return undefined
     const template = written.source.templates.get(pathKey([...written.path, ...path]))
     if (template !== undefined) return JSON.stringify(template)
-    return path.some((key) => /secret|password|token/i.test(String(key)))
+    return path.some((key) => /secret|password|token|hmac/i.test(String(key)))
       ? 'a value that is not shown'
       : undefined
   }

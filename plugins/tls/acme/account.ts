@@ -44,7 +44,7 @@ export class Account implements AccountOptions {
     this.storage = storage
     this.challenges = challenges
     this.#file = `account-${createHash('sha256')
-      .update(options.email ?? '')
+      .update([options.email ?? '', options.externalAccount?.keyId ?? []].flat().join(' '))
       .digest('hex')
       .slice(0, 8)}`
   }
@@ -110,11 +110,12 @@ export class Account implements AccountOptions {
 
   async #createSession({ key, url, email: storedEmail }: StoredAccount): Promise<Session> {
     const { Client } = await import('acme-client')
-    const { email = '', ca } = this.options
+    const { email = '', ca, externalAccount: bound } = this.options
     const client = new Client({
       directoryUrl: directoryUrl(this.options),
       accountKey: key,
-      ...(url === '' ? {} : { accountUrl: url })
+      ...(url === '' ? {} : { accountUrl: url }),
+      ...(bound === undefined ? {} : { externalAccountBinding: { kid: bound.keyId, hmacKey: bound.hmacKey } })
     })
     const transport = useOwnTransport(client, ca, this.ended)
     const contact = email === '' ? [] : [`mailto:${email}`]

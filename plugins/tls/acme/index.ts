@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { resolve } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import { createError } from '../../../src/kit/index.ts'
@@ -103,10 +104,12 @@ export class Acme {
 
 function leaseAccount(app: FastifyInstance, options: AcmeOptions): LeasedAccount {
   const { shared } = app.store
-  const { email, directory, ca, storage: folder } = options
+  const { email, directory, ca, externalAccount, profile, storage: folder } = options
   const onDisk = folder !== undefined || shared === null
   const disk = resolve(folder ?? '.acme')
-  const key = `acme ${JSON.stringify([onDisk ? disk : shared.id, directory, email, ca])}`
+  const place = [onDisk ? disk : shared.id, directory, email, ca, externalAccount, profile]
+  // A hash, since the options may hold a secret.
+  const key = `acme ${hash('sha256', JSON.stringify(place))}`
   const make = (): Account => {
     const storage: Storage = onDisk
       ? new DiskStorage(resolve(disk, directoryFolder(options)))

@@ -8,8 +8,11 @@ export interface KeyPair {
   readonly pem: string
   /** When it expires, in milliseconds since 1970. */
   readonly expires: number
-  /** When it is renewed, in milliseconds since 1970; the same moment in every instance. */
+  readonly fingerprint: string
+  /** When it is renewed unless the CA suggests another moment, in milliseconds since 1970; the same in every instance. */
   readonly renewAt: number
+  /** When it is renewed at the latest. */
+  readonly renewBy: number
 }
 
 /** Parses a key and its certificate; undefined if they can't be served. */
@@ -19,7 +22,14 @@ export function parseKeyPair(pem: string): KeyPair | undefined {
     const { validFrom, validTo, fingerprint256 } = new X509Certificate(pem)
     const [starts, ends] = [Date.parse(validFrom), Date.parse(validTo)]
     const share = timings.renewAtShare - timings.renewJitter * unitInterval(hash32(fingerprint256))
-    return { pem, expires: ends, renewAt: starts + (ends - starts) * share }
+    const lifetime = ends - starts
+    return {
+      pem,
+      expires: ends,
+      fingerprint: fingerprint256,
+      renewAt: starts + lifetime * share,
+      renewBy: starts + lifetime * timings.latestRenewShare
+    }
   } catch {
     return undefined
   }

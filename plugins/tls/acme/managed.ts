@@ -7,6 +7,7 @@ import { causeOf, describeFailure, type IssueFailure, nextFailure, parseFailure 
 import { type KeyPair, parseKeyPair } from './key-pair.ts'
 import type { ChallengeType } from './options.ts'
 import { orderCertificate } from './order.ts'
+import { RenewalSchedule } from './renewal-schedule.ts'
 import type { Lock } from './storage.ts'
 import { timings } from './timings.ts'
 import { Problem } from './transport.ts'
@@ -17,6 +18,7 @@ export class ManagedCertificate {
   readonly account: Account
   readonly #log: FastifyBaseLogger
   readonly #file: string
+  readonly #schedule: RenewalSchedule
   readonly #abort = new AbortController()
   #challengeTypes: readonly ChallengeType[] = []
   #keyPair: KeyPair | undefined
@@ -33,6 +35,7 @@ export class ManagedCertificate {
     this.names = names
     this.#log = log
     this.#file = storageName(names)
+    this.#schedule = new RenewalSchedule(account, names, this.#file, log)
   }
 
   /** The current certificate; undefined before the first one is issued. */
@@ -57,6 +60,7 @@ export class ManagedCertificate {
     const { storage } = this.account
     const pem = await storage.read(`${this.#file}.pem`)
     this.#failure = parseFailure(await storage.read(`${this.#file}.trouble`))
+    await this.#schedule.load()
     if (pem === this.#stored) return
     this.#stored = pem
     if (pem === undefined || pem === this.#keyPair?.pem) return
@@ -118,6 +122,8 @@ export class ManagedCertificate {
       await this.load()
       this.#storageError = ''
       if (this.#isMissingInStorage()) await this.#withLock(() => this.#restore())
+      if (this.#keyPair !== undefined && this.#schedule.isCheckDue(this.#keyPair))
+        await this.#withLock(() => this.#checkSchedule())
       if (this.#isDue())
         await this.account.enqueue(() => this.#withLock((lock) => this.#issue(lock)), this.#abort.signal)
     } catch (error) {
@@ -127,7 +133,12 @@ export class ManagedCertificate {
   }
 
   #isDue(): boolean {
-    return wall() >= Math.max(this.#keyPair?.renewAt ?? 0, this.#failure?.next ?? 0)
+    const renewAt = this.#keyPair === undefined ? 0 : this.#schedule.renewAt(this.#keyPair)
+    return wall() >= Math.max(renewAt, this.#failure?.next ?? 0)
+  }
+
+  async #checkSchedule(): Promise<void> {
+    if (this.#keyPair !== undefined) await this.#schedule.check(this.#keyPair, this.#abort.signal)
   }
 
   /** Returns whether the storage lacks the served certificate: an emptied Redis must not cause hundreds of orders. */
@@ -176,7 +187,11 @@ export class ManagedCertificate {
       AbortSignal.timeout(timings.orderTimeout)
     ])
     try {
-      const wanted = { names: this.names, challengeTypes: this.#rotatedChallengeTypes() }
+      const wanted = {
+        names: this.names,
+        challengeTypes: this.#rotatedChallengeTypes(),
+        replaces: await this.#schedule.replaces(this.#keyPair)
+      }
       const pem = await abortable(() => orderCertificate(this.account, wanted, signal), signal)
       const pair = parseKeyPair(pem)
       if (pair === undefined) throw new Problem('certificate', 'the issued certificate can not be used')

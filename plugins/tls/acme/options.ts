@@ -25,6 +25,49 @@ const name = Type.String({
   'x-says': 'a host in lower case such as "api.example.com" or "*.example.com"'
 })
 
+const email = Type.Optional(
+  Type.String({
+    pattern: '^[^@\\s,]+@[^@\\s,]+$',
+    'x-says': 'a mail address',
+    description: 'The contact address of the account.',
+    examples: ['ops@example.com']
+  })
+)
+
+const ca = Type.Optional(
+  File({ description: 'An additional CA to trust for the connection to the directory, as PEM.' })
+)
+
+const externalAccount = Type.Optional(
+  Type.Object(
+    {
+      keyId: Type.String({ minLength: 1, description: 'The id of the key that the CA has given you.' }),
+      hmacKey: Type.String({
+        pattern: '^[A-Za-z0-9+/_-]+=*$',
+        'x-says': 'the key in base64url, as the CA shows it',
+        description: 'The HMAC key, in base64url.',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: ${…} is the syntax of the config
+        examples: ['${EAB_HMAC_KEY}']
+      })
+    },
+    {
+      additionalProperties: false,
+      description:
+        'Binds the account to one that you have at the CA, where it requires that (external account binding).',
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: ${…} is the syntax of the config
+      examples: [{ keyId: '${EAB_KEY_ID}', hmacKey: '${EAB_HMAC_KEY}' }]
+    }
+  )
+)
+
+const profile = Type.Optional(
+  Type.String({
+    minLength: 1,
+    description: 'The certificate profile, one that the CA offers, such as "shortlived" of Let\'s Encrypt.',
+    examples: ['shortlived']
+  })
+)
+
 const account = Type.Object(
   {
     domains: Type.Optional(
@@ -43,14 +86,7 @@ const account = Type.Object(
         }
       )
     ),
-    email: Type.Optional(
-      Type.String({
-        pattern: '^[^@\\s,]+@[^@\\s,]+$',
-        'x-says': 'a mail address',
-        description: 'The contact address of the account.',
-        examples: ['ops@example.com']
-      })
-    ),
+    email,
     agreeToTerms: Type.Boolean({
       default: false,
       description: "Whether you agree to the CA's terms of service; required."
@@ -77,9 +113,9 @@ const account = Type.Object(
           'The folder of keys and certificates; by default the shared store if there is one, else ".acme" in the working directory.'
       })
     ),
-    ca: Type.Optional(
-      File({ description: 'An additional CA to trust for the connection to the directory, as PEM.' })
-    )
+    ca,
+    externalAccount,
+    profile
   },
   { additionalProperties: false, description: 'Certificates from an ACME CA.' }
 )

@@ -10,17 +10,19 @@ import { kindOf, Problem } from './transport.ts'
 export interface WantedCertificate {
   readonly names: readonly string[]
   readonly challengeTypes: readonly ChallengeType[]
+  /** The identifier of the certificate that it replaces (RFC 9773 section 5); undefined for none that the CA knows. */
+  readonly replaces: string | undefined
 }
 
 /** Orders a certificate; returns its key and chain as PEM. Rejects with a Problem if the CA refuses. */
 export async function orderCertificate(
   account: Account,
-  { names, challengeTypes }: WantedCertificate,
+  { names, challengeTypes, replaces }: WantedCertificate,
   signal: AbortSignal
 ): Promise<string> {
   const session = await account.session()
   const { client } = session
-  const pending = await client.createOrder({ identifiers: names.map((value) => ({ type: 'dns', value })) })
+  const pending = await beginOrder(account, session, names, replaces)
   for (const authorization of await client.getAuthorizations(pending))
     if (authorization.status !== 'valid')
       await prove(account, session, pending, authorization, challengeTypes, signal)
@@ -34,6 +36,40 @@ export async function orderCertificate(
   )
   if (finished.status !== 'valid') throw problemOf(finished.error, `the order is ${finished.status}`)
   return `${key.toString().trimEnd()}\n${await client.getCertificate(finished)}`
+}
+
+// The CA has another opinion of the certificate that the order replaces.
+const NOT_REPLACEABLE: ReadonlySet<string> = new Set(['alreadyReplaced', 'malformed', 'unauthorized'])
+
+async function beginOrder(
+  { options: { profile } }: Account,
+  { client, transport }: Session,
+  names: readonly string[],
+  replaces: string | undefined
+): Promise<Order> {
+  if (profile !== undefined) checkProfile(profile, await transport.directory())
+  const wanted = {
+    identifiers: names.map((value) => ({ type: 'dns', value })),
+    ...(profile === undefined ? {} : { profile })
+  }
+  if (replaces === undefined) return client.createOrder(wanted)
+  try {
+    return await client.createOrder({ ...wanted, ...{ replaces } })
+  } catch (error) {
+    if (!(error instanceof Problem) || !NOT_REPLACEABLE.has(error.kind)) throw error
+    return client.createOrder(wanted)
+  }
+}
+
+/** Throws if the CA does not offer a profile: one that knows no profiles would ignore it. */
+function checkProfile(profile: string, { meta }: Readonly<Record<string, unknown>>): void {
+  const offered = isObject(meta) && isObject(meta['profiles']) ? Object.keys(meta['profiles']) : []
+  if (offered.includes(profile)) return
+  const names = offered.map((name) => `"${name}"`).join(', ')
+  throw new Problem(
+    'invalidProfile',
+    `expected a profile that the CA offers (${names || 'it offers none'}), got "${profile}"`
+  )
 }
 
 /** Completes a challenge for one name. */

@@ -8,6 +8,14 @@ export const timings = {
   renewAtShare: 2 / 3,
   /** By how much of the lifetime renewal may come earlier, so that many certificates are not renewed at once. */
   renewJitter: 1 / 20,
+  /** The share of a certificate's lifetime after which it is renewed even if the CA suggests a later moment. */
+  latestRenewShare: 5 / 6,
+  /** How often the CA is asked when to renew, if it does not say; its Retry-After counts within these limits. */
+  renewalInfoInterval: 21_600_000,
+  minRenewalInfoInterval: 60_000,
+  maxRenewalInfoInterval: 86_400_000,
+  /** The delay after a request for that which failed. */
+  renewalInfoRetry: 3_600_000,
   /** The delay after the first failure, which doubles with each further one. */
   firstRetryDelay: 60_000,
   maxRetryDelay: 86_400_000,

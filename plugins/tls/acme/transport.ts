@@ -38,6 +38,7 @@ interface AcmeResponse {
 interface ClientInternals {
   readonly http: {
     maxBadNonceRetries: number
+    getDirectory(): Promise<Record<string, unknown>>
     request(url: string, method: string, asked?: AcmeRequest): Promise<AcmeResponse>
   }
 }
@@ -50,6 +51,10 @@ const MAX_RESPONSE_BYTES = 1_048_576
 export interface Transport {
   /** The Retry-After of the last response, in milliseconds; 0 for none. */
   retryAfter: number
+  /** Returns the directory of the CA. */
+  directory(): Promise<Readonly<Record<string, unknown>>>
+  /** Sends a request that needs no signature. */
+  get(url: string): Promise<{ readonly data: unknown; readonly retryAfter: number }>
   close(): Promise<void>
 }
 
@@ -68,8 +73,16 @@ export function useOwnTransport(client: Client, ca: string | undefined, signal: 
     keepAliveTimeout: 1000,
     maxResponseSize: MAX_RESPONSE_BYTES
   })
-  const transport: Transport = { retryAfter: 0, close: () => agent.destroy() }
   const { http } = client as unknown as ClientInternals
+  const transport: Transport = {
+    retryAfter: 0,
+    directory: () => http.getDirectory(),
+    async get(url) {
+      const { data } = await http.request(url, 'get')
+      return { data, retryAfter: transport.retryAfter }
+    },
+    close: () => agent.destroy()
+  }
   http.maxBadNonceRetries = MAX_BAD_NONCE_RETRIES
   http.request = async (url, method, { data } = {}) => {
     const response = await request(url, {
