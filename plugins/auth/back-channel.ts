@@ -113,6 +113,7 @@ async function sendDirectly({ method, url, headers, body: sent }: ProviderReques
 // Codes and refresh tokens are valid once, so only requests with idempotent methods are retried.
 const RETRY = makeRetry({
   attempts: 3,
+  wait: false,
   on: ['connect', 'reset', '502', '503'],
   budget: '20%',
   backoff: '100ms',

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { MAX_TIMER_MS } from '../../src/lib/clock.ts'
+import { MAX_TIMER_MS, monotonic } from '../../src/lib/clock.ts'
 import type { DispatchOptions } from '../../src/lib/contracts/dispatch.ts'
 import type {
   AnswerListener,
@@ -14,11 +14,14 @@ import { guarded } from '../../src/lib/guarded.ts'
 import { RequestNotSendable } from '../../src/lib/refusals.ts'
 import { unavailable } from '../../src/lib/upstream-errors.ts'
 import { Attempt, type AttemptListener } from './attempt.ts'
-import { reasonOf, Superseded } from './attempt-errors.ts'
+import { isLocalError, reasonOf, Superseded } from './attempt-errors.ts'
 import type { IdleTimeout } from './idle-timeout.ts'
 import { retryAfterIn } from './retry-after.ts'
 import type { Target } from './target.ts'
 import type { Targets } from './targets.ts'
+
+// How often a request that waits for a target looks for one.
+const WAIT_INTERVAL_MS = 250
 
 // The retry budget of a hedge on a route without `retry`.
 const DEFAULT_HEDGE_BUDGET = 0.2
@@ -40,6 +43,9 @@ export class Attempts implements AttemptListener, PendingRequest {
   #abortReason: Error | undefined
   #backoff: NodeJS.Timeout | undefined
   #hedge: NodeJS.Timeout | undefined
+  // When the wait for a target ends, by the monotonic clock.
+  #waitsUntil: number | undefined
+  #sent = 0
   // Retries and hedges.
   #retries = 0
   #isCounted = true
@@ -64,8 +70,9 @@ export class Attempts implements AttemptListener, PendingRequest {
   attemptNext(): void {
     if (this.#state !== 'waiting') return
     const target = this.#upstream.pick(this.#request.source, this.#tried)
-    if (target === undefined) this.#fail(unavailable(this.#upstream.retryAfter))
-    else this.#send(target)
+    if (target !== undefined) this.#send(target)
+    else if (this.#upstream.ready.length > 0 || !this.#scheduleWait())
+      this.#fail(unavailable(this.#upstream.retryAfter))
   }
 
   /** Sends the same request to a second target, if the budget allows it. */
@@ -182,12 +189,14 @@ export class Attempts implements AttemptListener, PendingRequest {
     this.#remove(attempt)
     if (this.#state === 'over' || error instanceof Superseded) return
     if (this.#state === 'waiting' && this.#abortReason === undefined) {
-      this.#listener.onAttemptFailed?.(error)
+      // While the request waits for a target, only the first failure is news.
+      if (this.#waitsUntil === undefined) this.#listener.onAttemptFailed?.(error)
       const reason = reasonOf(attempt, error)
       if (
         !(error instanceof RequestNotSendable) &&
         (this.#failover(attempt) ||
           this.#dropIfHedged(attempt, reason) ||
+          this.#waitForTarget(attempt, error) ||
           this.#scheduleRetry(attempt, reason, 0))
       )
         return
@@ -224,7 +233,7 @@ export class Attempts implements AttemptListener, PendingRequest {
   /** Schedules a retry if policy, method, body, deadline and budget allow it; returns whether it did, and the attempt is dropped. */
   #scheduleRetry(attempt: Attempt, reason: string, retryAfter: number): boolean {
     const { retry } = this.#policy
-    if (retry === undefined || !retry.isRetryable(reason) || !this.#request.idempotent) return false
+    if (retry === undefined || !retry.isRetryable(reason) || !retry.allows(this.#request)) return false
     const attempts = this.#retries + 1
     if (attempts >= retry.attempts || this.#request.body?.isReplayableWithin(retry.maxBody) === false)
       return false
@@ -238,18 +247,32 @@ export class Attempts implements AttemptListener, PendingRequest {
     return true
   }
 
+  /** Drops an attempt that got no connection, and waits for a target to come up; returns whether it does. */
+  #waitForTarget(attempt: Attempt, error: Error): boolean {
+    if (attempt.connected || isLocalError(error) || !this.canReplayBody || !this.#scheduleWait()) return false
+    // All targets are tried again.
+    this.#tried.length = 0
+    return true
+  }
+
+  /** Schedules the next attempt while `retry.wait` lasts; returns whether it did. */
+  #scheduleWait(): boolean {
+    const { wait = 0 } = this.#policy.retry ?? {}
+    if (wait === 0) return false
+    this.#waitsUntil ??= monotonic() + wait
+    const pause = Math.min(WAIT_INTERVAL_MS, this.#waitsUntil - monotonic())
+    if (pause <= 0 || this.#request.deadline?.allows(pause) === false) return false
+    this.#backoff = setTimeout(onBackoff, pause, this)
+    return true
+  }
+
   #send(target: Target): void {
     this.#tried.push(target)
     this.#listener.onTarget?.(target)
     const { source, upgrade } = this.#request
     const attempt = new Attempt(this, target, {
       upgrades: upgrade !== undefined,
-      span: source?.traceContext?.startAttempt(
-        this.#upstream.name,
-        target,
-        this.#request,
-        this.#tried.length
-      ),
+      span: source?.traceContext?.startAttempt(this.#upstream.name, target, this.#request, ++this.#sent),
       idleTimeout: this.#policy.idleTimeout as IdleTimeout | undefined
     })
     this.#active.push(attempt)

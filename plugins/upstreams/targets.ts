@@ -5,6 +5,8 @@ import type { Target } from './target.ts'
 export interface Targets {
   readonly name: string
   readonly traffic: { active: number; activeRetries: number; retries: number }
+  /** The targets that currently get requests, full ones included. */
+  readonly ready: readonly Target[]
   /** Seconds until a target may accept requests again. */
   readonly retryAfter: number
   /** Picks a target, preferably one that was not tried; undefined if none can accept the request. */

@@ -72,7 +72,7 @@ function compileLeg(
     upstream,
     policy: upstream.policyFor({
       headersTimeout: timeout,
-      retry: options.retry === undefined || !safe ? undefined : makeRetry(options.retry)
+      retry: options.retry === undefined ? undefined : makeRetry(options.retry)
     }),
     safe,
     waitsFor,

@@ -92,6 +92,8 @@ export function makeHandler(
     const path = pathOf(request)
     const idempotent = isIdempotent(request.method)
     const { method } = request
+    const { retry } = route.policy
+    const mayReplay = retry !== undefined && (retry.wait > 0 || retry.allows({ method, idempotent }))
     const head = write(request, app.trusts(peerOf(request)), stripped(path))
     if (info.head.readsBodies) askForWholeBody(head)
     return {
@@ -99,7 +101,7 @@ export function makeHandler(
       path: changedPath(path, request) + changedQuery(request),
       head,
       body: upgrades ? null : bodyOf(request),
-      replayBytes: idempotent ? Math.max(retriedBytes, mirroredBytes) : mirroredBytes,
+      replayBytes: mayReplay ? Math.max(retriedBytes, mirroredBytes) : mirroredBytes,
       idempotent,
       destination: method === 'COPY' || method === 'MOVE' ? destinationOf(request) : undefined,
       tunnel: upgrades ? tunnel : undefined,

@@ -2,7 +2,17 @@ import { Type } from 'typebox'
 import type { RetryPolicy } from './contracts/upstream.ts'
 import { ERROR_STATUS, type StatusOption, statusMatcher } from './http/statuses.ts'
 import type { Static } from './schema.ts'
-import { Duration, duration, EXPECTED, Share, SizeOrNone, share, sizeOrNone } from './units.ts'
+import {
+  Duration,
+  DurationOrNone,
+  duration,
+  durationOrNone,
+  EXPECTED,
+  Share,
+  SizeOrNone,
+  share,
+  sizeOrNone
+} from './units.ts'
 
 export const retry = Type.Object(
   {
@@ -26,6 +36,27 @@ export const retry = Type.Object(
           'What is retried: a failed connection, a connection closed before the response, no response in time, or these statuses.'
       }
     ),
+    methods: Type.Optional(
+      Type.Array(
+        Type.String({
+          pattern: '^[A-Z][A-Z-]*$',
+          [EXPECTED]: 'a method in upper case such as "POST"'
+        }),
+        {
+          minItems: 1,
+          description:
+            'The methods that are retried; by default the idempotent ones. Name POST only if the upstream may execute a request twice.',
+          examples: [['GET', 'POST']]
+        }
+      )
+    ),
+    wait: DurationOrNone({
+      positive: true,
+      default: false,
+      description:
+        'How long a request of any method waits for a target to come up: while connections are refused, or no target is healthy. It counts as no attempt.',
+      examples: ['5s']
+    }),
     budget: Share({
       default: '20%',
       description:
@@ -43,7 +74,8 @@ export const retry = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'Retries requests with idempotent methods, before a byte was sent to the client.',
+    description:
+      'Retries requests, by default with idempotent methods, before a byte was sent to the client.',
     examples: [{ attempts: 3 }]
   }
 )
@@ -72,14 +104,18 @@ const REASONS = new Set<StatusOption>(['connect', 'reset', 'timeout'])
 const MAX_BACKOFF_DOUBLINGS = 6
 
 /** Compiles the retry policy of a route. */
-export function makeRetry({ attempts, on, budget, backoff, maxBody }: RetryOptions): RetryPolicy {
+export function makeRetry(options: RetryOptions): RetryPolicy {
+  const { attempts, on, methods, wait, budget, backoff, maxBody } = options
   const reasons = new Set(on.filter((each) => REASONS.has(each)))
   const isRetryableStatus = statusMatcher(on.filter((each) => !REASONS.has(each)))
+  const allowed = methods === undefined ? undefined : new Set(methods)
   const base = duration(backoff)
   return {
     attempts,
     budget: share(budget),
     maxBody: sizeOrNone(maxBody),
+    wait: durationOrNone(wait) ?? 0,
+    allows: ({ method, idempotent }) => allowed?.has(method) ?? idempotent,
     isRetryable: (reason) => reasons.has(reason) || isRetryableStatus(Number(reason)),
     // Full jitter spreads retries that failed together (M. Brooker, "Exponential Backoff and Jitter", 2015).
     backoff: (attempts) => Math.random() * base * 2 ** Math.min(attempts - 1, MAX_BACKOFF_DOUBLINGS)

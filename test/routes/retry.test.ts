@@ -1,6 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse
+} from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { createServer } from 'node:net'
 import t from 'tap'
@@ -109,6 +114,30 @@ t.test('retries what "on" lists and nothing else', async (t) => {
     { name: 'never POST', answer: failing(1, 503), retry: {}, method: 'POST', status: 503, hits: 1 },
     { name: 'never PATCH', answer: cutting(1), retry: {}, method: 'PATCH', status: 502, hits: 1 },
     {
+      name: 'POST where it is named',
+      answer: failing(1, 503),
+      retry: { methods: ['GET', 'POST'] },
+      method: 'POST',
+      status: 200,
+      hits: 2
+    },
+    {
+      name: 'not PUT where it is not named',
+      answer: failing(1, 503),
+      retry: { methods: ['GET', 'POST'] },
+      method: 'PUT',
+      status: 503,
+      hits: 1
+    },
+    {
+      name: 'no request that the upstream may have, while it waits for a target',
+      answer: cutting(1),
+      retry: { wait: '5s' },
+      method: 'POST',
+      status: 502,
+      hits: 1
+    },
+    {
       name: 'no answer in time, where it is named',
       answer: (_request, response, nth) => void (nth > 1 && response.end('ok')),
       retry: { on: ['timeout'] },
@@ -161,6 +190,59 @@ t.test('retries on another target and logs the one that failed', async (t) => {
       t.equal(lines.filter(({ status }) => status === 200).length, 10, 'and one line an answer')
     })
   t.equal(sick.hits(), 5)
+})
+
+t.test('waits for a target to come up, whatever the method', async (t) => {
+  for (const [name, more] of Object.entries({
+    'refused connections': {},
+    'no healthy target': { health: { path: '/', every: '20ms', healthyAfter: 1, unhealthyAfter: 1 } }
+  }))
+    await t.test(name, async (t) => {
+      const url = await nobody()
+      const { log, lines, line } = readableLog()
+      const { app, url: front } = await listening(
+        t,
+        {
+          upstreams: { up: { url, ...more } },
+          routes: [{ path: '/*', proxy: { upstream: 'up', retry: { wait: '20s' } } }]
+        },
+        { log }
+      )
+      if ('health' in more) await line(({ msg }) => msg === 'target unhealthy')
+      const asked = fetch(`${front}/x`, { method: 'POST', body: 'whole' })
+      if (!('health' in more)) await line(({ msg }) => msg === 'upstream request failed')
+      const server = createHttpServer((request, response) => void request.pipe(response))
+      server.listen(Number(new URL(url).port), '127.0.0.1')
+      t.teardown(() => {
+        server.closeAllConnections()
+        server.close()
+      })
+      const answer = await asked
+      t.equal(answer.status, 200)
+      t.equal(await answer.text(), 'whole')
+      t.ok(lines.filter(({ msg }) => msg === 'upstream request failed').length <= 1, 'logged once')
+      t.match(app.upstream('up').traffic, { active: 0, retries: 0 })
+    })
+})
+
+t.test('waits for a target no longer than wait, the deadline and the client', async (t) => {
+  const { app, url } = await listening(t, {
+    upstreams: { up: { url: await nobody() } },
+    routes: [
+      { path: '/short/*', proxy: { upstream: 'up', retry: { wait: '300ms' } } },
+      { path: '/deadline/*', limits: { time: '300ms' }, proxy: { upstream: 'up', retry: { wait: '1h' } } },
+      { path: '/long/*', proxy: { upstream: 'up', retry: { wait: '1h' } } }
+    ]
+  })
+  t.equal((await fetch(`${url}/short/x`)).status, 502)
+  t.equal((await fetch(`${url}/deadline/x`)).status, 502)
+  const gone = new AbortController()
+  const asked = fetch(`${url}/long/x`, { signal: gone.signal })
+  while (app.upstream('up').traffic.active === 0) await new Promise(setImmediate)
+  gone.abort()
+  await t.rejects(asked, { name: 'AbortError' })
+  while (app.upstream('up').traffic.active > 0) await new Promise(setImmediate)
+  t.equal(app.upstream('up').traffic.active, 0)
 })
 
 t.test('does not retry after a byte of the response was sent', async (t) => {

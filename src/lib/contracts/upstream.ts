@@ -71,6 +71,10 @@ export interface RetryPolicy {
   readonly budget: number
   /** The maximum size of a body that is buffered, in bytes. */
   readonly maxBody: number
+  /** Milliseconds for which a request waits for a target to come up; 0 for none. */
+  readonly wait: number
+  /** Returns whether a request may be retried, by its method. */
+  allows(request: Pick<OutboundRequest, 'method' | 'idempotent'>): boolean
   /** Returns whether "connect", "reset", "timeout" or a status is retried. */
   isRetryable(reason: string): boolean
   /** Returns the milliseconds to wait after this many attempts. */
