@@ -35,10 +35,15 @@ export interface Pebble {
 /** Starts an ACME server that forgets all at its end, and waits for nothing; it ends with the test. */
 export async function pebble(
   t: Scope,
-  { nonceReject = 0, externalAccounts }: { nonceReject?: number; externalAccounts?: object } = {}
+  {
+    nonceReject = 0,
+    externalAccounts,
+    httpPort
+  }: { nonceReject?: number; externalAccounts?: object; httpPort?: number } = {}
 ): Promise<Pebble> {
   const ports = { api: 0, management: 0, http: 0, tls: 0, dns: 0, dnsManagement: 0 }
   for (const name of Object.keys(ports) as (keyof typeof ports)[]) ports[name] = await freePort()
+  if (httpPort !== undefined) ports.http = httpPort
   const dir = mkdtempSync(join(tmpdir(), 'sallyport-pebble-'))
   const ca = authority(t)
   const own = ca.issue('/CN=pebble', 'DNS:localhost,IP:127.0.0.1')

@@ -46,6 +46,7 @@ export function faults({ certificates = [], acme, clientCertificates }: TlsOptio
   for (const { account, path } of accountsOf(acme)) {
     list.push(...acmeFaults(account).map((fault) => ({ ...fault, path: [...path, ...fault.path] })))
     checkCa([...path, 'ca'], account.ca)
+    checkCa([...path, 'fallback', 'ca'], account.fallback?.ca)
   }
   return list
 }

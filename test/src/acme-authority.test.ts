@@ -3,7 +3,19 @@ import t from 'tap'
 import { certificateId } from '../../plugins/tls/acme/renewal-info.ts'
 import { redactedConfig } from '../../src/config/redact.ts'
 import { loadConfig } from '../../src/index.ts'
-import { at, failed, issued, renewed, routes, serialOf, shown, stage, withRenewals } from '../acme.ts'
+import {
+  at,
+  failed,
+  issued,
+  renewed,
+  routes,
+  secure,
+  serialOf,
+  shown,
+  stage,
+  standIn,
+  withRenewals
+} from '../acme.ts'
 import { clock } from '../helpers.ts'
 import { type Pebble, pebble, withoutPebble } from '../pebble.ts'
 
@@ -148,6 +160,39 @@ yNQwCgYIKoZIzj0EAwIDRwAwRAIge09+S5TZAlw5tgtiVvuERV6cT4mfutXIlwTb
 +FYN/8oCIClDsqBklhB9KAelFiYt9+6FDj3z4KGVelYM5MdsO3pK
 -----END CERTIFICATE-----`
   t.equal(await certificateId(pem), 'aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE')
+})
+
+t.test('asks a second CA while the first one fails or asks to wait', { skip }, async (t) => {
+  const second = await pebble(t, { externalAccounts: { 'key 1': hmacKey }, httpPort: server.httpPort })
+  const fallback = {
+    directory: second.directory,
+    ca: second.ca,
+    externalAccount: { keyId: 'key 1', hmacKey }
+  }
+  for (const [name, status] of [
+    ['limits the rate for hours', 429],
+    ['is broken', 500]
+  ] as const)
+    t.test(name, async (t) => {
+      const first = await standIn(t, (_request, response) => {
+        response.writeHead(status, { 'retry-after': '7200', 'content-type': 'application/problem+json' })
+        response.end('{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many certificates"}')
+      })
+      const { line, port, file, app } = await stage(
+        t,
+        { ...first, httpPort: server.httpPort },
+        { acme: { fallback } }
+      )
+      t.match(await line(failed), { cause: 'rateLimited: too many certificates', failures: 1 })
+      t.match(await line(issued), { directory: second.directory })
+      t.match(await secure(port, await second.root()), { status: 200 })
+      t.equal(app.tls?.certificates()[0]?.trouble, undefined)
+      t.same(
+        readdirSync(file('certificates')),
+        ['one.example.pem'],
+        'it is stored with those of the first CA'
+      )
+    })
 })
 
 t.test('masks the key of an external account, whatever its first character', async (t) => {

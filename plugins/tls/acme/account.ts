@@ -3,7 +3,7 @@ import type { Client } from 'acme-client'
 import { isObject } from '../../../src/lib/schema.ts'
 import { abortable } from './abort.ts'
 import type { Challenges } from './challenges.ts'
-import { type AcmeOptions, directoryUrl } from './options.ts'
+import { type AuthorityOptions, directoryUrl } from './options.ts'
 import type { Storage } from './storage.ts'
 import { type Transport, useOwnTransport } from './transport.ts'
 
@@ -18,9 +18,11 @@ export interface Session {
 
 /** What an account is created from. */
 export interface AccountOptions {
-  readonly options: AcmeOptions
+  readonly options: AuthorityOptions
   readonly storage: Storage
   readonly challenges: Challenges
+  /** The account with a second CA; undefined for none. */
+  readonly fallback?: Account | undefined
 }
 
 interface StoredAccount {
@@ -31,16 +33,18 @@ interface StoredAccount {
 
 /** An account with a CA: registered at the first order and stored for later ones. */
 export class Account implements AccountOptions {
-  readonly options: AcmeOptions
+  readonly options: AuthorityOptions
   readonly storage: Storage
   readonly challenges: Challenges
+  readonly fallback: Account | undefined
   readonly #file: string
   readonly #abort = new AbortController()
   #session: Promise<Session> | undefined
   #queue: Promise<void> = Promise.resolve()
 
-  constructor({ options, storage, challenges }: AccountOptions) {
+  constructor({ options, storage, challenges, fallback }: AccountOptions) {
     this.options = options
+    this.fallback = fallback
     this.storage = storage
     this.challenges = challenges
     this.#file = `account-${createHash('sha256')
@@ -85,7 +89,7 @@ export class Account implements AccountOptions {
   /** Aborts all requests to the CA. */
   async close(): Promise<void> {
     this.#abort.abort()
-    await this.#closeSession()
+    await Promise.all([this.#closeSession(), this.fallback?.close()])
   }
 
   async #closeSession(): Promise<void> {
@@ -153,7 +157,7 @@ async function generateAccountKey(): Promise<string> {
 }
 
 /** Returns the folder of a directory, which keeps staging and production apart. */
-export const directoryFolder = (options: Pick<AcmeOptions, 'directory'>): string =>
+export const directoryFolder = (options: Pick<AuthorityOptions, 'directory'>): string =>
   directoryUrl(options)
     .replace(/^https:\/\//, '')
     .replaceAll(/[^\w.-]+/g, '-')

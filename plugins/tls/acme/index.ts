@@ -104,17 +104,25 @@ export class Acme {
 
 function leaseAccount(app: FastifyInstance, options: AcmeOptions): LeasedAccount {
   const { shared } = app.store
-  const { email, directory, ca, externalAccount, profile, storage: folder } = options
+  const { email, directory, ca, externalAccount, profile, fallback, storage: folder } = options
   const onDisk = folder !== undefined || shared === null
   const disk = resolve(folder ?? '.acme')
-  const place = [onDisk ? disk : shared.id, directory, email, ca, externalAccount, profile]
+  const place = [onDisk ? disk : shared.id, directory, email, ca, externalAccount, profile, fallback]
   // A hash, since the options may hold a secret.
   const key = `acme ${hash('sha256', JSON.stringify(place))}`
   const make = (): Account => {
-    const storage: Storage = onDisk
-      ? new DiskStorage(resolve(disk, directoryFolder(options)))
-      : new SharedStorage(shared, directoryFolder(options))
-    return new Account({ options, storage, challenges: new Challenges(storage) })
+    const storageOf = (place: string): Storage =>
+      onDisk ? new DiskStorage(resolve(disk, place)) : new SharedStorage(shared, place)
+    const storage = storageOf(directoryFolder(options))
+    const challenges = new Challenges(storage)
+    const second =
+      fallback &&
+      new Account({
+        options: { ...(email === undefined ? {} : { email }), ...fallback },
+        storage: storageOf(directoryFolder(fallback)),
+        challenges
+      })
+    return new Account({ options, storage, challenges, fallback: second })
   }
   return { options, key, account: app.resources.lease(app, key, make, (account) => account.close()) }
 }

@@ -11,18 +11,43 @@ export interface IssueFailure {
   readonly next: number
   /** The kind of the failure; contains no names or addresses. */
   readonly kind: string
+  /** When each CA may be asked again by its Retry-After, in milliseconds since 1970. */
+  readonly notBefore?: readonly number[]
 }
 
-/** Returns the state after one more failure: the delay doubles, with jitter, and is at least the CA's Retry-After. */
-export function nextFailure(previous: IssueFailure | undefined, error: unknown): IssueFailure {
+/** Which of the CAs an attempt used. */
+export interface TriedAuthority {
+  readonly index: number
+  /** The number of CAs. */
+  readonly of: number
+}
+
+/** Returns the index of the CA to ask next: in turn, except for one that asked to wait. */
+export function nextAuthority(failure: IssueFailure | undefined, of: number): number {
+  const turn = (failure?.failures ?? 0) % of
+  const order = Array.from({ length: of }, (_, i) => (turn + i) % of)
+  return order.find((index) => (failure?.notBefore?.[index] ?? 0) <= wall()) ?? turn
+}
+
+/** Returns the state after one more failure: the delay doubles, with jitter, and is at least the Retry-After of the CAs. */
+export function nextFailure(
+  previous: IssueFailure | undefined,
+  error: unknown,
+  tried: TriedAuthority
+): IssueFailure {
   const failures = (previous?.failures ?? 0) + 1
   const delay = Math.min(timings.firstRetryDelay * 2 ** (failures - 1), timings.maxRetryDelay)
   const [kind, minDelay] =
     error instanceof Problem ? [error.kind, error.retryAfter] : ['the authority is not available', 0]
+  const now = wall()
+  const notBefore = Array.from({ length: tried.of }, (_, i) =>
+    i === tried.index ? Math.round(now + minDelay) : (previous?.notBefore?.[i] ?? 0)
+  )
   return {
     failures,
-    next: Math.round(wall() + Math.max(delay * (0.75 + Math.random() / 2), minDelay)),
-    kind
+    next: Math.round(Math.max(now + delay * (0.75 + Math.random() / 2), Math.min(...notBefore))),
+    kind,
+    notBefore
   }
 }
 

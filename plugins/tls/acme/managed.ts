@@ -3,9 +3,17 @@ import type { FastifyBaseLogger } from 'fastify'
 import { wall } from '../../../src/lib/clock.ts'
 import { abortable } from './abort.ts'
 import { type Account, LockedElsewhere } from './account.ts'
-import { causeOf, describeFailure, type IssueFailure, nextFailure, parseFailure } from './issue-failure.ts'
+import {
+  causeOf,
+  describeFailure,
+  type IssueFailure,
+  nextAuthority,
+  nextFailure,
+  parseFailure,
+  type TriedAuthority
+} from './issue-failure.ts'
 import { type KeyPair, parseKeyPair } from './key-pair.ts'
-import type { ChallengeType } from './options.ts'
+import { type ChallengeType, directoryUrl } from './options.ts'
 import { orderCertificate } from './order.ts'
 import { RenewalSchedule } from './renewal-schedule.ts'
 import type { Lock } from './storage.ts'
@@ -186,13 +194,16 @@ export class ManagedCertificate {
       lost.signal,
       AbortSignal.timeout(timings.orderTimeout)
     ])
+    const accounts = [this.account, ...(this.account.fallback === undefined ? [] : [this.account.fallback])]
+    const index = nextAuthority(this.#failure, accounts.length)
+    const account = accounts[index] ?? this.account
     try {
       const wanted = {
         names: this.names,
-        challengeTypes: this.#rotatedChallengeTypes(),
-        replaces: await this.#schedule.replaces(this.#keyPair)
+        challengeTypes: this.#rotatedChallengeTypes(accounts.length),
+        replaces: index === 0 ? await this.#schedule.replaces(this.#keyPair) : undefined
       }
-      const pem = await abortable(() => orderCertificate(this.account, wanted, signal), signal)
+      const pem = await abortable(() => orderCertificate(account, wanted, signal), signal)
       const pair = parseKeyPair(pem)
       if (pair === undefined) throw new Problem('certificate', 'the issued certificate can not be used')
       this.#failure = undefined
@@ -200,8 +211,8 @@ export class ManagedCertificate {
     } catch (error) {
       if (error instanceof LockedElsewhere || this.#abort.signal.aborted || lost.signal.aborted)
         throw new LockedElsewhere()
-      if (error instanceof Problem && error.kind === 'accountDoesNotExist') await this.account.forget()
-      await this.#recordFailure(error)
+      if (error instanceof Problem && error.kind === 'accountDoesNotExist') await account.forget()
+      await this.#recordFailure(error, { index, of: accounts.length })
       return
     } finally {
       clearInterval(extending)
@@ -211,18 +222,20 @@ export class ManagedCertificate {
       await this.#write()
       await this.account.storage.remove(`${this.#file}.trouble`)
     } finally {
-      this.#log.info(this.#logFields(), first ? 'certificate issued' : 'certificate renewed')
+      const from = index === 0 ? {} : { directory: directoryUrl(account.options) }
+      this.#log.info({ ...this.#logFields(), ...from }, first ? 'certificate issued' : 'certificate renewed')
     }
   }
 
-  // After a failure the next challenge type is tried first.
-  #rotatedChallengeTypes(): ChallengeType[] {
-    const turn = (this.#failure?.failures ?? 0) % Math.max(this.#challengeTypes.length, 1)
+  // After a failure at each CA the next challenge type is tried first.
+  #rotatedChallengeTypes(authorities: number): ChallengeType[] {
+    const rounds = Math.floor((this.#failure?.failures ?? 0) / authorities)
+    const turn = rounds % Math.max(this.#challengeTypes.length, 1)
     return [...this.#challengeTypes.slice(turn), ...this.#challengeTypes.slice(0, turn)]
   }
 
-  async #recordFailure(error: unknown): Promise<void> {
-    this.#failure = nextFailure(this.#failure, error)
+  async #recordFailure(error: unknown, tried: TriedAuthority): Promise<void> {
+    this.#failure = nextFailure(this.#failure, error, tried)
     this.#log.error(
       {
         ...this.#logFields(),

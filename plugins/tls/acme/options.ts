@@ -68,6 +68,30 @@ const profile = Type.Optional(
   })
 )
 
+const fallback = Type.Optional(
+  Type.Object(
+    {
+      directory: Type.String({
+        pattern: '^(production|staging|https://[^\\s]+)$',
+        'x-says': '"production" or "staging" (Let\'s Encrypt\'s), or the https:// URL of a directory',
+        description:
+          'The CA: "production" or "staging" of Let\'s Encrypt, or the URL of another ACME directory.',
+        examples: ['https://acme.zerossl.com/v2/DV90']
+      }),
+      email,
+      externalAccount,
+      profile,
+      ca
+    },
+    {
+      additionalProperties: false,
+      description:
+        'A second CA, which is asked in turn while the first one fails. Set "agreeToTerms" for both.',
+      examples: [{ directory: 'https://acme.zerossl.com/v2/DV90' }]
+    }
+  )
+)
+
 const account = Type.Object(
   {
     domains: Type.Optional(
@@ -115,7 +139,8 @@ const account = Type.Object(
     ),
     ca,
     externalAccount,
-    profile
+    profile,
+    fallback
   },
   { additionalProperties: false, description: 'Certificates from an ACME CA.' }
 )
@@ -129,6 +154,9 @@ export const acme = Type.Unsafe<AcmeOptions | readonly AcmeOptions[]>({
 })
 
 export type AcmeOptions = Static<typeof account>
+
+/** The options of one CA. */
+export type AuthorityOptions = Pick<AcmeOptions, 'directory' | 'email' | 'externalAccount' | 'profile' | 'ca'>
 
 /** Returns the URL of a directory. */
 export const directoryUrl = ({ directory }: Pick<AcmeOptions, 'directory'>): string =>
