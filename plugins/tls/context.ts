@@ -126,6 +126,18 @@ export class TlsContext {
     return this.#acme !== undefined
   }
 
+  /** Returns whether there is a certificate for a host, from files or issued. */
+  hasCertificateFor(host: string): boolean {
+    return findByName([...this.#fromFiles, ...this.#issued()], host.toLowerCase()) !== undefined
+  }
+
+  /** Returns whether a CA may be checking a host now: its certificate is due, or there is none. */
+  mayBeChallenged(host: string): boolean {
+    if (this.#acme === undefined) return false
+    const managed = findByName(this.#acme.managed, host.toLowerCase())
+    return managed === undefined ? !this.hasCertificateFor(host) : managed.isDue
+  }
+
   /** Returns the tls-alpn-01 certificate of an order of this instance; undefined if there is none. */
   ownAlpnContext(host: string): SecureContext | undefined {
     return this.#acme?.challenges.map((each) => each.ownContext(host)).find((match) => match !== undefined)

@@ -93,6 +93,9 @@ function createTlsServer(
   return createSecureServer(http2Options as never) as unknown as TlsServer
 }
 
+// How long a certificate authority may take to close its side after a challenge.
+const ACME_CLOSE_TIMEOUT_MS = 1000
+
 function watchConnections(
   server: TlsServer,
   sessions: Sessions,
@@ -107,8 +110,10 @@ function watchConnections(
   })
   server.on('secureConnection', (socket: TLSSocket) => {
     if (socket.alpnProtocol === ACME_PROTOCOL) {
-      // The handshake is all that a certificate authority needs.
-      socket.destroy()
+      // The handshake is all that a certificate authority needs. In TLS 1.2 its last message is yet to be sent.
+      socket.on('error', () => {})
+      socket.setTimeout(ACME_CLOSE_TIMEOUT_MS, () => socket.destroy())
+      socket.resume().end()
       return
     }
     connections.add(socket)

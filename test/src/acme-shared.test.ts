@@ -1,6 +1,8 @@
-import { utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, utimesSync, writeFileSync } from 'node:fs'
+import type { PeerCertificate } from 'node:tls'
 import t from 'tap'
-import { issued, placeOf, renewed, serialOf, shown, stage, takenUp } from '../acme.ts'
+import { issued, placeOf, renewed, serialOf, shown, stage, standIn, takenUp } from '../acme.ts'
+import { authority } from '../certificates.ts'
 import { clock } from '../helpers.ts'
 import { type Pebble, pebble, withoutPebble } from '../pebble.ts'
 import { cli, redis, withoutRedis } from '../redis.ts'
@@ -90,6 +92,43 @@ for (const [where, reason] of [
       )
     }
   )
+
+const subjectOf = (certificate: PeerCertificate | string): string =>
+  typeof certificate === 'string' ? certificate : String(certificate.subject.CN)
+
+t.test('answers a tls-alpn-01 challenge of another instance over TLS 1.2, too', { skip }, async (t) => {
+  const ahead = clock(t)
+  const { cert, key } = authority(t).issue('/CN=challenge', 'DNS:one.example')
+  const { port, file, line } = await stage(t, server)
+  await line(issued)
+  const challenge = (versions: object): Promise<string> =>
+    shown(port, { ALPNProtocols: ['acme-tls/1'], ...versions }).then(subjectOf)
+  const ordinary = (versions: object): Promise<string> =>
+    shown(port, { ALPNProtocols: ['http/1.1'], ...versions }).then(subjectOf)
+  const one2 = { maxVersion: 'TLSv1.2' }
+  mkdirSync(file('challenges'), { recursive: true })
+  writeFileSync(file('challenges/one.example.pem'), `${key.toString()}${cert.toString()}`)
+  t.equal(await challenge({}), 'challenge')
+  t.not(await challenge(one2), 'challenge', 'not while no order can be under way')
+  // The authority is away, so that the certificate stays due.
+  await server.kill()
+  t.teardown(() => server.start())
+  ahead(0.67 * 3600)
+  t.equal(await challenge(one2), 'challenge')
+  t.equal(await challenge({}), 'challenge')
+  t.not(await ordinary(one2), 'challenge', 'a client gets the certificate')
+  t.not(await ordinary({}), 'challenge')
+  ahead(-0.67 * 3600)
+  const first = await stage(t, await standIn(t, () => {}))
+  mkdirSync(first.file('challenges'), { recursive: true })
+  writeFileSync(first.file('challenges/one.example.pem'), `${key.toString()}${cert.toString()}`)
+  for (const versions of [one2, {}])
+    t.equal(
+      subjectOf(await shown(first.port, { ALPNProtocols: ['acme-tls/1'], ...versions })),
+      'challenge',
+      'before the first certificate'
+    )
+})
 
 t.test(
   'a store that is away, and comes back empty, costs no certificate',

@@ -132,7 +132,7 @@ export class ManagedCertificate {
       if (this.#isMissingInStorage()) await this.#withLock(() => this.#restore())
       if (this.#keyPair !== undefined && this.#schedule.isCheckDue(this.#keyPair))
         await this.#withLock(() => this.#checkSchedule())
-      if (this.#isDue())
+      if (this.isDue)
         await this.account.enqueue(() => this.#withLock((lock) => this.#issue(lock)), this.#abort.signal)
     } catch (error) {
       if (error instanceof LockedElsewhere || this.#abort.signal.aborted) return
@@ -140,7 +140,8 @@ export class ManagedCertificate {
     }
   }
 
-  #isDue(): boolean {
+  /** Whether it is time to order the certificate. */
+  get isDue(): boolean {
     const renewAt = this.#keyPair === undefined ? 0 : this.#schedule.renewAt(this.#keyPair)
     return wall() >= Math.max(renewAt, this.#failure?.next ?? 0)
   }
@@ -180,7 +181,7 @@ export class ManagedCertificate {
   }
 
   async #issue(lock: Lock): Promise<void> {
-    if (!this.#isDue()) return
+    if (!this.isDue) return
     const first = this.#keyPair === undefined
     const lost = new AbortController()
     const extending = setInterval(() => {
