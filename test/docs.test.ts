@@ -52,6 +52,8 @@ const files = {
   'office.txt': '192.0.2.0/24\n',
   'internal-ca.pem': '',
   'shop.yaml': 'openapi: "3.1.0"\n',
+  'favicon.ico': '',
+  'security.txt': '',
   dist: { 'index.html': '' },
   teams: {
     'shop.json': '{ "routes": [{ "path": "/cart", "proxy": { "upstream": "http://127.0.0.1:4004" } }] }'

@@ -8,6 +8,7 @@ import { getOrCreate } from '../../src/lib/memoize.ts'
 import { forEachSliced } from '../../src/lib/time-slicing.ts'
 import { fallbackFaults } from './fallback.ts'
 import { type Handler, makeHandler, rewritePatterns } from './handler.ts'
+import { filesFaults, filesFirst, prepareFiles } from './local-files.ts'
 import { options, type ProxyOptions } from './options.ts'
 import { SharedPlans } from './shared.ts'
 import { splitFaults } from './split.ts'
@@ -32,7 +33,7 @@ export const upstreams = ({ upstream, split, mirror }: ProxyOptions): string[] =
   )
 
 export function faults(
-  { upstream, split, sticky, mirror, rewrite, fallback }: ProxyOptions,
+  { upstream, split, sticky, mirror, rewrite, fallback, files }: ProxyOptions,
   { upstreams, paths, inherited }: About
 ): OptionFault[] {
   const found: OptionFault[] = []
@@ -54,6 +55,7 @@ export function faults(
   else if (sticky !== undefined)
     found.push({ path: ['sticky'], message: 'expected "split" beside it: "sticky" keeps clients at a part' })
   if (fallback !== undefined) found.push(...fallbackFaults(fallback))
+  if (files !== undefined) found.push(...filesFaults(files))
   return rewrite === undefined
     ? found
     : [...found, ...rewriteFaults(rewrite, rewritePatterns(paths, inherited), ['rewrite'])]
@@ -92,12 +94,15 @@ export default fp<TargetRoutes<ProxyOptions>>(
     }
     for (const { method, urls } of groups.values())
       await app.register(async function mounted(own) {
+        await prepareFiles(own, routes)
         // @fastify/http-proxy registers the routes and leaves bodies unread; the handler replaces its own.
         own.addHook('onRoute', function useForwardHandler(route) {
           const info = route.config?.sallyport?.route
           const targetRoute = info === undefined ? undefined : targetRoutes.get(info)
           if (targetRoute === undefined) return
-          route.handler = getOrCreate(handlers, targetRoute.info, () => makeHandler(app, shared, targetRoute))
+          route.handler = getOrCreate(handlers, targetRoute.info, () =>
+            filesFirst(targetRoute, makeHandler(app, shared, targetRoute))
+          )
           route.preParsing = [...[route.preParsing ?? []].flat(), keepPayload]
         })
         const { route } = own

@@ -4,6 +4,7 @@ import { hedge, retry } from '../../src/lib/retry.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Duration, DurationOrNone, EXPECTED, Share, TEMPLATE } from '../../src/lib/units.ts'
 import { fallback } from './fallback.ts'
+import { files } from './local-files.ts'
 import { mirror } from './mirror.ts'
 
 const timeouts = Type.Object(
@@ -166,7 +167,8 @@ export const options = Type.Object(
     retry: Type.Optional(retry),
     hedge: Type.Optional(hedge),
     mirror: Type.Optional(mirror),
-    fallback: Type.Optional(fallback)
+    fallback: Type.Optional(fallback),
+    files: Type.Optional(files)
   },
   {
     additionalProperties: false,
