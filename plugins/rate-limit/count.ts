@@ -2,7 +2,9 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { createError } from '../../src/kit/index.ts'
 import { settleCallback } from '../../src/lib/callback.ts'
 import { storeUnavailable } from '../../src/lib/contracts/store.ts'
+import { onResponseClosed, statusOf } from '../../src/lib/http/response-end.ts'
 import { type Refusal, withHeaders } from '../../src/lib/refusals.ts'
+import type { CounterState } from './counters.ts'
 import { releaseOnClose } from './in-flight.ts'
 import type { Limit, LimitResult, Tier } from './limit.ts'
 import type { RateLimitOptions } from './options.ts'
@@ -63,15 +65,52 @@ function count(
 ): Rejection | Promise<Rejection> {
   const name = limit.keyOf(request)
   const tier = limit.tierOf(request)
-  const state = tier.counter?.hit(name, limit.cost, tier.quota)
+  const state =
+    limit.countsStatus === undefined
+      ? tier.counter?.hit(name, limit.cost, tier.quota)
+      : leftBefore(limit, tier, name)
   if (state instanceof Promise)
     return state
-      .then((shared) => record(limit, tier, request, shared) ?? acquireSlot(tier, reply, name))
+      .then((shared) => {
+        const rejection = record(limit, tier, request, shared)
+        if (rejection !== undefined) return rejection
+        countAtEnd(limit, tier, reply, name)
+        return acquireSlot(tier, reply, name)
+      })
       .catch(storeFailure(onStoreFailure))
   const rejection = state === undefined ? undefined : record(limit, tier, request, state)
-  if (rejection !== undefined || tier.inFlight === undefined) return rejection
+  if (rejection !== undefined) return rejection
+  countAtEnd(limit, tier, reply, name)
+  if (tier.inFlight === undefined) return undefined
   const acquired = acquireSlot(tier, reply, name)
   return acquired instanceof Promise ? acquired.catch(storeFailure(onStoreFailure)) : acquired
+}
+
+/** Returns whether one more request would be within a limit that counts responses; counts nothing. */
+function leftBefore(
+  { cost }: Limit,
+  { counter, before }: Tier,
+  name: string
+): CounterState | Promise<CounterState> | undefined {
+  const withOwn = (state: CounterState): CounterState =>
+    state.allowed ? { ...state, remaining: state.remaining + cost } : state
+  const state = counter?.hit(name, 0, before)
+  return state instanceof Promise ? state.then(withOwn) : state && withOwn(state)
+}
+
+/** Counts the response of a request when it closes, where its status counts. */
+function countAtEnd(limit: Limit, tier: Tier, reply: FastifyReply, name: string): void {
+  const { countsStatus, cost } = limit
+  const { counter, quota } = tier
+  if (countsStatus === undefined || counter === undefined) return
+  const countResponse = (): void => {
+    if (!countsStatus(statusOf(reply))) return
+    const counted = counter.hit(name, cost, quota)
+    // Nobody waits for it: while the store is unavailable, responses are not counted.
+    if (counted instanceof Promise) counted.catch(() => {})
+  }
+  if (reply.raw.destroyed || reply.raw.closed) countResponse()
+  else onResponseClosed(reply.raw, countResponse, undefined, undefined)
 }
 
 /** Adds the result of a limit to the request; returns the rejection if the limit is exceeded. */

@@ -24,6 +24,7 @@ export interface CounterState {
 
 /** Counts requests by key. The quota comes with each request, so that a new `max` or `burst` keeps the counts. */
 export interface Counter {
+  /** Counts a request; a cost of 0 tells the state and counts nothing. */
   hit(key: string, cost: number, quota: Quota): CounterState | Promise<CounterState>
 }
 

@@ -7,8 +7,10 @@ import {
   perOptions,
   type RouteInfo
 } from '../../src/kit/index.ts'
-import { strategiesIn } from '../../src/lib/caller.ts'
+import { identityHeadersOf, strategiesIn } from '../../src/lib/caller.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
+import { cgiName } from '../../src/lib/http/headers.ts'
+import { statusMatcher } from '../../src/lib/http/statuses.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { countingHook, type Done } from './count.ts'
 import { compileLimit, isCountedAfterAuth, type LimitResult } from './limit.ts'
@@ -32,7 +34,12 @@ declare module 'fastify' {
 
 /** Returns whether a limit counts requests before auth, by something that the client does not choose. */
 const slowsGuessing = (limit: QuotaOptions): boolean =>
-  limit.max !== undefined && !isCountedAfterAuth(limit) && !/^(header|cookie):/.test(limit.by)
+  limit.max !== undefined &&
+  !isCountedAfterAuth(limit) &&
+  !isChosenByClient(limit) &&
+  (limit.count === undefined || statusMatcher(limit.count)(401))
+
+const isChosenByClient = ({ by }: QuotaOptions): boolean => /^(header|cookie):/.test(by)
 
 // Strategies whose credentials can be guessed and have no throttle of their own.
 const GUESSABLE = ['apiKeys', 'basic', 'forward']
@@ -40,6 +47,29 @@ const GUESSABLE = ['apiKeys', 'basic', 'forward']
 /** Warns of routes whose limits all run after auth, and so do not count guessed credentials. */
 export function warnings(options: RateLimitOptions, { optionsOf }: AboutRoute): string[] {
   const auth = optionsOf('auth')
+  return [...choiceWarnings(options, auth), ...guessingWarnings(options, auth)]
+}
+
+/** Warns of limits by a header that auth writes, and of limits that a client leaves with a new value. */
+function choiceWarnings(options: RateLimitOptions, auth: unknown): string[] {
+  const limits = [options, ...Object.values(options.also)]
+  const { everywhere } = identityHeadersOf(auth)
+  const identity = limits.find(
+    ({ by }) => by.startsWith('header:') && everywhere.includes(cgiName(by.slice(7).toLowerCase()))
+  )
+  if (identity !== undefined)
+    return [
+      `counts by "${identity.by}", which only the gateway sets, for upstreams: it is removed from requests, and all clients are counted by their address; set "by": "caller"`
+    ]
+  const chosen = limits.find(isChosenByClient)
+  return chosen === undefined || !limits.every(isChosenByClient)
+    ? []
+    : [
+        `counts by "${chosen.by}", which clients can choose: each new value starts a new count; set "by": "ip" or "caller", and put this limit under "also"`
+      ]
+}
+
+function guessingWarnings(options: RateLimitOptions, auth: unknown): string[] {
   if (!isObject(auth)) return []
   if ([options, ...Object.values(options.also)].some(slowsGuessing)) return []
   const by = auth['by']

@@ -4,7 +4,9 @@ import type { RouteInfo } from '../../src/kit/index.ts'
 import { type Caller, callerBy, callerIdentity, partReader, STRATEGIES } from '../../src/lib/caller.ts'
 import { addressOf } from '../../src/lib/http/addresses.ts'
 import { clientNetwork } from '../../src/lib/http/client-network.ts'
+import { statusMatcher } from '../../src/lib/http/statuses.ts'
 import { duration } from '../../src/lib/units.ts'
+import { template } from '../../src/lib/values.ts'
 import type { Counter, CounterState, Quota } from './counters.ts'
 import { FixedWindow } from './fixed-window.ts'
 import { type InFlight, LocalInFlight, SharedInFlight } from './in-flight.ts'
@@ -20,6 +22,8 @@ export interface Tier {
   readonly policy: string
   readonly counter: Counter | undefined
   readonly quota: Quota
+  /** The quota that a request is compared with before it counts: what is left after one more. */
+  readonly before: Quota
   readonly inFlight: InFlight | undefined
   readonly maxInFlight: number
 }
@@ -30,6 +34,8 @@ export interface Limit {
   /** Whether the limit depends on the caller, and so runs after auth. */
   readonly afterAuth: boolean
   readonly cost: number
+  /** Returns whether a response of this status counts; undefined where every request does. */
+  readonly countsStatus: ((status: number) => boolean) | undefined
   keyOf(request: FastifyRequest): string
   tierOf(request: FastifyRequest): Tier
 }
@@ -50,9 +56,11 @@ export interface LimitPlace {
 
 const COUNTERS = { fixedWindow: FixedWindow, slidingWindow: SlidingWindow, tokenBucket: TokenBucket }
 
+const CLAIMS = 'caller.claims.'
+
 /** Returns whether a limit counts after auth, because it depends on the caller. */
 export const isCountedAfterAuth = ({ by, tiers }: QuotaOptions): boolean =>
-  by === 'caller' || isStrategy(by) || Object.keys(tiers).length > 0
+  by === 'caller' || by.startsWith(CLAIMS) || isStrategy(by) || Object.keys(tiers).length > 0
 
 /**
  * Compiles one limit. Its counts survive a reload and a changed "max", and are shared by all gateways with the same
@@ -60,7 +68,7 @@ export const isCountedAfterAuth = ({ by, tiers }: QuotaOptions): boolean =>
  */
 export function compileLimit(app: FastifyInstance, place: LimitPlace, options: QuotaOptions): Limit {
   const { name, route } = place
-  const { by, cost, tiers } = options
+  const { by, cost, count, tiers } = options
   const defaultTier = compileTier(app, place, options, '')
   const callerOf = callerReader(by)
   // The largest quota first, because it applies to a caller with several roles.
@@ -71,6 +79,7 @@ export function compileLimit(app: FastifyInstance, place: LimitPlace, options: Q
     name,
     afterAuth: isCountedAfterAuth(options) && route.kind !== 'notFound',
     cost,
+    countsStatus: count === undefined ? undefined : statusMatcher(count),
     keyOf: keyReader(by),
     tierOf:
       byRole.length === 0
@@ -88,13 +97,19 @@ function compileTier(
   options: QuotaOptions,
   role: string
 ): Tier {
-  const { by, algorithm, max, maxInFlight } = options
+  const { by, algorithm, max, maxInFlight, cost, count } = options
   const { shared } = app.store
   const { peers } = app.resources
   const window = duration(options.window)
   const quota: Quota = { max: max ?? 0, window, burst: options.burst ?? max ?? 0 }
   const countedBy = by.startsWith('header:') ? by.toLowerCase() : by
-  const scopeKey = [scope, name, countedBy, ...(by === 'route' ? [route.id] : [])]
+  const scopeKey = [
+    scope,
+    name,
+    countedBy,
+    ...(by === 'route' ? [route.id] : []),
+    ...(count === undefined ? [] : [count])
+  ]
   const lease = <T>(
     kind: string,
     parts: readonly unknown[],
@@ -128,6 +143,10 @@ function compileTier(
   }
   return {
     quota,
+    before:
+      algorithm === 'tokenBucket'
+        ? { ...quota, burst: quota.burst - cost }
+        : { ...quota, max: quota.max - cost },
     maxInFlight: maxInFlight ?? 0,
     policy: `"${name}";q=${quota.max};w=${Math.ceil(window / 1000)}`,
     counter: max === undefined ? undefined : leaseCounter(),
@@ -139,6 +158,16 @@ function keyReader(by: string): (request: FastifyRequest) => string {
   const address = (request: FastifyRequest): string => clientNetwork(addressOf(request))
   if (by === 'ip') return address
   if (by === 'route') return () => ''
+  if (by.startsWith(CLAIMS)) {
+    const read = callerValue(by)
+    const byCaller = keyReader('caller')
+    return (request) => {
+      const value = read(request)
+      return value === undefined || value === ''
+        ? byCaller(request)
+        : `claim ${hash('sha256', value, 'base64url')}`
+    }
+  }
   if (by === 'caller' || isStrategy(by)) {
     const callerOf = callerReader(by)
     return (request) => {
@@ -155,6 +184,12 @@ function keyReader(by: string): (request: FastifyRequest) => string {
       ? address(request)
       : createHash('sha256').update(value).digest('base64url')
   }
+}
+
+/** Compiles the name of a claim into a function that reads it; undefined where the caller has none. */
+function callerValue(by: string): (request: FastifyRequest) => string | undefined {
+  const { renderWhole } = template(`{${by}}`)
+  return (request) => renderWhole(request)
 }
 
 const isStrategy = (by: string): boolean => (STRATEGIES as readonly string[]).includes(by)

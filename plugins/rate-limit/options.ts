@@ -1,5 +1,6 @@
 import { type OptionFault, Type } from '../../src/kit/index.ts'
 import { STRATEGIES } from '../../src/lib/caller.ts'
+import { Statuses } from '../../src/lib/http/statuses.ts'
 import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
 import { Duration, EXPECTED } from '../../src/lib/units.ts'
 
@@ -51,10 +52,10 @@ const quota = {
   window,
   by: Type.String({
     default: 'ip',
-    pattern: `^(ip|caller|${STRATEGIES.join('|')}|route|header:[A-Za-z0-9-]+|cookie:[\\w.-]+)$`,
-    [EXPECTED]: `"ip", "caller", a strategy such as "apiKeys", "route", "header:NAME" or "cookie:NAME"`,
+    pattern: `^(ip|caller|${STRATEGIES.join('|')}|caller\\.claims\\.[^\\s]+|route|header:[A-Za-z0-9-]+|cookie:[\\w.-]+)$`,
+    [EXPECTED]: `"ip", "caller", "caller.claims.NAME", a strategy such as "apiKeys", "route", "header:NAME" or "cookie:NAME"`,
     description:
-      'What requests are counted by: ip (an IPv6 client is its /64), caller, a strategy of auth such as apiKeys (the caller whom it has found, beside another one), route, header:NAME or cookie:NAME.'
+      'What requests are counted by: ip (an IPv6 client is its /64), caller, a strategy of auth such as apiKeys (the caller whom it has found, beside another one), caller.claims.NAME (such as a tenant; a caller without the claim is counted alone), route, header:NAME or cookie:NAME.'
   }),
   algorithm: Type.Unsafe<'fixedWindow' | 'slidingWindow' | 'tokenBucket'>({
     type: 'string',
@@ -66,6 +67,13 @@ const quota = {
   burst,
   maxInFlight,
   cost,
+  count: Type.Optional(
+    Statuses({
+      description:
+        'The statuses of the responses that count; by default every request counts, also a refused one.',
+      examples: [['401', '403']]
+    })
+  ),
   tiers: Type.Record(Type.String({ minLength: 1 }), tier, {
     default: {},
     description:

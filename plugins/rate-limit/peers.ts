@@ -27,7 +27,7 @@ export class PeerCounter implements Counter {
   hit(key: string, cost: number, quota: Quota): CounterState {
     const state = this.#local.hit(key, cost, quota)
     const increment = this.#local.incrementOf(key, cost, state)
-    if (increment === undefined) return state
+    if (increment === undefined || cost === 0) return state
     if (this.#pending.size === 0) setTimeout(() => this.#broadcast(), BROADCAST_DELAY_MS)
     const pending = this.#pending.get(key)
     if (pending === undefined) this.#pending.set(key, increment)

@@ -30,7 +30,7 @@ end
 if ms - lastBefore > window then before = 0 end
 local passed = (ms % window) / window
 local allowed = before * (1 - passed) + now + cost <= max
-if allowed then
+if allowed and cost > 0 then
   now = now + cost
   last = ms
 end

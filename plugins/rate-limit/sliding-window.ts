@@ -36,7 +36,7 @@ export class SlidingWindow implements LocalCounter {
     if (now - entry.lastInPrevious > window) entry.previous = 0
     const allowed = entry.previous * (1 - passed) + entry.current + cost <= max
     // A refused request is not counted: a client slightly over the limit would never be allowed again.
-    if (allowed) {
+    if (allowed && cost > 0) {
       entry.current += cost
       entry.lastInCurrent = now
     }

@@ -199,7 +199,7 @@ t.test('rejects unknown values of "by"', async (t) => {
     [
       'a word that is none',
       { ...once, by: 'user' },
-      /"ip", "caller", a strategy such as "apiKeys", "route", "header:NAME" or "cookie:NAME"/
+      /"ip", "caller", "caller\.claims\.NAME", a strategy such as "apiKeys", "route", "header:NAME" or "cookie:NAME"/
     ],
     ['a header without a name', { ...once, by: 'header:' }, /"header:NAME"/],
     ['nothing at all', { window: '1s' }, /max/],
