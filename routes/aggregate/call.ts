@@ -24,6 +24,8 @@ export interface LegResponse {
   readonly body: Buffer
 }
 
+const PARTIAL_CONTENT = 206
+
 /** What a call may take. */
 export interface CallLimits {
   /** The largest body, in bytes. */
@@ -100,7 +102,8 @@ export class Call implements AnswerListener {
     extent: ResponseExtent
   ): BodyAction {
     if (this.#isOver) return 'drain'
-    if (status < 200 || status > 299) {
+    // No leg asks for a range, and a part of JSON is none.
+    if (status < 200 || status > 299 || status === PARTIAL_CONTENT) {
       this.#end()
       this.#reject(new CallFailed({ reason: 'status', status }, fields))
       return 'drain'

@@ -29,6 +29,7 @@ const FAILURES: readonly [
   ['not JSON', { path: '/html' }, 502, 'format'],
   ['two values', { path: '/two' }, 502, 'format'],
   ['204', { path: '/204' }, 502, 'format'],
+  ['a part', { path: '/206' }, 502, 'status', 206],
   ['205', { path: '/205' }, 502, 'format'],
   ['not UTF-8', { path: '/latin1' }, 502, 'format'],
   ['too deep', { path: '/deep' }, 502, 'format'],
@@ -61,6 +62,7 @@ const failing: Readonly<Record<string, Answer>> = {
   '/ok': { ok: true },
   '/slow': () => {},
   '/drip': (_request, response) => void response.write('{'),
+  '/206': 206,
   '/500': 500,
   '/endless-500': (_request, response) => {
     response.writeHead(500)
