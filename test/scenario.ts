@@ -31,10 +31,12 @@ interface Answer {
   readonly body?: unknown
 }
 
-type Fields = Readonly<Record<string, string | null>>
+/** Parts of header fields; null for one that is absent, true for one with any value. */
+type Fields = Readonly<Record<string, string | boolean | null>>
 
 interface Step {
-  readonly name: string
+  /** What the request shows; by default its method and URL. */
+  readonly name?: string
   readonly request: {
     readonly method?: string
     readonly url: string
@@ -50,7 +52,6 @@ interface Step {
   readonly save?: string
   readonly expect: {
     readonly status: number
-    /** Parts of the headers; null for one that is absent. */
     readonly headers?: Fields
     /** A part of the body: of its text, or of its JSON. */
     readonly body?: unknown
@@ -104,11 +105,15 @@ export interface Staged extends Listening {
   readonly records: Records
 }
 
-/** Starts the services of a folder, and its gateway before them. */
-export async function stage(t: Scope, folder: string): Promise<Staged> {
+/** Starts the services of a folder, and its gateway before them, with further variables. */
+export async function stage(
+  t: Scope,
+  folder: string,
+  more: Readonly<Record<string, string>> = {}
+): Promise<Staged> {
   const scenario = JSON.parse(readFileSync(join(folder, 'requests.json'), 'utf8')) as Scenario
   const records = new Records()
-  const env: Record<string, string> = { SESSION_SECRET: SECRET, ...scenario.env }
+  const env: Record<string, string> = { SESSION_SECRET: SECRET, ...scenario.env, ...more }
   for (const [name, answers] of Object.entries(scenario.upstreams))
     env[name] = await service(t, name, answers, records)
   const keys = new Map<string, { algorithm: string; key: CryptoKey }>()
@@ -171,7 +176,7 @@ export async function runScenario(t: Test, { app, port, env, scenario, records }
   const values: Record<string, string> = { ...env }
   const fill = (text: string): string => text.replaceAll(/\$\{(\w+)\}/g, (_, name) => values[name] ?? '')
   for (const { name, request, times = 1, save, expect } of scenario.requests)
-    await t.test(name, async (t) => {
+    await t.test(name ?? `${request.method ?? 'GET'} ${request.url}`, async (t) => {
       records.all = []
       let response = await send(port, request, fill, app.tls !== null)
       for (let i = 1; i < times; i++) response = await send(port, request, fill, app.tls !== null)
@@ -199,7 +204,12 @@ export async function runScenario(t: Test, { app, port, env, scenario, records }
 }
 
 const pick = (headers: IncomingHttpHeaders, wanted: Fields = {}): Fields =>
-  Object.fromEntries(Object.keys(wanted).map((name) => [name, headers[name]?.toString() ?? null]))
+  Object.fromEntries(
+    Object.entries(wanted).map(([name, part]) => {
+      const value = headers[name]?.toString() ?? null
+      return [name, part === true ? value !== null : value]
+    })
+  )
 
 interface Received {
   readonly status: number
