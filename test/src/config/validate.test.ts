@@ -403,3 +403,45 @@ t.test('accepts keys that begin with "x-" in every object', async (t) => {
     'the dash counts'
   )
 })
+
+t.test('refuses unknown options that are false, too', async (t) => {
+  const r = { path: '/', respond: { body: 'x' } }
+  const p = (proxy: object) => ({
+    routes: [{ path: '/', proxy: { upstream: 'http://localhost:1', ...proxy } }]
+  })
+  const cases: [string, object][] = [
+    ['root', { cros: false, routes: [] }],
+    ['route', { routes: [{ ...r, cros: false }] }],
+    ['group', { routes: [{ path: '/a', cros: false, routes: [r] }] }],
+    ['concern', { rateLimit: { max: 1, windw: false }, routes: [r] }],
+    ['route concern', { routes: [{ ...r, rateLimit: { max: 1, windw: false } }] }],
+    ['nested', { securityHeaders: { hsts: { foo: false } }, routes: [r] }],
+    ['proxy', p({ foo: false })],
+    ['proxy nested', p({ retry: { foo: false } })],
+    ['root proxy', { proxy: { foo: false }, routes: [r] }],
+    ['split part', { routes: [{ path: '/', proxy: { split: [{ upstream: 'http://a', foo: false }] } }] }],
+    ['upstream', { upstreams: { a: { url: 'http://a', foo: false } }, routes: [r] }],
+    ['upstream nested', { upstreams: { a: { url: 'http://a', health: { foo: false } } }, routes: [r] }],
+    ['target', { upstreams: { a: { targets: [{ url: 'http://a', foo: false }] } }, routes: [r] }],
+    [
+      'leg',
+      { routes: [{ path: '/', aggregate: { legs: { a: { upstream: 'http://a', path: '/', foo: false } } } }] }
+    ],
+    ['auth', { auth: { apiKeys: { list: [], foo: false } }, routes: [r] }],
+    ['jwt', { auth: { jwt: { issuer: 'https://a', keys: 'a', foo: false } }, routes: [r] }],
+    ['tls', { tls: { foo: false, certificates: [] }, routes: [r] }],
+    ['rate also', { rateLimit: { max: 1, also: { d: { max: 1, foo: false } } }, routes: [r] }],
+    ['when', { routes: [{ ...r, when: { foo: false } }] }],
+    ['extensions', { extensions: [{ module: 'x', foo: false }], routes: [r] }],
+    ['respond', { routes: [{ path: '/', respond: { foo: false } }] }],
+    ['transform', { transform: { response: { foo: false } }, routes: [r] }],
+    ['errors pages', { errors: { pages: { foo: false } }, routes: [r] }],
+    ['headers', { headers: { respons: false }, routes: [r] }]
+  ]
+  for (const [name, config] of cases)
+    await t.rejects(
+      loadConfig(config, { SESSION_SECRET: SECRET }),
+      { message: /foo|cros|windw|respons/ },
+      name
+    )
+})
