@@ -16,7 +16,10 @@ const EVIL_PATH = `"'</script>&a=1#?`
 /** What a request sends, and the values that its templates read. */
 const evil = {
   url: URL_EVIL,
-  headers: { host: 'api.test:81', cookie: `evil=${encodeURIComponent(EVIL)}; path=${encodeURIComponent(EVIL_PATH)}` }
+  headers: {
+    host: 'api.test:81',
+    cookie: `evil=${encodeURIComponent(EVIL)}; path=${encodeURIComponent(EVIL_PATH)}`
+  }
 }
 
 t.test('reads URL, method, scheme and cookies', async (t) => {
