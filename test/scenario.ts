@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { type CryptoKey, exportJWK, generateKeyPair, SignJWT } from 'jose'
 import type { Test } from 'tap'
 import { bodyOf, type Listening, listening, originOf, type Scope, SECRET } from './helpers.ts'
+import { provider, Visitor } from './provider.ts'
 
 /** What requests.json says. */
 interface Scenario {
@@ -21,6 +22,10 @@ interface Scenario {
   readonly tokens?: Readonly<
     Record<string, { readonly by: string; readonly claims: Record<string, unknown> }>
   >
+  /** The variable that gets the issuer of a real OpenID Connect provider. */
+  readonly provider?: string
+  /** Cookies that requests use as `${NAME}`, of people who have logged in at the provider. */
+  readonly sessions?: Readonly<Record<string, string>>
   readonly requests: readonly Step[]
 }
 
@@ -127,7 +132,16 @@ export async function stage(
     env[name] = `${await originOf(t, server)}/jwks.json`
     keys.set(name, { algorithm, key: privateKey })
   }
+  const known = scenario.provider === undefined ? undefined : await provider(t)
+  if (known !== undefined) env[scenario.provider ?? ''] = known.issuer
   const gateway = await listening(t, join(folder, 'gateway.json'), { env })
+  env['ORIGIN'] = gateway.url
+  known?.know(gateway.url)
+  for (const [name, person] of Object.entries(scenario.sessions ?? {})) {
+    const visitor = new Visitor()
+    await visitor.logInAs(person, `${gateway.url}/login?return_to=/`)
+    env[name] = visitor.cookiesFor(gateway.url)
+  }
   for (const [name, { by, claims }] of Object.entries(scenario.tokens ?? {})) {
     const { algorithm, key } = keys.get(by) ?? { algorithm: 'HS256', key: Buffer.from(env[by] ?? '') }
     env[name] = await new SignJWT({ sub: 'u1', ...claims })
