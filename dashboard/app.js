@@ -111,9 +111,14 @@ function Tiles({ feed }) {
       <${Tile} label="Requests/s" value=${rate(perSecond)} note=${`${count(head.requests)} in total`} />
       <${Tile} label="Errors (5xx)" value=${percent(errorShare)} kind=${errorShare > 0.01 ? 'bad' : errorShare > 0 ? 'warn' : ''} note=${`${count(head.refused.server)} by the gateway`} />
       <${Tile} label="Refused (4xx)" value=${percent(refusedShare)} kind=${refusedShare > 0.2 ? 'warn' : ''} note=${`${count(head.refused.client)} by the gateway`} />
-      <${Tile} label="p50" value=${millis(p50)} note="half are faster" />
-      <${Tile} label="p95" value=${millis(p95)} note="95% are faster" />
-      <${Tile} label="p99" value=${millis(p99)} note="99% are faster" />
+      ${
+        head.bounds !== null &&
+        html`
+          <${Tile} label="p50" value=${millis(p50)} note="half are faster" />
+          <${Tile} label="p95" value=${millis(p95)} note="95% are faster" />
+          <${Tile} label="p99" value=${millis(p99)} note="99% are faster" />
+        `
+      }
       <${Tile} label="In flight" value=${count(head.inFlight)} note=${connections} />
       <${Tile} label="Memory" value=${bytes(head.memoryBytes)} note=${head.workers === 1 ? 'of the process' : 'of all workers'} />
     </dl>

@@ -53,7 +53,7 @@ export class Routes extends Component {
               <tr>
                 ${columns.map(
                   ({ key, label, of: value }) => html`
-                    <th scope="col" class=${value && key !== 'name' ? 'number' : ''} aria-sort=${sort === key ? (key === 'name' ? 'ascending' : 'descending') : undefined}>
+                    <th scope="col" class=${value === undefined ? 'chips' : key === 'name' ? '' : 'number'} aria-sort=${sort === key ? (key === 'name' ? 'ascending' : 'descending') : undefined}>
                       ${
                         value === undefined
                           ? label

@@ -4,11 +4,28 @@ import type { OptionsState } from './merge-options.ts'
 import { hasValueAt, type Written } from './written.ts'
 
 /** What the config has of a concern or a target at one place. It keeps the options, and not the rest of the file. */
-export interface Origin {
+export class Origin {
   readonly value: unknown
-  placeOf(path: Path): Place
+  readonly #path: Path
+  readonly #at: (path: Path) => Place
+  readonly #templates: ReadonlyMap<string, string>
+
+  constructor({ source, path, value }: Written) {
+    this.value = value
+    this.#path = path
+    this.#at = source.at
+    this.#templates = source.templates
+  }
+
+  /** Returns the place of an option. */
+  placeOf(path: Path): Place {
+    return this.#at([...this.#path, ...path])
+  }
+
   /** Returns the text with `${…}` at a path; undefined where it has none. */
-  templateOf(path: Path): string | undefined
+  templateOf(path: Path): string | undefined {
+    return this.#templates.get(pathKey([...this.#path, ...path]))
+  }
 }
 
 /** The origins of each concern and target at one place, by key, from the root inwards. */
@@ -17,18 +34,13 @@ export type Origins = ReadonlyMap<string, readonly Origin[]>
 /** Returns the origins of states; those that the config does not mention are left out. */
 export function originsOf(states: Iterable<readonly [string, OptionsState]>): Origins {
   const origins = new Map<string, readonly Origin[]>()
-  for (const [key, { written }] of states) if (written.length > 0) origins.set(key, written.map(toOrigin))
+  for (const [key, { written }] of states)
+    if (written.length > 0)
+      origins.set(
+        key,
+        written.map((each) => new Origin(each))
+      )
   return origins
-}
-
-/** Returns the origin of written options. */
-export function toOrigin({ source, path, value }: Written): Origin {
-  const { at, templates } = source
-  return {
-    value,
-    placeOf: (inner) => at([...path, ...inner]),
-    templateOf: (inner) => templates.get(pathKey([...path, ...inner]))
-  }
 }
 
 /** Returns where a resolved option comes from: its place, with the variables in it, or "default". */

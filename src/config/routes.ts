@@ -5,7 +5,7 @@ import { listOf } from './core.ts'
 import type { Entry, Level } from './levels.ts'
 import { NOT_MENTIONED, type OptionsState } from './merge-options.ts'
 import type { RouteMatch } from './module-checks.ts'
-import { originsOf, toOrigin } from './origins.ts'
+import { Origin, originsOf } from './origins.ts'
 import { PathError, type PathPattern, readPath } from './paths.ts'
 import type { DraftRoute, PlanDraft } from './plan-draft.ts'
 import type { PlannedRoute } from './plan-types.ts'
@@ -58,7 +58,7 @@ export class RouteBuilder {
       targetOptions: options,
       inherited: state.inherited,
       ...concerns,
-      targetOrigins: state.written.map(toOrigin),
+      targetOrigins: state.written.map((written) => new Origin(written)),
       place: placeLater(source, at)
     }
     routes.push(route)
