@@ -43,8 +43,19 @@ export const questionHeaders = Type.Record(
   }
 )
 
-// The caller is not known yet.
-const VALUES: readonly ValueKind[] = ['client', 'host', 'path', 'params', 'query', 'headers', 'requestId']
+// Not the caller, who is not known yet, nor cookies, of which the session's is only for the gateway.
+const VALUES: readonly ValueKind[] = [
+  'client',
+  'host',
+  'path',
+  'url',
+  'method',
+  'scheme',
+  'params',
+  'query',
+  'headers',
+  'requestId'
+]
 
 /** Lists the errors of headers that are added to the question. */
 export const questionHeaderFaults = (headers: ServiceOptions['headers']): OptionFault[] =>

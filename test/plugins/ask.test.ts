@@ -53,7 +53,7 @@ t.test('passes what the service accepts, and sends its refusals to the client', 
     ask: {
       upstream: 'crowdsec',
       path: '/check',
-      headers: { 'x-api-key': 'of the gateway', 'x-seen': '{client.ip}' }
+      headers: { 'x-api-key': 'of the gateway', 'x-seen': '{client.ip}', 'x-line': '{method} {path}' }
     },
     routes: [page]
   })
@@ -106,6 +106,7 @@ t.test('passes what the service accepts, and sends its refusals to the client', 
       'x-forwarded-for': '203.0.113.9',
       'x-api-key': 'of the gateway',
       'x-seen': '203.0.113.9',
+      'x-line': 'POST /a',
       cookie: 'theme=dark'
     })
     t.notMatch(JSON.stringify(asked), 'of the client')
