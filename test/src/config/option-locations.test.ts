@@ -131,7 +131,7 @@ rejects(
       rootConfig('"host": "0.0.0.0"'),
       'host: Unknown option "host"; it belongs on a route, or set HOST in the environment'
     ],
-    [rootConfig('"jwt": {}'), 'jwt: Unknown option "jwt"; it belongs in "auth"'],
+    [rootConfig('"jwt": {}'), 'jwt: Unknown option "jwt"; it belongs in "auth" or "auth.require"'],
     [
       rootConfig('"auth": { "roles": ["a"] }'),
       'auth.roles: Unknown option "roles"; it belongs in "auth.require"'

@@ -317,7 +317,7 @@ rejects('reports all errors in the order of their positions', [
     config: {
       'gateway.json': `{
   "errors": { "pages": { "404": "pages/nope.html" } },
-  "auth": { "apiKeys": { "form": [] }, "jwt": { "issuer": "https://a" } },
+  "auth": { "apiKeys": { "form": [] }, "jwt": {} },
   "routes": [
     { "path": "/b", "include": "teams/b.json" },
     { "path": "/a", "respond": { "status": 99 } }
@@ -329,7 +329,7 @@ rejects('reports all errors in the order of their positions', [
     faults: [
       'gateway.json:2:26 errors.pages.404: There is no file pages/nope.html',
       /^gateway\.json:3:26 auth\.apiKeys\.form: Unknown option "form"; did you mean "from"\?$/,
-      /^gateway\.json:3:40 auth\.jwt: expected one of "jwks", "keys" and "secret", got none$/,
+      /^gateway\.json:3:40 auth\.jwt: expected one of "jwks", "keys" and "secret", got none; with an "issuer"/,
       'gateway.json:5:21 routes[0].include: There is no file teams/b.json, which gateway.json includes',
       /^gateway\.json:6:34 routes\[1\]\.respond\.status: expected a whole number from 200 to 599.*, got 99$/,
       /^gateway\.json:8:18 rateLimit\.max: /
