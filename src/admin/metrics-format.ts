@@ -37,20 +37,22 @@ const withAggregator = (family: MetricFamily): object => ({
 const withoutTotal = (family: MetricFamily): MetricFamily =>
   family.type === 'counter' ? { ...family, name: family.name.replace(/_total$/, '') } : family
 
-type MutableValue = Omit<MetricValue, 'exemplar'> & { exemplar?: Exemplar }
+type MutableValue = Omit<MetricValue, 'exemplar'> & { exemplar?: Exemplar | null }
 
 const onlyWithExemplars = (families: readonly MetricFamily[]): MetricFamily[] =>
   families
-    .map((family) => ({ ...family, values: family.values.filter(({ exemplar }) => exemplar !== undefined) }))
+    .map((family) => ({ ...family, values: family.values.filter(hasExemplar) }))
     .filter(({ values }) => values.length > 0)
+
+// The histograms of prom-client itself, such as that of garbage collections, say null for none.
+const hasExemplar = ({ exemplar }: MutableValue): boolean => exemplar !== undefined && exemplar !== null
 
 /** Adds the exemplars of one process to the combined values, since prom-client drops them; the latest wins. */
 function addExemplars(combined: readonly MutableValue[], values: readonly MetricValue[]): void {
   const byKey = new Map(values.map((value) => [keyOf(value), value.exemplar]))
   for (const value of combined) {
     const exemplar = byKey.get(keyOf(value))
-    if (exemplar !== undefined && exemplar.timestamp > (value.exemplar?.timestamp ?? 0))
-      value.exemplar = exemplar
+    if (exemplar && exemplar.timestamp > (value.exemplar?.timestamp ?? 0)) value.exemplar = exemplar
   }
 }
 

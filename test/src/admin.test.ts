@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import t from 'tap'
 import { openAdmin } from '../../src/admin/listener.ts'
+import { formatMetrics } from '../../src/admin/metrics-format.ts'
 import type { AdminSource } from '../../src/admin/report.ts'
 import { stage } from '../admin.ts'
 import { authority } from '../certificates.ts'
@@ -525,4 +526,17 @@ t.test('formats metrics as OpenMetrics with exemplars where Accept prefers it', 
     t.match(text, /^sallyport_spans_dropped_total\{reason="queue_full"\} 0$/m)
   }
   t.notMatch((await ask(`${admin}/config`)).text, /key of the team/)
+})
+
+t.test('takes histograms whose exemplars are null, as prom-client has them', async (t) => {
+  const values = [{ labels: { le: '1', kind: 'major' }, value: 1, exemplar: null }]
+  const family = {
+    name: 'nodejs_gc_duration_seconds',
+    help: 'h',
+    type: 'histogram',
+    values,
+    aggregator: 'sum'
+  }
+  const { text } = await formatMetrics([[family] as never], 'application/openmetrics-text')
+  t.match(text, /# EOF/)
 })
