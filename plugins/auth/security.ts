@@ -11,16 +11,17 @@ export function fromSecurity(options: AuthOptions, security: SecurityAlternative
   const wanted = security.filter((each) => each.length > 0)
   if (wanted.length === 0) return { path: PATH, faults: [], options: false }
   const faults: string[] = []
-  const strategies = new Set<StrategyName>()
-  for (const [credential, ...others] of wanted) {
-    if (credential === undefined) continue
-    const strategy = others.length > 0 ? undefined : strategyOf(credential)
-    const fault =
-      others.length > 0
-        ? `expected one security scheme at a time, got ${namesOf([credential, ...others]).join(' and ')} together, which is not supported yet`
-        : strategyFault(options, credential, strategy)
-    if (fault !== undefined) faults.push(fault)
-    else if (strategy !== undefined) strategies.add(strategy)
+  const by = new Set<string>()
+  for (const credentials of wanted) {
+    const found = credentials.map((credential) => {
+      const strategy = strategyOf(credential)
+      return { credential, strategy, fault: strategyFault(options, credential, strategy) }
+    })
+    const own = found.flatMap(({ fault }) => fault ?? [])
+    const together = own.length > 0 ? undefined : togetherFault(found)
+    if (together !== undefined) own.push(together)
+    if (own.length === 0) by.add(inOrder(found).join('+'))
+    faults.push(...own)
   }
   const isOptional = wanted.length < security.length
   const [scopes = [], ...otherScopes] = scopeSets(wanted)
@@ -34,13 +35,49 @@ export function fromSecurity(options: AuthOptions, security: SecurityAlternative
     faults,
     options: {
       openapi: false,
-      by: STRATEGIES.filter((name) => strategies.has(name)),
+      by: [...by].toSorted((one, other) => rankOf(one) - rankOf(other)),
       optional: isOptional,
       // Whoever may be anonymous needs no scopes.
       ...(isOptional || scopes.length === 0 ? {} : { require: { scopes: [...new Set([...own, ...scopes])] } })
     }
   }
 }
+
+/** A scheme of an alternative, and its strategy. */
+interface Mapped {
+  readonly credential: DescribedCredential
+  readonly strategy: StrategyName | undefined
+}
+
+// The last strategy of a pair is the caller: whom a token names, not the application that a key or a certificate names.
+const OF_APPLICATIONS: readonly (StrategyName | undefined)[] = ['apiKeys', 'clientCertificate']
+
+const isOfApplication = ({ strategy }: Mapped): boolean => OF_APPLICATIONS.includes(strategy)
+
+/** Returns the strategies of an alternative, that of its caller last. */
+const inOrder = (found: readonly Mapped[]): (StrategyName | undefined)[] =>
+  found
+    .toSorted((one, other) => Number(isOfApplication(other)) - Number(isOfApplication(one)))
+    .map(({ strategy }) => strategy)
+
+/** Returns why schemes can't be needed together. */
+function togetherFault(found: readonly Mapped[]): string | undefined {
+  if (found.length < 2) return undefined
+  const names = namesOf(found.map(({ credential }) => credential)).join(' and ')
+  if (new Set(found.map(({ strategy }) => strategy)).size < found.length)
+    return `expected security schemes of different kinds together, got ${names}; write the route`
+  const caller = inOrder(found).at(-1)
+  const other = found.find(
+    ({ strategy, credential }) => strategy !== caller && (credential.scopes ?? []).length > 0
+  )
+  return other === undefined
+    ? undefined
+    : `expected scopes for the scheme of the caller alone, got some for "${other.credential.name}"; write the route, with "require"`
+}
+
+// Pairs are preferred, then the order of the strategies.
+const rankOf = (alternative: string): number =>
+  alternative.includes('+') ? -1 : STRATEGIES.indexOf(alternative as StrategyName)
 
 const namesOf = (credentials: readonly DescribedCredential[]): string[] => [
   ...new Set(credentials.map(({ name }) => name))

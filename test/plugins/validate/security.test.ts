@@ -24,6 +24,7 @@ paths:
   /write: { get: { security: [{ oauth: [read, write] }] } }
   /key: { get: { security: [{ key: [] }] } }
   /either: { get: { security: [{ key: [] }, { token: [] }] } }
+  /both: { get: { security: [{ oauth: [read], key: [] }] } }
   /optional: { get: { security: [{}, { oauth: [write] }] } }
   /public: { get: { security: [] } }
   /basic: { get: { security: [{ password: [] }] } }
@@ -81,6 +82,10 @@ t.test('each operation wants the security that the document says', async (t) => 
     ['either', KEY, 200],
     ['either', reader, 200],
     ['either', none, 401],
+    ['both', KEY, 401],
+    ['both', reader, 401],
+    ['both', { ...KEY, ...reader }, 200],
+    ['both', { ...KEY, authorization: token('') }, 403],
     ['optional', none, 200],
     ['optional', writer, 200],
     ['optional', { authorization: 'Bearer x.y.z' }, 401],
@@ -127,10 +132,16 @@ t.test('what can not be mapped is an error of the config', async (t) => {
   const there = String.raw`GET /a \(.*shop\.yaml:3:9\)`
   const cases: [what: string, document: string, auth: object, message: string][] = [
     [
-      'two together',
-      one('[{ token: [], key: [] }]'),
+      'two of one kind together',
+      one('[{ token: [], oauth: [] }]'),
       auth,
-      `${here}.*token and key together, which is not supported yet, at ${there}`
+      `${here}expected security schemes of different kinds together, got token and oauth; .*, at ${there}`
+    ],
+    [
+      'scopes of an application beside a user',
+      one('[{ token: [], key: [read] }]'),
+      auth,
+      `${here}expected scopes for the scheme of the caller alone, got some for "key"; .*, at ${there}`
     ],
     [
       'no strategy',
