@@ -23,6 +23,7 @@ import * as requestId from './request-id.ts'
 import * as responseTime from './response-time.ts'
 import * as securityHeaders from './security-headers.ts'
 import * as session from './session/index.ts'
+import * as slash from './slash.ts'
 import * as store from './store/index.ts'
 import * as tls from './tls/index.ts'
 import * as tracing from './tracing/index.ts'
@@ -47,6 +48,7 @@ export const concerns = [
   upstreams, //       no hook: opens the connection pools of the targets
   openapi, //         no hook: texts of the OpenAPI description
   session, //         no hook: loads a session when auth needs it, so that a flood never reads the store
+  slash, //           one form of each path, before anything looks at it
   maintenance, //     refuses before anything is counted or looked up
   limits, //          cheap checks of sizes, before anything expensive
   ipAccess, //        a denied address costs no rate limit count

@@ -71,7 +71,7 @@ export function readPath(text: string): PathPattern {
     depth: segments.length,
     shape: `${base === '' && wildcard ? '' : '/'}${shape.join('/')}${wildcard ? '/*' : ''}`,
     segments: read,
-    end: wildcard ? 'rest' : slash ? 'slash' : 'exact'
+    end: wildcard ? 'rest' : slash ? 'trailingSlash' : 'exact'
   }
 }
 

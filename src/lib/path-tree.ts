@@ -4,7 +4,7 @@ export type PatternSegment =
   | { readonly parameter: string; readonly expression: string }
 
 /** How a pattern ends: after its last segment, with a slash, or with a wildcard. */
-export type PatternEnd = 'exact' | 'slash' | 'rest'
+export type PatternEnd = 'exact' | 'trailingSlash' | 'rest'
 
 interface Branch<T> {
   readonly literals: Map<string, Branch<T>>
@@ -38,7 +38,7 @@ export class PathTree<T> {
         'literal' in segment
           ? literalOf(branch, this.#fold?.(segment.literal) ?? segment.literal)
           : parameterOf(branch, segment.expression)
-    if (end === 'slash') branch = literalOf(branch, '')
+    if (end === 'trailingSlash') branch = literalOf(branch, '')
     if (end === 'rest') branch.rest = [...(branch.rest ?? []), value]
     else branch.exact = [...(branch.exact ?? []), value]
   }

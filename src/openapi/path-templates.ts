@@ -79,7 +79,7 @@ export class PathTemplates {
     const parameters = own.map((parameter, i) => ({ ...parameter, name: names[i] ?? parameter.name }))
     let i = 0
     const text = segments.map(({ literal }) => literal ?? `{${names[i++]}}`).join('/')
-    return { text: `/${text}${end === 'slash' && text !== '' ? '/' : ''}`, parameters }
+    return { text: `/${text}${end === 'trailingSlash' && text !== '' ? '/' : ''}`, parameters }
   }
 }
 
@@ -109,7 +109,7 @@ function segmentOf(segment: PathPattern['segments'][number]): Segment {
 }
 
 const keyOf = (segments: readonly Segment[], end?: PathPattern['end']): string =>
-  segments.map(({ literal }) => literal ?? '{}').join('/') + (end === 'slash' ? '/' : '')
+  segments.map(({ literal }) => literal ?? '{}').join('/') + (end === 'trailingSlash' ? '/' : '')
 
 function uniqueNames(names: readonly string[]): string[] {
   const unique: string[] = []

@@ -188,7 +188,8 @@ t.test('asks a second CA while the first one fails or asks to wait', { skip }, a
       t.match(await secure(port, await second.root()), { status: 200 })
       t.equal(app.tls?.certificates()[0]?.trouble, undefined)
       t.same(
-        readdirSync(file('certificates')),
+        // The lock of the issuance is removed a little later.
+        readdirSync(file('certificates')).filter((name) => name.endsWith('.pem')),
         ['one.example.pem'],
         'it is stored with those of the first CA'
       )

@@ -46,16 +46,14 @@ const externalAccount = Type.Optional(
         pattern: '^[A-Za-z0-9+/_-]+=*$',
         'x-says': 'the key in base64url, as the CA shows it',
         description: 'The HMAC key, in base64url.',
-        // biome-ignore lint/suspicious/noTemplateCurlyInString: ${…} is the syntax of the config
-        examples: ['${EAB_HMAC_KEY}']
+        examples: ['bm90IGEgcmVhbCBrZXk']
       })
     },
     {
       additionalProperties: false,
       description:
         'Binds the account to one that you have at the CA, where it requires that (external account binding).',
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: ${…} is the syntax of the config
-      examples: [{ keyId: '${EAB_KEY_ID}', hmacKey: '${EAB_HMAC_KEY}' }]
+      examples: [{ keyId: 'kid-1', hmacKey: 'bm90IGEgcmVhbCBrZXk' }]
     }
   )
 )

@@ -63,7 +63,7 @@ export function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Map<s
         const bare = wildcard ? shape.slice(0, -2) : shape.replace(/\/$/, '')
         const path = base.replace(/\/$/, '')
         const last = entry.info.kind === 'notFound' ? 3 : 2
-        const own = wildcard ? last : pattern.end === 'slash' && path !== '' ? undefined : 0
+        const own = wildcard ? last : pattern.end === 'trailingSlash' && path !== '' ? undefined : 0
         if (path !== '' && own !== undefined)
           claim(entry, bare, { url: prefix + path, rank: own, host: prefix, segments, end: 'exact' })
         if (path === '' || own !== 0 || !withoutSlash)
@@ -72,7 +72,7 @@ export function makeNodes(entries: readonly Entry[], ignoreCase: boolean): Map<s
             rank: wildcard ? last : own === undefined ? 0 : path === '' ? 0 : 1,
             host: prefix,
             segments,
-            end: 'slash'
+            end: 'trailingSlash'
           })
         if (wildcard)
           claim(entry, `${bare}/*`, {
@@ -108,7 +108,7 @@ function addEmptySegments(nodes: Map<string, PatternNode>): void {
         url: url.slice(0, -`:${last.parameter}${last.expression}`.length),
         host,
         segments: segments.slice(0, -1),
-        end: 'slash'
+        end: 'trailingSlash'
       })
   }
 }
