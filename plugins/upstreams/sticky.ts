@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
-import { cookieIn } from '../../src/lib/http/cookies.ts'
+import { cookieIn, stickyCookie } from '../../src/lib/http/cookies.ts'
 import { duration } from '../../src/lib/units.ts'
 import type { StickyOptions } from './options.ts'
 import type { Target } from './target.ts'
@@ -10,7 +10,7 @@ import type { Target } from './target.ts'
 export class Sticky {
   readonly #cookie: string
   readonly #secret: string | Buffer
-  readonly #attributes: string
+  readonly #maxAge: number | undefined
   readonly #secure: boolean
   readonly #cookieValues = new WeakMap<UpstreamTarget, string>()
 
@@ -18,7 +18,7 @@ export class Sticky {
     this.#cookie = cookie
     // Addresses have little entropy, so an unkeyed hash could be reversed by trial.
     this.#secret = secret ?? app.resources.lease(app, 'sticky secret', () => randomBytes(32))
-    this.#attributes = `; Path=/; HttpOnly; SameSite=Lax${maxAge === undefined ? '' : `; Max-Age=${Math.ceil(duration(maxAge) / 1000)}`}`
+    this.#maxAge = maxAge === undefined ? undefined : duration(maxAge)
     this.#secure = app.publicUrl?.startsWith('https://') === true
   }
 
@@ -32,8 +32,8 @@ export class Sticky {
   cookieFor(request: FastifyRequest, target: UpstreamTarget): string | undefined {
     const name = this.#cookieValueFor(target)
     if (cookieIn(request.headers.cookie, this.#cookie) === name) return undefined
-    const secure = this.#secure || request.protocol === 'https'
-    return `${this.#cookie}=${name}${this.#attributes}${secure ? '; Secure' : ''}`
+    const isSecure = this.#secure || request.protocol === 'https'
+    return stickyCookie(this.#cookie, name, { maxAge: this.#maxAge, isSecure })
   }
 
   #cookieValueFor(target: UpstreamTarget): string {

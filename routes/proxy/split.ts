@@ -4,7 +4,7 @@ import { callerIdentity } from '../../src/lib/caller.ts'
 import { compileConditions, type HoldsFor } from '../../src/lib/conditions/compile.ts'
 import { addressFaultsIn, type Condition, readWhen } from '../../src/lib/conditions/options.ts'
 import { hash32, unitInterval } from '../../src/lib/hash.ts'
-import { cookieIn } from '../../src/lib/http/cookies.ts'
+import { cookieIn, stickyCookie } from '../../src/lib/http/cookies.ts'
 import type { OptionFault } from '../../src/lib/schema.ts'
 import { duration, share } from '../../src/lib/units.ts'
 import { pathOf, queryOf } from '../../src/lib/values.ts'
@@ -119,7 +119,7 @@ const cookieValueFor = (upstream: string): string =>
 /** Keeps anonymous clients at the part that they had first, by a cookie. */
 class StickySplit {
   readonly #cookie: string
-  readonly #attributes: string
+  readonly #maxAge: number | undefined
   readonly #isSecure: boolean
   readonly #parts: ReadonlyMap<string, SharedPart>
 
@@ -129,7 +129,7 @@ class StickySplit {
     parts: readonly SharedPart[]
   ) {
     this.#cookie = cookie
-    this.#attributes = `; Path=/; HttpOnly; SameSite=Lax${maxAge === undefined ? '' : `; Max-Age=${Math.ceil(duration(maxAge) / 1000)}`}`
+    this.#maxAge = maxAge === undefined ? undefined : duration(maxAge)
     this.#isSecure = publicUrl?.startsWith('https://') === true
     this.#parts = new Map(parts.map((part) => [part.cookieValue, part]))
   }
@@ -142,7 +142,7 @@ class StickySplit {
   /** Sets the cookie, unless the request has it already. */
   keep(request: FastifyRequest, reply: FastifyReply, { cookieValue }: SharedPart): void {
     if (cookieIn(request.raw.headers.cookie, this.#cookie) === cookieValue) return
-    const secure = this.#isSecure || request.protocol === 'https' ? '; Secure' : ''
-    reply.header('set-cookie', `${this.#cookie}=${cookieValue}${this.#attributes}${secure}`)
+    const isSecure = this.#isSecure || request.protocol === 'https'
+    reply.header('set-cookie', stickyCookie(this.#cookie, cookieValue, { maxAge: this.#maxAge, isSecure }))
   }
 }

@@ -44,3 +44,16 @@ export function setCookieName(setCookie: string): string {
   const text = setCookie.replace(/^[\s=]+/, '')
   return text.slice(0, Math.max(0, text.indexOf('='))).trim()
 }
+
+/** How a sticky cookie is kept. */
+export interface StickyCookieOptions {
+  /** Milliseconds; undefined until the browser is closed. */
+  readonly maxAge: number | undefined
+  readonly isSecure: boolean
+}
+
+/** Returns the Set-Cookie that keeps a client at a target or a part: for all paths, hidden from scripts, and not sent by other sites' forms. */
+export function stickyCookie(name: string, value: string, { maxAge, isSecure }: StickyCookieOptions): string {
+  const kept = maxAge === undefined ? '' : `; Max-Age=${Math.ceil(maxAge / 1000)}`
+  return `${name}=${value}; Path=/; HttpOnly; SameSite=Lax${kept}${isSecure ? '; Secure' : ''}`
+}
