@@ -143,7 +143,8 @@ t.test('writes buffered lines at exit', async (t) => {
   t.equal(read().toString(), 'last words\n')
 })
 
-const { NO_COLOR: _, FORCE_COLOR: __, ...colorful } = clean
+// Node.js decides about colours by these, and by CI, whose value it compares with services that it knows.
+const { NO_COLOR: _, FORCE_COLOR: __, NODE_DISABLE_COLORS: ___, CI: ____, TMUX: _____, ...colorful } = clean
 const noScript = spawnSync('script', ['--version']).status === 0 ? false : 'script(1) makes a terminal'
 
 t.test('on a terminal, the log is text by default', { skip: noScript }, async (t) => {
