@@ -1,6 +1,6 @@
-import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyError } from 'fastify'
 import { createError, type Description, describeRefusal, fp, perOptions, Type } from '../src/kit/index.ts'
+import { waitFor } from '../src/lib/clock.ts'
 import { withHeaders } from '../src/lib/refusals.ts'
 import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
 import { Duration, duration, Share, share } from '../src/lib/units.ts'
@@ -50,7 +50,7 @@ export default fp<FaultOptions>(
       return {
         async preHandler() {
           if (Math.random() >= faultShare) return
-          if (ms > 0) await wait(ms)
+          if (ms > 0) await waitFor(ms)
           if (status !== undefined) throw faultError(status)
         }
       }

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { request } from 'undici'
 import { askUpstream, bufferedBody, type WholeAnswer } from '../../src/lib/ask-upstream.ts'
+import type { Simulation } from '../../src/lib/contracts/simulation.ts'
 import type { UpstreamService } from '../../src/lib/contracts/upstream.ts'
 import { ownHead } from '../../src/lib/http/request-head.ts'
 import { isIdempotent, makeRetry } from '../../src/lib/retry.ts'
@@ -54,7 +55,8 @@ export function backChannelTo(
   const service = upstream === undefined ? undefined : app.upstream(upstream)
   const id = service === undefined ? 'direct' : JSON.stringify([upstream, service.optionsHash, issuer])
   const channel = app.resources.lease(app, `auth back channel ${id}`, () => new BackChannel())
-  channel.use(app, service === undefined ? sendDirectly : sendThrough(service, issuer))
+  const direct = app.simulation === null ? sendDirectly : simulatedSend(app.simulation)
+  channel.use(app, service === undefined ? direct : sendThrough(service, issuer))
   return { channel, id }
 }
 
@@ -92,6 +94,24 @@ export const fetchOver =
   }
 
 const NO_BODY = new Set([204, 205, 304])
+
+/** Makes a function that gets the responses of a simulation. */
+const simulatedSend =
+  (simulation: Simulation): Send =>
+  async ({ method, url, headers, body }) => {
+    const { origin, pathname, search } = new URL(url)
+    const response = simulation.respond({
+      upstream: origin,
+      target: origin,
+      method,
+      path: pathname + search,
+      headers: Object.entries(headers).flat(),
+      body: body ?? Buffer.alloc(0),
+      isForwarded: false
+    })
+    if (typeof response === 'string') throw new Error(`simulated: ${response}`)
+    return { status: response.status, fields: response.headers, body: response.body }
+  }
 
 async function sendDirectly({ method, url, headers, body: sent }: ProviderRequest): Promise<WholeAnswer> {
   const response = await request(url, {

@@ -12,6 +12,7 @@ import { makeOidc, type Oidc, Provider, type TokenNeeds } from './oidc/index.ts'
 import type { AuthOptions, StrategyName } from './options.ts'
 import { makeStrategies } from './strategies/index.ts'
 import { callerOfSession } from './strategies/session.ts'
+import { simulatedStrategy } from './strategies/simulated.ts'
 import { Throttle } from './throttle.ts'
 import { Users } from './users.ts'
 
@@ -90,7 +91,10 @@ export default fp<AuthOptions>(
       for (const name of identityHeadersOf(options).everywhere) identityNames.add(name)
     }
     const partsOf = (options: AuthOptions): GateParts => {
-      const defined = makeStrategies(app, options, () => usersOf(options.users))
+      const made = makeStrategies(app, options, () => usersOf(options.users))
+      const { simulation } = app
+      const defined =
+        simulation === null ? made : made.map((strategy) => simulatedStrategy(strategy, simulation))
       const accepted = acceptedStrategies(options)
       const strategies = defined.filter(({ name }) => accepted.includes(name as StrategyName))
       // Cookies are for the gateway, whatever the route.

@@ -124,7 +124,9 @@ declare module 'fastify' {
 
 export default fp<StoreOptions>(
   async function storeConcern(app, options) {
-    if (options.redis === undefined && options.cluster === undefined && options.sentinel === undefined) {
+    const isShared =
+      options.redis !== undefined || options.cluster !== undefined || options.sentinel !== undefined
+    if (!isShared || app.simulation !== null) {
       app.decorate('store', { shared: null })
       return
     }

@@ -119,7 +119,7 @@ export default fp<TlsOptions>(
           )
     const context = new TlsContext(root, acme)
     app.tls = context
-    if (acme === undefined) return
+    if (acme === undefined || app.simulation !== null) return
     app.addHook('onReady', async function openCertificates() {
       const hosts = hostsOf(app).filter((host) => !context.hasFileFor(host))
       await acme.open({ hosts, redirects: context.redirectFrom !== undefined })

@@ -18,6 +18,7 @@ declare module 'fastify' {
 
 export default fp<TracingOptions>(
   async function tracing(app, options) {
+    if (app.simulation !== null) return
     const { endpoint, headers, service } = options
     // A gateway without tracing does not load OpenTelemetry.
     const { SpanExport } = await import('./span-export.ts')

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { MAX_TIMER_MS, monotonic } from '../../src/lib/clock.ts'
+import { MAX_TIMER_MS, monotonic, startTimer, stopTimer, type Timer } from '../../src/lib/clock.ts'
 import type { DispatchOptions } from '../../src/lib/contracts/dispatch.ts'
 import type {
   AnswerListener,
@@ -41,8 +41,8 @@ export class Attempts implements AttemptListener, PendingRequest {
   #selected: Attempt | undefined
   #state: 'waiting' | 'answered' | 'over' = 'waiting'
   #abortReason: Error | undefined
-  #backoff: NodeJS.Timeout | undefined
-  #hedge: NodeJS.Timeout | undefined
+  #backoff: Timer | undefined
+  #hedge: Timer | undefined
   // When the wait for a target ends, by the monotonic clock.
   #waitsUntil: number | undefined
   #sent = 0
@@ -63,7 +63,7 @@ export class Attempts implements AttemptListener, PendingRequest {
     this.attemptNext()
     const { hedge } = this.#policy
     if (hedge !== undefined && this.#request.idempotent && this.#state === 'waiting')
-      this.#hedge = setTimeout(onHedge, Math.min(hedge, MAX_TIMER_MS), this)
+      this.#hedge = startTimer(onHedge, hedge, this)
   }
 
   /** Sends one more attempt, to the target that is next. */
@@ -91,7 +91,7 @@ export class Attempts implements AttemptListener, PendingRequest {
   abort(error: Error): void {
     if (this.#state === 'over') return
     this.#abortReason ??= error
-    clearTimeout(this.#backoff)
+    stopTimer(this.#backoff)
     if (this.#active.length === 0) this.#fail(error)
     else for (const attempt of [...this.#active]) attempt.stop(error)
   }
@@ -243,7 +243,7 @@ export class Attempts implements AttemptListener, PendingRequest {
       return false
     this.#remove(attempt)
     this.#countRetry()
-    this.#backoff = setTimeout(onBackoff, wait, this)
+    this.#backoff = startTimer(onBackoff, wait, this)
     return true
   }
 
@@ -262,7 +262,7 @@ export class Attempts implements AttemptListener, PendingRequest {
     this.#waitsUntil ??= monotonic() + wait
     const pause = Math.min(WAIT_INTERVAL_MS, this.#waitsUntil - monotonic())
     if (pause <= 0 || this.#request.deadline?.allows(pause) === false) return false
-    this.#backoff = setTimeout(onBackoff, pause, this)
+    this.#backoff = startTimer(onBackoff, pause, this)
     return true
   }
 
@@ -315,8 +315,8 @@ export class Attempts implements AttemptListener, PendingRequest {
   }
 
   #stopTimers(): void {
-    if (this.#hedge !== undefined) clearTimeout(this.#hedge)
-    if (this.#backoff !== undefined) clearTimeout(this.#backoff)
+    if (this.#hedge !== undefined) stopTimer(this.#hedge)
+    if (this.#backoff !== undefined) stopTimer(this.#backoff)
   }
 }
 

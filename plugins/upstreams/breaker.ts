@@ -1,4 +1,4 @@
-import { monotonic } from '../../src/lib/clock.ts'
+import { monotonic, startTimer, stopTimer, type Timer } from '../../src/lib/clock.ts'
 import { duration, share } from '../../src/lib/units.ts'
 import type { BreakerOptions } from './health-options.ts'
 
@@ -51,7 +51,7 @@ export class Breaker {
   #state: BreakerState = 'closed'
   #probing = false
   #openUntil = 0
-  #timer: NodeJS.Timeout | undefined
+  #timer: Timer | undefined
 
   constructor(options: BreakerOptions, onChange: (state: BreakerState) => void) {
     this.#options = options
@@ -102,7 +102,7 @@ export class Breaker {
   }
 
   stop(): void {
-    clearTimeout(this.#timer)
+    stopTimer(this.#timer)
   }
 
   #open(): void {
@@ -110,7 +110,7 @@ export class Breaker {
     this.#state = 'open'
     this.#openUntil = monotonic() + openFor
     this.#window.clear()
-    this.#timer = setTimeout(() => {
+    this.#timer = startTimer(() => {
       this.#state = 'half-open'
       this.#probing = false
       this.#onChange(this.#state)

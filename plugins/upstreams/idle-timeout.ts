@@ -1,3 +1,4 @@
+import { startInterval, stopTimer, type Timer } from '../../src/lib/clock.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
 
 /** A response body with an idle timeout. */
@@ -18,7 +19,7 @@ export class IdleTimeout {
   tick = 0
   readonly #bodies = new Set<WatchedBody>()
   readonly #tickMs: number
-  #timer: NodeJS.Timeout | undefined
+  #timer: Timer | undefined
 
   constructor(ms: number) {
     this.#tickMs = Math.max(MIN_TICK_MS, Math.ceil(ms / TICKS_PER_TIMEOUT))
@@ -28,7 +29,7 @@ export class IdleTimeout {
     body.lastActiveTick = this.tick
     this.#bodies.add(body)
     if (this.#timer === undefined) {
-      this.#timer = setInterval(() => this.#onTick(), this.#tickMs)
+      this.#timer = startInterval(() => this.#onTick(), this.#tickMs)
       this.#timer.unref()
     }
   }
@@ -46,7 +47,7 @@ export class IdleTimeout {
         body.onIdle()
       }
     if (this.#bodies.size > 0) return
-    clearInterval(this.#timer)
+    stopTimer(this.#timer)
     this.#timer = undefined
   }
 }

@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { MAX_TIMER_MS, monotonic } from '../../src/lib/clock.ts'
+import { monotonic, startTimer, stopTimer, type Timer } from '../../src/lib/clock.ts'
 import { duration } from '../../src/lib/units.ts'
 import { Breaker } from './breaker.ts'
 import type { BreakerOptions, EjectOptions } from './health-options.ts'
@@ -18,7 +18,7 @@ export class TargetHealth {
   #ejected = false
   #failures = 0
   #ejections = 0
-  #returnTimer: NodeJS.Timeout | undefined
+  #returnTimer: Timer | undefined
   #since = 0
 
   constructor(
@@ -116,7 +116,7 @@ export class TargetHealth {
   }
 
   stop(): void {
-    clearTimeout(this.#returnTimer)
+    stopTimer(this.#returnTimer)
     this.#breaker?.stop()
   }
 
@@ -129,14 +129,11 @@ export class TargetHealth {
     this.#ejected = true
     this.#failures = 0
     this.#ejections = Math.min(this.#ejections + 1, MAX_EJECTION_FACTOR)
-    this.#returnTimer = setTimeout(
-      () => {
-        this.#ejected = false
-        this.startSlowly()
-        this.#changed('back')
-      },
-      Math.min(duration(eject.for) * this.#ejections, MAX_TIMER_MS)
-    )
+    this.#returnTimer = startTimer(() => {
+      this.#ejected = false
+      this.startSlowly()
+      this.#changed('back')
+    }, duration(eject.for) * this.#ejections)
     this.#returnTimer.unref()
     this.#changed('ejected')
   }

@@ -10,6 +10,7 @@ import { type Address, makeConnect } from './client/connect.ts'
 import { Http1Pool } from './client/http1/pool.ts'
 import { onread } from './client/http1/socket-events.ts'
 import { Http2Pool } from './client/http2/pool.ts'
+import { SimulatedPool } from './client/simulated-pool.ts'
 import { HealthCheck } from './health.ts'
 import { Lease } from './lease.ts'
 import type { UpstreamOptions } from './options.ts'
@@ -31,6 +32,12 @@ export const endpointKey = ({ url, address }: Endpoint): string => `${url} ${add
 /** Returns whether one more target may be ejected. */
 export type CanEject = () => boolean
 
+/** A target among those of its upstream. */
+export interface TargetPlace {
+  readonly endpoint: Endpoint
+  readonly canEject: CanEject
+}
+
 // The smallest share of its weight that a target gets during slow start; with 0 it would never get a request.
 const MIN_SLOW_START_SHARE = 0.1
 
@@ -48,7 +55,7 @@ export class Target {
   /** Its share of the requests and whether it is a backup; discovery may change both. */
   weight: number
   backup: boolean
-  readonly pool: Http1Pool | Http2Pool
+  readonly pool: Sender & { readonly closed?: boolean }
   /** Sends upgrade requests, which always use HTTP/1.1. */
   readonly upgrades: Sender
   readonly http2: boolean
@@ -65,7 +72,13 @@ export class Target {
   readonly #canEject: CanEject
   readonly #releaseResources: () => void
 
-  constructor(app: FastifyInstance, options: UpstreamOptions, endpoint: Endpoint, canEject: CanEject) {
+  /** `upstream` is the name of its upstream, or the URL that stands in its place. */
+  constructor(
+    app: FastifyInstance,
+    upstream: string,
+    options: UpstreamOptions,
+    { endpoint, canEject }: TargetPlace
+  ) {
     const { url: text, address, weight, backup } = endpoint
     const unix = text.startsWith('unix:') ? text.slice(5) : undefined
     const url = new URL(unix === undefined ? text : 'http://localhost')
@@ -135,16 +148,18 @@ export class Target {
       () => ({ load: { requests: 0 }, pool: openPool() }),
       (value) => value.pool.close()
     )
-    this.pool = pool
+    const simulated =
+      app.simulation === null ? undefined : new SimulatedPool(app.simulation, { upstream, target: text })
+    this.pool = simulated ?? pool
     this.load = load
-    this.upgrades = pool instanceof Http2Pool ? pool.http1 : pool
+    this.upgrades = simulated ?? (pool instanceof Http2Pool ? pool.http1 : pool)
     const { eject, breaker, health } = options
     this.health = lease(
       `target health ${identity} ${JSON.stringify([eject, breaker, health])}`,
       () => new TargetHealth(this.name, app.log, eject, breaker),
       (value) => value.stop()
     )
-    if (health !== undefined)
+    if (health !== undefined && app.simulation === null)
       lease(
         `health ${identity} ${JSON.stringify([health, eject, breaker, this.host])}`,
         () => new HealthCheck(health, this.host, this.health, openPool()),

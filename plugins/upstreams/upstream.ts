@@ -17,6 +17,7 @@ import { idleTimeoutFor } from './idle-timeout.ts'
 import type { UpstreamOptions } from './options.ts'
 import { Sticky } from './sticky.ts'
 import { type Endpoint, endpointKey, Target } from './target.ts'
+import type { DiscoverOptions } from './target-options.ts'
 import type { Targets } from './targets.ts'
 
 const DEFAULT_OPTIONS: UpstreamOptions = {
@@ -66,6 +67,8 @@ export class Upstream implements UpstreamService, Targets {
   readonly #app: FastifyInstance
   readonly #options: UpstreamOptions
   readonly #isDrained: (target: string) => boolean
+  // How the config writes it: its name, or a URL.
+  readonly #written: string
   readonly #balance: Balancer
   readonly #sticky: Sticky | undefined
   readonly #panicThreshold: number
@@ -83,6 +86,7 @@ export class Upstream implements UpstreamService, Targets {
   ) {
     this.#app = app
     this.#isDrained = isDrained
+    this.#written = name === 'url' ? (options.url ?? name) : name
     this.#options = options
     this.name = name
     this.optionsHash = hash('sha256', JSON.stringify(options), 'base64url')
@@ -176,6 +180,10 @@ export class Upstream implements UpstreamService, Targets {
       this.#setTargets((targets ?? [url ?? '']).map(toEndpoint))
       return
     }
+    if (this.#app.simulation !== null) {
+      this.#setTargets([simulatedEndpoint(discover)])
+      return
+    }
     const discovery = this.#app.resources.lease(
       this.#app,
       `discovery ${JSON.stringify(discover)}`,
@@ -201,7 +209,10 @@ export class Upstream implements UpstreamService, Targets {
           known.backup = endpoint.backup
           return known
         }
-        const added = new Target(this.#app, this.#options, endpoint, () => this.#canEject())
+        const added = new Target(this.#app, this.#written, this.#options, {
+          endpoint,
+          canEject: () => this.#canEject()
+        })
         if (!isFirst) added.health.startSlowly()
         return added
       }
@@ -241,6 +252,12 @@ export class Upstream implements UpstreamService, Targets {
     return ejected < Math.max(1, Math.floor(this.#targets.length * this.#maxEjected))
   }
 }
+
+/** Returns the one target that stands for those which a lookup would find. */
+const simulatedEndpoint = ({ dns, srv, port }: DiscoverOptions): Endpoint =>
+  toEndpoint(
+    `http://${(dns ?? srv ?? 'discovered').replace(/^(_[^.]*\\.)+/, '')}${port === undefined ? '' : `:${port}`}`
+  )
 
 const toEndpoint = (options: string | { url: string; weight: number; backup: boolean }): Endpoint =>
   typeof options === 'string' ? { url: options, weight: 1, backup: false } : options

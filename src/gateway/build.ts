@@ -14,6 +14,7 @@ import type { Plan } from '../config/plan-types.ts'
 import { decorateApp, type Kit } from '../kit/decorate.ts'
 import type { RouteInfo } from '../kit/route-info.ts'
 import { BufferBudget, DEFAULT_BUFFERS } from '../lib/buffers.ts'
+import type { Simulation } from '../lib/contracts/simulation.ts'
 import { withoutPort } from '../lib/http/addresses.ts'
 import { rangeMatcher } from '../lib/http/networks.ts'
 import { RouteUnknown } from '../lib/refusals.ts'
@@ -35,6 +36,8 @@ export interface GatewayOptions {
 interface ProcessOptions extends GatewayOptions {
   /** Whether no other code has access to the instance. */
   readonly isAlone?: boolean
+  /** What stands in for the services around the gateway. */
+  readonly simulation?: Simulation
 }
 
 // How long one plugin may take to load, in ms. Routes are mounted in slices while requests are served, which takes long.
@@ -91,6 +94,7 @@ export async function buildGateway(
     resources.lease(app, 'buffers', () => new BufferBudget())
   )
   app.decorate('ownsBodies', options.isAlone === true && plan.catalog.hasExtensions !== true)
+  app.decorate('simulation', options.simulation ?? null)
   app.decorate('acceptsUpgrades', false)
   app.decorate('tls', null)
   app.decorate('metrics', null)
@@ -124,6 +128,12 @@ export async function buildGateway(
       // Schemes are case-insensitive (RFC 3986 section 3.1), but Fastify compares them case-sensitively.
       const scheme = headers['x-forwarded-proto']
       if (typeof scheme === 'string') headers['x-forwarded-proto'] = scheme.toLowerCase()
+      done()
+    })
+  const { simulation } = options
+  if (simulation !== undefined)
+    app.addHook('onRequest', function recordRequest(request, _reply, done) {
+      simulation.onRequest(request)
       done()
     })
   const pluginMethods: string[][] = []

@@ -66,3 +66,9 @@ export function startInterval(run: (arg: unknown) => void, ms: number, arg?: unk
 export function stopTimer(timer: Timer | null | undefined): void {
   if (timer !== null && timer !== undefined) clock.clear(timer)
 }
+
+/** Resolves after `ms` milliseconds. */
+export const waitFor = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    startTimer(resolve, ms)
+  })

@@ -8,11 +8,16 @@ import { makeTlsListener } from './tls-listener.ts'
 // How often Node.js checks its timeouts, in ms.
 const CHECK_INTERVAL_MS = 1000
 
-/** Makes the server that an instance asks for: HTTP, or TLS with HTTP/2 beside HTTP/1.1. */
+/** What a listener asks the server. */
+export interface ListenerNeeds {
+  readonly acceptsUpgrade: (request: IncomingMessage) => boolean
+  readonly currentApp: () => FastifyInstance
+}
+
+/** Makes a server: HTTP with null, or TLS with HTTP/2 beside HTTP/1.1. */
 export function makeListener(
-  app: FastifyInstance,
-  acceptsUpgrade: (request: IncomingMessage) => boolean,
-  currentApp: () => FastifyInstance
+  tls: FastifyInstance['tls'],
+  { acceptsUpgrade, currentApp }: ListenerNeeds
 ): Listener {
   const responses = safeResponses((error, { method }) =>
     currentApp().log.error({ err: error, method }, 'response header could not be sent')
@@ -33,7 +38,7 @@ export function makeListener(
   }
   const connections = new Connections(() => currentApp().socketLimits)
   const parts = { httpOptions, connections, responses, currentApp }
-  return app.tls === null ? makeHttpListener(parts) : makeTlsListener(app, app.tls, parts)
+  return tls === null ? makeHttpListener(parts) : makeTlsListener(currentApp(), tls, parts)
 }
 
 /** Returns why a config can't replace another without a restart; undefined where it can. */

@@ -1,5 +1,6 @@
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
@@ -29,6 +30,8 @@ export interface ServeOptions {
   readonly drainDelay?: number
   /** How long requests in flight may take after that, and WebSockets after a swap, in ms; 30,000 by default. */
   readonly drainTimeout?: number
+  /** Whether connections come without TLS, whatever the config says. */
+  readonly isPlain?: boolean
 }
 
 /** The listening sockets of a gateway. */
@@ -78,6 +81,23 @@ export async function serve(app: FastifyInstance, options: ServeOptions): Promis
   }
 }
 
+/** A gateway that is given its connections. */
+export interface Unbound {
+  /** Handles a connection, which may be a stream in memory. */
+  accept(socket: Duplex): void
+  /** Closes the instance and its connections. */
+  close(): Promise<void>
+}
+
+/** Serves the connections that it is given, and opens no socket. */
+export function serveUnbound(app: FastifyInstance, log: Logger): Unbound {
+  const server = new GatewayServer(app, { host: '', port: 0, log, isPlain: true })
+  return {
+    accept: (socket) => server.accept(socket),
+    close: () => server.close()
+  }
+}
+
 type DrainState = 'serving' | 'leaving' | 'draining'
 
 class GatewayServer {
@@ -98,11 +118,10 @@ class GatewayServer {
     this.#drainTimeout = options.drainTimeout ?? 30_000
     this.#current = this.#addGeneration(app)
     const currentApp = (): FastifyInstance => this.#current.app
-    this.#listener = makeListener(
-      app,
-      (request) => wantsWebSocket(request) && currentApp().acceptsUpgrades,
+    this.#listener = makeListener(app.tls === null || options.isPlain === true ? null : app.tls, {
+      acceptsUpgrade: (request) => wantsWebSocket(request) && currentApp().acceptsUpgrades,
       currentApp
-    )
+    })
     this.#redirector =
       app.tls?.redirectFrom === undefined ? undefined : makeRedirector(() => this.address.port, currentApp)
     this.#handleEvents()
@@ -158,6 +177,10 @@ class GatewayServer {
     this.#upgrades.retire(this.#drainTimeout)
     old.retire()
     if (old.inFlight === 0) this.#generations.delete(old)
+  }
+
+  accept(socket: Duplex): void {
+    this.#listener.server.emit('connection', socket)
   }
 
   async drain(): Promise<boolean> {

@@ -86,6 +86,11 @@ const LAYERS: readonly Layer[] = [
     may: /^src\/server\//
   },
   {
+    what: 'a simulation is a gateway and a server whose connections are in memory',
+    files: /^src\/simulation\//,
+    may: /^src\/(config|gateway|kit|server|simulation)\//
+  },
+  {
     what: 'the admin listener reports on layers below',
     files: /^src\/admin\//,
     may: /^src\/(admin|config|gateway|kit|process|server)\//

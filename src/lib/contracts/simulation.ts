@@ -1,0 +1,50 @@
+import type { FastifyRequest } from 'fastify'
+import type { Caller } from '../caller.ts'
+
+/** Stands in for everything outside of a gateway that is only simulated: it opens no connection and calls no service. */
+export interface Simulation {
+  /** Returns what an upstream, or a provider, sends for a request. */
+  respond(call: UpstreamCall): SimulatedResponse
+  /** Returns what stands in for the result of an authentication strategy: a caller, null for no credential, or undefined where the strategy itself runs. */
+  callerFor(request: FastifyRequest, strategy: string): Caller | null | undefined
+  /** Called with each request, before any gate has run. */
+  onRequest(request: FastifyRequest): void
+}
+
+/** A request as an upstream would get it. */
+export interface UpstreamCall {
+  /** The name of the upstream, or the URL that stands in its place. */
+  readonly upstream: string
+  /** The URL of the target. */
+  readonly target: string
+  readonly method: string
+  /** The path and query. */
+  readonly path: string
+  /** Lower-case names and values in turn. */
+  readonly headers: readonly string[]
+  /** The body, without what exceeds 1 MiB. */
+  readonly body: Buffer
+  /** Whether it serves a request of a client; others are requests of the gateway itself. */
+  readonly isForwarded: boolean
+}
+
+/** What comes back: a response, or "hang" for none, "refuse" for a refused connection, "cut" for a connection that closes first. */
+export type SimulatedResponse =
+  | 'hang'
+  | 'refuse'
+  | 'cut'
+  | {
+      readonly status: number
+      /** Lower-case names and values in turn. */
+      readonly headers: readonly string[]
+      readonly body: Buffer
+      /** Milliseconds until it comes. */
+      readonly delay?: number
+    }
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** What stands in for the services around the gateway; null where it serves requests. */
+    simulation: Simulation | null
+  }
+}

@@ -1,0 +1,44 @@
+/** A request as a client writes it. */
+export interface WrittenRequest {
+  readonly method: string
+  /** An absolute URL, or a path and query; it goes into the request line as it is. */
+  readonly url: string
+  /** Names and values. */
+  readonly headers: readonly (readonly [string, string])[]
+  readonly body: Buffer | undefined
+}
+
+/** The host of a request whose URL and headers name none. */
+export const DEFAULT_HOST = 'localhost'
+
+/** Returns the bytes of an HTTP/1.1 request, exactly as written: nothing is normalized. */
+export function requestBytes({ method, url, headers, body }: WrittenRequest): Buffer {
+  const { host, target } = splitUrl(url)
+  const names = new Set(headers.map(([name]) => name.toLowerCase()))
+  const fields = [
+    ...(names.has('host') ? [] : [['host', host] as const]),
+    ...headers,
+    ...(body === undefined || names.has('content-length') || names.has('transfer-encoding')
+      ? []
+      : [['content-length', String(body.length)] as const]),
+    ...(names.has('connection') ? [] : [['connection', 'close'] as const])
+  ]
+  const head = `${method} ${target} HTTP/1.1\r\n${fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`
+  return Buffer.concat([Buffer.from(head, 'utf8'), body ?? Buffer.alloc(0)])
+}
+
+/** Splits a URL, without decoding anything. */
+export function splitUrl(url: string): {
+  scheme: 'http' | 'https' | undefined
+  host: string
+  target: string
+} {
+  const found = /^(https?):\/\/([^/?#]*)([^#]*)/i.exec(url)
+  if (found === null) return { scheme: undefined, host: DEFAULT_HOST, target: url }
+  const [, scheme = 'http', host = '', rest = ''] = found
+  return {
+    scheme: scheme.toLowerCase() === 'https' ? 'https' : 'http',
+    host: host === '' ? DEFAULT_HOST : host,
+    target: rest.startsWith('/') ? rest : `/${rest}`
+  }
+}

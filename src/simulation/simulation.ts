@@ -1,0 +1,116 @@
+import { once } from 'node:events'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { pino } from 'pino'
+import type { Plan } from '../config/plan-types.ts'
+import { buildGateway } from '../gateway/build.ts'
+import { Resources } from '../gateway/resources.ts'
+import type { Caller } from '../lib/caller.ts'
+import type { SimulatedResponse, Simulation, UpstreamCall } from '../lib/contracts/simulation.ts'
+import { serveUnbound, type Unbound } from '../server/server.ts'
+import { requestBytes, splitUrl, type WrittenRequest } from './request-bytes.ts'
+import { type ReceivedResponse, readResponse } from './response-bytes.ts'
+import { simulatedConnection } from './socket.ts'
+
+/** A request to a simulated gateway. */
+export interface SimulatedRequest extends WrittenRequest {
+  /** The IP address of the client. */
+  readonly from: string
+  /** Returns who stands in for the result of an authentication strategy; undefined where the strategy itself runs. */
+  readonly callerFor?: ((strategy: string, request: FastifyRequest) => Caller | null | undefined) | undefined
+}
+
+/** What became of a simulated request. */
+export interface SimulatedOutcome {
+  /** undefined where the connection closed without one. */
+  readonly response: ReceivedResponse | undefined
+  /** The request as the gateway saw it; undefined where its bytes were no valid request. */
+  readonly request: FastifyRequest | undefined
+  /** The requests to upstreams, in their order. */
+  readonly calls: readonly UpstreamCall[]
+}
+
+/** Returns what an upstream sends for a request. */
+export type Responder = (call: UpstreamCall) => SimulatedResponse
+
+/** A gateway without sockets: its connections are in memory, its upstreams are simulated, and all gates are traced. */
+export class SimulatedGateway {
+  readonly app: FastifyInstance
+  readonly plan: Plan
+  readonly #server: Unbound
+  readonly #world: World
+
+  private constructor(app: FastifyInstance, plan: Plan, world: World) {
+    this.app = app
+    this.plan = plan
+    this.#world = world
+    this.#server = serveUnbound(app, SILENT)
+  }
+
+  /** Builds a gateway from a plan; `respond` stands in for the upstreams. Resources make a reload: state is shared with the gateway before. */
+  static async open(
+    plan: Plan,
+    respond: Responder,
+    resources: Resources = new Resources()
+  ): Promise<SimulatedGateway> {
+    const world = new World(respond)
+    const app = await buildGateway(plan, resources, SILENT, { trace: true, simulation: world })
+    return new SimulatedGateway(app, plan, world)
+  }
+
+  /** Sends one request on a connection of its own, and resolves once the gateway has closed it. */
+  async send(request: SimulatedRequest): Promise<SimulatedOutcome> {
+    const { from, url, callerFor } = request
+    const isSecure = (splitUrl(url).scheme ?? (this.app.tls === null ? 'http' : 'https')) === 'https'
+    const { client, server } = simulatedConnection({ address: from, isSecure })
+    const record: Recording = { calls: [], request: undefined, callerFor }
+    this.#world.current = record
+    const chunks: Buffer[] = []
+    client.on('data', (chunk: Buffer) => chunks.push(chunk))
+    const closed = Promise.race([once(client, 'end'), once(client, 'close')])
+    this.#server.accept(server)
+    client.write(requestBytes(request))
+    await closed
+    client.destroy()
+    return {
+      response: readResponse(Buffer.concat(chunks)),
+      request: record.request,
+      calls: record.calls
+    }
+  }
+
+  /** Closes the gateway. */
+  async close(): Promise<void> {
+    await this.#server.close()
+  }
+}
+
+const SILENT = pino({ level: 'silent' })
+
+interface Recording {
+  readonly calls: UpstreamCall[]
+  request: FastifyRequest | undefined
+  readonly callerFor: SimulatedRequest['callerFor']
+}
+
+/** Stands in for the services around a gateway, and records what it sends them. */
+class World implements Simulation {
+  current: Recording | undefined
+  readonly #respond: Responder
+
+  constructor(respond: Responder) {
+    this.#respond = respond
+  }
+
+  respond(call: UpstreamCall): SimulatedResponse {
+    this.current?.calls.push(call)
+    return this.#respond(call)
+  }
+
+  callerFor(request: FastifyRequest, strategy: string): Caller | null | undefined {
+    return this.current?.callerFor?.(strategy, request)
+  }
+
+  onRequest(request: FastifyRequest): void {
+    if (this.current !== undefined) this.current.request = request
+  }
+}
