@@ -17,9 +17,10 @@ import {
   type Served,
   serve
 } from '../src/index.ts'
-import { monotonic as realMonotonic, replaceClock, type Timer } from '../src/lib/clock.ts'
 import type { Peers, PeerTopic } from '../src/lib/contracts/peers.ts'
 import { Locks } from '../src/lib/locks.ts'
+import { moveClock } from '../src/testing/clock.ts'
+import { firstOf, openLog } from '../src/testing/log.ts'
 
 /** A test, or whatever tears things down at its end. */
 export type Scope = Pick<Test, 'teardown'>
@@ -145,26 +146,11 @@ export const closed = (socket: Socket): Promise<void> =>
 /** Reads the status of a raw answer. */
 export const statusOf = (answer: string): number => Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 0)
 
-/** A log that a test can read. */
-export interface ReadableLog {
-  readonly log: Logger
-  /** Its lines so far, as objects. */
-  readonly lines: Record<string, unknown>[]
-  /** Waits for a line. */
-  line(test: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
-}
+/** A log that a test can read, and the logger that writes it. */
+export type ReadableLog = ReturnType<typeof openLog>
 
 /** Opens a log that a test can read. */
-export function readableLog(level = 'info'): ReadableLog {
-  const lines: Record<string, unknown>[] = []
-  const waiting = new Set<() => void>()
-  const write = (text: string): void => {
-    lines.push(JSON.parse(text) as Record<string, unknown>)
-    for (const look of waiting) look()
-  }
-  const log = pino({ level, base: null, formatters: { level: (label) => ({ level: label }) } }, { write })
-  return { log, lines, line: (test) => firstOf(lines, waiting, test) }
-}
+export const readableLog: (level?: string) => ReadableLog = openLog
 
 /** Waits for the access log line of an injected response. */
 export const accessLogLine = (
@@ -172,24 +158,6 @@ export const accessLogLine = (
   { headers }: LightMyRequestResponse
 ): Promise<Record<string, unknown>> =>
   line(({ requestId, status }) => requestId === headers['x-request-id'] && status !== undefined)
-
-/** Waits until one of some lines passes a test. */
-function firstOf(
-  lines: readonly Record<string, unknown>[],
-  waiting: Set<() => void>,
-  test: (line: Record<string, unknown>) => boolean
-): Promise<Record<string, unknown>> {
-  return new Promise((resolve) => {
-    const look = (): void => {
-      const found = lines.find(test)
-      if (found === undefined) return
-      waiting.delete(look)
-      resolve(found)
-    }
-    waiting.add(look)
-    look()
-  })
-}
 
 /** How a run of the command line ended. */
 export interface Ended {
@@ -337,7 +305,7 @@ export async function ask(
 }
 
 /** Moves the clock of this process, both the date and what counts: what lasts for minutes, no test can wait for. */
-export function clock(t: Pick<Test, 'intercept' | 'teardown'>): (seconds: number) => void {
+export function clock(t: Scope): (seconds: number) => void {
   const { advance } = movableClock(t)
   return (seconds) => advance(seconds * 1000)
 }
@@ -361,98 +329,19 @@ export function workersTogether(count: number): Peers[] {
 
 /** A clock that a test moves. */
 export interface MovableClock {
-  /** Lets milliseconds pass; timers that come due meanwhile run at once. */
+  /** Lets milliseconds pass; timers that come due meanwhile run at once, in their order. */
   advance(ms: number): void
   /** Sets the date alone, by so many milliseconds; negative ones set it back. */
   setDate(ms: number): void
 }
 
 /** Replaces the clock of this process by one that the test moves; it goes on by itself unless it begins at a time. */
-export function movableClock(t: Pick<Test, 'intercept' | 'teardown'>, beginsAt?: number): MovableClock {
-  const { now } = Date
-  let passed = 0
-  let set = 0
-  const wall = (): number => (beginsAt ?? now()) + passed + set
-  const offset = realMonotonic() - performance.now()
-  const monotonic = (): number => (beginsAt ?? offset + performance.now()) + passed
-  const timers = new Set<MovableTimer>()
-  const start = (run: () => void, ms: number, again: boolean): MovableTimer => {
-    const timer = new MovableTimer(timers, monotonic, run, ms, again)
-    return timer.refresh()
-  }
-  t.intercept(Date, 'now', { value: wall })
-  t.teardown(
-    replaceClock({
-      monotonic,
-      wall,
-      setTimeout: (run, ms, arg) => start(() => run(arg), ms, false),
-      setInterval: (run, ms, arg) => start(() => run(arg), ms, true),
-      clear: (timer) => (timer instanceof MovableTimer ? timer.stop() : clearTimeout(timer as NodeJS.Timeout))
-    })
-  )
+export function movableClock(t: Scope, beginsAt?: number): MovableClock {
+  const { due, setDate } = moveClock(t, beginsAt)
   return {
     advance: (ms) => {
-      passed += ms
-      for (const timer of [...timers]) timer.runIfDue()
+      for (const timer of due(ms)) timer.fire()
     },
-    setDate: (ms) => {
-      set += ms
-    }
-  }
-}
-
-/** A real timer that comes due earlier where its clock is moved. */
-class MovableTimer implements Timer {
-  readonly #all: Set<MovableTimer>
-  readonly #now: () => number
-  readonly #run: () => void
-  readonly #ms: number
-  readonly #again: boolean
-  #real: NodeJS.Timeout | undefined
-  #due = 0
-  #holds = true
-
-  constructor(all: Set<MovableTimer>, now: () => number, run: () => void, ms: number, again: boolean) {
-    this.#all = all
-    this.#now = now
-    this.#run = run
-    this.#ms = ms
-    this.#again = again
-  }
-
-  refresh(): this {
-    clearTimeout(this.#real)
-    this.#due = this.#now() + this.#ms
-    this.#real = setTimeout(() => this.#fire(), Math.min(this.#ms, 2_147_483_647))
-    if (!this.#holds) this.#real.unref()
-    this.#all.add(this)
-    return this
-  }
-
-  ref(): this {
-    this.#holds = true
-    this.#real?.ref()
-    return this
-  }
-
-  unref(): this {
-    this.#holds = false
-    this.#real?.unref()
-    return this
-  }
-
-  stop(): void {
-    clearTimeout(this.#real)
-    this.#all.delete(this)
-  }
-
-  runIfDue(): void {
-    if (this.#all.has(this) && this.#now() >= this.#due) this.#fire()
-  }
-
-  #fire(): void {
-    this.stop()
-    if (this.#again) this.refresh()
-    this.#run()
+    setDate
   }
 }

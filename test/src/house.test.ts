@@ -106,9 +106,14 @@ const LAYERS: readonly Layer[] = [
     may: /^src\/(config|gateway|server)\//
   },
   {
+    what: 'the API for tests imports the layers below, and no command',
+    files: /^src\/testing\//,
+    may: /^src\/(config|gateway|kit|process|server|testing)\//
+  },
+  {
     what: 'a command imports the layers below, and the password hash of auth',
     files: /^src\/(main\.ts$|commands\/)/,
-    may: /^src\/|^plugins\/auth\/index\.ts$|^package\.json$/
+    may: /^src\/(?!testing\/)|^plugins\/auth\/index\.ts$|^package\.json$/
   }
 ]
 
@@ -235,23 +240,28 @@ t.test(
   }
 )
 
-t.test('docs/extensions.md lists all exports of the kit, and nothing else', async (t) => {
-  const exported = [...read('src/kit/index.ts').matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(
-    ([, names = '']) =>
+t.test('the documentation lists all names of a published API, and nothing else', async (t) => {
+  const apis = [
+    { index: 'src/kit/index.ts', page: 'docs/extensions.md', heading: 'What the kit exports' },
+    { index: 'src/testing/index.ts', page: 'docs/testing.md', heading: 'What it exports' }
+  ]
+  for (const { index, page, heading } of apis) {
+    const exported = [...read(index).matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, names = '']) =>
       names
         .split(',')
         .map((name) => name.replace(/^\s*(?:type )?(?:\w+ as )?/, '').trim())
         .filter(Boolean)
-  )
-  const table = /## What the kit exports\n([\s\S]*)$/.exec(read('docs/extensions.md'))?.[1] ?? ''
-  const documented = [...table.matchAll(/^\| (`[^|]*) \|/gm)].flatMap(([, names = '']) =>
-    [...names.matchAll(/`(\w+)`/g)].map(([, name = '']) => name)
-  )
-  t.strictSame(
-    documented.toSorted(),
-    exported.toSorted(),
-    'list each export of src/kit/index.ts in the table at the end of docs/extensions.md, with its purpose'
-  )
+    )
+    const table = read(page).split(`## ${heading}\n`)[1] ?? ''
+    const documented = [...table.matchAll(/^\| (`[^|]*) \|/gm)].flatMap(([, names = '']) =>
+      [...names.matchAll(/`(\w+)`/g)].map(([, name = '']) => name)
+    )
+    t.strictSame(
+      documented.toSorted(),
+      exported.toSorted(),
+      `list each export of ${index} in the table at the end of ${page}, with its purpose`
+    )
+  }
 })
 
 interface Schema {

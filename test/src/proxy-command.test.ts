@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
 import { openLocalAuthority } from '../../src/commands/local-authority/index.ts'
-import { isLocalName } from '../../src/commands/local-authority/names.ts'
-import { makeAuthority, signCertificate } from '../../src/commands/local-authority/sign.ts'
 import { trustHint } from '../../src/commands/local-authority/trust.ts'
+import { isLocalName } from '../../src/lib/local-authority/names.ts'
+import { makeAuthority, signCertificate } from '../../src/lib/local-authority/sign.ts'
 import { ask, movableClock, noOpenssl, running, type Seen, sallyport, upstream } from '../helpers.ts'
 
 // Many processes, one after the other.

@@ -4,8 +4,8 @@ import { isIP } from 'node:net'
 import { homedir, hostname, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { wall } from '../../lib/clock.ts'
+import { makeAuthority, type SignedPair, signCertificate } from '../../lib/local-authority/sign.ts'
 import { CommandError } from '../outcome.ts'
-import { makeAuthority, type SignedPair, signCertificate } from './sign.ts'
 
 const DAY_MS = 86_400_000
 // Of seven days; an authority of ten years is replaced so early that nobody is surprised.

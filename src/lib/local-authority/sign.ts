@@ -1,6 +1,6 @@
 import { webcrypto } from 'node:crypto'
 import { isIP } from 'node:net'
-import { wall } from '../../lib/clock.ts'
+import { wall } from '../clock.ts'
 import { DOMAINS, NETWORKS } from './names.ts'
 
 /** A certificate and its private key, as PEM. */
