@@ -10,6 +10,7 @@ export const commands: Readonly<Record<string, () => Promise<{ command: Command 
   hash: () => import('./hash.ts'),
   user: () => import('./user.ts'),
   key: () => import('./key.ts'),
+  import: () => import('./import.ts'),
   proxy: () => import('./proxy.ts'),
   echo: () => import('./echo.ts'),
   completion: () => import('./completion.ts')

@@ -76,6 +76,11 @@ const LAYERS: readonly Layer[] = [
     may: /^src\/(config|kit|openapi)\//
   },
   {
+    what: 'import makes configs of other ones, and gets the catalog as a parameter',
+    files: /^src\/import\//,
+    may: /^src\/(config|import)\//
+  },
+  {
     what: 'gateway imports no concern and no target',
     files: /^src\/gateway\//,
     may: /^src\/(config|gateway|kit|openapi)\//

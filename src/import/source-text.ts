@@ -1,0 +1,64 @@
+import { open } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { displayPath } from '../lib/display-path.ts'
+import { unreadable } from '../lib/unreadable.ts'
+
+/** The config of another gateway, as text. */
+export interface SourceText {
+  /** Its name in messages. */
+  readonly file: string
+  /** The folder that it is in; nothing outside of it is read. */
+  readonly folder: string
+  readonly text: string
+}
+
+/** A line of the config of another gateway. */
+export interface SourceLine {
+  readonly file: string
+  readonly line: number
+}
+
+/** Ends a translation: the config of the other gateway can't be read or parsed. */
+export class ImportError extends Error {
+  override readonly name = 'ImportError'
+}
+
+/** Returns the error at a line of a source. */
+export const errorAt = ({ file, line }: SourceLine, message: string): ImportError =>
+  new ImportError(`${file}:${line}: ${message}`)
+
+// The largest public configs that were tried have 100 kB.
+const MAX_BYTES = 1024 * 1024
+
+/** Reads a config of another gateway; throws an ImportError if it is missing, empty, longer than 1 MB or not UTF-8. */
+export async function readSourceText(name: string): Promise<SourceText> {
+  const path = resolve(name)
+  const file = displayPath(path)
+  const bytes = await readBounded(path).catch((error: unknown) => {
+    throw new ImportError(unreadable(file, error))
+  })
+  if (bytes.length > MAX_BYTES) throw new ImportError(`${file}: expected at most 1 MB, got more`)
+  if (bytes.includes(0)) throw new ImportError(`${file}: expected text in UTF-8, got bytes that are not text`)
+  const text = bytes
+    .toString('utf8')
+    .replace(/^\uFEFF/, '')
+    .replaceAll('\r\n', '\n')
+  if (text.trim() === '') throw new ImportError(`${file}: expected a config, got an empty file`)
+  return { file, folder: dirname(path), text }
+}
+
+async function readBounded(path: string): Promise<Buffer> {
+  const handle = await open(path)
+  try {
+    const buffer = Buffer.alloc(MAX_BYTES + 1)
+    let length = 0
+    while (length < buffer.length) {
+      const { bytesRead } = await handle.read(buffer, length, buffer.length - length, null)
+      if (bytesRead === 0) break
+      length += bytesRead
+    }
+    return buffer.subarray(0, length)
+  } finally {
+    await handle.close()
+  }
+}
