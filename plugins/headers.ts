@@ -108,7 +108,9 @@ export default fp<HeadersOptions>(
     const build = (options: HeadersOptions, route: RouteInfo): Hooks => {
       const requestChanges = compileHeaders(options.request)
       const responseChanges = compileHeaders(options.response)
-      const errorChanges = responseChanges.filter(({ name }) => !CACHE_HEADER.test(name))
+      // The body of an error is escaped for its own type (CWE-79).
+      const bodyKeepingChanges = responseChanges.filter(({ name }) => name !== 'content-type')
+      const errorChanges = bodyKeepingChanges.filter(({ name }) => !CACHE_HEADER.test(name))
       const builtin = isBuiltin(options, route)
       return {
         ...(requestChanges.length === 0
@@ -125,7 +127,8 @@ export default fp<HeadersOptions>(
               onHead(request, _reply, head) {
                 const { refusal } = request
                 const isError = builtin || (refusal !== null && refusal.byTarget !== true)
-                for (const change of isError ? errorChanges : responseChanges)
+                const changes = refusal === null ? responseChanges : bodyKeepingChanges
+                for (const change of isError ? errorChanges : changes)
                   if (change.appliesTo?.(head.status) !== false) changeHead(head, change, request)
               }
             })

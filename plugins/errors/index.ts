@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyRequest } from 'fastify'
 import { eachRoute, fp, type RouteInfo } from '../../src/kit/index.ts'
 import { concernOfCode } from '../../src/lib/http/response-end.ts'
+import { getOrCreate } from '../../src/lib/memoize.ts'
 import { type NewRefusal, RecentRefusals } from '../../src/lib/recent-refusals.ts'
 import {
   BodyTooLarge,
@@ -12,7 +13,7 @@ import {
   type Refusal,
   Refused
 } from '../../src/lib/refusals.ts'
-import { compileFormat, type RefusalFormat } from './format.ts'
+import { compileFormat, type ErrorFormat } from './format.ts'
 import { type ErrorsOptions, faults, options, override } from './options.ts'
 import { parserErrorHandler } from './parser-errors.ts'
 import { sendRefusal } from './send.ts'
@@ -41,10 +42,13 @@ declare module 'fastify' {
 
 export default fp<ErrorsOptions>(
   async function errors(app, root) {
-    const formats = new WeakMap<object, RefusalFormat>()
-    const fallback = compileFormat(root)
+    const formats = new WeakMap<object, ErrorFormat>()
+    const compiled = new WeakMap<ErrorsOptions, ErrorFormat>()
+    const formatOf = (options: ErrorsOptions): ErrorFormat =>
+      getOrCreate(compiled, options, () => compileFormat(options))
+    const fallback = formatOf(root)
     eachRoute(app, key, root, (options, route) => {
-      formats.set(route, options === root ? fallback : compileFormat(options))
+      formats.set(route, formatOf(options))
     })
     const recent = app.resources.lease(app, 'recent refusals', () => new RecentRefusals())
     app.decorate('recentRefusals', recent)
@@ -58,7 +62,7 @@ export default fp<ErrorsOptions>(
       sendRefusal(refusal, request, reply, (route === undefined ? undefined : formats.get(route)) ?? fallback)
     })
     app.server.removeAllListeners('clientError')
-    app.server.on('clientError', parserErrorHandler(app.log))
+    app.server.on('clientError', parserErrorHandler(app.log, fallback))
   },
   { name: key, fastify: '5.x' }
 )

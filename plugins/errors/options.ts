@@ -4,10 +4,14 @@ import { ERROR_STATUS } from '../../src/lib/http/statuses.ts'
 import { overrideOf, type Static } from '../../src/lib/schema.ts'
 import { File } from '../../src/lib/units.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
+import { Bodies, bodyFaults } from './bodies.ts'
 
 const page = File({
   description: 'An HTML file; {status}, {title}, {detail}, {code} and {requestId} are replaced.'
 })
+
+/** The pattern of an error: its code, or its status, class or range. */
+const ERROR = `${ERROR_STATUS}|^SP_ERR_[A-Z0-9]+(_[A-Z0-9]+)*$`
 
 export const options = Type.Object(
   {
@@ -23,6 +27,15 @@ export const options = Type.Object(
       description:
         'Pages for error responses in HTML, by status ("502"), class ("5xx") or range ("500-504"), each a file with values such as "{status}" and "{requestId}" in it.',
       examples: [{ 404: 'pages/404.html', '5xx': 'pages/sorry.html' }]
+    }),
+    bodies: Type.Record(Type.String({ pattern: ERROR }), Bodies, {
+      additionalProperties: false,
+      default: {},
+      description:
+        'Bodies of error responses, by code ("SP_ERR_RATE_LIMIT_EXCEEDED"), status ("429"), class or range, each in the formats that clients may accept, with values such as "{detail}" and "{requestId}", escaped for their place.',
+      examples: [
+        { 429: { json: { error: 'slow down', request: '{requestId}' }, html: '<h1>Slow down</h1>' } }
+      ]
     })
   },
   {
@@ -35,13 +48,18 @@ export const options = Type.Object(
 export const override = overrideOf(options)
 export type ErrorsOptions = Static<typeof options>
 
-export function faults({ pages }: ErrorsOptions): OptionFault[] {
-  return Object.entries(pages).flatMap(([status, file]) => {
-    try {
-      readFileSync(file)
-      return []
-    } catch (error) {
-      return [{ path: ['pages', status], message: unreadable(file, error) }]
-    }
-  })
+export function faults({ pages, bodies }: ErrorsOptions): OptionFault[] {
+  return [
+    ...Object.entries(pages).flatMap(([status, file]) => pageFaults(file, ['pages', status])),
+    ...Object.entries(bodies).flatMap(([error, each]) => bodyFaults(each, ['bodies', error]))
+  ]
+}
+
+function pageFaults(file: string, path: OptionFault['path']): OptionFault[] {
+  try {
+    readFileSync(file)
+    return []
+  } catch (error) {
+    return [{ path, message: unreadable(file, error) }]
+  }
 }

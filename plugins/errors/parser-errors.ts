@@ -3,11 +3,13 @@ import type { Socket } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { currentResponse } from '../../src/lib/http/current-response.ts'
 import { HeadersTooLarge, Malformed, type Refusal, TooSlow } from '../../src/lib/refusals.ts'
-import { problemOf, serializeProblem } from './format.ts'
+import type { ErrorFormat } from './format.ts'
+import { problemOf } from './problem.ts'
 
 /** Creates the `clientError` listener, which responds to requests that Node's parser rejects. */
 export function parserErrorHandler(
-  log: FastifyBaseLogger
+  log: FastifyBaseLogger,
+  format: ErrorFormat
 ): (error: NodeJS.ErrnoException, socket: Socket) => void {
   return function respondToParserError(error, socket) {
     const refusal = parserRefusal(error)
@@ -19,7 +21,7 @@ export function parserErrorHandler(
         { status: refusal.statusCode, code: refusal.code, ip: socket.remoteAddress },
         'malformed request refused'
       )
-      socket.write(rawResponse(refusal))
+      socket.write(rawResponse(refusal, format))
     }
     socket.destroySoon()
   }
@@ -32,9 +34,19 @@ function parserRefusal(error: NodeJS.ErrnoException): Refusal {
   return new Malformed()
 }
 
-function rawResponse(refusal: Refusal): string {
-  const body = serializeProblem(problemOf(refusal))
-  const status = refusal.statusCode ?? 400
-  const headerLines = Object.entries(refusal.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`)
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${headerLines.join('')}content-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n${body}`
+function rawResponse(refusal: Refusal, format: ErrorFormat): string {
+  const problem = problemOf(refusal)
+  const { type, policy, render } = format(problem, undefined)
+  const body = render({ problem, request: undefined })
+  const headers = {
+    ...refusal.headers,
+    'content-type': type,
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+    ...(policy === undefined ? {} : { 'content-security-policy': policy }),
+    'x-content-type-options': 'nosniff',
+    connection: 'close'
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${lines.join('')}\r\n${body}`
 }

@@ -1,19 +1,18 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { CARD_POLICY } from '../../src/lib/http/card-page.ts'
 import { grpcRefusal, isGrpc } from '../../src/lib/http/grpc.ts'
 import { joinVary } from '../../src/lib/http/headers.ts'
 import { isHttp2 } from '../../src/lib/http/http2.ts'
 import { holdHeadersForTrailersOnly } from '../../src/lib/http/http2-head.ts'
-import { HTML } from '../../src/lib/http/page.ts'
 import type { Refusal } from '../../src/lib/refusals.ts'
-import { builtinPage, negotiate, problemOf, type RefusalFormat, serializeProblem } from './format.ts'
+import type { ErrorFormat } from './format.ts'
+import { problemOf } from './problem.ts'
 
 /** Sends an error in the format that the client accepts, as a gRPC status, or as the response of another service. */
 export function sendRefusal(
   refusal: Refusal,
   request: FastifyRequest,
   reply: FastifyReply,
-  { format, pages }: RefusalFormat
+  format: ErrorFormat
 ): void {
   const status = refusal.statusCode ?? 500
   if (isGrpc(request)) {
@@ -36,23 +35,16 @@ export function sendRefusal(
   // Options of the route may let caches store the error nevertheless.
   reply.header('vary', joinVary(String(reply.getHeader('vary') ?? ''), 'Accept'))
   closeConnectionIfNeeded(refusal, request, reply)
-  const wanted = negotiate(request.headers.accept, format)
-  if (wanted === 'text')
-    reply
-      .type('text/plain; charset=utf-8')
-      .send(
-        `${[`${status} ${problem.title}`, problem.detail, ...(lines ?? []), `${problem.code} ${request.id}`].join('\n')}\n`
-      )
-  else if (wanted === 'html') {
-    const page = pages.get(status)
-    if (page === undefined) reply.header('content-security-policy', CARD_POLICY)
-    reply.type(HTML).send((page ?? builtinPage)(problem))
-  } else
-    reply
-      .type('application/problem+json')
-      .serializer(serializeProblem)
-      .send({ ...problem, link: undefined, lines: undefined, ...refusal.members })
+  const { type, policy, render } = format(problem, request.headers.accept)
+  if (policy !== undefined) reply.header('content-security-policy', policy)
+  // A serializer keeps Fastify from adding a charset to JSON.
+  reply
+    .type(type)
+    .serializer(unchanged)
+    .send(render({ problem, members: refusal.members, request }))
 }
+
+const unchanged = (body: unknown): string => String(body)
 
 /** Sends a response that another service returned; headers that concerns set themselves, such as CORS, are not overwritten. */
 function sendForeignResponse(

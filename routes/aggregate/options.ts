@@ -6,7 +6,7 @@ import { HeaderName } from '../../src/lib/http/header-options.ts'
 import { ErrorStatuses } from '../../src/lib/http/statuses.ts'
 import { retry } from '../../src/lib/retry.ts'
 import type { Static } from '../../src/lib/schema.ts'
-import { Duration, EXPECTED, REPLACED_WHOLE, Size, TEMPLATE } from '../../src/lib/units.ts'
+import { Duration, EXPECTED, REPLACED_WHOLE, Size, TEMPLATE, TEMPLATES } from '../../src/lib/units.ts'
 
 // The response to HEAD has no body.
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
@@ -44,7 +44,7 @@ const leg = Type.Object(
     body: Type.Optional(
       Type.Unknown({
         [REPLACED_WHOLE]: true,
-        [TEMPLATE]: true,
+        [TEMPLATES]: true,
         description:
           'The request body: "{body}" is that of the client, any other text is sent as it is, anything else as JSON; with values like the path.'
       })
@@ -128,7 +128,7 @@ export const options = Type.Object(
     body: Type.Optional(
       Type.Unknown({
         [REPLACED_WHOLE]: true,
-        [TEMPLATE]: true,
+        [TEMPLATES]: true,
         description:
           'The response as JSON with values such as "{legs.user}"; by default an object with each leg under its name.'
       })

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { allowsFalse, define, isObject, isTemplate, schemaOf } from '../lib/schema.ts'
+import { allowsFalse, define, holdsTemplates, isObject, isTemplate, schemaOf } from '../lib/schema.ts'
+import { TEMPLATE } from '../lib/units.ts'
 import { unreadable } from '../lib/unreadable.ts'
 import type { Fault, Path } from './fault.ts'
 import { faultAt, type Source } from './source.ts'
@@ -105,12 +106,16 @@ function schemaAt(root: unknown, path: Path): unknown {
   let schema = root
   for (const key of path) {
     schema = deref(root, schema)
+    if (holdsTemplates(schema)) return TEXT_INSIDE
     if (typeof key === 'number') schema = itemsOf(root, schema)
     else schema = inBranches(root, schema, key)
     if (schema === undefined) return undefined
   }
   return deref(root, schema)
 }
+
+// A text inside JSON whose texts are templates.
+const TEXT_INSIDE = { type: 'string', [TEMPLATE]: true }
 
 function inBranches(root: unknown, schema: unknown, key: string): unknown {
   const found = schemaOf(schema, key)

@@ -1,5 +1,5 @@
 import { isObject } from '../lib/schema.ts'
-import { ADDRESSES, EXPECTED, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE } from '../lib/units.ts'
+import { ADDRESSES, EXPECTED, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE, TEMPLATES } from '../lib/units.ts'
 import { hasDefault } from './defaults.ts'
 
 const OWN_KEYWORDS: ReadonlySet<string> = new Set([
@@ -8,6 +8,7 @@ const OWN_KEYWORDS: ReadonlySet<string> = new Set([
   REPLACED_WHOLE,
   FILE,
   TEMPLATE,
+  TEMPLATES,
   JSON_SCHEMA
 ])
 

@@ -1,6 +1,6 @@
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
 import { mapFileReferences } from './body/json-schema/file-references.ts'
-import { ADDRESSES, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE } from './units.ts'
+import { ADDRESSES, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE, TEMPLATES } from './units.ts'
 
 /** An error in an option. */
 export interface OptionFault {
@@ -193,7 +193,10 @@ export function mapFiles(schema: unknown, value: unknown, change: ChangeFile): u
 }
 
 /** Returns whether a schema marks a template. */
-export const isTemplate = (schema: unknown): boolean => isMarked(schema, TEMPLATE)
+export const isTemplate = (schema: unknown): boolean => isMarked(schema, TEMPLATE) || holdsTemplates(schema)
+
+/** Returns whether a schema marks JSON whose texts are templates. */
+export const holdsTemplates = (schema: unknown): boolean => isMarked(schema, TEMPLATES)
 
 const isMarked = (schema: unknown, mark: string): boolean =>
   isObject(schema) &&

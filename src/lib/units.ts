@@ -57,6 +57,9 @@ export const ADDRESSES = 'x-addresses'
 /** Marks a template with values of the request; what `${…}` inserts is not part of the template. */
 export const TEMPLATE = 'x-template'
 
+/** Marks JSON whose texts are templates, at any depth. */
+export const TEMPLATES = 'x-templates'
+
 /** Marks a JSON Schema of the user's own, whose references to files are relative to the config that has it. */
 export const JSON_SCHEMA = 'x-json-schema'
 

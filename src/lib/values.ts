@@ -24,6 +24,11 @@ export type ValueKind =
   | 'cookies'
   | 'caller'
   | 'requestId'
+  // Of an error, and known only where its body is written.
+  | 'status'
+  | 'title'
+  | 'detail'
+  | 'code'
 
 /** Returns one value of a request; undefined where it has none. */
 export type Reader = (request: FastifyRequest) => string | undefined
@@ -57,6 +62,11 @@ const ALL_KINDS: readonly ValueKind[] = [
   'caller',
   'requestId'
 ]
+
+const OF_ERROR: readonly ValueKind[] = ['status', 'title', 'detail', 'code']
+
+/** The values that the body of an error may refer to: those of the error, and of its request. */
+export const ERROR_VALUES: readonly ValueKind[] = [...OF_ERROR, ...ALL_KINDS]
 
 const unescaped = (value: string): string => value
 
@@ -139,6 +149,8 @@ function readerFor(
   if (kind === 'headers' && rest !== '') return headerReader(rest.toLowerCase())
   if (kind === 'query' && rest !== '') return (request) => queryValue(request.raw.url ?? '', rest)
   if (kind === 'caller') return callerReader(name, rest)
+  // What writes the body of an error knows these; a request has none of them.
+  if (OF_ERROR.includes(kind) && rest === '') return () => undefined
   throw new TemplateError(`expected ${exampleOf(kind)}, got "{${name}}"`)
 }
 
@@ -155,7 +167,11 @@ const exampleOf = (kind: ValueKind): string =>
     headers: '{headers.name}',
     cookies: '{cookies.name}',
     caller: '{caller.id}',
-    requestId: '{requestId}'
+    requestId: '{requestId}',
+    status: '{status}',
+    title: '{title}',
+    detail: '{detail}',
+    code: '{code}'
   })[kind]
 
 const headerReader =

@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox'
 import type { OptionFault } from '../schema.ts'
-import { EXPECTED, REPLACED_WHOLE } from '../units.ts'
+import { EXPECTED, REPLACED_WHOLE, TEMPLATES } from '../units.ts'
 import { type Path, PathError, parsePath, pathFaults, valuesAt } from './paths.ts'
 import { omit, pick } from './pick.ts'
 import { movePaths, rename, set } from './place.ts'
@@ -45,6 +45,7 @@ export const shapeOptions = {
   set: Type.Optional(
     Type.Record(Type.String(), Type.Unknown(), {
       [REPLACED_WHOLE]: true,
+      [TEMPLATES]: true,
       description: 'Parts to set, from a path to a value; texts may have values of the request in them.',
       examples: [{ 'meta.requestId': '{requestId}' }]
     })
