@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto'
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { CommandError } from './outcome.ts'
+import { replaceFile } from './replace-file.ts'
 
 /** Returns the entries of a file of users or keys; none if there is no file. Throws a CommandError if it is no list. */
 export async function readCallers(file: string): Promise<Record<string, unknown>[]> {
@@ -23,18 +23,8 @@ export async function readCallers(file: string): Promise<Record<string, unknown>
 
 /** Replaces a file of users or keys as a whole, so that a running gateway never reads a part of it. */
 export async function writeCallers(file: string, entries: readonly object[]): Promise<void> {
-  const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`
   const lines = entries.map((entry) => `  ${JSON.stringify(entry)}`)
-  try {
-    const handle = await open(temporary, 'wx', 0o600)
-    await handle.writeFile(`[\n${lines.join(',\n')}\n]\n`)
-    await handle.sync()
-    await handle.close()
-    await rename(temporary, file)
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw new CommandError(`${file} can't be written (${(error as NodeJS.ErrnoException).code})`)
-  }
+  await replaceFile(file, `[\n${lines.join(',\n')}\n]\n`, { mode: 0o600 })
 }
 
 /** Splits a list such as "admin,staff". */

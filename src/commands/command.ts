@@ -5,6 +5,8 @@ export interface Command {
   readonly options: Readonly<Record<string, CommandOption>>
   /** What each argument without a dash is; more are wrong usage. */
   readonly positionals: readonly Argument[]
+  /** What each further argument is; without it, there are none. */
+  readonly variadic?: Argument
   /** Returns the exit code; undefined for a process that keeps running. */
   run(args: CommandArguments): Promise<number | undefined>
 }

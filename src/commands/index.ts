@@ -6,6 +6,7 @@ export const commands: Readonly<Record<string, () => Promise<{ command: Command 
   check: () => import('./check.ts'),
   schema: () => import('./schema.ts'),
   openapi: () => import('./openapi.ts'),
+  fmt: () => import('./fmt.ts'),
   init: () => import('./init.ts'),
   hash: () => import('./hash.ts'),
   user: () => import('./user.ts'),

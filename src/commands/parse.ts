@@ -17,7 +17,8 @@ export function parseArguments(
       strict: true
     })
     const extra = positionals[command.positionals.length]
-    if (extra !== undefined) throw new Error(unexpectedArgument(extra, command))
+    if (extra !== undefined && command.variadic === undefined)
+      throw new Error(unexpectedArgument(extra, command))
     return { values: { ...values }, positionals }
   } catch (error) {
     const message = (error instanceof Error ? error.message : String(error)).split(/\. To specify|\n/, 1)[0]

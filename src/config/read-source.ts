@@ -17,20 +17,30 @@ const EXTENSIONS = 'a file that ends in .json, .jsonc, .yaml, .yml, .ts, .mts, .
 export async function readSource(file: string, includer?: string): Promise<Source> {
   const path = resolve(file)
   const name = displayPath(path)
+  const text = await readConfigText(path, includer)
+  return isModule(path) ? readModule(path, name) : parseSource(path, name, text)
+}
+
+/** Returns whether a config file is a program that makes the config. */
+export const isModule = (file: string): boolean => MODULES.has(extname(file).toLowerCase())
+
+/** Returns whether a config file is YAML. */
+export const isYaml = (file: string): boolean => /\.ya?ml$/i.test(file)
+
+/** Parses the text of a config file, JSON with comments or YAML; throws a ConfigError if it is empty or malformed. */
+export function parseSource(path: string, name: string, text: string): Source {
   const extension = extname(path).toLowerCase()
-  const text = await readText(path, name, includer)
-  if (MODULES.has(extension)) return readModule(path, name)
   // A pipe or a mounted file may have no extension, and is read as JSON.
   if (extension !== '' && !TEXTS.has(extension))
     throw fileError(name, expectation({ wanted: EXTENSIONS, value: extension }))
   if (text.trim() === '')
     throw fileError(name, 'The file is empty; {"routes": []} is the smallest valid config')
-  return extension === '.yaml' || extension === '.yml'
-    ? readYaml(path, name, text)
-    : readJson(path, name, text)
+  return isYaml(path) ? readYaml(path, name, text) : readJson(path, name, text)
 }
 
-async function readText(path: string, name: string, includer?: string): Promise<string> {
+/** Reads the text of a config file, which is UTF-8, without a byte order mark; throws a ConfigError if it can't be read. */
+export async function readConfigText(path: string, includer?: string): Promise<string> {
+  const name = displayPath(path)
   try {
     return decode(await readFile(path), name)
   } catch (error) {

@@ -28,6 +28,8 @@ t.test('bash completes commands, options and their values', async (t) => {
       ['bash', 'zsh', 'fish']
     ],
     [['sallyport', 'check', '-c', 'gate'], []],
+    [['sallyport', 'fmt', 'a.json', '--ch'], ['--check']],
+    [['sallyport', 'fmt', 'a.json', ''], []],
     [['sallyport', 'none', ''], []]
   ]
   // Like the shell does when Tab is pressed.
@@ -71,14 +73,14 @@ t.test('completion names the shells that it knows', async (t) => {
 
 t.test('the usage of each command names all of its options and arguments', async (t) => {
   for (const [name, load] of Object.entries(commands)) {
-    const { usage, options, positionals } = (await load()).command
+    const { usage, options, positionals, variadic } = (await load()).command
     for (const [long, { short }] of Object.entries(options))
       t.match(
         usage,
         new RegExp(`--${long}\\b${short === undefined ? '' : `|-${short}\\b`}`),
         `${name} --${long}`
       )
-    for (const argument of positionals)
+    for (const argument of variadic === undefined ? positionals : [...positionals, variadic])
       t.match(usage, typeof argument === 'string' ? argument : argument.join('|'))
   }
 })

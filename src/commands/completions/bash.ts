@@ -5,9 +5,10 @@ import { optionNames } from './words.ts'
 export function bashCompletion(commands: ReadonlyMap<string, Command>): string {
   const options = optionsWithValue(commands)
   const valueCases = options.map(({ pattern, value }) => `    ${pattern}) ${reply(value)}return ;;`)
-  const positionalCases = [...commands].flatMap(([name, { positionals }]) =>
-    positionals.map((argument, i) => `    '${name} ${i}') ${reply(argument)};;`)
-  )
+  const positionalCases = [...commands].flatMap(([name, { positionals, variadic }]) => [
+    ...positionals.map((argument, i) => `    '${name} ${i}') ${reply(argument)};;`),
+    ...(variadic === undefined ? [] : [`    '${name} '*) ${reply(variadic)};;`])
+  ])
   const optionCases = [...commands].map(
     ([name, command]) => `        ${name}) ${replyWith(['--help', ...optionNames(command)])};;`
   )

@@ -8,7 +8,7 @@ export function fishCompletion(commands: ReadonlyMap<string, Command>): string {
     `complete -c sallyport -n __fish_use_subcommand -s v -l version -d 'Prints the version'`,
     `complete -c sallyport -s h -l help -d 'Prints the usage'`
   ]
-  for (const [name, { summary, options, positionals }] of commands) {
+  for (const [name, { summary, options, positionals, variadic }] of commands) {
     lines.push(`complete -c sallyport -n __fish_use_subcommand -a ${name} -d ${quote(summary)}`)
     const seen = `'__fish_seen_subcommand_from ${name}'`
     for (const [long, option] of Object.entries(options)) {
@@ -16,7 +16,7 @@ export function fishCompletion(commands: ReadonlyMap<string, Command>): string {
       // Without a command, sallyport runs.
       if (name === 'run') lines.push(optionLine('__fish_use_subcommand', long, option))
     }
-    for (const argument of positionals) {
+    for (const argument of variadic === undefined ? positionals : [...positionals, variadic]) {
       const words = argumentFlags(argument)
       if (words !== '') lines.push(`complete -c sallyport -n ${seen} ${words}`)
     }

@@ -36,7 +36,8 @@ const specsOf = (command: Command): string =>
   [
     "'--help[prints the usage]'",
     optionSpecs(command),
-    ...command.positionals.map((argument) => quote(`:${argumentSpec(argument)}`))
+    ...command.positionals.map((argument) => quote(`:${argumentSpec(argument)}`)),
+    command.variadic === undefined ? '' : quote(`*:${argumentSpec(command.variadic)}`)
   ]
     .filter((spec) => spec !== '')
     .join(' ')

@@ -1,0 +1,39 @@
+import { randomBytes } from 'node:crypto'
+import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { CommandError } from './outcome.ts'
+
+/** Who may do what with a file that is written. */
+export interface FileAccess {
+  readonly mode: number
+  /** The owner's user and group; by default those of this process. */
+  readonly owner?: readonly [uid: number, gid: number]
+}
+
+/** Replaces a file as a whole, so that nobody ever reads a part of it; throws a CommandError, and then the file is as it was. */
+export async function replaceFile(file: string, content: string, access: FileAccess): Promise<void> {
+  const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`
+  try {
+    const handle = await open(temporary, 'wx', 0o600)
+    try {
+      await handle.writeFile(content)
+      if (access.owner !== undefined) await changeOwner(handle, access.owner)
+      await handle.chmod(access.mode)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(temporary, file)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw new CommandError(`${file} can't be written (${(error as NodeJS.ErrnoException).code})`)
+  }
+}
+
+// A file system without owners refuses any change.
+async function changeOwner(
+  handle: FileHandle,
+  [uid, gid]: readonly [uid: number, gid: number]
+): Promise<void> {
+  const created = await handle.stat()
+  if (created.uid !== uid || created.gid !== gid) await handle.chown(uid, gid)
+}
