@@ -5,9 +5,11 @@ import * as apiDocs from './api-docs/index.ts'
 import * as files from './files.ts'
 import { health } from './health.ts'
 import { jwksRoutes } from './jwks.ts'
+
 import { addBodyParsers, loginRoutes } from './login/index.ts'
 import * as proxy from './proxy/index.ts'
 import * as redirect from './redirect.ts'
+import { resourceMetadataRoutes } from './resource-metadata.ts'
 import * as respond from './respond.ts'
 
 /** The targets that a route can have. */
@@ -22,6 +24,11 @@ export const targets = [
 
 /** The routes that the gateway adds itself. */
 export const builtin = {
-  routes: (plan: BuiltinContext): BuiltinRoute[] => [...health, ...jwksRoutes(plan), ...loginRoutes(plan)],
+  routes: (plan: BuiltinContext): BuiltinRoute[] => [
+    ...health,
+    ...jwksRoutes(plan),
+    ...resourceMetadataRoutes(plan),
+    ...loginRoutes(plan)
+  ],
   prepare: addBodyParsers
 }

@@ -2,10 +2,12 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { createError } from '../../src/kit/index.ts'
 import { settleCallback } from '../../src/lib/callback.ts'
 import type { PrivateHeader } from '../../src/lib/http/request-head.ts'
+import type { ProtectedResource } from '../../src/lib/protected-resource.ts'
 import { Internal, withHeaders } from '../../src/lib/refusals.ts'
-import { alternativesOf, callerOfAlternative, challengeOf, isNeeded } from './alternatives.ts'
+import { alternativesOf, callerOfAlternative, isNeeded } from './alternatives.ts'
 import type { Signer } from './assertion.ts'
 import { compileRequirements } from './authorize.ts'
+import { compileChallenges } from './challenges.ts'
 import { compileExempt } from './exempt.ts'
 import { identityHeader } from './identity-headers.ts'
 import type { AuthOptions } from './options.ts'
@@ -33,16 +35,18 @@ export interface GateParts {
   readonly privateHeaders: readonly PrivateHeader[]
   /** The query parameters that hold credentials of any defined strategy, accepted here or not. */
   readonly parameters: readonly string[]
+  /** The protected resources that the route belongs to, one for each host. */
+  readonly resources: readonly ProtectedResource[]
   /** Signs the assertion for the upstream; undefined if none is configured. */
   readonly signer: Signer | undefined
 }
 
 /** Makes the gate of one set of options: the first alternative whose strategies succeed sets the caller, any wrong credential refuses the request. It calls back synchronously if every strategy answers synchronously. */
 export function makeGate(options: AuthOptions, parts: GateParts): Gate {
-  const { strategies, privateHeaders, parameters, signer } = parts
+  const { strategies, privateHeaders, parameters, resources, signer } = parts
   const alternatives = alternativesOf(options)
   const acceptsSession = strategies.some(({ name }) => name === 'session')
-  const schemes = schemesOf(strategies)
+  const challenges = compileChallenges(options, strategies, resources)
   const otherParameters = parameters.filter(
     (name) => !strategies.some((strategy) => strategy.parameters?.includes(name) === true)
   )
@@ -101,15 +105,10 @@ export function makeGate(options: AuthOptions, parts: GateParts): Gate {
   }
 
   /** Adds the caller that a strategy found; throws for a wrong credential. */
-  function addCaller(result: StrategyResult, { name, scheme }: Strategy, request: FastifyRequest): void {
+  function addCaller(result: StrategyResult, strategy: Strategy, request: FastifyRequest): void {
     if (result instanceof WrongCredential) request.wrongCredential = result.reason
-    if (result === 'wrong' || result instanceof WrongCredential) {
-      const challenge = challengeOf(alternatives, schemes, { callers: request.callers ?? [], wrong: name })
-      throw withHeaders(
-        new InvalidCredentials(),
-        scheme === 'Bearer' ? invalidTokenChallenge(challenge) : challenge
-      )
-    }
+    if (result === 'wrong' || result instanceof WrongCredential)
+      throw withHeaders(new InvalidCredentials(), challenges.wrong(request, request.callers ?? [], strategy))
     if (result !== null) request.callers = [...(request.callers ?? []), result]
   }
 
@@ -122,13 +121,13 @@ export function makeGate(options: AuthOptions, parts: GateParts): Gate {
       if (options.optional || isExempt(request)) return undefined
       const mayLogIn = acceptsSession && !callers.some(({ by }) => by === 'session')
       if (mayLogIn && isRedirected(request, options.challenge)) throw loginRedirect(request)
-      throw withHeaders(
-        new AuthenticationRequired(),
-        challengeOf(alternatives, schemes, { callers, wrong: undefined })
-      )
+      throw withHeaders(new AuthenticationRequired(), challenges.missing(request, callers))
     }
     const missing = missingRequirement(caller, callers)
-    if (missing !== undefined) throw new Forbidden(missing)
+    if (missing !== undefined) {
+      const needsScope = caller.by === 'jwt' && missing.startsWith('the scope')
+      throw withHeaders(new Forbidden(missing), needsScope ? challenges.lackingScope(request) : {})
+    }
     if (passesToken && caller.by === 'session') passToken(request)
     if (identity.length > 0)
       request.identity = request.identity === null ? identity : [...identity, ...request.identity]
@@ -162,19 +161,3 @@ interface Pending {
   readonly index: number
   readonly result: Promise<StrategyResult>
 }
-
-/** Returns the scheme of each strategy that has one; Basic is left out beside a session, since browsers would open a password dialog. */
-function schemesOf(strategies: readonly Strategy[]): ReadonlyMap<string, string> {
-  const acceptsSession = strategies.some(({ name }) => name === 'session')
-  const schemes = strategies.flatMap(({ name, scheme }) =>
-    scheme === undefined || (name === 'basic' && acceptsSession) ? [] : [[name, scheme] as const]
-  )
-  return new Map(schemes)
-}
-
-// A wrong token is named in the challenge (RFC 6750 section 3.1).
-const invalidTokenChallenge = ({
-  'www-authenticate': schemes = ''
-}: Readonly<Record<string, string>>): Record<string, string> => ({
-  'www-authenticate': schemes.replace('Bearer', 'Bearer error="invalid_token"')
-})

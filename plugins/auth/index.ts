@@ -8,6 +8,7 @@ import { makeSigner, type Signer } from './assertion.ts'
 import { backChannelTo, fetchOver } from './back-channel.ts'
 import { type Listed, readUsers, type User } from './credential-files.ts'
 import { type GateParts, makeGate } from './gate.ts'
+import { resourcesOf, withAudiences } from './jwt/resource.ts'
 import { makeOidc, type Oidc, Provider, type TokenNeeds } from './oidc/index.ts'
 import type { AuthOptions, StrategyName } from './options.ts'
 import { makeStrategies } from './strategies/index.ts'
@@ -90,8 +91,14 @@ export default fp<AuthOptions>(
     const addIdentityNames = (options: AuthOptions): void => {
       for (const name of identityHeadersOf(options).everywhere) identityNames.add(name)
     }
-    const partsOf = (options: AuthOptions): GateParts => {
-      const made = makeStrategies(app, options, () => usersOf(options.users))
+    const partsOf = (options: AuthOptions, route: RouteInfo): GateParts => {
+      const { jwt } = options
+      const resources = resourcesOf(jwt, route, app.publicUrl)
+      const complete =
+        resources.length === 0 || jwt === undefined
+          ? options
+          : { ...options, jwt: withAudiences(jwt, resources) }
+      const made = makeStrategies(app, complete, () => usersOf(options.users))
       const { simulation } = app
       const defined =
         simulation === null ? made : made.map((strategy) => simulatedStrategy(strategy, simulation))
@@ -108,6 +115,7 @@ export default fp<AuthOptions>(
           ...identityHeadersOf(options).here.map((name) => ({ name, holds: undefined }))
         ],
         parameters: defined.flatMap(({ parameters = [] }) => parameters),
+        resources,
         signer: signerOf(options.assertion)
       }
     }
@@ -122,10 +130,16 @@ export default fp<AuthOptions>(
       useProvider(options.oidc)
       needs.accessToken ||= options.passOn.includes('oidc')
       addIdentityNames(options)
-      return { onRequest: makeGate(options, partsOf(options)) }
+      return { onRequest: makeGate(options, partsOf(options, route)) }
     }
     addIdentityNames(root)
-    perOptions(app, key, root, build, (_options, route) => isPublic(route))
+    perOptions(app, key, root, build, (options, route) =>
+      isPublic(route)
+        ? 'public'
+        : resourcesOf(options.jwt, route, app.publicUrl)
+            .map(({ identifier }) => identifier)
+            .join()
+    )
   },
   { name: key, fastify: '5.x', dependencies: ['store', 'session', 'upstreams'] }
 )

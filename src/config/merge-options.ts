@@ -6,13 +6,13 @@ import type { FaultList } from './fault-list.ts'
 import { expectation } from './messages.ts'
 import { Scope } from './scope.ts'
 import { validate } from './validate.ts'
-import { faultIn, maskOf, type Written } from './written.ts'
+import { faultIn, maskOf, type PlacedWritten, type Written } from './written.ts'
 
 /** The state of a concern or a target at one place: whether it is on, its merged options, and what was written from the root inwards. */
 export interface OptionsState {
   readonly on: boolean
   readonly merged: unknown
-  readonly written: readonly Written[]
+  readonly written: readonly PlacedWritten[]
   readonly scope: Scope
   /** Whether only the root configures it, no group and no route. */
   readonly isRootOnly: boolean
@@ -65,7 +65,7 @@ export function mergeOptions(
   given: Written,
   { scope, isRoute, paths, faults }: MergePlace & { readonly faults: FaultList }
 ): OptionsState {
-  const written = inFull(module, given)
+  const written: PlacedWritten = { ...inFull(module, given), paths }
   const value = mapFiles(module.options, written.value, (file) => resolve(written.source.folder, file))
   const isRootOnly = scope === ROOT_SCOPE
   if (value === false) return { ...outer, on: false, isRootOnly }

@@ -1,17 +1,20 @@
 import { type Path, type Place, showPlace } from './fault.ts'
 import { pathKey } from './interpolate.ts'
 import type { OptionsState } from './merge-options.ts'
-import { hasValueAt, type Written } from './written.ts'
+import { hasValueAt, type PlacedWritten } from './written.ts'
 
 /** What the config has of a concern or a target at one place. It keeps the options, and not the rest of the file. */
 export class Origin {
   readonly value: unknown
+  /** The paths of the group or route; empty for the root. */
+  readonly paths: readonly string[]
   readonly #path: Path
   readonly #at: (path: Path) => Place
   readonly #templates: ReadonlyMap<string, string>
 
-  constructor({ source, path, value }: Written) {
+  constructor({ source, path, value, paths }: PlacedWritten) {
     this.value = value
+    this.paths = paths
     this.#path = path
     this.#at = source.at
     this.#templates = source.templates
@@ -52,6 +55,10 @@ export function describeOrigin(origins: readonly Origin[], path: Path): string {
   const named = variables.map((variable) => variable.replace(/:-.*\}$/, '}'))
   return [showPlace(origin.placeOf(path)), ...named].join(' ')
 }
+
+/** Returns the paths of the group or route that sets an option last; empty for the root. */
+export const pathsSetting = (origins: readonly Origin[] | undefined, path: Path): readonly string[] =>
+  origins?.findLast(({ value }) => hasValueAt(value, path))?.paths ?? []
 
 /** Returns where a concern or a target is configured last; undefined where it is not mentioned. */
 export function lastPlace(origins: readonly Origin[] | undefined): string | undefined {

@@ -9,6 +9,11 @@ export interface Written {
   readonly value: unknown
 }
 
+/** Written options, and the paths of the group or route that has them; empty for the root. */
+export interface PlacedWritten extends Written {
+  readonly paths: readonly string[]
+}
+
 /** Returns the fault for an invalid value inside written options, at its place in the file. */
 export function faultIn(
   { source, path: outer }: Written,

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyPluginCallback } from 'fastify'
 import { answersPreflights, pathPolicyOf, usesSession } from '../config/facets.ts'
+import { pathsSetting } from '../config/origins.ts'
 import type { Plan, PlannedRoute } from '../config/plan-types.ts'
 import type { BuiltinRoute } from '../kit/builtin.ts'
 import { varyBy } from '../kit/conditions.ts'
@@ -54,7 +55,7 @@ export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSe
         preflights: preflights(options)
       })
     ),
-    ...builtin.map(([, info]) => entryForPath(info)),
+    ...builtin.map(([{ options }, info]) => ({ ...entryForPath(info), preflights: preflights(options) })),
     { ...entryForPath(notFound), preflights: true }
   ])
   await yieldIfDue()
@@ -102,9 +103,11 @@ function builtinRoutesOf(plan: Plan): BuiltinRoutes {
   const context = {
     publicUrl: plan.publicUrl,
     options: plan.options,
-    routes: plan.routes.map(({ hosts, options }) => ({
+    routes: plan.routes.map(({ hosts, options, origins }) => ({
       hosts,
       options,
+      pathsSetting: (key: string, option: readonly (string | number)[]) =>
+        pathsSetting(origins.get(key), option),
       usesSession: withSession(options)
     }))
   }
@@ -196,6 +199,7 @@ function infoFor(plan: Plan, route: PlannedRoute): RouteInfo {
     options: route.options,
     id: route.id,
     scope: (concern) => route.scopes[concern] ?? 'root',
+    pathsSetting: (key, option) => pathsSetting(route.origins.get(key), option),
     mentionOf: (concern) =>
       route.overrides.includes(concern) ? 'inside' : route.mentioned.has(concern) ? 'root' : undefined
   })

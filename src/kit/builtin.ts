@@ -20,6 +20,8 @@ export interface BuiltinContext {
     readonly hosts: readonly string[]
     /** The resolved options of each concern on the route, by key; false where it is off. */
     readonly options: Readonly<Record<string, unknown>>
+    /** Returns the paths of the innermost place that sets an option of a concern; empty for the root. */
+    readonly pathsSetting: (key: string, option: readonly (string | number)[]) => readonly string[]
     /** Whether the session is a credential on the route. */
     readonly usesSession: boolean
   }[]

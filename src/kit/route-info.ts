@@ -42,6 +42,8 @@ export interface RouteInfo {
   scope(key: string): string
   /** Returns where a concern is configured: on the route or a group around it, only at the root, or nowhere. */
   mentionOf(key: string): 'inside' | 'root' | undefined
+  /** Returns the paths of the innermost place that sets an option of a concern: of the route or a group around it; empty for the root. */
+  pathsSetting(key: string, option: readonly (string | number)[]): readonly string[]
   /** What concerns add to the head of every response; complete once all concerns are registered. */
   head: HeadPlan
   /** The keys of the concerns with hooks on it, in the order in which they run; filled at boot. */
@@ -64,6 +66,7 @@ export function newRoute(
     options: {},
     scope: () => 'root',
     mentionOf: () => undefined,
+    pathsSetting: () => [],
     ...known,
     head: EMPTY_HEAD_PLAN,
     gates: []

@@ -3,6 +3,7 @@ import type { About, OptionFault } from '../../../src/kit/index.ts'
 import type { Caller } from '../../../src/lib/caller.ts'
 import type { WrongCredential } from '../strategies/strategy.ts'
 import { type JwtOption, type JwtOptions, jwtFaults } from './options.ts'
+import { resourceFaults } from './resource.ts'
 import { issuerIn } from './token.ts'
 import { verifierFor } from './verifier.ts'
 
@@ -17,13 +18,16 @@ export const placesOf = (jwt: JwtOption | undefined): string[] => [
 
 /** Lists the errors of each issuer; in a list each needs an issuer of its own, by which it is chosen. */
 export function issuerFaults(jwt: JwtOption, about: About): OptionFault[] {
-  if (!Array.isArray(jwt)) return jwtFaults(jwt, about)
+  if (!Array.isArray(jwt)) return [...jwtFaults(jwt, about), ...resourceFaults(jwt)]
   const issuers = issuersOf(jwt)
   return issuers.flatMap((options, i) => {
     const { issuer } = options
     const isRepeated = issuers.findIndex((other) => other.issuer === issuer) < i
     return [
-      ...jwtFaults(options, about).map((fault) => ({ ...fault, path: [i, ...fault.path] })),
+      ...[...jwtFaults(options, about), ...resourceFaults(options)].map((fault) => ({
+        ...fault,
+        path: [i, ...fault.path]
+      })),
       ...(issuer === undefined
         ? [
             {

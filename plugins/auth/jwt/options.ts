@@ -46,6 +46,11 @@ export const jwt = Type.Object(
         examples: ['api', ['api', 'shop']]
       })
     ),
+    resource: Type.Boolean({
+      default: false,
+      description:
+        'Serve the OAuth 2.0 Protected Resource Metadata (RFC 9728) of the route, group or origin that sets this, so that clients find the issuer; without "audience", tokens are for this resource.'
+    }),
     jwks: Type.Optional(
       Type.Unsafe<string | Static<typeof jwksOfUpstream>>({
         anyOf: [
@@ -210,8 +215,8 @@ function urlFaults(text: string, path: string[]): OptionFault[] {
 }
 
 /** Lists a warning about a missing `audience`: a provider's keys also sign tokens for other services. */
-export const jwtWarnings = ({ secret, audience, issuer, jwks, keys }: JwtOptions): string[] =>
-  secret === undefined && audience === undefined
+export const jwtWarnings = ({ secret, audience, resource, issuer, jwks, keys }: JwtOptions): string[] =>
+  secret === undefined && audience === undefined && !resource
     ? [
         `accepts tokens that ${issuer ?? (typeof jwks === 'object' ? jwks.upstream : jwks) ?? keys} issued for other services; set "audience"`
       ]
