@@ -75,14 +75,14 @@ function count(
         const rejection = record(limit, tier, request, shared)
         if (rejection !== undefined) return rejection
         countAtEnd(limit, tier, reply, name)
-        return acquireSlot(tier, reply, name)
+        return acquireSlot(limit, tier, reply, name)
       })
       .catch(storeFailure(onStoreFailure))
   const rejection = state === undefined ? undefined : record(limit, tier, request, state)
   if (rejection !== undefined) return rejection
   countAtEnd(limit, tier, reply, name)
   if (tier.inFlight === undefined) return undefined
-  const acquired = acquireSlot(tier, reply, name)
+  const acquired = acquireSlot(limit, tier, reply, name)
   return acquired instanceof Promise ? acquired.catch(storeFailure(onStoreFailure)) : acquired
 }
 
@@ -123,18 +123,21 @@ function record(
   request.rateLimits?.push({ name: limit.name, policy, state })
   if (state.allowed) return undefined
   const seconds = Math.max(1, Math.ceil(state.retryAfter / 1000))
-  return withHeaders(new RateLimitExceeded(seconds), { 'retry-after': String(seconds) })
+  return refusedBy(limit, withHeaders(new RateLimitExceeded(seconds), { 'retry-after': String(seconds) }))
 }
+
+const refusedBy = ({ name }: Limit, refusal: Refusal): Refusal => Object.assign(refusal, { limit: name })
 
 /** Acquires a slot until the response closes; returns the rejection if none is free. */
 function acquireSlot(
+  limit: Limit,
   { inFlight, maxInFlight }: Tier,
   { raw }: FastifyReply,
   name: string
 ): Rejection | Promise<Rejection> {
   if (inFlight === undefined) return undefined
   const finish = (acquired: boolean): Rejection => {
-    if (!acquired) return withHeaders(new TooManyInFlight(), { 'retry-after': '1' })
+    if (!acquired) return refusedBy(limit, withHeaders(new TooManyInFlight(), { 'retry-after': '1' }))
     releaseOnClose(raw, inFlight, name)
     return undefined
   }

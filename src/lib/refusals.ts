@@ -102,6 +102,8 @@ export type Refusal = FastifyError & {
   lines?: readonly string[]
   /** A link to continue with, for people who see the error as a page. */
   link?: { readonly href: string; readonly text: string }
+  /** The name of the limit that refused, where a gate has several. */
+  limit?: string
   /** Whether the target of the route produced the error, not a gate or the gateway itself. */
   byTarget?: boolean
   instead?: { readonly headers: Readonly<Record<string, string | string[]>>; readonly body: Buffer }

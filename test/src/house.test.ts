@@ -96,6 +96,11 @@ const LAYERS: readonly Layer[] = [
     may: /^src\/(config|gateway|kit|server|simulation)\//
   },
   {
+    what: 'the tests of a config run in a simulation',
+    files: /^src\/test-runner\//,
+    may: /^src\/(config|gateway|kit|server|simulation|test-runner)\//
+  },
+  {
     what: 'the admin listener reports on layers below',
     files: /^src\/admin\//,
     may: /^src\/(admin|config|gateway|kit|process|server)\//
