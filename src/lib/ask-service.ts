@@ -4,12 +4,13 @@ import { askUpstream } from './ask-upstream.ts'
 import { peerOf } from './http/addresses.ts'
 import { setCookieName } from './http/cookies.ts'
 import { HeaderName, headerFaults } from './http/header-options.ts'
+import { headerTemplate } from './http/header-template.ts'
 import { cgiName, cleanHeader, fieldsByName } from './http/headers.ts'
 import { FRAMING, HOP_BY_HOP, nominatedBy } from './http/hop-by-hop.ts'
 import { authRequestHead, setHeader } from './http/request-head.ts'
 import type { OptionFault } from './schema.ts'
 import { duration, TEMPLATE } from './units.ts'
-import { template, templateFaults, type ValueKind } from './values.ts'
+import { templateFaults, type ValueKind } from './values.ts'
 
 /** A service that is asked about requests. */
 export interface ServiceOptions {
@@ -78,7 +79,7 @@ export function makeServiceQuestion(
   const cookie = app.hasDecorator('sessionCookie') ? app.sessionCookie : null
   const added = Object.entries(options.headers).map(([name, value]) => ({
     name: name.toLowerCase(),
-    value: template(value, VALUES)
+    value: headerTemplate(name, value, VALUES)
   }))
   const own = new Set(added.map(({ name }) => cgiName(name)))
   const names = { has: (name: string) => own.has(name) || (app.identityNames?.has(name) ?? false) }

@@ -44,8 +44,8 @@ export interface Template {
   readonly before: readonly string[]
   /** Returns the text with its values; `escapeValue` escapes each of them. */
   render(request: FastifyRequest, escapeValue?: Escape): string
-  /** Returns the text with its values unescaped; undefined where the request lacks one of them. */
-  renderWhole(request: FastifyRequest): string | undefined
+  /** Returns the text with its values; undefined where the request lacks one of them. */
+  renderWhole(request: FastifyRequest, escapeValue?: Escape): string | undefined
 }
 
 const ALL_KINDS: readonly ValueKind[] = [
@@ -106,12 +106,13 @@ export function template(
         rendered += typeof part === 'string' ? part : escapeValue(part(request) ?? '', index++)
       return rendered
     },
-    renderWhole(request) {
+    renderWhole(request, escapeValue = unescaped) {
       let rendered = ''
+      let index = 0
       for (const part of parts) {
         const value = typeof part === 'string' ? part : part(request)
         if (value === undefined) return undefined
-        rendered += value
+        rendered += typeof part === 'string' ? part : escapeValue(value, index++)
       }
       return rendered
     }

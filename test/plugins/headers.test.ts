@@ -97,6 +97,51 @@ t.test('replaces values of the request', async (t) => {
   t.equal(anonymous.headers['x-q'], undefined, 'a header without a value is not sent')
 })
 
+t.test('percent-encodes values that stand in a URL of a header', async (t) => {
+  const cases = [
+    ['location', 'https://x.test/{params.name}', 'https://x.test/a%2F%3Fb%20%C3%A9'],
+    [
+      'location',
+      '/new/{params.name}?from={url}',
+      '/new/a%2F%3Fb%20%C3%A9?from=http%3A%2F%2Fapi.test%2Fnamed'
+    ],
+    ['location', '{scheme}://{host}/x/{query.q}', 'http://api.test/x/%0D%0Aset-cookie%3A%20a%3D1'],
+    [
+      'location',
+      'https://x.test{path}?q={query.q}',
+      'https://x.test/named/a%2F%3Fb%20%C3%A9/rest/of?q=%0D%0Aset-'
+    ],
+    ['location', 'https://x.test/{params.*}', 'https://x.test/rest/of'],
+    ['location', 'https://{query.host}.x.test/', 'https://evil.test%2F.x.test/'],
+    ['location', '{query.q}', '%0D%0Aset-cookie:%20a=1'],
+    ['location', '{path}', '/named/a%2F%3Fb%20%C3%A9/rest/of'],
+    ['location', '/é €/', '/%C3%A9%20%E2%82%AC/'],
+    ['link', '<https://x.test/{params.name}>; rel=next', '<https://x.test/a%2F%3Fb%20%C3%A9>; rel=next'],
+    ['link', '</a/{query.gt}>; title="{query.gt}"', '</a/%3E>; title=">"'],
+    ['refresh', '5; url=/a/{params.name}', '5; url=/a/a%2F%3Fb%20%C3%A9'],
+    ['x-report', 'default; to=https://x.test/{query.sp} {query.sp}', 'default; to=https://x.test/a%20b a b'],
+    ['x-plain', '{params.name}/{query.sp}', /^a\/\?b .\/a b$/]
+  ] as const
+  const app = await gateway(t, {
+    routes: cases.map(([name, value], i) => ({
+      path: `/named/:name/*`,
+      when: { 'header:x-case': String(i) },
+      headers: { response: { [name]: value } },
+      respond
+    }))
+  })
+  for (const [i, [name, value, expected]] of cases.entries()) {
+    const { headers } = await app.inject({
+      url: '/named/a%2F%3Fb%20%C3%A9/rest/of?q=%0D%0Aset-cookie:%20a=1&host=evil.test/&gt=%3E&sp=a%20b',
+      headers: { host: 'api.test', 'x-case': String(i) }
+    })
+    const sent = String(headers[name])
+    if (typeof expected === 'string') t.ok(sent.startsWith(expected), `${value}: ${sent}`)
+    else t.match(sent, expected, value)
+    t.equal(headers['set-cookie'], undefined)
+  }
+})
+
 t.test('omits a header with a missing value, in requests and responses', async (t) => {
   const text = {
     'x-auth': 'Bearer {caller.id}',

@@ -1,8 +1,9 @@
 import { type TUnsafe, Type } from 'typebox'
 import type { OptionFault } from '../schema.ts'
 import { EXPECTED, REPLACED_WHOLE, TEMPLATE } from '../units.ts'
-import { type Template, template, templateFaults, type ValueKind } from '../values.ts'
+import { type Template, templateFaults, type ValueKind } from '../values.ts'
 import { HeaderName, headerFaults } from './header-options.ts'
+import { headerTemplate } from './header-template.ts'
 import { Statuses, type StatusOption, statusMatcher } from './statuses.ts'
 
 const ACTIONS = ['set', 'add', 'default', 'remove'] as const
@@ -123,7 +124,7 @@ export const compileHeaders = (options: HeaderOptions, known?: readonly ValueKin
       return {
         name: name.toLowerCase(),
         action,
-        value: value === undefined ? undefined : template(value, known),
+        value: value === undefined ? undefined : headerTemplate(name, value, known),
         appliesTo: setting.on === undefined ? undefined : statusMatcher(setting.on)
       }
     })
