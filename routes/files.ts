@@ -86,6 +86,10 @@ export function faults({ root, file, fallback }: FilesOptions, { paths }: About)
   )
 }
 
+/** Returns whether the path of a single file has an extension; the same path with a final slash then names nothing. */
+export const leavesSlash = ({ file }: FilesOptions, path: string): boolean =>
+  file !== undefined && extname(path) !== ''
+
 export const describes = (): Description => ({
   methods: ['GET'],
   responses: {
@@ -142,7 +146,8 @@ function folderHandler(paths: readonly string[], options: FilesOptions): Handler
     const name = nameOf(path, request)
     if (name === undefined) throw fileNotFound()
     const found = await kindOf(root, name)
-    if (found === 'file') return send(request, reply, name)
+    // A relative link of a page would be resolved against another folder.
+    if (found === 'file' && !path.endsWith('/')) return send(request, reply, name)
     if (found === 'folder') {
       if (!path.endsWith('/'))
         // A Location that begins with two slashes names another host.

@@ -71,6 +71,7 @@ t.test('files', async (t) => {
       ['/assets/logo.svg', 200, '<svg/>', 'image/svg+xml'],
       ['/LICENSE', 200, 'MIT', 'application/octet-stream'],
       ['/docs/', 200, '<h1>docs</h1>', 'text/html; charset=utf-8'],
+      ['/app.js/', 404, /SP_ERR_ROUTE_UNKNOWN/, 'application/problem+json'],
       ['/missing.js', 404, /SP_ERR_ROUTE_UNKNOWN/, 'application/problem+json'],
       ['/assets/missing.svg', 404, /SP_ERR_ROUTE_UNKNOWN/, 'application/problem+json'],
       ['/api/orders', 200, /"url":"\/orders"/, 'application/json'],
@@ -99,6 +100,9 @@ t.test('files', async (t) => {
     const cases: [path: string, status: number, body?: string][] = [
       ['/', 200, '<h1>app</h1>'],
       ['/a%20b.txt', 200, 'a space'],
+      ['/a%20b.txt/', 404],
+      ['/LICENSE/', 404],
+      ['/pre/fix/numbers.txt/', 404],
       ['/100%25.txt', 200, 'a percent'],
       ['/a%2520b.txt', 200, 'a percent-encoded space'],
       ['/a%23b%3Fc.txt', 200, 'a hash'],
@@ -331,6 +335,8 @@ t.test('files', async (t) => {
       ['/odd', 200, 'a percent-encoded space'],
       ['/assets/logo.svg', 200, '<svg/>'],
       ['/robots.txt/x', 404],
+      ['/robots.txt/', 404],
+      ['/start/', 200],
       ['/numbers.txt', 404]
     ]
     for (const [path, status, body, caching] of cases) {
