@@ -1,7 +1,8 @@
 import type { FastifyRequest } from 'fastify'
-import type { About, OptionFault } from '../../src/kit/index.ts'
+import type { About, Hooks, OptionFault } from '../../src/kit/index.ts'
 import { addressFaults, notARange, readAddresses } from '../../src/lib/http/address-lists.ts'
 import { addressOf, peerOf } from '../../src/lib/http/addresses.ts'
+import { privateField } from '../../src/lib/http/cache-control.ts'
 import { hasPrivateAddresses, rangeMatcher } from '../../src/lib/http/networks.ts'
 import type { AuthOptions } from './options.ts'
 
@@ -17,6 +18,16 @@ export function compileExempt({
     const address = addressOf(request)
     // A trusted proxy that names no client may speak for anyone.
     return isExempt(address) && !(address === peerOf(request) && request.server.trusts(address))
+  }
+}
+
+/** Returns the hook that makes responses to exempt clients private, since no request header tells a shared cache the address; undefined where every client passes. */
+export function exemptHead(options: Pick<AuthOptions, 'exempt' | 'require' | 'optional'>): Hooks['onHead'] {
+  if (options.exempt.length === 0 || options.require !== undefined || options.optional) return undefined
+  const isExempt = compileExempt(options)
+  return (request, _reply, head) => {
+    if (request.caller === null && isExempt(request))
+      head.set('cache-control', privateField(head.get('cache-control')))
   }
 }
 

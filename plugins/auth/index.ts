@@ -7,6 +7,7 @@ import { acceptedStrategies } from './alternatives.ts'
 import { makeSigner, type Signer } from './assertion.ts'
 import { backChannelTo, fetchOver } from './back-channel.ts'
 import { type Listed, readUsers, type User } from './credential-files.ts'
+import { exemptHead } from './exempt.ts'
 import { type GateParts, makeGate } from './gate.ts'
 import { resourcesOf, withAudiences } from './jwt/resource.ts'
 import { makeOidc, type Oidc, Provider, type TokenNeeds } from './oidc/index.ts'
@@ -130,7 +131,11 @@ export default fp<AuthOptions>(
       useProvider(options.oidc)
       needs.accessToken ||= options.passOn.includes('oidc')
       addIdentityNames(options)
-      return { onRequest: makeGate(options, partsOf(options, route)) }
+      const onHead = exemptHead(options)
+      return {
+        onRequest: makeGate(options, partsOf(options, route)),
+        ...(onHead === undefined ? {} : { onHead })
+      }
     }
     addIdentityNames(root)
     perOptions(app, key, root, build, (options, route) =>

@@ -62,6 +62,43 @@ t.test('a page load of an exempt address is not sent to the log-in', async (t) =
   t.equal((await app.inject({ url: '/who', remoteAddress: STRANGER, headers })).statusCode, 303)
 })
 
+t.test('what an address may read is not kept for others by a shared cache', async (t) => {
+  const target = await upstream(t, (_request, response) =>
+    response.setHeader('cache-control', 'public, max-age=60, s-maxage=600').end('inside')
+  )
+  const app = await gateway(t, {
+    trustedProxies: [],
+    auth: { apiKeys, exempt: ['private'] },
+    routes: [
+      who,
+      { path: '/page', files: { file: import.meta.filename, maxAge: '1m' } },
+      { path: '/upstream', proxy: { upstream: target } },
+      { path: '/cached', cache: {}, proxy: { upstream: target } },
+      { path: '/own', headers: { response: { 'cache-control': 'no-cache' } }, respond: { body: 'x' } },
+      { path: '/optional', auth: { optional: true }, proxy: { upstream: target } },
+      { path: '/open', auth: false, proxy: { upstream: target } }
+    ]
+  })
+  const cases: [url: string, headers: Record<string, string>, expected: string | undefined][] = [
+    ['/who', {}, 'private'],
+    ['/page', {}, 'private, max-age=60'],
+    ['/upstream', {}, 'private, max-age=60'],
+    ['/cached', {}, 'private, max-age=60'],
+    ['/cached', {}, 'private, max-age=60'],
+    ['/own', {}, 'no-cache'],
+    ['/who', key, undefined],
+    ['/optional', {}, 'public, max-age=60, s-maxage=600'],
+    ['/open', {}, 'public, max-age=60, s-maxage=600']
+  ]
+  for (const [url, headers, expected] of cases) {
+    const answer = await app.inject({ url, remoteAddress: OFFICE, headers })
+    t.equal(answer.statusCode, 200, url)
+    t.equal(answer.headers['cache-control'], expected, url)
+  }
+  const refused = await app.inject({ url: '/upstream', remoteAddress: STRANGER })
+  t.equal(refused.headers['cache-control'], 'no-store')
+})
+
 t.test('a page of another site can not use the address of a visitor', async (t) => {
   const app = await gateway(t, {
     trustedProxies: [],
