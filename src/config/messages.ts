@@ -23,6 +23,9 @@ export function describeError(error: ErrorObject, value: unknown, maskOf: Mask):
   if (error.keyword === 'additionalProperties') {
     const key = String(params['additionalProperty'])
     const known = Object.keys((schema['properties'] ?? {}) as object)
+    const [pattern] = Object.keys((schema['patternProperties'] ?? {}) as object)
+    if (known.length === 0 && pattern !== undefined)
+      return { path: [...path, key], message: invalidName(key, pattern) }
     return { path: [...path, key], message: unknownOption(key, known), known }
   }
   if (error.keyword === 'required') {
@@ -54,6 +57,14 @@ export interface Expectation {
 /** Returns `expected …, got …`, followed by what would work. */
 export const expectation = ({ wanted, value, suggestion, mask }: Expectation): string =>
   `expected ${wanted}, got ${mask ?? quote(value)}${suggestion === undefined ? '' : `; ${suggestion}`}`
+
+/** Returns the message for the name of an entry that users name, such as an upstream, with a similar one that is valid. */
+function invalidName(key: string, pattern: string): string {
+  const valid = new RegExp(pattern, 'u')
+  const similar = key.replaceAll(/[^\w.-]+/g, '-').replaceAll(/^-+|-+$/g, '')
+  const suggestion = valid.test(similar) ? `; "${similar}" would work` : ''
+  return `expected a name that matches ${pattern}, got "${key}"${suggestion}`
+}
 
 /** Returns the message for an unknown option, with the nearest valid one. */
 export function unknownOption(key: string, known: readonly string[], hint?: string): string {

@@ -2,7 +2,8 @@ import { type About, type OptionFault, Type } from '../../../src/kit/index.ts'
 import { questionHeaderFaults, questionHeaders } from '../../../src/lib/ask-service.ts'
 import { HeaderName } from '../../../src/lib/http/header-options.ts'
 import { FRAMING, HOP_BY_HOP } from '../../../src/lib/http/hop-by-hop.ts'
-import { nearest, type Static } from '../../../src/lib/schema.ts'
+import { upstreamFault } from '../../../src/lib/http/upstream-names.ts'
+import type { Static } from '../../../src/lib/schema.ts'
 import { Duration, EXPECTED } from '../../../src/lib/units.ts'
 
 const header = (description: string, example: string) =>
@@ -70,13 +71,8 @@ export function forwardFaults(
   { upstreams }: About
 ): OptionFault[] {
   const found: OptionFault[] = []
-  if (!upstreams.includes(upstream) && !/^(https?:\/\/|unix:\/)/.test(upstream)) {
-    const near = nearest(upstream, upstreams)
-    found.push({
-      path: ['upstream'],
-      message: `No upstream "${upstream}"; ${near === undefined ? 'expected a name from "upstreams" or a URL' : `did you mean "${near}"?`}`
-    })
-  }
+  const unknown = upstreamFault(upstream, upstreams)
+  if (unknown !== undefined) found.push({ path: ['upstream'], message: unknown })
   found.push(...questionHeaderFaults(headers))
   if (signIn !== undefined && !URL.canParse(signIn, 'http://localhost'))
     found.push({ path: ['signIn'], message: `expected a path or a URL, got "${signIn}"` })

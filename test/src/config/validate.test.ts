@@ -44,6 +44,14 @@ rejects(
       'headers.response.set.x-a: Unknown option "x-a"; known here: set, add, default, remove, on'
     ],
     [
+      rootConfig('"upstreams": { "my orders": { "url": "http://h" } }'),
+      'upstreams["my orders"]: expected a name that matches ^[\\w.-]+$, got "my orders"; "my-orders" would work'
+    ],
+    [
+      rootConfig('"auth": { "forward": { "upstream": "sso" } }'),
+      'auth.forward.upstream: No upstream "sso"; the config has none: add it to "upstreams", or use a URL such as "http://localhost:4001"'
+    ],
+    [
       rootConfig('"publicUrl": "example.com"'),
       'publicUrl: expected an origin such as "https://api.example.com", got "example.com"'
     ],
