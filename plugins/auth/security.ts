@@ -37,7 +37,7 @@ export function fromSecurity(options: AuthOptions, security: SecurityAlternative
       openapi: false,
       by: [...by].toSorted((one, other) => rankOf(one) - rankOf(other)),
       optional: isOptional,
-      // Whoever may be anonymous needs no scopes.
+      // An anonymous caller has no scopes.
       ...(isOptional || scopes.length === 0 ? {} : { require: { scopes: [...new Set([...own, ...scopes])] } })
     }
   }

@@ -109,7 +109,7 @@ export function documentLookup(
   const opening = openDocument(app, options.openapi).then((opened) => {
     judge = opened
   })
-  // Whoever waits for all of them is told.
+  // The error is reported where all of them are awaited.
   opening.catch(() => {})
   loading.push(opening)
   return (request, path) => {

@@ -45,7 +45,7 @@ export function keyFetcher(channel: BackChannel, { url, issuer = '', upstream }:
     const document = parsed(await get(from, 'application/json'))
     if (!isObject(document)) throw new UnexpectedResponse(`expected a JSON object from ${from}, got none`)
     const { issuer: named, jwks_uri: uri } = document
-    // Whoever answers for another issuer must not sign for this one (section 4.3).
+    // A provider that answers for another issuer must not sign for this one (section 4.3).
     if (named !== issuer)
       throw new UnexpectedResponse(
         `expected the issuer "${issuer}" from ${from}, got ${shown(named)}; set "issuer" exactly as the provider writes it`
