@@ -1,4 +1,5 @@
 import type { Catalog } from '../config/catalog.ts'
+import { hoist } from './hoist.ts'
 import { printTranslation } from './print.ts'
 import { readSourceText, type SourceText } from './source-text.ts'
 import { Translation } from './translation.ts'
@@ -32,6 +33,8 @@ export async function importFile(
   const translation = new Translation()
   await translate(source, translation)
   translation.config['routes'] ??= []
+  await validate(translation, source, catalog)
+  hoist(translation)
   await validate(translation, source, catalog)
   return { text: printTranslation(translation, headerOf(format, source, translation)), translation }
 }

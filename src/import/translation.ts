@@ -20,10 +20,11 @@ export class Translation {
   }
 
   /** Notes a construct without a translation, and comments on it inside of the object or list where it would stand. */
-  missing(line: SourceLine, text: string, at: object = this.config): void {
-    if (this.notes.some((note) => note.line === line.line && note.file === line.file && note.text === text))
-      return
-    this.notes.push({ file: line.file, line: line.line, text })
+  missing(line: SourceLine, written: string, at: object = this.config): void {
+    const text = oneLine(written)
+    const { file, line: number } = line
+    if (!this.notes.some((note) => note.line === number && note.file === file && note.text === text))
+      this.notes.push({ file, line: number, text })
     this.comment(at, `not translated: ${text} (${line.file}:${line.line})`)
   }
 
@@ -53,4 +54,12 @@ export class Translation {
   get total(): number {
     return this.#done + this.notes.length
   }
+}
+
+const MAX_TEXT = 200
+
+/** Returns a text from a source on one line: in a comment, a line break would make the rest a part of the config. */
+function oneLine(text: string): string {
+  const line = text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, ' ').trim()
+  return line.length > MAX_TEXT ? `${line.slice(0, MAX_TEXT)}…` : line
 }

@@ -151,12 +151,14 @@ const linesIn = (text: string): number => text.split('\n').length - 1
 
 const endOf = (index: number, text: string): number => (index === -1 ? text.length : index)
 
-/** Returns where the braces of a block of Lua are closed; the brace itself is not passed. */
+/** Returns where the braces of a block of Lua are closed, outside of its texts and comments; the brace itself is not passed. */
 function endOfScript(text: string, start: number): number {
+  const tokens = /--[^\n]*|"(?:\\[\s\S]|[^"\\\n])*"|'(?:\\[\s\S]|[^'\\\n])*'|[{}]/g
+  tokens.lastIndex = start
   let depth = 1
-  for (let i = start; i < text.length; i++) {
-    if (text.charAt(i) === '{') depth++
-    if (text.charAt(i) === '}' && --depth === 0) return i
+  for (let match = tokens.exec(text); match !== null; match = tokens.exec(text)) {
+    if (match[0] === '{') depth++
+    if (match[0] === '}' && --depth === 0) return match.index
   }
   return text.length
 }

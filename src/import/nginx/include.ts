@@ -1,0 +1,71 @@
+import { readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { basename, dirname, join, relative, resolve, sep } from 'node:path'
+import { matchesGlob } from '../../lib/glob.ts'
+import { errorAt, type SourceText } from '../source-text.ts'
+import { type Directive, parseNginx } from './parse.ts'
+
+// Files of nginx and its packages without a gate in them.
+const HARMLESS =
+  /(?:^|\/)(?:mime\.types|fastcgi_params|fastcgi\.conf|uwsgi_params|scgi_params|proxy_params|options-ssl-nginx\.conf|ssl[\w-]*\.conf|modules-enabled\/\*\.conf|modules\/\*\.conf)$/
+
+const MAX_FILES = 200
+const MAX_BYTES = 1024 * 1024
+const MAX_DEPTH = 8
+
+/** The name of an `include` inside of a server that can't be read: it may have gates. */
+export const MISSING_INCLUDE = 'include of a file that is not in the folder:'
+
+/** Puts the directives of included files in place of each `include`; only files in the folder of the source are read. */
+export function withIncludes(directives: readonly Directive[], source: SourceText): Directive[] {
+  const folder = realpathSync(source.folder)
+  const read = { files: 0, bytes: 0 }
+
+  function expand(list: readonly Directive[], depth: number, isInServer: boolean): Directive[] {
+    return list.flatMap((each): Directive[] => {
+      if (each.name !== 'include') {
+        const { block, ...directive } = each
+        return [
+          block === undefined
+            ? directive
+            : { ...directive, block: expand(block, depth, isInServer || each.name === 'server') }
+        ]
+      }
+      const pattern = each.args[0] ?? ''
+      if (HARMLESS.test(pattern)) return []
+      const files = depth < MAX_DEPTH ? filesOf(pattern, folder) : []
+      if (files.length === 0) return [isInServer ? { ...each, name: MISSING_INCLUDE } : each]
+      return files.flatMap((file) => expand(parseFile(file, each), depth + 1, isInServer))
+    })
+  }
+
+  function parseFile(path: string, include: Directive): Directive[] {
+    const text = readFileSync(path, 'utf8').replaceAll('\r\n', '\n')
+    read.files++
+    read.bytes += text.length
+    if (read.files > MAX_FILES || read.bytes > MAX_BYTES)
+      throw errorAt(include, `expected at most ${MAX_FILES} included files of 1 MB together, got more`)
+    return parseNginx({ file: join(dirname(source.file), relative(folder, path)), folder, text })
+  }
+
+  return expand(directives, 0, false)
+}
+
+/** Returns the files that a pattern names, in order; none that is outside of the folder, also by a link. */
+function filesOf(pattern: string, folder: string): string[] {
+  // Where the folder of nginx was copied to.
+  const inside = pattern.replace(/^\/etc\/nginx\//, '')
+  const path = resolve(folder, inside)
+  try {
+    const parent = realpathSync(dirname(path))
+    const names = basename(path).includes('*')
+      ? readdirSync(parent)
+          .filter((name) => matchesGlob(basename(path), name))
+          .toSorted()
+      : [basename(path)]
+    return names
+      .map((name) => realpathSync(join(parent, name)))
+      .filter((file) => file.startsWith(folder + sep))
+  } catch {
+    return []
+  }
+}

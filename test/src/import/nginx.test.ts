@@ -1,0 +1,101 @@
+import bcrypt from 'bcryptjs'
+import t from 'tap'
+import { expectAll, translated } from './translated.ts'
+
+const ADA = `Basic ${Buffer.from('ada:lovelace').toString('base64')}`
+const htpasswd = `ada:${bcrypt.hashSync('lovelace', 4)}\n`
+
+t.test('a config of services answers as in nginx', async (t) => {
+  const made = await translated(t, 'nginx', 'nginx-services.conf')
+  const host = 'api.example.com'
+  const api = { host }
+  await expectAll(t, made, [
+    {
+      url: '/orders/7?x=1',
+      headers: api,
+      status: 200,
+      path: '/v2/7?x=1',
+      gets: { host, 'x-real-ip': '198.51.100.7' },
+      has: { 'x-frame-options': 'DENY' }
+    },
+    { url: '/orders', headers: api, status: 301, location: '/orders/' },
+    { url: '/keep/a%20b', headers: api, status: 200, path: '/keep/a%20b' },
+    { url: '/', headers: { host: 'eu.api.example.com' }, status: 200, path: '/' },
+    { url: '/', headers: { host: 'other.example.com' }, status: 403 },
+    { url: '/admin/x', headers: api, status: 403 },
+    { url: '/administrator', headers: api, status: 403 },
+    { url: '/admin/x', headers: api, from: '10.1.2.3', status: 200, path: '/admin/x' },
+    { url: '/live/x?t=7', headers: api, status: 200, gets: { 'x-token': 'a{b}7', 'x-real-ip': undefined } },
+    { url: '/users/7/files', headers: api, status: 200, path: '/files/7' },
+    { url: '/users/me/files', headers: api, status: 200, path: '/users/me/files' },
+    { url: '/old/a?b=c', headers: api, status: 301, location: 'https://www.example.com/new/' },
+    { url: '/moved/a?b=c', headers: api, status: 302, location: 'https://www.example.com/moved/a?b=c' },
+    { url: '/health', headers: api, status: 200, body: 'fine\n' },
+    { url: '/health/', headers: api, status: 200, path: '/health/' },
+    { url: '/.git/config', headers: api, status: 403 },
+    { url: '/orders/.env', headers: api, status: 403 },
+    ...[200, 200, 200, 200, 429].map((status) => ({ url: '/login', headers: api, status }))
+  ])
+  t.strictSame(
+    made.translation.notes.map(({ text }) => text),
+    ['sub_filter a b']
+  )
+  t.match(made.text, /\/\/ not translated: sub_filter a b \(.*nginx-services\.conf:61\)\n\s+"path": \["\/\*"/)
+})
+
+t.test('guards without a translation close their location', async (t) => {
+  const made = await translated(t, 'nginx', 'nginx-guards.conf', { htpasswd })
+  const authorization = ADA
+  await expectAll(t, made, [
+    { url: '/', status: 401 },
+    { url: '/', headers: { authorization }, status: 200, path: '/' },
+    { url: '/public/x', status: 200 },
+    { url: '/public', status: 301, location: '/public/' },
+    { url: '/ping', status: 200 },
+    { url: '/ping/', status: 401 },
+    { url: '/app/x', status: 401 },
+    {
+      url: '/app/x',
+      headers: { cookie: 'sso=1', 'x-user': 'root', 'x-verified': 'SUCCESS' },
+      status: 200,
+      gets: { 'x-user': 'ada', 'x-verified': undefined }
+    },
+    { url: '/check', headers: { authorization }, status: 404 },
+    { url: '/lua/x', headers: { authorization }, status: 403 },
+    { url: '/if/x', headers: { authorization, 'x-key': 'secret' }, status: 403 },
+    { url: '/token/x', headers: { authorization }, status: 403 },
+    { url: '/any/x', status: 401 },
+    { url: '/any/x', from: '192.0.2.9', status: 200 },
+    { url: '/any/x', headers: { authorization }, status: 200 },
+    { url: '/x/dump.SqL', headers: { authorization }, status: 403 },
+    { url: '/public/dump.sql', status: 403 },
+    { url: '/build/x', status: 404 },
+    { url: '/builder/x', headers: { authorization }, status: 200 }
+  ])
+  t.match(made.text, /\/\/ not translated: access_by_lua_block; closed until you have translated it/)
+})
+
+t.test('a config of an app with TLS keeps its files, its cache and its redirect', async (t) => {
+  const made = await translated(t, 'nginx', 'nginx-spa.conf', {
+    dist: { 'index.html': 'the app', 'app.js': 'script', 'favicon.ico': 'icon' },
+    manual: { 'index.html': 'manual' },
+    pages: { '50x.html': 'sorry' }
+  })
+  t.match(made.text, /"redirectFrom": 80/)
+  t.match(made.text, /"clientIp": "header:cf-connecting-ip"/)
+  await expectAll(
+    t,
+    made,
+    [
+      { url: '/', status: 200, body: 'the app' },
+      { url: '/about', status: 200, body: 'the app' },
+      { url: '/app.js', status: 200, body: 'script', has: { 'cache-control': 'public' } },
+      { url: '/favicon.ico', status: 200, body: 'icon' },
+      { url: '/docs/', status: 200, body: 'manual' },
+      { url: '/api/x?y=1', status: 200, path: '/v1/x?y=1' },
+      { url: '/api/x.js', status: 404 },
+      { url: '/hook', status: 404 },
+      { url: '/hook', method: 'POST', status: 200, path: '/hook' }
+    ].map((each) => ({ ...each, headers: { host: 'app.example.com' } }))
+  )
+})
