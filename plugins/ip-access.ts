@@ -2,11 +2,13 @@ import { basename } from 'node:path'
 import {
   createError,
   type Description,
+  defineWarning,
   describeRefusal,
   fp,
   type OptionFault,
   perOptions,
-  Type
+  Type,
+  type Warning
 } from '../src/kit/index.ts'
 import {
   AddressList,
@@ -69,18 +71,30 @@ const DENY_NAME =
 const ALLOW_NAME =
   /allow|white|permit|trust|accept|safe|friend|partner|customer|client|office|staff|intern|vpn|admin|known/i
 
+const deniesFile = defineWarning(
+  'SP_WARN_IP_ACCESS_FILE',
+  'high',
+  'A file that denies addresses reads like a list of allowed ones'
+)
+
 /** Warns of a file whose name suggests a list of allowed addresses, since `file` denies. */
-export function warnings({ allow, deny, file }: IpAccessOptions): string[] {
+export function warnings({ allow, deny, file }: IpAccessOptions): Warning[] {
   if (file === undefined) return []
   const name = basename(file)
   if (DENY_NAME.test(name)) return []
   if (ALLOW_NAME.test(name))
     return [
-      `refuses the addresses in ${name}: "ipAccess.file" denies, though its name suggests a list of allowed addresses; "allow": ["file:${name}"] allows them`
+      deniesFile(
+        `refuses the addresses in ${name}: "ipAccess.file" denies, though its name suggests a list of allowed addresses; "allow": ["file:${name}"] allows them`,
+        ['file']
+      )
     ]
   if (allow !== undefined || deny.length > 0) return []
   return [
-    `refuses the addresses in ${name} and no others: "ipAccess.file" denies; "allow": ["file:${name}"] would allow them instead`
+    deniesFile(
+      `refuses the addresses in ${name} and no others: "ipAccess.file" denies; "allow": ["file:${name}"] would allow them instead`,
+      ['file']
+    )
   ]
 }
 

@@ -151,6 +151,43 @@ t.test('the table of errors has every code of the source, once, with its status'
   for (const { code, status } of rows) t.equal(status, statuses.get(code) ?? '—', `${code}: the status`)
 })
 
+t.test(
+  'the page of warnings has every code of the source, once, with its severity and its parts',
+  async (t) => {
+    const rules = new Map<string, string>()
+    for (const file of ['src', 'plugins', 'routes'].flatMap((folder) => below(folder, '.ts'))) {
+      const text = read(file)
+      const defined = [
+        ...text.matchAll(
+          /defineWarning\(\s*'(SP_WARN_[A-Z0-9_]+)',\s*'(high|medium|low)',\s*'((?:[^'\\]|\\.)+)'\s*\)/g
+        )
+      ]
+      t.equal(
+        defined.length,
+        [...text.matchAll(/= defineWarning\(/g)].length,
+        `${file}: defineWarning takes a code, a severity and a title, as literals`
+      )
+      const key = /^(?:plugins|routes)\/([\w-]+)/.exec(file)?.[1]?.replaceAll('-', '_').toUpperCase()
+      for (const [, code = '', severity = '', title = ''] of defined) {
+        t.notOk(rules.has(code), `${code} is defined once`)
+        // The contract has this one without the key of its concern.
+        if (key !== undefined && code !== 'SP_WARN_PUBLIC_BESIDE_PROTECTED')
+          t.ok(code.startsWith(`SP_WARN_${key}_`), `${file}: ${code} begins with SP_WARN_${key}_`)
+        rules.set(code, `**${severity.charAt(0).toUpperCase()}${severity.slice(1)}:** ${title}.`)
+      }
+    }
+    const [, ...sections] = read('docs/warnings.md').split(/^## (?=SP_WARN_)/m)
+    const documented = sections.map((section) => /^\w+/.exec(section)?.[0] ?? '')
+    t.strictSame(documented, [...rules.keys()].toSorted(), 'docs/warnings.md: one heading a code, in order')
+    for (const section of sections) {
+      const code = /^\w+/.exec(section)?.[0] ?? ''
+      t.ok(section.startsWith(`${code}\n\n${rules.get(code)}\n\n`), `${code}: begins with ${rules.get(code)}`)
+      for (const part of ['Why', 'Instead', 'Accept it'])
+        t.match(section, new RegExp(`^- ${part}: \\S`, 'm'), `${code}: says "${part}"`)
+    }
+  }
+)
+
 /** What has to exist where the comparison says that this gateway has it: a file, or an option in the schema. */
 const BUILT: Readonly<Record<string, string>> = {
   'Routes are configuration': 'src/config/load.ts',

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { type OptionFault, Type } from '../../src/kit/index.ts'
+import { defineWarning, type OptionFault, Type, type Warning } from '../../src/kit/index.ts'
 import { isObject, type Static, type TObject } from '../../src/lib/schema.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 import { isBcrypt } from './bcrypt.ts'
@@ -141,11 +141,16 @@ export const readUsers = (listed: Listed<User>): { entries: User[]; faults: Opti
   readEntries(listed, user, userFault, readHtpasswd)
 
 /** Lists a warning about users with bcrypt hashes. */
-export const userWarnings = (listed: Listed<User> | undefined): string[] =>
+const bcrypt = defineWarning('SP_WARN_AUTH_BCRYPT', 'low', 'Passwords hashed with bcrypt')
+
+export const userWarnings = (listed: Listed<User> | undefined): Warning[] =>
   listed !== undefined &&
   readUsers(listed).entries.some(({ password }) => typeof password === 'string' && isBcrypt(password))
     ? [
-        'accepts users with bcrypt hashes, which cost an attacker little memory; "sallyport hash" makes argon2id hashes'
+        bcrypt(
+          'accepts users with bcrypt hashes, which cost an attacker little memory; "sallyport hash" makes argon2id hashes',
+          ['users']
+        )
       ]
     : []
 

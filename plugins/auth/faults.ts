@@ -1,5 +1,5 @@
 import type { AboutPlan, PlanWarning } from '../../src/kit/concern.ts'
-import type { About, OptionFault } from '../../src/kit/index.ts'
+import { type About, defineWarning, type OptionFault, type Warning } from '../../src/kit/index.ts'
 import { TemplateError, template } from '../../src/lib/values.ts'
 import { type Alternative, acceptedStrategies, alternativesOf, readAlternative } from './alternatives.ts'
 import { assertionFaults } from './assertion.ts'
@@ -40,14 +40,21 @@ export function faults(options: AuthOptions, about: About): OptionFault[] {
   ]
 }
 
+const everyUser = defineWarning('SP_WARN_AUTH_EVERY_USER', 'medium', 'Every user of a provider is accepted')
+const publicBeside = defineWarning(
+  'SP_WARN_PUBLIC_BESIDE_PROTECTED',
+  'medium',
+  'A public route in a config that protects others'
+)
+
 /** Lists warnings: routes that accept every user of a provider, or every token that it issues. */
-export function warnings(options: AuthOptions): string[] {
+export function warnings(options: AuthOptions): Warning[] {
   const { oidc, jwt, require, optional } = options
   const alternatives = alternativesOf(options)
   const isSessionEnough = alternatives.some((names) => names.every((name) => name === 'session'))
   return [
     ...(oidc !== undefined && require === undefined && !optional && isSessionEnough
-      ? [`accepts every user of ${oidc.issuer}; add "require" to restrict it`]
+      ? [everyUser(`accepts every user of ${oidc.issuer}; add "require" to restrict it`, ['oidc'])]
       : []),
     ...(oidc === undefined ? [] : oidcWarnings(oidc)),
     ...userWarnings(options.users as Listed<User> | undefined),
@@ -205,5 +212,10 @@ export function planWarnings(_options: AuthOptions, { routes }: AboutPlan): Plan
     ({ options, overrides, exposes }) =>
       exposes && !isProtected(options['auth']) && !overrides.includes('auth')
   )
-  return [{ routes: open, message: 'is public beside protected ones; "auth": false says that it is meant' }]
+  return [
+    {
+      ...publicBeside('is public beside protected ones; "auth": false says that it is meant'),
+      routes: open
+    }
+  ]
 }

@@ -1,4 +1,4 @@
-import type { AboutRoute } from '../../src/kit/index.ts'
+import { type AboutRoute, defineWarning, type Warning } from '../../src/kit/index.ts'
 import {
   type CacheOptions,
   cacheFaults,
@@ -20,29 +20,55 @@ const LARGE_ENTRY = 16 * 1024 * 1024
 // Their responses come from this gateway; there is no upstream to spare.
 const NEVER_CACHED = ['respond', 'files', 'redirect']
 
+const withoutEffect = defineWarning(
+  'SP_WARN_CACHE_NO_EFFECT',
+  'low',
+  'A cache or an option of it that has no effect'
+)
+const neverFound = defineWarning(
+  'SP_WARN_CACHE_NEVER_FOUND',
+  'low',
+  'Responses are stored that no request finds'
+)
+const largeEntry = defineWarning(
+  'SP_WARN_CACHE_LARGE_ENTRY',
+  'low',
+  'One entry can take the place of most others in the cache'
+)
+
 /** Warns of options that can't have an effect on a route. */
-export function warnings(options: CacheOptions, { optionsOf, target, overrides }: AboutRoute): string[] {
+export function warnings(options: CacheOptions, { optionsOf, target, overrides }: AboutRoute): Warning[] {
   const { ttl, callers, maxEntry } = options
   if (NEVER_CACHED.includes(target))
     return overrides.includes('cache')
-      ? [`has a "cache" that has no effect on "${target}"; remove it from the route`]
+      ? [withoutEffect(`has a "cache" that has no effect on "${target}"; remove it from the route`, [])]
       : []
-  const found: string[] = []
+  const found: Warning[] = []
   if (ttl !== undefined && ttl !== false && isSet(options.override))
     found.push(
-      'has a cache "ttl" that can’t have an effect, because "override" replaces it; remove one of them'
+      withoutEffect(
+        'has a cache "ttl" that can’t have an effect, because "override" replaces it; remove one of them',
+        ['ttl']
+      )
     )
   if (callers === 'never' && requiresCaller(optionsOf('auth')))
     found.push(
-      'stores nothing, because every request has a caller; set cache "callers" to "separate" or "shared", or "cache": false'
+      withoutEffect(
+        'stores nothing, because every request has a caller; set cache "callers" to "separate" or "shared", or "cache": false',
+        []
+      )
     )
   const renewed = Object.entries(optionsInKey(optionsOf)).filter(([, each]) => isNewEachTime(each))
   if (renewed.length > 0)
     found.push(
-      `stores responses that are never found, because {requestId} in ${renewed.map(([name]) => `"${name}"`).join(' and ')} is new for each request`
+      neverFound(
+        `stores responses that are never found, because {requestId} in ${renewed.map(([name]) => `"${name}"`).join(' and ')} is new for each request`
+      )
     )
   if (size(maxEntry) > LARGE_ENTRY)
-    found.push(`stores bodies up to ${maxEntry}, while all entries of a process share 64 MB`)
+    found.push(
+      largeEntry(`stores bodies up to ${maxEntry}, while all entries of a process share 64 MB`, ['maxEntry'])
+    )
   return found
 }
 

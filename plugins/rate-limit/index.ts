@@ -1,11 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   type AboutRoute,
+  defineWarning,
   fp,
   type HeadHook,
   type Hooks,
   perOptions,
-  type RouteInfo
+  type RouteInfo,
+  type Warning
 } from '../../src/kit/index.ts'
 import { identityHeadersOf, strategiesIn } from '../../src/lib/caller.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
@@ -44,14 +46,30 @@ const isChosenByClient = ({ by }: QuotaOptions): boolean => /^(header|cookie):/.
 // Strategies whose credentials can be guessed and have no throttle of their own.
 const GUESSABLE = ['apiKeys', 'basic', 'forward']
 
+const byIdentity = defineWarning(
+  'SP_WARN_RATE_LIMIT_IDENTITY_HEADER',
+  'medium',
+  'A limit by a header that only the gateway sets'
+)
+const chosenByClient = defineWarning(
+  'SP_WARN_RATE_LIMIT_CHOSEN_BY_CLIENT',
+  'high',
+  'A limit that clients leave with a new value'
+)
+const guessing = defineWarning(
+  'SP_WARN_RATE_LIMIT_GUESSING',
+  'high',
+  'Keys and passwords can be guessed without a limit'
+)
+
 /** Warns of routes whose limits all run after auth, and so do not count guessed credentials. */
-export function warnings(options: RateLimitOptions, { optionsOf }: AboutRoute): string[] {
+export function warnings(options: RateLimitOptions, { optionsOf }: AboutRoute): Warning[] {
   const auth = optionsOf('auth')
   return [...choiceWarnings(options, auth), ...guessingWarnings(options, auth)]
 }
 
 /** Warns of limits by a header that auth writes, and of limits that a client leaves with a new value. */
-function choiceWarnings(options: RateLimitOptions, auth: unknown): string[] {
+function choiceWarnings(options: RateLimitOptions, auth: unknown): Warning[] {
   const limits = [options, ...Object.values(options.also)]
   const { everywhere } = identityHeadersOf(auth)
   const identity = limits.find(
@@ -59,17 +77,21 @@ function choiceWarnings(options: RateLimitOptions, auth: unknown): string[] {
   )
   if (identity !== undefined)
     return [
-      `counts by "${identity.by}", which only the gateway sets, for upstreams: it is removed from requests, and all clients are counted by their address; set "by": "caller"`
+      byIdentity(
+        `counts by "${identity.by}", which only the gateway sets, for upstreams: it is removed from requests, and all clients are counted by their address; set "by": "caller"`
+      )
     ]
   const chosen = limits.find(isChosenByClient)
   return chosen === undefined || !limits.every(isChosenByClient)
     ? []
     : [
-        `counts by "${chosen.by}", which clients can choose: each new value starts a new count; set "by": "ip" or "caller", and put this limit under "also"`
+        chosenByClient(
+          `counts by "${chosen.by}", which clients can choose: each new value starts a new count; set "by": "ip" or "caller", and put this limit under "also"`
+        )
       ]
 }
 
-function guessingWarnings(options: RateLimitOptions, auth: unknown): string[] {
+function guessingWarnings(options: RateLimitOptions, auth: unknown): Warning[] {
   if (!isObject(auth)) return []
   if ([options, ...Object.values(options.also)].some(slowsGuessing)) return []
   const by = auth['by']
@@ -82,7 +104,9 @@ function guessingWarnings(options: RateLimitOptions, auth: unknown): string[] {
   return guessable.length === 0
     ? []
     : [
-        `counts only authenticated callers, or by what the client chooses, so that keys and passwords can be guessed without a limit; set "by": "ip" and put the limit by caller under "also"`
+        guessing(
+          `counts only authenticated callers, or by what the client chooses, so that keys and passwords can be guessed without a limit; set "by": "ip" and put the limit by caller under "also"`
+        )
       ]
 }
 

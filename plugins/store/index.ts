@@ -1,5 +1,5 @@
 import type { AboutPlan, PlanWarning } from '../../src/kit/concern.ts'
-import { fp, type OptionFault, Type } from '../../src/kit/index.ts'
+import { defineWarning, fp, type OptionFault, Type } from '../../src/kit/index.ts'
 import type { Store } from '../../src/lib/contracts/store.ts'
 import { connectionOptions, tlsClientOptions } from '../../src/lib/http/tls-client.ts'
 import type { Static } from '../../src/lib/schema.ts'
@@ -78,6 +78,8 @@ export const options = Type.Object(
 export const override = false
 export const rootOnly = true
 export const always = true
+const workersWithoutStore = defineWarning('SP_WARN_STORE_WORKERS', 'low', 'Several workers without a store')
+
 export function planWarnings(
   { redis, cluster, sentinel }: StoreOptions,
   { workers, usingStore }: AboutPlan
@@ -86,9 +88,9 @@ export function planWarnings(
   if (redis !== undefined || cluster !== undefined || sentinel !== undefined) return []
   const uses = usingStore.join('" and "')
   return [
-    {
-      message: `Several workers without a "store" share "${uses}" by messages: limits allow slightly more, and the state is lost when the workers end; with a Redis (REDIS_URL) limits are exact`
-    }
+    workersWithoutStore(
+      `Several workers without a "store" share "${uses}" by messages: limits allow slightly more, and the state is lost when the workers end; with a Redis (REDIS_URL) limits are exact`
+    )
   ]
 }
 

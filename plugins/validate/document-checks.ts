@@ -1,5 +1,5 @@
 import { basename } from 'node:path'
-import type { OptionFault } from '../../src/kit/index.ts'
+import type { OptionFault, Warning } from '../../src/kit/index.ts'
 import type { OpenApiDocument } from '../../src/lib/openapi/document.ts'
 import type { Direction, SchemaAt } from '../../src/lib/openapi/operation-schema.ts'
 import {
@@ -14,6 +14,7 @@ import { readOpenApi, readOpenApiSync } from '../../src/lib/openapi/read-documen
 import { type DocumentFindings, findInSchemas, noFindings } from '../../src/lib/openapi/schema-findings.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { yieldIfDue } from '../../src/lib/time-slicing.ts'
+import { nativePattern, uncheckedResponse, unknownFormat, unsecured } from './warnings.ts'
 
 const EXPECTED = 'expected a document of OpenAPI 3.0, 3.1 or 3.2, got'
 
@@ -67,7 +68,7 @@ async function findSliced(document: OpenApiDocument): Promise<DocumentFindings> 
 export function documentWarnings(
   file: string,
   { isPublic, response }: { readonly isPublic: boolean; readonly response: boolean }
-): string[] {
+): Warning[] {
   const name = basename(file)
   let document: OpenApiDocument
   try {
@@ -87,18 +88,28 @@ export function documentWarnings(
     securityOf(document, operation).some((each) => isObject(each) && Object.keys(each).length > 0)
   )
   return [
-    ...ofResponses.faults.map((fault) => `does not validate responses by a schema with a fault: ${fault}`),
+    ...ofResponses.faults.map((fault) =>
+      uncheckedResponse(`does not validate responses by a schema with a fault: ${fault}`, ['openapi'])
+    ),
     ...[findings, ...(response ? [ofResponses] : [])].flatMap(({ unknownFormats, nativePatterns }) => [
-      ...[...unknownFormats].map(
-        ([format, place]) =>
-          `has a format that is not known, so that every text is valid: ${format} (${place})`
+      ...[...unknownFormats].map(([format, place]) =>
+        unknownFormat(`has a format that is not known, so that every text is valid: ${format} (${place})`, [
+          'openapi'
+        ])
       ),
-      ...[...nativePatterns].map(
-        ([pattern, place]) => `has a pattern that the linear-time engine does not take: ${pattern} (${place})`
+      ...[...nativePatterns].map(([pattern, place]) =>
+        nativePattern(`has a pattern that the linear-time engine does not take: ${pattern} (${place})`, [
+          'openapi'
+        ])
       )
     ]),
     ...(secured.length > 0 && isPublic
-      ? [`is public, and ${secured.length} operations of ${name} want security; "auth" would give it`]
+      ? [
+          unsecured(
+            `is public, and ${secured.length} operations of ${name} want security; "auth" would give it`,
+            ['openapi']
+          )
+        ]
       : [])
   ]
 }

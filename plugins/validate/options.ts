@@ -1,5 +1,12 @@
 import { fileURLToPath } from 'node:url'
-import { type AboutRoute, File, type OptionFault, type Static, Type } from '../../src/kit/index.ts'
+import {
+  type AboutRoute,
+  File,
+  type OptionFault,
+  type Static,
+  Type,
+  type Warning
+} from '../../src/kit/index.ts'
 import { metaschemaFaults } from '../../src/lib/body/json-schema/metaschema.ts'
 import {
   bundleSchema,
@@ -11,6 +18,7 @@ import { filesReferredBy } from '../../src/lib/openapi/read-document.ts'
 import { gate, isObject, overrideOf } from '../../src/lib/schema.ts'
 import { EXPECTED, JSON_SCHEMA, REPLACED_WHOLE, Share, Size } from '../../src/lib/units.ts'
 import { checkDocument, documentWarnings } from './document-checks.ts'
+import { nativePattern, unknownFormat } from './warnings.ts'
 
 export const key = 'validate'
 
@@ -172,12 +180,12 @@ export async function faults(options: ValidateOptions): Promise<OptionFault[]> {
   return found
 }
 
-const documentTexts = new WeakMap<ValidateOptions, Map<boolean, string[]>>()
+const documentTexts = new WeakMap<ValidateOptions, Map<boolean, Warning[]>>()
 
 /** Returns the warnings of a document, which the routes of its operations share. */
-const ofDocument = (options: ValidateOptions, openapi: string, isPublic: boolean): string[] =>
+const ofDocument = (options: ValidateOptions, openapi: string, isPublic: boolean): Warning[] =>
   getOrCreate(
-    getOrCreate(documentTexts, options, () => new Map<boolean, string[]>()),
+    getOrCreate(documentTexts, options, () => new Map<boolean, Warning[]>()),
     isPublic,
     () =>
       documentWarnings(openapi, {
@@ -187,19 +195,23 @@ const ofDocument = (options: ValidateOptions, openapi: string, isPublic: boolean
   )
 
 /** Returns what `check` warns of: formats that nothing asserts, patterns that may take long, and what a document has. */
-export function warnings(options: ValidateOptions, { optionsOf, overrides }: AboutRoute): string[] {
+export function warnings(options: ValidateOptions, { optionsOf, overrides }: AboutRoute): Warning[] {
   const ofSchemas = SCHEMAS.flatMap((name) => {
     const schema = options[name]
     if (!isObject(schema)) return []
     const { unknownFormats, nativePatterns } = bundleOf(schema)
     return [
-      ...unknownFormats.map(
-        (format) =>
-          `has a format in "validate.${name}" that is not known, so that every text is valid: ${format}`
+      ...unknownFormats.map((format) =>
+        unknownFormat(
+          `has a format in "validate.${name}" that is not known, so that every text is valid: ${format}`,
+          [name]
+        )
       ),
-      ...nativePatterns.map(
-        (pattern) =>
-          `has a pattern in "validate.${name}" that the linear-time engine does not take: ${pattern}`
+      ...nativePatterns.map((pattern) =>
+        nativePattern(
+          `has a pattern in "validate.${name}" that the linear-time engine does not take: ${pattern}`,
+          [name]
+        )
       )
     ]
   })

@@ -1,27 +1,52 @@
-import type { AboutRoute } from '../../src/kit/index.ts'
+import { type AboutRoute, defineWarning, type Warning } from '../../src/kit/index.ts'
 import { cacheOptionsOf, isNewEachTime, requiresCaller } from '../../src/lib/http/cache-options.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { isSafe } from './leg.ts'
 import type { AggregateOptions } from './options.ts'
 import { legReferences } from './plan.ts'
 
+const unsafeLegs = defineWarning(
+  'SP_WARN_AGGREGATE_UNSAFE',
+  'medium',
+  'Several legs change something, and none is undone'
+)
+const withoutEffect = defineWarning(
+  'SP_WARN_AGGREGATE_NO_EFFECT',
+  'low',
+  'An option of a leg that has no effect'
+)
+const neverFound = defineWarning(
+  'SP_WARN_AGGREGATE_NEVER_FOUND',
+  'low',
+  'Responses of a leg are stored that no request finds'
+)
+
 /** Returns the warnings about an aggregated response. */
-export function warnings({ legs }: AggregateOptions, { optionsOf }: AboutRoute): string[] {
+export function warnings({ legs }: AggregateOptions, { optionsOf }: AboutRoute): Warning[] {
   const unsafe = Object.entries(legs).filter(([, leg]) => !isSafe(leg))
-  const found: string[] = []
+  const found: Warning[] = []
   if (unsafe.length > 1)
     found.push(
-      `changes something in several legs (${namesOf(unsafe)}), and none of them is undone if another one fails`
+      unsafeLegs(
+        `changes something in several legs (${namesOf(unsafe)}), and none of them is undone if another one fails`,
+        ['legs']
+      )
     )
   const retried = unsafe.filter(([, { retry }]) => retry !== undefined).map(([name]) => name)
   if (retried.length > 0)
     found.push(
-      `has "retry" on ${retried.join(', ')}, which are never retried; "safe": true says that they only read`
+      withoutEffect(
+        `has "retry" on ${retried.join(', ')}, which are never retried; "safe": true says that they only read`,
+        ['legs']
+      )
     )
   const each = Object.entries(legs).filter(
     ([, leg]) => leg.each !== undefined && legReferences(leg).every(({ kind }) => kind !== 'item')
   )
-  if (each.length > 0) found.push(`calls ${namesOf(each)} for each item of a list without using the item`)
+  if (each.length > 0)
+    found.push(
+      withoutEffect(`calls ${namesOf(each)} for each item of a list without using the item`, ['legs'])
+    )
   const isCached = isObject(optionsOf('cache'))
   const renewed = Object.entries(legs).filter(
     ([, leg]) =>
@@ -30,12 +55,18 @@ export function warnings({ legs }: AggregateOptions, { optionsOf }: AboutRoute):
   )
   if (renewed.length > 0)
     found.push(
-      `stores responses that are never found, because {requestId} in ${namesOf(renewed)} is new for each request`
+      neverFound(
+        `stores responses that are never found, because {requestId} in ${namesOf(renewed)} is new for each request`,
+        ['legs']
+      )
     )
   const unstored = Object.entries(legs).filter(([, leg]) => cacheOptionsOf(leg.cache)?.callers === 'never')
   if (unstored.length > 0 && requiresCaller(optionsOf('auth')))
     found.push(
-      `stores nothing of ${namesOf(unstored)}, because every request has a caller; set "callers" of its "cache" to "separate" or "shared"`
+      withoutEffect(
+        `stores nothing of ${namesOf(unstored)}, because every request has a caller; set "callers" of its "cache" to "separate" or "shared"`,
+        ['legs']
+      )
     )
   return found
 }

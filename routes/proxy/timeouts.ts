@@ -1,4 +1,4 @@
-import type { AboutRoute } from '../../src/kit/index.ts'
+import { type AboutRoute, defineWarning, type Warning } from '../../src/kit/index.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { durationOrNone } from '../../src/lib/units.ts'
 import type { ProxyOptions } from './options.ts'
@@ -33,8 +33,14 @@ export function implies(
   return time === undefined ? {} : { limits: { time } }
 }
 
+const unreachableTimeout = defineWarning(
+  'SP_WARN_PROXY_TIMEOUT',
+  'low',
+  'A timeout that the deadline of the request ends first'
+)
+
 /** Warns if the timeouts of the attempts add up to more than the deadline of the request. */
-export function timeoutWarnings(options: ProxyOptions, { optionsOf, upstreams }: AboutRoute): string[] {
+export function timeoutWarnings(options: ProxyOptions, { optionsOf, upstreams }: AboutRoute): Warning[] {
   const limits = optionsOf('limits')
   const time =
     isObject(limits) && limits['mode'] !== 'report' ? durationOrNone(limits['time'] as Timeout) : undefined
@@ -50,7 +56,9 @@ export function timeoutWarnings(options: ProxyOptions, { optionsOf, upstreams }:
       continue
     const each = `"timeouts.headers" (${written ?? '30s'}${attempts === 1 ? '' : `, ${attempts} times`})`
     return [
-      `gives the upstream more time than the request has: ${each} is longer than "limits.time" (${String((limits as { time: string }).time)})`
+      unreachableTimeout(
+        `gives the upstream more time than the request has: ${each} is longer than "limits.time" (${String((limits as { time: string }).time)})`
+      )
     ]
   }
   return []

@@ -1,5 +1,6 @@
 import { pino } from 'pino'
 import { ConfigError, type Fault, showFault } from '../config/fault.ts'
+import type { CheckedWarning } from '../config/finding.ts'
 import { type LintResult, lint } from '../config/lint.ts'
 import { loadPlan } from '../config/load.ts'
 import { buildGateway } from '../gateway/build.ts'
@@ -59,9 +60,10 @@ async function checkConfig({ config, workers }: Settings): Promise<Checked> {
   return { ...result, descriptors, ownRoutes: plan.routes.length }
 }
 
-const jsonOf = ({ routes, notes, warnings, descriptors }: Checked): object => ({
+const jsonOf = ({ routes, notes, warnings, accepted, descriptors }: Checked): object => ({
   routes: routes.map(({ what, gates, target }) => ({ route: what, gates, target })),
-  warnings: warnings.map(faultFields),
+  warnings: warnings.map(warningFields),
+  accepted: accepted.map((warning) => ({ ...warningFields(warning), reason: warning.reason })),
   notes: notes.map(faultFields),
   descriptors
 })
@@ -75,11 +77,19 @@ const faultFields = ({ file, line, column, path, message }: Fault): object => ({
   message
 })
 
+const warningFields = (warning: CheckedWarning): object => ({
+  code: warning.code,
+  severity: warning.severity,
+  ...faultFields(warning),
+  places: warning.places.map(({ file, line, column }) => ({ file, line, column }))
+})
+
 function linesOf(config: string, checked: Checked): string[] {
-  const { ownRoutes, warnings } = checked
+  const { ownRoutes, warnings, accepted } = checked
   const counts = [
     counted(ownRoutes, 'route'),
-    ...(warnings.length === 0 ? [] : [counted(warnings.length, 'warning')])
+    ...(warnings.length === 0 ? [] : [counted(warnings.length, 'warning')]),
+    ...(accepted.length === 0 ? [] : [`${counted(accepted.length, 'warning')} accepted`])
   ]
   return [...routeLines(checked), ...noteLines(checked), `${config} is valid: ${counts.join(', ')}`]
 }
@@ -92,7 +102,7 @@ function routeLines({ routes }: LintResult): string[] {
 function noteLines({ notes, warnings, descriptors }: Checked): string[] {
   const lines = [
     ...notes.map((note) => `note: ${showFault(note)}`),
-    ...warnings.map((warning) => `warning: ${showFault(warning)}`)
+    ...warnings.map((warning) => `warning: ${showFault(warning)} [${warning.code}, ${warning.severity}]`)
   ]
   if (descriptors !== undefined)
     lines.push(`note: each process may open ${descriptors} file descriptors (ulimit -n)`)

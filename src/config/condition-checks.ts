@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { defineWarning } from '../kit/warning.ts'
 import { conditionKey } from '../lib/conditions/options.ts'
 import { cgiName } from '../lib/http/headers.ts'
 import { getOrCreate } from '../lib/memoize.ts'
@@ -6,7 +7,14 @@ import { isObject } from '../lib/schema.ts'
 import type { Catalog } from './catalog.ts'
 import { placesOf } from './conflicts.ts'
 import { type Fault, showPlace } from './fault.ts'
+import { type Finding, findingAt } from './finding.ts'
 import type { PlannedRoute } from './plan-types.ts'
+
+const noDefault = defineWarning(
+  'SP_WARN_WHEN_INCOMPLETE',
+  'low',
+  'Requests at a path that no condition takes'
+)
 
 /** The routes of a config, with the modules that their options belong to. */
 export interface ConditionalRoutes {
@@ -30,18 +38,21 @@ export function conditionFaults(config: ConditionalRoutes): Fault[] {
 }
 
 /** Returns a warning for each place whose requests get a 404 where none of the conditions holds. */
-export function conditionWarnings(config: ConditionalRoutes): Fault[] {
+export function conditionWarnings(config: ConditionalRoutes): Finding[] {
   if (config.routes.every(({ when }) => when.length === 0)) return []
   const warned = new Set<PlannedRoute>()
   for (const routes of routesByPlace(config).values()) {
     const [first] = routes
     if (first !== undefined && routes.every(({ when }) => when.length > 0)) warned.add(first)
   }
-  return [...warned].map((route) => ({
-    ...route.place(),
-    path: 'when',
-    message: `The route ${route.name} answers 404 where none of the conditions ("when") at its path holds; a route without "when" at the same path would take these requests`
-  }))
+  return [...warned].map((route) =>
+    findingAt(
+      noDefault(
+        `The route ${route.name} answers 404 where none of the conditions ("when") at its path holds; a route without "when" at the same path would take these requests`
+      ),
+      route
+    )
+  )
 }
 
 function routesByPlace({ routes, ignoreCase }: ConditionalRoutes): Map<string, PlannedRoute[]> {

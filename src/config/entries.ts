@@ -1,4 +1,5 @@
 import { basename, resolve } from 'node:path'
+import { defineWarning } from '../kit/warning.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject, nearest } from '../lib/schema.ts'
 import { yieldIfDue } from '../lib/time-slicing.ts'
@@ -6,6 +7,7 @@ import { expansionsOf } from './catalog.ts'
 import { addUpstreams } from './core.ts'
 import { GroupExpander } from './expansions.ts'
 import { ConfigError, type Fault, type Path, type Place, showPlace } from './fault.ts'
+import { type Finding, findingAt } from './finding.ts'
 import type { InterpolatedSource } from './interpolate.ts'
 import { type Entry, enterLevel, groupTarget, type Level } from './levels.ts'
 import { expectation } from './messages.ts'
@@ -14,7 +16,14 @@ import { readSource } from './read-source.ts'
 import { RouteBuilder } from './routes.ts'
 import { rootOnlyKeys, routeOptions } from './schema.ts'
 import { nameScopes, type Scope } from './scope.ts'
-import { faultAt, placeLater, type Source } from './source.ts'
+import { faultAt, type Source } from './source.ts'
+import { type Located, locate, whereOf } from './where.ts'
+
+const namelessGroup = defineWarning(
+  'SP_WARN_GROUP_NAMELESS',
+  'low',
+  'Two groups that only their routes tell apart'
+)
 
 /** Walks the routes, groups and included files of a config. */
 export class EntryReader {
@@ -26,7 +35,7 @@ export class EntryReader {
   readonly #entryKeys: readonly string[]
   readonly #scopes: Scope[] = []
   /** The groups with a concern that keeps state, such as a rate limit. */
-  readonly #countingGroups: { readonly scope: Scope; readonly place: () => Place }[] = []
+  readonly #countingGroups: { readonly scope: Scope; readonly located: Located }[] = []
 
   constructor(draft: PlanDraft) {
     this.#draft = draft
@@ -120,7 +129,7 @@ export class EntryReader {
     const counts = this.#draft.catalog.concerns.some(
       ({ key, counts }) => counts === true && isObject(value[key])
     )
-    if (isGroup && counts) this.#countingGroups.push({ scope, place: placeLater(source, at) })
+    if (isGroup && counts) this.#countingGroups.push({ scope, located: locate(source, at) })
   }
 
   #readRoute(entry: Entry, targets: readonly string[], level: Level): void {
@@ -160,7 +169,7 @@ export class EntryReader {
     const isRepeated = files.includes(file)
     files.push(file)
     if (read === undefined) return
-    const filled = this.#draft.interpolate(read)
+    const filled = this.#draft.interpolate(read, whereOf(source, at))
     const { value } = filled
     if (!isObject(value)) {
       faults.addAt(filled, [], expectation({ wanted: 'a group: an object with "routes"', value }))
@@ -221,15 +230,16 @@ export class EntryReader {
   }
 
   /** Returns a warning for each group that differs from a sibling by its routes only, so that moving a route resets its counts. */
-  ambiguousGroups(): Fault[] {
+  ambiguousGroups(): Finding[] {
     const known = new Map<Scope, Map<string, () => Place>>()
-    return this.#countingGroups.flatMap(({ scope, place }) => {
+    return this.#countingGroups.flatMap(({ scope, located }) => {
+      const { place } = located
       const siblings = getOrCreate(known, scope.parent ?? scope, () => new Map<string, () => Place>())
       const other = siblings.get(scope.identity)
       siblings.set(scope.identity, other ?? place)
       if (other === undefined) return []
       const message = `This group has the same host and path as the one at ${showPlace(other())}, so moving a route between them resets their counts; give it a "name"`
-      return [{ ...place(), path: '', message }]
+      return [findingAt(namelessGroup(message), located)]
     })
   }
 }

@@ -1,10 +1,12 @@
 import { resolve } from 'node:path'
 import type { AddedRoute, Expansion } from '../kit/expansion.ts'
+import { defineWarning } from '../kit/warning.ts'
 import { ROUTABLE } from '../lib/http/methods.ts'
 import { mapFiles } from '../lib/schema.ts'
 import { yieldIfDue } from '../lib/time-slicing.ts'
 import { expansionsOf } from './catalog.ts'
 import type { Fault } from './fault.ts'
+import { type Finding, findingAt } from './finding.ts'
 import type { InterpolatedSource } from './interpolate.ts'
 import { type Entry, enterLevel, groupTarget, type Level } from './levels.ts'
 import { joinPaths, PathError, readPath } from './paths.ts'
@@ -13,7 +15,19 @@ import { RouteSecurity } from './route-security.ts'
 import type { RouteBuilder } from './routes.ts'
 import type { Scope } from './scope.ts'
 import { validate } from './validate.ts'
+import { locate } from './where.ts'
 import { faultIn, maskOf, type Written } from './written.ts'
+
+const publicOperation = defineWarning(
+  'SP_WARN_OPERATIONS_PUBLIC',
+  'high',
+  'A document leaves open whether operations are public'
+)
+const skippedOperation = defineWarning(
+  'SP_WARN_OPERATIONS_SKIPPED',
+  'medium',
+  'An operation of a document that can be no route'
+)
 
 /** A group, and an option of it that adds routes. */
 interface Expanding {
@@ -94,7 +108,9 @@ export class GroupExpander {
       this.#builder.add(entry, target, own)
     }
     this.#draft.warnings.push(
-      ...security.warnings().map((message) => faultIn(written, { path: [], message }))
+      ...security
+        .warnings()
+        .map((message) => findingAt(publicOperation(message, []), locate(written.source, written.path)))
     )
   }
 
@@ -107,8 +123,10 @@ export class GroupExpander {
   ): string[] {
     const { warnings, notes } = this.#draft
     const told = (message: string): Fault => faultIn(written, { path: [], message })
+    const skipped = (message: string): Finding =>
+      findingAt(skippedOperation(message, []), locate(written.source, written.path))
     if (!ROUTABLE.includes(method)) {
-      warnings.push(told(`${origin()} is no route, since the gateway does not take the method ${method}`))
+      warnings.push(skipped(`${origin()} is no route, since the gateway does not take the method ${method}`))
       return []
     }
     return prefixes
@@ -116,7 +134,7 @@ export class GroupExpander {
       .filter((path) => {
         const shape = shapeOf(path)
         if (typeof shape !== 'string') {
-          warnings.push(told(`${origin()} is no route: ${shape.message}`))
+          warnings.push(skipped(`${origin()} is no route: ${shape.message}`))
           return false
         }
         const others = (hosts.length === 0 ? [''] : hosts).map((host) => isTaken(`${host} ${shape}`, method))
@@ -158,6 +176,7 @@ function shapeOf(path: string): string | Error {
 const addedBy = ({ source, path }: Written): InterpolatedSource => ({
   ...source,
   at: () => source.at(path),
+  addedBy: path,
   templates: new Map(),
   interpolated: new Set()
 })

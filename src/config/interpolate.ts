@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { allowsFalse, define, holdsTemplates, isObject, isTemplate, schemaOf } from '../lib/schema.ts'
+import { allowsFalse, allowsUserKeys, define, holdsTemplates, isObject, isTemplate, schemaOf } from '../lib/schema.ts'
 import { TEMPLATE } from '../lib/units.ts'
 import { unreadable } from '../lib/unreadable.ts'
 import type { Fault, Path } from './fault.ts'
 import { faultAt, type Source } from './source.ts'
+import type { Where } from './where.ts'
 
 /** A source with its `${…}` filled in. */
 export interface InterpolatedSource extends Source {
@@ -12,7 +13,16 @@ export interface InterpolatedSource extends Source {
   readonly templates: ReadonlyMap<string, string>
   /** The same strings with their values; `/config` does not show them. */
   readonly interpolated: ReadonlySet<string>
+  /** The paths of the objects that accept warnings (`x-ok`). */
+  readonly accepting: readonly Path[]
+  /** The path of the option that added everything in it; undefined for a file. */
+  readonly addedBy?: Path
+  /** The entry that includes the file; undefined for the main file. */
+  readonly includedBy?: Where
 }
+
+/** The key under which the config accepts warnings; other keys with "x-" are the user's own. */
+export const ACCEPTANCE_KEY = 'x-ok'
 
 /** Returns the key of a path in `templates`. */
 export const pathKey = (path: Path): string => path.join('\0')
@@ -26,18 +36,27 @@ export function interpolate(
 ): InterpolatedSource {
   const templates = new Map<string, string>()
   const interpolated = new Set<string>()
-  const value = mapTexts(source.value, [], (text, where) => {
-    if (!text.includes('${') || where[0] === '$schema') return text
-    const path = [...where]
-    templates.set(pathKey(path), text)
-    const fault = (message: string): void => void faults.push(faultAt(source, path, message))
-    const wanted = schemaAt(schema, path)
-    const literal = isTemplate(wanted) ? escapeBraces : (value: string): string => value
-    const filled = fill(text, literal, (inner) => insertedText(inner, env, source.folder, fault), fault)
-    interpolated.add(filled)
-    return /^\$\{[^{}]*\}$/.test(text) ? convert(filled, wanted) : filled
-  })
-  return { ...source, value, templates, interpolated }
+  const accepting: Path[] = []
+  const value = mapTexts(
+    source.value,
+    [],
+    (text, where) => {
+      if (!text.includes('${') || where[0] === '$schema') return text
+      const path = [...where]
+      templates.set(pathKey(path), text)
+      const fault = (message: string): void => void faults.push(faultAt(source, path, message))
+      const wanted = schemaAt(schema, path)
+      const literal = isTemplate(wanted) ? escapeBraces : (value: string): string => value
+      const filled = fill(text, literal, (inner) => insertedText(inner, env, source.folder, fault), fault)
+      interpolated.add(filled)
+      return /^\$\{[^{}]*\}$/.test(text) ? convert(filled, wanted) : filled
+    },
+    (path) => {
+      const inner = schemaAt(schema, path)
+      if (allowsUserKeys(inner) && schemaOf(inner, ACCEPTANCE_KEY) === undefined) accepting.push([...path])
+    }
+  )
+  return { ...source, value, templates, interpolated, accepting }
 }
 
 /** Escapes the braces of an inserted value, so that it is not read as a template of request values. */
@@ -144,18 +163,20 @@ function deref(root: unknown, schema: unknown): unknown {
   return isObject(root) && isObject(root['$defs']) ? root['$defs'][name] : undefined
 }
 
-/** Copies a value and changes every string in it. The path is reused between calls: copy it to keep it. */
+/** Copies a value and changes every string in it; `accepts` gets the objects with `x-ok`. The path is reused between calls: copy it to keep it. */
 function mapTexts(
   value: unknown,
   path: (string | number)[],
-  change: (text: string, path: Path) => unknown
+  change: (text: string, path: Path) => unknown,
+  accepts: (path: Path) => void
 ): unknown {
   if (typeof value === 'string') return change(value, path)
   if (typeof value !== 'object' || value === null) return value
   const copy = Array.isArray(value) ? [] : {}
   for (const [key, inner] of Array.isArray(value) ? value.entries() : Object.entries(value)) {
+    if (key === ACCEPTANCE_KEY) accepts(path)
     path.push(key)
-    const mapped = mapTexts(inner, path, change)
+    const mapped = mapTexts(inner, path, change, accepts)
     if (Array.isArray(copy)) copy.push(mapped)
     else define(copy, String(key), mapped)
     path.pop()

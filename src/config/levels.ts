@@ -1,8 +1,10 @@
 import type { Concern } from '../kit/index.ts'
+import { defineWarning } from '../kit/warning.ts'
 import { type Alternatives, addressFaultsIn, bothOf, readWhen } from '../lib/conditions/options.ts'
 import { isObject, schemaOf } from '../lib/schema.ts'
 import { listOf } from './core.ts'
 import type { Path, Place } from './fault.ts'
+import { findingAt } from './finding.ts'
 import type { InterpolatedSource } from './interpolate.ts'
 import { checkLock, lockedInside } from './locks.ts'
 import { NOT_MENTIONED, type OptionsState, ROOT_SCOPE } from './merge-options.ts'
@@ -10,9 +12,20 @@ import { joinPaths } from './paths.ts'
 import type { PlanDraft } from './plan-draft.ts'
 import { routeOptions } from './schema.ts'
 import type { Scope } from './scope.ts'
-import { faultAt } from './source.ts'
 import { validate } from './validate.ts'
+import { locate, whereOf } from './where.ts'
 import { faultIn, maskOf, type Written } from './written.ts'
+
+const gateOff = defineWarning(
+  'SP_WARN_INCLUDE_GATE_OFF',
+  'high',
+  'An included file switches off a gate of the file that includes it'
+)
+const gateReports = defineWarning(
+  'SP_WARN_INCLUDE_GATE_REPORTS',
+  'medium',
+  'An included file puts a gate into report mode'
+)
 
 /** What applies at the root, in a group or on a route. */
 export interface Level {
@@ -70,6 +83,7 @@ export function enterLevel(
   { isRoute }: { readonly isRoute: boolean }
 ): Level {
   const invalid = invalidOptions(draft, entry)
+  if (entry.value['enabled'] === false) draft.disabled.push(whereOf(entry.source, entry.at))
   const hosts = invalid.has('host') ? [] : listOf(entry.value['host'])
   for (const host of hosts)
     if (!isHostWithin(host, outer.hosts))
@@ -178,18 +192,16 @@ function warnOfLiftedGate(
   const isOff = value === false || (isObject(value) && value['global'] === false && path.length === 1)
   if (including.on && isOff)
     warnings.push(
-      faultAt(
-        source,
-        path,
-        `This included file switches off "${key}", which is on where the file is included`
+      findingAt(
+        gateOff(`This included file switches off "${key}", which is on where the file is included`, []),
+        locate(source, path)
       )
     )
   if (isObject(value) && value['mode'] === 'report')
     warnings.push(
-      faultAt(
-        source,
-        [...path, 'mode'],
-        `This included file puts "${key}" into report mode ("mode": "report")`
+      findingAt(
+        gateReports(`This included file puts "${key}" into report mode ("mode": "report")`, []),
+        locate(source, [...path, 'mode'])
       )
     )
 }

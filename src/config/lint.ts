@@ -1,13 +1,16 @@
-import type { AboutPlanRoute } from '../kit/concern.ts'
 import type { RouteInfo } from '../kit/index.ts'
+import { defineWarning } from '../kit/warning.ts'
 import { describeAlternatives } from '../lib/conditions/options.ts'
-import { getOrCreate } from '../lib/memoize.ts'
 import { isObject } from '../lib/schema.ts'
+import { judge } from './acceptances.ts'
 import { descriptorShortage } from './descriptors.ts'
-import { namedEntries, pathPolicyOf } from './facets.ts'
+import { pathPolicyOf } from './facets.ts'
 import type { Fault } from './fault.ts'
+import { type AcceptedWarning, type CheckedWarning, type Finding, findingAt } from './finding.ts'
+import { moduleFindings, moduleNotes } from './module-warnings.ts'
 import type { Plan, PlannedRoute } from './plan-types.ts'
 import { redact } from './redact.ts'
+import { wholeConfig } from './where.ts'
 
 /** Two routes of one upstream, and a URL that matches one of them and that the upstream may read as a path of the other. */
 export interface AmbiguousPair {
@@ -29,7 +32,9 @@ export interface LintResult {
   }[]
   /** Messages that need no change of the config. */
   readonly notes: readonly Fault[]
-  readonly warnings: readonly Fault[]
+  /** The warnings that the config does not accept, the severe ones first. */
+  readonly warnings: readonly CheckedWarning[]
+  readonly accepted: readonly AcceptedWarning[]
 }
 
 /** What `lint` needs in addition to the plan. */
@@ -49,10 +54,17 @@ export function lint(
   { workers, pairs, descriptors }: LintContext
 ): LintResult {
   const shortage = descriptorShortage(plan, descriptors)
-  const short = shortage === undefined ? [] : [{ file: plan.file, path: '', message: shortage.message }]
-  const ambiguous = pairs.map((pair) => ambiguousPair(plan, infos, pair))
+  const isTooLow = shortage?.isConfigured === true
+  const whole = wholeConfig(plan)
   const isRejected = rejectsAmbiguous(plan)
-  const { ofRoutes, ofPlan } = planWarnings(plan, workers)
+  const builtins = infos.filter(({ kind }) => kind === 'builtin')
+  const findings = [
+    ...(isRejected ? [] : pairs.map((pair) => ambiguousPair(plan, infos, pair))),
+    ...plan.warnings,
+    ...(isTooLow ? [findingAt(fewDescriptors(shortage.message), whole)] : []),
+    ...moduleFindings(plan, workers),
+    ...replacedBuiltins(plan, builtins)
+  ]
   return {
     routes: infos.map((info, i) => ({
       what: whatOf(info),
@@ -61,45 +73,53 @@ export function lint(
     })),
     notes: [
       ...plan.notes.map((note) => note()),
-      ...(isRejected ? ambiguous : []),
-      ...(shortage?.isConfigured === true ? [] : short),
-      ...moduleMessages(plan, 'notes')
+      ...(isRejected ? pairs.map((pair) => refusedPair(plan, infos, pair)) : []),
+      ...(shortage === undefined || isTooLow
+        ? []
+        : [{ ...whole.place(), path: '', message: shortage.message }]),
+      ...moduleNotes(plan)
     ],
-    warnings: [
-      ...(isRejected ? [] : ambiguous),
-      ...plan.warnings,
-      ...(shortage?.isConfigured === true ? short : []),
-      ...ofRoutes,
-      ...moduleMessages(plan, 'warnings'),
-      ...ofPlan,
-      ...replacedBuiltins(
-        plan,
-        infos.filter(({ kind }) => kind === 'builtin')
-      )
-    ]
+    ...judge(findings, plan.acceptances)
   }
 }
+
+const ambiguousPath = defineWarning(
+  'SP_WARN_PATHS_AMBIGUOUS',
+  'high',
+  'A path that an upstream may read as one of a protected route'
+)
+const fewDescriptors = defineWarning(
+  'SP_WARN_PROCESS_DESCRIPTORS',
+  'medium',
+  'More connections are allowed than there are file descriptors for'
+)
+const replacedBuiltin = defineWarning(
+  'SP_WARN_ROUTE_REPLACES_BUILTIN',
+  'low',
+  'A route takes the place of one of the gateway itself'
+)
 
 function rejectsAmbiguous(plan: Plan): boolean {
   const { ambiguous, mode } = pathPolicyOf(plan)
   return ambiguous === 'reject' && mode !== 'report'
 }
 
-function ambiguousPair(
-  plan: Plan,
-  infos: readonly RouteInfo[],
-  { route, other, gates, method, url }: AmbiguousPair
-): Fault {
-  const planned = plan.routes[infos.indexOf(route)]
-  const finding = `${method} ${url} matches the route ${route.name}, but the upstream may read it as a path of the route ${other.name}, which bypasses its ${gates.join(', ')}`
-  return {
-    ...(planned?.place() ?? { file: plan.file }),
-    path: '',
-    message: rejectsAmbiguous(plan)
-      ? `${finding}; it is refused ("paths": {"ambiguous": "reject"})`
-      : `${finding}; "paths": {"ambiguous": "reject"} refuses it; if the upstream compares paths byte by byte, set "exactPaths": true on it`
-  }
-}
+const pairText = ({ route, other, gates, method, url }: AmbiguousPair): string =>
+  `${method} ${url} matches the route ${route.name}, but the upstream may read it as a path of the route ${other.name}, which bypasses its ${gates.join(', ')}`
+
+const refusedPair = (plan: Plan, infos: readonly RouteInfo[], pair: AmbiguousPair): Fault => ({
+  ...(plan.routes[infos.indexOf(pair.route)]?.place() ?? { file: plan.file }),
+  path: '',
+  message: `${pairText(pair)}; it is refused ("paths": {"ambiguous": "reject"})`
+})
+
+const ambiguousPair = (plan: Plan, infos: readonly RouteInfo[], pair: AmbiguousPair): Finding =>
+  findingAt(
+    ambiguousPath(
+      `${pairText(pair)}; "paths": {"ambiguous": "reject"} refuses it; if the upstream compares paths byte by byte, set "exactPaths": true on it`
+    ),
+    plan.routes[infos.indexOf(pair.route)] ?? wholeConfig(plan)
+  )
 
 const whatOf = ({ methods, hosts, path, when }: RouteInfo): string =>
   `${methods?.join(',') ?? '*'} ${hosts.join(',')}${path}${when.length === 0 ? '' : ` when ${describeAlternatives(when)}`}`
@@ -117,99 +137,18 @@ function targetOf(info: RouteInfo, planned: PlannedRoute | undefined): string {
   return to === undefined ? planned.target : `${planned.target} ${redact(String(to))}`
 }
 
-interface PlanWarnings {
-  readonly ofRoutes: readonly Fault[]
-  readonly ofPlan: readonly Fault[]
-}
-
-/** Returns the warnings of concerns about the config as a whole. */
-function planWarnings(plan: Plan, workers: number): PlanWarnings {
-  const { catalog, routes, options: root, file } = plan
-  const exposing = new Set(catalog.targets.filter(({ exposes }) => exposes === true).map(({ key }) => key))
-  const planned = new Map(
-    routes.map((route) => {
-      const { options, overrides, target } = route
-      return [
-        { options, overrides, exposes: exposing.has(target) } satisfies AboutPlanRoute as AboutPlanRoute,
-        route
-      ]
-    })
-  )
-  const usingStore = catalog.concerns
-    .filter(
-      ({ key, usesStore }) =>
-        usesStore === true &&
-        [root, ...routes.map(({ options }) => options)].some((options) => isObject(options[key]))
-    )
-    .map(({ key }) => key)
-  const about = { workers, usingStore, routes: [...planned.keys()] }
-  const found = catalog.concerns.flatMap(({ key, planWarnings: warn }) =>
-    root[key] === undefined ? [] : (warn?.(root[key] as never, about) ?? [])
-  )
-  return {
-    ofRoutes: found.flatMap(({ routes: those, message }) =>
-      warnOnce(
-        (those ?? []).flatMap((route) => planned.get(route) ?? []),
-        (all) => `${all} ${message}`
-      )
-    ),
-    ofPlan: found
-      .filter(({ routes: those }) => those === undefined)
-      .map(({ message }) => ({ file, path: '', message }))
-  }
-}
-
-/** Collects what concerns and targets say of routes, each once with all its routes. */
-function moduleMessages(plan: Plan, facet: 'notes' | 'warnings'): Fault[] {
-  const { routes, catalog } = plan
-  const upstreams = namedEntries(plan)
-  return [...catalog.concerns, ...catalog.targets].flatMap((module) => {
-    const { key } = module
-    const messages = facet === 'warnings' ? module.warnings : 'target' in module ? module.notes : undefined
-    if (messages === undefined) return []
-    const sharing = new Map<string, PlannedRoute[]>()
-    for (const route of routes) {
-      const { options: concerns } = route
-      const isTarget = 'target' in module
-      if (isTarget && route.target !== key) continue
-      const options = isTarget ? route.targetOptions : concerns[key]
-      if (isObject(options))
-        for (const message of messages(options as never, {
-          optionsOf: (other) => concerns[other],
-          upstreams,
-          target: route.target,
-          overrides: route.overrides
-        }))
-          getOrCreate(sharing, message, (): PlannedRoute[] => []).push(route)
-    }
-    return [...sharing].flatMap(([message, those]) => warnOnce(those, (all) => `${all} ${message}`))
-  })
-}
-
-// A warning names this many routes and counts the others.
-const MAX_NAMED_ROUTES = 5
-
-/** Returns one warning for several routes, at the place of the first; none if there is no route. */
-function warnOnce(routes: readonly PlannedRoute[], message: (all: string) => string): Fault[] {
-  const [first] = routes
-  if (first === undefined) return []
-  const names = routes.map(({ name }) => name)
-  const more = names.length - MAX_NAMED_ROUTES
-  const all =
-    names.length === 1
-      ? `The route ${first.name}`
-      : `Each of the routes ${names.slice(0, MAX_NAMED_ROUTES).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
-  return [{ ...first.place(), path: '', message: message(all) }]
-}
-
-function replacedBuiltins({ routes }: Plan, builtins: readonly Pick<RouteInfo, 'path' | 'name'>[]): Fault[] {
-  return routes.flatMap(({ name, paths, place }) =>
+function replacedBuiltins(
+  { routes }: Plan,
+  builtins: readonly Pick<RouteInfo, 'path' | 'name'>[]
+): Finding[] {
+  return routes.flatMap((route) =>
     builtins
-      .filter(({ path }) => paths.some((one) => one.text === path))
-      .map((own) => ({
-        ...place(),
-        path: '',
-        message: `The route ${name} replaces the built-in route ${own.path} (${own.name})`
-      }))
+      .filter(({ path }) => route.paths.some((one) => one.text === path))
+      .map((own) =>
+        findingAt(
+          replacedBuiltin(`The route ${route.name} replaces the built-in route ${own.path} (${own.name})`),
+          route
+        )
+      )
   )
 }

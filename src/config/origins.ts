@@ -1,6 +1,7 @@
 import { type Path, type Place, showPlace } from './fault.ts'
 import { pathKey } from './interpolate.ts'
 import type { OptionsState } from './merge-options.ts'
+import { type Located, type Where, whereOf } from './where.ts'
 import { hasValueAt, type PlacedWritten } from './written.ts'
 
 /** What the config has of a concern or a target at one place. It keeps the options, and not the rest of the file. */
@@ -11,6 +12,7 @@ export class Origin {
   readonly #path: Path
   readonly #at: (path: Path) => Place
   readonly #templates: ReadonlyMap<string, string>
+  readonly #where: Where
 
   constructor({ source, path, value, paths }: PlacedWritten) {
     this.value = value
@@ -18,11 +20,18 @@ export class Origin {
     this.#path = path
     this.#at = source.at
     this.#templates = source.templates
+    this.#where = whereOf(source, path)
   }
 
   /** Returns the place of an option. */
   placeOf(path: Path): Place {
     return this.#at([...this.#path, ...path])
+  }
+
+  /** Locates an option. */
+  locate(path: Path): Located {
+    const { file, path: own, outer } = this.#where
+    return { where: { file, path: [...own, ...path], outer }, place: () => this.placeOf(path) }
   }
 
   /** Returns the text with `${…}` at a path; undefined where it has none. */

@@ -1,9 +1,11 @@
 import { resolve } from 'node:path'
 import type { Concern, Target } from '../kit/index.ts'
 import { mapFiles } from '../lib/schema.ts'
+import { type Acceptance, readAcceptances } from './acceptances.ts'
 import type { Catalog } from './catalog.ts'
 import type { Fault, Place } from './fault.ts'
 import { FaultList } from './fault-list.ts'
+import type { Finding } from './finding.ts'
 import { type InterpolatedSource, interpolate } from './interpolate.ts'
 import { type MergePlace, mergeOptions, type OptionsState } from './merge-options.ts'
 import { type CheckedConfig, ModuleChecks } from './module-checks.ts'
@@ -12,6 +14,7 @@ import type { PlannedRoute } from './plan-types.ts'
 import { OptionsResolver } from './resolve-options.ts'
 import type { Scope } from './scope.ts'
 import { placeLater, type Source } from './source.ts'
+import type { Where } from './where.ts'
 import type { Written } from './written.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -30,7 +33,10 @@ export class PlanDraft implements CheckedConfig {
   /** The schema of the whole config, with our own keywords. */
   readonly schema: Readonly<Record<string, unknown>>
   readonly faults = new FaultList()
-  readonly warnings: Fault[] = []
+  readonly warnings: Finding[] = []
+  readonly acceptances: Acceptance[] = []
+  /** The entries that are not enabled; nothing in them is warned of. */
+  readonly disabled: Where[] = []
   readonly notes: (() => Fault)[] = []
   readonly resolver: OptionsResolver
   readonly checks: ModuleChecks
@@ -63,10 +69,14 @@ export class PlanDraft implements CheckedConfig {
     this.checks = new ModuleChecks(this, this.resolver, this.faults)
   }
 
-  /** Fills in the `${…}` of a file. */
-  interpolate(source: Source): InterpolatedSource {
-    const filled = interpolate(source, this.env, this.schema, this.faults.missingValues)
+  /** Fills in the `${…}` of a file, and reads which warnings it accepts. */
+  interpolate(source: Source, includedBy?: Where): InterpolatedSource {
+    const filled = {
+      ...interpolate(source, this.env, this.schema, this.faults.missingValues),
+      ...(includedBy === undefined ? {} : { includedBy })
+    }
     for (const text of filled.interpolated) this.interpolated.add(text)
+    this.acceptances.push(...readAcceptances(filled, this.faults))
     return filled
   }
 

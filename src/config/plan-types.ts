@@ -1,8 +1,11 @@
 import type { Alternatives } from '../lib/conditions/options.ts'
+import type { Acceptance } from './acceptances.ts'
 import type { Catalog } from './catalog.ts'
 import type { Fault, Place } from './fault.ts'
+import type { Finding } from './finding.ts'
 import type { Origin, Origins } from './origins.ts'
 import type { PathPattern } from './paths.ts'
+import type { Where } from './where.ts'
 
 /** A config that was read, checked, resolved and frozen: the input of `buildGateway`. */
 export interface Plan {
@@ -23,8 +26,10 @@ export interface Plan {
   readonly firstMentions: ReadonlyMap<string, () => Place>
   /** Where the root options of each concern come from. */
   readonly origins: Origins
-  /** The warnings of `check`. */
-  readonly warnings: readonly Fault[]
+  /** The warnings of `check`, before those are taken out that the config accepts. */
+  readonly warnings: readonly Finding[]
+  /** What the config accepts (`x-ok`). */
+  readonly acceptances: readonly Acceptance[]
   /** Make the messages of `check` that need no change of the config. */
   readonly notes: readonly (() => Fault)[]
 }
@@ -60,4 +65,6 @@ export interface PlannedRoute {
   readonly targetOrigins: readonly Origin[]
   /** Returns its place in the file. */
   readonly place: () => Place
+  /** What part of the config it is. */
+  readonly where: Where
 }

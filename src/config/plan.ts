@@ -4,6 +4,7 @@ import { expandRanges } from '../lib/http/networks.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { deepFreeze, isObject } from '../lib/schema.ts'
 import { yieldIfDue } from '../lib/time-slicing.ts'
+import { acceptancesOutside } from './acceptances.ts'
 import type { Catalog } from './catalog.ts'
 import { conditionFaults, conditionWarnings } from './condition-checks.ts'
 import { findConflicts } from './conflicts.ts'
@@ -61,7 +62,8 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
     firstMentions: draft.firstMentions,
     origins: draft.origins,
     warnings: [...draft.warnings, ...entries.ambiguousGroups(), ...conditionWarnings(conditional)],
-    notes: draft.notes
+    notes: draft.notes,
+    acceptances: acceptancesOutside(draft.acceptances, draft.disabled)
   })
 }
 

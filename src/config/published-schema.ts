@@ -12,7 +12,19 @@ const OWN_KEYWORDS: ReadonlySet<string> = new Set([
   JSON_SCHEMA
 ])
 
-const USER_KEYS = { '^x-': { description: 'Your own; Sallyport does not read it.' } }
+const USER_KEYS = {
+  '^x-(?!ok$)': { description: 'Your own; Sallyport does not read it.' },
+  '^x-ok$': { $ref: '#/$defs/accepted' }
+}
+
+/** The schema of `x-ok`, the one key with "x-" that is read. */
+export const ACCEPTED = {
+  type: 'object',
+  description: 'The warnings of "check" that are accepted here and inside, each code with the reason.',
+  patternProperties: { '^SP_WARN_[A-Z0-9_]+$': { type: 'string', minLength: 1 } },
+  additionalProperties: false,
+  examples: [{ SP_WARN_PUBLIC_BESIDE_PROTECTED: 'the front page is public on purpose' }]
+}
 
 /** Leaves out our own keywords, requires only options without a default, and allows x- keys in every object. */
 export function publishedSchema(schema: unknown): unknown {

@@ -10,6 +10,7 @@ import { PathError, type PathPattern, readPath } from './paths.ts'
 import type { DraftRoute, PlanDraft } from './plan-draft.ts'
 import type { PlannedRoute } from './plan-types.ts'
 import { placeLater } from './source.ts'
+import { whereOf } from './where.ts'
 
 /** The resolved concerns of a route; shared by all routes with the same options. */
 interface RouteConcerns extends Pick<PlannedRoute, 'options' | 'overrides' | 'mentioned' | 'origins'> {
@@ -59,7 +60,8 @@ export class RouteBuilder {
       inherited: state.inherited,
       ...concerns,
       targetOrigins: state.written.map((written) => new Origin(written)),
-      place: placeLater(source, at)
+      place: placeLater(source, at),
+      where: whereOf(source, at)
     }
     routes.push(route)
     states.set(route, level.concerns)

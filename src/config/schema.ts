@@ -6,7 +6,7 @@ import { overrideOf, schemaOf } from '../lib/schema.ts'
 import { EXPECTED } from '../lib/units.ts'
 import { type Catalog, expansionsOf } from './catalog.ts'
 import { editorSchema } from './editor-schema.ts'
-import { publishedSchema } from './published-schema.ts'
+import { ACCEPTED, publishedSchema } from './published-schema.ts'
 
 const oneOrMore = (item: TSchema, description: string, examples: readonly unknown[]): TSchema =>
   Type.Union([item, Type.Array(item, { minItems: 1 })], { description, examples })
@@ -120,8 +120,10 @@ export const composeSchema = (catalog: Catalog): Record<string, unknown> =>
   editorSchema(composeStandardSchema(catalog), catalog)
 
 /** Returns the published schema with the keywords of JSON Schema alone, for validators that refuse others. */
-export const composeStandardSchema = (catalog: Catalog): Record<string, unknown> =>
-  publishedSchema(markedSchema(catalog)) as Record<string, unknown>
+export function composeStandardSchema(catalog: Catalog): Record<string, unknown> {
+  const { $defs, ...schema } = publishedSchema(markedSchema(catalog)) as Record<string, unknown>
+  return { ...schema, $defs: { ...($defs as object), accepted: ACCEPTED } }
+}
 
 /** Returns the schema of `gateway.json` with our own keywords, such as how messages describe a value. */
 export function markedSchema(catalog: Catalog): Record<string, unknown> {

@@ -5,6 +5,7 @@ import type { OptionFault } from '../lib/schema.ts'
 import type { AboutDescription, Description } from './describe.ts'
 import type { Expansion, FromSecurity, SecurityAlternatives } from './expansion.ts'
 import type { Mount, RouteInfo } from './route-info.ts'
+import type { Warning } from './warning.ts'
 
 export type {
   AboutGroup,
@@ -48,8 +49,8 @@ export interface Concern {
   readonly isStricter?: (written: unknown, outer: unknown) => boolean
   /** Returns the files that its options lead to, beside those that they name, so that they are watched. */
   readonly files?: (options: never) => readonly string[]
-  /** Returns warnings about the options of a route, for `check`; each continues the sentence "The route x …". */
-  readonly warnings?: (options: never, about: AboutRoute) => readonly string[]
+  /** Returns warnings about the options of a route, for `check`; each continues the sentence "The route x …". A text alone is deprecated. */
+  readonly warnings?: (options: never, about: AboutRoute) => readonly (Warning | string)[]
   /** The option that a text in place of the options stands for. */
   readonly shorthand?: string
   /** Whether its options are named entries that targets refer to, such as upstreams; every file of a config can add some. */
@@ -147,12 +148,10 @@ export interface AboutPlanRoute {
   readonly exposes: boolean
 }
 
-/** A warning about the config as a whole. */
-export interface PlanWarning {
-  /** The routes in question; undefined for the whole config. */
+/** A warning about the config as a whole; with routes, its message is the part after their names. */
+export interface PlanWarning extends Warning {
+  /** The routes in question; undefined for the root options of the concern, or the whole config. */
   readonly routes?: readonly AboutPlanRoute[]
-  /** The text of the warning; with routes, the part after their names. */
-  readonly message: string
 }
 
 /** A limit on what a process handles at a time. */
@@ -194,8 +193,8 @@ export interface Target {
   ) => Readonly<Record<string, Readonly<Record<string, unknown>>>>
   /** Returns the keys of the concerns that have to be installed for it, though no route may switch them on. */
   readonly needs?: (options: never) => readonly string[]
-  /** Returns warnings about the options of a route, for `check`; each continues the sentence "The route x …". */
-  readonly warnings?: (options: never, about: AboutRoute) => readonly string[]
+  /** Returns warnings about the options of a route, for `check`; each continues the sentence "The route x …". A text alone is deprecated. */
+  readonly warnings?: (options: never, about: AboutRoute) => readonly (Warning | string)[]
   /** Returns what `check` says of a route although nothing has to change; each continues the sentence "The route x …". */
   readonly notes?: (options: never) => readonly string[]
   /** Returns what it adds to the OpenAPI description of a route. */

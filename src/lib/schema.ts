@@ -169,6 +169,12 @@ const allowsObject = (schema: unknown): boolean =>
   (['properties', 'patternProperties', 'additionalProperties'].some((key) => isObject(schema[key])) ||
     (Array.isArray(schema['anyOf']) && schema['anyOf'].some(allowsObject)))
 
+/** Returns whether the objects of a schema may have `x-` keys of the user; data that is replaced whole is the user's in any case. */
+export const allowsUserKeys = (schema: unknown): boolean =>
+  isObject(schema) &&
+  schema[REPLACED_WHOLE] !== true &&
+  (isObject(schema['properties']) || (Array.isArray(schema['anyOf']) && schema['anyOf'].some(allowsUserKeys)))
+
 /** Changes the name of a file; `kind` says whether an option is a file, or an entry of an address list. */
 export type ChangeFile = (file: string, kind: 'file' | 'addresses') => string
 

@@ -74,7 +74,7 @@ t.test('check', async (t) => {
     t.equal(warnings.length, 2)
     t.match(
       warnings[0],
-      /^warning: shop\.json:7:5 The route pages is public beside protected ones; "auth": false says that it is meant$/
+      /^warning: shop\.json:7:5 The route pages is public beside protected ones; "auth": false says that it is meant \[SP_WARN_PUBLIC_BESIDE_PROTECTED, medium\]$/
     )
     t.match(warnings[1], /^warning: shop\.json:8:5 The route \/-\/live replaces the built-in route/)
     t.match(linesOf(plain.stdout).at(-1), /^shop\.json is valid: 4 routes, 2 warnings$/)
@@ -101,7 +101,7 @@ t.test('check', async (t) => {
     t.strictSame(
       linesOf(stdout).filter((line) => line.startsWith('warning: ')),
       [
-        'warning: gateway.json:1:139 Each of the routes /a, /b, /c, /d, /e and 2 more is public beside protected ones; "auth": false says that it is meant'
+        'warning: gateway.json:1:139 Each of the routes /a, /b, /c, /d, /e and 2 more is public beside protected ones; "auth": false says that it is meant [SP_WARN_PUBLIC_BESIDE_PROTECTED, medium]'
       ]
     )
   })

@@ -31,6 +31,7 @@ t.test('check --json prints routes and warnings, or errors with their places', a
   const { code, data } = await output(['check'], { cwd })
   t.equal(code, 0)
   t.strictSame(Object.keys(data).toSorted(), [
+    'accepted',
     'config',
     'descriptors',
     'notes',
@@ -46,7 +47,16 @@ t.test('check --json prints routes and warnings, or errors with their places', a
     { target: 'proxy http://127.0.0.1:9', gates: ['requestId', 'accessLog'] }
   )
   t.match(data['warnings'], [
-    { file: 'gateway.json', line: 5, column: 5, path: String, message: /is public/ }
+    {
+      code: 'SP_WARN_PUBLIC_BESIDE_PROTECTED',
+      severity: 'medium',
+      file: 'gateway.json',
+      line: 5,
+      column: 5,
+      path: String,
+      message: /is public/,
+      places: [{ file: 'gateway.json', line: 5, column: 5 }]
+    }
   ])
   t.equal((await output(['check', '--strict'], { cwd })).code, 1)
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { type About, type OptionFault, Type } from '../../../src/kit/index.ts'
+import { type About, defineWarning, type OptionFault, Type, type Warning } from '../../../src/kit/index.ts'
 import { isLoopbackHost } from '../../../src/lib/http/networks.ts'
 import { upstreamFault } from '../../../src/lib/http/upstream-names.ts'
 import { isObject, type Static } from '../../../src/lib/schema.ts'
@@ -214,11 +214,20 @@ function urlFaults(text: string, path: string[]): OptionFault[] {
   ]
 }
 
+const noAudience = defineWarning(
+  'SP_WARN_AUTH_AUDIENCE',
+  'medium',
+  'Tokens that were issued for other services are accepted'
+)
+
 /** Lists a warning about a missing `audience`: a provider's keys also sign tokens for other services. */
-export const jwtWarnings = ({ secret, audience, resource, issuer, jwks, keys }: JwtOptions): string[] =>
+export const jwtWarnings = ({ secret, audience, resource, issuer, jwks, keys }: JwtOptions): Warning[] =>
   secret === undefined && audience === undefined && !resource
     ? [
-        `accepts tokens that ${issuer ?? (typeof jwks === 'object' ? jwks.upstream : jwks) ?? keys} issued for other services; set "audience"`
+        noAudience(
+          `accepts tokens that ${issuer ?? (typeof jwks === 'object' ? jwks.upstream : jwks) ?? keys} issued for other services; set "audience"`,
+          ['jwt']
+        )
       ]
     : []
 

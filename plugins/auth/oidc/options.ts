@@ -1,4 +1,4 @@
-import { type About, type OptionFault, Type } from '../../../src/kit/index.ts'
+import { type About, defineWarning, type OptionFault, Type, type Warning } from '../../../src/kit/index.ts'
 import { isLoopbackHost } from '../../../src/lib/http/networks.ts'
 import { upstreamFault } from '../../../src/lib/http/upstream-names.ts'
 import { isObject, type Static } from '../../../src/lib/schema.ts'
@@ -106,15 +106,23 @@ const UNSUPPORTED_PARAMS: Readonly<Record<string, string>> = {
   dpop_jkt: 'the gateway binds no tokens to keys'
 }
 
+const secretInUrl = defineWarning(
+  'SP_WARN_AUTH_SECRET_IN_URL',
+  'high',
+  'A secret in the URL of a log-in page'
+)
+
 const SECRET_NAME = /secret|passw|^pass$|assertion$|token$|api[-_]?key/i
 
 /** Lists warnings about secrets in parameters: browsers and logs keep the URL of the log-in page. */
-export const oidcWarnings = ({ params }: OidcOptions): string[] =>
+export const oidcWarnings = ({ params }: OidcOptions): Warning[] =>
   Object.keys(params)
     .filter((name) => SECRET_NAME.test(name))
-    .map(
-      (name) =>
-        `sends "${name}" of "auth.oidc.params" in the URL of the provider's log-in page, which browsers and logs keep; use "clientSecret" and "clientAuth" to authenticate the gateway`
+    .map((name) =>
+      secretInUrl(
+        `sends "${name}" of "auth.oidc.params" in the URL of the provider's log-in page, which browsers and logs keep; use "clientSecret" and "clientAuth" to authenticate the gateway`,
+        ['oidc', 'params', name]
+      )
     )
 
 /** Returns why a parameter does not work; undefined if it does. */

@@ -41,7 +41,9 @@ t.test('warns of what can’t have an effect', async (t) => {
   ] as [string, Partial<CacheOptions>, unknown, number][])
     t.equal(warnings({ ...DEFAULTS, ...options }, about(auth)).length, count, name)
   for (const target of ['respond', 'files', 'redirect']) {
-    t.match(warnings(DEFAULTS, about(false, target)), [`has a "cache" that has no effect on "${target}"`])
+    t.match(warnings(DEFAULTS, about(false, target)), [
+      { message: `has a "cache" that has no effect on "${target}"` }
+    ])
     t.strictSame(warnings(DEFAULTS, about(false, target, [])), [], `${target} below a root with a cache`)
   }
   t.strictSame(warnings(DEFAULTS, about(false, 'aggregate')), [])
@@ -55,7 +57,11 @@ t.test('warns of what can’t have an effect', async (t) => {
       ...about(false),
       optionsOf: (other) => (other === key ? options : false)
     })
-    t.match(found, name === undefined ? [] : [`{requestId} in "${name}" is new for each request`], key)
+    t.match(
+      found,
+      name === undefined ? [] : [{ message: `{requestId} in "${name}" is new for each request` }],
+      key
+    )
     t.equal(found.length, name === undefined ? 0 : 1)
   }
 })

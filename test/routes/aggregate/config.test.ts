@@ -278,7 +278,7 @@ t.test('warns of options that can’t do what they seem to', async (t) => {
     ['a new path, and no cache', { ...one, path: '/{requestId}' }, {}, undefined]
   ] as const) {
     const found = warnings({ legs: { a: leg } } as unknown as AggregateOptions, about(auth))
-    t.match(found, warning === undefined ? [] : [warning], name)
+    t.match(found, warning === undefined ? [] : [{ message: warning }], name)
     t.equal(found.length, warning === undefined ? 0 : 1, name)
   }
 })
