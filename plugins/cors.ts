@@ -1,8 +1,18 @@
 import cors, { type FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { fp, type Hooks, type OptionFault, perOptions, type RouteInfo, Type } from '../src/kit/index.ts'
+import {
+  defineWarning,
+  fp,
+  type Hooks,
+  type OptionFault,
+  perOptions,
+  type RouteInfo,
+  Type,
+  type Warning
+} from '../src/kit/index.ts'
 import { originMatcher } from '../src/lib/caller.ts'
 import { captureHooks } from '../src/lib/capture-hooks.ts'
+import { isLoopbackHost } from '../src/lib/http/networks.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { Duration, duration } from '../src/lib/units.ts'
 
@@ -78,6 +88,38 @@ export function faults({ origins, credentials }: CorsOptions): OptionFault[] {
           message: `expected "*" as the whole first label, as in "https://*.example.com", got "${origins[invalid]}"`
         }
       ]
+}
+
+const wideCredentials = defineWarning(
+  'SP_WARN_CORS_CREDENTIALS',
+  'high',
+  'Pages that others can make act with the credentials of your users'
+)
+
+// Below these, everybody can have a name.
+const SHARED_HOSTS =
+  /^(?:[^.]+|(?:co|com|org|net|gov|ac|edu)\.[a-z]{2}|github\.io|gitlab\.io|pages\.dev|workers\.dev|vercel\.app|netlify\.app|herokuapp\.com|web\.app|firebaseapp\.com|onrender\.com|fly\.dev|azurewebsites\.net|cloudfront\.net|amazonaws\.com|blogspot\.com|ngrok\.io|ngrok-free\.app)$/
+
+/** Warns of origins with credentials that others than the owner can have: names below a shared host, and plain http. */
+export function warnings({ origins, credentials }: CorsOptions): Warning[] {
+  if (!credentials) return []
+  return origins.flatMap((origin, i) => {
+    const [, scheme, wildcard, host = ''] = /^(https?):\/\/(\*\.)?([^/:]*)/.exec(origin) ?? []
+    const why =
+      wildcard !== undefined && SHARED_HOSTS.test(host)
+        ? 'everybody can have a name below it'
+        : scheme === 'http' && !isLoopbackHost(host) && !host.endsWith('localhost')
+          ? 'without TLS everybody on the way can be this origin'
+          : undefined
+    return why === undefined
+      ? []
+      : [
+          wideCredentials(
+            `lets pages of ${origin} act with the credentials of your users, and ${why}; name the origins, with https`,
+            ['origins', i]
+          )
+        ]
+  })
 }
 
 type Hook = (request: FastifyRequest, reply: FastifyReply, next: (error?: Error) => void) => void

@@ -1,5 +1,14 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { type Description, fp, perOptions, type RouteInfo, Type } from '../src/kit/index.ts'
+import {
+  type AboutRoute,
+  type Description,
+  defineWarning,
+  fp,
+  perOptions,
+  type RouteInfo,
+  Type,
+  type Warning
+} from '../src/kit/index.ts'
 import { upgradeOf } from '../src/lib/http/upgrade.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { EXPECTED } from '../src/lib/units.ts'
@@ -35,6 +44,18 @@ export type SlashOptions = Static<typeof options>
 export const describes = (): Description => ({
   responses: { '308': { description: 'The path in the other form' } }
 })
+
+const redirected = defineWarning(
+  'SP_WARN_SLASH_UNREACHABLE',
+  'low',
+  'A route at a path that is always redirected'
+)
+
+/** Warns of a route all of whose paths have the final slash that clients are redirected from. */
+export const warnings = ({ form }: SlashOptions, { paths }: AboutRoute): Warning[] =>
+  form === 'strip' && paths.every((path) => path.length > 1 && path.endsWith('/'))
+    ? [redirected('is never reached, because "slash" redirects to its path without the final slash')]
+    : []
 
 export default fp<SlashOptions>(
   async function slash(app, root) {

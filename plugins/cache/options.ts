@@ -25,6 +25,11 @@ const withoutEffect = defineWarning(
   'low',
   'A cache or an option of it that has no effect'
 )
+const sharedEntries = defineWarning(
+  'SP_WARN_CACHE_SHARED',
+  'high',
+  'Responses to one caller are given to others'
+)
 const neverFound = defineWarning(
   'SP_WARN_CACHE_NEVER_FOUND',
   'low',
@@ -56,6 +61,13 @@ export function warnings(options: CacheOptions, { optionsOf, target, overrides }
       withoutEffect(
         'stores nothing, because every request has a caller; set cache "callers" to "separate" or "shared", or "cache": false',
         []
+      )
+    )
+  if (callers === 'shared' && isObject(optionsOf('auth')))
+    found.push(
+      sharedEntries(
+        'gives what it stored for one caller to all others ("callers": "shared"); "separate" keeps entries of their own',
+        ['callers']
       )
     )
   const renewed = Object.entries(optionsInKey(optionsOf)).filter(([, each]) => isNewEachTime(each))

@@ -80,7 +80,25 @@ export const rootOnly = true
 export const always = true
 const workersWithoutStore = defineWarning('SP_WARN_STORE_WORKERS', 'low', 'Several workers without a store')
 
-export function planWarnings(
+const unverified = defineWarning(
+  'SP_WARN_STORE_VERIFY',
+  'high',
+  'The certificate of the store is not verified'
+)
+
+export const planWarnings = (store: StoreOptions, about: AboutPlan): PlanWarning[] => [
+  ...(store.tls?.verify === false
+    ? [
+        unverified(
+          'The store may be anybody who answers at its address, because "verify" is false; name its authority with "ca"',
+          ['tls', 'verify']
+        )
+      ]
+    : []),
+  ...workerWarnings(store, about)
+]
+
+function workerWarnings(
   { redis, cluster, sentinel }: StoreOptions,
   { workers, usingStore }: AboutPlan
 ): PlanWarning[] {

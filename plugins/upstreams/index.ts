@@ -6,10 +6,11 @@ import { DrainedTargets } from './drained.ts'
 import { options, type UpstreamsOptions } from './options.ts'
 import { origins } from './origins.ts'
 import { optionsForUrl, Upstream } from './upstream.ts'
+import { planWarnings } from './warnings.ts'
 
 export const key = 'upstreams'
 
-export { options, origins }
+export { options, origins, planWarnings }
 export const override = false
 export const always = true
 export const named = true

@@ -1,4 +1,5 @@
 import { type AboutRoute, defineWarning, type Warning } from '../../src/kit/index.ts'
+import { requiresCaller } from '../../src/lib/http/cache-options.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import type { ProxyOptions } from './options.ts'
 import { timeoutWarnings } from './timeouts.ts'
@@ -12,8 +13,40 @@ const unchangedMessage = defineWarning(
 /** Returns what `check` warns of on a route. */
 export const warnings = (options: ProxyOptions, about: AboutRoute): Warning[] => [
   ...timeoutWarnings(options, about),
-  ...unchangedMessages(options, about)
+  ...unchangedMessages(options, about),
+  ...unlimitedLogins(about)
 ]
+
+const unlimitedLogin = defineWarning(
+  'SP_WARN_PROXY_LOGIN_UNLIMITED',
+  'medium',
+  'A log-in without a limit of attempts'
+)
+
+// The last segment of paths that take a password, a code or an address of a user.
+const LOGIN =
+  /^(?:log-?in|log_in|sign-?in|sign_in|signup|sign-up|register|token|otp|2fa|mfa|(?:forgot|reset|change)[-_]?password|password[-_]?(?:reset|forgot))$/i
+
+/** Warns of a route that looks like a log-in of the upstream, and that anybody may call as often as they like. */
+function unlimitedLogins({ paths, methods, optionsOf }: AboutRoute): Warning[] {
+  if (methods !== undefined && !methods.includes('POST')) return []
+  if (isObject(optionsOf('rateLimit')) || requiresCaller(optionsOf('auth'))) return []
+  const looksLikeLogin = paths.some((path) =>
+    LOGIN.test(
+      path
+        .replace(/\/\*?$/, '')
+        .split('/')
+        .at(-1) ?? ''
+    )
+  )
+  return looksLikeLogin
+    ? [
+        unlimitedLogin(
+          'takes passwords or codes, by its path, without a limit, so that they can be guessed; set "rateLimit" with "by": "ip"'
+        )
+      ]
+    : []
+}
 
 /** Warns of WebSockets, if they are configured where bodies are changed. */
 function unchangedMessages({ websocket }: ProxyOptions, { optionsOf }: AboutRoute): Warning[] {

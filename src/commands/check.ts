@@ -1,4 +1,5 @@
 import { pino } from 'pino'
+import { adminWarnings } from '../admin/audit.ts'
 import { ConfigError, type Fault, showFault } from '../config/fault.ts'
 import type { CheckedWarning } from '../config/finding.ts'
 import { type LintResult, lint } from '../config/lint.ts'
@@ -47,7 +48,8 @@ interface Checked extends LintResult {
 }
 
 /** Builds the gateway as it would run, without a socket, so that the output shows what is there; rejects with a ConfigError. */
-async function checkConfig({ config, workers }: Settings): Promise<Checked> {
+async function checkConfig(settings: Settings): Promise<Checked> {
+  const { config, workers } = settings
   const plan = await loadPlan(config, catalog, process.env)
   const app = await buildGateway(plan, new Resources(), pino({ level: 'silent' })).catch((error: unknown) => {
     if (error instanceof ConfigError) throw error
@@ -55,7 +57,12 @@ async function checkConfig({ config, workers }: Settings): Promise<Checked> {
   })
   const pairs = app.ambiguousPairs()
   const descriptors = descriptorLimit()
-  const result = lint(plan, app.routeInfos, { workers, pairs, descriptors })
+  const result = lint(plan, app.routeInfos, {
+    workers,
+    pairs,
+    descriptors,
+    ofProcess: adminWarnings(settings)
+  })
   await app.close()
   return { ...result, descriptors, ownRoutes: plan.routes.length }
 }

@@ -1,5 +1,5 @@
 import type { RouteInfo } from '../kit/index.ts'
-import { defineWarning } from '../kit/warning.ts'
+import { defineWarning, type Warning } from '../kit/warning.ts'
 import { describeAlternatives } from '../lib/conditions/options.ts'
 import { isObject } from '../lib/schema.ts'
 import { judge } from './acceptances.ts'
@@ -10,6 +10,8 @@ import { type AcceptedWarning, type CheckedWarning, type Finding, findingAt } fr
 import { moduleFindings, moduleNotes } from './module-warnings.ts'
 import type { Plan, PlannedRoute } from './plan-types.ts'
 import { redact } from './redact.ts'
+import { secretFindings } from './secrets.ts'
+import { unreachableFindings } from './unreachable.ts'
 import { wholeConfig } from './where.ts'
 
 /** Two routes of one upstream, and a URL that matches one of them and that the upstream may read as a path of the other. */
@@ -45,13 +47,15 @@ export interface LintContext {
   readonly pairs: readonly AmbiguousPair[]
   /** The limit of file descriptors; undefined if it is unknown. */
   readonly descriptors?: number | undefined
+  /** The warnings about the settings of the process. */
+  readonly ofProcess?: readonly Warning[]
 }
 
 /** Describes every route of a plan with its gates in the order in which they run, and collects warnings. */
 export function lint(
   plan: Plan,
   infos: readonly RouteInfo[],
-  { workers, pairs, descriptors }: LintContext
+  { workers, pairs, descriptors, ofProcess = [] }: LintContext
 ): LintResult {
   const shortage = descriptorShortage(plan, descriptors)
   const isTooLow = shortage?.isConfigured === true
@@ -63,7 +67,10 @@ export function lint(
     ...plan.warnings,
     ...(isTooLow ? [findingAt(fewDescriptors(shortage.message), whole)] : []),
     ...moduleFindings(plan, workers),
-    ...replacedBuiltins(plan, builtins)
+    ...replacedBuiltins(plan, builtins),
+    ...secretFindings(plan),
+    ...unreachableFindings(plan.routes, pathPolicyOf(plan).ignoreCase === true),
+    ...ofProcess.map((warning) => findingAt(warning, whole))
   ]
   return {
     routes: infos.map((info, i) => ({

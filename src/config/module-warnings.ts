@@ -1,7 +1,7 @@
 import type { AboutPlanRoute, AboutRoute, PlanWarning } from '../kit/concern.ts'
 import type { Concern, Target } from '../kit/index.ts'
 import type { Warning } from '../kit/warning.ts'
-import { getOrCreate } from '../lib/memoize.ts'
+import { getOrCreate, onDemand } from '../lib/memoize.ts'
 import { isObject } from '../lib/schema.ts'
 import { namedEntries } from './facets.ts'
 import type { Fault, Path } from './fault.ts'
@@ -64,6 +64,8 @@ function sharedBy(
       optionsOf: (other) => route.options[other],
       upstreams,
       target: route.target,
+      paths: route.paths.map(({ text }) => text),
+      methods: route.methods,
       overrides: route.overrides
     }
     for (const message of messagesOf(options, about))
@@ -114,7 +116,13 @@ function planFindings(
         [root, ...routes.map(({ options }) => options)].some((options) => isObject(options[key]))
     )
     .map(({ key }) => key)
-  const about = { workers, usingStore, routes: [...planned.keys()] }
+  const texts = onDemand(() => textsOf(plan))
+  const about = {
+    workers,
+    usingStore,
+    routes: [...planned.keys()],
+    mentions: (text: string) => texts().has(text)
+  }
   const ofRoutes: Finding[] = []
   const ofPlan: Finding[] = []
   for (const concern of catalog.concerns) {
@@ -141,4 +149,21 @@ function rootFinding(plan: Plan, key: string, warning: Omit<PlanWarning, 'routes
     warning,
     origin === undefined || path === undefined ? wholeConfig(plan) : origin.locate(path)
   )
+}
+
+/** Returns all texts in the options of routes and of concerns, except those of named entries. */
+function textsOf({ catalog, options: root, routes, disabledOptions }: Plan): ReadonlySet<string> {
+  const named = catalog.concerns.filter((concern) => concern.named === true).map(({ key }) => key)
+  const texts = new Set<string>()
+  const known = new Set<unknown>()
+  const collect = (value: unknown): void => {
+    if (typeof value === 'string') texts.add(value)
+    if (typeof value !== 'object' || value === null || known.has(value)) return
+    known.add(value)
+    for (const inner of Object.values(value)) collect(inner)
+  }
+  for (const [key, options] of Object.entries(root)) if (!named.includes(key)) collect(options)
+  for (const { options, targetOptions } of routes) collect([options, targetOptions])
+  collect(disabledOptions)
+  return texts
 }

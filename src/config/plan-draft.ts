@@ -37,6 +37,7 @@ export class PlanDraft implements CheckedConfig {
   readonly acceptances: Acceptance[] = []
   /** The entries that are not enabled; nothing in them is warned of. */
   readonly disabled: Where[] = []
+  readonly disabledOptions: unknown[] = []
   readonly notes: (() => Fault)[] = []
   readonly resolver: OptionsResolver
   readonly checks: ModuleChecks

@@ -28,6 +28,8 @@ export interface Plan {
   readonly origins: Origins
   /** The warnings of `check`, before those are taken out that the config accepts. */
   readonly warnings: readonly Finding[]
+  /** The options of routes that are not enabled. */
+  readonly disabledOptions: readonly unknown[]
   /** What the config accepts (`x-ok`). */
   readonly acceptances: readonly Acceptance[]
   /** Make the messages of `check` that need no change of the config. */

@@ -18,6 +18,7 @@ import { type Environment, PlanDraft } from './plan-draft.ts'
 import type { Plan } from './plan-types.ts'
 import { markedSchema } from './schema.ts'
 import { faultAt, type Source } from './source.ts'
+import { trustWarnings } from './trust.ts'
 
 /** Turns a source into a plan; throws a ConfigError with all errors. */
 export async function makePlan(source: Source, catalog: Catalog, env: Environment): Promise<Plan> {
@@ -61,8 +62,14 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
     interpolated: draft.interpolated,
     firstMentions: draft.firstMentions,
     origins: draft.origins,
-    warnings: [...draft.warnings, ...entries.ambiguousGroups(), ...conditionWarnings(conditional)],
+    warnings: [
+      ...draft.warnings,
+      ...entries.ambiguousGroups(),
+      ...conditionWarnings(conditional),
+      ...trustWarnings(main, draft.trustedProxies ?? [])
+    ],
     notes: draft.notes,
+    disabledOptions: draft.disabledOptions,
     acceptances: acceptancesOutside(draft.acceptances, draft.disabled)
   })
 }

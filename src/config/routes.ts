@@ -38,6 +38,7 @@ export class RouteBuilder {
     const concerns = getOrCreate(this.#concerns, level.concerns, () =>
       this.#resolveConcerns(level.concerns, source.folder, match)
     )
+    if (!level.isEnabled) this.#draft.disabledOptions.push(options, concerns.options)
     if (match.paths.length === 0 || !level.isEnabled) return
     const methods = value['methods'] === undefined ? undefined : withHead(listOf(value['methods']))
     level.scope.addRoute(

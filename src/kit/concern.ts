@@ -125,6 +125,10 @@ export interface AboutRoute {
   readonly upstreams: Readonly<Record<string, unknown>>
   /** The key of the target. */
   readonly target: string
+  /** Its paths, with the prefixes of its groups. */
+  readonly paths: readonly string[]
+  /** Its methods; undefined for all. */
+  readonly methods: readonly string[] | undefined
   /** The keys of the concerns that the route or a group around it configures, including with `false`. */
   readonly overrides: readonly string[]
 }
@@ -136,6 +140,8 @@ export interface AboutPlan {
   readonly routes: readonly AboutPlanRoute[]
   /** The keys of the concerns with `usesStore` that are on at the root or on any route. */
   readonly usingStore: readonly string[]
+  /** Returns whether an option of a route or of a concern has a text, such as the name of an upstream; also where the route is not enabled. */
+  mentions(text: string): boolean
 }
 
 /** A route of the config, for `planWarnings`. */

@@ -28,6 +28,8 @@ t.test('warns of what can’t have an effect', async (t) => {
   const about = (auth: unknown, target = 'proxy', overrides = ['cache']) => ({
     optionsOf: (key: string) => (key === 'auth' ? auth : false),
     upstreams: {},
+    paths: ['/'],
+    methods: undefined,
     target,
     overrides
   })

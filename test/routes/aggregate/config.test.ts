@@ -260,6 +260,8 @@ t.test('warns of options that can’t do what they seem to', async (t) => {
   const about = (auth: unknown): AboutRoute => ({
     optionsOf: (key) => (key === 'auth' ? auth : false),
     upstreams: {},
+    paths: ['/'],
+    methods: undefined,
     target: 'aggregate',
     overrides: []
   })
