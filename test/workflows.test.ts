@@ -34,8 +34,10 @@ t.test("every workflow passes GitHub's own parser", async (t) => {
     if (value !== undefined) await convertWorkflowTemplate(context, value)
     return context.errors.getErrors().map(({ message }) => message)
   }
-  for (const file of readdirSync(join(top, folder)))
-    t.strictSame(await faults(file, read(`${folder}/${file}`)), [], file)
+  // Those for the repositories of users, too.
+  for (const each of [folder, 'examples/ci'])
+    for (const file of readdirSync(join(top, each)).filter((name) => name.endsWith('.yml')))
+      t.strictSame(await faults(file, read(`${each}/${file}`)), [], file)
   const wrong = read(`${folder}/release.yml`)
     .replace('needs: check', 'neds: check')
     .replace('github.actor', 'git.actor')

@@ -10,35 +10,50 @@ import { Resources } from '../gateway/resources.ts'
 import { descriptorLimit } from '../lib/descriptors.ts'
 import type { Settings } from '../process/settings.ts'
 import { CONFIG_OPTION, type Command } from './command.ts'
-import { throwBuildError, throwConfigErrors } from './outcome.ts'
+import { throwBuildError, throwConfigErrors, UsageError } from './outcome.ts'
 import { JSON_OPTION, printJson } from './print-json.ts'
+import { type SarifFindings, sarifLog } from './sarif.ts'
 import { settingsFor } from './settings.ts'
 
 export const command: Command = {
   summary: 'checks a config and shows every route with its gates',
-  usage: 'sallyport check [-c FILE] [--strict] [--json]',
+  usage: 'sallyport check [-c FILE] [--strict] [--json|--sarif]',
   options: {
     config: CONFIG_OPTION,
-    strict: { type: 'boolean', about: 'exits with 1 if there are warnings' },
-    json: JSON_OPTION
+    strict: { type: 'boolean', about: 'exits with 1 if there are warnings that the config does not accept' },
+    json: JSON_OPTION,
+    sarif: { type: 'boolean', about: 'prints SARIF, for code scanning' }
   },
   positionals: [],
-  async run({ values }) {
+  async run({ values, version }) {
     const settings = settingsFor(process.env, values['config'])
     const { config } = settings
-    const isJson = values['json'] === true
+    const format = formatOf(values)
     try {
       const checked = await checkConfig(settings)
-      if (isJson) printJson({ config, valid: true, ...jsonOf(checked) })
+      if (format === 'json') printJson({ config, valid: true, ...jsonOf(checked) })
+      else if (format === 'sarif') printSarif({ version, errors: [], ...checked })
       else process.stdout.write(`${linesOf(config, checked).join('\n')}\n`)
       return checked.warnings.length > 0 && values['strict'] === true ? 1 : 0
     } catch (error) {
-      if (!isJson || !(error instanceof ConfigError)) throwConfigErrors(error)
-      printJson({ config, valid: false, errors: error.faults.map(faultFields) })
+      if (format === 'text' || !(error instanceof ConfigError)) throwConfigErrors(error)
+      const { faults } = error
+      if (format === 'json') printJson({ config, valid: false, errors: faults.map(faultFields) })
+      else printSarif({ version, errors: faults, warnings: [], accepted: [] })
       return 1
     }
   }
 }
+
+function formatOf(values: Readonly<Record<string, unknown>>): 'text' | 'json' | 'sarif' {
+  const isSarif = values['sarif'] === true
+  if (isSarif && values['json'] === true)
+    throw new UsageError(`expected --json or --sarif, got both; usage: ${command.usage}`)
+  return isSarif ? 'sarif' : values['json'] === true ? 'json' : 'text'
+}
+
+const printSarif = (findings: SarifFindings): void =>
+  void process.stdout.write(`${JSON.stringify(sarifLog(findings), null, 2)}\n`)
 
 /** What there is to know of a valid config. */
 interface Checked extends LintResult {

@@ -43,12 +43,13 @@ export function warningOf(
   const [first] = subjects
   if (first === undefined) return undefined
   const names = subjects.flatMap(({ name }) => name ?? [])
-  const places = [...new Map(subjects.map(({ place }) => [showPlace(place()), place()])).values()]
+  const all = subjects.map(({ place }) => place())
+  const places = [...new Map(all.map((place) => [showPlace(place), place])).values()]
   return {
     code,
     severity,
     title,
-    ...first.place(),
+    ...(all[0] ?? first.place()),
     path: path === undefined ? '' : showPath(first.where.path),
     message: names.length === 0 ? message : `${listed(names)} ${message}`,
     places

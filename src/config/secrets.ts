@@ -21,7 +21,8 @@ export function secretFindings(plan: Plan): Finding[] {
   return secretsOf(plan).flatMap(({ origin, path, value, template }) => {
     const located = origin.locate(path)
     const isWritten = isText(located.place().file) && (template === undefined || hasFallback(template))
-    const weakness = weaknessOf(value, path)
+    // A secret that is written out is replaced anyway.
+    const weakness = isWritten ? undefined : weaknessOf(value, path)
     return [
       ...(isWritten
         ? [

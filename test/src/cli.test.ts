@@ -4,6 +4,8 @@ import { type AddressInfo, createServer } from 'node:net'
 import t from 'tap'
 import { ask, type Ended, gateway, running, SECRET, sallyport } from '../helpers.ts'
 
+const HASH = `sha256:${'0'.repeat(64)}`
+
 // The command line, run as a user does: many processes, one after the other.
 t.setTimeout(180_000)
 
@@ -29,7 +31,7 @@ t.test('check', async (t) => {
     ...hello,
     'shop.json': `{
   "rateLimit": { "max": 5 },
-  "auth": { "global": false, "apiKeys": { "list": [ { "id": "ada", "secret": "ada-s-own-key" } ] } },
+  "auth": { "global": false, "apiKeys": { "list": [ { "id": "ada", "key": "${HASH}" } ] } },
   "routes": [
     { "path": "/open", "rateLimit": false, "respond": { "body": "x" } },
     { "path": "/closed/*", "host": "api.test", "methods": ["GET"], "auth": { "mode": "report" }, "proxy": { "upstream": "http://127.0.0.1:9" } },
@@ -90,7 +92,7 @@ t.test('check', async (t) => {
   t.test('prints one warning for what several routes share', async (t) => {
     const own = t.testdir({
       'gateway.json': JSON.stringify({
-        auth: { global: false, apiKeys: { list: [{ id: 'ada', secret: 'ada-s-own-key' }] } },
+        auth: { global: false, apiKeys: { list: [{ id: 'ada', key: HASH }] } },
         routes: [
           { path: '/closed', auth: true, respond: {} },
           ...['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => ({ path: `/${name}`, files: { root: '.' } }))
@@ -101,7 +103,7 @@ t.test('check', async (t) => {
     t.strictSame(
       linesOf(stdout).filter((line) => line.startsWith('warning: ')),
       [
-        'warning: gateway.json:1:139 Each of the routes /a, /b, /c, /d, /e and 2 more is public beside protected ones; "auth": false says that it is meant [SP_WARN_PUBLIC_BESIDE_PROTECTED, medium]'
+        'warning: gateway.json:1:194 Each of the routes /a, /b, /c, /d, /e and 2 more is public beside protected ones; "auth": false says that it is meant [SP_WARN_PUBLIC_BESIDE_PROTECTED, medium]'
       ]
     )
   })
@@ -137,7 +139,7 @@ t.test('check', async (t) => {
   t.test('warns where an included file switches a gate off, or lets it only report', async (t) => {
     const own = t.testdir({
       'gateway.json': JSON.stringify({
-        auth: { apiKeys: { list: [{ id: 'ada', secret: 'ada-s-own-key' }] } },
+        auth: { apiKeys: { list: [{ id: 'ada', key: HASH }] } },
         rateLimit: { global: false, max: 5, window: '1m' },
         routes: [
           { path: '/main', auth: false, respond: {} },
@@ -162,10 +164,10 @@ t.test('check', async (t) => {
     t.strictSame(
       linesOf(stdout).filter((line) => line.startsWith('warning: ')),
       [
-        'warning: team.json:2:15 limits.mode: This included file puts "limits" into report mode ("mode": "report")',
-        `warning: team.json:4:21 routes[0].auth: This included file switches off "auth", ${lifted}`,
-        'warning: team.json:5:31 routes[1].auth.mode: This included file puts "auth" into report mode ("mode": "report")',
-        `warning: inner.json:1:3 auth: This included file switches off "auth", ${lifted}`
+        `warning: team.json:4:21 routes[0].auth: This included file switches off "auth", ${lifted} [SP_WARN_INCLUDE_GATE_OFF, high]`,
+        `warning: inner.json:1:3 auth: This included file switches off "auth", ${lifted} [SP_WARN_INCLUDE_GATE_OFF, high]`,
+        'warning: team.json:2:15 limits.mode: This included file puts "limits" into report mode ("mode": "report") [SP_WARN_INCLUDE_GATE_REPORTS, medium]',
+        'warning: team.json:5:31 routes[1].auth.mode: This included file puts "auth" into report mode ("mode": "report") [SP_WARN_INCLUDE_GATE_REPORTS, medium]'
       ]
     )
     t.equal((await sallyport(['check', '--strict'], { cwd: own })).code, 1)

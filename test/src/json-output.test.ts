@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto'
 import t from 'tap'
 import { sallyport } from '../helpers.ts'
 
+const HASH = `sha256:${'0'.repeat(64)}`
+
 // Many processes, one after the other.
 t.setTimeout(180_000)
 
@@ -20,7 +22,7 @@ async function output(
 t.test('check --json prints routes and warnings, or errors with their places', async (t) => {
   const cwd = t.testdir({
     'gateway.json': `{
-  "auth": { "global": false, "apiKeys": { "list": [ { "id": "ada", "secret": "ada-s-own-key" } ] } },
+  "auth": { "global": false, "apiKeys": { "list": [ { "id": "ada", "key": "${HASH}" } ] } },
   "routes": [
     { "path": "/closed", "auth": true, "respond": { "body": "x" } },
     { "path": "/open/*", "methods": ["GET"], "proxy": { "upstream": "http://127.0.0.1:9" } }
