@@ -1,6 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { allowsFalse, allowsUserKeys, define, holdsTemplates, isObject, isTemplate, schemaOf } from '../lib/schema.ts'
+import {
+  allowsFalse,
+  allowsUserKeys,
+  define,
+  holdsTemplates,
+  isObject,
+  isTemplate,
+  schemaOf
+} from '../lib/schema.ts'
 import { TEMPLATE } from '../lib/units.ts'
 import { unreadable } from '../lib/unreadable.ts'
 import type { Fault, Path } from './fault.ts'

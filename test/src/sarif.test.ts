@@ -155,7 +155,10 @@ const config = `{
 }`
 
 t.test('check --sarif', async (t) => {
-  const folder = t.testdir({ edge: { 'the gateway.json': config }, 'wrong.json': '{ "routs": [], "routes": [] }' })
+  const folder = t.testdir({
+    edge: { 'the gateway.json': config },
+    'wrong.json': '{ "routs": [], "routes": [] }'
+  })
   const scan = async (file: string, ...args: string[]): Promise<{ code: number | null; run: Run }> => {
     const { code, stdout, stderr } = await sallyport(['check', '--sarif', '-c', file, ...args], {
       cwd: folder
