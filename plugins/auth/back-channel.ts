@@ -107,7 +107,8 @@ const simulatedSend =
       path: pathname + search,
       headers: Object.entries(headers).flat(),
       body: body ?? Buffer.alloc(0),
-      isForwarded: false
+      isForwarded: false,
+      headersTimeout: PROVIDER_TIMEOUT_MS
     })
     if (typeof response === 'string') throw new Error(`simulated: ${response}`)
     return { status: response.status, fields: response.headers, body: response.body }

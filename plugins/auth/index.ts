@@ -29,6 +29,15 @@ export const key = 'auth'
 
 export const reservedHeaders = (options: AuthOptions): string[] => [...identityHeadersOf(options).everywhere]
 
+/** Lists the headers of credentials and identities. */
+export const requestHeaders = (options: AuthOptions): string[] => [
+  ...reservedHeaders(options),
+  'authorization',
+  ...(options.apiKeys?.from ?? [])
+    .filter((from) => from.startsWith('header:'))
+    .map((from) => from.slice('header:'.length).toLowerCase())
+]
+
 export const usesSession = ({ session, by }: AuthOptions): boolean =>
   session === true && (by === undefined || strategiesIn(by).includes('session'))
 

@@ -10,7 +10,8 @@ import {
   type Warning
 } from '../../src/kit/index.ts'
 import { identityHeadersOf, strategiesIn } from '../../src/lib/caller.ts'
-import { peerOf } from '../../src/lib/http/addresses.ts'
+import { addressOf, peerOf } from '../../src/lib/http/addresses.ts'
+import { clientNetwork } from '../../src/lib/http/client-network.ts'
 import { cgiName } from '../../src/lib/http/headers.ts'
 import { statusMatcher } from '../../src/lib/http/statuses.ts'
 import { isObject } from '../../src/lib/schema.ts'
@@ -109,6 +110,13 @@ function guessingWarnings(options: RateLimitOptions, auth: unknown): Warning[] {
         )
       ]
 }
+
+/** Says by which key each limit counts, and that nothing is counted yet. */
+export const assumes = (options: RateLimitOptions, request: FastifyRequest): string[] =>
+  [['default', options] as const, ...Object.entries(options.also)].map(
+    ([name, { by }]) =>
+      `The limit "${name}" of "${key}" counts by ${by}${by === 'ip' ? ` (${clientNetwork(addressOf(request))})` : ''}; nothing is counted yet`
+  )
 
 export default fp<RateLimitOptions>(
   async function rateLimit(app, root) {

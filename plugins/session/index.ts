@@ -20,6 +20,9 @@ export type { Sessions } from './sessions.ts'
 export type { ListedSession, SessionData } from './store.ts'
 
 export const key = 'session'
+
+// Its own cookie is never forwarded.
+export const requestHeaders = (): string[] => ['cookie']
 export const rootOnly = true
 export const usesStore = true
 

@@ -9,6 +9,8 @@ import { SpanCounts } from './span-counts.ts'
 
 export { faults, given, key, options, override, rootOnly, type TracingOptions, variables } from './options.ts'
 
+export const requestHeaders = (): string[] => ['traceparent', 'tracestate', 'baggage', 'b3']
+
 declare module 'fastify' {
   interface FastifyInstance {
     /** The counts of spans; null if tracing is not configured. */

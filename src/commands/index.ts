@@ -4,6 +4,7 @@ import type { Command } from './command.ts'
 export const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = {
   run: () => import('./run.ts'),
   check: () => import('./check.ts'),
+  explain: () => import('./explain.ts'),
   schema: () => import('./schema.ts'),
   openapi: () => import('./openapi.ts'),
   fmt: () => import('./fmt.ts'),

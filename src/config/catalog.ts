@@ -8,8 +8,8 @@ export interface Catalog {
   /** The concerns in the order in which they run. */
   readonly concerns: readonly Concern[]
   readonly targets: readonly Target[]
-  /** Whether third-party modules are among them. */
-  readonly hasExtensions?: boolean
+  /** The keys of the third-party modules among them; undefined for none. */
+  readonly extensionKeys?: ReadonlySet<string>
   /** The built-in routes. */
   readonly builtin: {
     readonly routes: (plan: BuiltinContext) => readonly BuiltinRoute[]

@@ -1,6 +1,6 @@
 import { isObject } from '../lib/schema.ts'
 import { type Path, showPath, showPlace } from './fault.ts'
-import { describeOrigin, type Origin } from './origins.ts'
+import { describeOrigin, type Origin, originOf } from './origins.ts'
 import type { Plan, PlannedRoute } from './plan-types.ts'
 import { maskerOf } from './redact.ts'
 
@@ -12,6 +12,8 @@ export interface DescribedOption {
   readonly value: string
   /** Its place in the config with the `${…}` in it, or "default". */
   readonly from: string
+  /** Whether the root, a group or the route itself sets it, or a default. */
+  readonly level: 'root' | 'group' | 'route' | 'default'
 }
 
 /** The resolved options of the root, or of a route. */
@@ -27,24 +29,14 @@ const MAX_VALUE = 500
 
 /** Lists the resolved options of the root, or of the routes with a name; each with where it comes from. */
 export function describeOptions(plan: Plan, name: string | undefined): DescribedOptions[] {
-  const masked = maskerOf(plan)
-  const lines = (key: string, value: unknown, origins: readonly Origin[]): DescribedOption[] =>
-    leavesOf(masked(value, [key]), []).map(([path, leaf]) => ({
-      path: showPath([key, ...path]),
-      value: JSON.stringify(leaf).slice(0, MAX_VALUE),
-      from: describeOrigin(origins, path)
-    }))
-  if (name === undefined)
-    return [
-      {
-        route: null,
-        place: null,
-        options: Object.entries(plan.options).flatMap(([key, value]) =>
-          lines(key, value, plan.origins.get(key) ?? [])
-        )
-      }
-    ]
-  const describe = (route: PlannedRoute): DescribedOptions => ({
+  if (name === undefined) return [{ route: null, place: null, options: describeRoot(plan) }]
+  return plan.routes.filter((route) => route.name === name).map((route) => describeRoute(plan, route))
+}
+
+/** Lists the resolved options of a route's target and concerns. */
+export function describeRoute(plan: Plan, route: PlannedRoute): DescribedOptions {
+  const lines = linesOf(plan)
+  return {
     route: route.name,
     place: showPlace(route.place()),
     options: [
@@ -54,8 +46,26 @@ export function describeOptions(plan: Plan, name: string | undefined): Described
         lines(key, value, route.origins.get(key) ?? []).filter(({ path }) => path !== `${key}.global`)
       )
     ]
-  })
-  return plan.routes.filter((route) => route.name === name).map(describe)
+  }
+}
+
+/** Lists the resolved options of the root. */
+export function describeRoot(plan: Plan): DescribedOption[] {
+  const lines = linesOf(plan)
+  return Object.entries(plan.options).flatMap(([key, value]) =>
+    lines(key, value, plan.origins.get(key) ?? [])
+  )
+}
+
+function linesOf(plan: Plan): (key: string, value: unknown, origins: readonly Origin[]) => DescribedOption[] {
+  const masked = maskerOf(plan)
+  return (key, value, origins) =>
+    leavesOf(masked(value, [key]), []).map(([path, leaf]) => ({
+      path: showPath([key, ...path]),
+      value: JSON.stringify(leaf).slice(0, MAX_VALUE),
+      from: describeOrigin(origins, path),
+      level: originOf(origins, path)?.level ?? 'default'
+    }))
 }
 
 /** Lists the values in options; lists, and objects without properties, are one value. */

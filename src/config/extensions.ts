@@ -15,6 +15,7 @@ export async function loadExtensions(catalog: Catalog, source: Source, faults: F
   const listed = isObject(source.value) ? source.value['extensions'] : undefined
   if (!Array.isArray(listed)) return catalog
   let { concerns, targets } = catalog
+  const extensionKeys = new Set(catalog.extensionKeys)
   for (const [i, entry] of listed.entries()) {
     if (!isObject(entry) || typeof entry['module'] !== 'string') continue
     const report = (message: string, key = 'module'): void =>
@@ -27,10 +28,11 @@ export async function loadExtensions(catalog: Catalog, source: Source, faults: F
       )
       continue
     }
+    extensionKeys.add(loaded.key)
     if ('target' in loaded) targets = [...targets, loaded]
     else concerns = insertConcern(concerns, loaded, entry, report)
   }
-  return { ...catalog, concerns, targets, hasExtensions: true }
+  return { ...catalog, concerns, targets, extensionKeys }
 }
 
 const RESERVED_KEYS = new Set([

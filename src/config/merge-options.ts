@@ -65,7 +65,8 @@ export function mergeOptions(
   given: Written,
   { scope, isRoute, paths, faults }: MergePlace & { readonly faults: FaultList }
 ): OptionsState {
-  const written: PlacedWritten = { ...inFull(module, given), paths }
+  const level = scope === ROOT_SCOPE ? 'root' : isRoute ? 'route' : 'group'
+  const written: PlacedWritten = { ...inFull(module, given), paths, level }
   const value = mapFiles(module.options, written.value, (file) => resolve(written.source.folder, file))
   const isRootOnly = scope === ROOT_SCOPE
   if (value === false) return { ...outer, on: false, isRootOnly }

@@ -9,14 +9,16 @@ export class Origin {
   readonly value: unknown
   /** The paths of the group or route; empty for the root. */
   readonly paths: readonly string[]
+  readonly level: PlacedWritten['level']
   readonly #path: Path
   readonly #at: (path: Path) => Place
   readonly #templates: ReadonlyMap<string, string>
   readonly #where: Where
 
-  constructor({ source, path, value, paths }: PlacedWritten) {
+  constructor({ source, path, value, paths, level }: PlacedWritten) {
     this.value = value
     this.paths = paths
+    this.level = level
     this.#path = path
     this.#at = source.at
     this.#templates = source.templates
@@ -55,9 +57,13 @@ export function originsOf(states: Iterable<readonly [string, OptionsState]>): Or
   return origins
 }
 
+/** Finds where a resolved option comes from; undefined for a default. */
+export const originOf = (origins: readonly Origin[], path: Path): Origin | undefined =>
+  origins.findLast(({ value }) => hasValueAt(value, path))
+
 /** Returns where a resolved option comes from: its place, with the variables in it, or "default". */
 export function describeOrigin(origins: readonly Origin[], path: Path): string {
-  const origin = origins.findLast(({ value }) => hasValueAt(value, path))
+  const origin = originOf(origins, path)
   if (origin === undefined) return 'default'
   const variables = origin.templateOf(path)?.match(/\$\{[^{}]*\}/g) ?? []
   // The text after ":-" is a value, and may be a secret.

@@ -9,9 +9,11 @@ export interface Written {
   readonly value: unknown
 }
 
-/** Written options, and the paths of the group or route that has them; empty for the root. */
+/** Written options, and what has them. */
 export interface PlacedWritten extends Written {
+  /** The paths of the group or route; empty for the root. */
   readonly paths: readonly string[]
+  readonly level: 'root' | 'group' | 'route'
 }
 
 /** Returns the fault for an invalid value inside written options, at its place in the file. */

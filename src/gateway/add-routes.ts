@@ -5,7 +5,7 @@ import { pathsSetting } from '../config/origins.ts'
 import type { Plan, PlannedRoute } from '../config/plan-types.ts'
 import type { BuiltinRoute } from '../kit/builtin.ts'
 import { varyBy } from '../kit/conditions.ts'
-import { newRoute, type RouteInfo } from '../kit/route-info.ts'
+import { type Mount, newRoute, type RouteInfo } from '../kit/route-info.ts'
 import { canonicalHost } from '../lib/http/canonical-path.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { forEachSliced, yieldIfDue } from '../lib/time-slicing.ts'
@@ -77,7 +77,12 @@ export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSe
         mounts: table.mounts.get(info) ?? []
       }))
     if (routes.length > 0)
-      await app.register(plugin as FastifyPluginCallback<{ routes: unknown }>, { routes })
+      await app.register(
+        app.simulation?.leavesOut(key) === true
+          ? leftOutTarget
+          : (plugin as FastifyPluginCallback<{ routes: unknown }>),
+        { routes }
+      )
   }
   delete step.key
   delete step.route
@@ -171,6 +176,20 @@ function addAmbiguities(app: FastifyInstance, plan: Plan, routes: ConfigRoutes, 
     }
   app.ambiguousFor = (route) => tests.get(route)
   app.ambiguousPairs = () => (found ?? findAmbiguities(plan, routes, table)).pairs()
+}
+
+/** Registers the routes of a target that a simulation leaves out, because it might call a service. */
+async function leftOutTarget(app: FastifyInstance, { routes }: { routes: unknown }): Promise<void> {
+  for (const { mounts } of routes as readonly { mounts: readonly Mount[] }[])
+    for (const { url, method } of mounts)
+      app.route({
+        url,
+        method: [...method],
+        exposeHeadRoute: false,
+        handler: async function respondEmpty() {
+          return ''
+        }
+      })
 }
 
 function addBuiltin(app: FastifyInstance, route: BuiltinRoute, info: RouteInfo, table: Table): void {

@@ -93,7 +93,7 @@ export async function buildGateway(
     'buffers',
     resources.lease(app, 'buffers', () => new BufferBudget())
   )
-  app.decorate('ownsBodies', options.isAlone === true && plan.catalog.hasExtensions !== true)
+  app.decorate('ownsBodies', options.isAlone === true && plan.catalog.extensionKeys === undefined)
   app.decorate('simulation', options.simulation ?? null)
   app.decorate('acceptsUpgrades', false)
   app.decorate('tls', null)

@@ -1,4 +1,4 @@
-import type { FastifyPluginAsync, FastifyPluginCallback } from 'fastify'
+import type { FastifyPluginAsync, FastifyPluginCallback, FastifyRequest } from 'fastify'
 import type { TSchema } from 'typebox'
 import type { PathPolicy } from '../lib/http/canonical-path.ts'
 import type { OptionFault } from '../lib/schema.ts'
@@ -59,6 +59,10 @@ export interface Concern {
   readonly origins?: (options: never) => (nameOrUrl: string) => readonly string[]
   /** Returns the request headers that it sets itself for upstreams, in lower case, so that they can't be conditions of routes. */
   readonly reservedHeaders?: (options: never) => readonly string[]
+  /** Returns the request headers that it sets or removes for upstreams, in lower case; an explanation names it beside them. */
+  readonly requestHeaders?: (options: never) => readonly string[]
+  /** Returns what an explanation takes for granted of its state, as sentences, such as that nothing is counted yet. */
+  readonly assumes?: (options: never, request: FastifyRequest) => readonly string[]
   /** Whether it responds to CORS preflights, which are then routed by the method that they ask for. */
   readonly preflights?: boolean
   /** Returns how paths are normalized before routing. */

@@ -6,7 +6,8 @@ import { type AsyncHook, type CallbackHook, type Done, type GateHook, takesCallb
 export interface Verdict {
   readonly gate: string
   readonly phase: string
-  readonly verdict: 'passed' | 'refused' | 'answered' | 'reported'
+  /** "unknown" for a gate that a simulation leaves out. */
+  readonly verdict: 'passed' | 'refused' | 'answered' | 'reported' | 'unknown'
   readonly code?: string
   readonly reason?: string
   /** When it began, by `performance.now()`. */
@@ -28,19 +29,23 @@ export interface Observed {
   readonly trace: boolean
   readonly report: boolean
   readonly cost: RecordCost | undefined
+  /** Whether the gate does not run, because its services are not simulated. */
+  readonly isLeftOut: boolean
 }
 
 /** Returns whether the options of a gate put it into report mode. */
 export const isReporting = (options: object): boolean => (options as { mode?: unknown }).mode === 'report'
 
 /** Wraps a gate's hook to record its verdicts and time; returns it unchanged if nothing is recorded. */
-export function observe(hook: GateHook, place: GatePlace, { trace, report, cost }: Observed): GateHook {
+export function observe(hook: GateHook, place: GatePlace, observed: Observed): GateHook {
+  const { trace, report, cost, isLeftOut } = observed
+  if (isLeftOut) return leftOut(place)
   if (!trace && !report) return cost === undefined ? hook : sampled(hook, place.gate, cost)
-  let observed = withCallback(hook)
-  if (cost !== undefined) observed = timed(observed, place.gate, cost)
-  if (trace) observed = traced(observed, place, report ? 'reported' : 'refused')
-  if (report) observed = reported(observed, place)
-  return unlessSent(observed)
+  let wrapped = withCallback(hook)
+  if (cost !== undefined) wrapped = timed(wrapped, place.gate, cost)
+  if (trace) wrapped = traced(wrapped, place, report ? 'reported' : 'refused')
+  if (report) wrapped = reported(wrapped, place)
+  return unlessSent(wrapped)
 }
 
 /** Records a refusal that report mode lets pass. */
@@ -80,6 +85,15 @@ const timed =
       cost(gate, performance.now() - began)
       done(error)
     })
+  }
+
+/** Records that a gate's verdict is not known, and lets the request pass. */
+const leftOut =
+  (place: GatePlace): CallbackHook =>
+  (request, _reply, done) => {
+    request.trace ??= []
+    request.trace.push({ ...place, verdict: 'unknown' })
+    done()
   }
 
 /** Adds the verdict of a hook and its time to the trace of the request. */

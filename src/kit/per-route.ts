@@ -95,10 +95,15 @@ function buildHooks(
   hooks: Hooks | undefined,
   key: string,
   options: object,
-  { sallyportKit: { trace, cost } }: FastifyInstance
+  { sallyportKit: { trace, cost }, simulation }: FastifyInstance
 ): BuiltHooks | null {
   if (hooks === undefined) return null
-  const observed = { trace, cost, report: isReporting(options) }
+  const observed = {
+    trace,
+    cost,
+    report: isReporting(options),
+    isLeftOut: simulation?.leavesOut(key) === true
+  }
   const byPhase: Record<string, unknown> = {}
   for (const phase of GATE_PHASES) {
     const hook = hooks[phase]

@@ -26,11 +26,24 @@ export interface SimulatedOutcome {
   /** The request as the gateway saw it; undefined where its bytes were no valid request. */
   readonly request: FastifyRequest | undefined
   /** The requests to upstreams, in their order. */
-  readonly calls: readonly UpstreamCall[]
+  readonly calls: readonly RecordedCall[]
+}
+
+/** A request to an upstream, with the gate that made it; undefined for the target. */
+export interface RecordedCall extends UpstreamCall {
+  readonly gate: string | undefined
 }
 
 /** Returns what an upstream sends for a request. */
-export type Responder = (call: UpstreamCall) => SimulatedResponse
+export type Responder = (call: RecordedCall) => SimulatedResponse
+
+/** What a simulated gateway shares with the one before it, and what it leaves out. */
+export interface SimulationOptions {
+  /** The state that outlives a reload. */
+  readonly resources?: Resources
+  /** Returns whether the gates of a concern do not run; by default all run. */
+  readonly leavesOut?: (key: string) => boolean
+}
 
 /** A gateway without sockets: its connections are in memory, its upstreams are simulated, and all gates are traced. */
 export class SimulatedGateway {
@@ -46,13 +59,13 @@ export class SimulatedGateway {
     this.#server = serveUnbound(app, SILENT)
   }
 
-  /** Builds a gateway from a plan; `respond` stands in for the upstreams. Resources make a reload: state is shared with the gateway before. */
+  /** Builds a gateway from a plan; `respond` stands in for the upstreams. */
   static async open(
     plan: Plan,
     respond: Responder,
-    resources: Resources = new Resources()
+    { resources = new Resources(), leavesOut = () => false }: SimulationOptions = {}
   ): Promise<SimulatedGateway> {
-    const world = new World(respond)
+    const world = new World(respond, leavesOut)
     const app = await buildGateway(plan, resources, SILENT, { trace: true, simulation: world })
     return new SimulatedGateway(app, plan, world)
   }
@@ -87,7 +100,7 @@ export class SimulatedGateway {
 const SILENT = pino({ level: 'silent' })
 
 interface Recording {
-  readonly calls: UpstreamCall[]
+  readonly calls: RecordedCall[]
   request: FastifyRequest | undefined
   readonly callerFor: SimulatedRequest['callerFor']
 }
@@ -95,15 +108,21 @@ interface Recording {
 /** Stands in for the services around a gateway, and records what it sends them. */
 class World implements Simulation {
   current: Recording | undefined
+  readonly leavesOut: (key: string) => boolean
   readonly #respond: Responder
 
-  constructor(respond: Responder) {
+  constructor(respond: Responder, leavesOut: (key: string) => boolean) {
     this.#respond = respond
+    this.leavesOut = leavesOut
   }
 
   respond(call: UpstreamCall): SimulatedResponse {
-    this.current?.calls.push(call)
-    return this.#respond(call)
+    // A verdict without a time is that of a gate that has not decided yet.
+    const trace = this.current?.request?.trace
+    const gate = trace?.findLast(({ verdict, ms }) => verdict === 'answered' && ms === undefined)?.gate
+    const recorded = { ...call, gate }
+    this.current?.calls.push(recorded)
+    return this.#respond(recorded)
   }
 
   callerFor(request: FastifyRequest, strategy: string): Caller | null | undefined {

@@ -101,6 +101,11 @@ const LAYERS: readonly Layer[] = [
     may: /^src\/(config|gateway|kit|server|simulation|test-runner)\//
   },
   {
+    what: 'an explanation is made from a plan and a traced gateway',
+    files: /^src\/explain\//,
+    may: /^src\/(config|explain|gateway|kit|simulation)\//
+  },
+  {
     what: 'the admin listener reports on layers below',
     files: /^src\/admin\//,
     may: /^src\/(admin|config|gateway|kit|process|server)\//

@@ -44,7 +44,8 @@ export class SimulatedPool implements Sender {
   ): void {
     if (handler.abandoned === true) return
     const isForwarded = source !== null && source !== undefined
-    const response = this.#simulation.respond({ ...this.#target, method, path, headers, body, isForwarded })
+    const call = { ...this.#target, method, path, headers, body, isForwarded, headersTimeout }
+    const response = this.#simulation.respond(call)
     if (response === 'refuse') {
       handler.onError(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))
       return

@@ -9,6 +9,8 @@ export interface Simulation {
   callerFor(request: FastifyRequest, strategy: string): Caller | null | undefined
   /** Called with each request, before any gate has run. */
   onRequest(request: FastifyRequest): void
+  /** Returns whether a concern's gates are left out, because they might call a service that is not simulated. */
+  leavesOut(key: string): boolean
 }
 
 /** A request as an upstream would get it. */
@@ -26,6 +28,8 @@ export interface UpstreamCall {
   readonly body: Buffer
   /** Whether it serves a request of a client; others are requests of the gateway itself. */
   readonly isForwarded: boolean
+  /** Milliseconds from the last byte of the request to the response headers; 0 for no limit. */
+  readonly headersTimeout: number
 }
 
 /** What comes back: a response, or "hang" for none, "refuse" for a refused connection, "cut" for a connection that closes first. */

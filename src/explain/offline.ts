@@ -1,0 +1,89 @@
+import type { FastifyRequest } from 'fastify'
+import type { Plan } from '../config/plan-types.ts'
+import type { Caller } from '../lib/caller.ts'
+import type { SimulatedResponse } from '../lib/contracts/simulation.ts'
+import { isObject } from '../lib/schema.ts'
+import type { ReceivedResponse } from '../simulation/response-bytes.ts'
+import { type RecordedCall, SimulatedGateway } from '../simulation/simulation.ts'
+import { explain } from './explain.ts'
+import type { Explanation } from './explanation.ts'
+
+/** The request to explain, and what stands in for what is not known without services. */
+export interface OfflineQuestion {
+  readonly method: string
+  readonly url: string
+  readonly headers: readonly (readonly [string, string])[]
+  readonly body: Buffer | undefined
+  /** The address of the client. */
+  readonly from: string
+  /** Stands in for authentication; undefined to try the credentials of the request. */
+  readonly callerFor: ((strategy: string, request: FastifyRequest) => Caller | null | undefined) | undefined
+  /** The status with which services respond that a gate asks; undefined where it is not known. */
+  readonly gateStatus: number | undefined
+}
+
+const ASSUMED_STATUS = 200
+
+/** What an explanation without services takes for granted of the upstreams. */
+export const HEALTHY = 'All targets are healthy and respond 200; nothing is stored in a cache'
+
+/** Explains a request without a socket and without calling a service: a gateway with simulated upstreams handles it. */
+export async function explainOffline(plan: Plan, question: OfflineQuestion): Promise<Explanation> {
+  const { method, url, headers, from } = question
+  const unknown = new Map<string, string>()
+  const respond = (call: RecordedCall): SimulatedResponse => {
+    if (call.gate === undefined || question.gateStatus !== undefined)
+      return emptyResponse(call.gate === undefined ? ASSUMED_STATUS : (question.gateStatus ?? ASSUMED_STATUS))
+    if (!call.isForwarded) {
+      unknown.set(
+        call.gate,
+        `"${call.gate}" needs ${call.target}${call.path}, which is not asked; say who the caller is (--as)`
+      )
+      return 'refuse'
+    }
+    unknown.set(
+      call.gate,
+      `"${call.gate}" asks "${call.upstream}", which is taken to respond ${ASSUMED_STATUS}; say another status with --forward`
+    )
+    return emptyResponse(ASSUMED_STATUS)
+  }
+  const { extensionKeys } = plan.catalog
+  const gateway = await SimulatedGateway.open(plan, respond, {
+    leavesOut: (key) => extensionKeys?.has(key) === true
+  })
+  try {
+    const { request, response, calls } = await gateway.send(question)
+    for (const { gate, verdict } of request?.trace ?? [])
+      if (verdict === 'unknown') unknown.set(gate, `"${gate}" is an extension, whose gate is not run here`)
+    const explanation = explain(gateway.app, plan, {
+      method,
+      url,
+      from,
+      headers,
+      request,
+      status: response?.status,
+      parserRefusal: request === undefined ? refusalIn(response) : undefined,
+      upstreamRequests: calls.map((call) => ({ ...call, bodyBytes: call.body.length })),
+      unknown
+    })
+    const isHealthy = explanation.upstreams.length > 0 ? [HEALTHY] : []
+    return { ...explanation, assumes: [...explanation.assumes, ...isHealthy] }
+  } finally {
+    await gateway.close()
+  }
+}
+
+const emptyResponse = (status: number): SimulatedResponse => ({ status, headers: [], body: Buffer.alloc(0) })
+
+/** Returns the code of a refusal whose request no route has seen. */
+function refusalIn(response: ReceivedResponse | undefined): { code: string; detail: string } | undefined {
+  if (response === undefined) return undefined
+  try {
+    const problem: unknown = JSON.parse(response.body.toString('utf8'))
+    return isObject(problem)
+      ? { code: String(problem['code']), detail: String(problem['detail']) }
+      : undefined
+  } catch {
+    return undefined
+  }
+}

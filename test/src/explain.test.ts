@@ -1,0 +1,180 @@
+import t from 'tap'
+import { planOf } from '../../src/config/load.ts'
+import { objectSource } from '../../src/config/source.ts'
+import type { Explanation } from '../../src/explain/explanation.ts'
+import { explainOffline, type OfflineQuestion } from '../../src/explain/offline.ts'
+import { catalog } from '../../src/gateway/catalog.ts'
+import { readCaller, standIn } from '../../src/simulation/callers.ts'
+
+const ORDERS = { url: 'http://10.0.0.1:4000', timeouts: { headers: '5s' } }
+
+async function explained(
+  config: object,
+  url: string,
+  more: Partial<OfflineQuestion> = {}
+): Promise<Explanation> {
+  const plan = await planOf(objectSource({ upstreams: { orders: ORDERS }, ...config }), catalog, {})
+  return explainOffline(plan, {
+    method: 'GET',
+    url,
+    headers: [],
+    body: undefined,
+    from: '192.0.2.1',
+    callerFor: undefined,
+    gateStatus: undefined,
+    ...more
+  })
+}
+
+const proxy = { upstream: 'orders' }
+
+t.test('a request that is forwarded: its upstream request, and who added and removed headers', async (t) => {
+  const config = {
+    headers: { request: { 'x-lang': 'en', 'x-debug': false } },
+    routes: [{ name: 'order', path: '/orders/:id', proxy: { ...proxy, rewrite: '/v2/{params.id}' } }]
+  }
+  const headers = [
+    ['X-Own', 'a'],
+    ['X-Debug', '1'],
+    ['TE', 'trailers']
+  ] as const
+  const found = await explained(config, '/orders/%31?q=1', { headers })
+  t.match(found, {
+    version: 1,
+    verdict: 'forwarded',
+    status: 200,
+    code: null,
+    route: { name: 'order', target: 'proxy' },
+    normalized: { path: '/orders/1', client: '192.0.2.1', changes: ['/orders/%31 became /orders/1'] },
+    upstreams: [
+      {
+        upstream: 'orders',
+        askedBy: null,
+        method: 'GET',
+        url: 'http://10.0.0.1:4000/v2/1?q=1',
+        headersTimeout: 5000
+      }
+    ]
+  })
+  const by = Object.fromEntries(found.upstreams[0]?.headers.map(({ name, by }) => [name, by]) ?? [])
+  t.match(by, { 'x-own': null, 'x-lang': 'headers', 'x-request-id': 'requestId', 'x-forwarded-for': 'proxy' })
+  t.strictSame(found.upstreams[0]?.removed, [
+    { name: 'x-debug', by: 'headers' },
+    { name: 'te', by: 'hop-by-hop (RFC 9110 section 7.6.1)' }
+  ])
+})
+
+t.test('what each candidate lost by', async (t) => {
+  const config = {
+    routes: [
+      { name: 'all', path: '/*', proxy },
+      { name: 'other host', path: '/a/:id', host: 'b.example', proxy },
+      { name: 'canary', path: '/a/:id', when: { 'header:x-canary': 'true' }, proxy },
+      { name: 'post', path: '/a/:id', methods: ['POST'], proxy },
+      { name: 'chosen', path: '/a/:id', methods: ['GET'], proxy },
+      { name: 'elsewhere', path: '/b', proxy }
+    ]
+  }
+  const { candidates, route } = await explained(config, '/a/1')
+  t.equal(route?.name, 'chosen')
+  const lost = Object.fromEntries(candidates.map(({ route: name, lostBy }) => [name, lostBy]))
+  t.match(lost, {
+    chosen: null,
+    all: /^path: that of "chosen" is more specific/,
+    'other host': /^host: it is for b\.example, not localhost/,
+    canary: /^when: \{"header:x-canary":\["true"\]\} does not hold/,
+    post: /^method: it takes POST, not GET/
+  })
+  t.notOk('elsewhere' in lost)
+  const nothing = await explained(config, 'http://other.example/a/..%2f')
+  t.match(nothing, { verdict: 'refused', status: 400, code: 'SP_ERR_PATHS_UNSAFE', route: null })
+})
+
+t.test('the options of a gate come with their level, and secrets are masked', async (t) => {
+  const config = {
+    auth: { apiKeys: { list: [{ id: 'x', secret: 'a-secret-of-the-test-alone-123456' }] } },
+    routes: [
+      {
+        path: '/a',
+        auth: { require: { roles: ['staff'] } },
+        routes: [{ path: '/b', rateLimit: { max: 3, window: '1m' }, proxy }]
+      }
+    ]
+  }
+  const headers = [['x-api-key', 'a-secret-of-the-test-alone-123456']] as const
+  const found = await explained(config, '/a/b', { headers })
+  t.match(found, { verdict: 'refused', status: 403, code: 'SP_ERR_AUTH_LACKING', refusedBy: 'auth' })
+  t.match(found.caller, { id: 'x', by: 'apiKeys' })
+  const levels = Object.fromEntries(
+    found.gates.flatMap(({ options }) => options.map(({ option, level }) => [option, level]))
+  )
+  t.match(levels, {
+    'auth.apiKeys.list': 'root',
+    'auth.require.roles': 'group',
+    'rateLimit.max': 'route',
+    'rateLimit.algorithm': 'default'
+  })
+  t.notMatch(JSON.stringify(found), 'a-secret-of-the-test-alone')
+  t.match(
+    found.assumes.join('\n'),
+    /"default" of "rateLimit" counts by ip \(192\.0\.2\.1\); nothing is counted yet/
+  )
+})
+
+t.test('a caller that stands in is judged by what the route requires', async (t) => {
+  const config = {
+    auth: {
+      jwt: { issuer: 'https://issuer.invalid', audience: 'x', jwks: 'https://issuer.invalid/jwks' },
+      require: { roles: ['staff'], scopes: ['read'], claims: { tenant: 't1' } }
+    },
+    routes: [{ path: '/a', proxy }]
+  }
+  const cases: [caller: object, status: number][] = [
+    [{ id: 'ada', roles: ['staff'], scopes: ['read'], claims: { tenant: 't1' } }, 200],
+    [{ sub: 'ada', roles: ['staff'], scope: 'read write', tenant: 't1' }, 200],
+    [{ id: 'ada', roles: ['staff'], scopes: ['read'], claims: { tenant: 't2' } }, 403],
+    [{ id: 'ada', roles: [] }, 403]
+  ]
+  for (const [entry, status] of cases) {
+    const caller = readCaller(entry)
+    const found = await explained(config, '/a', { callerFor: caller && standIn(caller) })
+    t.equal(found.status, status, JSON.stringify(entry))
+  }
+})
+
+t.test('what is not known here is said to be unknown, with what would tell it', async (t) => {
+  const jwt = { issuer: 'https://issuer.invalid', audience: 'x', jwks: 'https://issuer.invalid/jwks' }
+  const token = `${Buffer.from('{"alg":"RS256"}').toString('base64url')}.${Buffer.from('{}').toString('base64url')}.AA`
+  await t.test('a token whose keys are remote', async (t) => {
+    const headers = [['authorization', `Bearer ${token}`]] as const
+    const found = await explained({ auth: { jwt }, routes: [{ path: '/a', proxy }] }, '/a', { headers })
+    t.equal(found.gates.find(({ gate }) => gate === 'auth')?.verdict, 'unknown')
+    t.equal(found.verdict, 'unknown')
+    t.match(found.assumes.join('\n'), /--as/)
+  })
+  await t.test('forward auth, unless its status is given', async (t) => {
+    const config = {
+      auth: { forward: { upstream: 'orders', path: '/check' } },
+      routes: [{ path: '/a', proxy }]
+    }
+    const unknown = await explained(config, '/a')
+    t.match(unknown, { verdict: 'unknown', status: 200, upstreams: [{ askedBy: 'auth' }, { askedBy: null }] })
+    t.match(unknown.assumes.join('\n'), /--forward/)
+    t.match(await explained(config, '/a', { gateStatus: 200 }), { verdict: 'forwarded' })
+    t.match(await explained(config, '/a', { gateStatus: 401 }), {
+      status: 401,
+      upstreams: [{ askedBy: 'auth' }]
+    })
+  })
+})
+
+t.test('bytes that are no request are refused by the parser', async (t) => {
+  const found = await explained({ routes: [{ path: '/a', proxy }] }, '/a b')
+  t.match(found, {
+    verdict: 'refused',
+    status: 400,
+    code: 'SP_ERR_REQUEST_MALFORMED',
+    normalized: null,
+    route: null
+  })
+})
