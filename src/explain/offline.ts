@@ -4,7 +4,7 @@ import type { Caller } from '../lib/caller.ts'
 import type { SimulatedResponse } from '../lib/contracts/simulation.ts'
 import { isObject } from '../lib/schema.ts'
 import type { ReceivedResponse } from '../simulation/response-bytes.ts'
-import { type RecordedCall, SimulatedGateway } from '../simulation/simulation.ts'
+import { type RecordedCall, SimulatedGateway, type SimulatedOutcome } from '../simulation/simulation.ts'
 import { explain } from './explain.ts'
 import type { Explanation } from './explanation.ts'
 
@@ -27,8 +27,14 @@ const ASSUMED_STATUS = 200
 /** What an explanation without services takes for granted of the upstreams. */
 export const HEALTHY = 'All targets are healthy and respond 200; nothing is stored in a cache'
 
+/** An explanation, and what became of the simulated request. */
+export interface OfflineAnswer {
+  readonly explanation: Explanation
+  readonly outcome: SimulatedOutcome
+}
+
 /** Explains a request without a socket and without calling a service: a gateway with simulated upstreams handles it. */
-export async function explainOffline(plan: Plan, question: OfflineQuestion): Promise<Explanation> {
+export async function explainOffline(plan: Plan, question: OfflineQuestion): Promise<OfflineAnswer> {
   const { method, url, headers, from } = question
   const unknown = new Map<string, string>()
   const respond = (call: RecordedCall): SimulatedResponse => {
@@ -52,7 +58,8 @@ export async function explainOffline(plan: Plan, question: OfflineQuestion): Pro
     leavesOut: (key) => extensionKeys?.has(key) === true
   })
   try {
-    const { request, response, calls } = await gateway.send(question)
+    const outcome = await gateway.send(question)
+    const { request, response, calls } = outcome
     for (const { gate, verdict } of request?.trace ?? [])
       if (verdict === 'unknown') unknown.set(gate, `"${gate}" is an extension, whose gate is not run here`)
     const explanation = explain(gateway.app, plan, {
@@ -67,7 +74,7 @@ export async function explainOffline(plan: Plan, question: OfflineQuestion): Pro
       unknown
     })
     const isHealthy = explanation.upstreams.length > 0 ? [HEALTHY] : []
-    return { ...explanation, assumes: [...explanation.assumes, ...isHealthy] }
+    return { explanation: { ...explanation, assumes: [...explanation.assumes, ...isHealthy] }, outcome }
   } finally {
     await gateway.close()
   }

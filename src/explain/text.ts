@@ -34,10 +34,7 @@ function verdictLine({ verdict, status, code, refusedBy, detail, caller }: Expla
 
 function gateLines({ gate, phase, verdict, code, reason, options }: ExplainedGate): string[] {
   const told = reason === null ? '' : `: ${reason}`
-  const shown =
-    verdict === 'passed' || verdict === 'not reached'
-      ? options.filter(({ level }) => level !== 'default')
-      : options
+  const shown = options.filter(({ level }) => level !== 'default')
   return [
     `  ${verdict.padEnd(11)} ${gate}${phase === '' ? '' : ` (${phase})`}${code === null ? '' : ` ${code}`}${told}`,
     ...shown.map((option) => `              ${optionText(option)}`)

@@ -5,8 +5,11 @@ import { isObject } from '../lib/schema.ts'
 /** Returns who stands in for the result of a strategy; undefined where the strategy itself runs. */
 export type CallerFor = (strategy: string, request: FastifyRequest) => Caller | null | undefined
 
+/** A caller without the strategy that it stands in for. */
+export type CallerStandIn = Omit<Caller, 'by'>
+
 /** Reads a caller from an object: its id, roles and claims, or the claims of a token; undefined without an id. */
-export function readCaller(value: unknown): Omit<Caller, 'by'> | undefined {
+export function readCaller(value: unknown): CallerStandIn | undefined {
   if (!isObject(value)) return undefined
   const { id = value['sub'], name, email, roles, scopes = value['scope'], claims } = value
   if (typeof id !== 'string' || id === '') return undefined
@@ -23,7 +26,7 @@ export function readCaller(value: unknown): Omit<Caller, 'by'> | undefined {
 
 /** Makes a caller stand in for the strategy that succeeds first on a route. */
 export const standIn =
-  (caller: Omit<Caller, 'by'>): CallerFor =>
+  (caller: CallerStandIn): CallerFor =>
   (strategy) => ({ ...caller, by: strategy })
 
 const textsIn = (value: unknown): readonly string[] =>

@@ -168,7 +168,7 @@ t.test('what is explained is what the running gateway does', async (t) => {
           const url = each.url.replace(/^https:/, 'http:')
           const sent: WrittenRequest = { ...each, url }
           const response = readResponse(await exchange(served.address.port, requestBytes(sent)))
-          const found = await explainOffline(plan, {
+          const { explanation: found } = await explainOffline(plan, {
             ...sent,
             from: '127.0.0.1',
             callerFor: undefined,

@@ -14,7 +14,7 @@ async function explained(
   more: Partial<OfflineQuestion> = {}
 ): Promise<Explanation> {
   const plan = await planOf(objectSource({ upstreams: { orders: ORDERS }, ...config }), catalog, {})
-  return explainOffline(plan, {
+  const { explanation } = await explainOffline(plan, {
     method: 'GET',
     url,
     headers: [],
@@ -24,6 +24,7 @@ async function explained(
     gateStatus: undefined,
     ...more
   })
+  return explanation
 }
 
 const proxy = { upstream: 'orders' }

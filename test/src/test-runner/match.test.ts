@@ -12,6 +12,7 @@ const call = (more: Partial<UpstreamCall> = {}): UpstreamCall => ({
   headers: ['x-user-id', 'ada', 'accept', '*/*'],
   body: Buffer.alloc(0),
   isForwarded: true,
+  headersTimeout: 0,
   ...more
 })
 
