@@ -23,7 +23,7 @@ import { overrideOf, type Static } from '../src/lib/schema.ts'
 
 export const key = 'headers'
 
-export const requestHeaders = ({ request = {} }: HeadersOptions): string[] =>
+export const requestHeaders = ({ request }: HeadersOptions): string[] =>
   Object.keys(request).map((name) => name.toLowerCase())
 
 export const options = Type.Object(
