@@ -10,16 +10,19 @@ import {
   Type
 } from '../src/kit/index.ts'
 import { identityHeadersOf } from '../src/lib/caller.ts'
+import { acceptsProviderSession } from '../src/lib/caller-tokens.ts'
 import {
   compileHeaders,
   type HeaderChange,
   HeaderChanges,
   headerChangeFaults,
-  onlyRemoves
+  onlyRemoves,
+  tokensInHeaders
 } from '../src/lib/http/header-changes.ts'
 import { cgiName, cleanHeader } from '../src/lib/http/headers.ts'
 import { getOrCreate } from '../src/lib/memoize.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
+import { WITH_TOKENS } from '../src/lib/values.ts'
 
 export const key = 'headers'
 
@@ -67,7 +70,9 @@ export const faults = (options: HeadersOptions, about: About): OptionFault[] =>
   (['request', 'response'] as const).flatMap((direction) =>
     Object.entries(options[direction]).flatMap(([name, value]) => {
       const path = [direction, name]
-      const found = headerChangeFaults(name, value, path)
+      const known = direction === 'request' ? WITH_TOKENS : undefined
+      const found = headerChangeFaults(name, value, path, known)
+      if (direction === 'request' && found.length === 0) found.push(...tokenFaults(name, options, about))
       if (direction === 'request' && !onlyRemoves(value) && isReserved(name, options, about))
         found.push({
           path,
@@ -76,6 +81,21 @@ export const faults = (options: HeadersOptions, about: About): OptionFault[] =>
       return found
     })
   )
+
+/** Returns the error of a header with a token of the caller, on routes whose callers have none. */
+function tokenFaults(name: string, options: HeadersOptions, { routes }: About): OptionFault[] {
+  const value = options.request[name]
+  const [token] = value === undefined ? [] : tokensInHeaders({ [name]: value })
+  const isMissing = routes.some(({ auth, headers }) => headers === options && !acceptsProviderSession(auth))
+  return token === undefined || !isMissing
+    ? []
+    : [
+        {
+          path: ['request', name],
+          message: `expected a route that accepts sessions of "auth.oidc", got one that does not; only these have "{caller.${token}}", so set it on routes that accept them`
+        }
+      ]
+}
 
 // The identity headers of all routes, memoized by the list of routes.
 const identityHeaders = new WeakMap<object, ReadonlySet<string>>()
@@ -109,7 +129,7 @@ export default fp<HeadersOptions>(
     app.decorateRequest('headerChanges', null)
     const isBuiltin = (_options: HeadersOptions, { kind }: RouteInfo): boolean => kind === 'builtin'
     const build = (options: HeadersOptions, route: RouteInfo): Hooks => {
-      const requestChanges = compileHeaders(options.request)
+      const requestChanges = compileHeaders(options.request, WITH_TOKENS)
       const responseChanges = compileHeaders(options.response)
       // The body of an error is escaped for its own type (CWE-79).
       const bodyKeepingChanges = responseChanges.filter(({ name }) => name !== 'content-type')

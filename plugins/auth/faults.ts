@@ -1,6 +1,7 @@
 import type { AboutPlan, PlanWarning } from '../../src/kit/concern.ts'
 import { type About, defineWarning, type OptionFault, type Warning } from '../../src/kit/index.ts'
-import { TemplateError, template } from '../../src/lib/values.ts'
+import { acceptsProviderSession, isCallerToken } from '../../src/lib/caller-tokens.ts'
+import { TemplateError, template, WITH_TOKENS } from '../../src/lib/values.ts'
 import { type Alternative, acceptedStrategies, alternativesOf, readAlternative } from './alternatives.ts'
 import { assertionFaults } from './assertion.ts'
 import {
@@ -36,7 +37,7 @@ export function faults(options: AuthOptions, about: About): OptionFault[] {
       : below('apiKeys', readEntries(options.apiKeys, apiKey, apiKeyFault).faults)),
     ...emptyListFaults(options),
     ...exemptFaults(options, about),
-    ...identityFaults(options.identity)
+    ...identityFaults(options)
   ]
 }
 
@@ -189,11 +190,14 @@ function emptyListFaults({ users, apiKeys }: AuthOptions): OptionFault[] {
   )
 }
 
-function identityFaults(identity: AuthOptions['identity']): OptionFault[] {
-  return Object.entries(identity).flatMap(([name, value]) => {
+function identityFaults(options: AuthOptions): OptionFault[] {
+  return Object.entries(options.identity).flatMap(([name, value]) => {
     try {
-      template(`{caller.${value}}`)
-      return []
+      template(`{caller.${value}}`, WITH_TOKENS)
+      if (!isCallerToken(value) || acceptsProviderSession(options)) return []
+      const accepted = acceptedStrategies(options).join(', ')
+      const message = `expected sessions of "oidc" to be accepted beside "${value}", got ${accepted === '' ? 'none' : `the strategies ${accepted}`}${options.oidc === undefined ? ' and no "oidc"' : ''}; only these have tokens`
+      return [{ path: ['identity', name], message }]
     } catch (error) {
       if (!(error instanceof TemplateError)) throw error
       return [{ path: ['identity', name], message: error.message }]

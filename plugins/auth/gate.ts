@@ -125,6 +125,9 @@ export function makeGate(options: AuthOptions, parts: GateParts): Gate {
     }
     const missing = missingRequirement(caller, callers)
     if (missing !== undefined) {
+      // In report mode the request goes on, without them.
+      request.accessToken = null
+      request.idToken = null
       const needsScope = caller.by === 'jwt' && missing.startsWith('the scope')
       throw withHeaders(new Forbidden(missing), needsScope ? challenges.lackingScope(request) : {})
     }
@@ -151,7 +154,7 @@ function passToken(request: FastifyRequest): void {
   const { accessToken } = request
   request.privateHeaders = [...(request.privateHeaders ?? []), AUTHORIZATION]
   if (accessToken === null) return
-  const header = { name: 'authorization', value: { render: () => `Bearer ${accessToken}` } }
+  const header = { name: 'authorization', value: { render: () => `Bearer ${accessToken}` }, isToken: true }
   request.identity = [...(request.identity ?? []), header]
 }
 

@@ -1,11 +1,14 @@
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../../src/lib/caller.ts'
+import { isCallerToken } from '../../src/lib/caller-tokens.ts'
 import type { WrittenHeader } from '../../src/lib/http/request-head.ts'
-import { claimOf, template } from '../../src/lib/values.ts'
+import { claimOf, template, WITH_TOKENS } from '../../src/lib/values.ts'
 
 /** Compiles an identity header with a value such as "id", "roles" or "claims.email"; throws a TemplateError for anything that a caller does not have. */
 export function identityHeader(name: string, property: string): WrittenHeader {
-  const text = template(`{caller.${property}}`)
+  const text = template(`{caller.${property}}`, WITH_TOKENS)
+  if (isCallerToken(property))
+    return { name: name.toLowerCase(), value: { render: text.renderWhole }, isToken: true }
   return {
     name: name.toLowerCase(),
     value: {

@@ -12,6 +12,7 @@ import { type GateParts, makeGate } from './gate.ts'
 import { resourcesOf, withAudiences } from './jwt/resource.ts'
 import { makeOidc, type Oidc, Provider, type TokenNeeds } from './oidc/index.ts'
 import type { AuthOptions, StrategyName } from './options.ts'
+import { passedTokens } from './passed-tokens.ts'
 import { makeStrategies } from './strategies/index.ts'
 import { callerOfSession } from './strategies/session.ts'
 import { simulatedStrategy } from './strategies/simulated.ts'
@@ -63,8 +64,10 @@ declare module 'fastify' {
     privateHeaders: readonly PrivateHeader[] | null
     /** Why the request's credential is wrong, as a metric label; null if it is not, or if no reason is known. */
     wrongCredential: string | null
-    /** The access token of the session's user at the provider; null unless "passOn" names "oidc". Never logged. */
+    /** The access token of the session's user at the provider; null unless the route passes it on. Never logged. */
     accessToken: string | null
+    /** The ID token of the session's user; null unless the route passes it on. Never logged. */
+    idToken: string | null
     /** The headers that tell the upstream who the caller is; null if the route has none. */
     identity: readonly WrittenHeader[] | null
   }
@@ -89,13 +92,14 @@ export default fp<AuthOptions>(
     app.decorateRequest('identity', null)
     app.decorateRequest('wrongCredential', null)
     app.decorateRequest('accessToken', null)
+    app.decorateRequest('idToken', null)
     // The newest generation decides: a user who was removed from the config has no session any more.
     app.addHook('onReady', async function checkSessionUsers() {
       app.sessions?.setUserCheck(({ user, provided }) =>
         provided === undefined ? allUsers.find(user) !== undefined : provided.issuer === app.oidc?.issuer
       )
     })
-    const needs: TokenNeeds = { accessToken: false }
+    const needs: TokenNeeds = { accessToken: false, idToken: false }
     const useProvider = makeProviderSetup(app, needs)
     const usersOf = makeUserLists(allUsers)
     const addIdentityNames = (options: AuthOptions): void => {
@@ -108,7 +112,7 @@ export default fp<AuthOptions>(
         resources.length === 0 || jwt === undefined
           ? options
           : { ...options, jwt: withAudiences(jwt, resources) }
-      const made = makeStrategies(app, complete, () => usersOf(options.users))
+      const made = makeStrategies(app, complete, passedTokens(options, route), () => usersOf(options.users))
       const { simulation } = app
       const defined =
         simulation === null ? made : made.map((strategy) => simulatedStrategy(strategy, simulation))
@@ -138,7 +142,9 @@ export default fp<AuthOptions>(
     const build = (options: AuthOptions, route: RouteInfo): Hooks | undefined => {
       if (isPublic(route)) return undefined
       useProvider(options.oidc)
-      needs.accessToken ||= options.passOn.includes('oidc')
+      const tokens = passedTokens(options, route)
+      needs.accessToken ||= tokens.accessToken
+      needs.idToken ||= tokens.idToken
       addIdentityNames(options)
       const onHead = exemptHead(options)
       return {
@@ -150,9 +156,10 @@ export default fp<AuthOptions>(
     perOptions(app, key, root, build, (options, route) =>
       isPublic(route)
         ? 'public'
-        : resourcesOf(options.jwt, route, app.publicUrl)
-            .map(({ identifier }) => identifier)
-            .join()
+        : JSON.stringify([
+            passedTokens(options, route),
+            ...resourcesOf(options.jwt, route, app.publicUrl).map(({ identifier }) => identifier)
+          ])
     )
   },
   { name: key, fastify: '5.x', dependencies: ['store', 'session', 'upstreams'] }

@@ -186,7 +186,7 @@ export const options = Type.Object(
       additionalProperties: false,
       default: {},
       description:
-        'Headers that tell the upstream who the caller is, each with its value (id, name, email, roles, scopes, claims.x); the same headers from a client are removed.',
+        'Headers that tell the upstream who the caller is, each with its value (id, name, email, roles, scopes, claims.x; for sessions of "oidc" also accessToken and idToken); the same headers from a client are removed.',
       examples: [{ 'x-user-id': 'id', 'x-user-roles': 'roles' }]
     })
   },

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyRequest } from 'fastify'
+import { callerIdentity } from '../../src/lib/caller.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
 import { isForwardedHeader } from '../../src/lib/http/headers.ts'
 import { headerOf } from '../../src/lib/http/request-head.ts'
@@ -75,10 +76,19 @@ export class ClientRequest implements PresentedRequest {
     const written =
       name === 'x-forwarded-for'
         ? peerOf(source)
-        : source.identity?.find((header) => header.name === name)?.value.render(source)
+        : (tokenKey(source, name) ??
+          source.identity?.find((header) => header.name === name)?.value.render(source))
     const sent = fieldsOf(source, name)
     return written === undefined ? sent : JSON.stringify([sent, written])
   }
+}
+
+/** Returns what stands in a key for a header with a token of the caller: who the caller is; undefined for other headers. */
+function tokenKey({ caller, identity, headerChanges }: FastifyRequest, name: string): string | undefined {
+  const hasToken =
+    identity?.some((header) => header.name === name && header.isToken === true) === true ||
+    headerChanges?.some((change) => change.name === name && (change.value?.tokens.length ?? 0) > 0) === true
+  return hasToken && caller !== null ? callerIdentity(caller) : undefined
 }
 
 /** Returns a header of the client; of one that is sent twice, Node.js may keep only the first, while both go upstream. */
@@ -112,6 +122,6 @@ export class TargetRequest implements PresentedRequest {
   }
 
   sent(name: string): string | undefined {
-    return headerOf(this.#head, name)
+    return tokenKey(this.source, name) ?? headerOf(this.#head, name)
   }
 }

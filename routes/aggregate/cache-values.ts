@@ -16,7 +16,7 @@ export function cacheValues({ legs, body }: AggregateOptions): CacheValues {
 /** Returns the values of a request that `headers.request` puts into what goes upstream. */
 export const headerValues = (request: FastifyRequest): (string | undefined)[] =>
   (request.headerChanges ?? []).flatMap(({ value }) =>
-    value === undefined || value.constant ? [] : [value.renderWhole(request)]
+    value === undefined || value.constant ? [] : [value.renderKey(request)]
   )
 
 function textOf(read: ReadValue, request: FastifyRequest): string | undefined {

@@ -204,5 +204,5 @@ const leave = (follower: CacheFollower): void => follower.leave()
 /** Returns the values of the request that go upstream in headers. */
 const headerValues = (request: FastifyRequest): (string | undefined)[] =>
   (request.headerChanges ?? []).flatMap(({ value }) =>
-    value === undefined || value.constant ? [] : [value.renderWhole(request)]
+    value === undefined || value.constant ? [] : [value.renderKey(request)]
   )

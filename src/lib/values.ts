@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import { publicOrigin } from './caller.ts'
+import { callerIdentity, publicOrigin } from './caller.ts'
+import { type CallerToken, isCallerToken } from './caller-tokens.ts'
 import type { Escape } from './escape.ts'
 import { addressOf } from './http/addresses.ts'
 import { cookiesIn, LOGIN_COOKIE } from './http/cookies.ts'
@@ -24,6 +25,8 @@ export type ValueKind =
   | 'cookies'
   | 'caller'
   | 'requestId'
+  // The tokens of the caller, which are values of the caller where this is known.
+  | 'tokens'
   // Of an error, and known only where its body is written.
   | 'status'
   | 'title'
@@ -40,12 +43,16 @@ export interface Template {
   readonly params: readonly string[]
   /** Whether it uses no value of the request. */
   readonly constant: boolean
+  /** The tokens of the caller that it uses. */
+  readonly tokens: readonly CallerToken[]
   /** The literal text before each value, since the previous one. */
   readonly before: readonly string[]
   /** Returns the text with its values; `escapeValue` escapes each of them. */
   render(request: FastifyRequest, escapeValue?: Escape): string
   /** Returns the text with its values; undefined where the request lacks one of them. */
   renderWhole(request: FastifyRequest, escapeValue?: Escape): string | undefined
+  /** Returns what stands for the text in a key: like `renderWhole`, with the caller in place of its tokens. */
+  renderKey(request: FastifyRequest): string | undefined
 }
 
 const ALL_KINDS: readonly ValueKind[] = [
@@ -63,6 +70,9 @@ const ALL_KINDS: readonly ValueKind[] = [
   'requestId'
 ]
 
+/** The values of a request that goes to an upstream, the tokens of its caller included. */
+export const WITH_TOKENS: readonly ValueKind[] = [...ALL_KINDS, 'tokens']
+
 const OF_ERROR: readonly ValueKind[] = ['status', 'title', 'detail', 'code']
 
 /** The values that the body of an error may refer to: those of the error, and of its request. */
@@ -78,6 +88,7 @@ export function template(
 ): Template {
   const parts: (string | Reader)[] = []
   const params: string[] = []
+  const tokens: CallerToken[] = []
   const before: string[] = []
   let literal = ''
   for (const part of templateParts(text)) {
@@ -86,17 +97,22 @@ export function template(
       before.push(literal)
       parts.push(readerFor(part.reference, known, overrides))
       if (part.reference.startsWith('params.')) params.push(part.reference.slice(7))
+      const token = tokenIn(part.reference)
+      if (token !== undefined) tokens.push(token)
     }
     literal = typeof part === 'string' ? part : ''
   }
   const only = parts[0]
   if (parts.length === 0 || (parts.length === 1 && typeof only === 'string')) {
     const render = (): string => (only as string) ?? ''
-    return { text, params, before, constant: true, render, renderWhole: render }
+    return { text, params, tokens, before, constant: true, render, renderWhole: render, renderKey: render }
   }
+  const keyParts =
+    tokens.length === 0 ? parts : parts.map((part) => (isTokenReader(part) ? readCaller : part))
   return {
     text,
     params,
+    tokens,
     before,
     constant: false,
     render(request, escapeValue = unescaped) {
@@ -106,17 +122,25 @@ export function template(
         rendered += typeof part === 'string' ? part : escapeValue(part(request) ?? '', index++)
       return rendered
     },
-    renderWhole(request, escapeValue = unescaped) {
-      let rendered = ''
-      let index = 0
-      for (const part of parts) {
-        const value = typeof part === 'string' ? part : part(request)
-        if (value === undefined) return undefined
-        rendered += typeof part === 'string' ? part : escapeValue(value, index++)
-      }
-      return rendered
-    }
+    renderWhole: (request, escapeValue = unescaped) => joinWhole(parts, request, escapeValue),
+    renderKey: (request) => joinWhole(keyParts, request, unescaped)
   }
+}
+
+/** Joins texts and the values of a request; undefined where one is missing. */
+function joinWhole(
+  parts: readonly (string | Reader)[],
+  request: FastifyRequest,
+  escapeValue: Escape
+): string | undefined {
+  let joined = ''
+  let index = 0
+  for (const part of parts) {
+    const value = typeof part === 'string' ? part : part(request)
+    if (value === undefined) return undefined
+    joined += typeof part === 'string' ? part : escapeValue(value, index++)
+  }
+  return joined
 }
 
 function readerFor(
@@ -149,6 +173,7 @@ function readerFor(
     return (request) => (request.params as Record<string, string | undefined>)[rest]
   if (kind === 'headers' && rest !== '') return headerReader(rest.toLowerCase())
   if (kind === 'query' && rest !== '') return (request) => queryValue(request.raw.url ?? '', rest)
+  if (kind === 'caller' && isCallerToken(rest)) return tokenReader(rest, known)
   if (kind === 'caller') return callerReader(name, rest)
   // What writes the body of an error knows these; a request has none of them.
   if (OF_ERROR.includes(kind) && rest === '') return () => undefined
@@ -169,6 +194,7 @@ const exampleOf = (kind: ValueKind): string =>
     cookies: '{cookies.name}',
     caller: '{caller.id}',
     requestId: '{requestId}',
+    tokens: '{caller.accessToken}',
     status: '{status}',
     title: '{title}',
     detail: '{detail}',
@@ -187,6 +213,29 @@ const cookieReader =
     name === server.sessionCookie || name.startsWith(LOGIN_COOKIE)
       ? undefined
       : cookiesIn(raw.headers.cookie, name)[0]
+
+function tokenIn(reference: string): CallerToken | undefined {
+  const name = reference.startsWith('caller.') ? reference.slice(7) : ''
+  return isCallerToken(name) ? name : undefined
+}
+
+// The tokens of a session are those of its caller only.
+const TOKEN_READERS: Readonly<Record<CallerToken, Reader>> = {
+  accessToken: ({ caller, accessToken }) => (caller?.by === 'session' && accessToken) || undefined,
+  idToken: ({ caller, idToken }) => (caller?.by === 'session' && idToken) || undefined
+}
+
+const isTokenReader = (part: string | Reader): boolean =>
+  part === TOKEN_READERS.accessToken || part === TOKEN_READERS.idToken
+
+const readCaller: Reader = ({ caller }) => (caller === null ? undefined : callerIdentity(caller))
+
+function tokenReader(token: CallerToken, known: readonly ValueKind[]): Reader {
+  if (known.includes('tokens')) return TOKEN_READERS[token]
+  throw new TemplateError(
+    `expected a value that is no credential, got "{caller.${token}}"; only "headers.request" and "identity" of "auth" may have it`
+  )
+}
 
 function callerReader(name: string, rest: string): Reader {
   if (rest === 'id' || rest === 'name' || rest === 'email') return (request) => request.caller?.[rest]

@@ -164,6 +164,174 @@ t.test('a session of before the reload that passes tokens on gets one', async (t
   t.match(await authorizationAt(new Visitor(), `${after.url}/app/a`, { cookie }), /^Bearer /)
 })
 
+const seenAt = async (visitor: Visitor, url: string): Promise<Seen['headers'] | number> => {
+  const { status, text } = await ask(url, {
+    headers: { cookie: visitor.cookiesFor(url), 'x-access': 'forged' }
+  })
+  return status === 200 ? (JSON.parse(text) as Seen).headers : status
+}
+
+t.test('sends the tokens of a session in headers of your choice', async (t) => {
+  const { real, auth, echoing } = await stage(t)
+  const { log, lines } = readableLog('trace')
+  const request = { 'x-access': 'Token {caller.accessToken}', 'x-id': { add: '{caller.idToken}' } }
+  const { url } = await listening(
+    t,
+    {
+      auth: { ...auth, passOn: [], users: { list: [{ name: 'bob', secret: 'builder' }] } },
+      accessLog: { headers: ['x-access', 'x-id'] },
+      routes: [
+        { path: '/headers/*', headers: { request }, proxy: { upstream: echoing } },
+        {
+          path: '/identity/*',
+          auth: { identity: { 'x-caller-access': 'accessToken', 'x-caller-id': 'idToken' } },
+          proxy: { upstream: echoing }
+        },
+        { path: '/optional/*', auth: { optional: true }, headers: { request }, proxy: { upstream: echoing } },
+        {
+          path: '/report/*',
+          auth: { require: { roles: ['nobody'] }, mode: 'report' },
+          headers: { request },
+          proxy: { upstream: echoing }
+        },
+        { path: '/plain/*', proxy: { upstream: echoing } }
+      ]
+    } as never,
+    { log }
+  )
+  real.know(url)
+  const ada = new Visitor()
+  await ada.logInAs('ada', `${url}/login?with=provider&return_to=/plain/`)
+  const headers = (await seenAt(ada, `${url}/headers/a`)) as Record<string, string>
+  const [, access = ''] = /^Token ([\w-]{20,})$/.exec(headers['x-access'] ?? '') ?? []
+  const { status, text } = await ask(`${real.issuer}/me`, { headers: { authorization: `Bearer ${access}` } })
+  t.equal(status, 200)
+  t.equal((JSON.parse(text) as { sub: string }).sub, 'ada')
+  const id = headers['x-id'] ?? ''
+  const claims = JSON.parse(Buffer.from(id.split('.')[1] ?? '', 'base64url').toString()) as object
+  t.match(claims, { sub: 'ada', aud: 'gateway', iss: real.issuer })
+  t.match(await seenAt(ada, `${url}/identity/a`), { 'x-caller-access': access, 'x-caller-id': id })
+  const local = new Visitor()
+  await local.open(`${url}/login`, { form: { username: 'bob', password: 'builder' }, stop: () => true })
+  const without: [name: string, visitor: Visitor, path: string][] = [
+    ['a local user', local, '/headers/a'],
+    ['a local user', local, '/identity/a'],
+    ['nobody', new Visitor(), '/optional/a'],
+    ['a caller who lacks a role, in report mode', ada, '/report/a']
+  ]
+  for (const [name, visitor, path] of without) {
+    const seen = await seenAt(visitor, url + path)
+    t.type(seen, 'object', `${name} at ${path}`)
+    const names = path.startsWith('/identity') ? ['x-caller-access', 'x-caller-id'] : ['x-access', 'x-id']
+    for (const header of names) t.notOk(header in (seen as object), `${name} at ${path} sends no ${header}`)
+  }
+  const plain = (await seenAt(ada, `${url}/plain/a`)) as object
+  t.notMatch(JSON.stringify(plain), access, 'not on other routes')
+  for (const token of [access, id]) t.notOk(JSON.stringify(lines).includes(token), 'it is in no log')
+})
+
+t.test('tokens are no part of a cache key: the entry of a caller outlives them', async (t) => {
+  const { real, auth } = await stage(t)
+  const advance = clock(t)
+  const seen: string[] = []
+  const url = await upstream(t, (request, response) => {
+    seen.push(`${String(request.headers['x-access'])} ${String(request.headers['x-caller-access'])}`)
+    response.writeHead(200, { 'cache-control': 'max-age=600', vary: 'x-access, x-caller-access' }).end('up')
+  })
+  const gate = await listening(t, {
+    auth: { ...auth, passOn: [], identity: { 'x-caller-access': 'accessToken' } },
+    headers: { request: { 'x-access': '{headers.x-version}:{caller.accessToken}' } },
+    cache: { callers: 'separate' },
+    routes: [{ path: '/app/*', proxy: { upstream: url } }]
+  } as never)
+  real.know(gate.url)
+  const [ada, bob] = [new Visitor(), new Visitor()]
+  await ada.logInAs('ada', `${gate.url}/app/`)
+  await bob.logInAs('bob', `${gate.url}/app/`)
+  seen.length = 0
+  const get = async (visitor: Visitor, version: string) => {
+    const headers = { cookie: visitor.cookiesFor(`${gate.url}/app/a`), 'x-version': version }
+    return (await ask(`${gate.url}/app/a`, { headers })).status
+  }
+  t.equal(await get(ada, '1'), 200)
+  advance(46)
+  t.equal(await get(ada, '1'), 200)
+  t.equal(seen.length, 1, 'another token, the same entry')
+  t.equal(await get(bob, '1'), 200)
+  t.equal(await get(ada, '2'), 200)
+  t.equal(seen.length, 3, 'another caller, and another value beside the token')
+  t.equal(new Set(seen).size, 3)
+})
+
+t.test('tokens are refused outside of request headers, and where no session has them', async (t) => {
+  const oidc = { issuer: 'https://login.example.com', clientId: 'gateway', clientSecret: 'a secret' }
+  const auth = { session: true, oidc, require: { roles: ['a'] } }
+  const proxy = { upstream: 'http://localhost:4001' }
+  const header = { request: { 'x-a': '{caller.accessToken}' } }
+  const keys = { apiKeys: { list: [] } }
+  const cases: [name: string, config: object, message: RegExp][] = [
+    [
+      'headers.response',
+      { headers: { response: { 'x-a': '{caller.idToken}' } }, routes: [] },
+      /headers\.response\.x-a: expected a value that is no credential, got "\{caller\.idToken\}"; only "headers\.request" and "identity" of "auth" may have it/
+    ],
+    ['query', { query: { a: '{caller.accessToken}' }, routes: [] }, /query\.a: .* no credential/],
+    [
+      'respond.body',
+      { routes: [{ path: '/a', respond: { body: '{caller.accessToken}' } }] },
+      /routes\[0\]\.respond\.body: .* no credential/
+    ],
+    [
+      'a header of a leg',
+      {
+        routes: [
+          {
+            path: '/a',
+            aggregate: { legs: { a: { ...proxy, path: '/', headers: { 'x-a': '{caller.accessToken}' } } } }
+          }
+        ]
+      },
+      /legs\.a\.headers\.x-a: .* no credential/
+    ],
+    [
+      'a route with API keys',
+      { auth: keys, routes: [{ path: '/a', headers: header, proxy }] },
+      /routes\[0\]\.headers\.request\.x-a: expected a route that accepts sessions of "auth\.oidc", got one that does not/
+    ],
+    [
+      'a public route with the headers of the root',
+      { auth, headers: header, routes: [{ path: '/a', auth: false, proxy }] },
+      /headers\.request\.x-a: expected a route that accepts sessions/
+    ],
+    [
+      'a route whose "by" leaves the session out',
+      {
+        auth: { ...auth, ...keys },
+        routes: [{ path: '/a', auth: { by: ['apiKeys'] }, headers: header, proxy }]
+      },
+      /headers\.request\.x-a: expected a route that accepts sessions/
+    ],
+    [
+      'identity without a provider',
+      { auth: { ...keys, identity: { 'x-a': 'accessToken' } }, routes: [{ path: '/a', proxy }] },
+      /auth\.identity\.x-a: expected sessions of "oidc" to be accepted beside "accessToken", got the strategies apiKeys and no "oidc"/
+    ],
+    [
+      'identity where "by" leaves the session out',
+      {
+        auth: { ...auth, ...keys, by: ['apiKeys'], identity: { 'x-a': 'idToken' } },
+        routes: [{ path: '/a', proxy }]
+      },
+      /auth\.identity\.x-a: expected sessions of "oidc" to be accepted beside "idToken", got the strategies apiKeys;/
+    ]
+  ]
+  for (const [name, config, message] of cases)
+    await t.rejects(loadConfig(config as never, { SESSION_SECRET: SECRET }), { message }, name)
+  await loadConfig({ auth, routes: [{ path: '/a', headers: header, proxy }] } as never, {
+    SESSION_SECRET: SECRET
+  })
+})
+
 t.test('"oidc" needs a provider', async (t) => {
   const auth = { session: true, users: { list: [{ name: 'bob', secret: 'builder' }] }, passOn: ['oidc'] }
   await t.rejects(

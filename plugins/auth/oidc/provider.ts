@@ -50,6 +50,8 @@ const MAX_URL_LENGTH = 2000
 export interface TokenNeeds {
   /** Whether a route passes on access tokens. */
   accessToken: boolean
+  /** Whether a route passes on ID tokens. */
+  idToken: boolean
 }
 
 /** An OpenID Connect provider and the requests to it. */
@@ -60,7 +62,7 @@ export class Provider {
   readonly #discovery: Discovery
   readonly #logoutTokens: LogoutTokens
   readonly #tokenRefresh: TokenRefresh
-  #needs: TokenNeeds = { accessToken: false }
+  #needs: TokenNeeds = { accessToken: false, idToken: false }
 
   constructor(options: OidcOptions, { store, peers, fetch, log }: ProviderParts) {
     this.#options = options
@@ -187,7 +189,6 @@ export class Provider {
       userinfo === 'unavailable' ? { ...before?.claims, ...idClaims } : { ...idClaims, ...userinfo }
     const sid = textIn(claims, 'sid') ?? before?.sid
     const refreshToken = tokens.refresh_token ?? before?.refreshToken
-    const expiresIn = tokens.expiresIn()
     return {
       issuer: this.issuer,
       sub,
@@ -197,10 +198,23 @@ export class Provider {
       ...(idToken === undefined ? {} : { idToken }),
       ...(refreshToken === undefined ? {} : { refreshToken }),
       ...(this.#needs.accessToken ? accessTokenOf(tokens) : {}),
-      ...(refreshToken === undefined || expiresIn === undefined
-        ? {}
-        : { renewAt: wall() + expiresIn * 1000 - (this.#needs.accessToken ? renewalMargin(expiresIn) : 0) })
+      ...this.#renewalOf(tokens, refreshToken)
     }
+  }
+
+  /** Returns when the tokens must be refreshed: before the first of those that routes pass on expires. */
+  #renewalOf(tokens: Tokens, refreshToken: string | undefined): Pick<Provided, 'renewAt'> {
+    const { accessToken, idToken } = this.#needs
+    const expiresIn = tokens.expiresIn()
+    // Some providers send no ID token with a refresh; an earlier one is no reason for another refresh.
+    const idExpiresIn = idToken ? (tokens.claims()?.exp ?? 0) - wall() / 1000 : 0
+    const lifetimes = [
+      ...(expiresIn === undefined ? [] : [expiresIn]),
+      ...(idExpiresIn > 0 ? [idExpiresIn] : [])
+    ]
+    if (refreshToken === undefined || lifetimes.length === 0) return {}
+    const seconds = Math.min(...lifetimes)
+    return { renewAt: wall() + seconds * 1000 - (accessToken || idToken ? renewalMargin(seconds) : 0) }
   }
 
   /** Fetches the claims of the userinfo endpoint; "unavailable" if the provider does not respond, and then earlier claims stay valid. */

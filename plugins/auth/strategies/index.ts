@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { acceptedStrategies } from '../alternatives.ts'
 import { apiKey, apiKeyFault, readEntries } from '../credential-files.ts'
 import { placesOf } from '../jwt/issuers.ts'
+import type { TokenNeeds } from '../oidc/provider.ts'
 import { type AuthOptions, STRATEGIES, type StrategyName } from '../options.ts'
 import type { Users } from '../users.ts'
 import { apiKeysStrategy } from './api-keys.ts'
@@ -14,18 +15,17 @@ import { sessionStrategy } from './session.ts'
 import type { Strategy } from './strategy.ts'
 
 /** Makes the strategies that some options define, in the order in which a request tries them. */
-export function makeStrategies(app: FastifyInstance, options: AuthOptions, users: () => Users): Strategy[] {
+export function makeStrategies(
+  app: FastifyInstance,
+  options: AuthOptions,
+  tokens: TokenNeeds,
+  users: () => Users
+): Strategy[] {
   const { session, jwt, apiKeys, basic, clientCertificate, forward, oidc } = options
   const readsAuthorization = (name: StrategyName, from: readonly string[] = []): boolean =>
     acceptedStrategies(options).includes(name) && from.some(isAuthorization)
   const make: Record<StrategyName, () => Strategy | undefined> = {
-    session: () =>
-      session
-        ? sessionStrategy(
-            { users: users(), issuer: oidc?.issuer },
-            { passesToken: options.passOn.includes('oidc') }
-          )
-        : undefined,
+    session: () => (session ? sessionStrategy({ users: users(), issuer: oidc?.issuer }, tokens) : undefined),
     jwt: () =>
       jwt === undefined
         ? undefined

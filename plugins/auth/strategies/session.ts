@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Caller, Provided } from '../../../src/lib/caller.ts'
 import { wall } from '../../../src/lib/clock.ts'
+import type { TokenNeeds } from '../oidc/provider.ts'
 import { authUnavailable } from '../unavailable.ts'
 import { callerOf, type Users } from '../users.ts'
 import type { Strategy } from './strategy.ts'
@@ -13,18 +14,18 @@ export interface SessionUsers {
   readonly issuer: string | undefined
 }
 
-/** Accepts the session of a local user who is still configured, or of a user of the provider; a stale cookie counts as none. With `passesToken` the access token is set on the request. */
-export function sessionStrategy(
-  known: SessionUsers,
-  { passesToken }: { readonly passesToken: boolean }
-): Strategy {
+/** Accepts the session of a local user who is still configured, or of a user of the provider; a stale cookie counts as none. The needed tokens are set on the request. */
+export function sessionStrategy(known: SessionUsers, needs: Readonly<TokenNeeds>): Strategy {
   const authenticate = async (request: FastifyRequest, reply: FastifyReply): Promise<Caller | null> => {
     const found = await findSession(request, reply, known)
-    if (found === null || !passesToken || found.provided === undefined) return found?.caller ?? null
-    const token = validTokenOf(found.provided)
-    // A new log-in brings a token.
-    if (token === undefined) return null
-    request.accessToken = token === '' ? null : token
+    if (found === null || found.provided === undefined) return found?.caller ?? null
+    if (needs.accessToken) {
+      const token = validTokenOf(found.provided)
+      // A new log-in brings a token.
+      if (token === undefined) return null
+      request.accessToken = token === '' ? null : token
+    }
+    if (needs.idToken) request.idToken = found.provided.idToken ?? null
     return found.caller
   }
   return {

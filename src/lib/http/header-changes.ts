@@ -1,7 +1,9 @@
 import { type TUnsafe, Type } from 'typebox'
+import type { CallerToken } from '../caller-tokens.ts'
+import { getOrCreate } from '../memoize.ts'
 import type { OptionFault } from '../schema.ts'
 import { EXPECTED, REPLACED_WHOLE, TEMPLATE } from '../units.ts'
-import { type Template, templateFaults, type ValueKind } from '../values.ts'
+import { type Template, templateFaults, type ValueKind, WITH_TOKENS } from '../values.ts'
 import { HeaderName, headerFaults } from './header-options.ts'
 import { headerTemplate } from './header-template.ts'
 import { Statuses, type StatusOption, statusMatcher } from './statuses.ts'
@@ -128,6 +130,16 @@ export const compileHeaders = (options: HeaderOptions, known?: readonly ValueKin
         appliesTo: setting.on === undefined ? undefined : statusMatcher(setting.on)
       }
     })
+  )
+
+const tokens = new WeakMap<HeaderOptions, ReadonlySet<CallerToken>>()
+
+/** Returns the tokens of the caller that changes of request headers send to the upstream. */
+export const tokensInHeaders = (options: HeaderOptions): ReadonlySet<CallerToken> =>
+  getOrCreate(
+    tokens,
+    options,
+    () => new Set(compileHeaders(options, WITH_TOKENS).flatMap(({ value }) => value?.tokens ?? []))
   )
 
 /** Returns the text of a header after the changes of an option have set it on a response with this status. */

@@ -21,7 +21,10 @@ export interface PrivateHeader {
 /** A header that the gateway writes for each request. */
 export interface WrittenHeader {
   readonly name: string
-  readonly value: { render(request: FastifyRequest): string }
+  /** Returns undefined where there is no such header. */
+  readonly value: { render(request: FastifyRequest): string | undefined }
+  /** Whether the value is a token of the caller, which must not become part of a key. */
+  readonly isToken?: boolean
 }
 
 /** The headers that only the gateway may write, and the session cookie, which is never forwarded. */
