@@ -17,10 +17,10 @@ import {
   type Served,
   serve
 } from '../src/index.ts'
-import type { Peers, PeerTopic } from '../src/lib/contracts/peers.ts'
-import { Locks } from '../src/lib/locks.ts'
+import type { Peers } from '../src/lib/contracts/peers.ts'
 import { moveClock } from '../src/testing/clock.ts'
 import { firstOf, openLog } from '../src/testing/log.ts'
+import { connectPeers } from '../src/testing/peers.ts'
 
 /** A test, or whatever tears things down at its end. */
 export type Scope = Pick<Test, 'teardown'>
@@ -311,21 +311,7 @@ export function clock(t: Scope): (seconds: number) => void {
 }
 
 /** Makes what so many workers of one process tell each other by. */
-export function workersTogether(count: number): Peers[] {
-  const topics = Array.from({ length: count }, () => new Map<string, PeerTopic<unknown>>())
-  const locks = new Locks()
-  return topics.map((own, i) => ({
-    async broadcast(topic, message) {
-      for (const other of topics) if (other !== own) other.get(topic)?.receive(structuredClone(message))
-    },
-    join<T>(topic: string, member: PeerTopic<T>) {
-      own.set(topic, member as PeerTopic<unknown>)
-      return () => void own.delete(topic)
-    },
-    lock: async (name, ms) => locks.acquire(name, i, ms),
-    unlock: (name) => locks.release(name, i)
-  }))
-}
+export const workersTogether: (count: number) => Peers[] = connectPeers
 
 /** A clock that a test moves. */
 export interface MovableClock {

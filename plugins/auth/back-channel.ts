@@ -30,7 +30,8 @@ export class BackChannel {
   /** Sends requests through this upstream, or directly without one, until the instance closes. */
   use(app: FastifyInstance, send: Send): void {
     this.#senders.add(send)
-    app.addHook('onClose', async () => void this.#senders.delete(send))
+    const removeSender = async (): Promise<void> => void this.#senders.delete(send)
+    app.addHook('onClose', removeSender)
   }
 
   /** Sends a request; rejects if there is no response, or a longer one than 1 MiB. */

@@ -98,6 +98,7 @@ export const options = Type.Object(
       }),
       also,
       {
+        additionalProperties: false,
         default: {},
         description: 'Additional limits by name, such as one per day beside one per second.',
         examples: [{ day: { max: 10000, window: '1d' } }]

@@ -82,7 +82,9 @@ export default fp<UpstreamsOptions>(
       (value) => value.close()
     )
     const unwatch = drained.watch((name) => upstreams.get(name)?.updateReady())
-    app.addHook('onClose', async () => unwatch())
+    app.addHook('onClose', async function unwatchDrained() {
+      unwatch()
+    })
     app.decorate('upstream', (nameOrUrl: string) => {
       let found = upstreams.get(nameOrUrl)
       if (found !== undefined) return found
@@ -110,7 +112,7 @@ export default fp<UpstreamsOptions>(
       return undefined
     })
     // Targets are discovered before the first request. A failed lookup leaves the upstream without targets, and does not fail the start.
-    app.addHook('onReady', async () => {
+    app.addHook('onReady', async function awaitDiscovery() {
       await Promise.all([...upstreams.values()].map(({ discovered }) => discovered))
     })
   },

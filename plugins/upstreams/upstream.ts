@@ -105,7 +105,8 @@ export class Upstream implements UpstreamService, Targets {
     this.#sticky = options.sticky === undefined ? undefined : new Sticky(app, options.sticky)
     this.#panicThreshold = options.eject === undefined ? 0 : share(options.eject.panic)
     this.#maxEjected = options.eject === undefined ? 0 : share(options.eject.max)
-    app.addHook('onClose', async () => this.#unwatchHealth())
+    const unwatchHealth = async (): Promise<void> => this.#unwatchHealth()
+    app.addHook('onClose', unwatchHealth)
     this.discovered = this.#findTargets()
   }
 
@@ -191,7 +192,9 @@ export class Upstream implements UpstreamService, Targets {
       (value) => value.stop()
     )
     const unwatch = discovery.watch(() => this.#setTargets(discovery.endpoints))
-    this.#app.addHook('onClose', async () => unwatch())
+    this.#app.addHook('onClose', async function unwatchDiscovery() {
+      unwatch()
+    })
     this.#setTargets(discovery.endpoints)
     await discovery.firstAnswer
   }

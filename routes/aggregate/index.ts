@@ -81,7 +81,9 @@ function cachedAnswers(
   const responses = app.responseCache
   if (responses === undefined || !isObject(plan.info.options['cache'])) return undefined
   const cached = new CachedAnswers(app, { ...plan, responses })
-  app.addHook('preClose', async () => cached.close())
+  app.addHook('preClose', async function closeCached() {
+    cached.close()
+  })
   return cached
 }
 

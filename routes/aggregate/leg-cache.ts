@@ -46,9 +46,10 @@ export class LegCache implements LegAnswers {
     this.#plan = plan
     this.#configured = new Set(plan.leg.request.ownNames)
     this.#tags = compileTags(plan.cache.tags)
-    app.addHook('preClose', async () => {
+    const endRefreshes = async (): Promise<void> => {
       for (const calls of this.#refreshes) calls.end(CLOSING)
-    })
+    }
+    app.addHook('preClose', endRefreshes)
   }
 
   async answer(call: LegCall, calls: Calls, deadline: Deadline | null): Promise<CachedResponse> {

@@ -53,7 +53,10 @@ export function makeHandler(
     options.mirror === undefined
       ? undefined
       : new Mirror(app.upstream(options.mirror.upstream), options.mirror)
-  if (mirror !== undefined) app.addHook('preClose', async () => mirror.close())
+  if (mirror !== undefined)
+    app.addHook('preClose', async function closeMirror() {
+      mirror.close()
+    })
   const plan: ForwardPlan = {
     requestHeadOptions,
     fallback: options.fallback === undefined ? undefined : makeFallback(options.fallback),
@@ -126,7 +129,9 @@ export function makeHandler(
       ...upstreamNames(options).map((name) => app.upstream(name).optionsHash)
     ]
   })
-  app.addHook('preClose', async () => cached.close())
+  app.addHook('preClose', async function closeCached() {
+    cached.close()
+  })
   return function answer(request, reply) {
     cached.answer(request, reply)
   }

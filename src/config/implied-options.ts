@@ -5,13 +5,16 @@ import type { PlanDraft } from './plan-draft.ts'
 type Options = Readonly<Record<string, unknown>>
 
 /** Adds the options of concerns that the target of a route implies; groups and the route override them. */
-export function addImpliedOptions({ catalog, routes, upstreams, states }: PlanDraft): void {
+export function addImpliedOptions({ catalog, routes, upstreams, states, resolver }: PlanDraft): void {
   const implying = new Map(
     catalog.targets.flatMap(({ key, implies }) => (implies === undefined ? [] : [[key, implies]]))
   )
   const extend = sharedExtension()
   for (const route of routes) {
-    const implied = implying.get(route.target)?.(route.targetOptions as never, upstreams)
+    const { targetOptions } = route
+    const valid = isObject(targetOptions) ? resolver.validPartOf(targetOptions) : undefined
+    if (valid === undefined) continue
+    const implied = implying.get(route.target)?.(valid.options as never, upstreams)
     for (const [key, options] of Object.entries(implied ?? {})) {
       const added = without(options, states.get(route)?.get(key)?.setInside ?? [])
       const current = route.options[key]

@@ -48,9 +48,10 @@ export class Resources {
   #leasesOf(app: FastifyInstance): Map<string, number> {
     return getOrCreate(this.#leases, app, () => {
       const leases = new Map<string, number>()
-      app.addHook('onClose', async () => {
+      const releaseLeases = async (): Promise<void> => {
         await Promise.all([...leases.keys()].map((key) => this.#unlease(key)))
-      })
+      }
+      app.addHook('onClose', releaseLeases)
       return leases
     })
   }

@@ -69,6 +69,14 @@ rejects(
       'routes[0].respond: expected an object such as { "body": "hello" }, got "hello"'
     ],
     [
+      routeConfig('"proxy": { "split": { "a": 1 } }'),
+      'routes[0].proxy.split: expected a list of one or more or false, got {"a":1}; "[" and "]" around it would work'
+    ],
+    [
+      rootConfig('"rateLimit": { "max": 1, "also": { "Day": "" } }'),
+      'rateLimit.also.Day: expected a name that matches ^[a-z][a-zA-Z0-9_-]*$, got "Day"'
+    ],
+    [
       routeConfig('"redirect": "/b"'),
       'routes[0].redirect: expected an object such as { "to": "/b" }, got "/b"'
     ],
