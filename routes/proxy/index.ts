@@ -13,12 +13,13 @@ import { options, type ProxyOptions } from './options.ts'
 import { SharedPlans } from './shared.ts'
 import { splitFaults } from './split.ts'
 import { implies } from './timeouts.ts'
+import { upstreamPath } from './upstream-path.ts'
 import { warnings } from './warnings.ts'
 
 export const key = 'proxy'
 
 export { describes } from './describe.ts'
-export { implies, options, warnings }
+export { implies, options, upstreamPath, warnings }
 
 export const target = true
 export const streams = true

@@ -23,6 +23,8 @@ export interface AmbiguousPair {
   readonly method: string
   /** The path, with the host in front if the routes have one. */
   readonly url: string
+  /** The path that a rewrite makes of it; undefined where an upstream reads it differently. */
+  readonly sent?: string
 }
 
 /** The output of `check`: the routes of a config, notes and warnings. */
@@ -61,9 +63,12 @@ export function lint(
   const isTooLow = shortage?.isConfigured === true
   const whole = wholeConfig(plan)
   const isRejected = rejectsAmbiguous(plan)
+  const bypasses = pairs.filter(({ sent }) => sent !== undefined)
+  const ambiguous = pairs.filter(({ sent }) => sent === undefined)
   const builtins = infos.filter(({ kind }) => kind === 'builtin')
   const findings = [
-    ...(isRejected ? [] : pairs.map((pair) => ambiguousPair(plan, infos, pair))),
+    ...bypasses.map((pair) => rewrittenPair(plan, infos, pair)),
+    ...(isRejected ? [] : ambiguous.map((pair) => ambiguousPair(plan, infos, pair))),
     ...plan.warnings,
     ...(isTooLow ? [findingAt(fewDescriptors(shortage.message), whole)] : []),
     ...moduleFindings(plan, workers),
@@ -80,7 +85,7 @@ export function lint(
     })),
     notes: [
       ...plan.notes.map((note) => note()),
-      ...(isRejected ? pairs.map((pair) => refusedPair(plan, infos, pair)) : []),
+      ...(isRejected ? ambiguous.map((pair) => refusedPair(plan, infos, pair)) : []),
       ...(shortage === undefined || isTooLow
         ? []
         : [{ ...whole.place(), path: '', message: shortage.message }]),
@@ -95,6 +100,11 @@ const ambiguousPath = defineWarning(
   'high',
   'A path that an upstream may read as one of a protected route'
 )
+const rewrittenPath = defineWarning(
+  'SP_WARN_ROUTE_BYPASS',
+  'high',
+  'A rewrite that leads to what another route protects'
+)
 const fewDescriptors = defineWarning(
   'SP_WARN_PROCESS_DESCRIPTORS',
   'medium',
@@ -105,6 +115,18 @@ const replacedBuiltin = defineWarning(
   'low',
   'A route takes the place of one of the gateway itself'
 )
+
+const rewrittenPair = (
+  plan: Plan,
+  infos: readonly RouteInfo[],
+  { route, other, gates, method, url, sent }: AmbiguousPair
+): Finding =>
+  findingAt(
+    rewrittenPath(
+      `${method} ${url} matches the route ${route.name} and reaches ${sent} of its upstream, which the route ${other.name} protects by ${gates.join(', ')}; narrow the path or the "rewrite" of one of them`
+    ),
+    plan.routes[infos.indexOf(route)] ?? wholeConfig(plan)
+  )
 
 function rejectsAmbiguous(plan: Plan): boolean {
   const { ambiguous, mode } = pathPolicyOf(plan)

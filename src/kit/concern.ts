@@ -194,6 +194,12 @@ export interface Target {
   readonly leavesSlash?: (options: never, path: string, about: Pick<About, 'hosts' | 'publicUrl'>) => boolean
   /** Returns the names or URLs of the upstreams that get the request's own path; routes that share one are compared by `paths.ambiguous`. */
   readonly upstreams?: (options: never) => readonly string[]
+  /** Returns the pattern of the paths that the upstreams get for those of a pattern; undefined where more than the path decides. */
+  readonly upstreamPath?: (
+    options: never,
+    pattern: string,
+    inherited: TargetRoute<unknown>['inherited']
+  ) => string | undefined
   /** Returns the errors in resolved options that a schema cannot express, each with the path of its option. */
   readonly faults?: (options: never, about: About) => readonly OptionFault[]
   /** Returns options of concerns, by key, that follow from those of a route; they override the root, and groups and the route override them. */

@@ -401,7 +401,7 @@ t.test('check names each pair, with a URL that would bypass the gate', async (t)
   const config = (paths: Words): string =>
     JSON.stringify({
       paths,
-      auth: { global: false, apiKeys: { list: [{ id: 'ada', secret: KEY }] } },
+      auth: { global: false, apiKeys: { list: [{ id: 'ada', key: `sha256:${'0'.repeat(64)}` }] } },
       upstreams: { app: { url: 'http://127.0.0.1:9' } },
       routes: [
         proxy('/*', 'app', { name: 'site', auth: false }),

@@ -23,6 +23,15 @@ interface EnforcedGates extends Pick<RouteAccess, 'gates'> {
 
 export type PlannedRoutes = readonly (readonly [PlannedRoute, RouteInfo])[]
 
+/** Returns the keys of the concerns that control access to routes. */
+export const accessControls = ({ catalog }: Plan): string[] =>
+  catalog.concerns
+    .filter(
+      ({ override, options, gate, guardsAccess }) =>
+        override !== false && (guardsAccess ?? gate ?? schemaOf(options, 'mode') !== undefined)
+    )
+    .map(({ key }) => key)
+
 /** Returns the access of each route that sends requests to an upstream; routes whose upstreams compare paths byte by byte have none. */
 export function accessOf(
   plan: Plan,
@@ -32,16 +41,13 @@ export function accessOf(
   const accesses = new Map<RouteInfo, RouteAccess>()
   const known = new Map<string, RouteAccess>()
   const { catalog } = plan
-  const guards = catalog.concerns.filter(
-    ({ override, options, gate, guardsAccess }) =>
-      override !== false && (guardsAccess ?? gate ?? schemaOf(options, 'mode') !== undefined)
-  )
+  const guards = accessControls(plan)
   const textOf = optionTexts()
   // Most routes share their options.
   const gatesOf = new Map<PlannedRoute['options'], EnforcedGates>()
   const enforced = (all: PlannedRoute['options']): EnforcedGates => {
     const gates = new Map<string, string>()
-    for (const { key } of guards) {
+    for (const key of guards) {
       const options = all[key]
       // A gate in report mode refuses no request.
       if (isObject(options) && options['mode'] !== 'report') gates.set(key, textOf(options))

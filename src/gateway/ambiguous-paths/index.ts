@@ -6,6 +6,7 @@ import { canonicalPath, type PathPolicy } from '../../lib/http/canonical-path.ts
 import { getOrCreate } from '../../lib/memoize.ts'
 import type { Table } from '../route-table/index.ts'
 import { accessOf, bypassedGates, literalsOf, type PlannedRoutes, type RouteAccess } from './access.ts'
+import { findBypasses } from './bypasses.ts'
 import { neighboursOf } from './neighbours.ts'
 import { type FindOtherReading, OtherReadings } from './other-readings.ts'
 import { otherSpellings } from './spellings.ts'
@@ -26,7 +27,11 @@ export function findAmbiguities(plan: Plan, routes: PlannedRoutes, table: Table)
   const { ignoreCase } = policy
   const accesses = accessOf(plan, routes, ignoreCase)
   const neighbours = neighboursOf(routes, accesses)
-  if (neighbours.size === 0) return { finderFor: () => undefined, pairs: () => [] }
+  const bypasses = (): AmbiguousPair[] => {
+    const readings = OtherReadings.of(table, accesses, new Set())
+    return findBypasses(plan, routes, (path, host, method) => readings.routeOf(path, host, method))
+  }
+  if (neighbours.size === 0) return { finderFor: () => undefined, pairs: bypasses }
   const literals = new Set(
     routes.flatMap(([{ paths }]) => paths.flatMap((path) => literalsOf(path, ignoreCase)))
   )
@@ -38,7 +43,10 @@ export function findAmbiguities(plan: Plan, routes: PlannedRoutes, table: Table)
       ? undefined
       : readings.finderFor(route, access, always)
   }
-  return { finderFor, pairs: () => findPairs(routes, { accesses, policy, readings, finderFor }) }
+  return {
+    finderFor,
+    pairs: () => [...findPairs(routes, { accesses, policy, readings, finderFor }), ...bypasses()]
+  }
 }
 
 interface PairSearch {

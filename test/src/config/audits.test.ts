@@ -4,7 +4,7 @@ import t from 'tap'
 import { adminWarnings } from '../../../src/admin/audit.ts'
 import { readSettings } from '../../../src/process/settings.ts'
 import { type Audit, audit, codesOf } from '../../audit.ts'
-import { gateway } from '../../helpers.ts'
+import { gateway, upstream } from '../../helpers.ts'
 
 const KEY = 'k3JvT0xq9mYd7Rw2ZbHs5NcPfLuGaE1i'
 // biome-ignore lint/suspicious/noTemplateCurlyInString: ${…} is the syntax of the config
@@ -12,6 +12,7 @@ const FROM_ENV = '${KEY}'
 const keys = { apiKeys: { list: [{ id: 'a', key: `sha256:${'0'.repeat(64)}` }] } }
 const proxy = { upstream: 'http://127.0.0.1:9' }
 const route = { path: '/a', proxy }
+const auth = { global: false, ...keys }
 
 type Case = [name: string, config: object, codes: string[], setup?: Audit]
 
@@ -77,6 +78,40 @@ const cases: Record<string, Case[]> = {
     ['behind auth', { auth: keys, ...login({}) }, []],
     ['a name that only contains the word', { routes: [{ path: '/blog-login-tips', proxy }] }, []]
   ],
+  'rewrites that lead to protected paths': [
+    ['the whole of the upstream', pair({ rewrite: '/' }), ['SP_WARN_ROUTE_BYPASS']],
+    ['a part of its own', pair({ rewrite: '/public' }), []],
+    ['without a rewrite', pair({}), []],
+    ['behind the same gate', pair({ rewrite: '/' }, { auth: true }), []],
+    [
+      'the protected route’s own',
+      pair({}, { path: '/*' }, { rewrite: '/internal' }),
+      ['SP_WARN_ROUTE_BYPASS']
+    ],
+    [
+      'of a group',
+      {
+        auth,
+        routes: [
+          { path: '/public', auth: false, proxy: { ...proxy, rewrite: '/' }, routes: [{ path: '/*' }] },
+          { path: '/admin/*', auth: true, proxy }
+        ]
+      },
+      ['SP_WARN_ROUTE_BYPASS']
+    ],
+    [
+      'where another protected route has that URL',
+      {
+        auth,
+        routes: [
+          ...pair({ rewrite: '/' }).routes,
+          { path: '/public/admin/*', auth: true, proxy: { ...proxy, rewrite: '/admin' } }
+        ]
+      },
+      []
+    ],
+    ['to another upstream', pair({ rewrite: '/', upstream: 'http://127.0.0.1:8' }), []]
+  ],
   'unreachable routes': [
     [
       'conditions that exclude each other',
@@ -125,6 +160,16 @@ function cors(origins: string[]): object {
   return { cors: { origins, credentials: true }, routes: [route] }
 }
 
+function pair(of: object, own: object = {}, ofAdmin: object = {}): { auth: object; routes: object[] } {
+  return {
+    auth,
+    routes: [
+      { path: '/public/*', auth: false, proxy: { ...proxy, ...of }, ...own },
+      { path: '/admin/*', auth: true, proxy: { ...proxy, ...ofAdmin } }
+    ]
+  }
+}
+
 function login(more: object): object {
   return { routes: [{ path: '/api/login', proxy, ...more }] }
 }
@@ -142,6 +187,13 @@ for (const [what, rows] of Object.entries(cases))
     for (const [name, config, codes, setup] of rows)
       t.strictSame(codesOf(await audit(config, setup)), codes, name)
   })
+
+t.test('warns of what the proxy does: a rewrite reaches what another route protects', async (t) => {
+  const url = await upstream(t, ({ url }, response) => response.end(url))
+  const app = await gateway(t, pair({ upstream: url, rewrite: '/' }, {}, { upstream: url }))
+  t.equal((await app.inject('/admin/x')).statusCode, 401)
+  t.equal((await app.inject('/public/admin/x')).body, '/admin/x')
+})
 
 t.test('warns of what the router does: an earlier expression takes the requests', async (t) => {
   const text = (body: string): object => ({ respond: { body } })
