@@ -10,7 +10,8 @@ export type Translate = (source: SourceText, translation: Translation) => void |
 
 /** The formats by name. */
 const FORMATS = {
-  nginx: async () => (await import('./nginx/index.ts')).translateNginx
+  nginx: async () => (await import('./nginx/index.ts')).translateNginx,
+  kong: async () => (await import('./kong/index.ts')).translateKong
 } as const satisfies Readonly<Record<string, () => Promise<Translate>>>
 
 /** The name of a format. */
