@@ -42,31 +42,30 @@ function moveUp(outer: JsonObject, entries: readonly JsonObject[]): void {
 }
 
 // What a fixed response without these options would not notice.
-const HARMLESS: ReadonlySet<string> = new Set([
-  'limits',
-  'compress',
-  'headers.response',
-  'headers.request',
-  'headers.underscores'
-])
+const HARMLESS = /^(?:limits|compress|headers\..*)$/
 
 /** Returns whether a route may get an option from its group that it does not have itself. */
 const maySkip = (entry: JsonObject, key: string): boolean =>
   isDeepStrictEqual(entry['respond'], { status: 403 }) ||
-  (HARMLESS.has(key) && (entry['respond'] !== undefined || entry['redirect'] !== undefined))
+  (HARMLESS.test(key) && (entry['respond'] !== undefined || entry['redirect'] !== undefined))
 
-// The parts of "headers" move one by one.
+// Each header moves by itself.
 function splitHeaders(entry: JsonObject): void {
   const headers = entry['headers']
   if (!isJsonObject(headers)) return
   delete entry['headers']
-  for (const [key, value] of Object.entries(headers)) entry[`headers.${key}`] = value
+  for (const [side, changes] of Object.entries(headers))
+    if (!isJsonObject(changes)) entry[`headers.${side}`] = changes
+    else for (const [name, change] of Object.entries(changes)) entry[`headers.${side}.${name}`] = change
 }
 
 function joinHeaders(entry: JsonObject): void {
   for (const key of Object.keys(entry).filter((each) => each.startsWith('headers.'))) {
-    objectAt(entry, 'headers')[key.slice('headers.'.length)] = entry[key] ?? {}
+    const [, side = '', name] = /^headers\.(\w+)(?:\.(.*))?$/.exec(key) ?? []
+    const value = entry[key] ?? null
     delete entry[key]
+    if (name === undefined) objectAt(entry, 'headers')[side] = value
+    else objectAt(objectAt(entry, 'headers'), side)[name] = value
   }
 }
 

@@ -11,6 +11,7 @@ export type Translate = (source: SourceText, translation: Translation) => void |
 /** The formats by name. */
 const FORMATS = {
   nginx: async () => (await import('./nginx/index.ts')).translateNginx,
+  caddy: async () => (await import('./caddy/index.ts')).translateCaddy,
   kong: async () => (await import('./kong/index.ts')).translateKong
 } as const satisfies Readonly<Record<string, () => Promise<Translate>>>
 

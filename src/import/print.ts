@@ -26,9 +26,14 @@ function print(value: Json, indent: string, translation: Translation): string {
   return lines.length === 0 ? `${open}${close}` : `${open}\n${lines.join('\n')}\n${indent}${close}`
 }
 
-// What is inside of a group stands below its options.
-const entriesOf = (value: { [key: string]: Json }): [string, Json][] =>
-  Object.entries(value).toSorted(([a], [b]) => Number(a === 'routes') - Number(b === 'routes'))
+// The target of a route stands below its options, and what is inside of a group at the end.
+const LAST = ['proxy', 'redirect', 'respond', 'files', 'routes']
+
+function entriesOf(value: { [key: string]: Json }): [string, Json][] {
+  const isEntry = value['path'] !== undefined || value['routes'] !== undefined
+  const rank = ([key]: [string, Json]): number => (isEntry ? LAST.indexOf(key) : -1)
+  return Object.entries(value).toSorted((a, b) => rank(a) - rank(b))
+}
 
 function hasComments(value: Json, translation: Translation): boolean {
   if (typeof value !== 'object' || value === null) return false

@@ -1,7 +1,8 @@
+import { pathText } from '../path-text.ts'
+import { globsOf } from '../regex.ts'
 import { errorAt } from '../source-text.ts'
 import { literal } from '../values.ts'
 import type { Directive } from './parse.ts'
-import { globsOf } from './regex.ts'
 import { pathOfRegex, type REST } from './segments.ts'
 
 /** Which requests a location takes. */
@@ -53,9 +54,3 @@ export function regexMatch(text: string, ignoresCase: boolean): Match {
     captures: found?.captures ?? []
   }
 }
-
-/** Returns a literal path in our syntax, where a colon begins a parameter and some characters are refused. */
-export const pathText = (path: string): string =>
-  literal(encodeURI(path.startsWith('/') ? path : `/${path}`).replaceAll('%25', '%'))
-    .replaceAll(/[:*{}<>?#]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)
-    .replaceAll(/\/{2,}/g, '/')

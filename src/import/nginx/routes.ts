@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import { refuse } from '../close.ts'
 import { isJsonObject, type JsonObject } from '../json.ts'
+import { pathText } from '../path-text.ts'
 import { type Location, routeOf, type Site } from './location.ts'
-import { type Match, matchOf, pathText } from './match.ts'
+import { type Match, matchOf } from './match.ts'
 import { beats } from './overlap.ts'
 import { Scope } from './scope.ts'
 
