@@ -35,7 +35,11 @@ export async function stage(
   const write = (next: object | string): void =>
     writeFileSync(file, typeof next === 'string' ? next : JSON.stringify(next))
   write(config)
-  const settings = readSettings({ PORT: '0', GATEWAY_CONFIG: file })
+  const settings = readSettings({
+    PORT: '0',
+    GATEWAY_CONFIG: file,
+    ...(token === undefined ? {} : { ADMIN_TOKEN: token })
+  })
   const plan = await loadPlan(file, catalog, { SESSION_SECRET: SECRET, ...env })
   const { log, line, lines } = readableLog()
   const readPlan = (): ReturnType<typeof loadPlan> => loadPlan(file, catalog, process.env)

@@ -69,7 +69,7 @@ export default fp<ErrorsOptions>(
 
 const toRecord = (
   { code, statusCode = 500, message }: Refusal,
-  { method, id }: FastifyRequest,
+  { method, id, protocol, headers: { host = '' }, url }: FastifyRequest,
   route: RouteInfo | undefined
 ): NewRefusal => ({
   code,
@@ -78,6 +78,7 @@ const toRecord = (
   route: route?.name ?? '',
   routeId: route?.id ?? '',
   method,
+  url: `${protocol}://${host}${url.split('?', 1)[0] ?? ''}`,
   reason: message,
   requestId: id
 })

@@ -10,6 +10,7 @@ import { type Address, makeConnect } from './client/connect.ts'
 import { Http1Pool } from './client/http1/pool.ts'
 import { onread } from './client/http1/socket-events.ts'
 import { Http2Pool } from './client/http2/pool.ts'
+import { observedSender } from './client/observed-sender.ts'
 import { SimulatedPool } from './client/simulated-pool.ts'
 import { HealthCheck } from './health.ts'
 import { Lease } from './lease.ts'
@@ -150,9 +151,11 @@ export class Target {
     )
     const simulated =
       app.simulation === null ? undefined : new SimulatedPool(app.simulation, { upstream, target: text })
-    this.pool = simulated ?? pool
+    const at = { upstream, target: text }
+    this.pool = simulated ?? observedSender(pool, app.observer, at)
     this.load = load
-    this.upgrades = simulated ?? (pool instanceof Http2Pool ? pool.http1 : pool)
+    const upgrades = pool instanceof Http2Pool ? pool.http1 : pool
+    this.upgrades = simulated ?? observedSender(upgrades, app.observer, at)
     const { eject, breaker, health } = options
     this.health = lease(
       `target health ${identity} ${JSON.stringify([eject, breaker, health])}`,

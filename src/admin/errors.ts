@@ -30,7 +30,7 @@ export const AdminOrigin = createError(
 /** The admin listener has no such path. */
 export const AdminPath = createError(
   'SP_ERR_ADMIN_PATH',
-  'Not found: the admin listener has /metrics, /status, /config, /options, /limits, /reloads, and POST /purge, /drain, /undrain, /reload and /log-level',
+  'Not found: the admin listener has /metrics, /status, /config, /options, /limits, /reloads, /explain, and POST /explain, /purge, /drain, /undrain, /reload and /log-level',
   404
 )
 /** A request to purge is not what it should be. */
@@ -49,6 +49,12 @@ export const AdminTarget = createError<[string, string]>(
 export const AdminRoute = createError<[string]>(
   'SP_ERR_ADMIN_ROUTE',
   'Not found: no route of the config is called "%s"; /status lists them',
+  404
+)
+/** No explained request has this id, or it is too old. */
+export const AdminTrace = createError<[string]>(
+  'SP_ERR_ADMIN_TRACE',
+  'Not found: no explained request has the id "%s"; /explain lists the latest',
   404
 )
 /** The config has errors, so the current one stays. */

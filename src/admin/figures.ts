@@ -74,7 +74,7 @@ function showRefusal(plan: Plan, { routeId, ...refusal }: RecentRefusal): ShownR
     from = placeOf(plan, refusal.gate, routeId)
     places.set(key, from)
   }
-  return { ...refusal, reason: redact(refusal.reason), from }
+  return { ...refusal, reason: redact(refusal.reason), url: redact(refusal.url), from }
 }
 
 // Finding a place parses the text of the config file.

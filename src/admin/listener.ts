@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import { addActions, type ReloadGateway } from './actions.ts'
 import { DashboardData } from './dashboard-data.ts'
 import { AdminRoute, adminSilent, sendProblems } from './errors.ts'
+import { addExplain } from './explain.ts'
 import { guard } from './guard.ts'
 import { formatMetrics } from './metrics-format.ts'
 import { addPage, PAGE_POLICY } from './page.ts'
@@ -80,6 +81,7 @@ export async function openAdmin(source: AdminSource, options: AdminOptions): Pro
     return reply.type('application/json; charset=utf-8').send(figures)
   })
   addActions(app, source, options)
+  addExplain(app, source)
   const { host, port, fd } = options
   await app.listen(fd === undefined ? { host, port } : ({ fd } as never))
   return { address: app.server.address() as AddressInfo, close: () => app.close() }

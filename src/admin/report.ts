@@ -7,6 +7,7 @@ import type { MetricFamily, TargetDrain, UpstreamState } from '../lib/contracts/
 import { storeState } from '../lib/contracts/store.ts'
 import type { Engine, Reloaded } from '../process/engine.ts'
 import { builtinFamilies, openNodeMetrics } from './builtin-metrics.ts'
+import { type AdminQuestion, answerQuestion } from './explain.ts'
 import { figuresOf, type ProcessFigures } from './figures.ts'
 import { limitsOf } from './limits.ts'
 
@@ -30,11 +31,14 @@ export interface AdminSource {
   setLogLevel(level: string): Promise<void>
 }
 
-/** What can be read of a gateway beside its config: the history of reloads, the limits, or the options of the root or a route with their origins. */
+/** What can be read of a gateway beside its config: the history of reloads, the limits, the options of the root or a route with their origins, the explained requests, or the explanation of one. */
 export type AdminView =
   | { readonly kind: 'reloads' }
   | { readonly kind: 'limits' }
   | { readonly kind: 'options'; readonly route: string | undefined }
+  | { readonly kind: 'explained' }
+  | { readonly kind: 'explanation'; readonly id: string }
+  | { readonly kind: 'explain'; readonly question: AdminQuestion }
 
 /** The result of a purge: the number of names, what is wrong with the request, or why nothing can be purged. */
 export type Purged =
@@ -128,6 +132,13 @@ function viewOf(engine: Engine, view: AdminView): unknown {
       return limitsOf(engine.plan)
     case 'options':
       return describeOptions(engine.plan, view.route)
+    case 'explained':
+      return engine.explainer?.list() ?? []
+    case 'explanation':
+      // Another worker may have it.
+      return engine.explainer?.find(view.id)
+    case 'explain':
+      return answerQuestion(engine.plan, view.question)
   }
 }
 

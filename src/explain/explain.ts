@@ -78,7 +78,7 @@ export function explain(app: FastifyInstance, plan: Plan, handled: Handled): Exp
       targets: targetsOf(app, sent)
     })),
     limits: [...options, ...upstreamOptions(plan, upstreamRequests)].filter(isLimit).map(explainOption),
-    assumes: [...unknown.values(), ...(request === undefined ? [] : assumptionsOf(plan, info, request))]
+    assumes: [...unknown.values()]
   }
 }
 
@@ -212,7 +212,9 @@ function upstreamOptions(plan: Plan, sent: readonly UpstreamRequest[]): Describe
     : describeRoot(plan).filter(({ path }) => prefixes.some((prefix) => path.startsWith(prefix)))
 }
 
-function assumptionsOf(plan: Plan, info: RouteInfo | undefined, request: FastifyRequest): string[] {
+/** Lists what an explanation without services takes for granted of the gates of a request. */
+export function assumptionsOf(plan: Plan, request: FastifyRequest): string[] {
+  const info = request.routeOptions.config.sallyport?.route
   return plan.catalog.concerns.flatMap(({ key, assumes }) => {
     const options = info?.options[key] ?? plan.options[key]
     if (assumes === undefined || !(info?.gates.includes(key) ?? false) || typeof options !== 'object')

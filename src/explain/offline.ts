@@ -5,7 +5,7 @@ import type { SimulatedResponse } from '../lib/contracts/simulation.ts'
 import { isObject } from '../lib/schema.ts'
 import type { ReceivedResponse } from '../simulation/response-bytes.ts'
 import { type RecordedCall, SimulatedGateway, type SimulatedOutcome } from '../simulation/simulation.ts'
-import { explain } from './explain.ts'
+import { assumptionsOf, explain } from './explain.ts'
 import type { Explanation } from './explanation.ts'
 
 /** The request to explain, and what stands in for what is not known without services. */
@@ -74,7 +74,9 @@ export async function explainOffline(plan: Plan, question: OfflineQuestion): Pro
       unknown
     })
     const isHealthy = explanation.upstreams.length > 0 ? [HEALTHY] : []
-    return { explanation: { ...explanation, assumes: [...explanation.assumes, ...isHealthy] }, outcome }
+    const assumed = request === undefined ? [] : assumptionsOf(plan, request)
+    const assumes = [...explanation.assumes, ...assumed, ...isHealthy]
+    return { explanation: { ...explanation, assumes }, outcome }
   } finally {
     await gateway.close()
   }

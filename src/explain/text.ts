@@ -48,7 +48,7 @@ function upstreamLines(explained: ExplainedUpstream): string[] {
     `  ${method} ${url}`,
     ...headers.map(({ name, value, by }) => `  ${name}: ${value}${by === null ? '' : `   (${by})`}`),
     ...removed.map(({ name, by }) => `  without ${name}   (${by})`),
-    ...(bodyBytes > 0 ? [`  with a body of ${bodyBytes} bytes`] : []),
+    ...((bodyBytes ?? 0) > 0 ? [`  with a body of ${bodyBytes} bytes`] : []),
     ...(headersTimeout === null ? [] : [`  response headers within ${headersTimeout} ms`]),
     ...(targets.length > 1
       ? [`  targets: ${targets.map(({ url: name, share }) => `${name} ${share}`).join(', ')}`]

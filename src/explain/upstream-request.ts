@@ -10,7 +10,8 @@ export interface UpstreamRequest {
   readonly path: string
   /** Lower-case names and values in turn. */
   readonly headers: readonly string[]
-  readonly bodyBytes: number
+  /** null where the body was streamed. */
+  readonly bodyBytes: number | null
   readonly headersTimeout: number
   /** The gate that made it; undefined for the target of the route. */
   readonly gate: string | undefined
@@ -26,7 +27,8 @@ export interface ExplainedUpstream {
   readonly headers: readonly ExplainedHeader[]
   /** The client's headers that are not forwarded. */
   readonly removed: readonly { readonly name: string; readonly by: string }[]
-  readonly bodyBytes: number
+  /** null where the body was streamed. */
+  readonly bodyBytes: number | null
   /** Milliseconds until the response headers; null for no limit. */
   readonly headersTimeout: number | null
   /** The other targets that might get it, with their shares. */

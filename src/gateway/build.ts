@@ -14,7 +14,7 @@ import type { Plan } from '../config/plan-types.ts'
 import { decorateApp, type Kit } from '../kit/decorate.ts'
 import type { RouteInfo } from '../kit/route-info.ts'
 import { BufferBudget, DEFAULT_BUFFERS } from '../lib/buffers.ts'
-import type { Simulation } from '../lib/contracts/simulation.ts'
+import type { RequestObserver, Simulation } from '../lib/contracts/simulation.ts'
 import { withoutPort } from '../lib/http/addresses.ts'
 import { rangeMatcher } from '../lib/http/networks.ts'
 import { RouteUnknown } from '../lib/refusals.ts'
@@ -38,6 +38,8 @@ interface ProcessOptions extends GatewayOptions {
   readonly isAlone?: boolean
   /** What stands in for the services around the gateway. */
   readonly simulation?: Simulation
+  /** What sees the requests; a simulation does by itself. */
+  readonly observer?: RequestObserver
 }
 
 // How long one plugin may take to load, in ms. Routes are mounted in slices while requests are served, which takes long.
@@ -95,6 +97,7 @@ export async function buildGateway(
   )
   app.decorate('ownsBodies', options.isAlone === true && plan.catalog.extensionKeys === undefined)
   app.decorate('simulation', options.simulation ?? null)
+  app.decorate('observer', options.observer ?? options.simulation ?? null)
   app.decorate('acceptsUpgrades', false)
   app.decorate('tls', null)
   app.decorate('metrics', null)
@@ -130,10 +133,10 @@ export async function buildGateway(
       if (typeof scheme === 'string') headers['x-forwarded-proto'] = scheme.toLowerCase()
       done()
     })
-  const { simulation } = options
-  if (simulation !== undefined)
-    app.addHook('onRequest', function recordRequest(request, _reply, done) {
-      simulation.onRequest(request)
+  const { observer } = app
+  if (observer !== null)
+    app.addHook('onRequest', function observeRequest(request, _reply, done) {
+      observer.onRequest(request)
       done()
     })
   const pluginMethods: string[][] = []

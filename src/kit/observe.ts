@@ -131,6 +131,10 @@ const unlessSent =
       if (isRefusal(error) || !reply.sent) done(error)
     })
 
+/** Returns the gate that is deciding about a traced request; undefined where none is. */
+export const decidingGate = ({ trace }: FastifyRequest): string | undefined =>
+  trace?.findLast(({ verdict, ms }) => verdict === 'answered' && ms === undefined)?.gate
+
 const isRefusal = (error: unknown): boolean => error !== undefined && error !== null
 
 function describe(error: unknown): { code: string; reason: string } {

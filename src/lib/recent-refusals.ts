@@ -13,6 +13,8 @@ export interface RecentRefusal {
   /** When the last one was, in milliseconds since 1970. */
   readonly at: number
   readonly method: string
+  /** The host and the path of the last one, without its query. */
+  readonly url: string
   /** The detail of the last one. */
   readonly reason: string
   readonly requestId: string
@@ -26,6 +28,7 @@ const MAX_KINDS = 100
 const MAX_REASON = 200
 // Over HTTP/2 a client may send any method.
 const MAX_METHOD = 20
+const MAX_URL = 300
 
 /** The latest refusals of a process, by code and route. It survives a reload. */
 export class RecentRefusals {
@@ -42,6 +45,7 @@ export class RecentRefusals {
     this.#kinds.set(key, {
       ...refusal,
       method: refusal.method.slice(0, MAX_METHOD),
+      url: refusal.url.slice(0, MAX_URL),
       reason: refusal.reason.slice(0, MAX_REASON),
       count: (known?.count ?? 0) + 1,
       at: wall()

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { ConfigError } from '../config/fault.ts'
 import type { Plan } from '../config/plan-types.ts'
 import { redactedConfig } from '../config/redact.ts'
+import { type BuildTraced, LiveExplainer } from '../explain/live.ts'
 import { buildGateway } from '../gateway/build.ts'
 import { Resources } from '../gateway/resources.ts'
 import { monotonic, wall } from '../lib/clock.ts'
@@ -39,6 +40,15 @@ export interface EngineStart {
   readonly readPlan: () => Promise<Plan>
 }
 
+/** Makes what explains signed requests; undefined where there is no token to sign with, or no listener to read them at. */
+function makeExplainer(
+  { adminToken, adminPort, inherited }: Settings,
+  build: BuildTraced
+): LiveExplainer | undefined {
+  const hasAdmin = adminPort !== undefined || inherited.admin !== undefined
+  return adminToken === undefined || !hasAdmin ? undefined : new LiveExplainer(adminToken, build)
+}
+
 /** The gateway of one process: its config, the Fastify instance built from it, and its listening sockets. */
 export class Engine {
   readonly startedAt = wall()
@@ -48,6 +58,8 @@ export class Engine {
   readonly #hasAdmin: boolean
   readonly #log: Logger
   readonly #resources: Resources
+  /** Explains signed requests; undefined without an ADMIN_TOKEN. */
+  readonly explainer: LiveExplainer | undefined
   readonly #served: Served
   #plan: Plan
   #app: FastifyInstance
@@ -59,7 +71,7 @@ export class Engine {
     { settings, plan, readPlan }: EngineStart,
     log: Logger,
     app: FastifyInstance,
-    served: Served
+    { served, explainer }: { readonly served: Served; readonly explainer: LiveExplainer | undefined }
   ) {
     this.#readPlan = readPlan
     this.#hasAdmin = settings.adminPort !== undefined || settings.inherited.admin !== undefined
@@ -68,6 +80,7 @@ export class Engine {
     this.#plan = plan
     this.#app = app
     this.#served = served
+    this.explainer = explainer
   }
 
   /** Builds the gateway of a plan and opens its sockets. Errors of the build go to `onBuildError`; a worker catches up with its peers before it accepts requests. */
@@ -81,8 +94,15 @@ export class Engine {
     const app = await buildGateway(start.plan, resources, log, { isAlone: true }).catch(onBuildError)
     try {
       await peers?.catchUp()
-      const served = await serve(app, { ...start.settings, log })
-      return new Engine(start, log, app, served)
+      const explainer = makeExplainer(start.settings, async (observer) => {
+        const { plan } = engine
+        const options = { isAlone: true, trace: true, observer }
+        return { plan, app: await buildGateway(plan, resources, log, options) }
+      })
+      const diversion = explainer === undefined ? {} : { diversion: explainer }
+      const served = await serve(app, { ...start.settings, log, ...diversion })
+      const engine = new Engine(start, log, app, { served, explainer })
+      return engine
     } catch (error) {
       await app.close()
       throw error

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
+import { startTimer, stopTimer, type Timer } from '../lib/clock.ts'
 import { isHttp2 } from '../lib/http/http2.ts'
 import { ROUTABLE } from '../lib/http/methods.ts'
 import { wantsWebSocket } from '../lib/http/upgrade.ts'
@@ -30,8 +31,22 @@ export interface ServeOptions {
   readonly drainDelay?: number
   /** How long requests in flight may take after that, and WebSockets after a swap, in ms; 30,000 by default. */
   readonly drainTimeout?: number
+  /** What takes some requests in another instance. */
+  readonly diversion?: Diversion
   /** Whether connections come without TLS, whatever the config says. */
   readonly isPlain?: boolean
+}
+
+/** Takes some requests in an instance beside the current one. */
+export interface Diversion {
+  /** Returns whether it takes a request; called with each. */
+  takes(request: IncomingMessage): boolean
+  /** Returns the instance beside the current one. */
+  instanceFor(current: FastifyInstance): Promise<FastifyInstance>
+  /** Called just before the instance handles a request. */
+  begin(current: FastifyInstance, request: IncomingMessage, response: ServerResponse): void
+  /** Called when the instance closes: after a reload, or after a minute without a request. */
+  release(current: FastifyInstance): void
 }
 
 /** The listening sockets of a gateway. */
@@ -98,6 +113,15 @@ export function serveUnbound(app: FastifyInstance, log: Logger): Unbound {
   }
 }
 
+// How long the instance of diverted requests stays after the last one, in ms.
+const DIVERSION_IDLE_MS = 60_000
+
+/** The instance of diverted requests. */
+interface Diverted {
+  readonly generation: Generation
+  timer: Timer | undefined
+}
+
 type DrainState = 'serving' | 'leaving' | 'draining'
 
 class GatewayServer {
@@ -109,6 +133,7 @@ class GatewayServer {
   readonly #generations = new Set<Generation>()
   readonly #handled: Handled = { requests: 0 }
   #current: Generation
+  #diverted: Diverted | undefined
   #generationNumber = 1
   #state: DrainState = 'serving'
   #onIdle: () => void = () => {}
@@ -171,6 +196,7 @@ class GatewayServer {
     const reason = restartReason(this.#current.app, next)
     if (reason !== undefined) throw new RestartNeeded(reason)
     const old = this.#current
+    this.#endDiversion()
     this.#current = this.#addGeneration(next)
     this.#generationNumber++
     this.#listener.apply(next)
@@ -251,7 +277,41 @@ class GatewayServer {
 
   readonly #handle: RequestHandler = (request, response) => {
     if (this.#state !== 'serving' && !hasQueuedRequests(request.socket)) response.shouldKeepAlive = false
-    this.#current.handle(request, response)
+    const { diversion } = this.#options
+    if (diversion?.takes(request) === true && this.#state === 'serving')
+      void this.#divert(diversion, request, response)
+    else this.#current.handle(request, response)
+  }
+
+  /** Lets the instance beside the current one handle a request; where it can't be built, the current one does. */
+  async #divert(diversion: Diversion, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const current = this.#current
+    try {
+      const app = await diversion.instanceFor(current.app)
+      // After a reload in between, the instance is that of an older config.
+      if (current !== this.#current) throw new Error('the config was reloaded')
+      this.#diverted ??= { generation: this.#addGeneration(app), timer: undefined }
+      const { generation, timer } = this.#diverted
+      if (timer === undefined)
+        this.#diverted.timer = startTimer(() => this.#endDiversion(), DIVERSION_IDLE_MS).unref()
+      else timer.refresh()
+      diversion.begin(current.app, request, response)
+      generation.handle(request, response)
+    } catch (error) {
+      this.#options.log.warn({ err: error }, 'request could not be traced')
+      this.#current.handle(request, response)
+    }
+  }
+
+  /** Closes the instance beside the current one, once its requests have ended. */
+  #endDiversion(): void {
+    if (this.#diverted === undefined) return
+    const { generation, timer } = this.#diverted
+    this.#diverted = undefined
+    stopTimer(timer)
+    this.#options.diversion?.release(this.#current.app)
+    generation.retire()
+    if (generation.inFlight === 0) this.#generations.delete(generation)
   }
 
   readonly #handleUpgrade: RequestHandler = (request, response) => {
@@ -293,6 +353,7 @@ class GatewayServer {
   }
 
   async #closeAll(closed: Promise<void>): Promise<void> {
+    this.#endDiversion()
     this.#listener.closeAll()
     this.#upgrades.closeAll()
     await closed

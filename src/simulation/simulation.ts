@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import type { Plan } from '../config/plan-types.ts'
 import { buildGateway } from '../gateway/build.ts'
 import { Resources } from '../gateway/resources.ts'
+import { decidingGate } from '../kit/observe.ts'
 import type { Caller } from '../lib/caller.ts'
 import type { SimulatedResponse, Simulation, UpstreamCall } from '../lib/contracts/simulation.ts'
 import { serveUnbound, type Unbound } from '../server/server.ts'
@@ -117,9 +118,8 @@ class World implements Simulation {
   }
 
   respond(call: UpstreamCall): SimulatedResponse {
-    // A verdict without a time is that of a gate that has not decided yet.
-    const trace = this.current?.request?.trace
-    const gate = trace?.findLast(({ verdict, ms }) => verdict === 'answered' && ms === undefined)?.gate
+    const request = this.current?.request
+    const gate = request === undefined ? undefined : decidingGate(request)
     const recorded = { ...call, gate }
     this.current?.calls.push(recorded)
     return this.#respond(recorded)

@@ -108,12 +108,12 @@ const LAYERS: readonly Layer[] = [
   {
     what: 'the admin listener reports on layers below',
     files: /^src\/admin\//,
-    may: /^src\/(admin|config|gateway|kit|process|server)\//
+    may: /^src\/(admin|config|explain|gateway|kit|process|server|simulation)\//
   },
   {
     what: 'process imports the layers below',
     files: /^src\/process\//,
-    may: /^src\/(admin|config|gateway|kit|process|server)\//
+    may: /^src\/(admin|config|explain|gateway|kit|process|server)\//
   },
   {
     what: 'the API for embedding imports the layers below',

@@ -1,20 +1,16 @@
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../caller.ts'
 
-/** Stands in for everything outside of a gateway that is only simulated: it opens no connection and calls no service. */
-export interface Simulation {
-  /** Returns what an upstream, or a provider, sends for a request. */
-  respond(call: UpstreamCall): SimulatedResponse
-  /** Returns what stands in for the result of an authentication strategy: a caller, null for no credential, or undefined where the strategy itself runs. */
-  callerFor(request: FastifyRequest, strategy: string): Caller | null | undefined
+/** Sees the requests of a gateway, and what it sends to upstreams for them. */
+export interface RequestObserver {
   /** Called with each request, before any gate has run. */
   onRequest(request: FastifyRequest): void
-  /** Returns whether a concern's gates are left out, because they might call a service that is not simulated. */
-  leavesOut(key: string): boolean
+  /** Called with each request to an upstream that is sent for a client. */
+  onUpstreamRequest?(sent: ObservedRequest, source: FastifyRequest): void
 }
 
-/** A request as an upstream would get it. */
-export interface UpstreamCall {
+/** A request to an upstream, as it is sent. */
+export interface ObservedRequest {
   /** The name of the upstream, or the URL that stands in its place. */
   readonly upstream: string
   /** The URL of the target. */
@@ -24,12 +20,26 @@ export interface UpstreamCall {
   readonly path: string
   /** Lower-case names and values in turn. */
   readonly headers: readonly string[]
+  /** Milliseconds from the last byte of the request to the response headers; 0 for no limit. */
+  readonly headersTimeout: number
+}
+
+/** Stands in for everything outside of a gateway that is only simulated: it opens no connection and calls no service. */
+export interface Simulation extends RequestObserver {
+  /** Returns what an upstream, or a provider, sends for a request. */
+  respond(call: UpstreamCall): SimulatedResponse
+  /** Returns what stands in for the result of an authentication strategy: a caller, null for no credential, or undefined where the strategy itself runs. */
+  callerFor(request: FastifyRequest, strategy: string): Caller | null | undefined
+  /** Returns whether a concern's gates are left out, because they might call a service that is not simulated. */
+  leavesOut(key: string): boolean
+}
+
+/** A request as an upstream would get it. */
+export interface UpstreamCall extends ObservedRequest {
   /** The body, without what exceeds 1 MiB. */
   readonly body: Buffer
   /** Whether it serves a request of a client; others are requests of the gateway itself. */
   readonly isForwarded: boolean
-  /** Milliseconds from the last byte of the request to the response headers; 0 for no limit. */
-  readonly headersTimeout: number
 }
 
 /** What comes back: a response, or "hang" for none, "refuse" for a refused connection, "cut" for a connection that closes first. */
@@ -50,5 +60,7 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** What stands in for the services around the gateway; null where it serves requests. */
     simulation: Simulation | null
+    /** What sees the requests of this instance; null for most. */
+    observer: RequestObserver | null
   }
 }
