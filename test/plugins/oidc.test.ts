@@ -373,7 +373,7 @@ t.test('check warns if every user of a provider may log in', async (t) => {
   t.same(
     stdout.split('\n').filter((line) => line.startsWith('warning')),
     [
-      'warning: gateway.json:10:3 The route /all accepts every user of https://accounts.example.com; add "require" to restrict it'
+      'warning: gateway.json:4:3 auth.oidc: The route /all accepts every user of https://accounts.example.com; add "require" to restrict it [SP_WARN_AUTH_EVERY_USER, medium]'
     ]
   )
 })
