@@ -3,6 +3,7 @@ import { defineWarning, type Warning } from '../kit/warning.ts'
 import { describeAlternatives } from '../lib/conditions/options.ts'
 import { isObject } from '../lib/schema.ts'
 import { judge } from './acceptances.ts'
+import { patternFindings } from './backtracking.ts'
 import { descriptorShortage } from './descriptors.ts'
 import { pathPolicyOf } from './facets.ts'
 import type { Fault } from './fault.ts'
@@ -74,6 +75,7 @@ export function lint(
     ...moduleFindings(plan, workers),
     ...replacedBuiltins(plan, builtins),
     ...secretFindings(plan),
+    ...patternFindings(plan.routes),
     ...unreachableFindings(plan.routes, pathPolicyOf(plan).ignoreCase === true),
     ...ofProcess.map((warning) => findingAt(warning, whole))
   ]

@@ -24,36 +24,57 @@ interface Forwarding {
 export function findBypasses(plan: Plan, routes: PlannedRoutes, routeOf: RouteOf): AmbiguousPair[] {
   const found = new Map<RouteInfo, AmbiguousPair>()
   for (const forwardings of byUpstream(plan, routes).values()) {
-    const wide = forwardings.filter(
-      ({ own, sent }) => own.wildcard && sent.wildcard && sent.params.size === 0
-    )
+    const wide = byPrefix(forwardings)
     for (const other of forwardings) {
-      if (other.gates.length === 0) continue
-      const sample = samplePath(other.sent)
+      const sample = other.gates.length === 0 ? undefined : samplePath(other.sent)
       if (sample === undefined) continue
-      for (const one of wide) {
-        const gates = other.gates.filter((gate) => !one.gates.includes(gate))
-        const isRewritten = one.own.text !== one.sent.text || other.own.text !== other.sent.text
-        if (found.has(one.info) || gates.length === 0 || !isRewritten) continue
-        const prefix = one.sent.text.slice(0, -2)
-        const start = samplePath({ segments: one.own.segments, end: 'exact' })
-        if (start === undefined || !sample.startsWith(`${prefix}/`)) continue
-        const path = (start === '/' ? '' : start) + sample.slice(prefix.length)
-        const host = (one.info.hosts[0] ?? '').replace('*', 'any')
-        const method = other.info.methods?.[0] ?? 'GET'
-        if (routeOf(path, host, method) === one.info)
-          found.set(one.info, {
-            route: one.info,
-            other: other.info,
-            gates,
-            method,
-            url: host + path,
-            sent: sample
-          })
-      }
+      for (const prefix of prefixesOf(sample))
+        for (const one of wide.get(prefix) ?? []) {
+          const pair = found.has(one.info) ? undefined : bypass(one, other, { prefix, sample, routeOf })
+          if (pair !== undefined) found.set(one.info, pair)
+        }
     }
   }
   return [...found.values()]
+}
+
+/** Returns the forwardings of whole folders, by the path of the folder at the upstream. */
+function byPrefix(forwardings: readonly Forwarding[]): ReadonlyMap<string, readonly Forwarding[]> {
+  const found = new Map<string, Forwarding[]>()
+  for (const each of forwardings)
+    if (each.own.wildcard && each.sent.wildcard && each.sent.params.size === 0)
+      getOrCreate(found, each.sent.text.slice(0, -2), (): Forwarding[] => []).push(each)
+  return found
+}
+
+/** Returns the folders that a path is in, such as "" and "/a" for "/a/b". */
+const prefixesOf = (path: string): string[] =>
+  [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index))
+
+/** What a protected route gets, and which folder of the upstream it is in. */
+interface Reached {
+  readonly prefix: string
+  readonly sample: string
+  readonly routeOf: RouteOf
+}
+
+/** Returns the pair of a route whose rewrite leads to a protected path; undefined where it does not. */
+function bypass(
+  one: Forwarding,
+  other: Forwarding,
+  { prefix, sample, routeOf }: Reached
+): AmbiguousPair | undefined {
+  const gates = other.gates.filter((gate) => !one.gates.includes(gate))
+  const isRewritten = one.own.text !== one.sent.text || other.own.text !== other.sent.text
+  if (gates.length === 0 || !isRewritten) return undefined
+  const start = samplePath({ segments: one.own.segments, end: 'exact' })
+  if (start === undefined) return undefined
+  const path = (start === '/' ? '' : start) + sample.slice(prefix.length)
+  const host = (one.info.hosts[0] ?? '').replace('*', 'any')
+  const method = other.info.methods?.[0] ?? 'GET'
+  return routeOf(path, host, method) === one.info
+    ? { route: one.info, other: other.info, gates, method, url: host + path, sent: sample }
+    : undefined
 }
 
 /** Returns what each upstream gets, by its name or URL. */
