@@ -54,7 +54,7 @@ export function figuresOf(
     requests: app.metrics?.figures() ?? null,
     refused: { ...app.recentRefusals.counts },
     refusals: app.recentRefusals.list().map((refusal) => showRefusal(plan, refusal)),
-    upstreams: upstreams.map((upstream) => ({ ...upstream, name: redact(upstream.name) })),
+    upstreams,
     caches: Object.entries(byRoute).map(([name, values = []]) => ({
       name,
       results: Object.fromEntries(values.map(({ labels, value }) => [labels['result'] ?? '', value]))

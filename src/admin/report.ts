@@ -152,9 +152,9 @@ async function purgeResponses({ app }: Engine, body: unknown): Promise<Purged> {
 }
 
 async function drainTarget({ app }: Engine, drain: TargetDrain): Promise<Drained> {
-  // The listener shows the URLs of upstreams without the passwords in them.
-  const shown = app.upstreamStates().find(({ name }) => redact(name) === drain.upstream)
-  const unknown = await app.drainTarget({ ...drain, upstream: shown?.name ?? drain.upstream })
+  const states = app.upstreamStates()
+  const at = withoutPasswords(states).findIndex(({ name }) => name === drain.upstream)
+  const unknown = await app.drainTarget({ ...drain, upstream: states[at]?.name ?? drain.upstream })
   return unknown === undefined ? 'done' : `unknown ${unknown}`
 }
 
@@ -173,9 +173,20 @@ async function snapshotOf(
       memoryBytes: process.memoryUsage.rss()
     },
     store: storeState(app.store),
-    upstreams: app.upstreamStates(),
+    upstreams: withoutPasswords(app.upstreamStates()),
     certificates: app.tls?.certificates() ?? []
   }
+}
+
+/** Masks the users and passwords in the names of upstreams that are URLs; each name stays unique. */
+function withoutPasswords(states: readonly UpstreamState[]): UpstreamState[] {
+  const known = new Map<string, number>()
+  return states.map((state) => {
+    const name = redact(state.name)
+    const count = (known.get(name) ?? 0) + 1
+    known.set(name, count)
+    return { ...state, name: count === 1 ? name : `${name} (${count})` }
+  })
 }
 
 const reportRoute = ({ name, paths, hosts, methods, target, gates }: RouteInfo): ReportedRoute => ({

@@ -432,6 +432,18 @@ t.test('keeps the known keys while the provider is unavailable', async (t) => {
       )
       t.equal(lines.find(({ msg }) => msg === 'jwks fetch failed')?.['url'], from.url)
     })
+  t.test('the log has no password and no query of the URL', async (t) => {
+    const from = await issuer(t)
+    from.answer = 'failure'
+    const { log, line } = readableLog()
+    const url = new URL(`${from.url}?key=hunter2#hunter2`)
+    Object.assign(url, { username: 'gateway', password: 'hunter2' })
+    const app = await gateway(t, { auth: { jwt: { jwks: url.href } }, routes: [open] }, { log })
+    t.equal(await status(app, await from.sign()), 503)
+    const logged = await line(({ msg }) => msg === 'jwks fetch failed')
+    t.match(logged, { url: from.url, cause: `expected 200 from ${from.url}, got 500` })
+    t.notMatch(JSON.stringify(logged), /hunter2|gateway:/)
+  })
   t.test('without known keys the response is 503', async (t) => {
     const from = await issuer(t)
     from.answer = 'failure'

@@ -246,6 +246,27 @@ t.test('counts a WebSocket while it is open, and not as a slow request', async (
   t.equal((await values(admin, 'sallyport_request_duration_seconds_count'))['{route="socket"}'], 0)
 })
 
+t.test('/status and /metrics show no password of an upstream that is a URL', async (t) => {
+  const { host } = new URL(await upstream(t))
+  const { admin, url } = await stage(t, {
+    routes: [
+      { path: '/a', proxy: { upstream: `http://a:hunter2@${host}` } },
+      { path: '/b', proxy: { upstream: `http://b:hunter2@${host}` } },
+      { path: '/c', proxy: { upstream: `http://${host}` } }
+    ]
+  })
+  for (const path of ['/a', '/b', '/c']) t.equal((await ask(url + path)).status, 200)
+  const { text } = await ask(`${admin}/status`)
+  const names = [`http://***@${host}`, `http://***@${host} (2)`, `http://${host}`]
+  t.match(
+    JSON.parse(text).upstreams.map(({ name }: { name: string }) => name),
+    names
+  )
+  const requests = await values(admin, 'sallyport_upstream_target_up')
+  t.same(Object.keys(requests).sort(), names.map((name) => `{upstream="${name}",target="${host}"}`).sort())
+  t.notMatch(text + (await ask(`${admin}/metrics`)).text, 'hunter2')
+})
+
 /** Writes what the environment fills in. */
 const from = (name: string): string => `$\{${name}}`
 

@@ -1,3 +1,4 @@
+import { loggableUrl } from '../../../src/lib/http/loggable-url.ts'
 import { isLoopbackHost } from '../../../src/lib/http/networks.ts'
 import { isObject } from '../../../src/lib/schema.ts'
 import type { BackChannel } from '../back-channel.ts'
@@ -31,7 +32,7 @@ export function keyFetcher(channel: BackChannel, { url, issuer = '', upstream }:
   const get = async (from: string, accept: string): Promise<string> => {
     const headers = { accept, 'user-agent': 'sallyport' }
     const { status, body } = await channel.send({ method: 'GET', url: from, headers, body: null })
-    if (status !== 200) throw new UnexpectedResponse(`expected 200 from ${from}, got ${status}`)
+    if (status !== 200) throw new UnexpectedResponse(`expected 200 from ${loggableUrl(from)}, got ${status}`)
     return body.toString('utf8')
   }
   return async () => {
@@ -41,8 +42,9 @@ export function keyFetcher(channel: BackChannel, { url, issuer = '', upstream }:
 
   /** Returns the URL of the key set in the discovery document (OpenID Connect Discovery 1.0 section 4). */
   async function discover(): Promise<string> {
-    const from = discoveryUrl(issuer)
-    const document = parsed(await get(from, 'application/json'))
+    const url = discoveryUrl(issuer)
+    const document = parsed(await get(url, 'application/json'))
+    const from = loggableUrl(url)
     if (!isObject(document)) throw new UnexpectedResponse(`expected a JSON object from ${from}, got none`)
     const { issuer: named, jwks_uri: uri } = document
     // A provider that answers for another issuer must not sign for this one (section 4.3).
@@ -54,7 +56,9 @@ export function keyFetcher(channel: BackChannel, { url, issuer = '', upstream }:
     // Plain http is for a provider on this machine, as for the issuer itself.
     const isLocal = issuer.startsWith('http:') && isLoopbackHost(jwks?.hostname ?? '')
     if (jwks === null || !(jwks.protocol === 'https:' || isLocal || upstream !== undefined))
-      throw new UnexpectedResponse(`expected an https "jwks_uri" from ${from}, got ${shown(uri)}`)
+      throw new UnexpectedResponse(
+        `expected an https "jwks_uri" from ${from}, got ${shown(typeof uri === 'string' ? loggableUrl(uri) : uri)}`
+      )
     return jwks.href
   }
 }

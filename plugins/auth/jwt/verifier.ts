@@ -10,6 +10,7 @@ import {
 } from 'jose'
 import type { Caller } from '../../../src/lib/caller.ts'
 import { monotonic, wall } from '../../../src/lib/clock.ts'
+import { loggableUrl } from '../../../src/lib/http/loggable-url.ts'
 import { duration } from '../../../src/lib/units.ts'
 import { backChannelTo } from '../back-channel.ts'
 import { type ClaimNames, claimsToProfile, textIn } from '../claims.ts'
@@ -183,7 +184,9 @@ function remoteKeysFor(
 
 const aboutKeys = ({ url, issuer, upstream }: KeyPlace): object => ({
   ...(upstream === undefined ? {} : { upstream }),
-  ...(url === undefined ? { issuer } : { url })
+  ...(url === undefined
+    ? { issuer: issuer === undefined ? undefined : loggableUrl(issuer) }
+    : { url: loggableUrl(url) })
 })
 
 const callerIn = (claims: JWTPayload, claimNames: ClaimNames): Caller => ({

@@ -1,5 +1,6 @@
 import { errors } from 'jose'
 import { createError } from '../../../src/kit/index.ts'
+import { loggableUrl } from '../../../src/lib/http/loggable-url.ts'
 
 /** The provider refused the log-in, or the callback belongs to no log-in that started here. */
 export const LoginFailed = createError('SP_ERR_AUTH_OIDC_REFUSED', 'Log-in failed: start again', 401)
@@ -10,7 +11,7 @@ export const LogoutTokenInvalid = createError('SP_ERR_AUTH_OIDC_LOGOUT', 'Invali
 export class InsecurePage extends Error {
   constructor(page: string) {
     super(
-      `expected an https authorization_endpoint, got "${page}"; make the provider heed X-Forwarded-Proto, or set "endpoints.authorization"`
+      `expected an https authorization_endpoint, got "${loggableUrl(page)}"; make the provider heed X-Forwarded-Proto, or set "endpoints.authorization"`
     )
   }
 }
@@ -27,16 +28,14 @@ export function causeOf(error: unknown, issuer: string): string {
   if (error instanceof InsecurePage) return error.message
   const response = cause instanceof Response ? cause : undefined
   if (response !== undefined && code === 'OAUTH_RESPONSE_IS_NOT_CONFORM')
-    return `expected 200 from ${withoutQuery(response.url)}, got ${response.status}`
+    return `expected 200 from ${loggableUrl(response.url)}, got ${response.status}`
   if (response !== undefined && code === 'OAUTH_RESPONSE_IS_NOT_JSON')
-    return `expected JSON from ${withoutQuery(response.url)}, got ${response.headers.get('content-type') ?? 'no content-type'}`
+    return `expected JSON from ${loggableUrl(response.url)}, got ${response.headers.get('content-type') ?? 'no content-type'}`
   const mismatch = otherIssuerIn(error)
   if (mismatch !== undefined)
     return `expected the issuer "${issuer}", got "${mismatch}"; set "issuer" exactly as the provider writes it`
   return code ?? (cause as { code?: string } | undefined)?.code ?? name ?? 'unknown'
 }
-
-const withoutQuery = (url: string): string => url.split('?', 1)[0] ?? ''
 
 /** Returns the issuer that the provider sent, if the error is a different issuer. */
 function otherIssuerIn(error: unknown): string | undefined {
