@@ -21,6 +21,7 @@ export {
   RequestInvalid
 } from './errors.ts'
 export { expand } from './operations.ts'
+export { planWarnings } from './unreachable.ts'
 export { faults, files, key, options, override, type ValidateOptions, warnings }
 
 // When RFC 9745 wants a date and the document has none: it has been deprecated for a while.

@@ -23,3 +23,9 @@ export const unsecured = defineWarning(
   'high',
   'A public route for operations that want security'
 )
+/** Paths of a document are below a path that no request has. */
+export const unreachable = defineWarning(
+  'SP_WARN_VALIDATE_UNREACHABLE',
+  'medium',
+  'Paths of a document that no request can reach'
+)

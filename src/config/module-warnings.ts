@@ -103,8 +103,14 @@ function planFindings(
   const planned = new Map(
     routes.map((route) => {
       const { options, overrides, target } = route
+      const paths = route.paths.map(({ text }) => text)
       return [
-        { options, overrides, exposes: exposing.has(target) } satisfies AboutPlanRoute as AboutPlanRoute,
+        {
+          paths,
+          options,
+          overrides,
+          exposes: exposing.has(target)
+        } satisfies AboutPlanRoute as AboutPlanRoute,
         route
       ]
     })

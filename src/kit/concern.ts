@@ -150,6 +150,8 @@ export interface AboutPlan {
 
 /** A route of the config, for `planWarnings`. */
 export interface AboutPlanRoute {
+  /** Its paths as they are in the config, with those of its groups. */
+  readonly paths: readonly string[]
   /** The resolved options of each concern on the route, by key; false where it is off. */
   readonly options: Readonly<Record<string, unknown>>
   /** The keys of the concerns that the route or a group around it configures, including with `false`. */

@@ -391,6 +391,35 @@ paths:
     t.ok(files.includes(`${folder}/${name}`), `${name} is watched`)
 })
 
+t.test('check names the paths of a document that no request can reach', async (t) => {
+  const get = { get: { responses: { 200: { description: 'fine' } } } }
+  const openapi = 'shop.json'
+  const routes = [
+    { path: '/items', validate: { openapi } },
+    { path: '/wildcard/*', validate: { openapi } },
+    { path: '/orders', validate: { openapi, base: '/' } },
+    { path: '/v1/items/:item', validate: { openapi, base: '/v1' } },
+    { path: '/v2/items/*', validate: { openapi, base: '/v3' } },
+    { path: '/shop', operations: openapi }
+  ]
+  const folder = t.testdir({
+    [openapi]: JSON.stringify({
+      openapi: '3.1.0',
+      paths: { '/items': get, '/items/{id}': get, '/orders': get }
+    }),
+    'gateway.json': JSON.stringify({
+      routes: routes.map((route) => ({ ...route, proxy: { upstream: 'http://localhost:9' } }))
+    })
+  })
+  const { stdout } = await sallyport(['check', '-c', `${folder}/gateway.json`])
+  const warned = (name: string, base: string): string =>
+    `The route ${name} validates by shop.json, whose paths are below ${base}, so that no request can be for /items, /items/{id}, /orders; set "validate": { "base": … } to the path that they are below, such as "/" [SP_WARN_VALIDATE_UNREACHABLE, medium]`
+  t.same(
+    [...stdout.matchAll(/The route.* so that no request can be for .*/g)].map(([text]) => text),
+    [warned('/items', '/items'), warned('/v2/items/*', '/v3')]
+  )
+})
+
 t.test(
   'a schema that can not be used is an error of the config, with its place in the document',
   async (t) => {
