@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { MAX_TIMER_MS, monotonic, startTimer, stopTimer, type Timer } from '../../src/lib/clock.ts'
+import { MAX_TIMER_MS, startTimer, stopTimer, type Timer } from '../../src/lib/clock.ts'
 import type { DispatchOptions } from '../../src/lib/contracts/dispatch.ts'
 import type {
   AnswerListener,
@@ -18,10 +18,8 @@ import { isLocalError, reasonOf, Superseded } from './attempt-errors.ts'
 import type { IdleTimeout } from './idle-timeout.ts'
 import { retryAfterIn } from './retry-after.ts'
 import type { Target } from './target.ts'
+import { TargetWait } from './target-wait.ts'
 import type { Targets } from './targets.ts'
-
-// How often a request that waits for a target looks for one.
-const WAIT_INTERVAL_MS = 250
 
 // The retry budget of a hedge on a route without `retry`.
 const DEFAULT_HEDGE_BUDGET = 0.2
@@ -43,8 +41,7 @@ export class Attempts implements AttemptListener, PendingRequest {
   #abortReason: Error | undefined
   #backoff: Timer | undefined
   #hedge: Timer | undefined
-  // When the wait for a target ends, by the monotonic clock.
-  #waitsUntil: number | undefined
+  #wait: TargetWait | undefined
   #sent = 0
   // Retries and hedges.
   #retries = 0
@@ -190,7 +187,7 @@ export class Attempts implements AttemptListener, PendingRequest {
     if (this.#state === 'over' || error instanceof Superseded) return
     if (this.#state === 'waiting' && this.#abortReason === undefined) {
       // While the request waits for a target, only the first failure is news.
-      if (this.#waitsUntil === undefined) this.#listener.onAttemptFailed?.(error)
+      if (this.#wait === undefined) this.#listener.onAttemptFailed?.(error)
       const reason = reasonOf(attempt, error)
       if (
         !(error instanceof RequestNotSendable) &&
@@ -257,11 +254,9 @@ export class Attempts implements AttemptListener, PendingRequest {
 
   /** Schedules the next attempt while `retry.wait` lasts; returns whether it did. */
   #scheduleWait(): boolean {
-    const { wait = 0 } = this.#policy.retry ?? {}
-    if (wait === 0) return false
-    this.#waitsUntil ??= monotonic() + wait
-    const pause = Math.min(WAIT_INTERVAL_MS, this.#waitsUntil - monotonic())
-    if (pause <= 0 || this.#request.deadline?.allows(pause) === false) return false
+    this.#wait ??= TargetWait.begin(this.#policy)
+    const pause = this.#wait?.pause(this.#request)
+    if (pause === undefined) return false
     this.#backoff = startTimer(onBackoff, pause, this)
     return true
   }
