@@ -1,10 +1,11 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { connect } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { lint } from '../../src/config/lint.ts'
 import { Keep, loadConfig } from '../../src/index.ts'
-import { gateway, listening, upstream } from '../helpers.ts'
+import type { Peers } from '../../src/lib/contracts/peers.ts'
+import { gateway, listening, upstream, workersTogether } from '../helpers.ts'
 import { cli, redis, withoutRedis } from '../redis.ts'
 
 /** Answers with the status that the path names. */
@@ -43,6 +44,36 @@ t.test('counts responses of some statuses, and refuses every request when they a
         const other = await gateway(t, config, { env })
         t.same(await statuses(other, [200]), [429], 'in another gateway')
       })
+})
+
+t.test('counts responses of all workers together, without a store', async (t) => {
+  for (const algorithm of ALGORITHMS)
+    t.test(algorithm, async (t) => {
+      const bus = new EventEmitter()
+      const config = {
+        rateLimit: { max: 2, window: '7d', algorithm, count: ['401'] },
+        routes: [{ path: '/*', proxy: { upstream: await named(t) } }]
+      }
+      const [one, other] = (await Promise.all(
+        workersTogether(2).map((peers) => {
+          const heard: Peers = {
+            ...peers,
+            async broadcast(topic, message) {
+              await peers.broadcast(topic, message)
+              bus.emit('counted')
+            }
+          }
+          return gateway(t, config, { keep: new Keep(heard) })
+        })
+      )) as [FastifyInstance, FastifyInstance]
+      for (const worker of [one, other]) {
+        t.same(await statuses(worker, [200, 404]), [200, 404])
+        const counted = once(bus, 'counted')
+        t.same(await statuses(worker, [401]), [401])
+        await counted
+      }
+      for (const worker of [one, other]) t.same(await statuses(worker, [200]), [429])
+    })
 })
 
 t.test('tells how many responses are left', async (t) => {
