@@ -78,6 +78,10 @@ function tables({ path, schema, route }: Options): string {
     const isRootOnly = allowed !== undefined && allowed.properties?.[name] === undefined
     return row(name, option, { isRequired: object.required?.includes(name) === true, isRootOnly })
   })
+  // A map of the user's own names has none of its own, and says in its type what its values are.
+  const patterns = rows.length === 0 ? [] : Object.entries(object.patternProperties ?? {})
+  for (const [pattern, option] of patterns)
+    rows.push(row(nameOf(pattern), option, { isRequired: false, isRootOnly: false }))
   const own = rows.length === 0 ? '' : `\n${heading}${TABLE}${rows.join('\n')}\n`
   const below = path === '' ? '' : `${path}.`
   const inner = options.map(([name, option]) =>
@@ -88,6 +92,10 @@ function tables({ path, schema, route }: Options): string {
   )
   return [own, ...inner, ...entries].join('')
 }
+
+/** Returns how the reference writes the names that match a pattern, such as "header:NAME". */
+const nameOf = (pattern: string): string =>
+  pattern.replaceAll(/^\^|\$$/g, '').replaceAll(/(?:(?:\[[^\]]*\]|\.)[+*]?)+/g, 'NAME')
 
 function headline(schema: OptionSchema, object: OptionSchema): string {
   if (!objectIn(schema).isEntry) return text(object.description ?? schema.description)
