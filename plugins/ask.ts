@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import type { Comparison, OptionChange } from '../src/kit/concern.ts'
 import {
   type About,
   createError,
@@ -17,6 +18,7 @@ import {
   type ServiceResponse
 } from '../src/lib/ask-service.ts'
 import { settleCallback } from '../src/lib/callback.ts'
+import { isSame } from '../src/lib/compare-options.ts'
 import { upstreamFault } from '../src/lib/http/upstream-names.ts'
 import { type Refusal, withHeaders } from '../src/lib/refusals.ts'
 import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
@@ -60,6 +62,44 @@ export function faults({ upstream, headers }: AskOptions, { upstreams }: About):
     ...(message === undefined ? [] : [{ path: ['upstream'], message }]),
     ...questionHeaderFaults(headers)
   ]
+}
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  asks: ({ upstream }: AskOptions) => [upstream],
+  changes(before: AskOptions, after: AskOptions, { destination }) {
+    const found: OptionChange[] = []
+    if (destination('before', before.upstream) !== destination('after', after.upstream))
+      found.push({
+        class: 'widened-access',
+        path: ['upstream'],
+        message: 'trusts others: another service decides'
+      })
+    for (const name of ['path', 'headers'] as const)
+      if (!isSame(before[name], after[name]))
+        found.push({
+          class: 'widened-access',
+          path: [name],
+          message: "asks the service otherwise, and it can't be decided what it answers"
+        })
+    if (before.onFailure !== after.onFailure)
+      found.push(
+        after.onFailure === 'allow'
+          ? {
+              class: 'widened-access',
+              path: ['onFailure'],
+              message: 'lets requests through while the service fails'
+            }
+          : {
+              class: 'narrowed-access',
+              path: ['onFailure'],
+              message: 'refuses requests while the service fails'
+            }
+      )
+    if (before.timeout !== after.timeout)
+      found.push({ class: 'timing', path: ['timeout'], message: 'waits another time for the service' })
+    return found
+  }
 }
 
 /** The service refused the request; the client gets its response. */

@@ -1,5 +1,6 @@
 import cors, { type FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Comparison, OptionChange } from '../src/kit/concern.ts'
 import {
   defineWarning,
   fp,
@@ -12,6 +13,7 @@ import {
 } from '../src/kit/index.ts'
 import { originMatcher } from '../src/lib/caller.ts'
 import { captureHooks } from '../src/lib/capture-hooks.ts'
+import { hasMoreOrigins, isSame } from '../src/lib/compare-options.ts'
 import { isLoopbackHost } from '../src/lib/http/networks.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { Duration, duration } from '../src/lib/units.ts'
@@ -120,6 +122,35 @@ export function warnings({ origins, credentials }: CorsOptions): Warning[] {
           )
         ]
   })
+}
+
+/** How `diff` compares two resolved options: what pages with the credentials of a user may do, and what others may read. */
+export const comparison: Comparison = {
+  changes(before: CorsOptions | undefined, after: CorsOptions | undefined) {
+    const withCredentials = (options: CorsOptions | undefined): readonly string[] =>
+      options?.credentials === true ? options.origins : []
+    const [old, next] = [before?.origins ?? [], after?.origins ?? []]
+    const found: OptionChange[] = []
+    const origins = ['origins']
+    if (hasMoreOrigins(withCredentials(after), withCredentials(before)))
+      found.push({
+        class: 'widened-access',
+        path: origins,
+        message: 'lets pages of more origins act for a user'
+      })
+    else if (hasMoreOrigins(next, old))
+      found.push({ class: 'exposure', path: origins, message: 'lets pages of more origins read responses' })
+    if (hasMoreOrigins(old, next) || hasMoreOrigins(withCredentials(before), withCredentials(after)))
+      found.push({ class: 'narrowed-access', path: origins, message: 'allows pages of fewer origins' })
+    for (const name of ['methods', 'headers', 'expose'] as const)
+      if (before !== undefined && after !== undefined && !isSame(before[name], after[name]))
+        found.push({
+          class: 'exposure',
+          path: [name],
+          message: 'allows pages of other origins something else'
+        })
+    return found
+  }
 }
 
 type Hook = (request: FastifyRequest, reply: FastifyReply, next: (error?: Error) => void) => void

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { IsConfigured } from '../src/kit/concern.ts'
+import type { Comparison, IsConfigured } from '../src/kit/concern.ts'
 import {
   type AboutDescription,
   createError,
@@ -11,6 +11,7 @@ import {
   Type
 } from '../src/kit/index.ts'
 import { originMatcher, publicOrigin, strategiesIn } from '../src/lib/caller.ts'
+import { hasMoreOrigins } from '../src/lib/compare-options.ts'
 import { peerOf } from '../src/lib/http/addresses.ts'
 import { gate, isObject, overrideOf, type Static } from '../src/lib/schema.ts'
 
@@ -51,6 +52,40 @@ export function describes(_options: CsrfOptions, { optionsOf }: AboutDescription
     auth[name] !== undefined && auth[name] !== false && (by === undefined || strategiesIn(by).includes(name))
   const isChecked = AMBIENT.some(isAccepted) || hasExempt(auth)
   return { refusals: isChecked ? [describeRefusal(CrossSite, { onlyFor: 'unsafe' })] : [] }
+}
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  protects: false,
+  restricts: (_options: CsrfOptions, route) => isCovered(route),
+  changes: (before: CsrfOptions, after: CsrfOptions, about) =>
+    about.before === undefined ||
+    about.after === undefined ||
+    !isCovered(about.before) ||
+    !isCovered(about.after)
+      ? []
+      : [
+          ...(hasMoreOrigins(after.origins, before.origins)
+            ? ([
+                {
+                  class: 'widened-access',
+                  path: ['origins'],
+                  message: 'lets pages of more origins send requests with a session'
+                }
+              ] as const)
+            : []),
+          ...(hasMoreOrigins(before.origins, after.origins)
+            ? ([
+                {
+                  class: 'narrowed-access',
+                  path: ['origins'],
+                  message: 'refuses requests of pages of some origins'
+                }
+              ] as const)
+            : [])
+        ],
+  admits: (_options: CsrfOptions, { method }) =>
+    method === 'GET' || method === 'HEAD' || method === 'OPTIONS' ? true : undefined
 }
 
 export default fp<CsrfOptions>(

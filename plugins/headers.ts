@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import type { Comparison } from '../src/kit/concern.ts'
 import {
   type About,
   fp,
@@ -11,6 +12,7 @@ import {
 } from '../src/kit/index.ts'
 import { identityHeadersOf } from '../src/lib/caller.ts'
 import { acceptsProviderSession } from '../src/lib/caller-tokens.ts'
+import { isSame } from '../src/lib/compare-options.ts'
 import {
   compileHeaders,
   type HeaderChange,
@@ -95,6 +97,20 @@ function tokenFaults(name: string, options: HeadersOptions, { routes }: About): 
           message: `expected a route that accepts sessions of "auth.oidc", got one that does not; only these have "{caller.${token}}", so set it on routes that accept them`
         }
       ]
+}
+
+const OFF: HeadersOptions = { request: {}, response: {}, underscores: 'drop' }
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  changes: (before: HeadersOptions | undefined, after: HeadersOptions | undefined) =>
+    (['request', 'response', 'underscores'] as const)
+      .filter((name) => !isSame((before ?? OFF)[name], (after ?? OFF)[name]))
+      .map((name) => ({
+        class: 'exposure',
+        path: [name],
+        message: name === 'response' ? 'sends other headers to clients' : 'sends other headers to upstreams'
+      }))
 }
 
 // The identity headers of all routes, memoized by the list of routes.

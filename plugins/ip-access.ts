@@ -1,4 +1,5 @@
 import { basename } from 'node:path'
+import type { Comparison, OptionChange } from '../src/kit/concern.ts'
 import {
   createError,
   type Description,
@@ -10,6 +11,7 @@ import {
   Type,
   type Warning
 } from '../src/kit/index.ts'
+import { readAddressSet } from '../src/lib/compare-options.ts'
 import {
   AddressList,
   addressFaults,
@@ -17,6 +19,7 @@ import {
   readAddresses,
   readAddressFile
 } from '../src/lib/http/address-lists.ts'
+import { type AddressSet, anyAddress, EVERY_ADDRESS, withoutAddresses } from '../src/lib/http/address-sets.ts'
 import { addressOf } from '../src/lib/http/addresses.ts'
 import { rangeMatcher } from '../src/lib/http/networks.ts'
 import { getOrCreate } from '../src/lib/memoize.ts'
@@ -105,8 +108,31 @@ export const describes = (options: IpAccessOptions): Description => ({
   refusals: restricts(options) ? [describeRefusal(IpAccessDenied)] : []
 })
 
-const restricts = ({ allow, deny, file }: IpAccessOptions): boolean =>
-  allow !== undefined || deny.length > 0 || file !== undefined
+function restricts({ allow, deny, file }: IpAccessOptions): boolean {
+  return allow !== undefined || deny.length > 0 || file !== undefined
+}
+
+/** How `diff` compares two resolved options: by the addresses that may send requests. */
+export const comparison: Comparison = {
+  restricts,
+  changes(before: IpAccessOptions, after: IpAccessOptions) {
+    const [old, next] = [allowedBy(before), allowedBy(after)]
+    const [more, less] = [anyAddress(withoutAddresses(next, old)), anyAddress(withoutAddresses(old, next))]
+    const found: OptionChange[] = []
+    if (more !== undefined)
+      found.push({ class: 'widened-access', path: [], message: `allows more addresses, such as ${more}` })
+    if (less !== undefined)
+      found.push({ class: 'narrowed-access', path: [], message: `denies more addresses, such as ${less}` })
+    return found
+  },
+  admits: (options: IpAccessOptions, { ip }) => (ip === '' ? undefined : compileRanges(options)(ip))
+}
+
+const allowedBy = ({ allow, deny, file }: IpAccessOptions): AddressSet =>
+  withoutAddresses(
+    allow === undefined ? EVERY_ADDRESS : readAddressSet(allow),
+    readAddressSet(file === undefined ? deny : [...deny, `file:${file}`])
+  )
 
 // The maximum number of cached verdicts; beyond it the cache is cleared.
 const MAX_CACHED_VERDICTS = 10_000

@@ -1,3 +1,4 @@
+import type { Comparison } from '../src/kit/concern.ts'
 import {
   createError,
   type Description,
@@ -7,6 +8,7 @@ import {
   perOptions,
   Type
 } from '../src/kit/index.ts'
+import { addressOutside } from '../src/lib/compare-options.ts'
 import { AddressList, addressFaults, readAddresses } from '../src/lib/http/address-lists.ts'
 import { addressOf } from '../src/lib/http/addresses.ts'
 import { rangeMatcher } from '../src/lib/http/networks.ts'
@@ -57,6 +59,33 @@ export const MaintenanceOn = createError(
 
 export const describes = ({ on }: MaintenanceOptions): Description =>
   on ? { refusals: [describeRefusal(MaintenanceOn)] } : {}
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  restricts: ({ on }: MaintenanceOptions) => on,
+  changes(before: MaintenanceOptions, after: MaintenanceOptions) {
+    const [more, less] = [
+      addressOutside(after.allow, before.allow),
+      addressOutside(before.allow, after.allow)
+    ]
+    const path = ['allow']
+    if (!before.on || !after.on) return []
+    return [
+      ...(more === undefined
+        ? []
+        : ([
+            { class: 'loosened-limits', path, message: `lets more addresses pass, such as ${more}` }
+          ] as const)),
+      ...(less === undefined
+        ? []
+        : ([
+            { class: 'tightened-limits', path, message: `refuses more addresses, such as ${less}` }
+          ] as const))
+    ]
+  },
+  admits: ({ on, allow }: MaintenanceOptions, { ip }) =>
+    !on || (ip === '' ? undefined : rangeMatcher(readAddresses(allow))(ip))
+}
 
 export default fp<MaintenanceOptions>(
   async function maintenance(app, root) {

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { FastifyError } from 'fastify'
-import type { Concurrency } from '../src/kit/concern.ts'
+import type { Comparison, Concurrency } from '../src/kit/concern.ts'
 import {
   createError,
   type Description,
@@ -11,6 +11,7 @@ import {
   RETRY_AFTER,
   Type
 } from '../src/kit/index.ts'
+import { limitChange } from '../src/lib/compare-options.ts'
 import { onResponseClosed } from '../src/lib/http/response-end.ts'
 import { upgradeOf } from '../src/lib/http/upgrade.ts'
 import { withHeaders } from '../src/lib/refusals.ts'
@@ -101,6 +102,23 @@ export const describes = ({ eventLoopDelay, maxInFlight }: OverloadOptions): Des
     ...(maxInFlight === false ? [] : [describeRefusal(InFlightExceeded, { headers: RETRY_AFTER })])
   ]
 })
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  limits: true,
+  changes(before: OverloadOptions, after: OverloadOptions) {
+    const numberOf = (value: number | false): number => (value === false ? Number.POSITIVE_INFINITY : value)
+    const delayOf = ({ eventLoopDelay }: OverloadOptions): number =>
+      durationOrNone(eventLoopDelay) ?? Number.POSITIVE_INFINITY
+    return [
+      limitChange(['eventLoopDelay'], delayOf(before), delayOf(after)) ?? [],
+      limitChange(['maxInFlight'], numberOf(before.maxInFlight), numberOf(after.maxInFlight)) ?? [],
+      limitChange(['maxConnections'], numberOf(before.maxConnections), numberOf(after.maxConnections)) ?? [],
+      limitChange(['buffers'], sizeOrNone(before.buffers), sizeOrNone(after.buffers)) ?? [],
+      limitChange(['priority'], SHARES[before.priority], SHARES[after.priority]) ?? []
+    ].flat()
+  }
+}
 
 // The share of a limit that each priority may use.
 const SHARES = { background: 0.8, normal: 1, critical: 2 } as const

@@ -1,3 +1,4 @@
+import type { Comparison, OptionChange } from '../src/kit/concern.ts'
 import { fp, gate, perOptions, type Static, Type } from '../src/kit/index.ts'
 import { PathAmbiguous, type PathPolicy } from '../src/lib/http/canonical-path.ts'
 
@@ -46,6 +47,23 @@ export const override = false
 export const always = true
 export const guardsAccess = false
 export const pathPolicy = (policy: PathsOptions): PathPolicy => policy
+
+/** How `diff` compares two resolved options: which paths come to routes, and in which form. */
+export const comparison: Comparison = {
+  changes(before: PathsOptions, after: PathsOptions) {
+    const found: OptionChange[] = []
+    for (const name of ['mode', 'encodedSlash', 'doubleSlash', 'ambiguous', 'ignoreCase'] as const) {
+      if (before[name] === after[name]) continue
+      const isStricter = after[name] === 'reject' || after[name] === 'enforce' || after[name] === false
+      found.push(
+        isStricter
+          ? { class: 'narrowed-access', path: [name], message: 'refuses paths that were accepted' }
+          : { class: 'widened-access', path: [name], message: 'accepts paths that were refused' }
+      )
+    }
+    return found
+  }
+}
 
 declare module 'http' {
   interface IncomingMessage {

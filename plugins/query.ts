@@ -1,3 +1,4 @@
+import type { Comparison } from '../src/kit/concern.ts'
 import { fp, type OptionFault, perOptions, Type } from '../src/kit/index.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { EXPECTED, TEMPLATE } from '../src/lib/units.ts'
@@ -24,6 +25,16 @@ export type QueryOptions = Static<typeof options>
 
 export const faults = (options: QueryOptions): OptionFault[] =>
   Object.entries(options).flatMap(([name, value]) => templateFaults(value, [name]))
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  changes: (_before: QueryOptions | undefined, _after: QueryOptions | undefined, { changed }) =>
+    changed.map((name) => ({
+      class: 'exposure',
+      path: [name],
+      message: 'is another parameter for upstreams'
+    }))
+}
 
 export default fp<QueryOptions>(
   async function query(app, root) {

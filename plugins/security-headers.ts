@@ -1,6 +1,7 @@
 import { createServer } from 'node:http'
 import helmet from '@fastify/helmet'
 import fastify from 'fastify'
+import type { Comparison } from '../src/kit/concern.ts'
 import { fp, type Hooks, perOptions, type RouteInfo, Type } from '../src/kit/index.ts'
 import { isCardPolicy } from '../src/lib/http/card-page.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
@@ -69,6 +70,18 @@ export const options = Type.Object(
 export const override = overrideOf(options)
 export const always = true
 export type SecurityHeadersOptions = Static<typeof options>
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  changes: (
+    before: SecurityHeadersOptions | undefined,
+    after: SecurityHeadersOptions | undefined,
+    { changed }
+  ) =>
+    before === undefined || after === undefined
+      ? [{ class: 'exposure', path: [], message: after === undefined ? 'are off' : 'are on' }]
+      : changed.map((name) => ({ class: 'exposure', path: [name], message: 'tells browsers something else' }))
+}
 
 export default fp<SecurityHeadersOptions>(
   async function securityHeaders(app, root) {

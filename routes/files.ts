@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { TargetComparison } from '../src/kit/concern.ts'
 import {
   type About,
   type Description,
@@ -99,6 +100,15 @@ export const describes = (): Description => ({
   },
   refusals: [describeRefusal(RouteUnknown)]
 })
+
+/** How `diff` compares two resolved options. */
+export const comparison: TargetComparison = {
+  reaches: ({ root, file, fallback = '' }: FilesOptions) => [{ file: root ?? file ?? '', as: fallback }],
+  changes: (before: FilesOptions, after: FilesOptions) =>
+    before.maxAge === after.maxAge
+      ? []
+      : [{ class: 'timing', path: ['maxAge'], message: 'lets browsers keep files for another time' }]
+}
 
 export default fp<TargetRoutes<FilesOptions>>(
   async function files(app, { routes }) {

@@ -19,6 +19,7 @@ import { simulatedStrategy } from './strategies/simulated.ts'
 import { Throttle } from './throttle.ts'
 import { Users } from './users.ts'
 
+export { comparison } from './compare.ts'
 export { describes } from './describe.ts'
 export { faults, planWarnings, warnings } from './faults.ts'
 export { type AuthOptions, options, override } from './options.ts'

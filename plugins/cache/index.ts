@@ -17,6 +17,7 @@ import { StoredTarget } from './target-cache.ts'
 export const key = 'cache'
 export const counts = true
 
+export { comparison } from './compare.ts'
 export type { CacheOptions }
 export { faults, options, override, warnings }
 

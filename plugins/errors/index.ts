@@ -14,14 +14,14 @@ import {
   Refused
 } from '../../src/lib/refusals.ts'
 import { compileFormat, type ErrorFormat } from './format.ts'
-import { type ErrorsOptions, faults, options, override } from './options.ts'
+import { comparison, type ErrorsOptions, faults, options, override } from './options.ts'
 import { parserErrorHandler } from './parser-errors.ts'
 import { sendRefusal } from './send.ts'
 
 export const key = 'errors'
 
 export type { ErrorsOptions }
-export { faults, options, override }
+export { comparison, faults, options, override }
 export const always = true
 
 // Other errors of Fastify keep their status and get the code SP_ERR_REQUEST_REFUSED.

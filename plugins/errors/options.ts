@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import type { Comparison } from '../../src/kit/concern.ts'
 import { type OptionFault, Type } from '../../src/kit/index.ts'
 import { ERROR_STATUS } from '../../src/lib/http/statuses.ts'
 import { overrideOf, type Static } from '../../src/lib/schema.ts'
@@ -62,4 +63,14 @@ function pageFaults(file: string, path: OptionFault['path']): OptionFault[] {
   } catch (error) {
     return [{ path, message: unreadable(file, error) }]
   }
+}
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  changes: (_before: ErrorsOptions | undefined, _after: ErrorsOptions | undefined, { changed }) =>
+    changed.map((name) => ({
+      class: 'exposure',
+      path: [name],
+      message: 'tells clients something else of errors'
+    }))
 }

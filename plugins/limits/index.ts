@@ -25,6 +25,7 @@ import { durationOrNone, rate, rateOrNone, sizeOrNone } from '../../src/lib/unit
 import { attachReader, BodyRateMonitor, type BodyReader, type MinRate } from './body-rate.ts'
 import { type LimitsOptions, options, override } from './options.ts'
 
+export { comparison } from './compare.ts'
 export { describes } from './describe.ts'
 
 export const key = 'limits'

@@ -23,6 +23,7 @@ export const key = 'rateLimit'
 export const counts = true
 export const usesStore = true
 
+export { comparison } from './compare.ts'
 export { RateLimitExceeded, TooManyInFlight } from './count.ts'
 export { describes } from './describe.ts'
 export type { RateLimitOptions }

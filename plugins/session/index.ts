@@ -15,6 +15,7 @@ import { MemorySessions } from './stores/memory.ts'
 import { RedisSessions } from './stores/redis.ts'
 import { WorkerSessions } from './stores/workers.ts'
 
+export { comparison } from './compare.ts'
 export { always, faults, given, options, override, type SessionOptions, variables } from './options.ts'
 export type { Sessions } from './sessions.ts'
 export type { ListedSession, SessionData } from './store.ts'

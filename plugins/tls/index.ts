@@ -9,6 +9,8 @@ import { Acme, type AcmeOptions, acmeFaults } from './acme/index.ts'
 import { TlsContext } from './context.ts'
 import { options, type TlsOptions } from './options.ts'
 
+export { comparison } from './compare.ts'
+
 export const key = 'tls'
 
 export { options }

@@ -4,6 +4,7 @@ import { changeRequests } from './request.ts'
 import { changeResponses } from './response.ts'
 import { valuesInSet } from './set-values.ts'
 
+export { comparison } from './compare.ts'
 export { describes } from './describe.ts'
 export { BodyInvalid, MediaUnsupported, ResponseInvalid } from './errors.ts'
 export { faults, key, options, override, type TransformOptions }

@@ -10,6 +10,7 @@ import { planWarnings } from './warnings.ts'
 
 export const key = 'upstreams'
 
+export { comparison } from './compare.ts'
 export { options, origins, planWarnings }
 export const override = false
 export const always = true

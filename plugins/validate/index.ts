@@ -12,6 +12,7 @@ import { type OnInvalid, responseStage } from './response-stage.ts'
 import { settleUnknown } from './unknown-parameters.ts'
 import { partJudges } from './values.ts'
 
+export { comparison } from './compare.ts'
 export { describes } from './describe.ts'
 export {
   CodingUnsupported,

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { TargetComparison } from '../../src/kit/concern.ts'
 import { fp, type TargetRoute, type TargetRoutes } from '../../src/kit/index.ts'
 import { acceptAnyContentTypes } from '../../src/lib/http/bodies.ts'
 import { isClosed } from '../../src/lib/http/response.ts'
@@ -22,6 +23,13 @@ export const streams = true
 export const exposes = true
 
 export { describes } from './describe.ts'
+
+/** How `diff` compares two resolved options. */
+export const comparison: TargetComparison = {
+  reaches: ({ legs }: AggregateOptions) =>
+    Object.values(legs).map(({ upstream, path, method }) => ({ upstream, as: `${method} ${path}` }))
+}
+
 export { type AggregateOptions, faults, needs, options, warnings }
 
 export default fp<TargetRoutes<AggregateOptions>>(

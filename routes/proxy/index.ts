@@ -18,6 +18,7 @@ import { warnings } from './warnings.ts'
 
 export const key = 'proxy'
 
+export { comparison } from './compare.ts'
 export { describes } from './describe.ts'
 export { implies, options, upstreamPath, warnings }
 

@@ -5,6 +5,7 @@ export const commands: Readonly<Record<string, () => Promise<{ command: Command 
   run: () => import('./run.ts'),
   check: () => import('./check.ts'),
   explain: () => import('./explain.ts'),
+  diff: () => import('./diff.ts'),
   schema: () => import('./schema.ts'),
   openapi: () => import('./openapi.ts'),
   fmt: () => import('./fmt.ts'),

@@ -10,6 +10,8 @@ export interface Catalog {
   readonly targets: readonly Target[]
   /** The keys of the third-party modules among them; undefined for none. */
   readonly extensionKeys?: ReadonlySet<string>
+  /** The files of third-party modules, by key. */
+  readonly extensionFiles?: ReadonlyMap<string, string>
   /** The built-in routes. */
   readonly builtin: {
     readonly routes: (plan: BuiltinContext) => readonly BuiltinRoute[]

@@ -16,6 +16,7 @@ export async function loadExtensions(catalog: Catalog, source: Source, faults: F
   if (!Array.isArray(listed)) return catalog
   let { concerns, targets } = catalog
   const extensionKeys = new Set(catalog.extensionKeys)
+  const extensionFiles = new Map<string, string>()
   for (const [i, entry] of listed.entries()) {
     if (!isObject(entry) || typeof entry['module'] !== 'string') continue
     const report = (message: string, key = 'module'): void =>
@@ -29,10 +30,11 @@ export async function loadExtensions(catalog: Catalog, source: Source, faults: F
       continue
     }
     extensionKeys.add(loaded.key)
+    extensionFiles.set(loaded.key, resolve(source.folder, entry['module']))
     if ('target' in loaded) targets = [...targets, loaded]
     else concerns = insertConcern(concerns, loaded, entry, report)
   }
-  return { ...catalog, concerns, targets, extensionKeys }
+  return { ...catalog, concerns, targets, extensionKeys, extensionFiles }
 }
 
 const RESERVED_KEYS = new Set([

@@ -13,7 +13,15 @@ import { TEMPLATE } from '../lib/units.ts'
 import { unreadable } from '../lib/unreadable.ts'
 import type { Fault, Path } from './fault.ts'
 import { faultAt, type Source } from './source.ts'
+import type { StandIns } from './stand-ins.ts'
 import type { Where } from './where.ts'
+
+/** Where the values of `${…}` come from. */
+export interface Variables {
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Stands in for values that are missing; without it they are errors. */
+  readonly standIns?: StandIns | undefined
+}
 
 /** A source with its `${…}` filled in. */
 export interface InterpolatedSource extends Source {
@@ -38,7 +46,7 @@ export const pathKey = (path: Path): string => path.join('\0')
 /** Fills in `${NAME}`, `${NAME:-fallback}` and `${file:path}` in every string of a source; adds an error for each that has no value. */
 export function interpolate(
   source: Source,
-  env: Readonly<Record<string, string | undefined>>,
+  { env, standIns }: Variables,
   schema: unknown,
   faults: Fault[]
 ): InterpolatedSource {
@@ -54,8 +62,15 @@ export function interpolate(
       templates.set(pathKey(path), text)
       const fault = (message: string): void => void faults.push(faultAt(source, path, message))
       const wanted = schemaAt(schema, path)
+      const missing = (inner: string, message: string): string => {
+        if (standIns === undefined) fault(message)
+        const whole = (value: string): string => text.replace(`\${${inner}}`, () => value)
+        return standIns?.textFor({ inner, file: source.file, path, wanted, fill: whole }) ?? ''
+      }
       const literal = isTemplate(wanted) ? escapeBraces : (value: string): string => value
-      const filled = fill(text, literal, (inner) => insertedText(inner, env, source.folder, fault), fault)
+      const value = (inner: string): string =>
+        insertedText(inner, { env, folder: source.folder }, { fault, missing })
+      const filled = fill(text, literal, value, fault)
       interpolated.add(filled)
       return /^\$\{[^{}]*\}$/.test(text) ? convert(filled, wanted) : filled
     },
@@ -84,13 +99,19 @@ function fill(
   })
 }
 
+/** Receives what is wrong with a `${…}`. */
+interface InsertionFaults {
+  readonly fault: (message: string) => void
+  /** Returns what stands in for a value that is missing. */
+  readonly missing: (inner: string, message: string) => string
+}
+
 function insertedText(
   inner: string,
-  env: Readonly<Record<string, string | undefined>>,
-  folder: string,
-  fault: (message: string) => void
+  { env, folder }: { readonly env: Variables['env']; readonly folder: string },
+  { fault, missing }: InsertionFaults
 ): string {
-  if (inner.startsWith('file:')) return fileText(inner.slice(5), folder, fault)
+  if (inner.startsWith('file:')) return fileText(inner, folder, missing)
   const [name = '', ...rest] = inner.split(':-')
   if (!/^[A-Za-z_]\w*$/.test(name)) {
     fault(`expected \${NAME}, \${NAME:-fallback} or \${file:path}, got "\${${inner}}"`)
@@ -99,16 +120,15 @@ function insertedText(
   const value = env[name]
   if (value !== undefined && (value !== '' || rest.length === 0)) return value
   if (rest.length > 0) return rest.join(':-')
-  fault(`The environment variable ${name} is not set; set it, or write \${${name}:-fallback}`)
-  return ''
+  return missing(inner, `The environment variable ${name} is not set; set it, or write \${${name}:-fallback}`)
 }
 
-function fileText(name: string, folder: string, fault: (message: string) => void): string {
+function fileText(inner: string, folder: string, missing: InsertionFaults['missing']): string {
+  const name = inner.slice('file:'.length)
   try {
     return readFileSync(resolve(folder, name), 'utf8').replace(/^\uFEFF|\r?\n$/g, '')
   } catch (error) {
-    fault(unreadable(name, error))
-    return ''
+    return missing(inner, unreadable(name, error))
   }
 }
 

@@ -6,7 +6,7 @@ import type { Catalog } from './catalog.ts'
 import type { Fault, Place } from './fault.ts'
 import { FaultList } from './fault-list.ts'
 import type { Finding } from './finding.ts'
-import { type InterpolatedSource, interpolate } from './interpolate.ts'
+import { type InterpolatedSource, interpolate, type Variables } from './interpolate.ts'
 import { type MergePlace, mergeOptions, type OptionsState } from './merge-options.ts'
 import { type CheckedConfig, ModuleChecks } from './module-checks.ts'
 import type { Origin } from './origins.ts'
@@ -30,6 +30,7 @@ export interface DraftRoute extends PlannedRoute {
 export class PlanDraft implements CheckedConfig {
   readonly catalog: Catalog
   readonly env: Environment
+  readonly #variables: Variables
   /** The schema of the whole config, with our own keywords. */
   readonly schema: Readonly<Record<string, unknown>>
   readonly faults = new FaultList()
@@ -60,11 +61,12 @@ export class PlanDraft implements CheckedConfig {
 
   constructor(
     catalog: Catalog,
-    env: Environment,
+    variables: Variables,
     { schema, file }: { schema: PlanDraft['schema']; file: string }
   ) {
     this.catalog = catalog
-    this.env = env
+    this.env = variables.env
+    this.#variables = variables
     this.schema = schema
     this.resolver = new OptionsResolver(this.faults, file)
     this.checks = new ModuleChecks(this, this.resolver, this.faults)
@@ -73,7 +75,7 @@ export class PlanDraft implements CheckedConfig {
   /** Fills in the `${…}` of a file, and reads which warnings it accepts. */
   interpolate(source: Source, includedBy?: Where): InterpolatedSource {
     const filled = {
-      ...interpolate(source, this.env, this.schema, this.faults.missingValues),
+      ...interpolate(source, this.#variables, this.schema, this.faults.missingValues),
       ...(includedBy === undefined ? {} : { includedBy })
     }
     for (const text of filled.interpolated) this.interpolated.add(text)

@@ -18,12 +18,18 @@ import { type Environment, PlanDraft } from './plan-draft.ts'
 import type { Plan } from './plan-types.ts'
 import { markedSchema } from './schema.ts'
 import { faultAt, type Source } from './source.ts'
+import type { StandIns } from './stand-ins.ts'
 import { trustWarnings } from './trust.ts'
 
 /** Turns a source into a plan; throws a ConfigError with all errors. */
-export async function makePlan(source: Source, catalog: Catalog, env: Environment): Promise<Plan> {
+export async function makePlan(
+  source: Source,
+  catalog: Catalog,
+  env: Environment,
+  standIns?: StandIns
+): Promise<Plan> {
   const schema = getOrCreate(schemas, catalog, () => markedSchema(catalog))
-  const draft = new PlanDraft(catalog, env, { schema, file: source.file })
+  const draft = new PlanDraft(catalog, { env, standIns }, { schema, file: source.file })
   await yieldIfDue()
   const main = draft.interpolate(source)
   const { value: root, folder } = main
@@ -48,7 +54,7 @@ export async function makePlan(source: Source, catalog: Catalog, env: Environmen
   const conditional = { catalog, routes: draft.routes, root: draft.root, ignoreCase }
   draft.faults.add(...findConflicts(draft.routes, ignoreCase), ...conditionFaults(conditional))
 
-  const faults = draft.faults.sorted(schema, source.file)
+  const faults = draft.faults.sorted(schema, source.file).filter((fault) => standIns?.causes(fault) !== true)
   if (faults.length > 0) throw new ConfigError(faults)
   return freezePlan({
     file: source.file,

@@ -1,17 +1,16 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyPluginCallback } from 'fastify'
-import { answersPreflights, pathPolicyOf, usesSession } from '../config/facets.ts'
-import { pathsSetting } from '../config/origins.ts'
-import type { Plan, PlannedRoute } from '../config/plan-types.ts'
+import { pathPolicyOf } from '../config/facets.ts'
+import type { Plan } from '../config/plan-types.ts'
 import type { BuiltinRoute } from '../kit/builtin.ts'
 import { varyBy } from '../kit/conditions.ts'
 import { type Mount, newRoute, type RouteInfo } from '../kit/route-info.ts'
 import { canonicalHost } from '../lib/http/canonical-path.ts'
-import { getOrCreate } from '../lib/memoize.ts'
 import { forEachSliced, yieldIfDue } from '../lib/time-slicing.ts'
 import { findAmbiguities } from './ambiguous-paths/index.ts'
 import { REFUSED } from './normalize-request.ts'
-import { type Entry, entryForPath, symbolOf, type Table } from './route-table/index.ts'
+import { planRoutes, type TableRoutes } from './planned-routes.ts'
+import { type Entry, symbolOf, type Table } from './route-table/index.ts'
 import { notAllowed, notFoundHere, refusedHere, refusing } from './unmatched.ts'
 
 /** Returns whether the upstream of a route may read the path of a request as one of another route. */
@@ -31,33 +30,16 @@ export interface RouteSetup {
   makeTable(entries: readonly Entry[]): Promise<Table>
 }
 
-type ConfigRoutes = readonly (readonly [PlannedRoute, RouteInfo])[]
-type BuiltinRoutes = readonly (readonly [BuiltinRoute, RouteInfo])[]
-
 /** Registers the routes of a plan: configured and built-in ones, and the handlers of unmatched requests. */
 export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSetup): Promise<void> {
   const { step, planned } = setup
-  const configured: (readonly [PlannedRoute, RouteInfo])[] = []
-  await forEachSliced(plan.routes, (route) => configured.push([route, infoFor(plan, route)]))
-  const builtin = builtinRoutesOf(plan)
+  const { configured, builtin, notFound, entries } = await planRoutes(plan)
   app.decorate(
     'routeInfos',
     [...configured, ...builtin].map(([, info]) => info)
   )
-  const notFound = newRoute({ kind: 'notFound', name: 'not found', path: '/*' })
   await yieldIfDue()
-  const preflights = onceForAlike((options) => answersPreflights(plan.catalog, options))
-  const table = await setup.makeTable([
-    ...configured.map(
-      ([{ paths, options }, info]): Entry => ({
-        info,
-        paths,
-        preflights: preflights(options)
-      })
-    ),
-    ...builtin.map(([{ options }, info]) => ({ ...entryForPath(info), preflights: preflights(options) })),
-    { ...entryForPath(notFound), preflights: true }
-  ])
+  const table = await setup.makeTable(entries())
   await yieldIfDue()
   for (const place of table.conditional) for (const info of place.infos) varyBy(info, place.conditions)
   addAmbiguities(app, plan, configured, table)
@@ -97,30 +79,6 @@ export async function addRoutes(app: FastifyInstance, plan: Plan, setup: RouteSe
   await addRefusals(app, table)
 }
 
-/** Makes a function that reads the options of routes once for all routes that share them. */
-function onceForAlike<T>(read: (options: PlannedRoute['options']) => T): typeof read {
-  const known = new WeakMap<PlannedRoute['options'], T>()
-  return (options) => getOrCreate(known, options, () => read(options))
-}
-
-function builtinRoutesOf(plan: Plan): BuiltinRoutes {
-  const withSession = onceForAlike((options) => usesSession(plan.catalog, options))
-  const context = {
-    publicUrl: plan.publicUrl,
-    options: plan.options,
-    routes: plan.routes.map(({ hosts, options, origins }) => ({
-      hosts,
-      options,
-      pathsSetting: (key: string, option: readonly (string | number)[]) =>
-        pathsSetting(origins.get(key), option),
-      usesSession: withSession(options)
-    }))
-  }
-  return plan.catalog.builtin
-    .routes(context)
-    .map((route) => [route, newRoute({ kind: 'builtin', ...route })] as const)
-}
-
 /** Registers the handlers of refused methods, of requests that normalization refused, and of paths without a route. */
 async function addRefusals(app: FastifyInstance, table: Table): Promise<void> {
   await forEachSliced(table.notAllowed, ({ url, method, allow }) => {
@@ -158,7 +116,12 @@ async function addRefusals(app: FastifyInstance, table: Table): Promise<void> {
 }
 
 /** Decorates the instance with the tests for ambiguous paths, which are compiled at boot only if such paths are refused. */
-function addAmbiguities(app: FastifyInstance, plan: Plan, routes: ConfigRoutes, table: Table): void {
+function addAmbiguities(
+  app: FastifyInstance,
+  plan: Plan,
+  routes: TableRoutes['configured'],
+  table: Table
+): void {
   const { ambiguous } = pathPolicyOf(plan)
   const found = ambiguous === 'reject' ? findAmbiguities(plan, routes, table) : undefined
   const tests = new Map<RouteInfo, AmbiguousPath>()
@@ -201,25 +164,4 @@ function addBuiltin(app: FastifyInstance, route: BuiltinRoute, info: RouteInfo, 
       config: { sallyport: { ...route.options, route: info } },
       handler: route.handler
     })
-}
-
-function infoFor(plan: Plan, route: PlannedRoute): RouteInfo {
-  const target = plan.catalog.targets.find(({ key }) => key === route.target)
-  return newRoute({
-    kind: 'config',
-    name: route.name,
-    path: route.paths.map(({ text }) => text).join(', '),
-    paths: route.paths.map(({ text }) => text),
-    hosts: route.hosts,
-    methods: route.methods,
-    when: route.when,
-    target: route.target,
-    streams: target?.streams === true,
-    options: route.options,
-    id: route.id,
-    scope: (concern) => route.scopes[concern] ?? 'root',
-    pathsSetting: (key, option) => pathsSetting(route.origins.get(key), option),
-    mentionOf: (concern) =>
-      route.overrides.includes(concern) ? 'inside' : route.mentioned.has(concern) ? 'root' : undefined
-  })
 }

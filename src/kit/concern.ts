@@ -2,11 +2,21 @@ import type { FastifyPluginAsync, FastifyPluginCallback, FastifyRequest } from '
 import type { TSchema } from 'typebox'
 import type { PathPolicy } from '../lib/http/canonical-path.ts'
 import type { OptionFault } from '../lib/schema.ts'
+import type { Comparison, TargetComparison } from './comparison.ts'
 import type { AboutDescription, Description } from './describe.ts'
 import type { Expansion, FromSecurity, SecurityAlternatives } from './expansion.ts'
 import type { Mount, RouteInfo } from './route-info.ts'
 import type { Warning } from './warning.ts'
 
+export type {
+  AboutComparison,
+  ChangeClass,
+  Comparison,
+  LoggedRequest,
+  OptionChange,
+  Reached,
+  TargetComparison
+} from './comparison.ts'
 export type {
   AboutGroup,
   AddedRoute,
@@ -83,6 +93,8 @@ export interface Concern {
   readonly describes?: (options: never, about: AboutDescription) => Description
   /** Returns the texts of the OpenAPI description; routes on which it is off are left out of it. */
   readonly documents?: (options: never) => Documentation
+  /** How `diff` compares its options; those of `named` entries are compared one by one. */
+  readonly comparison?: Comparison
   /** The Fastify plugin; it gets the resolved root options. */
   readonly default: FastifyPluginAsync<never> | FastifyPluginCallback<never>
 }
@@ -217,6 +229,8 @@ export interface Target {
   readonly notes?: (options: never) => readonly string[]
   /** Returns what it adds to the OpenAPI description of a route. */
   readonly describes?: (options: never, about: AboutDescription) => Description
+  /** How `diff` compares its options. */
+  readonly comparison?: TargetComparison
   /** The Fastify plugin; it gets the routes that have this target. */
   readonly default: FastifyPluginAsync<TargetRoutes<never>> | FastifyPluginCallback<TargetRoutes<never>>
 }

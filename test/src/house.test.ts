@@ -81,6 +81,11 @@ const LAYERS: readonly Layer[] = [
     may: /^src\/(config|import)\//
   },
   {
+    what: 'a comparison of configs is made from their plans',
+    files: /^src\/diff\//,
+    may: /^src\/(config|diff|gateway|kit)\//
+  },
+  {
     what: 'gateway imports no concern and no target',
     files: /^src\/gateway\//,
     may: /^src\/(config|gateway|kit|openapi)\//
@@ -175,7 +180,7 @@ t.test('files import only from layers below', async (t) => {
   })
 })
 
-t.test('config, gateway, kit and server refer to no concern by its key', async (t) => {
+t.test('config, diff, gateway, kit and server refer to no concern by its key', async (t) => {
   // Names of Node's events, of Fastify's decorators, and of properties in types.
   const OTHER_NAMES = /\.on\('session'|decorate\('\w+'|\b(?:Pick|Omit)<[^;{]*?>|\b[A-Z]\w*\['\w+'\]|\/\/.*/g
   // Redaction goes by the path of an option in the config.
@@ -183,7 +188,7 @@ t.test('config, gateway, kit and server refer to no concern by its key', async (
   const keys = [...catalog.concerns, ...catalog.targets].map(({ key }) => key)
   const named = new RegExp(`'(${keys.join('|')})'|\\boptions\\??\\.(${keys.join('|')})\\b`, 'g')
   for (const file of sources.filter(
-    (each) => /^src\/(config|gateway|kit|openapi|server)\//.test(each) && !EXCEPT.has(each)
+    (each) => /^src\/(config|diff|gateway|kit|openapi|server)\//.test(each) && !EXCEPT.has(each)
   ))
     t.strictSame(
       [...read(file).replaceAll(OTHER_NAMES, '').matchAll(named)].map(([name]) => name),

@@ -28,4 +28,4 @@ function includesOf(value: unknown): string[] {
 }
 
 const filledIn = (name: string, source: Source, env: NodeJS.ProcessEnv): string =>
-  String(interpolate({ ...source, value: name }, env, undefined, []).value)
+  String(interpolate({ ...source, value: name }, { env }, undefined, []).value)

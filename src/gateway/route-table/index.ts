@@ -27,6 +27,7 @@ import { findVariants, type Variants } from './variants.ts'
 export { isPreflight, preflightFor, symbolOf } from './methods.ts'
 export { type Entry, MARK } from './nodes.ts'
 export type { PatternRoutes } from './trees.ts'
+export type { ConditionalEntry } from './variants.ts'
 
 /** A mount whose methods have no route: 405 with `Allow`. */
 export interface NotAllowed extends Mount {

@@ -43,7 +43,7 @@ export function makePicker(prefixed: Prefixed, fold: (text: string) => string = 
 }
 
 /** Returns the first pattern that matches and has the method, else the first that matches. An exact path always precedes a wildcard. */
-function pickPattern(
+export function pickPattern(
   colliding: readonly CollidingPattern[],
   segments: readonly string[],
   symbol: string

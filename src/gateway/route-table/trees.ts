@@ -2,6 +2,8 @@ import type { RouteInfo } from '../../kit/index.ts'
 import { getOrCreate } from '../../lib/memoize.ts'
 import { PathTree, type PatternEnd, type PatternSegment } from '../../lib/path-tree.ts'
 import { type CollidingPattern, type Entry, entriesFor, isConditional, type PatternNode } from './nodes.ts'
+import { pickPattern } from './picker.ts'
+import { type ConditionalEntry, conditionalEntries } from './variants.ts'
 
 /** The routes at one pattern of the table. */
 export interface PatternRoutes {
@@ -11,6 +13,8 @@ export interface PatternRoutes {
   routeFor(symbol: string, segments: readonly string[]): RouteInfo | undefined
   /** Returns every route that a method, or a preflight, may come to: all of the pattern where it is 405. */
   routesFor(symbol: string, segments: readonly string[]): readonly RouteInfo[]
+  /** Lists the routes for a method, or a preflight, with their conditions, in the order in which they are tried; empty where that is 405. */
+  conditionalEntries(symbol: string, segments: readonly string[]): readonly ConditionalEntry[]
 }
 
 export interface NodeRoutes extends PatternRoutes {
@@ -42,7 +46,12 @@ export function makeTrees(
         nodesFor(path).flatMap((each) => {
           const possible = possibleEntries(each, symbol)
           return (possible.length === 0 ? each.entries : possible).map(({ info }) => info)
-        })
+        }),
+      conditionalEntries: (symbol, path) =>
+        conditionalEntries(
+          variants === undefined ? node : (pickPattern(variants, path, symbol)?.node ?? node),
+          symbol
+        )
     })
   }
   return trees

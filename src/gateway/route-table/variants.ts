@@ -5,9 +5,12 @@ import { getOrCreate } from '../../lib/memoize.ts'
 import { type Entry, entriesFor, isConditional, MARK, type PatternNode, precedenceOf } from './nodes.ts'
 
 /** One route of a pattern for one method, with a set of its conditions. */
-interface Candidate {
+export interface ConditionalEntry {
   readonly entry: Entry
   readonly set: readonly Condition[]
+}
+
+interface Candidate extends ConditionalEntry {
   readonly holds: HoldsFor
 }
 
@@ -40,18 +43,23 @@ export class Variants {
   }
 
   #candidatesFor(symbol: string): readonly Candidate[] {
-    const entries = entriesFor(this.#node, symbol)
-    return entries
-      .flatMap((entry): Candidate[] =>
-        isConditional(entry)
-          ? entry.info.when.map((set) => ({ entry, set, holds: compileConditions(set) }))
-          : [{ entry, set: [], holds: always }]
-      )
-      .toSorted(
-        (a, b) =>
-          precedenceOf(a.entry, symbol) - precedenceOf(b.entry, symbol) || comparePrecedence(a.set, b.set)
-      )
+    return conditionalEntries(this.#node, symbol).map((each) => ({
+      ...each,
+      holds: each.set.length === 0 ? always : compileConditions(each.set)
+    }))
   }
+}
+
+/** Lists the routes of a pattern for a method, or a preflight, each with one set of its conditions, in the order in which they are tried. */
+export function conditionalEntries(node: PatternNode, symbol: string): ConditionalEntry[] {
+  return entriesFor(node, symbol)
+    .flatMap((entry): ConditionalEntry[] =>
+      isConditional(entry) ? entry.info.when.map((set) => ({ entry, set })) : [{ entry, set: [] }]
+    )
+    .toSorted(
+      (a, b) =>
+        precedenceOf(a.entry, symbol) - precedenceOf(b.entry, symbol) || comparePrecedence(a.set, b.set)
+    )
 }
 
 /** Finds the patterns with routes that have conditions. */

@@ -1,0 +1,196 @@
+import type { AboutComparison, Comparison, OptionChange } from '../../src/kit/concern.ts'
+import { addressOutside, isSame, matchesMore, notIn } from '../../src/lib/compare-options.ts'
+import { globSet } from '../../src/lib/read-regular-set.ts'
+import { complement, type RegularSet } from '../../src/lib/regular-set.ts'
+import { type Alternative, acceptedStrategies, alternativesOf } from './alternatives.ts'
+import { strategyChanges } from './compare-strategies.ts'
+import { issuersOf } from './jwt/issuers.ts'
+import { type AuthOptions, STRATEGIES } from './options.ts'
+
+/** How `diff` compares two resolved options of "auth". */
+export const comparison: Comparison = {
+  restricts: ({ optional }: AuthOptions) => !optional,
+  changes: (before: AuthOptions, after: AuthOptions, about) => [
+    ...alternativeChanges(before, after),
+    ...acceptedStrategies(after)
+      .filter((name) => acceptedStrategies(before).includes(name))
+      .flatMap((name) => strategyChanges(name, before, after, about)),
+    ...exemptChanges(before, after),
+    ...requirementChanges(before.require, after.require),
+    ...passOnChanges(before, after),
+    ...identityChanges(before, after, about)
+  ],
+  asks: ({ forward, oidc, jwt }: AuthOptions) =>
+    [
+      forward?.upstream,
+      oidc?.upstream,
+      ...issuersOf(jwt).map(({ jwks }) => (typeof jwks === 'object' ? jwks.upstream : undefined))
+    ].filter((name) => name !== undefined)
+}
+
+const widened = (path: OptionChange['path'], message: string): OptionChange => ({
+  class: 'widened-access',
+  path,
+  message
+})
+
+const narrowed = (path: OptionChange['path'], message: string): OptionChange => ({
+  class: 'narrowed-access',
+  path,
+  message
+})
+
+/** Compares the strategies that are accepted, alone or together. */
+function alternativeChanges(before: AuthOptions, after: AuthOptions): OptionChange[] {
+  const [old, next] = [alternativesOf(before), alternativesOf(after)]
+  const showOf = (names: Alternative): string => names.join('+')
+  // A requirement is one of the caller, whom the last strategy of a pair sets.
+  const isCovered = (one: Alternative, others: readonly Alternative[]): boolean =>
+    others.some(
+      (other) =>
+        other.every((name) => one.includes(name)) &&
+        (before.require === undefined || other.at(-1) === one.at(-1))
+    )
+  const more = next.filter((one) => !isCovered(one, old)).map(showOf)
+  const less = old.filter((one) => !isCovered(one, next)).map(showOf)
+  return [
+    ...(more.length === 0 ? [] : [widened(['by'], `accepts more credentials: ${more.join(', ')}`)]),
+    ...(less.length === 0 ? [] : [narrowed(['by'], `no longer accepts ${less.join(', ')}`)])
+  ]
+}
+
+/** Compares the addresses that need no credential; with a requirement there are none. */
+function exemptChanges(before: AuthOptions, after: AuthOptions): OptionChange[] {
+  const exemptOf = ({ require, exempt }: AuthOptions): readonly string[] =>
+    require === undefined ? exempt : []
+  const more = addressOutside(exemptOf(after), exemptOf(before))
+  const less = addressOutside(exemptOf(before), exemptOf(after))
+  return [
+    ...(more === undefined
+      ? []
+      : [widened(['exempt'], `lets more addresses pass without a credential, such as ${more}`)]),
+    ...(less === undefined
+      ? []
+      : [narrowed(['exempt'], `wants a credential of more addresses, such as ${less}`)])
+  ]
+}
+
+type Requirements = NonNullable<AuthOptions['require']>
+type CallerRequirements = Pick<Requirements, 'roles' | 'scopes' | 'claims'>
+
+function requirementChanges(before: Requirements = {}, after: Requirements = {}): OptionChange[] {
+  return [
+    ...callerChanges(before, after, ['require']),
+    ...STRATEGIES.flatMap((name) => {
+      const [old, next] = [before[name], after[name]]
+      const path = ['require', name]
+      if (old !== undefined && next === undefined)
+        return [widened(path, `no longer requires a credential of ${name}`)]
+      const own = callerChanges(old ?? {}, next ?? {}, path)
+      return old === undefined && next !== undefined
+        ? [narrowed(path, `requires a credential of ${name}`)]
+        : own
+    })
+  ]
+}
+
+function callerChanges(
+  before: CallerRequirements,
+  after: CallerRequirements,
+  path: string[]
+): OptionChange[] {
+  return [
+    ...roleChanges(before.roles, after.roles, [...path, 'roles']),
+    ...scopeChanges(before.scopes, after.scopes, [...path, 'scopes']),
+    ...claimChanges(before.claims, after.claims, [...path, 'claims'])
+  ]
+}
+
+/** Compares roles, of which a caller needs any one. */
+function roleChanges(
+  before: readonly string[] | undefined,
+  after: readonly string[] | undefined,
+  path: string[]
+): OptionChange[] {
+  if (before === undefined) return after === undefined ? [] : [narrowed(path, 'requires a role')]
+  if (after === undefined) return [widened(path, 'no longer requires a role')]
+  const [more, less] = [notIn(after, before), notIn(before, after)]
+  return [
+    ...(more.length === 0 ? [] : [widened(path, `accepts callers with another role: ${more.join(', ')}`)]),
+    ...(less.length === 0 ? [] : [narrowed(path, `no longer accepts a role: ${less.join(', ')}`)])
+  ]
+}
+
+/** Compares scopes, of which a caller needs all. */
+function scopeChanges(
+  before: readonly string[] = [],
+  after: readonly string[] = [],
+  path: string[]
+): OptionChange[] {
+  const [less, more] = [notIn(before, after), notIn(after, before)]
+  return [
+    ...(less.length === 0 ? [] : [widened(path, `no longer requires a scope: ${less.join(', ')}`)]),
+    ...(more.length === 0 ? [] : [narrowed(path, `requires another scope: ${more.join(', ')}`)])
+  ]
+}
+
+/** Compares claims, of which a caller needs all; each is a pattern. */
+function claimChanges(
+  before: Readonly<Record<string, string>> = {},
+  after: Readonly<Record<string, string>> = {},
+  path: string[]
+): OptionChange[] {
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])].flatMap((name) => {
+    const at = [...path, name]
+    const [old, next] = [before[name], after[name]]
+    if (old === next) return []
+    if (next === undefined) return [widened(at, 'is no longer required')]
+    if (old === undefined) return [narrowed(at, 'is required')]
+    const [one, other] = [claimSet(old), claimSet(next)]
+    return [
+      ...(matchesMore([other], [one]) ? [widened(at, 'accepts other values')] : []),
+      ...(matchesMore([one], [other]) ? [narrowed(at, 'no longer accepts some values')] : [])
+    ]
+  })
+}
+
+const AT_SIGN = 64
+
+// As in `compileRequirements`: in a mail address "*" does not match "@".
+const claimSet = (pattern: string): RegularSet =>
+  pattern.includes('@') ? globSet(pattern, complement([[AT_SIGN, AT_SIGN]])) : globSet(pattern)
+
+function passOnChanges({ passOn: old }: AuthOptions, { passOn: next }: AuthOptions): OptionChange[] {
+  const [more, less] = [notIn<string>(next, old), notIn<string>(old, next)]
+  return [
+    ...(more.length === 0
+      ? []
+      : [widened(['passOn'], `lets upstreams see more credentials: ${more.join(', ')}`)]),
+    ...(less.length === 0
+      ? []
+      : [narrowed(['passOn'], `hides more credentials from upstreams: ${less.join(', ')}`)])
+  ]
+}
+
+/** Compares what upstreams are told of callers; headers that are no longer removed are told for all routes at once. */
+function identityChanges(
+  before: AuthOptions,
+  after: AuthOptions,
+  { isSameFile }: AboutComparison
+): OptionChange[] {
+  const found: OptionChange[] = []
+  if (!isSame(before.identity, after.identity))
+    found.push({
+      class: 'exposure',
+      path: ['identity'],
+      message: 'tells upstreams something else of callers'
+    })
+  const [old, next] = [before.assertion, after.assertion]
+  if (
+    !isSame({ ...old, key: '' }, { ...next, key: '' }) ||
+    (old === undefined) !== (next === undefined) ||
+    !isSameFile(old?.key, next?.key)
+  )
+    found.push({ class: 'exposure', path: ['assertion'], message: 'signs another assertion for upstreams' })
+  return found
+}

@@ -1,0 +1,28 @@
+import type { Comparison } from '../../src/kit/concern.ts'
+import { limitChange } from '../../src/lib/compare-options.ts'
+import { durationOrNone, rateOrNone, sizeOrNone } from '../../src/lib/units.ts'
+import type { LimitsOptions } from './options.ts'
+
+const time = (option: string | false): number => durationOrNone(option) ?? Number.POSITIVE_INFINITY
+// A higher minimum allows less.
+const minRate = (option: string | false): number => -(rateOrNone(option) ?? 0)
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  limits: true,
+  changes: (before: LimitsOptions, after: LimitsOptions) => [
+    ...(['body', 'headers', 'url'] as const).flatMap(
+      (name) => limitChange([name], sizeOrNone(before[name]), sizeOrNone(after[name])) ?? []
+    ),
+    ...(['time', 'headerTime', 'idle'] as const).flatMap(
+      (name) => limitChange([name], time(before[name]), time(after[name])) ?? []
+    ),
+    ...(['bodyRate', 'responseRate'] as const).flatMap(
+      (name) => limitChange([name], minRate(before[name]), minRate(after[name])) ?? []
+    ),
+    ...[limitChange(['headerCount'], countOf(before), countOf(after)) ?? []].flat()
+  ]
+}
+
+const countOf = ({ headerCount }: LimitsOptions): number =>
+  headerCount === false ? Number.POSITIVE_INFINITY : headerCount

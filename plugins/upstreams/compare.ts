@@ -1,0 +1,68 @@
+import type { Comparison, OptionChange } from '../../src/kit/concern.ts'
+import { isSame, limitChange, stableText } from '../../src/lib/compare-options.ts'
+import type { UpstreamOptions } from './options.ts'
+
+type Entry = UpstreamOptions | undefined
+
+/** How `diff` compares two entries of "upstreams". */
+export const comparison: Comparison = {
+  destination,
+  changes(before: Entry, after: Entry) {
+    const found: OptionChange[] = []
+    const [old, next] = [before?.tls, after?.tls]
+    if (old?.verify !== false && next?.verify === false)
+      found.push({
+        class: 'widened-access',
+        path: ['tls', 'verify'],
+        message: 'accepts any certificate of the service'
+      })
+    if (old?.verify === false && next?.verify !== false)
+      found.push({
+        class: 'narrowed-access',
+        path: ['tls', 'verify'],
+        message: 'verifies the certificate of the service'
+      })
+    for (const name of ['ca', 'serverName'] as const)
+      if (old?.[name] !== next?.[name])
+        found.push({
+          class: 'widened-access',
+          path: ['tls', name],
+          message: 'trusts others: certificates of the service by another authority or name'
+        })
+    for (const name of TIMING)
+      if (!isSame(before?.[name], after?.[name]))
+        found.push({
+          class: 'timing',
+          path: [name],
+          message: 'waits or retries otherwise, or shares requests otherwise'
+        })
+    const connections = ({ connections: own }: Partial<UpstreamOptions> = {}): number =>
+      own?.max ?? Number.POSITIVE_INFINITY
+    const limit = limitChange(['connections', 'max'], connections(before), connections(after))
+    return limit === undefined ? found : [...found, limit]
+  }
+}
+
+const TIMING = [
+  'timeout',
+  'timeouts',
+  'health',
+  'eject',
+  'breaker',
+  'slowStart',
+  'balance',
+  'hashOn',
+  'sticky'
+] as const
+
+/** Returns where requests are sent, whatever the shares of the targets. */
+function destination({ url, targets, discover, host }: UpstreamOptions): string {
+  const urls = [
+    ...(url === undefined ? [] : [url]),
+    ...(targets ?? []).map((target) => (typeof target === 'string' ? target : target.url))
+  ]
+  const places = urls.map((each) => each.replace(/\/$/, '')).toSorted()
+  if (discover === undefined && host === undefined) return [...new Set(places)].join(' ')
+  const { every: _every, ...name } = discover ?? { every: '' }
+  return stableText([places, name, host])
+}

@@ -1,0 +1,168 @@
+import type { ChangeClass, OptionChange } from '../kit/comparison.ts'
+import type { Concern, RouteInfo } from '../kit/index.ts'
+import { getOrCreate } from '../lib/memoize.ts'
+import { isObject, schemaOf } from '../lib/schema.ts'
+import { aboutOf } from './about.ts'
+import type { Sides } from './compared-side.ts'
+
+/** A change of the options of a concern or a target. */
+export interface ModuleChange extends OptionChange {
+  readonly key: string
+}
+
+/** Compares the options that concerns have on two routes, or at the root. */
+export class ConcernComparison {
+  readonly #sides: Sides
+  readonly #isBuiltin: (module: object) => boolean
+  readonly #changedCode: ReadonlySet<string>
+  readonly #concerns: readonly Concern[]
+  readonly #known = new Map<string, readonly ModuleChange[]>()
+  readonly #ids = new Map<object, number>()
+
+  constructor(sides: Sides, isBuiltin: (module: object) => boolean, changedCode: ReadonlySet<string>) {
+    this.#sides = sides
+    this.#isBuiltin = isBuiltin
+    this.#changedCode = changedCode
+    const { before, after } = sides
+    const keys = new Set(after.plan.catalog.concerns.map(({ key }) => key))
+    this.#concerns = [
+      ...after.plan.catalog.concerns,
+      ...before.plan.catalog.concerns.filter(({ key }) => !keys.has(key))
+    ]
+  }
+
+  /** Returns what changes for requests that come from one route to another. */
+  changes(before: RouteInfo, after: RouteInfo): readonly ModuleChange[] {
+    return getOrCreate(this.#known, `${this.#idOf(before)} ${this.#idOf(after)}`, () =>
+      this.#concerns
+        .filter(({ override }) => override !== false)
+        .flatMap((concern) => this.#ofConcern(concern, before, after))
+    )
+  }
+
+  /** Returns what changes for all requests, by options that only the root has. */
+  rootChanges(): ModuleChange[] {
+    const { before, after } = this.#sides
+    return this.#concerns
+      .filter(({ override, named }) => override === false && named !== true)
+      .flatMap((concern) => {
+        const { key, comparison } = concern
+        const [old, next] = [before.plan.options[key], after.plan.options[key]]
+        if (this.#isSame(concern, old, next)) return []
+        if (!this.#isBuiltin(concern)) return [unknownChange(key)]
+        return ofModule(
+          key,
+          comparison?.changes?.(
+            old as never,
+            next as never,
+            aboutOf(this.#sides, { module: concern, old, next })
+          )
+        )
+      })
+  }
+
+  /** Returns whether a gate refuses some request of a route because of who sends it. */
+  isProtected(route: RouteInfo): boolean {
+    return this.#concerns.some(
+      (concern) =>
+        (concern.comparison?.protects ?? true) &&
+        !isLimit(concern) &&
+        isGate(concern) &&
+        this.#restricts(concern, route)
+    )
+  }
+
+  #ofConcern(concern: Concern, before: RouteInfo, after: RouteInfo): ModuleChange[] {
+    const { key, comparison } = concern
+    const [old, next] = [before.options[key], after.options[key]]
+    if (this.#isSame(concern, old, next)) return []
+    const isKnown = this.#isBuiltin(concern)
+    if (!isGate(concern)) {
+      if (!isKnown && comparison === undefined) return [unknownChange(key)]
+      return ofModule(
+        key,
+        comparison?.changes?.(
+          onOnly(old) as never,
+          onOnly(next) as never,
+          aboutOf(this.#sides, { module: concern, old, next, before, after })
+        )
+      )
+    }
+    const [refused, refuses] = [this.#restricts(concern, before), this.#restricts(concern, after)]
+    if (refused && !refuses) return [{ key, ...offChange(concern, next) }]
+    if (!refused && refuses) return [{ key, ...onChange(concern, old) }]
+    if (!isEnforced(old) || !isEnforced(next)) return []
+    if (!isKnown && comparison === undefined) return [unknownChange(key)]
+    return ofModule(
+      key,
+      comparison?.changes?.(
+        old as never,
+        next as never,
+        aboutOf(this.#sides, { module: concern, old, next, before, after })
+      )
+    )
+  }
+
+  /** Returns whether a gate is enforced on a route, and refuses any request. */
+  #restricts(concern: Concern, route: RouteInfo): boolean {
+    const options = route.options[concern.key]
+    return isEnforced(options) && (concern.comparison?.restricts?.(options as never, route) ?? true)
+  }
+
+  #isSame(concern: Concern, old: unknown, next: unknown): boolean {
+    if (onOnly(old) === undefined && onOnly(next) === undefined) return true
+    return (
+      !this.#changedCode.has(concern.key) &&
+      this.#sides.before.textOf(concern, old ?? false) === this.#sides.after.textOf(concern, next ?? false)
+    )
+  }
+
+  /** Returns an id that is equal for routes whose options are the same objects. */
+  #idOf(route: RouteInfo): string {
+    const mentions = this.#concerns
+      .filter(({ comparison }) => comparison?.restricts !== undefined)
+      .map(({ key }) => route.mentionOf(key) ?? '')
+    return `${getOrCreate(this.#ids, route.options, () => this.#ids.size)} ${route.kind} ${mentions.join()}`
+  }
+}
+
+const onOnly = (options: unknown): unknown => (options === false ? undefined : options)
+
+const ofModule = (key: string, changes: readonly OptionChange[] | undefined): ModuleChange[] =>
+  (changes ?? []).map((change) => ({ key, ...change }))
+
+const unknownChange = (key: string): ModuleChange => ({
+  key,
+  class: 'unknown',
+  path: [],
+  message: 'has changed, and only its author knows what that means for requests'
+})
+
+const isEnforced = (options: unknown): boolean => isObject(options) && options['mode'] !== 'report'
+
+const isGate = ({ options, gate }: Concern): boolean => gate ?? schemaOf(options, 'mode') !== undefined
+
+const isLimit = ({ comparison, guardsAccess }: Concern): boolean =>
+  comparison?.limits ?? guardsAccess === false
+
+const classFor = (concern: Concern, access: ChangeClass, limits: ChangeClass): ChangeClass =>
+  isLimit(concern) ? limits : access
+
+function offChange(concern: Concern, next: unknown): OptionChange {
+  const isReporting = isObject(next) && next['mode'] === 'report'
+  return {
+    class: classFor(concern, 'widened-access', 'loosened-limits'),
+    path: isReporting ? ['mode'] : [],
+    message: isReporting
+      ? 'only reports what it refused'
+      : isObject(next)
+        ? 'refuses no request any more'
+        : 'is off'
+  }
+}
+
+const onChange = (concern: Concern, old: unknown): OptionChange => ({
+  class: classFor(concern, 'narrowed-access', 'tightened-limits'),
+  path: isObject(old) && old['mode'] === 'report' ? ['mode'] : [],
+  message: 'refuses requests that passed'
+})

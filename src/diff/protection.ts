@@ -1,0 +1,67 @@
+import type { PlannedRoute } from '../config/plan-types.ts'
+import { getOrCreate } from '../lib/memoize.ts'
+import type { ConcernComparison } from './compare-concerns.ts'
+import { newPlaces, type PlannedMatch, type Reach, reachOf } from './compare-targets.ts'
+import type { Sides } from './compared-side.ts'
+import type { RouteNodes } from './route-nodes.ts'
+
+/** Which routes of the old config protect a place, such as an upstream, and whether others reach it. */
+interface PlaceProtection {
+  readonly guarded: PlannedMatch[]
+  isPublic: boolean
+}
+
+/** What the old config protects, by the places that its routes reach. */
+export class Protection {
+  readonly #places = new Map<string, PlaceProtection>()
+  readonly #sides: Sides
+  readonly #concerns: ConcernComparison
+  readonly #reaches = new Map<PlannedRoute, Reach>()
+
+  constructor(sides: Sides, before: RouteNodes, concerns: ConcernComparison) {
+    this.#sides = sides
+    this.#concerns = concerns
+    for (const [info, planned] of before.planned) {
+      const isProtected = concerns.isProtected(info)
+      for (const place of this.#reachOf('before', planned).keys()) {
+        const known = getOrCreate(
+          this.#places,
+          place,
+          (): PlaceProtection => ({ guarded: [], isPublic: false })
+        )
+        if (isProtected) known.guarded.push({ info, planned })
+        else known.isPublic = true
+      }
+    }
+  }
+
+  /** Returns whether a route with requests that were not answered reaches a place that only protected routes reached, or that it protects less than another one. */
+  isWidened(route: PlannedMatch): boolean {
+    return [...this.#reachOf('after', route.planned).keys()].some((place) => {
+      const known = this.#places.get(place)
+      if (known === undefined || known.guarded.length === 0) return false
+      return !known.isPublic || this.#weakerThan(route, place) !== undefined
+    })
+  }
+
+  /** Returns the name of a route that protects more of what a route has come to reach; undefined if there is none. */
+  bypassed(route: PlannedMatch, before: PlannedRoute): string | undefined {
+    for (const place of newPlaces(this.#reachOf('after', route.planned), this.#reachOf('before', before))) {
+      const other = this.#weakerThan(route, place)
+      if (other !== undefined) return other
+    }
+    return undefined
+  }
+
+  #weakerThan({ info }: PlannedMatch, place: string): string | undefined {
+    return this.#places
+      .get(place)
+      ?.guarded.find((each) =>
+        this.#concerns.changes(each.info, info).some((change) => change.class === 'widened-access')
+      )?.info.name
+  }
+
+  #reachOf(side: 'before' | 'after', planned: PlannedRoute): Reach {
+    return getOrCreate(this.#reaches, planned, () => reachOf(this.#sides[side], planned))
+  }
+}
