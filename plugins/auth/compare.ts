@@ -1,5 +1,7 @@
 import type { AboutComparison, Comparison, OptionChange } from '../../src/kit/concern.ts'
 import { addressOutside, isSame, matchesMore, notIn } from '../../src/lib/compare-options.ts'
+import { readAddresses } from '../../src/lib/http/address-lists.ts'
+import { rangeMatcher } from '../../src/lib/http/networks.ts'
 import { globSet } from '../../src/lib/read-regular-set.ts'
 import { complement, type RegularSet } from '../../src/lib/regular-set.ts'
 import { type Alternative, acceptedStrategies, alternativesOf } from './alternatives.ts'
@@ -9,8 +11,10 @@ import { type AuthOptions, STRATEGIES } from './options.ts'
 
 /** How `diff` compares two resolved options of "auth". */
 export const comparison: Comparison = {
-  restricts: ({ optional }: AuthOptions) => !optional,
+  // A wrong credential is refused all the same.
+  protects: ({ optional }: AuthOptions) => !optional,
   changes: (before: AuthOptions, after: AuthOptions, about) => [
+    ...optionalChanges(before, after),
     ...alternativeChanges(before, after),
     ...acceptedStrategies(after)
       .filter((name) => acceptedStrategies(before).includes(name))
@@ -20,6 +24,14 @@ export const comparison: Comparison = {
     ...passOnChanges(before, after),
     ...identityChanges(before, after, about)
   ],
+  admits({ optional, require, exempt }: AuthOptions, { ip, isAnonymous, code }) {
+    // A wrong credential may be another one of a caller whom the log does not name.
+    if (!isAnonymous || (code !== undefined && code !== 'SP_ERR_AUTH_MISSING')) return undefined
+    if (optional) return true
+    return require === undefined && exempt.length > 0 && ip !== ''
+      ? rangeMatcher(readAddresses(exempt))(ip)
+      : false
+  },
   asks: ({ forward, oidc, jwt }: AuthOptions) =>
     [
       forward?.upstream,
@@ -39,6 +51,13 @@ const narrowed = (path: OptionChange['path'], message: string): OptionChange => 
   path,
   message
 })
+
+function optionalChanges(before: AuthOptions, after: AuthOptions): OptionChange[] {
+  if (before.optional === after.optional) return []
+  return after.optional
+    ? [widened(['optional'], 'lets anonymous requests through')]
+    : [narrowed(['optional'], 'refuses anonymous requests')]
+}
 
 /** Compares the strategies that are accepted, alone or together. */
 function alternativeChanges(before: AuthOptions, after: AuthOptions): OptionChange[] {
@@ -63,6 +82,7 @@ function alternativeChanges(before: AuthOptions, after: AuthOptions): OptionChan
 function exemptChanges(before: AuthOptions, after: AuthOptions): OptionChange[] {
   const exemptOf = ({ require, exempt }: AuthOptions): readonly string[] =>
     require === undefined ? exempt : []
+  if (before.optional && after.optional) return []
   const more = addressOutside(exemptOf(after), exemptOf(before))
   const less = addressOutside(exemptOf(before), exemptOf(after))
   return [

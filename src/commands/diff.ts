@@ -1,14 +1,16 @@
-import { diffPlans } from '../diff/diff-plans.ts'
+import { comparing, findChanges } from '../diff/diff-plans.ts'
 import type { Finding } from '../diff/findings.ts'
 import { loadSide } from '../diff/load-side.ts'
 import { diffMarkdown } from '../diff/print-markdown.ts'
 import { diffText } from '../diff/print-text.ts'
+import { type ReplayContext, type ReplayResult, replayLog } from '../diff/replay.ts'
 import type { DiffReport } from '../diff/report.ts'
 import { CHANGE_CLASSES, type ChangeClass } from '../kit/comparison.ts'
 import { nearest } from '../lib/schema.ts'
+import { unreadable } from '../lib/unreadable.ts'
 import { CONFIG_OPTION, type Command } from './command.ts'
 import { loadEnvFiles } from './env-files.ts'
-import { throwConfigErrors, UsageError } from './outcome.ts'
+import { CommandError, throwConfigErrors, UsageError } from './outcome.ts'
 import { JSON_OPTION, printJson } from './print-json.ts'
 
 const FORMATS = ['text', 'md', 'json'] as const
@@ -21,7 +23,7 @@ const EXIT_FAILED = 3
 export const command: Command = {
   summary: 'tells what changes for requests from one config to another',
   usage:
-    'sallyport diff OLD NEW | --base REVISION [NEW] [-c FILE] [--fail-on CLASSES] [--strict] [--format text|md|json]',
+    'sallyport diff OLD NEW | --base REVISION [NEW] [-c FILE] [--fail-on CLASSES] [--strict] [--replay FILE] [--format text|md|json]',
   options: {
     config: CONFIG_OPTION,
     base: {
@@ -35,6 +37,11 @@ export const command: Command = {
       about: 'exits with 3 if there are such changes, such as widened-access,exposure'
     },
     strict: { type: 'boolean', about: 'also exits with 3 if a third-party gate has changed' },
+    replay: {
+      type: 'string',
+      value: 'FILE',
+      about: 'says how many requests of an access log are decided differently'
+    },
     format: { type: 'string', value: FORMATS, about: 'prints text, the default, Markdown or JSON' },
     json: JSON_OPTION
   },
@@ -45,27 +52,44 @@ export const command: Command = {
     if (values['strict'] === true) failOn.add('unknown')
     const config = loadEnvFiles(process.env, values['config'])
     const { oldName, newName } = namesOf(positionals, values['base'], config)
-    const report = await compare(oldName, newName, failOn).catch(throwConfigErrors)
+    const report = await compare({ oldName, newName, log: values['replay'] }, failOn).catch(throwConfigErrors)
     if (format === 'json') printJson(jsonOf(report))
     else process.stdout.write(format === 'md' ? diffMarkdown(report) : diffText(report))
     return report.failed.length > 0 ? EXIT_FAILED : 0
   }
 }
 
+interface Compared {
+  readonly oldName: string
+  readonly newName: string
+  /** The access log to replay. */
+  readonly log: unknown
+}
+
 async function compare(
-  oldName: string,
-  newName: string,
+  { oldName, newName, log }: Compared,
   failOn: ReadonlySet<ChangeClass>
 ): Promise<DiffReport> {
   await using after = await loadSide(newName, process.env)
   await using before = await loadSide(oldName, process.env, newName)
-  const findings = await diffPlans(before, after)
+  const prepared = await comparing(before, after)
+  const findings = findChanges(prepared)
   const found = new Set(findings.map((finding) => finding.class))
   return {
     before: before.name,
     after: after.name,
     findings,
-    failed: [...failOn].filter((each) => found.has(each))
+    failed: [...failOn].filter((each) => found.has(each)),
+    ...(typeof log === 'string' ? { replay: await replay(log, prepared) } : {})
+  }
+}
+
+async function replay(file: string, context: ReplayContext): Promise<ReplayResult> {
+  try {
+    return await replayLog(file, context)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === undefined) throw error
+    throw new CommandError(unreadable(file, error))
   }
 }
 

@@ -1,4 +1,4 @@
-import type { ChangeClass, OptionChange } from '../kit/comparison.ts'
+import type { ChangeClass, LoggedRequest, OptionChange } from '../kit/comparison.ts'
 import type { Concern, RouteInfo } from '../kit/index.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject, schemaOf } from '../lib/schema.ts'
@@ -65,11 +65,36 @@ export class ConcernComparison {
   isProtected(route: RouteInfo): boolean {
     return this.#concerns.some(
       (concern) =>
-        (concern.comparison?.protects ?? true) &&
+        protects(concern, route.options[concern.key]) &&
         !isLimit(concern) &&
         isGate(concern) &&
         this.#restricts(concern, route)
     )
+  }
+
+  /** Lists the gates whose options differ on two routes. */
+  changedGates(before: RouteInfo, after: RouteInfo): string[] {
+    return this.#concerns
+      .filter((concern) => {
+        const { key } = concern
+        const [old, next] = [before.options[key], after.options[key]]
+        return isGate(concern) && (isEnforced(old) || isEnforced(next)) && !this.#isSame(concern, old, next)
+      })
+      .map(({ key }) => key)
+  }
+
+  /** Lists the gates of a route that decide by who sends a request. */
+  accessGates(route: RouteInfo): string[] {
+    return this.#concerns
+      .filter((concern) => isGate(concern) && !isLimit(concern) && this.#restricts(concern, route))
+      .map(({ key }) => key)
+  }
+
+  /** Returns whether a gate of a route lets a logged request pass; undefined if the log does not tell. */
+  admits(key: string, route: RouteInfo, request: LoggedRequest): boolean | undefined {
+    const concern = this.#concerns.find((each) => each.key === key)
+    if (concern === undefined || !this.#restricts(concern, route)) return true
+    return concern.comparison?.admits?.(route.options[key] as never, request)
   }
 
   #ofConcern(concern: Concern, before: RouteInfo, after: RouteInfo): ModuleChange[] {
@@ -144,6 +169,11 @@ const isGate = ({ options, gate }: Concern): boolean => gate ?? schemaOf(options
 
 const isLimit = ({ comparison, guardsAccess }: Concern): boolean =>
   comparison?.limits ?? guardsAccess === false
+
+const protects = ({ comparison }: Concern, options: unknown): boolean =>
+  typeof comparison?.protects === 'function'
+    ? isObject(options) && comparison.protects(options as never)
+    : (comparison?.protects ?? true)
 
 const classFor = (concern: Concern, access: ChangeClass, limits: ChangeClass): ChangeClass =>
   isLimit(concern) ? limits : access

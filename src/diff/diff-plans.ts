@@ -11,19 +11,35 @@ import { type ChangedRoute, type Finding, FindingList, placeIn } from './finding
 import type { Side } from './load-side.ts'
 import { matchRoutes, type RouteMatch } from './match-routes.ts'
 import { Protection } from './protection.ts'
+import type { ReplayContext } from './replay.ts'
 import { type RouteNodes, routeNodesOf } from './route-nodes.ts'
 
 /** What of a config `diffPlans` needs. */
 export type DiffedSide = Pick<Side, 'plan' | 'folder' | 'standIns'> & Partial<Pick<Side, 'shown'>>
 
-/** Compares two configs by what happens to requests. */
-export async function diffPlans(before: DiffedSide, after: DiffedSide): Promise<Finding[]> {
+/** Two configs, ready to be compared. */
+export interface Comparing extends ReplayContext {
+  readonly before: DiffedSide
+  readonly after: DiffedSide
+}
+
+/** Prepares the comparison of two configs. */
+export async function comparing(before: DiffedSide, after: DiffedSide): Promise<Comparing> {
   const sides: Sides = {
     before: new ComparedSide(before.plan, before.folder),
     after: new ComparedSide(after.plan, after.folder)
   }
   const nodes = { before: await routeNodesOf(before.plan), after: await routeNodesOf(after.plan) }
   const concerns = new ConcernComparison(sides, isBuiltinModule, changedExtensions(sides))
+  return { before, after, sides, nodes, concerns }
+}
+
+/** Compares two configs by what happens to requests. */
+export const diffPlans = async (before: DiffedSide, after: DiffedSide): Promise<Finding[]> =>
+  findChanges(await comparing(before, after))
+
+/** Finds what happens to requests otherwise. */
+export function findChanges({ before, after, sides, nodes, concerns }: Comparing): Finding[] {
   const diff = new PlanDiff(sides, nodes, concerns)
   for (const change of [...coreChanges(sides), ...missingValueChanges(before, after)]) diff.addChange(change)
   for (const change of [...concerns.rootChanges(), ...upstreamChanges(sides)]) diff.addChange(change)

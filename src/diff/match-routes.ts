@@ -20,8 +20,11 @@ export interface RouteMatches {
   readonly undecided: ReadonlySet<string>
 }
 
-interface HostCell {
+/** A host, for one way in which the configs tell hosts apart. */
+export interface HostCell {
   readonly host: string
+  /** Whether it stands for all hosts of a wildcard. */
+  readonly isWildcard: boolean
   /** The prefixes of the host in each config, the most specific first. */
   readonly prefixes: { readonly before: readonly string[]; readonly after: readonly string[] }
   /** The first of them that a wider host has, too; paths without patterns before it are those of the wider host. */
@@ -55,8 +58,8 @@ export function matchRoutes(before: RouteNodes, after: RouteNodes): RouteMatches
     for (const cell of cells)
       for (const symbol of methodsOf(cell)) {
         const [old, next] = [
-          entriesAt(before, host.prefixes.before, cell, symbol),
-          entriesAt(after, host.prefixes.after, cell, symbol)
+          entriesAt(before, host.prefixes.before, cell.segments, symbol),
+          entriesAt(after, host.prefixes.after, cell.segments, symbol)
         ]
         for (const { values, ...pair } of pairsOf(old, next, cell))
           add({
@@ -70,11 +73,11 @@ export function matchRoutes(before: RouteNodes, after: RouteNodes): RouteMatches
 }
 
 /** Lists a host for every way in which the configs tell hosts apart. */
-function* hostCells(before: RouteNodes, after: RouteNodes): Generator<HostCell> {
+export function* hostCells(before: RouteNodes, after: RouteNodes): Generator<HostCell> {
   const tables = { before: before.table, after: after.table }
   const hosts = new Set([...before.table.hosts.keys(), ...after.table.hosts.keys()])
   const wildcards = new Set([...before.table.wildcards.keys(), ...after.table.wildcards.keys()])
-  yield { host: '', prefixes: { before: [''], after: [''] }, own: new Set(['']) }
+  yield { host: '', isWildcard: false, prefixes: { before: [''], after: [''] }, own: new Set(['']) }
   const prefixesOf = (host: string, side: SideNode['side']): string[] => {
     const { hosts: exact, wildcards: wild } = tables[side]
     return [exact.get(host), wild.get(host.slice(host.indexOf('.'))), ''].filter((each) => each !== undefined)
@@ -84,11 +87,11 @@ function* hostCells(before: RouteNodes, after: RouteNodes): Generator<HostCell> 
     while (hosts.has(label + wildcard)) label += 'x'
     const host = label + wildcard
     const prefixes = { before: prefixesOf(host, 'before'), after: prefixesOf(host, 'after') }
-    yield { host, prefixes, own: prefixSet(tables, 'wildcards', wildcard) }
+    yield { host, isWildcard: true, prefixes, own: prefixSet(tables, 'wildcards', wildcard) }
   }
   for (const host of hosts) {
     const prefixes = { before: prefixesOf(host, 'before'), after: prefixesOf(host, 'after') }
-    yield { host, prefixes, own: prefixSet(tables, 'hosts', host) }
+    yield { host, isWildcard: false, prefixes, own: prefixSet(tables, 'hosts', host) }
   }
 }
 
@@ -110,10 +113,10 @@ function methodsOf({ nodes }: PathCell): string[] {
 }
 
 /** Lists the routes that requests may come to, in the order in which they are tried; empty for 404 and 405. */
-function entriesAt(
+export function entriesAt(
   { trees }: RouteNodes,
   prefixes: readonly string[],
-  { segments }: PathCell,
+  segments: readonly string[],
   symbol: string
 ): readonly ConditionalEntry[] {
   for (const prefix of prefixes) {

@@ -43,7 +43,10 @@ export interface LoggedRequest {
   readonly path: string
   /** The address of the client; empty if the line has none. */
   readonly ip: string
+  /** Whether the line names no caller. */
   readonly isAnonymous: boolean
+  /** The code of the refusal; undefined if there was none. */
+  readonly code: string | undefined
 }
 
 /** How `diff` compares two resolved options of a concern. */
@@ -51,7 +54,7 @@ export interface Comparison {
   /** Whether refusals depend on how much is requested and not on who requests; by default the opposite of `guardsAccess`. */
   readonly limits?: boolean
   /** Whether a route with it counts as protected; by default if it is a gate without `limits`. */
-  readonly protects?: boolean
+  readonly protects?: boolean | ((options: never) => boolean)
   /** Returns whether the options of a route refuse any request; by default all do. */
   readonly restricts?: (options: never, route: RouteInfo) => boolean
   /** Returns what changes for requests; a concern that is no gate gets undefined where it is off. */

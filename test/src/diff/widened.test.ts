@@ -36,7 +36,7 @@ const WEAKENED: readonly (readonly [what: string, option: string, before: Config
     { auth: { apiKeys }, ...route({}) },
     { auth: { apiKeys }, ...route({ auth: false }) }
   ],
-  ['auth optional', 'auth', auth({}), auth({ optional: true })],
+  ['auth optional', 'auth.optional', auth({}), auth({ optional: true })],
   ['a strategy added to by', 'auth.by', auth({ jwt, by: ['jwt'] }), auth({ jwt, by: ['jwt', 'apiKeys'] })],
   ['a pair taken apart', 'auth.by', auth({ jwt, by: ['apiKeys+jwt'] }), auth({ jwt, by: ['jwt'] })],
   ['a strategy defined', 'auth.by', auth({}), auth({ jwt })],
