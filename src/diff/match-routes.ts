@@ -3,6 +3,7 @@ import type { RouteInfo } from '../kit/index.ts'
 import { conditionCells, describeValues, holdFor, type Values } from './condition-cells.ts'
 import { type PathCell, pathCells, type SideNode } from './path-cells.ts'
 import type { RouteNodes } from './route-nodes.ts'
+import { SideNodes } from './side-nodes.ts'
 
 /** The routes that the same requests come to in two configs; undefined for 404 and 405. */
 export interface RouteMatch {
@@ -41,19 +42,9 @@ export function matchRoutes(before: RouteNodes, after: RouteNodes): RouteMatches
     const known = ofBefore.get(match.after)
     if (known === undefined || (known.isCaseVariant && !match.isCaseVariant)) ofBefore.set(match.after, match)
   }
-  let id = 0
-  const ids = new Map<object, number>()
-  const sideNodes = (nodes: RouteNodes, side: SideNode['side'], { prefixes, own }: HostCell): SideNode[] =>
-    prefixes[side].flatMap((prefix) =>
-      (nodes.nodes.get(prefix) ?? []).map((node) => {
-        const known = ids.get(node) ?? id++
-        ids.set(node, known)
-        return { id: known, node, side, ignoreCase: nodes.ignoreCase, isOwn: own.has(prefix) }
-      })
-    )
+  const nodes = new SideNodes({ before, after })
   for (const host of hostCells(before, after)) {
-    const nodes = [...sideNodes(before, 'before', host), ...sideNodes(after, 'after', host)]
-    const { cells, undecided: notCompared } = pathCells(nodes)
+    const { cells, undecided: notCompared } = pathCells(nodes.of(host.prefixes, host.own))
     for (const expression of notCompared) undecided.add(expression)
     for (const cell of cells)
       for (const symbol of methodsOf(cell)) {
