@@ -153,3 +153,40 @@ t.test('reads no acceptance in data of the user', async (t) => {
   }
   t.strictSame(codesOf(await audit(config)), [])
 })
+
+t.test(
+  'takes a text of an extension as a warning with the code of its key, and defined ones by theirs',
+  async (t) => {
+    const folder = t.testdir({
+      'tea-pot.js': `
+export const key = 'teaPot'
+export const options = { type: 'object', properties: { size: { type: 'number', default: 1, description: 'x' } }, additionalProperties: false, description: 'x' }
+export const override = options
+export const warnings = ({ size }) => [
+  'is a teapot',
+  ...(size > 1 ? [{ code: 'SP_WARN_TEA_POT_LARGE', severity: 'low', title: 'A large one', message: 'has a large one', path: ['size'] }] : [])
+]
+export default async () => {}`,
+      'gateway.json': `{
+  "extensions": [{ "module": "./tea-pot.js" }],
+  "routes": [
+    { "path": "/a", "teaPot": { "size": 2 }, "respond": {} },
+    { "path": "/b", "teaPot": true, "respond": {}, "x-ok": { "SP_WARN_TEA_POT": "on purpose" } }
+  ]
+}`
+    })
+    const { warnings, accepted } = await audit(join(folder, 'gateway.json'))
+    t.match(warnings, [
+      { code: 'SP_WARN_TEA_POT', severity: 'medium', message: 'The route /a is a teapot', line: 4 },
+      {
+        code: 'SP_WARN_TEA_POT_LARGE',
+        severity: 'low',
+        message: 'The route /a has a large one',
+        path: 'routes[0].teaPot.size'
+      }
+    ])
+    t.match(accepted, [
+      { code: 'SP_WARN_TEA_POT', message: 'The route /b is a teapot', reason: 'on purpose' }
+    ])
+  }
+)
