@@ -19,8 +19,8 @@ const TEMPLATES: Readonly<Record<string, string>> = {
 const NAMES = Object.keys(TEMPLATES)
 
 export const command: Command = {
-  summary: 'writes a config, an .env and a Dockerfile to start from',
-  usage: `sallyport init [DIR] [--template ${NAMES.join('|')}] [--json]`,
+  summary: 'writes a config, an .env and a Dockerfile to start from, or a plugin',
+  usage: `sallyport init [DIR] [--template ${NAMES.join('|')}] [--json], or sallyport init [DIR] --plugin NAME [--target] [--json]`,
   options: {
     template: {
       type: 'string',
@@ -28,10 +28,30 @@ export const command: Command = {
       value: NAMES,
       about: 'what to start from; by default a route that says hello'
     },
+    plugin: {
+      type: 'string',
+      value: 'NAME',
+      about: 'writes the package of a concern of this name instead'
+    },
+    target: { type: 'boolean', about: 'with --plugin, writes a target' },
     json: JSON_OPTION
   },
   positionals: ['DIR'],
-  async run({ positionals: [folder = '.'], values: { template, json } }) {
+  async run({ positionals, values, version }) {
+    const { template, json, plugin, target } = values
+    if (plugin !== undefined) {
+      if (template !== undefined)
+        throw new UsageError(`--plugin: expected no --template beside it; usage: ${command.usage}`)
+      // It knows all concerns, which take long to load.
+      const { initPlugin } = await import('./init-plugin.ts')
+      const kind = target === true ? 'target' : 'concern'
+      const written = await initPlugin(String(plugin), kind, { folder: positionals[0], version })
+      report(written, 'npm install && npm test', json === true ? 'json' : 'text')
+      return 0
+    }
+    if (target !== undefined)
+      throw new UsageError(`--target: expected --plugin NAME beside it; usage: ${command.usage}`)
+    const [folder = '.'] = positionals
     if (template !== undefined && !NAMES.includes(String(template)))
       throw new UsageError(
         `--template: expected one of ${NAMES.join(', ')}, got "${String(template)}"; usage: ${command.usage}`
@@ -51,16 +71,23 @@ export const command: Command = {
       await writeFile(file, text, { mode: PRIVATE.has(name) ? 0o600 : 0o644 })
       written.push(relative('.', file))
     }
-    if (json === true) {
-      printJson({ files: written })
-      return 0
-    }
     const next = TEMPLATES[String(template)] ?? 'npx sallyport, then curl http://localhost:3000/hello/you'
-    process.stdout.write(
-      `Wrote ${written.join(', ')}.\nNow: ${folder === '.' ? '' : `cd ${folder} && `}${next}\n`
-    )
+    report({ files: written, folder }, next, json === true ? 'json' : 'text')
     return 0
   }
+}
+
+/** Prints what was written, and what to type now. */
+function report(
+  { files, folder }: { readonly files: readonly string[]; readonly folder: string },
+  next: string,
+  format: 'json' | 'text'
+): void {
+  if (format === 'json') printJson({ files })
+  else
+    process.stdout.write(
+      `Wrote ${files.join(', ')}.\nNow: ${folder === '.' ? '' : `cd ${folder} && `}${next}\n`
+    )
 }
 
 // What holds secrets, or hashes of them, is for its owner alone.
