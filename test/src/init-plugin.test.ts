@@ -1,48 +1,11 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import t, { type Test } from 'tap'
-import { ask, clean, type Ended, running, sallyport } from '../helpers.ts'
+import t from 'tap'
+import { ask, running, sallyport } from '../helpers.ts'
+import { npmTest, SOURCE, withSallyport } from '../plugin-packages.ts'
 
 // The tests of what is written start gateways and worker processes.
 t.setTimeout(600_000)
-
-const SOURCE = fileURLToPath(new URL('../../src', import.meta.url))
-
-/** Makes a folder in which "sallyport" is installed: a link to its source, so that no build is needed. */
-function withSallyport(t: Test): string {
-  const folder = t.testdir({})
-  const installed = join(folder, 'installed')
-  mkdirSync(installed)
-  symlinkSync(SOURCE, join(installed, 'src'))
-  const exports = {
-    '.': './src/index.ts',
-    './kit': './src/kit/index.ts',
-    './testing': './src/testing/index.ts'
-  }
-  writeFileSync(
-    join(installed, 'package.json'),
-    JSON.stringify({ name: 'sallyport', type: 'module', exports })
-  )
-  mkdirSync(join(folder, 'node_modules'))
-  symlinkSync('../installed', join(folder, 'node_modules/sallyport'))
-  return folder
-}
-
-/** Runs the tests of a folder by node:test, as "npm test" does. */
-async function npmTest(cwd: string): Promise<Pick<Ended, 'code' | 'stdout'>> {
-  // Inside of tap, node --test would expect to be a child of its own runner.
-  const { NODE_TEST_CONTEXT: _context, TAP: _tap, NODE_OPTIONS: _options, ...env } = clean
-  const child = spawn(process.execPath, ['--test', '--test-reporter=tap'], { cwd, env })
-  let stdout = ''
-  child.stdout.on('data', (data: Buffer) => {
-    stdout += data.toString()
-  })
-  const [code] = (await once(child, 'close')) as [number | null]
-  return { code, stdout }
-}
 
 t.test('init --plugin', async (t) => {
   t.test('writes a concern with tests that pass, and a gateway that loads it', async (t) => {

@@ -95,8 +95,16 @@ async function startCommand(
   env: Readonly<Record<string, string>>
 ): Promise<CommandLine> {
   const bin = join(dirname(fileURLToPath(import.meta.resolve('sallyport/package.json'))), 'bin/sallyport.js')
+  const { PATH, NODE_COMPILE_CACHE } = process.env
   const child = spawn(process.execPath, [bin, 'run', '-c', file], {
-    env: { PATH: process.env['PATH'], ...env, WORKERS: '2', HOST: '127.0.0.1', PORT: '0' },
+    env: {
+      PATH,
+      NODE_COMPILE_CACHE,
+      ...env,
+      WORKERS: '2',
+      HOST: '127.0.0.1',
+      PORT: '0'
+    },
     stdio: ['ignore', 'pipe', 'pipe']
   })
   const ended = once(child, 'close').then(([code]) => code as number | null)
