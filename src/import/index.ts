@@ -12,6 +12,7 @@ export type Translate = (source: SourceText, translation: Translation) => void |
 const FORMATS = {
   nginx: async () => (await import('./nginx/index.ts')).translateNginx,
   caddy: async () => (await import('./caddy/index.ts')).translateCaddy,
+  traefik: async () => (await import('./traefik/index.ts')).translateTraefik,
   kong: async () => (await import('./kong/index.ts')).translateKong
 } as const satisfies Readonly<Record<string, () => Promise<Translate>>>
 

@@ -1,10 +1,11 @@
 import type { JsonObject } from '../json.ts'
+import { covers, type Place } from '../places.ts'
 import type { SourceLine } from '../source-text.ts'
 import type { Translation } from '../translation.ts'
 import { HANDLERS } from './handlers.ts'
 import { isConditional, type Matcher, matcherOf, namedMatchers } from './matchers.ts'
 import type { Line } from './parse.ts'
-import { covers, type Place, stripOf } from './places.ts'
+import { stripOf } from './places.ts'
 
 /** A request's way through a site, at one place and under some conditions. */
 export interface Visit {
@@ -68,7 +69,7 @@ export function visitBlock(
 
 function holds(matcher: Matcher, line: Line, visit: Visit): boolean {
   const { rest } = visit.place
-  const isHere = (pattern: string): boolean => covers(pattern, visit.base, rest)
+  const isHere = (pattern: string): boolean => covers(pattern, visit.base.toLowerCase(), rest)
   if (matcher.hosts !== undefined && !matcher.hosts.includes(visit.host ?? '')) return false
   if (matcher.paths !== undefined && !matcher.paths.some(isHere)) return false
   if (matcher.notPaths.some(isHere)) return false

@@ -1,27 +1,6 @@
-import { pathText } from '../path-text.ts'
+import { type Place, placesOfPattern } from '../places.ts'
 import { type Matcher, matcherOf, namedMatchers } from './matchers.ts'
 import type { Line } from './parse.ts'
-
-/** A path of ours, and what Caddy sees of it: the path up to the `/*`. */
-export interface Place {
-  readonly path: string
-  readonly base: string
-  /** Whether anything may follow: with a slash in between, or (`partial`) after more characters. */
-  readonly rest: 'none' | 'below' | 'partial'
-  /** Whether no pattern names it, but a path of ours would take it. */
-  readonly isEdge?: boolean
-}
-
-export const EVERYWHERE: Place = { path: '/*', base: '', rest: 'below' }
-
-/** Returns whether a pattern of Caddy takes all requests of a place, of which it may see a changed path. */
-export function covers(pattern: string, base: string, rest: Place['rest']): boolean {
-  if (pattern === '*' || pattern === '/*') return true
-  const text =
-    base.toLowerCase() + (rest === 'below' ? '/' : rest === 'partial' ? '\0' : base === '' ? '/' : '')
-  if (pattern.endsWith('*')) return text.startsWith(pattern.slice(0, -1))
-  return rest === 'none' && text === pattern
-}
 
 /** Returns the places that the patterns of a block make, and those where ours and Caddy's paths differ. */
 export function placesOf(
@@ -55,37 +34,3 @@ export function placesOf(
 /** Returns the prefix that `handle_path` strips. */
 export const stripOf = ({ paths = [] }: Pick<Matcher, 'paths'>): string =>
   (paths[0] ?? '').replace(/\/?\*$/, '')
-
-function placesOfPattern(prefix: string, pattern: string): Place[] {
-  const whole = prefix + pattern
-  if (/^\/?\*$/.test(pattern) && prefix === '') return []
-  const base = whole.replace(/\/?\*$/, '')
-  const segments = base.split('/')
-  const last = segments.pop() ?? ''
-  const exact: Place[] = [
-    { path: base === '' ? '/' : pathText(base), base, rest: 'none', isEdge: whole.endsWith('/*') },
-    ...(base === ''
-      ? []
-      : [
-          {
-            path: `${pathText(base)}/`,
-            base: `${base}/`,
-            rest: 'none',
-            isEdge: !whole.endsWith('/*')
-          } as const
-        ])
-  ]
-  if (!whole.endsWith('*')) return exact
-  const below: Place = { path: base === '' ? '/*' : `${pathText(base)}/*`, base, rest: 'below' }
-  if (whole.endsWith('/*')) return [below, ...exact]
-  const start = last.replaceAll(/[\\^$.|?*+()[\]{}]/g, '\\$&')
-  return [
-    below,
-    ...exact,
-    {
-      path: `${segments.join('/') === '' ? '' : pathText(segments.join('/'))}/:p1(${start}.+)/*`,
-      base,
-      rest: 'partial'
-    }
-  ]
-}

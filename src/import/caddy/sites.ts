@@ -1,12 +1,13 @@
 import { isDeepStrictEqual } from 'node:util'
 import { refuse } from '../close.ts'
 import type { JsonObject } from '../json.ts'
+import { aroundOf, EVERYWHERE, type Place } from '../places.ts'
 import type { SourceLine } from '../source-text.ts'
 import { Translation } from '../translation.ts'
 import { type Visit, visitBlock } from './evaluate.ts'
 import { allOf, isConditional, type Matcher } from './matchers.ts'
 import type { Line } from './parse.ts'
-import { EVERYWHERE, type Place, placesOf } from './places.ts'
+import { placesOf } from './places.ts'
 
 /** Translates the directives of a site, as they are for one host, into routes. */
 export function routesOf(
@@ -45,20 +46,6 @@ function placesThatDiffer(lines: readonly Line[], host: string | undefined): Pla
       kept.set(place, variants)
   }
   return [...kept.keys()]
-}
-
-/** Returns the place whose path takes the requests of another one, too. */
-function aroundOf({ base, rest }: Place, kept: readonly Place[]): Place | undefined {
-  const bare = base.replace(/\/$/, '')
-  return kept
-    .filter((each) =>
-      each.rest === 'below'
-        ? base.startsWith(`${each.base}/`) || (rest !== 'partial' && bare === each.base)
-        : each.rest === 'none' && each.base === bare
-    )
-    .toSorted(
-      (a, b) => b.base.length - a.base.length || Number(b.rest === 'none') - Number(a.rest === 'none')
-    )[0]
 }
 
 const identityOf = ({ conditions, identity }: Variant): unknown => [conditions, identity]

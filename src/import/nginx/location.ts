@@ -137,13 +137,22 @@ export function unknownGuards(scope: Scope): Doubt[] {
     .map((directive) => ({ directive, text: [directive.name, ...directive.args].join(' ') }))
   const verified = scope
     .own('ssl_verify_client')
-    .filter(({ args }) => args[0] === 'optional' || args[0] === 'optional_no_ca')
+    .filter(({ args }) => args[0] !== 'off' && !isVerified(args[0], scope))
   return [
     ...own,
     ...verified.map((directive) => ({ directive, text: `ssl_verify_client ${directive.args.join(' ')}` })),
     ...(scope.outer === undefined ? [] : unknownGuards(scope.outer))
   ]
 }
+
+// What is required of all connections, by a listener with a certificate.
+const isVerified = (mode: string | undefined, scope: Scope): boolean =>
+  mode === 'on' &&
+  [
+    scope.value('ssl_certificate'),
+    scope.value('ssl_certificate_key'),
+    scope.value('ssl_client_certificate')
+  ].every((file) => file !== undefined && !file.includes('$'))
 
 const METHOD_CHECK = /^\(\s*\$request_method\s+!~\*?\s+\^?\(([A-Z|]+)\)\$?\s*\)$/
 

@@ -1,9 +1,9 @@
 import { pathText } from '../path-text.ts'
 import { globsOf } from '../regex.ts'
+import { pathOfRegex, type REST } from '../segments.ts'
 import { errorAt } from '../source-text.ts'
 import { literal } from '../values.ts'
 import type { Directive } from './parse.ts'
-import { pathOfRegex, type REST } from './segments.ts'
 
 /** Which requests a location takes. */
 export interface Match {

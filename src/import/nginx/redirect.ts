@@ -1,7 +1,7 @@
 import type { JsonObject } from '../json.ts'
+import { REST } from '../segments.ts'
 import { literalTemplate } from '../values.ts'
 import type { Scope } from './scope.ts'
-import { REST } from './segments.ts'
 import { templateOf, withConstants } from './variables.ts'
 
 /** Where a redirect stands: on a path such as `/a/*`, and what `$1` is there. */
