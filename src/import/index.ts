@@ -1,4 +1,5 @@
 import type { Catalog } from '../config/catalog.ts'
+import { escapeFiles } from './escape-files.ts'
 import { hoist } from './hoist.ts'
 import { printTranslation } from './print.ts'
 import { readSourceText, type SourceText } from './source-text.ts'
@@ -36,6 +37,7 @@ export async function importFile(
   const translation = new Translation()
   await translate(source, translation)
   translation.config['routes'] ??= []
+  escapeFiles(translation.config)
   await validate(translation, source, catalog)
   hoist(translation)
   await validate(translation, source, catalog)

@@ -109,7 +109,7 @@ function fileServer(line: Line, args: readonly string[], visit: Visit): boolean 
       visit.doubts.push({ line, text: words.join(' ') })
   }
   if (args.includes('browse')) visit.translation.missing(line, 'file_server browse', route)
-  const path = visit.whole ?? base
+  const path = literal(visit.whole ?? base)
   visit.served = [root, visit.fallback]
   const at = (folder: string, rest: string): string => `${folder.replace(/\/$/, '')}${rest}`
   if (place.rest === 'partial') visit.doubts.push({ line, text: line.words.join(' ') })

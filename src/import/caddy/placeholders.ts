@@ -58,10 +58,10 @@ export function withVariables(text: string, translation: Translation, example = 
   let made = ''
   let last = 0
   for (const match of text.matchAll(/\{\$([A-Za-z_]\w*)(?::([^}]*))?\}|\{env\.(\w+)\}/g)) {
-    made += text.slice(last, match.index).replaceAll('${', '$${')
+    made += text.slice(last, match.index).replaceAll('${', () => '$${')
     last = match.index + match[0].length
     const name = match[1] ?? match[3] ?? ''
     made += match[2] === undefined ? translation.variable(name, example) : `\${${name}:-${match[2]}}`
   }
-  return made + text.slice(last).replaceAll('${', '$${')
+  return made + text.slice(last).replaceAll('${', () => '$${')
 }

@@ -1,4 +1,5 @@
 import type { JsonObject } from '../json.ts'
+import { literalTemplate } from '../values.ts'
 import type { Visit } from './evaluate.ts'
 import { templateOf } from './placeholders.ts'
 
@@ -18,7 +19,7 @@ export function redirectOf(
     const head = templateOf(to.slice(0, whole.index), translation)
     if (head === undefined) return undefined
     return {
-      to: `${head}${base}${isPrefix ? '/' : base === '' ? '/' : ''}`,
+      to: `${head}${literalTemplate(base)}${isPrefix ? '/' : base === '' ? '/' : ''}`,
       status,
       ...(whole[1] === undefined ? { query: false } : {})
     }

@@ -14,7 +14,11 @@ export interface RedirectPlace {
 /** Translates the target of a redirect of a path; undefined if it has a variable without a value of the request. */
 export function redirectTo(text: string, status: number, place: RedirectPlace): JsonObject | undefined {
   const { path, captures, scope } = place
-  const url = withConstants(text, scope)
+  // A redirect without a host goes to the host and the scheme of the request.
+  const url = withConstants(text, scope).replace(
+    /^\$scheme:\/\/\$(?:host|http_host|server_name)(?=\/|\$(?:request_)?uri)/,
+    ''
+  )
   const [, address = '', query] = /^([^?]*?)(\?.*|\$is_args\$(?:args|query_string))?$/s.exec(url) ?? []
   const keepsQuery = /^(?:\?\$(?:args|query_string)|\$is_args\$(?:args|query_string))$/.test(query ?? '')
   if (query !== undefined && !keepsQuery && query !== '?' && query.includes('$')) return undefined

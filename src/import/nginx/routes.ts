@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { refuse } from '../close.ts'
-import { isJsonObject, type JsonObject } from '../json.ts'
+import { isJsonObject, type Json, type JsonObject } from '../json.ts'
 import { pathText } from '../path-text.ts'
 import { type Location, routeOf, type Site } from './location.ts'
 import { type Match, matchOf } from './match.ts'
@@ -78,11 +78,11 @@ function withMatchers(route: JsonObject, matchers: JsonObject): JsonObject {
   return Object.assign(route, matchers, options)
 }
 
-// True of every request: a route with one of these more wins over one with fewer.
-const ALWAYS: readonly JsonObject[] = [
-  { scheme: ['http', 'https'] },
-  { 'header:host': true },
-  { 'client.ip': ['0.0.0.0/0', '::/0'] }
+// True of every request: a route with more of these conditions wins over one with fewer.
+const RANKS: readonly ((when: JsonObject) => Json)[] = [
+  (when) => when,
+  (when) => ['http', 'https'].map((scheme) => ({ ...when, scheme })),
+  (when) => ['http', 'https'].map((scheme) => ({ ...when, scheme, 'client.ip': ['0.0.0.0/0', '::/0'] }))
 ]
 
 /** Translates regular expressions that no path can say: conditions on the path, at each place where nginx would try them. */
@@ -98,12 +98,9 @@ function globRoutes({ expressions, prefixes, below }: GlobPlaces, site: Site): J
   const kept = expressions.filter(({ location }) => !isLeftOut(location, site))
   for (const [i, { location, later }] of kept.entries()) {
     const rank = kept.length - 1 - i
-    const more = ALWAYS.slice(0, Math.min(rank, ALWAYS.length))
     const globs = globsOf(location, site)
-    const when = Object.assign(
-      { path: globs.length === 1 ? (globs[0] ?? '') : [...globs] },
-      ...more
-    ) as JsonObject
+    const ranked = RANKS[Math.min(rank, RANKS.length - 1)]
+    const when = ranked?.({ path: globs.length === 1 ? (globs[0] ?? '') : [...globs] }) ?? {}
     const places = [...new Set(['/*', ...prefixes, ...later])]
     const first = routeOf(location, '/*', site)
     const isFiles = first['files'] !== undefined && !isGuarded(first)
@@ -112,7 +109,7 @@ function globRoutes({ expressions, prefixes, below }: GlobPlaces, site: Site): J
       return { place, route: isFiles ? missingFile(below) : routeOf(location, place, site) }
     })
     for (const { place, route } of made) {
-      if (rank > ALWAYS.length) {
+      if (rank >= RANKS.length) {
         site.translation.missing(
           location.directive,
           `location ${location.directive.args.join(' ')}: too many expressions before it; closed until you have translated it`,

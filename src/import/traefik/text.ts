@@ -2,11 +2,11 @@ const VARIABLE = /\$\{[A-Za-z_]\w*(?::-[^}]*)?\}/g
 
 /** Returns a text as an option: a variable of the environment stays one, every other `${` is literal. */
 export const literal = (text: string): string =>
-  outsideOfVariables(text, (part) => part.replaceAll('${', '$${'))
+  outsideOfVariables(text, (part) => part.replaceAll('${', () => '$${'))
 
 /** Returns a text as an option where `{…}` is a value of the request, too. */
 export const literalTemplate = (text: string): string =>
-  outsideOfVariables(text, (part) => part.replaceAll('${', '$${').replaceAll('{', '{{'))
+  outsideOfVariables(text, (part) => part.replaceAll('${', () => '$${').replaceAll('{', '{{'))
 
 function outsideOfVariables(text: string, change: (part: string) => string): string {
   let made = ''

@@ -91,3 +91,16 @@ t.test('a Caddyfile without braces, with a variable and a guard after its target
     { url: '/INSIDE/x', status: 403 }
   ])
 })
+
+t.test('text of a Caddyfile stays text, whatever it looks like', async (t) => {
+  const file = '${'.concat('file:secret.txt}')
+  const made = await translated(
+    t,
+    'caddy',
+    `:8080\nhandle /a${file}/* {\n\troot * "www/${file}"\n\theader X-A "${file}"\n\trespond "${file}"\n}\n` +
+      'handle {\n\treverse_proxy 127.0.0.1:4001 {\n\t\theader_up X-B "a{ b"\n\t}\n}\n',
+    { 'secret.txt': 'the secret' }
+  )
+  t.notMatch(made.text, 'the secret')
+  await expectAll(t, made, [{ url: '/b', status: 200, gets: { 'x-b': 'a{ b' } }])
+})

@@ -99,3 +99,26 @@ t.test('a config of an app with TLS keeps its files, its cache and its redirect'
     ].map((each) => ({ ...each, headers: { host: 'app.example.com' } }))
   )
 })
+
+t.test('text of a source stays text, whatever it looks like', async (t) => {
+  const file = '${'.concat('file:secret.txt}')
+  const made = await translated(
+    t,
+    'nginx',
+    `server {\n  location = /a { return 200 "a // ${file} {caller.id}"; }\n` +
+      `  location /b/ { add_header X-A "${file}"; proxy_set_header X-B "{client.ip}"; proxy_pass http://127.0.0.1:4001; }\n` +
+      `  location /c/ { auth_jwt "x\n// \\" }], ${file}"; }\n` +
+      '  location /k { return 301 $scheme://$host/n$is_args$args; }\n' +
+      '  location ~ /\\.git { deny all; }\n  location ~ \\.php$ { return 404; }\n}\n',
+    { 'secret.txt': 'the secret' }
+  )
+  t.notMatch(made.text, 'the secret')
+  await expectAll(t, made, [
+    { url: '/a', status: 200, body: `a // ${file} {caller.id}` },
+    { url: '/b/', status: 200, gets: { 'x-b': '{client.ip}' }, has: { 'x-a': file } },
+    { url: '/c/', status: 403 },
+    { url: '/k?a=b', status: 301, location: '/n?a=b' },
+    { url: '/b/.git/x.php', status: 403 },
+    { url: '/b/x.php', status: 404 }
+  ])
+})
