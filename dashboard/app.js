@@ -2,6 +2,7 @@ import { Actions, Operations, TokenForm } from './actions.js'
 import { Chart } from './charts.js'
 import { Config } from './config.js'
 import { Feed } from './data.js'
+import { Explain } from './explain.js'
 import { bytes, count, duration, millis, percent, rate } from './format.js'
 import { Component, html, render } from './html.js'
 import { Caches, Certificates, Limits, Refusals, Reloads, Tile } from './panels.js'
@@ -10,7 +11,7 @@ import { Upstreams } from './upstreams.js'
 
 class App extends Component {
   #feed = new Feed(() => this.setState({}))
-  state = { proposal: null }
+  state = { proposal: null, wanted: null }
 
   componentDidMount() {
     void this.#feed.poll()
@@ -64,9 +65,14 @@ class App extends Component {
           </div>
           <div class="grid side">
             <${Upstreams} rows=${feed.rows('upstreams')} mayAct=${head.mayAct} propose=${propose} />
-            <${Refusals} rows=${feed.rows('refusals')} now=${head.at} />
+            <${Refusals}
+              rows=${feed.rows('refusals')}
+              now=${head.at}
+              explain=${(wanted) => this.setState({ wanted })}
+            />
           </div>
         </div>
+        <${Explain} mayAct=${head.mayAct} wanted=${this.state.wanted} />
         <${Config} version=${`${head.startedAt} ${head.generation}`} />
       </main>
       <${Actions}

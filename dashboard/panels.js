@@ -24,7 +24,7 @@ const isRoute = (name) => name !== '' && name !== 'not found'
 export class Refusals extends Component {
   state = { isAll: false }
 
-  render({ rows, now }, { isAll }) {
+  render({ rows, now, explain }, { isAll }) {
     const sorted = [...rows].sort((one, other) => other.at - one.at)
     const shown = isAll ? sorted : sorted.slice(0, SHOWN_REFUSALS)
     return html`
@@ -39,6 +39,7 @@ export class Refusals extends Component {
               route,
               gate,
               method,
+              url,
               reason,
               from,
               count: times,
@@ -58,7 +59,8 @@ export class Refusals extends Component {
                 <div class="small">${reason}</div>
                 <div class="small muted">
                   ${gate}${isRoute(route) ? ` on ${route}` : ''}, last ${method}${requestId ? ` ${requestId}` : ''}
-                  ${from !== null && html` · <code>${from}</code>`}
+                  ${from !== null && html` · <code>${from}</code>`}${' '}
+                  <button type="button" class="small" onClick=${() => explain({ method, url })}>Explain</button>
                 </div>
               </li>
             `

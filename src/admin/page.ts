@@ -18,6 +18,7 @@ const FILES: Readonly<Record<string, () => URL>> = {
       'charts.js',
       'config.js',
       'data.js',
+      'explain.js',
       'format.js',
       'html.js',
       'icon.svg',

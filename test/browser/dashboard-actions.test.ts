@@ -57,6 +57,35 @@ t.test('the dashboard of a gateway that changes', { skip }, async (t) => {
     t.strictSame(complaints, [])
   })
 
+  t.test('explains a recent refusal, and a request of the form', async (t) => {
+    const { admin, url } = await shop(t, { token: TOKEN })
+    await ask(`${url}/nowhere`)
+    const { page, complaints } = await visit(t, browser, admin)
+    page.setDefaultTimeout(9000)
+    await page.getByLabel('Token').fill(TOKEN)
+    await page.getByRole('button', { name: 'Open' }).click()
+    await page
+      .locator('.refusals li', { hasText: 'SP_ERR_ROUTE_UNKNOWN' })
+      .getByRole('button', { name: 'Explain' })
+      .click()
+    const found = page.locator('.explanation')
+    await found.getByText('SP_ERR_ROUTE_UNKNOWN').waitFor()
+    await page.getByLabel('URL or path').fill('/products/%37?q=1')
+    await page.getByLabel('Headers, one in a line').fill('x-own: a\nte: trailers')
+    await page.locator('#explain').getByRole('button', { name: 'Explain' }).click()
+    await found.getByText('forwarded', { exact: true }).waitFor()
+    await found.getByRole('row', { name: 'x-own a the client' }).waitFor()
+    await found.getByRole('row', { name: /^te removed hop-by-hop/ }).waitFor()
+    const { SCREENSHOTS } = process.env
+    if (SCREENSHOTS !== undefined)
+      await page.locator('#explain').screenshot({ path: `${SCREENSHOTS}/explain.png` })
+    t.strictSame(await seriousFaults(page), [])
+    await page.getByLabel('Caller as JSON').fill('{')
+    await page.locator('#explain').getByRole('button', { name: 'Explain' }).click()
+    await page.getByRole('alert').getByText('expected a caller such as').waitFor()
+    t.strictSame(complaints, [])
+  })
+
   t.test('shows what it last knew of a gateway that does not answer', async (t) => {
     const { admin } = await shop(t)
     const { page } = await visit(t, browser, admin)
