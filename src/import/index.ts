@@ -14,7 +14,8 @@ const FORMATS = {
   nginx: async () => (await import('./nginx/index.ts')).translateNginx,
   caddy: async () => (await import('./caddy/index.ts')).translateCaddy,
   traefik: async () => (await import('./traefik/index.ts')).translateTraefik,
-  kong: async () => (await import('./kong/index.ts')).translateKong
+  kong: async () => (await import('./kong/index.ts')).translateKong,
+  krakend: async () => (await import('./krakend/index.ts')).translateKrakend
 } as const satisfies Readonly<Record<string, () => Promise<Translate>>>
 
 /** The name of a format. */

@@ -1,4 +1,5 @@
 import { type Json, type JsonObject, objectAt } from '../../json.ts'
+import { secretHeader } from '../../secret-headers.ts'
 import type { SourceNode } from '../../source-node.ts'
 import { literal, literalTemplate } from '../../values.ts'
 import type { Plugin } from '../source.ts'
@@ -64,7 +65,8 @@ function headerChanges(config: SourceNode, context: RouteContext, of: 'request' 
   ]
   for (const [action, change] of forms)
     for (const [name, value] of pairs(config.get(action).get('headers'))) {
-      const text = of === 'request' ? template(value, context) : literalTemplate(value)
+      const secret = secretHeader(name.toLowerCase(), value, translation)
+      const text = secret ?? (of === 'request' ? template(value, context) : literalTemplate(value))
       changes[name.toLowerCase()] = text === undefined ? false : change(text)
     }
   return changes
