@@ -15,7 +15,8 @@ const FORMATS = {
   caddy: async () => (await import('./caddy/index.ts')).translateCaddy,
   traefik: async () => (await import('./traefik/index.ts')).translateTraefik,
   kong: async () => (await import('./kong/index.ts')).translateKong,
-  krakend: async () => (await import('./krakend/index.ts')).translateKrakend
+  krakend: async () => (await import('./krakend/index.ts')).translateKrakend,
+  'express-gateway': async () => (await import('./express-gateway/index.ts')).translateExpressGateway
 } as const satisfies Readonly<Record<string, () => Promise<Translate>>>
 
 /** The name of a format. */
