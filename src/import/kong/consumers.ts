@@ -77,9 +77,10 @@ function addKey({ name, groups }: Consumer, node: SourceNode, translation: Trans
 function addUser({ name, groups }: Consumer, node: SourceNode, translation: Translation): void {
   const user = node.get('username').text
   if (user === undefined) return
+  const named = variableIn(user)
   const variable = variableIn(node.get('password').text ?? '') ?? variableName('PASSWORD', user)
   const entry: JsonObject = {
-    name: literal(user),
+    name: named === undefined ? literal(user) : translation.variable(named, user.replaceAll(/\W/g, '')),
     secret: translation.variable(variable, `password-of-${user}`)
   }
   if (groups.length > 0) entry['roles'] = groups.map(literal)

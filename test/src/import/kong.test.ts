@@ -212,6 +212,36 @@ services:
   ])
 })
 
+t.test('a header that is removed or replaced, and then added, is never that of the client', async (t) => {
+  const made = await translated(
+    t,
+    'kong',
+    `_format_version: "3.0"
+services:
+- name: a
+  url: http://127.0.0.1:4001
+  routes: [{ paths: [/x] }]
+  plugins:
+  - name: request-transformer
+    config:
+      remove: { headers: [x-role] }
+      add: { headers: ["x-role:guest", "x-zone:here", "x-free:new"] }
+      replace: { headers: ["x-zone:there"] }
+      rename: { headers: ["x-old:x-new"] }
+`
+  )
+  const forged = { 'x-role': 'admin', 'x-zone': 'a', 'x-free': 'own', 'x-old': '1' }
+  await expectAll(t, made, [
+    {
+      url: '/x',
+      headers: forged,
+      status: 200,
+      gets: { 'x-role': 'guest', 'x-zone': 'here', 'x-free': 'own', 'x-old': undefined, 'x-new': '1' }
+    },
+    { url: '/x', status: 200, gets: { 'x-role': 'guest', 'x-free': 'new', 'x-new': undefined } }
+  ])
+})
+
 t.test('limits in Redis, weights and health checks are those of the upstream', async (t) => {
   const file = join(
     t.testdir({

@@ -67,7 +67,10 @@ function headerChanges(config: SourceNode, context: RouteContext, of: 'request' 
     for (const [name, value] of pairs(config.get(action).get('headers'))) {
       const secret = secretHeader(name.toLowerCase(), value, translation)
       const text = secret ?? (of === 'request' ? template(value, context) : literalTemplate(value))
-      changes[name.toLowerCase()] = text === undefined ? false : change(text)
+      const key = name.toLowerCase()
+      // What is removed or replaced first is not the client's any more.
+      const isSettled = Object.hasOwn(changes, key)
+      changes[key] = text === undefined ? false : isSettled ? text : change(text)
     }
   return changes
 }
