@@ -6,6 +6,7 @@ export const commands: Readonly<Record<string, () => Promise<{ command: Command 
   check: () => import('./check.ts'),
   explain: () => import('./explain.ts'),
   diff: () => import('./diff.ts'),
+  test: () => import('./test.ts'),
   schema: () => import('./schema.ts'),
   openapi: () => import('./openapi.ts'),
   fmt: () => import('./fmt.ts'),

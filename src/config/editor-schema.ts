@@ -25,7 +25,8 @@ export function editorSchema(schema: Schema, { targets }: Catalog): Record<strin
   }
 }
 
-function forEditors(schema: unknown): unknown {
+/** Adds what an editor inserts to every option of a schema. */
+export function forEditors(schema: unknown): unknown {
   const changed = mapSubschemas(schema, forEditors)
   if (!isObject(changed)) return changed
   const { properties, patternProperties, items, enum: names } = changed

@@ -1,7 +1,7 @@
 import type { Concurrency } from '../kit/concern.ts'
 import type { Concern } from '../kit/index.ts'
 import { DEFAULT_PATH_POLICY, type PathPolicy } from '../lib/http/canonical-path.ts'
-import { isObject } from '../lib/schema.ts'
+import { isObject, schemaOf } from '../lib/schema.ts'
 import type { Catalog } from './catalog.ts'
 
 /** The modules of a gateway, and the root options of those that are installed. */
@@ -27,6 +27,10 @@ export function namedEntries({ catalog, options }: Installed): Readonly<Record<s
   const entries = concern === undefined ? undefined : options[concern.key]
   return isObject(entries) ? entries : {}
 }
+
+/** Returns whether a concern controls access. */
+export const guardsAccess = ({ guardsAccess: declared, gate, options }: Concern): boolean =>
+  declared ?? gate ?? schemaOf(options, 'mode') !== undefined
 
 /** Returns whether the gateway responds to preflights for a route with these options. */
 export const answersPreflights = (

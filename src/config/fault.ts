@@ -22,6 +22,14 @@ export interface UnknownOption extends Fault {
   readonly known: readonly string[]
 }
 
+/** The error of a value whose environment variable is not set. */
+export interface MissingVariable extends Fault {
+  readonly variable: string
+}
+
+/** Returns whether an error is that of an environment variable that is not set. */
+export const isMissingVariable = (fault: Fault): fault is MissingVariable => 'variable' in fault
+
 /** Sorts errors by place: file by file in the given order, then by line. */
 export function sortFaults(faults: readonly Fault[], files: readonly string[] = []): Fault[] {
   const order = [...new Set([...files, ...faults.map(({ file }) => file)])]

@@ -60,10 +60,14 @@ export function interpolate(
       if (!text.includes('${') || where[0] === '$schema') return text
       const path = [...where]
       templates.set(pathKey(path), text)
-      const fault = (message: string): void => void faults.push(faultAt(source, path, message))
+      const fault = (message: string, variable?: string): void =>
+        void faults.push({
+          ...faultAt(source, path, message),
+          ...(variable === undefined ? {} : { variable })
+        })
       const wanted = schemaAt(schema, path)
       const missing = (inner: string, message: string): string => {
-        if (standIns === undefined) fault(message)
+        if (standIns === undefined) fault(message, inner.startsWith('file:') ? undefined : inner)
         const whole = (value: string): string => text.replace(`\${${inner}}`, () => value)
         return standIns?.textFor({ inner, file: source.file, path, wanted, fill: whole }) ?? ''
       }
@@ -101,7 +105,7 @@ function fill(
 
 /** Receives what is wrong with a `${…}`. */
 interface InsertionFaults {
-  readonly fault: (message: string) => void
+  readonly fault: (message: string, variable?: string) => void
   /** Returns what stands in for a value that is missing. */
   readonly missing: (inner: string, message: string) => string
 }

@@ -1,7 +1,6 @@
 import { execFile } from 'node:child_process'
 import { dirname } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { wall } from '../lib/clock.ts'
 import { displayPath } from '../lib/display-path.ts'
 import { ConfigError, type Place } from './fault.ts'
 import { fileError, firstLine, objectSource, type Source } from './source.ts'
@@ -11,7 +10,9 @@ export async function readModule(path: string, name: string): Promise<Source> {
   let value: unknown
   try {
     // The query makes Node.js load the file again after a change.
-    const loaded = (await import(`${pathToFileURL(path).href}?t=${wall()}`)) as { default?: unknown }
+    const loaded = (await import(
+      `${pathToFileURL(path).href}?t=${performance.timeOrigin + performance.now()}`
+    )) as { default?: unknown }
     value = await (typeof loaded.default === 'function'
       ? (loaded.default as () => unknown)()
       : loaded.default)

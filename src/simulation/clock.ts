@@ -1,4 +1,5 @@
 import { type Clock, replaceClock, type Timer } from '../lib/clock.ts'
+import { PendingWork } from './pending-work.ts'
 
 interface Scheduled {
   at: number
@@ -10,23 +11,37 @@ interface Scheduled {
 // How many turns of the event loop without a change count as idle.
 const IDLE_TURNS = 4
 const BUSY_PAUSE_MS = 1
+// How many pauses without any timer are long enough for whatever Node.js does not report as active.
+const MAX_IDLE_PAUSES = 500
+
+/** Nothing is left that could end the wait. */
+export class StillWaiting extends Error {}
 
 /** A clock that stands still until it is moved; it replaces the clock of the process. */
 export class SimulatedClock {
   readonly #timers = new Set<Scheduled>()
   readonly #restore: () => void
+  readonly #work = new PendingWork()
   #elapsed = 0
   #began: number
 
   /** Starts at `wall`, in milliseconds since 1970. */
   constructor(wall: number) {
     this.#began = wall
-    this.#restore = replaceClock(this.#clock())
+    const restore = replaceClock(this.#clock())
+    // Packages read the date themselves.
+    const { now } = Date
+    setDateNow(() => this.#began + this.#elapsed)
+    this.#restore = () => {
+      setDateNow(now)
+      restore()
+    }
   }
 
   /** Restores the clock of the process; running timers never fire. */
   close(): void {
     this.#timers.clear()
+    this.#work.close()
     this.#restore()
   }
 
@@ -41,23 +56,37 @@ export class SimulatedClock {
     const until = this.#elapsed + ms
     for (let next = this.#next(until); next !== undefined; next = this.#next(until)) {
       this.#fire(next)
-      await settled()
+      await this.settle()
     }
     this.#elapsed = until
   }
 
-  /** Waits for a promise; whenever only timers are left to wait for, the time moves on to the next one. */
-  async whileWaiting<T>(promise: Promise<T>): Promise<T> {
+  /** Resolves once only timers are left to wait for: threads (hashes, files) are done, and some turns have passed. */
+  async settle(): Promise<void> {
+    for (let idle = 0; idle < IDLE_TURNS; idle++) {
+      await new Promise((resolve) => setImmediate(resolve))
+      if (this.#work.isWorking) {
+        idle = 0
+        await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS))
+      }
+    }
+  }
+
+  /** Waits for a promise; whenever only timers are left to wait for, the time moves on to the next one. Throws a StillWaiting after `limit` milliseconds, or where nothing is left to wait for. */
+  async whileWaiting<T>(promise: Promise<T>, limit: number = Number.POSITIVE_INFINITY): Promise<T> {
+    const until = this.#elapsed + limit
+    let idle = 0
     let isSettled = false
     const end = (): void => {
       isSettled = true
     }
     promise.then(end, end)
     for (;;) {
-      await settled()
+      await this.settle()
       if (isSettled) return promise
-      const next = this.#next(Number.POSITIVE_INFINITY)
+      const next = this.#next(until)
       if (next !== undefined) this.#fire(next)
+      else if (limit !== Number.POSITIVE_INFINITY && ++idle > MAX_IDLE_PAUSES) throw new StillWaiting()
       else await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS))
     }
   }
@@ -107,15 +136,6 @@ export class SimulatedClock {
   readonly #scheduled = new WeakMap<Timer, Scheduled>()
 }
 
-/** Resolves once the process only waits for timers: its threads (hashes, files) are done, and some turns have passed. */
-async function settled(): Promise<void> {
-  for (let idle = 0; idle < IDLE_TURNS; idle++) {
-    await new Promise((resolve) => setImmediate(resolve))
-    if (isWorking()) {
-      idle = 0
-      await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS))
-    }
-  }
+const setDateNow = (value: () => number): void => {
+  Object.defineProperty(Date, 'now', { value, writable: true, configurable: true })
 }
-
-const isWorking = (): boolean => process.getActiveResourcesInfo().some((kind) => /Req|Job|Work/.test(kind))

@@ -6,7 +6,12 @@ import { buildGateway } from '../gateway/build.ts'
 import { Resources } from '../gateway/resources.ts'
 import { decidingGate } from '../kit/observe.ts'
 import type { Caller } from '../lib/caller.ts'
-import type { SimulatedResponse, Simulation, UpstreamCall } from '../lib/contracts/simulation.ts'
+import type {
+  AcceptedIssuer,
+  SimulatedResponse,
+  Simulation,
+  UpstreamCall
+} from '../lib/contracts/simulation.ts'
 import { serveUnbound, type Unbound } from '../server/server.ts'
 import { requestBytes, splitUrl, type WrittenRequest } from './request-bytes.ts'
 import { type ReceivedResponse, readResponse } from './response-bytes.ts'
@@ -44,6 +49,8 @@ export interface SimulationOptions {
   readonly resources?: Resources
   /** Returns whether the gates of a concern do not run; by default all run. */
   readonly leavesOut?: (key: string) => boolean
+  /** Returns the JSON Web Key Set that stands in for that of every issuer; by default it is fetched. */
+  readonly keySet?: () => Promise<string>
 }
 
 /** A gateway without sockets: its connections are in memory, its upstreams are simulated, and all gates are traced. */
@@ -64,11 +71,16 @@ export class SimulatedGateway {
   static async open(
     plan: Plan,
     respond: Responder,
-    { resources = new Resources(), leavesOut = () => false }: SimulationOptions = {}
+    { resources = new Resources(), leavesOut = () => false, keySet }: SimulationOptions = {}
   ): Promise<SimulatedGateway> {
-    const world = new World(respond, leavesOut)
+    const world = new World(respond, { leavesOut, keySet })
     const app = await buildGateway(plan, resources, SILENT, { trace: true, simulation: world })
     return new SimulatedGateway(app, plan, world)
+  }
+
+  /** The issuers whose tokens it accepts. */
+  get issuers(): readonly AcceptedIssuer[] {
+    return this.#world.issuers
   }
 
   /** Sends one request on a connection of its own, and resolves once the gateway has closed it. */
@@ -76,11 +88,11 @@ export class SimulatedGateway {
     const { from, url, callerFor } = request
     const isSecure = (splitUrl(url).scheme ?? (this.app.tls === null ? 'http' : 'https')) === 'https'
     const { client, server } = simulatedConnection({ address: from, isSecure })
-    const record: Recording = { calls: [], request: undefined, callerFor }
+    const record = new Recording(callerFor)
     this.#world.current = record
     const chunks: Buffer[] = []
     client.on('data', (chunk: Buffer) => chunks.push(chunk))
-    const closed = Promise.race([once(client, 'end'), once(client, 'close')])
+    const closed = Promise.race([once(client, 'end'), once(client, 'close'), record.responded])
     this.#server.accept(server)
     client.write(requestBytes(request))
     await closed
@@ -100,21 +112,41 @@ export class SimulatedGateway {
 
 const SILENT = pino({ level: 'silent' })
 
-interface Recording {
-  readonly calls: RecordedCall[]
-  request: FastifyRequest | undefined
+/** What becomes of one request. */
+class Recording {
+  readonly calls: RecordedCall[] = []
   readonly callerFor: SimulatedRequest['callerFor']
+  /** Resolves once the response is sent, although its connection may stay open. */
+  readonly responded: Promise<void>
+  request: FastifyRequest | undefined
+  #onResponded: () => void = () => {}
+
+  constructor(callerFor: SimulatedRequest['callerFor']) {
+    this.callerFor = callerFor
+    this.responded = new Promise((resolve) => {
+      this.#onResponded = resolve
+    })
+  }
+
+  onRequest(request: FastifyRequest): void {
+    this.request = request
+    // The client gets the last bytes in a later turn.
+    request.response.once('close', () => setImmediate(() => setImmediate(this.#onResponded)))
+  }
 }
 
 /** Stands in for the services around a gateway, and records what it sends them. */
 class World implements Simulation {
   current: Recording | undefined
+  readonly issuers: AcceptedIssuer[] = []
   readonly leavesOut: (key: string) => boolean
+  readonly keySet: (() => Promise<string>) | undefined
   readonly #respond: Responder
 
-  constructor(respond: Responder, leavesOut: (key: string) => boolean) {
+  constructor(respond: Responder, { leavesOut, keySet }: Pick<Simulation, 'leavesOut' | 'keySet'>) {
     this.#respond = respond
     this.leavesOut = leavesOut
+    this.keySet = keySet
   }
 
   respond(call: UpstreamCall): SimulatedResponse {
@@ -130,6 +162,10 @@ class World implements Simulation {
   }
 
   onRequest(request: FastifyRequest): void {
-    if (this.current !== undefined) this.current.request = request
+    this.current?.onRequest(request)
+  }
+
+  onIssuer(issuer: AcceptedIssuer): void {
+    this.issuers.push(issuer)
   }
 }

@@ -6,6 +6,7 @@ import t from 'tap'
 import { composeSchema, coreOptions, routeOptions } from '../../src/config/schema.ts'
 import { catalog } from '../../src/gateway/catalog.ts'
 import { readSettings, variables } from '../../src/process/settings.ts'
+import { composeTestSchema } from '../../src/test-runner/published-schema.ts'
 
 // The rules of this code base. The message of a failing test says what to do.
 
@@ -298,6 +299,11 @@ interface Schema {
 t.test('gateway.schema.json is up to date', async (t) => {
   const composed = composeSchema(catalog)
   t.strictSame(JSON.parse(read('gateway.schema.json')), composed, 'run "npm run schema" and commit the file')
+  t.strictSame(
+    JSON.parse(read('gateway.test.schema.json')),
+    JSON.parse(JSON.stringify(composeTestSchema())),
+    'run "npm run schema" and commit the file'
+  )
 
   t.test('every option has a description of one sentence', async (t) => {
     const bare: string[] = []

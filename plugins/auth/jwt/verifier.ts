@@ -10,6 +10,7 @@ import {
 } from 'jose'
 import type { Caller } from '../../../src/lib/caller.ts'
 import { monotonic, wall } from '../../../src/lib/clock.ts'
+import type { AcceptedIssuer } from '../../../src/lib/contracts/simulation.ts'
 import { loggableUrl } from '../../../src/lib/http/loggable-url.ts'
 import { duration } from '../../../src/lib/units.ts'
 import { backChannelTo } from '../back-channel.ts'
@@ -124,12 +125,13 @@ export class Verifier {
 
   /** Verifies a signature; if no cached key matches, fetches the keys again and retries once. */
   async #checkSignature(token: string): Promise<JWTVerifyResult> {
+    const options = { ...this.#verifyOptions, currentDate: new Date(wall()) }
     try {
-      return await verifyWithAnyKey(this.#keys.find, token, this.#verifyOptions)
+      return await verifyWithAnyKey(this.#keys.find, token, options)
     } catch (error) {
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error
       if ((await this.#keys.refresh?.()) !== true) throw error
-      return verifyWithAnyKey(this.#keys.find, token, this.#verifyOptions)
+      return verifyWithAnyKey(this.#keys.find, token, options)
     }
   }
 
@@ -154,6 +156,7 @@ interface Keys {
 /** Returns the verifier for some options; routes and reloads with equal options share it. */
 export function verifierFor(app: FastifyInstance, options: JwtOptions): Verifier {
   const { keys, secret } = options
+  app.simulation?.onIssuer(acceptedIssuer(options))
   const file = keys === undefined ? '' : readFileSync(keys, 'utf8')
   const remote = keys === undefined && secret === undefined ? remoteKeysFor(app, options) : undefined
   // A hash, since the options may hold a secret.
@@ -174,13 +177,22 @@ function remoteKeysFor(
   const place = placeOfKeys(jwks, issuer)
   const back = backChannelTo(app, { upstream: place.upstream, issuer })
   const id = JSON.stringify([back.id, place])
+  const fetchKeys = app.simulation?.keySet ?? keyFetcher(back.channel, place)
   const keys = app.resources.lease(
     app,
     `auth jwks ${id}`,
-    () => new RemoteKeys(keyFetcher(back.channel, place), aboutKeys(place), app.log)
+    () => new RemoteKeys(fetchKeys, aboutKeys(place), app.log)
   )
   return { keys, id }
 }
+
+/** Returns what a token for some options needs, for a simulation. */
+const acceptedIssuer = ({ secret, keys, issuer, audience, ...rest }: JwtOptions): AcceptedIssuer => ({
+  ...rest,
+  issuer,
+  audience: [audience].flat()[0],
+  keys: secret !== undefined ? { secret } : keys === undefined ? 'keySet' : 'file'
+})
 
 const aboutKeys = ({ url, issuer, upstream }: KeyPlace): object => ({
   ...(upstream === undefined ? {} : { upstream }),

@@ -1,10 +1,10 @@
-import { originsOf } from '../../config/facets.ts'
+import { guardsAccess, originsOf } from '../../config/facets.ts'
 import type { PathPattern } from '../../config/paths.ts'
 import type { Plan, PlannedRoute } from '../../config/plan-types.ts'
 import type { RouteInfo } from '../../kit/index.ts'
 import { getOrCreate } from '../../lib/memoize.ts'
 import { foldSegment } from '../../lib/path-readings.ts'
-import { isObject, schemaOf } from '../../lib/schema.ts'
+import { isObject } from '../../lib/schema.ts'
 
 /** What decides whether a request to one route bypasses the gates of another; equal routes share one object. */
 export interface RouteAccess {
@@ -26,10 +26,7 @@ export type PlannedRoutes = readonly (readonly [PlannedRoute, RouteInfo])[]
 /** Returns the keys of the concerns that control access to routes. */
 export const accessControls = ({ catalog }: Plan): string[] =>
   catalog.concerns
-    .filter(
-      ({ override, options, gate, guardsAccess }) =>
-        override !== false && (guardsAccess ?? gate ?? schemaOf(options, 'mode') !== undefined)
-    )
+    .filter((concern) => concern.override !== false && guardsAccess(concern))
     .map(({ key }) => key)
 
 /** Returns the access of each route that sends requests to an upstream; routes whose upstreams compare paths byte by byte have none. */

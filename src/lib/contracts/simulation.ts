@@ -32,6 +32,23 @@ export interface Simulation extends RequestObserver {
   callerFor(request: FastifyRequest, strategy: string): Caller | null | undefined
   /** Returns whether a concern's gates are left out, because they might call a service that is not simulated. */
   leavesOut(key: string): boolean
+  /** Returns the JSON Web Key Set that stands in for that of every issuer; undefined where it is fetched. */
+  readonly keySet: (() => Promise<string>) | undefined
+  /** Called at boot with each issuer whose tokens are accepted. */
+  onIssuer(issuer: AcceptedIssuer): void
+}
+
+/** What a token needs to be accepted. */
+export interface AcceptedIssuer {
+  readonly issuer: string | undefined
+  readonly audience: string | undefined
+  readonly algorithms: readonly string[]
+  readonly rolesClaim: string
+  readonly scopesClaim: string
+  /** Where a token is read from: "header:NAME" or "query:NAME". */
+  readonly from: readonly string[]
+  /** Whose keys verify it: those of `keySet`, a secret, or those of a file. */
+  readonly keys: 'keySet' | 'file' | { readonly secret: string }
 }
 
 /** A request as an upstream would get it. */

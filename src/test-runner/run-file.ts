@@ -1,0 +1,70 @@
+import { resolve } from 'node:path'
+import type { Place } from '../config/fault.ts'
+import { findConfig } from '../config/find-config.ts'
+import type { Environment } from '../config/plan-draft.ts'
+import type { Plan } from '../config/plan-types.ts'
+import { SimulatedClock } from '../simulation/clock.ts'
+import type { Coverage } from './coverage.ts'
+import { configBeside } from './file-names.ts'
+import { loadTestedConfig } from './load-config.ts'
+import { type ReadTests, readTests } from './read-file.ts'
+import { type Failure, nameOf, runTest } from './run-test.ts'
+
+/** A file of tests with its config, ready to run. */
+export interface PreparedTests extends ReadTests {
+  readonly plan: Plan
+  readonly env: Environment
+  /** The date at which tests begin, in milliseconds since 1970. */
+  readonly begins: number
+}
+
+/** What became of one test. */
+export interface TestResult {
+  readonly name: string
+  readonly place: Place
+  readonly ms: number
+  readonly failures: readonly Failure[]
+}
+
+const DEFAULT_DATE = '2026-01-01T00:00:00Z'
+
+/** Reads a file of tests and its config, that of `config` or the one that the file names; throws a ConfigError with all errors. */
+export async function prepareTests(
+  file: string,
+  config: string | undefined,
+  environmentOf: (config: string) => Environment
+): Promise<PreparedTests> {
+  const { source, content } = await readTests(file)
+  const named = content.config === undefined ? undefined : resolve(source.folder, content.config)
+  const path = config ?? named ?? configBeside(file) ?? resolve(source.folder, findConfig(source.folder))
+  const env = { ...environmentOf(path), ...content.env }
+  const begins = Date.parse(content.clock ?? DEFAULT_DATE)
+  // Certificates and keys are checked at the date of the tests.
+  const clock = new SimulatedClock(begins)
+  try {
+    return { source, content, env, begins, plan: await loadTestedConfig(path, env) }
+  } finally {
+    clock.close()
+  }
+}
+
+/** Runs the tests of a file in turn. */
+export async function* runTests(prepared: PreparedTests, coverage: Coverage): AsyncGenerator<TestResult> {
+  const { source, content, plan, env, begins } = prepared
+  for (const [i, test] of content.tests.entries()) {
+    const startedAt = performance.now()
+    const clock = new SimulatedClock(begins)
+    try {
+      const context = { source, content, plan, env, clock, coverage }
+      const failures = await runTest(context, test, i)
+      yield {
+        name: nameOf(test),
+        place: source.at(['tests', i]),
+        ms: performance.now() - startedAt,
+        failures
+      }
+    } finally {
+      clock.close()
+    }
+  }
+}

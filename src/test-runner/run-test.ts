@@ -1,0 +1,101 @@
+import type { Path, Place } from '../config/fault.ts'
+import { StillWaiting } from '../simulation/clock.ts'
+import type { SimulatedOutcome } from '../simulation/simulation.ts'
+import { callerFor } from './callers.ts'
+import { mismatchesOf } from './match.ts'
+import { outcomeOf } from './outcome.ts'
+import type { TestRequest, TestStep, WrittenTest } from './schema.ts'
+import { signedHeader } from './sign.ts'
+import { type TestContext, TestedGateway } from './tested-gateway.ts'
+import { requestOf, showRequest } from './written-request.ts'
+
+/** One thing that failed. */
+export interface Failure {
+  readonly message: string
+  readonly place: Place
+}
+
+// How long a client waits for a response, by the simulated clock.
+const CLIENT_TIMEOUT_MS = 3_600_000
+
+/** Returns the name of a test: as written, or else its request. */
+export function nameOf({ name, request, as, sign, steps }: WrittenTest): string {
+  if (name !== undefined) return name
+  const first = request ?? steps?.find((step) => step.request !== undefined)?.request
+  if (first === undefined) return 'a test without a request'
+  const caller = as === undefined ? sign : as
+  const who =
+    caller === undefined ? '' : ` as ${typeof caller === 'string' ? caller : JSON.stringify(caller)}`
+  return `${showRequest(first)}${who}${steps === undefined ? '' : `, ${steps.length} steps`}`
+}
+
+/** Runs one test on a gateway of its own; returns what failed. */
+export async function runTest(context: TestContext, test: WrittenTest, index: number): Promise<Failure[]> {
+  const gateway = await TestedGateway.open(context, test.upstreams)
+  try {
+    if (test.steps === undefined) return await runStep(gateway, test, ['tests', index])
+    const failures: Failure[] = []
+    for (const [i, step] of test.steps.entries())
+      for (const { message, place } of await runStep(gateway, step, ['tests', index, 'steps', i]))
+        failures.push({ message: `step ${i + 1}: ${message}`, place })
+    return failures
+  } finally {
+    await gateway.close()
+  }
+}
+
+/** Runs one step; returns what failed. */
+async function runStep(gateway: TestedGateway, step: TestStep, path: Path): Promise<Failure[]> {
+  const { at } = gateway.context.source
+  try {
+    if (step.wait !== undefined) await gateway.wait(step.wait)
+    if (step.purge !== undefined) await gateway.purge(step.purge)
+    if (step.reload !== undefined) await gateway.reload(step.reload)
+  } catch (error) {
+    return [{ message: error instanceof Error ? error.message : String(error), place: at(path) }]
+  }
+  if (step.request === undefined) return []
+  const times = step.times ?? 1
+  for (let i = 1; i <= times; i++) {
+    const failures = await sendRequest(gateway, { ...step, request: step.request }, path)
+    // Those that follow mostly fail for the same reason.
+    if (failures.length > 0)
+      return times === 1
+        ? failures
+        : failures.map(({ message, place }) => ({ message: `request ${i} of ${times}: ${message}`, place }))
+  }
+  return []
+}
+
+/** Sends a request once; returns what was not as expected. */
+async function sendRequest(
+  gateway: TestedGateway,
+  { request, as, sign, expect = {} }: TestStep & { readonly request: TestRequest },
+  path: Path
+): Promise<Failure[]> {
+  const { source, content, clock } = gateway.context
+  const { callers = {} } = content
+  const written = requestOf(request)
+  let outcome: SimulatedOutcome
+  try {
+    const token = sign === undefined ? [] : [await signedHeader(sign, callers, gateway.issuers)]
+    const sent = { ...written, headers: [...written.headers, ...token], callerFor: callerFor(as, callers) }
+    outcome = await clock.whileWaiting(gateway.send(sent), CLIENT_TIMEOUT_MS)
+    // A copy for a mirror, or a refresh of the cache, may still be under way.
+    await clock.settle()
+  } catch (error) {
+    const message =
+      error instanceof StillWaiting
+        ? `expected a response, got none within ${CLIENT_TIMEOUT_MS / 60_000} minutes of the simulated time`
+        : (error as Error).message
+    return [{ message, place: source.at(path) }]
+  }
+  gateway.context.coverage.record(outcome)
+  return [
+    ...gateway.takeUnlisted().map((message) => ({ message, place: source.at(path) })),
+    ...mismatchesOf(expect, outcomeOf(outcome)).map((mismatch) => ({
+      message: mismatch.message,
+      place: source.at([...path, 'expect', ...mismatch.path])
+    }))
+  ]
+}

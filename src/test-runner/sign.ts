@@ -1,0 +1,76 @@
+import { type CryptoKey, exportJWK, generateKeyPair, SignJWT } from 'jose'
+import { wall } from '../lib/clock.ts'
+import type { AcceptedIssuer } from '../lib/contracts/simulation.ts'
+import { getOrCreate } from '../lib/memoize.ts'
+import { type Callers, callerNamed } from './callers.ts'
+import type { TestStep } from './schema.ts'
+
+const LIFETIME_SECONDS = 3600
+
+interface KeyPair {
+  readonly kid: string
+  readonly privateKey: CryptoKey
+  readonly jwk: object
+}
+
+// Made at first use: an RSA key takes 100 ms.
+const keyPairs = new Map<string, Promise<KeyPair>>()
+
+/** Returns the key set with the public keys of all test keys made so far. */
+export async function testKeySet(): Promise<string> {
+  const pairs = await Promise.all([...keyPairs.values()])
+  return JSON.stringify({ keys: pairs.map(({ jwk }) => jwk) })
+}
+
+const keyPairFor = (algorithm: string): Promise<KeyPair> =>
+  getOrCreate(keyPairs, algorithm, async () => {
+    const { privateKey, publicKey } = await generateKeyPair(algorithm, { extractable: true })
+    const kid = `test-${algorithm}`
+    return { kid, privateKey, jwk: { ...(await exportJWK(publicKey)), kid, alg: algorithm, use: 'sig' } }
+  })
+
+/** Signs a token for a caller of a file of tests, and returns the header that sends it; throws an Error that says why it can't. */
+export async function signedHeader(
+  sign: NonNullable<TestStep['sign']>,
+  callers: Callers,
+  issuers: readonly AcceptedIssuer[]
+): Promise<[name: string, value: string]> {
+  const { caller: name, claims } = typeof sign === 'string' ? { caller: sign, claims: {} } : sign
+  const caller = callerNamed(callers, name, '')
+  const accepted = issuers.find(({ issuer }) => issuer === caller.issuer) ?? issuers[0]
+  if (accepted === undefined) throw new Error('"sign": no route of the config accepts tokens')
+  if (accepted.keys === 'file')
+    throw new Error('"sign": the keys of the issuer are in a file; use "as", or a token in "headers"')
+  const all: Record<string, unknown> = {
+    iss: caller.issuer ?? accepted.issuer,
+    aud: accepted.audience,
+    sub: caller.id,
+    name: caller.name,
+    email: caller.email,
+    [accepted.rolesClaim]: caller.roles,
+    [accepted.scopesClaim]: caller.scopes.join(' '),
+    iat: Math.floor(wall() / 1000),
+    exp: Math.floor(wall() / 1000) + LIFETIME_SECONDS,
+    ...caller.claims,
+    ...claims
+  }
+  const payload = Object.fromEntries(
+    Object.entries(all).filter(([, value]) => value !== undefined && value !== null)
+  )
+  const token = await sealed(payload, accepted)
+  const place = accepted.from.find((from) => from.startsWith('header:')) ?? 'header:authorization'
+  const header = place.slice('header:'.length).toLowerCase()
+  return [header, header === 'authorization' ? `Bearer ${token}` : token]
+}
+
+async function sealed(
+  payload: Readonly<Record<string, unknown>>,
+  { keys, algorithms }: AcceptedIssuer
+): Promise<string> {
+  // Elliptic keys are made a hundred times faster than those of RSA.
+  const alg = algorithms.find((each) => each.startsWith('E')) ?? algorithms[0] ?? 'RS256'
+  if (typeof keys === 'object')
+    return new SignJWT(payload).setProtectedHeader({ alg }).sign(Buffer.from(keys.secret))
+  const { kid, privateKey } = await keyPairFor(alg)
+  return new SignJWT(payload).setProtectedHeader({ alg, kid }).sign(privateKey)
+}
