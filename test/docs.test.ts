@@ -202,7 +202,7 @@ const BUILT: Readonly<Record<string, string>> = {
   'API keys': '"apiKeys"',
   JWT: '"jwt"',
   'OIDC log-in': '"oidc"',
-  'Agents: protected resource metadata (RFC 9728)': '"resourceMetadata"',
+  'Agents: protected resource metadata (RFC 9728)': '"resource"',
   'Rate limits': '"rateLimit"',
   'Token bucket, sliding window': '"tokenBucket"',
   'Limit of requests in flight': '"maxInFlight"',
