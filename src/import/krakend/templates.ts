@@ -1,4 +1,4 @@
-import { literalTemplate } from '../values.ts'
+import { literal, literalTemplate } from '../values.ts'
 
 /** Translates `{id}`, `{JWT.sub}` and `{resp0_id}` of a url_pattern; undefined if one of them is unknown. */
 export function templateOf(pattern: string, legs: readonly string[]): string | undefined {
@@ -28,7 +28,4 @@ function requestValue(name: string, legs: readonly string[]): string | undefined
 
 /** Translates the path of an endpoint, `/users/{id}`. */
 export const pathOf = (endpoint: string): string =>
-  endpoint
-    .replaceAll(/\{(\w+)\}/g, ':$1')
-    .replaceAll('${', '$${')
-    .replace(/\/\*\w+$/, '/*')
+  literal(endpoint.replaceAll(/\{(\w+)\}/g, ':$1')).replace(/\/\*\w+$/, '/*')
