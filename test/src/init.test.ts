@@ -149,12 +149,14 @@ t.test('init without a template', async (t) => {
       '.env.example',
       '.gitignore',
       'Dockerfile',
-      'gateway.json'
+      'gateway.json',
+      'gateway.test.json'
     ])
     t.equal(statSync(join(folder, '.env')).mode & 0o777, 0o600, 'what holds a secret is for its owner alone')
     t.match(readFileSync(join(folder, '.gitignore'), 'utf8'), /^\.env$/m)
     t.match(readFileSync(join(folder, '.env'), 'utf8'), /^SESSION_SECRET=\S{32,}$/m)
     t.match(await sallyport(['check', '--strict'], { cwd: folder }), { code: 0, stderr: '' })
+    t.match(await sallyport(['test', '--min-coverage', '100'], { cwd: folder }), { code: 0, stderr: '' })
     const { url } = await running(t, [], { cwd: folder })
     const answer = await ask(`${url}/hello/you`)
     t.equal(answer.status, 200)
