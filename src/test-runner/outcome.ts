@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import type { Forwarding } from '../lib/caller.ts'
 import type { UpstreamCall } from '../lib/contracts/simulation.ts'
 import { concernOfCode } from '../lib/http/response-end.ts'
 import type { SimulatedOutcome } from '../simulation/simulation.ts'
@@ -24,12 +25,15 @@ export interface Outcome {
   readonly attempts: readonly UpstreamCall[]
 }
 
+// What an exchange calls an upstream that is a URL in the config.
+const UNNAMED = 'url'
+
 /** Returns what became of a simulated request. */
 export function outcomeOf({ response, request, calls }: SimulatedOutcome): Outcome {
   const upstreams = calls.filter(({ isForwarded }) => isForwarded)
   const route = request?.routeOptions.config.sallyport?.route
   const refusal = request?.refusal ?? null
-  const to = request?.forwarding?.upstream
+  const to = request?.forwarding
   return {
     status: response?.status,
     headers: response?.headers ?? [],
@@ -39,9 +43,15 @@ export function outcomeOf({ response, request, calls }: SimulatedOutcome): Outco
     limit: refusal?.limit ?? null,
     route: route === undefined || route.kind === 'notFound' ? null : route.name,
     upstreams,
-    attempts: to === undefined ? upstreams : upstreams.filter(({ upstream }) => upstream === to)
+    attempts: to === undefined || to === null ? upstreams : upstreams.filter((call) => isFor(to, call))
   }
 }
+
+const isFor = (to: Forwarding, { upstream, target }: UpstreamCall): boolean =>
+  upstream === to.upstream || (to.upstream === UNNAMED && authorityOf(target) === to.target)
+
+const authorityOf = (target: string): string =>
+  target.startsWith('unix:') ? target.slice('unix:'.length) : new URL(target).host
 
 /** Returns who refused a request: the gate that the trace names, or else what the code begins with. */
 function refuserOf({ refusal, trace, routeOptions }: FastifyRequest): string | null {

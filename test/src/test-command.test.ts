@@ -137,6 +137,27 @@ t.test('upstreams answer as their script says', async (t) => {
   t.strictSame(failures, [[], [], [], [], [], [], []])
 })
 
+t.test('an upstream that is a URL is known by it, and its mirror apart from it', async (t) => {
+  const { url } = ORDERS
+  const mirror = { upstream: 'http://10.0.0.2:4000' }
+  const answers = [{ answers: [{ status: 200 }] }]
+  const { failures } = await run(
+    t,
+    { routes: [{ path: '/orders/*', proxy: { upstream: url, mirror } }] },
+    {
+      upstreams: { [url]: answers, [mirror.upstream]: answers },
+      tests: [
+        {
+          request: 'GET /orders/1',
+          expect: { status: 200, attempts: 1, upstream: { name: url, path: '/orders/1' } }
+        },
+        { request: 'GET /orders/1', expect: { upstreams: { [mirror.upstream]: { path: '/orders/1' } } } }
+      ]
+    }
+  )
+  t.strictSame(failures, [[], []])
+})
+
 t.test('a request to an upstream that is not listed fails the test', async (t) => {
   const { failures } = await run(t, proxied(), {
     tests: [
