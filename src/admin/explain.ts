@@ -28,8 +28,13 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 /** Adds the routes that explain requests: any one that is described, and those that were signed. */
 export function addExplain(app: FastifyInstance, source: AdminSource): void {
   const view = async (of: Parameters<AdminSource['view']>[0]): Promise<unknown> => source.view(of)
+  // Each builds a gateway, so they wait for each other.
+  let last: Promise<unknown> = Promise.resolve()
   app.post('/explain', { config: ACTION }, async (request) => {
-    const explanation = await view({ kind: 'explain', question: questionOf(request.body) })
+    const question = questionOf(request.body)
+    const current = last.then(() => view({ kind: 'explain', question }))
+    last = current.catch(() => {})
+    const explanation = await current
     if (explanation === undefined) throw adminSilent()
     return explanation
   })

@@ -3,6 +3,7 @@ import type { Catalog } from '../config/catalog.ts'
 import { type DescribedOption, describeRoot, describeRoute } from '../config/describe-options.ts'
 import { pathPolicyOf } from '../config/facets.ts'
 import type { Plan } from '../config/plan-types.ts'
+import { redact } from '../config/redact.ts'
 import { symbolOf } from '../gateway/route-table/index.ts'
 import type { Concern, RouteInfo } from '../kit/index.ts'
 import type { Verdict } from '../kit/observe.ts'
@@ -30,6 +31,8 @@ export interface Handled {
   /** The code and detail of a refusal by the parser, which has no request. */
   readonly parserRefusal?: { readonly code: string; readonly detail: string } | undefined
   readonly upstreamRequests: readonly UpstreamRequest[]
+  /** Whether a client really sent it, so that no value of its query is shown. */
+  readonly isLive: boolean
   /** The gates whose verdicts are not known, each with what was assumed. */
   readonly unknown: ReadonlyMap<string, string>
 }
@@ -74,13 +77,21 @@ export function explain(app: FastifyInstance, plan: Plan, handled: Handled): Exp
     detail: refusal === undefined ? null : 'detail' in refusal ? refusal.detail : refusal.message,
     caller: callerOf(request),
     upstreams: upstreamRequests.map((sent) => ({
-      ...explainUpstream(plan, sent, { headers: handled.headers, route: planned }),
+      ...explainUpstream(plan, sent, {
+        headers: handled.headers,
+        route: planned,
+        query: handled.isLive ? undefined : queryOf(url).slice(1),
+        // Without authentication no concern names any.
+        credentialHeaders: (app as Partial<FastifyInstance>).credentialHeaders ?? NO_HEADERS
+      }),
       targets: targetsOf(app, sent)
     })),
     limits: [...options, ...upstreamOptions(plan, upstreamRequests)].filter(isLimit).map(explainOption),
     assumes: [...unknown.values()]
   }
 }
+
+const NO_HEADERS: ReadonlySet<string> = new Set()
 
 interface GateContext {
   readonly request: FastifyRequest
@@ -114,6 +125,10 @@ function gatesOf(
   const reported = (request.reported ?? [])
     .filter(({ gate }) => !known.has(gate))
     .map((step) => fromVerdict(step, optionsOf))
+  // A gate that answers itself, such as for a preflight, ends the request as well.
+  const isStopped =
+    request.refusal !== null ||
+    (request.trace ?? []).some(({ verdict }) => verdict === 'answered' || verdict === 'refused')
   const rest = (info?.gates ?? []).filter((gate) => keys.has(gate) && !known.has(gate))
   return [
     ...ran,
@@ -122,7 +137,7 @@ function gatesOf(
       (gate): ExplainedGate => ({
         gate,
         phase: '',
-        verdict: request.refusal === null ? 'passed' : 'not reached',
+        verdict: isStopped ? 'not reached' : 'passed',
         code: null,
         reason: null,
         options: optionsOf(gate)
@@ -194,7 +209,7 @@ function targetsOf(app: FastifyInstance, { upstream }: UpstreamRequest): { url: 
   const main = targets.filter(({ backup }) => !backup)
   const sum = main.reduce((total, { weight }) => total + weight, 0)
   return targets.map(({ name, weight, backup }) => ({
-    url: name,
+    url: redact(name),
     share: backup ? 'backup' : `${Math.round((weight / Math.max(1, sum)) * 1000) / 10}%`
   }))
 }
@@ -217,8 +232,8 @@ export function assumptionsOf(plan: Plan, request: FastifyRequest): string[] {
   const info = request.routeOptions.config.sallyport?.route
   return plan.catalog.concerns.flatMap(({ key, assumes }) => {
     const options = info?.options[key] ?? plan.options[key]
-    if (assumes === undefined || !(info?.gates.includes(key) ?? false) || typeof options !== 'object')
-      return []
+    const hasRun = request.trace?.some(({ gate }) => gate === key) === true
+    if (assumes === undefined || !hasRun || typeof options !== 'object') return []
     return assumes(options as never, request) ?? []
   })
 }

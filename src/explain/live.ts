@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Plan } from '../config/plan-types.ts'
+import { redact } from '../config/redact.ts'
 import { decidingGate } from '../kit/observe.ts'
 import type { ObservedRequest, RequestObserver } from '../lib/contracts/simulation.ts'
 import { getOrCreate } from '../lib/memoize.ts'
@@ -19,7 +20,7 @@ const MAX_KEPT = 50
 const MAX_UPSTREAM_REQUESTS = 100
 
 /** A signed request while it is handled. */
-interface Recording {
+interface LiveRecording {
   readonly id: string
   readonly method: string
   readonly url: string
@@ -43,7 +44,7 @@ export class LiveExplainer implements RequestObserver {
   readonly #key: string
   readonly #build: BuildTraced
   readonly #traced = new WeakMap<FastifyInstance, Promise<TracedInstance>>()
-  readonly #recordings = new WeakMap<IncomingMessage, Recording>()
+  readonly #recordings = new WeakMap<IncomingMessage, LiveRecording>()
   readonly #kept = new Map<string, Explanation>()
 
   constructor(key: string, build: BuildTraced) {
@@ -52,7 +53,7 @@ export class LiveExplainer implements RequestObserver {
   }
 
   /** Returns whether a request is to be explained. */
-  takes({ headers }: IncomingMessage): boolean {
+  wants({ headers }: IncomingMessage): boolean {
     const value = headers[HEADER]
     return typeof value === 'string' && isSigned(value, this.#key)
   }
@@ -68,9 +69,11 @@ export class LiveExplainer implements RequestObserver {
     }
   }
 
-  /** Forgets the instance, which is about to close. */
-  release(current: FastifyInstance): void {
+  /** Forgets the instance, which is about to close, and returns it; undefined where none was built. */
+  release(current: FastifyInstance): Promise<FastifyInstance> | undefined {
+    const traced = this.#traced.get(current)
     this.#traced.delete(current)
+    return traced?.then(({ app }) => app)
   }
 
   /** Begins the explanation of a request: the client gets its id, and the signature goes no further. */
@@ -79,12 +82,13 @@ export class LiveExplainer implements RequestObserver {
     const headers = pairsOf(rawHeaders).filter(([name]) => name.toLowerCase() !== HEADER)
     rawHeaders.splice(0, rawHeaders.length, ...headers.flat())
     delete request.headers[HEADER]
-    const recording: Recording = {
+    const recording: LiveRecording = {
       id: randomBytes(8).toString('hex'),
       method,
-      url,
+      url: redact(url),
       from: socket.remoteAddress ?? '',
-      headers,
+      // HTTP/2 sends the method and the URL as fields that begin with a colon.
+      headers: headers.filter(([name]) => !name.startsWith(':')),
       upstreamRequests: [],
       request: undefined
     }
@@ -92,7 +96,9 @@ export class LiveExplainer implements RequestObserver {
     response.setHeader(TRACE_HEADER, recording.id)
     const traced = this.#traced.get(current)
     response.once('close', () => {
-      void traced?.then((instance) => this.#keep(instance, recording, response)).catch(() => {})
+      traced
+        ?.then((instance) => this.#keep(instance, recording, response))
+        .catch((error: unknown) => current.log.warn({ err: error }, 'request could not be explained'))
     })
   }
 
@@ -119,10 +125,10 @@ export class LiveExplainer implements RequestObserver {
       .reverse()
   }
 
-  #keep({ app, plan }: TracedInstance, recording: Recording, response: ServerResponse): void {
+  #keep({ app, plan }: TracedInstance, recording: LiveRecording, response: ServerResponse): void {
     const { id, ...seen } = recording
     const status = response.headersSent ? response.statusCode : undefined
-    this.#kept.set(id, explain(app, plan, { ...seen, status, unknown: new Map() }))
+    this.#kept.set(id, explain(app, plan, { ...seen, status, isLive: true, unknown: new Map() }))
     const [oldest] = this.#kept.keys()
     if (this.#kept.size > MAX_KEPT && oldest !== undefined) this.#kept.delete(oldest)
   }

@@ -58,7 +58,7 @@ export async function explainOffline(plan: Plan, question: OfflineQuestion): Pro
     leavesOut: (key) => extensionKeys?.has(key) === true
   })
   try {
-    const outcome = await gateway.send(question)
+    const outcome = await withinTime(gateway.send(question))
     const { request, response, calls } = outcome
     for (const { gate, verdict } of request?.trace ?? [])
       if (verdict === 'unknown') unknown.set(gate, `"${gate}" is an extension, whose gate is not run here`)
@@ -71,6 +71,7 @@ export async function explainOffline(plan: Plan, question: OfflineQuestion): Pro
       status: response?.status,
       parserRefusal: request === undefined ? refusalIn(response) : undefined,
       upstreamRequests: calls.map((call) => ({ ...call, bodyBytes: call.body.length })),
+      isLive: false,
       unknown
     })
     const isHealthy = explanation.upstreams.length > 0 ? [HEALTHY] : []
@@ -80,6 +81,20 @@ export async function explainOffline(plan: Plan, question: OfflineQuestion): Pro
   } finally {
     await gateway.close()
   }
+}
+
+const MAX_WAIT_MS = 10_000
+
+/** Waits for a response; rejects where none comes, such as for a request that promises a body and has none. */
+async function withinTime<T>(outcome: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new Error('The request got no response within 10 s; a Content-Length needs a body')),
+      MAX_WAIT_MS
+    )
+  })
+  return Promise.race([outcome, late]).finally(() => clearTimeout(timer))
 }
 
 const emptyResponse = (status: number): SimulatedResponse => ({ status, headers: [], body: Buffer.alloc(0) })

@@ -1,5 +1,5 @@
 import type { Plan, PlannedRoute } from '../config/plan-types.ts'
-import { maskerOf } from '../config/redact.ts'
+import { maskerOf, redact } from '../config/redact.ts'
 import { HOP_BY_HOP } from '../lib/http/hop-by-hop.ts'
 
 /** A request to an upstream as it was, or would be, sent. */
@@ -47,6 +47,10 @@ export interface ClientRequest {
   /** Names and values, as sent. */
   readonly headers: readonly (readonly [string, string])[]
   readonly route: PlannedRoute | undefined
+  /** The query of the client, whose values may be shown; undefined to show none. */
+  readonly query: string | undefined
+  /** The names of the headers in which any route takes credentials, in lower case. */
+  readonly credentialHeaders: ReadonlySet<string>
 }
 
 /** Explains a request to an upstream: its URL, its headers, and which part of the gateway added or removed each. */
@@ -55,28 +59,54 @@ export function explainUpstream(
   sent: UpstreamRequest,
   client: ClientRequest
 ): Omit<ExplainedUpstream, 'targets'> {
-  const masked = maskerOf(plan)
+  const shownValue = makeHeaderMask(plan, client)
   const authorOf = makeAuthors(plan, client.route)
   const fromClient = client.headers.map(([name, value]) => [name.toLowerCase(), value.trim()] as const)
-  const headers = pairsOf(sent.headers).map(
-    ([name, value]): ExplainedHeader => ({
-      name,
-      value: String(masked(value, ['headers', name])),
-      by: fromClient.some(([known, own]) => known === name && own === value) ? null : authorOf(name)
-    })
-  )
+  const headers = pairsOf(sent.headers).map(([name, value]): ExplainedHeader => {
+    const isOwn = fromClient.some(([known, own]) => known === name && own === value)
+    const by = isOwn ? null : authorOf(name)
+    return { name, value: shownValue({ name, value, by }), by }
+  })
   const names = new Set(headers.map(({ name }) => name))
   const removed = [...new Set(fromClient.map(([name]) => name))].filter((name) => !names.has(name))
   return {
-    upstream: sent.upstream,
+    upstream: redact(sent.upstream),
     askedBy: sent.gate ?? null,
     method: sent.method,
-    url: sent.target.startsWith('unix:') ? `${sent.target} ${sent.path}` : originOf(sent.target) + sent.path,
+    url:
+      (sent.target.startsWith('unix:') ? `${sent.target} ` : originOf(sent.target)) +
+      shownPath(sent.path, client.query),
     headers,
     removed: sent.gate === undefined ? removed.map((name) => ({ name, by: removerOf(name, authorOf) })) : [],
     bodyBytes: sent.bodyBytes,
     headersTimeout: sent.headersTimeout === 0 ? null : sent.headersTimeout
   }
+}
+
+/** Returns a function that masks the value of a header: by its name, where it holds credentials, and what the config inserts. */
+function makeHeaderMask(
+  plan: Plan,
+  { route, credentialHeaders }: ClientRequest
+): (header: ExplainedHeader) => string {
+  const masked = maskerOf(plan)
+  return ({ name, value, by }) => {
+    if (credentialHeaders.has(name)) return '***'
+    // A value that the config inserts is masked as in the config.
+    const isWritten = by !== null && by !== route?.target
+    return String(masked(value, isWritten ? ['headers', 'request', name, 'set'] : ['headers', name]))
+  }
+}
+
+/** Returns the path and query of a request to an upstream, without values that the client did not send. */
+function shownPath(path: string, query: string | undefined): string {
+  const at = path.indexOf('?')
+  if (at === -1) return path
+  const own = new Set(query?.split('&'))
+  const shown = path
+    .slice(at + 1)
+    .split('&')
+    .map((pair) => (own.has(pair) ? pair : redact(`?${pair}`).slice(1)))
+  return `${path.slice(0, at)}?${shown.join('&')}`
 }
 
 /** Returns a function that finds the concern that sets or removes a request header, else the target. */

@@ -92,16 +92,17 @@ export class Engine {
   ): Promise<Engine> {
     const resources = new Resources(peers)
     const app = await buildGateway(start.plan, resources, log, { isAlone: true }).catch(onBuildError)
+    let engine: Engine | undefined
     try {
       await peers?.catchUp()
       const explainer = makeExplainer(start.settings, async (observer) => {
-        const { plan } = engine
+        const plan = engine?.plan ?? start.plan
         const options = { isAlone: true, trace: true, observer }
         return { plan, app: await buildGateway(plan, resources, log, options) }
       })
-      const diversion = explainer === undefined ? {} : { diversion: explainer }
-      const served = await serve(app, { ...start.settings, log, ...diversion })
-      const engine = new Engine(start, log, app, { served, explainer })
+      const traced = explainer === undefined ? {} : { tracedRequests: explainer }
+      const served = await serve(app, { ...start.settings, log, ...traced })
+      engine = new Engine(start, log, app, { served, explainer })
       return engine
     } catch (error) {
       await app.close()

@@ -49,8 +49,9 @@ export class Channel {
     else if (received.notify !== undefined) void this.#handlers[received.notify]?.(received.value as never)
     else if (received.request !== undefined) {
       const { id = -1 } = received
-      void Promise.resolve(this.#handlers[received.request]?.(received.value as never)).then((value) =>
-        this.#send({ response: id, value })
+      const respond = (value: unknown): void => this.#send({ response: id, value })
+      Promise.resolve(this.#handlers[received.request]?.(received.value as never)).then(respond, () =>
+        respond(undefined)
       )
     }
   }

@@ -47,6 +47,9 @@ interface Exit {
 // How long to wait for a worker's reply to another worker, in ms.
 const PEER_TIMEOUT_MS = 5000
 
+// How long the admin listener waits for a worker to explain a request, which builds a gateway, in ms.
+const EXPLAIN_TIMEOUT_MS = 15_000
+
 // How long the admin listener waits for a worker to show its config, in ms.
 const CONFIG_TIMEOUT_MS = 500
 
@@ -139,8 +142,14 @@ export class WorkerPool implements AdminSource {
     return this.#requestOne('config', undefined, CONFIG_TIMEOUT_MS)
   }
 
-  view(view: AdminView): Promise<unknown> {
-    return this.#requestOne('view', view, CONFIG_TIMEOUT_MS)
+  async view(view: AdminView): Promise<unknown> {
+    if (view.kind === 'explain') return this.#requestOne('view', view, EXPLAIN_TIMEOUT_MS)
+    if (view.kind !== 'explained') return this.#requestOne('view', view, CONFIG_TIMEOUT_MS)
+    // Each worker has explained other requests.
+    const lists = await Promise.all(
+      this.#serving.map(({ channel }) => channel.request('view', view, CONFIG_TIMEOUT_MS))
+    )
+    return lists.flatMap((list) => list ?? [])
   }
 
   /** One worker purges, and tells the others. */

@@ -7,6 +7,7 @@ import type { Logger } from 'pino'
 import { startTimer, stopTimer, type Timer } from '../lib/clock.ts'
 import { isHttp2 } from '../lib/http/http2.ts'
 import { ROUTABLE } from '../lib/http/methods.ts'
+import { isClosed } from '../lib/http/response.ts'
 import { wantsWebSocket } from '../lib/http/upgrade.ts'
 import { lingerAfterHttp2Response, lingerAfterResponse } from '../lib/linger.ts'
 import { markOtherProtocol } from '../lib/other-protocols.ts'
@@ -15,7 +16,13 @@ import { Generation, type Handled } from './generation.ts'
 import type { Listener } from './http-listener.ts'
 import { withSocketInfo } from './http2-socket.ts'
 import { makeListener, restartReason } from './listener.ts'
-import { handleInOrder, hasQueuedRequests, type RequestHandler, rejectInOrder } from './pipelining.ts'
+import {
+  handleInOrder,
+  handleNext,
+  hasQueuedRequests,
+  type RequestHandler,
+  rejectInOrder
+} from './pipelining.ts'
 import { makeRedirector } from './redirector.ts'
 import { listen, warnOfDescriptors, warnOfDrops } from './sockets.ts'
 import { Upgrades } from './upgrades.ts'
@@ -31,22 +38,21 @@ export interface ServeOptions {
   readonly drainDelay?: number
   /** How long requests in flight may take after that, and WebSockets after a swap, in ms; 30,000 by default. */
   readonly drainTimeout?: number
-  /** What takes some requests in another instance. */
-  readonly diversion?: Diversion
+  readonly tracedRequests?: TracedRequests
   /** Whether connections come without TLS, whatever the config says. */
   readonly isPlain?: boolean
 }
 
-/** Takes some requests in an instance beside the current one. */
-export interface Diversion {
-  /** Returns whether it takes a request; called with each. */
-  takes(request: IncomingMessage): boolean
-  /** Returns the instance beside the current one. */
+/** Handles signed requests in an instance beside the current one, which traces them. */
+export interface TracedRequests {
+  /** Returns whether a request is to be traced; called with each. */
+  wants(request: IncomingMessage): boolean
+  /** Returns the instance beside the current one, built at first use. */
   instanceFor(current: FastifyInstance): Promise<FastifyInstance>
   /** Called just before the instance handles a request. */
   begin(current: FastifyInstance, request: IncomingMessage, response: ServerResponse): void
-  /** Called when the instance closes: after a reload, or after a minute without a request. */
-  release(current: FastifyInstance): void
+  /** Forgets the instance, and returns it: after a reload, or after a minute without a request. */
+  release(current: FastifyInstance): Promise<FastifyInstance> | undefined
 }
 
 /** The listening sockets of a gateway. */
@@ -119,7 +125,7 @@ const DIVERSION_IDLE_MS = 60_000
 /** The instance of diverted requests. */
 interface Diverted {
   readonly generation: Generation
-  timer: Timer | undefined
+  readonly timer: Timer
 }
 
 type DrainState = 'serving' | 'leaving' | 'draining'
@@ -134,6 +140,8 @@ class GatewayServer {
   readonly #handled: Handled = { requests: 0 }
   #current: Generation
   #diverted: Diverted | undefined
+  // The requests that wait for the instance that traces them.
+  #diverting = 0
   #generationNumber = 1
   #state: DrainState = 'serving'
   #onIdle: () => void = () => {}
@@ -229,7 +237,7 @@ class GatewayServer {
   }
 
   get #inFlight(): number {
-    return [...this.#generations].reduce((sum, { inFlight }) => sum + inFlight, 0)
+    return [...this.#generations].reduce((sum, { inFlight }) => sum + inFlight, this.#diverting)
   }
 
   #addGeneration(app: FastifyInstance): Generation {
@@ -277,39 +285,50 @@ class GatewayServer {
 
   readonly #handle: RequestHandler = (request, response) => {
     if (this.#state !== 'serving' && !hasQueuedRequests(request.socket)) response.shouldKeepAlive = false
-    const { diversion } = this.#options
-    if (diversion?.takes(request) === true && this.#state === 'serving')
-      void this.#divert(diversion, request, response)
+    const { tracedRequests } = this.#options
+    if (tracedRequests?.wants(request) === true && this.#state === 'serving')
+      void this.#divert(tracedRequests, request, response)
     else this.#current.handle(request, response)
   }
 
   /** Lets the instance beside the current one handle a request; where it can't be built, the current one does. */
-  async #divert(diversion: Diversion, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #divert(traced: TracedRequests, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const current = this.#current
-    try {
-      const app = await diversion.instanceFor(current.app)
-      // After a reload in between, the instance is that of an older config.
-      if (current !== this.#current) throw new Error('the config was reloaded')
-      this.#diverted ??= { generation: this.#addGeneration(app), timer: undefined }
-      const { generation, timer } = this.#diverted
-      if (timer === undefined)
-        this.#diverted.timer = startTimer(() => this.#endDiversion(), DIVERSION_IDLE_MS).unref()
-      else timer.refresh()
-      diversion.begin(current.app, request, response)
-      generation.handle(request, response)
-    } catch (error) {
+    this.#diverting++
+    const app = await traced.instanceFor(current.app).catch((error: unknown) => {
       this.#options.log.warn({ err: error }, 'request could not be traced')
-      this.#current.handle(request, response)
+      return undefined
+    })
+    this.#diverting--
+    if (isClosed(response)) {
+      handleNext(request.socket)
+      this.#onIdle()
+      return
     }
+    // After a reload in between, the instance is that of an older config, and closes.
+    if (app === undefined || current !== this.#current || this.#state !== 'serving') {
+      this.#current.handle(request, response)
+      return
+    }
+    this.#diverted ??= {
+      generation: this.#addGeneration(app),
+      timer: startTimer(() => this.#endDiversion(), DIVERSION_IDLE_MS).unref()
+    }
+    this.#diverted.timer.refresh()
+    traced.begin(current.app, request, response)
+    this.#diverted.generation.handle(request, response)
   }
 
-  /** Closes the instance beside the current one, once its requests have ended. */
+  /** Closes the instance beside the current one, once its requests have ended, or once it is built. */
   #endDiversion(): void {
-    if (this.#diverted === undefined) return
+    const building = this.#options.tracedRequests?.release(this.#current.app)
+    if (this.#diverted === undefined) {
+      building?.then((app) => app.close()).catch(() => {})
+      return
+    }
     const { generation, timer } = this.#diverted
     this.#diverted = undefined
     stopTimer(timer)
-    this.#options.diversion?.release(this.#current.app)
     generation.retire()
     if (generation.inFlight === 0) this.#generations.delete(generation)
   }

@@ -179,3 +179,43 @@ t.test('bytes that are no request are refused by the parser', async (t) => {
     route: null
   })
 })
+
+t.test('what the config inserts into a query, and credentials, are not shown', async (t) => {
+  const config = {
+    auth: {
+      apiKeys: { from: ['header:x-app'], list: [{ id: 'x', secret: 'a-secret-of-the-test-alone-123456' }] },
+      global: false
+    },
+    query: { key: 'literal-of-the-config' },
+    routes: [
+      { path: '/a', proxy: { upstream: 'http://user:pass@10.0.0.1' } },
+      { path: '/b', auth: true, proxy }
+    ]
+  }
+  const found = await explained(config, '/a?own=1', { headers: [['x-app', 'of-the-client']] })
+  t.equal(found.upstreams[0]?.url, 'http://10.0.0.1/a?own=1&key=***')
+  t.notMatch(JSON.stringify(found), /literal-of-the-config|pass@|of-the-client/)
+})
+
+t.test('gates behind one that answers itself are not reached', async (t) => {
+  const config = {
+    cors: { origins: ['https://app.example'] },
+    rateLimit: { max: 5, window: '1m' },
+    routes: [{ path: '/a', proxy }]
+  }
+  const headers = [
+    ['origin', 'https://app.example'],
+    ['access-control-request-method', 'GET']
+  ] as const
+  const found = await explained(config, '/a', { method: 'OPTIONS', headers })
+  t.match(found, { verdict: 'answered', upstreams: [] })
+  t.equal(found.gates.find(({ gate }) => gate === 'rateLimit')?.verdict, 'not reached')
+  t.notMatch(found.assumes.join('\n'), /rateLimit/)
+})
+
+t.test('a request that promises a body and has none is not waited for without end', async (t) => {
+  const config = { limits: { bodyRate: false, time: false }, routes: [{ path: '/a', proxy }] }
+  await t.rejects(explained(config, '/a', { method: 'POST', headers: [['content-length', '10']] }), {
+    message: /no response within 10 s/
+  })
+})

@@ -30,10 +30,9 @@ export class SimulatedPool implements Sender {
   send(options: DispatchOptions, handler: DispatchHandler): void {
     // Like a connection, it never calls back before `send` has returned.
     setImmediate(() => {
-      readBody(options.body).then(
-        (body) => this.#exchange(options, body, handler),
-        (error: Error) => handler.onError(error)
-      )
+      readBody(options.body)
+        .then((body) => this.#exchange(options, body, handler))
+        .catch((error: Error) => handler.onError(error))
     })
   }
 

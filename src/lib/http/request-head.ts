@@ -215,7 +215,8 @@ function copyHeaders({ names: reserved, cookie, onlyInGrpc }: Copied, isDropped:
 }
 
 // The Host is written separately; the others concern only the client and the gateway ("proxy" is CVE-2016-5385).
-const NEVER_COPIED = new Set(['host', 'expect', 'trailer', 'proxy'])
+// A signature of ADMIN_TOKEN is for this gateway alone.
+const NEVER_COPIED = new Set(['host', 'expect', 'trailer', 'proxy', 'sallyport-explain'])
 
 function isPrivate(headers: readonly PrivateHeader[], name: string, value: string): boolean {
   for (const header of headers)
