@@ -297,7 +297,10 @@ function essence({ method, url, rawHeaders, body }: Found): string {
   for (let i = 0; i < rawHeaders.length; i += 2)
     fields.push([(rawHeaders[i] ?? '').toLowerCase(), rawHeaders[i + 1] ?? ''])
   const nominated = new Set(
-    fields.flatMap(([name, value]) => (name === 'connection' ? value.toLowerCase().split(/[\s,]+/) : []))
+    fields.flatMap(([name, value]) =>
+      // A list has commas; what else is between names makes them no names (RFC 9110 section 5.6.1).
+      name === 'connection' ? value.toLowerCase().split(/[ \t]*,[ \t]*/) : []
+    )
   )
   const kept = fields.filter(([name]) => !DROPPED.test(name) && !nominated.has(name))
   const [, path = '', query = ''] = /^(?:https?:\/\/[^/?#]*)?([^?]*)(.*)$/i.exec(url) ?? []
