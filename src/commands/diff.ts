@@ -23,7 +23,7 @@ const EXIT_FAILED = 3
 export const command: Command = {
   summary: 'tells what changes for requests from one config to another',
   usage:
-    'sallyport diff OLD NEW | --base REVISION [NEW] [-c FILE] [--fail-on CLASSES] [--strict] [--replay FILE] [--format text|md|json]',
+    'sallyport diff OLD NEW | --base REVISION [NEW] [-c FILE] [--fail-on CLASSES] [--strict] [--replay FILE] [--format text|md|json] [--json]',
   options: {
     config: CONFIG_OPTION,
     base: {

@@ -7,7 +7,7 @@ import { ask, type Ended, gateway, running, SECRET, sallyport } from '../helpers
 const HASH = `sha256:${'0'.repeat(64)}`
 
 // The command line, run as a user does: many processes, one after the other.
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 const read = (file: string): string => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
 const linesOf = (text: string): string[] => text.split('\n').filter((line) => line !== '')
@@ -394,12 +394,12 @@ t.test('wrong usage exits with 2 and prints one line with what would work', asyn
     [['chek'], /^There is no command "chek"; did you mean "check"\?$/],
     [
       ['frobnicate'],
-      /^There is no command "frobnicate"; the commands are run, check, schema, openapi, init, hash, user, key, proxy, echo, completion$/
+      /^There is no command "frobnicate"; the commands are run, check, explain, diff, test, schema, openapi, fmt, init, hash, user, key, import, proxy, echo, completion$/
     ],
     [['constructor'], /^There is no command "constructor"; /],
     [
       ['check', 'gateway.json'],
-      /^expected no file here, got "gateway\.json"; "-c gateway\.json" names the config; usage: sallyport check \[-c FILE\] \[--strict\] \[--json\]$/
+      /^expected no file here, got "gateway\.json"; "-c gateway\.json" names the config; usage: sallyport check \[-c FILE\] \[--strict\] \[--json\|--sarif\]$/
     ],
     [['--port', '80'], /^There is no option --port; set PORT in the environment; usage: sallyport \[run\] /],
     [['run', '-p', '80'], /^There is no option -p; set PORT in the environment; usage: /],

@@ -16,7 +16,7 @@ t.test('bash completes commands, options and their values', async (t) => {
     [['sallyport', 'ch'], ['check']],
     [['sallyport', '--w'], ['--watch']],
     [['sallyport', '--ver'], ['--version']],
-    [['sallyport', 'check', '--s'], ['--strict']],
+    [['sallyport', 'check', '--str'], ['--strict']],
     [['sallyport', '-w', '--c'], ['--config']],
     [['sallyport', 'user', ''], ['add']],
     [['sallyport', 'user', '--file', 'x.json', ''], ['add']],
