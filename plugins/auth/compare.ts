@@ -192,7 +192,7 @@ function passOnChanges({ passOn: old }: AuthOptions, { passOn: next }: AuthOptio
   ]
 }
 
-/** Compares what upstreams are told of callers; headers that are no longer removed are told for all routes at once. */
+/** Compares the identity headers that upstreams get; a header that is no longer removed is reported once for all routes. */
 function identityChanges(
   before: AuthOptions,
   after: AuthOptions,

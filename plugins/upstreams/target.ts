@@ -149,9 +149,8 @@ export class Target {
       () => ({ load: { requests: 0 }, pool: openPool() }),
       (value) => value.pool.close()
     )
-    const simulated =
-      app.simulation === null ? undefined : new SimulatedPool(app.simulation, { upstream, target: text })
     const at = { upstream, target: text }
+    const simulated = app.simulation === null ? undefined : new SimulatedPool(app.simulation, at)
     this.pool = simulated ?? observedSender(pool, app.observer, at)
     this.load = load
     const upgrades = pool instanceof Http2Pool ? pool.http1 : pool

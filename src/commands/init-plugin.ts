@@ -8,7 +8,7 @@ import { CommandError, UsageError } from './outcome.ts'
 /** What kind of plugin is written. */
 export type PluginKind = 'concern' | 'target'
 
-// npm allows 214 characters; nobody types so many.
+// npm allows 214 characters (validate-npm-package-name); a shorter limit keeps messages readable.
 const MAX_NAME_LENGTH = 50
 
 /** Writes the package of a plugin into a folder, by default that of the package's name; returns the files. */

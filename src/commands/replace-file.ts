@@ -9,7 +9,7 @@ export interface FileAccess {
   readonly owner?: readonly [uid: number, gid: number]
 }
 
-/** Replaces a file as a whole, so that nobody ever reads a part of it; throws a CommandError, and then the file is as it was. */
+/** Replaces a file by a rename, so that no process reads a part of it. Throws a CommandError if that fails; the file is then unchanged. */
 export async function replaceFile(file: string, content: string, access: FileAccess): Promise<void> {
   const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`
   try {

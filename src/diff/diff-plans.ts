@@ -81,7 +81,7 @@ class PlanDiff {
     const { before, after, request, isCaseVariant } = match
     if (before?.kind === 'builtin' && after?.kind === 'builtin') return
     const route: ChangedRoute = { before: before?.name, after: after?.name, request }
-    // What "ignoreCase" changes for other spellings is told once, at the option.
+    // What "ignoreCase" changes for other spellings is reported once, at the option.
     if (before === undefined || after === undefined) {
       if (!isCaseVariant) this.#addPresence(before, after, route)
       return

@@ -5,6 +5,7 @@ import type { Plan } from '../config/plan-types.ts'
 import { redact } from '../config/redact.ts'
 import { decidingGate } from '../kit/observe.ts'
 import type { ObservedRequest, RequestObserver } from '../lib/contracts/simulation.ts'
+import { fieldPairs } from '../lib/http/headers.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { explain } from './explain.ts'
 import type { Explanation } from './explanation.ts'
@@ -79,7 +80,7 @@ export class LiveExplainer implements RequestObserver {
   /** Begins the explanation of a request: the client gets its id, and the signature goes no further. */
   begin(current: FastifyInstance, request: IncomingMessage, response: ServerResponse): void {
     const { method = '', url = '', socket, rawHeaders } = request
-    const headers = pairsOf(rawHeaders).filter(([name]) => name.toLowerCase() !== HEADER)
+    const headers = fieldPairs(rawHeaders).filter(([name]) => name.toLowerCase() !== HEADER)
     rawHeaders.splice(0, rawHeaders.length, ...headers.flat())
     delete request.headers[HEADER]
     const recording: LiveRecording = {
@@ -141,6 +142,3 @@ export interface ExplainedRequest extends Pick<Explanation, 'verdict' | 'status'
   readonly url: string
   readonly from: string
 }
-
-const pairsOf = (flat: readonly string[]): [string, string][] =>
-  flat.flatMap((name, i): [string, string][] => (i % 2 === 0 ? [[name, flat[i + 1] ?? '']] : []))

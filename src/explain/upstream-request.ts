@@ -1,5 +1,6 @@
 import type { Plan, PlannedRoute } from '../config/plan-types.ts'
 import { maskerOf, redact } from '../config/redact.ts'
+import { fieldPairs } from '../lib/http/headers.ts'
 import { HOP_BY_HOP } from '../lib/http/hop-by-hop.ts'
 
 /** A request to an upstream as it was, or would be, sent. */
@@ -62,7 +63,7 @@ export function explainUpstream(
   const shownValue = makeHeaderMask(plan, client)
   const authorOf = makeAuthors(plan, client.route)
   const fromClient = client.headers.map(([name, value]) => [name.toLowerCase(), value.trim()] as const)
-  const headers = pairsOf(sent.headers).map(([name, value]): ExplainedHeader => {
+  const headers = fieldPairs(sent.headers).map(([name, value]): ExplainedHeader => {
     const isOwn = fromClient.some(([known, own]) => known === name && own === value)
     const by = isOwn ? null : authorOf(name)
     return { name, value: shownValue({ name, value, by }), by }
@@ -122,8 +123,5 @@ function makeAuthors(plan: Plan, route: PlannedRoute | undefined): (name: string
 
 const removerOf = (name: string, authorOf: (name: string) => string): string =>
   HOP_BY_HOP.has(name) ? 'hop-by-hop (RFC 9110 section 7.6.1)' : authorOf(name)
-
-const pairsOf = (flat: readonly string[]): [string, string][] =>
-  flat.flatMap((name, i): [string, string][] => (i % 2 === 0 ? [[name, flat[i + 1] ?? '']] : []))
 
 const originOf = (target: string): string => new URL(target).origin

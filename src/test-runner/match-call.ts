@@ -1,4 +1,5 @@
 import type { UpstreamCall } from '../lib/contracts/simulation.ts'
+import { fieldPairs } from '../lib/http/headers.ts'
 import type { Mismatch } from './match.ts'
 import { bodyMismatches } from './match-body.ts'
 import { headerMismatches } from './match-headers.ts'
@@ -25,7 +26,7 @@ export function callMismatches(
   const wrongPath = path === undefined ? undefined : textMismatch(path, call.path)
   if (wrongPath !== undefined) found.push({ path: ['path'], message: `path: ${wrongPath}` })
   if (headers !== undefined)
-    for (const each of headerMismatches(headers, pairsOf(call.headers)))
+    for (const each of headerMismatches(headers, fieldPairs(call.headers)))
       found.push({ ...each, path: ['headers', ...each.path] })
   if (body !== undefined)
     for (const each of bodyMismatches(body, call.body)) found.push({ ...each, path: ['body', ...each.path] })
@@ -35,10 +36,3 @@ export function callMismatches(
 /** Writes a request to an upstream for a message. */
 export const shown = ({ method, path, upstream }: UpstreamCall): string =>
   `${method} ${path} to upstream "${upstream}"`
-
-/** Returns names and values in turn as pairs. */
-export function pairsOf(fields: readonly string[]): [string, string][] {
-  const pairs: [string, string][] = []
-  for (let i = 0; i < fields.length; i += 2) pairs.push([fields[i] ?? '', fields[i + 1] ?? ''])
-  return pairs
-}

@@ -1,8 +1,9 @@
 import type { SimulatedResponse, UpstreamCall } from '../lib/contracts/simulation.ts'
 import { matchesGlob } from '../lib/glob.ts'
+import { fieldPairs } from '../lib/http/headers.ts'
 import { duration } from '../lib/units.ts'
 import { bodyMismatches } from './match-body.ts'
-import { pairsOf, shown } from './match-call.ts'
+import { shown } from './match-call.ts'
 import { headerMismatches } from './match-headers.ts'
 import type { ScriptedUpstreams } from './schema.ts'
 import { bodyBytes, fieldsOf } from './written-request.ts'
@@ -80,7 +81,7 @@ class ScriptEntry {
     return (
       (when.method === undefined || when.method.toUpperCase() === method) &&
       (when.path === undefined || matchesGlob(when.path, when.path.includes('?') ? whole : pathname)) &&
-      (when.headers === undefined || headerMismatches(when.headers, pairsOf(headers)).length === 0) &&
+      (when.headers === undefined || headerMismatches(when.headers, fieldPairs(headers)).length === 0) &&
       (when.body === undefined || bodyMismatches(when.body, body).length === 0)
     )
   }

@@ -7,22 +7,16 @@ import {
   isStream,
   type Sender
 } from '../../../src/lib/contracts/dispatch.ts'
-import type { SimulatedResponse, Simulation } from '../../../src/lib/contracts/simulation.ts'
+import type { NamedTarget, SimulatedResponse, Simulation } from '../../../src/lib/contracts/simulation.ts'
 
 const MAX_BODY_BYTES = 1024 * 1024
-
-/** Whose requests are simulated: an upstream by its name or URL, and one of its targets. */
-export interface SimulatedTarget {
-  readonly upstream: string
-  readonly target: string
-}
 
 /** Stands in for the connections to a target: a simulation says what comes back for each request. */
 export class SimulatedPool implements Sender {
   readonly #simulation: Simulation
-  readonly #target: SimulatedTarget
+  readonly #target: NamedTarget
 
-  constructor(simulation: Simulation, target: SimulatedTarget) {
+  constructor(simulation: Simulation, target: NamedTarget) {
     this.#simulation = simulation
     this.#target = target
   }

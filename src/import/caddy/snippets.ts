@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync, realpathSync } from 'node:fs'
-import { basename, dirname, join, relative, resolve, sep } from 'node:path'
-import { matchesGlob } from '../../lib/glob.ts'
+import { readFileSync, realpathSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { filesInside } from '../files-inside.ts'
 import { errorAt, type SourceText } from '../source-text.ts'
 import { type Line, parseCaddyfile } from './parse.ts'
 
@@ -33,7 +33,7 @@ export function withImports(lines: readonly Line[], source: SourceText): Line[] 
   }
 
   function fileLines(pattern: string, line: Line): Line[] | undefined {
-    const files = filesOf(pattern, folder)
+    const files = filesInside(pattern, folder)
     if (files.length === 0) return undefined
     return files.flatMap((file) => {
       const text = readFileSync(file, 'utf8').replaceAll('\r\n', '\n')
@@ -61,22 +61,4 @@ function withArguments(lines: readonly Line[], args: readonly string[]): Line[] 
     ),
     ...(line.block === undefined ? {} : { block: withArguments(line.block, args) })
   }))
-}
-
-/** Returns the files that a pattern names; none that is outside of the folder, also by a link. */
-function filesOf(pattern: string, folder: string): string[] {
-  const path = resolve(folder, pattern)
-  try {
-    const parent = realpathSync(dirname(path))
-    const names = basename(path).includes('*')
-      ? readdirSync(parent)
-          .filter((name) => matchesGlob(basename(path), name))
-          .toSorted()
-      : [basename(path)]
-    return names
-      .map((name) => realpathSync(join(parent, name)))
-      .filter((file) => file.startsWith(folder + sep))
-  } catch {
-    return []
-  }
 }

@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync, realpathSync } from 'node:fs'
-import { basename, dirname, join, relative, resolve, sep } from 'node:path'
-import { matchesGlob } from '../../lib/glob.ts'
+import { readFileSync, realpathSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { filesInside } from '../files-inside.ts'
 import { errorAt, type SourceText } from '../source-text.ts'
 import { type Directive, parseNginx } from './parse.ts'
 
@@ -32,7 +32,7 @@ export function withIncludes(directives: readonly Directive[], source: SourceTex
       }
       const pattern = each.args[0] ?? ''
       if (HARMLESS.test(pattern)) return []
-      const files = depth < MAX_DEPTH ? filesOf(pattern, folder) : []
+      const files = depth < MAX_DEPTH ? filesInside(withoutFolder(pattern), folder) : []
       if (files.length === 0) return [isInServer ? { ...each, name: MISSING_INCLUDE } : each]
       return files.flatMap((file) => expand(parseFile(file, each), depth + 1, isInServer))
     })
@@ -50,22 +50,5 @@ export function withIncludes(directives: readonly Directive[], source: SourceTex
   return expand(directives, 0, false)
 }
 
-/** Returns the files that a pattern names, in order; none that is outside of the folder, also by a link. */
-function filesOf(pattern: string, folder: string): string[] {
-  // Where the folder of nginx was copied to.
-  const inside = pattern.replace(/^\/etc\/nginx\//, '')
-  const path = resolve(folder, inside)
-  try {
-    const parent = realpathSync(dirname(path))
-    const names = basename(path).includes('*')
-      ? readdirSync(parent)
-          .filter((name) => matchesGlob(basename(path), name))
-          .toSorted()
-      : [basename(path)]
-    return names
-      .map((name) => realpathSync(join(parent, name)))
-      .filter((file) => file.startsWith(folder + sep))
-  } catch {
-    return []
-  }
-}
+// The folder of nginx was copied to where its config is.
+const withoutFolder = (pattern: string): string => pattern.replace(/^\/etc\/nginx\//, '')

@@ -9,12 +9,16 @@ export interface RequestObserver {
   onUpstreamRequest?(sent: ObservedRequest, source: FastifyRequest): void
 }
 
-/** A request to an upstream, as it is sent. */
-export interface ObservedRequest {
+/** A target by its upstream. */
+export interface NamedTarget {
   /** The name of the upstream, or the URL that stands in its place. */
   readonly upstream: string
   /** The URL of the target. */
   readonly target: string
+}
+
+/** A request to an upstream, as it is sent. */
+export interface ObservedRequest extends NamedTarget {
   readonly method: string
   /** The path and query. */
   readonly path: string

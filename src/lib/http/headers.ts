@@ -97,3 +97,10 @@ export function fieldsByName(fields: readonly string[]): Record<string, string |
   }
   return byName
 }
+
+/** Returns names and values in turn as pairs. */
+export function fieldPairs(fields: readonly string[]): [name: string, value: string][] {
+  const pairs: [string, string][] = []
+  for (let i = 0; i < fields.length; i += 2) pairs.push([fields[i] ?? '', fields[i + 1] ?? ''])
+  return pairs
+}
