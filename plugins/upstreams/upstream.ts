@@ -259,7 +259,7 @@ export class Upstream implements UpstreamService, Targets {
 /** Returns the one target that stands for those which a lookup would find. */
 const simulatedEndpoint = ({ dns, srv, port }: DiscoverOptions): Endpoint =>
   toEndpoint(
-    `http://${(dns ?? srv ?? 'discovered').replace(/^(_[^.]*\\.)+/, '')}${port === undefined ? '' : `:${port}`}`
+    `http://${(dns ?? srv ?? 'discovered').replace(/^(_[^.]*\.)+/, '')}${port === undefined ? '' : `:${port}`}`
   )
 
 const toEndpoint = (options: string | { url: string; weight: number; backup: boolean }): Endpoint =>

@@ -154,3 +154,14 @@ t.test('nothing outside is called: store, discovery, health checks, key sets, ce
   const asked = await gateway.send(get('/token', { headers: [['authorization', `Bearer ${token}`]] }))
   t.match(asked.calls, [{ upstream: 'https://issuer.invalid', path: '/jwks', isForwarded: false }])
 })
+
+t.test(
+  'one target stands for those that SRV records would name, without the service and the protocol',
+  async (t) => {
+    const gateway = await simulated(t, {
+      upstreams: { orders: { discover: { srv: '_http._tcp.orders.invalid' } } },
+      routes: [ROUTE]
+    })
+    t.equal((await gateway.send(get('/a/b'))).calls[0]?.target, 'http://orders.invalid')
+  }
+)
