@@ -7,7 +7,7 @@ import { ask, type Ended, gateway, running, SECRET, sallyport } from '../helpers
 const HASH = `sha256:${'0'.repeat(64)}`
 
 // The command line, run as a user does: many processes, one after the other.
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 const read = (file: string): string => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
 const linesOf = (text: string): string[] => text.split('\n').filter((line) => line !== '')

@@ -10,7 +10,7 @@ import t, { type Test } from 'tap'
 import { buildGateway, Keep, loadConfig } from '../../src/index.ts'
 import { ask, listening, originOf } from '../helpers.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 const SWAPS = 200
 const UPLOAD = 50 * 1024 * 1024
