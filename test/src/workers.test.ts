@@ -10,7 +10,7 @@ import { ask, BIN, clean, type Running, running, SECRET, sallyport, statusOf, up
 import { provider, Visitor } from '../provider.ts'
 
 // Each test starts three processes or more.
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 type Line = Record<string, unknown>
 const listens = (worker: number) => (line: Line) => line['worker'] === worker && line['port'] !== undefined
