@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs'
-import type { Comparison } from '../../src/kit/concern.ts'
+import type { About, Comparison } from '../../src/kit/concern.ts'
 import { type OptionFault, Type } from '../../src/kit/index.ts'
-import { ERROR_STATUS } from '../../src/lib/http/statuses.ts'
+import { ERROR_STATUS, EXPECTED_ERROR_STATUS } from '../../src/lib/http/statuses.ts'
 import { overrideOf, type Static } from '../../src/lib/schema.ts'
-import { File } from '../../src/lib/units.ts'
+import { EXPECTED_NAME, File } from '../../src/lib/units.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 import { Bodies, bodyFaults } from './bodies.ts'
+import { codeFault } from './codes.ts'
 
 const page = File({
   description: 'An HTML file; {status}, {title}, {detail}, {code} and {requestId} are replaced.'
@@ -24,6 +25,7 @@ export const options = Type.Object(
     }),
     pages: Type.Record(Type.String({ pattern: ERROR_STATUS }), page, {
       additionalProperties: false,
+      [EXPECTED_NAME]: EXPECTED_ERROR_STATUS,
       default: {},
       description:
         'Pages for error responses in HTML, by status ("502"), class ("5xx") or range ("500-504"), each a file with values such as "{status}" and "{requestId}" in it.',
@@ -31,6 +33,7 @@ export const options = Type.Object(
     }),
     bodies: Type.Record(Type.String({ pattern: ERROR }), Bodies, {
       additionalProperties: false,
+      [EXPECTED_NAME]: `${EXPECTED_ERROR_STATUS}, or a code such as "SP_ERR_ROUTE_UNKNOWN"`,
       default: {},
       description:
         'Bodies of error responses, by code ("SP_ERR_RATE_LIMIT_EXCEEDED"), status ("429"), class or range, each in the formats that clients may accept, with values such as "{detail}" and "{requestId}", escaped for their place.',
@@ -49,10 +52,17 @@ export const options = Type.Object(
 export const override = overrideOf(options)
 export type ErrorsOptions = Static<typeof options>
 
-export function faults({ pages, bodies }: ErrorsOptions): OptionFault[] {
+export function faults(
+  { pages, bodies }: ErrorsOptions,
+  { extensions }: Pick<About, 'extensions'>
+): OptionFault[] {
   return [
     ...Object.entries(pages).flatMap(([status, file]) => pageFaults(file, ['pages', status])),
-    ...Object.entries(bodies).flatMap(([error, each]) => bodyFaults(each, ['bodies', error]))
+    ...Object.entries(bodies).flatMap(([error, each]) => {
+      const path = ['bodies', error]
+      const message = error.startsWith('SP_') ? codeFault(error, extensions) : undefined
+      return [...(message === undefined ? [] : [{ path, message }]), ...bodyFaults(each, path)]
+    })
   ]
 }
 

@@ -1,6 +1,6 @@
 import type { ErrorObject } from 'ajv'
 import { isObject, itemsOf, nearest } from '../lib/schema.ts'
-import { EXPECTED } from '../lib/units.ts'
+import { EXPECTED, EXPECTED_NAME } from '../lib/units.ts'
 import { accepts, anObject, isSecret, quoteJson } from './example.ts'
 import type { Path } from './fault.ts'
 
@@ -25,7 +25,7 @@ export function describeError(error: ErrorObject, value: unknown, maskOf: Mask):
     const known = Object.keys((schema['properties'] ?? {}) as object)
     const [pattern] = Object.keys((schema['patternProperties'] ?? {}) as object)
     if (known.length === 0 && pattern !== undefined)
-      return { path: [...path, key], message: invalidName(key, pattern) }
+      return { path: [...path, key], message: invalidName(key, pattern, schema[EXPECTED_NAME]) }
     return { path: [...path, key], message: unknownOption(key, known), known }
   }
   if (error.keyword === 'required') {
@@ -59,11 +59,16 @@ export const expectation = ({ wanted, value, suggestion, mask }: Expectation): s
   `expected ${wanted}, got ${mask ?? quote(value)}${suggestion === undefined ? '' : `; ${suggestion}`}`
 
 /** Returns the message for the name of an entry that users name, such as an upstream, with a similar one that is valid. */
-function invalidName(key: string, pattern: string): string {
+function invalidName(
+  key: string,
+  pattern: string,
+  wanted: unknown = `a name that matches ${pattern}`
+): string {
   const valid = new RegExp(pattern, 'u')
-  const similar = key.replaceAll(/[^\w.-]+/g, '-').replaceAll(/^-+|-+$/g, '')
-  const suggestion = valid.test(similar) ? `; "${similar}" would work` : ''
-  return `expected a name that matches ${pattern}, got "${key}"${suggestion}`
+  const dashed = key.replaceAll(/[^\w.-]+/g, '-').replaceAll(/^-+|-+$/g, '')
+  const similar = [dashed, dashed.toUpperCase(), dashed.toLowerCase()].find((name) => valid.test(name))
+  const suggestion = similar === undefined ? '' : `; "${similar}" would work`
+  return `expected ${String(wanted)}, got "${key}"${suggestion}`
 }
 
 /** Returns the message for an unknown option, with the nearest valid one. */

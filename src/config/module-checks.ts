@@ -1,6 +1,7 @@
 import type { About, Concern, OptionFault, Target } from '../kit/index.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject, mapFiles } from '../lib/schema.ts'
+import type { Catalog } from './catalog.ts'
 import type { Path } from './fault.ts'
 import type { FaultList } from './fault-list.ts'
 import type { OptionsState } from './merge-options.ts'
@@ -21,6 +22,7 @@ export interface CheckedConfig {
   /** The root options of each installed concern. */
   readonly root: Readonly<Record<string, unknown>>
   readonly routes: readonly Pick<PlannedRoute, 'options'>[]
+  readonly catalog: Pick<Catalog, 'extensionKeys'>
 }
 
 /** One set of options of a module, and where it applies. */
@@ -118,13 +120,14 @@ export class ModuleChecks {
     }
   }
 
-  #about(): Pick<About, 'upstreams' | 'optionsOf' | 'publicUrl' | 'trustedProxies' | 'routes'> {
-    const { upstreams, root, publicUrl, trustedProxies, routes } = this.#config
+  #about(): Omit<About, 'folder' | 'paths' | 'hosts' | 'inherited'> {
+    const { upstreams, root, publicUrl, trustedProxies, routes, catalog } = this.#config
     // The list is long, and does not change once all routes are read.
     if (this.#routeOptions?.length !== routes.length)
       this.#routeOptions = routes.map(({ options }) => options)
     return {
       upstreams: Object.keys(upstreams),
+      extensions: [...(catalog.extensionKeys ?? [])],
       optionsOf: (key) => root[key],
       publicUrl,
       trustedProxies,

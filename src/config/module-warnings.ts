@@ -1,6 +1,7 @@
 import type { AboutPlanRoute, AboutRoute, PlanWarning } from '../kit/concern.ts'
 import type { Concern, Target } from '../kit/index.ts'
 import type { Warning } from '../kit/warning.ts'
+import { upperSnakeCase } from '../lib/http/response-end.ts'
 import { getOrCreate, onDemand } from '../lib/memoize.ts'
 import { isObject } from '../lib/schema.ts'
 import { namedEntries } from './facets.ts'
@@ -41,7 +42,7 @@ export const moduleNotes = (plan: Plan): Fault[] =>
 
 /** Makes a warning of a text, as extensions gave it before there were codes. */
 const textWarning = (key: string, message: string): Warning => ({
-  code: `SP_WARN_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`,
+  code: `SP_WARN_${upperSnakeCase(key)}`,
   severity: 'medium',
   title: `A warning of "${key}"`,
   message

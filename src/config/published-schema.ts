@@ -1,10 +1,20 @@
 import { isObject } from '../lib/schema.ts'
-import { ADDRESSES, EXPECTED, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE, TEMPLATES } from '../lib/units.ts'
+import {
+  ADDRESSES,
+  EXPECTED,
+  EXPECTED_NAME,
+  FILE,
+  JSON_SCHEMA,
+  REPLACED_WHOLE,
+  TEMPLATE,
+  TEMPLATES
+} from '../lib/units.ts'
 import { hasDefault } from './defaults.ts'
 
 const OWN_KEYWORDS: ReadonlySet<string> = new Set([
   ADDRESSES,
   EXPECTED,
+  EXPECTED_NAME,
   REPLACED_WHOLE,
   FILE,
   TEMPLATE,

@@ -2,7 +2,16 @@ import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import addFormats from 'ajv-formats'
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject } from '../lib/schema.ts'
-import { ADDRESSES, EXPECTED, FILE, JSON_SCHEMA, REPLACED_WHOLE, TEMPLATE, TEMPLATES } from '../lib/units.ts'
+import {
+  ADDRESSES,
+  EXPECTED,
+  EXPECTED_NAME,
+  FILE,
+  JSON_SCHEMA,
+  REPLACED_WHOLE,
+  TEMPLATE,
+  TEMPLATES
+} from '../lib/units.ts'
 import { withDefaults } from './defaults.ts'
 import { describeError, type Mask, type ValueFault } from './messages.ts'
 
@@ -15,7 +24,16 @@ const ajvOptions = {
   coerceTypes: false
 } as const
 const ajv = new Ajv(ajvOptions)
-ajv.addVocabulary([ADDRESSES, EXPECTED, REPLACED_WHOLE, FILE, TEMPLATE, TEMPLATES, JSON_SCHEMA])
+ajv.addVocabulary([
+  ADDRESSES,
+  EXPECTED,
+  EXPECTED_NAME,
+  REPLACED_WHOLE,
+  FILE,
+  TEMPLATE,
+  TEMPLATES,
+  JSON_SCHEMA
+])
 addFormats.default(ajv)
 
 const compiled = new WeakMap<object, ValidateFunction>()

@@ -115,6 +115,8 @@ export type IsConfigured = (key: string) => boolean
 export interface About {
   /** The names of the upstreams. */
   readonly upstreams: readonly string[]
+  /** The keys of the concerns and targets of extensions. */
+  readonly extensions: readonly string[]
   /** The folder of the config file, which names of files are relative to. */
   readonly folder: string
   /** Returns the resolved root options of another concern; undefined if it is not installed. */

@@ -45,6 +45,9 @@ export const sizeOrNone = (text: string | false | undefined): number =>
 /** The schema keyword with the text after "expected" in an error, for patterns that are hard to read. */
 export const EXPECTED = 'x-says'
 
+/** The same for the names of properties that match no pattern. */
+export const EXPECTED_NAME = 'x-names'
+
 /** Marks the user's own data (bodies, JSON Schemas), which merging replaces as a whole. */
 export const REPLACED_WHOLE = 'x-whole'
 

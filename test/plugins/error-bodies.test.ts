@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import http2 from 'node:http2'
 import t from 'tap'
-import { loadConfig } from '../../src/index.ts'
+import { ConfigError, loadConfig } from '../../src/index.ts'
 import { ask, certificate, gateway, listening, noOpenssl, raw, upstream } from '../helpers.ts'
 
 const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8'
@@ -305,7 +305,13 @@ t.test('rejects a bad template with its place', async (t) => {
     [{ '404': {} }, /errors\.bodies\.404: expected an object with "json"/],
     [{ '404': { jsn: {} } }, /errors\.bodies\.404\.jsn: .*"json"/],
     [{ '200': { text: 'a' } }, /errors\.bodies\.200: /],
-    [{ SP_ERR_: { text: 'a' } }, /errors\.bodies\.SP_ERR_: /],
+    [{ SP_ERR_: { text: 'a' } }, /errors\.bodies\.SP_ERR_: expected an error status such as 404/],
+    [
+      { SP_ERR_ROUTE_UNKOWN: { text: 'a' } },
+      /SP_ERR_ROUTE_UNKOWN: expected the code of an error, got "SP_ERR_ROUTE_UNKOWN"; did you mean "SP_ERR_ROUTE_UNKNOWN"\?/
+    ],
+    [{ SP_ERR_TEA_POT: { text: 'a' } }, /got "SP_ERR_TEA_POT"; docs\/errors\.md has the codes/],
+    [{ sp_err_route_unknown: { text: 'a' } }, /; "SP_ERR_ROUTE_UNKNOWN" would work/],
     [{ '404': { html: '{caller.accessToken}' } }, /errors\.bodies\.404\.html: /]
   ]
   for (const [bodies, message] of cases)
@@ -314,4 +320,22 @@ t.test('rejects a bad template with its place', async (t) => {
       { message },
       JSON.stringify(bodies)
     )
+})
+
+t.test('takes the codes of an extension, which has its key in them', async (t) => {
+  const folder = t.testdir({
+    'tea-pot.js': `
+export const key = 'teaPot'
+export const options = { type: 'object', properties: {}, additionalProperties: false, description: 'x' }
+export const override = options
+export default async () => {}`,
+    'gateway.json': JSON.stringify({
+      extensions: [{ module: './tea-pot.js' }],
+      errors: { bodies: { SP_ERR_TEA_POT_SHORT: { text: 'a' }, SP_ERR_TEA_CUP: { text: 'b' } } },
+      routes: []
+    })
+  })
+  const error = await loadConfig(`${folder}/gateway.json`, {}).catch((error: unknown) => error)
+  t.ok(error instanceof ConfigError)
+  t.match((error as ConfigError).faults, [{ path: 'errors.bodies.SP_ERR_TEA_CUP' }])
 })

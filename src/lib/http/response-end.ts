@@ -133,5 +133,6 @@ export function concernOfCode(code: string, gates: readonly string[]): string | 
   return concern
 }
 
-const upperSnakeCase = (key: string): string =>
+/** Writes a key as a part of a code: rateLimit as RATE_LIMIT. */
+export const upperSnakeCase = (key: string): string =>
   key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
