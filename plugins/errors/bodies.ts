@@ -78,6 +78,9 @@ const OF_PROBLEM: ReadonlySet<string> = new Set([
   'code'
 ] satisfies (keyof Problem)[])
 
+/** The values that every error of a route has. */
+export const ALWAYS_KNOWN: ReadonlySet<string> = new Set([...OF_PROBLEM, 'requestId'])
+
 /** Compiles the bodies of an error, by media type. */
 export const compileBodies = (options: BodyOptions): ReadonlyMap<string, ErrorBody> =>
   new Map(
@@ -88,7 +91,8 @@ export const compileBodies = (options: BodyOptions): ReadonlyMap<string, ErrorBo
     })
   )
 
-const typeOf = (name: string): string => TYPES[name] ?? name
+/** Returns the media type of a body by its name in the config. */
+export const typeOf = (name: string): string => TYPES[name] ?? name
 
 // JSON has no parameter "charset" (RFC 8259 section 11).
 const contentTypeOf = (type: string): string =>

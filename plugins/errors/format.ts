@@ -12,11 +12,14 @@ import type { Problem } from './problem.ts'
 /** Returns the body of an error that a client gets, by its Accept header. */
 export type ErrorFormat = (problem: Pick<Problem, 'status' | 'code'>, accept: string | undefined) => ErrorBody
 
-/** Bodies for some errors: those with a code, or with a status. */
-interface Entry {
+/** Selects some errors: those with a code, or with a status. */
+interface Selector {
   /** How many statuses it is for; 0 for a code. */
   readonly width: number
   readonly holds: (problem: Pick<Problem, 'status' | 'code'>) => boolean
+}
+
+interface Entry extends Selector {
   readonly bodies: ReadonlyMap<string, ErrorBody>
 }
 
@@ -38,10 +41,13 @@ export function compileFormat({ format, pages, bodies }: ErrorsOptions): ErrorFo
   }
 }
 
-function entryOf(errors: string, bodies: Entry['bodies']): Entry {
-  if (errors.startsWith('SP_')) return { width: 0, holds: ({ code }) => code === errors, bodies }
+const entryOf = (errors: string, bodies: Entry['bodies']): Entry => ({ ...selectorOf(errors), bodies })
+
+/** Returns which errors a code, a status, a class or a range selects. */
+export function selectorOf(errors: string): Selector {
+  if (errors.startsWith('SP_')) return { width: 0, holds: ({ code }) => code === errors }
   const [first, last] = statusRange(errors)
-  return { width: last - first + 1, holds: ({ status }) => status >= first && status <= last, bodies }
+  return { width: last - first + 1, holds: ({ status }) => status >= first && status <= last }
 }
 
 function offerOf(

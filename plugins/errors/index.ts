@@ -13,6 +13,7 @@ import {
   type Refusal,
   Refused
 } from '../../src/lib/refusals.ts'
+import { describesError } from './describe.ts'
 import { compileFormat, type ErrorFormat } from './format.ts'
 import { comparison, type ErrorsOptions, faults, options, override } from './options.ts'
 import { parserErrorHandler } from './parser-errors.ts'
@@ -21,7 +22,7 @@ import { sendRefusal } from './send.ts'
 export const key = 'errors'
 
 export type { ErrorsOptions }
-export { comparison, faults, options, override }
+export { comparison, describesError, faults, options, override }
 export const always = true
 
 // Other errors of Fastify keep their status and get the code SP_ERR_REQUEST_REFUSED.

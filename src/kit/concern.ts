@@ -3,7 +3,7 @@ import type { TSchema } from 'typebox'
 import type { PathPolicy } from '../lib/http/canonical-path.ts'
 import type { OptionFault } from '../lib/schema.ts'
 import type { Comparison, TargetComparison } from './comparison.ts'
-import type { AboutDescription, Description } from './describe.ts'
+import type { AboutDescription, DescribedErrorContent, DescribedRefusal, Description } from './describe.ts'
 import type { Expansion, FromSecurity, SecurityAlternatives } from './expansion.ts'
 import type { Mount, RouteInfo } from './route-info.ts'
 import type { Warning } from './warning.ts'
@@ -91,6 +91,11 @@ export interface Concern {
   readonly last?: boolean
   /** Returns what it adds to the OpenAPI description of a route. */
   readonly describes?: (options: never, about: AboutDescription) => Description
+  /** Returns the bodies of an error of a route for its OpenAPI description; called with the root options where the concern is off. */
+  readonly describesError?: (
+    options: never,
+    error: Pick<DescribedRefusal, 'status' | 'code'>
+  ) => DescribedErrorContent
   /** Returns the texts of the OpenAPI description; routes on which it is off are left out of it. */
   readonly documents?: (options: never) => Documentation
   /** How `diff` compares its options; those of `named` entries are compared one by one. */

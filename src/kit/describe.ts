@@ -50,6 +50,9 @@ export interface DescribedRefusal {
   readonly onlyFor?: 'bodies' | 'unsafe'
 }
 
+/** The bodies of an error: the schema of each media type, or the problem document with the members of the refusal. */
+export type DescribedErrorContent = Readonly<Record<string, JsonSchema | 'problem'>>
+
 /** A response of a target. */
 export interface DescribedResponse {
   readonly description: string

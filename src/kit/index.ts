@@ -20,6 +20,7 @@ export { varyBy } from './conditions.ts'
 export {
   type AboutDescription,
   type DescribedCredential,
+  type DescribedErrorContent,
   type DescribedRefusal,
   type DescribedResponse,
   type Description,

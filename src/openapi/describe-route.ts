@@ -1,6 +1,11 @@
 import type { Plan, PlannedRoute } from '../config/plan-types.ts'
 import type { Documentation } from '../kit/concern.ts'
-import type { AboutDescription, DescribedRefusal, Description } from '../kit/describe.ts'
+import type {
+  AboutDescription,
+  DescribedErrorContent,
+  DescribedRefusal,
+  Description
+} from '../kit/describe.ts'
 import { isObject } from '../lib/schema.ts'
 
 /** Collects what the concerns and the target of a route say of it, in the order in which they run. */
@@ -22,6 +27,20 @@ export function describeRoute(plan: Plan, route: PlannedRoute): Description[] {
   const ofTarget = target?.describes?.(route.targetOptions as never, about)
   return ofTarget === undefined ? ofConcerns : [...ofConcerns, ofTarget]
 }
+
+/** Returns the bodies of an error. */
+export type ErrorContentOf = (error: Pick<DescribedRefusal, 'status' | 'code'>) => DescribedErrorContent
+
+/** Returns which bodies the errors of a route have: problem documents, unless a concern says otherwise. */
+export function errorContentOf({ catalog, options: root }: Plan, route: PlannedRoute): ErrorContentOf {
+  const concern = catalog.concerns.find(({ describesError }) => describesError !== undefined)
+  const own = concern === undefined ? undefined : route.options[concern.key]
+  const options = isObject(own) || concern === undefined ? own : root[concern.key]
+  return (error) =>
+    (isObject(options) ? concern?.describesError?.(options as never, error) : undefined) ?? PROBLEM_DOCUMENT
+}
+
+const PROBLEM_DOCUMENT: DescribedErrorContent = { 'application/problem+json': 'problem' }
 
 /** Describes a gate in report mode: it refuses nothing, and so needs no credentials. */
 function asReported(description: Description): Description {

@@ -3,7 +3,7 @@ import type { Description } from '../kit/describe.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { runAtOnce } from '../lib/time-slicing.ts'
 import { Components, compare } from './components.ts'
-import { describeRoute, textsOf } from './describe-route.ts'
+import { describeRoute, type ErrorContentOf, errorContentOf, textsOf } from './describe-route.ts'
 import { type DescribedPath, describedPaths } from './described-paths.ts'
 import { DocumentMerger, withDocumented } from './merge-document.ts'
 import { makeOperation } from './operation.ts'
@@ -27,7 +27,11 @@ export function* describeInSteps(plan: Plan, host?: string): Generator<void, Gat
   const builder = new DocumentBuilder(plan, host)
   const all: DescribedRoute[] = []
   for (const each of describedPaths(plan, host)) {
-    all.push({ ...each, descriptions: describeRoute(plan, each.route) })
+    all.push({
+      ...each,
+      descriptions: describeRoute(plan, each.route),
+      errorContent: errorContentOf(plan, each.route)
+    })
     yield
   }
   // What is named takes its place before the wildcards, and so does what a document names.
@@ -42,6 +46,7 @@ export function* describeInSteps(plan: Plan, host?: string): Generator<void, Gat
 }
 
 interface DescribedRoute extends DescribedPath {
+  readonly errorContent: ErrorContentOf
   readonly descriptions: readonly Description[]
 }
 
@@ -94,14 +99,14 @@ class DocumentBuilder {
   }
 
   #operation(
-    { route, descriptions, texts }: DescribedRoute,
+    { route, descriptions, errorContent, texts }: DescribedRoute,
     path: TemplatedPath,
     method: string,
     wantedId = operationId(route, path, method)
   ): Record<string, unknown> {
     const servers = this.#host === undefined ? serversOf(route.hosts, this.#plan.publicUrl) : undefined
     const id = this.#ids.unique(wantedId)
-    return makeOperation({ id, method, path, descriptions, texts, servers }, this.#components)
+    return makeOperation({ id, method, path, descriptions, errorContent, texts, servers }, this.#components)
   }
 
   #set({ text }: TemplatedPath, method: string, operation: Record<string, unknown>): void {

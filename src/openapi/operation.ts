@@ -2,7 +2,7 @@ import type { Documentation } from '../kit/concern.ts'
 import type { DescribedCredential, Description, JsonSchema } from '../kit/describe.ts'
 import { isObject } from '../lib/schema.ts'
 import type { Components } from './components.ts'
-import { METHODS_WITH_BODY } from './describe-route.ts'
+import { type ErrorContentOf, METHODS_WITH_BODY } from './describe-route.ts'
 import type { PathParameter, TemplatedPath } from './path-templates.ts'
 import { responsesOf } from './responses.ts'
 
@@ -12,6 +12,7 @@ export interface OperationParts {
   readonly method: string
   readonly path: TemplatedPath
   readonly descriptions: readonly Description[]
+  readonly errorContent: ErrorContentOf
   readonly texts: Documentation
   readonly servers: readonly object[] | undefined
 }
@@ -36,7 +37,7 @@ export function makeOperation(parts: OperationParts, components: Components): Re
     ...(servers === undefined ? {} : { servers }),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined ? {} : { requestBody: body }),
-    responses: responsesOf(descriptions, method, components),
+    responses: responsesOf(parts, components),
     ...(security === undefined ? {} : { security })
   }
 }

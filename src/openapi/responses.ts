@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { DescribedHeaders, DescribedRefusal, DescribedResponse, Description } from '../kit/describe.ts'
 import type { Components } from './components.ts'
-import { canGet } from './describe-route.ts'
+import { canGet, type ErrorContentOf } from './describe-route.ts'
 
 const PROBLEM = {
   type: 'object',
@@ -21,10 +21,16 @@ const PROBLEM = {
 export const addProblem = (components: Components): { readonly $ref: string } =>
   components.schemas.refer('Problem', PROBLEM)
 
+/** What the responses of an operation are made from. */
+interface ResponseParts {
+  readonly method: string
+  readonly descriptions: readonly Description[]
+  readonly errorContent: ErrorContentOf
+}
+
 /** Makes the responses of an operation: those of the target, and the errors of the gates that the method can get. */
 export function responsesOf(
-  descriptions: readonly Description[],
-  method: string,
+  { descriptions, errorContent, method }: ResponseParts,
   components: Components
 ): Record<string, unknown> {
   const everywhere = headersOf(
@@ -40,7 +46,7 @@ export function responsesOf(
   for (const status of new Set([...Object.keys(ofTarget), ...refusals.keys()])) {
     const own = ofTarget[status]
     const refused = refusals.get(status)
-    const error = refused === undefined ? undefined : errorResponse(status, refused, components)
+    const error = refused === undefined ? undefined : errorResponse(refused, errorContent, components)
     if (own === undefined) responses[status] = error?.reference
     else responses[status] = responseOf(own, { everywhere, error: error?.value }, components)
   }
@@ -78,29 +84,51 @@ function responseOf(
 
 /** Makes the response of the errors with one status a component, which many operations share. */
 function errorResponse(
-  status: string,
   refusals: readonly DescribedRefusal[],
+  errorContent: ErrorContentOf,
   components: Components
 ): { readonly reference: object; readonly value: ResponseObject } {
+  const status = refusals[0]?.status ?? 500
   const codes = [...new Set(refusals.map(({ code }) => code))]
   const headers = headersOf(mergeAll(refusals.map((refusal) => refusal.headers)), components)
-  const members = mergeAll(refusals.map((refusal) => refusal.members))
-  const problem = addProblem(components)
   const value = {
-    description: `${STATUS_CODES[Number(status)] ?? 'Error'}: ${codes.map((code) => `\`${code}\``).join(', ')}`,
+    description: `${STATUS_CODES[status] ?? 'Error'}: ${codes.map((code) => `\`${code}\``).join(', ')}`,
     ...(Object.keys(headers).length === 0 ? {} : { headers }),
-    content: {
-      'application/problem+json': {
-        schema:
-          Object.keys(members).length === 0
-            ? problem
-            : { allOf: [problem, { type: 'object', properties: members }] }
-      }
-    }
+    content: errorBodies(refusals, errorContent, components)
   }
   // Named for what it is, so that a change of one route does not rename those of others.
   const name = [status, ...codes.map((code) => code.replace(/^SP_ERR_/, ''))].join('-')
   return { reference: components.responses.refer(name, value), value }
+}
+
+/** Makes the content of the errors with one status: each media type with the schemas that its errors have. */
+function errorBodies(
+  refusals: readonly DescribedRefusal[],
+  errorContent: ErrorContentOf,
+  components: Components
+): Record<string, unknown> {
+  const bodies = refusals.flatMap((refusal) =>
+    Object.entries(errorContent(refusal)).map(([type, schema]) => ({ type, schema, refusal }))
+  )
+  return Object.fromEntries(
+    [...Map.groupBy(bodies, ({ type }) => type)].map(([type, all]) => {
+      const own = all.flatMap(({ schema }) => (schema === 'problem' ? [] : [schema]))
+      const problems = all.filter(({ schema }) => schema === 'problem').map(({ refusal }) => refusal)
+      const schemas = [
+        ...(problems.length === 0 ? [] : [problemSchema(problems, components)]),
+        ...new Map(own.map((schema) => [JSON.stringify(schema), schema])).values()
+      ]
+      return [type, { schema: schemas.length === 1 ? schemas[0] : { anyOf: schemas } }]
+    })
+  )
+}
+
+function problemSchema(refusals: readonly DescribedRefusal[], components: Components): object {
+  const problem = addProblem(components)
+  const members = mergeAll(refusals.map((refusal) => refusal.members))
+  return Object.keys(members).length === 0
+    ? problem
+    : { allOf: [problem, { type: 'object', properties: members }] }
 }
 
 const headersOf = (headers: DescribedHeaders, components: Components): Record<string, unknown> =>

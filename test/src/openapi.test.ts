@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { loadConfig } from '../../src/index.ts'
 import { describeGateway } from '../../src/openapi/document.ts'
-import { SECRET, sallyport } from '../helpers.ts'
+import { gateway, SECRET, sallyport } from '../helpers.ts'
 
 // The descriptions are checked by a validator that others wrote: the schema of OpenAPI 3.1 and its rules.
 
@@ -728,5 +728,71 @@ t.test('sallyport openapi', async (t) => {
     t.match(malformed.stderr, /^gateway\.json:1:\d+ routes\[0\]\.validate\.openapi: .* shop\.yaml:2:8 /)
     const both = await sallyport(['openapi', '--json', '--yaml'], { cwd: folder })
     t.equal(both.code, 2)
+  })
+})
+
+t.test('errors are described with the media types that they are sent with', async (t) => {
+  const folder = t.testdir({ 'page.html': '<p>{status}' })
+  const config = {
+    errors: {
+      format: 'text',
+      bodies: {
+        '4xx': { 'application/vnd.api+json': { errors: [{ status: '{status}', title: '{title}' }] } },
+        '503': {
+          json: { code: '{code}', to: '{query.to}', at: ['{path}', 1], is: { on: true } },
+          text: 'busy'
+        }
+      },
+      pages: { '5xx': `${folder}/page.html` }
+    },
+    routes: [
+      { path: '/401', auth: { basic: true, users: { list: [{ name: 'ada', secret: 'a secret' }] } } },
+      { path: '/503', fault: { status: 503 } },
+      { path: '/502', fault: { status: 502 } },
+      {
+        path: '/own',
+        fault: { status: 503 },
+        errors: { format: 'problem+json', bodies: false, pages: false }
+      },
+      { path: '/off', fault: { status: 503 }, errors: false }
+    ].map((route) => ({ ...route, respond: {} }))
+  }
+  const [json, text, html] = ['application/json', 'text/plain', 'text/html']
+  const problem = 'application/problem+json'
+  const cases: [path: string, status: number, types: string[]][] = [
+    ['/401', 401, ['application/vnd.api+json', text]],
+    ['/503', 503, [json, text, html]],
+    ['/502', 502, [problem, text, html]],
+    ['/own', 503, [problem]],
+    ['/off', 503, [json, text, html]]
+  ]
+  const document = await describe(t, config)
+  const app = await gateway(t, config)
+  const contentAt = (path: string, status: number): Record<string, { schema: unknown }> => {
+    const { $ref = '' } = operationAt(document, 'get', path).responses[status] ?? {}
+    const response = document.components['responses']?.[$ref.replace(/.*\//, '')]
+    return response?.['content'] as Record<string, { schema: unknown }>
+  }
+  for (const [path, status, types] of cases) {
+    t.strictSame(Object.keys(contentAt(path, status)).toSorted(), types.toSorted(), path)
+    for (const accept of [...types, '*/*']) {
+      const { headers, statusCode } = await app.inject({ url: path, headers: { accept } })
+      const type = String(headers['content-type']).split(';', 1)[0] ?? ''
+      t.equal(statusCode, status)
+      if (accept === '*/*') t.ok(types.includes(type), `${path}: ${type} is described`)
+      else t.equal(type, accept, `${path} sends it`)
+    }
+  }
+  t.strictSame(contentAt('/503', 503)[json], {
+    schema: {
+      type: 'object',
+      required: ['code', 'at', 'is'],
+      properties: {
+        code: { type: 'string' },
+        to: { type: 'string' },
+        at: { type: 'array', items: { anyOf: [{ type: 'string' }, { type: 'number' }] } },
+        is: { type: 'object', required: ['on'], properties: { on: { type: 'boolean' } } }
+      }
+    }
   })
 })
