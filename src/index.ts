@@ -16,7 +16,8 @@ export {
   type RouteConfig
 } from './gateway/define.ts'
 export { Resources, Resources as Keep } from './gateway/resources.ts'
-export { type Served, type ServeOptions, serve } from './server/server.ts'
+export type { Served, ServeOptions } from './server/served.ts'
+export { serve } from './server/server.ts'
 export type { GatewayOptions }
 
 /** Reads and checks a config, a file or an object; throws a ConfigError with all errors. */

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Plan } from '../config/plan-types.ts'
 import type { Caller } from '../lib/caller.ts'
+import { startTimer, stopTimer, type Timer } from '../lib/clock.ts'
 import type { SimulatedResponse } from '../lib/contracts/simulation.ts'
 import { isObject } from '../lib/schema.ts'
 import type { ReceivedResponse } from '../simulation/response-bytes.ts'
@@ -87,14 +88,14 @@ const MAX_WAIT_MS = 10_000
 
 /** Waits for a response; rejects where none comes, such as for a request that promises a body and has none. */
 async function withinTime<T>(outcome: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
+  let timer: Timer | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
+    timer = startTimer(
       () => reject(new Error('The request got no response within 10 s; a Content-Length needs a body')),
       MAX_WAIT_MS
     )
   })
-  return Promise.race([outcome, late]).finally(() => clearTimeout(timer))
+  return Promise.race([outcome, late]).finally(() => stopTimer(timer))
 }
 
 const emptyResponse = (status: number): SimulatedResponse => ({ status, headers: [], body: Buffer.alloc(0) })

@@ -4,22 +4,22 @@ import type { FastifyInstance } from 'fastify'
 import { onResponseClosed } from '../lib/http/response-end.ts'
 import { handleNext } from './pipelining.ts'
 
-/** What all generations of a server have handled. */
-export interface Handled {
+/** The requests that all generations of a server have handled. */
+export interface RequestCount {
   requests: number
 }
 
 /** One Fastify instance and its requests in flight. */
 export class Generation {
   readonly app: FastifyInstance
-  readonly #handled: Handled
+  readonly #count: RequestCount
   #inFlight = 0
   #retired = false
   readonly #onIdle: () => void
 
-  constructor(app: FastifyInstance, handled: Handled, onIdle: () => void) {
+  constructor(app: FastifyInstance, count: RequestCount, onIdle: () => void) {
     this.app = app
-    this.#handled = handled
+    this.#count = count
     this.#onIdle = onIdle
   }
 
@@ -31,7 +31,7 @@ export class Generation {
   /** Routes a request. */
   handle(request: IncomingMessage, response: ServerResponse): void {
     this.#inFlight++
-    this.#handled.requests++
+    this.#count.requests++
     // A late write to a response that has ended does not end the process.
     response.on('error', ignore)
     onResponseClosed(response, responseClosed, this, request.socket)

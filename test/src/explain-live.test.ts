@@ -21,7 +21,7 @@ const echoing = (t: Test): Promise<string> =>
 
 t.test('a signed request is explained on the admin listener, and others are not', async (t) => {
   const orders = await echoing(t)
-  const { admin, url, engine, write } = await stage(
+  const { admin, url, engine, write, lines } = await stage(
     t,
     {
       upstreams: { orders: { url: orders } },
@@ -60,23 +60,39 @@ t.test('a signed request is explained on the admin listener, and others are not'
   })
   await t.test('ignored silently: without a signature, with an old, a future or a wrong one', async (t) => {
     const before = JSON.parse((await ask(`${admin}/explain`, { headers: bearer })).text) as unknown[]
-    const ignored = [
+    const [time, hmac = ''] = signExplain(TOKEN, now()).split('.')
+    const ignored: Record<string, string>[] = [
       {},
-      signed(now() - 120),
-      signed(now() + 120),
+      signed(now() - 62),
+      signed(now() + 30),
       signed(now(), 'another key'),
-      { 'sallyport-explain': `${now()}.${'0'.repeat(64)}` },
-      { 'sallyport-explain': '1' }
+      signed(now(), ''),
+      ...[
+        `${now()}.${'0'.repeat(64)}`,
+        `${time}.${hmac.toUpperCase()}`,
+        `${time}.${hmac}0`,
+        `${time}.${hmac.slice(1)}`,
+        `0${time}.${hmac}`,
+        `${time}.${hmac}, ${time}.${hmac}`,
+        `${time}.`,
+        hmac,
+        '1',
+        ''
+      ].map((value) => ({ 'sallyport-explain': value }))
     ]
     for (const headers of ignored) {
       const response = await ask(`${url}/orders/1`, { headers })
       t.equal(response.status, 200)
-      t.equal(response.headers.get('sallyport-trace'), null)
+      t.equal(response.headers.get('sallyport-trace'), null, String(headers['sallyport-explain']))
     }
     t.equal(
       (JSON.parse((await ask(`${admin}/explain`, { headers: bearer })).text) as unknown[]).length,
       before.length
     )
+    const logged = JSON.stringify(lines)
+    t.match(logged, '/orders/1')
+    t.notMatch(logged, TOKEN)
+    t.notMatch(logged, hmac)
   })
   await t.test('after a reload, by the new config', async (t) => {
     write({ routes: [{ name: 'new', path: '/orders/*', respond: { status: 202, body: 'new' } }] })
@@ -94,6 +110,16 @@ t.test('a signed request is explained on the admin listener, and others are not'
     t.match(text, 'SP_ERR_ADMIN_TRACE')
     t.equal((await ask(`${admin}/explain/none`)).status, 401)
   })
+})
+
+t.test('without ADMIN_TOKEN nothing is explained', async (t) => {
+  const { admin, url } = await stage(t, { routes: [{ path: '/*', respond: { body: 'here' } }] })
+  for (const key of ['', 'undefined', TOKEN]) {
+    const { status, headers } = await ask(url, { headers: signed(now(), key) })
+    t.equal(status, 200)
+    t.equal(headers.get('sallyport-trace'), null)
+  }
+  t.strictSame(JSON.parse((await ask(`${admin}/explain`)).text), [])
 })
 
 t.test('POST /explain explains a request that nobody sent', async (t) => {

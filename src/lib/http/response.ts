@@ -57,8 +57,6 @@ function writeHttp2Head(
   if (stream.destroyed || stream.closed) return
   // Node.js resets the stream where content follows (RFC 9110 section 15.3.6 allows none).
   if (status === 205 && hasContent(fields)) throw new Error('a 205 with content')
-  // What was set before the head was written, such as the id of a trace.
-  for (const name of response.getHeaderNames()) fields.push(name, String(response.getHeader(name)))
   fields.unshift(':status', String(status))
   stream.respond(fields as never, endStream ? { endStream } : { waitForTrailers: true })
   response.statusCode = status
