@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Comparison } from '../src/kit/concern.ts'
 import { fp, perRoute, type RouteInfo, Type } from '../src/kit/index.ts'
 import type { LegReport } from '../src/lib/caller.ts'
 import { addressOf } from '../src/lib/http/addresses.ts'
@@ -37,6 +38,16 @@ export const options = Type.Object(
 export const override = overrideOf(options)
 export const always = true
 export type AccessLogOptions = Static<typeof options>
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  options: {
+    headers: { class: 'exposure', message: 'logs other headers of requests' },
+    redact: { class: 'exposure', message: 'hides other headers in the log' },
+    sample: 'how many requests are logged changes none of them'
+  },
+  onOff: 'whether requests are logged changes none of them'
+}
 
 export default fp<AccessLogOptions>(
   async function accessLog(app, root) {

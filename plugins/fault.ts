@@ -1,6 +1,8 @@
 import type { FastifyError } from 'fastify'
+import type { Comparison } from '../src/kit/concern.ts'
 import { createError, type Description, describeRefusal, fp, perOptions, Type } from '../src/kit/index.ts'
 import { waitFor } from '../src/lib/clock.ts'
+import { limitChanges } from '../src/lib/compare-options.ts'
 import { withHeaders } from '../src/lib/refusals.ts'
 import { gate, overrideOf, type Static } from '../src/lib/schema.ts'
 import { Duration, duration, Share, share } from '../src/lib/units.ts'
@@ -41,6 +43,19 @@ export const describes = ({ status }: FaultOptions): Description =>
 
 // The Retry-After of injected 503 and 429 responses.
 const RETRY_AFTER_SECONDS = '1'
+
+const shareOf = ({ share: written }: FaultOptions): number => share(written)
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  restricts: ({ status }: FaultOptions) => status !== undefined,
+  changes: (before: FaultOptions, after: FaultOptions) =>
+    limitChanges(['share'], -shareOf(before), -shareOf(after)),
+  options: {
+    delay: { class: 'timing', message: 'delays requests otherwise' },
+    status: { class: 'exposure', message: 'injects another status' }
+  }
+}
 
 export default fp<FaultOptions>(
   async function fault(app, root) {

@@ -71,6 +71,15 @@ export const comparison: Comparison = {
     const path = ['allow']
     if (!before.on || !after.on) return []
     return [
+      ...(before.retryAfter === after.retryAfter
+        ? []
+        : ([
+            {
+              class: 'exposure',
+              path: ['retryAfter'],
+              message: 'tells clients another time to come back'
+            }
+          ] as const)),
       ...(more === undefined
         ? []
         : ([

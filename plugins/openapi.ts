@@ -1,4 +1,4 @@
-import type { Documentation } from '../src/kit/concern.ts'
+import type { Comparison, Documentation } from '../src/kit/concern.ts'
 import { fp, Type } from '../src/kit/index.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 
@@ -49,6 +49,20 @@ export const always = true
 export type OpenApiOptions = Static<typeof options>
 
 export const documents = (options: OpenApiOptions): Documentation => options
+
+const DESCRIBES = { class: 'exposure', message: 'describes the API otherwise' } as const
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  options: {
+    info: DESCRIBES,
+    summary: DESCRIBES,
+    description: DESCRIBES,
+    tags: DESCRIBES,
+    deprecated: DESCRIBES
+  },
+  onOff: { class: 'exposure', message: 'describes routes of the API, or leaves them out' }
+}
 
 // Nothing happens at a request: the description is made from the config.
 export default fp<OpenApiOptions>((_app, _root, done) => done(), { name: key, fastify: '5.x' })

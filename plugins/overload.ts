@@ -11,7 +11,7 @@ import {
   RETRY_AFTER,
   Type
 } from '../src/kit/index.ts'
-import { limitChange } from '../src/lib/compare-options.ts'
+import { limitChanges } from '../src/lib/compare-options.ts'
 import { onResponseClosed } from '../src/lib/http/response-end.ts'
 import { upgradeOf } from '../src/lib/http/upgrade.ts'
 import { withHeaders } from '../src/lib/refusals.ts'
@@ -111,11 +111,11 @@ export const comparison: Comparison = {
     const delayOf = ({ eventLoopDelay }: OverloadOptions): number =>
       durationOrNone(eventLoopDelay) ?? Number.POSITIVE_INFINITY
     return [
-      limitChange(['eventLoopDelay'], delayOf(before), delayOf(after)) ?? [],
-      limitChange(['maxInFlight'], numberOf(before.maxInFlight), numberOf(after.maxInFlight)) ?? [],
-      limitChange(['maxConnections'], numberOf(before.maxConnections), numberOf(after.maxConnections)) ?? [],
-      limitChange(['buffers'], sizeOrNone(before.buffers), sizeOrNone(after.buffers)) ?? [],
-      limitChange(['priority'], SHARES[before.priority], SHARES[after.priority]) ?? []
+      limitChanges(['eventLoopDelay'], delayOf(before), delayOf(after)),
+      limitChanges(['maxInFlight'], numberOf(before.maxInFlight), numberOf(after.maxInFlight)),
+      limitChanges(['maxConnections'], numberOf(before.maxConnections), numberOf(after.maxConnections)),
+      limitChanges(['buffers'], sizeOrNone(before.buffers), sizeOrNone(after.buffers)),
+      limitChanges(['priority'], SHARES[before.priority], SHARES[after.priority])
     ].flat()
   }
 }

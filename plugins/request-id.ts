@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Comparison } from '../src/kit/concern.ts'
 import { fp, perOptions, Type } from '../src/kit/index.ts'
 import { requestHeader } from '../src/lib/http/headers.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
@@ -37,6 +38,15 @@ let count = 0
 
 /** Returns the next request id of this process. */
 export const nextId = (): string => `${boot}-${(count++).toString(36)}`
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  options: {
+    header: { class: 'exposure', message: 'is another header of requests and responses' },
+    trust: { class: 'exposure', message: 'passes on ids that clients choose, or no longer' }
+  },
+  onOff: { class: 'exposure', message: 'adds an id to requests and responses, or no longer' }
+}
 
 export default fp<RequestIdOptions>(
   async function requestId(app, root) {

@@ -1,3 +1,4 @@
+import type { Comparison } from '../src/kit/concern.ts'
 import { fp, perOptions, Type } from '../src/kit/index.ts'
 import { elapsed } from '../src/lib/http/response-end.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
@@ -20,6 +21,12 @@ export const options = Type.Object(
 
 export const override = overrideOf(options)
 export type ResponseTimeOptions = Static<typeof options>
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  options: { serverTiming: { class: 'exposure', message: 'tells clients times, or no longer' } },
+  onOff: { class: 'exposure', message: 'tells clients the time of responses, or no longer' }
+}
 
 export default fp<ResponseTimeOptions>(
   async function responseTime(app, root) {

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Comparison } from '../src/kit/concern.ts'
 import {
   type AboutRoute,
   type Description,
@@ -56,6 +57,12 @@ export const warnings = ({ form }: SlashOptions, { paths }: AboutRoute): Warning
   form === 'strip' && paths.every((path) => path.length > 1 && path.endsWith('/'))
     ? [redirected('is never reached, because "slash" redirects to its path without the final slash')]
     : []
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  options: { form: { class: 'moved', message: 'redirects to the other form of paths' } },
+  onOff: { class: 'moved', message: 'redirects paths by their final slash, or no longer' }
+}
 
 export default fp<SlashOptions>(
   async function slash(app, root) {

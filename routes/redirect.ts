@@ -1,3 +1,4 @@
+import type { TargetComparison } from '../src/kit/concern.ts'
 import {
   type About,
   type Description,
@@ -144,6 +145,18 @@ function partsOf(to: string): { origin: string; path: string } {
 }
 
 const percentEncoded = (to: string): string => to.replaceAll(/[^\x21-\x7e]/gu, encodeURIComponent)
+
+const OTHERWISE = { class: 'moved', message: 'redirects otherwise' } as const
+
+/** How `diff` compares two resolved options. */
+export const comparison: TargetComparison = {
+  options: {
+    to: { class: 'moved', message: 'redirects elsewhere' },
+    status: OTHERWISE,
+    rest: OTHERWISE,
+    query: OTHERWISE
+  }
+}
 
 export default fp<TargetRoutes<RedirectOptions>>(
   async function redirect(app, { routes }) {

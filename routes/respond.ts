@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import type { TargetComparison } from '../src/kit/concern.ts'
 import {
   type About,
   type Description,
@@ -76,6 +77,13 @@ export function describes({ status, headers, body }: RespondOptions): Descriptio
       }
     }
   }
+}
+
+const OTHERWISE = { class: 'moved', message: 'responds otherwise' } as const
+
+/** How `diff` compares two resolved options. */
+export const comparison: TargetComparison = {
+  options: { status: OTHERWISE, headers: OTHERWISE, body: OTHERWISE }
 }
 
 export default fp<TargetRoutes<RespondOptions>>(

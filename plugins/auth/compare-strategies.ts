@@ -185,6 +185,12 @@ function issuerChanges(
     })
   else if (duration(next.leeway) < duration(old.leeway))
     found.push(narrowed(at('leeway'), 'accepts tokens less long after they expire'))
+  if (old.resource !== next.resource)
+    found.push({
+      class: 'exposure',
+      path: at('resource'),
+      message: 'tells clients where to get tokens, or no longer'
+    })
   return [...found, ...placeChanges(old.from, next.from, at('from'))]
 }
 
@@ -213,7 +219,15 @@ function oidcChanges(
   const names = ['issuer', 'clientId', 'endpoints', 'rolesClaim', 'scopesClaim'] as const
   const found = names
     .filter((name) => !isSame(old[name], next[name]))
-    .map((name) => trustsOthers(['oidc', name], 'another provider, client, or claims of users'))
+    .map((name): OptionChange => trustsOthers(['oidc', name], 'another provider, client, or claims of users'))
+  if (!isSame(old.params, next.params))
+    found.push(trustsOthers(['oidc', 'params'], 'users whom the provider is asked for otherwise'))
+  if (!isSame(old.scopes, next.scopes))
+    found.push({
+      class: 'exposure',
+      path: ['oidc', 'scopes'],
+      message: 'asks the provider for something else of users'
+    })
   const isSamePlace =
     [old.upstream, next.upstream].every((name) => name === undefined) ||
     (old.upstream !== undefined &&
@@ -241,11 +255,18 @@ function forwardChanges(
       path: ['forward', 'timeout'],
       message: 'waits another time for the service'
     })
-  if (!isSame(old.copy, next.copy) || !isSame(old.copyBack, next.copyBack))
+  for (const name of ['copy', 'copyBack'] as const)
+    if (!isSame(old[name], next[name]))
+      found.push({
+        class: 'exposure',
+        path: ['forward', name],
+        message: 'copies other headers of the service'
+      })
+  if (old.signIn !== next.signIn)
     found.push({
       class: 'exposure',
-      path: ['forward', 'copy'],
-      message: 'copies other headers of the service'
+      path: ['forward', 'signIn'],
+      message: 'sends browsers elsewhere to sign in'
     })
   return found
 }

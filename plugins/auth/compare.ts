@@ -24,6 +24,12 @@ export const comparison: Comparison = {
     ...passOnChanges(before, after),
     ...identityChanges(before, after, about)
   ],
+  options: {
+    challenge: { class: 'exposure', message: 'answers requests without a credential otherwise' },
+    'oidc.clientSecret': 'the client is the same one',
+    'oidc.clientAuth': 'the client is the same one',
+    openapi: 'the routes that it adds are compared with their own "auth"'
+  },
   admits({ optional, require, exempt }: AuthOptions, { ip, isAnonymous, code }) {
     // A wrong credential may be another one of a caller whom the log does not name.
     if (!isAnonymous || (code !== undefined && code !== 'SP_ERR_AUTH_MISSING')) return undefined

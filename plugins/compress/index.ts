@@ -11,6 +11,7 @@ import {
 import { CompressedBody } from './compressed-body.ts'
 import type { CompressOptions } from './options.ts'
 
+export { comparison } from './compare.ts'
 export { options, override } from './options.ts'
 
 export const key = 'compress'

@@ -4,6 +4,7 @@ import { isObject } from '../../src/lib/schema.ts'
 import { type FormatConcernOptions, faults, key, options, override, shorthand } from './options.ts'
 import { convertResponses } from './response.ts'
 
+export { comparison } from './compare.ts'
 export { FormatInvalid } from './response.ts'
 export { type FormatConcernOptions, faults, key, options, override, shorthand }
 

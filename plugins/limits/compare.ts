@@ -1,5 +1,5 @@
 import type { Comparison } from '../../src/kit/concern.ts'
-import { limitChange } from '../../src/lib/compare-options.ts'
+import { limitChanges } from '../../src/lib/compare-options.ts'
 import { durationOrNone, rateOrNone, sizeOrNone } from '../../src/lib/units.ts'
 import type { LimitsOptions } from './options.ts'
 
@@ -11,16 +11,16 @@ const minRate = (option: string | false): number => -(rateOrNone(option) ?? 0)
 export const comparison: Comparison = {
   limits: true,
   changes: (before: LimitsOptions, after: LimitsOptions) => [
-    ...(['body', 'headers', 'url'] as const).flatMap(
-      (name) => limitChange([name], sizeOrNone(before[name]), sizeOrNone(after[name])) ?? []
+    ...(['body', 'headers', 'url'] as const).flatMap((name) =>
+      limitChanges([name], sizeOrNone(before[name]), sizeOrNone(after[name]))
     ),
-    ...(['time', 'headerTime', 'idle'] as const).flatMap(
-      (name) => limitChange([name], time(before[name]), time(after[name])) ?? []
+    ...(['time', 'headerTime', 'idle'] as const).flatMap((name) =>
+      limitChanges([name], time(before[name]), time(after[name]))
     ),
-    ...(['bodyRate', 'responseRate'] as const).flatMap(
-      (name) => limitChange([name], minRate(before[name]), minRate(after[name])) ?? []
+    ...(['bodyRate', 'responseRate'] as const).flatMap((name) =>
+      limitChanges([name], minRate(before[name]), minRate(after[name]))
     ),
-    ...[limitChange(['headerCount'], countOf(before), countOf(after)) ?? []].flat()
+    ...limitChanges(['headerCount'], countOf(before), countOf(after))
   ]
 }
 

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Comparison } from '../../src/kit/concern.ts'
 import { fp, type OptionFault, perRoute, Type } from '../../src/kit/index.ts'
 import type { MetricFamily, RequestFigures } from '../../src/lib/contracts/metrics.ts'
 import { onRequestDone } from '../../src/lib/http/response-end.ts'
@@ -46,6 +47,12 @@ declare module 'fastify' {
     /** The metrics of requests; null if not configured. */
     metrics: { families(): MetricFamily[]; figures(): RequestFigures } | null
   }
+}
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  options: { buckets: 'how requests are counted changes none of them' },
+  onOff: 'whether requests are counted changes none of them'
 }
 
 export default fp<MetricsOptions>(

@@ -1,5 +1,5 @@
 import type { Comparison, OptionChange } from '../../src/kit/concern.ts'
-import { isSame, limitChange } from '../../src/lib/compare-options.ts'
+import { isSame, limitChanges } from '../../src/lib/compare-options.ts'
 import { duration } from '../../src/lib/units.ts'
 import type { QuotaOptions, RateLimitOptions } from './options.ts'
 
@@ -62,18 +62,20 @@ function quotaChanges(before: QuotaOptions, after: QuotaOptions, path: string[])
   return found
 }
 
+const changedName = (before: Quota, after: Quota): string =>
+  before.window !== after.window ? 'window' : before.max === after.max ? 'cost' : 'max'
+
 function numberChanges(before: Quota, after: Quota, path: string[]): OptionChange[] {
   const numberOf = (value: number | undefined): number => value ?? Number.POSITIVE_INFINITY
   const perMs = ({ max, window, cost }: Quota): number => numberOf(max) / cost / duration(window)
   const atOnce = ({ burst, max, cost }: Quota): number => numberOf(burst ?? max) / cost
   return [
-    limitChange([...path, before.window === after.window ? 'max' : 'window'], perMs(before), perMs(after)) ??
-      [],
+    limitChanges([...path, changedName(before, after)], perMs(before), perMs(after)),
     perMs(before) === perMs(after)
-      ? (limitChange([...path, 'max'], atOnce(before), atOnce(after)) ?? [])
+      ? limitChanges([...path, 'max'], atOnce(before), atOnce(after))
       : before.burst !== after.burst
-        ? (limitChange([...path, 'burst'], numberOf(before.burst), numberOf(after.burst)) ?? [])
+        ? limitChanges([...path, 'burst'], numberOf(before.burst), numberOf(after.burst))
         : [],
-    limitChange([...path, 'maxInFlight'], numberOf(before.maxInFlight), numberOf(after.maxInFlight)) ?? []
+    limitChanges([...path, 'maxInFlight'], numberOf(before.maxInFlight), numberOf(after.maxInFlight))
   ].flat()
 }

@@ -1,5 +1,6 @@
 import type { Comparison, OptionChange } from '../../src/kit/concern.ts'
 import { notIn } from '../../src/lib/compare-options.ts'
+import { duration } from '../../src/lib/units.ts'
 import type { SessionOptions } from './options.ts'
 
 /** How `diff` compares two resolved options. */
@@ -19,9 +20,25 @@ export const comparison: Comparison = {
         path: ['cookie', 'sameSite'],
         message: 'sends the session from other sites, or no longer'
       })
-    for (const name of ['idle', 'absolute'] as const)
-      if (before[name] !== after[name])
-        found.push({ class: 'timing', path: [name], message: 'ends sessions at another time' })
+    if (notIn(before.secrets, after.secrets).length > 0)
+      found.push({
+        class: 'narrowed-access',
+        path: ['secrets'],
+        message: 'no longer accepts sessions that are signed with a secret'
+      })
+    for (const name of ['idle', 'absolute'] as const) {
+      const [old, next] = [duration(before[name]), duration(after[name])]
+      if (next > old)
+        found.push({ class: 'widened-access', path: [name], message: 'accepts sessions longer' })
+      if (next < old)
+        found.push({ class: 'narrowed-access', path: [name], message: 'accepts sessions less long' })
+    }
     return found
-  }
+  },
+  options: {
+    'cookie.name': { class: 'narrowed-access', message: 'no longer accepts sessions in the old cookie' },
+    routes: { class: 'moved', message: 'has its own routes at other paths' }
+  },
+  onOff:
+    'a route says with "auth" whether it takes sessions, and the routes of sessions are compared as routes'
 }

@@ -1,4 +1,4 @@
-import type { AboutPlan, PlanWarning } from '../../src/kit/concern.ts'
+import type { AboutPlan, Comparison, PlanWarning } from '../../src/kit/concern.ts'
 import { defineWarning, fp, type OptionFault, Type } from '../../src/kit/index.ts'
 import type { Store } from '../../src/lib/contracts/store.ts'
 import { connectionOptions, tlsClientOptions } from '../../src/lib/http/tls-client.ts'
@@ -140,6 +140,44 @@ declare module 'fastify' {
     /** The store of counters, sessions and throttles. */
     store: Store
   }
+}
+
+const ELSEWHERE = {
+  class: 'loosened-limits',
+  message: 'keeps counts and sessions elsewhere, where they begin anew'
+} as const
+const TRUSTS = {
+  class: 'widened-access',
+  message: 'trusts others: certificates of the store by another authority or name'
+} as const
+const SHOWS = { class: 'exposure', message: 'shows another credential to the store' } as const
+
+/** How `diff` compares two resolved options. */
+export const comparison: Comparison = {
+  changes: (before: StoreOptions | undefined, after: StoreOptions | undefined) => {
+    const [verified, verifies] = [before?.tls?.verify !== false, after?.tls?.verify !== false]
+    const path = ['tls', 'verify']
+    if (verified === verifies || before === undefined || after === undefined) return []
+    return verifies
+      ? [{ class: 'narrowed-access', path, message: 'verifies the certificate of the store' }]
+      : [{ class: 'widened-access', path, message: 'accepts any certificate of the store' }]
+  },
+  options: {
+    redis: ELSEWHERE,
+    cluster: ELSEWHERE,
+    'sentinel.name': ELSEWHERE,
+    'sentinel.nodes': ELSEWHERE,
+    'sentinel.db': ELSEWHERE,
+    'sentinel.username': SHOWS,
+    'sentinel.password': SHOWS,
+    'tls.ca': TRUSTS,
+    'tls.serverName': TRUSTS,
+    'tls.cert': SHOWS,
+    'tls.key': SHOWS,
+    prefix: ELSEWHERE,
+    timeout: { class: 'timing', message: 'waits another time for the store' }
+  },
+  onOff: ELSEWHERE
 }
 
 export default fp<StoreOptions>(

@@ -26,5 +26,11 @@ export const comparison: Comparison = {
     else if (before.minVersion !== after.minVersion)
       found.push({ class: 'exposure', path: ['minVersion'], message: 'accepts other versions of TLS' })
     return found
+  },
+  options: {
+    certificates: 'a renewed certificate is shown to the same requests',
+    acme: 'a certificate of another authority is shown to the same requests',
+    redirectFrom: { class: 'exposure', message: 'redirects plain HTTP from another port, or no longer' },
+    http2: { class: 'exposure', message: 'speaks other versions of HTTP to clients' }
   }
 }

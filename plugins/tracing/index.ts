@@ -7,6 +7,7 @@ import { Propagator } from './propagation/index.ts'
 import { RequestTrace, type Tracer } from './request-trace.ts'
 import { SpanCounts } from './span-counts.ts'
 
+export { comparison } from './compare.ts'
 export { faults, given, key, options, override, rootOnly, type TracingOptions, variables } from './options.ts'
 
 export const requestHeaders = (): string[] => ['traceparent', 'tracestate', 'baggage', 'b3']

@@ -1,5 +1,6 @@
 import type { Comparison, OptionChange } from '../../src/kit/concern.ts'
-import { isSame, limitChange, stableText } from '../../src/lib/compare-options.ts'
+import { isSame, limitChanges, stableText } from '../../src/lib/compare-options.ts'
+import { size } from '../../src/lib/units.ts'
 import type { UpstreamOptions } from './options.ts'
 
 type Entry = UpstreamOptions | undefined
@@ -36,12 +37,41 @@ export const comparison: Comparison = {
           path: [name],
           message: 'waits or retries otherwise, or shares requests otherwise'
         })
-    const connections = ({ connections: own }: Partial<UpstreamOptions> = {}): number =>
-      own?.max ?? Number.POSITIVE_INFINITY
-    const limit = limitChange(['connections', 'max'], connections(before), connections(after))
-    return limit === undefined ? found : [...found, limit]
+    if (before === undefined || after === undefined) return found
+    if (before.exactPaths !== after.exactPaths)
+      found.push(
+        after.exactPaths
+          ? {
+              class: 'widened-access',
+              path: ['exactPaths'],
+              message: 'accepts other spellings of paths, which "paths.ambiguous" refused'
+            }
+          : {
+              class: 'narrowed-access',
+              path: ['exactPaths'],
+              message: 'refuses other spellings of paths by "paths.ambiguous"'
+            }
+      )
+    if (!isSame(before.targets, after.targets) && destination(before) === destination(after))
+      found.push({ class: 'timing', path: ['targets'], message: 'shares requests otherwise among targets' })
+    return [
+      ...found,
+      limitChanges(['connections', 'max'], connections(before), connections(after)),
+      limitChanges(['connections', 'pending'], pending(before), pending(after)),
+      limitChanges(['maxHeaders'], size(before.maxHeaders), size(after.maxHeaders))
+    ].flat()
+  },
+  options: {
+    'tls.cert': { class: 'exposure', message: 'shows another certificate to the service' },
+    'tls.key': { class: 'exposure', message: 'shows another certificate to the service' },
+    'discover.every': { class: 'timing', message: 'looks for targets at other times' },
+    http2: { class: 'timing', message: 'speaks another version of HTTP to the service' }
   }
 }
+
+const connections = ({ connections: own }: UpstreamOptions): number => own?.max ?? Number.POSITIVE_INFINITY
+const pending = ({ connections: own }: UpstreamOptions): number =>
+  own?.max === undefined ? Number.POSITIVE_INFINITY : own.pending
 
 const TIMING = [
   'timeout',

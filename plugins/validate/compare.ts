@@ -1,5 +1,5 @@
 import type { Comparison, OptionChange } from '../../src/kit/concern.ts'
-import { limitChange } from '../../src/lib/compare-options.ts'
+import { limitChanges } from '../../src/lib/compare-options.ts'
 import { size } from '../../src/lib/units.ts'
 import { SCHEMAS, type ValidateOptions } from './options.ts'
 
@@ -8,6 +8,7 @@ const UNKNOWN_QUERY = { reject: 0, drop: 1, keep: 2 } as const
 /** How `diff` compares two resolved options: schemas by whether they are there, since which of two accepts more can't be decided. */
 export const comparison: Comparison = {
   protects: false,
+  options: { response: 'responses are only compared with the document' },
   changes(before: ValidateOptions, after: ValidateOptions, { changed }) {
     const found: OptionChange[] = []
     for (const name of [...SCHEMAS, 'openapi'] as const) {
@@ -51,6 +52,6 @@ export const comparison: Comparison = {
       found.push({ class: 'widened-access', path, message: 'accepts more parameters that are not named' })
     if (nextQuery < query)
       found.push({ class: 'narrowed-access', path, message: 'accepts fewer parameters that are not named' })
-    return [...found, limitChange(['maxBody'], size(before.maxBody), size(after.maxBody)) ?? []].flat()
+    return [...found, ...limitChanges(['maxBody'], size(before.maxBody), size(after.maxBody))]
   }
 }

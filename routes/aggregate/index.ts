@@ -1,11 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { TargetComparison } from '../../src/kit/concern.ts'
 import { fp, type TargetRoute, type TargetRoutes } from '../../src/kit/index.ts'
+import { limitChanges } from '../../src/lib/compare-options.ts'
 import { acceptAnyContentTypes } from '../../src/lib/http/bodies.ts'
 import { isClosed } from '../../src/lib/http/response.ts'
 import { onResponseClosed } from '../../src/lib/http/response-end.ts'
 import { MethodRefused } from '../../src/lib/refusals.ts'
 import { isObject } from '../../src/lib/schema.ts'
+import { size } from '../../src/lib/units.ts'
 import type { Answer } from './answer.ts'
 import { answerMaker, sendAnswer, sendError } from './answering.ts'
 import { CachedAnswers, type CachedAnswersPlan } from './cached.ts'
@@ -24,10 +26,21 @@ export const exposes = true
 
 export { describes } from './describe.ts'
 
+const COMPOSES = { class: 'exposure', message: 'composes responses otherwise' } as const
+
 /** How `diff` compares two resolved options. */
 export const comparison: TargetComparison = {
   reaches: ({ legs }: AggregateOptions) =>
-    Object.values(legs).map(({ upstream, path, method }) => ({ upstream, as: `${method} ${path}` }))
+    Object.values(legs).map(({ upstream, path, method }) => ({ upstream, as: `${method} ${path}` })),
+  changes: ({ maxTotal: before }: AggregateOptions, { maxTotal: after }: AggregateOptions) =>
+    limitChanges(['maxTotal'], size(before), size(after)),
+  options: {
+    legs: { class: 'exposure', message: 'asks its services otherwise, or for something else' },
+    body: COMPOSES,
+    merge: COMPOSES,
+    partial: { class: 'exposure', message: 'tells clients of missing parts otherwise' },
+    format: COMPOSES
+  }
 }
 
 export { type AggregateOptions, faults, needs, options, warnings }

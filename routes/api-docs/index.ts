@@ -1,5 +1,6 @@
 import fastifyStatic from '@fastify/static'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { TargetComparison } from '../../src/kit/concern.ts'
 import {
   type Description,
   describeRefusal,
@@ -43,6 +44,11 @@ export const describes = (): Description => ({
   },
   refusals: [describeRefusal(RouteUnknown)]
 })
+
+/** How `diff` compares two resolved options. */
+export const comparison: TargetComparison = {
+  options: { ui: { class: 'exposure', message: 'has the page of Swagger UI, or no longer' } }
+}
 
 export default fp<TargetRoutes<ApiDocsOptions>>(
   async function apiDocs(app, { routes }) {

@@ -1,6 +1,6 @@
 import type { OptionChange, TargetComparison } from '../../src/kit/concern.ts'
 import { hasMoreOrigins, isSame } from '../../src/lib/compare-options.ts'
-import type { ProxyOptions } from './options.ts'
+import { type ProxyOptions, WEBSOCKET_DEFAULTS } from './options.ts'
 
 /** How `diff` compares two resolved options. */
 export const comparison: TargetComparison = {
@@ -25,6 +25,15 @@ export const comparison: TargetComparison = {
       if (!isSame(before[name], after[name]))
         found.push({ class: 'exposure', path: [name], message: 'tells clients something else' })
     return [...found, ...websocketChanges(before.websocket, after.websocket)]
+  },
+  options: {
+    'mirror.share': { class: 'moved', message: 'copies another share of requests to the mirror' },
+    'mirror.max': { class: 'moved', message: 'copies another number of requests to the mirror at a time' },
+    'mirror.maxBody': {
+      class: 'moved',
+      message: 'copies requests with bodies of another size to the mirror'
+    },
+    'files.maxAge': { class: 'timing', message: 'lets browsers keep files for another time' }
   }
 }
 
@@ -53,7 +62,7 @@ function websocketChanges(
       message: 'lets pages of fewer origins open WebSockets'
     })
   for (const name of ['idle', 'lifetime', 'closeTimeout'] as const)
-    if (old !== undefined && next !== undefined && old[name] !== next[name])
+    if ((old ?? WEBSOCKET_DEFAULTS)[name] !== (next ?? WEBSOCKET_DEFAULTS)[name])
       found.push({ class: 'timing', path: [...path, name], message: 'closes WebSockets at another time' })
   return found
 }

@@ -1,7 +1,6 @@
 import type { AboutComparison } from '../kit/comparison.ts'
 import type { Concern, RouteInfo, Target } from '../kit/index.ts'
 import { isSame } from '../lib/compare-options.ts'
-import { isObject } from '../lib/schema.ts'
 import type { Sides } from './compared-side.ts'
 
 /** The options that a module compares, and their routes. */
@@ -25,8 +24,8 @@ export const aboutOf = (sides: Sides, compared?: ComparedOptions): AboutComparis
 })
 
 function changedOptions({ before, after }: Sides, { module, old, next }: ComparedOptions): string[] {
-  const one = isObject(old) ? before.plainOptions(module, old) : {}
-  const other = isObject(next) ? after.plainOptions(module, next) : {}
+  const one = before.plainValue(module, old) ?? {}
+  const other = after.plainValue(module, next) ?? {}
   return [...new Set([...Object.keys(one), ...Object.keys(other)])].filter(
     (key) => key !== 'global' && !isSame(one[key], other[key])
   )

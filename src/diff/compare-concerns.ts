@@ -2,8 +2,9 @@ import type { ChangeClass, LoggedRequest, OptionChange } from '../kit/comparison
 import type { Concern, RouteInfo } from '../kit/index.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject, schemaOf } from '../lib/schema.ts'
-import { aboutOf } from './about.ts'
+import { aboutOf, type ComparedOptions } from './about.ts'
 import type { Sides } from './compared-side.ts'
+import { withMeanings } from './option-meanings.ts'
 
 /** A change of the options of a concern or a target. */
 export interface ModuleChange extends OptionChange {
@@ -46,18 +47,11 @@ export class ConcernComparison {
     return this.#concerns
       .filter(({ override, named }) => override === false && named !== true)
       .flatMap((concern) => {
-        const { key, comparison } = concern
-        const [old, next] = [before.plan.options[key], after.plan.options[key]]
+        const { key } = concern
+        const [old, next] = [onOnly(before.plan.options[key]), onOnly(after.plan.options[key])]
         if (this.#isSame(concern, old, next)) return []
         if (!this.#isBuiltin(concern)) return [unknownChange(key)]
-        return ofModule(
-          key,
-          comparison?.changes?.(
-            old as never,
-            next as never,
-            aboutOf(this.#sides, { module: concern, old, next })
-          )
-        )
+        return this.#ofModule({ module: concern, old, next })
       })
   }
 
@@ -104,28 +98,27 @@ export class ConcernComparison {
     const isKnown = this.#isBuiltin(concern)
     if (!isGate(concern)) {
       if (!isKnown && comparison === undefined) return [unknownChange(key)]
-      return ofModule(
-        key,
-        comparison?.changes?.(
-          onOnly(old) as never,
-          onOnly(next) as never,
-          aboutOf(this.#sides, { module: concern, old, next, before, after })
-        )
-      )
+      return this.#ofModule({ module: concern, old: onOnly(old), next: onOnly(next), before, after })
     }
     const [refused, refuses] = [this.#restricts(concern, before), this.#restricts(concern, after)]
     if (refused && !refuses) return [{ key, ...offChange(concern, next) }]
     if (!refused && refuses) return [{ key, ...onChange(concern, old) }]
-    if (!isEnforced(old) || !isEnforced(next)) return []
-    if (!isKnown && comparison === undefined) return [unknownChange(key)]
-    return ofModule(
-      key,
-      comparison?.changes?.(
-        old as never,
-        next as never,
-        aboutOf(this.#sides, { module: concern, old, next, before, after })
-      )
+    if (!isObject(old) || !isObject(next)) return []
+    const areEnforced = isEnforced(old) && isEnforced(next)
+    if (!isKnown && comparison === undefined) return areEnforced ? [unknownChange(key)] : []
+    // What only reports refuses nothing, but it still tells upstreams and clients what it tells.
+    return this.#ofModule({ module: concern, old, next, before, after }).filter(
+      (change) => areEnforced || change.class === 'exposure'
     )
+  }
+
+  #ofModule(compared: ComparedOptions & { readonly module: Concern }): ModuleChange[] {
+    const { module, old, next } = compared
+    const { key, comparison = {} } = module
+    const found = comparison.changes?.(old as never, next as never, aboutOf(this.#sides, compared)) ?? []
+    const { before, after } = this.#sides
+    const plain = [before.plainValue(module, old), after.plainValue(module, next)] as const
+    return withMeanings(comparison, plain, found).map((change) => ({ key, ...change }))
   }
 
   /** Returns whether a gate is enforced on a route, and refuses any request. */
@@ -152,9 +145,6 @@ export class ConcernComparison {
 }
 
 const onOnly = (options: unknown): unknown => (options === false ? undefined : options)
-
-const ofModule = (key: string, changes: readonly OptionChange[] | undefined): ModuleChange[] =>
-  (changes ?? []).map((change) => ({ key, ...change }))
 
 const unknownChange = (key: string): ModuleChange => ({
   key,

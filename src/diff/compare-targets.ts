@@ -1,12 +1,13 @@
 import { namedEntries } from '../config/facets.ts'
 import type { PlannedRoute } from '../config/plan-types.ts'
-import type { Reached } from '../kit/comparison.ts'
+import type { OptionChange, Reached } from '../kit/comparison.ts'
 import type { RouteInfo, Target } from '../kit/index.ts'
 import { isSame } from '../lib/compare-options.ts'
 import { mapFiles, schemaOf } from '../lib/schema.ts'
 import { aboutOf } from './about.ts'
 import type { ModuleChange } from './compare-concerns.ts'
 import type { ComparedSide, Sides } from './compared-side.ts'
+import { withMeanings } from './option-meanings.ts'
 
 /** A route, and its entry in the plan. */
 export interface PlannedMatch {
@@ -66,19 +67,23 @@ export function targetChanges(
         message: 'has changed, and only its author knows what that means for requests'
       }
     ]
-  const changes = target.comparison?.changes?.(
-    old.targetOptions as never,
-    next.targetOptions as never,
-    aboutOf(sides, {
-      module: target,
-      old: old.targetOptions,
-      next: next.targetOptions,
-      before: before.info,
-      after: after.info
-    })
-  )
-  if (changes !== undefined) return [...found, ...changes.map((change) => ({ key, ...change }))]
+  const { comparison } = target
+  if (comparison?.changes !== undefined || comparison?.options !== undefined)
+    return [...found, ...optionChanges(sides, target, before, after).map((change) => ({ key, ...change }))]
   return hasMoved ? found : [{ key, class: 'moved', path: [], message: 'responds otherwise' }]
+}
+
+function optionChanges(
+  sides: Sides,
+  target: Target,
+  before: PlannedMatch,
+  after: PlannedMatch
+): readonly OptionChange[] {
+  const [old, next] = [before.planned.targetOptions, after.planned.targetOptions]
+  const about = aboutOf(sides, { module: target, old, next, before: before.info, after: after.info })
+  const { comparison = {} } = target
+  const plain = [sides.before.plainValue(target, old), sides.after.plainValue(target, next)] as const
+  return withMeanings(comparison, plain, comparison.changes?.(old as never, next as never, about) ?? [])
 }
 
 /** Compares the upstreams of routes that go to other ones; those that stay are compared by name. */
@@ -111,8 +116,9 @@ function changesOfEntry(sides: Sides, one: string, other: string): ModuleChange[
     mapFiles(schemaOf(named.options, name), namedEntries(side.plan)[name], (file) => side.fileText(file))
   const [before, after] = [entryOf(sides.before, one), entryOf(sides.after, other)]
   if (isSame(before, after)) return []
-  const about = aboutOf(sides)
-  return (named.comparison?.changes?.(before as never, after as never, about) ?? []).map((change) => ({
+  const { comparison = {} } = named
+  const found = comparison.changes?.(before as never, after as never, aboutOf(sides)) ?? []
+  return withMeanings(comparison, [before, after], found).map((change) => ({
     key: named.key,
     ...change,
     path: [other, ...change.path]

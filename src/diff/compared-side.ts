@@ -41,6 +41,11 @@ export class ComparedSide {
     return mapFiles(module.options, options, (file) => this.fileText(file)) as Record<string, unknown>
   }
 
+  /** Returns `plainOptions` of a module that is on, and undefined for one that is not. */
+  plainValue(module: Concern | Target, options: unknown): Readonly<Record<string, unknown>> | undefined {
+    return isObject(options) ? this.plainOptions(module, options) : undefined
+  }
+
   /** Returns a text that is equal for files of the same content, and for folders of the same name. */
   fileText(file: string): string {
     return getOrCreate(this.#files, file, () => {

@@ -10,6 +10,7 @@ import { changedExtensions, isBuiltinModule } from './extension-code.ts'
 import { type ChangedRoute, type Finding, FindingList, placeIn } from './findings.ts'
 import type { Side } from './load-side.ts'
 import { matchRoutes, type RouteMatch } from './match-routes.ts'
+import { valueAt } from './option-meanings.ts'
 import { Protection } from './protection.ts'
 import type { ReplayContext } from './replay.ts'
 import { type RouteNodes, routeNodesOf } from './route-nodes.ts'
@@ -177,13 +178,4 @@ class PlanDiff {
       about?.route
     )
   }
-}
-
-function valueAt(value: unknown, path: readonly (string | number)[]): unknown {
-  let here = value
-  for (const key of path) {
-    if (typeof here !== 'object' || here === null || !Object.hasOwn(here, key)) return undefined
-    here = (here as Record<string | number, unknown>)[key]
-  }
-  return here
 }

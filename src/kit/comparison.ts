@@ -25,6 +25,12 @@ export interface OptionChange {
   readonly message: string
 }
 
+/** What a change of an option means: a class with its message, or the reason why every request is still answered alike. */
+export type OptionMeaning = Pick<OptionChange, 'class' | 'message'> | string
+
+/** The meaning of options that `changes` does not mention, by their path such as "cookie.name"; every other option is one that `changes` decides. */
+export type OptionMeanings = Readonly<Record<string, OptionMeaning>>
+
 /** The routes whose options are compared; undefined for root options. */
 export interface AboutComparison {
   readonly before: RouteInfo | undefined
@@ -59,6 +65,9 @@ export interface Comparison {
   readonly restricts?: (options: never, route: RouteInfo) => boolean
   /** Returns what changes for requests; a concern that is no gate gets undefined where it is off. */
   readonly changes?: (before: never, after: never, about: AboutComparison) => readonly OptionChange[]
+  readonly options?: OptionMeanings
+  /** What it means that a concern that is no gate is on in one config only, if `changes` does not mention it. */
+  readonly onOff?: OptionMeaning
   /** Returns the upstreams, by name or URL, that decide about requests. */
   readonly asks?: (options: never) => readonly string[]
   /** Returns where the requests to a named entry are sent. */
@@ -73,6 +82,7 @@ export interface TargetComparison {
   readonly reaches?: (options: never) => readonly Reached[]
   /** Returns what else changes for requests, beside what is reached. */
   readonly changes?: (before: never, after: never, about: AboutComparison) => readonly OptionChange[]
+  readonly options?: OptionMeanings
 }
 
 /** Something that the requests of a route reach. */

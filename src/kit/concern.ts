@@ -14,6 +14,8 @@ export type {
   Comparison,
   LoggedRequest,
   OptionChange,
+  OptionMeaning,
+  OptionMeanings,
   Reached,
   TargetComparison
 } from './comparison.ts'

@@ -60,14 +60,14 @@ export const hasMoreOrigins = (origins: readonly string[], others: readonly stri
   notIn(origins, others).length > 0 &&
   matchesMore(notIn(origins, others).map(originSet), others.map(originSet))
 
-/** Returns the change of a limit of which a larger number allows more; undefined for the same number. */
-export function limitChange(
+/** Returns the change of a limit of which a larger number allows more; none for the same number. */
+export function limitChanges(
   path: readonly (string | number)[],
   before: number,
   after: number
-): { class: 'loosened-limits' | 'tightened-limits'; path: typeof path; message: string } | undefined {
-  if (before === after || (Number.isNaN(before) && Number.isNaN(after))) return undefined
+): { class: 'loosened-limits' | 'tightened-limits'; path: typeof path; message: string }[] {
+  if (before === after || (Number.isNaN(before) && Number.isNaN(after))) return []
   return after > before
-    ? { class: 'loosened-limits', path, message: 'allows more' }
-    : { class: 'tightened-limits', path, message: 'allows less' }
+    ? [{ class: 'loosened-limits', path, message: 'allows more' }]
+    : [{ class: 'tightened-limits', path, message: 'allows less' }]
 }
