@@ -10,6 +10,7 @@ COPY package.json package-lock.json .npmrc ./
 COPY tools/node-runtime tools/node-runtime
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
+COPY tools/bundle.ts tools/run.js tools/
 COPY src src
 COPY plugins plugins
 COPY routes routes

@@ -4,6 +4,9 @@
 // 28 ms. --no-allocation-site-pretenuring: V8 allocated parts of requests as old objects, with pauses of 40 ms.
 // This file is plain JavaScript, so that it runs on a Node.js that is too old for the rest and can report that.
 import { existsSync, readFileSync } from 'node:fs'
+import module from 'node:module'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 
 const [major, minor] = process.versions.node.split('.').map(Number)
 if (major < 24 || (major === 24 && minor < 13)) {
@@ -20,6 +23,10 @@ if (args[0] === undefined || args[0] === 'run' || args[0].startsWith('-')) {
   process.on('SIGHUP', () => {})
   const { catchEarlySignals } = await load('lib/early-signals')
   catchEarlySignals()
+} else {
+  // Halves the time that a command of the source takes to load. In the user's own folder: Node's default is in a folder
+  // that every user may write to. A folder that can't be written to is no error.
+  module.enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'sallyport'))
 }
 const { main } = await load('main')
 const version = () => JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version

@@ -3,6 +3,7 @@ import { commands } from './commands/index.ts'
 import { CommandError, UsageError } from './commands/outcome.ts'
 import { parseArguments } from './commands/parse.ts'
 import { nearest } from './lib/schema.ts'
+import { neverYield } from './lib/time-slicing.ts'
 
 /** Runs a command line and returns its exit code: 0 for success, 1 for a config or a start that failed, 2 for wrong usage, undefined for a process that keeps running. */
 export async function main(
@@ -36,6 +37,7 @@ async function dispatch(
   const { command } = await load()
   if (rest.some(isHelpOption)) return print(commandHelp(command))
   const args = parseArguments(command, isNamed ? rest : first === undefined ? [] : [first, ...rest])
+  if (command.serves !== true) neverYield()
   return command.run({ ...args, version: version() })
 }
 

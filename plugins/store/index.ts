@@ -4,7 +4,6 @@ import type { Store } from '../../src/lib/contracts/store.ts'
 import { connectionOptions, tlsClientOptions } from '../../src/lib/http/tls-client.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Duration, duration } from '../../src/lib/units.ts'
-import { RedisStore } from './redis.ts'
 
 export const key = 'store'
 
@@ -188,6 +187,8 @@ export default fp<StoreOptions>(
       app.decorate('store', { shared: null })
       return
     }
+    // ioredis takes a tenth of a second to load.
+    const { RedisStore } = await import('./redis.ts')
     const redis = app.resources.lease(
       app,
       `store ${JSON.stringify(options)}`,

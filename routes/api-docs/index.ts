@@ -1,4 +1,3 @@
-import fastifyStatic from '@fastify/static'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { TargetComparison } from '../../src/kit/concern.ts'
 import {
@@ -54,8 +53,10 @@ export default fp<TargetRoutes<ApiDocsOptions>>(
   async function apiDocs(app, { routes }) {
     ignoreBodies(app)
     const folder = routes.some(({ options }) => options.ui) ? findUi() : undefined
-    if (folder !== undefined)
+    if (folder !== undefined) {
+      const { default: fastifyStatic } = await import('@fastify/static')
       await app.register(fastifyStatic, { root: folder, serve: false, etag: true, lastModified: true })
+    }
     for (const route of routes) {
       const handler = makeHandler(route, route.options.ui ? folder : undefined)
       for (const mount of route.mounts)

@@ -20,6 +20,7 @@ export const command: Command = {
     }
   },
   positionals: [],
+  serves: true,
   async run({ values }) {
     const port = Number(values['port'])
     if (!Number.isInteger(port) || port < 0 || port > 65_535)

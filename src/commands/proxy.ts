@@ -30,6 +30,7 @@ export const command: Command = {
     tls: { type: 'boolean', about: 'serves https, with a certificate of a local authority that it makes' }
   },
   positionals: [],
+  serves: true,
   async run({ values, version }) {
     const targets = ((values['to'] ?? []) as string[]).map(readTarget)
     if (targets.length === 0)

@@ -13,6 +13,7 @@ export const command: Command = {
     watch: { type: 'boolean', short: 'w', about: 'reloads when a file that the config names has changed' }
   },
   positionals: [],
+  serves: true,
   async run({ values, version }) {
     const settings = settingsFor(process.env, values['config'])
     return serveGateway({

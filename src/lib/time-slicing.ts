@@ -16,6 +16,11 @@ export function yieldIfDue(): Promise<void> {
   return isOver() ? pause() : RESOLVED
 }
 
+/** Ends the pauses, for a process that serves no requests: they take a tenth of the time of its commands. */
+export function neverYield(): void {
+  sliceStart = Number.POSITIVE_INFINITY
+}
+
 const isOver = (): boolean => performance.now() - sliceStart >= SLICE_MS
 
 const RESOLVED = Promise.resolve()
