@@ -172,15 +172,17 @@ function userFaults(users: AuthOptions['users']): OptionFault[] {
   if (users === undefined) return []
   const { entries, faults } = readUsers(users as Listed<User>)
   const found = below('users', faults)
-  const duplicate = entries.find(
-    ({ name }, i) => entries.findIndex((other) => isSameName(other.name, name)) !== i
+  const duplicate = entries.find(({ name }, i) =>
+    entries.some((other, j) => j < i && isSameName(other.name, name))
   )
   if (duplicate !== undefined)
     found.push({ path: ['users'], message: `expected unique user names, got "${duplicate.name}" twice` })
   return found
 }
 
-const isSameName = (one: string, other: string): boolean => one.normalize('NFC') === other.normalize('NFC')
+// The name may be missing or no string, which is an error of its own.
+const isSameName = (one: unknown, other: unknown): boolean =>
+  typeof one === 'string' && typeof other === 'string' && one.normalize('NFC') === other.normalize('NFC')
 
 function emptyListFaults({ users, apiKeys }: AuthOptions): OptionFault[] {
   return Object.entries({ users, apiKeys }).flatMap(([name, listed]) =>

@@ -429,6 +429,7 @@ t.test('reports invalid session options', async (t) => {
     'roles.json': JSON.stringify([{ ...list[0], roles: 'administrator' }]),
     'word.json': JSON.stringify([{ ...list[0], admin: true }]),
     'plain.json': JSON.stringify([{ name: 'ada', password: 'lovelace' }]),
+    'nobody.json': '[{}, {}]',
     'object.json': '{}',
     'broken.json': '[{'
   })
@@ -463,6 +464,7 @@ t.test('reports invalid session options', async (t) => {
       says: /expected an argon2id, scrypt or bcrypt hash/
     },
     { name: 'a word that users have not', config: withFile('word'), says: /unknown option "admin"/ },
+    { name: 'users without names', config: withFile('nobody'), says: /entry 1: expected a name/ },
     { name: 'roles that are one text', config: withFile('roles'), says: /expected a list of strings/ },
     {
       name: 'a name that two have',
