@@ -1,3 +1,4 @@
+import { exitOnClosedPipe } from './commands/closed-pipe.ts'
 import { allHelp, commandHelp } from './commands/help.ts'
 import { commands } from './commands/index.ts'
 import { CommandError, UsageError } from './commands/outcome.ts'
@@ -36,6 +37,7 @@ async function dispatch(
   }
   const { command } = await load()
   if (rest.some(isHelpOption)) return print(commandHelp(command))
+  if (command.serves !== true) exitOnClosedPipe()
   const args = parseArguments(command, isNamed ? rest : first === undefined ? [] : [first, ...rest])
   if (command.serves !== true) neverYield()
   return command.run({ ...args, version: version() })
@@ -44,6 +46,7 @@ async function dispatch(
 const isHelpOption = (arg: string): boolean => arg === '-h' || arg === '--help'
 
 function print(text: string): number {
+  exitOnClosedPipe()
   process.stdout.write(text)
   return 0
 }

@@ -1,8 +1,10 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
+import { text } from 'node:stream/consumers'
 import t from 'tap'
-import { ask, type Ended, gateway, running, SECRET, sallyport } from '../helpers.ts'
+import { ask, BIN, clean, type Ended, gateway, running, SECRET, sallyport } from '../helpers.ts'
 
 const HASH = `sha256:${'0'.repeat(64)}`
 
@@ -363,6 +365,24 @@ t.test('hash', async (t) => {
       })
     )
   })
+})
+
+t.test('a command whose reader leaves ends without a message', async (t) => {
+  const cwd = t.testdir({
+    ...hello,
+    'gateway.test.json': '{ "tests": [{ "request": "GET /hello", "expect": { "status": 200 } }] }'
+  })
+  for (const args of [['schema'], ['test']]) {
+    const child = spawn(process.execPath, [BIN, ...args], {
+      cwd,
+      env: clean,
+      stdio: ['ignore', 'pipe', 'pipe']
+    })
+    child.stdout.destroy()
+    const [stderr, [code]] = await Promise.all([text(child.stderr), once(child, 'close')])
+    // As after SIGPIPE: what was asked for is not known to be so.
+    t.strictSame({ code, stderr }, { code: 141, stderr: '' }, args.join(' '))
+  }
 })
 
 t.test('every command prints its usage with --help', async (t) => {
