@@ -18,6 +18,9 @@ export function loadEnvFiles(env: NodeJS.ProcessEnv, configOption: unknown): str
   return config
 }
 
+/** Returns the `.env` files for a config, which may not exist. */
+export const envFilesFor = (config: string): string[] => ['.env', join(dirname(config), '.env')]
+
 function readEnvFile(file: string): Record<string, string> {
   try {
     return parse(readFileSync(file))

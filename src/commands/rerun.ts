@@ -1,45 +1,88 @@
-import { type ChildProcess, fork } from 'node:child_process'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { pino } from 'pino'
 import { FileWatch } from '../process/watch.ts'
 
-/** Reports, to a process that reruns this one, the files that it has read. */
+/** Reports, to a process that reruns this one, the files that it reads. */
 export function reportFiles(files: readonly string[]): void {
   process.send?.({ files })
 }
 
-/** Runs this command line in a process of its own, and again whenever a file that it has read has changed; resolves to 0 at SIGINT or SIGTERM. */
-export function rerunOnChanges(): Promise<number> {
-  // In a process of its own, each run imports modules anew.
-  const [script = '', ...args] = process.argv.slice(1)
-  const others = args.filter((arg) => arg !== '--watch' && arg !== '-w')
-  let child: ChildProcess | undefined
-  let changedMeanwhile = false
-  const files = new Set<string>()
-  const watch = new FileWatch(start, pino({ level: 'silent' }))
+/** A run of a command that is under way. */
+export interface Run {
+  /** Resolves to its exit code; undefined if it was stopped. */
+  readonly ended: Promise<number | undefined>
+  stop(): void
+}
 
-  function start(): void {
-    changedMeanwhile = child !== undefined
-    if (changedMeanwhile) return
-    child = fork(script, others, { stdio: 'inherit' })
-    child.on('message', (message: { files?: readonly string[] }) => {
-      for (const file of message.files ?? []) files.add(file)
-      watch.watch([...files])
-    })
-    child.once('exit', () => {
-      child = undefined
-      process.stdout.write('Waiting for changes; Ctrl-C ends.\n')
-      if (changedMeanwhile) start()
+/** What is run, and how it is watched. */
+export interface RerunOptions {
+  /** Starts a run, which reports the files that it reads. */
+  readonly start: (onFiles: typeof reportFiles) => Run
+  /** Resolves once no further run is wanted. */
+  readonly stopped: Promise<unknown>
+  /** Called after each run. */
+  readonly onWaiting: () => void
+}
+
+/** Runs a command, and again whenever a file that it has read has changed; resolves to the exit code of the last complete run. */
+export async function rerunOnChanges({ start, stopped, onWaiting }: RerunOptions): Promise<number> {
+  const files = new Set<string>()
+  let exitCode = 0
+  let run: Run | undefined
+  let isStopped = false
+  let hasChangedMeanwhile = false
+  const watch = new FileWatch(rerun, pino({ level: 'silent' }))
+
+  function onFiles(added: readonly string[]): void {
+    if (isStopped) return
+    const before = files.size
+    for (const file of added) files.add(file)
+    if (files.size > before) watch.watch([...files])
+  }
+
+  function rerun(): void {
+    hasChangedMeanwhile = run !== undefined
+    if (hasChangedMeanwhile) return
+    const started = start(onFiles)
+    run = started
+    void started.ended.then((code) => {
+      run = undefined
+      exitCode = code ?? exitCode
+      if (isStopped) return
+      if (hasChangedMeanwhile) rerun()
+      else onWaiting()
     })
   }
 
-  start()
-  return new Promise((resolve) => {
-    const stop = (): void => {
-      watch.close()
-      child?.kill()
-      resolve(0)
-    }
-    process.once('SIGINT', stop)
-    process.once('SIGTERM', stop)
+  rerun()
+  await stopped
+  isStopped = true
+  watch.close()
+  const last = run as Run | undefined
+  last?.stop()
+  await last?.ended
+  return exitCode
+}
+
+/** Runs this command line in processes of its own, until SIGINT or SIGTERM. */
+export function rerunThisCommand(): Promise<number> {
+  return rerunOnChanges({
+    start: forkThisCommand,
+    stopped: Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]),
+    // The results may be read by a program.
+    onWaiting: () => void process.stderr.write('Waiting for changes; Ctrl-C ends.\n')
   })
+}
+
+// In a process of its own, each run imports modules anew.
+function forkThisCommand(onFiles: typeof reportFiles): Run {
+  const [script = '', ...args] = process.argv.slice(1)
+  const others = args.filter((arg) => arg !== '--watch' && arg !== '-w')
+  const child = fork(script, others, { stdio: 'inherit' })
+  child.on('message', (message: { files?: readonly string[] }) => onFiles(message.files ?? []))
+  return {
+    ended: once(child, 'exit').then(([code]: (number | null)[]) => code ?? undefined),
+    stop: () => void child.kill()
+  }
 }

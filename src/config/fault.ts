@@ -44,12 +44,15 @@ export function sortFaults(faults: readonly Fault[], files: readonly string[] = 
 /** All errors of a config; the message has one line for each. */
 export class ConfigError extends Error {
   readonly faults: readonly Fault[]
+  /** The files that were read until then, for watching. */
+  readonly files: readonly string[]
   override readonly name = 'ConfigError'
   readonly code = 'SP_ERR_CONFIG'
 
-  constructor(faults: readonly Fault[], options?: ErrorOptions) {
+  constructor(faults: readonly Fault[], options?: ErrorOptions & { readonly files?: readonly string[] }) {
     super(faults.map(showFault).join('\n'), options)
     this.faults = faults
+    this.files = options?.files ?? []
     this.stack = `${this.name}: ${this.message}`
   }
 }

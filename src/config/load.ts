@@ -39,7 +39,8 @@ export async function planOf(
     return plan
   } catch (error) {
     if (!(error instanceof ConfigError) || faults.length === 0) throw error
-    throw new ConfigError(sortFaults([...new Set([...faults, ...error.faults])], [source.file]))
+    const all = sortFaults([...new Set([...faults, ...error.faults])], [source.file])
+    throw new ConfigError(all, { files: error.files })
   }
 }
 

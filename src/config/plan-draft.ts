@@ -79,6 +79,9 @@ export class PlanDraft implements CheckedConfig {
       ...(includedBy === undefined ? {} : { includedBy })
     }
     for (const text of filled.interpolated) this.interpolated.add(text)
+    for (const text of filled.templates.values())
+      for (const [, name = ''] of text.matchAll(/\$\{file:([^{}]*)\}/g))
+        this.checks.files.add(resolve(source.folder, name))
     this.acceptances.push(...readAcceptances(filled, this.faults))
     return filled
   }

@@ -55,10 +55,11 @@ export async function makePlan(
   draft.faults.add(...findConflicts(draft.routes, ignoreCase), ...conditionFaults(conditional))
 
   const faults = draft.faults.sorted(schema, source.file).filter((fault) => standIns?.causes(fault) !== true)
-  if (faults.length > 0) throw new ConfigError(faults)
+  const files = [...new Set([...draft.files, ...draft.checks.files])]
+  if (faults.length > 0) throw new ConfigError(faults, { files })
   return freezePlan({
     file: source.file,
-    files: [...new Set([...draft.files, ...draft.checks.files])],
+    files,
     catalog,
     publicUrl: draft.publicUrl,
     trustedProxies: expandRanges(readAddresses(draft.trustedProxies ?? [])),

@@ -38,6 +38,8 @@ export class FileWatch {
       files.map((file) => resolve(file)).map((file) => [file, this.#digests.get(file) ?? digest(file)])
     )
     this.#rearm()
+    // The event of a change may have been lost with the watchers before.
+    if (this.#hasChanged()) this.#checkSoon()
   }
 
   /** Stops watching. */
@@ -102,8 +104,12 @@ export class FileWatch {
 
   /** Finds changes that no watcher has reported; a file that is being written gets time to settle. */
   #pollFiles(): void {
-    if ([...this.#digests].some(([file, before]) => digest(file) !== before)) this.#checkSoon()
+    if (this.#hasChanged()) this.#checkSoon()
     else this.#rearm()
+  }
+
+  #hasChanged(): boolean {
+    return [...this.#digests].some(([file, before]) => digest(file) !== before)
   }
 
   /** Reads all files; returns whether one has changed. */

@@ -1,13 +1,53 @@
-import { ConfigError, isMissingVariable } from '../config/fault.ts'
+import { existsSync } from 'node:fs'
+import { ConfigError, type Fault, isMissingVariable, type Path } from '../config/fault.ts'
 import { loadPlan } from '../config/load.ts'
 import type { Environment } from '../config/plan-draft.ts'
 import type { Plan } from '../config/plan-types.ts'
+import { faultAt, type Source } from '../config/source.ts'
 import { catalog } from '../gateway/catalog.ts'
+import { displayPath } from '../lib/display-path.ts'
 
 // Long enough for every secret of a config.
 const NO_SECRET = 'no secret: this value is for tests alone and stands in for one that is not set'
 
 const SECRET_NAME = /(?:SECRET|PASSWORD|TOKEN|KEY)$/i
+
+/** A config, and where a file of tests names it. */
+export interface NamedConfig {
+  readonly path: string
+  readonly at: Path | undefined
+}
+
+/** Reads the config to test, the first one, and those that are reloaded; throws a ConfigError with the errors of all. */
+export async function loadTestedConfigs(
+  source: Source,
+  [tested, ...reloaded]: readonly [NamedConfig, ...NamedConfig[]],
+  env: Environment
+): Promise<{ plan: Plan; files: readonly string[] }> {
+  const faults: Fault[] = []
+  const files = new Set<string>()
+  const load = async ({ path, at }: NamedConfig): Promise<Plan | undefined> => {
+    files.add(path)
+    try {
+      if (at !== undefined && !existsSync(path))
+        throw new ConfigError([faultAt(source, at, `There is no file ${displayPath(path)}`)])
+      const plan = await loadTestedConfig(path, env)
+      for (const file of [...plan.files, ...(plan.catalog.extensionFiles?.values() ?? [])]) files.add(file)
+      return plan
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error
+      faults.push(...error.faults)
+      for (const file of error.files) files.add(file)
+      return undefined
+    }
+  }
+  const plan = await load(tested)
+  const others = new Map(reloaded.map((config) => [config.path, config]))
+  others.delete(tested.path)
+  for (const config of others.values()) await load(config)
+  if (faults.length > 0 || plan === undefined) throw new ConfigError(faults, { files: [...files] })
+  return { plan, files: [...files] }
+}
 
 /** Reads a config for tests: a secret whose variable is not set gets a harmless value. */
 export async function loadTestedConfig(file: string, env: Environment): Promise<Plan> {

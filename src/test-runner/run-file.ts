@@ -6,14 +6,17 @@ import type { Plan } from '../config/plan-types.ts'
 import { SimulatedClock } from '../simulation/clock.ts'
 import type { Coverage } from './coverage.ts'
 import { configBeside } from './file-names.ts'
-import { loadTestedConfig } from './load-config.ts'
+import { loadTestedConfigs, type NamedConfig } from './load-config.ts'
 import { type ReadTests, readTests } from './read-file.ts'
 import { type Failure, nameOf, runTest } from './run-test.ts'
+import type { TestFile } from './schema.ts'
 
 /** A file of tests with its config, ready to run. */
 export interface PreparedTests extends ReadTests {
   readonly plan: Plan
   readonly env: Environment
+  /** The files of the config, of those to reload, and those that they read. */
+  readonly files: readonly string[]
   /** The date at which tests begin, in milliseconds since 1970. */
   readonly begins: number
 }
@@ -42,11 +45,25 @@ export async function prepareTests(
   // Certificates and keys are checked at the date of the tests.
   const clock = new SimulatedClock(begins)
   try {
-    return { source, content, env, begins, plan: await loadTestedConfig(path, env) }
+    const tested = { path, at: path === named ? ['config'] : undefined }
+    const { plan, files } = await loadTestedConfigs(
+      source,
+      [tested, ...reloadsIn(content, source.folder)],
+      env
+    )
+    return { source, content, env, begins, plan, files }
   } finally {
     clock.close()
   }
 }
+
+/** Returns the configs that steps reload. */
+const reloadsIn = ({ tests }: TestFile, folder: string): NamedConfig[] =>
+  tests.flatMap(({ steps = [] }, i) =>
+    steps.flatMap(({ reload }, j) =>
+      reload === undefined ? [] : [{ path: resolve(folder, reload), at: ['tests', i, 'steps', j, 'reload'] }]
+    )
+  )
 
 /** Runs the tests of a file in turn. */
 export async function* runTests(prepared: PreparedTests, coverage: Coverage): AsyncGenerator<TestResult> {
