@@ -49,10 +49,13 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   readonly code = 'SP_ERR_CONFIG'
 
-  constructor(faults: readonly Fault[], options?: ErrorOptions & { readonly files?: readonly string[] }) {
+  constructor(
+    faults: readonly Fault[],
+    { files = [], ...options }: ErrorOptions & { readonly files?: readonly string[] } = {}
+  ) {
     super(faults.map(showFault).join('\n'), options)
     this.faults = faults
-    this.files = options?.files ?? []
+    this.files = files
     this.stack = `${this.name}: ${this.message}`
   }
 }

@@ -19,9 +19,9 @@ export interface Outcome {
   readonly limit: string | null
   /** The name of the route; null where none matches. */
   readonly route: string | null
-  /** The requests that upstreams got on behalf of the client, in their order, copies included. */
+  /** The requests that upstreams got on behalf of the client, in their order, copies and those of gates included. */
   readonly upstreams: readonly UpstreamCall[]
-  /** Those of them that the response depends on: all but copies for other upstreams. */
+  /** Those of them that the target has made, without copies for other upstreams. */
   readonly attempts: readonly UpstreamCall[]
 }
 
@@ -30,7 +30,8 @@ const UNNAMED = 'url'
 
 /** Returns what became of a simulated request. */
 export function outcomeOf({ response, request, calls }: SimulatedOutcome): Outcome {
-  const upstreams = calls.filter(({ isForwarded }) => isForwarded)
+  const upstreams = calls.filter(({ isForwarded, gate }) => isForwarded || gate !== undefined)
+  const forwarded = calls.filter(({ isForwarded, gate }) => isForwarded && gate === undefined)
   const route = request?.routeOptions.config.sallyport?.route
   const refusal = request?.refusal ?? null
   const to = request?.forwarding
@@ -43,7 +44,7 @@ export function outcomeOf({ response, request, calls }: SimulatedOutcome): Outco
     limit: refusal?.limit ?? null,
     route: route === undefined || route.kind === 'notFound' ? null : route.name,
     upstreams,
-    attempts: to === undefined || to === null ? upstreams : upstreams.filter((call) => isFor(to, call))
+    attempts: to === undefined || to === null ? forwarded : forwarded.filter((call) => isFor(to, call))
   }
 }
 

@@ -88,19 +88,23 @@ export const expectOptions = Type.Object(
     ),
     upstream: Type.Optional(
       Type.Union([UpstreamRequest, Type.Null()], {
-        description: 'The request that the upstream got, the last one of several attempts; null for none.',
+        description:
+          'The request that the upstream got from the target of the route, the last one of several attempts; null for none.',
         examples: [{ name: 'orders', path: '/v2/orders/1' }]
       })
     ),
     upstreams: Type.Optional(
       Type.Record(Type.String(), Type.Union([UpstreamRequest, Type.Array(UpstreamRequest), Type.Null()]), {
         description:
-          'The requests that the upstreams of an aggregate got, by name: one, a list of several, or null for none.',
+          'The requests that upstreams got, by name, from legs, mirrors and gates too: one, a list of several, or null for none.',
         examples: [{ orders: { path: '/orders' }, offers: null }]
       })
     ),
     attempts: Type.Optional(
-      Type.Integer({ minimum: 0, description: 'How many requests the upstreams got, retries included.' })
+      Type.Integer({
+        minimum: 0,
+        description: 'How many requests the upstreams got from the target of the route, retries included.'
+      })
     )
   },
   { ...CLOSED, description: 'What has to become of the request; what it does not name may be anything.' }

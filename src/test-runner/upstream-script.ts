@@ -2,6 +2,7 @@ import type { SimulatedResponse, UpstreamCall } from '../lib/contracts/simulatio
 import { matchesGlob } from '../lib/glob.ts'
 import { fieldPairs } from '../lib/http/headers.ts'
 import { duration } from '../lib/units.ts'
+import type { RecordedCall } from '../simulation/simulation.ts'
 import { bodyMismatches } from './match-body.ts'
 import { shown } from './match-call.ts'
 import { headerMismatches } from './match-headers.ts'
@@ -27,12 +28,13 @@ export class UpstreamScript {
   }
 
   /** Returns the response to a request; the connection of one that nothing answers is refused. */
-  readonly respond = (call: UpstreamCall): SimulatedResponse => {
+  readonly respond = (call: RecordedCall): SimulatedResponse => {
     for (const entry of this.#entries.get(call.upstream) ?? []) {
       const answer = entry.answer(call)
       if (answer !== undefined) return responseOf(answer)
     }
-    this.#unlisted.push(`${shown(call)} is not in "upstreams"${this.#hint(call)}`)
+    const asker = call.gate === undefined ? '' : `, which "${call.gate}" asks,`
+    this.#unlisted.push(`${shown(call)}${asker} is not in "upstreams"${this.#hint(call)}`)
     return 'refuse'
   }
 

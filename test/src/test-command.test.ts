@@ -159,6 +159,64 @@ t.test('an upstream that is a URL is known by it, and its mirror apart from it',
   t.strictSame(failures, [[], []])
 })
 
+t.test('what a gate asks is no request of the target, and has to be listed too', async (t) => {
+  const config = {
+    upstreams: { orders: ORDERS, login: { url: 'http://10.0.0.2:4000' } },
+    auth: { forward: { upstream: 'login', path: '/check', caller: { id: 'x-user' } } },
+    routes: [
+      { path: '/orders', proxy: { upstream: 'orders' } },
+      { path: '/asked', auth: false, ask: { upstream: 'login', path: '/ask' }, proxy: { upstream: 'orders' } }
+    ]
+  }
+  const login = (status: number): object => ({
+    login: [{ answers: [{ status, headers: { 'x-user': 'ada' } }] }]
+  })
+  const orders = [{ answers: [OK] }]
+  const { failures } = await run(t, config, {
+    tests: [
+      {
+        request: 'GET /orders',
+        upstreams: login(401),
+        expect: {
+          status: 401,
+          refusedBy: 'auth',
+          upstream: null,
+          attempts: 0,
+          upstreams: { login: { method: 'GET', path: '/check' }, orders: null }
+        }
+      },
+      {
+        request: 'GET /orders',
+        upstreams: { ...login(200), orders },
+        expect: {
+          status: 200,
+          upstream: { name: 'orders', path: '/orders' },
+          attempts: 1,
+          upstreams: { login: [{ path: '/check' }], orders: [{ path: '/orders' }] }
+        }
+      },
+      {
+        request: 'GET /asked',
+        upstreams: login(403),
+        expect: { status: 403, refusedBy: 'ask', upstream: null, upstreams: { login: { path: '/ask' } } }
+      },
+      {
+        request: 'GET /asked',
+        upstreams: { ...login(200), orders },
+        expect: { status: 200, upstream: { path: '/asked' }, attempts: 1 }
+      },
+      { request: 'GET /orders', upstreams: { orders }, expect: { upstream: null } }
+    ]
+  })
+  t.strictSame(failures, [
+    [],
+    [],
+    [],
+    [],
+    ['GET /check to upstream "login", which "auth" asks, is not in "upstreams", which has "orders"']
+  ])
+})
+
 t.test('a request to an upstream that is not listed fails the test', async (t) => {
   const { failures } = await run(t, proxied(), {
     tests: [
