@@ -52,8 +52,8 @@ async function writeNew(file: string, text: string): Promise<void> {
   }
 }
 
-function summaryOf({ total, notes }: Translation): string {
-  const count = `translated ${total - notes.length} of ${total} constructs`
+function summaryOf({ translated, total, notes }: Translation): string {
+  const count = `translated ${translated} of ${total} constructs`
   if (notes.length === 0) return `${count}\n`
   const lines = notes.map(({ file, line, text }) => `${file}:${line}: ${text}\n`)
   return `${count}; ${notes.length === 1 ? '1 needs' : `${notes.length} need`} your hand\n${lines.join('')}`

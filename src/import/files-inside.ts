@@ -19,3 +19,13 @@ export function filesInside(pattern: string, folder: string): string[] {
     return []
   }
 }
+
+/** Returns whether the folder that a pattern is about is in another folder, or that folder itself, also by a link. */
+export function isFolderInside(pattern: string, folder: string): boolean {
+  try {
+    const parent = realpathSync(dirname(resolve(folder, pattern)))
+    return parent === folder || parent.startsWith(folder + sep)
+  } catch {
+    return false
+  }
+}

@@ -37,6 +37,7 @@ export async function importFile(
   const source = await readSourceText(name)
   const translate: Translate = await FORMATS[format]()
   const translation = new Translation()
+  translation.from({ file: source.file, line: 1 }, translation.config)
   await translate(source, translation)
   translation.config['routes'] ??= []
   escapeFiles(translation.config)

@@ -2,6 +2,7 @@ import { open } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { displayPath } from '../lib/display-path.ts'
 import { unreadable } from '../lib/unreadable.ts'
+import { MARKS } from './values.ts'
 
 /** The config of another gateway, as text. */
 export interface SourceText {
@@ -43,6 +44,10 @@ export async function readSourceText(name: string): Promise<SourceText> {
     .toString('utf8')
     .replace(/^\uFEFF/, '')
     .replaceAll('\r\n', '\n')
+  if (MARKS.test(text))
+    throw new ImportError(
+      `${file}: expected text, got a character of the private use area (U+E000 or U+E001)`
+    )
   if (text.trim() === '') throw new ImportError(`${file}: expected a config, got an empty file`)
   return { file, folder: dirname(path), text }
 }

@@ -12,11 +12,18 @@ export class Translation {
   readonly notes: Note[] = []
   readonly #comments = new Map<object, string[]>()
   readonly #variables = new Map<string, string>()
+  readonly #lines = new WeakMap<object, SourceLine>()
   #done = 0
+  #leftOut = 0
 
   /** Counts constructs that were translated. */
   done(count = 1): void {
     this.#done += count
+  }
+
+  /** Counts constructs of a part that was left out or closed as a whole; the note is about the part. */
+  leftOut(count = 1): void {
+    this.#leftOut += count
   }
 
   /** Notes a construct without a translation, and comments on it inside of the object or list where it would stand. */
@@ -32,6 +39,26 @@ export class Translation {
   comment(at: object, text: string): void {
     const known = this.#comments.get(at) ?? []
     if (!known.includes(text)) this.#comments.set(at, [...known, text])
+  }
+
+  /** The first line of the source. */
+  get top(): SourceLine {
+    return this.lineOf(this.config) ?? { file: '', line: 1 }
+  }
+
+  /** Remembers the line that an object or a list comes from, for errors in it; returns the object. */
+  from<T extends object>(line: SourceLine, made: T): T {
+    if (!this.#lines.has(made)) this.#lines.set(made, line)
+    return made
+  }
+
+  /** Returns the line of the first of some objects that has one. */
+  lineOf(...objects: readonly object[]): SourceLine | undefined {
+    for (const each of objects) {
+      const line = this.#lines.get(each)
+      if (line !== undefined) return line
+    }
+    return undefined
   }
 
   /** Returns the comments of an object or a list. */
@@ -50,13 +77,18 @@ export class Translation {
     return this.#variables
   }
 
+  /** The number of constructs that were translated. */
+  get translated(): number {
+    return this.#done
+  }
+
   /** The number of constructs that were found, those without a translation included. */
   get total(): number {
-    return this.#done + this.notes.length
+    return this.#done + this.#leftOut + this.notes.length
   }
 }
 
-const MAX_TEXT = 200
+const MAX_TEXT = 400
 
 /** Returns a text from a source on one line: in a comment, a line break would make the rest a part of the config. */
 function oneLine(text: string): string {

@@ -22,8 +22,13 @@ export function addProxy(action: SourceNode, root: SourceNode, context: Context)
   objectAt(translation.config, 'upstreams')[key] ??= upstreamOf(urls, options)
   const proxy: JsonObject = { upstream: key }
   if (options('changeOrigin').flag === false) proxy['preserveHost'] = true
-  if (options('stripPath').flag === true) proxy['rewrite'] = '/'
   const paths = [route['path'] ?? ''].flat().map(String)
+  if (options('stripPath').flag === true) {
+    const rewrites = new Set(paths.map(strippedOf))
+    const [rewrite] = rewrites
+    if (rewrites.size > 1 || rewrite === undefined) close(action, 'proxy: stripPath for unlike paths')
+    else proxy['rewrite'] = rewrite
+  }
   if (options('ignorePath').flag === true) {
     proxy['rewrite'] = '/'
     if (paths.some((path) => path.endsWith('/*'))) close(action, 'proxy: ignorePath for many paths')
@@ -31,6 +36,15 @@ export function addProxy(action: SourceNode, root: SourceNode, context: Context)
   if (options('auth').exists)
     translation.missing(options('auth').line, 'proxy: auth; set it as a header of the request', route)
   route['proxy'] = proxy
+}
+
+/** Returns what Express Gateway leaves of a path: all from the first parameter on; undefined if `rewrite` can't say it. */
+function strippedOf(path: string): string | undefined {
+  const rest = path.slice(path.search(/[:*]|$/))
+  if (rest === '' || rest === '*') return '/'
+  return /^:\w+(?:\/(?::\w+|[\w.~-]+))*(?:\/\*)?$/.test(rest)
+    ? `/${rest.replace(/\/\*$/, '').replaceAll(/:(\w+)/g, '{params.$1}')}`
+    : undefined
 }
 
 function upstreamOf(urls: readonly string[], options: (key: string) => SourceNode): JsonObject {

@@ -53,7 +53,7 @@ export function draftOf(
   { service, target, name, translation, isOldFormat, place, close }: Around
 ): Draft {
   const { node } = source
-  const route: JsonObject = { name }
+  const route: JsonObject = translation.from(node.line, { name })
   const hosts = node.get('hosts').texts
   const plain = hosts.filter((host) => !host.endsWith('*')).map((host) => literal(host.replace(/:\d+$/, '')))
   if (plain.length > 0 && plain.length === hosts.length) route['host'] = listed(plain)

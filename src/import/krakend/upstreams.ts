@@ -32,7 +32,7 @@ export class Upstreams {
   }
 
   #upstream(backend: SourceNode, hosts: readonly string[]): JsonObject {
-    const upstream: JsonObject = {}
+    const upstream: JsonObject = this.#translation.from(backend.line, {})
     const urls = hosts.map((host) =>
       literal((/^\w+:\/\//.test(host) ? host : `http://${host}`).replace(/\/$/, ''))
     )

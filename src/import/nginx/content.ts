@@ -62,9 +62,13 @@ export function addProxy(directive: Directive, place: ContentPlace): Obstacle | 
   const [, scheme = '', unix, host = '', rest = ''] =
     /^(https?|grpcs?):\/\/(?:(unix:[^:]+):?|([^/$]+))(.*)$/.exec(url) ?? []
   const obstacle = { directive, text: `${directive.name} ${directive.args.join(' ')}` }
-  if (scheme === '') return obstacle
-  const proxy: JsonObject = { upstream: upstreams.of(scheme.replace('grpc', 'http'), unix ?? host) }
-  const rewrite = rewriteOf(rest, place)
+  const [, origin, below = ''] = ORIGIN_VARIABLE.exec(url) ?? []
+  if (scheme === '' && origin === undefined) return obstacle
+  const proxy: JsonObject = {
+    upstream:
+      origin === undefined ? upstreams.of(scheme.replace('grpc', 'http'), unix ?? host) : literal(origin)
+  }
+  const rewrite = rewriteOf(origin === undefined ? rest : below, place, directive)
   if (rewrite === undefined) return obstacle
   if (rewrite !== '') proxy['rewrite'] = rewrite
   const { host: name, isWebsocket, headers } = requestHeaders(scope, route, translation)
@@ -100,14 +104,19 @@ export function addProxy(directive: Directive, place: ContentPlace): Obstacle | 
     : undefined
 }
 
+// A variable of the environment that is a URL, and what follows it.
+const ORIGIN_VARIABLE = /^(\uE000[^\uE000\uE001]*\uE001)(\/.*)?$/
+
 /** Returns the `rewrite` of a location: empty if the path stays, undefined if ours can't say it. */
-function rewriteOf(rest: string, { scope, match, path }: ContentPlace): string | undefined {
+function rewriteOf(rest: string, { scope, match, path }: ContentPlace, pass: Directive): string | undefined {
   const broken = scope.own('rewrite').find(({ args }) => args[2] === 'break')
   if (broken !== undefined) return brokenRewrite(broken, match, path, scope)
   if (rest === '' || rest === '$request_uri') return ''
   if (match.kind === 'regex') return rewriteTo(rest, { path, captures: match.captures, scope })
   if (/[?$]/.test(rest)) return undefined
   if (match.kind === 'exact') return literalTemplate(rest)
+  // With a variable in it, the URI takes the place of the whole path.
+  if (/\$\w/.test(pass.args[0] ?? '')) return undefined
   // nginx puts the URI in place of the prefix: both end with a slash, or none does.
   if (match.text.endsWith('/') && !rest.endsWith('/')) return undefined
   const rewrite = literalTemplate(rest)

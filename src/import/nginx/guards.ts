@@ -1,6 +1,6 @@
 import type { JsonObject } from '../json.ts'
 import type { Translation } from '../translation.ts'
-import { literal } from '../values.ts'
+import { literal, WHOLE_MARK } from '../values.ts'
 import type { Directive } from './parse.ts'
 import type { Scope } from './scope.ts'
 
@@ -98,7 +98,7 @@ function authOf(scope: Scope, forward: ForwardAuth, doubts: Doubt[]): JsonObject
 /** A zone of `limit_req_zone` or `limit_conn_zone`. */
 export interface Zone {
   readonly by: string
-  readonly max: number
+  readonly max: number | string
   readonly window: string
 }
 
@@ -108,13 +108,16 @@ export function zonesOf(directives: readonly Directive[]): ReadonlyMap<string, Z
   for (const { name, args } of directives) {
     if (name !== 'limit_req_zone' && name !== 'limit_conn_zone') continue
     const zone = /zone=([^:]+)/.exec(args.join(' '))?.[1]
-    const rate = /rate=(\d+)r\/([sm])/.exec(args.join(' '))
+    const rate = /rate=(.+?)r\/([sm])/.exec(args.join(' '))
     const by = keyOf(args[0] ?? '')
     if (zone !== undefined && by !== undefined)
-      zones.set(zone, { by, max: Number(rate?.[1] ?? 0), window: rate?.[2] === 'm' ? '1m' : '1s' })
+      zones.set(zone, { by, max: numberOf(rate?.[1] ?? '0'), window: rate?.[2] === 'm' ? '1m' : '1s' })
   }
   return zones
 }
+
+// A variable of the environment may stand for a number.
+const numberOf = (text: string): number | string => (WHOLE_MARK.test(text) ? literal(text) : Number(text))
 
 function keyOf(key: string): string | undefined {
   if (/^\$(?:binary_)?remote_addr$/.test(key)) return 'ip'
@@ -133,7 +136,7 @@ export function limitsOf(
   const limits: JsonObject[] = []
   for (const directive of scope.nearest('limit_req')) {
     const zone = zones.get(/zone=(\S+)/.exec(directive.args.join(' '))?.[1] ?? '')
-    if (zone === undefined || zone.max === 0) {
+    if (zone === undefined || zone.max === 0 || Number.isNaN(zone.max)) {
       doubts.push({ directive, text: `limit_req ${directive.args.join(' ')}` })
       continue
     }

@@ -12,8 +12,10 @@ export interface RequestHeaders {
 }
 
 // Sallyport sets these from what it knows itself.
-const OWN =
-  /^(?:x-forwarded-(?:for|proto|host|port)|connection|content-length|transfer-encoding|te|keep-alive)$/
+const OWN = /^x-forwarded-(?:for|proto|host|port)$/
+
+// These belong to the connection, and are never forwarded.
+const FRAMING = /^(?:connection|content-length|transfer-encoding|te|keep-alive)$/
 
 /** Translates `proxy_set_header`; a header whose value can't be told is removed, so that a client can't send it. */
 export function requestHeaders(scope: Scope, route: JsonObject, translation: Translation): RequestHeaders {
@@ -23,6 +25,7 @@ export function requestHeaders(scope: Scope, route: JsonObject, translation: Tra
   for (const directive of scope.nearest('proxy_set_header')) {
     const [name = '', value = ''] = directive.args
     const key = name.toLowerCase()
+    if (FRAMING.test(key)) continue
     if (key === 'upgrade') isWebsocket = value !== ''
     else if (key === 'host') {
       if (/^\$(?:host|http_host)(?::\$(?:server_|proxy_)?port)?$/.test(value)) host = true
@@ -66,6 +69,7 @@ export function responseHeaders(scope: Scope, route: JsonObject, translation: Tr
   const added = new Map<string, Json[]>()
   for (const directive of scope.nearest('add_header')) {
     const [name = '', value = ''] = directive.args
+    if (FRAMING.test(name.toLowerCase())) continue
     const template = templateOf(value, scope)
     if (template === undefined) translation.missing(directive, `add_header ${name} ${value}`, route)
     else added.set(name.toLowerCase(), [...(added.get(name.toLowerCase()) ?? []), template])

@@ -1,8 +1,8 @@
 import { readFileSync, realpathSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { filesInside } from '../files-inside.ts'
+import { filesInside, isFolderInside } from '../files-inside.ts'
 import { errorAt, type SourceText } from '../source-text.ts'
-import { type Directive, parseNginx } from './parse.ts'
+import type { Directive } from './parse.ts'
 
 // Files of nginx and its packages without a gate in them.
 const HARMLESS =
@@ -16,7 +16,11 @@ const MAX_DEPTH = 8
 export const MISSING_INCLUDE = 'include of a file that is not in the folder:'
 
 /** Puts the directives of included files in place of each `include`; only files in the folder of the source are read. */
-export function withIncludes(directives: readonly Directive[], source: SourceText): Directive[] {
+export function withIncludes(
+  directives: readonly Directive[],
+  source: SourceText,
+  parse: (source: SourceText) => Directive[]
+): Directive[] {
   const folder = realpathSync(source.folder)
   const read = { files: 0, bytes: 0 }
 
@@ -32,7 +36,12 @@ export function withIncludes(directives: readonly Directive[], source: SourceTex
       }
       const pattern = each.args[0] ?? ''
       if (HARMLESS.test(pattern)) return []
-      const files = depth < MAX_DEPTH ? filesInside(withoutFolder(pattern), folder) : []
+      if (depth >= MAX_DEPTH)
+        throw errorAt(each, `expected at most ${MAX_DEPTH} files that include each other, got more`)
+      const files = filesInside(withoutFolder(pattern), folder)
+      // As nginx does: a pattern may match no file of a folder that is there.
+      if (files.length === 0 && pattern.includes('*') && isFolderInside(withoutFolder(pattern), folder))
+        return []
       if (files.length === 0) return [isInServer ? { ...each, name: MISSING_INCLUDE } : each]
       return files.flatMap((file) => expand(parseFile(file, each), depth + 1, isInServer))
     })
@@ -44,7 +53,7 @@ export function withIncludes(directives: readonly Directive[], source: SourceTex
     read.bytes += text.length
     if (read.files > MAX_FILES || read.bytes > MAX_BYTES)
       throw errorAt(include, `expected at most ${MAX_FILES} included files of 1 MB together, got more`)
-    return parseNginx({ file: join(dirname(source.file), relative(folder, path)), folder, text })
+    return parse({ file: join(dirname(source.file), relative(folder, path)), folder, text })
   }
 
   return expand(directives, 0, false)

@@ -1,3 +1,4 @@
+import { withEnvironment } from '../environment.ts'
 import { isJsonObject, type Json, listAt, objectAt } from '../json.ts'
 import type { SourceText } from '../source-text.ts'
 import type { Translation } from '../translation.ts'
@@ -12,7 +13,9 @@ import { Upstreams } from './upstreams.ts'
 
 /** Translates a config of nginx, with the files in its folder that it includes. */
 export function translateNginx(source: SourceText, translation: Translation): void {
-  const top = withIncludes(parseNginx(source), source)
+  const read = (text: SourceText): Directive[] =>
+    parseNginx(withEnvironment(text, environmentOf(text), translation))
+  const top = withoutIdle(withIncludes(read(source), source, read))
   const http = top.flatMap((each) => (each.name === 'http' ? [...(each.block ?? [])] : [each]))
   const scope = new Scope(http)
   const upstreams = new Upstreams(scope.own('upstream'), translation)
@@ -26,6 +29,28 @@ export function translateNginx(source: SourceText, translation: Translation): vo
   if (routes.length > 1) addMissingRoots(translation)
   addErrorPages(scope, servers, translation)
   count(top, translation)
+}
+
+/** Finds the variables that envsubst replaces in a template: in capitals, where nginx has none of that name. */
+function environmentOf({ text }: SourceText): RegExp {
+  const own = [...text.matchAll(/^\s*(?:set|map|geo|perl_set)\s[^;{]*?\$([A-Z]\w*)\s*[{;\s]/gm)].map(
+    ([, name]) => name
+  )
+  const except = own.length === 0 ? '' : `(?!(?:${own.join('|')})\\b)`
+  return new RegExp(`\\$\\{?${except}([A-Z][A-Z0-9_]+)\\b\\}?`, 'g')
+}
+
+/** Leaves out what has no effect without a cache. */
+function withoutIdle(directives: readonly Directive[]): Directive[] {
+  const hasCache = (list: readonly Directive[]): boolean =>
+    list.some(
+      ({ name, args, block = [] }) => (name === 'proxy_cache' && args[0] !== 'off') || hasCache(block)
+    )
+  const without = (list: readonly Directive[]): Directive[] =>
+    list
+      .filter(({ name }) => name !== 'proxy_cache_bypass' && name !== 'proxy_no_cache')
+      .map(({ block, ...each }) => (block === undefined ? each : { ...each, block: without(block) }))
+  return hasCache(directives) ? [...directives] : without(directives)
 }
 
 /** Returns the servers that are translated, with what redirects to HTTPS as `tls.redirectFrom`. */
@@ -112,22 +137,38 @@ function addErrorPages(scope: Scope, servers: readonly Server[], translation: Tr
     }
 }
 
-/** Counts the directives, and notes those without a translation that are no gates. */
-function count(directives: readonly Directive[], translation: Translation): void {
+/** Counts the directives, and notes those without a translation that are no gates; what is in a server or location that was left out or closed is not translated. */
+function count(directives: readonly Directive[], translation: Translation, isLeftOut = false): void {
   for (const directive of directives) {
     const { name, args, block = [] } = directive
     const isNoted = (): boolean => isNotedAt(directive, translation)
     // Sallyport knows of upgrades by itself.
     if (name === 'map' && args[0] === '$http_upgrade') translation.done()
-    else if (!isNoted() && (kindOf(name) === 'noted' || name === 'include'))
+    else if (!isNoted() && !isLeftOut && (kindOf(name) === 'noted' || name === 'include'))
       translation.missing(directive, [name, ...args].join(' '))
-    else if (!isNoted() && kindOf(name) === 'guard') translation.missing(directive, [name, ...args].join(' '))
-    else if (!isNoted() && !CONTAINERS.has(name)) translation.done()
+    else if (!isNoted() && !isLeftOut && kindOf(name) === 'guard')
+      translation.missing(directive, [name, ...args].join(' '))
+    else if (!isNoted() && !CONTAINERS.has(name)) countOne(translation, isLeftOut)
     if (name !== 'upstream' && name !== 'events' && (CONTAINERS.has(name) || name === 'if'))
-      count(block, translation)
+      count(block, translation, isLeftOut || isShut(directive, translation))
     else if (name === 'upstream')
       translation.done(block.filter((each) => !isNotedAt(each, translation)).length)
   }
+}
+
+function countOne(translation: Translation, isLeftOut: boolean): void {
+  if (isLeftOut) translation.leftOut()
+  else translation.done()
+}
+
+/** Returns whether a server was left out, or whether something in a location closes it. */
+function isShut(directive: Directive, translation: Translation): boolean {
+  if (directive.name === 'server') return isNotedAt(directive, translation)
+  const closes = ({ block = [], ...each }: Directive): boolean =>
+    translation.notes.some(
+      ({ line, file, text }) => line === each.line && file === each.file && text.includes('; closed')
+    ) || block.some((inner) => inner.name !== 'location' && closes(inner))
+  return directive.name === 'location' && closes(directive)
 }
 
 const isNotedAt = ({ file, line }: Directive, { notes }: Translation): boolean =>

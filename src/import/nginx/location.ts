@@ -2,6 +2,7 @@ import { refuse } from '../close.ts'
 import { type JsonObject, objectAt } from '../json.ts'
 import type { Translation } from '../translation.ts'
 import { literal } from '../values.ts'
+import { branchOf } from './branches.ts'
 import { addProxy, addReturn, type ContentPlace } from './content.ts'
 import { kindOf } from './directives.ts'
 import { addFiles } from './files.ts'
@@ -26,6 +27,8 @@ export interface Site {
   readonly upstreams: Upstreams
   readonly zones: ReadonlyMap<string, Zone>
   readonly forward: ForwardAuth
+  /** The location that each route comes from. */
+  readonly sources: WeakMap<JsonObject, Location>
   /** The named locations. */
   readonly named: ReadonlyMap<string, Location>
 }
@@ -34,7 +37,8 @@ export interface Site {
 export function routeOf(location: Location, path: string, site: Site): JsonObject {
   const { scope, match, directive } = location
   const { translation } = site
-  const route: JsonObject = {}
+  const route: JsonObject = translation.from(directive, {})
+  site.sources.set(route, location)
   if (scope.own('internal').length > 0) {
     translation.comment(route, `internal in nginx (${directive.file}:${directive.line})`)
     route['respond'] = { status: 404 }
@@ -132,7 +136,8 @@ export function unknownGuards(scope: Scope): Doubt[] {
   const own = scope.directives
     .filter(
       (directive) =>
-        kindOf(directive.name) === 'guard' || (directive.name === 'if' && !isMethodCheck(directive))
+        kindOf(directive.name) === 'guard' ||
+        (directive.name === 'if' && !isMethodCheck(directive) && branchOf(directive) === undefined)
     )
     .map((directive) => ({ directive, text: [directive.name, ...directive.args].join(' ') }))
   const verified = scope

@@ -2,6 +2,8 @@ import { isDeepStrictEqual } from 'node:util'
 import { refuse } from '../close.ts'
 import { isJsonObject, type Json, type JsonObject } from '../json.ts'
 import { pathText } from '../path-text.ts'
+import { branchRoutes } from './branch-routes.ts'
+import { WEIGHTS } from './branches.ts'
 import { type Location, routeOf, type Site } from './location.ts'
 import { type Match, matchOf } from './match.ts'
 import { beats } from './overlap.ts'
@@ -34,7 +36,7 @@ export function routesOf(locations: readonly Location[], site: Site): JsonObject
     else {
       byPath.push(location)
       for (const earlier of byGlob) earlier.later.push(path)
-      drafts.push(draftOf(location, [path], site))
+      drafts.push(...draftsOf(location, path, site))
     }
   }
   keepEdges(drafts, site)
@@ -45,7 +47,13 @@ export function routesOf(locations: readonly Location[], site: Site): JsonObject
   const conditional = globRoutes({ expressions: byGlob, prefixes, below }, site).filter(
     (route) => !below.has(route) || !isServedBelow(route, drafts)
   )
-  return [...drafts.map(({ route, paths }) => withPaths(route, paths)), ...conditional]
+  const routes = [...drafts.map(({ route, paths }) => withPaths(route, paths)), ...conditional]
+  // nginx looks at these before it chooses a location.
+  const weigh = WEIGHTS[conditional.length > 0 ? WEIGHTS.length - 1 : 0] ?? (() => [])
+  return routes.flatMap((route) => {
+    const location = site.sources.get(route)
+    return location === undefined ? [route] : [route, ...branchRoutes(route, location, { site, weigh })]
+  })
 }
 
 /** Returns the locations of a block and those inside of them; a location for `/` stands for the server itself where it has none. */
@@ -68,6 +76,16 @@ const draftOf = (location: Location, paths: readonly string[], site: Site): Draf
   route: routeOf(location, paths[0] ?? '/*', site)
 })
 
+/** Makes a draft for each alternative of an expression such as `^/(css|js)/`, where they differ: files are in folders of their own. */
+function draftsOf(location: Location, path: string, site: Site): Draft[] {
+  const [, before = '', alternatives = '', after = ''] =
+    /^([^:]*\/):p\d+\(((?:[\w~-]+\|)+[\w~-]+)\)((?:\/[^:]*)?)$/.exec(path) ?? []
+  const isServed = location.scope.own('proxy_pass', 'grpc_pass').length === 0
+  return alternatives === '' || !isServed || location.scope.last('root') === undefined
+    ? [draftOf(location, [path], site)]
+    : alternatives.split('|').map((each) => draftOf(location, [before + each + after], site))
+}
+
 const withPaths = (route: JsonObject, paths: readonly string[]): JsonObject =>
   withMatchers(route, { path: paths.length === 1 ? (paths[0] ?? '') : [...paths] })
 
@@ -77,13 +95,6 @@ function withMatchers(route: JsonObject, matchers: JsonObject): JsonObject {
   for (const key of Object.keys(route)) delete route[key]
   return Object.assign(route, matchers, options)
 }
-
-// True of every request: a route with more of these conditions wins over one with fewer.
-const RANKS: readonly ((when: JsonObject) => Json)[] = [
-  (when) => when,
-  (when) => ['http', 'https'].map((scheme) => ({ ...when, scheme })),
-  (when) => ['http', 'https'].map((scheme) => ({ ...when, scheme, 'client.ip': ['0.0.0.0/0', '::/0'] }))
-]
 
 /** Translates regular expressions that no path can say: conditions on the path, at each place where nginx would try them. */
 interface GlobPlaces {
@@ -99,8 +110,9 @@ function globRoutes({ expressions, prefixes, below }: GlobPlaces, site: Site): J
   for (const [i, { location, later }] of kept.entries()) {
     const rank = kept.length - 1 - i
     const globs = globsOf(location, site)
-    const ranked = RANKS[Math.min(rank, RANKS.length - 1)]
-    const when = ranked?.({ path: globs.length === 1 ? (globs[0] ?? '') : [...globs] }) ?? {}
+    const weigh = WEIGHTS[Math.min(rank, WEIGHTS.length - 1)]
+    const weighed = weigh?.({ path: globs.length === 1 ? (globs[0] ?? '') : [...globs] }) ?? []
+    const when: Json = weighed.length === 1 ? (weighed[0] ?? {}) : weighed
     const places = [...new Set(['/*', ...prefixes, ...later])]
     const first = routeOf(location, '/*', site)
     const isFiles = first['files'] !== undefined && !isGuarded(first)
@@ -109,7 +121,7 @@ function globRoutes({ expressions, prefixes, below }: GlobPlaces, site: Site): J
       return { place, route: isFiles ? missingFile(below) : routeOf(location, place, site) }
     })
     for (const { place, route } of made) {
-      if (rank >= RANKS.length) {
+      if (rank >= WEIGHTS.length) {
         site.translation.missing(
           location.directive,
           `location ${location.directive.args.join(' ')}: too many expressions before it; closed until you have translated it`,

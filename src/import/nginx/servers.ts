@@ -25,8 +25,14 @@ export function readServer(directive: Directive, scope: Scope, translation: Tran
   const hosts = scope.own('server_name').flatMap((each) =>
     each.args.flatMap((name) => {
       if (name === '_' || name === '' || name === 'localhost') return []
-      if (/^\*?\.?[\w-]+(?:\.[\w-]+)*$/.test(name))
-        return name.startsWith('.') ? [name.slice(1), `*${name}`] : [name.toLowerCase()]
+      if (HOST.test(name.replaceAll(/\uE000[^\uE001]*\uE001/g, 'x')))
+        return (name.startsWith('.') ? [name.slice(1), `*${name}`] : [name]).map((host) =>
+          literal(
+            host.replaceAll(/\uE000[^\uE001]*\uE001|[A-Z]+/g, (part) =>
+              part.startsWith('\uE000') ? part : part.toLowerCase()
+            )
+          )
+        )
       translation.missing(each, `server_name ${name}`)
       return [UNKNOWN]
     })
@@ -39,6 +45,8 @@ export function readServer(directive: Directive, scope: Scope, translation: Tran
     isSecure: listens.some(({ args }) => args.includes('ssl')) || scope.value('ssl') === 'on'
   }
 }
+
+const HOST = /^\*?\.?[\w-]+(?:\.[\w-]+)*$/
 
 /** Stands for a name without a translation. */
 const UNKNOWN = ''
@@ -68,16 +76,28 @@ export function onMainPort(servers: readonly Server[], translation: Translation)
 }
 
 /** Translates a server into a list of routes, or into a group for its hosts. */
-export function addServer(server: Server, shared: Omit<Site, 'forward' | 'named'>): void {
+export function addServer(server: Server, shared: Omit<Site, 'forward' | 'named' | 'sources'>): void {
   const { scope, hosts, directive } = server
   const { translation } = shared
   const names = hosts.filter((host) => host !== UNKNOWN)
-  if (hosts.length > 0 && names.length === 0) return
+  if (hosts.length > 0 && names.length === 0) {
+    translation.missing(
+      directive,
+      'server whose names have no translation: left out',
+      listAt(translation.config, 'routes')
+    )
+    return
+  }
   const found = locationsOf(scope)
   const named = new Map(
     found.filter(({ match }) => match.kind === 'named').map((each) => [each.directive.args[0] ?? '', each])
   )
-  const site: Site = { ...shared, named, forward: (uri, inner) => forwardOf(uri, inner, found, shared) }
+  const site: Site = {
+    ...shared,
+    named,
+    sources: new WeakMap(),
+    forward: (uri, inner) => forwardOf(uri, inner, found, shared)
+  }
   const rest: Location = {
     directive,
     scope,
@@ -99,7 +119,10 @@ export function addServer(server: Server, shared: Omit<Site, 'forward' | 'named'
   if (answers && unknownGuards(scope).length > 0) for (const route of routes) refuse(translation, route)
   const list = listAt(translation.config, 'routes')
   if (names.length === 0) list.push(...routes)
-  else list.push({ host: names.length === 1 ? (names[0] ?? '') : [...names], routes })
+  else
+    list.push(
+      translation.from(directive, { host: names.length === 1 ? (names[0] ?? '') : [...names], routes })
+    )
 }
 
 /** Makes `auth.forward` of the location that `auth_request` names. */
@@ -107,7 +130,7 @@ function forwardOf(
   uri: string,
   scope: Scope,
   locations: readonly Location[],
-  { upstreams, translation }: Omit<Site, 'forward' | 'named'>
+  { upstreams, translation }: Omit<Site, 'forward' | 'named' | 'sources'>
 ): JsonObject | undefined {
   const location = locations
     .filter(({ match }) =>
@@ -183,10 +206,17 @@ export const isHttpsRedirect = ({ scope, isSecure }: Server): boolean => {
 /** Translates the certificates of servers. */
 export function addTls(servers: readonly Server[], translation: Translation): void {
   const certificates: Json[] = []
-  for (const { scope, isSecure } of servers) {
+  for (const { scope, isSecure, directive } of servers) {
+    if (!isSecure) continue
     const cert = scope.value('ssl_certificate')
     const key = scope.value('ssl_certificate_key')
-    if (!isSecure || cert === undefined || key === undefined || cert.includes('$')) continue
+    if (cert === undefined || key === undefined || cert.includes('$')) {
+      translation.missing(
+        scope.last('ssl_certificate') ?? scope.own('listen').at(-1) ?? directive,
+        cert === undefined || key === undefined ? 'ssl without a certificate' : `ssl_certificate ${cert}`
+      )
+      continue
+    }
     const pair = { cert: literal(cert), key: literal(key) }
     if (!certificates.some((each) => isJsonObject(each) && each['cert'] === pair.cert))
       certificates.push(pair)
@@ -194,5 +224,11 @@ export function addTls(servers: readonly Server[], translation: Translation): vo
     if (ca !== undefined && scope.value('ssl_verify_client') === 'on')
       objectAt(translation.config, 'tls')['clientCertificates'] = { ca: literal(ca), required: true }
   }
+  // Without TLS, what was meant for encrypted connections would be served in plain text.
+  if (certificates.length === 0 && servers.some(({ isSecure }) => isSecure))
+    certificates.push({
+      cert: translation.variable('TLS_CERTIFICATE_FILE', 'cert.pem'),
+      key: translation.variable('TLS_KEY_FILE', 'key.pem')
+    })
   if (certificates.length > 0) objectAt(translation.config, 'tls')['certificates'] = certificates
 }

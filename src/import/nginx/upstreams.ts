@@ -32,8 +32,8 @@ export class Upstreams {
   /** Returns the options of an upstream by its name; those of a URL get a name first. */
   optionsOf(upstream: string): { name: string; options: JsonObject } {
     const upstreams = objectAt(this.#translation.config, 'upstreams')
-    const name = /^\w+:/.test(upstream)
-      ? upstream.replaceAll(/^\w+:\/*|[^\w.-]+$/g, '').replaceAll(/[^\w.-]+/g, '-')
+    const name = /^(?:\w+:|\$\{)/.test(upstream)
+      ? upstream.replaceAll(/^\w+:\/*|:-[^}]*|^\$\{|[^\w.-]+$/g, '').replaceAll(/[^\w.-]+/g, '-')
       : upstream
     if (name !== upstream && !Object.hasOwn(upstreams, name)) upstreams[name] = { url: upstream }
     return { name, options: objectAt(upstreams, name) }
@@ -74,9 +74,9 @@ export class Upstreams {
       else if (name === 'down') target['weight'] = 0
       else if (name === 'max_fails' && Number(value) > 0)
         objectAt(upstream, 'eject')['failures'] = Number(value)
-      else if (name === 'fail_timeout' && durationOf(value) !== undefined)
-        objectAt(upstream, 'eject')['for'] = durationOf(value) ?? ''
-      else if (name === 'max_conns' && Number(value) > 0)
+      else if (name === 'fail_timeout' && durationOf(value) !== undefined) {
+        if (!/^0/.test(value)) objectAt(upstream, 'eject')['for'] = durationOf(value) ?? ''
+      } else if (name === 'max_conns' && Number(value) > 0)
         objectAt(upstream, 'connections')['max'] = Number(value)
       else if (!/^(?:max_fails|resolve|max_conns)$/.test(name))
         this.#translation.missing(directive, `server … ${parameter}`, upstream)

@@ -173,7 +173,7 @@ function routeOf(
     return refused
   }
   const { redirect, ...options } = visit.route
-  const route = visit.route
+  const route = translation.from(node.line, visit.route)
   for (const key of Object.keys(route)) delete route[key]
   Object.assign(route, {
     path: place.path,

@@ -66,7 +66,13 @@ t.test('pipelines of Express Gateway answer as in Express Gateway', async (t) =>
     { url: '/old', status: 301, location: 'https://example.com/new' },
     { url: '/admin/x', status: 401 },
     { url: '/admin/x', headers: { authorization }, status: 200 },
-    { url: '/admin/public', status: 403 },
+    { url: '/admin/public', status: 401 },
+    { url: '/admin/public', headers: { authorization }, status: 200 },
+    { url: '/files', status: 200, path: '/files' },
+    { url: '/filesystem/x', status: 200, path: '/filesystem/x' },
+    { url: '/items/7', headers: { host: 'items.example.com' }, status: 200, path: '/v1/7' },
+    { url: '/items/7', status: 404 },
+    { url: '/unserved', status: 404 },
     { url: '/rax', headers: { host: 'regex.example.com' }, status: 403 },
     { url: '/other', status: 404 }
   ])

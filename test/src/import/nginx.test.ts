@@ -43,6 +43,56 @@ t.test('a config of services answers as in nginx', async (t) => {
   t.match(made.text, /\/\/ not translated: sub_filter a b \(.*nginx-services\.conf:61\)\n\s+"path": \["\/\*"/)
 })
 
+t.test('a template with variables and ifs answers as in nginx', async (t) => {
+  const made = await translated(t, 'nginx', 'nginx-template.conf', {
+    www: { 'index.html': 'app', css: { 'a.css': 'css' }, js: { 'a.js': 'js' } },
+    'conf.d': { 'readme.md': 'no config' }
+  })
+  const host = 'example.com'
+  await expectAll(t, made, [
+    { url: '/', headers: { host }, status: 200, body: 'app' },
+    {
+      url: '/css/a.css',
+      headers: { host },
+      status: 200,
+      body: 'css',
+      has: { 'cache-control': 'max-age=60' }
+    },
+    { url: '/js/a.js', headers: { host }, status: 200, body: 'js' },
+    {
+      url: '/api/7?x=y',
+      headers: { host },
+      status: 200,
+      path: '/api/7?x=y',
+      gets: { connection: 'keep-alive' }
+    },
+    { url: '/api/actuator/env', headers: { host }, status: 403 },
+    { url: '/api/a.bak', headers: { host }, status: 403 },
+    { url: '/api/actuator.bak', headers: { host }, status: 403 },
+    { url: '/exact', headers: { host }, status: 200, path: '/exact' },
+    { url: '/files/7', headers: { host, 'user-agent': 'Scraper/2' }, status: 403 },
+    { url: '/files/7', headers: { host, 'user-agent': 'curl/8' }, status: 200, path: '/7' },
+    {
+      url: '/files/7',
+      method: 'OPTIONS',
+      headers: { host },
+      status: 204,
+      has: { 'access-control-allow-origin': '*', 'content-length': undefined }
+    },
+    { url: '/any', headers: { host: 'other.example.org' }, status: 404 }
+  ])
+  t.match(made.text, /"host": "\$\{SITE_DOMAIN\}"/)
+  t.match(made.text, /"url": "\$\{APP_URL\}"/)
+  t.match(made.text, /"max": "\$\{API_RATE\}"/)
+  t.match(made.text, /"certificates": \[\{ "cert": "\$\{TLS_CERTIFICATE_FILE\}"/)
+  t.strictSame(
+    made.translation.notes.map(({ line, text }) => `${line} ${text}`),
+    ['15 ssl without a certificate'],
+    'what has no effect is not noted'
+  )
+  t.equal(made.translation.translated, made.translation.total - 1)
+})
+
 t.test('guards without a translation close their location', async (t) => {
   const made = await translated(t, 'nginx', 'nginx-guards.conf', { htpasswd })
   const authorization = ADA

@@ -25,6 +25,11 @@ export interface Expected {
   readonly has?: Readonly<Record<string, string | undefined>>
 }
 
+/** Files beside a source, in folders. */
+interface Files {
+  [name: string]: string | Files
+}
+
 /** A gateway of a translated config. */
 export interface Translated {
   readonly text: string
@@ -37,7 +42,7 @@ export async function translated(
   t: Test,
   format: Parameters<typeof importFile>[0],
   source: string,
-  files: Record<string, string | Record<string, string>> = {}
+  files: Files = {}
 ): Promise<Translated> {
   const name = source.includes('\n') ? 'source.conf' : source
   const text = source.includes('\n')
