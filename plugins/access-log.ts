@@ -36,6 +36,7 @@ export const options = Type.Object(
 )
 
 export const override = overrideOf(options)
+export const stateless = true
 export const always = true
 export type AccessLogOptions = Static<typeof options>
 

@@ -38,6 +38,7 @@ export const options = Type.Object(
 )
 
 export const override = overrideOf(options)
+export const stateless = true
 export const always = (isConfigured: IsConfigured): boolean => isConfigured('auth')
 export type CsrfOptions = Static<typeof options>
 

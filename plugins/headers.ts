@@ -66,6 +66,7 @@ export const options = Type.Object(
 )
 
 export const override = overrideOf(options)
+export const stateless = true
 export type HeadersOptions = Static<typeof options>
 
 export const faults = (options: HeadersOptions, about: About): OptionFault[] =>

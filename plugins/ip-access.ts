@@ -60,6 +60,7 @@ export const options = Type.Object(
 )
 
 export const override = overrideOf(options)
+export const stateless = true
 export type IpAccessOptions = Static<typeof options>
 
 export const faults = ({ allow = [], deny, file }: IpAccessOptions): OptionFault[] => [

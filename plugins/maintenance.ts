@@ -45,6 +45,7 @@ export const options = Type.Object(
 )
 
 export const override = overrideOf(options)
+export const stateless = true
 export const guardsAccess = false
 export type MaintenanceOptions = Static<typeof options>
 

@@ -45,6 +45,7 @@ export const options = Type.Object(
 )
 
 export const override = overrideOf(Type.Object(ofOperations, settings))
+export const stateless = true
 export const always = true
 export type OpenApiOptions = Static<typeof options>
 

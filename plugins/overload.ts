@@ -66,6 +66,7 @@ export const options = Type.Object(
 
 const { maxConnections: _maxConnections, buffers: _buffers, ...onRoutes } = options.properties
 export const guardsAccess = false
+export const stateless = true
 
 export function concurrency({ maxConnections, maxInFlight }: OverloadOptions): Concurrency | undefined {
   if (maxConnections !== false)

@@ -44,6 +44,7 @@ export const options = Type.Object(
 export type PathsOptions = Static<typeof options>
 
 export const override = false
+export const stateless = true
 export const always = true
 export const guardsAccess = false
 export const pathPolicy = (policy: PathsOptions): PathPolicy => policy

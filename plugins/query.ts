@@ -21,6 +21,7 @@ export const options = Type.Record(
 )
 
 export const override = overrideOf(options)
+export const stateless = true
 export type QueryOptions = Static<typeof options>
 
 export const faults = (options: QueryOptions): OptionFault[] =>

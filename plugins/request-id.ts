@@ -26,6 +26,7 @@ export const options = Type.Object(
 )
 
 export const override = overrideOf(options)
+export const stateless = true
 export const always = true
 export const requestHeaders = ({ header }: RequestIdOptions): string[] => [header]
 export type RequestIdOptions = Static<typeof options>

@@ -20,6 +20,7 @@ export const options = Type.Object(
 )
 
 export const override = overrideOf(options)
+export const stateless = true
 export type ResponseTimeOptions = Static<typeof options>
 
 /** How `diff` compares two resolved options. */

@@ -68,6 +68,7 @@ export const options = Type.Object(
 )
 
 export const override = overrideOf(options)
+export const stateless = true
 export const always = true
 export type SecurityHeadersOptions = Static<typeof options>
 

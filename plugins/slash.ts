@@ -40,6 +40,7 @@ export const options = Type.Object(
 )
 
 export const override = overrideOf(options)
+export const stateless = true
 export type SlashOptions = Static<typeof options>
 
 export const describes = (): Description => ({

@@ -29,6 +29,7 @@ import { pathOf, queryOf } from '../src/lib/values.ts'
 
 export const key = 'files'
 export const target = true
+export const stateless = true
 // Otherwise the deadline of the request would cut long downloads.
 export const streams = true
 export const exposes = true

@@ -17,6 +17,7 @@ import { pathOf, queryOf, template, templateFaults, type ValueKind } from '../sr
 
 export const key = 'redirect'
 export const target = true
+export const stateless = true
 
 export const options = Type.Object(
   {

@@ -21,6 +21,7 @@ import { template, templateFaults } from '../src/lib/values.ts'
 
 export const key = 'respond'
 export const target = true
+export const stateless = true
 
 export const options = Type.Object(
   {

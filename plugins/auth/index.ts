@@ -43,6 +43,17 @@ export const requestHeaders = (options: AuthOptions): string[] => [
 export const usesSession = ({ session, by }: AuthOptions): boolean =>
   session === true && (by === undefined || strategiesIn(by).includes('session'))
 
+// Sessions are stored, and failed passwords are counted.
+const STATELESS: ReadonlySet<string> = new Set<StrategyName>([
+  'clientCertificate',
+  'apiKeys',
+  'jwt',
+  'forward'
+])
+
+export const stateless = (options: AuthOptions): boolean =>
+  !usesSession(options) && acceptedStrategies(options).every((name) => STATELESS.has(name))
+
 declare module 'fastify' {
   interface FastifyInstance {
     /** The local users of every route that accepts a session. */

@@ -17,6 +17,7 @@ export { options, override } from './options.ts'
 export const key = 'compress'
 // Stages of extensions read bodies without a content coding.
 export const last = true
+export const stateless = true
 
 export default fp<CompressOptions>(
   async function compress(app, root) {

@@ -24,6 +24,7 @@ export const key = 'errors'
 export type { ErrorsOptions }
 export { comparison, describesError, faults, options, override }
 export const always = true
+export const stateless = true
 
 // Other errors of Fastify keep their status and get the code SP_ERR_REQUEST_REFUSED.
 const FASTIFY_ERRORS: Readonly<Record<string, new () => FastifyError>> = {

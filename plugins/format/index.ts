@@ -8,6 +8,8 @@ export { comparison } from './compare.ts'
 export { FormatInvalid } from './response.ts'
 export { type FormatConcernOptions, faults, key, options, override, shorthand }
 
+export const stateless = true
+
 export default fp<FormatConcernOptions>(
   async function format(app, root) {
     perOptions(

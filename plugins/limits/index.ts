@@ -34,6 +34,7 @@ export { type LimitsOptions, options, override }
 
 // A request that another route would have limited differently bypasses no access control.
 export const guardsAccess = false
+export const stateless = true
 export const always = true
 
 /** The limits that a streaming target enforces; one object per route. */

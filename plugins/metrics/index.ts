@@ -25,6 +25,7 @@ export const options = Type.Object(
 )
 
 export const override = false
+export const stateless = true
 export const rootOnly = true
 export type MetricsOptions = Static<typeof options>
 

@@ -45,6 +45,8 @@ export interface LocalCounter extends Counter {
   applyIncrement(increment: Increment): void
   /** Lists the current counts. */
   increments(): Increment[]
+  /** Forgets all counts. */
+  clear(): void
 }
 
 // The maximum number of keys of one limit; beyond it the key with the oldest window is dropped.
@@ -60,6 +62,10 @@ export class BoundedMap<T> {
 
   entries(): [string, T][] {
     return [...this.#map]
+  }
+
+  clear(): void {
+    this.#map.clear()
   }
 
   /** Sets a value and makes the key the last one to be dropped. */

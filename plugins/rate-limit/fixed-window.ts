@@ -40,6 +40,10 @@ export class FixedWindow implements LocalCounter {
     else if (expires > nowMs()) this.#keys.setNewest(key, { count: cost, expires })
   }
 
+  clear(): void {
+    this.#keys.clear()
+  }
+
   increments(): Increment[] {
     return this.#keys
       .entries()

@@ -22,6 +22,8 @@ import { faults, options, override, type QuotaOptions, type RateLimitOptions } f
 export const key = 'rateLimit'
 export const counts = true
 export const usesStore = true
+// Its counts in memory are forgotten on renewal; tests never use Redis.
+export const stateless = true
 
 export { comparison } from './compare.ts'
 export { RateLimitExceeded, TooManyInFlight } from './count.ts'

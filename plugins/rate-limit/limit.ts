@@ -124,7 +124,11 @@ function compileTier(
   const leaseCounter = (): Counter => {
     const parts = [algorithm, window]
     if (shared !== null) return lease('counter', parts, (id) => sharedCounter(shared, algorithm, id))
-    if (peers === null) return lease('counter', parts, () => new COUNTERS[algorithm](quota))
+    if (peers === null) {
+      const counter = lease('counter', parts, () => new COUNTERS[algorithm](quota))
+      app.simulation?.onRenew(() => counter.clear())
+      return counter
+    }
     return lease(
       'counter',
       parts,

@@ -60,6 +60,10 @@ export class SlidingWindow implements LocalCounter {
     }
   }
 
+  clear(): void {
+    this.#keys.clear()
+  }
+
   increments(): Increment[] {
     return this.#keys
       .entries()

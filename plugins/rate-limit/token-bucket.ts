@@ -44,6 +44,10 @@ export class TokenBucket implements LocalCounter {
     entry.used = Math.min(2 * this.#quota.burst, entry.used + cost)
   }
 
+  clear(): void {
+    this.#keys.clear()
+  }
+
   increments(): Increment[] {
     return this.#keys.entries().map(([key]) => ({ key, cost: this.#refilled(key).used, at: nowMs() }))
   }

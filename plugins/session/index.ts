@@ -26,6 +26,8 @@ export const key = 'session'
 export const requestHeaders = (): string[] => ['cookie']
 export const rootOnly = true
 export const usesStore = true
+// Only auth reads and writes sessions.
+export const stateless = true
 
 export default fp<SessionOptions>(
   async function sessionConcern(app, root) {

@@ -75,6 +75,7 @@ export const options = Type.Object(
 )
 
 export const override = false
+export const stateless = true
 export const rootOnly = true
 export const always = true
 const workersWithoutStore = defineWarning('SP_WARN_STORE_WORKERS', 'low', 'Several workers without a store')

@@ -15,6 +15,7 @@ export const key = 'tls'
 
 export { options }
 export const override = false
+export const stateless = true
 export const rootOnly = true
 export type { TlsOptions }
 

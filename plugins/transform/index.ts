@@ -9,6 +9,8 @@ export { describes } from './describe.ts'
 export { BodyInvalid, MediaUnsupported, ResponseInvalid } from './errors.ts'
 export { faults, key, options, override, type TransformOptions }
 
+export const stateless = true
+
 export default fp<TransformOptions>(
   async function transform(app, root) {
     // The gateway's own routes, such as the log-in, keep their form.

@@ -3,7 +3,7 @@ import { createError, fp, type OptionFault } from '../../src/kit/index.ts'
 import type { TargetDrain, UpstreamState } from '../../src/lib/contracts/metrics.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 import { DrainedTargets } from './drained.ts'
-import { options, type UpstreamsOptions } from './options.ts'
+import { options, type UpstreamOptions, type UpstreamsOptions } from './options.ts'
 import { origins } from './origins.ts'
 import { optionsForUrl, Upstream } from './upstream.ts'
 import { planWarnings } from './warnings.ts'
@@ -15,6 +15,9 @@ export { options, origins, planWarnings }
 export const override = false
 export const always = true
 export const named = true
+// Failures are counted by these alone.
+export const stateless = ({ eject, breaker }: UpstreamOptions): boolean =>
+  eject === undefined && breaker === undefined
 
 /** No upstream has this name. */
 export const UpstreamUnknown = createError<[string, string]>(

@@ -107,6 +107,9 @@ export class Upstream implements UpstreamService, Targets {
     this.#maxEjected = options.eject === undefined ? 0 : share(options.eject.max)
     const unwatchHealth = async (): Promise<void> => this.#unwatchHealth()
     app.addHook('onClose', unwatchHealth)
+    app.simulation?.onRenew(() => {
+      for (const target of this.#targets) target.currentWeight = 0
+    })
     this.discovered = this.#findTargets()
   }
 

@@ -35,6 +35,8 @@ declare module 'fastify' {
   }
 }
 
+export const stateless = true
+
 export default fp<ValidateOptions>(
   async function validate(app, root) {
     app.decorate('responseFaults', null)

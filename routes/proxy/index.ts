@@ -28,6 +28,8 @@ export const exposes = true
 export const rootDefaults = true
 export const groupDefaults = true
 export const exclusive = ['upstream', 'split']
+export const stateless = ({ split, mirror }: ProxyOptions): boolean =>
+  split === undefined && mirror === undefined
 
 export const upstreams = ({ upstream, split, mirror }: ProxyOptions): string[] =>
   [upstream, mirror?.upstream, ...(split ?? []).map((part) => part.upstream)].filter(

@@ -1,5 +1,5 @@
 import type { Concurrency } from '../kit/concern.ts'
-import type { Concern } from '../kit/index.ts'
+import type { Concern, Target } from '../kit/index.ts'
 import { DEFAULT_PATH_POLICY, type PathPolicy } from '../lib/http/canonical-path.ts'
 import { isObject, schemaOf } from '../lib/schema.ts'
 import type { Catalog } from './catalog.ts'
@@ -20,6 +20,10 @@ export const originsOf = (gateway: Installed, nameOrUrl: string): readonly strin
 
 /** Returns how many connections or requests a process handles at a time; undefined for no limit. */
 export const concurrencyOf = (gateway: Installed): Concurrency | undefined => facetOf(gateway, 'concurrency')
+
+/** Returns whether requests leave no state in a concern or a target with these options. */
+export const isStateless = ({ stateless }: Concern | Target, options: unknown): boolean =>
+  typeof stateless === 'function' ? stateless(options as never) : stateless === true
 
 /** Returns the entries of the `named` concern, such as upstreams; empty if there are none. */
 export function namedEntries({ catalog, options }: Installed): Readonly<Record<string, unknown>> {

@@ -89,6 +89,8 @@ export interface Concern {
   readonly concurrency?: (options: never) => Concurrency | undefined
   /** Returns warnings about the config as a whole, for `check`; called with the root options. */
   readonly planWarnings?: (options: never, about: AboutPlan) => readonly PlanWarning[]
+  /** Whether its requests leave no state behind, such as counts or stored responses, other than what it forgets by `app.simulation.onRenew`; the tests of a config then share a gateway. A function of its options where they decide; of those of an entry where it is `named`. */
+  readonly stateless?: boolean | ((options: never) => boolean)
   /** Whether it stays last: extensions that name no place come before it. */
   readonly last?: boolean
   /** Returns what it adds to the OpenAPI description of a route. */
@@ -234,6 +236,8 @@ export interface Target {
   readonly needs?: (options: never) => readonly string[]
   /** Returns warnings about the options of a route, for `check`; each continues the sentence "The route x …". A text alone is deprecated. */
   readonly warnings?: (options: never, about: AboutRoute) => readonly (Warning | string)[]
+  /** Whether its requests leave no state behind, such as counts or stored responses, other than what it forgets by `app.simulation.onRenew`; the tests of a config then share a gateway. A function of its options where they decide. */
+  readonly stateless?: boolean | ((options: never) => boolean)
   /** Returns what `check` says of a route although nothing has to change; each continues the sentence "The route x …". */
   readonly notes?: (options: never) => readonly string[]
   /** Returns what it adds to the OpenAPI description of a route. */

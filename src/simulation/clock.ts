@@ -51,6 +51,16 @@ export class SimulatedClock {
     this.#began = wall - this.#elapsed
   }
 
+  /** Returns a function that tells whether, since now, no time has passed, and the same timers run. */
+  watch(): () => boolean {
+    const elapsed = this.#elapsed
+    const timers = new Set(this.#timers)
+    return () =>
+      this.#elapsed === elapsed &&
+      this.#timers.size === timers.size &&
+      [...this.#timers].every((timer) => timers.has(timer))
+  }
+
   /** Moves the time on by `ms`, and fires each timer at its time. */
   async advance(ms: number): Promise<void> {
     const until = this.#elapsed + ms

@@ -3,6 +3,9 @@ import { type AsyncHook, createHook } from 'node:async_hooks'
 // Files and names of hosts; without a thread there is no such resource.
 const REQUEST = /^(?:FS|GETADDRINFO|GETNAMEINFO)REQ/
 
+// A worker (a password hash) is waited for until it exits, but not one that stays.
+const MAX_WORKER_MS = 5000
+
 /** A resource that works in a thread once a method is called. */
 interface Worker {
   /** Of a compressor. */
@@ -28,7 +31,10 @@ export class PendingWork {
       trackPromises: false,
       init(id: number, type: string, _trigger: number, resource: Worker) {
         if (REQUEST.test(type)) add(id)
-        else if (type === 'ZLIB') afterCall(resource, 'write', () => add(id))
+        else if (type === 'WORKER') {
+          add(id)
+          setTimeout(remove, MAX_WORKER_MS, id).unref()
+        } else if (type === 'ZLIB') afterCall(resource, 'write', () => add(id))
         else if (type.endsWith('REQUEST'))
           afterCall(resource, 'run', (result) => {
             if (!Array.isArray(result)) add(id)

@@ -104,6 +104,11 @@ export class SimulatedGateway {
     }
   }
 
+  /** Has the concerns forget the state that requests have left. */
+  renew(): void {
+    this.#world.renew()
+  }
+
   /** Closes the gateway. */
   async close(): Promise<void> {
     await this.#server.close()
@@ -142,6 +147,7 @@ class World implements Simulation {
   readonly leavesOut: (key: string) => boolean
   readonly keySet: (() => Promise<string>) | undefined
   readonly #respond: Responder
+  readonly #forgetters: (() => void)[] = []
 
   constructor(respond: Responder, { leavesOut, keySet }: Pick<Simulation, 'leavesOut' | 'keySet'>) {
     this.#respond = respond
@@ -167,5 +173,13 @@ class World implements Simulation {
 
   onIssuer(issuer: AcceptedIssuer): void {
     this.issuers.push(issuer)
+  }
+
+  onRenew(forget: () => void): void {
+    this.#forgetters.push(forget)
+  }
+
+  renew(): void {
+    for (const forget of this.#forgetters) forget()
   }
 }

@@ -10,6 +10,7 @@ import { loadTestedConfigs, type NamedConfig } from './load-config.ts'
 import { type ReadTests, readTests } from './read-file.ts'
 import { type Failure, nameOf, runTest } from './run-test.ts'
 import type { TestFile } from './schema.ts'
+import { TestedGateway } from './tested-gateway.ts'
 
 /** A file of tests with its config, ready to run. */
 export interface PreparedTests extends ReadTests {
@@ -67,21 +68,23 @@ const reloadsIn = ({ tests }: TestFile, folder: string): NamedConfig[] =>
 
 /** Runs the tests of a file in turn. */
 export async function* runTests(prepared: PreparedTests, coverage: Coverage): AsyncGenerator<TestResult> {
-  const { source, content, plan, env, begins } = prepared
-  for (const [i, test] of content.tests.entries()) {
-    const startedAt = performance.now()
-    const clock = new SimulatedClock(begins)
-    try {
-      const context = { source, content, plan, env, clock, coverage }
-      const failures = await runTest(context, test, i)
-      yield {
-        name: nameOf(test),
-        place: source.at(['tests', i]),
-        ms: performance.now() - startedAt,
-        failures
+  const { source, content } = prepared
+  const context = { ...prepared, coverage }
+  let gateway: TestedGateway | undefined
+  try {
+    for (const [i, test] of content.tests.entries()) {
+      const startedAt = performance.now()
+      gateway ??= await TestedGateway.open(context)
+      const failures = await runTest(gateway, test, i)
+      if (!gateway.end()) {
+        const used = gateway
+        gateway = undefined
+        await used.close()
       }
-    } finally {
-      clock.close()
+      const ms = performance.now() - startedAt
+      yield { name: nameOf(test), place: source.at(['tests', i]), ms, failures }
     }
+  } finally {
+    await gateway?.close()
   }
 }

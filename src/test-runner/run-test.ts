@@ -6,7 +6,7 @@ import { mismatchesOf } from './match.ts'
 import { outcomeOf } from './outcome.ts'
 import type { TestRequest, TestStep, WrittenTest } from './schema.ts'
 import { signedHeader } from './sign.ts'
-import { type TestContext, TestedGateway } from './tested-gateway.ts'
+import type { TestedGateway } from './tested-gateway.ts'
 import { requestOf, showRequest } from './written-request.ts'
 
 /** One thing that failed. */
@@ -29,19 +29,15 @@ export function nameOf({ name, request, as, sign, steps }: WrittenTest): string 
   return `${showRequest(first)}${who}${steps === undefined ? '' : `, ${steps.length} steps`}`
 }
 
-/** Runs one test on a gateway of its own; returns what failed. */
-export async function runTest(context: TestContext, test: WrittenTest, index: number): Promise<Failure[]> {
-  const gateway = await TestedGateway.open(context, test.upstreams)
-  try {
-    if (test.steps === undefined) return await runStep(gateway, test, ['tests', index])
-    const failures: Failure[] = []
-    for (const [i, step] of test.steps.entries())
-      for (const { message, place } of await runStep(gateway, step, ['tests', index, 'steps', i]))
-        failures.push({ message: `step ${i + 1}: ${message}`, place })
-    return failures
-  } finally {
-    await gateway.close()
-  }
+/** Runs one test on a gateway that is as new; returns what failed. */
+export async function runTest(gateway: TestedGateway, test: WrittenTest, index: number): Promise<Failure[]> {
+  gateway.begin(test.upstreams)
+  if (test.steps === undefined) return runStep(gateway, test, ['tests', index])
+  const failures: Failure[] = []
+  for (const [i, step] of test.steps.entries())
+    for (const { message, place } of await runStep(gateway, step, ['tests', index, 'steps', i]))
+      failures.push({ message: `step ${i + 1}: ${message}`, place })
+  return failures
 }
 
 /** Runs one step; returns what failed. */
@@ -73,7 +69,8 @@ async function sendRequest(
   { request, as, sign, expect = {} }: TestStep & { readonly request: TestRequest },
   path: Path
 ): Promise<Failure[]> {
-  const { source, content, clock } = gateway.context
+  const { context, clock } = gateway
+  const { source, content } = context
   const { callers = {} } = content
   const written = requestOf(request)
   let outcome: SimulatedOutcome
@@ -90,7 +87,7 @@ async function sendRequest(
         : (error as Error).message
     return [{ message, place: source.at(path) }]
   }
-  gateway.context.coverage.record(outcome)
+  context.coverage.record(outcome)
   return [
     ...gateway.takeUnlisted().map((message) => ({ message, place: source.at(path) })),
     ...mismatchesOf(expect, outcomeOf(outcome)).map((mismatch) => ({

@@ -5,12 +5,13 @@ import type { Source } from '../config/source.ts'
 import { Resources } from '../gateway/resources.ts'
 import type { AcceptedIssuer } from '../lib/contracts/simulation.ts'
 import { duration } from '../lib/units.ts'
-import type { SimulatedClock } from '../simulation/clock.ts'
+import { SimulatedClock } from '../simulation/clock.ts'
 import { SimulatedGateway, type SimulatedOutcome, type SimulatedRequest } from '../simulation/simulation.ts'
 import type { Coverage } from './coverage.ts'
 import { loadTestedConfig } from './load-config.ts'
 import type { ScriptedUpstreams, TestFile } from './schema.ts'
 import { testKeySet } from './sign.ts'
+import { type LeftNoState, makeLeftNoState } from './stateless.ts'
 import { UpstreamScript } from './upstream-script.ts'
 
 /** What the tests of a file share. */
@@ -19,28 +20,53 @@ export interface TestContext {
   readonly content: TestFile
   readonly plan: Plan
   readonly env: Environment
-  readonly clock: SimulatedClock
+  /** The date at which tests begin, in milliseconds since 1970. */
+  readonly begins: number
   readonly coverage: Coverage
 }
 
-/** The gateway of one test, with state of its own. */
+/** A gateway and its clock, for one test, or for several in turn where none leaves state. */
 export class TestedGateway {
   readonly context: TestContext
-  readonly #script: UpstreamScript
+  readonly clock: SimulatedClock
   readonly #resources = new Resources()
+  readonly #leftNoState: LeftNoState
+  #script = new UpstreamScript()
   #gateway: SimulatedGateway | undefined
+  #isAsNew = true
+  #isClockAsNew: () => boolean = () => false
 
-  private constructor(context: TestContext, upstreams: ScriptedUpstreams | undefined) {
+  private constructor(context: TestContext) {
     this.context = context
-    this.#script = new UpstreamScript(upstreams, context.content.upstreams)
+    this.clock = new SimulatedClock(context.begins)
+    this.#leftNoState = makeLeftNoState(context.plan)
   }
 
-  /** Builds the gateway; the upstreams of the test come before those of its file. */
-  static async open(context: TestContext, upstreams: ScriptedUpstreams | undefined): Promise<TestedGateway> {
-    const made = new TestedGateway(context, upstreams)
-    await made.#use(context.plan)
-    context.coverage.addRoutes(made.#open.app.routeInfos)
-    return made
+  /** Builds the gateway. */
+  static async open(context: TestContext): Promise<TestedGateway> {
+    const made = new TestedGateway(context)
+    try {
+      await made.#use(context.plan)
+      context.coverage.addRoutes(made.#open.app.routeInfos)
+      await made.clock.settle()
+      made.#isClockAsNew = made.clock.watch()
+      return made
+    } catch (error) {
+      await made.close()
+      throw error
+    }
+  }
+
+  /** Begins a test; its upstreams come before those of its file. */
+  begin(upstreams: ScriptedUpstreams | undefined): void {
+    this.#script = new UpstreamScript(upstreams, this.context.content.upstreams)
+  }
+
+  /** Ends a test; returns whether the gateway is as new, so that another test may begin. */
+  end(): boolean {
+    if (!this.#isAsNew || !this.#isClockAsNew()) return false
+    this.#open.renew()
+    return true
   }
 
   /** The issuers whose tokens it accepts. */
@@ -49,8 +75,13 @@ export class TestedGateway {
   }
 
   /** Sends a request. */
-  send(request: SimulatedRequest): Promise<SimulatedOutcome> {
-    return this.#open.send(request)
+  async send(request: SimulatedRequest): Promise<SimulatedOutcome> {
+    const wasAsNew = this.#isAsNew
+    // Stays so for a request without an end.
+    this.#isAsNew = false
+    const outcome = await this.#open.send(request)
+    this.#isAsNew = wasAsNew && this.#leftNoState(outcome)
+    return outcome
   }
 
   /** Returns the requests to upstreams that nothing answered since the last call, in words. */
@@ -60,11 +91,13 @@ export class TestedGateway {
 
   /** Moves the clock on. */
   async wait(time: string): Promise<void> {
-    await this.context.clock.advance(duration(time))
+    this.#isAsNew = false
+    await this.clock.advance(duration(time))
   }
 
   /** Purges the cache, as the admin listener does. */
   async purge(body: unknown): Promise<void> {
+    this.#isAsNew = false
     const { responseCache } = this.#open.app
     if (responseCache === null || responseCache === undefined)
       throw new Error('"purge": the config has no "cache"')
@@ -73,15 +106,20 @@ export class TestedGateway {
 
   /** Replaces the config; counters, sessions and the cache stay, as at any reload. */
   async reload(file: string): Promise<void> {
+    this.#isAsNew = false
     const { source, env } = this.context
     const before = this.#open
     await this.#use(await loadTestedConfig(resolve(source.folder, file), env))
     await before.close()
   }
 
-  /** Closes the gateway. */
+  /** Closes the gateway, and restores the clock of the process. */
   async close(): Promise<void> {
-    await this.#gateway?.close()
+    try {
+      await this.#gateway?.close()
+    } finally {
+      this.clock.close()
+    }
   }
 
   get #open(): SimulatedGateway {
@@ -90,7 +128,7 @@ export class TestedGateway {
   }
 
   async #use(plan: Plan): Promise<void> {
-    this.#gateway = await SimulatedGateway.open(plan, this.#script.respond, {
+    this.#gateway = await SimulatedGateway.open(plan, (call) => this.#script.respond(call), {
       resources: this.#resources,
       keySet: testKeySet
     })

@@ -38,6 +38,8 @@ export interface Simulation extends RequestObserver {
   leavesOut(key: string): boolean
   /** Returns the JSON Web Key Set that stands in for that of every issuer; undefined where it is fetched. */
   readonly keySet: (() => Promise<string>) | undefined
+  /** Called at boot with what forgets the state that requests leave in a concern, so that the next test finds the gateway as new. */
+  onRenew(forget: () => void): void
   /** Called at boot with each issuer whose tokens are accepted. */
   onIssuer(issuer: AcceptedIssuer): void
 }
