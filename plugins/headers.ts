@@ -21,6 +21,7 @@ import {
   onlyRemoves,
   tokensInHeaders
 } from '../src/lib/http/header-changes.ts'
+import { HeaderName } from '../src/lib/http/header-options.ts'
 import { cgiName, cleanHeader } from '../src/lib/http/headers.ts'
 import { getOrCreate } from '../src/lib/memoize.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
@@ -38,6 +39,14 @@ export const options = Type.Object(
         'Request headers sent to the upstream: a string sets one, false removes it, an object adds a field or sets a default.',
       examples: [{ 'x-client': '{client.ip}', cookie: false, accept: { default: 'application/json' } }]
     }),
+    only: Type.Optional(
+      Type.Array(HeaderName, {
+        uniqueItems: true,
+        description:
+          'The request headers of clients that are forwarded to the upstream; by default all. X-Forwarded-* and what "request" sets are sent anyway.',
+        examples: [['accept', 'content-type', 'authorization']]
+      })
+    ),
     underscores: Type.Unsafe<'drop' | 'keep'>({
       type: 'string',
       enum: ['drop', 'keep'],
@@ -105,7 +114,7 @@ const OFF: HeadersOptions = { request: {}, response: {}, underscores: 'drop' }
 /** How `diff` compares two resolved options. */
 export const comparison: Comparison = {
   changes: (before: HeadersOptions | undefined, after: HeadersOptions | undefined) =>
-    (['request', 'response', 'underscores'] as const)
+    (['request', 'response', 'underscores', 'only'] as const)
       .filter((name) => !isSame((before ?? OFF)[name], (after ?? OFF)[name]))
       .map((name) => ({
         class: 'exposure',

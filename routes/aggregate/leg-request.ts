@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type JsonTemplate, jsonTemplate, writeJson } from '../../src/lib/body/values-in-json.ts'
 import { escapesFor } from '../../src/lib/escape.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
-import { cleanHeader, keepsUnderscores } from '../../src/lib/http/headers.ts'
+import { cleanHeader, forwardedNames, keepsUnderscores } from '../../src/lib/http/headers.ts'
 import { forwardedHead, isResourceField, setHeader } from '../../src/lib/http/request-head.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { templateParts } from '../../src/lib/template-parts.ts'
@@ -46,6 +46,7 @@ export function legHeadWriter(
   const write = forwardedHead({
     preserveHost: false,
     keepsUnderscores: keepsUnderscores(options),
+    only: forwardedNames(options),
     requestId: isObject(requestId) ? String(requestId['header']) : undefined,
     names: app.hasDecorator('identityNames') ? app.identityNames : new Set<string>(),
     cookie: app.hasDecorator('sessionCookie') ? app.sessionCookie : null,

@@ -4,7 +4,7 @@ import { originMatcher } from '../../src/lib/caller.ts'
 import { MAX_TIMER_MS } from '../../src/lib/clock.ts'
 import type { ResponseSource } from '../../src/lib/contracts/cache.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
-import { keepsUnderscores } from '../../src/lib/http/headers.ts'
+import { forwardedNames, keepsUnderscores } from '../../src/lib/http/headers.ts'
 import { type RequestHead, setHeader } from '../../src/lib/http/request-head.ts'
 import { makeRewrite, restOf, shapeOf } from '../../src/lib/http/rewrite.ts'
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
@@ -45,7 +45,8 @@ export function makeHandler(
   const { options: requestHeadOptions, write } = shared.requestHeadFor({
     preserveHost: options.preserveHost,
     requestId: typeof requestId === 'object' ? requestId.header : undefined,
-    keepsUnderscores: keepsUnderscores(info.options)
+    keepsUnderscores: keepsUnderscores(info.options),
+    only: forwardedNames(info.options)
   })
   // Created by the first request: most routes of a large config get none for long.
   let headPlans: WeakMap<ResponseSource, ResponseHeadPlan> | undefined

@@ -33,7 +33,7 @@ export class SharedPlans {
 
   /** Returns how request headers are written. */
   requestHeadFor(
-    written: Pick<RequestHeadOptions, 'preserveHost' | 'requestId' | 'keepsUnderscores'>
+    written: Pick<RequestHeadOptions, 'preserveHost' | 'requestId' | 'keepsUnderscores' | 'only'>
   ): RequestHeads {
     return getOrCreate(this.#requestHeads, JSON.stringify(written), () => {
       const app = this.#app

@@ -209,6 +209,44 @@ t.test('rejects a config that would break the message', async (t) => {
     })
 })
 
+t.test('forwards no headers of a client but those that a route lists', async (t) => {
+  const app = await gateway(t, {
+    upstreams: { echo: { url: target } },
+    routes: [
+      { path: '/all', proxy: { upstream: 'echo' } },
+      { path: '/some', headers: { only: ['X-Tenant', 'content-type'] }, proxy: { upstream: 'echo' } },
+      {
+        path: '/none',
+        headers: { only: [], request: { 'x-set': 'ours', cookie: { default: 'a=1' } } },
+        proxy: { upstream: 'echo' }
+      },
+      { path: '/leg', headers: { only: ['x-tenant'] }, aggregate: { legs: { a: { upstream: 'echo', path: '/' } }, body: '{legs.a}' } }
+    ]
+  })
+  const headers = {
+    'x-tenant': 'a',
+    'x-other': 'b',
+    'x-set': 'theirs',
+    cookie: 'b=2',
+    'content-type': 'text/plain'
+  }
+  for (const { url, gets } of [
+    { url: '/all', gets: headers },
+    { url: '/some', gets: { 'x-tenant': 'a', 'content-type': 'text/plain' } },
+    { url: '/none', gets: { 'x-set': 'ours', cookie: 'a=1' } },
+    { url: '/leg', gets: { 'x-tenant': 'a' } }
+  ]) {
+    const method = url === '/leg' ? 'GET' : 'POST'
+    const payload = method === 'GET' ? undefined : 'hello'
+    const response = await app.inject({ method, url, headers, ...(payload !== undefined && { payload }) })
+    const seen = response.json<Record<string, string>>()
+    for (const name of Object.keys(headers))
+      t.equal(seen[name], gets[name as keyof typeof gets], `${url}: ${name}`)
+    t.match(seen['x-forwarded-for'], '127.0.0.1', `${url}: x-forwarded-for`)
+    if (payload !== undefined) t.equal(seen['content-length'], '5', `${url}: content-length`)
+  }
+})
+
 t.test('headers with underscores reach an upstream only where the route says so, or in gRPC', async (t) => {
   const url = await upstream(t)
   const target = { proxy: { upstream: url } }

@@ -51,6 +51,14 @@ export function keepsUnderscores(options: Readonly<Record<string, unknown>> | un
   return headers !== false && headers?.underscores === 'keep'
 }
 
+/** Returns the request headers that a route, by its options, forwards, in lower case; undefined for all. */
+export function forwardedNames(
+  options: Readonly<Record<string, unknown>> | undefined
+): readonly string[] | undefined {
+  const headers = options?.['headers'] as { readonly only?: readonly string[] } | false | undefined
+  return headers === false ? undefined : headers?.only?.map((name) => name.toLowerCase())
+}
+
 const NOT_CGI = /[^a-z0-9-]/
 const ALL_NOT_CGI = /[^a-z0-9-]/g
 

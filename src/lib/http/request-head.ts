@@ -44,6 +44,8 @@ export interface RequestHeadOptions extends Reserved {
   readonly requestId: string | undefined
   /** Whether headers with underscores are forwarded; gRPC metadata always is. */
   readonly keepsUnderscores: boolean
+  /** The headers of a client that are forwarded, in lower case; undefined for all. */
+  readonly only?: readonly string[] | undefined
 }
 
 /** Writes the head of a forwarded request; `prefix` is the part of the path that a rewrite removed. */
@@ -53,10 +55,14 @@ export type WriteRequestHead = (request: FastifyRequest, trusted: boolean, prefi
 export function forwardedHead(options: RequestHeadOptions): WriteRequestHead {
   const { preserveHost, requestId, keepsUnderscores } = options
   const isForged = forgedHeaders(options)
+  const isUnlisted = unlistedHeaders(options.only)
   const copy = copyHeaders(
     { ...options, onlyInGrpc: keepsUnderscores ? isNoName : hasUnderscore },
     (name, plain, trusted) =>
-      plain === requestId || plain === 'x-request-id' || isForged(name, plain, trusted)
+      plain === requestId ||
+      plain === 'x-request-id' ||
+      isUnlisted(name, plain, trusted) ||
+      isForged(name, plain, trusted)
   )
   return (request, trusted, prefix) => {
     const { raw } = request
@@ -288,6 +294,16 @@ export function headerOf(head: readonly string[], name: string): string | undefi
 export function setHeader(head: string[], name: string, value: string | undefined): void {
   for (let i = head.length - 2; i >= 0; i -= 2) if (head[i] === name) head.splice(i, 2)
   if (value !== undefined) head.push(name, value)
+}
+
+// Without these, a body or an upgrade would be another one.
+const FRAMING = /^(?:content-length|content-encoding|sec-websocket-.*)$/
+
+/** Compiles the test for headers that are not on the list of a route; what proxies say of the request is none of the client's. */
+function unlistedHeaders(only: readonly string[] | undefined): IsDropped {
+  if (only === undefined) return isNoName
+  const listed = new Set(only)
+  return (name, plain) => !listed.has(name) && !FRAMING.test(name) && !isForwardedHeader(plain)
 }
 
 /** Compiles the test for headers that only trusted proxies may send, and these only in one spelling. */
