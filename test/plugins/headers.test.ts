@@ -220,7 +220,11 @@ t.test('forwards no headers of a client but those that a route lists', async (t)
         headers: { only: [], request: { 'x-set': 'ours', cookie: { default: 'a=1' } } },
         proxy: { upstream: 'echo' }
       },
-      { path: '/leg', headers: { only: ['x-tenant'] }, aggregate: { legs: { a: { upstream: 'echo', path: '/' } }, body: '{legs.a}' } }
+      {
+        path: '/leg',
+        headers: { only: ['x-tenant'] },
+        aggregate: { legs: { a: { upstream: 'echo', path: '/' } }, body: '{legs.a}' }
+      }
     ]
   })
   const headers = {

@@ -17,9 +17,12 @@ const OLD: Readonly<Record<string, readonly string[]>> = {
 
 /** Whether an entry of `extra_config` only watches, or is about KrakenD itself. */
 export const isObserver = (name: string): boolean =>
-  /^telemetry\/|^documentation\/|^router$|^server\/|krakend-(?:metrics|gologging|logstash|opencensus|influx|gelf|jaeger)|luraproject\/lura\/router/.test(
+  /^telemetry\/|^router$|^server\/|krakend-(?:metrics|gologging|logstash|opencensus|influx|gelf|jaeger)|luraproject\/lura\/router/.test(
     name
   )
+
+/** Whether an entry of `extra_config` is about the documentation of KrakenD, and does nothing. */
+export const isDocumentation = (name: string): boolean => /^documentation\//.test(name)
 
 /** Entries of an `extra_config` by their names of version 3. */
 export function extraOf(node: SourceNode): ReadonlyMap<string, SourceNode> {

@@ -35,7 +35,7 @@ const VALIDATOR: ReadonlySet<string> = new Set([
     'operation_debug',
     'cookie_key'
   ],
-  ...['disable_jwk_security', 'leeway', 'auth_header_name', '@comment']
+  ...['disable_jwk_security', 'leeway', 'auth_header_name', '@comment', 'propagate_token']
 ])
 
 /** Translates auth/validator. */
@@ -48,13 +48,19 @@ export function addValidator(node: SourceNode, context: Context): void {
   }
   const url = node.get('jwk_url').text ?? node.get('jwk-url').text
   const file = node.get('jwk_local_path').text
-  if (url !== undefined) jwt['jwks'] = literal(url)
+  const isShared = /^HS\d+$/.test(node.get('alg').text ?? '')
+  if (isShared && (url !== undefined || file !== undefined)) {
+    jwt['secret'] = translation.variable('JWT_SECRET', 'x'.repeat(64))
+    translation.comment(
+      jwt,
+      `the secret, which is "k" of the key in ${url ?? file ?? ''}, decoded from base64url`
+    )
+  } else if (url !== undefined) jwt['jwks'] = keysAt(url, context)
   else if (file !== undefined) jwt['keys'] = literal(file)
   else close(node, 'auth/validator without keys')
   if (node.get('roles_key').exists) jwt['rolesClaim'] = literal(node.get('roles_key').text ?? '')
   if (node.get('scopes_key').exists) jwt['scopesClaim'] = literal(node.get('scopes_key').text ?? '')
-  const header = node.get('auth_header_name').text
-  if (header !== undefined) jwt['from'] = [`header:${literal(header.toLowerCase())}`]
+  addPlaceOfTokens(node, jwt, context)
   const auth: JsonObject = { jwt }
   const require: JsonObject = {}
   if (node.get('roles').items.length > 0) require['roles'] = node.get('roles').texts.map(literal)
@@ -72,12 +78,31 @@ export function addValidator(node: SourceNode, context: Context): void {
         claim === 'sub' ? 'id' : `claims.${literal(claim)}`
       ])
     )
-  if (node.get('cookie_key').exists)
-    translation.missing(node.get('cookie_key').line, 'auth/validator: tokens in cookies', auth)
   for (const key of node.keys.filter((each) => !VALIDATOR.has(each)))
     close(node.get(key), `auth/validator: ${key}`)
   route['auth'] = auth
   translation.done()
+}
+
+function addPlaceOfTokens(node: SourceNode, jwt: JsonObject, { translation }: Context): void {
+  const header = node.get('auth_header_name').text
+  if (header !== undefined) jwt['from'] = [`header:${literal(header.toLowerCase())}`]
+  if (node.get('cookie_key').exists)
+    translation.missing(
+      node.get('cookie_key').line,
+      `auth/validator: tokens in the cookie ${node.get('cookie_key').text ?? ''}; send them in a header`,
+      jwt
+    )
+}
+
+/** Returns the place of keys: over plain HTTP, which an attacker in the network could change, they are asked for by an upstream. */
+function keysAt(url: string, { translation }: Context): string | JsonObject {
+  const [, origin = '', host = '', path = '/'] = /^(http:\/\/([^/]+))(\/.*)?$/.exec(url) ?? []
+  if (origin === '') return literal(url)
+  const upstreams = objectAt(translation.config, 'upstreams')
+  const name = `keys-${host.replaceAll(/[^\w.-]+/g, '-')}`
+  upstreams[name] ??= { url: literal(origin) }
+  return { upstream: name, path: literal(path) }
 }
 
 /** Translates qos/ratelimit/router. */

@@ -1,4 +1,5 @@
 import { close } from '../close.ts'
+import { withEnvironment } from '../environment.ts'
 import { type JsonObject, listAt, objectAt } from '../json.ts'
 import { durationOf } from '../names.ts'
 import { parseTree, type SourceNode } from '../source-node.ts'
@@ -10,16 +11,15 @@ import { addCors } from './gates.ts'
 import { routeOf } from './routes.ts'
 import { Upstreams } from './upstreams.ts'
 
+// Flexible configuration that can be read without a template engine.
+const ENVIRONMENT = /\{\{-?\s*env\s+(?:\\?"|`)(\w+)(?:\\?"|`)\s*-?\}\}/g
+
 /** Translates a config of KrakenD, of version 2 or 3. */
 export function translateKrakend(source: SourceText, translation: Translation): void {
-  const root = parseTree(source)
+  const root = parseTree(withEnvironment(source, ENVIRONMENT, translation))
   if (!root.get('endpoints').exists)
     throw new ImportError(`${source.file}: expected a config of KrakenD with "endpoints", got none`)
   objectAt(translation.config, 'limits')['time'] = durationOf(goDuration(root.get('timeout').text) ?? 2000)
-  translation.comment(
-    translation.config,
-    'KrakenD forwards only headers of "input_headers". Here all but Authorization and Cookie reach the services, unless you remove them ("headers").'
-  )
   const upstreams = new Upstreams(root, translation)
   const routes = listAt(translation.config, 'routes')
   for (const endpoint of root.get('endpoints').items)
@@ -30,6 +30,7 @@ export function translateKrakend(source: SourceText, translation: Translation): 
 const KNOWN: ReadonlySet<string> = new Set([
   ...[
     '$schema',
+    '$id',
     '@comment',
     'version',
     'name',
@@ -57,7 +58,9 @@ function addRootOptions(root: SourceNode, routes: readonly JsonObject[], transla
     else if (isObserver(name)) translation.missing(node.line, name)
     else for (const route of routes) close(translation, route, node.line, `extra_config: ${name}`)
   }
-  for (const key of root.keys.filter((each) => !KNOWN.has(each))) translation.missing(root.get(key).line, key)
+  for (const key of root.keys.filter((each) => !KNOWN.has(each)))
+    if (root.get(key).value !== false && root.get(key).items.length > 0)
+      translation.missing(root.get(key).line, key)
 }
 
 /** Translates the hosts of security/http; its headers are set by `securityHeaders` anyway. */

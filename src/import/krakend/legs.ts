@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from '../json.ts'
+import { type Json, type JsonObject, objectAt } from '../json.ts'
 import { Names } from '../names.ts'
 import type { SourceNode } from '../source-node.ts'
 import { literal } from '../values.ts'
@@ -30,24 +30,38 @@ export function legsOf(endpoint: SourceNode, upstreams: Upstreams, context: Cont
       .replaceAll('.', '-')
     return /^[A-Za-z]/.test(name) ? name : `backend${i + 1}`
   })
-  const passed = textsOf(endpoint, 'input_headers', 'headers_to_pass').map((name) => name.toLowerCase())
+  const passed = listed(endpoint)
   return backends.flatMap((backend, i) => {
     const leg = legOf(backend, { endpoint, names: named, upstreams, context, index: i })
     if (leg === undefined) return []
-    const headers = { ...withoutCredentials(passed), ...headersOf(backend, context).request }
+    const own = listedBy(backend, passed)
+    const dropped = passed.filter((name) => !own.includes(name) && name !== '*')
+    if (passed.includes('*') && !own.includes('*')) context.close(backend, 'input_headers of a backend alone')
+    const headers = {
+      ...Object.fromEntries(dropped.map((name): [string, Json] => [literal(name), false])),
+      ...headersOf(backend, context).request
+    }
     if (Object.keys(headers).length > 0) leg.options['headers'] = headers
     if (backends.length > 1) leg.options['required'] = false
     return [leg]
   })
 }
 
-/** KrakenD forwards no header that an endpoint does not list; these must not be forwarded here either. */
-export const withoutCredentials = (passed: readonly string[]): JsonObject =>
-  Object.fromEntries(
-    ['authorization', 'cookie']
-      .filter((name) => !passed.includes('*') && !passed.includes(name))
-      .map((name): [string, Json] => [name, false])
-  )
+/** Returns the headers that an endpoint or a backend lists, in lower case; "*" is all of them. */
+export const listed = (node: SourceNode): string[] =>
+  textsOf(node, 'input_headers', 'headers_to_pass').map((name) => name.toLowerCase())
+
+/** Returns those of the headers of an endpoint that a backend gets. */
+export function listedBy(backend: SourceNode, passed: readonly string[]): string[] {
+  const own = listed(backend)
+  if (own.length === 0 || own.includes('*')) return [...passed]
+  return passed.includes('*') ? own : passed.filter((name) => own.includes(name))
+}
+
+/** KrakenD forwards no header that an endpoint does not list. */
+export function onlyListed(passed: readonly string[], route: JsonObject): void {
+  if (!passed.includes('*')) objectAt(route, 'headers')['only'] = [...new Set(passed)].map(literal)
+}
 
 /** Returns the changes of headers of a backend. */
 export function headersOf(

@@ -4,9 +4,9 @@ import { durationOf } from '../names.ts'
 import type { SourceNode } from '../source-node.ts'
 import type { Translation } from '../translation.ts'
 import { literal } from '../values.ts'
-import { extraOf, goDuration, isObserver, textsOf } from './extra.ts'
+import { extraOf, goDuration, isDocumentation, isObserver, textsOf } from './extra.ts'
 import { addBackendLimit, addCors, addRateLimit, addValidator, type Context } from './gates.ts'
-import { aggregateOf, headersOf, legsOf, withoutCredentials } from './legs.ts'
+import { aggregateOf, headersOf, legsOf, listed, listedBy, onlyListed } from './legs.ts'
 import { pathOf, templateOf } from './templates.ts'
 import type { Upstreams } from './upstreams.ts'
 
@@ -19,10 +19,10 @@ interface Around {
 /** Translates an endpoint. */
 export function routeOf(endpoint: SourceNode, { root, upstreams, translation }: Around): JsonObject {
   const written = endpoint.get('endpoint').text ?? '/'
-  const route: JsonObject = {
+  const route: JsonObject = translation.from(endpoint.line, {
     path: pathOf(written),
     methods: [literal((endpoint.get('method').text ?? 'GET').toUpperCase())]
-  }
+  })
   const doubts: [node: SourceNode, text: string][] = []
   const context: Context = { route, translation, close: (node, text) => void doubts.push([node, text]) }
   addOptions(endpoint, root, context)
@@ -78,9 +78,13 @@ function addExtra(name: string, node: SourceNode, context: Context): void {
     for (const key of node.keys) {
       if (key === 'sequential') translation.done()
       else if (key === 'static') translation.missing(node.get(key).line, 'proxy: static', route)
+      // KrakenD knows no such options here, and ignores them.
+      else if (/^(?:headers_to_pass|input_headers|@comment)$/.test(key))
+        translation.missing(node.get(key).line, `proxy: ${key}, which KrakenD ignores`, route)
       else close(node.get(key), `proxy: ${key}`)
     }
-  } else if (isObserver(name)) translation.missing(node.line, name, route)
+  } else if (isDocumentation(name)) translation.done()
+  else if (isObserver(name)) translation.missing(node.line, name, route)
   else close(node, `extra_config: ${name}`)
 }
 
@@ -121,10 +125,10 @@ function addProxy(endpoint: SourceNode, { upstreams, context }: Target): void {
   if (method !== undefined && method !== (endpoint.get('method').text ?? 'GET').toUpperCase())
     close(backend.get('method'), 'a backend with another method')
   route['proxy'] = { upstream, ...(pattern !== endpoint.get('endpoint').text && { rewrite }) }
-  const passed = textsOf(endpoint, 'input_headers', 'headers_to_pass').map((name) => name.toLowerCase())
+  const passed = listedBy(backend, listed(endpoint))
+  onlyListed(passed, route)
   const changes = headersOf(backend, context)
-  const request = { ...withoutCredentials(passed), ...changes.request }
-  if (Object.keys(request).length > 0) objectAt(route, 'headers')['request'] = request
+  if (Object.keys(changes.request).length > 0) objectAt(route, 'headers')['request'] = changes.request
   if (Object.keys(changes.response).length > 0)
     objectAt(route, 'headers')['response'] = {
       ...objectAt(objectAt(route, 'headers'), 'response'),
@@ -162,7 +166,8 @@ function addAggregate(endpoint: SourceNode, { upstreams, context }: Target): voi
       `input_query_strings ${query.join(', ')}; where one is always there, add it to the path of a leg, such as ?${query[0]}={query.${query[0]}}`,
       route
     )
-  const passed = textsOf(endpoint, 'input_headers', 'headers_to_pass').map((name) => name.toLowerCase())
+  const passed = listed(endpoint)
+  onlyListed(passed, route)
   if (route['auth'] !== undefined && (passed.includes('*') || passed.includes('authorization')))
     objectAt(route, 'auth')['passOn'] = ['jwt']
 }

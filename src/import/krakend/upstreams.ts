@@ -25,7 +25,9 @@ export class Upstreams {
     const key = JSON.stringify(upstream)
     const known = this.#known.get(key)
     if (known !== undefined) return known
-    const name = this.#names.unique((hosts[0] ?? '').replace(/^\w+:\/\//, '').replace(/[:/].*/, ''))
+    const name = this.#names.unique(
+      (hosts[0] ?? '').replace(/^\w+:\/\/|:-[^\uE001]*/g, '').replace(/[:/].*/, '')
+    )
     this.#known.set(key, name)
     objectAt(this.#translation.config, 'upstreams')[name] = upstream
     return name
@@ -34,7 +36,7 @@ export class Upstreams {
   #upstream(backend: SourceNode, hosts: readonly string[]): JsonObject {
     const upstream: JsonObject = this.#translation.from(backend.line, {})
     const urls = hosts.map((host) =>
-      literal((/^\w+:\/\//.test(host) ? host : `http://${host}`).replace(/\/$/, ''))
+      literal((/^(?:\w+:\/\/|\uE000)/.test(host) ? host : `http://${host}`).replace(/\/$/, ''))
     )
     const counts = new Map<string, number>()
     for (const url of urls) counts.set(url, (counts.get(url) ?? 0) + 1)

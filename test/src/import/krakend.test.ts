@@ -27,10 +27,10 @@ t.test('endpoints and backends of KrakenD answer as in KrakenD', async (t) => {
   await expectAll(t, made, [
     {
       url: '/users/7?page=2&debug=1',
-      headers: { authorization: 'Bearer x', cookie: 'a=b', 'x-trace': 'a' },
+      headers: { authorization: 'Bearer x', cookie: 'a=b', 'x-trace': 'a', 'x-region': 'b' },
       status: 200,
       path: '/v1/people/7?page=2&source=gateway',
-      gets: { authorization: undefined, cookie: undefined, 'x-trace': 'a' },
+      gets: { authorization: undefined, cookie: undefined, 'x-trace': undefined, 'x-region': 'b' },
       has: { 'cache-control': 'public, max-age=60' }
     },
     { url: '/users/7', method: 'POST', status: 405 },
@@ -78,7 +78,7 @@ t.test('endpoints and backends of KrakenD answer as in KrakenD', async (t) => {
     headers: Record<string, unknown>
   }
   t.match(martian.headers, { 'x-source': 'gateway', 'x-debug': undefined, authorization: undefined })
-  t.match(made.text, /KrakenD forwards only headers of "input_headers"/)
+  t.match(made.text, /"only": \["x-region"\]/)
 })
 
 t.test('what could refuse requests and has no translation closes its endpoints', async (t) => {
@@ -168,6 +168,39 @@ t.test('version 2, hosts and secrets', async (t) => {
   t.match(text, '"targets": ["http://a.internal", { "url": "http://b.internal", "weight": 2 }]')
   t.match(text, `"authorization": "\${HEADER_AUTHORIZATION}"`)
   t.notMatch(text, /c2VjcmV0/)
+})
+
+t.test('flexible configuration of the environment, and keys that are shared or in the network', async (t) => {
+  const endpoint = (path: string, validator: object): object => ({
+    endpoint: path,
+    output_encoding: 'no-op',
+    input_headers: ['X-A', 'X-B'],
+    extra_config: { 'auth/validator': validator },
+    backend: [{ host: ['{{ env `ORDERS_URL` }}'], url_pattern: path, input_headers: ['X-A'] }]
+  })
+  const source = JSON.stringify({
+    version: 3,
+    async_agent: [],
+    endpoints: [
+      endpoint('/shared', { alg: 'HS256', jwk_local_path: 'shared.json' }),
+      endpoint('/network', {
+        alg: 'RS256',
+        issuer: 'https://id.example.com/{{ env "TENANT" }}',
+        jwk_url: 'http://keycloak:8080/realms/a/certs'
+      })
+    ]
+  }).replaceAll('\\"TENANT\\"', '\\"TENANT\\"')
+  const file = join(t.testdir({ 'krakend.json': source }), 'krakend.json')
+  const { text, translation } = await importFile('krakend', file, catalog)
+  for (const part of [
+    /"ORDERS_URL": \{ "url": "\$\{ORDERS_URL\}" \}/,
+    /"issuer": "https:\/\/id\.example\.com\/\$\{TENANT\}"/,
+    /"secret": "\$\{JWT_SECRET\}"/,
+    /"jwks": \{ "upstream": "keys-keycloak-8080", "path": "\/realms\/a\/certs" \}/,
+    /"only": \["x-a"\]/
+  ])
+    t.match(text, part)
+  t.strictSame(translation.notes, [])
 })
 
 t.test('a source that is no config of KrakenD is an error with its place', async (t) => {
