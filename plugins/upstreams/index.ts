@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { createError, fp, type OptionFault } from '../../src/kit/index.ts'
 import type { TargetDrain, UpstreamState } from '../../src/lib/contracts/metrics.ts'
+import { upstreamUrlFault } from '../../src/lib/http/upstream-names.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 import { DrainedTargets } from './drained.ts'
 import { options, type UpstreamOptions, type UpstreamsOptions } from './options.ts'
@@ -27,6 +28,23 @@ export const UpstreamUnknown = createError<[string, string]>(
 )
 
 export function faults(upstreams: UpstreamsOptions): OptionFault[] {
+  return [...sourceFaults(upstreams), ...Object.entries(upstreams).flatMap(urlFaults)]
+}
+
+function urlFaults([name, { url, targets = [] }]: [string, UpstreamsOptions[string]]): OptionFault[] {
+  const urls: [path: OptionFault['path'], url: string | undefined][] = [
+    [['url'], url],
+    ...targets.map((target, i): [OptionFault['path'], string] =>
+      typeof target === 'string' ? [['targets', i], target] : [['targets', i, 'url'], target.url]
+    )
+  ]
+  return urls.flatMap(([path, text]) => {
+    const message = text === undefined ? undefined : upstreamUrlFault(text)
+    return message === undefined ? [] : [{ path: [name, ...path], message }]
+  })
+}
+
+function sourceFaults(upstreams: UpstreamsOptions): OptionFault[] {
   const faultsFound: OptionFault[] = []
   for (const [name, upstream] of Object.entries(upstreams)) {
     const sources = [upstream.url, upstream.targets, upstream.discover].filter(

@@ -267,16 +267,23 @@ t.test('uses another target when one is full, and answers 503 when all are', asy
   )
 })
 
-t.test('rejects upstreams without a source of targets, or with two', async (t) => {
-  const cases = [
-    { up: {}, message: /needs exactly one of "url", "targets" and "discover"/ },
-    { up: { url: 'http://a', targets: ['http://b'] }, message: /needs exactly one of/ },
-    { up: { discover: {} }, message: /exactly one of "dns" and "srv"/ },
-    { up: { discover: { dns: 'a', srv: 'b' } }, message: /exactly one of "dns" and "srv"/ },
-    { up: { discover: { srv: '_http._tcp.a', port: 80 } }, message: /"port" works with "dns" only/ },
-    { up: { url: 'http://a', balance: 'roundrobin' }, message: /balance/ },
-    { up: { url: 'http://a', hashOn: 'user' }, message: /hashOn/ }
-  ]
-  for (const { up, message } of cases)
-    await t.rejects(loadConfig({ upstreams: { up }, routes }, {}), { message }, JSON.stringify(up))
-})
+t.test(
+  'rejects upstreams without a source of targets, with two, or with a URL that there is not',
+  async (t) => {
+    const cases = [
+      { up: {}, message: /needs exactly one of "url", "targets" and "discover"/ },
+      { up: { url: 'http://a', targets: ['http://b'] }, message: /needs exactly one of/ },
+      { up: { discover: {} }, message: /exactly one of "dns" and "srv"/ },
+      { up: { discover: { dns: 'a', srv: 'b' } }, message: /exactly one of "dns" and "srv"/ },
+      { up: { discover: { srv: '_http._tcp.a', port: 80 } }, message: /"port" works with "dns" only/ },
+      { up: { url: 'http://a:65536' }, message: /up\.url: .* a port up to 65535, got "http:\/\/a:65536"/ },
+      { up: { url: 'http://256.1.1.1' }, message: /up\.url: .* a valid host/ },
+      { up: { targets: ['http://a:1', 'http://a:b'] }, message: /up\.targets\[1\]: .* a port up to 65535/ },
+      { up: { targets: [{ url: 'http://a:b' }] }, message: /up\.targets\[0\]\.url: .* a port up to 65535/ },
+      { up: { url: 'http://a', balance: 'roundrobin' }, message: /balance/ },
+      { up: { url: 'http://a', hashOn: 'user' }, message: /hashOn/ }
+    ]
+    for (const { up, message } of cases)
+      await t.rejects(loadConfig({ upstreams: { up }, routes }, {}), { message }, JSON.stringify(up))
+  }
+)

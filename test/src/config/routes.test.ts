@@ -28,6 +28,16 @@ rejects('rejects an unknown upstream', [
     faults: [/No upstream "ftp:\/\/h"/]
   },
   {
+    name: 'a URL with a port that there is not',
+    config: `{ "routes": [ ${proxyTo('http://h:99999')} ] }`,
+    faults: [/proxy\.upstream: expected a URL .* with a valid host and a port up to 65535/]
+  },
+  {
+    name: 'a URL with a query',
+    config: `{ "routes": [ ${proxyTo('http://h/?a')} ] }`,
+    faults: [/proxy\.upstream: expected a URL .* with neither a query nor a fragment/]
+  },
+  {
     name: 'as the default of all proxies',
     config: `{ "proxy": { "upstream": "usrs" }, "upstreams": { "users": { "url": "http://h" } }, "routes": [ { "path": "/a", "proxy": true } ] }`,
     faults: ['gateway.json:1:14 proxy.upstream: No upstream "usrs"; did you mean "users"?']
