@@ -101,7 +101,7 @@ const wideCredentials = defineWarning(
 
 // Below these, everybody can have a name.
 const SHARED_HOSTS =
-  /^(?:[^.]+|(?:co|com|org|net|gov|ac|edu)\.[a-z]{2}|github\.io|gitlab\.io|pages\.dev|workers\.dev|vercel\.app|netlify\.app|herokuapp\.com|web\.app|firebaseapp\.com|onrender\.com|fly\.dev|azurewebsites\.net|cloudfront\.net|amazonaws\.com|blogspot\.com|ngrok\.io|ngrok-free\.app)$/
+  /^(?:[^.]+|(?:co|com|org|net|gov|ac|edu)\.[a-z]{2}|s3\.(?:[a-z0-9-]+\.)?amazonaws\.com|[a-z0-9-]+\.elb\.amazonaws\.com|(?:[a-z]+\.)?(?:run|hosted)\.app|appspot\.com|azurestaticapps\.net|blob\.core\.windows\.net|trafficmanager\.net|cloudapp\.(?:net|azure\.com)|up\.railway\.app|trycloudflare\.com|r2\.dev|surge\.sh|glitch\.me|replit\.app|repl\.co|lovable\.app|ngrok\.app|ngrok-free\.dev|loca\.lt|deno\.dev|github\.io|gitlab\.io|pages\.dev|workers\.dev|vercel\.app|netlify\.app|herokuapp\.com|web\.app|firebaseapp\.com|onrender\.com|fly\.dev|azurewebsites\.net|cloudfront\.net|amazonaws\.com|blogspot\.com|ngrok\.io|ngrok-free\.app)$/
 
 /** Warns of origins with credentials that others than the owner can have: names below a shared host, and plain http. */
 export function warnings({ origins, credentials }: CorsOptions): Warning[] {

@@ -16,7 +16,7 @@ import { HeaderName, headerFaults } from '../src/lib/http/header-options.ts'
 import { paramFaults } from '../src/lib/http/rewrite.ts'
 import type { Static } from '../src/lib/schema.ts'
 import { yieldIfDue } from '../src/lib/time-slicing.ts'
-import { REPLACED_WHOLE, TEMPLATE } from '../src/lib/units.ts'
+import { NO_SECRET, REPLACED_WHOLE, TEMPLATE } from '../src/lib/units.ts'
 import { template, templateFaults } from '../src/lib/values.ts'
 
 export const key = 'respond'
@@ -42,6 +42,7 @@ export const options = Type.Object(
       Type.Unknown({
         [REPLACED_WHOLE]: true,
         [TEMPLATE]: true,
+        [NO_SECRET]: true,
         description:
           'The response body: a string is sent as it is (with values such as "{params.id}", escaped for its content type), anything else as JSON.'
       })

@@ -2,7 +2,7 @@ import { Type } from '../../src/kit/index.ts'
 import { STRATEGIES, type StrategyName } from '../../src/lib/caller.ts'
 import { AddressList } from '../../src/lib/http/address-lists.ts'
 import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
-import { EXPECTED, File } from '../../src/lib/units.ts'
+import { EXPECTED, File, NO_SECRET } from '../../src/lib/units.ts'
 import { assertion } from './assertion.ts'
 import { apiKey, user } from './credential-files.ts'
 import { jwtOption } from './jwt/options.ts'
@@ -184,6 +184,7 @@ export const options = Type.Object(
     assertion: Type.Optional(assertion),
     identity: Type.Record(Type.String({ pattern: '^[a-zA-Z0-9-]+$' }), Type.String(), {
       additionalProperties: false,
+      [NO_SECRET]: true,
       default: {},
       description:
         'Headers that tell the upstream who the caller is, each with its value (id, name, email, roles, scopes, claims.x; for sessions of "oidc" also accessToken and idToken); the same headers from a client are removed.',

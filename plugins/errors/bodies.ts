@@ -5,7 +5,7 @@ import { fillJson, jsonTemplate } from '../../src/lib/body/values-in-json.ts'
 import { escapesFor } from '../../src/lib/escape.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { type TemplatePart, templateParts } from '../../src/lib/template-parts.ts'
-import { EXPECTED, REPLACED_WHOLE, TEMPLATE, TEMPLATES } from '../../src/lib/units.ts'
+import { EXPECTED, NO_SECRET, REPLACED_WHOLE, TEMPLATE, TEMPLATES } from '../../src/lib/units.ts'
 import { ERROR_VALUES, template, templateFaults } from '../../src/lib/values.ts'
 import { type ErrorBody, kindOf } from './error-body.ts'
 import type { Failure, Problem } from './problem.ts'
@@ -57,6 +57,7 @@ export const Bodies: TUnsafe<BodyOptions> = Type.Unsafe<BodyOptions>({
   },
   additionalProperties: false,
   minProperties: 1,
+  [NO_SECRET]: true,
   [EXPECTED]:
     'an object with "json", "html", "text", "xml" or a media type such as "application/vnd.api+json"',
   description: 'The bodies of an error, by what the client accepts.',

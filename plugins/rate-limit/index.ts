@@ -69,7 +69,9 @@ const guessing = defineWarning(
 /** Warns of routes whose limits all run after auth, and so do not count guessed credentials. */
 export function warnings(options: RateLimitOptions, { optionsOf }: AboutRoute): Warning[] {
   const auth = optionsOf('auth')
-  return [...choiceWarnings(options, auth), ...guessingWarnings(options, auth)]
+  const choice = choiceWarnings(options, auth)
+  // A limit that clients leave does not slow guesses either, and is mended alike.
+  return choice.length > 0 ? choice : guessingWarnings(options, auth)
 }
 
 /** Warns of limits by a header that auth writes, and of limits that a client leaves with a new value. */

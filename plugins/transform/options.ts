@@ -1,6 +1,7 @@
 import { type About, type OptionFault, Size, type Static, Type } from '../../src/kit/index.ts'
 import { type ShapeOptions, shapeFaults, shapeOptions } from '../../src/lib/body/shape.ts'
 import { overrideOf } from '../../src/lib/schema.ts'
+import { NO_SECRET } from '../../src/lib/units.ts'
 import { setFaults } from './set-values.ts'
 
 export const key = 'transform'
@@ -11,7 +12,7 @@ type Otherwise = 'pass' | 'reject'
 
 const otherwise = { type: 'string', enum: ['pass', 'reject'] } as const
 
-const part = (description: string, example: ShapeOptions) =>
+const part = (description: string, example: ShapeOptions, marks: object = {}) =>
   Type.Optional(
     Type.Object(
       {
@@ -28,14 +29,18 @@ const part = (description: string, example: ShapeOptions) =>
           Size({ description: 'Replaces "maxBody" for this direction.', examples: ['256kb'] })
         )
       },
-      { additionalProperties: false, description, examples: [example] }
+      { additionalProperties: false, description, examples: [example], ...marks }
     )
   )
 
 export const options = Type.Object(
   {
     request: part('Changes JSON bodies of requests before they are forwarded.', { set: { source: 'web' } }),
-    response: part('Changes JSON bodies of responses, whatever their status.', { omit: ['*.secret'] }),
+    response: part(
+      'Changes JSON bodies of responses, whatever their status.',
+      { omit: ['*.secret'] },
+      { [NO_SECRET]: true }
+    ),
     otherwise: Type.Unsafe<Otherwise>({
       ...otherwise,
       default: 'pass',

@@ -6,7 +6,15 @@ import { HeaderName } from '../../src/lib/http/header-options.ts'
 import { ErrorStatuses } from '../../src/lib/http/statuses.ts'
 import { retry } from '../../src/lib/retry.ts'
 import type { Static } from '../../src/lib/schema.ts'
-import { Duration, EXPECTED, REPLACED_WHOLE, Size, TEMPLATE, TEMPLATES } from '../../src/lib/units.ts'
+import {
+  Duration,
+  EXPECTED,
+  NO_SECRET,
+  REPLACED_WHOLE,
+  Size,
+  TEMPLATE,
+  TEMPLATES
+} from '../../src/lib/units.ts'
 
 // The response to HEAD has no body.
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
@@ -129,6 +137,7 @@ export const options = Type.Object(
       Type.Unknown({
         [REPLACED_WHOLE]: true,
         [TEMPLATES]: true,
+        [NO_SECRET]: true,
         description:
           'The response as JSON with values such as "{legs.user}"; by default an object with each leg under its name.'
       })

@@ -1,6 +1,7 @@
 import { type AboutRoute, defineWarning, type Warning } from '../../src/kit/index.ts'
 import { cacheOptionsOf, isNewEachTime, requiresCaller } from '../../src/lib/http/cache-options.ts'
 import { isObject } from '../../src/lib/schema.ts'
+import { durationOrNone } from '../../src/lib/units.ts'
 import { isSafe } from './leg.ts'
 import type { AggregateOptions } from './options.ts'
 import { legReferences } from './plan.ts'
@@ -21,8 +22,35 @@ const neverFound = defineWarning(
   'Responses of a leg are stored that no request finds'
 )
 
+const unreachableTimeout = defineWarning(
+  'SP_WARN_AGGREGATE_TIMEOUT',
+  'low',
+  'A timeout of a leg that the deadline of the request ends first'
+)
+
 /** Returns the warnings about an aggregated response. */
-export function warnings({ legs }: AggregateOptions, { optionsOf }: AboutRoute): Warning[] {
+export const warnings = ({ legs }: AggregateOptions, about: AboutRoute): Warning[] => [
+  ...legWarnings(legs, about),
+  ...timeoutWarnings(legs, about)
+]
+
+/** Warns of legs that have more time than the request. */
+function timeoutWarnings(legs: AggregateOptions['legs'], { optionsOf }: AboutRoute): Warning[] {
+  const limits = optionsOf('limits')
+  if (!isObject(limits) || limits['mode'] === 'report') return []
+  const time = durationOrNone(limits['time'] as string | false | undefined) ?? Number.POSITIVE_INFINITY
+  const longer = Object.entries(legs).filter(([, { timeout }]) => (durationOrNone(timeout) ?? 0) > time)
+  return longer.length === 0
+    ? []
+    : [
+        unreachableTimeout(
+          `gives ${namesOf(longer)} more time ("timeout") than the request has: "limits.time" is ${String(limits['time'])}`,
+          ['legs']
+        )
+      ]
+}
+
+function legWarnings(legs: AggregateOptions['legs'], { optionsOf }: AboutRoute): Warning[] {
   const unsafe = Object.entries(legs).filter(([, leg]) => !isSafe(leg))
   const found: Warning[] = []
   if (unsafe.length > 1)

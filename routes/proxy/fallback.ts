@@ -3,7 +3,7 @@ import { type OptionFault, Type } from '../../src/kit/index.ts'
 import { HeaderName, headerFaults } from '../../src/lib/http/header-options.ts'
 import type { Refusal } from '../../src/lib/refusals.ts'
 import type { Static } from '../../src/lib/schema.ts'
-import { REPLACED_WHOLE } from '../../src/lib/units.ts'
+import { NO_SECRET, REPLACED_WHOLE } from '../../src/lib/units.ts'
 
 export const fallback = Type.Object(
   {
@@ -23,6 +23,7 @@ export const fallback = Type.Object(
     body: Type.Optional(
       Type.Unknown({
         [REPLACED_WHOLE]: true,
+        [NO_SECRET]: true,
         description: 'The response body: a string is sent as it is, anything else as JSON.'
       })
     )

@@ -23,14 +23,17 @@ const unlimitedLogin = defineWarning(
   'A log-in without a limit of attempts'
 )
 
-// The last segment of paths that take a password, a code or an address of a user.
+// The last segment of paths that take a password, a code or an address of a user, also as "wp-login.php".
 const LOGIN =
-  /^(?:log-?in|log_in|sign-?in|sign_in|signup|sign-up|register|token|otp|2fa|mfa|(?:forgot|reset|change)[-_]?password|password[-_]?(?:reset|forgot))$/i
+  /^(?:wp-)?(?:log[-_]?(?:in|on)|sign[-_]?(?:in|on|up)|register|authenticate|token|otp|2fa|mfa|magic[-_]?link|(?:forgot|reset|change|recover)[-_]?password|password[-_]?(?:reset|forgot|recovery)|verify[-_]?(?:otp|code|password))(?:\.(?:php|aspx?|jsp|cgi|do))?$/i
 
 /** Warns of a route that looks like a log-in of the upstream, and that anybody may call as often as they like. */
 function unlimitedLogins({ paths, methods, optionsOf }: AboutRoute): Warning[] {
   if (methods !== undefined && !methods.includes('POST')) return []
-  if (isObject(optionsOf('rateLimit')) || requiresCaller(optionsOf('auth'))) return []
+  const limit = optionsOf('rateLimit')
+  // In report mode it refuses nothing.
+  const isLimited = isObject(limit) && limit['mode'] !== 'report'
+  if (isLimited || requiresCaller(optionsOf('auth'))) return []
   const looksLikeLogin = paths.some((path) =>
     LOGIN.test(
       path

@@ -1,4 +1,6 @@
 import { defineWarning } from '../kit/warning.ts'
+import { isObject, itemsOf, schemaOf } from '../lib/schema.ts'
+import { JSON_SCHEMA, NO_SECRET } from '../lib/units.ts'
 import type { Path } from './fault.ts'
 import { type Finding, findingAt } from './finding.ts'
 import type { Origin } from './origins.ts'
@@ -61,12 +63,16 @@ const hasFallback = (template: string): boolean => /:-[^{}]+\}/.test(template)
 // A path that ends in one of these names leads to a secret, or to a list of them.
 const SECRET_NAME = /^(secrets?|clientSecret|password|passphrase|hmacKey|token)$/i
 
+// The names of headers and parameters that services take secrets in.
+const SECRET_FIELD =
+  /(?:^|[-_.])(?:api|access|auth|subscription|private|secret)[-_]?key$|[-_.](?:token|secret|password)$/i
+
 // Hashes of passwords and keys are no secrets of their own.
 const HASH = /^(\$|sha256:)/
 
 const CREDENTIALS = /^(?:basic|bearer|token|api-?key)\s+(?!\{)\S/i
 
-function secretsOf({ origins, routes }: Plan): Secret[] {
+function secretsOf({ origins, routes, catalog }: Plan): Secret[] {
   const found = new Map<string, Secret>()
   const note = (origin: Origin, path: Path, value: string): void => {
     const { where } = origin.locate(path)
@@ -78,36 +84,56 @@ function secretsOf({ origins, routes }: Plan): Secret[] {
     })
   }
   const seen = new Set<unknown>()
-  const walk = (origin: Origin, value: unknown, path: Path): void => {
+  const walk = (
+    schema: unknown,
+    origin: Origin,
+    at: { readonly value: unknown; readonly path: Path }
+  ): void => {
+    const { value, path } = at
+    if (isObject(schema) && (schema[NO_SECRET] === true || schema[JSON_SCHEMA] === true)) return
     if (typeof value === 'string') {
       if (isSecret(value, path)) note(origin, path, value)
       return
     }
-    if (typeof value !== 'object' || value === null) return
-    for (const [key, inner] of Array.isArray(value) ? value.entries() : Object.entries(value))
-      walk(origin, inner, [...path, key])
+    if (Array.isArray(value)) {
+      const items = isObject(schema) ? itemsOf(schema) : undefined
+      for (const [key, inner] of value.entries()) walk(items, origin, { value: inner, path: [...path, key] })
+    } else if (isObject(value))
+      for (const [key, inner] of Object.entries(value))
+        walk(schemaOf(schema, key), origin, { value: inner, path: [...path, key] })
   }
-  const each = (all: readonly Origin[]): void => {
+  const schemas = new Map([...catalog.concerns, ...catalog.targets].map(({ key, options }) => [key, options]))
+  const each = (key: string, all: readonly Origin[]): void => {
     for (const origin of all)
       if (!seen.has(origin.value)) {
         seen.add(origin.value)
-        walk(origin, origin.value, [])
+        walk(schemas.get(key), origin, { value: origin.value, path: [] })
       }
   }
-  for (const all of origins.values()) each(all)
+  for (const [key, all] of origins) each(key, all)
   for (const route of routes) {
-    for (const all of route.origins.values()) each(all)
-    each(route.targetOrigins)
+    for (const [key, all] of route.origins) each(key, all)
+    each(route.target, route.targetOrigins)
   }
   return [...found.values()]
 }
 
 function isSecret(value: string, path: Path): boolean {
   if (HASH.test(value) || value.startsWith('{')) return false
-  const name = path.findLast((key) => typeof key === 'string')
-  if (typeof name !== 'string' || path.at(-2) === 'endpoints') return false
-  return SECRET_NAME.test(name) || isCredential(value)
+  const names = path.filter((key) => typeof key === 'string')
+  const name = names.at(-1)
+  if (name === undefined || path.at(-2) === 'endpoints') return false
+  return SECRET_NAME.test(name) || isCredential(value) || isFieldOfSecret(value, names)
 }
+
+/** Returns whether a text is the value of a header or a parameter that a service takes a secret in. */
+function isFieldOfSecret(value: string, names: readonly string[]): boolean {
+  const name = names.findLast((each) => !ACTIONS.has(each)) ?? ''
+  return SECRET_FIELD.test(name) && value.length >= MIN_PASSWORD && !/[\s{]/.test(value)
+}
+
+// "headers.request" has the value of a header in one of these.
+const ACTIONS: ReadonlySet<string> = new Set(['set', 'add', 'default'])
 
 /** Returns whether a text is the value of an `Authorization` header, or a URL with a password. */
 const isCredential = (value: string): boolean =>
@@ -119,7 +145,9 @@ const WELL_KNOWN =
   /^(?:.*(?:change.?me|change.?this|replace.?me|your.?secret|default|p[a@]ssw[o0]rd|letmein|qwerty|keyboard.?cat|shhh|s3cr3t|supersecret|insecure).*|secret|test|admin|0?1234567\d*)$/i
 
 function weaknessOf(value: string, path: Path): string | undefined {
-  if (isCredential(value)) return undefined
+  // A service of others makes these.
+  const isOurs = SECRET_NAME.test(String(path.findLast((key) => typeof key === 'string')))
+  if (isCredential(value) || !isOurs) return undefined
   const isPassword = path.some((key) => key === 'users' || key === 'password')
   const least = isPassword ? MIN_PASSWORD : MIN_LENGTH
   if (value.length < least) return `has ${value.length} characters, and needs ${least} at least`

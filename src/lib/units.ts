@@ -57,6 +57,9 @@ export const FILE = 'x-file'
 /** Marks an entry of a list of addresses; "file:NAME" is a file that is relative to the config that contains it. */
 export const ADDRESSES = 'x-addresses'
 
+/** Marks what clients get, or names of their data, in which there is no secret of the gateway. */
+export const NO_SECRET = 'x-no-secret'
+
 /** Marks a template with values of the request; what `${…}` inserts is not part of the template. */
 export const TEMPLATE = 'x-template'
 

@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox'
 import type { OptionFault } from '../schema.ts'
-import { EXPECTED, REPLACED_WHOLE, TEMPLATES } from '../units.ts'
+import { EXPECTED, NO_SECRET, REPLACED_WHOLE, TEMPLATES } from '../units.ts'
 import { type Path, PathError, parsePath, pathFaults, valuesAt } from './paths.ts'
 import { omit, pick } from './pick.ts'
 import { movePaths, rename, set } from './place.ts'
@@ -38,6 +38,7 @@ export const shapeOptions = {
   }),
   rename: Type.Optional(
     Type.Record(Type.String(), Type.String(), {
+      [NO_SECRET]: true,
       description: 'Parts to move, from an old path to a new one, such as "user.mail" to "email".',
       examples: [{ 'user.mail': 'email' }]
     })

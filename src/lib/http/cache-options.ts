@@ -182,4 +182,5 @@ export const isNewEachTime = (options: unknown): boolean =>
   /\{requestId\}/.test(JSON.stringify(options) ?? '')
 
 /** Returns whether every request of a route has a caller, by its options of "auth". */
-export const requiresCaller = (auth: unknown): boolean => isObject(auth) && auth['optional'] !== true
+export const requiresCaller = (auth: unknown): boolean =>
+  isObject(auth) && auth['optional'] !== true && auth['mode'] !== 'report'

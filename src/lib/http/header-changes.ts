@@ -2,7 +2,7 @@ import { type TUnsafe, Type } from 'typebox'
 import type { CallerToken } from '../caller-tokens.ts'
 import { getOrCreate } from '../memoize.ts'
 import type { OptionFault } from '../schema.ts'
-import { EXPECTED, REPLACED_WHOLE, TEMPLATE } from '../units.ts'
+import { EXPECTED, NO_SECRET, REPLACED_WHOLE, TEMPLATE } from '../units.ts'
 import { type Template, templateFaults, type ValueKind, WITH_TOKENS } from '../values.ts'
 import { HeaderName, headerFaults } from './header-options.ts'
 import { headerTemplate } from './header-template.ts'
@@ -87,7 +87,8 @@ export function HeaderChanges(
     [EXPECTED]:
       'a string (with values such as "{client.ip}"), false to remove it, an object with "set", "add", "default" or "remove", or a list of these'
   })
-  return Type.Record(HeaderName, option, { additionalProperties: false, default: {}, ...props })
+  const mark = direction === 'response' ? { [NO_SECRET]: true } : {}
+  return Type.Record(HeaderName, option, { additionalProperties: false, default: {}, ...mark, ...props })
 }
 
 interface PlacedSetting {

@@ -13,6 +13,8 @@ const keys = { apiKeys: { list: [{ id: 'a', key: `sha256:${'0'.repeat(64)}` }] }
 const proxy = { upstream: 'http://127.0.0.1:9' }
 const route = { path: '/a', proxy }
 const auth = { global: false, ...keys }
+const jwt = { issuer: 'https://a.example.com', jwks: 'https://a.example.com/jwks' }
+const other = { issuer: 'https://b.example.com', jwks: 'https://b.example.com/jwks' }
 
 type Case = [name: string, config: object, codes: string[], setup?: Audit]
 
@@ -29,6 +31,7 @@ const cases: Record<string, Case[]> = {
     ['a top-level domain', cors(['https://*.com']), ['SP_WARN_CORS_CREDENTIALS']],
     ['plain http', cors(['http://app.example.com']), ['SP_WARN_CORS_CREDENTIALS']],
     ['plain http on this machine', cors(['http://localhost:5173']), []],
+    ['a bucket', cors(['https://*.s3.eu-west-1.amazonaws.com']), ['SP_WARN_CORS_CREDENTIALS']],
     ['subdomains of its own', cors(['https://*.example.com']), []],
     ['everybody without credentials', { cors: { origins: ['*'] }, routes: [route] }, []]
   ],
@@ -75,6 +78,18 @@ const cases: Record<string, Case[]> = {
     ['without a limit', login({}), ['SP_WARN_PROXY_LOGIN_UNLIMITED']],
     ['for GET alone', login({ methods: ['GET'] }), []],
     ['with a limit', login({ rateLimit: { max: 10, window: '1m' } }), []],
+    [
+      'with a limit in report mode',
+      login({ rateLimit: { max: 10, window: '1m', mode: 'report' } }),
+      ['SP_WARN_PROXY_LOGIN_UNLIMITED']
+    ],
+    ['a script', { routes: [{ path: '/wp-login.php', proxy }] }, ['SP_WARN_PROXY_LOGIN_UNLIMITED']],
+    ['below a wildcard', { routes: [{ path: '/login/*', proxy }] }, ['SP_WARN_PROXY_LOGIN_UNLIMITED']],
+    [
+      'behind auth in report mode',
+      { auth: { ...keys, mode: 'report' }, ...login({}) },
+      ['SP_WARN_PROXY_LOGIN_UNLIMITED']
+    ],
     ['behind auth', { auth: keys, ...login({}) }, []],
     ['a name that only contains the word', { routes: [{ path: '/blog-login-tips', proxy }] }, []]
   ],
@@ -111,6 +126,155 @@ const cases: Record<string, Case[]> = {
       []
     ],
     ['to another upstream', pair({ rewrite: '/', upstream: 'http://127.0.0.1:8' }), []]
+  ],
+  tokens: [
+    ['without an audience', withAuth({ jwt }), ['SP_WARN_AUTH_AUDIENCE']],
+    ['one issuer of two', withAuth({ jwt: [{ ...jwt, audience: 'a' }, other] }), ['SP_WARN_AUTH_AUDIENCE']],
+    ['with an audience', withAuth({ jwt: { ...jwt, audience: 'a' } }), []],
+    [
+      'signed by a secret of its own',
+      withAuth({ jwt: { secret: FROM_ENV, algorithms: ['HS256'] } }),
+      [],
+      { env: { KEY } }
+    ]
+  ],
+  'public routes': [
+    [
+      'beside protected ones',
+      {
+        auth,
+        routes: [
+          { ...route, auth: true },
+          { path: '/b', proxy }
+        ]
+      },
+      ['SP_WARN_PUBLIC_BESIDE_PROTECTED']
+    ],
+    [
+      'that say so',
+      {
+        auth,
+        routes: [
+          { ...route, auth: true },
+          { path: '/b', auth: false, proxy }
+        ]
+      },
+      []
+    ],
+    [
+      'in a group that says so',
+      {
+        auth,
+        routes: [
+          { ...route, auth: true },
+          { auth: false, routes: [{ path: '/b', proxy }] }
+        ]
+      },
+      []
+    ],
+    ['alone', { auth, routes: [route] }, []],
+    [
+      'a redirect',
+      {
+        auth,
+        routes: [
+          { ...route, auth: true },
+          { path: '/b', redirect: { to: '/a' } }
+        ]
+      },
+      []
+    ]
+  ],
+  'paths that slip through': [
+    ['kept', { ...pair({}, { path: '/*' }), paths: { ambiguous: 'keep' } }, ['SP_WARN_PATHS_AMBIGUOUS']],
+    [
+      'in report mode',
+      { ...pair({}, { path: '/*' }), paths: { mode: 'report' } },
+      ['SP_WARN_PATHS_AMBIGUOUS']
+    ],
+    ['refused', pair({}, { path: '/*' }), []]
+  ],
+  timeouts: [
+    [
+      'longer than the deadline',
+      { limits: { time: '5s' }, routes: [{ path: '/a', proxy: { ...proxy, timeouts: { headers: '10s' } } }] },
+      ['SP_WARN_PROXY_TIMEOUT']
+    ],
+    [
+      'within the deadline',
+      {
+        limits: { time: '10s' },
+        routes: [{ path: '/a', proxy: { ...proxy, timeouts: { headers: '10s' } } }]
+      },
+      []
+    ],
+    [
+      'beside a deadline that only reports',
+      {
+        limits: { time: '5s', mode: 'report' },
+        routes: [{ path: '/a', proxy: { ...proxy, timeouts: { headers: '10s' } } }]
+      },
+      []
+    ],
+    ['of a leg', legs({ timeout: '10s' }, { limits: { time: '5s' } }), ['SP_WARN_AGGREGATE_TIMEOUT']],
+    ['of a leg within the deadline', legs({ timeout: '5s' }, { limits: { time: '5s' } }), []]
+  ],
+  limits: [
+    [
+      'that clients leave',
+      withAuth(keys, { max: 1, window: '1m', by: 'header:x-api-key' }),
+      ['SP_WARN_RATE_LIMIT_CHOSEN_BY_CLIENT']
+    ],
+    [
+      'that count known callers',
+      withAuth(keys, { max: 1, window: '1m', by: 'caller' }),
+      ['SP_WARN_RATE_LIMIT_GUESSING']
+    ],
+    [
+      'by a header that only the gateway sets',
+      withAuth({ ...keys, identity: { 'x-user': 'id' } }, { max: 1, window: '1m', by: 'header:x-user' }),
+      ['SP_WARN_RATE_LIMIT_IDENTITY_HEADER']
+    ],
+    [
+      'that count addresses, too',
+      withAuth(keys, {
+        max: 1,
+        window: '1m',
+        by: 'caller',
+        also: { ip: { max: 9, window: '1m', by: 'ip' } }
+      }),
+      []
+    ]
+  ],
+  'caches of private routes': [
+    [
+      'that store nothing',
+      { auth: keys, routes: [{ ...route, cache: { ttl: '1m' } }] },
+      ['SP_WARN_CACHE_NO_EFFECT']
+    ],
+    [
+      'in report mode, where callers may be unknown',
+      { auth: { ...keys, mode: 'report' }, routes: [{ ...route, cache: { ttl: '1m' } }] },
+      []
+    ]
+  ],
+  expressions: [
+    ['that backtrack', { routes: [{ path: '/:a(\\d+\\d+)', proxy }] }, ['SP_WARN_ROUTE_PATTERN']],
+    ['that do not', { routes: [{ path: '/:a(\\d{2,})', proxy }] }, []],
+    [
+      'of bodies',
+      { routes: [{ ...route, validate: { body: { type: 'string', pattern: '^(?=a)(a+)+$' } } }] },
+      ['SP_WARN_VALIDATE_PATTERN']
+    ],
+    [
+      'of bodies, in linear time',
+      { routes: [{ ...route, validate: { body: { type: 'string', pattern: '^(a+)+$' } } }] },
+      []
+    ]
+  ],
+  'built-in routes': [
+    ['that are replaced', { routes: [{ path: '/-/live', respond: {} }] }, ['SP_WARN_ROUTE_REPLACES_BUILTIN']],
+    ['that are not', { routes: [{ path: '/live', respond: {} }] }, []]
   ],
   'unreachable routes': [
     [
@@ -156,6 +320,14 @@ const cases: Record<string, Case[]> = {
   ]
 }
 
+function withAuth(auth: object, rateLimit?: object): object {
+  return { auth, routes: [{ ...route, ...(rateLimit === undefined ? {} : { rateLimit }) }] }
+}
+
+function legs(leg: object, more: object): object {
+  return { ...more, routes: [{ path: '/a', aggregate: { legs: { x: { ...proxy, path: '/x', ...leg } } } }] }
+}
+
 function cors(origins: string[]): object {
   return { cors: { origins, credentials: true }, routes: [route] }
 }
@@ -182,11 +354,26 @@ function to(upstream: string): object {
   return { path: '/a', proxy: { upstream } }
 }
 
-for (const [what, rows] of Object.entries(cases))
-  t.test(`warns of ${what}`, async (t) => {
-    for (const [name, config, codes, setup] of rows)
+const accepting = (codes: readonly string[]): object => ({
+  'x-ok': Object.fromEntries(codes.map((code) => [code, 'on purpose']))
+})
+
+for (const [what, rows] of Object.entries(cases)) {
+  const all = [...new Set(rows.flatMap(([, , codes]) => codes))]
+  t.test(`warns of ${what}, unless the config accepts it`, async (t) => {
+    for (const [name, config, codes, setup] of rows) {
       t.strictSame(codesOf(await audit(config, setup)), codes, name)
+      const { warnings, accepted } = await audit({ ...config, ...accepting(all) }, setup)
+      t.strictSame(
+        accepted.map(({ code }) => code),
+        codes,
+        `${name}: accepted`
+      )
+      t.equal(warnings.length, all.length - codes.length, `${name}: what is accepted in vain`)
+      for (const { code } of warnings) t.equal(code, 'SP_WARN_ACCEPTANCE_UNUSED', name)
+    }
   })
+}
 
 t.test('warns of what the proxy does: a rewrite reaches what another route protects', async (t) => {
   const url = await upstream(t, ({ url }, response) => response.end(url))
@@ -213,8 +400,8 @@ t.test('warns of secrets in the config, and of weak ones, and never shows them',
     auth: { jwt: { secret, algorithms: ['HS256'], audience: 'us' } },
     routes: [{ path: '/a', respond: {} }]
   })
-  const header = (value: string): object => ({
-    routes: [{ ...route, headers: { request: { authorization: value } } }]
+  const header = (value: string, name = 'authorization'): object => ({
+    routes: [{ ...route, headers: { request: { [name]: value } } }]
   })
   const rows: [name: string, config: object, env: Record<string, string>, codes: string[]][] = [
     ['one that is written out', jwt(KEY), {}, [literal]],
@@ -224,6 +411,32 @@ t.test('warns of secrets in the config, and of weak ones, and never shows them',
     ['a well-known one', jwt(FROM_ENV), { KEY: 'changeme-changeme-changeme-changeme' }, [weak]],
     ['one that repeats', jwt(FROM_ENV), { KEY: 'abababababababababababababababababab' }, [weak]],
     ['a token in a header', header(`Bearer ${KEY}`), {}, [literal]],
+    ['a key in a header', header(KEY, 'x-api-key'), {}, [literal]],
+    ['a key in a parameter', { routes: [{ ...route, query: { access_token: KEY } }] }, {}, [literal]],
+    ['a short key of another service', header(FROM_ENV, 'x-api-key'), { KEY: 'h7Gx2kQ9' }, []],
+    ['what clients get', { routes: [{ path: '/a', respond: { body: { token: KEY } } }] }, {}, []],
+    [
+      'a name of data',
+      { routes: [{ ...route, transform: { request: { rename: { password: 'pass' } } } }] },
+      {},
+      []
+    ],
+    [
+      'a schema',
+      {
+        routes: [
+          { ...route, validate: { body: { type: 'object', dependentRequired: { password: ['name'] } } } }
+        ]
+      },
+      {},
+      []
+    ],
+    [
+      'a name of a claim',
+      { auth: { ...keys, identity: { 'x-auth-token': 'claims.token' } }, routes: [route] },
+      {},
+      []
+    ],
     ['a token of the environment', header(`Bearer ${FROM_ENV}`), { KEY }, []],
     ['a value of the request', header('Bearer {headers.x-token}'), {}, []],
     [
