@@ -1,6 +1,7 @@
 import type { Comparison, OptionChange } from '../../src/kit/concern.ts'
-import { isSame, limitChanges } from '../../src/lib/compare-options.ts'
+import { limitChanges } from '../../src/lib/compare-options.ts'
 import { duration } from '../../src/lib/units.ts'
+import { countingChanges } from './compare-counting.ts'
 import type { QuotaOptions, RateLimitOptions } from './options.ts'
 
 type Quota = Pick<QuotaOptions, 'max' | 'maxInFlight' | 'burst'> & {
@@ -40,14 +41,7 @@ export const comparison: Comparison = {
 }
 
 function quotaChanges(before: QuotaOptions, after: QuotaOptions, path: string[]): OptionChange[] {
-  const found = numberChanges(before, after, path)
-  for (const name of ['by', 'algorithm', 'count'] as const)
-    if (!isSame(before[name], after[name]))
-      found.push({
-        class: 'loosened-limits',
-        path: [...path, name],
-        message: "counts otherwise, and it can't be decided whether that allows more"
-      })
+  const found = [...numberChanges(before, after, path), ...countingChanges(before, after, path)]
   for (const role of new Set([...Object.keys(before.tiers), ...Object.keys(after.tiers)]))
     found.push(
       ...numberChanges({ ...before, ...before.tiers[role] }, { ...after, ...after.tiers[role] }, [
@@ -72,7 +66,7 @@ function numberChanges(before: Quota, after: Quota, path: string[]): OptionChang
   return [
     limitChanges([...path, changedName(before, after)], perMs(before), perMs(after)),
     perMs(before) === perMs(after)
-      ? limitChanges([...path, 'max'], atOnce(before), atOnce(after))
+      ? limitChanges([...path, before.burst === after.burst ? 'max' : 'burst'], atOnce(before), atOnce(after))
       : before.burst !== after.burst
         ? limitChanges([...path, 'burst'], numberOf(before.burst), numberOf(after.burst))
         : [],

@@ -100,8 +100,8 @@ function headerTexts(
   return texts
 }
 
-/** Names of headers are the same in any case (RFC 9110 section 5.1). */
-function lowerCased(schema: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+/** Writes the names of headers in lower case, since they are the same in any case (RFC 9110 section 5.1). */
+export function lowerCased(schema: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   const { properties, required } = schema
   return {
     ...schema,

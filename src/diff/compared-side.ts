@@ -32,7 +32,9 @@ export class ComparedSide {
       const { global: _global, ...rest } = this.plainOptions(module, options)
       const asks = 'target' in module ? undefined : module.comparison?.asks
       const asked = asks?.(options as never).map((name) => this.destination(name)) ?? []
-      return stableText([rest, asked])
+      const files = 'target' in module ? undefined : module.comparison?.files
+      const texts = files?.(options as never).map((file) => this.fileText(file)) ?? []
+      return stableText([rest, asked, texts])
     })
   }
 

@@ -70,6 +70,8 @@ export interface Comparison {
   readonly onOff?: OptionMeaning
   /** Returns the upstreams, by name or URL, that decide about requests. */
   readonly asks?: (options: never) => readonly string[]
+  /** Returns the files whose content counts, beside those that options name. */
+  readonly files?: (options: never) => readonly string[]
   /** Returns where the requests to a named entry are sent. */
   readonly destination?: (entry: never) => string
   /** Returns whether a logged request passes a gate; undefined if the log does not tell. */

@@ -10,6 +10,10 @@ const route = (options: Config, root: Config = {}): Config => ({
 })
 const auth = { apiKeys: { list: [{ id: 'partner', key: `sha256:${'0'.repeat(64)}` }] } }
 const proxy = (options: Config): Config => route({ proxy: { upstream: UPSTREAM, ...options } })
+const ORDER = { type: 'object', required: ['item'], properties: { item: { type: 'string' } } }
+const body = (schema: Config): Config => route({ validate: { body: schema } })
+const query = (properties: Config, unknown = 'keep'): Config =>
+  route({ validate: { query: { type: 'object', properties }, unknown: { query: unknown } } })
 const upstream = (options: Config): Config => ({
   upstreams: { orders: { url: UPSTREAM, ...options } },
   routes: [{ path: '/*', proxy: { upstream: 'orders' } }]
@@ -141,6 +145,75 @@ const CASES: readonly (readonly [what: string, before: Config, after: Config, fo
     route({ auth: { ...auth, require: { claims: { org: 'a**' } } } }),
     []
   ],
+  [
+    'a limit by route',
+    route({ rateLimit: { max: 10 } }),
+    route({ rateLimit: { max: 10, by: 'route' } }),
+    ['tightened-limits rateLimit.by']
+  ],
+  [
+    'a limit by a header',
+    route({ rateLimit: { max: 10 } }),
+    route({ rateLimit: { max: 10, by: 'header:x-tenant' } }),
+    ['loosened-limits rateLimit.by']
+  ],
+  [
+    'a sliding window',
+    route({ rateLimit: { max: 10 } }),
+    route({ rateLimit: { max: 10, algorithm: 'slidingWindow' } }),
+    ['tightened-limits rateLimit.algorithm']
+  ],
+  [
+    'a token bucket of half the quota',
+    route({ rateLimit: { max: 10, algorithm: 'slidingWindow' } }),
+    route({ rateLimit: { max: 10, algorithm: 'tokenBucket', burst: 5 } }),
+    ['loosened-limits rateLimit.algorithm', 'tightened-limits rateLimit.burst']
+  ],
+  [
+    'fewer responses that count',
+    route({ rateLimit: { max: 10, count: [401, 403] } }),
+    route({ rateLimit: { max: 10, count: [403] } }),
+    ['loosened-limits rateLimit.count']
+  ],
+  ['a schema', route({}), body({ type: 'object' }), ['narrowed-access validate']],
+  ['a narrower schema', body({ type: 'object' }), body(ORDER), ['narrowed-access validate.body']],
+  ['a wider schema', body(ORDER), body({ type: 'object' }), ['widened-access validate.body']],
+  [
+    'a schema that is written otherwise',
+    body(ORDER),
+    body({ allOf: [{ ...ORDER, description: 'an order' }], $defs: { item: {} } }),
+    []
+  ],
+  [
+    'a schema that accepts other values',
+    body({ ...ORDER, maxProperties: 2 }),
+    body({ ...ORDER, minProperties: 1 }),
+    ['widened-access validate.body']
+  ],
+  [
+    'a parameter that is read as a number',
+    query({ page: { maxLength: 2 } }),
+    query({ page: { type: 'integer', maxLength: 2 } }),
+    ['widened-access validate.query']
+  ],
+  [
+    'a parameter that is declared',
+    query({ page: { type: 'integer' } }),
+    query({ page: { type: 'integer' }, sort: { enum: ['name'] } }),
+    ['narrowed-access validate.query']
+  ],
+  [
+    'a parameter that is declared where others are rejected',
+    query({ page: { type: 'integer' } }, 'reject'),
+    query({ page: { type: 'integer' }, sort: { enum: ['name'] } }, 'reject'),
+    ['widened-access validate.unknown.query', 'narrowed-access validate.query']
+  ],
+  [
+    'a header that is required and only now looked at',
+    route({ validate: { headers: { required: ['x-a'] } } }),
+    route({ validate: { headers: { required: ['x-a'], properties: { 'x-a': {} } } } }),
+    ['widened-access validate.headers']
+  ],
   ['the access log', route({}), route({}, { accessLog: { sample: '10%' } }), []]
 ]
 
@@ -183,3 +256,38 @@ t.test('masks secrets, set by variables or not', async (t) => {
   t.ok(found.every((findings) => findings.length > 0))
   t.notMatch(JSON.stringify(found), /secret of 32/)
 })
+
+t.test(
+  'compares OpenAPI documents by what they say of requests, with the files that they refer to',
+  async (t) => {
+    const document = (description: string, item: object): string =>
+      JSON.stringify({
+        openapi: '3.1.0',
+        info: { title: 'Shop', version: '1', description },
+        paths: {
+          '/orders': {
+            post: {
+              description,
+              requestBody: { content: { 'application/json': { schema: { $ref: './item.json' } } } },
+              responses: { '200': { description } },
+              'x-item': item
+            }
+          }
+        }
+      })
+    const properties = (maxLength: number): string =>
+      JSON.stringify({ properties: { description: { type: 'string', maxLength } } })
+    const folder = t.testdir({
+      a: { 'api.json': document('An order', {}), 'item.json': properties(10) },
+      b: { 'api.json': document('The order', {}), 'item.json': properties(10) },
+      c: { 'api.json': document('An order', {}), 'item.json': properties(20) }
+    })
+    const config = (name: string): Config => route({ validate: { openapi: `${folder}/${name}/api.json` } })
+    const schema = (name: string): Config => body({ $ref: `${folder}/${name}/item.json` })
+    t.strictSame(await changes(config('a'), config('b')), [])
+    t.strictSame(await changes(config('a'), config('c')), ['widened-access validate.openapi'])
+    t.strictSame(await changes(schema('a'), schema('b')), [])
+    t.strictSame(await changes(schema('a'), schema('c')), ['widened-access validate.body'])
+    t.strictSame(await changes(schema('c'), schema('a')), ['narrowed-access validate.body'])
+  }
+)

@@ -38,7 +38,7 @@ export function replaceSlowKeywords(ajv: Ajv2020): void {
 }
 
 /** Counts the characters of a text, of which some are two code units. */
-function characters(text: string): number {
+export function characters(text: string): number {
   let count = text.length
   for (let i = 0; i < text.length - 1; i++) {
     // A high surrogate, and then a low one.

@@ -61,6 +61,14 @@ export function textReader(schema: unknown, bundle: SchemaBundle): TextReader {
   }
 }
 
+/** Returns a text that is equal for schemas that read texts as the same values. */
+export function readingOf(schema: unknown, bundle: SchemaBundle): string {
+  const resolve = resolverOf(bundle)
+  return [typesOf(schema, resolve), typesIn(schema, resolve, 'items')]
+    .map((types) => [...types].toSorted().join())
+    .join(' ')
+}
+
 /** Names the properties that a schema of an object declares, through references and `allOf`, each with its schema. */
 export function declaredProperties(schema: unknown, bundle: SchemaBundle): ReadonlyMap<string, unknown> {
   const found = new Map<string, unknown>()
