@@ -1,12 +1,11 @@
 import { isObject } from '../lib/schema.ts'
 
 // A text or a comment, whichever begins first.
-const COMMENT = /"(?:[^"\\]|\\.)*"|\/\/[^\n\r]*|\/\*[\s\S]*?\*\//g
+const COMMENT = /"[^"\\]*(?:\\.[^"\\]*)*"|\/\/[^\n\r]*|\/\*[\s\S]*?\*\//g
 
 // The end of a value with a trailing comma behind it, or a text without one.
-const TRAILING_COMMA = /("(?:[^"\\]|\\.)*"|[\w}\]])[ \t\r\n]*,(?=[ \t\r\n]*[}\]])|"(?:[^"\\]|\\.)*"/g
-
-const KEY = /"(?:[^"\\]|\\.)*"(\s*:)?/g
+const TRAILING_COMMA =
+  /("[^"\\]*(?:\\.[^"\\]*)*"|[\w}\]])[ \t\r\n]*,(?=[ \t\r\n]*[}\]])|"[^"\\]*(?:\\.[^"\\]*)*"/g
 
 /** Parses JSON with comments and trailing commas; returns undefined where it is malformed or has a key twice. */
 export function parseConfigJson(text: string): unknown {
@@ -30,14 +29,44 @@ function parse(text: string): unknown {
 /** Returns whether a JSON text has more keys than its value, which has the last of equal ones. */
 function hasKeyTwice(text: string, value: unknown): boolean {
   if (value === undefined) return false
-  let written = 0
-  for (const [, colon] of text.matchAll(KEY)) if (colon !== undefined) written++
-  return written > countKeys(value)
+  return countWrittenKeys(text) > countKeys(value)
 }
 
+// No regular expression: on a text of megabytes it would overflow the stack.
+function countWrittenKeys(text: string): number {
+  let count = 0
+  for (let start = text.indexOf('"'); start !== -1; ) {
+    let end = text.indexOf('"', start + 1)
+    while (end !== -1 && isEscaped(text, end)) end = text.indexOf('"', end + 1)
+    if (end === -1) break
+    let next = end + 1
+    while (text.charCodeAt(next) <= SPACE) next++
+    if (text.charCodeAt(next) === COLON) count++
+    start = text.indexOf('"', next)
+  }
+  return count
+}
+
+const SPACE = 32
+const COLON = 58
+const BACKSLASH = 92
+
+function isEscaped(text: string, at: number): boolean {
+  let first = at
+  while (text.charCodeAt(first - 1) === BACKSLASH) first--
+  return (at - first) % 2 === 1
+}
+
+// A list of what is left to do: a text may have more levels than the stack.
 function countKeys(value: unknown): number {
   let count = 0
-  if (Array.isArray(value)) for (const item of value) count += countKeys(item)
-  else if (isObject(value)) for (const key of Object.keys(value)) count += 1 + countKeys(value[key])
+  const left: unknown[] = [value]
+  while (left.length > 0) {
+    const next = left.pop()
+    if (!Array.isArray(next) && !isObject(next)) continue
+    const inner: unknown[] = Object.values(next)
+    if (!Array.isArray(next)) count += inner.length
+    for (const each of inner) if (typeof each === 'object' && each !== null) left.push(each)
+  }
   return count
 }

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { extname, resolve } from 'node:path'
 import { displayPath } from '../lib/display-path.ts'
 import { unreadable } from '../lib/unreadable.ts'
-import { ConfigError } from './fault.ts'
+import { ConfigError, type Path, type Place, showPath } from './fault.ts'
 import { expectation } from './messages.ts'
 import { readJson } from './read-json.ts'
 import { readModule } from './read-module.ts'
@@ -18,7 +18,38 @@ export async function readSource(file: string, includer?: string): Promise<Sourc
   const path = resolve(file)
   const name = displayPath(path)
   const text = await readConfigText(path, includer)
-  return isModule(path) ? readModule(path, name) : parseSource(path, name, text)
+  const source = isModule(path) ? await readModule(path, name) : parseSource(path, name, text)
+  checkDepth(source, source.value, [])
+  return source
+}
+
+// Far more than any config needs, and few enough for functions that call themselves for each level.
+const MAX_LEVELS = 500
+const SHOWN_LEVELS = 8
+
+/** Throws a ConfigError where a value has too many levels, or contains itself by an alias of YAML or a reference. */
+function checkDepth(source: Source, value: unknown, path: (string | number)[]): void {
+  if (typeof value !== 'object' || value === null) return
+  if (path.length > MAX_LEVELS) {
+    const outer = path.slice(0, SHOWN_LEVELS)
+    const message = `expected at most ${MAX_LEVELS} levels of lists and objects, got more; does it contain itself?`
+    throw new ConfigError([{ ...placeOf(source, outer), path: showPath(outer), message }])
+  }
+  for (const [key, inner] of Array.isArray(value) ? value.entries() : Object.entries(value))
+    if (typeof inner === 'object' && inner !== null) {
+      path.push(key)
+      checkDepth(source, inner, path)
+      path.pop()
+    }
+}
+
+// The parser that finds places may overflow the stack on such a text.
+function placeOf({ file, at }: Source, path: Path): Place {
+  try {
+    return at(path)
+  } catch {
+    return { file }
+  }
 }
 
 /** Returns whether a config file is a program that makes the config. */

@@ -14,6 +14,10 @@ const BUSY_PAUSE_MS = 1
 // How many pauses without any timer are long enough for whatever Node.js does not report as active.
 const MAX_IDLE_PAUSES = 500
 
+// How often one repeating timer fires within a wait before it skips to the end, and how many timers fire at all.
+const MAX_REPEATS = 1000
+const MAX_FIRED = 100_000
+
 /** Nothing is left that could end the wait. */
 export class StillWaiting extends Error {}
 
@@ -64,7 +68,16 @@ export class SimulatedClock {
   /** Moves the time on by `ms`, and fires each timer at its time. */
   async advance(ms: number): Promise<void> {
     const until = this.#elapsed + ms
+    const fired = new Map<Scheduled, number>()
+    let count = 0
     for (let next = this.#next(until); next !== undefined; next = this.#next(until)) {
+      if (++count > MAX_FIRED) throw new Error(`More than ${MAX_FIRED} timers are due; wait for less`)
+      const times = (fired.get(next) ?? 0) + 1
+      fired.set(next, times)
+      if (next.repeats && times > MAX_REPEATS && next.at < until) {
+        next.at = until
+        continue
+      }
       this.#fire(next)
       await this.settle()
     }

@@ -74,7 +74,9 @@ export class Coverage {
     for (const gate of route.gates) {
       const verdicts = request.trace?.filter((each) => each.gate === gate.key) ?? []
       gate.hasRefused ||= refusedBy === gate.key || verdicts.some(({ verdict }) => verdict !== 'passed')
-      gate.hasPassed ||= refusedBy !== gate.key && verdicts.some(({ verdict }) => verdict === 'passed')
+      // A gate may decide in several phases; in report mode it refuses in one, and passes in the others.
+      gate.hasPassed ||=
+        refusedBy !== gate.key && verdicts.length > 0 && verdicts.every(({ verdict }) => verdict === 'passed')
     }
   }
 

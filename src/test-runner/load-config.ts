@@ -23,7 +23,7 @@ export async function loadTestedConfigs(
   source: Source,
   [tested, ...reloaded]: readonly [NamedConfig, ...NamedConfig[]],
   env: Environment
-): Promise<{ plan: Plan; files: readonly string[] }> {
+): Promise<{ plans: readonly [Plan, ...Plan[]]; files: readonly string[] }> {
   const faults: Fault[] = []
   const files = new Set<string>()
   const load = async ({ path, at }: NamedConfig): Promise<Plan | undefined> => {
@@ -44,9 +44,13 @@ export async function loadTestedConfigs(
   const plan = await load(tested)
   const others = new Map(reloaded.map((config) => [config.path, config]))
   others.delete(tested.path)
-  for (const config of others.values()) await load(config)
+  const next: Plan[] = []
+  for (const config of others.values()) {
+    const loaded = await load(config)
+    if (loaded !== undefined) next.push(loaded)
+  }
   if (faults.length > 0 || plan === undefined) throw new ConfigError(faults, { files: [...files] })
-  return { plan, files: [...files] }
+  return { plans: [plan, ...next], files: [...files] }
 }
 
 /** Reads a config for tests: a secret whose variable is not set gets a harmless value. */

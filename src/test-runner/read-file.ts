@@ -6,6 +6,7 @@ import { validate } from '../config/validate.ts'
 import { compilePattern } from '../lib/body/json-schema/pattern.ts'
 import { STRATEGIES } from '../lib/caller.ts'
 import { isObject, nearest } from '../lib/schema.ts'
+import { duration } from '../lib/units.ts'
 import { isPattern } from './match-text.ts'
 import { type TestFile, testFileOptions } from './schema.ts'
 
@@ -38,6 +39,9 @@ export const schemaFaults = (schema: object, value: unknown): { path: Path; mess
     ({ path, known }) => known === undefined || !String(path.at(-1)).startsWith('x-')
   )
 
+// A hundred years, after which dates are still valid.
+const MAX_WAIT_MS = 36_500 * 86_400_000
+
 type Add = (path: Path, message: string) => void
 
 /** Checks what the schema cannot express. */
@@ -65,6 +69,8 @@ function checkTests({ tests, callers = {}, clock }: TestFile, add: Add): void {
           path,
           `expected one of "request", "wait", "purge" and "reload", got ${kinds.length === 0 ? 'none' : kinds.map((kind) => `"${kind}"`).join(' and ')}`
         )
+      if (step.wait !== undefined && duration(step.wait) > MAX_WAIT_MS)
+        add([...path, 'wait'], `expected 36500d at most, got ${step.wait}`)
       checkCallers(step, path, { names, add })
     }
   }

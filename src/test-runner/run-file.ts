@@ -1,9 +1,10 @@
 import { resolve } from 'node:path'
-import type { Place } from '../config/fault.ts'
+import { ConfigError, type Place } from '../config/fault.ts'
 import { findConfig } from '../config/find-config.ts'
 import type { Environment } from '../config/plan-draft.ts'
 import type { Plan } from '../config/plan-types.ts'
 import { SimulatedClock } from '../simulation/clock.ts'
+import { unknownUpstreams } from './check-upstreams.ts'
 import type { Coverage } from './coverage.ts'
 import { configBeside } from './file-names.ts'
 import { loadTestedConfigs, type NamedConfig } from './load-config.ts'
@@ -47,12 +48,14 @@ export async function prepareTests(
   const clock = new SimulatedClock(begins)
   try {
     const tested = { path, at: path === named ? ['config'] : undefined }
-    const { plan, files } = await loadTestedConfigs(
+    const { plans, files } = await loadTestedConfigs(
       source,
       [tested, ...reloadsIn(content, source.folder)],
       env
     )
-    return { source, content, env, begins, plan, files }
+    const faults = unknownUpstreams(source, content, plans)
+    if (faults.length > 0) throw new ConfigError(faults, { files })
+    return { source, content, env, begins, plan: plans[0], files }
   } finally {
     clock.close()
   }
@@ -72,6 +75,8 @@ export async function* runTests(prepared: PreparedTests, coverage: Coverage): As
   const context = { ...prepared, coverage }
   let gateway: TestedGateway | undefined
   try {
+    // Without a test, none of its routes is covered.
+    if (content.tests.length === 0) gateway = await TestedGateway.open(context)
     for (const [i, test] of content.tests.entries()) {
       const startedAt = performance.now()
       gateway ??= await TestedGateway.open(context)

@@ -26,7 +26,7 @@ export function nameOf({ name, request, as, sign, steps }: WrittenTest): string 
   const caller = as === undefined ? sign : as
   const who =
     caller === undefined ? '' : ` as ${typeof caller === 'string' ? caller : JSON.stringify(caller)}`
-  return `${showRequest(first)}${who}${steps === undefined ? '' : `, ${steps.length} steps`}`
+  return `${showRequest(first)}${who}${steps === undefined ? '' : `, ${steps.length} step${steps.length === 1 ? '' : 's'}`}`
 }
 
 /** Runs one test on a gateway that is as new; returns what failed. */
@@ -63,6 +63,11 @@ async function runStep(gateway: TestedGateway, step: TestStep, path: Path): Prom
   return []
 }
 
+const waitsFor = ({ unanswered }: TestedGateway): string =>
+  unanswered === undefined
+    ? 'the request may promise a body that it does not have'
+    : `it waits for ${unanswered}`
+
 /** Sends a request once; returns what was not as expected. */
 async function sendRequest(
   gateway: TestedGateway,
@@ -83,7 +88,7 @@ async function sendRequest(
   } catch (error) {
     const message =
       error instanceof StillWaiting
-        ? `expected a response, got none within ${CLIENT_TIMEOUT_MS / 60_000} minutes of the simulated time`
+        ? `expected a response, got none within ${CLIENT_TIMEOUT_MS / 60_000} minutes of the simulated time; ${waitsFor(gateway)}`
         : (error as Error).message
     return [{ message, place: source.at(path) }]
   }

@@ -89,6 +89,11 @@ export class TestedGateway {
     return this.#script.takeUnlisted()
   }
 
+  /** The last request to an upstream, where its response comes late or never. */
+  get unanswered(): string | undefined {
+    return this.#script.unanswered
+  }
+
   /** Moves the clock on. */
   async wait(time: string): Promise<void> {
     this.#isAsNew = false

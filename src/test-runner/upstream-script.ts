@@ -16,6 +16,7 @@ type Answer = Entry['answers'][number]
 export class UpstreamScript {
   readonly #entries = new Map<string, ScriptEntry[]>()
   #unlisted: string[] = []
+  #unanswered: string | undefined
 
   /** Entries of earlier lists are tried first. */
   constructor(...lists: readonly (ScriptedUpstreams | undefined)[]) {
@@ -31,11 +32,18 @@ export class UpstreamScript {
   readonly respond = (call: RecordedCall): SimulatedResponse => {
     for (const entry of this.#entries.get(call.upstream) ?? []) {
       const answer = entry.answer(call)
-      if (answer !== undefined) return responseOf(answer)
+      if (answer === undefined) continue
+      this.#unanswered = answer.status === 'hang' || answer.delay !== undefined ? shown(call) : undefined
+      return responseOf(answer)
     }
     const asker = call.gate === undefined ? '' : `, which "${call.gate}" asks,`
     this.#unlisted.push(`${shown(call)}${asker} is not in "upstreams"${this.#hint(call)}`)
     return 'refuse'
+  }
+
+  /** The last request, where its response comes late or never. */
+  get unanswered(): string | undefined {
+    return this.#unanswered
   }
 
   /** Returns the requests that nothing answered since the last call, in words. */

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { planOf } from '../../src/config/load.ts'
 import { objectSource } from '../../src/config/source.ts'
 import { catalog } from '../../src/gateway/catalog.ts'
+import { monotonic, startInterval, startTimer } from '../../src/lib/clock.ts'
 import type { SimulatedResponse } from '../../src/lib/contracts/simulation.ts'
 import { SimulatedClock } from '../../src/simulation/clock.ts'
 import { SimulatedGateway, type SimulatedRequest } from '../../src/simulation/simulation.ts'
@@ -134,6 +135,21 @@ t.test('time stands still, and counts begin anew once it has moved on', async (t
   await clock.advance(61_000)
   t.equal(await status(), 200)
 })
+
+t.test(
+  'a wait of a hundred years ends: a repeating timer fires a thousand times, then once at the end',
+  async (t) => {
+    const clock = new SimulatedClock(0)
+    t.teardown(() => clock.close())
+    const year = 365 * 86_400_000
+    const fired: number[] = []
+    startInterval(() => void fired.push(monotonic()), 1000)
+    startTimer(() => void fired.push(-1), year)
+    await clock.advance(100 * year)
+    t.equal(monotonic(), 100 * year)
+    t.strictSame(fired.slice(998), [999_000, 1_000_000, -1, 100 * year])
+  }
+)
 
 t.test('nothing outside is called: store, discovery, health checks, key sets, certificates', async (t) => {
   const gateway = await simulated(t, {

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import type { ConfigError } from '../../src/config/fault.ts'
 import { Coverage } from '../../src/test-runner/coverage.ts'
 import { prepareTests, runTests } from '../../src/test-runner/run-file.ts'
 import { sallyport } from '../helpers.ts'
@@ -422,7 +423,10 @@ t.test('a client that would wait for ever gives up', async (t) => {
       tests: [{ request: 'GET /orders/1' }]
     }
   )
-  t.match(failures[0]?.[0], /expected a response, got none/)
+  t.match(
+    failures[0]?.[0],
+    /^expected a response, got none within 60 minutes .*; it waits for GET \/v2\/1 to upstream "orders"$/
+  )
 })
 
 t.test('the refusal of a gate of an extension, and of a limit by its name', async (t) => {
@@ -447,6 +451,82 @@ t.test('the refusal of a gate of an extension, and of a limit by its name', asyn
   t.strictSame(failures, [[], []])
   t.equal(coverage.report().percent, 100)
 })
+
+t.test('errors of a file of tests that only its config shows', async (t) => {
+  const tests = {
+    tests: [
+      { request: 'GET /orders/1', expect: { upstreams: { ordres: null, 'https://id.example': null } } },
+      { steps: [{ request: 'GET /orders/1', expect: { upstreams: { orders: null, x: {} } } }] }
+    ]
+  }
+  const folder = t.testdir({
+    'gateway.json': JSON.stringify(proxied()),
+    'gateway.test.json': JSON.stringify(tests, undefined, 1)
+  })
+  const error = await prepareTests(join(folder, 'gateway.test.json'), undefined, () => ({})).catch(
+    (reason: unknown) => reason
+  )
+  t.match((error as ConfigError).faults, [
+    {
+      line: 7,
+      path: 'tests[0].expect.upstreams.ordres',
+      message: 'The config has no upstream "ordres"; did you mean "orders"?'
+    },
+    { line: 19, message: 'The config has no upstream "x"; known: orders' }
+  ])
+})
+
+t.test(
+  'coverage: gates in report mode or of several phases, routes without an answer, no tests',
+  async (t) => {
+    const config = {
+      upstreams: { orders: ORDERS },
+      rateLimit: { max: 1, window: '1h', mode: 'report' },
+      auth: { global: false, apiKeys: { list: [{ id: 'acme', secret: KEY }] } },
+      routes: [
+        { path: '/orders', proxy: { upstream: 'orders' } },
+        { path: '/in', rateLimit: false, auth: true, respond: { body: 'in' } }
+      ]
+    }
+    const of = async (tests: object[], answer: object = OK): Promise<object> => {
+      const { coverage } = await run(t, config, {
+        callers: { a: {} },
+        upstreams: { orders: [{ answers: [answer] }] },
+        tests
+      })
+      const { routes, gates, gaps } = coverage.report()
+      return { routes: routes.covered, gates: gates.covered, of: routes.of + gates.of, gaps }
+    }
+    t.strictSame(await of([]), {
+      routes: 0,
+      gates: 0,
+      of: 4,
+      gaps: ['/orders was never tried', '/in was never tried']
+    })
+    const twice = { steps: [{ request: 'GET /orders' }, { request: 'GET /orders', expect: { status: 200 } }] }
+    t.strictSame(
+      await of([twice, { request: 'GET /in' }, { request: 'GET /in', as: 'a' }]),
+      { routes: 2, gates: 2, of: 4, gaps: [] },
+      'what would be refused counts as refused'
+    )
+    t.strictSame(
+      await of([{ request: 'GET /orders' }, { request: { url: '/in', headers: { 'x-api-key': 'no' } } }], {
+        status: 'refuse'
+      }),
+      {
+        routes: 0,
+        gates: 0,
+        of: 4,
+        gaps: [
+          '/orders never got as far as its target',
+          '/orders: rateLimit never refused',
+          '/in never got as far as its target',
+          '/in: auth let no request pass'
+        ]
+      }
+    )
+  }
+)
 
 t.test('coverage names what was never tried, refused or passed', async (t) => {
   const config = {

@@ -253,6 +253,40 @@ routes:
   t.match(found[3], /^gateway\.yml:8:5 routes\[1\]: The route has no target/)
 })
 
+t.test('a config that has no end, or too many levels, is an error', async (t) => {
+  const many = 20_000
+  const cases: [name: string, text: string, error: RegExp][] = [
+    ['gateway.yaml', 'x-a: &a\n  b: *a\nroutes: []\n', /^gateway\.yaml:2:3 x-a\.b\.b.*500 levels/],
+    [
+      'gateway.yaml',
+      'routes: &a\n  - routes: *a\n',
+      /^gateway\.yaml:2:5 routes\[0\]\.routes\[0\].*500 levels/
+    ],
+    [
+      'gateway.json',
+      `{ "x-a": ${'['.repeat(many)}${']'.repeat(many)} }`,
+      /^gateway\.json.* x-a\[0\].*500 levels/
+    ],
+    [
+      'gateway.mjs',
+      'const a = {}\na.routes = [a]\nexport default a\n',
+      /^gateway\.mjs routes\[0\].*500 levels/
+    ]
+  ]
+  for (const [name, text, error] of cases) {
+    const found = await faultsOf(t, { [name]: text })
+    t.equal(found.length, 1)
+    t.match(found[0], error)
+  }
+})
+
+t.test('a text of megabytes is read', async (t) => {
+  const folder = t.testdir({
+    'gateway.json': JSON.stringify({ 'x-note': 'é"'.repeat(5_000_000), routes: [] })
+  })
+  t.ok(await gateway(t, `${folder}/gateway.json`))
+})
+
 t.test('accepts a module as the config', async (t) => {
   const define = new URL('../../../src/index.ts', import.meta.url).href
   const folder = t.testdir({

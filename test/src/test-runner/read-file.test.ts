@@ -71,6 +71,10 @@ t.test('errors have their place, and say what would work', async (t) => {
       '{ "clock": "yesterday", "tests": [] }',
       'clock: expected a date such as "2026-01-01T00:00:00Z", got "yesterday"'
     ],
+    [
+      '{ "tests": [{ "steps": [{ "wait": "36501d" }] }] }',
+      'gateway.test.json:1:27 tests[0].steps[0].wait: expected 36500d at most, got 36501d'
+    ],
     ['{ "upstreams": { "a": [{ "answers": [{ "status": "hnag" }] }] }, "tests": [] }', 'did you mean "hang"?']
   ]
   for (const [text, ...expected] of cases) {
