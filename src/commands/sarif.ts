@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { dirname, join, relative, sep } from 'node:path'
+import { dirname, join, relative, resolve, sep } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Fault, Place } from '../config/fault.ts'
 import type { AcceptedWarning, CheckedWarning } from '../config/finding.ts'
@@ -20,6 +20,7 @@ export function sarifLog({ version, errors, warnings, accepted }: SarifFindings)
     ...(errors.length === 0 ? [] : [CONFIG_ERROR])
   ]
   const help = helpTexts()
+  const root = repositoryRoot()
   return {
     $schema: 'https://json.schemastore.org/sarif-2.1.0.json',
     version: '2.1.0',
@@ -32,12 +33,18 @@ export function sarifLog({ version, errors, warnings, accepted }: SarifFindings)
             rules: rules.map((rule) => ruleOf(rule, help))
           }
         },
-        originalUriBaseIds: { SRCROOT: { description: { text: 'The folder in which "check" ran.' } } },
+        // Columns count as editors and JavaScript do.
+        columnKind: 'utf16CodeUnits',
+        originalUriBaseIds: {
+          SRCROOT: {
+            description: { text: 'The root of the repository, else the folder in which "check" ran.' }
+          }
+        },
         results: [
-          ...errors.map((error) => resultOf({ ...error, ...CONFIG_ERROR, places: [error] })),
-          ...warnings.map((warning) => resultOf(warning)),
+          ...errors.map((error) => resultOf({ ...error, ...CONFIG_ERROR, places: [error] }, root)),
+          ...warnings.map((warning) => resultOf(warning, root)),
           ...accepted.map((warning) => ({
-            ...resultOf(warning),
+            ...resultOf(warning, root),
             suppressions: [{ kind: 'inSource', status: 'accepted', justification: warning.reason }]
           }))
         ]
@@ -67,26 +74,34 @@ function ruleOf({ code, severity, title }: WarningRule, { uri, texts }: Help): o
   }
 }
 
-const resultOf = ({ code, severity, message, path, places }: CheckedWarning): object => ({
+const resultOf = ({ code, severity, message, path, places }: CheckedWarning, root: string): object => ({
   ruleId: code,
   level: LEVELS[severity],
   message: { text: path === '' ? message : `${path}: ${message}` },
-  locations: places.slice(0, 1).map(locationOf),
-  relatedLocations: places.slice(1).map((place, id) => ({ id, ...locationOf(place) })),
+  locations: places.slice(0, 1).map((place) => locationOf(place, root)),
+  relatedLocations: places.slice(1).map((place, id) => ({ id, ...locationOf(place, root) })),
   // A warning that moves to another line is the same one.
   partialFingerprints: { 'sallyport/v1': `${code} ${path} ${message}` }
 })
 
-const locationOf = ({ file, line = 1, column = 1 }: Place): { physicalLocation: object } => ({
+const locationOf = ({ file, line = 1, column = 1 }: Place, root: string): { physicalLocation: object } => ({
   physicalLocation: {
-    artifactLocation: { uri: uriOf(file), uriBaseId: 'SRCROOT' },
+    artifactLocation: { uri: uriOf(file, root), uriBaseId: 'SRCROOT' },
     region: { startLine: line, startColumn: column }
   }
 })
 
-/** Returns the URI of a file relative to the folder in which `check` runs. */
-const uriOf = (file: string): string =>
-  relative(process.cwd(), file).split(sep).map(encodeURIComponent).join('/')
+/** Returns the URI of a file relative to a folder. */
+const uriOf = (file: string, root: string): string =>
+  relative(root, resolve(file)).split(sep).map(encodeURIComponent).join('/')
+
+/** Returns the root of the repository, which code scanning resolves URIs against; without one, the working directory. */
+function repositoryRoot(): string {
+  for (let folder = process.cwd(); ; folder = dirname(folder)) {
+    if (existsSync(join(folder, '.git'))) return folder
+    if (folder === dirname(folder)) return process.cwd()
+  }
+}
 
 /** The page of warnings that the package has: its URI, and its text for each code; nothing where it was left out. */
 interface Help {

@@ -52,8 +52,9 @@ const SARIF = {
       minItems: 1,
       items: {
         type: 'object',
-        required: ['tool', 'results'],
+        required: ['tool', 'columnKind', 'results'],
         properties: {
+          columnKind: { const: 'utf16CodeUnits' },
           tool: {
             type: 'object',
             required: ['driver'],
@@ -156,12 +157,14 @@ const config = `{
 
 t.test('check --sarif', async (t) => {
   const folder = t.testdir({
+    '.git': {},
     edge: { 'the gateway.json': config },
     'wrong.json': '{ "routs": [], "routes": [] }'
   })
+  // It runs in a folder of the repository.
   const scan = async (file: string, ...args: string[]): Promise<{ code: number | null; run: Run }> => {
-    const { code, stdout, stderr } = await sallyport(['check', '--sarif', '-c', file, ...args], {
-      cwd: folder
+    const { code, stdout, stderr } = await sallyport(['check', '--sarif', '-c', join('..', file), ...args], {
+      cwd: join(folder, 'edge')
     })
     t.equal(stderr, '')
     const log = JSON.parse(stdout) as { runs: [Run] }
