@@ -14,7 +14,7 @@ import { makeOidc, type Oidc, Provider, type TokenNeeds } from './oidc/index.ts'
 import type { AuthOptions, StrategyName } from './options.ts'
 import { passedTokens } from './passed-tokens.ts'
 import { makeStrategies } from './strategies/index.ts'
-import { callerOfSession } from './strategies/session.ts'
+import { callerOfSession, mayHaveSession } from './strategies/session.ts'
 import { simulatedStrategy } from './strategies/simulated.ts'
 import { Throttle } from './throttle.ts'
 import { Users } from './users.ts'
@@ -54,6 +54,12 @@ const STATELESS: ReadonlySet<string> = new Set<StrategyName>([
 export const stateless = (options: AuthOptions): boolean =>
   !usesSession(options) && acceptedStrategies(options).every((name) => STATELESS.has(name))
 
+/** Says that a session, which an earlier request began, is not known. */
+export const undecided = (options: AuthOptions, request: FastifyRequest): string | undefined =>
+  usesSession(options) && request.caller === null && mayHaveSession(request)
+    ? `the session of the cookie "${request.server.sessionCookie}"`
+    : undefined
+
 declare module 'fastify' {
   interface FastifyInstance {
     /** The local users of every route that accepts a session. */
@@ -70,6 +76,8 @@ declare module 'fastify' {
     identityNames: ReadonlySet<string>
     /** The names of the headers, other than cookies, in which any route takes credentials, in lower case; complete when all routes are registered. */
     credentialHeaders: ReadonlySet<string>
+    /** The names of the query parameters in which any route takes credentials; complete when all routes are registered. */
+    credentialParameters: ReadonlySet<string>
   }
   interface FastifyRequest {
     /** The headers with credentials for the gateway alone; null if the route has none. */
@@ -91,6 +99,7 @@ export default fp<AuthOptions>(
     const identityNames = new Set<string>()
     const signers = new Map<string, Signer>()
     const credentialHeaders = new Set<string>()
+    const credentialParameters = new Set<string>()
     app.decorate('users', allUsers)
     app.decorate('throttle', leaseThrottle(app))
     app.decorate('oidc', null)
@@ -100,6 +109,7 @@ export default fp<AuthOptions>(
     )
     app.decorate('identityNames', identityNames)
     app.decorate('credentialHeaders', credentialHeaders)
+    app.decorate('credentialParameters', credentialParameters)
     app.decorateRequest('privateHeaders', null)
     app.decorateRequest('identity', null)
     app.decorateRequest('wrongCredential', null)
@@ -133,6 +143,8 @@ export default fp<AuthOptions>(
       // Cookies are for the gateway, whatever the route.
       for (const { name } of defined.flatMap(({ headers }) => headers))
         if (name !== 'cookie') credentialHeaders.add(name)
+      const parameters = defined.flatMap(({ parameters: names = [] }) => names)
+      for (const name of parameters) credentialParameters.add(name)
       const hidden = strategies.filter(({ name }) => !options.passOn.includes(name as StrategyName))
       return {
         strategies,
@@ -140,7 +152,7 @@ export default fp<AuthOptions>(
           ...hidden.flatMap(({ headers }) => headers),
           ...identityHeadersOf(options).here.map((name) => ({ name, holds: undefined }))
         ],
-        parameters: defined.flatMap(({ parameters = [] }) => parameters),
+        parameters,
         resources,
         signer: signerOf(options.assertion)
       }

@@ -4,6 +4,7 @@ import { nearest } from '../../src/lib/schema.ts'
 /** The codes of the errors of the gateway, without those of extensions. */
 export const CODES: readonly string[] = [
   'SP_ERR_ADMIN_ACTION',
+  'SP_ERR_ADMIN_BUSY',
   'SP_ERR_ADMIN_CACHE',
   'SP_ERR_ADMIN_HOST',
   'SP_ERR_ADMIN_ORIGIN',

@@ -70,6 +70,16 @@ export const AdminSilent = createError(
   503
 )
 
+/** Too many requests to explain wait for each other. */
+export const AdminBusy = createError(
+  'SP_ERR_ADMIN_BUSY',
+  'Service unavailable: too many requests are being explained',
+  503
+)
+
+/** Makes the error where too many requests wait. */
+export const adminBusy = (): Refusal => withHeaders(new AdminBusy(), { 'retry-after': '1' })
+
 /** Makes the error where no process responds. */
 export const adminSilent = (): Refusal => withHeaders(new AdminSilent(), { 'retry-after': '1' })
 

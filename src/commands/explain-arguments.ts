@@ -4,7 +4,7 @@ import { showPath } from '../config/fault.ts'
 import { type CallerStandIn, readCaller } from '../simulation/callers.ts'
 import { readTests, schemaFaults } from '../test-runner/read-file.ts'
 import { type Expectation, expectOptions } from '../test-runner/schema.ts'
-import { CommandError, throwConfigErrors, UsageError } from './outcome.ts'
+import { throwConfigErrors, UsageError } from './outcome.ts'
 
 /** Returns a method; throws a UsageError for what no request line can have. */
 export function methodOf(text: string): string {
@@ -67,13 +67,13 @@ export async function callerOf(written: unknown, config: string): Promise<Caller
   const base = config.replace(/\.[^./]+$/, '')
   const file = TEST_FILES.map((ending) => base + ending).find(existsSync)
   if (file === undefined)
-    throw new CommandError(
+    throw new UsageError(
       `There is no file ${written}, and no ${base}.test.json with a caller of this name; expected a JSON file such as {"id": "ada", "roles": ["staff"]}`
     )
   const { callers = {} } = (await readTests(file).catch(throwConfigErrors)).content
   const entry = Object.hasOwn(callers, written) ? callers[written] : undefined
   if (entry === undefined)
-    throw new CommandError(
+    throw new UsageError(
       `${file} has no caller "${written}"; it has ${Object.keys(callers).join(', ') || 'none'}`
     )
   return readCaller({ id: written, ...entry })
@@ -84,12 +84,12 @@ function callerIn(file: string): CallerStandIn {
   try {
     value = JSON.parse(readFile(file).toString('utf8'))
   } catch (error) {
-    if (error instanceof CommandError) throw error
-    throw new CommandError(`${file} is not JSON: ${(error as Error).message}`)
+    if (error instanceof UsageError) throw error
+    throw new UsageError(`${file} is not JSON: ${(error as Error).message}`)
   }
   const caller = readCaller(value)
   if (caller === undefined)
-    throw new CommandError(
+    throw new UsageError(
       `${file}: expected an object such as {"id": "ada", "roles": ["staff"]}, got none with an "id" or "sub"`
     )
   return caller
@@ -100,6 +100,6 @@ export function readFile(file: string): Buffer {
   try {
     return readFileSync(file)
   } catch (error) {
-    throw new CommandError(`${file} can't be read (${(error as NodeJS.ErrnoException).code})`)
+    throw new UsageError(`${file} can't be read (${(error as NodeJS.ErrnoException).code})`)
   }
 }

@@ -1,5 +1,5 @@
 import { loadPlan } from '../config/load.ts'
-import { explainOffline } from '../explain/offline.ts'
+import { explainOffline, NoResponse } from '../explain/offline.ts'
 import { explanationText } from '../explain/text.ts'
 import { catalog } from '../gateway/catalog.ts'
 import { standIn } from '../simulation/callers.ts'
@@ -70,10 +70,13 @@ export const command: Command = {
       body: typeof values['body'] === 'string' ? readFile(values['body']) : undefined,
       from: addressOf(String(values['from'])),
       callerFor: caller === undefined ? undefined : standIn(caller),
-      gateStatus: statusOf(values['forward'], '--forward')
+      forward: statusOf(values['forward'], '--forward')
     }
     const plan = await loadPlan(config, catalog, process.env).catch(throwConfigErrors)
-    const { explanation, outcome } = await explainOffline(plan, question).catch(throwBuildError)
+    const { explanation, outcome } = await explainOffline(plan, question).catch((error: unknown) => {
+      if (error instanceof NoResponse) throw new UsageError(error.message)
+      throwBuildError(error)
+    })
     process.stdout.write(
       values['json'] === true ? `${JSON.stringify(explanation, null, 2)}\n` : explanationText(explanation)
     )

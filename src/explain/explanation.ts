@@ -6,7 +6,7 @@ export interface Explanation {
   readonly version: 1
   readonly request: {
     readonly method: string
-    /** As it was sent. */
+    /** As it was sent, with secrets masked. */
     readonly url: string
     readonly from: string
   }
@@ -32,7 +32,7 @@ export interface Explanation {
   readonly gates: readonly ExplainedGate[]
   /** "unknown" where a gate's verdict is not known; the rest is what follows if it passes. */
   readonly verdict: 'forwarded' | 'answered' | 'refused' | 'unknown'
-  /** The status of the response; null where it is not known, or where the connection was closed without one. */
+  /** The status of the response; null where it is not known, depends on what an upstream responds, or where the connection was closed without one. */
   readonly status: number | null
   /** The code of the refusal; null for none. */
   readonly code: string | null
@@ -40,7 +40,9 @@ export interface Explanation {
   readonly refusedBy: string | null
   /** Why it was refused; null for none. */
   readonly detail: string | null
-  /** The callers that authentication found. */
+  /** The headers of a response that the gateway makes itself; empty for others, and for live requests. */
+  readonly headers: readonly { readonly name: string; readonly value: string }[]
+  /** The caller that authentication found. */
   readonly caller: { readonly id: string; readonly by: string; readonly roles: readonly string[] } | null
   /** The requests that would go to upstreams, the retries left out. */
   readonly upstreams: readonly ExplainedUpstream[]

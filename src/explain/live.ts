@@ -4,13 +4,12 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Plan } from '../config/plan-types.ts'
 import { redact } from '../config/redact.ts'
 import { decidingGate } from '../kit/observe.ts'
-import type { ObservedRequest, RequestObserver } from '../lib/contracts/simulation.ts'
+import type { RequestObserver, UpstreamRequest } from '../lib/contracts/simulation.ts'
 import { fieldPairs } from '../lib/http/headers.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { explain } from './explain.ts'
 import type { Explanation } from './explanation.ts'
 import { isSigned } from './signature.ts'
-import type { UpstreamRequest } from './upstream-request.ts'
 
 const HEADER = 'sallyport-explain'
 const TRACE_HEADER = 'sallyport-trace'
@@ -108,10 +107,10 @@ export class LiveExplainer implements RequestObserver {
     if (recording !== undefined) recording.request = request
   }
 
-  onUpstreamRequest(sent: ObservedRequest, source: FastifyRequest): void {
+  onUpstreamRequest(sent: UpstreamRequest, source: FastifyRequest): void {
     const recording = this.#recordings.get(source.raw)
     if (recording === undefined || recording.upstreamRequests.length >= MAX_UPSTREAM_REQUESTS) return
-    recording.upstreamRequests.push({ ...sent, bodyBytes: null, gate: decidingGate(source) })
+    recording.upstreamRequests.push({ ...sent, gate: decidingGate(source) })
   }
 
   /** Returns the explanation of a request by its id; undefined where it is not known any more. */

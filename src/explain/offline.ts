@@ -2,11 +2,13 @@ import type { FastifyRequest } from 'fastify'
 import type { Plan } from '../config/plan-types.ts'
 import type { Caller } from '../lib/caller.ts'
 import { startTimer, stopTimer, type Timer } from '../lib/clock.ts'
-import type { SimulatedResponse } from '../lib/contracts/simulation.ts'
+import type { SimulatedResponse, UpstreamCall } from '../lib/contracts/simulation.ts'
 import { isObject } from '../lib/schema.ts'
 import type { ReceivedResponse } from '../simulation/response-bytes.ts'
-import { type RecordedCall, SimulatedGateway, type SimulatedOutcome } from '../simulation/simulation.ts'
-import { assumptionsOf, explain } from './explain.ts'
+import { SimulatedGateway, type SimulatedOutcome } from '../simulation/simulation.ts'
+import { ASSUMED_STATUS, emptyResponse, HEALTHY, healthyResponse } from './assumed-response.ts'
+import { assumptionsOf, undecidedGates } from './assumptions.ts'
+import { explain } from './explain.ts'
 import type { Explanation } from './explanation.ts'
 
 /** The request to explain, and what stands in for what is not known without services. */
@@ -20,13 +22,8 @@ export interface OfflineQuestion {
   /** Stands in for authentication; undefined to try the credentials of the request. */
   readonly callerFor: ((strategy: string, request: FastifyRequest) => Caller | null | undefined) | undefined
   /** The status with which services respond that a gate asks; undefined where it is not known. */
-  readonly gateStatus: number | undefined
+  readonly forward: number | undefined
 }
-
-const ASSUMED_STATUS = 200
-
-/** What an explanation without services takes for granted of the upstreams. */
-export const HEALTHY = 'All targets are healthy and respond 200; nothing is stored in a cache'
 
 /** An explanation, and what became of the simulated request. */
 export interface OfflineAnswer {
@@ -38,9 +35,11 @@ export interface OfflineAnswer {
 export async function explainOffline(plan: Plan, question: OfflineQuestion): Promise<OfflineAnswer> {
   const { method, url, headers, from } = question
   const unknown = new Map<string, string>()
-  const respond = (call: RecordedCall): SimulatedResponse => {
-    if (call.gate === undefined || question.gateStatus !== undefined)
-      return emptyResponse(call.gate === undefined ? ASSUMED_STATUS : (question.gateStatus ?? ASSUMED_STATUS))
+  const respond = (call: UpstreamCall): SimulatedResponse => {
+    if (call.gate === undefined || question.forward !== undefined)
+      return call.gate === undefined
+        ? healthyResponse(call)
+        : emptyResponse(question.forward ?? ASSUMED_STATUS)
     if (!call.isForwarded) {
       unknown.set(
         call.gate,
@@ -63,6 +62,8 @@ export async function explainOffline(plan: Plan, question: OfflineQuestion): Pro
     const { request, response, calls } = outcome
     for (const { gate, verdict } of request?.trace ?? [])
       if (verdict === 'unknown') unknown.set(gate, `"${gate}" is an extension, whose gate is not run here`)
+    for (const [gate, what] of request === undefined ? [] : undecidedGates(plan, request))
+      unknown.set(gate, `"${gate}" needs ${what}, which is not known here; say who the caller is (--as)`)
     const explanation = explain(gateway.app, plan, {
       method,
       url,
@@ -70,12 +71,13 @@ export async function explainOffline(plan: Plan, question: OfflineQuestion): Pro
       headers,
       request,
       status: response?.status,
+      responseHeaders: response?.headers,
       parserRefusal: request === undefined ? refusalIn(response) : undefined,
-      upstreamRequests: calls.map((call) => ({ ...call, bodyBytes: call.body.length })),
+      upstreamRequests: calls,
       isLive: false,
       unknown
     })
-    const isHealthy = explanation.upstreams.length > 0 ? [HEALTHY] : []
+    const isHealthy = explanation.upstreams.some(({ askedBy }) => askedBy === null) ? [HEALTHY] : []
     const assumed = request === undefined ? [] : assumptionsOf(plan, request)
     const assumes = [...explanation.assumes, ...assumed, ...isHealthy]
     return { explanation: { ...explanation, assumes }, outcome }
@@ -86,19 +88,23 @@ export async function explainOffline(plan: Plan, question: OfflineQuestion): Pro
 
 const MAX_WAIT_MS = 10_000
 
-/** Waits for a response; rejects where none comes, such as for a request that promises a body and has none. */
+/** The request gets no response, such as one that promises a body and has none. */
+export class NoResponse extends Error {
+  constructor() {
+    super(
+      `The request got no response within ${MAX_WAIT_MS / 1000} s; where it has a Content-Length, it needs a body of this length`
+    )
+  }
+}
+
+/** Waits for a response; rejects with a NoResponse where none comes. */
 async function withinTime<T>(outcome: Promise<T>): Promise<T> {
   let timer: Timer | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = startTimer(
-      () => reject(new Error('The request got no response within 10 s; a Content-Length needs a body')),
-      MAX_WAIT_MS
-    )
+    timer = startTimer(() => reject(new NoResponse()), MAX_WAIT_MS)
   })
   return Promise.race([outcome, late]).finally(() => stopTimer(timer))
 }
-
-const emptyResponse = (status: number): SimulatedResponse => ({ status, headers: [], body: Buffer.alloc(0) })
 
 /** Returns the code of a refusal whose request no route has seen. */
 function refusalIn(response: ReceivedResponse | undefined): { code: string; detail: string } | undefined {

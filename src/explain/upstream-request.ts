@@ -1,22 +1,9 @@
 import type { Plan, PlannedRoute } from '../config/plan-types.ts'
 import { maskerOf, redact } from '../config/redact.ts'
+import type { UpstreamRequest } from '../lib/contracts/simulation.ts'
 import { fieldPairs } from '../lib/http/headers.ts'
 import { HOP_BY_HOP } from '../lib/http/hop-by-hop.ts'
-
-/** A request to an upstream as it was, or would be, sent. */
-export interface UpstreamRequest {
-  readonly upstream: string
-  readonly target: string
-  readonly method: string
-  readonly path: string
-  /** Lower-case names and values in turn. */
-  readonly headers: readonly string[]
-  /** null where the body was streamed. */
-  readonly bodyBytes: number | null
-  readonly headersTimeout: number
-  /** The gate that made it; undefined for the target of the route. */
-  readonly gate: string | undefined
-}
+import type { MaskPair } from './shown-url.ts'
 
 /** A request to an upstream, and what it differs in from the client's. */
 export interface ExplainedUpstream {
@@ -48,8 +35,9 @@ export interface ClientRequest {
   /** Names and values, as sent. */
   readonly headers: readonly (readonly [string, string])[]
   readonly route: PlannedRoute | undefined
-  /** The query of the client, whose values may be shown; undefined to show none. */
+  /** The query of the client, whose values may be shown unless their names are secret; undefined to show none. */
   readonly query: string | undefined
+  readonly maskPair: MaskPair
   /** The names of the headers in which any route takes credentials, in lower case. */
   readonly credentialHeaders: ReadonlySet<string>
 }
@@ -60,8 +48,8 @@ export function explainUpstream(
   sent: UpstreamRequest,
   client: ClientRequest
 ): Omit<ExplainedUpstream, 'targets'> {
-  const shownValue = makeHeaderMask(plan, client)
-  const authorOf = makeAuthors(plan, client.route)
+  const shownValue = makeHeaderMask(plan, client, sent.gate)
+  const authorOf = makeAuthors(plan, client.route, sent.gate)
   const fromClient = client.headers.map(([name, value]) => [name.toLowerCase(), value.trim()] as const)
   const headers = fieldPairs(sent.headers).map(([name, value]): ExplainedHeader => {
     const isOwn = fromClient.some(([known, own]) => known === name && own === value)
@@ -76,10 +64,10 @@ export function explainUpstream(
     method: sent.method,
     url:
       (sent.target.startsWith('unix:') ? `${sent.target} ` : originOf(sent.target)) +
-      shownPath(sent.path, client.query),
+      shownPath(sent.path, client),
     headers,
     removed: sent.gate === undefined ? removed.map((name) => ({ name, by: removerOf(name, authorOf) })) : [],
-    bodyBytes: sent.bodyBytes,
+    bodyBytes: sent.body?.length ?? null,
     headersTimeout: sent.headersTimeout === 0 ? null : sent.headersTimeout
   }
 }
@@ -87,38 +75,43 @@ export function explainUpstream(
 /** Returns a function that masks the value of a header: by its name, where it holds credentials, and what the config inserts. */
 function makeHeaderMask(
   plan: Plan,
-  { route, credentialHeaders }: ClientRequest
+  { route, credentialHeaders }: ClientRequest,
+  gate: string | undefined
 ): (header: ExplainedHeader) => string {
   const masked = maskerOf(plan)
   return ({ name, value, by }) => {
     if (credentialHeaders.has(name)) return '***'
     // A value that the config inserts is masked as in the config.
-    const isWritten = by !== null && by !== route?.target
+    const isWritten = by !== null && by !== route?.target && by !== gate
     return String(masked(value, isWritten ? ['headers', 'request', name, 'set'] : ['headers', name]))
   }
 }
 
 /** Returns the path and query of a request to an upstream, without values that the client did not send. */
-function shownPath(path: string, query: string | undefined): string {
+function shownPath(path: string, { query, maskPair }: ClientRequest): string {
   const at = path.indexOf('?')
   if (at === -1) return path
   const own = new Set(query?.split('&'))
   const shown = path
     .slice(at + 1)
     .split('&')
-    .map((pair) => (own.has(pair) ? pair : redact(`?${pair}`).slice(1)))
+    .map((pair) => (own.has(pair) ? maskPair(pair) : redact(`?${pair}`).slice(1)))
   return `${path.slice(0, at)}?${shown.join('&')}`
 }
 
-/** Returns a function that finds the concern that sets or removes a request header, else the target. */
-function makeAuthors(plan: Plan, route: PlannedRoute | undefined): (name: string) => string {
+/** Returns a function that finds the concern that sets or removes a request header, else the gate or the target that sends the request. */
+function makeAuthors(
+  plan: Plan,
+  route: PlannedRoute | undefined,
+  gate: string | undefined
+): (name: string) => string {
   const found = new Map<string, string>()
   for (const { key, requestHeaders } of plan.catalog.concerns) {
     const options = route?.options[key] ?? plan.options[key]
     if (requestHeaders === undefined || options === undefined || options === false) continue
     for (const name of requestHeaders(options as never)) found.set(name, key)
   }
-  return (name) => found.get(name) ?? route?.target ?? 'gateway'
+  return (name) => found.get(name) ?? gate ?? route?.target ?? 'gateway'
 }
 
 const removerOf = (name: string, authorOf: (name: string) => string): string =>

@@ -75,6 +75,8 @@ export interface Concern {
   readonly requestHeaders?: (options: never) => readonly string[]
   /** Returns what an explanation takes for granted of its state, as sentences, such as that nothing is counted yet. */
   readonly assumes?: (options: never, request: FastifyRequest) => readonly string[]
+  /** Returns what its verdict about a request depends on that an explanation doesn't know, such as a session; undefined where it is known. */
+  readonly undecided?: (options: never, request: FastifyRequest) => string | undefined
   /** Whether it responds to CORS preflights, which are then routed by the method that they ask for. */
   readonly preflights?: boolean
   /** Returns how paths are normalized before routing. */

@@ -32,16 +32,11 @@ export interface SimulatedOutcome {
   /** The request as the gateway saw it; undefined where its bytes were no valid request. */
   readonly request: FastifyRequest | undefined
   /** The requests to upstreams, in their order. */
-  readonly calls: readonly RecordedCall[]
-}
-
-/** A request to an upstream, with the gate that made it; undefined for the target. */
-export interface RecordedCall extends UpstreamCall {
-  readonly gate: string | undefined
+  readonly calls: readonly UpstreamCall[]
 }
 
 /** Returns what an upstream sends for a request. */
-export type Responder = (call: RecordedCall) => SimulatedResponse
+export type Responder = (call: UpstreamCall) => SimulatedResponse
 
 /** What a simulated gateway shares with the one before it, and what it leaves out. */
 export interface SimulationOptions {
@@ -119,7 +114,7 @@ const SILENT = pino({ level: 'silent' })
 
 /** What becomes of one request. */
 class Recording {
-  readonly calls: RecordedCall[] = []
+  readonly calls: UpstreamCall[] = []
   readonly callerFor: SimulatedRequest['callerFor']
   /** Resolves once the response is sent, although its connection may stay open. */
   readonly responded: Promise<void>

@@ -39,7 +39,7 @@ const expectedBody = Type.Unsafe<unknown>({
   examples: [{ id: 1 }]
 })
 
-const UpstreamRequest = Type.Object(
+const ExpectedCall = Type.Object(
   {
     name: Type.Optional(Type.String({ description: 'The name of the upstream, or its URL.' })),
     method: Type.Optional(Type.String({ description: 'The method.' })),
@@ -87,14 +87,14 @@ export const expectOptions = Type.Object(
       })
     ),
     upstream: Type.Optional(
-      Type.Union([UpstreamRequest, Type.Null()], {
+      Type.Union([ExpectedCall, Type.Null()], {
         description:
           'The request that the upstream got from the target of the route, the last one of several attempts; null for none.',
         examples: [{ name: 'orders', path: '/v2/orders/1' }]
       })
     ),
     upstreams: Type.Optional(
-      Type.Record(Type.String(), Type.Union([UpstreamRequest, Type.Array(UpstreamRequest), Type.Null()]), {
+      Type.Record(Type.String(), Type.Union([ExpectedCall, Type.Array(ExpectedCall), Type.Null()]), {
         description:
           'The requests that upstreams got, by name, from legs, mirrors and gates too: one, a list of several, or null for none.',
         examples: [{ orders: { path: '/orders' }, offers: null }]
@@ -349,7 +349,7 @@ export type TestFile = Static<typeof testFileOptions>
 /** What has to become of a request. */
 export type Expectation = Static<typeof expectOptions>
 /** What the request that an upstream got has to be. */
-export type ExpectedCall = Static<typeof UpstreamRequest>
+export type ExpectedCall = Static<typeof ExpectedCall>
 /** A caller in a file of tests. */
 export type WrittenCaller = Static<typeof callerOptions>
 /** What a header has to be. */

@@ -2,7 +2,6 @@ import type { SimulatedResponse, UpstreamCall } from '../lib/contracts/simulatio
 import { matchesGlob } from '../lib/glob.ts'
 import { fieldPairs } from '../lib/http/headers.ts'
 import { duration } from '../lib/units.ts'
-import type { RecordedCall } from '../simulation/simulation.ts'
 import { bodyMismatches } from './match-body.ts'
 import { shown } from './match-call.ts'
 import { headerMismatches } from './match-headers.ts'
@@ -29,7 +28,7 @@ export class UpstreamScript {
   }
 
   /** Returns the response to a request; the connection of one that nothing answers is refused. */
-  readonly respond = (call: RecordedCall): SimulatedResponse => {
+  readonly respond = (call: UpstreamCall): SimulatedResponse => {
     for (const entry of this.#entries.get(call.upstream) ?? []) {
       const answer = entry.answer(call)
       if (answer === undefined) continue

@@ -134,11 +134,11 @@ t.test('POST /explain explains a request that nobody sent', async (t) => {
     },
     { token: TOKEN }
   )
-  const post = async (body: object, headers = bearer): Promise<{ status: number; text: string }> =>
+  const post = async (body: unknown, headers = bearer): Promise<{ status: number; text: string }> =>
     ask(`${admin}/explain`, {
       method: 'POST',
       headers: { ...headers, 'content-type': 'application/json' },
-      body: JSON.stringify(body)
+      body: typeof body === 'string' ? body : JSON.stringify(body)
     })
   const cases: [question: object, expected: object][] = [
     [{ url: '/orders/1' }, { status: 401, code: 'SP_ERR_AUTH_MISSING' }],
@@ -151,21 +151,53 @@ t.test('POST /explain explains a request that nobody sent', async (t) => {
   ]
   for (const [question, expected] of cases)
     t.match(JSON.parse((await post(question)).text), expected, JSON.stringify(question))
-  const invalid: [question: object, message: RegExp][] = [
+  const invalid: [question: unknown, message: RegExp][] = [
     [{}, /expected a \\"url\\"/],
     [{ url: 'x' }, /expected a \\"url\\"/],
     [{ url: '/a', method: 'G T' }, /expected a \\"method\\"/],
     [{ url: '/a', from: 'here' }, /expected an IP address/],
     [{ url: '/a', headers: { a: 'b\r\nc: d' } }, /expected \\"headers\\"/],
     [{ url: '/a', as: { roles: [] } }, /expected an object with an \\"id\\"/],
-    [{ url: '/a', forward: 99 }, /expected a status/]
+    [{ url: '/a', as: 'ada' }, /expected an object with an \\"id\\"/],
+    [
+      `{"url": "/a", "as": {"id": "ada", "claims": ${'['.repeat(1e5)}${']'.repeat(1e5)}}}`,
+      /at most 32 levels/
+    ],
+    [{ url: '/a', forward: 99 }, /expected a status/],
+    [{ url: '/a', forward: '401' }, /expected a status/],
+    [{ url: ['/a'] }, /expected a \\"url\\"/],
+    [{ url: '/a\r\nHost: b' }, /expected a \\"url\\"/],
+    [{ url: '/a', method: 'GET / HTTP/1.1\r\nA:' }, /expected a \\"method\\"/],
+    [{ url: '/a', headers: ['a'] }, /expected \\"headers\\"/],
+    [{ url: '/a', headers: { 'a: b\r\nc': 'd' } }, /expected \\"headers\\"/],
+    [{ url: '/a', headers: { a: 1 } }, /expected \\"headers\\"/],
+    [{ url: '/a', body: {} }, /expected a text in \\"body\\"/],
+    [{ url: '/a', forwrad: 401 }, /unknown \\"forwrad\\"; expected method, url/],
+    [[], /expected a JSON object/],
+    ['null', /expected a JSON object/],
+    ['{"url": "/a", "__proto__": {}}', /SP_ERR_REQUEST_REFUSED/],
+    ['{"url": "/a", "constructor": {"prototype": {}}}', /SP_ERR_REQUEST_REFUSED/],
+    ['{', /SP_ERR_REQUEST_REFUSED/]
   ]
   for (const [question, message] of invalid) {
     const { status, text } = await post(question)
-    t.equal(status, 400, JSON.stringify(question))
+    t.equal(status, 400, JSON.stringify(question).slice(0, 80))
     t.match(text, message)
   }
-  t.equal((await post({ url: '/orders/1' }, { authorization: 'Bearer wrong' })).status, 401)
+  t.equal((await post({ url: '/a', body: 'a'.repeat(2e6) })).status, 413)
+  const named = await post({
+    url: '/constructor/__proto__',
+    headers: { constructor: 'a', hasownproperty: 'b' },
+    as: { id: 'constructor', roles: ['__proto__'] }
+  })
+  t.match(JSON.parse(named.text), { status: 404, code: 'SP_ERR_ROUTE_UNKNOWN' })
+  for (const authorization of ['Bearer wrong', ''])
+    t.equal((await post({ url: '/orders/1' }, { authorization })).status, 401)
+  const many = await Promise.all(Array.from({ length: 15 }, () => post({ url: '/orders/1' })))
+  t.equal(many.filter(({ status }) => status === 200).length, 10)
+  t.equal(many.filter(({ status }) => status === 503).length, 5)
+  t.match(many.find(({ status }) => status === 503)?.text, 'SP_ERR_ADMIN_BUSY')
+  t.equal((await post({ url: '/orders/1' })).status, 200, 'the next one finds a place')
 })
 
 t.test('with several workers, whichever has handled the request', async (t) => {

@@ -172,7 +172,7 @@ t.test('what is explained is what the running gateway does', async (t) => {
             ...sent,
             from: '127.0.0.1',
             callerFor: undefined,
-            gateStatus: undefined
+            forward: undefined
           })
           const actual = {
             status: response?.status,

@@ -1,12 +1,14 @@
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
+import { hashPassword } from '../../plugins/auth/password.ts'
 import { planOf } from '../../src/config/load.ts'
 import { objectSource } from '../../src/config/source.ts'
 import type { Explanation } from '../../src/explain/explanation.ts'
 import { explainOffline, type OfflineQuestion } from '../../src/explain/offline.ts'
+import { explanationText } from '../../src/explain/text.ts'
 import { catalog } from '../../src/gateway/catalog.ts'
 import { readCaller, standIn } from '../../src/simulation/callers.ts'
-import { movableClock } from '../helpers.ts'
+import { movableClock, SECRET } from '../helpers.ts'
 
 const ORDERS = { url: 'http://10.0.0.1:4000', timeouts: { headers: '5s' } }
 
@@ -23,7 +25,7 @@ async function explained(
     body: undefined,
     from: '192.0.2.1',
     callerFor: undefined,
-    gateStatus: undefined,
+    forward: undefined,
     ...more
   })
   return explanation
@@ -163,12 +165,130 @@ t.test('what is not known here is said to be unknown, with what would tell it', 
     const unknown = await explained(config, '/a')
     t.match(unknown, { verdict: 'unknown', status: 200, upstreams: [{ askedBy: 'auth' }, { askedBy: null }] })
     t.match(unknown.assumes.join('\n'), /--forward/)
-    t.match(await explained(config, '/a', { gateStatus: 200 }), { verdict: 'forwarded' })
-    t.match(await explained(config, '/a', { gateStatus: 401 }), {
+    t.match(await explained(config, '/a', { forward: 200 }), { verdict: 'forwarded' })
+    t.match(await explained(config, '/a', { forward: 401 }), {
       status: 401,
       upstreams: [{ askedBy: 'auth' }]
     })
   })
+})
+
+t.test('each kind of target, and what comes of it in one line', async (t) => {
+  const root = t.testdir({ 'index.html': 'here' })
+  const legs = {
+    order: { upstream: 'orders', path: '/o' },
+    page: { upstream: 'http://10.0.0.2', path: '/p', format: 'xml' }
+  }
+  const config = {
+    session: { secrets: [SECRET] },
+    cors: { origins: ['https://app.example'] },
+    rateLimit: { max: 5, window: '1m' },
+    auth: {
+      session: true,
+      users: { list: [{ name: 'ada', password: await hashPassword('a password of the test') }] },
+      global: false
+    },
+    routes: [
+      { path: '/all', aggregate: { legs } },
+      {
+        path: '/first',
+        aggregate: { legs: { order: legs.order, next: { ...legs.order, path: '/{legs.order.id}' } } }
+      },
+      { path: '/socket', proxy },
+      { path: '/files/*', files: { root } },
+      { path: '/old/*', redirect: { to: 'https://new.example/' } },
+      { path: '/hello', respond: { body: 'hello' } },
+      { path: '/mine', auth: true, proxy },
+      {
+        path: '/asked',
+        auth: { forward: { upstream: 'orders', path: '/check' }, session: false },
+        respond: { body: '' }
+      }
+    ]
+  }
+  const preflight = [
+    ['Origin', 'https://app.example'],
+    ['Access-Control-Request-Method', 'GET']
+  ] as const
+  const websocket = [
+    ['Connection', 'Upgrade'],
+    ['Upgrade', 'websocket']
+  ] as const
+  const cases: [url: string, more: Partial<OfflineQuestion>, line: string, expected: object][] = [
+    ['/all', {}, 'forwarded to orders, http://10.0.0.2', { status: 200, upstreams: { length: 2 } }],
+    [
+      '/first',
+      {},
+      'forwarded to orders',
+      {
+        status: null,
+        code: null,
+        assumes: [
+          /^What "orders" would respond is not known; an empty response would become 502/,
+          /counts by ip/,
+          /healthy/
+        ]
+      }
+    ],
+    [
+      '/socket',
+      { headers: websocket },
+      'forwarded to orders',
+      {
+        status: 101,
+        upstreams: [
+          {
+            removed: [],
+            headers: [{}, {}, {}, {}, {}, {}, { name: 'connection', value: 'upgrade' }, { name: 'upgrade' }]
+          }
+        ]
+      }
+    ],
+    ['/files/index.html', {}, 'answered with 200 by files', { status: 200 }],
+    [
+      '/files/no.html',
+      {},
+      'refused with 404 SP_ERR_ROUTE_UNKNOWN: the target "files" answered: Not found: no route matches this path',
+      { refusedBy: null }
+    ],
+    [
+      '/old/a',
+      {},
+      'answered with 308 by redirect',
+      { headers: [{ name: 'location', value: 'https://new.example/a' }] }
+    ],
+    ['/hello', {}, 'answered with 200 by respond', { status: 200 }],
+    [
+      '/hello',
+      { method: 'OPTIONS', headers: preflight },
+      'answered with 204 by cors',
+      { gates: [{ gate: 'cors', verdict: 'answered' }, {}, {}] }
+    ],
+    [
+      '/mine',
+      {},
+      'refused with 401 SP_ERR_AUTH_MISSING by auth: Authentication required',
+      { verdict: 'refused' }
+    ],
+    [
+      '/mine',
+      { headers: [['Cookie', 'sid=s1.x']] },
+      "not known, since auth can't decide here",
+      { verdict: 'unknown', status: null, assumes: [/needs the session of the cookie "sid"/, /counts by ip/] }
+    ],
+    [
+      '/asked',
+      {},
+      "not known, since auth can't decide here; if it passes: answered with 200 by respond",
+      { verdict: 'unknown' }
+    ]
+  ]
+  for (const [url, more, line, expected] of cases)
+    await t.test(`${more.method ?? 'GET'} ${url}`, async (t) => {
+      const found = await explained(config, url, more)
+      t.equal(explanationText(found).split('\n')[1], line)
+      t.match(found, expected)
+    })
 })
 
 t.test('bytes that are no request are refused by the parser', async (t) => {
@@ -185,7 +305,10 @@ t.test('bytes that are no request are refused by the parser', async (t) => {
 t.test('what the config inserts into a query, and credentials, are not shown', async (t) => {
   const config = {
     auth: {
-      apiKeys: { from: ['header:x-app'], list: [{ id: 'x', secret: 'a-secret-of-the-test-alone-123456' }] },
+      apiKeys: {
+        from: ['header:x-app', 'query:app'],
+        list: [{ id: 'x', secret: 'a-secret-of-the-test-alone-123456' }]
+      },
       global: false
     },
     query: { key: 'literal-of-the-config' },
@@ -194,9 +317,15 @@ t.test('what the config inserts into a query, and credentials, are not shown', a
       { path: '/b', auth: true, proxy }
     ]
   }
-  const found = await explained(config, '/a?own=1', { headers: [['x-app', 'of-the-client']] })
-  t.equal(found.upstreams[0]?.url, 'http://10.0.0.1/a?own=1&key=***')
-  t.notMatch(JSON.stringify(found), /literal-of-the-config|pass@|of-the-client/)
+  const url = 'http://user:pass@localhost/a?own=1&token=of-the-client&app=of-the-client&b'
+  const found = await explained(config, url, { headers: [['x-app', 'of-the-client']] })
+  t.equal(found.request.url, 'http://***@localhost/a?own=1&token=***&app=***&b')
+  const sent = await explained(config, '/a?own=1&token=of-the-client&b', {
+    headers: [['x-app', 'of-the-client']]
+  })
+  t.equal(sent.upstreams[0]?.url, 'http://10.0.0.1/a?own=1&token=***&b&key=***')
+  for (const each of [found, sent])
+    t.notMatch(JSON.stringify(each) + explanationText(each), /literal-of-the-config|pass@|of-the-client/)
 })
 
 t.test('gates behind one that answers itself are not reached', async (t) => {

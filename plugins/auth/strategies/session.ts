@@ -46,7 +46,8 @@ function validTokenOf({ accessToken, accessTokenExpiresAt, refreshToken }: Provi
   throw authUnavailable(5)
 }
 
-function mayHaveSession({ headers: { cookie }, server: { sessionCookie } }: FastifyRequest): boolean {
+/** Returns whether a request has a cookie that may be that of a session. */
+export function mayHaveSession({ headers: { cookie }, server: { sessionCookie } }: FastifyRequest): boolean {
   return cookie !== undefined && sessionCookie !== null && cookie.includes(sessionCookie)
 }
 

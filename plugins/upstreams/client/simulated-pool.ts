@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream'
+import { duplexPair, type Readable } from 'node:stream'
 import { errors } from 'undici'
 import { startTimer, stopTimer } from '../../../src/lib/clock.ts'
 import {
@@ -8,6 +8,7 @@ import {
   type Sender
 } from '../../../src/lib/contracts/dispatch.ts'
 import type { NamedTarget, SimulatedResponse, Simulation } from '../../../src/lib/contracts/simulation.ts'
+import { sentFields } from './observed-sender.ts'
 
 const MAX_BODY_BYTES = 1024 * 1024
 
@@ -30,12 +31,10 @@ export class SimulatedPool implements Sender {
     })
   }
 
-  #exchange(
-    { method, path, headers, headersTimeout = 0, source }: DispatchOptions,
-    body: Buffer,
-    handler: DispatchHandler
-  ): void {
+  #exchange(options: DispatchOptions, body: Buffer, handler: DispatchHandler): void {
     if (handler.abandoned === true) return
+    const { method, path, headersTimeout = 0, source } = options
+    const headers = sentFields(options)
     const isForwarded = source !== null && source !== undefined
     const call = { ...this.#target, method, path, headers, body, isForwarded, headersTimeout }
     const response = this.#simulation.respond(call)
@@ -53,7 +52,7 @@ export class SimulatedPool implements Sender {
       run()
     }
     const respond = (): void =>
-      timesOut ? handler.onError(new errors.HeadersTimeoutError()) : deliver(response, handler, method)
+      timesOut ? handler.onError(new errors.HeadersTimeoutError()) : deliver(response, handler, options)
     const wait = timesOut ? headersTimeout : delay
     const timer =
       wait === 0 || wait === Number.POSITIVE_INFINITY ? undefined : startTimer(() => settle(respond), wait)
@@ -71,10 +70,21 @@ class ConnectionCut extends errors.SocketError {
   }
 }
 
-function deliver(response: SimulatedResponse, handler: DispatchHandler, method: string): void {
+function deliver(
+  response: SimulatedResponse,
+  handler: DispatchHandler,
+  { method, upgrade }: DispatchOptions
+): void {
   if (typeof response === 'string') return
   const { status, headers, body } = response
   handler.onResponseStarted?.()
+  if (status === 101 && upgrade !== undefined) {
+    const [socket, upstream] = duplexPair()
+    handler.onUpgrade?.(status, [...headers], socket)
+    // The other side has nothing to say.
+    upstream.resume().end(body)
+    return
+  }
   const hasBody = body.length > 0 && method !== 'HEAD' && status !== 204 && status !== 304
   handler.onHeaders(status, [...headers], () => {}, '', !hasBody)
   if (hasBody) handler.onData(body)

@@ -6,7 +6,7 @@ export interface RequestObserver {
   /** Called with each request, before any gate has run. */
   onRequest(request: FastifyRequest): void
   /** Called with each request to an upstream that is sent for a client. */
-  onUpstreamRequest?(sent: ObservedRequest, source: FastifyRequest): void
+  onUpstreamRequest?(sent: UpstreamRequest, source: FastifyRequest): void
 }
 
 /** A target by its upstream. */
@@ -18,7 +18,7 @@ export interface NamedTarget {
 }
 
 /** A request to an upstream, as it is sent. */
-export interface ObservedRequest extends NamedTarget {
+export interface UpstreamRequest extends NamedTarget {
   readonly method: string
   /** The path and query. */
   readonly path: string
@@ -26,6 +26,10 @@ export interface ObservedRequest extends NamedTarget {
   readonly headers: readonly string[]
   /** Milliseconds from the last byte of the request to the response headers; 0 for no limit. */
   readonly headersTimeout: number
+  /** The body, without what exceeds 1 MiB; undefined where it is streamed. */
+  readonly body?: Buffer
+  /** The gate of a traced request that sends it; undefined for the target. */
+  readonly gate?: string | undefined
 }
 
 /** Stands in for everything outside of a gateway that is only simulated: it opens no connection and calls no service. */
@@ -57,9 +61,8 @@ export interface AcceptedIssuer {
   readonly keys: 'keySet' | 'file' | { readonly secret: string }
 }
 
-/** A request as an upstream would get it. */
-export interface UpstreamCall extends ObservedRequest {
-  /** The body, without what exceeds 1 MiB. */
+/** A request as an upstream would get it, with its body. */
+export interface UpstreamCall extends UpstreamRequest {
   readonly body: Buffer
   /** Whether it serves a request of a client; others are requests of the gateway itself. */
   readonly isForwarded: boolean
