@@ -1,3 +1,4 @@
+import { type Base, findBase } from '../diff/base-revision.ts'
 import { comparing, findChanges } from '../diff/diff-plans.ts'
 import type { Finding } from '../diff/findings.ts'
 import { loadSide } from '../diff/load-side.ts'
@@ -29,7 +30,7 @@ export const command: Command = {
     base: {
       type: 'string',
       value: 'REVISION',
-      about: 'takes the old config from a git revision, such as origin/main'
+      about: 'takes the old config from where a git revision and HEAD part, such as origin/main'
     },
     'fail-on': {
       type: 'string',
@@ -52,7 +53,10 @@ export const command: Command = {
     if (values['strict'] === true) failOn.add('unknown')
     const config = loadEnvFiles(process.env, values['config'])
     const { oldName, newName } = namesOf(positionals, values['base'], config)
-    const report = await compare({ oldName, newName, log: values['replay'] }, failOn).catch(throwConfigErrors)
+    const base = typeof values['base'] === 'string' ? await findBase(oldName, newName) : undefined
+    const report = await compare({ oldName, newName, base, log: values['replay'] }, failOn).catch(
+      throwConfigErrors
+    )
     if (format === 'json') printJson(jsonOf(report))
     else process.stdout.write(format === 'md' ? diffMarkdown(report) : diffText(report))
     return report.failed.length > 0 ? EXIT_FAILED : 0
@@ -62,22 +66,24 @@ export const command: Command = {
 interface Compared {
   readonly oldName: string
   readonly newName: string
+  readonly base: Base | undefined
   /** The access log to replay. */
   readonly log: unknown
 }
 
 async function compare(
-  { oldName, newName, log }: Compared,
+  { oldName, newName, base, log }: Compared,
   failOn: ReadonlySet<ChangeClass>
 ): Promise<DiffReport> {
   await using after = await loadSide(newName, process.env)
-  await using before = await loadSide(oldName, process.env, newName)
+  await using before = await loadSide(base?.name ?? oldName, process.env, newName)
   const prepared = await comparing(before, after)
   const findings = findChanges(prepared)
   const found = new Set(findings.map((finding) => finding.class))
   return {
     before: before.name,
     after: after.name,
+    ...(base === undefined ? {} : { base }),
     findings,
     failed: [...failOn].filter((each) => found.has(each)),
     ...(typeof log === 'string' ? { replay: await replay(log, prepared) } : {})
@@ -135,9 +141,10 @@ function namesOf(
   return { oldName: first, newName: second }
 }
 
-const jsonOf = ({ before, after, findings, failed, replay }: DiffReport): object => ({
+const jsonOf = ({ before, after, base, findings, failed, replay }: DiffReport): object => ({
   before,
   after,
+  ...(base === undefined ? {} : { base: { revision: base.revision, mergeBase: base.mergeBase ?? null } }),
   changes: findings.map(changeOf),
   counts: Object.fromEntries(
     CHANGE_CLASSES.map((each) => [each, findings.filter((finding) => finding.class === each).length])

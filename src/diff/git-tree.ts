@@ -21,13 +21,20 @@ const MAX_FILE = 4 * 1024 ** 2
 // Files that git ignores, such as keys, are linked from the working tree, if there are not more.
 const MAX_LINKS = 1000
 
-async function git(
-  args: readonly string[],
-  cwd: string,
-  env: NodeJS.ProcessEnv = process.env
-): Promise<string> {
-  const { stdout } = await run('git', [...args], { cwd, env, maxBuffer: MAX_OUTPUT })
+async function git(args: readonly string[], cwd: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
+  const { stdout } = await run('git', [...args], {
+    cwd,
+    env: { ...outsideOfHooks(process.env), ...env },
+    maxBuffer: MAX_OUTPUT
+  })
   return stdout
+}
+
+/** Returns the environment without what git sets for hooks: its folder alone would make the working directory the top of the repository. */
+function outsideOfHooks(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  if (env['GIT_WORK_TREE'] !== undefined) return env
+  const { GIT_DIR: _folder, GIT_INDEX_FILE: _index, GIT_PREFIX: _prefix, ...others } = env
+  return others
 }
 
 /** Returns the commit that a name stands for in the repository around a folder; undefined if there is none. */
@@ -36,6 +43,20 @@ export async function findCommit(revision: string, folder: string): Promise<stri
   try {
     return (await git(['rev-parse', '--verify', '--quiet', `${revision}^{commit}`], folder)).trim()
   } catch {
+    return undefined
+  }
+}
+
+/** Returns the last commit that two revisions have in common; undefined if there is none. */
+export async function findMergeBase(
+  [one, other]: readonly [string, string],
+  folder: string
+): Promise<string | undefined> {
+  if (one.startsWith('-') || other.startsWith('-')) return undefined
+  try {
+    return (await git(['merge-base', one, other], folder)).trim()
+  } catch {
+    // Unrelated histories, or a shallow clone that ends before.
     return undefined
   }
 }
@@ -56,7 +77,7 @@ export async function checkOut(commit: string, from: string): Promise<GitTree> {
   }
   try {
     await mkdir(folder)
-    const env = { ...process.env, GIT_INDEX_FILE: join(temporary, 'index') }
+    const env = { GIT_INDEX_FILE: join(temporary, 'index') }
     const names = namesOfSmallFiles(await git(['ls-tree', '-r', '-l', '-z', commit], repository))
     await git(['read-tree', commit], repository, env)
     for (let i = 0; i < names.length; i += 500)

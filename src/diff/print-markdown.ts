@@ -1,8 +1,10 @@
+import { describeBase } from './base-revision.ts'
 import { type DiffReport, replayLines, routesOf, sentenceOf, valuesOf } from './report.ts'
 
 /** Prints a comparison as Markdown, for a comment on a pull request. */
-export function diffMarkdown({ before, after, findings, failed, replay }: DiffReport): string {
-  const lines = ['## What changes for requests', '', `From ${code(before)} to ${code(after)}.`]
+export function diffMarkdown({ before, after, base, findings, failed, replay }: DiffReport): string {
+  const from = base === undefined ? code(before) : cell(describeBase(base))
+  const lines = ['## What changes for requests', '', `From ${from}, to ${code(after)}.`]
   let kind: string | undefined
   for (const finding of findings) {
     if (finding.class !== kind)

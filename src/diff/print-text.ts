@@ -1,8 +1,9 @@
+import { describeBase } from './base-revision.ts'
 import { type DiffReport, replayLines, routesOf, sentenceOf, valuesOf } from './report.ts'
 
 /** Prints a comparison for a terminal. */
-export function diffText({ before, after, findings, failed, replay }: DiffReport): string {
-  const lines: string[] = []
+export function diffText({ before, after, base, findings, failed, replay }: DiffReport): string {
+  const lines: string[] = base === undefined ? [] : [`compared with ${describeBase(base)}`, '']
   let kind: string | undefined
   for (const finding of findings) {
     if (finding.class !== kind) lines.push(...(kind === undefined ? [] : ['']), finding.class)

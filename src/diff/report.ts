@@ -1,4 +1,5 @@
 import type { ChangeClass } from '../kit/comparison.ts'
+import type { Base } from './base-revision.ts'
 import type { ChangedRoute, Finding } from './findings.ts'
 import type { ReplayResult } from './replay.ts'
 
@@ -7,6 +8,8 @@ export interface DiffReport {
   /** How the configs were named. */
   readonly before: string
   readonly after: string
+  /** Which commit the old config is from, if a base was asked for. */
+  readonly base?: Base
   readonly findings: readonly Finding[]
   /** The classes that make the command fail and were found. */
   readonly failed: readonly ChangeClass[]

@@ -21,12 +21,17 @@ const shop = (max: number): object => ({
 const blocked = (range: string): string => `${range}\n`
 
 /** Makes a repository with a config in its first commit and another one in the working tree. */
-function repository(t: Test): { folder: string; write(file: string, content: string | object): void } {
+function repository(t: Test): {
+  folder: string
+  write(file: string, content: string | object): void
+  git(...args: string[]): string
+} {
   const folder = t.testdir({})
-  const git = (...args: string[]): void =>
-    void execFileSync('git', ['-c', 'user.name=ada', '-c', 'user.email=ada@example.com', ...args], {
+  const git = (...args: string[]): string =>
+    execFileSync('git', ['-c', 'user.name=ada', '-c', 'user.email=ada@example.com', ...args], {
       cwd: folder,
-      stdio: 'ignore',
+      stdio: 'pipe',
+      encoding: 'utf8',
       env: { PATH: process.env['PATH'], GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' }
     })
   const write = (file: string, content: string | object): void => {
@@ -44,7 +49,7 @@ function repository(t: Test): { folder: string; write(file: string, content: str
   write('gateway.json', gateway(['admin', 'staff']))
   write('teams/shop.json', { ...shop(100), ipAccess: { deny: ['file:blocked.txt'] } })
   write('teams/blocked.txt', blocked('203.0.113.0/25'))
-  return { folder, write }
+  return { folder, write, git }
 }
 
 /** Runs the command in this process, which takes a fraction of the time of one of its own. */
@@ -105,6 +110,54 @@ for (const [what, args] of [
     t.strictSame(changes.map((each) => `${each.class} ${each.option}`).toSorted(), FOUND)
     t.match(counts, { 'widened-access': 2, 'loosened-limits': 1, moved: 0 })
   })
+
+t.test('takes the merge base for --base, else the revision, and says which', async (t) => {
+  const { folder, write, git } = repository(t)
+  git('commit', '-q', '-a', '-m', 'mine')
+  const mine = git('rev-parse', 'HEAD').slice(0, 16)
+  git('checkout', '-q', '-b', 'theirs', 'HEAD~1')
+  const base = git('rev-parse', 'HEAD').slice(0, 16)
+  write('gateway.json', { ...gateway(['admin']), publicUrl: 'https://theirs.example' })
+  git('commit', '-q', '-a', '-m', 'theirs')
+  git('checkout', '-q', 'main')
+  const { stdout } = await run(t, ['--base', 'theirs', '--json'], folder)
+  const { changes, ...told } = JSON.parse(stdout) as Printed
+  t.strictSame(changes.map((each) => `${each.class} ${each.option}`).toSorted(), FOUND)
+  t.match(told, { base: { revision: 'theirs', mergeBase: base } })
+  t.match(
+    (await run(t, ['--base', 'theirs'], folder)).stdout,
+    `compared with ${base}, the merge base of theirs and HEAD\n`
+  )
+  t.match(
+    (await run(t, ['--base', 'theirs', '--format', 'md'], folder)).stdout,
+    `From ${base}, the merge base of theirs and HEAD,`
+  )
+
+  t.test('also of a revision that is compared', async (t) => {
+    const other = await run(t, ['--base', 'main:gateway.json', 'theirs:gateway.json', '--json'], folder)
+    t.match(JSON.parse(other.stdout), { base: { mergeBase: base }, changes: [{ option: 'publicUrl' }] })
+  })
+
+  t.test('and the revision where histories have nothing in common', async (t) => {
+    git('checkout', '-q', '--orphan', 'alone')
+    git('commit', '-q', '-m', 'alone')
+    t.match(
+      (await run(t, ['--base', 'theirs'], folder)).stdout,
+      /compared with theirs itself, which has no merge base with HEAD\n[\s\S]*publicUrl/
+    )
+    t.match((await run(t, ['--base', mine], folder)).stdout, /Nothing changes/)
+  })
+})
+
+t.test('compares the config of a folder in a hook, where git names its folder', async (t) => {
+  const { folder, write, git } = repository(t)
+  write('sub/gateway.json', { routes: [{ path: '/', respond: { status: 200 } }] })
+  git('add', 'sub')
+  git('commit', '-q', '-m', 'sub')
+  t.intercept(process, 'env', { value: { ...process.env, GIT_DIR: join(folder, '.git') } })
+  const { stdout, stderr } = await run(t, ['--base', 'HEAD'], join(folder, 'sub'))
+  t.match(stdout, /Nothing changes/, stderr)
+})
 
 t.test('exits with 3 for classes that --fail-on names and that there are', async (t) => {
   const { folder } = repository(t)
