@@ -11,17 +11,27 @@ export interface WrittenRequest {
 /** The host of a request whose URL and headers name none. */
 export const DEFAULT_HOST = 'localhost'
 
+// What a client sends with each request for a WebSocket; the key is the example of RFC 6455 section 1.3.
+const HANDSHAKE = [
+  ['sec-websocket-version', '13'],
+  ['sec-websocket-key', 'dGhlIHNhbXBsZSBub25jZQ==']
+] as const
+
 /** Returns the bytes of an HTTP/1.1 request, exactly as written: nothing is normalized. */
 export function requestBytes({ method, url, headers, body }: WrittenRequest): Buffer {
   const { host, target } = splitUrl(url)
   const names = new Set(headers.map(([name]) => name.toLowerCase()))
+  const isWebSocket = headers.some(
+    ([name, value]) => name.toLowerCase() === 'upgrade' && value.toLowerCase() === 'websocket'
+  )
   const fields = [
     ...(names.has('host') ? [] : [['host', host] as const]),
     ...headers,
     ...(body === undefined || names.has('content-length') || names.has('transfer-encoding')
       ? []
       : [['content-length', String(body.length)] as const]),
-    ...(names.has('connection') ? [] : [['connection', 'close'] as const])
+    ...(names.has('connection') ? [] : [['connection', names.has('upgrade') ? 'Upgrade' : 'close'] as const]),
+    ...(isWebSocket ? HANDSHAKE.filter(([name]) => !names.has(name)) : [])
   ]
   const head = `${method} ${target} HTTP/1.1\r\n${fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`
   return Buffer.concat([Buffer.from(head, 'utf8'), body ?? Buffer.alloc(0)])

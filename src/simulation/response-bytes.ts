@@ -25,6 +25,15 @@ export function readResponse(bytes: Buffer): ReceivedResponse | undefined {
   return { status, headers, body: isChunked ? dechunk(rest) : Buffer.from(rest) }
 }
 
+const SWITCHED = Buffer.from('HTTP/1.1 101 ')
+
+/** Returns whether the first response on a connection is a complete 101, after which it belongs to another protocol. */
+export function isSwitched(chunks: readonly Buffer[]): boolean {
+  const [first] = chunks
+  if (first === undefined || !first.subarray(0, SWITCHED.length).equals(SWITCHED)) return false
+  return Buffer.concat(chunks).includes(END_OF_HEAD)
+}
+
 /** Joins the chunks of a body (RFC 9112 section 7.1), up to its end or where it was cut. */
 function dechunk(bytes: Buffer): Buffer {
   const chunks: Buffer[] = []

@@ -14,7 +14,7 @@ import type {
 } from '../lib/contracts/simulation.ts'
 import { serveUnbound, type Unbound } from '../server/server.ts'
 import { requestBytes, splitUrl, type WrittenRequest } from './request-bytes.ts'
-import { type ReceivedResponse, readResponse } from './response-bytes.ts'
+import { isSwitched, type ReceivedResponse, readResponse } from './response-bytes.ts'
 import { simulatedConnection } from './socket.ts'
 
 /** A request to a simulated gateway. */
@@ -86,8 +86,18 @@ export class SimulatedGateway {
     const record = new Recording(callerFor)
     this.#world.current = record
     const chunks: Buffer[] = []
-    client.on('data', (chunk: Buffer) => chunks.push(chunk))
-    const closed = Promise.race([once(client, 'end'), once(client, 'close'), record.responded])
+    const switched = Promise.withResolvers<void>()
+    client.on('data', (chunk: Buffer) => {
+      chunks.push(chunk)
+      // The connection stays open; what the upstream sends at once comes in the next turns.
+      if (isSwitched(chunks)) setImmediate(() => setImmediate(switched.resolve))
+    })
+    const closed = Promise.race([
+      once(client, 'end'),
+      once(client, 'close'),
+      record.responded,
+      switched.promise
+    ])
     this.#server.accept(server)
     client.write(requestBytes(request))
     await closed

@@ -172,6 +172,7 @@ const requestOptions = {
 
 const Status = Type.Union([
   Type.Integer({ minimum: 200, maximum: 599 }),
+  Type.Literal(101),
   Type.Unsafe<'hang' | 'refuse' | 'cut'>({ type: 'string', enum: ['hang', 'refuse', 'cut'] })
 ])
 
@@ -180,7 +181,7 @@ const Answer = Type.Object(
     status: Type.Unsafe<Static<typeof Status>>({
       ...Status,
       description:
-        'The status; or "hang" for no response, "refuse" for a refused connection, "cut" for one that closes early.',
+        'The status, 101 to accept a WebSocket; or "hang" for no response, "refuse" for a refused connection, "cut" for one that closes early.',
       examples: [200]
     }),
     headers: Type.Optional(Headers),

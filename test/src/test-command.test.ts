@@ -414,6 +414,81 @@ t.test('requests reach the gateway as they are written', async (t) => {
   t.strictSame(failures.flat(), [])
 })
 
+t.test('a request for a WebSocket is accepted by the upstream, or refused', async (t) => {
+  const config = {
+    upstreams: { orders: ORDERS },
+    auth: { apiKeys: { list: [{ id: 'acme', secret: KEY }] }, identity: { 'x-user': 'id' } },
+    routes: [
+      { path: '/ws', proxy: { upstream: 'orders', rewrite: '/socket' } },
+      { path: '/off', proxy: { upstream: 'orders', websocket: false } }
+    ]
+  }
+  const to = (url: string, headers: object = {}): object => ({
+    url,
+    headers: { upgrade: 'websocket', ...headers }
+  })
+  const orders = (...answers: object[]): object => ({ orders: [{ answers }] })
+  const { failures, coverage } = await run(t, config, {
+    callers: { ada: {} },
+    upstreams: orders({ status: 101, headers: { 'sec-websocket-accept': 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=' } }),
+    tests: [
+      {
+        request: to('/ws'),
+        expect: { status: 401, code: 'SP_ERR_AUTH_MISSING', refusedBy: 'auth', upstream: null }
+      },
+      {
+        request: to('/ws', { 'sec-websocket-protocol': 'chat' }),
+        as: 'ada',
+        expect: {
+          status: 101,
+          code: null,
+          headers: {
+            upgrade: 'websocket',
+            connection: 'Upgrade',
+            'sec-websocket-accept': 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='
+          },
+          upstream: {
+            path: '/socket',
+            headers: {
+              'x-user': 'ada',
+              'sec-websocket-version': '13',
+              'sec-websocket-key': { match: '.' },
+              'sec-websocket-protocol': 'chat'
+            }
+          },
+          attempts: 1
+        }
+      },
+      {
+        request: to('/ws'),
+        as: 'ada',
+        upstreams: orders({ status: 403, body: 'no' }),
+        expect: { status: 403, body: 'no', code: null, attempts: 1 }
+      },
+      { request: to('/ws'), as: 'ada', upstreams: orders({ status: 'refuse' }), expect: { status: 502 } },
+      { request: to('/ws'), as: 'ada', upstreams: orders({ status: 'hang' }), expect: { status: 504 } },
+      { request: 'GET /ws', as: 'ada', expect: { status: 502 } },
+      { request: to('/ws', { upgrade: 'h2c' }), as: 'ada', upstreams: orders(OK), expect: { status: 200 } },
+      { request: to('/off'), as: 'ada', upstreams: orders(OK), expect: { status: 200 } },
+      {
+        name: 'what the upstream sends at once',
+        request: to('/ws'),
+        as: 'ada',
+        upstreams: orders({ status: 101, body: 'hi' }),
+        expect: { status: 101, body: 'hi' }
+      },
+      {
+        steps: [
+          { request: to('/ws'), as: 'ada', expect: { status: 101 } },
+          { request: 'GET /ws', expect: { status: 401 } }
+        ]
+      }
+    ]
+  })
+  t.strictSame(failures, [[], [], [], [], [], [], [], [], [], []])
+  t.strictSame(coverage.report().gaps, ['/off was never tried without a caller: auth never refused'])
+})
+
 t.test('a client that would wait for ever gives up', async (t) => {
   const { failures } = await run(
     t,

@@ -80,7 +80,11 @@ function deliver(
   handler.onResponseStarted?.()
   if (status === 101 && upgrade !== undefined) {
     const [socket, upstream] = duplexPair()
-    handler.onUpgrade?.(status, [...headers], socket)
+    handler.onUpgrade?.(
+      status,
+      headers.includes('upgrade') ? [...headers] : [...headers, 'upgrade', upgrade],
+      socket
+    )
     // The other side has nothing to say.
     upstream.resume().end(body)
     return
