@@ -162,7 +162,7 @@ const requestOptions = {
       ],
       {
         description:
-          'Sends a token of this name of "callers", signed by a test key that stands in for every "jwks".',
+          'Sends a token of this name of "callers", signed by a test key that stands in for every "jwks", and is accepted beside "keys".',
         examples: ['ada', { caller: 'ada', claims: { aud: 'other' } }]
       }
     )

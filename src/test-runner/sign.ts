@@ -39,11 +39,12 @@ export async function signedHeader(
   const caller = callerNamed(callers, name, '')
   const accepted = issuers.find(({ issuer }) => issuer === caller.issuer) ?? issuers[0]
   if (accepted === undefined) throw new Error('"sign": no route of the config accepts tokens')
-  if (accepted.keys === 'file')
-    throw new Error('"sign": the keys of the issuer are in a file; use "as", or a token in "headers"')
+  const place = accepted.from.find((from) => from.startsWith('header:'))
+  if (place === undefined)
+    throw new Error(`"sign": the config reads tokens from ${accepted.from.join(', ')} alone; use "as"`)
   const all: Record<string, unknown> = {
     iss: caller.issuer ?? accepted.issuer,
-    aud: accepted.audience,
+    aud: audienceOf(accepted, issuers),
     sub: caller.id,
     name: caller.name,
     email: caller.email,
@@ -58,9 +59,18 @@ export async function signedHeader(
     Object.entries(all).filter(([, value]) => value !== undefined && value !== null)
   )
   const token = await sealed(payload, accepted)
-  const place = accepted.from.find((from) => from.startsWith('header:')) ?? 'header:authorization'
   const header = place.slice('header:'.length).toLowerCase()
   return [header, header === 'authorization' ? `Bearer ${token}` : token]
+}
+
+/** Returns the audience of an issuer's tokens; where its routes have several, all of them. */
+function audienceOf(
+  { issuer }: AcceptedIssuer,
+  issuers: readonly AcceptedIssuer[]
+): string | string[] | undefined {
+  const own = issuers.filter((other) => other.issuer === issuer).flatMap(({ audience }) => audience ?? [])
+  const [first, ...others] = new Set(own)
+  return first === undefined || others.length === 0 ? first : [first, ...others]
 }
 
 async function sealed(

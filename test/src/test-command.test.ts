@@ -1,6 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the syntax of the config
+import { generateKeyPairSync } from 'node:crypto'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { SignJWT } from 'jose'
 import t, { type Test } from 'tap'
 import type { ConfigError } from '../../src/config/fault.ts'
 import { Coverage } from '../../src/test-runner/coverage.ts'
@@ -297,6 +299,75 @@ t.test('callers stand in for strategies, or send tokens of a test key', async (t
     ]
   })
   t.strictSame(failures.flat(), [])
+})
+
+t.test('tokens of several issuers and audiences, and of keys in a file, by the clock', async (t) => {
+  const key = (kid: string): object => {
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    return { ...publicKey.export({ format: 'jwk' }), kid, alg: 'ES256', use: 'sig' }
+  }
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const own = { ...publicKey.export({ format: 'jwk' }), kid: 'own', alg: 'ES256', use: 'sig' }
+  const seconds = (time: string): number => Date.parse(time) / 1000
+  const real = await new SignJWT({ sub: 'real' })
+    .setProtectedHeader({ alg: 'ES256', kid: 'own' })
+    .setIssuer('https://file.example')
+    .setAudience('files')
+    .setExpirationTime(seconds('2026-01-01T00:05:00Z'))
+    .sign(privateKey)
+  const FILE = { issuer: 'https://file.example', audience: 'files', keys: 'keys.json' }
+  const config = {
+    auth: { jwt: [JWT, { ...FILE, algorithms: ['ES256'] }], identity: { 'x-user': 'id' } },
+    routes: [
+      { path: '/any', respond: { body: '{caller.claims.iss}' } },
+      { path: '/admin', auth: { jwt: { ...JWT, audience: ['admin', 'ops'] } }, respond: {} },
+      { path: '/query', auth: { jwt: { ...JWT, from: ['query:token'] } }, respond: {} }
+    ]
+  }
+  const signed = (claims: object): object => ({ sign: { caller: 'ada', claims } })
+  const get = (token: string): object => ({ url: '/any', headers: { authorization: `Bearer ${token}` } })
+  const { failures } = await run(
+    t,
+    config,
+    {
+      callers: { ada: {}, bob: { issuer: 'https://file.example' }, eve: { issuer: 'https://eve.example' } },
+      tests: [
+        { request: 'GET /any', sign: 'ada', expect: { status: 200, body: JWT.issuer } },
+        { request: 'GET /any', sign: 'bob', expect: { status: 200, body: FILE.issuer } },
+        { request: 'GET /any', sign: 'eve', expect: { status: 401, code: 'SP_ERR_AUTH_WRONG' } },
+        { request: get(real), expect: { status: 200, body: FILE.issuer } },
+        { request: 'GET /admin', sign: 'ada', expect: { status: 200 } },
+        { request: 'GET /admin', ...signed({ aud: 'api' }), expect: { status: 401 } },
+        { request: 'GET /admin', sign: 'bob', expect: { status: 401 } },
+        { request: 'GET /any', ...signed({ exp: seconds('2025-12-31T23:00:00Z') }), expect: { status: 401 } },
+        {
+          name: 'a token is valid from its time on, and for an hour',
+          steps: [
+            {
+              request: 'GET /any',
+              ...signed({ nbf: seconds('2026-01-01T01:00:00Z') }),
+              expect: { status: 401 }
+            },
+            { request: get(real), expect: { status: 200 } },
+            { wait: '2h' },
+            {
+              request: 'GET /any',
+              ...signed({ nbf: seconds('2026-01-01T01:00:00Z') }),
+              expect: { status: 200 }
+            },
+            {
+              request: 'GET /any',
+              ...signed({ iat: seconds('2026-01-02T00:00:00Z') }),
+              expect: { status: 401 }
+            },
+            { request: get(real), expect: { status: 401 } }
+          ]
+        }
+      ]
+    },
+    { 'keys.json': JSON.stringify({ keys: [key('other'), own] }) }
+  )
+  t.strictSame(failures, [[], [], [], [], [], [], [], [], []])
 })
 
 t.test('the clock, the variables, a purge and a reload are those of the test', async (t) => {

@@ -10,7 +10,7 @@ import {
 } from 'jose'
 import type { Caller } from '../../../src/lib/caller.ts'
 import { monotonic, wall } from '../../../src/lib/clock.ts'
-import type { AcceptedIssuer } from '../../../src/lib/contracts/simulation.ts'
+import type { AcceptedIssuer, Simulation } from '../../../src/lib/contracts/simulation.ts'
 import { loggableUrl } from '../../../src/lib/http/loggable-url.ts'
 import { duration } from '../../../src/lib/units.ts'
 import { backChannelTo } from '../back-channel.ts'
@@ -164,9 +164,19 @@ export function verifierFor(app: FastifyInstance, options: JwtOptions): Verifier
   const verifierWith = (keys: Keys): Verifier =>
     app.resources.lease(app, `auth jwt ${id}`, () => new Verifier(keys, options, app.log))
   if (remote !== undefined) return verifierWith(remote.keys)
-  if (secret === undefined) return verifierWith({ find: readKeySet(file).find, generation: () => 0 })
+  if (secret === undefined) return verifierWith({ find: findIn(file, app.simulation), generation: () => 0 })
   const key = createSecretKey(Buffer.from(secret))
   return verifierWith({ find: async () => key, generation: () => 0 })
+}
+
+/** Returns how to find a key in a file; in a simulation its own keys are there, too. */
+function findIn(file: string, simulation: Simulation | null): JWTVerifyGetKey {
+  const keySet = simulation?.keySet
+  if (keySet === undefined) return readKeySet(file).find
+  return async (header, token) => {
+    const all = [file, await keySet()].flatMap((text) => (JSON.parse(text) as { keys: unknown[] }).keys)
+    return readKeySet(JSON.stringify({ keys: all })).find(header, token)
+  }
 }
 
 /** Returns the keys that an issuer publishes, and an id that changes with where they are. */
@@ -187,11 +197,11 @@ function remoteKeysFor(
 }
 
 /** Returns what a token for some options needs, for a simulation. */
-const acceptedIssuer = ({ secret, keys, issuer, audience, ...rest }: JwtOptions): AcceptedIssuer => ({
+const acceptedIssuer = ({ secret, issuer, audience, ...rest }: JwtOptions): AcceptedIssuer => ({
   ...rest,
   issuer,
   audience: [audience].flat()[0],
-  keys: secret !== undefined ? { secret } : keys === undefined ? 'keySet' : 'file'
+  keys: secret === undefined ? 'keySet' : { secret }
 })
 
 const aboutKeys = ({ url, issuer, upstream }: KeyPlace): object => ({

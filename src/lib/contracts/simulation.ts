@@ -40,7 +40,7 @@ export interface Simulation extends RequestObserver {
   callerFor(request: FastifyRequest, strategy: string): Caller | null | undefined
   /** Returns whether a concern's gates are left out, because they might call a service that is not simulated. */
   leavesOut(key: string): boolean
-  /** Returns the JSON Web Key Set that stands in for that of every issuer; undefined where it is fetched. */
+  /** Returns the JSON Web Key Set that stands in for that of every issuer, and is added to those in files; undefined where there is none. */
   readonly keySet: (() => Promise<string>) | undefined
   /** Called at boot with what forgets the state that requests leave in a concern, so that the next test finds the gateway as new. */
   onRenew(forget: () => void): void
@@ -57,8 +57,8 @@ export interface AcceptedIssuer {
   readonly scopesClaim: string
   /** Where a token is read from: "header:NAME" or "query:NAME". */
   readonly from: readonly string[]
-  /** Whose keys verify it: those of `keySet`, a secret, or those of a file. */
-  readonly keys: 'keySet' | 'file' | { readonly secret: string }
+  /** What verifies it: the keys of `keySet`, or a secret. */
+  readonly keys: 'keySet' | { readonly secret: string }
 }
 
 /** A request as an upstream would get it, with its body. */
