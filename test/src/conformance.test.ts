@@ -156,6 +156,55 @@ t.test('a module that breaks a promise fails the check of it, which says what to
       /record the refusal.*throw the error/
     ],
     [
+      'a response that is sent in place of a refusal',
+      {
+        default: plugin((app, root) =>
+          perRoute(app, 'word', root, () => ({
+            async onRequest({ headers }: FastifyRequest, reply: FastifyReply) {
+              if (headers['x-word'] === 'no') await reply.code(403).send('no')
+            }
+          }))
+        )
+      },
+      /a refusal has a code/,
+      /got status 403; throw an error .*don't send a response/
+    ],
+    [
+      'a hook that throws',
+      {
+        default: plugin((app, root) =>
+          perRoute(app, 'word', root, () => ({
+            async onRequest() {
+              throw new TypeError('oops')
+            }
+          }))
+        )
+      },
+      /a refusal has a code/,
+      /"passed" at first, got status 500 with SP_ERR_INTERNAL, .*TypeError: oops at .*conformance\.test\.ts:\d+:\d+; mend it/
+    ],
+    [
+      'a concern that refuses without the options of a gate',
+      {
+        options: Type.Object({}, { additionalProperties: false, description: 'Refuses a word.' })
+      },
+      /has the options of a gate/,
+      /"global" and "mode"; write \.\.\.gate/
+    ],
+    [
+      'a listener of the process that is not removed',
+      {
+        default: plugin(() => {
+          const listener = (): void => {}
+          process.on('SIGUSR2', listener)
+          t.teardown(() => process.off('SIGUSR2', listener))
+        })
+      },
+      /leave nothing behind/,
+      /process\.on\("SIGUSR2"\) \(4 more\)/,
+      { config: setup.config }
+    ],
+    [
       'hooks that are not put on by perRoute',
       {
         default: plugin((app) => {

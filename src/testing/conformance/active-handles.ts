@@ -1,6 +1,6 @@
 import { atEnd, type TestScope } from '../scope.ts'
 
-/** The number of each kind of thing that keeps a process busy. */
+/** The number of each kind of thing that is open in a process. */
 export type HandleCounts = ReadonlyMap<string, number>
 
 /** Counts what is open in this process. */
@@ -10,7 +10,7 @@ export interface HandleWatch {
   grownSince(before: HandleCounts): string[]
 }
 
-/** Counts sockets, watchers, timers and intervals of this process until the end of a test; of intervals those that start from now on. */
+/** Counts sockets, watchers, timers, intervals and listeners of this process until the end of a test; of intervals those that start from now on. */
 export function watchHandles(t: TestScope): HandleWatch {
   const { setInterval, clearInterval, clearTimeout } = globalThis
   const intervals = new Set<unknown>()
@@ -35,6 +35,8 @@ export function watchHandles(t: TestScope): HandleWatch {
   const count = (): Map<string, number> => {
     const counts = new Map([['Interval', intervals.size]])
     for (const kind of process.getActiveResourcesInfo()) counts.set(kind, (counts.get(kind) ?? 0) + 1)
+    for (const event of process.eventNames())
+      counts.set(`process.on("${String(event)}")`, process.listenerCount(event))
     return counts
   }
   return {

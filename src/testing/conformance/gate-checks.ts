@@ -6,6 +6,14 @@ import type { Subject } from './subject.ts'
 
 const REFUSAL_FIELDS = ['type', 'title', 'status', 'detail', 'code', 'requestId'] as const
 
+/** Checks that a concern that refuses requests has the options of a gate. */
+export async function checkGateOptions({ key }: Subject): Promise<void> {
+  expect(
+    false,
+    `expected the options of a gate in "${key}", which refuses requests, got none of "global" and "mode"; write ...gate (of sallyport/kit) into its options, so that it has report mode and no other spelling of a path bypasses it`
+  )
+}
+
 /** Checks that a refusal has a code and the format of the gateway's errors. */
 export async function checkRefusal(subject: Subject, t: TestScope): Promise<void> {
   const gateway = await subject.start(t, await subject.config(t))
@@ -40,10 +48,10 @@ export async function checkRefusal(subject: Subject, t: TestScope): Promise<void
 export async function checkReportMode(subject: Subject, t: TestScope): Promise<void> {
   const config = subject.withOptions(await subject.config(t), { mode: 'report' })
   const gateway = await subject.start(t, config)
-  const { refusedBy, reported, status, code } = await subject.refuse(gateway)
+  const { reported, ...outcome } = await subject.refuse(gateway)
   expect(
-    refusedBy !== subject.key,
-    `expected report mode to let the request through, got ${said({ status, code })}; add hooks by perRoute, and throw the error in onRequest, preValidation or preHandler`
+    outcome.refusedBy !== subject.key,
+    `expected report mode to let the request through, got ${said(outcome)}; add hooks by perRoute, and throw the error in onRequest, preValidation or preHandler`
   )
   expect(
     reported.some(({ gate }) => gate === subject.key),
@@ -85,9 +93,9 @@ export async function checkSwitch(subject: Subject, t: TestScope): Promise<void>
       { path: '/-conformance/on', respond: { body: 'on' }, [key]: value }
     ]
   })
-  const { refusedBy, status, code } = await subject.refuse(gateway)
+  const outcome = await subject.refuse(gateway)
   expect(
-    refusedBy !== key,
-    `expected "${key}": false on a route to switch the gate off there, got ${said({ status, code })}; add hooks by perRoute, which looks at the options of each route`
+    outcome.refusedBy !== key,
+    `expected "${key}": false on a route to switch the gate off there, got ${said(outcome)}; add hooks by perRoute, which looks at the options of each route`
   )
 }

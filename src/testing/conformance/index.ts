@@ -1,5 +1,5 @@
 import type { TestScope } from '../scope.ts'
-import { checkRefusal, checkReportMode, checkSwitch, checkTrace } from './gate-checks.ts'
+import { checkGateOptions, checkRefusal, checkReportMode, checkSwitch, checkTrace } from './gate-checks.ts'
 import { checkVersions } from './http-checks.ts'
 import { checkAbsent, checkHookNames, checkLeaks, checkReload } from './lifecycle-checks.ts'
 import {
@@ -50,10 +50,16 @@ export function conformance(module: ConformanceModule, setup: ConformanceSetup):
     ...CHECKS,
     ...(isAbsentByDefault ? [['it is absent where no config mentions it', checkAbsent] as const] : []),
     ...(subject.isGate ? GATE_CHECKS : []),
+    ...(isUndeclaredGate(subject)
+      ? [['a concern that refuses has the options of a gate', checkGateOptions] as const]
+      : []),
     ...(subject.isBuiltin ? [] : [PROCESS_CHECK])
   ]
   return checks.map(([name, run]) => ({ name, run: (t) => run(subject, t) }))
 }
+
+const isUndeclaredGate = ({ isTarget, isGate, isBuiltin, refused }: Subject): boolean =>
+  refused.length > 0 && !isTarget && !isGate && !isBuiltin
 
 /** A test that has subtests, such as `t` of node:test or tap. */
 export interface SubtestScope {

@@ -11,6 +11,8 @@ export interface RequestRecord {
   readonly reported: readonly Verdict[]
   /** The code of the refusal; undefined without one. */
   readonly code: string | undefined
+  /** The error that was no refusal, with its place; undefined without one. */
+  readonly thrown: string | undefined
   /** The key of the concern that refused it, by the code. */
   readonly refusedBy: string | undefined
 }
@@ -66,8 +68,12 @@ export function makeProbe(): Probe {
             probe.begun++
             probe.onChange()
           })
+          const thrown = new WeakMap<FastifyRequest, string>()
+          app.addHook('onError', async function keepError(request, _reply, error) {
+            if (error.statusCode === undefined) thrown.set(request, withPlace(error))
+          })
           app.addHook('onResponse', async function recordRequest(request, reply) {
-            probe.records.push(recordOf(request, reply))
+            probe.records.push({ ...recordOf(request, reply), thrown: thrown.get(request) })
             probe.onChange()
           })
         },
@@ -98,7 +104,13 @@ function anonymousHooksOf(route: RouteOptions): string[] {
   )
 }
 
-function recordOf(request: FastifyRequest, reply: FastifyReply): RequestRecord {
+/** Describes an error with the file and the line that threw it. */
+function withPlace(error: Error): string {
+  const place = /^\s+at (?:.*\()?((?:file:|\/|[A-Z]:\\).*?:\d+:\d+)\)?$/m.exec(error.stack ?? '')?.[1]
+  return `${String(error)}${place === undefined ? '' : ` at ${place}`}`
+}
+
+function recordOf(request: FastifyRequest, reply: FastifyReply): Omit<RequestRecord, 'thrown'> {
   const gates = request.routeOptions.config.sallyport?.route?.gates ?? []
   const code = request.refusal?.code
   return {

@@ -62,10 +62,10 @@ async function tryConfig(
     )
   })
   if (gateway === undefined) return
-  const { status, code } = await gateway.send(subject.passed)
+  const outcome = await gateway.send(subject.passed)
   expect(
-    status !== 500,
-    `expected an answer, got ${said({ status, code })} with ${current}; refuse the value in the schema or in "faults"`
+    outcome.status !== 500,
+    `expected an answer, got ${said(outcome)} with ${current}; refuse the value in the schema or in "faults"`
   )
   await gateway.close()
 }
