@@ -1,6 +1,8 @@
+import type { Plan } from '../config/plan-types.ts'
 import type { Refusal } from '../lib/refusals.ts'
 import type { ExplainedGate, Explanation } from './explanation.ts'
 import type { HandledRequest } from './handled-request.ts'
+import { shownName } from './shown-url.ts'
 
 /** What was decided about a request. */
 export interface Decision extends Pick<Explanation, 'verdict' | 'status' | 'code' | 'refusedBy' | 'detail'> {
@@ -9,7 +11,7 @@ export interface Decision extends Pick<Explanation, 'verdict' | 'status' | 'code
 }
 
 /** Says what became of a request, as far as it is known here. */
-export function decisionOf(handled: HandledRequest, gates: readonly ExplainedGate[]): Decision {
+export function decisionOf(plan: Plan, handled: HandledRequest, gates: readonly ExplainedGate[]): Decision {
   const { request, upstreamRequests, unknown, isLive } = handled
   const status = handled.status ?? null
   const refusedBy = request?.trace?.find(({ verdict }) => verdict === 'refused')?.gate ?? null
@@ -27,7 +29,7 @@ export function decisionOf(handled: HandledRequest, gates: readonly ExplainedGat
   if (refusal === undefined) return { ...passed, verdict, status }
   // What comes back from an upstream is made up here, and so is an error about it.
   if (!isLive && isForwarded && refusedBy === null) {
-    const names = [...new Set(toTarget.map(({ upstream }) => `"${upstream}"`))].join(' and ')
+    const names = [...new Set(toTarget.map(({ upstream }) => `"${shownName(plan, upstream)}"`))].join(' and ')
     const assumed = `What ${names} would respond is not known; an empty response would become ${status ?? 'an error'} ${refusal.code}: ${refusal.detail}`
     return { ...passed, verdict, status: null, assumes: [assumed] }
   }

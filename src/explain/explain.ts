@@ -27,7 +27,7 @@ export function explain(app: FastifyInstance, plan: Plan, handled: HandledReques
     planned === undefined ? rootOptions(plan, at?.gates ?? []) : describeRoute(plan, planned).options
   const gates = request === undefined ? [] : explainGates(plan, at, { request, options, unknown })
   const maskPair = makePairMask(plan, app)
-  const { assumes, ...decision } = decisionOf(handled, gates)
+  const { assumes, ...decision } = decisionOf(plan, handled, gates)
   return {
     version: 1,
     request: { method, url: isLive ? url : shownUrl(url, maskPair), from },

@@ -10,6 +10,7 @@ import { ASSUMED_STATUS, emptyResponse, HEALTHY, healthyResponse } from './assum
 import { assumptionsOf, undecidedGates } from './assumptions.ts'
 import { explain } from './explain.ts'
 import type { Explanation } from './explanation.ts'
+import { shownName } from './shown-url.ts'
 
 /** The request to explain, and what stands in for what is not known without services. */
 export interface OfflineQuestion {
@@ -43,13 +44,13 @@ export async function explainOffline(plan: Plan, question: OfflineQuestion): Pro
     if (!call.isForwarded) {
       unknown.set(
         call.gate,
-        `"${call.gate}" needs ${call.target}${call.path}, which is not asked; say who the caller is (--as)`
+        `"${call.gate}" needs ${shownName(plan, call.target + call.path)}, which is not asked; say who the caller is (--as)`
       )
       return 'refuse'
     }
     unknown.set(
       call.gate,
-      `"${call.gate}" asks "${call.upstream}", which is taken to respond ${ASSUMED_STATUS}; say another status with --forward`
+      `"${call.gate}" asks "${shownName(plan, call.upstream)}", which is taken to respond ${ASSUMED_STATUS}; say another status with --forward`
     )
     return emptyResponse(ASSUMED_STATUS)
   }

@@ -29,3 +29,6 @@ export function shownUrl(url: string, maskPair: MaskPair): string {
     .map(maskPair)
     .join('&')}`
 }
+
+/** Returns a URL of the config, or the name of an upstream, as the config is shown. */
+export const shownName = (plan: Plan, nameOrUrl: string): string => String(maskerOf(plan)(nameOrUrl, []))

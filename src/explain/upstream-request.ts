@@ -3,7 +3,7 @@ import { maskerOf, redact } from '../config/redact.ts'
 import type { UpstreamRequest } from '../lib/contracts/simulation.ts'
 import { fieldPairs } from '../lib/http/headers.ts'
 import { HOP_BY_HOP } from '../lib/http/hop-by-hop.ts'
-import type { MaskPair } from './shown-url.ts'
+import { type MaskPair, shownName } from './shown-url.ts'
 
 /** A request to an upstream, and what it differs in from the client's. */
 export interface ExplainedUpstream {
@@ -59,12 +59,12 @@ export function explainUpstream(
   const names = new Set(headers.map(({ name }) => name))
   const removed = [...new Set(fromClient.map(([name]) => name))].filter((name) => !names.has(name))
   return {
-    upstream: redact(sent.upstream),
+    upstream: shownName(plan, sent.upstream),
     askedBy: sent.gate ?? null,
     method: sent.method,
     url:
       (sent.target.startsWith('unix:') ? `${sent.target} ` : originOf(sent.target)) +
-      shownPath(sent.path, client),
+      shownPath(maskBase(plan, sent), client),
     headers,
     removed: sent.gate === undefined ? removed.map((name) => ({ name, by: removerOf(name, authorOf) })) : [],
     bodyBytes: sent.body?.length ?? null,
@@ -85,6 +85,18 @@ function makeHeaderMask(
     const isWritten = by !== null && by !== route?.target && by !== gate
     return String(masked(value, isWritten ? ['headers', 'request', name, 'set'] : ['headers', name]))
   }
+}
+
+/** Returns the path and query of a request, without the path of an upstream's URL that comes from a variable, which is masked in the config, too. */
+function maskBase({ interpolated }: Plan, { target, path }: UpstreamRequest): string {
+  for (const text of interpolated) {
+    if (!URL.canParse(text)) continue
+    const { host, pathname } = new URL(text)
+    const base = pathname.replace(/\/+$/, '')
+    if (base !== '' && URL.canParse(target) && new URL(target).host === host && path.startsWith(base))
+      return `/***${path.slice(base.length)}`
+  }
+  return path
 }
 
 /** Returns the path and query of a request to an upstream, without values that the client did not send. */

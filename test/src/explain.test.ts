@@ -328,6 +328,39 @@ t.test('what the config inserts into a query, and credentials, are not shown', a
     t.notMatch(JSON.stringify(each) + explanationText(each), /literal-of-the-config|pass@|of-the-client/)
 })
 
+t.test('URLs of the config are shown as the config is', async (t) => {
+  const env = { HOOKS: 'http://hooks.example/services/of-the-variable' }
+  const jwks = 'https://issuer.invalid/jwks?of=of-the-config'
+  const config = {
+    auth: { jwt: { issuer: 'https://issuer.invalid', audience: 'x', jwks }, global: false },
+    routes: [
+      { path: '/a', proxy: { upstream: '$' + '{HOOKS}' } },
+      { path: '/b', auth: true, respond: { body: '' } }
+    ]
+  }
+  const plan = await planOf(objectSource(config), catalog, env)
+  const token = `${Buffer.from('{"alg":"RS256"}').toString('base64url')}.e30.AA`
+  const cases: [url: string, upstream: string, expected: RegExp][] = [
+    ['/a?b', 'http://hooks.example/***', /http:\/\/hooks\.example\/\*\*\*\/a\?b/],
+    ['/b', 'https://issuer.invalid', /needs https:\/\/issuer\.invalid\/jwks\?of=\*\*\*/]
+  ]
+  for (const [url, upstream, expected] of cases) {
+    const { explanation } = await explainOffline(plan, {
+      method: 'GET',
+      url,
+      headers: [['authorization', `Bearer ${token}`]],
+      body: undefined,
+      from: '192.0.2.1',
+      callerFor: undefined,
+      forward: undefined
+    })
+    t.equal(explanation.upstreams[0]?.upstream, upstream)
+    const shown = JSON.stringify(explanation) + explanationText(explanation)
+    t.match(shown, expected)
+    t.notMatch(shown, /of-the-variable|of-the-config/)
+  }
+})
+
 t.test('gates behind one that answers itself are not reached', async (t) => {
   const config = {
     cors: { origins: ['https://app.example'] },
