@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { MAX_TIMER_MS, startTimer, stopTimer, type Timer } from '../../src/lib/clock.ts'
+import { startTimer, stopTimer, type Timer } from '../../src/lib/clock.ts'
 import type { DispatchOptions } from '../../src/lib/contracts/dispatch.ts'
 import type {
   AnswerListener,
@@ -17,6 +17,7 @@ import { Attempt, type AttemptListener } from './attempt.ts'
 import { isLocalError, reasonOf, Superseded } from './attempt-errors.ts'
 import type { IdleTimeout } from './idle-timeout.ts'
 import { retryAfterIn } from './retry-after.ts'
+import { retryDelay } from './retry-delay.ts'
 import type { Target } from './target.ts'
 import { TargetWait } from './target-wait.ts'
 import type { Targets } from './targets.ts'
@@ -229,18 +230,12 @@ export class Attempts implements AttemptListener, PendingRequest {
 
   /** Schedules a retry if policy, method, body, deadline and budget allow it; returns whether it did, and the attempt is dropped. */
   #scheduleRetry(attempt: Attempt, reason: string, retryAfter: number): boolean {
-    const { retry } = this.#policy
-    if (retry === undefined || !retry.isRetryable(reason) || !retry.allows(this.#request)) return false
-    const attempts = this.#retries + 1
-    if (attempts >= retry.attempts || this.#request.body?.isReplayableWithin(retry.maxBody) === false)
-      return false
-    const wait = Math.max(retry.backoff(attempts), retryAfter)
-    // Do not start a retry that cannot finish before the deadline, or whose wait exceeds what a timer can hold.
-    if (this.#request.deadline?.allows(wait) === false || wait > MAX_TIMER_MS || !this.#acquireRetry())
-      return false
+    const failed = { reason, attempts: this.#retries + 1, retryAfter }
+    const delay = retryDelay(this.#request, this.#policy, failed)
+    if (delay === undefined || !this.#acquireRetry()) return false
     this.#remove(attempt)
     this.#countRetry()
-    this.#backoff = startTimer(onBackoff, wait, this)
+    this.#backoff = startTimer(onBackoff, delay, this)
     return true
   }
 

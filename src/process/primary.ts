@@ -1,41 +1,19 @@
-import cluster, { type Worker } from 'node:cluster'
+import cluster from 'node:cluster'
 import type { Logger } from 'pino'
 import type { ProcessFigures } from '../admin/figures.ts'
 import { PastCounts } from '../admin/past-counts.ts'
 import type { AdminSource, AdminView, Drained, ProcessReport, Purged } from '../admin/report.ts'
-import { monotonic } from '../lib/clock.ts'
 import type { MetricFamily, TargetDrain } from '../lib/contracts/metrics.ts'
 import { Locks } from '../lib/locks.ts'
 import { WORKER } from '../lib/worker-number.ts'
 import { CoalescingQueue } from './coalescing-queue.ts'
 import type { Reloaded } from './engine.ts'
 import { Channel, type MessageHandlers } from './ipc.ts'
-import { LastResponse } from './last-response.ts'
 import { workerFlags } from './node-flags.ts'
 import type { LockRequest, PeerMessage } from './peers.ts'
 import { StartFailed } from './start-failed.ts'
+import { makeHandle, send, uptimeOf, type WorkerHandle, type WorkerStatus } from './worker-handle.ts'
 import { passLines, type WorkerOutput } from './worker-output.ts'
-
-/** What a worker reports once it accepts requests, and after each reload. */
-export interface WorkerStatus {
-  /** The files that trigger a reload when they change. */
-  readonly files: readonly string[]
-}
-
-interface WorkerHandle {
-  readonly number: number
-  readonly process: Worker
-  readonly channel: Channel
-  /** When it was forked, by the monotonic clock. */
-  readonly forkedAt: number
-  /** Resolves once it accepts requests, or has exited. */
-  readonly started: Promise<void>
-  readonly report: LastResponse<ProcessReport>
-  readonly metrics: LastResponse<MetricFamily[][]>
-  readonly figures: LastResponse<ProcessFigures[]>
-  /** undefined until it accepts requests. */
-  status: WorkerStatus | undefined
-}
 
 interface Exit {
   readonly code: number | null
@@ -197,7 +175,7 @@ export class WorkerPool implements AdminSource {
           if (this.#draining) channel.notify('drain')
         }
       })
-      const worker = this.#handleOf(number, process, channel, started.promise)
+      const worker = makeHandle({ number, process, channel, started: started.promise }, this.#log)
       this.#workers.set(number, worker)
       process.on('message', (message) => channel.receive(message))
       passLines(process.process.stdout, this.#output.pass)
@@ -216,22 +194,6 @@ export class WorkerPool implements AdminSource {
         reject(new StartFailed(code ?? 1))
       })
     })
-  }
-
-  #handleOf(number: number, process: Worker, channel: Channel, started: Promise<void>): WorkerHandle {
-    const onTimeout = (): void =>
-      this.#log.warn({ worker: number }, 'worker not responding, showing its last known figures')
-    return {
-      number,
-      process,
-      channel,
-      forkedAt: monotonic(),
-      started,
-      report: new LastResponse(() => channel.request('report'), onTimeout),
-      metrics: new LastResponse(() => channel.request('metrics'), onTimeout),
-      figures: new LastResponse(() => channel.request('figures'), onTimeout),
-      status: undefined
-    }
   }
 
   #peerHandlers(number: number): MessageHandlers {
@@ -292,12 +254,4 @@ export class WorkerPool implements AdminSource {
       taken++
     }
   }
-}
-
-const uptimeOf = ({ status, forkedAt }: WorkerHandle): number =>
-  status === undefined ? 0 : monotonic() - forkedAt
-
-function send(worker: Worker, message: object): void {
-  // A worker that is exiting accepts no messages; its 'exit' event is handled.
-  if (worker.isConnected()) worker.send(message, () => {})
 }

@@ -4,7 +4,7 @@ import type { TargetDrain } from '../lib/contracts/metrics.ts'
 import type { Engine, Reloaded } from './engine.ts'
 import { Channel, type MessageHandlers } from './ipc.ts'
 import { type PeerMessage, WorkerPeers } from './peers.ts'
-import type { WorkerStatus } from './primary.ts'
+import type { WorkerStatus } from './worker-handle.ts'
 
 /** A worker's side of the channel to the primary. */
 export class WorkerLink {
