@@ -5,10 +5,10 @@ import type { LegReport } from '../src/lib/caller.ts'
 import { addressOf } from '../src/lib/http/addresses.ts'
 import { requestHeader } from '../src/lib/http/headers.ts'
 import { concernOfCode, elapsed, onRequestDone, ownBytesOf, statusOf } from '../src/lib/http/response-end.ts'
+import { pathOf } from '../src/lib/http/url-parts.ts'
 import { lineWriter, quote } from '../src/lib/log-lines.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { Share, share } from '../src/lib/units.ts'
-import { pathOf } from '../src/lib/values.ts'
 
 export const key = 'accessLog'
 

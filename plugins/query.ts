@@ -1,8 +1,9 @@
 import type { Comparison } from '../src/kit/concern.ts'
 import { fp, type OptionFault, perOptions, Type } from '../src/kit/index.ts'
+import { encodeValue, parameterName } from '../src/lib/http/url-parts.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { EXPECTED, TEMPLATE } from '../src/lib/units.ts'
-import { encodeValue, parameterName, type Template, template, templateFaults } from '../src/lib/values.ts'
+import { type Template, template, templateFaults } from '../src/lib/values.ts'
 
 export const key = 'query'
 

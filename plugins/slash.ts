@@ -11,9 +11,9 @@ import {
   type Warning
 } from '../src/kit/index.ts'
 import { upgradeOf } from '../src/lib/http/upgrade.ts'
+import { pathOf, queryOf } from '../src/lib/http/url-parts.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { EXPECTED } from '../src/lib/units.ts'
-import { pathOf, queryOf } from '../src/lib/values.ts'
 
 export const key = 'slash'
 

@@ -21,11 +21,11 @@ import {
   folderFaults,
   kindOf
 } from '../src/lib/http/static-files.ts'
+import { pathOf, queryOf } from '../src/lib/http/url-parts.ts'
 import { MethodRefused, type Refusal, RouteUnknown } from '../src/lib/refusals.ts'
 import type { Static } from '../src/lib/schema.ts'
 import { yieldIfDue } from '../src/lib/time-slicing.ts'
 import { Duration, EXPECTED, File } from '../src/lib/units.ts'
-import { pathOf, queryOf } from '../src/lib/values.ts'
 
 export const key = 'files'
 export const target = true

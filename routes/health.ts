@@ -1,7 +1,7 @@
 import type { BuiltinRoute } from '../src/kit/builtin.ts'
 import { showCertificate } from '../src/lib/contracts/certificates.ts'
 import { storeState } from '../src/lib/contracts/store.ts'
-import { queryValue } from '../src/lib/values.ts'
+import { queryValue } from '../src/lib/http/url-parts.ts'
 import { ungated } from './ungated.ts'
 
 declare module 'fastify' {

@@ -9,11 +9,12 @@ import {
 } from '../src/kit/index.ts'
 import { ignoreBodies } from '../src/lib/http/bodies.ts'
 import { makeRewrite, rewriteFaults } from '../src/lib/http/rewrite.ts'
+import { pathOf, queryOf } from '../src/lib/http/url-parts.ts'
 import { RouteUnknown } from '../src/lib/refusals.ts'
 import { isObject, type Static } from '../src/lib/schema.ts'
 import { yieldIfDue } from '../src/lib/time-slicing.ts'
 import { EXPECTED, TEMPLATE } from '../src/lib/units.ts'
-import { pathOf, queryOf, template, templateFaults, type ValueKind } from '../src/lib/values.ts'
+import { template, templateFaults, type ValueKind } from '../src/lib/values.ts'
 
 export const key = 'redirect'
 export const target = true

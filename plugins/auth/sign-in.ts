@@ -1,8 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 import { createError } from '../../src/kit/index.ts'
 import { publicOrigin } from '../../src/lib/caller.ts'
+import { pathOf } from '../../src/lib/http/url-parts.ts'
 import { type Refusal, withHeaders } from '../../src/lib/refusals.ts'
-import { pathOf } from '../../src/lib/values.ts'
 import type { AuthOptions } from './options.ts'
 
 /** An anonymous page load is redirected to the log-in. */

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { callerIdentity } from '../../src/lib/caller.ts'
 import { matchesGlob } from '../../src/lib/glob.ts'
-import { parameterName } from '../../src/lib/values.ts'
+import { parameterName } from '../../src/lib/http/url-parts.ts'
 import type { CachePolicy } from './options.ts'
 import type { PresentedRequest } from './presented-request.ts'
 

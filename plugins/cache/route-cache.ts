@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { AskedUpstream, CacheHead, Lookup, RouteCache } from '../../src/lib/contracts/cache.ts'
-import { pathOf, queryOf } from '../../src/lib/values.ts'
+import { pathOf, queryOf } from '../../src/lib/http/url-parts.ts'
 import { bypassReason, readRequest } from './bypass.ts'
 import type { RouteCounts } from './counts.ts'
 import { changedBy, purgeUrl } from './invalidation.ts'

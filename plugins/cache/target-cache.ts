@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Lookup, TargetCache, TargetQuestion } from '../../src/lib/contracts/cache.ts'
-import { queryOf } from '../../src/lib/values.ts'
+import { queryOf } from '../../src/lib/http/url-parts.ts'
 import { readTargetRequest } from './bypass.ts'
 import type { RouteCounts } from './counts.ts'
 import { purgeUrl } from './invalidation.ts'

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { addressOf } from '../../src/lib/http/addresses.ts'
-import { pathOf } from '../../src/lib/values.ts'
+import { pathOf } from '../../src/lib/http/url-parts.ts'
 import type { AttemptDescription, Attributes } from './span.ts'
 
 // Attributes are named by OpenTelemetry's semantic conventions for HTTP spans (stable). There are none of headers,

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { addressOf } from '../../src/lib/http/addresses.ts'
+import { queryValue } from '../../src/lib/http/url-parts.ts'
 import { type Refusal, withHeaders } from '../../src/lib/refusals.ts'
-import { queryValue } from '../../src/lib/values.ts'
 import { LoginWrong } from './errors.ts'
 import { formField, isForm, messageBody } from './form.ts'
 import { LOGGED_OUT, loggedOutPage, loginPage, type Paths, userPage, withPageHeaders } from './page.ts'

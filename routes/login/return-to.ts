@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { publicOrigin } from '../../src/lib/caller.ts'
-import { queryValue } from '../../src/lib/values.ts'
+import { queryValue } from '../../src/lib/http/url-parts.ts'
 import { formField } from './form.ts'
 
 // In characters; a cookie has to hold it.

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { queryValue } from '../../src/lib/values.ts'
+import { queryValue } from '../../src/lib/http/url-parts.ts'
 import { notLoggedIn } from './errors.ts'
 
 /** GET /session: the user who is logged in and, with `?sessions`, all sessions of that user. */

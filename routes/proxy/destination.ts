@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 import { canonicalPath, type SlashPolicy } from '../../src/lib/http/canonical-path.ts'
 import { type Rewrite, restOf, shapeOf } from '../../src/lib/http/rewrite.ts'
-import { pathOf } from '../../src/lib/values.ts'
+import { pathOf } from '../../src/lib/http/url-parts.ts'
 
 /** Writes the Destination header of a request for a target. */
 export type WriteDestination = (target: UpstreamTarget) => string

@@ -3,9 +3,9 @@ import { type OptionFault, type TargetRoute, Type } from '../../src/kit/index.ts
 import { isClosed } from '../../src/lib/http/response.ts'
 import { addSendFile, fileNameOf, fileSender, folderFaults, kindOf } from '../../src/lib/http/static-files.ts'
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
+import { pathOf } from '../../src/lib/http/url-parts.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Duration, File } from '../../src/lib/units.ts'
-import { pathOf } from '../../src/lib/values.ts'
 import type { Handler } from './handler.ts'
 import type { ProxyOptions } from './options.ts'
 

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { ResponseSource } from '../../src/lib/contracts/cache.ts'
-import { pathOf } from '../../src/lib/values.ts'
+import { pathOf } from '../../src/lib/http/url-parts.ts'
 import type { ResponseRewrite } from './response-head.ts'
 
 /** Compiles the rewrite of response headers that name a target: its origin becomes the gateway's, and the stripped prefix of paths is added again. */

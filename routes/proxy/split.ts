@@ -5,9 +5,9 @@ import { compileConditions, type HoldsFor } from '../../src/lib/conditions/compi
 import { addressFaultsIn, type Condition, readWhen } from '../../src/lib/conditions/options.ts'
 import { hash32, unitInterval } from '../../src/lib/hash.ts'
 import { cookieIn, stickyCookie } from '../../src/lib/http/cookies.ts'
+import { pathOf, queryOf } from '../../src/lib/http/url-parts.ts'
 import type { OptionFault } from '../../src/lib/schema.ts'
 import { duration, share } from '../../src/lib/units.ts'
-import { pathOf, queryOf } from '../../src/lib/values.ts'
 import type { ProxyOptions } from './options.ts'
 import type { UpstreamRoute } from './plan.ts'
 

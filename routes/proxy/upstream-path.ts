@@ -1,6 +1,6 @@
 import type { TargetRoute } from '../../src/kit/index.ts'
 import { restOf, shapeOf } from '../../src/lib/http/rewrite.ts'
-import { queryOf } from '../../src/lib/values.ts'
+import { queryOf } from '../../src/lib/http/url-parts.ts'
 import { rewritePatterns } from './handler.ts'
 import type { ProxyOptions } from './options.ts'
 

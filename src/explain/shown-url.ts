@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Plan } from '../config/plan-types.ts'
 import { maskerOf, redact } from '../config/redact.ts'
-import { parameterName } from '../lib/values.ts'
+import { parameterName } from '../lib/http/url-parts.ts'
 
 /** Masks the value in a pair of a query, such as "token=abc", where its name says that it is secret. */
 export type MaskPair = (pair: string) => string

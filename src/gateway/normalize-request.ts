@@ -9,9 +9,9 @@ import {
   type PathPolicy,
   TargetForm
 } from '../lib/http/canonical-path.ts'
+import { queryOf } from '../lib/http/url-parts.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { MethodRefused } from '../lib/refusals.ts'
-import { queryOf } from '../lib/values.ts'
 import { headRefusal, type RequestRefusal, removeLeadingZeros, takeAuthority } from './check-head.ts'
 import { isPreflight, MARK, preflightFor, type Table } from './route-table/index.ts'
 

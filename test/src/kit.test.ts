@@ -28,6 +28,7 @@ import {
   onResponseClosed,
   type ResponseListener
 } from '../../src/lib/http/response-end.ts'
+import { queryOf, queryValue } from '../../src/lib/http/url-parts.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
 import {
   allowsFalse,
@@ -54,7 +55,7 @@ import {
   sizeOrNone,
   TextOrNone
 } from '../../src/lib/units.ts'
-import { claimOf, queryOf, queryValue, template, type ValueKind } from '../../src/lib/values.ts'
+import { claimOf, template, type ValueKind } from '../../src/lib/values.ts'
 import { readableLog, type Scope } from '../helpers.ts'
 
 t.test('units', async (t) => {

@@ -2,8 +2,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Provided, publicOrigin } from '../../../src/lib/caller.ts'
 import { wall } from '../../../src/lib/clock.ts'
 import { cookiesIn } from '../../../src/lib/http/cookies.ts'
+import { queryOf, queryValue } from '../../../src/lib/http/url-parts.ts'
 import { isObject } from '../../../src/lib/schema.ts'
-import { queryOf, queryValue } from '../../../src/lib/values.ts'
 import { LoginFailed, LogoutTokenInvalid } from './errors.ts'
 import {
   commonPath,

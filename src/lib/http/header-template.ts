@@ -1,6 +1,7 @@
 import type { Escape } from '../escape.ts'
 import { TemplateError, templateParts } from '../template-parts.ts'
-import { encodeValue, type Template, template, type ValueKind } from '../values.ts'
+import { type Template, template, type ValueKind } from '../values.ts'
+import { encodeValue } from './url-parts.ts'
 
 // Headers whose whole value is a URL.
 const URL_HEADERS: ReadonlySet<string> = new Set(['location', 'content-location', 'referer', 'destination'])

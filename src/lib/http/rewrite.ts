@@ -1,15 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 import type { OptionFault } from '../schema.ts'
-import {
-  encodeValue,
-  pathOf,
-  queryOf,
-  type Reader,
-  TemplateError,
-  template,
-  type ValueKind
-} from '../values.ts'
+import { type Reader, TemplateError, template, type ValueKind } from '../values.ts'
 import { canonicalPath } from './canonical-path.ts'
+import { encodeValue, pathOf, queryOf } from './url-parts.ts'
 
 /** A path pattern, parsed. */
 interface Shape {
