@@ -138,7 +138,7 @@ export interface OpenFile {
   readonly wrong: readonly Diagnostic[]
 }
 
-/** Opens a file beside gateway.schema.json; a "|" in the text is where the cursor stands. */
+/** Opens a file beside the schemas of configs and of tests; a "|" in the text is where the cursor stands. */
 export async function openFile(
   t: Test,
   editor: LanguageServer,
@@ -146,8 +146,11 @@ export async function openFile(
 ): Promise<OpenFile> {
   const before = text.slice(0, text.indexOf('|')).split('\n')
   const written = text.replace('|', '')
-  const schema = readFileSync(new URL('../gateway.schema.json', import.meta.url), 'utf8')
-  const folder = t.testdir({ [name]: written, 'gateway.schema.json': schema })
+  const schemas = ['gateway.schema.json', 'gateway.test.schema.json'].map((schema) => [
+    schema,
+    readFileSync(new URL(`../${schema}`, import.meta.url), 'utf8')
+  ])
+  const folder = t.testdir({ [name]: written, ...Object.fromEntries(schemas) })
   const uri = pathToFileURL(`${folder}/${name}`).href
   const wrong = editor.diagnostics(uri)
   editor.tell('textDocument/didOpen', { textDocument: { uri, languageId, version: 1, text: written } })

@@ -1,5 +1,5 @@
 import { forEditors } from '../config/editor-schema.ts'
-import { publishedSchema } from '../config/published-schema.ts'
+import { ACCEPTED, publishedSchema } from '../config/published-schema.ts'
 import { testFileOptions } from './schema.ts'
 
 /** Returns the published schema of `gateway.test.json`, with what editors need beside JSON Schema. */
@@ -8,5 +8,7 @@ export const composeTestSchema = (): Record<string, unknown> => ({
   title: 'Tests of a Sallyport gateway configuration',
   ...(forEditors(publishedSchema(testFileOptions)) as Record<string, unknown>),
   allowComments: true,
-  allowTrailingCommas: true
+  allowTrailingCommas: true,
+  // Objects that take the keys of users refer to it.
+  $defs: { accepted: ACCEPTED }
 })

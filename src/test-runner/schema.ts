@@ -122,7 +122,10 @@ const Request = Type.Union(
         }),
         headers: Type.Optional(Headers),
         body: Type.Optional(
-          Type.Unsafe<unknown>({ description: 'The body: a text, or anything else, which is sent as JSON.' })
+          Type.Unsafe<unknown>({
+            description: 'The body: a text, or anything else, which is sent as JSON.',
+            examples: [{ id: 1 }]
+          })
         ),
         from: Type.Optional(
           Type.String({ description: 'The IP address of the client; by default 192.0.2.1.' })
@@ -186,7 +189,10 @@ const Answer = Type.Object(
     }),
     headers: Type.Optional(Headers),
     body: Type.Optional(
-      Type.Unsafe<unknown>({ description: 'The body: a text, or anything else, which is sent as JSON.' })
+      Type.Unsafe<unknown>({
+        description: 'The body: a text, or anything else, which is sent as JSON.',
+        examples: [{ id: 1 }]
+      })
     ),
     delay: Type.Optional(Duration({ description: 'How long until it comes.', examples: ['2s'] })),
     times: Type.Optional(

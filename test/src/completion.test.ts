@@ -30,6 +30,13 @@ t.test('bash completes commands, options and their values', async (t) => {
     [['sallyport', 'check', '-c', 'gate'], []],
     [['sallyport', 'fmt', 'a.json', '--ch'], ['--check']],
     [['sallyport', 'fmt', 'a.json', ''], []],
+    [
+      ['sallyport', 'test', 'a.test.json', '--reporter', ''],
+      ['spec', 'tap', 'junit']
+    ],
+    [['sallyport', 'test', '--min'], ['--min-coverage']],
+    [['sallyport', 'test', '--min-coverage', ''], []],
+    [['sallyport', 'test', 'gate'], []],
     [['sallyport', 'none', ''], []]
   ]
   // Like the shell does when Tab is pressed.

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { composeStandardSchema } from '../../src/config/schema.ts'
 import { schemaError, validate } from '../../src/config/validate.ts'
 import { catalog } from '../../src/gateway/catalog.ts'
+import { composeTestSchema } from '../../src/test-runner/published-schema.ts'
 import {
   type Completion,
   completionsAt,
@@ -121,6 +122,74 @@ t.test('an editor completes options', async (t) => {
       for (const word of words) t.ok(labels.has(word), `offers ${word}`)
       for (const word of not) t.notOk(labels.has(word), `does not offer ${word}`)
     })
+})
+
+t.test('an editor knows files of tests', async (t) => {
+  const editor = await server(t)
+  const openTests = (t: Test, body: string): Promise<OpenFile> =>
+    openFile(t, editor, {
+      name: 'gateway.test.json',
+      languageId: 'json',
+      text: `{ "$schema": "./gateway.test.schema.json",\n${body} }`
+    })
+  const answer = '"upstreams": { "orders": [ { "answers": [ { "|" } ] } ] }'
+  const cases: [body: string, ...words: string[]][] = [
+    ['"|"', 'config', 'clock', 'env', 'callers', 'upstreams', 'tests'],
+    ['"tests": [ { "|" } ]', 'name', 'request', 'as', 'sign', 'expect', 'upstreams', 'steps'],
+    ['"tests": [ { "request": { "|" } } ]', 'method', 'url', 'headers', 'body', 'from'],
+    [
+      '"tests": [ { "expect": { "|" } } ]',
+      ...[
+        'status',
+        'headers',
+        'body',
+        'code',
+        'refusedBy',
+        'limit',
+        'route',
+        'upstream',
+        'upstreams',
+        'attempts'
+      ]
+    ],
+    ['"tests": [ { "expect": { "upstream": { "|" } } } ]', 'name', 'method', 'path', 'headers', 'body'],
+    ['"tests": [ { "steps": [ { "|" } ] } ]', 'request', 'expect', 'times', 'wait', 'purge', 'reload'],
+    ['"callers": { "ada": { "|" } }', 'id', 'roles', 'scopes', 'claims', 'issuer'],
+    [answer, 'status', 'headers', 'body', 'delay', 'times'],
+    [answer.replace('"|"', '"status": "|"'), '"hang"', '"refuse"', '"cut"']
+  ]
+  for (const [body, ...words] of cases)
+    t.test(`completes ${body}`, async (t) => {
+      const found = await completionsAt(editor, await openTests(t, body))
+      for (const word of words) t.ok(found.has(word), `offers ${word}`)
+      for (const [label, item] of found)
+        if (item.kind === PROPERTY) t.match(inserted(item), /^"[^"]+": ?./, `${label} comes with a value`)
+    })
+  t.test('shows descriptions, and allows comments and trailing commas', async (t) => {
+    const body = '"tests": [ { "request": "GET /", "expect": { "refu|sedBy": "auth" } }, ], // the end'
+    const { uri, position, wrong } = await openTests(t, `${body}\n`)
+    t.strictSame(wrong, [])
+    const hover = await editor.ask('textDocument/hover', { textDocument: { uri }, position })
+    t.match(JSON.stringify(hover), /key of the gate that refused/)
+  })
+  t.test('marks what is unknown', async (t) => {
+    const { wrong } = await openTests(t, '"tests": [ { "request": "GET /", "expct": {} } ]')
+    t.match(wrong.map(({ message }) => message).join(), /expct is not allowed/)
+  })
+})
+
+t.test('every property of a file of tests has a description', (t) => {
+  const without: string[] = []
+  const walk = (schema: unknown, path: string): void => {
+    if (typeof schema !== 'object' || schema === null) return
+    const { properties } = schema as { properties?: Record<string, { description?: string }> }
+    for (const [name, property] of Object.entries(properties ?? {}))
+      if (property.description === undefined) without.push(`${path}.${name}`)
+    for (const [key, inner] of Object.entries(schema)) walk(inner, `${path}.${key}`)
+  }
+  walk(composeTestSchema(), '')
+  t.strictSame(without, [])
+  t.end()
 })
 
 t.test('an editor inserts an option with a value to edit', async (t) => {
