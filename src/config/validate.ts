@@ -15,6 +15,7 @@ import {
 } from '../lib/units.ts'
 import { withDefaults } from './defaults.ts'
 import { describeError, type Mask, type ValueFault } from './messages.ts'
+import { isSurelyValid } from './quick-validation.ts'
 
 const ajvOptions = {
   allErrors: true,
@@ -26,24 +27,34 @@ const ajvOptions = {
   // Most schemas validate a few values, and the optimization takes longer than they do.
   code: { optimize: false }
 } as const
-const ajv = new Ajv(ajvOptions)
-ajv.addVocabulary([
-  ADDRESSES,
-  EXPECTED,
-  EXPECTED_NAME,
-  NO_SECRET,
-  REPLACED_WHOLE,
-  FILE,
-  TEMPLATE,
-  TEMPLATES,
-  JSON_SCHEMA
-])
-addFormats.default(ajv)
+
+/** Makes the validator on first need: most configs are valid, and never need it. */
+function makeAjv(): Ajv {
+  const ajv = new Ajv(ajvOptions)
+  ajv.addVocabulary([
+    ADDRESSES,
+    EXPECTED,
+    EXPECTED_NAME,
+    NO_SECRET,
+    REPLACED_WHOLE,
+    FILE,
+    TEMPLATE,
+    TEMPLATES,
+    JSON_SCHEMA
+  ])
+  addFormats.default(ajv)
+  return ajv
+}
+
+let ajv: Ajv | undefined
 
 const compiled = new WeakMap<object, ValidateFunction>()
 
 function validatorOf(schema: object): ValidateFunction {
-  return getOrCreate(compiled, schema, () => ajv.compile(schema))
+  return getOrCreate(compiled, schema, () => {
+    ajv ??= makeAjv()
+    return ajv.compile(schema)
+  })
 }
 
 /** Returns the error of a schema that is not valid JSON Schema; otherwise undefined. */
@@ -58,7 +69,7 @@ export function schemaError(schema: object): string | undefined {
 
 /** Validates a value as written; messages show a value that must not be quoted as `mask` says. */
 export function validate(schema: object, value: unknown, mask: Mask): ValueFault[] {
-  return run(validatorOf(schema), value, mask)
+  return run(schema, value, mask)
 }
 
 /** Validates a copy of a value with the defaults of its schema. */
@@ -68,10 +79,12 @@ export function validateWithDefaults(
   mask: Mask
 ): { value: unknown; faults: ValueFault[] } {
   const completed = withDefaults(schema, value)
-  return { value: completed, faults: run(validatorOf(schema), completed, mask) }
+  return { value: completed, faults: run(schema, completed, mask) }
 }
 
-function run(validator: ValidateFunction, value: unknown, mask: Mask): ValueFault[] {
+function run(schema: object, value: unknown, mask: Mask): ValueFault[] {
+  if (isSurelyValid(schema, value)) return []
+  const validator = validatorOf(schema)
   if (validator(value)) return []
   const errors = validator.errors ?? []
   return errors

@@ -141,7 +141,7 @@ routes:
     const { files } = await loadConfig(`${folder}/gateway.json`)
     t.strictSame(
       [...new Set(files)].map((file) => relative(folder, file)).toSorted(),
-      ['gateway.json', 'teams/deeper/deep.json', 'teams/shop.yaml'],
+      ['gateway.json', 'teams/deeper/deep.json', 'teams/deeper/hi.txt', 'teams/shop.yaml'],
       'watches all of them'
     )
   })

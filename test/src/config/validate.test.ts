@@ -74,7 +74,7 @@ rejects(
     ],
     [
       rootConfig('"rateLimit": { "max": 1, "also": { "Day": "" } }'),
-      'rateLimit.also.Day: expected a name that matches ^[a-z][a-zA-Z0-9_-]*$, got "Day"'
+      'rateLimit.also.Day: expected a name that matches ^[a-z][a-zA-Z0-9_-]*$, got "Day"; "day" would work'
     ],
     [
       routeConfig('"redirect": "/b"'),
