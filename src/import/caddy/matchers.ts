@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { ROUTABLE } from '../../lib/http/methods.ts'
 import { isJsonObject, type Json, type JsonObject } from '../json.ts'
 import { globsOf } from '../regex.ts'
 import type { Line } from './parse.ts'
@@ -95,6 +96,10 @@ function withoutPart(matcher: Matcher, [kind = '', ...args]: readonly string[], 
     return found.unknown === undefined && found.paths !== undefined
       ? { ...matcher, notPaths: [...matcher.notPaths, ...found.paths] }
       : unknown
+  }
+  if (kind === 'method' && matcher.methods === undefined) {
+    const excepted = new Set(args.map((arg) => arg.toUpperCase()))
+    return { ...matcher, methods: ROUTABLE.filter((method) => !excepted.has(method)) }
   }
   if ((kind === 'remote_ip' || kind === 'client_ip') && matcher.notAddresses === undefined)
     return { ...matcher, notAddresses: addressesOf(args) }

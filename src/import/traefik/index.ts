@@ -1,11 +1,10 @@
-import { ConfigError } from '../../config/fault.ts'
-import { readYaml } from '../../config/read-yaml.ts'
 import { isJsonObject, type Json, listAt, objectAt } from '../json.ts'
-import { errorAt, ImportError, type SourceText } from '../source-text.ts'
+import { errorAt, type SourceText } from '../source-text.ts'
 import type { Translation } from '../translation.ts'
 import { nodeOfLabels } from './labels.ts'
 import { matcherOf } from './matcher.ts'
-import { Node } from './node.ts'
+import type { Node } from './node.ts'
+import { readNode, withSiblings } from './read.ts'
 import { type Router, routesOf, sayable } from './routers.ts'
 import { parseRule } from './rule.ts'
 import { literal } from './text.ts'
@@ -14,7 +13,9 @@ import { literal } from './text.ts'
 export function translateTraefik(source: SourceText, translation: Translation): void {
   const written = readNode(source)
   const root =
-    written.get('services').exists() && !written.get('http').exists() ? nodeOfLabels(written) : written
+    written.get('services').exists() && !written.get('http').exists()
+      ? nodeOfLabels(written)
+      : withSiblings(written, source)
   addVariables(source.text, translation)
   const http = root.get('http')
   if (!http.exists())
@@ -52,25 +53,6 @@ function addVariables(text: string, translation: Translation): void {
     translation.variable(name, before === ':' ? '8080' : 'example.com')
   for (const [, name = ''] of text.matchAll(/\{\{\s*env\s+["'`](\w+)["'`]\s*\}\}/g))
     translation.variable(name, 'example.com')
-}
-
-/** Reads YAML, in which a template may insert variables of the environment. */
-function readNode({ file, folder, text }: SourceText): Node {
-  const plain = text.replaceAll(/\{\{\s*env\s+["'`](\w+)["'`]\s*\}\}/g, '$${$1}')
-  const template = /\{\{.*?\}\}/.exec(plain)
-  if (template !== null)
-    throw errorAt(
-      { file, line: plain.slice(0, template.index).split('\n').length },
-      `expected YAML without templates but {{ env "NAME" }}, got ${template[0].slice(0, 60)}`
-    )
-  try {
-    const { value, at } = readYaml(`${folder}/source.yaml`, file, plain)
-    return new Node(value, (path) => ({ file, line: at(path).line ?? 1 }))
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    const [fault] = error.faults
-    throw fault === undefined ? error : new ImportError(`${file}:${fault.line ?? 1}: ${fault.message}`)
-  }
 }
 
 function alternativesOf(name: string, node: Node, root: Node): Router[] {
@@ -156,19 +138,17 @@ function withoutRedirects(routers: readonly Router[], http: Node, translation: T
 function addGroup(list: Json[], host: string, routes: Json[], translation: Translation): void {
   if (routes.length === 0) return
   const rest = (entry: Json): string => JSON.stringify(entry)
+  // What has comments is for somebody to read, host by host.
+  const isPlain = routes.every((route) => isJsonObject(route) && translation.commentsOf(route).length === 0)
   const same = list
     .filter(isJsonObject)
+    .filter(() => isPlain)
     .find(
       (entry) =>
         Array.isArray(entry['routes']) && entry['routes'].map(rest).join() === routes.map(rest).join()
     )
   if (same === undefined) list.push({ host: literal(host), routes })
-  else {
-    same['host'] = [same['host'] ?? [], literal(host)].flat()
-    for (const [i, route] of (Array.isArray(same['routes']) ? same['routes'] : []).entries())
-      for (const text of translation.commentsOf(routes[i] as object))
-        if (isJsonObject(route)) translation.comment(route, text)
-  }
+  else same['host'] = [same['host'] ?? [], literal(host)].flat()
 }
 
 function addTls(root: Node, routers: readonly Router[], translation: Translation): void {

@@ -12,6 +12,8 @@ export interface Matcher {
   readonly hostExpressions: readonly string[]
   /** Undefined for all paths. */
   readonly paths: readonly Pattern[] | undefined
+  /** Paths that it does not take. */
+  readonly notPaths: readonly Pattern[]
   readonly methods: readonly string[] | undefined
   readonly when: JsonObject
   /** Parts without a translation: what is matched is less than the rest says. */
@@ -26,6 +28,7 @@ export function matcherOf(atoms: readonly Atom[]): Matcher {
   let hosts: string[] | undefined
   let paths: Pattern[] | undefined
   let methods: string[] | undefined
+  const notPaths: Pattern[] = []
   const condition = (key: string, value: Json): void => {
     if (when[key] === undefined) when[key] = value
     else unknown.push(key)
@@ -34,7 +37,9 @@ export function matcherOf(atoms: readonly Atom[]): Matcher {
     const text = `${isNegated ? '!' : ''}${name}(${args.join(', ')})`
     const [first = '', second] = args
     if (isNegated) {
-      unknown.push(text)
+      const isPlain = (name === 'Path' || name === 'PathPrefix') && args.every((arg) => !arg.includes('{'))
+      if (isPlain) notPaths.push(...args.flatMap((arg) => patternOf(name, arg) ?? []))
+      else unknown.push(text)
       continue
     }
     if (name === 'Host' && hosts === undefined) hosts = args.map(lowerCase)
@@ -62,7 +67,7 @@ export function matcherOf(atoms: readonly Atom[]): Matcher {
     } else if (name === 'ClientIP') condition('client.ip', [...args])
     else unknown.push(text)
   }
-  return { hosts, hostExpressions, paths, methods, when, unknown }
+  return { hosts, hostExpressions, paths, notPaths, methods, when, unknown }
 }
 
 // Names of variables keep their case.

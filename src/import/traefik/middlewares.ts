@@ -115,7 +115,7 @@ export function applyMiddlewares(names: readonly Node[], http: Node, visit: Visi
     const options = http.get('middlewares', name)
     const kinds = options.entries()
     if (kinds.length === 0 || depth > 8)
-      doubt(node, visit, `middleware ${node.text() ?? ''}, which is not in this file`)
+      doubt(node, visit, `middleware ${node.text() ?? ''}, which is not in this file or beside it`)
     for (const [kind, inner] of kinds) {
       if (visit.route['redirect'] !== undefined) return
       const middleware = Object.hasOwn(MIDDLEWARES, kind.toLowerCase())
@@ -238,6 +238,7 @@ function redirectRegex(options: Node, visit: Visit): void {
     /^\^?https?\??:\/\/((?:[\w-]|\\?\.(?![*+]))+)\/\(\.[*+]\)\$?$/.exec(
       regex.replace('(?:s)?', 's?').replace('https?', 'https?')
     ) ?? []
+  if (redirectPaths(options, visit)) return
   const name = host.replaceAll('\\', '')
   const to = /^(https?:\/\/[^$]+\/)\$\{?1\}?$/.exec(replacement)?.[1]
   if (name === '' || to === undefined || visit.place.rest === 'partial') {
@@ -251,6 +252,41 @@ function redirectRegex(options: Node, visit: Visit): void {
     to: literalTemplate(`${to}${base}${rest}`),
     status: options.get('permanent').isTrue() ? 301 : 302
   }
+}
+
+// Any host, and paths that an expression lists, such as `^https://(.*)/.well-known/(card|cal)dav`.
+const PATHS_OF_ANY_HOST =
+  /^\^?https?\??:\/\/(?:\(\.[*+]\)|\(\[\^\/\][*+]\))((?:\/(?:[\w~-]|\\?\.|\((?:\?:)?[\w|-]+\)|\/)+))\$?$/
+
+/** Returns the paths of an expression that lists some for any host; undefined if it is another one. */
+export function listedPaths(regex: string): string[] | undefined {
+  const listed = PATHS_OF_ANY_HOST.exec(regex.replace('(?:s)?', 's?'))?.[1]?.replaceAll('\\', '')
+  if (listed === undefined) return undefined
+  return listed
+    .split(/(\([^)]*\))/)
+    .reduce<string[]>(
+      (made, part) =>
+        made.flatMap((each) =>
+          (part.startsWith('(') ? part.replaceAll(/^\((?:\?:)?|\)$/g, '').split('|') : [part]).map(
+            (text) => each + text
+          )
+        ),
+      ['']
+    )
+}
+
+/** Redirects the listed paths; returns whether the expression is such a list. */
+function redirectPaths(options: Node, visit: Visit): boolean {
+  const paths = listedPaths(options.get('regex').text() ?? '')
+  const to = /^https?:\/\/\$\{?1\}?(\/[^$]*)$/.exec(options.get('replacement').text() ?? '')?.[1]
+  if (paths === undefined || to === undefined) return false
+  if (visit.place.rest === 'none' && paths.includes(visit.place.base.replace(/\/$/, '')))
+    visit.route['redirect'] = {
+      to: literalTemplate(to),
+      status: options.get('permanent').isTrue() ? 301 : 302,
+      query: false
+    }
+  return true
 }
 
 /** Returns a duration of Go, such as "10s", "1m30s" or a number of nanoseconds, as ours. */

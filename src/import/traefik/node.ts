@@ -21,6 +21,11 @@ export class Node {
     return this.#lineOf(this.#path)
   }
 
+  /** Returns the line of a place in the config. */
+  lineAt(path: readonly (string | number)[]): SourceLine {
+    return this.#lineOf(path)
+  }
+
   /** Returns an option; one that is not there has no value. */
   get(...keys: readonly string[]): Node {
     return keys.reduce<Node>((node, key) => node.#inner(key), this)

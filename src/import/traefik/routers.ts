@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import { refuse } from '../close.ts'
 import type { JsonObject } from '../json.ts'
-import { aroundOf, covers, EVERYWHERE, type Place, placesOfPattern } from '../places.ts'
+import { aroundOf, covers, EVERYWHERE, type Pattern, type Place, placesOfPattern } from '../places.ts'
 import { Translation } from '../translation.ts'
 import type { Matcher } from './matcher.ts'
-import { applyMiddlewares, hasGuards } from './middlewares.ts'
+import { applyMiddlewares, hasGuards, listedPaths } from './middlewares.ts'
 import type { Node } from './node.ts'
 import { proxyOf } from './services.ts'
 import { literalTemplate } from './text.ts'
@@ -71,20 +71,20 @@ const isHost = (pattern: string, host: string): boolean =>
 
 /** Returns the routers that may answer at a place: those with conditions, up to the first without. */
 function routersAt(place: Place, routers: readonly Router[]): Router[] {
+  const isAt = ({ text }: Pattern): boolean => text === place.pattern || covers(text, place.base, place.rest)
   const here = routers.filter(
-    ({ matcher: { paths } }) =>
-      paths === undefined ||
-      paths.some(({ text }) => text === place.pattern || covers(text, place.base, place.rest))
+    ({ matcher: { paths, notPaths } }) => (paths === undefined || paths.some(isAt)) && !notPaths.some(isAt)
   )
   const end = here.findIndex(({ matcher }) => weightOf(matcher) === 0)
   return end === -1 ? here : here.slice(0, end + 1)
 }
 
 function placesThatDiffer(routers: readonly Router[], http: Node): Place[] {
-  const patterns = routers.flatMap(({ matcher }) => matcher.paths ?? [])
+  const patterns = routers.flatMap(({ matcher }) => [...(matcher.paths ?? []), ...matcher.notPaths])
   const prefixes = stripped(routers, http)
+  const redirected = redirectedPaths(routers, http).map((text): Pattern => ({ text }))
   const places = new Map<string, Place>([[EVERYWHERE.path, EVERYWHERE]])
-  for (const { text, path, prefix = '' } of patterns)
+  for (const { text, path, prefix = '' } of [...patterns, ...redirected])
     for (const place of path === undefined
       ? placesOfPattern('', text)
       : [{ path, base: prefix, rest: 'partial' as const, pattern: text }])
@@ -117,6 +117,19 @@ const stripped = (routers: readonly Router[], http: Node): string[] =>
       )
       .map((prefix) => prefix.replace(/\/$/, ''))
       .filter((prefix) => prefix.startsWith('/') && prefix.length > 1)
+  )
+
+const redirectedPaths = (routers: readonly Router[], http: Node): string[] =>
+  routers.flatMap(({ node }) =>
+    node
+      .get('middlewares')
+      .items()
+      .flatMap((each) => {
+        const regex = http
+          .get('middlewares', (each.text() ?? '').replace(/@\w+$/, ''), 'redirectRegex', 'regex')
+          .text()
+        return regex === undefined ? [] : (listedPaths(regex) ?? [])
+      })
   )
 
 /** Equal for two places that the same routers answer, each without the path. */

@@ -104,3 +104,17 @@ t.test('text of a Caddyfile stays text, whatever it looks like', async (t) => {
   t.notMatch(made.text, 'the secret')
   await expectAll(t, made, [{ url: '/b', status: 200, gets: { 'x-b': 'a{ b' } }])
 })
+
+t.test('other methods than some are refused', async (t) => {
+  const made = await translated(
+    t,
+    'caddy',
+    ':80 {\n  @blocked not method GET HEAD\n  respond @blocked 405\n  reverse_proxy 127.0.0.1:4001\n}\n'
+  )
+  await expectAll(t, made, [
+    { url: '/', status: 200 },
+    { url: '/', method: 'POST', status: 405 },
+    { url: '/', method: 'DELETE', status: 405 }
+  ])
+  t.strictSame(made.translation.notes, [])
+})

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import bcrypt from 'bcryptjs'
 import t from 'tap'
+import { upstream } from '../../helpers.ts'
 import { expectAll, translated } from './translated.ts'
 
 const authorization = `Basic ${Buffer.from('ada:lovelace').toString('base64')}`
@@ -113,3 +114,59 @@ t.test('a rule that is malformed is an error with its line', async (t) => {
     message: /:1: expected YAML without templates/
   })
 })
+
+t.test(
+  'reads what other files of the folder have, rules with "!", and redirects of listed paths',
+  async (t) => {
+    const made = await translated(
+      t,
+      'traefik',
+      `http:
+  routers:
+    app:
+      rule: "Host(\`app.example.com\`) && !PathPrefix(\`/metrics\`)"
+      middlewares: [limits@file, dav]
+      service: app@file
+    closed:
+      rule: "Host(\`closed.example.com\`)"
+      middlewares: [unknown@file]
+      service: app@file
+  middlewares:
+    dav:
+      redirectRegex:
+        permanent: true
+        regex: "^https?://(.*)/.well-known/(card|cal)dav"
+        replacement: "https://\${1}/remote.php/dav/"
+`,
+      {
+        'middlewares.yml':
+          'http:\n  middlewares:\n    limits: { chain: { middlewares: [limit] } }\n    unused: { plugin: {} }\n',
+        'more.yaml':
+          'http:\n  middlewares:\n    limit: { rateLimit: { average: 3, period: 1m, burst: 3 } }\n',
+        'services.yml':
+          'http:\n  services:\n    app: { loadBalancer: { servers: [{ url: "http://127.0.0.1:4001" }] } }\n'.replaceAll(
+            '127.0.0.1:4001',
+            (await upstream(t)).replace('http://', '')
+          ),
+        'broken.yml': 'http: {',
+        'compose.yml': 'services: {}\n'
+      }
+    )
+    const host = 'app.example.com'
+    await expectAll(t, made, [
+      { url: '/a', headers: { host }, status: 200, path: '/a' },
+      { url: '/metrics', headers: { host }, status: 404 },
+      { url: '/metrics/x', headers: { host }, status: 404 },
+      { url: '/.well-known/caldav', headers: { host }, status: 301, location: '/remote.php/dav/' },
+      { url: '/.well-known/carddav', headers: { host }, status: 301, location: '/remote.php/dav/' },
+      { url: '/b', headers: { host }, status: 200 },
+      { url: '/c', headers: { host }, status: 200 },
+      { url: '/d', headers: { host }, status: 429 },
+      { url: '/', headers: { host: 'closed.example.com' }, status: 403 }
+    ])
+    t.match(
+      made.translation.notes.map(({ line, text }) => `${line} ${text}`),
+      [/^9 middleware unknown@file, which is not in this file or beside it; closed/]
+    )
+  }
+)
