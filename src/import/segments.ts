@@ -9,7 +9,9 @@ export interface RegexPath {
 export const REST = Symbol('rest')
 
 /** Translates an anchored regular expression, segment by segment, such as `^/orders/(\d+)$`; undefined if a path can't say it. */
-export function pathOfRegex(pattern: string): RegexPath | undefined {
+export function pathOfRegex(written: string): RegexPath | undefined {
+  // A slash needs no backslash, but many write one.
+  const pattern = written.replaceAll(/(?<!\\)\\\//g, '/')
   if (!pattern.startsWith('^/')) return undefined
   const isEnded = /(?:^|[^\\])\$$/.test(pattern)
   const body = isEnded ? pattern.slice(2, -1) : pattern.slice(2)

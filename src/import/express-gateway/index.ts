@@ -3,7 +3,8 @@ import { close as closeRoute } from '../close.ts'
 import { withEnvironment } from '../environment.ts'
 import { type Json, type JsonObject, listAt, objectAt } from '../json.ts'
 import { parseTree, type SourceNode } from '../source-node.ts'
-import { ImportError, type SourceText } from '../source-text.ts'
+import { shareLimits } from '../shared-limits.ts'
+import { ImportError, type SourceLine, type SourceText } from '../source-text.ts'
 import type { Translation } from '../translation.ts'
 import { literal } from '../values.ts'
 import { type Context, POLICIES } from './policies.ts'
@@ -28,7 +29,15 @@ export function translateExpressGateway(source: SourceText, translation: Transla
     const pipeline = pipelines.findLast((each) => endpointsOf(each).includes(name))
     return draftOf(pipeline, node, { root, translation })
   })
-  listAt(translation.config, 'routes').push(...reached(drafts, translation).map(({ route }) => route))
+  const served = reached(drafts, translation)
+  const pipelineOf = new Map(served.map(({ route, pipeline }) => [route, pipeline]))
+  listAt(translation.config, 'routes').push(
+    ...shareLimits(
+      served.map(({ route }) => route),
+      (route) => counterOf(pipelineOf.get(route)),
+      translation
+    )
+  )
   const known = new Set(endpoints.map(({ name }) => name))
   for (const pipeline of pipelines)
     for (const name of endpointsOf(pipeline))
@@ -53,8 +62,15 @@ const endpointsOf = (pipeline: SourceNode): string[] => [
 
 interface Draft {
   readonly route: JsonObject
+  readonly pipeline: SourceNode | undefined
   readonly node: SourceNode
 }
+
+// A policy counts the requests of all endpoints of its pipeline.
+const counterOf = (pipeline: SourceNode | undefined): (SourceLine & { name: string }) | undefined =>
+  pipeline === undefined
+    ? undefined
+    : { ...pipeline.line, name: `of the pipeline in line ${pipeline.line.line}` }
 
 function draftOf(
   pipeline: SourceNode | undefined,
@@ -74,7 +90,7 @@ function draftOf(
     route['respond'] = { status: 404 }
   for (const [node, text] of doubts) closeRoute(translation, route, node.line, text)
   translation.done()
-  return { route, node: endpoint }
+  return { route, pipeline, node: endpoint }
 }
 
 function addMatchers(endpoint: SourceNode, { route, close }: Context): void {

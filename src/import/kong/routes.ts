@@ -130,6 +130,10 @@ function addTarget(route: JsonObject, { source: { node }, service, target, close
   const retries = service.node.get('retries').number
   if (retries !== undefined && retries > 0)
     proxy['retry'] = { attempts: Math.min(10, retries + 1), on: ['connect', 'reset', 'timeout'] }
+  if (target.path !== undefined) {
+    proxy['rewrite'] = target.path
+    return
+  }
   if (
     node.get('strip_path').flag === false ||
     target.isGrpc ||

@@ -4,14 +4,19 @@ import { durationOf, Names } from '../names.ts'
 import type { SourceNode } from '../source-node.ts'
 import type { Translation } from '../translation.ts'
 import { literal } from '../values.ts'
-import type { KongConfig, Service } from './source.ts'
+import type { KongConfig, Route, Service } from './source.ts'
 import { withVariables } from './text.ts'
 
 /** Where a service is, and how a route refers to it. */
 export interface Target {
   readonly upstream: string
   readonly isGrpc: boolean
+  /** The path that takes the place of what a route strips; undefined where it is in the URL. */
+  readonly path?: string
 }
+
+const strips = ({ node }: Route): boolean =>
+  node.get('strip_path').flag !== false && !node.get('paths').texts.some((path) => path.startsWith('~'))
 
 /** Makes the upstream of each service. */
 export class Upstreams {
@@ -25,14 +30,16 @@ export class Upstreams {
   }
 
   /** Adds the upstream of a service; undefined if the service has no address. */
-  add({ name, node }: Service): Target | undefined {
+  add({ name, node, routes }: Service): Target | undefined {
     const address = addressOf(node)
     if (address === undefined) return undefined
     const { protocol, host, port, path } = address
     const isGrpc = protocol.startsWith('grpc')
     const scheme = /^(?:https|grpcs|wss)$/.test(protocol) ? 'https' : 'http'
+    // After what is stripped of `/a`, Kong sends /path, and not /path/.
+    const isMoved = !isGrpc && /^\/[\w./~-]*[\w.~-]$/.test(path) && routes.every(strips)
     const urlOf = (authority: string): string =>
-      withVariables(`${scheme}://${authority}${path === '/' ? '' : path}`, this.#translation)
+      withVariables(`${scheme}://${authority}${path === '/' || isMoved ? '' : path}`, this.#translation)
     const upstream: JsonObject = {}
     const balanced = this.#config.upstreams.get(host)
     const implied = scheme === 'https' ? '443' : '80'
@@ -47,7 +54,7 @@ export class Upstreams {
         this.#translation.missing(node.get(key).line, `service ${name}: ${key}`, upstream)
     const own = this.#names.unique(name)
     objectAt(this.#translation.config, 'upstreams')[own] = upstream
-    return { upstream: own, isGrpc }
+    return { upstream: own, isGrpc, ...(isMoved && { path }) }
   }
 
   #addTargets(upstream: JsonObject, node: SourceNode, urlOf: (authority: string) => string): void {

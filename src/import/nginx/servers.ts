@@ -2,6 +2,7 @@ import { refuse } from '../close.ts'
 import { isJsonObject, type Json, type JsonObject, listAt, objectAt } from '../json.ts'
 import type { Translation } from '../translation.ts'
 import { literal } from '../values.ts'
+import { shareLimits } from '../shared-limits.ts'
 import { copiedHeaders } from './headers.ts'
 import type { Location, Site } from './location.ts'
 import { unknownGuards } from './location.ts'
@@ -76,9 +77,9 @@ export function onMainPort(servers: readonly Server[], translation: Translation)
 }
 
 /** Translates a server into a list of routes, or into a group for its hosts. */
-export function addServer(server: Server, shared: Omit<Site, 'forward' | 'named' | 'sources'>): void {
+export function addServer(server: Server, common: Omit<Site, 'forward' | 'named' | 'sources'>): void {
   const { scope, hosts, directive } = server
-  const { translation } = shared
+  const { translation } = common
   const names = hosts.filter((host) => host !== UNKNOWN)
   if (hosts.length > 0 && names.length === 0) {
     translation.missing(
@@ -93,10 +94,10 @@ export function addServer(server: Server, shared: Omit<Site, 'forward' | 'named'
     found.filter(({ match }) => match.kind === 'named').map((each) => [each.directive.args[0] ?? '', each])
   )
   const site: Site = {
-    ...shared,
+    ...common,
     named,
     sources: new WeakMap(),
-    forward: (uri, inner) => forwardOf(uri, inner, found, shared)
+    forward: (uri, inner) => forwardOf(uri, inner, found, common)
   }
   const rest: Location = {
     directive,
@@ -117,12 +118,21 @@ export function addServer(server: Server, shared: Omit<Site, 'forward' | 'named'
   const locations = answers ? [rest] : hasRoot || !isServed ? found : [...found, rest]
   const routes = routesOf(locations, site)
   if (answers && unknownGuards(scope).length > 0) for (const route of routes) refuse(translation, route)
+  const shared = shareLimits(routes, (route) => zoneOf(site.sources.get(route)), translation)
   const list = listAt(translation.config, 'routes')
-  if (names.length === 0) list.push(...routes)
+  if (names.length === 0) list.push(...shared)
   else
     list.push(
-      translation.from(directive, { host: names.length === 1 ? (names[0] ?? '') : [...names], routes })
+      translation.from(directive, { host: names.length === 1 ? (names[0] ?? '') : [...names], routes: shared })
     )
+}
+
+/** Returns the zones that count the requests of a location. */
+function zoneOf(location: Location | undefined): (Directive & { readonly name: string }) | undefined {
+  const found = location?.scope.nearest('limit_req') ?? []
+  const [first] = found
+  const zones = found.map(({ args }) => args.find((arg) => arg.startsWith('zone=')) ?? '').join(' ')
+  return first === undefined ? undefined : { ...first, name: zones }
 }
 
 /** Makes `auth.forward` of the location that `auth_request` names. */

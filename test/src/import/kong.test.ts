@@ -242,6 +242,24 @@ services:
   ])
 })
 
+t.test('the path of a service follows what is stripped, without a slash of its own', async (t) => {
+  const made = await translated(
+    t,
+    'kong',
+    `_format_version: "3.0"
+services:
+- { name: a, url: "http://127.0.0.1:4001/rpc/run", routes: [{ paths: [/run] }] }
+- { name: b, url: "http://127.0.0.1:4001/v1", routes: [{ paths: [/kept], strip_path: false }, { paths: [/cut] }] }
+`
+  )
+  await expectAll(t, made, [
+    { url: '/run?a=b', status: 200, path: '/rpc/run?a=b' },
+    { url: '/run/x', status: 200, path: '/rpc/run/x' },
+    { url: '/kept/x', status: 200, path: '/v1/kept/x' },
+    { url: '/cut/x', status: 200, path: '/v1/x' }
+  ])
+})
+
 t.test('limits in Redis, weights and health checks are those of the upstream', async (t) => {
   const file = join(
     t.testdir({
@@ -267,8 +285,8 @@ upstreams:
   t.strictSame(upstreams, {
     a: {
       targets: [
-        { url: 'https://a.internal:8443/v1', weight: 20 },
-        { url: 'https://b.internal:8000/v1', weight: 10 }
+        { url: 'https://a.internal:8443', weight: 20 },
+        { url: 'https://b.internal:8000', weight: 10 }
       ],
       balance: 'hash',
       hashOn: 'header:x-user',
@@ -281,7 +299,7 @@ upstreams:
     {
       store: { redis: `\${REDIS_URL}` },
       rateLimit: { max: 5, window: '1s', by: 'caller' },
-      routes: [{ path: '/a/*', proxy: { upstream: 'a', rewrite: '/', retry: { attempts: 6 } } }]
+      routes: [{ path: '/a/*', proxy: { upstream: 'a', rewrite: '/v1', retry: { attempts: 6 } } }]
     }
   )
   t.notMatch(text, /hidden/)
