@@ -126,8 +126,8 @@ function widen(entry: JsonObject, key: string): void {
 // A segment without an expression.
 const PLAIN = /^(?:[\w.~!$&'@,;=+%-]*|:\w+)$/
 
-/** Returns the path of everything below the segments that need no expression. */
-function widerPath(path: string): string {
+/** Returns the path of everything below the segments that need no expression; the same path if none does. */
+export function widerPath(path: string): string {
   const segments = path.replace(/^\//, '').split('/')
   const end = segments.findIndex((segment) => !PLAIN.test(segment))
   return end === -1 ? path : `/${[...segments.slice(0, end), '*'].join('/')}`

@@ -15,8 +15,7 @@ export function shareLimits(
   const members = new Map<string, JsonObject[]>()
   for (const route of routes) {
     const counter = route['rateLimit'] === undefined ? undefined : counterOf(route)
-    if (counter !== undefined)
-      members.set(counter.name, [...(members.get(counter.name) ?? []), route])
+    if (counter !== undefined) members.set(counter.name, [...(members.get(counter.name) ?? []), route])
   }
   const groups = new Map<JsonObject, JsonObject>()
   for (const [name, all] of members) {
@@ -25,7 +24,10 @@ export function shareLimits(
     const rateLimit = first['rateLimit'] ?? null
     if (!all.every((route) => isDeepStrictEqual(route['rateLimit'], rateLimit))) {
       for (const route of all)
-        translation.comment(route, `The limit ${name} counts the requests of several routes together; here each counts alone.`)
+        translation.comment(
+          route,
+          `The limit ${name} counts the requests of several routes together; here each counts alone.`
+        )
       continue
     }
     for (const route of all) delete route['rateLimit']

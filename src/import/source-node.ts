@@ -3,7 +3,7 @@ import { readJson } from '../config/read-json.ts'
 import { readYaml } from '../config/read-yaml.ts'
 import type { Source } from '../config/source.ts'
 import { isObject } from '../lib/schema.ts'
-import { ImportError, type SourceLine, type SourceText } from './source-text.ts'
+import { checkDepth, errorAt, ImportError, type SourceLine, type SourceText } from './source-text.ts'
 
 /** A value of a source in JSON or YAML, with its line. */
 export class SourceNode {
@@ -70,11 +70,13 @@ export class SourceNode {
 }
 
 /** Parses a source in JSON or YAML; throws an ImportError if it is malformed. */
-export function parseTree({ file, folder, text }: SourceText): SourceNode {
+export function parseTree(written: SourceText): SourceNode {
+  checkDepth(written)
+  const { file, folder, text } = written
   const isJson = file.endsWith('.json') || text.trimStart().startsWith('{')
   try {
     const source = isJson ? readJson(folder, file, text) : readYaml(folder, file, text)
-    if (!isObject(source.value)) throw new ImportError(`${file}: expected an object, got another value`)
+    if (!isObject(source.value)) throw errorAt({ file, line: 1 }, 'expected an object, got another value')
     return new SourceNode(source, [], source.value)
   } catch (error) {
     if (error instanceof ConfigError) throw new ImportError(error.faults.slice(0, 1).map(showFault).join())

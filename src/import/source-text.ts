@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { open } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { displayPath } from '../lib/display-path.ts'
@@ -40,6 +41,8 @@ export async function readSourceText(name: string): Promise<SourceText> {
   })
   if (bytes.length > MAX_BYTES) throw new ImportError(`${file}: expected at most 1 MB, got more`)
   if (bytes.includes(0)) throw new ImportError(`${file}: expected text in UTF-8, got bytes that are not text`)
+  if (!isUtf8(bytes))
+    throw errorAt({ file, line: lineOfOtherBytes(bytes) }, 'expected text in UTF-8, got other bytes')
   const text = bytes
     .toString('utf8')
     .replace(/^\uFEFF/, '')
@@ -50,6 +53,34 @@ export async function readSourceText(name: string): Promise<SourceText> {
     )
   if (text.trim() === '') throw new ImportError(`${file}: expected a config, got an empty file`)
   return { file, folder: dirname(path), text }
+}
+
+/** Returns the first line that is not UTF-8. */
+function lineOfOtherBytes(bytes: Buffer): number {
+  let line = 1
+  for (let start = 0; start < bytes.length; line++) {
+    const end = bytes.indexOf(0x0a, start)
+    if (end === -1 || !isUtf8(bytes.subarray(start, end))) return line
+    start = end + 1
+  }
+  return line
+}
+
+// Configs have some ten levels; parsers of JSON and YAML go as deep as the stack allows.
+const MAX_DEPTH = 64
+
+/** Throws an ImportError where braces and brackets of JSON or YAML are in each other more than 64 deep. */
+export function checkDepth({ file, text }: SourceText): void {
+  let depth = 0
+  for (const { 0: mark, index } of text.matchAll(/"(?:\\.|[^"\\\n])*"|[[\]{}]/g)) {
+    if (mark === '[' || mark === '{') depth++
+    else if ((mark === ']' || mark === '}') && depth > 0) depth--
+    if (depth > MAX_DEPTH)
+      throw errorAt(
+        { file, line: text.slice(0, index).split('\n').length },
+        `expected at most ${MAX_DEPTH} levels, got more`
+      )
+  }
 }
 
 async function readBounded(path: string): Promise<Buffer> {

@@ -1,5 +1,5 @@
 import { isJsonObject, type Json, type JsonObject, listAt, objectAt } from '../json.ts'
-import type { SourceText } from '../source-text.ts'
+import { ImportError, type SourceText } from '../source-text.ts'
 import type { Translation } from '../translation.ts'
 import { addGlobalOptions, type GlobalOptions } from './global-options.ts'
 import { namedMatchers } from './matchers.ts'
@@ -10,11 +10,17 @@ import { withImports } from './snippets.ts'
 
 /** Translates a Caddyfile, with the files in its folder that it imports. */
 export function translateCaddy(source: SourceText, translation: Translation): void {
+  if (/^\s*[{[]\s*["{[\]}]/.test(source.text))
+    throw new ImportError(
+      `${source.file}: expected a Caddyfile, got JSON; translate the Caddyfile that it was made of`
+    )
   const lines = withImports(parseCaddyfile(source), source)
   const [first] = lines
   const hasOptions = first !== undefined && first.words.length === 0 && first.block !== undefined
   const options = addGlobalOptions(hasOptions ? (first.block ?? []) : [], translation)
   const sites = readSites(hasOptions ? lines.slice(1) : lines)
+  if (sites.length === 0)
+    throw new ImportError(`${source.file}: expected a site such as "example.com { … }", got none`)
   // Caddy compares paths regardless of case.
   translation.config['paths'] = { ignoreCase: true }
   const served = withAddresses(sites, translation)

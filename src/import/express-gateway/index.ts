@@ -2,8 +2,9 @@ import { isDeepStrictEqual } from 'node:util'
 import { close as closeRoute } from '../close.ts'
 import { withEnvironment } from '../environment.ts'
 import { type Json, type JsonObject, listAt, objectAt } from '../json.ts'
-import { parseTree, type SourceNode } from '../source-node.ts'
+import { widerPath } from '../mend.ts'
 import { shareLimits } from '../shared-limits.ts'
+import { parseTree, type SourceNode } from '../source-node.ts'
 import { ImportError, type SourceLine, type SourceText } from '../source-text.ts'
 import type { Translation } from '../translation.ts'
 import { literal } from '../values.ts'
@@ -63,6 +64,8 @@ const endpointsOf = (pipeline: SourceNode): string[] => [
 interface Draft {
   readonly route: JsonObject
   readonly pipeline: SourceNode | undefined
+  /** Whether its paths take more requests than those of the source. */
+  readonly isWidened: boolean
   readonly node: SourceNode
 }
 
@@ -90,7 +93,8 @@ function draftOf(
     route['respond'] = { status: 404 }
   for (const [node, text] of doubts) closeRoute(translation, route, node.line, text)
   translation.done()
-  return { route, pipeline, node: endpoint }
+  const isWidened = doubts.some(([, text]) => /^(?:the path|pathRegex) /.test(text))
+  return { route, pipeline, isWidened, node: endpoint }
 }
 
 function addMatchers(endpoint: SourceNode, { route, close }: Context): void {
@@ -98,7 +102,13 @@ function addMatchers(endpoint: SourceNode, { route, close }: Context): void {
   if (host !== undefined && host !== '*') route['host'] = literal(host)
   const written = endpoint.get('paths').exists ? endpoint.get('paths') : endpoint.get('path')
   const paths = written.exists ? written.texts : ['/*']
-  const made = [...new Set(paths.flatMap(pathsOfExpress))].map(literal)
+  const made = [...new Set(paths.flatMap(pathsOfExpress))]
+    .map((path): string => {
+      if (SAYABLE.test(path)) return path
+      close(written, `the path ${path}`)
+      return widerPath(path)
+    })
+    .map(literal)
   route['path'] = made.length === 1 ? (made[0] ?? '') : made
   if (endpoint.get('pathRegex').exists) {
     route['path'] = '/*'
@@ -111,6 +121,9 @@ function addMatchers(endpoint: SourceNode, { route, close }: Context): void {
     .filter((text) => text !== '' && text !== '*')
   if (methods.length > 0) route['methods'] = methods.map(literal)
 }
+
+// Literal segments, parameters, the end of `/users*`, and everything below.
+const SAYABLE = /^(?:\/(?:[\w.~!$&'@,;=%\uE000\uE001-]*|:\w+|:p1\([\w.~\\-]+\.\+\)))+(?:\/\*)?$|^\/\*$/
 
 /** Returns our paths for one of Express, where a `*` is any characters. */
 function pathsOfExpress(written: string): string[] {
@@ -174,7 +187,7 @@ function reached(drafts: readonly Draft[], translation: Translation): Draft[] {
       const taken = pathsOf(later).filter((path) => pathsOf(earlier).some((wide) => covers(wide, path)))
       const [host, own] = [earlier.route['host'], later.route['host']]
       if (taken.length === 0 || (host !== undefined && host !== own)) continue
-      if (host === own && hasMethodsOf(earlier.route, later.route))
+      if (host === own && hasMethodsOf(earlier.route, later.route) && !earlier.isWidened)
         later.route['path'] = pathsOf(later).filter((path) => !taken.includes(path))
       else if (!isDeepStrictEqual(gatesOf(earlier.route), gatesOf(later.route)) && !isClosed(later.route))
         closeRoute(

@@ -1,6 +1,6 @@
 import { withEnvironment } from '../environment.ts'
 import { isJsonObject, type Json, listAt, objectAt } from '../json.ts'
-import type { SourceText } from '../source-text.ts'
+import { ImportError, type SourceText } from '../source-text.ts'
 import type { Translation } from '../translation.ts'
 import { literal } from '../values.ts'
 import { kindOf } from './directives.ts'
@@ -22,6 +22,8 @@ export function translateNginx(source: SourceText, translation: Translation): vo
   const servers = scope
     .own('server')
     .map((directive) => readServer(directive, new Scope(directive.block ?? [], scope), translation))
+  if (servers.length === 0)
+    throw new ImportError(`${source.file}: expected a config of nginx with a "server", got none`)
   addRealIp([scope, ...servers.map((server) => server.scope)], translation)
   const routes = listAt(translation.config, 'routes')
   for (const server of withoutDoubles(servedBy(servers, translation), translation))

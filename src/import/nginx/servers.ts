@@ -1,8 +1,8 @@
 import { refuse } from '../close.ts'
 import { isJsonObject, type Json, type JsonObject, listAt, objectAt } from '../json.ts'
+import { shareLimits } from '../shared-limits.ts'
 import type { Translation } from '../translation.ts'
 import { literal } from '../values.ts'
-import { shareLimits } from '../shared-limits.ts'
 import { copiedHeaders } from './headers.ts'
 import type { Location, Site } from './location.ts'
 import { unknownGuards } from './location.ts'
@@ -123,7 +123,10 @@ export function addServer(server: Server, common: Omit<Site, 'forward' | 'named'
   if (names.length === 0) list.push(...shared)
   else
     list.push(
-      translation.from(directive, { host: names.length === 1 ? (names[0] ?? '') : [...names], routes: shared })
+      translation.from(directive, {
+        host: names.length === 1 ? (names[0] ?? '') : [...names],
+        routes: shared
+      })
     )
 }
 

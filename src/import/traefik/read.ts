@@ -4,11 +4,13 @@ import { ConfigError } from '../../config/fault.ts'
 import { readYaml } from '../../config/read-yaml.ts'
 import { isObject } from '../../lib/schema.ts'
 import { filesInside } from '../files-inside.ts'
-import { errorAt, ImportError, type SourceText } from '../source-text.ts'
+import { checkDepth, errorAt, ImportError, type SourceText } from '../source-text.ts'
 import { Node } from './node.ts'
 
 /** Reads YAML, in which a template may insert variables of the environment. */
-export function readNode({ file, folder, text }: SourceText): Node {
+export function readNode(source: SourceText): Node {
+  checkDepth(source)
+  const { file, folder, text } = source
   const plain = text.replaceAll(/\{\{\s*env\s+["'`](\w+)["'`]\s*\}\}/g, '$${$1}')
   const template = /\{\{.*?\}\}/.exec(plain)
   if (template !== null)

@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { parse } from 'jsonc-parser'
 import t from 'tap'
 import { catalog } from '../../../src/gateway/catalog.ts'
-import { importFile } from '../../../src/import/index.ts'
+import { type FormatName, importFile } from '../../../src/import/index.ts'
 import { sallyport } from '../../helpers.ts'
 
 // Many processes, one after the other.
@@ -50,14 +51,110 @@ t.test('a source that is no config of the format is an error with its place', as
     'open.conf': 'server {\n  listen 80;\n',
     'empty.conf': ' \n',
     'bytes.conf': Buffer.from([0x7f, 0x45, 0, 1]),
+    'latin1.conf': Buffer.from('server {\n# caf\u00e9\n}\n', 'latin1'),
+    'loop.conf': 'http {\n  include loop.conf;\n}\n',
+    'none.conf.d': {},
+    'other.conf': 'daemon off;\n',
+    'deep.conf': 'a {\n'.repeat(1000),
+    'deep.json': `{"endpoints":\n${'['.repeat(200_000)}`,
+    'deep.yml': `http:\n  routers: ${'{ a: '.repeat(5000)}`,
+    'list.yml': '- 1\n',
+    'bomb.yml': `http: {}\na: &a [${'x,'.repeat(20)}]\nb: &b [${'*a,'.repeat(20)}]\nc: &c [${'*b,'.repeat(20)}]\nd: [${'*c,'.repeat(20)}]\n`,
+    'rule.yml': 'http:\n  routers:\n    a:\n      rule: "Host(`a"\n',
+    Caddyfile: ':80 {\n  handle {\n',
+    'caddy.json': '{\n  "apps": {}\n}\n',
+    Loop: 'import Loop\n:80 {\n  respond 200\n}\n',
+    'marks.conf': 'server { server_name \uE000A\uE001; }\n',
     'long.conf': `# ${'x'.repeat(1024 * 1024)}\n`
   })
-  for (const { file, message } of [
+  symlinkSync('loop', join(cwd, 'loop'))
+  for (const { format = 'nginx', file, message } of [
     { file: 'open.conf', message: /open\.conf:2: expected "}", got the end of the file$/ },
     { file: 'empty.conf', message: /empty\.conf: expected a config, got an empty file$/ },
     { file: 'bytes.conf', message: /bytes\.conf: expected text in UTF-8/ },
     { file: 'long.conf', message: /long\.conf: expected at most 1 MB, got more$/ },
-    { file: 'none.conf', message: /^There is no file .*none\.conf$/ }
+    { file: 'none.conf', message: /^There is no file .*none\.conf$/ },
+    { file: 'none.conf.d', message: /^expected a file, got the folder .*none\.conf\.d$/ },
+    { file: 'loop', message: /^The file .*loop can't be read \(ELOOP\)$/ },
+    { file: 'latin1.conf', message: /latin1\.conf:2: expected text in UTF-8, got other bytes$/ },
+    { file: 'marks.conf', message: /marks\.conf: expected text, got a character of the private use area/ },
+    {
+      file: 'loop.conf',
+      message: /loop\.conf:2: expected at most 8 files that include each other, got more$/
+    },
+    { file: 'other.conf', message: /other\.conf: expected a config of nginx with a "server", got none$/ },
+    { file: 'deep.conf', message: /deep\.conf:34: expected at most 32 blocks in each other, got more$/ },
+    { format: 'krakend', file: 'deep.json', message: /deep\.json:2: expected at most 64 levels, got more$/ },
+    { format: 'traefik', file: 'deep.yml', message: /deep\.yml:2: expected at most 64 levels, got more$/ },
+    { format: 'kong', file: 'deep.yml', message: /deep\.yml:2: expected at most 64 levels, got more$/ },
+    { format: 'kong', file: 'list.yml', message: /list\.yml:1: expected an object, got another value$/ },
+    { format: 'traefik', file: 'list.yml', message: /list\.yml:1: expected "http" with routers/ },
+    { format: 'traefik', file: 'bomb.yml', message: /bomb\.yml:1: Excessive alias count/ },
+    { format: 'traefik', file: 'rule.yml', message: /rule\.yml:4: expected a rule such as/ },
+    { format: 'caddy', file: 'Caddyfile', message: /Caddyfile:\d: expected "}" for this block/ },
+    { format: 'caddy', file: 'caddy.json', message: /caddy\.json: expected a Caddyfile, got JSON/ },
+    {
+      format: 'caddy',
+      file: 'Loop',
+      message: /Loop:1: expected at most 500 imports, 8 in each other, got more$/
+    },
+    { format: 'caddy', file: 'list.yml', message: /list\.yml: expected a site such as/ }
   ])
-    await t.rejects(importFile('nginx', join(cwd, file), catalog), { name: 'ImportError', message }, file)
+    await t.rejects(
+      importFile(format as FormatName, join(cwd, file), catalog),
+      { name: 'ImportError', message },
+      `${format} ${file}`
+    )
+})
+
+t.test('a translation that would be no valid config is closed at its line', async (t) => {
+  const cases: readonly [
+    format: FormatName,
+    source: string,
+    notes: readonly (string | RegExp)[],
+    config: object
+  ][] = [
+    [
+      'express-gateway',
+      'apiEndpoints:\n  a: { paths: "/a/(.*)" }\n  b: { paths: /a/b }\n  c: { paths: /c, host: "a b" }\nserviceEndpoints: { s: { url: "http://s:1" } }\npipelines:\n  p: { apiEndpoints: [a, b, c], policies: [{ proxy: [{ action: { serviceEndpoint: s } }] }] }\n',
+      [
+        /^2 the path \/a\/\(\.\*\); closed until you have translated it$/,
+        /^3 an endpoint behind an earlier one that takes its requests; closed/,
+        /^4 host: expected a host name .*; closed until you have mended it$/
+      ],
+      {
+        routes: [
+          { path: '/a/*', respond: { status: 403 } },
+          { path: '/a/b', respond: { status: 403 } }
+        ]
+      }
+    ],
+    [
+      'express-gateway',
+      'apiEndpoints:\n  a: { paths: /a }\n  b: { paths: /b }\nserviceEndpoints:\n  s: { url: "ftp://s" }\n  t: { url: "http://t:1" }\npipelines:\n  p: { apiEndpoints: [a], policies: [{ proxy: [{ action: { serviceEndpoint: s } }] }] }\n  q: { apiEndpoints: [b], policies: [{ proxy: [{ action: { serviceEndpoint: t } }] }] }\n',
+      [/upstreams\.s\.url: expected a URL .*; closed until you have mended it$/],
+      {
+        upstreams: { s: undefined, t: {} },
+        routes: [
+          { path: '/a', respond: { status: 403 } },
+          { path: '/b', proxy: {} }
+        ]
+      }
+    ],
+    [
+      'nginx',
+      'server {\n  location ~ ^/a/(\\d+)$ { proxy_pass http://a:1; }\n  location ~ ^/a/([0-9]+)$ {\n    proxy_pass http://b:1; auth_basic "x"; auth_basic_user_file users; }\n}\n',
+      [],
+      { routes: [{}] }
+    ]
+  ]
+  for (const [format, source, notes, config] of cases) {
+    const file = join(t.testdir({ source }), 'source')
+    const { text, translation } = await importFile(format, file, catalog)
+    t.match(
+      translation.notes.map(({ line, text: note }) => `${line} ${note}`),
+      notes
+    )
+    t.match(parse(text), config)
+  }
 })
