@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { AboutComparison, OptionChange } from '../../src/kit/concern.ts'
+import type { Caller } from '../../src/lib/caller.ts'
 import { isSame, notIn } from '../../src/lib/compare-options.ts'
 import { duration } from '../../src/lib/units.ts'
+import { alternativesOf } from './alternatives.ts'
+import { compileRequirements } from './authorize.ts'
 import { type ApiKey, apiKey, readEntries, readUsers } from './credential-files.ts'
 import { issuersOf } from './jwt/issuers.ts'
 import type { JwtOptions } from './jwt/options.ts'
@@ -28,7 +31,7 @@ export function strategyChanges(
   if (name === 'apiKeys')
     return [
       ...placeChanges(before.apiKeys?.from, after.apiKeys?.from, ['apiKeys', 'from']),
-      ...credentialChanges(keysOf(before), keysOf(after), ['apiKeys'])
+      ...credentialChanges(keysOf(before), keysOf(after), ['apiKeys'], admittedKeys(before, after))
     ]
   if (name === 'basic') return credentialChanges(usersOf(before), usersOf(after), ['users'])
   if (name === 'session')
@@ -48,6 +51,8 @@ interface Credential {
   readonly expires: number
   /** What else requirements may look at. */
   readonly rest: unknown
+  /** Its caller, for requirements that decide about it here. */
+  readonly caller?: Caller
 }
 
 type Credentials = ReadonlyMap<string, Credential>
@@ -78,32 +83,51 @@ function keysOf({ apiKeys }: AuthOptions): Credentials {
         roles,
         scopes,
         expires: expires === undefined ? Infinity : Date.parse(expires),
-        rest: [id, claims]
+        rest: [id, claims],
+        caller: { id, roles, scopes, claims: claims ?? {}, by: 'apiKeys' }
       }
     ])
   )
 }
 
+/** Lists the keys that requests may pass with: all, unless a request has one key alone and that lacks what is required. */
+function admittedKeys(before: AuthOptions, after: AuthOptions): Credentials {
+  const keys = keysOf(after)
+  const { from = [] } = after.apiKeys ?? {}
+  const isAlone = [before, after].every((options) => isSame(alternativesOf(options), [['apiKeys']]))
+  const isOnePlace = from.length === 1 && from[0]?.startsWith('header:') === true
+  if (!isAlone || !isOnePlace || !isSame(from, before.apiKeys?.from) || after.require === undefined)
+    return keys
+  // The value of a variable that is not set may be any role.
+  if (JSON.stringify([after.require, [...keys.values()]]).includes('unset-')) return keys
+  const missing = compileRequirements(after.require)
+  return new Map(
+    [...keys].filter(([, { caller }]) => caller === undefined || missing(caller, [caller]) === undefined)
+  )
+}
+
 /** Compares lists of credentials: new ones, and those whose callers have more. */
-function credentialChanges(before: Credentials, after: Credentials, path: Path): OptionChange[] {
+function credentialChanges(
+  before: Credentials,
+  known: Credentials,
+  path: Path,
+  admitted: Credentials = known
+): OptionChange[] {
   const more: string[] = []
   const less: string[] = []
-  for (const [credential, { id, roles, scopes, expires, rest }] of after) {
+  for (const [credential, { id, roles, scopes, expires, rest }] of known) {
     const old = before.get(credential)
-    if (old === undefined) more.push(id)
-    else {
-      const hasOther = !isSame(rest, old.rest)
-      if (
-        hasOther ||
-        expires > old.expires ||
-        notIn(roles, old.roles).length + notIn(scopes, old.scopes).length > 0
-      )
-        more.push(id)
-      if (expires < old.expires || notIn(old.roles, roles).length + notIn(old.scopes, scopes).length > 0)
-        less.push(id)
-    }
+    const hasMore =
+      old === undefined ||
+      !isSame(rest, old.rest) ||
+      expires > old.expires ||
+      notIn(roles, old.roles).length + notIn(scopes, old.scopes).length > 0
+    if (hasMore && admitted.has(credential)) more.push(id)
+    if (old === undefined) continue
+    if (expires < old.expires || notIn(old.roles, roles).length + notIn(old.scopes, scopes).length > 0)
+      less.push(id)
   }
-  for (const [credential, { id }] of before) if (!after.has(credential)) less.push(id)
+  for (const [credential, { id }] of before) if (!known.has(credential)) less.push(id)
   return [
     ...(more.length === 0
       ? []
@@ -125,7 +149,14 @@ function placeChanges(
     ...(more.length === 0
       ? []
       : [{ class: 'widened-access' as const, path, message: `accepts credentials in ${more.join(', ')}` }]),
-    ...(less.length === 0 ? [] : [narrowed(path, `no longer accepts credentials in ${less.join(', ')}`)])
+    ...(less.length === 0
+      ? []
+      : [
+          narrowed(path, `no longer accepts credentials in ${less.join(', ')}, and ignores wrong ones there`)
+        ]),
+    ...(more.length + less.length === 0 && !isSame(before, after)
+      ? [{ class: 'widened-access' as const, path, message: 'takes another one of several credentials' }]
+      : [])
   ]
 }
 

@@ -7,7 +7,7 @@ import { complement, type RegularSet } from '../../src/lib/regular-set.ts'
 import { type Alternative, acceptedStrategies, alternativesOf } from './alternatives.ts'
 import { strategyChanges } from './compare-strategies.ts'
 import { issuersOf } from './jwt/issuers.ts'
-import { type AuthOptions, STRATEGIES } from './options.ts'
+import { type AuthOptions, STRATEGIES, type StrategyName } from './options.ts'
 
 /** How `diff` compares two resolved options of "auth". */
 export const comparison: Comparison = {
@@ -78,10 +78,38 @@ function alternativeChanges(before: AuthOptions, after: AuthOptions): OptionChan
     )
   const more = next.filter((one) => !isCovered(one, old)).map(showOf)
   const less = old.filter((one) => !isCovered(one, next)).map(showOf)
+  // A wrong one was refused; whoever sends it beside a right one can also leave it out.
+  const ignored = notIn(acceptedStrategies(before), acceptedStrategies(after))
+  const beside = ignored.length === 0 ? '' : `ignores credentials of ${ignored.join(', ')}, also wrong ones`
+  const lost = less.length === 0 ? '' : `no longer accepts ${less.join(', ')}`
+  const told = [lost, beside].filter((text) => text !== '').join(', and ')
   return [
     ...(more.length === 0 ? [] : [widened(['by'], `accepts more credentials: ${more.join(', ')}`)]),
-    ...(less.length === 0 ? [] : [narrowed(['by'], `no longer accepts ${less.join(', ')}`)])
+    ...(more.length === 0 && takesAnother(old, next, before)
+      ? [widened(['by'], 'takes another one of several callers of a request')]
+      : []),
+    ...(told === '' ? [] : [narrowed(['by'], told)])
   ]
+}
+
+/** Returns whether the requirements are those of another caller where a request has several. */
+function takesAnother(
+  old: readonly Alternative[],
+  next: readonly Alternative[],
+  { require }: AuthOptions
+): boolean {
+  if (require === undefined) return false
+  const names = STRATEGIES.filter((name) => old.flat().includes(name) && next.flat().includes(name))
+  const sets = names.reduce<StrategyName[][]>(
+    (found, name) => found.concat(found.map((set) => [...set, name])),
+    [[]]
+  )
+  const callerOf = (list: readonly Alternative[], set: readonly StrategyName[]): StrategyName | undefined =>
+    list.find((each) => each.every((name) => set.includes(name)))?.at(-1)
+  return sets.some((set) => {
+    const caller = callerOf(next, set)
+    return caller !== undefined && caller !== callerOf(old, set)
+  })
 }
 
 /** Compares the addresses that need no credential; with a requirement there are none. */

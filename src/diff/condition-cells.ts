@@ -1,3 +1,5 @@
+import type { Plan } from '../config/plan-types.ts'
+import { maskerOf } from '../config/redact.ts'
 import { type Condition, type ConditionKind, conditionKey } from '../lib/conditions/options.ts'
 import { matchesGlob } from '../lib/glob.ts'
 import { readAddresses } from '../lib/http/address-lists.ts'
@@ -44,9 +46,27 @@ export function conditionCells(
 export const holdFor = (set: readonly Condition[], values: Values): boolean =>
   set.every((condition) => values.get(conditionKey(condition))?.holds(condition) === true)
 
-/** Describes values for a person; undefined if there are none. */
-export const describeValues = (values: Values): string | undefined =>
-  values.size === 0 ? undefined : [...values].map(([key, { text }]) => `${key} ${text}`).join(', ')
+/** Describes values for a person, but for those of some keys, which are secret; undefined if there are none. */
+export const describeValues = (values: Values, secret: ReadonlySet<string>): string | undefined =>
+  values.size === 0
+    ? undefined
+    : [...values].map(([key, { text }]) => `${key} ${secret.has(key) ? '***' : text}`).join(', ')
+
+/** Lists the keys of conditions whose values are masked in one of two configs. */
+export const secretConditions = (plans: readonly Plan[]): ReadonlySet<string> =>
+  new Set(
+    plans.flatMap((plan) => {
+      const masked = maskerOf(plan)
+      return plan.routes
+        .flatMap(({ when }) => when.flat())
+        .filter((condition) => {
+          const path = ['routes', 'when', conditionKey(condition)]
+          const { accepts } = condition
+          return typeof accepts !== 'boolean' && accepts.some((text) => masked(text, path) !== text)
+        })
+        .map(conditionKey)
+    })
+  )
 
 function valuesOf(kind: ConditionKind, conditions: readonly Condition[], path: string | undefined): Value[] {
   const accepted = conditions.map(({ accepts }) => (typeof accepts === 'boolean' ? [] : accepts))

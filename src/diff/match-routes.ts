@@ -1,6 +1,6 @@
 import type { ConditionalEntry } from '../gateway/route-table/index.ts'
 import type { RouteInfo } from '../kit/index.ts'
-import { conditionCells, describeValues, holdFor, type Values } from './condition-cells.ts'
+import { conditionCells, describeValues, holdFor, secretConditions, type Values } from './condition-cells.ts'
 import { type PathCell, pathCells, type SideNode } from './path-cells.ts'
 import type { RouteNodes } from './route-nodes.ts'
 import { SideNodes } from './side-nodes.ts'
@@ -43,6 +43,7 @@ export function matchRoutes(before: RouteNodes, after: RouteNodes): RouteMatches
     if (known === undefined || (known.isCaseVariant && !match.isCaseVariant)) ofBefore.set(match.after, match)
   }
   const nodes = new SideNodes({ before, after })
+  const secret = secretConditions([before.plan, after.plan])
   for (const host of hostCells(before, after)) {
     const { cells, undecided: notCompared } = pathCells(nodes.of(host.prefixes, host.own))
     for (const expression of notCompared) undecided.add(expression)
@@ -55,7 +56,7 @@ export function matchRoutes(before: RouteNodes, after: RouteNodes): RouteMatches
         for (const { values, ...pair } of pairsOf(old, next, cell))
           add({
             ...pair,
-            request: describe(host.host, cell, symbol, values),
+            request: describe(host.host, cell, symbol, describeValues(values, secret)),
             isCaseVariant: cell.isCaseVariant
           })
       }
@@ -151,8 +152,12 @@ function pairsOf(
   return cells.map((values) => ({ before: first(old, values), after: first(next, values), values }))
 }
 
-function describe(host: string, { segments }: PathCell, symbol: string, values: Values): string {
+function describe(
+  host: string,
+  { segments }: PathCell,
+  symbol: string,
+  conditions: string | undefined
+): string {
   const request = `${symbol} ${host}/${segments.map(encodeURIComponent).join('/')}`
-  const conditions = describeValues(values)
   return conditions === undefined ? request : `${request} with ${conditions}`
 }

@@ -8,8 +8,17 @@ const route = (options: Config, root: Config = {}): Config => ({
   ...root,
   routes: [{ path: '/orders/*', proxy: { upstream: UPSTREAM }, ...options }]
 })
-const auth = { apiKeys: { list: [{ id: 'partner', key: `sha256:${'0'.repeat(64)}` }] } }
+interface Keys {
+  readonly apiKeys: { readonly list: readonly Config[] }
+}
+const auth: Keys = { apiKeys: { list: [{ id: 'partner', key: `sha256:${'0'.repeat(64)}` }] } }
 const proxy = (options: Config): Config => route({ proxy: { upstream: UPSTREAM, ...options } })
+const twoKeys = (roles: readonly string[]): Keys => ({
+  apiKeys: { list: [...auth.apiKeys.list, { id: 'other', key: `sha256:${'1'.repeat(64)}`, roles }] }
+})
+const fromTwo = ({ apiKeys }: Keys): Config => ({
+  apiKeys: { ...apiKeys, from: ['header:x-a', 'header:x-b'] }
+})
 const ORDER = { type: 'object', required: ['item'], properties: { item: { type: 'string' } } }
 const body = (schema: Config): Config => route({ validate: { body: schema } })
 const query = (properties: Config, unknown = 'keep'): Config =>
@@ -175,6 +184,24 @@ const CASES: readonly (readonly [what: string, before: Config, after: Config, fo
     route({ rateLimit: { max: 10, count: [403] } }),
     ['loosened-limits rateLimit.count']
   ],
+  [
+    'an API key that lacks what is required',
+    route({ auth: { ...auth, require: { roles: ['admin'] } } }),
+    route({ auth: { ...twoKeys([]), require: { roles: ['admin'] } } }),
+    []
+  ],
+  [
+    'an API key that has what is required',
+    route({ auth: { ...auth, require: { roles: ['admin'] } } }),
+    route({ auth: { ...twoKeys(['admin']), require: { roles: ['admin'] } } }),
+    ['widened-access auth.apiKeys']
+  ],
+  [
+    'an API key that lacks it, which is no wrong one any more beside another one',
+    route({ auth: { ...fromTwo(auth), require: { roles: ['admin'] } } }),
+    route({ auth: { ...fromTwo(twoKeys([])), require: { roles: ['admin'] } } }),
+    ['widened-access auth.apiKeys']
+  ],
   ['a schema', route({}), body({ type: 'object' }), ['narrowed-access validate']],
   ['a narrower schema', body({ type: 'object' }), body(ORDER), ['narrowed-access validate.body']],
   ['a wider schema', body(ORDER), body({ type: 'object' }), ['widened-access validate.body']],
@@ -291,3 +318,42 @@ t.test(
     t.strictSame(await changes(schema('c'), schema('a')), ['narrowed-access validate.body'])
   }
 )
+
+t.test('says that wrong credentials of a strategy or a place that is gone are ignored', async (t) => {
+  const jwt = { secret: 'a'.repeat(32), algorithms: ['HS256'] }
+  t.match(await diff(route({ auth: { ...auth, jwt } }), route({ auth: { ...auth, jwt, by: ['apiKeys'] } })), [
+    {
+      class: 'narrowed-access',
+      message: 'no longer accepts jwt, and ignores credentials of jwt, also wrong ones'
+    }
+  ])
+  t.match(
+    await diff(
+      route({ auth: fromTwo(auth) }),
+      route({ auth: { apiKeys: { ...auth.apiKeys, from: ['header:x-a'] } } })
+    ),
+    [{ class: 'narrowed-access', message: /in header:x-b, and ignores wrong ones there/ }]
+  )
+})
+
+t.test('masks secrets in conditions and in URLs', async (t) => {
+  const config = (secret: string): Config => ({
+    store: { redis: `redis://:${secret}@127.0.0.1:6379` },
+    routes: [
+      {
+        path: '/hook',
+        when: { 'header:x-hook': secret },
+        redirect: { to: `https://a:${secret}@a.example/${secret}` }
+      },
+      { path: '/hook', respond: { status: 201 } }
+    ]
+  })
+  for (const written of ['${A}', 'v1-${A}*'] as const) {
+    const found = await diffPlans(
+      await side(config(written), { A: 'hook-of-one' }),
+      await side(config(written), { A: 'hook-of-another' })
+    )
+    t.ok(found.some(({ option }) => option === 'store.redis'))
+    t.notMatch(JSON.stringify(found), /hook-of/)
+  }
+})

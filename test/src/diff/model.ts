@@ -12,7 +12,10 @@ export interface ModelRoute {
 }
 
 export interface ModelAuth {
-  readonly apiKeys?: { readonly list: readonly ModelKey[] }
+  readonly apiKeys?: { readonly list: readonly ModelKey[]; readonly from?: readonly string[] }
+  readonly basic?: boolean
+  readonly users?: { readonly list: readonly ModelUser[] }
+  readonly by?: readonly string[]
   readonly require?: { readonly roles?: readonly string[]; readonly scopes?: readonly string[] }
   readonly optional?: boolean
   readonly mode?: string
@@ -24,6 +27,12 @@ export interface ModelKey {
   readonly secret: string
   readonly roles?: readonly string[]
   readonly scopes?: readonly string[]
+}
+
+export interface ModelUser {
+  readonly name: string
+  readonly secret: string
+  readonly roles?: readonly string[]
 }
 
 export interface ModelIpAccess {
@@ -45,7 +54,14 @@ export interface ModelRequest {
   readonly query: string
   readonly header: string | undefined
   readonly ip: string
-  readonly key: string | undefined
+  readonly credentials: ModelCredentials
+}
+
+/** What a request has of credentials: the values of two headers for keys, and "name:password". */
+export interface ModelCredentials {
+  readonly 'x-api-key'?: string
+  readonly 'x-other-key'?: string
+  readonly user?: string
 }
 
 /** What becomes of a request: the route, and whether its gates let it pass. */
@@ -63,7 +79,10 @@ export function outcomeOf(config: ModelConfig, request: ModelRequest): Outcome {
 }
 
 /** Finds the route of a request, whoever sends it; the status where there is none. */
-export function routeOf(config: ModelConfig, request: Omit<ModelRequest, 'key'>): ModelRoute | 404 | 405 {
+export function routeOf(
+  config: ModelConfig,
+  request: Omit<ModelRequest, 'credentials'>
+): ModelRoute | 404 | 405 {
   const levels = config.routes.map((route) => hostLevel(route.host, request.host))
   for (const level of [2, 1, 0]) {
     const ofHost = config.routes.filter(
@@ -74,7 +93,10 @@ export function routeOf(config: ModelConfig, request: Omit<ModelRequest, 'key'>)
   return 404
 }
 
-function atPath(routes: readonly ModelRoute[], request: Omit<ModelRequest, 'key'>): ModelRoute | 404 | 405 {
+function atPath(
+  routes: readonly ModelRoute[],
+  request: Omit<ModelRequest, 'credentials'>
+): ModelRoute | 404 | 405 {
   const ranks = routes.map((route) => rankOf(route.path, request.path) ?? '')
   const best = ranks.toSorted()[0]
   const places = routes.filter((_, i) => ranks[i] === best)
@@ -89,9 +111,14 @@ function atPath(routes: readonly ModelRoute[], request: Omit<ModelRequest, 'key'
   )
   if (allowed.length === 0) return 405
   const conditions = ({ when = {} }: ModelRoute): number => Object.keys(when).length
+  // With equally many, a header comes first, then the query, then the address.
+  const kind = ({ when = {} }: ModelRoute): number =>
+    ['header', 'query', 'client'].findIndex((each) => Object.keys(when)[0]?.startsWith(each))
   const ordered = allowed.toSorted(
     (a, b) =>
-      Number(a.methods === undefined) - Number(b.methods === undefined) || conditions(b) - conditions(a)
+      Number(a.methods === undefined) - Number(b.methods === undefined) ||
+      conditions(b) - conditions(a) ||
+      kind(a) - kind(b)
   )
   return ordered.find((route) => holds(route.when ?? {}, request)) ?? 404
 }
@@ -129,7 +156,7 @@ function rankOf(pattern: string, path: string): string | undefined {
 
 function holds(
   when: NonNullable<ModelRoute['when']>,
-  { header, query, ip }: Omit<ModelRequest, 'key'>
+  { header, query, ip }: Omit<ModelRequest, 'credentials'>
 ): boolean {
   return Object.entries(when).every(([key, accepts]) => {
     if (key === 'client.ip') return isIn(ip, String(accepts))
@@ -146,7 +173,7 @@ function holds(
 export function verdictOf(
   config: ModelConfig,
   route: ModelRoute,
-  request: Pick<ModelRequest, 'ip' | 'key'>
+  request: Pick<ModelRequest, 'ip' | 'credentials'>
 ): 200 | 401 | 403 {
   const ipAccess = route.ipAccess === false ? undefined : merged(config.ipAccess, route.ipAccess)
   if (ipAccess !== undefined && ipAccess.mode !== 'report') {
@@ -157,16 +184,47 @@ export function verdictOf(
   const own = route.auth
   const auth = own === false ? undefined : merged(config.auth, own === true ? {} : own)
   if (auth === undefined || auth.mode === 'report') return 200
-  if (request.key === undefined) {
+  const callers = callersOf(auth, request.credentials)
+  if (callers === 'wrong') return 401
+  const found = alternativesOf(auth).find((names) => names.every((name) => callers[name] !== undefined))
+  const caller = callers[found?.at(-1) ?? '']
+  if (caller === undefined) {
     const isExempt =
       auth.require === undefined && (auth.exempt ?? []).some((range) => isIn(request.ip, range))
     return auth.optional === true || isExempt ? 200 : 401
   }
-  const caller = auth.apiKeys?.list.find(({ secret }) => secret === request.key)
-  if (caller === undefined) return 401
   const { roles, scopes = [] } = auth.require ?? {}
   if (roles !== undefined && !roles.some((role) => caller.roles?.includes(role) === true)) return 403
   return scopes.every((scope) => caller.scopes?.includes(scope) === true) ? 200 : 403
+}
+
+interface ModelCaller {
+  readonly roles?: readonly string[]
+  readonly scopes?: readonly string[]
+}
+
+/** Lists what is accepted: pairs first, then keys, then users. */
+function alternativesOf({ apiKeys, basic, by }: ModelAuth): readonly (readonly string[])[] {
+  const defined = [...(apiKeys === undefined ? [] : ['apiKeys']), ...(basic === true ? ['basic'] : [])]
+  const pairs = (by ?? []).filter((each) => each.includes('+')).map((each) => each.split('+'))
+  return [...pairs, ...defined.filter((name) => by?.includes(name) ?? true).map((name) => [name])]
+}
+
+/** Finds the callers of the strategies that are accepted; each credential of theirs has to be right. */
+function callersOf(
+  auth: ModelAuth,
+  credentials: ModelCredentials
+): Record<string, ModelCaller | undefined> | 'wrong' {
+  const accepted = new Set(alternativesOf(auth).flat())
+  const { apiKeys, users } = auth
+  const keys = (accepted.has('apiKeys') ? (apiKeys?.from ?? ['header:x-api-key']) : []).flatMap(
+    (place) => credentials[place.slice('header:'.length) as keyof ModelCredentials] ?? []
+  )
+  const ofKeys = keys.map((key) => apiKeys?.list.find(({ secret }) => secret === key))
+  const asked = accepted.has('basic') ? credentials.user : undefined
+  const user = users?.list.find(({ name, secret }) => asked === `${name}:${secret}`)
+  if (ofKeys.includes(undefined) || (asked !== undefined && user === undefined)) return 'wrong'
+  return { apiKeys: ofKeys[0], basic: user }
 }
 
 function merged<T extends object>(outer: T | undefined, inner: T | undefined): T | undefined {

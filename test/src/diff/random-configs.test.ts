@@ -6,10 +6,12 @@ import { gateway } from '../../helpers.ts'
 import { type Config, diff } from './diffs.ts'
 import {
   type ModelConfig,
+  type ModelCredentials,
   type ModelIpAccess,
   type ModelKey,
   type ModelRequest,
   type ModelRoute,
+  type ModelUser,
   outcomeOf,
   routeOf,
   verdictOf
@@ -36,6 +38,10 @@ const KEYS: readonly ModelKey[] = [
   { id: 'two', secret: 'the secret of key two', roles: ['staff'], scopes: ['read'] },
   { id: 'three', secret: 'the secret of key three' }
 ]
+const USERS: readonly ModelUser[] = [
+  { name: 'ada', secret: 'the password of ada', roles: ['admin'] },
+  { name: 'eve', secret: 'the password of eve' }
+]
 const RANGES = ['10.0.0.0/8', '10.0.0.0/9', '10.1.0.0/16', '192.0.2.0/24', '0.0.0.0/0']
 const ranges = fc.uniqueArray(pick(...RANGES), { minLength: 1, maxLength: 2 })
 
@@ -56,8 +62,18 @@ const rules = {
   exempt: pick(undefined, undefined, ['192.0.2.0/24']),
   mode: pick(undefined, undefined, undefined, 'report')
 }
-const keys = pick(KEYS, KEYS.slice(0, 2), KEYS.slice(1)).map((list) => ({ list }))
-const auth = some({ apiKeys: keys, ...rules }) as fc.Arbitrary<NonNullable<ModelConfig['auth']>>
+const keys = some({
+  list: pick(KEYS, KEYS.slice(0, 2), KEYS.slice(1)),
+  from: pick(undefined, undefined, undefined, ['header:x-api-key', 'header:x-other-key'])
+})
+const basic = some({
+  basic: fc.constant(true),
+  users: pick(USERS, USERS.slice(1)).map((list) => ({ list })),
+  by: pick(undefined, ['apiKeys'], ['basic'], ['apiKeys+basic'], ['basic+apiKeys', 'apiKeys'])
+})
+const auth = fc
+  .tuple(some({ apiKeys: keys, ...rules }), fc.oneof(fc.constant({}), fc.constant({}), basic))
+  .map(([own, more]) => ({ ...own, ...more })) as fc.Arbitrary<NonNullable<ModelConfig['auth']>>
 
 const route: fc.Arbitrary<ModelRoute> = some({
   path: pick('/a', '/a/*', '/a/b', '/a/:x', '/:y/b', '/n/:id(\\d+)', '/n/:id([0-9a-z]+)', '/n/:id', '/*'),
@@ -121,7 +137,7 @@ const asConfig = ({ routes, ...root }: ModelConfig): object => ({
 })
 
 /** Every request of the grid, for any caller. */
-function* requests(): Generator<Omit<ModelRequest, 'key'>> {
+function* requests(): Generator<Omit<ModelRequest, 'credentials'>> {
   for (const host of ['h.example', 'x.example', 'other.test'])
     for (const path of ['/', '/a', '/a/', '/a/b', '/a/z', '/q/b', '/n/1', '/n/x', '/n/X', '/z/z/z'])
       for (const method of ['GET', 'POST', 'PUT'])
@@ -131,23 +147,58 @@ function* requests(): Generator<Omit<ModelRequest, 'key'>> {
               yield { method, host, path, query, header, ip }
 }
 const GRID = [...requests()]
-const CALLERS = [undefined, ...KEYS.map(({ secret }) => secret), 'a wrong key']
 
-/** Requests that are refused by one config and not by another, one for each pair of routes and caller. */
-function newlyAdmitted(
-  before: ModelConfig,
-  after: ModelConfig
-): { request: ModelRequest; from: string | undefined; to: string }[] {
-  const found = new Map<string, { request: ModelRequest; from: string | undefined; to: string }>()
+/** Every combination of right, wrong and missing credentials. */
+const CREDENTIALS: readonly ModelCredentials[] = (
+  [undefined, ...KEYS.map(({ secret }) => secret), 'a wrong key'] as const
+)
+  .flatMap((key) =>
+    [undefined, KEYS[1]?.secret, 'another wrong key'].map((other) => ({
+      ...(key === undefined ? {} : { 'x-api-key': key }),
+      ...(other === undefined ? {} : { 'x-other-key': other })
+    }))
+  )
+  .flatMap((made) =>
+    [undefined, ...USERS.map(({ name, secret }) => `${name}:${secret}`), 'ada:wrong'].map((user) => ({
+      ...made,
+      ...(user === undefined ? {} : { user })
+    }))
+  )
+
+/** Lists what is left of credentials if some of them are not sent. */
+const partsOf = (credentials: ModelCredentials): ModelCredentials[] =>
+  Object.entries(credentials).reduce<ModelCredentials[]>(
+    (parts, [name, value]) => parts.concat(parts.map((part) => ({ ...part, [name]: value }))),
+    [{}]
+  )
+
+/** A request that is refused by one config and not by another. */
+interface Admitted {
+  readonly request: ModelRequest
+  readonly from: string | undefined
+  readonly to: string
+  /** Whether its sender was admitted without some of its credentials, such as a wrong one. */
+  readonly isOtherwiseAdmitted: boolean
+}
+
+/** Lists newly admitted requests, one for each pair of routes and credentials. */
+function newlyAdmitted(before: ModelConfig, after: ModelConfig): Admitted[] {
+  const found = new Map<string, Admitted>()
+  const seen = new Set<string>()
   for (const request of GRID) {
     const [old, next] = [routeOf(before, request), routeOf(after, request)]
     if (typeof next === 'number') continue
-    for (const key of CALLERS) {
-      const asked = { ...request, key }
-      if (typeof old !== 'number' && verdictOf(before, old, asked) === 200) continue
-      if (verdictOf(after, next, asked) !== 200) continue
-      const from = typeof old === 'number' ? undefined : old.name
-      found.set(`${from} ${next.name} ${key}`, { request: asked, from, to: next.name })
+    const from = typeof old === 'number' ? undefined : old.name
+    const cell = `${from} ${next.name} ${request.ip}`
+    if (seen.has(cell)) continue
+    seen.add(cell)
+    const wasAdmitted = (credentials: ModelCredentials): boolean =>
+      typeof old !== 'number' && verdictOf(before, old, { ...request, credentials }) === 200
+    for (const [i, credentials] of CREDENTIALS.entries()) {
+      const asked = { ...request, credentials }
+      if (wasAdmitted(credentials) || verdictOf(after, next, asked) !== 200) continue
+      const isOtherwiseAdmitted = partsOf(credentials).some(wasAdmitted)
+      found.set(`${from} ${next.name} ${i}`, { request: asked, from, to: next.name, isOtherwiseAdmitted })
     }
   }
   return [...found.values()]
@@ -167,9 +218,13 @@ async function findingsOf(before: object, after: object): Promise<Finding[] | un
 async function differences(t: Test, config: ModelConfig): Promise<object[]> {
   const app = await gateway(t, asConfig(config))
   const found: object[] = []
-  for (const sample of fc.sample(fc.tuple(pick(...GRID), pick(...CALLERS)), { seed: SEED, numRuns: 40 })) {
-    const request: ModelRequest = { ...sample[0], key: sample[1] }
-    const { method, host, path, query, header, ip, key } = request
+  for (const sample of fc.sample(fc.tuple(pick(...GRID), pick(...CREDENTIALS)), {
+    seed: SEED,
+    numRuns: 40
+  })) {
+    const request: ModelRequest = { ...sample[0], credentials: sample[1] }
+    const { method, host, path, query, header, ip, credentials } = request
+    const { user, ...keyHeaders } = credentials
     const { statusCode } = await app.inject({
       method: method as 'GET',
       url: path + query,
@@ -177,7 +232,8 @@ async function differences(t: Test, config: ModelConfig): Promise<object[]> {
         host,
         'x-forwarded-for': ip,
         ...(header === undefined ? {} : { 'x-test': header }),
-        ...(key === undefined ? {} : { 'x-api-key': key })
+        ...keyHeaders,
+        ...(user === undefined ? {} : { authorization: `Basic ${Buffer.from(user).toString('base64')}` })
       }
     })
     const expected = outcomeOf(config, request).status
@@ -200,10 +256,12 @@ t.test(`names every request of ${PAIRS} random pairs of configs that is newly ad
     if (findings === undefined) continue
     checked++
     const admitted = newlyAdmitted(before, after)
-    for (const { request, from, to } of admitted) {
+    for (const { request, from, to, isOtherwiseAdmitted } of admitted) {
       const isNamed = findings.some(
         (finding) =>
-          (finding.class === 'widened-access' || (finding.class === 'added' && from === undefined)) &&
+          (finding.class === 'widened-access' ||
+            (finding.class === 'added' && from === undefined) ||
+            (isOtherwiseAdmitted && finding.message.includes('ignores'))) &&
           finding.routes.some((route) => route.after === to && route.before === from)
       )
       if (!isNamed) missed.push({ seed: SEED + number, request, from, to, before, after, findings })
@@ -220,5 +278,5 @@ t.test(`names every request of ${PAIRS} random pairs of configs that is newly ad
   if (process.env['FUZZ'] !== undefined) t.comment(JSON.stringify(falseAlarms.slice(0, 5)))
   t.strictSame(unlike, [], 'the model decides like a gateway')
   t.strictSame(missed.slice(0, 1), [], 'no request is admitted that diff does not name')
-  t.ok(falseAlarms.length <= Math.max(2, checked * 0.05), 'fewer than 5 % of the pairs are false alarms')
+  t.ok(falseAlarms.length <= Math.max(4, alarms * 0.05), 'fewer than 5 % of the alarms are false')
 })

@@ -39,6 +39,12 @@ const WEAKENED: readonly (readonly [what: string, option: string, before: Config
   ['auth optional', 'auth.optional', auth({}), auth({ optional: true })],
   ['a strategy added to by', 'auth.by', auth({ jwt, by: ['jwt'] }), auth({ jwt, by: ['jwt', 'apiKeys'] })],
   ['a pair taken apart', 'auth.by', auth({ jwt, by: ['apiKeys+jwt'] }), auth({ jwt, by: ['jwt'] })],
+  [
+    'another caller of two',
+    'auth.by',
+    auth({ jwt, by: ['apiKeys+jwt'], require: { roles: ['admin'] } }),
+    auth({ jwt, by: ['jwt+apiKeys'], require: { roles: ['admin'] } })
+  ],
   ['a strategy defined', 'auth.by', auth({}), auth({ jwt })],
   [
     'a role added',
