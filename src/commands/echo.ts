@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { exitOnClosedPipe } from './closed-pipe.ts'
 import type { Command } from './command.ts'
 import { CommandError, UsageError } from './outcome.ts'
 
@@ -22,6 +23,7 @@ export const command: Command = {
   positionals: [],
   serves: true,
   async run({ values }) {
+    exitOnClosedPipe()
     const port = Number(values['port'])
     if (!Number.isInteger(port) || port < 0 || port > 65_535)
       throw new UsageError(`expected a port from 0 to 65535, got "${String(values['port'])}"`)

@@ -372,7 +372,7 @@ t.test('a command whose reader leaves ends without a message', async (t) => {
     ...hello,
     'gateway.test.json': '{ "tests": [{ "request": "GET /hello", "expect": { "status": 200 } }] }'
   })
-  for (const args of [['schema'], ['test']]) {
+  for (const args of [['schema'], ['test'], ['echo', '--port', '0']]) {
     const child = spawn(process.execPath, [BIN, ...args], {
       cwd,
       env: clean,
