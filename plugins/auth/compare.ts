@@ -18,7 +18,10 @@ export const comparison: Comparison = {
     ...alternativeChanges(before, after),
     ...acceptedStrategies(after)
       .filter((name) => acceptedStrategies(before).includes(name))
-      .flatMap((name) => strategyChanges(name, before, after, about)),
+      .flatMap((name) => {
+        const found = strategyChanges(name, before, after, about)
+        return [...found, ...ignoredPlaces(found, before, after)]
+      }),
     ...exemptChanges(before, after),
     ...requirementChanges(before.require, after.require),
     ...passOnChanges(before, after),
@@ -78,7 +81,7 @@ function alternativeChanges(before: AuthOptions, after: AuthOptions): OptionChan
     )
   const more = next.filter((one) => !isCovered(one, old)).map(showOf)
   const less = old.filter((one) => !isCovered(one, next)).map(showOf)
-  // A wrong one was refused; whoever sends it beside a right one can also leave it out.
+  // A wrong one was refused. Where a caller is required, it now passes only beside a right one, which passes alone as well.
   const ignored = notIn(acceptedStrategies(before), acceptedStrategies(after))
   const beside = ignored.length === 0 ? '' : `ignores credentials of ${ignored.join(', ')}, also wrong ones`
   const lost = less.length === 0 ? '' : `no longer accepts ${less.join(', ')}`
@@ -88,7 +91,15 @@ function alternativeChanges(before: AuthOptions, after: AuthOptions): OptionChan
     ...(more.length === 0 && takesAnother(old, next, before)
       ? [widened(['by'], 'takes another one of several callers of a request')]
       : []),
-    ...(told === '' ? [] : [narrowed(['by'], told)])
+    ...(told === '' ? [] : [narrowed(['by'], told)]),
+    ...(ignored.length > 0 && before.optional && after.optional
+      ? [
+          widened(
+            ['by'],
+            `lets requests with wrong credentials of ${ignored.join(', ')} through, as anonymous`
+          )
+        ]
+      : [])
   ]
 }
 
@@ -111,6 +122,18 @@ function takesAnother(
     return caller !== undefined && caller !== callerOf(old, set)
   })
 }
+
+/** Returns what follows for anonymous requests from places of credentials that are gone: wrong ones there were refused. */
+const ignoredPlaces = (
+  found: readonly OptionChange[],
+  before: AuthOptions,
+  after: AuthOptions
+): OptionChange[] =>
+  before.optional && after.optional
+    ? found
+        .filter(({ class: kind, path }) => kind === 'narrowed-access' && path.at(-1) === 'from')
+        .map(({ path }) => widened(path, 'lets requests with wrong credentials there through, as anonymous'))
+    : []
 
 /** Compares the addresses that need no credential; with a requirement there are none. */
 function exemptChanges(before: AuthOptions, after: AuthOptions): OptionChange[] {

@@ -3,7 +3,7 @@ import { getOrCreate } from '../lib/memoize.ts'
 import { isObject, mapFiles, merge, overrideOf, prune, type TSchema } from '../lib/schema.ts'
 import { anObject } from './example.ts'
 import type { FaultList } from './fault-list.ts'
-import { expectation } from './messages.ts'
+import { expectation, withoutSecrets } from './messages.ts'
 import { Scope } from './scope.ts'
 import { validate } from './validate.ts'
 import { faultIn, maskOf, type PlacedWritten, type Written } from './written.ts'
@@ -132,8 +132,9 @@ function writtenSchema({ options, override }: ConfigModule, scope: Scope): TSche
 }
 
 function expectedKind({ named, options, target }: ConfigModule, written: Written): string {
-  const { value } = written
-  const mask = maskOf(written)([])
+  const masks = maskOf(written)
+  const value = withoutSecrets(written.value, [], masks)
+  const mask = masks([])
   const wanted = anObject(options, value, mask)
   const isSwitched = target !== true && named !== true
   const suggestion =

@@ -15,9 +15,22 @@ export interface ValueFault {
 /** Returns how a message writes the value at a path; undefined for a value that may be quoted. */
 export type Mask = (path: Path) => string | undefined
 
+/** Copies a list or an object for a message, without the values inside that must not be quoted. */
+export function withoutSecrets(value: unknown, path: Path, maskOf: Mask): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  const shown = (each: unknown, key: string | number): unknown => {
+    const mask = maskOf([...path, key])
+    if (mask === undefined) return withoutSecrets(each, [...path, key], maskOf)
+    return isSecret(mask) ? '***' : JSON.parse(mask)
+  }
+  if (Array.isArray(value)) return value.map(shown)
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, shown(each, key)]))
+}
+
 /** Describes a validation error: what was expected, what it got, and what would work. */
-export function describeError(error: ErrorObject, value: unknown, maskOf: Mask): ValueFault {
-  const path = pathOf(error.instancePath, value)
+export function describeError(found: ErrorObject, value: unknown, maskOf: Mask): ValueFault {
+  const path = pathOf(found.instancePath, value)
+  const error = { ...found, data: withoutSecrets(found.data, path, maskOf) }
   const schema = error.parentSchema as Record<string, unknown>
   const params = error.params as Record<string, unknown>
   if (error.keyword === 'additionalProperties') {

@@ -60,6 +60,19 @@ t.test('reports invalid authentication options without secrets', async (t) => {
       hidden: SHORT
     },
     {
+      name: 'a secret inside of a list in the place of an object',
+      config: rootConfig('"auth": { "users": [{ "name": "ada", "secret": "hunter2-hunter2" }] }'),
+      faults: [/^gateway\.json:1:\d+ auth\.users: expected an object .*"secret":"\*\*\*"/],
+      hidden: 'hunter2'
+    },
+    {
+      name: 'a variable inside of a list in the place of an object',
+      config: rootConfig('"upstreams": ["a", { "url": "${INNER}" }]'),
+      env: { INNER: 'hunter2-hunter2' },
+      faults: [/^gateway\.json:1:\d+ upstreams: expected an object .*\$\{INNER\}/],
+      hidden: 'hunter2'
+    },
+    {
       name: 'a secret instead of a list',
       config: rootConfig(`"session": { "secrets": "${SHORT}" }`),
       faults: [/^gateway\.json:1:16 session\.secrets: expected a list.*, got a value that is not shown/],

@@ -334,6 +334,18 @@ t.test('says that wrong credentials of a strategy or a place that is gone are ig
     ),
     [{ class: 'narrowed-access', message: /in header:x-b, and ignores wrong ones there/ }]
   )
+  // Where no caller is required, those with a wrong credential were refused, and are not any more.
+  const optional = { ...auth, jwt, optional: true }
+  t.match(await diff(route({ auth: optional }), route({ auth: { ...optional, by: ['apiKeys'] } })), [
+    { class: 'widened-access', message: 'lets requests with wrong credentials of jwt through, as anonymous' },
+    { class: 'narrowed-access' }
+  ])
+  const anonymous = (from: readonly string[]): Config =>
+    route({ auth: { apiKeys: { ...auth.apiKeys, from }, optional: true } })
+  t.match(await diff(anonymous(['header:x-a', 'header:x-b']), anonymous(['header:x-a'])), [
+    { class: 'widened-access', message: 'lets requests with wrong credentials there through, as anonymous' },
+    { class: 'narrowed-access' }
+  ])
 })
 
 t.test('masks secrets in conditions and in URLs', async (t) => {
