@@ -66,7 +66,7 @@ const ofTexts =
   (test: (length: number, operand: number) => boolean): Keyword =>
   (operand) =>
     typeof operand === 'number'
-      ? (value) => typeof value !== 'string' || test([...value].length, operand)
+      ? (value) => typeof value !== 'string' || test(Array.from(value).length, operand)
       : LEAVE
 
 const ofLists =

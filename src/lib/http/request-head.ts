@@ -54,15 +54,11 @@ export type WriteRequestHead = (request: FastifyRequest, trusted: boolean, prefi
 /** Compiles the function that writes the heads of forwarded requests. */
 export function forwardedHead(options: RequestHeadOptions): WriteRequestHead {
   const { preserveHost, requestId, keepsUnderscores } = options
-  const isForged = forgedHeaders(options)
-  const isUnlisted = unlistedHeaders(options.only)
+  const isRefused = unlistedOr(options.only, forgedHeaders(options))
   const copy = copyHeaders(
     { ...options, onlyInGrpc: keepsUnderscores ? isNoName : hasUnderscore },
     (name, plain, trusted) =>
-      plain === requestId ||
-      plain === 'x-request-id' ||
-      isUnlisted(name, plain, trusted) ||
-      isForged(name, plain, trusted)
+      plain === requestId || plain === 'x-request-id' || isRefused(name, plain, trusted)
   )
   return (request, trusted, prefix) => {
     const { raw } = request
@@ -299,11 +295,12 @@ export function setHeader(head: string[], name: string, value: string | undefine
 // Without these, a body or an upgrade would be another one.
 const FRAMING = /^(?:content-length|content-encoding|sec-websocket-.*)$/
 
-/** Compiles the test for headers that are not on the list of a route; what proxies say of the request is none of the client's. */
-function unlistedHeaders(only: readonly string[] | undefined): IsDropped {
-  if (only === undefined) return isNoName
+/** Adds to a test that of headers that are not on the list of a route; what proxies say of the request is none of the client's. */
+function unlistedOr(only: readonly string[] | undefined, isDropped: IsDropped): IsDropped {
+  if (only === undefined) return isDropped
   const listed = new Set(only)
-  return (name, plain) => !listed.has(name) && !FRAMING.test(name) && !isForwardedHeader(plain)
+  return (name, plain, trusted) =>
+    (!listed.has(name) && !FRAMING.test(name) && !isForwardedHeader(plain)) || isDropped(name, plain, trusted)
 }
 
 /** Compiles the test for headers that only trusted proxies may send, and these only in one spelling. */
