@@ -6,7 +6,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import module from 'node:module'
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 
 const [major, minor] = process.versions.node.split('.').map(Number)
 if (major < 24 || (major === 24 && minor < 13)) {
@@ -25,8 +25,13 @@ if (args[0] === undefined || args[0] === 'run' || args[0].startsWith('-')) {
   catchEarlySignals()
 } else {
   // Halves the time that a command of the source takes to load. In the user's own folder: Node's default is in a folder
-  // that every user may write to. A folder that can't be written to is no error.
-  module.enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'sallyport'))
+  // that every user may write to. Without one, or where it can't be written to, there is no cache.
+  try {
+    const folder = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
+    if (isAbsolute(folder)) module.enableCompileCache(join(folder, 'sallyport'))
+  } catch {
+    // A user without a home.
+  }
 }
 const { main } = await load('main')
 const version = () => JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version

@@ -43,8 +43,8 @@ export const options = Type.Object(
       Type.Array(HeaderName, {
         uniqueItems: true,
         description:
-          'The request headers of clients that are forwarded to the upstream; by default all. X-Forwarded-* and what "request" sets are sent anyway.',
-        examples: [['accept', 'content-type', 'authorization']]
+          'The request headers of clients that are forwarded to the upstream; by default all. Those of the body, X-Forwarded-* and what "request" sets are sent anyway.',
+        examples: [['accept', 'authorization']]
       })
     ),
     underscores: Type.Unsafe<'drop' | 'keep'>({

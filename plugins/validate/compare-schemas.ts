@@ -18,6 +18,7 @@ export function schemaChanges(name: Name, before: ValidateOptions, after: Valida
       ? [{ class: 'widened-access', path, message: 'is no longer validated' }]
       : [{ class: 'narrowed-access', path, message: 'is validated' }]
   }
+  if (old.hash === next.hash) return []
   const isNarrower = isSubset(next, old) && readsAlike(next, old, name)
   const isWider = isSubset(old, next) && readsAlike(old, next, name)
   if (isNarrower) return isWider ? [] : [{ class: 'narrowed-access', path, message: 'accepts fewer values' }]

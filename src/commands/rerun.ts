@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { constants } from 'node:os'
 import { pino } from 'pino'
 import { FileWatch } from '../process/watch.ts'
 
@@ -75,14 +76,33 @@ export function rerunThisCommand(): Promise<number> {
   })
 }
 
+// The environment tells a run that another process watches for it: its arguments are the same.
+const RUN = 'SALLYPORT_WATCHED_RUN'
+
+/** Returns whether this process is one of the runs of a process that watches. */
+export const isWatchedRun = (): boolean => process.env[RUN] !== undefined
+
 // In a process of its own, each run imports modules anew.
 function forkThisCommand(onFiles: typeof reportFiles): Run {
   const [script = '', ...args] = process.argv.slice(1)
-  const others = args.filter((arg) => arg !== '--watch' && arg !== '-w')
-  const child = fork(script, others, { stdio: 'inherit' })
+  const child = fork(script, args, { stdio: 'inherit', env: { ...process.env, [RUN]: '1' } })
+  let isStopped = false
   child.on('message', (message: { files?: readonly string[] }) => onFiles(message.files ?? []))
   return {
-    ended: once(child, 'exit').then(([code]: (number | null)[]) => code ?? undefined),
-    stop: () => void child.kill()
+    ended: once(child, 'exit').then(
+      ([code, signal]: (number | string | null)[]) =>
+        typeof code === 'number' ? code : isStopped ? undefined : codeOf(String(signal)),
+      (error: Error) => {
+        process.stderr.write(`The command can't be run: ${error.message}\n`)
+        return 1
+      }
+    ),
+    stop() {
+      isStopped = true
+      child.kill()
+    }
   }
 }
+
+/** Returns the exit code that shells give a process that a signal has ended. */
+const codeOf = (signal: string): number => 128 + (constants.signals[signal as NodeJS.Signals] ?? 0)

@@ -3,7 +3,7 @@ import { REPORTERS, type ReporterName } from '../test-runner/reporters.ts'
 import { CONFIG_OPTION, type Command } from './command.ts'
 import { loadEnvFiles } from './env-files.ts'
 import { UsageError } from './outcome.ts'
-import { reportFiles, rerunThisCommand } from './rerun.ts'
+import { isWatchedRun, reportFiles, rerunThisCommand } from './rerun.ts'
 import { runTestFiles } from './run-test-files.ts'
 
 export const command: Command = {
@@ -26,7 +26,7 @@ export const command: Command = {
     const minCoverage = percentIn(values['min-coverage'])
     const config = values['config'] === undefined ? undefined : String(values['config'])
     const files = positionals.length > 0 ? positionals : findTests(config)
-    if (values['watch'] === true) return rerunThisCommand()
+    if (values['watch'] === true && !isWatchedRun()) return rerunThisCommand()
     return runTestFiles({
       files,
       config,

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { readFileSync, statSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { displayPath } from '../lib/display-path.ts'
@@ -39,7 +40,24 @@ export async function readSourceText(name: string): Promise<SourceText> {
   const bytes = await readBounded(path).catch((error: unknown) => {
     throw new ImportError(unreadable(file, error))
   })
-  if (bytes.length > MAX_BYTES) throw new ImportError(`${file}: expected at most 1 MB, got more`)
+  const text = textOf(bytes, file)
+  if (text.trim() === '') throw new ImportError(`${file}: expected a config, got an empty file`)
+  return { file, folder: dirname(path), text }
+}
+
+/** Reads a file that a config includes; throws an ImportError as `readSourceText` does. */
+export function readIncludedText(path: string, file: string): string {
+  const stats = statSync(path)
+  if (!stats.isFile()) throw new ImportError(`${file}: expected a file, got a folder or a device`)
+  if (stats.size > MAX_BYTES) throw tooLong(file)
+  return textOf(readFileSync(path), file)
+}
+
+const tooLong = (file: string): ImportError => new ImportError(`${file}: expected at most 1 MB, got more`)
+
+/** Decodes a config; throws an ImportError if it is too long, or no text in UTF-8. */
+function textOf(bytes: Buffer, file: string): string {
+  if (bytes.length > MAX_BYTES) throw tooLong(file)
   if (bytes.includes(0)) throw new ImportError(`${file}: expected text in UTF-8, got bytes that are not text`)
   if (!isUtf8(bytes))
     throw errorAt({ file, line: lineOfOtherBytes(bytes) }, 'expected text in UTF-8, got other bytes')
@@ -51,8 +69,7 @@ export async function readSourceText(name: string): Promise<SourceText> {
     throw new ImportError(
       `${file}: expected text, got a character of the private use area (U+E000 or U+E001)`
     )
-  if (text.trim() === '') throw new ImportError(`${file}: expected a config, got an empty file`)
-  return { file, folder: dirname(path), text }
+  return text
 }
 
 /** Returns the first line that is not UTF-8. */

@@ -28,6 +28,11 @@ export class Generation {
     return this.#inFlight
   }
 
+  /** Whether it closes once no request is in flight. */
+  get isRetired(): boolean {
+    return this.#retired
+  }
+
   /** Routes a request. */
   handle(request: IncomingMessage, response: ServerResponse): void {
     this.#inFlight++

@@ -40,7 +40,7 @@ export class Generations {
   /** Adds an instance beside the current one. */
   add(app: FastifyInstance): Generation {
     const added: Generation = new Generation(app, this.#count, () => {
-      if (added.inFlight === 0 && added !== this.#current) this.#open.delete(added)
+      if (added.inFlight === 0 && added.isRetired) this.#open.delete(added)
       this.onIdle()
     })
     this.#open.add(added)

@@ -214,7 +214,7 @@ t.test('forwards no headers of a client but those that a route lists', async (t)
     upstreams: { echo: { url: target } },
     routes: [
       { path: '/all', proxy: { upstream: 'echo' } },
-      { path: '/some', headers: { only: ['X-Tenant', 'content-type'] }, proxy: { upstream: 'echo' } },
+      { path: '/some', headers: { only: ['X-Tenant'] }, proxy: { upstream: 'echo' } },
       {
         path: '/none',
         headers: { only: [], request: { 'x-set': 'ours', cookie: { default: 'a=1' } } },
@@ -237,7 +237,7 @@ t.test('forwards no headers of a client but those that a route lists', async (t)
   for (const { url, gets } of [
     { url: '/all', gets: headers },
     { url: '/some', gets: { 'x-tenant': 'a', 'content-type': 'text/plain' } },
-    { url: '/none', gets: { 'x-set': 'ours', cookie: 'a=1' } },
+    { url: '/none', gets: { 'x-set': 'ours', cookie: 'a=1', 'content-type': 'text/plain' } },
     { url: '/leg', gets: { 'x-tenant': 'a' } }
   ]) {
     const method = url === '/leg' ? 'GET' : 'POST'

@@ -1,4 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the syntax of the config
+import { spawn } from 'node:child_process'
 import { EventEmitter, on, once } from 'node:events'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,6 +10,7 @@ import { CommandError } from '../../src/commands/outcome.ts'
 import { type Run, rerunOnChanges } from '../../src/commands/rerun.ts'
 import { runTestFiles } from '../../src/commands/run-test-files.ts'
 import { FileWatch } from '../../src/process/watch.ts'
+import { BIN, clean } from '../helpers.ts'
 
 /** What one run has printed, and its exit code. */
 interface Ran {
@@ -193,3 +195,20 @@ function watchOf(t: Test, file: string): EventEmitter {
   t.teardown(() => watch.close())
   return events
 }
+
+t.test('the command watches once, however its options are written', async (t) => {
+  const cwd = t.testdir({
+    'gateway.json': '{ "routes": [{ "path": "/a", "respond": { "body": "a" } }] }',
+    'gateway.test.json': '{ "tests": [{ "request": "GET /a", "expect": { "status": 200 } }] }'
+  })
+  const child = spawn(process.execPath, [BIN, 'test', '-wc', 'gateway.json'], { cwd, env: clean })
+  t.teardown(() => child.kill('SIGKILL'))
+  let shown = ''
+  child.stdout.on('data', (data: Buffer) => {
+    shown += data.toString()
+  })
+  for await (const data of child.stderr) if (String(data).includes('Waiting for changes')) break
+  t.match(shown, /tests 1/)
+  child.kill('SIGINT')
+  t.strictSame(await once(child, 'exit'), [0, null])
+})

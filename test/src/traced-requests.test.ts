@@ -175,6 +175,17 @@ t.test('while the instance for traced requests is being built', async (t) => {
     t.equal(await drained, true)
     t.ok(gate.built.every(({ isClosed }) => isClosed))
   })
+  await t.test('a drain waits for each traced request, not for the first alone', async (t) => {
+    const gate = await stage(t, {
+      routes: [{ path: '/*', respond: { body: 'here' }, fault: { delay: '200ms' } }]
+    })
+    t.match(await raw(gate.port, signed('/', LAST)), /sallyport-trace/i)
+    const second = raw(gate.port, signed('/', LAST))
+    while (gate.served.load().inFlight === 0) await new Promise(setImmediate)
+    const drained = gate.served.drain()
+    t.match(await second, /sallyport-trace[\s\S]*here$/i)
+    t.equal(await drained, true)
+  })
   await t.test('the end of the server', async (t) => {
     const gate = await stage(t, responding('here'))
     const asked = gate.hold()

@@ -73,6 +73,16 @@ export class RemoteKeys {
     return kid === undefined || (typeof kid === 'string' && this.#keys?.has(kid) !== true)
   }
 
+  /** Forgets the keys, and when they may be fetched. */
+  forget(): void {
+    this.#keys = undefined
+    this.#text = ''
+    this.#refreshAt = 0
+    this.#staleAt = 0
+    this.#unknownKeyAt = 0
+    this.#isFailing = false
+  }
+
   /** Fetches the keys for an unknown one, at most once per cool-down; the first fetch is immediate, so that a new key works at once. */
   async #fetchForUnknownKey(): Promise<void> {
     if (this.#fetching === undefined) {

@@ -193,6 +193,7 @@ function remoteKeysFor(
     `auth jwks ${id}`,
     () => new RemoteKeys(fetchKeys, aboutKeys(place), app.log)
   )
+  app.simulation?.onRenew(() => keys.forget())
   return { keys, id }
 }
 

@@ -58,9 +58,13 @@ export function listedBy(backend: SourceNode, passed: readonly string[]): string
   return passed.includes('*') ? own : passed.filter((name) => own.includes(name))
 }
 
+// What KrakenD forwards where an endpoint lists no headers.
+const BY_DEFAULT = ['content-type']
+
 /** KrakenD forwards no header that an endpoint does not list. */
 export function onlyListed(passed: readonly string[], route: JsonObject): void {
-  if (!passed.includes('*')) objectAt(route, 'headers')['only'] = [...new Set(passed)].map(literal)
+  const names = passed.length === 0 ? BY_DEFAULT : passed
+  if (!names.includes('*')) objectAt(route, 'headers')['only'] = [...new Set(names)].map(literal)
 }
 
 /** Returns the changes of headers of a backend. */

@@ -30,6 +30,8 @@ export function branchOf(directive: Directive): Branch | undefined {
   const text = args.join(' ')
   const [, variable = '', operator = '', written = ''] =
     /^\(\s*\$(\w+)(?:\s+(=|!=|~\*?)\s+(.*?))?\s*\)$/s.exec(text) ?? []
+  // nginx compares $host in lower case and without a final dot, `when` the header as it is: a refusal could be avoided.
+  if (variable === 'host' && !/^30[1-8]$/.test(answer.args[0] ?? '')) return undefined
   const found = conditionOf(variable, operator, written.replace(/^"(.*)"$/s, '$1'))
   return found === undefined ? undefined : { directive, answer, methods: undefined, when: {}, ...found }
 }

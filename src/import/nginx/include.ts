@@ -1,7 +1,7 @@
-import { readFileSync, realpathSync } from 'node:fs'
+import { realpathSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { filesInside, isFolderInside } from '../files-inside.ts'
-import { errorAt, type SourceText } from '../source-text.ts'
+import { errorAt, readIncludedText, type SourceText } from '../source-text.ts'
 import type { Directive } from './parse.ts'
 
 // Files of nginx and its packages without a gate in them.
@@ -48,12 +48,13 @@ export function withIncludes(
   }
 
   function parseFile(path: string, include: Directive): Directive[] {
-    const text = readFileSync(path, 'utf8').replaceAll('\r\n', '\n')
+    const file = join(dirname(source.file), relative(folder, path))
+    const text = readIncludedText(path, file)
     read.files++
     read.bytes += text.length
     if (read.files > MAX_FILES || read.bytes > MAX_BYTES)
       throw errorAt(include, `expected at most ${MAX_FILES} included files of 1 MB together, got more`)
-    return parse({ file: join(dirname(source.file), relative(folder, path)), folder, text })
+    return parse({ file, folder, text })
   }
 
   return expand(directives, 0, false)

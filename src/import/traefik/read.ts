@@ -1,10 +1,10 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { ConfigError } from '../../config/fault.ts'
 import { readYaml } from '../../config/read-yaml.ts'
 import { isObject } from '../../lib/schema.ts'
 import { filesInside } from '../files-inside.ts'
-import { checkDepth, errorAt, ImportError, type SourceText } from '../source-text.ts'
+import { checkDepth, errorAt, ImportError, readIncludedText, type SourceText } from '../source-text.ts'
 import { Node } from './node.ts'
 
 /** Reads YAML, in which a template may insert variables of the environment. */
@@ -106,9 +106,9 @@ function siblingsOf({ file, folder }: SourceText): Node[] {
     const size = path === undefined ? left + 1 : statSync(path).size
     if (path === undefined || size > left) return []
     left -= size
-    const text = readFileSync(path, 'utf8')
+    const own = join(dirname(file), name)
     try {
-      const node = readNode({ file: join(dirname(file), name), folder, text })
+      const node = readNode({ file: own, folder, text: readIncludedText(path, own) })
       return node.get('http').exists() || node.get('tls').exists() ? [node] : []
     } catch (error) {
       if (error instanceof ImportError) return []

@@ -54,7 +54,7 @@ export type WriteRequestHead = (request: FastifyRequest, trusted: boolean, prefi
 /** Compiles the function that writes the heads of forwarded requests. */
 export function forwardedHead(options: RequestHeadOptions): WriteRequestHead {
   const { preserveHost, requestId, keepsUnderscores } = options
-  const isRefused = unlistedOr(options.only, forgedHeaders(options))
+  const isRefused = unlistedOr(options, forgedHeaders(options))
   const copy = copyHeaders(
     { ...options, onlyInGrpc: keepsUnderscores ? isNoName : hasUnderscore },
     (name, plain, trusted) =>
@@ -293,14 +293,16 @@ export function setHeader(head: string[], name: string, value: string | undefine
 }
 
 // Without these, a body or an upgrade would be another one.
-const FRAMING = /^(?:content-length|content-encoding|sec-websocket-.*)$/
+const FRAMING = /^(?:content-length|content-type|content-encoding|sec-websocket-.*)$/
 
 /** Adds to a test that of headers that are not on the list of a route; what proxies say of the request is none of the client's. */
-function unlistedOr(only: readonly string[] | undefined, isDropped: IsDropped): IsDropped {
+function unlistedOr({ only, clientIpHeader }: RequestHeadOptions, isDropped: IsDropped): IsDropped {
   if (only === undefined) return isDropped
   const listed = new Set(only)
+  const own = clientIpHeader === null ? null : cgiName(clientIpHeader)
   return (name, plain, trusted) =>
-    (!listed.has(name) && !FRAMING.test(name) && !isForwardedHeader(plain)) || isDropped(name, plain, trusted)
+    (!listed.has(name) && !FRAMING.test(name) && !isForwardedHeader(plain) && plain !== own) ||
+    isDropped(name, plain, trusted)
 }
 
 /** Compiles the test for headers that only trusted proxies may send, and these only in one spelling. */

@@ -319,6 +319,23 @@ t.test(
   }
 )
 
+t.test('compares equal schemas as equal, whatever they have, and hostile ones in time', async (t) => {
+  const odd = { $id: 'https://a.example/s', type: 'object', unevaluatedProperties: false }
+  const with1 = (maxBody: string): Config => route({ validate: { body: odd, maxBody } })
+  t.strictSame(
+    (await changes(with1('1kb'), with1('2kb'))).filter((each) => each.includes('validate.body')),
+    []
+  )
+  const endless = { allOf: [{ $ref: '#' }, { $ref: '#' }] }
+  t.strictSame(
+    await changes(body({ ...endless, maxProperties: 2 }), body({ ...endless, maxProperties: 3 })),
+    ['widened-access validate.body']
+  )
+  t.strictSame(await changes(body({ constructor: 1, minLength: 1 }), body({ constructor: 2 })), [
+    'widened-access validate.body'
+  ])
+})
+
 t.test('says that wrong credentials of a strategy or a place that is gone are ignored', async (t) => {
   const jwt = { secret: 'a'.repeat(32), algorithms: ['HS256'] }
   t.match(await diff(route({ auth: { ...auth, jwt } }), route({ auth: { ...auth, jwt, by: ['apiKeys'] } })), [

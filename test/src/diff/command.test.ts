@@ -225,7 +225,7 @@ t.test('compares folders, with files by their content', async (t) => {
   t.match(await compare(), /Nothing changes/)
   write('b/keys.json', [
     { id: 'partner', key: KEY },
-    { id: 'other', key: KEY.replace('0', '1') }
+    { id: 'other', key: KEY.replace('0', '1'), roles: ['admin'] }
   ])
   t.match(await compare(), /auth\.apiKeys trusts others: .* other\n/)
   rmSync(join(folder, 'a'), { recursive: true })

@@ -78,16 +78,17 @@ t.test('the pre-commit hook refuses a commit that widens access', async (t) => {
     `#!/bin/sh\nexec "${process.execPath}" "${join(top, 'bin/sallyport.js')}" "$@"\n`
   )
   chmodSync(join(bin, 'sallyport'), 0o755)
+  const env: Record<string, string> = {
+    PATH: `${dirname(process.execPath)}:${process.env['PATH']}`,
+    HOME: folder,
+    GIT_CONFIG_NOSYSTEM: '1'
+  }
   const git = (...args: string[]): string =>
     execFileSync('git', ['-c', 'user.name=ada', '-c', 'user.email=ada@example.com', ...args], {
       cwd: folder,
       encoding: 'utf8',
       stdio: 'pipe',
-      env: {
-        PATH: `${dirname(process.execPath)}:${process.env['PATH']}`,
-        HOME: folder,
-        GIT_CONFIG_NOSYSTEM: '1'
-      }
+      env
     })
   const write = (roles: readonly string[]): void =>
     writeFileSync(
@@ -110,4 +111,6 @@ t.test('the pre-commit hook refuses a commit that widens access', async (t) => {
   write(['admin', 'guest'])
   t.throws(() => git('commit', '-q', '-a', '-m', 'wider'))
   t.equal(git('log', '--format=%s', '-1').trim(), 'narrower')
+  env['GATEWAY_CONFIG'] = 'other.json'
+  t.throws(() => git('commit', '-q', '--allow-empty', '-m', 'a name that no config has'), /no other\.json/)
 })

@@ -453,7 +453,7 @@ const PAIRS: Readonly<Record<string, readonly Pair[]>> = {
       }
     ]
   ],
-  headers: [[{}, { request: { a: 'b' }, underscores: 'keep', response: { c: 'd' } }]],
+  headers: [[{}, { request: { a: 'b' }, underscores: 'keep', response: { c: 'd' }, only: ['accept'] }]],
   query: [[{ a: 'b' }, { a: 'c' }]],
   cache: [
     [

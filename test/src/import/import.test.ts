@@ -46,6 +46,22 @@ t.test('import says what a command line lacks', async (t) => {
     t.match(await sallyport(['import', ...args], { cwd }), { code: 2, stderr, stdout: '' }, args.join(' '))
 })
 
+t.test(
+  'a refusal by $host of nginx closes its server, since `when` compares the header as it is',
+  async (t) => {
+    const cwd = t.testdir({
+      'refuse.conf':
+        'server {\n  if ($host = admin.example) { return 403; }\n  location / { return 200 in; }\n}\n',
+      'redirect.conf':
+        'server {\n  if ($host = www.example) { return 301 https://example/; }\n  location / { return 200 in; }\n}\n'
+    })
+    const made = async (file: string): Promise<string> =>
+      (await importFile('nginx', join(cwd, file), catalog)).text
+    t.notMatch(await made('refuse.conf'), /"body": "in"/)
+    t.match(await made('redirect.conf'), /"body": "in"/)
+  }
+)
+
 t.test('a source that is no config of the format is an error with its place', async (t) => {
   const cwd = t.testdir({
     'open.conf': 'server {\n  listen 80;\n',
@@ -64,6 +80,9 @@ t.test('a source that is no config of the format is an error with its place', as
     Caddyfile: ':80 {\n  handle {\n',
     'caddy.json': '{\n  "apps": {}\n}\n',
     Loop: 'import Loop\n:80 {\n  respond 200\n}\n',
+    'parts.conf': 'server {\n  include marks.conf;\n}\n',
+    'folder.conf': 'http {\n  include none.conf.d;\n}\n',
+    'big.conf': 'http {\n  include long.conf;\n}\n',
     'marks.conf': 'server { server_name \uE000A\uE001; }\n',
     'long.conf': `# ${'x'.repeat(1024 * 1024)}\n`
   })
@@ -78,6 +97,9 @@ t.test('a source that is no config of the format is an error with its place', as
     { file: 'loop', message: /^The file .*loop can't be read \(ELOOP\)$/ },
     { file: 'latin1.conf', message: /latin1\.conf:2: expected text in UTF-8, got other bytes$/ },
     { file: 'marks.conf', message: /marks\.conf: expected text, got a character of the private use area/ },
+    { file: 'parts.conf', message: /marks\.conf: expected text, got a character of the private use area/ },
+    { file: 'folder.conf', message: /none\.conf\.d: expected a file, got a folder or a device$/ },
+    { file: 'big.conf', message: /long\.conf: expected at most 1 MB, got more$/ },
     {
       file: 'loop.conf',
       message: /loop\.conf:2: expected at most 8 files that include each other, got more$/

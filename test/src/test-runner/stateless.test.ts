@@ -190,6 +190,29 @@ t.test('tests share a gateway as long as its concerns say that requests leave no
   })
 })
 
+t.test('a test with a foreign token leaves the keys of an issuer as new', async (t) => {
+  const jwt = { issuer: 'https://id.example', audience: 'api', jwks: 'https://id.example/jwks' }
+  const token = [
+    { alg: 'RS256', kid: 'other' },
+    { iss: jwt.issuer, aud: jwt.audience, exp: 1e10, sub: 'x' },
+    {}
+  ]
+    .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .join('.')
+  const failures = await run(
+    t,
+    { auth: { jwt }, routes: [{ path: '/a', auth: true, respond: { body: 'a' } }] },
+    [
+      { request: { url: '/a', headers: { authorization: `Bearer ${token}` } }, expect: { upstream: null } },
+      { request: 'GET /a', sign: 'ada', expect: { status: 200 } },
+      { request: { url: '/a', headers: { authorization: `Bearer ${token}` } }, expect: { status: 401 } },
+      { request: 'GET /a', sign: 'ada', expect: { status: 200 } }
+    ],
+    { callers: { ada: { id: 'ada' } } }
+  )
+  t.strictSame(failures, [[], [], [], []])
+})
+
 t.test('a test that fails, or never ends, does not fail the next one', async (t) => {
   const config = {
     upstreams: { orders: { url: 'http://10.0.0.1:4000' } },

@@ -23,11 +23,14 @@ export interface Part {
 /** Schemas of which all hold. */
 export type Conjunction = readonly SchemaNode[]
 
-// References that lead to themselves end here.
+// References that lead to themselves, also several at once, end here.
 const MAX_REFERENCES = 32
+const MAX_PARTS = 1000
 
 /** Lists the keywords that hold for a conjunction, through references and `allOf`; undefined if no value is valid. */
-export function partsOf(nodes: Conjunction, level = 0): Part[] | undefined {
+export const partsOf = (nodes: Conjunction): Part[] | undefined => partsAt(nodes, 0, { left: MAX_PARTS })
+
+function partsAt(nodes: Conjunction, level: number, budget: { left: number }): Part[] | undefined {
   const parts: Part[] = []
   for (const node of nodes) {
     const { schema } = node
@@ -38,7 +41,9 @@ export function partsOf(nodes: Conjunction, level = 0): Part[] | undefined {
     const inner = Array.isArray(allOf) ? allOf.map((each): SchemaNode => ({ ...node, schema: each })) : []
     if (typeof $ref === 'string') inner.push(referred(node, $ref))
     if (inner.length === 0) continue
-    const found = level > MAX_REFERENCES ? [undecided(node)] : partsOf(inner, level + 1)
+    budget.left -= inner.length
+    const found =
+      level > MAX_REFERENCES || budget.left < 0 ? [undecided(node)] : partsAt(inner, level + 1, budget)
     if (found === undefined) return undefined
     parts.push(...found)
   }

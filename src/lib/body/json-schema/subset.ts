@@ -82,7 +82,7 @@ class SubsetCheck {
     const types = typesIn(parts)
     return (
       Object.keys(keywords).every((keyword) => {
-        const rule = RULES[keyword]
+        const rule = Object.hasOwn(RULES, keyword) ? RULES[keyword] : undefined
         if (rule === undefined) return keyword !== UNDECIDED
         return isFree(types, rule.type) || rule.implies(parts, keywords)
       }) &&

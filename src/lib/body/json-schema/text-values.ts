@@ -24,9 +24,6 @@ type Resolve = (reference: string) => unknown
 // The number of JSON (RFC 8259 section 6); what else JavaScript reads as one, another server may not.
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/
 
-// Schemas may refer to themselves.
-const MAX_LEVELS = 16
-
 // A client chooses the names of what a schema does not name.
 const MAX_PROPERTIES = 256
 
@@ -99,13 +96,18 @@ const resolverOf =
     )
   }
 
-/** Lists a schema and those that it combines, through references. */
-function partsOf(schema: unknown, resolve: Resolve, level = 0): Readonly<Record<string, unknown>>[] {
-  if (!isObject(schema) || level > MAX_LEVELS) return []
+/** Lists a schema and those that it combines, through references, each once: schemas may refer to themselves. */
+function partsOf(
+  schema: unknown,
+  resolve: Resolve,
+  seen: Set<object> = new Set()
+): Readonly<Record<string, unknown>>[] {
+  if (!isObject(schema) || seen.has(schema)) return []
+  seen.add(schema)
   const { $ref, allOf, anyOf, oneOf } = schema
   const inner = [allOf, anyOf, oneOf].flatMap((list) => (Array.isArray(list) ? (list as unknown[]) : []))
   if (typeof $ref === 'string') inner.push(resolve($ref))
-  return [schema, ...inner.flatMap((each) => partsOf(each, resolve, level + 1))]
+  return [schema, ...inner.flatMap((each) => partsOf(each, resolve, seen))]
 }
 
 /** Collects the types that a schema speaks of; where it names none, from the values and keywords that it has. */
