@@ -239,7 +239,15 @@ t.test('each kind of target, and what comes of it in one line', async (t) => {
         upstreams: [
           {
             removed: [],
-            headers: [{}, {}, {}, {}, {}, {}, { name: 'connection', value: 'upgrade' }, { name: 'upgrade' }]
+            // The handshake of a client is filled in.
+            headers: [
+              {},
+              { name: 'sec-websocket-version' },
+              { name: 'sec-websocket-key', value: '***' },
+              ...[{}, {}, {}, {}, {}],
+              { name: 'connection', value: 'upgrade' },
+              { name: 'upgrade' }
+            ]
           }
         ]
       }

@@ -309,7 +309,7 @@ t.test('a source that is no declarative config is an error with its place', asyn
   const cwd = t.testdir({ 'a.yaml': 'services: [', 'b.yaml': '- a', 'c.yaml': 'routers: {}' })
   for (const [file, message] of [
     ['a.yaml', /a\.yaml:\d+:\d+ This is not YAML/],
-    ['b.yaml', /b\.yaml: expected an object/],
+    ['b.yaml', /b\.yaml:1: expected an object/],
     ['c.yaml', /c\.yaml: expected a declarative config of Kong/]
   ] as const)
     await t.rejects(importFile('kong', join(cwd, file), catalog), { name: 'ImportError', message })
