@@ -1,7 +1,7 @@
 // That of a program which SIGPIPE has ended; Node.js ignores the signal. 0 would pass for success in `sallyport test | head`.
 const EXIT_CODE = 141
 
-/** Ends the process without a message once nobody reads its output, as with `| head`. */
+/** Ends the process without a message once its output is closed (EPIPE), as `head` does after some lines. */
 export function exitOnClosedPipe(): void {
   for (const stream of [process.stdout, process.stderr])
     if (!stream.listeners('error').includes(onError)) stream.prependListener('error', onError)

@@ -7,7 +7,7 @@ export interface Command {
   readonly positionals: readonly Argument[]
   /** What each further argument is; without it, there are none. */
   readonly variadic?: Argument
-  /** Whether it serves requests; other commands end once nobody reads their output. */
+  /** Whether it serves requests; other commands end once their output is closed. */
   readonly serves?: true
   /** Returns the exit code; undefined for a process that keeps running. */
   run(args: CommandArguments): Promise<number | undefined>

@@ -1,28 +1,6 @@
 import { isObject } from '../lib/schema.ts'
-import {
-  ADDRESSES,
-  EXPECTED,
-  EXPECTED_NAME,
-  FILE,
-  JSON_SCHEMA,
-  NO_SECRET,
-  REPLACED_WHOLE,
-  TEMPLATE,
-  TEMPLATES
-} from '../lib/units.ts'
+import { OWN_KEYWORDS } from '../lib/units.ts'
 import { hasDefault } from './defaults.ts'
-
-const OWN_KEYWORDS: ReadonlySet<string> = new Set([
-  ADDRESSES,
-  EXPECTED,
-  EXPECTED_NAME,
-  NO_SECRET,
-  REPLACED_WHOLE,
-  FILE,
-  TEMPLATE,
-  TEMPLATES,
-  JSON_SCHEMA
-])
 
 const USER_KEYS = {
   '^x-(?!ok$)': { description: 'Your own; Sallyport does not read it.' },
@@ -45,7 +23,7 @@ export function publishedSchema(schema: unknown): unknown {
   const { required, ...rest } = published
   const made: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(rest))
-    if (!OWN_KEYWORDS.has(key) && value !== undefined) made[key] = value
+    if (!OWN_KEYWORDS.includes(key) && value !== undefined) made[key] = value
   const { properties } = made
   if (Array.isArray(required)) {
     const needed = required.filter((name: string) => !(isObject(properties) && hasDefault(properties[name])))

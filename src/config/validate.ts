@@ -2,17 +2,7 @@ import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import addFormats from 'ajv-formats'
 import { getOrCreate } from '../lib/memoize.ts'
 import { isObject } from '../lib/schema.ts'
-import {
-  ADDRESSES,
-  EXPECTED,
-  EXPECTED_NAME,
-  FILE,
-  JSON_SCHEMA,
-  NO_SECRET,
-  REPLACED_WHOLE,
-  TEMPLATE,
-  TEMPLATES
-} from '../lib/units.ts'
+import { OWN_KEYWORDS } from '../lib/units.ts'
 import { withDefaults } from './defaults.ts'
 import { describeError, type Mask, type ValueFault } from './messages.ts'
 import { isSurelyValid } from './quick-validation.ts'
@@ -31,17 +21,7 @@ const ajvOptions = {
 /** Makes the validator on first need: most configs are valid, and never need it. */
 function makeAjv(): Ajv {
   const ajv = new Ajv(ajvOptions)
-  ajv.addVocabulary([
-    ADDRESSES,
-    EXPECTED,
-    EXPECTED_NAME,
-    NO_SECRET,
-    REPLACED_WHOLE,
-    FILE,
-    TEMPLATE,
-    TEMPLATES,
-    JSON_SCHEMA
-  ])
+  ajv.addVocabulary([...OWN_KEYWORDS])
   addFormats.default(ajv)
   return ajv
 }

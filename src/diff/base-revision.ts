@@ -24,7 +24,7 @@ export async function findBase(name: string, newName: string): Promise<Base | un
   return { name: `${mergeBase ?? revision}${rest}`, revision, head, mergeBase }
 }
 
-// As many digits of a commit as nobody finds twice.
+// Enough digits to name one commit of a repository.
 const SHOWN = 16
 
 /** Says which commit the old config is taken from. */

@@ -69,6 +69,19 @@ export const TEMPLATES = 'x-templates'
 /** Marks a JSON Schema of the user's own, whose references to files are relative to the config that has it. */
 export const JSON_SCHEMA = 'x-json-schema'
 
+/** The keywords of Sallyport's own in the schemas of options; ajv ignores them, and `schema --standard` leaves them out. */
+export const OWN_KEYWORDS: readonly string[] = [
+  ADDRESSES,
+  EXPECTED,
+  EXPECTED_NAME,
+  NO_SECRET,
+  REPLACED_WHOLE,
+  FILE,
+  TEMPLATE,
+  TEMPLATES,
+  JSON_SCHEMA
+]
+
 /** Describes an option that is a file; concerns get its absolute name. */
 export const File = (props: { description: string }): TUnsafe<string> =>
   Type.Unsafe<string>({ type: 'string', minLength: 1, [FILE]: true, ...props })

@@ -138,7 +138,7 @@ function withoutRedirects(routers: readonly Router[], http: Node, translation: T
 function addGroup(list: Json[], host: string, routes: Json[], translation: Translation): void {
   if (routes.length === 0) return
   const rest = (entry: Json): string => JSON.stringify(entry)
-  // What has comments is for somebody to read, host by host.
+  // Routes with comments stay apart, so that each comment is read beside its host.
   const isPlain = routes.every((route) => isJsonObject(route) && translation.commentsOf(route).length === 0)
   const same = list
     .filter(isJsonObject)
