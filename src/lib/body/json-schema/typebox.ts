@@ -3,7 +3,7 @@ import { Settings } from 'typebox/system'
 import { isObject } from '../../schema.ts'
 import { shareFormats } from './formats.ts'
 import { inTime } from './in-time.ts'
-import { compilePattern } from './pattern.ts'
+import { compilePattern, isPlainPattern } from './pattern.ts'
 import type { SchemaBundle } from './references.ts'
 import { bounded, describeErrors, type Invalid, type SchemaValidator } from './schema-errors.ts'
 import { countStep, inSteps } from './steps.ts'
@@ -63,10 +63,18 @@ export function typeBoxValidator({ uri, documents }: SchemaBundle, pointer: stri
     return describeErrors(errors)
   }
   // TypeBox compiles the patterns of names itself.
-  const hasNamePatterns = JSON.stringify([...documents.values()]).includes('"patternProperties"')
+  const isTimed = [...documents.values()].some(hasSlowName)
   const validate = (value: unknown): Invalid | undefined =>
-    bounded(() => (hasNamePatterns ? inTime(() => judge(value)) : judge(value)))
+    bounded(() => (isTimed ? inTime(() => judge(value)) : judge(value)))
   return Object.assign(validate, { first: validate })
+}
+
+/** Returns whether a pattern of names in a schema may take the native engine more than linear time. */
+function hasSlowName(schema: unknown): boolean {
+  if (!isObject(schema)) return false
+  const { patternProperties } = schema
+  if (isObject(patternProperties) && !Object.keys(patternProperties).every(isPlainPattern)) return true
+  return [...subschemas(schema)].some(([, inner]) => hasSlowName(inner))
 }
 
 // TypeBox asks formats about texts only.
