@@ -1,3 +1,11 @@
+import {
+  asSent,
+  compareTemplates,
+  type PathTemplate,
+  readTemplate,
+  type TemplateSegment
+} from './path-template.ts'
+
 /** What a path matches: an entry, and the texts of its parameters, still percent-encoded. */
 export interface PathMatch<T> {
   readonly value: T
@@ -5,14 +13,8 @@ export interface PathMatch<T> {
 }
 
 interface Template<T> {
-  readonly segments: readonly Segment[]
+  readonly segments: PathTemplate
   readonly value: T
-}
-
-/** A segment: texts, and between each two of them a parameter. */
-interface Segment {
-  readonly literals: readonly string[]
-  readonly names: readonly string[]
 }
 
 /** Finds the entry of a path among templates such as "/a/{x}.{y}"; concrete ones win over others, and earlier ones over later ones. */
@@ -24,10 +26,9 @@ export class PathTable<T> {
   constructor(entries: Iterable<readonly [path: string, value: T]>) {
     const templates: Template<T>[] = []
     for (const [path, value] of entries)
-      if (path.includes('{')) templates.push({ segments: path.split('/').slice(1).map(readSegment), value })
+      if (path.includes('{')) templates.push({ segments: readTemplate(path), value })
       else if (!this.#concrete.has(asSent(path))) this.#concrete.set(asSent(path), value)
-    // A template with a text where another one has a parameter is the more concrete one.
-    for (const template of templates.toSorted((a, b) => compareSegments(a.segments, b.segments))) {
+    for (const template of templates.toSorted((a, b) => compareTemplates(a.segments, b.segments))) {
       const key = keyOf(template.segments.length, concrete(template.segments[0]))
       const known = this.#templates.get(key)
       if (known === undefined) this.#templates.set(key, [template])
@@ -58,23 +59,11 @@ export class PathTable<T> {
 
 const keyOf = (count: number, first: string | undefined): string => `${count}/${first ?? ''}`
 
-const concrete = (segment: Segment | undefined): string | undefined =>
+const concrete = (segment: TemplateSegment | undefined): string | undefined =>
   segment?.names.length === 0 ? segment.literals[0] : undefined
 
-/** Encodes a text as it is in requests; documents may have it decoded. */
-const asSent = (text: string): string =>
-  text.replaceAll(/[^\p{ASCII}]+| /gu, (part) => (part.isWellFormed() ? encodeURIComponent(part) : part))
-
-function readSegment(text: string): Segment {
-  const parts = text.split(/\{([^{}]*)\}/)
-  return {
-    literals: parts.filter((_, i) => i % 2 === 0).map(asSent),
-    names: parts.filter((_, i) => i % 2 === 1)
-  }
-}
-
 /** Matches a segment from left to right, each parameter as short as it can be, in linear time. */
-function matches({ literals, names }: Segment, text: string, params: Map<string, string>): boolean {
+function matches({ literals, names }: TemplateSegment, text: string, params: Map<string, string>): boolean {
   const [first = ''] = literals
   if (names.length === 0) return text === first
   if (!text.startsWith(first)) return false
@@ -94,17 +83,3 @@ function matches({ literals, names }: Segment, text: string, params: Map<string,
   }
   return at === text.length
 }
-
-function compareSegments(a: readonly Segment[], b: readonly Segment[]): number {
-  for (const [i, segment] of a.entries()) {
-    const other = b[i]
-    if (other === undefined) return 0
-    const difference = weight(segment) - weight(other)
-    if (difference !== 0) return difference
-  }
-  return 0
-}
-
-// A text alone, then a text with parameters, then a parameter alone.
-const weight = ({ literals, names }: Segment): number =>
-  names.length === 0 ? 0 : literals.some((literal) => literal !== '') ? 1 : 2

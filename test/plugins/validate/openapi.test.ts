@@ -254,6 +254,22 @@ t.test('requests are judged by their operation', async (t) => {
   t.equal((await app.inject('/shop/orders/latest')).headers['deprecation'], undefined)
 })
 
+t.test('the more concrete of two paths is found, whatever stands between them', async (t) => {
+  const parameter = (name: string, schema: object): object => ({ name, in: 'path', required: true, schema })
+  const [a, b] = [parameter('a', {}), parameter('b', { type: 'integer' })]
+  const app = await shop(t, {
+    openapi: '3.1.0',
+    info: { title: 'Shop', version: '1' },
+    paths: {
+      '/{a}/{b}': { get: { parameters: [a, b] } },
+      '/{c}': { get: {} },
+      '/{a}/latest': { get: { parameters: [a] } }
+    }
+  })
+  t.equal((await app.inject('/shop/orders/latest')).statusCode, 200)
+  t.equal((await app.inject('/shop/orders/other')).statusCode, 400)
+})
+
 t.test('a header that is sent twice is a list or wrong', async (t) => {
   const header = (name: string, schema: object): object => ({ name, in: 'header', schema })
   const parameters = [header('X-One', { type: 'string' }), header('X-Many', list)]
