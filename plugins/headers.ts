@@ -23,6 +23,7 @@ import {
 } from '../src/lib/http/header-changes.ts'
 import { HeaderName } from '../src/lib/http/header-options.ts'
 import { cgiName, cleanHeader } from '../src/lib/http/headers.ts'
+import { isAlwaysForwarded, isNeverForwarded } from '../src/lib/http/request-head.ts'
 import { getOrCreate } from '../src/lib/memoize.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { WITH_TOKENS } from '../src/lib/values.ts'
@@ -31,6 +32,14 @@ export const key = 'headers'
 
 export const requestHeaders = ({ request }: HeadersOptions): string[] =>
   Object.keys(request).map((name) => name.toLowerCase())
+
+/** Returns whether `only` or `underscores` keeps a request header from upstreams. */
+export const dropsRequestHeader = ({ only, underscores }: HeadersOptions = OFF, name: string): boolean => {
+  const plain = cgiName(name)
+  if (isNeverForwarded(name) || isAlwaysForwarded(name, plain)) return false
+  const isListed = only?.some((listed) => listed.toLowerCase() === name) !== false
+  return !isListed || (underscores === 'drop' && name !== plain)
+}
 
 export const options = Type.Object(
   {

@@ -4,6 +4,7 @@ import type { Caller } from '../lib/caller.ts'
 import { startTimer, stopTimer, type Timer } from '../lib/clock.ts'
 import type { SimulatedResponse, UpstreamCall } from '../lib/contracts/simulation.ts'
 import { isObject } from '../lib/schema.ts'
+import { addedFields } from '../simulation/request-bytes.ts'
 import type { ReceivedResponse } from '../simulation/response-bytes.ts'
 import { SimulatedGateway, type SimulatedOutcome } from '../simulation/simulation.ts'
 import { ASSUMED_STATUS, emptyResponse, HEALTHY, healthyResponse } from './assumed-response.ts'
@@ -55,6 +56,7 @@ export async function explainOffline(plan: Plan, question: OfflineQuestion): Pro
     return emptyResponse(ASSUMED_STATUS)
   }
   const { extensionKeys } = plan.catalog
+  const added = addedFields(question)
   const gateway = await SimulatedGateway.open(plan, respond, {
     leavesOut: (key) => extensionKeys?.has(key) === true
   })
@@ -69,7 +71,7 @@ export async function explainOffline(plan: Plan, question: OfflineQuestion): Pro
       method,
       url,
       from,
-      headers,
+      headers: [...headers, ...added],
       request,
       status: response?.status,
       responseHeaders: response?.headers,
@@ -80,7 +82,7 @@ export async function explainOffline(plan: Plan, question: OfflineQuestion): Pro
     })
     const isHealthy = explanation.upstreams.some(({ askedBy }) => askedBy === null) ? [HEALTHY] : []
     const assumed = request === undefined ? [] : assumptionsOf(plan, request)
-    const assumes = [...explanation.assumes, ...assumed, ...isHealthy]
+    const assumes = [...explanation.assumes, ...assumed, ...handshakeOf(added), ...isHealthy]
     return { explanation: { ...explanation, assumes }, outcome }
   } finally {
     await gateway.close()
@@ -105,6 +107,12 @@ async function withinTime<T>(outcome: Promise<T>): Promise<T> {
     timer = startTimer(() => reject(new NoResponse()), MAX_WAIT_MS)
   })
   return Promise.race([outcome, late]).finally(() => stopTimer(timer))
+}
+
+/** Says which headers of a handshake the client is taken to send. */
+function handshakeOf(added: readonly (readonly [string, string])[]): string[] {
+  const names = added.map(([name]) => name).filter((name) => name.startsWith('sec-websocket-'))
+  return names.length === 0 ? [] : [`The client sends ${names.join(' and ')} with its handshake`]
 }
 
 /** Returns the code of a refusal whose request no route has seen. */

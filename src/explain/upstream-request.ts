@@ -1,7 +1,7 @@
 import type { Plan, PlannedRoute } from '../config/plan-types.ts'
 import { maskerOf, redact } from '../config/redact.ts'
 import type { UpstreamRequest } from '../lib/contracts/simulation.ts'
-import { fieldPairs } from '../lib/http/headers.ts'
+import { cgiName, fieldPairs, isForwardedHeader } from '../lib/http/headers.ts'
 import { HOP_BY_HOP } from '../lib/http/hop-by-hop.ts'
 import { type MaskPair, shownName } from './shown-url.ts'
 
@@ -50,6 +50,7 @@ export function explainUpstream(
 ): Omit<ExplainedUpstream, 'targets'> {
   const shownValue = makeHeaderMask(plan, client, sent.gate)
   const authorOf = makeAuthors(plan, client.route, sent.gate)
+  const removerOf = makeRemovers(plan, client.route, authorOf)
   const fromClient = client.headers.map(([name, value]) => [name.toLowerCase(), value.trim()] as const)
   const headers = fieldPairs(sent.headers).map(([name, value]): ExplainedHeader => {
     const isOwn = fromClient.some(([known, own]) => known === name && own === value)
@@ -66,7 +67,7 @@ export function explainUpstream(
       (sent.target.startsWith('unix:') ? `${sent.target} ` : originOf(sent.target)) +
       shownPath(maskBase(plan, sent), client),
     headers,
-    removed: sent.gate === undefined ? removed.map((name) => ({ name, by: removerOf(name, authorOf) })) : [],
+    removed: sent.gate === undefined ? removed.map((name) => ({ name, by: removerOf(name) })) : [],
     bodyBytes: sent.body?.length ?? null,
     headersTimeout: sent.headersTimeout === 0 ? null : sent.headersTimeout
   }
@@ -126,7 +127,21 @@ function makeAuthors(
   return (name) => found.get(name) ?? gate ?? route?.target ?? 'gateway'
 }
 
-const removerOf = (name: string, authorOf: (name: string) => string): string =>
-  HOP_BY_HOP.has(name) ? 'hop-by-hop (RFC 9110 section 7.6.1)' : authorOf(name)
+/** Returns a function that finds what keeps a request header of the client from the upstream. */
+function makeRemovers(
+  plan: Plan,
+  route: PlannedRoute | undefined,
+  authorOf: (name: string) => string
+): (name: string) => string {
+  return (name) => {
+    if (HOP_BY_HOP.has(name)) return 'hop-by-hop (RFC 9110 section 7.6.1)'
+    // What describes the original request is taken from trusted proxies alone, whatever a concern forwards.
+    if (isForwardedHeader(cgiName(name)) || name === plan.clientIp) return authorOf(name)
+    const dropping = plan.catalog.concerns.find(({ key, dropsRequestHeader }) =>
+      dropsRequestHeader?.((route?.options[key] || undefined) as never, name)
+    )
+    return dropping?.key ?? authorOf(name)
+  }
+}
 
 const originOf = (target: string): string => new URL(target).origin

@@ -73,6 +73,8 @@ export interface Concern {
   readonly reservedHeaders?: (options: never) => readonly string[]
   /** Returns the request headers that it sets or removes for upstreams, in lower case; an explanation names it beside them. */
   readonly requestHeaders?: (options: never) => readonly string[]
+  /** Returns whether it keeps a request header of a client, given in lower case, from upstreams; its options are undefined where it is off. */
+  readonly dropsRequestHeader?: (options: never, name: string) => boolean
   /** Returns what an explanation takes for granted of its state, as sentences, such as that nothing is counted yet. */
   readonly assumes?: (options: never, request: FastifyRequest) => readonly string[]
   /** Returns what its verdict about a request depends on that an explanation doesn't know, such as a session; undefined where it is known. */

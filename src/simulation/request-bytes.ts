@@ -18,24 +18,37 @@ const HANDSHAKE = [
 ] as const
 
 /** Returns the bytes of an HTTP/1.1 request, exactly as written: nothing is normalized. */
-export function requestBytes({ method, url, headers, body }: WrittenRequest): Buffer {
+export function requestBytes(request: WrittenRequest): Buffer {
+  const { method, url, headers, body } = request
   const { host, target } = splitUrl(url)
-  const names = new Set(headers.map(([name]) => name.toLowerCase()))
-  const isWebSocket = headers.some(
-    ([name, value]) => name.toLowerCase() === 'upgrade' && value.toLowerCase() === 'websocket'
-  )
+  const names = namesOf(request)
   const fields = [
     ...(names.has('host') ? [] : [['host', host] as const]),
     ...headers,
-    ...(body === undefined || names.has('content-length') || names.has('transfer-encoding')
-      ? []
-      : [['content-length', String(body.length)] as const]),
     ...(names.has('connection') ? [] : [['connection', names.has('upgrade') ? 'Upgrade' : 'close'] as const]),
-    ...(isWebSocket ? HANDSHAKE.filter(([name]) => !names.has(name)) : [])
+    ...addedFields(request)
   ]
   const head = `${method} ${target} HTTP/1.1\r\n${fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`
   return Buffer.concat([Buffer.from(head, 'utf8'), body ?? Buffer.alloc(0)])
 }
+
+/** Lists the headers for the upstream that a client adds to those that are written: the length of the body, and the handshake of a WebSocket. */
+export function addedFields(request: WrittenRequest): (readonly [name: string, value: string])[] {
+  const { headers, body } = request
+  const names = namesOf(request)
+  const isWebSocket = headers.some(
+    ([name, value]) => name.toLowerCase() === 'upgrade' && value.toLowerCase() === 'websocket'
+  )
+  return [
+    ...(body === undefined || names.has('content-length') || names.has('transfer-encoding')
+      ? []
+      : [['content-length', String(body.length)] as const]),
+    ...(isWebSocket ? HANDSHAKE.filter(([name]) => !names.has(name)) : [])
+  ]
+}
+
+const namesOf = ({ headers }: WrittenRequest): ReadonlySet<string> =>
+  new Set(headers.map(([name]) => name.toLowerCase()))
 
 /** Splits a URL, without decoding anything. */
 export function splitUrl(url: string): {

@@ -69,6 +69,81 @@ t.test('a request that is forwarded: its upstream request, and who added and rem
   ])
 })
 
+t.test('names the concern that keeps a header of the client from the upstream', async (t) => {
+  const only = ['accept', 'X-Listed', 'x_listed', 'cf-connecting-ip']
+  const aggregate = { legs: { a: { upstream: 'orders', path: '/' } } }
+  const headers = [
+    ['Accept', 'a'],
+    ['x-listed', 'a'],
+    ['X-Other', 'a'],
+    ['x_listed', 'a'],
+    ['Forwarded', 'for=1'],
+    ['cf-connecting-ip', '1.2.3.4'],
+    ['Proxy', 'a'],
+    ['TE', 'trailers'],
+    ['Cookie', 'a=1']
+  ] as const
+  const kept = { forwarded: 'proxy', 'cf-connecting-ip': 'proxy', proxy: 'proxy', te: /^hop-by-hop/ }
+  const cases: [name: string, target: object, removed: object][] = [
+    ['by default', { proxy }, { x_listed: 'headers', ...kept }],
+    ['switched off', { headers: false, proxy }, { x_listed: 'headers', ...kept }],
+    ['underscores that are kept', { headers: { underscores: 'keep' }, proxy }, kept],
+    [
+      'not listed',
+      { headers: { only }, proxy },
+      { 'x-other': 'headers', x_listed: 'headers', ...kept, cookie: 'headers' }
+    ],
+    [
+      'not listed for a leg',
+      { headers: { only }, aggregate },
+      {
+        'x-other': 'headers',
+        x_listed: 'headers',
+        forwarded: 'aggregate',
+        'cf-connecting-ip': 'aggregate',
+        proxy: 'aggregate',
+        te: /^hop-by-hop/,
+        cookie: 'headers'
+      }
+    ]
+  ]
+  for (const [name, target, removed] of cases) {
+    const config = {
+      trustedProxies: ['10.0.0.0/8'],
+      clientIp: 'header:cf-connecting-ip',
+      routes: [{ path: '/a', ...target }]
+    }
+    const { upstreams } = await explained(config, '/a', { headers })
+    const found = Object.fromEntries(upstreams[0]?.removed.map(({ name, by }) => [name, by]) ?? [])
+    t.match(found, removed, name)
+    t.strictSame(Object.keys(found), Object.keys(removed), name)
+  }
+})
+
+t.test('headers that the client is taken to add are none of the gateway', async (t) => {
+  const config = { headers: { only: [] }, routes: [{ path: '/a', proxy }] }
+  const bySent = async (more: Partial<OfflineQuestion>): Promise<[object, string]> => {
+    const { upstreams, assumes } = await explained(config, '/a', more)
+    const sent = upstreams[0]?.headers ?? []
+    return [Object.fromEntries(sent.map(({ name, by }) => [name, by])), assumes.join('\n')]
+  }
+  const upgrade = ['Upgrade', 'websocket'] as const
+  const own = { 'sec-websocket-version': null, 'sec-websocket-key': null, connection: 'proxy' }
+  const [filledIn, assumed] = await bySent({ headers: [upgrade] })
+  t.match(filledIn, own)
+  t.match(assumed, /The client sends sec-websocket-version and sec-websocket-key with its handshake/)
+  const written = [
+    upgrade,
+    ['Sec-WebSocket-Version', '13'],
+    ['Sec-WebSocket-Key', 'dGVzdCBvZiBhIGtleSEhIQ==']
+  ] as const
+  const [whole, nothing] = await bySent({ headers: written })
+  t.match(whole, own)
+  t.notMatch(nothing, /handshake/)
+  const [withBody] = await bySent({ method: 'POST', body: Buffer.from('hello') })
+  t.match(withBody, { 'content-length': null })
+})
+
 t.test('what each candidate lost by', async (t) => {
   const config = {
     routes: [

@@ -301,9 +301,15 @@ function unlistedOr({ only, clientIpHeader }: RequestHeadOptions, isDropped: IsD
   const listed = new Set(only)
   const own = clientIpHeader === null ? null : cgiName(clientIpHeader)
   return (name, plain, trusted) =>
-    (!listed.has(name) && !FRAMING.test(name) && !isForwardedHeader(plain) && plain !== own) ||
-    isDropped(name, plain, trusted)
+    (!listed.has(name) && !isAlwaysForwarded(name, plain) && plain !== own) || isDropped(name, plain, trusted)
 }
+
+/** Returns whether a header, by its lower-case name and its CGI name, is forwarded although a route doesn't list it. */
+export const isAlwaysForwarded = (name: string, plain: string): boolean =>
+  FRAMING.test(name) || isForwardedHeader(plain)
+
+/** Returns whether a header, by its lower-case name, is forwarded by no route, whatever it lists. */
+export const isNeverForwarded = (name: string): boolean => HOP_BY_HOP.has(name) || NEVER_COPIED.has(name)
 
 /** Compiles the test for headers that only trusted proxies may send, and these only in one spelling. */
 function forgedHeaders({ clientIpHeader }: Pick<Reserved, 'clientIpHeader'>): IsDropped {
