@@ -2,13 +2,15 @@ import type { FastifyRequest } from 'fastify'
 import type { Comparison } from '../src/kit/concern.ts'
 import {
   type About,
+  defineWarning,
   fp,
   type Head,
   type Hooks,
   type OptionFault,
   perOptions,
   type RouteInfo,
-  Type
+  Type,
+  type Warning
 } from '../src/kit/index.ts'
 import { identityHeadersOf } from '../src/lib/caller.ts'
 import { acceptsProviderSession } from '../src/lib/caller-tokens.ts'
@@ -23,6 +25,7 @@ import {
 } from '../src/lib/http/header-changes.ts'
 import { HeaderName } from '../src/lib/http/header-options.ts'
 import { cgiName, cleanHeader } from '../src/lib/http/headers.ts'
+import { HOP_BY_HOP } from '../src/lib/http/hop-by-hop.ts'
 import { isAlwaysForwarded, isNeverForwarded } from '../src/lib/http/request-head.ts'
 import { getOrCreate } from '../src/lib/memoize.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
@@ -87,8 +90,9 @@ export const override = overrideOf(options)
 export const stateless = true
 export type HeadersOptions = Static<typeof options>
 
-export const faults = (options: HeadersOptions, about: About): OptionFault[] =>
-  (['request', 'response'] as const).flatMap((direction) =>
+export const faults = (options: HeadersOptions, about: About): OptionFault[] => [
+  ...listFaults(options),
+  ...(['request', 'response'] as const).flatMap((direction) =>
     Object.entries(options[direction]).flatMap(([name, value]) => {
       const path = [direction, name]
       const known = direction === 'request' ? WITH_TOKENS : undefined
@@ -102,6 +106,43 @@ export const faults = (options: HeadersOptions, about: About): OptionFault[] =>
       return found
     })
   )
+]
+
+/** Returns the errors of listed headers that no route forwards. */
+const listFaults = ({ only = [] }: HeadersOptions): OptionFault[] =>
+  only.flatMap((name, at) => {
+    const lower = name.toLowerCase()
+    if (!isNeverForwarded(lower)) return []
+    const instead =
+      lower === 'host'
+        ? '"preserveHost": true of the target forwards it'
+        : HOP_BY_HOP.has(lower)
+          ? 'it belongs to one connection (RFC 9110 section 7.6.1), and what an upgrade or trailers need is sent anyway'
+          : 'it is for the gateway alone'
+    return [
+      { path: ['only', at], message: `expected a header that can be forwarded, got "${name}"; ${instead}` }
+    ]
+  })
+
+const droppedName = defineWarning(
+  'SP_WARN_HEADERS_UNDERSCORES',
+  'low',
+  'A listed header that is removed for its underscores'
+)
+
+/** Warns of listed headers that `underscores` removes. */
+export const warnings = ({ only = [], underscores }: HeadersOptions): Warning[] => {
+  const dropped =
+    underscores === 'keep' ? [] : only.filter((name) => name.toLowerCase() !== cgiName(name.toLowerCase()))
+  return dropped.length === 0
+    ? []
+    : [
+        droppedName(
+          `lists ${dropped.map((name) => `"${name}"`).join(', ')} in "only", but removes such names unless they are metadata of gRPC; set "underscores": "keep", or list names with dashes`,
+          ['only']
+        )
+      ]
+}
 
 /** Returns the error of a header with a token of the caller, on routes whose callers have none. */
 function tokenFaults(name: string, options: HeadersOptions, { routes }: About): OptionFault[] {

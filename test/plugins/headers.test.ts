@@ -1,10 +1,14 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import http from 'node:http'
 import http2 from 'node:http2'
+import https from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
-import { certificate, gateway, listening, raw, statusOf, upstream } from '../helpers.ts'
+import { certificate, gateway, listening, noOpenssl, originOf, raw, statusOf, upstream } from '../helpers.ts'
 
 const respond = { body: 'hello' }
 
@@ -201,7 +205,11 @@ t.test('rejects a config that would break the message', async (t) => {
     ['a line break', { response: { 'x-a': 'a\r\nb' } }, /has a line break/],
     ['an invalid name', { request: { 'x a': 'b' } }, /x a/],
     ['an unknown value', { request: { 'x-a': '{client.up}' } }, /got "\{client\.up\}"/],
-    ['an unclosed brace', { request: { 'x-a': '{client.ip' } }, /expected a "\}" after/]
+    ['an unclosed brace', { request: { 'x-a': '{client.ip' } }, /expected a "\}" after/],
+    ['a listed host', { only: ['Host'] }, /can be forwarded, got "Host"; "preserveHost": true of the target/],
+    ['a listed upgrade', { only: ['upgrade'] }, /got "upgrade"; it belongs to one connection/],
+    ['listed trailers', { only: ['accept', 'TE'] }, /got "TE"; it belongs to one connection/],
+    ['a listed expectation', { only: ['expect'] }, /got "expect"; it is for the gateway alone/]
   ]
   for (const [name, headers, message] of cases)
     t.test(name, async (t) => {
@@ -248,6 +256,153 @@ t.test('forwards no headers of a client but those that a route lists', async (t)
       t.equal(seen[name], gets[name as keyof typeof gets], `${url}: ${name}`)
     t.match(seen['x-forwarded-for'], '127.0.0.1', `${url}: x-forwarded-for`)
     if (payload !== undefined) t.equal(seen['content-length'], '5', `${url}: content-length`)
+  }
+})
+
+t.test(
+  'forwards the listed headers and trailers between all versions of HTTP',
+  { skip: noOpenssl },
+  async (t) => {
+    const { ca: cert } = certificate(t)
+    const older = http.createServer((request, response) => {
+      response.writeHead(200, { trailer: 'x-end', 'content-type': 'application/json' })
+      response.write(JSON.stringify(request.headers))
+      response.addTrailers({ 'x-end': 'yes' })
+      request.resume().on('end', () => response.end())
+    })
+    const newer = http2.createServer()
+    newer.on('stream', (stream, headers) => {
+      stream.respond({ ':status': 200, 'content-type': 'application/json' }, { waitForTrailers: true })
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'x-end': 'yes' }))
+      stream.resume().on('end', () => stream.end(JSON.stringify(headers)))
+    })
+    const sessions = new Set<http2.ServerHttp2Session>()
+    newer.on('session', (session) => sessions.add(session))
+    newer.listen(0, '127.0.0.1')
+    await once(newer, 'listening')
+    t.teardown(() => {
+      for (const session of sessions) session.destroy()
+      newer.close()
+    })
+    const { port } = await listening(t, {
+      tls: { certificates: [{ cert, key: cert.replace('.pem', '.key') }] },
+      upstreams: {
+        older: { url: await originOf(t, older) },
+        newer: { url: `http://127.0.0.1:${(newer.address() as AddressInfo).port}`, http2: true }
+      },
+      headers: { only: ['X-Listed', 'Cookie'] },
+      routes: [
+        { path: '/older', proxy: { upstream: 'older' } },
+        { path: '/newer', proxy: { upstream: 'newer' } }
+      ]
+    })
+    const sent = {
+      'x-listed': 'a',
+      'x-other': 'b',
+      'content-type': 'text/plain',
+      'content-length': '2',
+      te: 'trailers',
+      cookie: ['a=1', 'b=2']
+    }
+    const ca = readFileSync(cert)
+    const client = http2.connect(`https://localhost:${port}`, { ca })
+    t.teardown(() => client.destroy())
+    const clients: Record<string, (path: string) => Promise<[text: string, trailers: object]>> = {
+      'HTTP/1.1': async (path) => {
+        const headers = { ...sent, cookie: 'a=1; b=2' }
+        const request = https.request({
+          host: 'localhost',
+          port,
+          ca,
+          path,
+          method: 'POST',
+          headers,
+          agent: false
+        })
+        request.end('hi')
+        const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+        const body = await text(response)
+        return [body, response.trailers]
+      },
+      'HTTP/2': async (path) => {
+        const stream = client.request({ ':path': path, ':method': 'POST', ...sent })
+        stream.end('hi')
+        const trailers = once(stream, 'trailers')
+        const body = await text(stream)
+        return [body, (await trailers)[0]]
+      }
+    }
+    for (const [version, exchange] of Object.entries(clients))
+      for (const path of ['/older', '/newer']) {
+        const name = `${version} to ${path.slice(1)}`
+        const [body, trailers] = await exchange(path)
+        const seen = JSON.parse(body)
+        t.match(
+          seen,
+          { 'x-listed': 'a', cookie: 'a=1; b=2', 'content-type': 'text/plain', 'content-length': '2' },
+          name
+        )
+        t.match(seen, { 'x-forwarded-proto': 'https', 'x-request-id': /./ }, name)
+        t.notOk('x-other' in seen, name)
+        t.equal(seen.te, path === '/newer' ? 'trailers' : undefined, name)
+        t.match(trailers, { 'x-end': 'yes' }, name)
+      }
+  }
+)
+
+t.test('forwards the handshake of a WebSocket beside the listed headers', async (t) => {
+  const seen: http.IncomingHttpHeaders[] = []
+  const server = http.createServer()
+  server.on('upgrade', ({ headers }, socket) => {
+    seen.push(headers)
+    socket.on('error', () => {})
+    socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+  })
+  const { port } = await listening(t, {
+    routes: [{ path: '/ws', headers: { only: ['x-listed'] }, proxy: { upstream: await originOf(t, server) } }]
+  })
+  const handshake = {
+    connection: 'Upgrade',
+    upgrade: 'websocket',
+    'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    'sec-websocket-version': '13',
+    'sec-websocket-protocol': 'chat'
+  }
+  const headers = { ...handshake, 'x-listed': 'a', origin: 'https://a.example', cookie: 'a=1' }
+  const request = http.request({ port, path: '/ws', headers, agent: false })
+  request.end()
+  const [, socket] = await once(request, 'upgrade')
+  socket.destroy()
+  t.match(seen, [{ ...handshake, connection: /^upgrade$/i, 'x-listed': 'a' }])
+  t.notOk('origin' in (seen[0] ?? {}))
+  t.notOk('cookie' in (seen[0] ?? {}))
+})
+
+t.test('lists of headers change nothing of who the client and the caller are', async (t) => {
+  const build = (trustedProxies: string[], only: string[]) =>
+    gateway(t, {
+      trustedProxies,
+      clientIp: 'header:cf-connecting-ip',
+      auth: { ...auth, identity: { 'x-user-id': 'id' } },
+      routes: [{ path: '/a', headers: { only }, proxy: { upstream: target } }]
+    })
+  const headers = { 'cf-connecting-ip': '10.9.8.7', 'x-user-id': 'mallory', 'x-real-ip': '10.9.8.7' }
+  const listed = Object.keys(headers)
+  const caller = { 'x-api-key': 'key of alice' }
+  const client = { 'cf-connecting-ip': '10.9.8.7', 'x-real-ip': '10.9.8.7' }
+  const cases: [name: string, trusted: string[], only: string[], more: object, seen: object][] = [
+    ['a client, listed', ['10.0.0.0/8'], listed, {}, {}],
+    ['a trusted proxy, not listed', ['loopback'], [], {}, client],
+    ['a caller, not listed', ['10.0.0.0/8'], [], caller, { 'x-user-id': 'alice' }],
+    ['a caller of a trusted proxy, listed', ['loopback'], listed, caller, { ...client, 'x-user-id': 'alice' }]
+  ]
+  for (const [name, trusted, only, more, expected] of cases) {
+    const app = await build(trusted, only)
+    const seen = (await app.inject({ url: '/a', headers: { ...headers, ...more } })).json<
+      Record<string, string>
+    >()
+    const found = listed.filter((each) => each in seen).map((each) => [each, seen[each]])
+    t.same(Object.fromEntries(found), expected, name)
   }
 })
 

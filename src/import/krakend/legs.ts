@@ -1,3 +1,4 @@
+import { isNeverForwarded } from '../../lib/http/request-head.ts'
 import { type Json, type JsonObject, objectAt } from '../json.ts'
 import { Names } from '../names.ts'
 import type { SourceNode } from '../source-node.ts'
@@ -47,9 +48,11 @@ export function legsOf(endpoint: SourceNode, upstreams: Upstreams, context: Cont
   })
 }
 
-/** Returns the headers that an endpoint or a backend lists, in lower case; "*" is all of them. */
+/** Returns the headers that an endpoint or a backend lists, in lower case, without those of a connection; "*" is all of them. */
 export const listed = (node: SourceNode): string[] =>
-  textsOf(node, 'input_headers', 'headers_to_pass').map((name) => name.toLowerCase())
+  textsOf(node, 'input_headers', 'headers_to_pass')
+    .map((name) => name.toLowerCase())
+    .filter((name) => !isNeverForwarded(name))
 
 /** Returns those of the headers of an endpoint that a backend gets. */
 export function listedBy(backend: SourceNode, passed: readonly string[]): string[] {
