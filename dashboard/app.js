@@ -3,7 +3,7 @@ import { Chart } from './charts.js'
 import { Config } from './config.js'
 import { Feed } from './data.js'
 import { Explain } from './explain.js'
-import { bytes, count, duration, millis, percent, rate } from './format.js'
+import { bytes, count, countOf, duration, millis, percent, rate } from './format.js'
 import { Component, html, render } from './html.js'
 import { Caches, Certificates, Limits, Refusals, Reloads, Tile } from './panels.js'
 import { Routes } from './routes.js'
@@ -111,7 +111,9 @@ function Header({ feed }) {
 function Tiles({ feed }) {
   const { head } = feed
   const { rate: perSecond, refusedShare, errorShare, p50, p95, p99 } = feed.totals()
-  const connections = `${count(head.connections)} connections${head.webSockets > 0 ? `, ${count(head.webSockets)} WebSockets` : ''}`
+  const connections =
+    countOf(head.connections, 'connection') +
+    (head.webSockets > 0 ? `, ${countOf(head.webSockets, 'WebSocket')}` : '')
   return html`
     <dl class="tiles">
       <${Tile} label="Requests/s" value=${rate(perSecond)} note=${`${count(head.requests)} in total`} />
@@ -155,7 +157,7 @@ function Charts({ points, isCounting }) {
     ${
       isCounting
         ? html`<${Chart} key="latency" title="Latency" isLogarithmic time=${time} series=${latency} format=${millis} />`
-        : html`<${Chart} key="load" title="Requests in flight" time=${time} series=${load} format=${(value) => (value === null ? '–' : count(value))} />`
+        : html`<${Chart} key="load" title="Requests in flight" isWhole time=${time} series=${load} format=${(value) => (value === null ? '–' : count(value))} />`
     }
   `
 }

@@ -13,6 +13,14 @@ function powersOfTen(_plot, _axis, min, max) {
   return powers
 }
 
+// uPlot gives a single point a scale of a day.
+const SHORTEST_SECONDS = 10
+
+// Steps between the lines of a scale of whole numbers.
+const WHOLE_STEPS = Array.from({ length: 10 }, (_, power) =>
+  [1, 2, 5].map((step) => step * 10 ** power)
+).flat()
+
 const dark = matchMedia('(prefers-color-scheme: dark)')
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
@@ -40,7 +48,10 @@ export class Chart extends Component {
 
   #data() {
     const { time, series } = this.props
-    return [time, ...series.map(({ values }) => values)]
+    const data = [time, ...series.map(({ values }) => values)]
+    return time.length === 1
+      ? data.map(([only], i) => [i === 0 ? only - SHORTEST_SECONDS : null, only])
+      : data
   }
 
   #resize() {
@@ -51,7 +62,7 @@ export class Chart extends Component {
   /** Draws the chart in the colours of the current scheme, which are fixed once it is made. */
   #create() {
     this.#plot?.destroy()
-    const { series, format, isLogarithmic = false } = this.props
+    const { series, format, isLogarithmic = false, isWhole = false } = this.props
     const axis = {
       stroke: color('--muted'),
       font: '11px system-ui, sans-serif',
@@ -74,6 +85,7 @@ export class Chart extends Component {
             ...axis,
             size: 60,
             ...(isLogarithmic ? { splits: powersOfTen } : {}),
+            ...(isWhole ? { incrs: WHOLE_STEPS } : {}),
             values: (_plot, values) => values.map((value) => (value === null ? '' : format(value)))
           }
         ],

@@ -11,6 +11,9 @@ export const rate = (value) =>
 /** Formats a count. */
 export const count = (value) => (value < 100_000 ? whole.format(value) : short.format(value))
 
+/** Counts things by a word that takes an s: "1 response", "2 responses". */
+export const countOf = (value, word) => `${count(value)} ${word}${value === 1 ? '' : 's'}`
+
 /** Formats a share from 0 to 1 as a percentage. */
 export function percent(share) {
   if (share === null) return NONE

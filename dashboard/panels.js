@@ -1,4 +1,4 @@
-import { ago, bytes, clock, count, date, duration, percent, rate } from './format.js'
+import { ago, bytes, clock, count, countOf, date, duration, percent, rate } from './format.js'
 import { Component, html } from './html.js'
 
 /** The number at the top that a wall screen shows. */
@@ -129,7 +129,7 @@ export function Caches({ rows, memory }) {
   if (memory === null) return null
   return html`
     <${Panel} title="Caches" total=${rows.length}>
-      <p class="small muted">${count(memory.entries)} responses, ${bytes(memory.bytes)} in memory</p>
+      <p class="small muted">${countOf(memory.entries, 'response')}, ${bytes(memory.bytes)} in memory</p>
       <ul class="list">
         ${rows.map(({ name, results, then, seconds }) => {
           const of = (result) => Math.max(0, (results[result] ?? 0) - (then.results[result] ?? 0))

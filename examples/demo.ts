@@ -51,7 +51,7 @@ In a browser:
   ${url}/                                  what to try
   ${url}/catalog/items
   ${url}/login?return_to=/legacy/orders    log in as ada, password lovelace
-  ${admin}/                                  the admin listener: status, metrics, the config
+  ${admin}/                                  the dashboard: requests, routes, upstreams, refusals
 
 In a shell:
   curl -i '${url}/catalog/search?q=brass'    # again within 10 s: Cache-Status: sallyport; hit
