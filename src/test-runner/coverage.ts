@@ -9,9 +9,16 @@ interface CoveredGate {
   readonly key: string
   /** Whether it finds out who calls. */
   readonly authenticates: boolean
-  hasPassed: boolean
+  /** The phases in which it decides, as far as they were seen. */
+  readonly phases: Set<string>
+  /** The phases that a request passed, by their names; one that another gate refused may have passed a part of them. */
+  readonly passed: Map<string, readonly string[]>
   hasRefused: boolean
 }
+
+/** Returns whether a request has passed all phases of a gate. */
+const hasPassed = ({ phases, passed }: CoveredGate): boolean =>
+  [...passed.values()].some((each) => each.length === phases.size)
 
 interface CoveredRoute {
   readonly name: string
@@ -73,10 +80,14 @@ export class Coverage {
     route.hasAnswered ||= code === null && wasStopped !== true
     for (const gate of route.gates) {
       const verdicts = request.trace?.filter((each) => each.gate === gate.key) ?? []
-      gate.hasRefused ||= refusedBy === gate.key || verdicts.some(({ verdict }) => verdict !== 'passed')
-      // A gate may decide in several phases; in report mode it refuses in one, and passes in the others.
-      gate.hasPassed ||=
-        refusedBy !== gate.key && verdicts.length > 0 && verdicts.every(({ verdict }) => verdict === 'passed')
+      // In report mode it refuses in one phase, such as that of the body, and passes in the others.
+      const wasReported = request.reported?.some((each) => each.gate === gate.key) === true
+      const hasRefused =
+        refusedBy === gate.key || wasReported || verdicts.some(({ verdict }) => verdict !== 'passed')
+      gate.hasRefused ||= hasRefused
+      const phases = [...new Set(verdicts.map(({ phase }) => phase))]
+      for (const phase of phases) gate.phases.add(phase)
+      if (!hasRefused && phases.length > 0) gate.passed.set(phases.join(), phases)
     }
   }
 
@@ -86,7 +97,7 @@ export class Coverage {
     const gates = [...this.#gates.values()]
     const routes = { covered: all.filter(({ hasAnswered }) => hasAnswered).length, of: all.length }
     const counted = {
-      covered: gates.filter(({ hasPassed, hasRefused }) => hasPassed && hasRefused).length,
+      covered: gates.filter((gate) => hasPassed(gate) && gate.hasRefused).length,
       of: gates.length
     }
     const of = routes.of + counted.of
@@ -108,7 +119,8 @@ export class Coverage {
     const gate = {
       key,
       authenticates: concern.fromSecurity !== undefined,
-      hasPassed: false,
+      phases: new Set<string>(),
+      passed: new Map<string, readonly string[]>(),
       hasRefused: false
     }
     this.#gates.set(id, gate)
@@ -120,14 +132,15 @@ export class Coverage {
 function gapsOf({ name, gates, wasTried, hasAnswered, hadNoCaller }: CoveredRoute): string[] {
   if (!wasTried) return [`${name} was never tried`]
   const gaps = hasAnswered ? [] : [`${name} never got as far as its target`]
-  for (const { key, authenticates, hasPassed, hasRefused } of gates) {
-    if (!hasRefused)
+  for (const gate of gates) {
+    const { key, authenticates } = gate
+    if (!gate.hasRefused)
       gaps.push(
         authenticates && !hadNoCaller
           ? `${name} was never tried without a caller: ${key} never refused`
           : `${name}: ${key} never refused`
       )
-    if (!hasPassed) gaps.push(`${name}: ${key} let no request pass`)
+    if (!hasPassed(gate)) gaps.push(`${name}: ${key} let no request pass`)
   }
   return gaps
 }

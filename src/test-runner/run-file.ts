@@ -9,7 +9,7 @@ import type { Coverage } from './coverage.ts'
 import { configBeside } from './file-names.ts'
 import { loadTestedConfigs, type NamedConfig } from './load-config.ts'
 import { type ReadTests, readTests } from './read-file.ts'
-import { type Failure, nameOf, runTest } from './run-test.ts'
+import { type Failure, namesOf, runTest } from './run-test.ts'
 import type { TestFile } from './schema.ts'
 import { TestedGateway } from './tested-gateway.ts'
 
@@ -73,6 +73,7 @@ const reloadsIn = ({ tests }: TestFile, folder: string): NamedConfig[] =>
 export async function* runTests(prepared: PreparedTests, coverage: Coverage): AsyncGenerator<TestResult> {
   const { source, content } = prepared
   const context = { ...prepared, coverage }
+  const names = namesOf(content.tests)
   let gateway: TestedGateway | undefined
   try {
     // Without a test, none of its routes is covered.
@@ -87,7 +88,7 @@ export async function* runTests(prepared: PreparedTests, coverage: Coverage): As
         await used.close()
       }
       const ms = performance.now() - startedAt
-      yield { name: nameOf(test), place: source.at(['tests', i]), ms, failures }
+      yield { name: names[i] ?? '', place: source.at(['tests', i]), ms, failures }
     }
   } finally {
     await gateway?.close()

@@ -5,7 +5,7 @@ import { callerFor } from './callers.ts'
 import { mismatchesOf } from './match.ts'
 import { outcomeOf } from './outcome.ts'
 import type { TestRequest, TestStep, WrittenTest } from './schema.ts'
-import { signedHeader } from './sign.ts'
+import { signRequest } from './sign.ts'
 import type { TestedGateway } from './tested-gateway.ts'
 import { requestOf, showRequest } from './written-request.ts'
 
@@ -18,8 +18,21 @@ export interface Failure {
 // How long a client waits for a response, by the simulated clock.
 const CLIENT_TIMEOUT_MS = 3_600_000
 
+/** Returns the names of tests in their order; the second of one name has a "(2)", since a report in JUnit tells tests apart by their names. */
+export function namesOf(tests: readonly WrittenTest[]): string[] {
+  const names = tests.map(nameOf)
+  const taken = new Set(names)
+  const seen = new Set<string>()
+  return names.map((name) => {
+    let unique = name
+    for (let i = 2; seen.has(unique) || (unique !== name && taken.has(unique)); i++) unique = `${name} (${i})`
+    seen.add(unique)
+    return unique
+  })
+}
+
 /** Returns the name of a test: as written, or else its request. */
-export function nameOf({ name, request, as, sign, steps }: WrittenTest): string {
+function nameOf({ name, request, as, sign, steps }: WrittenTest): string {
   if (name !== undefined) return name
   const first = request ?? steps?.find((step) => step.request !== undefined)?.request
   if (first === undefined) return 'a test without a request'
@@ -80,9 +93,10 @@ async function sendRequest(
   const written = requestOf(request)
   let outcome: SimulatedOutcome
   try {
-    const token = sign === undefined ? [] : [await signedHeader(sign, callers, gateway.issuers)]
-    const sent = { ...written, headers: [...written.headers, ...token], callerFor: callerFor(as, callers) }
-    outcome = await clock.whileWaiting(gateway.send(sent), CLIENT_TIMEOUT_MS)
+    const { issuers } = gateway
+    const sent = sign === undefined ? written : await signRequest(written, sign, { callers, issuers })
+    const handled = gateway.send({ ...sent, callerFor: callerFor(as, callers) })
+    outcome = await clock.whileWaiting(handled, CLIENT_TIMEOUT_MS)
     // A copy for a mirror, or a refresh of the cache, may still be under way.
     await clock.settle()
   } catch (error) {

@@ -158,6 +158,14 @@ const requestOptions = {
             caller: Type.String({ description: 'A name of "callers".' }),
             claims: Type.Optional(
               Type.Record(Type.String(), Type.Unknown(), { description: 'Claims of the token.' })
+            ),
+            from: Type.Optional(
+              Type.String({
+                pattern: '^(header:[A-Za-z0-9-]+|query:[^&=#]+)$',
+                [EXPECTED]: '"header:NAME" or "query:NAME"',
+                description:
+                  'Where the token is sent; by default the first header that "auth.jwt" reads, else the first parameter.'
+              })
             )
           },
           CLOSED

@@ -2,6 +2,7 @@ import { type CryptoKey, exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { wall } from '../lib/clock.ts'
 import type { AcceptedIssuer } from '../lib/contracts/simulation.ts'
 import { getOrCreate } from '../lib/memoize.ts'
+import type { WrittenRequest } from '../simulation/request-bytes.ts'
 import { type Callers, callerNamed } from './callers.ts'
 import type { TestStep } from './schema.ts'
 
@@ -29,19 +30,22 @@ const keyPairFor = (algorithm: string): Promise<KeyPair> =>
     return { kid, privateKey, jwk: { ...(await exportJWK(publicKey)), kid, alg: algorithm, use: 'sig' } }
   })
 
-/** Signs a token for a caller of a file of tests, and returns the header that sends it; throws an Error that says why it can't. */
-export async function signedHeader(
+/** Whose tokens are accepted, and who calls. */
+interface SigningContext {
+  readonly callers: Callers
+  readonly issuers: readonly AcceptedIssuer[]
+}
+
+/** Adds a token for a caller of a file of tests to a request, where the config reads it; throws an Error that says why it can't. */
+export async function signRequest<R extends Pick<WrittenRequest, 'url' | 'headers'>>(
+  request: R,
   sign: NonNullable<TestStep['sign']>,
-  callers: Callers,
-  issuers: readonly AcceptedIssuer[]
-): Promise<[name: string, value: string]> {
-  const { caller: name, claims } = typeof sign === 'string' ? { caller: sign, claims: {} } : sign
+  { callers, issuers }: SigningContext
+): Promise<R> {
+  const { caller: name, claims, from } = typeof sign === 'string' ? { caller: sign } : sign
   const caller = callerNamed(callers, name, '')
   const accepted = issuers.find(({ issuer }) => issuer === caller.issuer) ?? issuers[0]
   if (accepted === undefined) throw new Error('"sign": no route of the config accepts tokens')
-  const place = accepted.from.find((from) => from.startsWith('header:'))
-  if (place === undefined)
-    throw new Error(`"sign": the config reads tokens from ${accepted.from.join(', ')} alone; use "as"`)
   const all: Record<string, unknown> = {
     iss: caller.issuer ?? accepted.issuer,
     aud: audienceOf(accepted, issuers),
@@ -59,8 +63,24 @@ export async function signedHeader(
     Object.entries(all).filter(([, value]) => value !== undefined && value !== null)
   )
   const token = await sealed(payload, accepted)
-  const header = place.slice('header:'.length).toLowerCase()
-  return [header, header === 'authorization' ? `Bearer ${token}` : token]
+  return withToken(request, from ?? placeIn(accepted), token)
+}
+
+/** Returns where a token is sent: in the first header that it is read from, else in the first parameter. */
+const placeIn = ({ from }: AcceptedIssuer): string =>
+  from.find((place) => place.startsWith('header:')) ?? from[0] ?? 'header:authorization'
+
+function withToken<R extends Pick<WrittenRequest, 'url' | 'headers'>>(
+  request: R,
+  place: string,
+  token: string
+): R {
+  const { url, headers } = request
+  const name = place.slice(place.indexOf(':') + 1)
+  if (place.startsWith('query:'))
+    return { ...request, url: `${url}${url.includes('?') ? '&' : '?'}${encodeURIComponent(name)}=${token}` }
+  const value = name.toLowerCase() === 'authorization' ? `Bearer ${token}` : token
+  return { ...request, headers: [...headers, [name.toLowerCase(), value] as const] }
 }
 
 /** Returns the audience of an issuer's tokens; where its routes have several, all of them. */

@@ -339,6 +339,8 @@ t.test('tokens of several issuers and audiences, and of keys in a file, by the c
         { request: 'GET /admin', sign: 'ada', expect: { status: 200 } },
         { request: 'GET /admin', ...signed({ aud: 'api' }), expect: { status: 401 } },
         { request: 'GET /admin', sign: 'bob', expect: { status: 401 } },
+        { request: 'GET /query', sign: 'ada', expect: { status: 401 } },
+        { request: 'GET /query', sign: { caller: 'ada', from: 'query:token' }, expect: { status: 200 } },
         { request: 'GET /any', ...signed({ exp: seconds('2025-12-31T23:00:00Z') }), expect: { status: 401 } },
         {
           name: 'a token is valid from its time on, and for an hour',
@@ -367,7 +369,7 @@ t.test('tokens of several issuers and audiences, and of keys in a file, by the c
     },
     { 'keys.json': JSON.stringify({ keys: [key('other'), own] }) }
   )
-  t.strictSame(failures, [[], [], [], [], [], [], [], [], []])
+  t.strictSame(failures.flat(), [])
 })
 
 t.test('the clock, the variables, a purge and a reload are those of the test', async (t) => {
@@ -673,6 +675,128 @@ t.test(
     )
   }
 )
+
+t.test('a token is sent where the config reads it, also from a parameter alone', async (t) => {
+  const jwt = { ...JWT, from: ['query:access token'] }
+  const { failures } = await run(
+    t,
+    {
+      auth: { jwt },
+      upstreams: { orders: ORDERS },
+      routes: [{ path: '/a', proxy: { upstream: 'orders' } }]
+    },
+    {
+      callers: { ada: {} },
+      upstreams: { orders: [{ answers: [OK] }] },
+      tests: [
+        { request: 'GET /a', expect: { status: 401 } },
+        { request: 'GET /a', sign: 'ada', expect: { status: 200, upstream: { path: '/a' } } },
+        { request: 'GET /a?q=1', sign: 'ada', expect: { status: 200, upstream: { path: '/a?q=1' } } },
+        {
+          request: 'GET /a',
+          sign: { caller: 'ada', from: 'header:authorization' },
+          expect: { status: 401, upstream: null }
+        }
+      ]
+    }
+  )
+  t.strictSame(failures, [[], [], [], []])
+})
+
+t.test('coverage: a gate has passed when a request has passed all of its phases', async (t) => {
+  const request = 'GET /a'
+  const named = 'GET /a?q=1'
+  const halves = `
+import { fp, perRoute } from '${new URL('../../src/kit/index.ts', import.meta.url)}'
+export const key = 'halves'
+export const options = { type: 'object', additionalProperties: false, description: 'x', properties: {
+  open: { type: 'boolean', default: false, description: 'x' },
+  mode: { type: 'string', enum: ['enforce', 'report'], default: 'enforce', description: 'x' } } }
+export const override = options
+export default fp(async (app, root) => perRoute(app, key, root, ({ open }) => ({
+  onRequest: (_request, _reply, done) => done(),
+  preHandler: (_request, _reply, done) => done(open ? undefined : Object.assign(new Error('no'), { statusCode: 403 }))
+})), { name: key })`
+  const behind = (more: object): object => ({
+    extensions: [{ module: './halves.js' }],
+    halves: more,
+    routes: [
+      {
+        path: '/a',
+        validate: { query: { required: ['q'], properties: { q: {} } } },
+        respond: { body: 'in' }
+      }
+    ]
+  })
+  const byBoth = {
+    auth: { apiKeys: { list: [{ id: 'acme', secret: KEY }] } },
+    rateLimit: { max: 9, window: '1h', also: { each: { max: 1, window: '1h', by: 'caller' } } },
+    routes: [{ path: '/a', respond: { body: 'in' } }]
+  }
+  const inBody = {
+    limits: { body: '4b', mode: 'report' },
+    routes: [{ path: '/a', proxy: { upstream: ORDERS.url } }]
+  }
+  const post = (body: string): object => ({ request: { method: 'POST', url: '/a', body } })
+  const limited = {
+    steps: [
+      { request, as: 'a' },
+      { request, as: 'a', expect: { status: 429 } }
+    ]
+  }
+  const cases: [name: string, config: object, tests: object[], gaps: string[]][] = [
+    ['a first phase alone', behind({}), [{ request }, { request: named }], ['halves let no request pass']],
+    [
+      'a first phase, before the second one that never refuses',
+      behind({ open: true }),
+      [{ request }, { request: named }],
+      ['halves never refused']
+    ],
+    [
+      'a second phase in report mode',
+      behind({ mode: 'report' }),
+      [{ request: named }],
+      ['halves let no request pass']
+    ],
+    ['both phases', byBoth, [{ request }, limited], []],
+    ['a body in report mode', inBody, [post('hi'), post('hello')], []]
+  ]
+  for (const [name, config, tests, gaps] of cases) {
+    const upstreams = { [ORDERS.url]: [{ answers: [OK] }] }
+    const { failures, coverage } = await run(
+      t,
+      config,
+      { callers: { a: {} }, upstreams, tests },
+      { 'halves.js': halves }
+    )
+    t.strictSame(failures.flat(), [], name)
+    const found = coverage.report().gaps.filter((gap) => !/validate|target/.test(gap))
+    t.strictSame(
+      found,
+      gaps.map((gap) => `/a: ${gap}`),
+      name
+    )
+  }
+})
+
+t.test('tests of one name are told apart, in a report as well', async (t) => {
+  const tests = [
+    { request: 'GET /a' },
+    { request: 'GET /a' },
+    { name: 'GET /a (2)', request: 'GET /b' },
+    { name: 'same', request: 'GET /a' },
+    { name: 'same', request: 'GET /b' },
+    { name: 'same', request: 'GET /b' }
+  ]
+  const folder = t.testdir({
+    'gateway.json': JSON.stringify({ routes: [{ path: '/:x', respond: {} }] }),
+    'gateway.test.json': JSON.stringify({ tests })
+  })
+  const prepared = await prepareTests(join(folder, 'gateway.test.json'), undefined, () => ({}))
+  const names: string[] = []
+  for await (const { name } of runTests(prepared, new Coverage(prepared.plan))) names.push(name)
+  t.strictSame(names, ['GET /a', 'GET /a (3)', 'GET /a (2)', 'same', 'same (2)', 'same (3)'])
+})
 
 t.test('coverage names what was never tried, refused or passed', async (t) => {
   const config = {
