@@ -32,7 +32,7 @@ function compileFor({
   scopes = [],
   claims = {}
 }: Pick<Requirements, 'roles' | 'scopes' | 'claims'>): (caller: Caller) => string | undefined {
-  const patterns = Object.entries(claims).map(([name, value]) => [name, compilePattern(value)] as const)
+  const patterns = Object.entries(claims).map(([name, value]) => [name, compilePatterns(value)] as const)
   return (caller) => {
     if (roles !== undefined && !roles.some((role) => caller.roles.includes(role)))
       return `one of the roles ${roles.join(', ')}`
@@ -46,6 +46,12 @@ function compileFor({
     )
     return claim === undefined ? undefined : `the claim ${claim[0]}`
   }
+}
+
+/** Compiles a pattern, or a list of them of which one has to match. */
+function compilePatterns(texts: string | readonly string[]): (value: string) => boolean {
+  const patterns = [texts].flat().map(compilePattern)
+  return (value) => patterns.some((matches) => matches(value))
 }
 
 // In a mail address "*" does not match "@": "a@evil.com@example.com" is not at example.com (GHSA-c5c4-8r6x-56w3).

@@ -211,22 +211,22 @@ function scopeChanges(
   ]
 }
 
-/** Compares claims, of which a caller needs all; each is a pattern. */
+/** Compares claims, of which a caller needs all; each is a pattern, or several of which one has to match. */
 function claimChanges(
-  before: Readonly<Record<string, string>> = {},
-  after: Readonly<Record<string, string>> = {},
+  before: NonNullable<Requirements['claims']> = {},
+  after: NonNullable<Requirements['claims']> = {},
   path: string[]
 ): OptionChange[] {
   return [...new Set([...Object.keys(before), ...Object.keys(after)])].flatMap((name) => {
     const at = [...path, name]
     const [old, next] = [before[name], after[name]]
-    if (old === next) return []
+    if (isSame(old, next)) return []
     if (next === undefined) return [widened(at, 'is no longer required')]
     if (old === undefined) return [narrowed(at, 'is required')]
-    const [one, other] = [claimSet(old), claimSet(next)]
+    const [values, others] = [[old].flat().map(claimSet), [next].flat().map(claimSet)]
     return [
-      ...(matchesMore([other], [one]) ? [widened(at, 'accepts other values')] : []),
-      ...(matchesMore([one], [other]) ? [narrowed(at, 'no longer accepts some values')] : [])
+      ...(matchesMore(others, values) ? [widened(at, 'accepts other values')] : []),
+      ...(matchesMore(values, others) ? [narrowed(at, 'no longer accepts some values')] : [])
     ]
   })
 }

@@ -27,6 +27,11 @@ const alternative = Type.Unsafe<string>({
   [EXPECTED]: `a strategy (${STRATEGIES.join(', ')}) or a pair such as "apiKeys+jwt"`
 })
 
+const claimValue = Type.Unsafe<string | string[]>({
+  anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, minItems: 1 }],
+  [EXPECTED]: 'a text or a list of texts'
+})
+
 const requirements = {
   roles: Type.Optional(
     Type.Array(Type.String(), {
@@ -41,9 +46,10 @@ const requirements = {
     })
   ),
   claims: Type.Optional(
-    Type.Record(Type.String(), Type.String(), {
-      description: 'The caller has all of these claims; "*" in a value stands for anything.',
-      examples: [{ email: '*@example.com' }]
+    Type.Record(Type.String(), claimValue, {
+      description:
+        'The caller has all of these claims, of a list one of its values; "*" in a value stands for anything.',
+      examples: [{ email: '*@example.com', plan: ['gold', 'silver'] }]
     })
   )
 }

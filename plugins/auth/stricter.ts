@@ -19,7 +19,10 @@ function narrows(key: string, value: unknown, outer: unknown): boolean {
     key === 'claims' &&
     isObject(value) &&
     isObject(outer) &&
-    Object.entries(value).every(([name, text]) => outer[name] === undefined || outer[name] === text)
+    Object.entries(value).every(
+      ([name, accepted]) =>
+        outer[name] === undefined || [accepted].flat().every((text) => [outer[name]].flat().includes(text))
+    )
   )
 }
 

@@ -27,7 +27,7 @@ function byChanges({ by: before }: QuotaOptions, { by: after }: QuotaOptions, pa
     : [loosened(path, `counts by ${after} and no longer by ${before}, and may allow more`)]
 }
 
-const isChosen = (by: string): boolean => /^(header|cookie):/.test(by)
+const isChosen = (by: string): boolean => /^(header|cookie|query):/.test(by)
 
 /** Compares how many requests may pass in any window, wherever it begins. */
 function algorithmChanges(before: QuotaOptions, after: QuotaOptions, path: Path): OptionChange[] {

@@ -45,7 +45,7 @@ const slowsGuessing = (limit: QuotaOptions): boolean =>
   !isChosenByClient(limit) &&
   (limit.count === undefined || statusMatcher(limit.count)(401))
 
-const isChosenByClient = ({ by }: QuotaOptions): boolean => /^(header|cookie):/.test(by)
+const isChosenByClient = ({ by }: QuotaOptions): boolean => /^(header|cookie|query):/.test(by)
 
 // Strategies whose credentials can be guessed and have no throttle of their own.
 const GUESSABLE = ['apiKeys', 'basic', 'forward']

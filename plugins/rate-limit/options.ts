@@ -52,10 +52,10 @@ const quota = {
   window,
   by: Type.String({
     default: 'ip',
-    pattern: `^(ip|caller|${STRATEGIES.join('|')}|caller\\.claims\\.[^\\s]+|route|header:[A-Za-z0-9-]+|cookie:[\\w.-]+)$`,
-    [EXPECTED]: `"ip", "caller", "caller.claims.NAME", a strategy such as "apiKeys", "route", "header:NAME" or "cookie:NAME"`,
+    pattern: `^(ip|caller|${STRATEGIES.join('|')}|caller\\.claims\\.[^\\s]+|route|header:[A-Za-z0-9-]+|cookie:[\\w.-]+|query:[^\\s]+)$`,
+    [EXPECTED]: `"ip", "caller", "caller.claims.NAME", a strategy such as "apiKeys", "route", "header:NAME", "cookie:NAME" or "query:NAME"`,
     description:
-      'What requests are counted by: ip (an IPv6 client is its /64), caller, a strategy of auth such as apiKeys (the caller whom it has found, beside another one), caller.claims.NAME (such as a tenant; a caller without the claim is counted alone), route, header:NAME or cookie:NAME.'
+      'What requests are counted by: ip (an IPv6 client is its /64), caller, a strategy of auth such as apiKeys (the caller whom it has found, beside another one), caller.claims.NAME (such as a tenant; a caller without the claim is counted alone), route, header:NAME, cookie:NAME or query:NAME.'
   }),
   algorithm: Type.Unsafe<'fixedWindow' | 'slidingWindow' | 'tokenBucket'>({
     type: 'string',

@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { callerIdentity, partReader } from '../../src/lib/caller.ts'
 import { hash32, unitInterval } from '../../src/lib/hash.ts'
 import { addressOf } from '../../src/lib/http/addresses.ts'
+import { pathOf } from '../../src/lib/http/url-parts.ts'
 import type { UpstreamOptions } from './options.ts'
 import type { Target } from './target.ts'
 
@@ -86,6 +87,8 @@ function hashKeyReader(hashOn: string): (request: FastifyRequest) => string {
   if (hashOn === 'ip') return addressOf
   if (hashOn === 'caller')
     return (request) => (request.caller === null ? addressOf(request) : callerIdentity(request.caller))
+  if (hashOn === 'path') return pathOf
+  if (hashOn === 'url') return ({ raw }) => raw.url ?? '/'
   const read = partReader(hashOn)
   return (request) => read(request) ?? addressOf(request)
 }

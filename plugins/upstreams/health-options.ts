@@ -11,6 +11,14 @@ export const health = Type.Object(
       [EXPECTED]: 'a path that begins with "/"',
       description: 'The path that checks request, used as it is even if the URL of the target has a path.'
     }),
+    port: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 65_535,
+        description: 'The port that checks connect to; by default that of the target.',
+        examples: [8081]
+      })
+    ),
     every: Duration({ positive: true, default: '5s', description: 'The interval between two checks.' }),
     timeout: Duration({ positive: true, default: '2s', description: 'The time limit for a check.' }),
     status: Statuses({

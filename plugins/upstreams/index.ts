@@ -44,6 +44,11 @@ function urlFaults([name, { url, targets = [] }]: [string, UpstreamsOptions[stri
   })
 }
 
+const urlsOf = ({ url, targets = [] }: UpstreamsOptions[string]): string[] => [
+  ...(url === undefined ? [] : [url]),
+  ...targets.map((target) => (typeof target === 'string' ? target : target.url))
+]
+
 function sourceFaults(upstreams: UpstreamsOptions): OptionFault[] {
   const faultsFound: OptionFault[] = []
   for (const [name, upstream] of Object.entries(upstreams)) {
@@ -67,6 +72,12 @@ function sourceFaults(upstreams: UpstreamsOptions): OptionFault[] {
       faultsFound.push({
         path: [name, 'discover', 'port'],
         message: `The SRV records of "${upstream.discover.srv}" contain the ports; "port" works with "dns" only`
+      })
+    const socket = urlsOf(upstream).find((url) => url.startsWith('unix:'))
+    if (upstream.health?.port !== undefined && socket !== undefined)
+      faultsFound.push({
+        path: [name, 'health', 'port'],
+        message: `expected targets with ports beside it, got "${socket}"; checks of a socket go to the socket`
       })
     for (const file of ['ca', 'cert', 'key'] as const) {
       const path = upstream.tls?.[file]

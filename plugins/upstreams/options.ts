@@ -65,10 +65,10 @@ export const upstream = Type.Object(
     }),
     hashOn: Type.String({
       default: 'ip',
-      pattern: '^(ip|caller|header:[^\\s:]+|cookie:[^\\s:]+)$',
-      [EXPECTED]: '"ip", "caller", "header:NAME" or "cookie:NAME"',
+      pattern: '^(ip|caller|path|url|header:[^\\s:]+|cookie:[^\\s:]+|query:[^\\s]+)$',
+      [EXPECTED]: '"ip", "caller", "path", "url", "header:NAME", "cookie:NAME" or "query:NAME"',
       description:
-        'The key of the hash; a request without it is hashed by its address. A target that is added or removed moves only its own share.'
+        'The key of the hash: ip, caller, path, url (the path and the query), header:NAME, cookie:NAME or query:NAME; a request without it is hashed by its address. A target that is added or removed moves only its own share.'
     }),
     sticky: Type.Optional(sticky),
     slowStart: DurationOrNone({

@@ -124,29 +124,29 @@ export class Target {
     const exhausted = (cause: string): void => warnings.note(cause)
     const keepAlive = duration(timeouts.keepAlive)
     const maxHeaders = size(options.maxHeaders)
-    const openHttp1 = (): Http1Pool =>
+    const openHttp1 = (to: Place): Http1Pool =>
       new Http1Pool({
-        connect: makeConnect(url, { ...connect, onread }, address, exhausted),
-        connectStream: makeConnect(url, connect, address, exhausted),
+        connect: makeConnect(to.url, { ...connect, onread }, to.address, exhausted),
+        connectStream: makeConnect(to.url, connect, to.address, exhausted),
         connections: maxConnections,
         keepAlive,
         maxHeaders
       })
-    const openPool = (): Http1Pool | Http2Pool =>
+    const openPool = (to: Place): Http1Pool | Http2Pool =>
       http2
         ? new Http2Pool({
-            origin: url,
-            connect: makeConnect(url, { ...connect, ...http2ConnectOptions(url) }, address, exhausted),
+            origin: to.url,
+            connect: makeConnect(to.url, { ...connect, ...http2ConnectOptions(url) }, to.address, exhausted),
             connections: maxConnections,
             keepAlive,
             maxHeaders,
             replyTimeout: connect.timeout,
-            http1: openHttp1()
+            http1: openHttp1(to)
           })
-        : openHttp1()
+        : openHttp1(to)
     const { pool, load } = lease(
       `pool ${identity} ${http2}`,
-      () => ({ load: { requests: 0 }, pool: openPool() }),
+      () => ({ load: { requests: 0 }, pool: openPool({ url, address }) }),
       (value) => value.pool.close()
     )
     const at = { upstream, target: text }
@@ -164,7 +164,8 @@ export class Target {
     if (health !== undefined && app.simulation === null)
       lease(
         `health ${identity} ${JSON.stringify([health, eject, breaker, this.host])}`,
-        () => new HealthCheck(health, this.host, this.health, openPool()),
+        () =>
+          new HealthCheck(health, this.host, this.health, openPool(withPort({ url, address }, health.port))),
         (value) => value.stop()
       )
     this.#releaseResources = () => {
@@ -193,6 +194,20 @@ export class Target {
   release(): void {
     this.#releaseResources()
   }
+}
+
+/** Where connections are opened to. */
+interface Place {
+  readonly url: URL
+  readonly address: Address | undefined
+}
+
+/** Returns the place of the health checks of a target: its own, or another port of it. */
+function withPort(place: Place, port: number | undefined): Place {
+  if (port === undefined) return place
+  const url = new URL(place.url)
+  url.port = String(port)
+  return { url, address: place.address && { ...place.address, port } }
 }
 
 /** Returns the name in TLS of an upstream with a host of its own; an address is not sent (RFC 6066 section 3). */

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { cookieIn } from './http/cookies.ts'
 import { cgiName, requestHeader } from './http/headers.ts'
+import { queryValue } from './http/url-parts.ts'
 import { isObject } from './schema.ts'
 
 /** The strategies of `auth`, in the order in which a request tries them. */
@@ -67,7 +68,7 @@ export interface Forwarding {
   bytesOut: number
 }
 
-/** Compiles "header:NAME" or "cookie:NAME" into a function that reads it from a request; throws a RangeError on anything else. */
+/** Compiles "header:NAME", "cookie:NAME" or "query:NAME" into a function that reads it from a request; throws a RangeError on anything else. */
 export function partReader(part: string): (request: FastifyRequest) => string | undefined {
   const name = part.slice(part.indexOf(':') + 1)
   if (part.startsWith('header:')) {
@@ -75,7 +76,8 @@ export function partReader(part: string): (request: FastifyRequest) => string | 
     return (request) => requestHeader(request, header)
   }
   if (part.startsWith('cookie:')) return (request) => cookieIn(request.headers.cookie, name)
-  throw new RangeError(`expected "header:NAME" or "cookie:NAME", got "${part}"`)
+  if (part.startsWith('query:')) return ({ raw }) => queryValue(raw.url ?? '', name)
+  throw new RangeError(`expected "header:NAME", "cookie:NAME" or "query:NAME", got "${part}"`)
 }
 
 /** Returns the origin under which a browser sees the gateway: the request's own where a route names its host, else `publicUrl`. */

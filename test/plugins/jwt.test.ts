@@ -572,10 +572,21 @@ t.test('reads roles, scopes and claims from the configured claims', async (t) =>
         auth: { require: { claims: { email: '*@example.com', 'https://x/y.z': 'yes' } } },
         respond: {}
       },
+      {
+        path: '/any',
+        auth: { require: { claims: { plan: ['gold', 'silver-*'], teams: 'one' } } },
+        respond: {}
+      },
       { path: '/echo', proxy: { upstream: await upstream(t, echo) } }
     ]
   })
   const cases = [
+    { url: '/any', claims: { plan: 'gold', teams: ['two', 'one'] }, expected: 200 },
+    { url: '/any', claims: { plan: 'silver-2', teams: 'one' }, expected: 200 },
+    { url: '/any', claims: { plan: ['free', 'gold'], teams: 'one' }, expected: 200 },
+    { url: '/any', claims: { plan: 'gold' }, expected: 403 },
+    { url: '/any', claims: { plan: 'gold,silver-2', teams: 'one' }, expected: 403 },
+    { url: '/any', claims: { teams: 'one' }, expected: 403 },
     { url: '/role', claims: { realm_access: { roles: ['staff'] } }, expected: 200 },
     { url: '/role', claims: { 'realm_access.roles': ['staff'] }, expected: 200 },
     { url: '/role', claims: { roles: ['staff'] }, expected: 403 },

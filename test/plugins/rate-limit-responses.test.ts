@@ -183,6 +183,7 @@ t.test('warns of what clients choose, and of headers that only the gateway sets'
       /counts by "header:x-tenant", which clients can choose/
     ],
     [{ rateLimit: { ...limit, by: 'cookie:sid' } }, /counts by "cookie:sid", which clients can choose/],
+    [{ rateLimit: { ...limit, by: 'query:user' } }, /counts by "query:user", which clients can choose/],
     [{ rateLimit: { ...limit, also: { tenant: { ...limit, by: 'header:x-tenant' } } } }, undefined],
     [
       {

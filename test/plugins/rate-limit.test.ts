@@ -75,7 +75,7 @@ t.test('counts each of several concurrent requests', async (t) => {
   t.equal(seen, 5, 'the upstream sees none of the refused ones')
 })
 
-t.test('counts by ip, caller, header, cookie or route', async (t) => {
+t.test('counts by ip, caller, header, cookie, query or route', async (t) => {
   const auth = {
     optional: true,
     apiKeys: {
@@ -133,6 +133,18 @@ t.test('counts by ip, caller, header, cookie or route', async (t) => {
         by({ cookie: 'visitor=2' }),
         by({ cookie: 'xvisitor=1' }),
         by({ cookie: 'visitor' })
+      ],
+      statuses: [200, 429, 200, 200, 429]
+    },
+    {
+      name: 'a query parameter, decoded, and the address where there is none',
+      by: 'query:user',
+      requests: [
+        { url: '/a?user=a%62&x=1' },
+        { url: '/a?x=2&user=ab' },
+        { url: '/a?user=abc' },
+        { url: '/a?users=ab' },
+        { url: '/a?user=' }
       ],
       statuses: [200, 429, 200, 200, 429]
     },
@@ -199,7 +211,7 @@ t.test('rejects unknown values of "by"', async (t) => {
     [
       'a word that is none',
       { ...once, by: 'user' },
-      /"ip", "caller", "caller\.claims\.NAME", a strategy such as "apiKeys", "route", "header:NAME" or "cookie:NAME"/
+      /"ip", "caller", "caller\.claims\.NAME", a strategy such as "apiKeys", "route", "header:NAME", "cookie:NAME" or "query:NAME"/
     ],
     ['a header without a name', { ...once, by: 'header:' }, /"header:NAME"/],
     ['nothing at all', { window: '1s' }, /max/],

@@ -281,7 +281,11 @@ t.test(
       { up: { targets: ['http://a:1', 'http://a:b'] }, message: /up\.targets\[1\]: .* a port up to 65535/ },
       { up: { targets: [{ url: 'http://a:b' }] }, message: /up\.targets\[0\]\.url: .* a port up to 65535/ },
       { up: { url: 'http://a', balance: 'roundrobin' }, message: /balance/ },
-      { up: { url: 'http://a', hashOn: 'user' }, message: /hashOn/ }
+      { up: { url: 'http://a', hashOn: 'user' }, message: /hashOn/ },
+      {
+        up: { url: 'unix:/run/a.sock', health: { port: 81 } },
+        message: /health\.port: expected targets with ports beside it, got "unix:\/run\/a\.sock"/
+      }
     ]
     for (const { up, message } of cases)
       await t.rejects(loadConfig({ upstreams: { up }, routes }, {}), { message }, JSON.stringify(up))

@@ -11,7 +11,8 @@ const BALANCE: Readonly<Record<string, JsonObject>> = {
   least_conn: { balance: 'leastRequests' },
   random_choose: { balance: 'powerOfTwo' },
   ip_hash: { balance: 'hash', hashOn: 'ip' },
-  client_ip_hash: { balance: 'hash', hashOn: 'ip' }
+  client_ip_hash: { balance: 'hash', hashOn: 'ip' },
+  uri_hash: { balance: 'hash', hashOn: 'url' }
 }
 
 // About connections, buffers and streams, which are as they should be without it.
@@ -78,8 +79,10 @@ function lbPolicy(upstream: JsonObject, line: Line, visit: Visit): void {
   const [, name = '', key = ''] = line.words
   const known = BALANCE[name]
   if (known !== undefined) Object.assign(upstream, known)
-  else if (name === 'header' || name === 'cookie') {
-    if (name === 'header') Object.assign(upstream, { balance: 'hash', hashOn: `header:${key.toLowerCase()}` })
+  else if ((name === 'query' && key !== '') || name === 'header' || name === 'cookie') {
+    if (name === 'query') Object.assign(upstream, { balance: 'hash', hashOn: `query:${key}` })
+    else if (name === 'header')
+      Object.assign(upstream, { balance: 'hash', hashOn: `header:${key.toLowerCase()}` })
     else upstream['sticky'] = { cookie: key === '' ? 'lb' : key }
   } else visit.translation.missing(line, line.words.join(' '), upstream)
 }
@@ -92,6 +95,7 @@ function addHealth(upstream: JsonObject, line: Line, visit: Visit): void {
     objectAt(upstream, 'health')[key] = written
   }
   if (name === 'health_uri') health('path', value)
+  else if (name === 'health_port' && /^\d+$/.test(value)) health('port', Number(value))
   else if (name === 'health_interval' && DURATION.test(value)) health('every', value)
   else if (name === 'health_timeout' && DURATION.test(value)) health('timeout', value)
   else if (name === 'health_status') health('status', [value])

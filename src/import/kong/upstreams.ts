@@ -91,6 +91,8 @@ export class Upstreams {
       const on: Record<string, string> = {
         ip: 'ip',
         consumer: 'caller',
+        path: 'path',
+        query_arg: `query:${node.get('hash_on_query_arg').text ?? ''}`,
         header: `header:${header}`,
         cookie: `cookie:${cookie}`
       }

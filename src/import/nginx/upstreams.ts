@@ -93,7 +93,10 @@ function urlOf(scheme: string, address: string): string {
 
 function hashOf(key: string | undefined): string | undefined {
   if (key === '$remote_addr' || key === '$binary_remote_addr') return 'ip'
-  const [, header, cookie] = /^\$(?:http_(\w+)|cookie_(\w+))$/.exec(key ?? '') ?? []
+  if (key === '$uri' || key === '$document_uri') return 'path'
+  if (key === '$request_uri') return 'url'
+  const [, header, cookie, argument] = /^\$(?:http_(\w+)|cookie_(\w+)|arg_(\w+))$/.exec(key ?? '') ?? []
   if (header !== undefined) return `header:${header.replaceAll('_', '-')}`
+  if (argument !== undefined) return `query:${argument}`
   return cookie === undefined ? undefined : `cookie:${cookie}`
 }

@@ -142,6 +142,7 @@ function addHealth(upstream: JsonObject, balancer: Node): void {
   const timeout = durationOf(check.get('timeout').text() ?? '')
   upstream['health'] = {
     path: literal(check.get('path').text() ?? '/'),
+    ...(check.get('port').exists() ? { port: Number(check.get('port').text()) } : {}),
     ...(every === undefined ? {} : { every }),
     ...(timeout === undefined ? {} : { timeout }),
     ...(check.get('status').exists() ? { status: [Number(check.get('status').text())] } : {})

@@ -6,6 +6,7 @@ import { askAll, fleet, routes, tally, target } from './fleet.ts'
 
 /** What a request says of itself. */
 interface Said {
+  readonly url?: string
   readonly remoteAddress?: string
   readonly headers?: Record<string, string>
 }
@@ -48,6 +49,13 @@ t.test('sends equal hash keys to the same target, whatever hashOn is', async (t)
       of: (i) => ({ headers: { cookie: `a=b; sid=s${i}` } }),
       not: { remoteAddress: '10.1.1.1' }
     },
+    {
+      hashOn: 'query:user',
+      of: (i) => ({ url: `/x?a=b&user=u%20${i}` }),
+      not: { remoteAddress: '10.1.1.1' }
+    },
+    { hashOn: 'path', of: (i) => ({ url: `/p${i}?user=one` }), not: { remoteAddress: '10.1.1.1' } },
+    { hashOn: 'url', of: (i) => ({ url: `/x?page=${i}` }), not: { remoteAddress: '10.1.1.1' } },
     {
       hashOn: 'caller',
       of: (i) => ({ headers: { 'x-api-key': `key ${i}` } }),

@@ -88,6 +88,23 @@ t.test('checks health at the root of a target whose URL has a path', async (t) =
   t.equal(await asked.promise, '/healthz')
 })
 
+t.test('checks health at another port of a target', async (t) => {
+  const asked = Promise.withResolvers<string>()
+  const checks = new URL(
+    await upstream(t, (request, response) => {
+      asked.resolve(`${request.headers.host} ${request.url}`)
+      response.end()
+    })
+  )
+  const url = await upstream(t, (_request, response) => void response.end('service'))
+  const app = await gateway(t, {
+    upstreams: { up: { url, health: { ...quick, port: Number(checks.port) } } },
+    routes
+  })
+  t.equal((await app.inject('/x')).body, 'service')
+  t.equal(await asked.promise, `${new URL(url).host} /healthz`)
+})
+
 t.test(
   'answers 503 with Retry-After while no target is healthy, and uses all of them in panic',
   async (t) => {

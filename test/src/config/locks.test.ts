@@ -11,7 +11,10 @@ const group = (route: Options, locked = ['auth', 'ipAccess']): Options => ({
   routes: [
     {
       path: '/team',
-      auth: { ...keys, require: { roles: ['staff', 'admin'], scopes: ['read'] } },
+      auth: {
+        ...keys,
+        require: { roles: ['staff', 'admin'], scopes: ['read'], claims: { plan: ['gold', 'silver'] } }
+      },
       ipAccess: { allow: ['private'] },
       locked,
       routes: [{ path: '/a', respond, ...route }]
@@ -34,6 +37,8 @@ t.test('rejects what weakens a locked concern, and only that', async (t) => {
     ['other scopes', { auth: { require: { scopes: ['write'] } } }, false],
     ['no scopes', { auth: { require: { scopes: [] } } }, false],
     ['a claim', { auth: { require: { claims: { tenant: 'a' } } } }, true],
+    ['fewer values of a claim', { auth: { require: { claims: { plan: 'gold' } } } }, true],
+    ['another value of a claim', { auth: { require: { claims: { plan: ['gold', 'free'] } } } }, false],
     ['require unset', { auth: { require: false } }, false],
     ['require and more', { auth: { require: { roles: ['admin'] }, optional: true } }, false],
     ['in a group inside', { routes: [{ path: '/b', auth: false, respond }], respond: undefined }, false]

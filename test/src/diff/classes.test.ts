@@ -155,6 +155,12 @@ const CASES: readonly (readonly [what: string, before: Config, after: Config, fo
     []
   ],
   [
+    'a claim as a list that says the same',
+    route({ auth: { ...auth, require: { claims: { org: 'a*' } } } }),
+    route({ auth: { ...auth, require: { claims: { org: ['ab', 'a*'] } } } }),
+    []
+  ],
+  [
     'a limit by route',
     route({ rateLimit: { max: 10 } }),
     route({ rateLimit: { max: 10, by: 'route' } }),

@@ -72,6 +72,12 @@ const WEAKENED: readonly (readonly [what: string, option: string, before: Config
     auth({ require: { claims: { org: 'team-*' } } })
   ],
   [
+    'one more value of a claim',
+    'auth.require.claims.org',
+    auth({ require: { claims: { org: 'team-a' } } }),
+    auth({ require: { claims: { org: ['team-b', 'team-a'] } } })
+  ],
+  [
     'the requirement of a strategy removed',
     'auth.require.jwt',
     auth({ jwt, by: ['apiKeys+jwt'], require: { jwt: { scopes: ['a'] } } }),

@@ -180,3 +180,30 @@ t.test('a translation that would be no valid config is closed at its line', asyn
     t.match(parse(text), config)
   }
 })
+
+t.test('the keys of hashes and the ports of health checks are those of the source', async (t) => {
+  const nginx = (key: string): string =>
+    `upstream up {\n  hash ${key} consistent;\n  server a:1;\n  server b:1;\n}\nserver {\n  location / { proxy_pass http://up; }\n}\n`
+  const kong = (on: string): string =>
+    `_format_version: "3.0"\nservices:\n- { name: a, host: up, routes: [{ name: r, paths: [/a] }] }\nupstreams:\n- { name: up, ${on}, targets: [{ target: "a:1" }, { target: "b:1" }] }\n`
+  const caddy = (line: string): string => `:80 {\n  reverse_proxy a:1 b:1 {\n    ${line}\n  }\n}\n`
+  const traefik =
+    'http:\n  routers: { r: { rule: "Path(`/`)", service: s } }\n  services: { s: { loadBalancer: { servers: [{ url: "http://a:1" }, { url: "http://b:1" }], healthCheck: { path: /up, port: 81 } } } }\n'
+  const cases: [format: FormatName, source: string, has: object][] = [
+    ['nginx', nginx('$request_uri'), { balance: 'hash', hashOn: 'url' }],
+    ['nginx', nginx('$uri'), { balance: 'hash', hashOn: 'path' }],
+    ['nginx', nginx('$arg_room'), { balance: 'hash', hashOn: 'query:room' }],
+    ['kong', kong('hash_on: path'), { balance: 'hash', hashOn: 'path' }],
+    ['kong', kong('hash_on: query_arg, hash_on_query_arg: room'), { balance: 'hash', hashOn: 'query:room' }],
+    ['caddy', caddy('lb_policy uri_hash'), { balance: 'hash', hashOn: 'url' }],
+    ['caddy', caddy('lb_policy query room'), { balance: 'hash', hashOn: 'query:room' }],
+    ['caddy', caddy('health_uri /up\n    health_port 81'), { health: { path: '/up', port: 81 } }],
+    ['traefik', traefik, { health: { path: '/up', port: 81 } }]
+  ]
+  for (const [format, source, has] of cases) {
+    const file = join(t.testdir({ source }), 'source')
+    const { text, translation } = await importFile(format, file, catalog)
+    t.match(Object.values((parse(text) as { upstreams: object }).upstreams)[0], has, source)
+    t.strictSame(translation.notes, [], source)
+  }
+})
