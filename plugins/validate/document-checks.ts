@@ -84,9 +84,11 @@ export function documentWarnings(
     drain(findInSchemas(document, schemasOf(document, operation, 'request'), findings))
     if (response) drain(findInSchemas(document, schemasOf(document, operation, 'response'), ofResponses))
   }
-  const secured = operations.filter((operation) =>
-    securityOf(document, operation).some((each) => isObject(each) && Object.keys(each).length > 0)
-  )
+  const secured = operations.filter((operation) => {
+    // An empty alternative makes the others optional (OpenAPI 3.1, Security Requirement Object).
+    const alternatives = securityOf(document, operation).filter(isObject)
+    return alternatives.length > 0 && alternatives.every((each) => Object.keys(each).length > 0)
+  })
   return [
     ...ofResponses.faults.map((fault) =>
       uncheckedResponse(`does not validate responses by a schema with a fault: ${fault}`, ['openapi'])
