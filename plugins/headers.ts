@@ -64,7 +64,7 @@ export const options = Type.Object(
       enum: ['drop', 'keep'],
       default: 'drop',
       description:
-        'Whether request headers with an underscore, which many services take for the header with a dash, are removed (drop) or forwarded (keep); the metadata of gRPC calls always is.'
+        'Whether request headers with an underscore, which many services take for the header with a dash, are removed (drop) or forwarded (keep); names that begin with one and the metadata of gRPC calls always are.'
     }),
     response: HeaderChanges('response', {
       description:

@@ -5,7 +5,7 @@ import {
   type TextReader,
   textReader
 } from '../../src/lib/body/json-schema/text-values.ts'
-import { cgiName, keepsUnderscores } from '../../src/lib/http/headers.ts'
+import { cgiName, isAmbiguousName, keepsUnderscores } from '../../src/lib/http/headers.ts'
 import { nominatedBy } from '../../src/lib/http/hop-by-hop.ts'
 import { define, isObject } from '../../src/lib/schema.ts'
 import { leaseCompiler } from './compilers.ts'
@@ -91,7 +91,8 @@ function headerTexts(
     const spelled = rawHeaders[i]?.toLowerCase() ?? ''
     const name = names.has(spelled) ? spelled : cgiName(spelled)
     // The upstream does not get these, either.
-    if (name !== spelled && !keepsUnderscores(routeOptions.config.sallyport?.route?.options)) continue
+    if (isAmbiguousName(spelled, name) && !keepsUnderscores(routeOptions.config.sallyport?.route?.options))
+      continue
     if (!names.has(name) || nominated?.includes(spelled) === true) continue
     const known = texts.get(name)
     if (known === undefined) texts.set(name, [rawHeaders[i + 1] ?? ''])

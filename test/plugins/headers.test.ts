@@ -432,6 +432,8 @@ t.test('headers with underscores reach an upstream only where the route says so,
     t.notMatch(answer, /content_type|accept_language|x\.tenant|x_tenant/i, path)
   }
   t.match(await get('/keep', ...folded), /"x_tenant":"other"/)
+  for (const path of ['/drop', '/leg'])
+    t.match(await get(path, '_x_tenant: a', 'constructor: b'), /"_x_tenant":"a","constructor":"b"/, path)
   t.match(await get('/keep', 'x_forwarded_for: 1.2.3.4'), /^HTTP\/1.1 200 (?!.*1\.2\.3\.4)/s)
   const call = 'Content-Type: application/grpc'
   t.match(await send('POST', '/drop', call, 'my_metadata: 1'), /"my_metadata":"1"/)

@@ -434,7 +434,7 @@ t.test(
         one: { url: `http://127.0.0.1:${(one.address() as AddressInfo).port}` },
         two: { url: `http://127.0.0.1:${upTwo}`, http2: true }
       },
-      headers: { request: { 'x-none': '{headers.constructor}' }, underscores: 'keep' },
+      headers: { request: { 'x-none': '{headers.constructor}' } },
       routes: [
         { path: '/one', proxy: { upstream: 'one' } },
         { path: '/two', proxy: { upstream: 'two' } },

@@ -4,7 +4,7 @@ import { peerOf } from './addresses.ts'
 import { LOGIN_COOKIE, withoutCookie } from './cookies.ts'
 import { isGrpc } from './grpc.ts'
 import type { HeaderChange } from './header-changes.ts'
-import { cgiName, cleanHeader, isForwardedHeader } from './headers.ts'
+import { cgiName, cleanHeader, isAmbiguousName, isForwardedHeader } from './headers.ts'
 import { HOP_BY_HOP, nominatedBy } from './hop-by-hop.ts'
 import { isHttp2 } from './http2.ts'
 
@@ -56,7 +56,8 @@ export function forwardedHead(options: RequestHeadOptions): WriteRequestHead {
   const { preserveHost, requestId, keepsUnderscores } = options
   const isRefused = unlistedOr(options, forgedHeaders(options))
   const copy = copyHeaders(
-    { ...options, onlyInGrpc: keepsUnderscores ? isNoName : hasUnderscore },
+    // CGI, WSGI, Rack and PHP take X_A for X-A, which the gateway has judged (CWE-444).
+    { ...options, onlyInGrpc: keepsUnderscores ? isNoName : isAmbiguousName },
     (name, plain, trusted) =>
       plain === requestId || plain === 'x-request-id' || isRefused(name, plain, trusted)
   )
@@ -151,8 +152,6 @@ interface Copied extends Reserved {
   onlyInGrpc(name: string, plain: string): boolean
 }
 
-// CGI, WSGI, Rack and PHP take it for the header with dashes, which the gateway has judged (CWE-444).
-const hasUnderscore = (name: string, plain: string): boolean => name !== plain
 const isNoName = (): boolean => false
 
 type CopyHeaders = (
