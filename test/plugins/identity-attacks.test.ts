@@ -1,7 +1,7 @@
 import { createHook } from 'node:async_hooks'
 import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
-import { exportJWK, generateKeyPair, SignJWT } from 'jose'
+import { type CryptoKey, exportJWK, generateKeyPair, SignJWT } from 'jose'
 import t from 'tap'
 import {
   ask,
@@ -82,6 +82,10 @@ interface Puppet {
   /** What its ID tokens and its userinfo tell; false for a renewal without an ID token, and an answer of 503. */
   idClaims: Record<string, unknown> | false
   userinfo: Record<string, unknown> | false
+  /** What signs ID tokens instead of the key "one". */
+  signer: { readonly alg: string; readonly kid?: string; readonly key: CryptoKey | Uint8Array } | undefined
+  /** Whether the keys can be fetched. */
+  hasKeys: boolean
   /** What was asked for at the place of tokens, without the first log-in. */
   readonly renewals: URLSearchParams[]
   /** Runs before a renewal is answered; what it answers by itself is answered. */
@@ -94,14 +98,16 @@ async function puppet(t: Scope): Promise<Puppet> {
   const { publicKey, privateKey } = await generateKeyPair('RS256')
   const jwk = { ...(await exportJWK(publicKey)), kid: 'one', alg: 'RS256', use: 'sig' }
   let nonce = ''
-  const sign = (claims: Record<string, unknown>): Promise<string> =>
-    new SignJWT(claims)
-      .setProtectedHeader({ alg: 'RS256', kid: 'one' })
+  const sign = (claims: Record<string, unknown>): Promise<string> => {
+    const { key, ...header } = made.signer ?? { alg: 'RS256', kid: 'one', key: privateKey }
+    return new SignJWT(claims)
+      .setProtectedHeader(header)
       .setIssuer(made.issuer)
       .setAudience('gateway')
       .setIssuedAt()
       .setExpirationTime('1h')
-      .sign(privateKey)
+      .sign(key)
+  }
   const issuer = await upstream(t, (request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? '', made.issuer)
     const json = (value: object): void =>
@@ -114,7 +120,8 @@ async function puppet(t: Scope): Promise<Puppet> {
         userinfo_endpoint: `${made.issuer}/me`,
         jwks_uri: `${made.issuer}/jwks`
       })
-    else if (pathname === '/jwks') json({ keys: [jwk] })
+    else if (pathname === '/jwks' && made.hasKeys) json({ keys: [jwk] })
+    else if (pathname === '/jwks') response.writeHead(503).end()
     else if (pathname === '/me') {
       if (made.userinfo === false) response.writeHead(503).end()
       else json({ sub: 'ada', ...made.userinfo })
@@ -156,6 +163,8 @@ async function puppet(t: Scope): Promise<Puppet> {
     issuer,
     idClaims: {},
     userinfo: {},
+    signer: undefined,
+    hasKeys: true,
     renewals: [],
     onRenewal: () => {},
     logout: (claims) =>
@@ -239,6 +248,59 @@ t.test('a provider that fails during a refresh ends no session and is retried af
   const gateway = await behind(t, other)
   for (let i = 0; i < 3; i++) t.equal(await gateway.open(), 200)
   t.equal(other.renewals.length, 1)
+})
+
+/** Endpoints in the config, with which an ID token may have any algorithm. */
+const endpointsOf = (issuer: string): object => ({
+  auth: {
+    session: true,
+    oidc: {
+      issuer,
+      clientId: 'gateway',
+      clientSecret: SHARED,
+      endpoints: {
+        authorization: `${issuer}/authorize`,
+        token: `${issuer}/token`,
+        jwks: `${issuer}/jwks`,
+        userinfo: false
+      }
+    }
+  }
+})
+
+const SHARED = 'a secret of at least 32 characters'
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+t.test('a log-in needs an ID token with a valid signature and a subject', async (t) => {
+  const { privateKey: other } = await generateKeyPair('RS256')
+  const cases: [string, Partial<Puppet>, number][] = [
+    ['a key of the provider', {}, 200],
+    ['another key of that id', { signer: { alg: 'RS256', kid: 'one', key: other } }, 401],
+    ['an unknown key', { signer: { alg: 'RS256', kid: 'two', key: other } }, 401],
+    ['another key without an id', { signer: { alg: 'RS256', key: other } }, 401],
+    ['the client secret', { signer: { alg: 'HS256', key: bytes(SHARED) } }, 200],
+    ['another secret', { signer: { alg: 'HS256', key: bytes(`${SHARED}.`) } }, 401],
+    ['no keys', { hasKeys: false }, 503],
+    ['an empty subject', { idClaims: { sub: '' } }, 401]
+  ]
+  for (const [name, changes, status] of cases)
+    t.test(name, async (t) => {
+      const real = Object.assign(await puppet(t), changes)
+      const { url, ada, open } = await behind(t, real, endpointsOf(real.issuer))
+      t.equal((await ada.open(`${url}/login?return_to=/after`)).status, status)
+      t.equal(await open(), status === 200 ? 200 : 401)
+    })
+})
+
+t.test('a refresh without keys for its ID token keeps the earlier claims and the new tokens', async (t) => {
+  const roles = ['staff']
+  const signer = { alg: 'HS256', key: bytes(SHARED) }
+  const real = Object.assign(await puppet(t), { signer, idClaims: { roles } })
+  const { staff } = await behind(t, real, endpointsOf(real.issuer))
+  Object.assign(real, { signer: undefined, idClaims: {}, hasKeys: false })
+  t.equal(await staff(), 200)
+  t.equal(await staff(), 200)
+  t.equal(real.renewals.length, 1)
 })
 
 t.test('a token of a removed key is refused although no other token arrives', async (t) => {

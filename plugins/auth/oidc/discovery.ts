@@ -15,8 +15,7 @@ const RETRY_DELAY_MS = 2000
 // How long a request waits for a newer document while an older one is usable.
 const MAX_REFRESH_WAIT_MS = 1000
 
-// The signature algorithms without a discovery document. An ID token comes over TLS from the token endpoint, so its
-// "alg" is not security-relevant (OpenID Connect Core 3.1.3.7, item 6).
+// The signature algorithms without a discovery document.
 const ID_TOKEN_ALGORITHMS = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512'],
   ...['EdDSA', 'Ed25519', 'HS256', 'HS384', 'HS512']

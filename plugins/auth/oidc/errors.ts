@@ -79,6 +79,9 @@ export function isUnavailable(error: unknown): boolean {
   return (
     name === 'TypeError' ||
     name === 'TimeoutError' ||
+    error instanceof errors.JWKSTimeout ||
+    // The response to a request for keys was not 200 or no JSON.
+    code === 'ERR_JOSE_GENERIC' ||
     code === 'OAUTH_TIMEOUT' ||
     (status !== undefined && status >= 500) ||
     (cause instanceof Response && cause.status >= 500)

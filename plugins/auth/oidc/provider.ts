@@ -17,8 +17,10 @@ import {
   LoginFailed,
   LogoutTokenInvalid
 } from './errors.ts'
+import { verifyIdToken } from './id-token.ts'
 import { type LogoutToken, LogoutTokens } from './logout-tokens.ts'
 import type { OidcOptions } from './options.ts'
+import { ProviderKeys } from './provider-keys.ts'
 import { type RefreshResult, type StoredSession, TokenRefresh } from './token-refresh.ts'
 
 /** The parameters of one authorization code flow. */
@@ -60,6 +62,7 @@ export class Provider {
   readonly #options: OidcOptions
   readonly #log: FastifyBaseLogger
   readonly #discovery: Discovery
+  readonly #keys: ProviderKeys
   readonly #logoutTokens: LogoutTokens
   readonly #tokenRefresh: TokenRefresh
   #needs: TokenNeeds = { accessToken: false, idToken: false }
@@ -69,7 +72,8 @@ export class Provider {
     this.#log = log
     this.#discovery = new Discovery(options, fetch, log)
     this.issuer = options.issuer
-    this.#logoutTokens = new LogoutTokens(options.clientId, fetch)
+    this.#keys = new ProviderKeys(fetch)
+    this.#logoutTokens = new LogoutTokens(options.clientId, this.#keys)
     this.#tokenRefresh = new TokenRefresh({
       store,
       peers,
@@ -179,11 +183,11 @@ export class Provider {
   }
 
   async #readTokens(tokens: Tokens, before: Provided | undefined): Promise<Provided> {
-    const idToken = tokens.id_token ?? before?.idToken
+    const idToken = await this.#verifiedIdToken(tokens.id_token, before)
     // Earlier userinfo claims do not stay: a role that was removed at the provider ends.
-    const idClaims = tokens.claims() ?? (idToken === undefined ? undefined : decodeJwt(idToken))
-    const sub = idClaims?.sub ?? before?.sub
-    if (sub === undefined || (before !== undefined && sub !== before.sub)) throw new LoginFailed()
+    const idClaims = idToken === undefined ? undefined : decodeJwt(idToken)
+    const sub = idClaims?.sub ?? before?.sub ?? ''
+    if (sub === '' || (before !== undefined && sub !== before.sub)) throw new LoginFailed()
     const userinfo = await this.#fetchUserinfo(tokens.access_token, sub)
     const claims: Record<string, unknown> =
       userinfo === 'unavailable' ? { ...before?.claims, ...idClaims } : { ...idClaims, ...userinfo }
@@ -199,6 +203,25 @@ export class Provider {
       ...(refreshToken === undefined ? {} : { refreshToken }),
       ...(this.#needs.accessToken ? accessTokenOf(tokens) : {}),
       ...this.#renewalOf(tokens, refreshToken)
+    }
+  }
+
+  /** Returns the ID token once its signature is verified. A refresh continues with the earlier one while the keys are unavailable: its refresh token may be valid only once. */
+  async #verifiedIdToken(
+    token: string | undefined,
+    before: Provided | undefined
+  ): Promise<string | undefined> {
+    if (token === undefined) return before?.idToken
+    const { clientSecret: secret } = this.#options
+    try {
+      await this.#request((config) =>
+        verifyIdToken(token, config.serverMetadata(), { keys: this.#keys, secret })
+      )
+      return token
+    } catch (error) {
+      if (before === undefined || !isUnavailable(error)) throw error
+      this.#warn(error, 'id token not verified, using the earlier one')
+      return before.idToken
     }
   }
 
