@@ -69,6 +69,9 @@ export async function decoded(
 /** Returns whether a media type, in lower case, is JSON (RFC 6839). */
 export const isJsonType = (type: string): boolean => JSON_TYPE.test(type)
 
+/** Returns whether a media type, in lower case, is that of a form. */
+export const isFormType = (type: string): boolean => type === 'application/x-www-form-urlencoded'
+
 /** Returns whether a Content-Type names no charset, or UTF-8 (RFC 8259 section 11). */
 export function isUtf8Charset(contentType = ''): boolean {
   const [, ...parameters] = contentType.toLowerCase().split(';')

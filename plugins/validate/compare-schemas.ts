@@ -1,8 +1,14 @@
 import type { OptionChange } from '../../src/kit/concern.ts'
 import type { SchemaBundle } from '../../src/lib/body/json-schema/references.ts'
-import { isSubset } from '../../src/lib/body/json-schema/subset.ts'
-import { declaredProperties, readingOf } from '../../src/lib/body/json-schema/text-values.ts'
-import { isObject } from '../../src/lib/schema.ts'
+import { declaredProperties } from '../../src/lib/body/json-schema/text-values.ts'
+import {
+  compareBundles,
+  isPlainObject,
+  propertiesReadAlike,
+  type ReadsAlike,
+  rootOf,
+  takesOthers
+} from './compare-bundles.ts'
 import { bundleOf, type SCHEMAS, type ValidateOptions } from './options.ts'
 import { lowerCased } from './values.ts'
 
@@ -18,54 +24,40 @@ export function schemaChanges(name: Name, before: ValidateOptions, after: Valida
       ? [{ class: 'widened-access', path, message: 'is no longer validated' }]
       : [{ class: 'narrowed-access', path, message: 'is validated' }]
   }
-  if (old.hash === next.hash) return []
-  const isNarrower = isSubset(next, old) && readsAlike(next, old, name)
-  const isWider = isSubset(old, next) && readsAlike(old, next, name)
-  if (isNarrower) return isWider ? [] : [{ class: 'narrowed-access', path, message: 'accepts fewer values' }]
-  return [
-    {
-      class: 'widened-access',
-      path,
-      message: isWider
-        ? 'accepts more values'
-        : "is validated otherwise, and may accept more; it can't be decided"
-    }
-  ]
+  switch (compareBundles(old, next, READ[name])) {
+    case 'same':
+      return []
+    case 'less':
+      return [{ class: 'narrowed-access', path, message: 'accepts fewer values' }]
+    case 'more':
+      return [{ class: 'widened-access', path, message: 'accepts more values' }]
+    case 'maybe':
+      return [
+        {
+          class: 'widened-access',
+          path,
+          message: "is validated otherwise, and may accept more; it can't be decided"
+        }
+      ]
+  }
+}
+
+// The values of a body have their types; parameters are texts.
+const READ: Readonly<Record<Name, ReadsAlike | undefined>> = {
+  body: undefined,
+  params: propertiesReadAlike(takesOthers),
+  query: propertiesReadAlike(takesOthers),
+  // A header that is not named is not looked at, so that one that is required is missing.
+  headers: propertiesReadAlike(
+    (schema, name) =>
+      isPlainObject(schema) && !(Array.isArray(schema['required']) && schema['required'].includes(name))
+  )
 }
 
 function bundleIn(options: ValidateOptions, name: Name): SchemaBundle | undefined {
   const schema = options[name]
   if (schema === undefined) return undefined
   return bundleOf(name === 'headers' ? lowerCased(schema) : schema)
-}
-
-/** Returns whether what a schema accepts as texts is the same value to another one, or one that it accepts in any case. */
-function readsAlike(one: SchemaBundle, other: SchemaBundle, name: Name): boolean {
-  // The values of a body have their types.
-  if (name === 'body') return true
-  const [own, others] = [one, other].map((bundle) => declaredProperties(rootOf(bundle), bundle)) as [
-    ReadonlyMap<string, unknown>,
-    ReadonlyMap<string, unknown>
-  ]
-  return [...new Set([...own.keys(), ...others.keys()])].every((each) => {
-    const [schema, wanted] = [own.get(each), others.get(each)]
-    if (schema !== undefined && wanted !== undefined)
-      return readingOf(schema, one) === readingOf(wanted, other)
-    return wanted === undefined && acceptsAny(rootOf(other), each, name)
-  })
-}
-
-const rootOf = ({ documents, uri }: SchemaBundle): unknown => documents.get(uri)
-
-const PLAIN = ['type', 'properties', 'required', 'additionalProperties', 'title', 'description', '$defs']
-
-/** Returns whether a schema takes every value of a parameter that it does not name. */
-function acceptsAny(schema: unknown, name: string, part: Name): boolean {
-  if (!isObject(schema) || !Object.keys(schema).every((keyword) => PLAIN.includes(keyword))) return false
-  const { additionalProperties = true, required } = schema
-  // A header that is not named is not looked at, so that one that is required is missing.
-  if (part === 'headers') return !Array.isArray(required) || !required.includes(name)
-  return additionalProperties === true
 }
 
 /** Returns the names of query parameters that only the second of two schemas declares. */

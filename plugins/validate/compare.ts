@@ -1,13 +1,14 @@
 import type { Comparison, OptionChange } from '../../src/kit/concern.ts'
 import { limitChanges } from '../../src/lib/compare-options.ts'
 import { size } from '../../src/lib/units.ts'
-import { filesOfDocument, isSameDocument } from './compare-documents.ts'
+import { documentChanges } from './compare-documents.ts'
 import { declaredAnew, schemaChanges } from './compare-schemas.ts'
+import { filesOfDocument } from './document-files.ts'
 import { files, SCHEMAS, type ValidateOptions } from './options.ts'
 
 const UNKNOWN_QUERY = { reject: 0, drop: 1, keep: 2 } as const
 
-/** How `diff` compares two resolved options. Which of two OpenAPI documents accepts more isn't decided. */
+/** How `diff` compares two resolved options. */
 export const comparison: Comparison = {
   protects: false,
   files: ({ openapi, ...options }: ValidateOptions) => [
@@ -15,17 +16,13 @@ export const comparison: Comparison = {
     ...(openapi === undefined ? [] : filesOfDocument(openapi))
   ],
   options: { response: 'responses are only compared with the document' },
-  changes(before: ValidateOptions, after: ValidateOptions, { changed }) {
+  byPaths: ({ openapi }: ValidateOptions) => openapi !== undefined,
+  changes(before: ValidateOptions, after: ValidateOptions, about) {
     const found: OptionChange[] = []
     for (const name of SCHEMAS) found.push(...schemaChanges(name, before, after))
-    found.push(...documentChanges(before.openapi, after.openapi))
-    for (const name of ['servers', 'base'] as const)
-      if (changed.includes(name))
-        found.push({
-          class: 'widened-access',
-          path: [name],
-          message: "is another place of the document, and it can't be decided whether more is accepted"
-        })
+    found.push(
+      ...documentChanges({ options: before, route: about.before }, { options: after, route: about.after })
+    )
     if (before.undeclared !== after.undeclared)
       found.push(
         after.undeclared === 'pass'
@@ -42,7 +39,7 @@ export const comparison: Comparison = {
       )
     const [query, nextQuery] = [UNKNOWN_QUERY[before.unknown.query], UNKNOWN_QUERY[after.unknown.query]]
     const path = ['unknown', 'query']
-    if (nextQuery === 0 && query === 0 && declaredAnew(before, after).length > 0)
+    if (query < UNKNOWN_QUERY.keep && declaredAnew(before, after).length > 0)
       found.push({
         class: 'widened-access',
         path,
@@ -54,23 +51,4 @@ export const comparison: Comparison = {
       found.push({ class: 'narrowed-access', path, message: 'accepts fewer parameters that are not named' })
     return [...found, ...limitChanges(['maxBody'], size(before.maxBody), size(after.maxBody))]
   }
-}
-
-function documentChanges(before: string | undefined, after: string | undefined): OptionChange[] {
-  const path = ['openapi']
-  if (before === undefined || after === undefined) {
-    if (before === after) return []
-    return after === undefined
-      ? [{ class: 'widened-access', path, message: 'is no longer validated' }]
-      : [{ class: 'narrowed-access', path, message: 'is validated' }]
-  }
-  return isSameDocument(before, after)
-    ? []
-    : [
-        {
-          class: 'widened-access',
-          path,
-          message: "is another document, and may accept more; it can't be decided"
-        }
-      ]
 }

@@ -3,7 +3,7 @@ import { readBody } from '../../src/kit/index.ts'
 import type { Invalid } from '../../src/lib/body/json-schema/schema-errors.ts'
 import { pointerPart } from '../../src/lib/body/json-schema/subschemas.ts'
 import type { RequestBody } from '../../src/lib/openapi/operations.ts'
-import { decoded, isJsonType, isUtf8Charset, judgeJson } from './body.ts'
+import { decoded, isFormType, isJsonType, isUtf8Charset, judgeJson } from './body.ts'
 import { MediaUndeclared, oneError } from './errors.ts'
 import type { CompiledSchema } from './operation-schema.ts'
 
@@ -20,9 +20,8 @@ export async function judgeBody(
   if (contentType !== undefined && declared === undefined)
     throw new MediaUndeclared([...content.keys()].join(', '))
   const isJson = isJsonType(type)
-  const isForm = type === 'application/x-www-form-urlencoded'
   // What is not judged streams by.
-  if (declared !== undefined && !isJson && !isForm) return undefined
+  if (declared !== undefined && !isJson && !isFormType(type)) return undefined
   const body = await readBody(request, { maxBody })
   if (body.length === 0) return isRequired ? oneError('required', 'must not be empty') : undefined
   if (declared === undefined) throw new MediaUndeclared([...content.keys()].join(', '))

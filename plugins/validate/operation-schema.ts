@@ -22,8 +22,7 @@ export function compileSchema(
   schema: SchemaAt | undefined,
   direction: Direction = 'request'
 ): CompiledSchema {
-  const { value, uri } = schema ?? { value: true, uri: document.uri }
-  const bundle = bundleSchema(operationSchema(document, { value: value ?? true, uri }, direction))
+  const bundle = bundleSchema(plainSchema(document, schema, direction))
   const [fault] = bundle.faults
   if (fault !== undefined) throw new Error(`the schema ${fault}`)
   const root = bundle.documents.get(bundle.uri)
@@ -34,3 +33,11 @@ export function compileSchema(
     validate: compiler.at()
   }
 }
+
+/** Returns a schema of a document as a JSON Schema; one that accepts everything where there is none. */
+export const plainSchema = (
+  document: OpenApiDocument,
+  schema: SchemaAt | undefined,
+  direction: Direction
+): unknown =>
+  operationSchema(document, { value: schema?.value ?? true, uri: schema?.uri ?? document.uri }, direction)

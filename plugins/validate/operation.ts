@@ -17,6 +17,7 @@ import {
   readPathText
 } from '../../src/lib/openapi/parameter-styles.ts'
 import { judgeJson } from './body.ts'
+import { declaredQuery, isDeclared } from './declared-query.ts'
 import { oneError, type Part, type RequestErrors } from './errors.ts'
 import { judgeBody } from './operation-body.ts'
 import { ResponseJudge } from './operation-response.ts'
@@ -48,27 +49,18 @@ const PARTS: Readonly<Record<string, Part>> = {
 
 /** Compiles the parameters of an operation now, and its bodies at their first use; throws an Error where a schema is not valid. */
 export function compileOperation(document: OpenApiDocument, operation: Operation): OperationJudge {
-  const parameters = parametersOf(document, operation).filter((each) => each.in !== 'querystring')
-  const isFree = parametersOf(document, operation).some((each) => each.in === 'querystring')
-  const compiled = parameters.map((parameter) => ({
-    parameter,
-    schema: compileSchema(document, parameter.schema)
-  }))
-  const names = new Set<string>()
-  const prefixes: string[] = []
-  for (const { parameter, schema } of compiled) {
-    if (parameter.in !== 'query') continue
-    if (parameter.style === 'deepObject') prefixes.push(`${parameter.name}[`)
-    else if (schema.reader.isObject && parameter.explode)
-      for (const each of schema.properties) names.add(each)
-    names.add(parameter.name)
-  }
+  const parameters = parametersOf(document, operation)
+  const compiled = parameters
+    .filter((each) => each.in !== 'querystring')
+    .map((parameter) => ({ parameter, schema: compileSchema(document, parameter.schema) }))
+  const schemas = new Map(compiled.map(({ parameter, schema }) => [parameter, schema]))
+  const declared = declaredQuery(parameters, (parameter) => schemas.get(parameter))
   const body = requestBodyOf(document, operation)
   const bodies = new Map<string, CompiledSchema>()
   return {
     isDeprecated: operation.isDeprecated,
     responses: new ResponseJudge(document, operation),
-    declares: (name) => isFree || names.has(name) || prefixes.some((prefix) => name.startsWith(prefix)),
+    declares: (name) => isDeclared(declared, name),
     judgeParameters(request, raw, errors) {
       for (const { parameter, schema } of compiled) {
         const read = readParameter(parameter, schema, request, raw)

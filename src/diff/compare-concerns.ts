@@ -4,6 +4,7 @@ import { getOrCreate } from '../lib/memoize.ts'
 import { isObject, schemaOf } from '../lib/schema.ts'
 import { aboutOf, type ComparedOptions } from './about.ts'
 import type { Sides } from './compared-side.ts'
+import { describeMove, type MovedExtension, movedExtensions } from './extension-order.ts'
 import { withMeanings } from './option-meanings.ts'
 
 /** A change of the options of a concern or a target. */
@@ -17,6 +18,7 @@ export class ConcernComparison {
   readonly #isBuiltin: (module: object) => boolean
   readonly #changedCode: ReadonlySet<string>
   readonly #concerns: readonly Concern[]
+  readonly #moved: readonly MovedExtension[]
   readonly #known = new Map<string, readonly ModuleChange[]>()
   readonly #ids = new Map<object, number>()
 
@@ -24,6 +26,7 @@ export class ConcernComparison {
     this.#sides = sides
     this.#isBuiltin = isBuiltin
     this.#changedCode = changedCode
+    this.#moved = movedExtensions(sides, isBuiltin)
     const { before, after } = sides
     const keys = new Set(after.plan.catalog.concerns.map(({ key }) => key))
     this.#concerns = [
@@ -34,11 +37,21 @@ export class ConcernComparison {
 
   /** Returns what changes for requests that come from one route to another. */
   changes(before: RouteInfo, after: RouteInfo): readonly ModuleChange[] {
-    return getOrCreate(this.#known, `${this.#idOf(before)} ${this.#idOf(after)}`, () =>
-      this.#concerns
+    return getOrCreate(this.#known, `${this.#idOf(before)} ${this.#idOf(after)}`, () => [
+      ...this.#concerns
         .filter(({ override }) => override !== false)
-        .flatMap((concern) => this.#ofConcern(concern, before, after))
-    )
+        .flatMap((concern) => this.#ofConcern(concern, before, after)),
+      ...this.#orderChanges(before, after)
+    ])
+  }
+
+  #orderChanges(before: RouteInfo, after: RouteInfo): ModuleChange[] {
+    const isOn = (side: keyof Sides, { options }: RouteInfo, key: string): boolean =>
+      isObject(options[key] ?? this.#sides[side].plan.options[key])
+    return this.#moved.flatMap((moved) => {
+      const message = describeMove(moved, (key) => isOn('before', before, key) && isOn('after', after, key))
+      return message === undefined ? [] : [{ key: moved.key, class: 'unknown', path: [], message }]
+    })
   }
 
   /** Returns what changes for all requests, by options that only the root has. */
@@ -70,9 +83,10 @@ export class ConcernComparison {
   changedGates(before: RouteInfo, after: RouteInfo): string[] {
     return this.#concerns
       .filter((concern) => {
-        const { key } = concern
-        const [old, next] = [before.options[key], after.options[key]]
-        return isGate(concern) && (isEnforced(old) || isEnforced(next)) && !this.#isSame(concern, old, next)
+        const [old, next] = [before.options[concern.key], after.options[concern.key]]
+        return (
+          isGate(concern) && (isEnforced(old) || isEnforced(next)) && !this.#isSameOn(concern, before, after)
+        )
       })
       .map(({ key }) => key)
   }
@@ -94,7 +108,7 @@ export class ConcernComparison {
   #ofConcern(concern: Concern, before: RouteInfo, after: RouteInfo): ModuleChange[] {
     const { key, comparison } = concern
     const [old, next] = [before.options[key], after.options[key]]
-    if (this.#isSame(concern, old, next)) return []
+    if (this.#isSameOn(concern, before, after)) return []
     const isKnown = this.#isBuiltin(concern)
     if (!isGate(concern)) {
       if (!isKnown && comparison === undefined) return [unknownChange(key)]
@@ -127,6 +141,14 @@ export class ConcernComparison {
     return isEnforced(options) && (concern.comparison?.restricts?.(options as never, route) ?? true)
   }
 
+  #isSameOn(concern: Concern, before: RouteInfo, after: RouteInfo): boolean {
+    const pathsOf = (route: RouteInfo): string => (isByPaths(concern, route) ? route.paths.join() : '')
+    return (
+      this.#isSame(concern, before.options[concern.key], after.options[concern.key]) &&
+      pathsOf(before) === pathsOf(after)
+    )
+  }
+
   #isSame(concern: Concern, old: unknown, next: unknown): boolean {
     if (onOnly(old) === undefined && onOnly(next) === undefined) return true
     return (
@@ -135,12 +157,16 @@ export class ConcernComparison {
     )
   }
 
-  /** Returns an id that is equal for routes whose options are the same objects. */
+  /** Returns an id that is equal for routes whose options are the same objects and mean the same. */
   #idOf(route: RouteInfo): string {
     const mentions = this.#concerns
       .filter(({ comparison }) => comparison?.restricts !== undefined)
       .map(({ key }) => route.mentionOf(key) ?? '')
-    return `${getOrCreate(this.#ids, route.options, () => this.#ids.size)} ${route.kind} ${mentions.join()}`
+    const { options, kind, paths, methods } = route
+    const own = this.#concerns.some((concern) => isByPaths(concern, route))
+      ? [...paths, ...(methods ?? [])]
+      : []
+    return [getOrCreate(this.#ids, options, () => this.#ids.size), kind, mentions.join(), ...own].join(' ')
   }
 }
 
@@ -156,6 +182,9 @@ const unknownChange = (key: string): ModuleChange => ({
 const isEnforced = (options: unknown): boolean => isObject(options) && options['mode'] !== 'report'
 
 const isGate = ({ options, gate }: Concern): boolean => gate ?? schemaOf(options, 'mode') !== undefined
+
+const isByPaths = ({ key, comparison }: Concern, { options }: RouteInfo): boolean =>
+  isObject(options[key]) && comparison?.byPaths?.(options[key] as never) === true
 
 const isLimit = ({ comparison, guardsAccess }: Concern): boolean =>
   comparison?.limits ?? guardsAccess === false

@@ -59,6 +59,25 @@ export function findChanges({ before, after, sides, nodes, concerns }: Comparing
     .map((finding) => (finding.place === undefined ? finding : { ...finding, place: shown(finding.place) }))
 }
 
+type RouteChange = Pick<Finding, 'class' | 'message'>
+
+const ADDED: RouteChange = { class: 'added', message: 'Requests are answered that were not' }
+const REMOVED: RouteChange = { class: 'removed', message: 'Requests are no longer answered' }
+const DELISTED: RouteChange = {
+  class: 'narrowed-access',
+  message: 'Requests are no longer answered, since the document does not list them any more'
+}
+const WIDENED: Readonly<Record<'protected' | 'listed', RouteChange>> = {
+  protected: {
+    class: 'widened-access',
+    message: 'Requests are answered that were not, by what only protected routes reached'
+  },
+  listed: {
+    class: 'widened-access',
+    message: 'Requests are answered that were not, by what only the operations of a document reached'
+  }
+}
+
 class PlanDiff {
   readonly findings = new FindingList()
   readonly #sides: Sides
@@ -115,34 +134,19 @@ class PlanDiff {
 
   #addPresence(before: RouteInfo | undefined, after: RouteInfo | undefined, route: ChangedRoute): void {
     if (before !== undefined) {
-      this.#addRoutes(
-        { class: 'removed', message: 'Requests are no longer answered' },
-        route,
-        this.#nodes.before.planned.get(before)
-      )
+      const old = this.#nodes.before.planned.get(before)
+      const isDelisted = old !== undefined && this.#protection.isDelisted(old)
+      this.#addRoutes(isDelisted ? DELISTED : REMOVED, route, old)
       return
     }
     const next = after === undefined ? undefined : this.#nodes.after.planned.get(after)
     if (after === undefined) return
-    const isNew = { class: 'added', message: 'Requests are answered that were not' } as const
-    if (next === undefined) this.#addRoutes(isNew, route, next)
-    else if (this.#protection.isWidened({ info: after, planned: next }))
-      this.#addRoutes(
-        {
-          class: 'widened-access',
-          message: 'Requests are answered that were not, by what only protected routes reached'
-        },
-        route,
-        next
-      )
-    else this.#addRoutes(isNew, route, next)
+    const widened =
+      next === undefined ? undefined : this.#protection.widenedBy({ info: after, planned: next })
+    this.#addRoutes(widened === undefined ? ADDED : WIDENED[widened], route, next)
   }
 
-  #addRoutes(
-    finding: Pick<Finding, 'class' | 'message'>,
-    route: ChangedRoute,
-    planned: PlannedRoute | undefined
-  ): void {
+  #addRoutes(finding: RouteChange, route: ChangedRoute, planned: PlannedRoute | undefined): void {
     const place = planned === undefined ? undefined : showPlace(planned.place())
     this.findings.add({ ...finding, option: undefined, place }, route)
   }

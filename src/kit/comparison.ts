@@ -63,6 +63,8 @@ export interface Comparison {
   readonly protects?: boolean | ((options: never) => boolean)
   /** Returns whether the options of a route refuse any request; by default all do. */
   readonly restricts?: (options: never, route: RouteInfo) => boolean
+  /** Returns whether what options mean depends on the paths of the route. */
+  readonly byPaths?: (options: never) => boolean
   /** Returns what changes for requests; a concern that is no gate gets undefined where it is off. */
   readonly changes?: (before: never, after: never, about: AboutComparison) => readonly OptionChange[]
   readonly options?: OptionMeanings

@@ -111,6 +111,8 @@ for (const [what, args] of [
     t.match(counts, { 'widened-access': 2, 'loosened-limits': 1, moved: 0 })
   })
 
+import { type Config, diff } from './diffs.ts'
+
 t.test('takes the merge base for --base, else the revision, and says which', async (t) => {
   const { folder, write, git } = repository(t)
   git('commit', '-q', '-a', '-m', 'mine')
@@ -266,4 +268,46 @@ t.test('tells of a third-party gate that has changed as unknown, which fails wit
     const strict = await run(t, ['a', next, '--fail-on', 'widened-access', '--strict'], folder)
     t.equal(strict.status, 3)
   }
+})
+
+t.test('tells of an extension that runs at another place as unknown', async (t) => {
+  const extension = (key: string): string => `
+    export const key = '${key}'
+    export const options = { type: 'object', additionalProperties: false, properties: {} }
+    export const override = options
+    const plugin = async () => {}
+    export default Object.assign(plugin, { [Symbol.for('skip-override')]: true })`
+  const folder = t.testdir({ 'geo.mjs': extension('geo'), 'tag.mjs': extension('tag') })
+  const [geo, tag] = ['geo', 'tag'].map((name) => ({ module: `${folder}/${name}.mjs` }))
+  const config = (...extensions: readonly object[]): Config => ({
+    extensions,
+    routes: [
+      {
+        path: '/a',
+        geo: {},
+        tag: {},
+        rateLimit: { max: 1, window: '1m' },
+        proxy: { upstream: 'http://127.0.0.1:4001' }
+      },
+      { path: '/b', tag: {}, proxy: { upstream: 'http://127.0.0.1:4001' } }
+    ]
+  })
+  const after = { ...geo, after: 'rateLimit' }
+  const before = { ...geo, before: 'rateLimit' }
+  const other = 'in place of the other way round, and only its author knows what that means for requests'
+  const found = async (...configs: readonly [Config, Config]): Promise<object[]> =>
+    (await diff(...configs)).map(({ class: kind, option, message, routes }) => ({
+      told: `${kind} ${option} ${message}`,
+      routes: routes.map((each) => each.after)
+    }))
+  t.strictSame(await found(config(after, tag ?? {}), config(before, tag ?? {})), [
+    { told: `unknown geo runs before rateLimit ${other}`, routes: ['/a'] }
+  ])
+  t.strictSame(await found(config(before, tag ?? {}), config(after, tag ?? {})), [
+    { told: `unknown geo runs after rateLimit ${other}`, routes: ['/a'] }
+  ])
+  t.strictSame(await found(config(geo ?? {}, tag ?? {}), config(tag ?? {}, geo ?? {})), [
+    { told: `unknown tag runs before geo ${other}`, routes: ['/a'] }
+  ])
+  t.strictSame(await found(config(before, tag ?? {}), config(before, tag ?? {})), [])
 })

@@ -436,7 +436,7 @@ const PAIRS: Readonly<Record<string, readonly Pair[]>> = {
         openapi: written('one.openapi.json', {
           openapi: '3.1.0',
           info: { title: 'a', version: '1' },
-          paths: {}
+          paths: { '/a': { get: {} } }
         })
       },
       {
@@ -444,7 +444,7 @@ const PAIRS: Readonly<Record<string, readonly Pair[]>> = {
           openapi: '3.1.0',
           info: { title: 'b', version: '1' },
           servers: [{ url: '/v1' }],
-          paths: {}
+          paths: { '/a': { get: {} } }
         }),
         servers: true,
         base: '/v2',
@@ -593,6 +593,8 @@ const TOLD_AT: Readonly<Record<string, string>> = {
   'auth.session': 'auth.by',
   'auth.basic': 'auth.by',
   'auth.clientCertificate': 'auth.by',
+  'validate.servers': 'validate.openapi',
+  'validate.base': 'validate.openapi',
   'auth.jwt.jwks.upstream': 'auth.jwt.jwks',
   'auth.jwt.jwks.path': 'auth.jwt.jwks',
   ...Object.fromEntries(
