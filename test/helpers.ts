@@ -21,6 +21,7 @@ import type { Peers } from '../src/lib/contracts/peers.ts'
 import { moveClock } from '../src/testing/clock.ts'
 import { firstOf, openLog } from '../src/testing/log.ts'
 import { connectPeers } from '../src/testing/peers.ts'
+import { PatientTimer } from './patience.ts'
 
 /** A test, or whatever tears things down at its end. */
 export type Scope = Pick<Test, 'teardown'>
@@ -129,13 +130,17 @@ export function raw(port: number, bytes: string | readonly string[], idle = 300)
       for (const part of [bytes].flat()) socket.write(Buffer.from(part, 'latin1'))
     })
     // A busy machine may take its time to begin; once it has begun, silence is the end.
-    socket.setTimeout(Math.max(idle, 5000), () => socket.destroy())
+    const silence = new PatientTimer(() => socket.destroy())
+    silence.start(Math.max(idle, 10_000))
     socket.on('data', (data) => {
-      socket.setTimeout(idle)
+      silence.start(idle)
       seen += data.toString('latin1')
     })
     socket.on('error', (error) => (seen === '' ? reject(error) : resolve(seen)))
-    socket.on('close', () => resolve(seen))
+    socket.on('close', () => {
+      silence.stop()
+      resolve(seen)
+    })
   })
 }
 

@@ -9,8 +9,23 @@ export interface Random {
   readonly pick: <T>(of: readonly T[]) => T
 }
 
-/** Returns the seed of this run: FUZZ_SEED where it is set, else a new one. */
-export const seedOf = (): number => Number(process.env['FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 32))
+// A run without FUZZ_SEED draws what every other run has drawn: no change is refused by chance.
+const USUAL_SEED = 1
+
+/** Returns the seed of this run: FUZZ_SEED, which is a new one if it is "random", else always the same. */
+export function seedOf(): number {
+  const seed = process.env['FUZZ_SEED'] ?? USUAL_SEED
+  return seed === 'random' ? Math.floor(Math.random() * 2 ** 31) : Number(seed)
+}
+
+/** Returns how often a random test runs: FUZZ, else as often as it usually does. */
+export const runsOf = (usual: number): number => Number(process.env['FUZZ'] ?? usual)
+
+/** Returns the parameters of a property of fast-check, which tells the seed when it fails. */
+export const draws = (usual = 100): { readonly seed: number; readonly numRuns: number } => ({
+  seed: seedOf(),
+  numRuns: runsOf(usual)
+})
 
 /** Makes a generator from a seed. */
 export function generator(seed: number): Random {

@@ -7,6 +7,7 @@ import { request as overHttps } from 'node:https'
 import { join } from 'node:path'
 import { type CryptoKey, exportJWK, generateKeyPair, SignJWT } from 'jose'
 import type { Test } from 'tap'
+import { monotonic, replaceClock, wall } from '../src/lib/clock.ts'
 import { bodyOf, type Listening, listening, originOf, type Scope, SECRET } from './helpers.ts'
 import { provider, Visitor } from './provider.ts'
 
@@ -187,6 +188,7 @@ const holds = (when: Answer['when'], { url, headers }: SeenByUpstream): boolean 
 
 /** Sends the requests of a folder to its gateway, one after another, and compares the responses. */
 export async function runScenario(t: Test, { app, port, env, scenario, records }: Staged): Promise<void> {
+  stopClock(t)
   const values: Record<string, string> = { ...env }
   const fill = (text: string): string => text.replaceAll(/\$\{(\w+)\}/g, (_, name) => values[name] ?? '')
   for (const { name, request, times = 1, save, expect } of scenario.requests)
@@ -215,6 +217,19 @@ export async function runScenario(t: Test, { app, port, env, scenario, records }
       }
       if (save !== undefined) values[save] = response.headers['set-cookie']?.[0]?.split(';', 1)[0] ?? ''
     })
+}
+
+/** Stops the clock of the gateway, so that no window of a rate limit ends meanwhile on a busy machine; timers run on. */
+function stopClock(t: Scope): void {
+  const [now, date] = [monotonic(), wall()]
+  const restore = replaceClock({
+    monotonic: () => now,
+    wall: () => date,
+    setTimeout: (run, ms, arg) => setTimeout(run, ms, arg),
+    setInterval: (run, ms, arg) => setInterval(run, ms, arg),
+    clear: (timer) => clearTimeout(timer as NodeJS.Timeout)
+  })
+  t.teardown(restore)
 }
 
 const pick = (headers: IncomingHttpHeaders, wanted: Fields = {}): Fields =>

@@ -162,7 +162,7 @@ t.test('asks a forward-auth service and forwards the headers of its response', a
         forward: {
           upstream: 'auth',
           path: '/check',
-          timeout: '200ms',
+          timeout: '2s',
           copy: ['X-User', 'x-extra'],
           caller: { id: 'x-user', roles: 'x-groups' }
         }

@@ -291,7 +291,7 @@ t.test(
   async (t) => {
     const store = await redis(t)
     const { url, real, app, lines } = await stage(t, {
-      store: { redis: store.url, timeout: '100ms' },
+      store: { redis: store.url, timeout: '2s' },
       accessLog: true
     })
     const ada = new Visitor()

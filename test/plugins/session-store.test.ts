@@ -174,7 +174,7 @@ t.test(
   { skip },
   async (t) => {
     const server = await redis(t)
-    const app = await gateway(t, config({ redis: server.url, timeout: '100ms' }))
+    const app = await gateway(t, config({ redis: server.url, timeout: '2s' }))
     const cookie = cookieOf(await logIn(app))
     server.hang()
     const refused = await app.inject({ url: '/private', headers: { cookie } })
@@ -202,7 +202,7 @@ t.test(
     for (const { name, payload, others } of cases)
       t.test(name, async (t) => {
         const server = await redis(t)
-        const app = await gateway(t, config({ redis: server.url, timeout: '100ms' }))
+        const app = await gateway(t, config({ redis: server.url, timeout: '2s' }))
         const [own, other, bobs] = [
           cookieOf(await logIn(app)),
           cookieOf(await logIn(app)),

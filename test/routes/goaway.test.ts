@@ -64,7 +64,7 @@ async function between(t: Scope, upstream: number): Promise<{ port: number; join
   return { port: (server.address() as AddressInfo).port, joined }
 }
 
-const to = (port: number, more: object = {}): object => ({
+const to = (port: number, more: object = {}): { upstreams: object; routes: object[] } => ({
   upstreams: { up: { url: `http://127.0.0.1:${port}`, http2: true, ...more } },
   routes: [{ path: '/*', proxy: { upstream: 'up' }, limits: { body: '10mb' } }]
 })
@@ -287,14 +287,20 @@ t.test('opens no more streams than the target allows', async (t) => {
 t.test('closes a dead connection that sends no GOAWAY', async (t) => {
   const up = await over(t, echo)
   const { port, joined } = await between(t, up.port)
-  const { url } = await listening(t, to(port, { timeouts: { headers: '100ms', connect: '300ms' } }))
+  const { upstreams, routes } = to(port, { timeouts: { connect: '2s' } })
+  const hasty = { path: '/hasty', proxy: { upstream: 'up', timeouts: { headers: '100ms' } } }
+  const { url } = await listening(t, { upstreams, routes: [...routes, hasty] })
   t.equal((await ask(url)).status, 200)
   const [near, far] = joined as [Socket, Socket]
   near.unpipe(far)
   near.resume()
   const dead = once(near, 'close')
-  t.equal((await ask(url)).status, 504)
-  t.equal((await ask(url)).status, 504, 'nothing has come in since: it is asked whether it is there')
+  t.equal((await ask(`${url}/hasty`)).status, 504)
+  t.equal(
+    (await ask(`${url}/hasty`)).status,
+    504,
+    'nothing has come in since: it is asked whether it is there'
+  )
   await dead
   t.equal((await ask(url)).status, 200)
 })

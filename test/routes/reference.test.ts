@@ -754,7 +754,7 @@ t.test('responds with an error when the upstream fails', async (t) => {
     const { log, lines, line } = readableLog('debug')
     const { port } = await listening(
       t,
-      { routes: [{ path: '/*', proxy: { upstream: up, timeouts: { headers: '50ms' } } }] },
+      { routes: [{ path: '/*', proxy: { upstream: up, timeouts: { headers: '1s' } } }] },
       { log }
     )
     t.equal((await send(port, { path: '/api', method: 'PUT' })).status, 204)

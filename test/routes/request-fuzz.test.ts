@@ -5,11 +5,11 @@ import { Duplex } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { listening, type Scope } from '../helpers.ts'
-import { generator, mutate, type Random, seedOf } from '../random.ts'
+import { generator, mutate, type Random, runsOf, seedOf } from '../random.ts'
 
 // A fuzz of requests through the gateway: what the upstream gets is what Node's own parser finds in the client's bytes, or the client gets an error. FUZZ=20000 tries more (with --timeout=0), FUZZ_SEED=… repeats a run.
 
-const COUNT = Number(process.env['FUZZ'] ?? 400)
+const COUNT = runsOf(400)
 
 /** How long an exchange may take before it counts as a hang, in milliseconds. */
 const HANG = 5000

@@ -141,7 +141,7 @@ t.test('retries what "on" lists and nothing else', async (t) => {
       name: 'no answer in time, where it is named',
       answer: (_request, response, nth) => void (nth > 1 && response.end('ok')),
       retry: { on: ['timeout'] },
-      timeouts: { headers: '100ms' },
+      timeouts: { headers: '1s' },
       status: 200,
       hits: 2
     }
@@ -235,7 +235,8 @@ t.test('waits for a target no longer than wait, the deadline and the client', as
     ]
   })
   t.equal((await fetch(`${url}/short/x`)).status, 502)
-  t.equal((await fetch(`${url}/deadline/x`)).status, 502)
+  // 504 where the deadline passes between two looks, on a busy machine.
+  t.match((await fetch(`${url}/deadline/x`)).status, /^50[24]$/)
   const gone = new AbortController()
   const asked = fetch(`${url}/long/x`, { signal: gone.signal })
   while (app.upstream('up').traffic.active === 0) await new Promise(setImmediate)
@@ -359,13 +360,13 @@ t.test('replays a body unchanged up to maxBody', async (t) => {
 t.test('honors Retry-After within the deadline and passes the response otherwise', async (t) => {
   const dated = new Date(Date.now() + 3_600_000).toUTCString()
   for (const { said, time, status, hits } of [
-    { said: '0', time: '5s', status: 200, hits: 2 },
-    { said: '1', time: '5s', status: 200, hits: 2 },
-    { said: '1', time: '900ms', status: 503, hits: 1 },
-    { said: '3600', time: '5s', status: 503, hits: 1 },
-    { said: dated, time: '100ms', status: 503, hits: 1 },
-    { said: new Date(Date.now() - 60_000).toUTCString(), time: '5s', status: 200, hits: 2 },
-    { said: 'soon', time: '5s', status: 200, hits: 2 },
+    { said: '0', time: '30s', status: 200, hits: 2 },
+    { said: '1', time: '30s', status: 200, hits: 2 },
+    { said: '30', time: '29900ms', status: 503, hits: 1 },
+    { said: '3600', time: '30s', status: 503, hits: 1 },
+    { said: dated, time: '30s', status: 503, hits: 1 },
+    { said: new Date(Date.now() - 60_000).toUTCString(), time: '30s', status: 200, hits: 2 },
+    { said: 'soon', time: '30s', status: 200, hits: 2 },
     // No timer of Node.js waits for so long: it would be tried again at once.
     { said: '99999999', time: false, status: 503, hits: 1 }
   ]) {
@@ -444,11 +445,10 @@ t.test('hedges to a second target and aborts the slower attempt', async (t) => {
       one: { url: slow },
       post: { targets: [slow, quick.url] }
     },
-    limits: { time: '400ms' },
     routes: [
       { path: '/both/*', proxy: { upstream: 'up', hedge: { after: '20ms' } } },
-      { path: '/one', proxy: { upstream: 'one', hedge: { after: '20ms' } } },
-      { path: '/post', proxy: { upstream: 'post', hedge: { after: '20ms' } } }
+      { path: '/one', limits: { time: '400ms' }, proxy: { upstream: 'one', hedge: { after: '20ms' } } },
+      { path: '/post', limits: { time: '400ms' }, proxy: { upstream: 'post', hedge: { after: '20ms' } } }
     ]
   })
   const turn = app.upstream('up').targets
@@ -470,26 +470,29 @@ t.test('hedges to a second target and aborts the slower attempt', async (t) => {
 t.test('hedges only requests whose complete body was kept', async (t) => {
   const body = 'x'.repeat(1000)
   const slow = await upstream(t, (request, response) => {
-    void bodyOf(request).then((bytes) => setTimeout(() => response.end(`slow ${bytes.length}`), 150))
+    void bodyOf(request).then((bytes) => {
+      if (request.url !== '/hedged') setTimeout(() => response.end(`slow ${bytes.length}`), 150)
+    })
   })
   const quick = await upstream(t, (request, response) => {
     void bodyOf(request).then((bytes) => response.end(`quick ${bytes.length}`))
   })
-  for (const { retry, answer } of [
-    { retry: undefined, answer: 'slow 1000' },
-    { retry: { maxBody: '10b' }, answer: 'slow 1000' },
-    { retry: { maxBody: '64kb' }, answer: 'quick 1000' }
+  for (const { retry, after, path, answer } of [
+    { retry: undefined, after: '20ms', path: '/alone', answer: 'slow 1000' },
+    { retry: { maxBody: '10b' }, after: '20ms', path: '/alone', answer: 'slow 1000' },
+    // The body has to be there by then, on a busy machine too.
+    { retry: { maxBody: '64kb' }, after: '1s', path: '/hedged', answer: 'quick 1000' }
   ]) {
     const { url } = await listening(t, {
       upstreams: { up: { targets: [slow, quick] } },
       routes: [
         {
           path: '/*',
-          proxy: { upstream: 'up', hedge: { after: '20ms' }, ...(retry === undefined ? {} : { retry }) }
+          proxy: { upstream: 'up', hedge: { after }, ...(retry === undefined ? {} : { retry }) }
         }
       ]
     })
-    const got = await fetch(`${url}/x`, { method: 'PUT', body })
+    const got = await fetch(`${url}${path}`, { method: 'PUT', body })
     t.equal(got.status, 200)
     t.equal(await got.text(), answer)
   }

@@ -235,8 +235,8 @@ t.test('lets the client of an event stream be idle, and ends the upstream stream
     answer.writeHead(200, { 'content-type': 'Text/Event-Stream' }).write('data: 1\n\n')
   })
   const { url } = await listening(t, {
-    limits: { idle: '100ms', time: '100ms' },
-    ...to(up, { timeouts: { body: '100ms' } })
+    limits: { idle: '1s', time: '1s' },
+    ...to(up, { timeouts: { body: '1500ms' } })
   })
   const events = await fetch(`${url}/events`)
   const reader = events.body?.getReader()

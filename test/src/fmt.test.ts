@@ -9,6 +9,7 @@ import { parse as parseYaml, stringify as stringifyYaml } from 'yaml'
 import { formatJson } from '../../src/commands/formatters/format-json.ts'
 import { formatYaml, yamlComments } from '../../src/commands/formatters/format-yaml.ts'
 import { sallyport } from '../helpers.ts'
+import { draws } from '../random.ts'
 
 // The command line is run as a user does.
 t.setTimeout(180_000)
@@ -133,7 +134,7 @@ t.test('formatting JSON twice is formatting once, and keeps values and comments 
         )
       }
     ),
-    { numRuns: 1000 }
+    draws(1000)
   )
 })
 
@@ -197,7 +198,7 @@ t.test('formatting YAML twice is formatting once, and keeps values and comments'
         formatYaml(formatted) === formatted
       )
     }),
-    { numRuns: 300 }
+    draws(300)
   )
 })
 

@@ -367,7 +367,7 @@ t.test('shares counts and sessions between workers without a store', async (t) =
       ...(['fixedWindow', 'slidingWindow', 'tokenBucket'] as const).map((algorithm) => ({
         path: `/${algorithm}`,
         auth: false,
-        rateLimit: { max: 40, window: '1h', algorithm },
+        rateLimit: { max: 20, window: '1h', algorithm },
         respond: { body: 'x' }
       }))
     ]
@@ -400,12 +400,12 @@ t.test('shares counts and sessions between workers without a store', async (t) =
     t.test(`one limit for all workers: ${algorithm}`, async (t) => {
       let passed = 0
       // Slower than the workers synchronize their counts, which takes longer on a busy machine.
-      for (let i = 0; i < 20; i++) {
+      for (let i = 0; i < 10; i++) {
         const answers = await Promise.all(Array.from({ length: 5 }, () => askFresh(`/${algorithm}`)))
         passed += answers.filter(({ status }) => status === 200).length
-        await wait(60)
+        await wait(250)
       }
-      t.ok(passed >= 40 && passed < 60, `${passed} passed of 100; each for itself, they would let 80 through`)
+      t.ok(passed >= 20 && passed < 40, `${passed} passed of 50; each for itself, they would let 40 through`)
     })
 
   t.test('counts failed log-ins across workers', async (t) => {

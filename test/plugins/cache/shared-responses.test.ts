@@ -4,7 +4,7 @@ import { connect } from 'node:http2'
 import { text } from 'node:stream/consumers'
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { noOpenssl } from '../../helpers.ts'
+import { clock, noOpenssl } from '../../helpers.ts'
 import { ALL_VERSIONS, type Answer, type Front, front, type Got } from './front.ts'
 
 const FRESH = { 'cache-control': 'max-age=60' }
@@ -89,15 +89,16 @@ t.test('shares no byte of a response that turns out private', async (t) => {
     }
     void own()
   })
-  const all = Array.from({ length: 1000 }, (_, i) => gateway.get('/a', { headers: { 'x-me': String(i) } }))
-  await followers(gateway, 999)
+  // More than 511 connections at once may wait for a second to be accepted.
+  const all = Array.from({ length: 400 }, (_, i) => gateway.get('/a', { headers: { 'x-me': String(i) } }))
+  await followers(gateway, 399)
   release.resolve()
   const got = await Promise.all(all)
   t.strictSame(
     got.map(({ body }) => body),
     got.map((_, i) => `for ${i}`)
   )
-  t.equal(gateway.seen.length, 1000)
+  t.equal(gateway.seen.length, 400)
   t.ok(got.every(({ cacheStatus }) => cacheStatus.includes('detail=private')))
 })
 
@@ -248,11 +249,14 @@ t.test('a body that is too large streams through for all', async (t) => {
 })
 
 t.test('waits at most as long as the time limit of its route', async (t) => {
+  const pass = clock(t)
   const { answer, next } = held()
-  const gateway = await front(t, {}, answer, { route: { limits: { time: '300ms' } } })
+  const gateway = await front(t, {}, answer, { route: { limits: { time: '30s' } } })
   const first = gateway.get('/a')
   const response = await next()
   const second = gateway.get('/a')
+  await followers(gateway, 1)
+  pass(31)
   const got = await Promise.all([first, second])
   t.strictSame(
     got.map(({ status }: Got) => status),

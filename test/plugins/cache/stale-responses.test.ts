@@ -74,7 +74,10 @@ for (const [name, fail] of Object.entries(FAILURES))
       else response.end(`answer ${count}`)
     }
     const gateway = await front(t, { ttl: '10s', staleIfError: '1m' }, answer, {
-      proxy: { timeouts: { headers: '200ms' }, retry: { attempts: 2, on: ['connect', 'reset', '503'] } }
+      proxy: {
+        timeouts: { headers: name === 'a timeout' ? '1s' : '30s' },
+        retry: { attempts: 2, on: ['connect', 'reset', '503'] }
+      }
     })
     await gateway.get('/a')
     isDown = true

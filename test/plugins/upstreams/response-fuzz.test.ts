@@ -9,12 +9,12 @@ import {
   ResponseParser
 } from '../../../plugins/upstreams/client/http1/response-parser.ts'
 import { gateway } from '../../helpers.ts'
-import { generator, mutate, type Random, seedOf } from '../../random.ts'
+import { generator, mutate, type Random, runsOf, seedOf } from '../../random.ts'
 import { routes } from './fleet.ts'
 
 // A differential fuzz of the parser of answers against llhttp, by Node's own client. FUZZ=200000 tries more, FUZZ_SEED=… repeats a run.
 
-const COUNT = Number(process.env['FUZZ'] ?? 20_000)
+const COUNT = runsOf(20_000)
 const MAX_HEADERS = 16_384
 
 type Method = 'GET' | 'HEAD' | 'POST'

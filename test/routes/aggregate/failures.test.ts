@@ -1,10 +1,18 @@
-import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
-import { certificate, gateway, listening, noOpenssl, originOf, readableLog, upstream } from '../../helpers.ts'
+import {
+  certificate,
+  closed,
+  gateway,
+  listening,
+  noOpenssl,
+  originOf,
+  readableLog,
+  upstream
+} from '../../helpers.ts'
 import { type Answer, answering, refusingPort, seenOf, service } from './services.ts'
 
 /** Ways in which a leg fails, and how it is told. */
@@ -215,12 +223,12 @@ t.test('a status that "pass" names is that of the response, with a problem of th
 })
 
 t.test('a required leg that fails ends the others, those that wait included', async (t) => {
-  let closed: Promise<unknown> | undefined
+  const hanging = Promise.withResolvers<Socket>()
   const seen: string[] = []
   const url = await upstream(t, (request, response) => {
     seen.push(request.url ?? '')
-    if (request.url === '/hangs') closed = once(request.socket, 'close')
-    else setTimeout(() => response.writeHead(500).end(), 30)
+    if (request.url === '/hangs') hanging.resolve(request.socket)
+    else void hanging.promise.then(() => response.writeHead(500).end())
   })
   const { app, url: own } = await listening(t, {
     routes: [
@@ -239,7 +247,7 @@ t.test('a required leg that fails ends the others, those that wait included', as
   })
   const response = await fetch(own)
   t.match([response.status, await response.json()], [502, { leg: 'bad' }])
-  await closed
+  await closed(await hanging.promise)
   t.strictSame(seen.toSorted(), ['/bad', '/hangs'])
   t.equal(app.buffers.held, 0)
 })
@@ -259,7 +267,7 @@ t.test('"limits.time" is one budget for all legs', async (t) => {
     }
   })
   const app = await gateway(t, {
-    limits: { time: '200ms' },
+    limits: { time: '2s' },
     routes: [
       { path: '/partial', aggregate: legs(false) },
       { path: '/required', aggregate: legs(true) },
@@ -270,10 +278,9 @@ t.test('"limits.time" is one budget for all legs', async (t) => {
       }
     ]
   })
-  const partial = await app.inject('/partial')
+  const [partial, required] = await Promise.all([app.inject('/partial'), app.inject('/required')])
   t.equal(partial.body, '{"ok":{},"first":{"id":1}}')
   t.equal(partial.headers['sallyport-partial'], 'second;reason=timeout, third;reason=timeout')
-  const required = await app.inject('/required')
   t.match(required.json(), { status: 504, code: 'SP_ERR_AGGREGATE_LEG', leg: 'second', reason: 'timeout' })
   t.equal((await app.inject('/reported')).statusCode, 200, 'in report mode nothing ends')
 })
@@ -286,7 +293,7 @@ t.test('a client that leaves ends all legs, and nothing stays in memory', async 
   })
   const moments = ['/head', '/drip', '/waits', '/gated', '/body'] as const
   const leg = (path: string): object => ({ upstream: url, path, timeout: '1h', required: false })
-  const { app, port } = await listening(
+  const { app, port, served } = await listening(
     t,
     {
       limits: { bodyRate: false },
@@ -311,6 +318,7 @@ t.test('a client that leaves ends all legs, and nothing stays in memory', async 
     const method = path === '/body' ? 'POST' : 'GET'
     const body = path === '/body' ? 'content-length: 100\r\n\r\nhalf' : '\r\n'
     socket.write(`${method} ${path} HTTP/1.1\r\nhost: x\r\n${body}`)
+    while (served.load().inFlight === 0) await new Promise(setImmediate)
     await new Promise((resolve) => setTimeout(resolve, 50))
     socket.destroy()
     await line(({ path: logged, status }) => logged === path && status === 499)

@@ -165,6 +165,6 @@ t.test('clients over HTTP/2', { skip: noOpenssl }, async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 50))
   left.close(8)
   await once(left, 'close')
-  await new Promise((resolve) => setTimeout(resolve, 50))
+  while (app.buffers.held > 0) await new Promise(setImmediate)
   t.equal(app.buffers.held, 0)
 })

@@ -4,6 +4,7 @@ import t from 'tap'
 import { isSurelyValid } from '../../../src/config/quick-validation.ts'
 import { catalog } from '../../../src/gateway/catalog.ts'
 import { isObject, overrideOf } from '../../../src/lib/schema.ts'
+import { draws } from '../../random.ts'
 
 const compile = (schema: object): ValidateFunction =>
   new Ajv({
@@ -79,7 +80,7 @@ t.test('ajv accepts what it accepts of the options of every concern and target',
         accepted++
         return validate(value)
       }),
-      { numRuns: 50 }
+      draws(50)
     )
   }
   t.ok(accepted > schemas.length, `${accepted} accepted`)
@@ -150,7 +151,7 @@ t.test('ajv accepts what it accepts of any schema', async (t) => {
         return validate(each)
       })
     }),
-    { numRuns: Number(process.env['FUZZ'] ?? 300) }
+    draws(300)
   )
   t.ok(accepted > 50, `${accepted} accepted`)
 })

@@ -9,6 +9,7 @@ import {
   provenJson,
   stringifyJson
 } from '../../../../src/lib/body/json.ts'
+import { draws } from '../../../random.ts'
 
 const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels)
 
@@ -103,7 +104,8 @@ t.test('what is parsed and written is what came', async () => {
     fc.property(fc.jsonValue(), (value) => {
       const text = JSON.stringify(value)
       return stringifyJson(parseJson(text)) === text
-    })
+    }),
+    draws()
   )
   const digits = fc.stringMatching(/^[1-9][0-9]{0,40}$/)
   const integers = fc.tuple(fc.constantFrom('', '-'), digits).map(([sign, whole]) => `${sign}${whole}`)
@@ -119,7 +121,8 @@ t.test('what is parsed and written is what came', async () => {
     fc.property(fc.oneof(integers, decimals), (number) => {
       const written = stringifyJson(parseJson(number))
       return written === number || exact(written) === exact(number)
-    })
+    }),
+    draws()
   )
 })
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { isDeeperThan, scanJson } from '../../../../src/lib/body/scan-json.ts'
+import { draws } from '../../../random.ts'
 
 const limits = { levels: 64, keys: 10_000 }
 
@@ -52,7 +53,10 @@ t.test('any text is scanned, JSON or not', async (t) => {
   const texts = ['{{{', ']]]]{"a":1,"a"', ',,,', '"', '"\\', '{"', '{"a', '}{"\\u":1,"\\u":2}', ':{,"a","a"']
   for (const text of texts) t.doesNotThrow(() => scanJson(text, limits), text)
   const noise = fc.stringMatching(/^[\]{}[",:\\au_]*$/)
-  fc.assert(fc.property(noise, (text) => typeof scanJson(text, limits) !== 'string'))
+  fc.assert(
+    fc.property(noise, (text) => typeof scanJson(text, limits) !== 'string'),
+    draws()
+  )
 })
 
 t.test('the scan agrees with the parser', async () => {
@@ -61,7 +65,8 @@ t.test('the scan agrees with the parser', async () => {
       const text = JSON.stringify(value, null, 1)
       const found = scanJson(text, limits)
       return text.includes('__proto__') ? true : found === undefined
-    })
+    }),
+    draws()
   )
   const objects = fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c', 'd"', '\\', 'é'), fc.jsonValue()))
   fc.assert(
@@ -70,7 +75,8 @@ t.test('the scan agrees with the parser', async () => {
       if (text.includes('__proto__')) return true
       const repeats = Object.keys(JSON.parse(text) as object).length !== entries.length
       return (scanJson(text, limits)?.fault === 'duplicateKey') === repeats
-    })
+    }),
+    draws()
   )
 })
 

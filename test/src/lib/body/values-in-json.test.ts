@@ -15,6 +15,7 @@ import {
   writeJson
 } from '../../../../src/lib/body/values-in-json.ts'
 import { deepFreeze } from '../../../../src/lib/schema.ts'
+import { draws } from '../../../random.ts'
 
 const proven = (text: string): ProvenJson => {
   const read = provenJson(Buffer.from(text))
@@ -110,6 +111,7 @@ t.test('a template without references is the JSON that it is', async () => {
     fc.property(fc.jsonValue(), (value) => {
       const text = JSON.stringify(value)
       return text.includes('{{') || /"[^"]*[{}][^"]*"/.test(text) || written(value) === text
-    })
+    }),
+    draws()
   )
 })

@@ -4,6 +4,7 @@ import { FormatXml } from '../../../../src/lib/body/format-errors.ts'
 import { compileLists } from '../../../../src/lib/body/xml-names.ts'
 import { readXml } from '../../../../src/lib/body/xml-read.ts'
 import { writeXml } from '../../../../src/lib/body/xml-write.ts'
+import { draws } from '../../../random.ts'
 
 const DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 const XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
@@ -144,7 +145,7 @@ t.test(
         const value = (JSON.parse(json) as Record<string, unknown>)[document.name]
         return write(value, document.name) === xml
       }),
-      { numRuns: 500 }
+      draws(500)
     )
   }
 )
@@ -159,6 +160,6 @@ t.test('JSON that XML can carry stays well-formed whatever it is', async () => {
         return error instanceof FormatXml
       }
     }),
-    { numRuns: 500 }
+    draws(500)
   )
 })
