@@ -1,5 +1,6 @@
 // What attackers tried and once got: each test is named for what it pins.
 import { once } from 'node:events'
+import type { RequestListener } from 'node:http'
 import http2 from 'node:http2'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import t from 'tap'
@@ -323,6 +324,21 @@ t.test('X-Forwarded-For of a trusted proxy is ignored unless it is an address', 
   t.equal((await from('unknown')).body, '127.0.0.1')
   for (const said of ['a b c', '::ffff:zz', '999.1.1.1', 'x'.repeat(500)])
     t.equal((await from(said)).statusCode, 429, said)
+})
+
+t.test('an empty X-Forwarded-For of a trusted proxy adds no empty address', async (t) => {
+  const seen: unknown[] = []
+  const record: RequestListener = ({ headers }, response) => {
+    seen.push(headers['x-forwarded-for'])
+    response.end()
+  }
+  const app = await gateway(t, {
+    trustedProxies: ['loopback'],
+    auth: { forward: { upstream: await upstream(t, record) } },
+    routes: [{ path: '/*', proxy: { upstream: await upstream(t, record) } }]
+  })
+  await app.inject({ url: '/x', headers: { 'x-forwarded-for': '' } })
+  t.same(seen, ['127.0.0.1', '127.0.0.1'])
 })
 
 t.test('a trusted proxy may write the scheme in upper case', async (t) => {

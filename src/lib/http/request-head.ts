@@ -118,7 +118,7 @@ export function authRequestHead(reserved: Reserved): WriteAuthRequestHead {
       raw.url ?? '/'
     )
     const before = trusted ? [raw.headers['x-forwarded-for'] ?? []].flat() : []
-    head.push('x-forwarded-for', [...before, peerOf(request)].join(', '))
+    head.push('x-forwarded-for', [...before, peerOf(request)].filter((each) => each !== '').join(', '))
     return head
   }
 }
@@ -241,8 +241,8 @@ function addForwarded(head: RequestHead, request: FastifyRequest, trusted: boole
       portOf(requested, request.protocol)
     )
   } else {
-    const before = headerOf(head, 'x-forwarded-for')
-    setHeader(head, 'x-forwarded-for', before === undefined ? peer : `${before}, ${peer}`)
+    const before = headerOf(head, 'x-forwarded-for') ?? ''
+    setHeader(head, 'x-forwarded-for', before === '' ? peer : `${before}, ${peer}`)
     let scheme = headerOf(head, 'x-forwarded-proto')
     if (scheme === undefined) {
       scheme = request.protocol
