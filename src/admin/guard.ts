@@ -23,12 +23,13 @@ export function guard(app: FastifyInstance, { host, token, purgeToken }: GuardOp
   const forPurges = [token, purgeToken].flatMap(bearerDigest)
   app.addHook('onRequest', async function restrictAccess(request, reply) {
     reply.header('cache-control', 'no-store')
-    const { authorization = '', host: hostHeader = '' } = request.headers
+    const { authorization = '' } = request.headers
     const { access } = request.routeOptions.config as AdminAccess
     const expected = access === 'purge' ? forPurges : everywhere
     if (expected.length === 0) {
       // With a token, a page that reaches this address by DNS rebinding does not have it.
-      if (!isOwnHost(hostHeader, host)) throw new AdminHost(hostHeader)
+      const foreign = hostsOf(request).find((each) => !isOwnHost(each, host))
+      if (foreign !== undefined) throw new AdminHost(foreign)
     } else if (access !== 'page') {
       const given = digest(authorization)
       if (!expected.map((each) => timingSafeEqual(given, each)).includes(true))
@@ -43,6 +44,13 @@ const bearerDigest = (token: string | undefined): Buffer[] =>
   token === undefined ? [] : [digest(`Bearer ${token}`)]
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
+
+/** Lists the hosts that a request names: those of its Host headers, and that of a URL as a client sends it to a proxy. */
+function hostsOf({ raw: { rawHeaders, url = '' } }: FastifyRequest): string[] {
+  const sent = rawHeaders.filter((_, i, all) => i % 2 === 1 && all[i - 1]?.toLowerCase() === 'host')
+  const inUrl = URL.parse(url)?.host
+  return [...(sent.length === 0 ? [''] : sent), ...(inUrl === undefined ? [] : [inUrl])]
+}
 
 /** Returns whether a Host header names this listener: by an IP address, which DNS can't rebind, or by its own name. */
 function isOwnHost(hostHeader: string, host: string): boolean {

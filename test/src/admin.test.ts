@@ -428,6 +428,16 @@ t.test('restricts access to operators', async (t) => {
         status,
         `Host: ${host}`
       )
+    const several = [
+      { target: '/status', host: '127.0.0.1\r\nhost: evil.example', status: 403 },
+      { target: '/status', host: 'evil.example\r\nhost: 127.0.0.1', status: 403 },
+      { target: 'http://evil.example/status', host: '127.0.0.1', status: 403 },
+      { target: 'http://127.0.0.1/status', host: '127.0.0.1', status: 200 }
+    ]
+    for (const { target, host, status } of several) {
+      const answer = await raw(address.port, `GET ${target} HTTP/1.1\r\nhost: ${host}\r\n\r\n`)
+      t.equal(statusOf(answer), status, `${target} with host: ${host}`)
+    }
   })
 
   t.test('accepts any Host header with the token', async (t) => {
