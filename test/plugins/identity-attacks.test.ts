@@ -83,7 +83,14 @@ interface Puppet {
   idClaims: Record<string, unknown> | false
   userinfo: Record<string, unknown> | false
   /** What signs ID tokens instead of the key "one". */
-  signer: { readonly alg: string; readonly kid?: string; readonly key: CryptoKey | Uint8Array } | undefined
+  signer:
+    | {
+        readonly alg: string
+        readonly kid?: string
+        readonly typ?: string
+        readonly key: CryptoKey | Uint8Array
+      }
+    | undefined
   /** Whether the keys can be fetched. */
   hasKeys: boolean
   /** What was asked for at the place of tokens, without the first log-in. */
@@ -271,7 +278,7 @@ const endpointsOf = (issuer: string): object => ({
 const SHARED = 'a secret of at least 32 characters'
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 
-t.test('a log-in needs an ID token with a valid signature and a subject', async (t) => {
+t.test('a log-in needs an ID token for this client, with a valid signature and a subject', async (t) => {
   const { privateKey: other } = await generateKeyPair('RS256')
   const cases: [string, Partial<Puppet>, number][] = [
     ['a key of the provider', {}, 200],
@@ -281,6 +288,10 @@ t.test('a log-in needs an ID token with a valid signature and a subject', async 
     ['the client secret', { signer: { alg: 'HS256', key: bytes(SHARED) } }, 200],
     ['another secret', { signer: { alg: 'HS256', key: bytes(`${SHARED}.`) } }, 401],
     ['no keys', { hasKeys: false }, 503],
+    ['this client as the authorized party', { idClaims: { azp: 'gateway' } }, 200],
+    ['another authorized party', { idClaims: { azp: 'other' } }, 401],
+    ['an access token', { signer: { alg: 'HS256', typ: 'at+jwt', key: bytes(SHARED) } }, 401],
+    ['a logout token', { signer: { alg: 'HS256', typ: 'logout+jwt', key: bytes(SHARED) } }, 401],
     ['an empty subject', { idClaims: { sub: '' } }, 401]
   ]
   for (const [name, changes, status] of cases)

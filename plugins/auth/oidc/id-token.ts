@@ -1,4 +1,4 @@
-import { decodeProtectedHeader, errors, type JWTVerifyOptions, jwtVerify } from 'jose'
+import { decodeProtectedHeader, errors, type JWTVerifyOptions, type JWTVerifyResult, jwtVerify } from 'jose'
 import type { ServerMetadata } from 'openid-client'
 import { verifyWithAnyKey } from '../jwt/token.ts'
 import { ALGORITHMS, type ProviderKeys, type RemoteKeySet } from './provider-keys.ts'
@@ -6,24 +6,34 @@ import { ALGORITHMS, type ProviderKeys, type RemoteKeySet } from './provider-key
 // As openid-client, which checks the claims.
 const CLOCK_TOLERANCE_SECONDS = 30
 
-/** What the signatures of a provider are verified with. */
-export interface SignatureKeys {
+// Tokens of other kinds that the same keys sign (RFC 8725 section 3.11).
+const OTHER_TYPES = /^(application\/)?(at|logout|dpop|secevent)\+jwt$/i
+
+/** What the ID tokens of a client are verified with. */
+export interface IdTokenChecks {
   readonly keys: ProviderKeys
+  readonly clientId: string
   /** The client secret, which is the key of the HMAC algorithms (OpenID Connect Core 1.0 section 10.1). */
   readonly secret: string | undefined
 }
 
-/** Verifies the signature of an ID token, since the way from the token endpoint may have no TLS; throws if it is invalid, or no key can be fetched. */
+/** Verifies what openid-client does not: the signature of an ID token, since the way from the token endpoint may have no TLS, its type, and for which client it is. Throws if it is invalid, or no key can be fetched. */
 export async function verifyIdToken(
   token: string,
   metadata: ServerMetadata,
-  { keys, secret = '' }: SignatureKeys
+  { keys, clientId, secret = '' }: IdTokenChecks
 ): Promise<void> {
   const { alg = '' } = decodeProtectedHeader(token)
   const clockTolerance = CLOCK_TOLERANCE_SECONDS
-  if (alg.startsWith('HS') && secret !== '')
-    await jwtVerify(token, new TextEncoder().encode(secret), { algorithms: [alg], clockTolerance })
-  else await verifyWithNewestKeys(keys.of(metadata), token, { algorithms: [...ALGORITHMS], clockTolerance })
+  const { payload, protectedHeader } =
+    alg.startsWith('HS') && secret !== ''
+      ? await jwtVerify(token, new TextEncoder().encode(secret), { algorithms: [alg], clockTolerance })
+      : await verifyWithNewestKeys(keys.of(metadata), token, { algorithms: [...ALGORITHMS], clockTolerance })
+  if (OTHER_TYPES.test(protectedHeader.typ ?? ''))
+    throw new errors.JWTClaimValidationFailed('expected an ID token', payload, 'typ')
+  // OpenID Connect Core 1.0 section 3.1.3.7, item 5.
+  if (payload['azp'] !== undefined && payload['azp'] !== clientId)
+    throw new errors.JWTClaimValidationFailed('expected this client in "azp"', payload, 'azp')
 }
 
 /** Verifies a token; a provider may rotate its key under the same id or without one. */
@@ -31,12 +41,12 @@ async function verifyWithNewestKeys(
   find: RemoteKeySet,
   token: string,
   options: JWTVerifyOptions
-): Promise<void> {
+): Promise<JWTVerifyResult> {
   try {
-    await verifyWithAnyKey(find, token, options)
+    return await verifyWithAnyKey(find, token, options)
   } catch (error) {
     if (!(error instanceof errors.JWSSignatureVerificationFailed) || find.coolingDown) throw error
     await find.reload()
-    await verifyWithAnyKey(find, token, options)
+    return verifyWithAnyKey(find, token, options)
   }
 }

@@ -212,10 +212,10 @@ export class Provider {
     before: Provided | undefined
   ): Promise<string | undefined> {
     if (token === undefined) return before?.idToken
-    const { clientSecret: secret } = this.#options
+    const { clientId, clientSecret: secret } = this.#options
     try {
       await this.#request((config) =>
-        verifyIdToken(token, config.serverMetadata(), { keys: this.#keys, secret })
+        verifyIdToken(token, config.serverMetadata(), { keys: this.#keys, clientId, secret })
       )
       return token
     } catch (error) {
