@@ -25,6 +25,11 @@ const NARROWER: readonly (readonly [what: string, wide: unknown, narrow: unknown
   ['a multiple', { multipleOf: 2 }, { multipleOf: 6 }],
   ['a pattern', { type: 'string' }, { type: 'string', pattern: '^a' }],
   ['a maximum length', { type: 'string', maxLength: 9 }, { type: 'string', maxLength: 8 }],
+  ['texts that are long enough', { minLength: 2 }, { enum: ['abc', 1] }],
+  ['numbers below a maximum', { exclusiveMaximum: 3 }, { enum: [1, 2] }],
+  ['numbers above a minimum', { exclusiveMinimum: 0 }, { const: 1 }],
+  ['lists that are short enough', { maxItems: 1 }, { enum: [[], [1]] }],
+  ['objects with enough properties', { minProperties: 1 }, { const: { a: 1 } }],
   ['a format', { type: 'string' }, { type: 'string', format: 'uuid' }],
   ['a format of numbers', { type: 'integer' }, { type: 'integer', format: 'int32' }],
   ['no other properties', { properties: { a: {} } }, { properties: { a: {} }, additionalProperties: false }],
@@ -79,7 +84,7 @@ t.test('knows schemas that say the same', async (t) => {
       { if: { minimum: 1 }, then: { maximum: 2 } },
       { if: { minimum: 1 }, then: { maximum: 2, title: 'a' } }
     ],
-    [{ minLength: 0, format: 'what nobody knows' }, true]
+    [{ minLength: 0, minItems: 0, minProperties: 0, format: 'what nobody knows' }, true]
   ] as const)
     t.ok(isWithin(one, other) && isWithin(other, one), JSON.stringify(one))
 })
@@ -91,7 +96,10 @@ t.test('claims nothing of what it can not tell', async (t) => {
     [{ unevaluatedProperties: false }, { unevaluatedProperties: false }],
     [{ $ref: '#a', $defs: { a: { $anchor: 'a' } } }, { type: 'string' }],
     [{ type: 'string', nullable: true }, { type: 'string' }],
-    [{ type: 'integer' }, { type: 'integer', format: 'int32' }]
+    [{ type: 'integer' }, { type: 'integer', format: 'int32' }],
+    [{ enum: ['abc', 'd'] }, { minLength: 2 }],
+    [{ const: 3 }, { exclusiveMaximum: 3 }],
+    [{ maxItems: 2 }, { maxItems: 1 }]
   ] as const)
     t.notOk(isWithin(one, other), JSON.stringify(one))
 })

@@ -1,35 +1,25 @@
 import { stableText } from '../../compare-options.ts'
 import { isObject } from '../../schema.ts'
-import { entriesOf, type Keywords, type Part, typesIn, valuesIn } from './conjunction.ts'
+import { entriesOf, typesIn, valuesIn } from './conjunction.ts'
 import { FORMATS } from './formats.ts'
-import { characters } from './keywords.ts'
 import { compilePattern } from './pattern.ts'
-
-/** What implies a keyword of a schema. */
-export interface Rule {
-  /** The type of the values that the keyword is about; undefined for all. */
-  readonly type: string | undefined
-  implies(parts: readonly Part[], keywords: Keywords): boolean
-}
-
-const numbersIn = (parts: readonly Part[], keyword: string): number[] =>
-  parts.flatMap(({ keywords }) => (typeof keywords[keyword] === 'number' ? [keywords[keyword]] : []))
-
-const atLeast = (keyword: string, type: string): Rule => ({
-  type,
-  implies: (parts, { [keyword]: bound }) =>
-    bound === 0 || numbersIn(parts, keyword).some((own) => own >= Number(bound))
-})
-
-const atMost = (keyword: string, type: string): Rule => ({
-  type,
-  implies: (parts, { [keyword]: bound }) => numbersIn(parts, keyword).some((own) => own <= Number(bound))
-})
+import {
+  ARRAY,
+  above,
+  atLeast,
+  atMost,
+  below,
+  bound,
+  everyValue,
+  minimumSize,
+  NUMBER,
+  numbersIn,
+  OBJECT,
+  type Rule,
+  STRING
+} from './subset-bounds.ts'
 
 const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [])
-
-const everyValue = (parts: readonly Part[], isAllowed: (value: unknown) => boolean): boolean =>
-  parts.some(({ keywords }) => valuesIn(keywords)?.every(isAllowed) === true)
 
 const oneOfValues: Rule = {
   type: undefined,
@@ -52,32 +42,10 @@ export const RULES: Readonly<Record<string, Rule>> = {
   },
   enum: oneOfValues,
   const: oneOfValues,
-  minimum: {
-    type: 'number',
-    implies: (parts, { minimum }) =>
-      [...numbersIn(parts, 'minimum'), ...numbersIn(parts, 'exclusiveMinimum')].some(
-        (own) => own >= Number(minimum)
-      ) || everyValue(parts, (value) => typeof value !== 'number' || value >= Number(minimum))
-  },
-  maximum: {
-    type: 'number',
-    implies: (parts, { maximum }) =>
-      [...numbersIn(parts, 'maximum'), ...numbersIn(parts, 'exclusiveMaximum')].some(
-        (own) => own <= Number(maximum)
-      ) || everyValue(parts, (value) => typeof value !== 'number' || value <= Number(maximum))
-  },
-  exclusiveMinimum: {
-    type: 'number',
-    implies: (parts, { exclusiveMinimum: bound }) =>
-      numbersIn(parts, 'exclusiveMinimum').some((own) => own >= Number(bound)) ||
-      numbersIn(parts, 'minimum').some((own) => own > Number(bound))
-  },
-  exclusiveMaximum: {
-    type: 'number',
-    implies: (parts, { exclusiveMaximum: bound }) =>
-      numbersIn(parts, 'exclusiveMaximum').some((own) => own <= Number(bound)) ||
-      numbersIn(parts, 'maximum').some((own) => own < Number(bound))
-  },
+  minimum: bound(NUMBER, 'minimum', atLeast, { minimum: atLeast, exclusiveMinimum: atLeast }),
+  maximum: bound(NUMBER, 'maximum', atMost, { maximum: atMost, exclusiveMaximum: atMost }),
+  exclusiveMinimum: bound(NUMBER, 'exclusiveMinimum', above, { exclusiveMinimum: atLeast, minimum: above }),
+  exclusiveMaximum: bound(NUMBER, 'exclusiveMaximum', below, { exclusiveMaximum: atMost, maximum: below }),
   multipleOf: {
     type: 'number',
     implies: (parts, { multipleOf: factor }) =>
@@ -86,24 +54,8 @@ export const RULES: Readonly<Record<string, Rule>> = {
           own === factor || (Number.isInteger(own) && Number.isInteger(factor) && own % Number(factor) === 0)
       )
   },
-  minLength: {
-    type: 'string',
-    implies: (parts, keywords) =>
-      atLeast('minLength', 'string').implies(parts, keywords) ||
-      everyValue(
-        parts,
-        (value) => typeof value !== 'string' || characters(value) >= Number(keywords['minLength'])
-      )
-  },
-  maxLength: {
-    type: 'string',
-    implies: (parts, keywords) =>
-      atMost('maxLength', 'string').implies(parts, keywords) ||
-      everyValue(
-        parts,
-        (value) => typeof value !== 'string' || characters(value) <= Number(keywords['maxLength'])
-      )
-  },
+  minLength: minimumSize(STRING, 'minLength'),
+  maxLength: bound(STRING, 'maxLength', atMost),
   pattern: {
     type: 'string',
     implies: (parts, { pattern }) =>
@@ -115,15 +67,15 @@ export const RULES: Readonly<Record<string, Rule>> = {
     implies: (parts, { format }) =>
       !Object.hasOwn(FORMATS, String(format)) || parts.some(({ keywords }) => keywords['format'] === format)
   },
-  minItems: atLeast('minItems', 'array'),
-  maxItems: atMost('maxItems', 'array'),
+  minItems: minimumSize(ARRAY, 'minItems'),
+  maxItems: bound(ARRAY, 'maxItems', atMost),
   uniqueItems: {
     type: 'array',
     implies: (parts, { uniqueItems }) =>
       uniqueItems === false || parts.some(({ keywords }) => keywords['uniqueItems'] === true)
   },
-  minProperties: atLeast('minProperties', 'object'),
-  maxProperties: atMost('maxProperties', 'object'),
+  minProperties: minimumSize(OBJECT, 'minProperties'),
+  maxProperties: bound(OBJECT, 'maxProperties', atMost),
   required: {
     type: 'object',
     implies(parts, { required }) {
