@@ -5,6 +5,7 @@ import { validate } from '@readme/openapi-parser'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { loadConfig } from '../../src/index.ts'
+import { mapDocumentReferences } from '../../src/lib/openapi/map-references.ts'
 import { describeGateway } from '../../src/openapi/document.ts'
 import { gateway, SECRET, sallyport } from '../helpers.ts'
 
@@ -562,6 +563,32 @@ NotFound: { description: None. }
     get: { operationId: 'getShopTenantOrdersId' },
     delete: {}
   })
+})
+
+t.test('references are changed where names look like fields, and not in values', async (t) => {
+  const reference = { $ref: '#/old' }
+  const changed = { $ref: '#/new' }
+  const cases: readonly (readonly [what: string, before: unknown, after: unknown])[] = [
+    ['an example of that name', { examples: { default: reference } }, { examples: { default: changed } }],
+    ['the value of an example', { examples: { a: { value: reference, dataValue: reference } } }, undefined],
+    ['the examples of a schema', { examples: [reference] }, undefined],
+    ['a scheme', { securitySchemes: { default: reference } }, { securitySchemes: { default: changed } }],
+    ['a webhook', { webhooks: { example: reference } }, { webhooks: { example: changed } }],
+    ['a media type', { mediaTypes: { enum: reference } }, { mediaTypes: { enum: changed } }],
+    [
+      'the headers of an encoding',
+      { encoding: { const: { headers: { value: reference } } } },
+      { encoding: { const: { headers: { value: changed } } } }
+    ],
+    ['a property', { properties: { value: reference } }, { properties: { value: changed } }],
+    ['a default', { default: reference }, undefined]
+  ]
+  for (const [what, before, after = before] of cases)
+    t.strictSame(
+      mapDocumentReferences(before, () => '#/new'),
+      after,
+      what
+    )
 })
 
 t.test('documents of others', async (t) => {

@@ -1,24 +1,5 @@
 import { isObject } from '../schema.ts'
-
-// What these fields hold is keyed by names that the author of a document chose, or is data.
-const NAMES: ReadonlySet<string> = new Set([
-  '$defs',
-  'callbacks',
-  'content',
-  'definitions',
-  'dependentSchemas',
-  'headers',
-  'links',
-  'parameters',
-  'pathItems',
-  'paths',
-  'patternProperties',
-  'properties',
-  'requestBodies',
-  'responses',
-  'schemas'
-])
-const DATA: ReadonlySet<string> = new Set(['const', 'default', 'enum', 'example'])
+import { DATA_FIELDS, KEYED_FIELDS } from './keyed-fields.ts'
 
 /** Copies a part of an OpenAPI document with every reference in it changed. */
 export function mapDocumentReferences(value: unknown, change: (reference: string) => string): unknown {
@@ -26,11 +7,12 @@ export function mapDocumentReferences(value: unknown, change: (reference: string
   if (!isObject(value)) return value
   return mapValues(value, (inner, key) => {
     if (key === '$ref' && typeof inner === 'string') return change(inner)
-    if (DATA.has(key)) return inner
+    // The examples of a schema are a list of values.
+    if (DATA_FIELDS.has(key) || (key === 'examples' && Array.isArray(inner))) return inner
     // The mapping of a discriminator has references, or names of schemas.
     if (key === 'mapping' && isObject(inner))
       return mapValues(inner, (to) => (typeof to === 'string' && /[#/]/.test(to) ? change(to) : to))
-    if (NAMES.has(key) && isObject(inner))
+    if (KEYED_FIELDS.has(key) && isObject(inner))
       return mapValues(inner, (each) => mapDocumentReferences(each, change))
     return mapDocumentReferences(inner, change)
   })
