@@ -19,7 +19,9 @@ import {
   fileNameOf,
   fileSender,
   folderFaults,
-  kindOf
+  isPage,
+  kindOf,
+  pageOf
 } from '../src/lib/http/static-files.ts'
 import { pathOf, queryOf } from '../src/lib/http/url-parts.ts'
 import { MethodRefused, type Refusal, RouteUnknown } from '../src/lib/refusals.ts'
@@ -49,6 +51,10 @@ export const options = Type.Object(
         examples: ['/index.html']
       })
     ),
+    cleanUrls: Type.Boolean({
+      default: false,
+      description: 'Whether /about serves about.html if there is no file of that name.'
+    }),
     maxAge: Duration({
       default: '0s',
       description: 'How long browsers may cache a file; pages (.html) are always revalidated.'
@@ -63,7 +69,7 @@ export const options = Type.Object(
 
 export type FilesOptions = Static<typeof options>
 
-export function faults({ root, file, fallback }: FilesOptions, { paths }: About): OptionFault[] {
+export function faults({ root, file, fallback, cleanUrls }: FilesOptions, { paths }: About): OptionFault[] {
   if ((root === undefined) === (file === undefined))
     return [{ path: root === undefined ? [] : ['file'], message: 'expected either "root" or "file"' }]
   if (root !== undefined) {
@@ -79,6 +85,8 @@ export function faults({ root, file, fallback }: FilesOptions, { paths }: About)
         message: `expected an exact path for one file, got "${wildcard}"; "root" with "fallback" serves a file for all paths`
       }
     ]
+  if (cleanUrls)
+    return [{ path: ['cleanUrls'], message: 'expected "root" beside it: "file" is the only file' }]
   if (fallback !== undefined)
     return [{ path: ['fallback'], message: 'expected "root" beside it: "file" is the only file' }]
   return fileFaults(
@@ -105,10 +113,20 @@ export const describes = (): Description => ({
 /** How `diff` compares two resolved options. */
 export const comparison: TargetComparison = {
   reaches: ({ root, file, fallback = '' }: FilesOptions) => [{ file: root ?? file ?? '', as: fallback }],
-  changes: (before: FilesOptions, after: FilesOptions) =>
-    before.maxAge === after.maxAge
+  changes: (before: FilesOptions, after: FilesOptions) => [
+    ...(before.maxAge === after.maxAge
       ? []
-      : [{ class: 'timing', path: ['maxAge'], message: 'lets browsers keep files for another time' }]
+      : [
+          {
+            class: 'timing',
+            path: ['maxAge'],
+            message: 'lets browsers keep files for another time'
+          } as const
+        ]),
+    ...(before.cleanUrls === after.cleanUrls
+      ? []
+      : [{ class: 'moved', path: ['cleanUrls'], message: 'serves pages at other paths' } as const])
+  ]
 }
 
 export default fp<TargetRoutes<FilesOptions>>(
@@ -148,7 +166,7 @@ function makeHandler({ info, options }: TargetRoute<FilesOptions>): Handler {
 }
 
 function folderHandler(paths: readonly string[], options: FilesOptions): Handler {
-  const { fallback, maxAge } = options
+  const { fallback, maxAge, cleanUrls } = options
   const root = rootOf(options)
   const nameOf = fileNameOf(paths)
   const send = fileSender(root, { maxAge, dotfiles: 'deny' })
@@ -159,6 +177,8 @@ function folderHandler(paths: readonly string[], options: FilesOptions): Handler
     const found = await kindOf(root, name)
     // A relative link of a page would be resolved against another folder.
     if (found === 'file' && !path.endsWith('/')) return send(request, reply, name)
+    // Before the folder: static exports have docs.html beside docs/.
+    if (cleanUrls && (await isPage(root, path, name))) return send(request, reply, pageOf(name))
     if (found === 'folder') {
       if (!path.endsWith('/'))
         // A Location that begins with two slashes names another host.

@@ -1,6 +1,7 @@
 import type { AboutPlan, PlanWarning } from '../../src/kit/concern.ts'
 import { type About, defineWarning, type OptionFault, type Warning } from '../../src/kit/index.ts'
 import { acceptsProviderSession, isCallerToken } from '../../src/lib/caller-tokens.ts'
+import { exemptFaults } from '../../src/lib/http/exempt-addresses.ts'
 import { TemplateError, template, WITH_TOKENS } from '../../src/lib/values.ts'
 import { type Alternative, acceptedStrategies, alternativesOf, readAlternative } from './alternatives.ts'
 import { assertionFaults } from './assertion.ts'
@@ -13,7 +14,6 @@ import {
   type User,
   userWarnings
 } from './credential-files.ts'
-import { exemptFaults } from './exempt.ts'
 import { issuerFaults, issuersOf, placesOf } from './jwt/issuers.ts'
 import { jwtWarnings } from './jwt/options.ts'
 import { oidcFaults, oidcWarnings } from './oidc/options.ts'
@@ -36,7 +36,7 @@ export function faults(options: AuthOptions, about: About): OptionFault[] {
       ? []
       : below('apiKeys', readEntries(options.apiKeys, apiKey, apiKeyFault).faults)),
     ...emptyListFaults(options),
-    ...exemptFaults(options, about),
+    ...exemptFaults(options.exempt, about.trustedProxies),
     ...identityFaults(options)
   ]
 }

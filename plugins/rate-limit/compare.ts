@@ -1,5 +1,5 @@
 import type { Comparison, OptionChange } from '../../src/kit/concern.ts'
-import { limitChanges } from '../../src/lib/compare-options.ts'
+import { addressOutside, limitChanges } from '../../src/lib/compare-options.ts'
 import { duration } from '../../src/lib/units.ts'
 import { countingChanges } from './compare-counting.ts'
 import type { QuotaOptions, RateLimitOptions } from './options.ts'
@@ -36,8 +36,21 @@ export const comparison: Comparison = {
               message: 'refuses requests while the store fails'
             }
       )
-    return found
+    return [...found, ...exemptChanges(before.exempt, after.exempt)]
   }
+}
+
+function exemptChanges(before: readonly string[], after: readonly string[]): OptionChange[] {
+  const [more, less] = [addressOutside(after, before), addressOutside(before, after)]
+  const path = ['exempt']
+  return [
+    ...(more === undefined
+      ? []
+      : [{ class: 'loosened-limits', path, message: `exempts more addresses, such as ${more}` } as const]),
+    ...(less === undefined
+      ? []
+      : [{ class: 'tightened-limits', path, message: `counts more addresses, such as ${less}` } as const])
+  ]
 }
 
 function quotaChanges(before: QuotaOptions, after: QuotaOptions, path: string[]): OptionChange[] {

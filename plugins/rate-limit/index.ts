@@ -12,11 +12,12 @@ import {
 import { identityHeadersOf, strategiesIn } from '../../src/lib/caller.ts'
 import { addressOf, peerOf } from '../../src/lib/http/addresses.ts'
 import { clientNetwork } from '../../src/lib/http/client-network.ts'
+import { exemptMatcher } from '../../src/lib/http/exempt-addresses.ts'
 import { cgiName } from '../../src/lib/http/headers.ts'
 import { statusMatcher } from '../../src/lib/http/statuses.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { countingHook, type Done } from './count.ts'
-import { compileLimit, isCountedAfterAuth, type LimitResult } from './limit.ts'
+import { compileLimit, isCountedAfterAuth, type Limit, type LimitResult } from './limit.ts'
 import { faults, options, override, type QuotaOptions, type RateLimitOptions } from './options.ts'
 
 export const key = 'rateLimit'
@@ -117,11 +118,14 @@ function guessingWarnings(options: RateLimitOptions, auth: unknown): Warning[] {
 }
 
 /** Says by which key each limit counts, and that nothing is counted yet. */
-export const assumes = (options: RateLimitOptions, request: FastifyRequest): string[] =>
-  [['default', options] as const, ...Object.entries(options.also)].map(
+export function assumes(options: RateLimitOptions, request: FastifyRequest): string[] {
+  const network = clientNetwork(addressOf(request))
+  if (exemptMatcher(options.exempt)(request)) return [`"${key}" exempts ${network}, and counts nothing`]
+  return [['default', options] as const, ...Object.entries(options.also)].map(
     ([name, { by }]) =>
-      `The limit "${name}" of "${key}" counts by ${by}${by === 'ip' ? ` (${clientNetwork(addressOf(request))})` : ''}; nothing is counted yet`
+      `The limit "${name}" of "${key}" counts by ${by}${by === 'ip' ? ` (${network})` : ''}; nothing is counted yet`
   )
+}
 
 export default fp<RateLimitOptions>(
   async function rateLimit(app, root) {
@@ -137,12 +141,12 @@ export default fp<RateLimitOptions>(
       const beforeAuth = limits.filter((limit) => !limit.afterAuth)
       const afterAuth = limits.filter((limit) => limit.afterAuth)
       const { onStoreFailure } = options
+      const counting = (some: readonly Limit[]): RequestHook =>
+        unlessExempt(options.exempt, countingHook(some, onStoreFailure))
       return {
-        ...(beforeAuth.length === 0
-          ? {}
-          : { onRequest: warningOfUntrustedProxy(app, countingHook(beforeAuth, onStoreFailure)) }),
+        ...(beforeAuth.length === 0 ? {} : { onRequest: warningOfUntrustedProxy(app, counting(beforeAuth)) }),
         // The caller is known only after auth.
-        ...(afterAuth.length === 0 ? {} : { preValidation: countingHook(afterAuth, onStoreFailure) }),
+        ...(afterAuth.length === 0 ? {} : { preValidation: counting(afterAuth) }),
         onHead: setRateLimitHeaders
       }
     }
@@ -168,6 +172,16 @@ const setRateLimitHeaders: HeadHook = ({ rateLimits }, _reply, head) => {
   if (policies === '') return
   head.set('ratelimit-policy', policies)
   head.set('ratelimit', states)
+}
+
+/** Lets requests of some addresses pass uncounted. */
+function unlessExempt(exempt: readonly string[], count: RequestHook): RequestHook {
+  if (exempt.length === 0) return count
+  const isExempt = exemptMatcher(exempt)
+  return (request, reply, done) => {
+    if (isExempt(request)) done()
+    else count(request, reply, done)
+  }
 }
 
 type RequestHook = (request: FastifyRequest, reply: FastifyReply, done: Done) => void

@@ -1,5 +1,7 @@
-import { type OptionFault, Type } from '../../src/kit/index.ts'
+import { type About, type OptionFault, Type } from '../../src/kit/index.ts'
 import { STRATEGIES } from '../../src/lib/caller.ts'
+import { AddressList } from '../../src/lib/http/address-lists.ts'
+import { exemptFaults } from '../../src/lib/http/exempt-addresses.ts'
 import { Statuses } from '../../src/lib/http/statuses.ts'
 import { gate, overrideOf, type Static } from '../../src/lib/schema.ts'
 import { Duration, EXPECTED } from '../../src/lib/units.ts'
@@ -104,6 +106,12 @@ export const options = Type.Object(
         examples: [{ day: { max: 10000, window: '1d' } }]
       }
     ),
+    exempt: AddressList({
+      default: [],
+      description:
+        'Addresses that none of these limits count or refuse: addresses, CIDR ranges, "loopback", "private" or "file:NAME".',
+      examples: [['203.0.113.0/24']]
+    }),
     onStoreFailure: Type.Unsafe<'allow' | 'deny'>({
       type: 'string',
       enum: ['allow', 'deny'],
@@ -123,10 +131,11 @@ export const override = overrideOf(options)
 export type RateLimitOptions = Static<typeof options>
 export type QuotaOptions = Static<typeof also>
 
-/** Finds what the schema can't check: a limit without a maximum, and a cost over the capacity. */
-export function faults(options: RateLimitOptions): OptionFault[] {
+/** Finds what the schema can't check: a limit without a maximum, a cost over the capacity, and exempt addresses that are none. */
+export function faults(options: RateLimitOptions, { trustedProxies }: About): OptionFault[] {
   return [
     ...quotaFaults(options, []),
+    ...exemptFaults(options.exempt, trustedProxies),
     ...Object.entries(options.also).flatMap(([name, quota]) => [
       ...(name === 'default'
         ? [

@@ -145,7 +145,7 @@ export class CachedRoute {
   #refuse({ request, reply }: Ongoing, refusal: Refusal): void {
     const { fallback } = this.#forwarder.plan
     if (fallback === undefined) reply.send(refusal)
-    else fallback(request, reply, refusal)
+    else fallback.refuse(request, reply, refusal)
   }
 
   #refresh({ request, route }: Ongoing, fill: CacheFill): void {

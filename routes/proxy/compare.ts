@@ -33,6 +33,7 @@ export const comparison: TargetComparison = {
       class: 'moved',
       message: 'copies requests with bodies of another size to the mirror'
     },
+    'files.cleanUrls': { class: 'moved', message: 'sends pages of the folder at other paths' },
     'files.maxAge': { class: 'timing', message: 'lets browsers keep files for another time' }
   }
 }

@@ -6,6 +6,7 @@ import {
 } from '../../src/kit/index.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { UpstreamFailed, UpstreamTimeout, UpstreamUnavailable } from '../../src/lib/upstream-errors.ts'
+import { FALLBACK_STATUS } from './fallback.ts'
 import type { ProxyOptions } from './options.ts'
 import { OriginNotAllowed } from './refusals.ts'
 
@@ -16,7 +17,7 @@ export function describes({ fallback, websocket }: ProxyOptions): Description {
     body: { content: { '*/*': {} } },
     responses: {
       default: { description: 'The response of the service.' },
-      ...(fallback === undefined ? {} : { [fallback.status]: fallbackResponse(fallback) })
+      ...(fallback === undefined ? {} : { [fallback.status ?? FALLBACK_STATUS]: fallbackResponse(fallback) })
     },
     refusals: [
       ...(checksOrigin ? [describeRefusal(OriginNotAllowed)] : []),

@@ -16,6 +16,7 @@ import { offResponseClosed, type ResponseListener } from '../../src/lib/http/res
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
 import { DeadlineExceeded } from '../../src/lib/refusals.ts'
 import { UpstreamFailed, upstreamRefusal } from '../../src/lib/upstream-errors.ts'
+import type { Fallback } from './fallback.ts'
 import { flushSoon, type PendingHeaders } from './header-flush.ts'
 import { ProxiedRequest } from './outbound-request.ts'
 import type { ForwardPlan, PreparedRequest } from './plan.ts'
@@ -119,6 +120,10 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   ): BodyAction {
     if (this.#state !== 'waiting') return 'drain'
     this.#onResponseStarted(target)
+    if (this.#plan.fallback?.replaces(status) === true) {
+      this.#replaceResponse(status, this.#plan.fallback)
+      return 'drain'
+    }
     // These have no body, whatever their headers say (RFC 9110 section 6.4.1).
     const endStream =
       extent === 'headers' || status === 204 || status === 304 || this.#request.method === 'HEAD'
@@ -133,6 +138,21 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
     if (this.#state !== 'streaming') return 'drain'
     if (extent === 'partial') flushSoon(this)
     return 'forward'
+  }
+
+  /** Sends what replaces a response of the upstream: a stored one after an error of the server, else the fallback. */
+  #replaceResponse(status: number, fallback: Fallback): void {
+    if (status >= 500 && this.#recover(new UpstreamFailed())) return
+    this.#response.release()
+    if (this.#endRequest()) fallback.replace(this.#reply, status)
+  }
+
+  /** Starts another response in place of a failed one; returns whether there is one. */
+  #recover(error: Error): boolean {
+    if (!this.#response.recover(error)) return false
+    if (this.#response.isStaged) this.#state = 'streaming'
+    else this.#end()
+    return true
   }
 
   #onResponseStarted({ name }: UpstreamTarget): void {
@@ -222,11 +242,7 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
 
   onError(error: Error & { code?: string }): void {
     if (this.#state === 'over') return
-    if (this.#response.recover(error)) {
-      if (this.#response.isStaged) this.#state = 'streaming'
-      else this.#end()
-      return
-    }
+    if (this.#recover(error)) return
     this.#response.release()
     if (this.#state === 'waiting' || !this.#response.headersSent) {
       this.#sendError(error)
@@ -271,15 +287,21 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   }
 
   #sendError(failure: Error & { code?: string }): void {
-    this.#state = 'over'
-    this.#deadline?.cancel()
-    if (failure instanceof ClientGone || this.#response.isClosed) return
+    if (!this.#endRequest() || failure instanceof ClientGone) return
     const refusal = upstreamRefusal(failure)
-    // The rest of the body would be read as the next request.
-    if (this.#outbound.discardRest() && !isHttp2(this.#request.raw)) this.#reply.header('connection', 'close')
     const { fallback } = this.#plan
     if (fallback === undefined || (refusal.statusCode ?? 500) < 502) this.#reply.send(refusal)
-    else fallback(this.#request, this.#reply, refusal)
+    else fallback.refuse(this.#request, this.#reply, refusal)
+  }
+
+  /** Ends the exchange before a response of the gateway's own; returns whether the client still waits for one. */
+  #endRequest(): boolean {
+    this.#state = 'over'
+    this.#deadline?.cancel()
+    if (this.#response.isClosed) return false
+    // The rest of the body would be read as the next request.
+    if (this.#outbound.discardRest() && !isHttp2(this.#request.raw)) this.#reply.header('connection', 'close')
+    return true
   }
 
   /** Releases what the exchange holds, and aborts it if the client has left early. */

@@ -1,18 +1,28 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type OptionFault, Type } from '../../src/kit/index.ts'
 import { HeaderName, headerFaults } from '../../src/lib/http/header-options.ts'
+import { ErrorStatuses, statusMatcher } from '../../src/lib/http/statuses.ts'
 import type { Refusal } from '../../src/lib/refusals.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { NO_SECRET, REPLACED_WHOLE } from '../../src/lib/units.ts'
 
 export const fallback = Type.Object(
   {
-    status: Type.Integer({
-      default: 503,
-      minimum: 200,
-      maximum: 599,
-      description: 'The response status.'
-    }),
+    on: Type.Optional(
+      ErrorStatuses({
+        description:
+          'The error statuses of the upstream whose responses it replaces, too; by default only errors of the gateway are replaced.',
+        examples: [['404', '5xx']]
+      })
+    ),
+    status: Type.Optional(
+      Type.Integer({
+        minimum: 200,
+        maximum: 599,
+        description: 'The response status; by default 503, or that of the response that is replaced.',
+        examples: [200]
+      })
+    ),
     headers: Type.Record(HeaderName, Type.String(), {
       additionalProperties: false,
       default: {},
@@ -30,7 +40,8 @@ export const fallback = Type.Object(
   },
   {
     additionalProperties: false,
-    description: 'The response that replaces the 502, 503 or 504 for an upstream that does not respond.',
+    description:
+      'The response that replaces the 502, 503 or 504 for an upstream that does not respond, and errors of the upstream that "on" names.',
     examples: [{ status: 200, body: { prices: [] } }]
   }
 )
@@ -41,15 +52,33 @@ export type FallbackOptions = Static<typeof fallback>
 export const fallbackFaults = ({ headers }: FallbackOptions): OptionFault[] =>
   Object.entries(headers).flatMap(([name, value]) => headerFaults(name, value, ['fallback', 'headers', name]))
 
-/** Compiles the response that replaces an upstream error; the log still has the error. */
-export function makeFallback({ status, headers, body }: FallbackOptions) {
+/** The status where neither the option nor a replaced response has one. */
+export const FALLBACK_STATUS = 503
+
+/** What is sent in place of an error. */
+export interface Fallback {
+  /** Sends it in place of an error of the gateway; the log still has the error. */
+  refuse(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): void
+  /** Returns whether it replaces a response of the upstream with this status. */
+  replaces(status: number): boolean
+  /** Sends it in place of a response of the upstream. */
+  replace(reply: FastifyReply, replaced: number): void
+}
+
+/** Compiles the response that replaces errors. */
+export function makeFallback({ on, status, headers, body }: FallbackOptions): Fallback {
   const text = body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body)
   const type = typeof body === 'string' ? 'text/plain; charset=utf-8' : 'application/json; charset=utf-8'
-  return function sendFallback(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): void {
-    request.refusal = refusal
-    reply
-      .code(status)
-      .headers({ 'content-type': type, 'cache-control': 'no-store', ...refusal.headers, ...headers })
+  const send = (reply: FastifyReply, code: number, more?: Refusal['headers']): void => {
+    reply.code(code).headers({ 'content-type': type, 'cache-control': 'no-store', ...more, ...headers })
     reply.send(text)
+  }
+  return {
+    refuse(request, reply, refusal) {
+      request.refusal = refusal
+      send(reply, status ?? FALLBACK_STATUS, refusal.headers)
+    },
+    replaces: on === undefined ? () => false : statusMatcher(on),
+    replace: (reply, replaced) => send(reply, status ?? replaced)
   }
 }

@@ -1,7 +1,15 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type OptionFault, type TargetRoute, Type } from '../../src/kit/index.ts'
 import { isClosed } from '../../src/lib/http/response.ts'
-import { addSendFile, fileNameOf, fileSender, folderFaults, kindOf } from '../../src/lib/http/static-files.ts'
+import {
+  addSendFile,
+  fileNameOf,
+  fileSender,
+  folderFaults,
+  isPage,
+  kindOf,
+  pageOf
+} from '../../src/lib/http/static-files.ts'
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
 import { pathOf } from '../../src/lib/http/url-parts.ts'
 import type { Static } from '../../src/lib/schema.ts'
@@ -12,6 +20,10 @@ import type { ProxyOptions } from './options.ts'
 export const files = Type.Object(
   {
     root: File({ description: 'The folder that is looked in.' }),
+    cleanUrls: Type.Boolean({
+      default: false,
+      description: 'Whether /about gets about.html if there is no file of that name.'
+    }),
     maxAge: Duration({
       default: '0s',
       description: 'How long browsers may cache a file; pages (.html) are always revalidated.'
@@ -44,15 +56,19 @@ export function filesFirst(
   forward: Handler
 ): Handler {
   if (options.files === undefined) return forward
-  const { root, maxAge } = options.files
+  const { root, maxAge, cleanUrls } = options.files
   const nameOf = fileNameOf(info.paths)
   const send = fileSender(root, { maxAge, dotfiles: 'deny' })
+  const fileFor = async (name: string, request: FastifyRequest): Promise<string | undefined> => {
+    if ((await kindOf(root, name)) === 'file') return name
+    return cleanUrls && (await isPage(root, pathOf(request), name)) ? pageOf(name) : undefined
+  }
   const sendOrForward = async (request: FastifyRequest, reply: FastifyReply, name: string): Promise<void> => {
-    const kind = await kindOf(root, name)
+    const found = await fileFor(name, request)
     // The deadline may have passed meanwhile, or the client may be gone.
     if (reply.sent || isClosed(reply.raw)) return
-    if (kind === 'file') send(request, reply, name)
-    else forward(request, reply)
+    if (found === undefined) forward(request, reply)
+    else send(request, reply, found)
   }
   return function answerFromFiles(request, reply) {
     const path = pathOf(request)

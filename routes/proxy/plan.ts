@@ -3,8 +3,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ResponseSource } from '../../src/lib/contracts/cache.ts'
 import type { AttemptPolicy, UpstreamService } from '../../src/lib/contracts/upstream.ts'
 import type { RequestHead, RequestHeadOptions } from '../../src/lib/http/request-head.ts'
-import type { Refusal } from '../../src/lib/refusals.ts'
 import type { WriteDestination } from './destination.ts'
+import type { Fallback } from './fallback.ts'
 import type { ResponseWriter, ResponseWriterListener } from './response.ts'
 import type { ResponseHeadPlan } from './response-head.ts'
 import type { TunnelOptions } from './websocket/tunnel.ts'
@@ -20,8 +20,8 @@ export interface UpstreamRoute {
 /** How a route forwards, compiled at boot; the same for all its requests. */
 export interface ForwardPlan {
   readonly requestHeadOptions: RequestHeadOptions
-  /** Sends the response that replaces an error of the upstream. */
-  readonly fallback: ((request: FastifyRequest, reply: FastifyReply, refusal: Refusal) => void) | undefined
+  /** Sends the response that replaces an error. */
+  readonly fallback: Fallback | undefined
   /** Sends a copy of a request to another upstream, once its body is known. */
   readonly mirror:
     | ((request: FastifyRequest, prepared: PreparedRequest, body: Buffer | null | undefined) => void)

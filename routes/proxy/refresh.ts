@@ -85,6 +85,10 @@ export class Refresh implements OutboundRequest, AnswerListener {
     extent: ResponseExtent
   ): BodyAction {
     if (this.#isOver) return 'drain'
+    if (this.#plan.forward.fallback?.replaces(status) === true) {
+      this.#fail()
+      return 'drain'
+    }
     const endStream = extent === 'headers' || status === 204 || status === 304
     const head: UpstreamHead = { status, statusText, fields, endStream, stickyCookie: undefined }
     const { source } = this.#plan.forward.responseHeadFor(target)

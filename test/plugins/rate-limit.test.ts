@@ -586,6 +586,28 @@ t.test('uses X-Forwarded-For of trusted proxies only', async (t) => {
       [200, 200, 429, 429, 429, 200, 429]
     )
   })
+  t.test('exempts addresses from all limits, and says nothing of limits to them', async (t) => {
+    const app = await gateway(t, {
+      trustedProxies: ['10.0.0.0/8'],
+      rateLimit: { ...once, exempt: ['192.0.2.0/28', '10.0.0.0/8'], also: { two: { max: 2, window: '1h' } } },
+      routes
+    })
+    const office = forwarded('192.0.2.1', '10.0.0.1')
+    const proxy = { url: '/a', remoteAddress: '10.0.0.1' }
+    t.same(await statuses(app, office, office, office), [200, 200, 200])
+    t.notMatch((await app.inject(office)).headers, { ratelimit: /./ })
+    t.same(
+      await statuses(app, forwarded('192.0.2.1', '203.0.113.1'), forwarded('192.0.2.1', '203.0.113.1')),
+      [200, 429],
+      'an untrusted peer can not claim an exempt address'
+    )
+    t.same(await statuses(app, proxy, proxy), [200, 429], 'a trusted proxy that names no client is counted')
+    for (const [exempt, message] of [
+      [['10.0.0.0/8'], /rateLimit\.exempt\[0\]: expected "trustedProxies" at the root/],
+      [['office'], /rateLimit\.exempt\[0\]: expected an address, got "office"/]
+    ] as const)
+      await t.rejects(loadConfig({ rateLimit: { ...once, exempt }, routes } as never, {}), { message })
+  })
   t.test('counts an untrusted peer by its own address', async (t) => {
     const app = await gateway(t, { trustedProxies: ['10.0.0.0/8'], rateLimit: once, routes })
     t.same(

@@ -50,6 +50,64 @@ function site(t: Pick<Test, 'testdir'>): { root: string; secret: string } {
 }
 
 t.test('files', async (t) => {
+  t.test('serves pages without their extension where it says so', async (t) => {
+    const root = t.testdir({
+      'index.html': 'index',
+      'about.html': 'about',
+      'docs.html': 'docs',
+      docs: { 'intro.html': 'intro' },
+      LICENSE: 'MIT',
+      'LICENSE.html': 'page',
+      '.hidden.html': 'a secret',
+      'v1.2.html': 'notes'
+    })
+    symlinkSync('/etc/hostname', join(root, 'out.html'))
+    const app = await gateway(t, {
+      routes: [
+        { path: '/*', files: { root, cleanUrls: true } },
+        { path: '/plain/*', files: { root } },
+        { path: '/app/*', files: { root, cleanUrls: true, fallback: '/index.html' } },
+        {
+          path: '/first/*',
+          proxy: { upstream: await upstream(t), rewrite: '/', files: { root, cleanUrls: true } }
+        }
+      ]
+    })
+    const cases: [url: string, status: number, body?: string][] = [
+      ['/about', 200, 'about'],
+      ['/about?a=b', 200, 'about'],
+      ['/about.html', 200, 'about'],
+      ['/about/', 404],
+      ['/docs', 200, 'docs'],
+      ['/docs/', 404],
+      ['/docs/intro', 200, 'intro'],
+      ['/LICENSE', 200, 'MIT'],
+      ['/v1.2', 200, 'notes'],
+      ['/', 200, 'index'],
+      ['/.hidden', 404],
+      ['/out', 404],
+      ['/docs%2Fintro', 404],
+      ['/none', 404],
+      ['/plain/about', 404],
+      ['/app/about', 200, 'about'],
+      ['/app/none', 200, 'index'],
+      ['/first/about', 200, 'about'],
+      ['/first/docs', 200, 'docs']
+    ]
+    for (const [url, status, body] of cases) {
+      const response = await app.inject(url)
+      t.equal(response.statusCode, status, url)
+      if (body !== undefined) t.equal(response.body, body, `${url}: body`)
+    }
+    const { headers } = await app.inject('/about')
+    t.match(headers, { 'content-type': /^text\/html/, 'cache-control': 'no-cache' })
+    t.equal((await app.inject('/first/about/')).json<Seen>().url, '/about/', 'a folder is forwarded')
+    await t.rejects(
+      loadConfig({ routes: [{ path: '/a', files: { file: join(root, 'LICENSE'), cleanUrls: true } }] }, {}),
+      { message: /files\.cleanUrls: expected "root" beside it/ }
+    )
+  })
+
   t.test('serves a single-page app in front of its API', async (t) => {
     const { root } = site(t)
     const { url } = await listening(t, {

@@ -230,6 +230,61 @@ t.test('sends the fallback if the upstream fails, and logs the cause', async (t)
   t.equal((await app.inject('/fails')).body, 'own', "an upstream's own answer is an answer")
 })
 
+t.test('sends the fallback for errors of the upstream that it names, and keeps their status', async (t) => {
+  const target = await upstream(t, ({ url = '', method }, response) => {
+    const status = Number(/\d+/.exec(url)?.[0] ?? 200)
+    response.writeHead(status, { 'set-cookie': 'a=b', 'content-type': 'text/html' })
+    response.end(method === 'HEAD' ? undefined : 'own'.repeat(30_000))
+  })
+  const app = await gateway(t, {
+    routes: [
+      { path: '/page/*', proxy: { upstream: target, fallback: { on: ['404', '5xx'], body: 'ours' } } },
+      {
+        path: '/app/*',
+        proxy: {
+          upstream: target,
+          fallback: { on: [403, '404'], status: 200, headers: { 'content-type': 'text/html' }, body: '<p>' }
+        }
+      },
+      {
+        path: '/retried/*',
+        proxy: {
+          upstream: target,
+          retry: { attempts: 2, backoff: '1ms' },
+          fallback: { on: ['503'], body: 'ours' }
+        }
+      },
+      {
+        path: '/staged/*',
+        transform: { response: { omit: ['a'] } },
+        proxy: { upstream: target, fallback: { on: ['500'] } }
+      }
+    ]
+  })
+  const own = 'own'.repeat(30_000)
+  const cases: [url: string, status: number, body: string][] = [
+    ['/page/404', 404, 'ours'],
+    ['/page/503', 503, 'ours'],
+    ['/page/403', 403, own],
+    ['/page/200', 200, own],
+    ['/app/404', 200, '<p>'],
+    ['/app/403', 200, '<p>'],
+    ['/app/500', 500, own],
+    ['/retried/503', 503, 'ours'],
+    ['/staged/500', 500, '']
+  ]
+  for (const [url, status, body] of cases) {
+    const response = await app.inject(url)
+    t.equal(response.statusCode, status, url)
+    t.equal(response.body, body, `${url}: body`)
+    t.equal(response.headers['set-cookie'], body === own ? 'a=b' : undefined, `${url}: headers`)
+  }
+  const head = await app.inject({ method: 'HEAD', url: '/page/404' })
+  t.same([head.statusCode, head.body, head.headers['content-length']], [404, '', '4'])
+  const post = await app.inject({ method: 'POST', url: '/page/404', payload: 'x'.repeat(100_000) })
+  t.same([post.statusCode, post.body], [404, 'ours'], 'a body that is unread is discarded')
+})
+
 t.test('neither changes nor delays a response when the mirror fails', async (t) => {
   const cases: { name: string; mirror: string }[] = [
     { name: 'refuses', mirror: 'http://127.0.0.1:1' },

@@ -86,6 +86,13 @@ export async function kindOf(root: string, name: string): Promise<'file' | 'fold
   }
 }
 
+/** Returns the name of the page that a path without its extension names: "/about.html" for "/about". */
+export const pageOf = (name: string): string => `${name}.html`
+
+/** Returns whether a path names a page of a folder without its extension. */
+export const isPage = async (root: string, path: string, name: string): Promise<boolean> =>
+  !path.endsWith('/') && (await kindOf(root, pageOf(name))) === 'file'
+
 /** Returns the error of a folder in the config that does not exist, as a list of one fault or none. */
 export const folderFaults = (root: string, path: OptionFault['path']): OptionFault[] =>
   isOfKind(root, 'isDirectory')

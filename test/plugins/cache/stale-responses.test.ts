@@ -106,6 +106,27 @@ t.test('sends a stale response where the connection is refused, and then the fal
   t.match(await gateway.get('/a'), { body: 'fallback' })
 })
 
+t.test(
+  'sends a stale response before a fallback for a status, and stores nothing that it replaces',
+  async (t) => {
+    const pass = clock(t)
+    let status = 200
+    const answer: Answer = (_request, response, count) =>
+      void response.writeHead(status).end(`answer ${count}`)
+    const gateway = await front(t, { ttl: '10s', staleIfError: '1m', notFound: '1h' }, answer, {
+      proxy: { fallback: { on: ['404', '503'], body: 'fallback' } }
+    })
+    await gateway.get('/a')
+    status = 503
+    pass(20)
+    t.match(await gateway.get('/a'), { status: 200, body: 'answer 1', cacheStatus: /detail=stale-if-error/ })
+    t.match(await gateway.get('/b'), { status: 503, body: 'fallback' })
+    status = 404
+    for (let i = 0; i < 2; i++) t.match(await gateway.get('/c'), { status: 404, body: 'fallback' })
+    t.equal(gateway.seen.length, 5, 'each is asked for')
+  }
+)
+
 t.test('never beyond must-revalidate or no-cache', async (t) => {
   for (const field of [
     'max-age=10, must-revalidate',

@@ -161,6 +161,12 @@ const CASES: readonly (readonly [what: string, before: Config, after: Config, fo
     []
   ],
   [
+    'more addresses that are exempt from a limit',
+    route({ rateLimit: { max: 10, exempt: ['203.0.113.1'] } }),
+    route({ rateLimit: { max: 10, exempt: ['203.0.113.0/24'] } }),
+    ['loosened-limits rateLimit.exempt']
+  ],
+  [
     'a limit by route',
     route({ rateLimit: { max: 10 } }),
     route({ rateLimit: { max: 10, by: 'route' } }),

@@ -173,6 +173,7 @@ const PAIRS: Readonly<Record<string, readonly Pair[]>> = {
         slowStart: '30s',
         health: {
           path: '/up',
+          port: 81,
           every: '1s',
           timeout: '1s',
           status: [200],
@@ -265,6 +266,7 @@ const PAIRS: Readonly<Record<string, readonly Pair[]>> = {
         count: [401],
         tiers: { gold: { max: 100 } },
         also: { day: quota(50, '1d', 'ip') },
+        exempt: ['203.0.113.0/24'],
         onStoreFailure: 'deny'
       }
     ]
@@ -530,7 +532,7 @@ const PAIRS: Readonly<Record<string, readonly Pair[]>> = {
           maxBody: '1kb'
         },
         hedge: { after: '1s' },
-        fallback: { status: 500, headers: { a: 'b' }, body: 'c' }
+        fallback: { on: ['404'], status: 500, headers: { a: 'b' }, body: 'c' }
       }
     ],
     [
@@ -555,6 +557,10 @@ const PAIRS: Readonly<Record<string, readonly Pair[]>> = {
     [
       { upstream: UPSTREAM, files: { root: file('a') } },
       { upstream: UPSTREAM, files: { root: file('a'), maxAge: '1h' } }
+    ],
+    [
+      { upstream: UPSTREAM, files: { root: file('a') } },
+      { upstream: UPSTREAM, files: { root: file('a'), cleanUrls: true } }
     ]
   ],
   aggregate: [
@@ -582,6 +588,7 @@ const PAIRS: Readonly<Record<string, readonly Pair[]>> = {
     [{ root: file('a') }, { root: file('b') }],
     [{ root: file('a') }, { root: file('a'), fallback: '/index.html' }],
     [{ root: file('a') }, { root: file('a'), maxAge: '1h' }],
+    [{ root: file('a') }, { root: file('a'), cleanUrls: true }],
     [{ file: file('one.txt') }, { file: file('two.txt') }, { path: '/orders' }]
   ],
   apiDocs: [[{}, { ui: false }]]
