@@ -309,6 +309,26 @@ t.test('waits for a slow client beyond closeTimeout before it closes a WebSocket
   t.equal((await readToEnd(client.resume())).length, large.length)
 })
 
+t.test('ends a WebSocket whose client has left before the upstream accepts it', async (t) => {
+  const asked = Promise.withResolvers<Duplex>()
+  const server = http.createServer()
+  server.on('upgrade', (_request, socket) => asked.resolve(socket.on('error', () => {})))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { port, served } = await listening(t, { routes: [{ path: '/*', proxy: { upstream: url } }] })
+  const client = connect(port, '127.0.0.1', () => client.write(SHAKE))
+  const upstream = await asked.promise
+  client.destroy()
+  await closed(client)
+  upstream.pipe(upstream)
+  upstream.write(SWITCH)
+  await once(upstream, 'close')
+  while (served.load().webSockets > 0) await new Promise(setImmediate)
+  t.equal(served.load().inFlight, 0)
+})
+
 t.test('responds 502 if the upstream switches to another protocol than WebSocket', async (t) => {
   const cases: [name: string, fields: string, status: number][] = [
     ['websocket', 'Upgrade: websocket', 101],

@@ -77,6 +77,8 @@ class Tunnel {
       side.on('error', ignore).on('close', onClose).on('end', onEnd).on('drain', onDrain).on('data', onData)
     }
     if (head.length > 0) this.onData(this.#client, head)
+    // Without a listener the end of a client that has left meanwhile is lost.
+    if (this.#client.readableEnded) this.onEnd(this.#client)
   }
 
   /** Passes bytes of one side to the other, as fast as that side reads. */
