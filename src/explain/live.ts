@@ -6,6 +6,7 @@ import { redact } from '../config/redact.ts'
 import { decidingGate } from '../kit/observe.ts'
 import type { RequestObserver, UpstreamRequest } from '../lib/contracts/simulation.ts'
 import { fieldPairs } from '../lib/http/headers.ts'
+import { upgradeOf } from '../lib/http/upgrade.ts'
 import { getOrCreate } from '../lib/memoize.ts'
 import { explain } from './explain.ts'
 import type { Explanation } from './explanation.ts'
@@ -95,11 +96,17 @@ export class LiveExplainer implements RequestObserver {
     this.#recordings.set(request, recording)
     response.setHeader(TRACE_HEADER, recording.id)
     const traced = this.#traced.get(current)
-    response.once('close', () => {
+    const upgrade = upgradeOf(request)
+    const onResponded = (): void => {
+      response.off('close', onResponded)
+      delete upgrade?.onSwitched
       traced
         ?.then((instance) => this.#keep(instance, recording, response))
         .catch((error: unknown) => current.log.warn({ err: error }, 'request could not be explained'))
-    })
+    }
+    response.on('close', onResponded)
+    // A WebSocket may stay open for hours.
+    if (upgrade !== undefined) upgrade.onSwitched = onResponded
   }
 
   onRequest(request: FastifyRequest): void {

@@ -193,13 +193,17 @@ class GatewayServer {
 
   readonly #handle: RequestHandler = (request, response) => {
     if (this.#state !== 'serving' && !hasQueuedRequests(request.socket)) response.shouldKeepAlive = false
-    if (this.#traced?.wants(request) === true) void this.#traced.handle(request, response)
-    else this.#generations.current.handle(request, response)
+    this.#route(request, response)
   }
 
   readonly #handleUpgrade: RequestHandler = (request, response) => {
     this.#upgrades.attachResponse(request, response)
-    this.#generations.current.handle(request, response)
+    this.#route(request, response)
+  }
+
+  #route(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#traced?.wants(request) === true) void this.#traced.handle(request, response)
+    else this.#generations.current.handle(request, response)
   }
 
   // The gateway is not a forward proxy: a CONNECT never reaches a route (RFC 9110 section 9.3.6).

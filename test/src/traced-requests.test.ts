@@ -335,6 +335,90 @@ t.test('over HTTP/2, from the client and to the upstream', { skip: noOpenssl }, 
   t.equal(gate.served.load().inFlight, 0)
 })
 
+t.test('the handshake of a WebSocket is explained, and its connection works as any other', async (t) => {
+  const server = createServer()
+  server.on('upgrade', (request, socket) => {
+    socket.on('error', () => {})
+    if (request.url === '/refuses') socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n')
+    else socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+    socket.pipe(socket)
+  })
+  const config = {
+    upstreams: { chat: { url: await originOf(t, server) } },
+    routes: [
+      { path: '/*', proxy: { upstream: 'chat' } },
+      { path: '/denied', ipAccess: { deny: ['loopback'] }, proxy: { upstream: 'chat' } }
+    ]
+  }
+  const upgrade = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: a']
+  /** Reads until what has come matches. */
+  const reading = (socket: Socket, pattern: RegExp): Promise<string> =>
+    new Promise((resolve, reject) => {
+      let seen = ''
+      socket.on('data', (data) => {
+        seen += data.toString('latin1')
+        if (pattern.test(seen)) resolve(seen)
+      })
+      socket.once('close', () => reject(new Error(`closed after ${JSON.stringify(seen)}`)))
+    })
+  await t.test('that is accepted, while it is open', async (t) => {
+    const gate = await stage(t, config)
+    const client = sending(t, gate.port, signed('/accepts', ...upgrade))
+    const head = await reading(client, /\r\n\r\n/)
+    const id = /sallyport-trace: (\w+)/i.exec(head)?.[1] ?? ''
+    while (gate.explainer.find(id) === undefined) await new Promise(setImmediate)
+    const found = gate.explainer.find(id)
+    t.match(found, {
+      verdict: 'forwarded',
+      status: 101,
+      route: { name: '/*' },
+      upstreams: [{ upstream: 'chat' }]
+    })
+    t.equal(found?.upstreams[0]?.headers.find(({ name }) => name === 'sec-websocket-key')?.by, null)
+    client.write('hello')
+    t.match(await reading(client, /hello/), 'hello')
+    await gate.reload(config)
+    t.strictSame(
+      gate.built.map(({ isClosed }) => isClosed),
+      [false],
+      'the instance stays open for the connection'
+    )
+    client.destroy()
+    while (gate.built.some(({ isClosed }) => !isClosed)) await new Promise(setImmediate)
+    t.equal(gate.explainer.list().length, 1, 'it is kept once')
+    t.equal(gate.served.load().inFlight, 0)
+  })
+  const refused = [
+    { path: '/refuses', status: 403, expected: { verdict: 'forwarded', status: 403, refusedBy: null } },
+    {
+      path: '/denied',
+      status: 403,
+      expected: { verdict: 'refused', code: 'SP_ERR_IP_ACCESS_DENIED', refusedBy: 'ipAccess', upstreams: [] }
+    }
+  ]
+  for (const { path, status, expected } of refused)
+    await t.test(`that is refused (${path})`, async (t) => {
+      const gate = await stage(t, config)
+      const answer = await raw(gate.port, signed(path, ...upgrade))
+      t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `))
+      const id = /sallyport-trace: (\w+)/i.exec(answer)?.[1] ?? ''
+      while (gate.explainer.find(id) === undefined) await new Promise(setImmediate)
+      t.match(gate.explainer.find(id), expected)
+    })
+  await t.test('whose client leaves while the instance is being built', async (t) => {
+    const gate = await stage(t, config)
+    const asked = gate.hold()
+    const client = sending(t, gate.port, signed('/accepts', ...upgrade))
+    const build = await asked
+    client.destroy()
+    await closed(client)
+    build()
+    while (gate.served.load().inFlight > 0) await new Promise(setImmediate)
+    t.equal(gate.served.load().webSockets, 0)
+    t.equal(gate.built.length, 1)
+  })
+})
+
 t.test('the signature never reaches a service, whether it is valid or not', async (t) => {
   const seen: IncomingMessage[] = []
   const server = createServer((request, response) => {
@@ -359,7 +443,8 @@ t.test('the signature never reaches a service, whether it is valid or not', asyn
       { path: '/socket', proxy: { upstream: 'orders' } }
     ]
   })
-  for (const value of [signature(), signExplain('another key', 1)]) {
+  const valid = signature()
+  for (const value of [valid, signExplain('another key', 1)]) {
     for (const path of ['/proxied', '/asked', '/legs'])
       t.equal((await ask(gate.url + path, { headers: { 'sallyport-explain': value } })).status, 200, path)
     const upgraded = await raw(
@@ -367,7 +452,7 @@ t.test('the signature never reaches a service, whether it is valid or not', asyn
       `GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSallyport-Explain: ${value}\r\n\r\n`
     )
     t.match(upgraded, /^HTTP\/1\.1 101 /)
-    t.notMatch(upgraded, /sallyport-trace/i, 'an upgrade is not traced')
+    t.equal(/sallyport-trace/i.test(upgraded), value === valid)
   }
   t.ok(seen.length >= 8, `${seen.length} requests`)
   for (const { rawHeaders } of seen) t.notMatch(rawHeaders.join('\n'), /sallyport-explain/i)

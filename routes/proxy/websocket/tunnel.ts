@@ -36,6 +36,7 @@ export function openTunnel(ends: TunnelEnds, options: TunnelOptions): void {
   response.detachSocket(upgrade.socket as never)
   const tunnel = new Tunnel(ends, options)
   upgrade.closeTunnel = (code) => tunnel.close(code)
+  upgrade.onSwitched?.()
   tunnel.open(upgrade.head)
 }
 

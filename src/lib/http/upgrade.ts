@@ -8,6 +8,8 @@ export interface Upgrade {
   readonly head: Buffer
   /** Closes the WebSocket with a close code; undefined until a target has taken over the connection. */
   closeTunnel?: (code: number) => void
+  /** Called once the client has its 101, long before the connection closes. */
+  onSwitched?: () => void
 }
 
 const UPGRADE = Symbol('upgrade')
