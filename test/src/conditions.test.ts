@@ -59,6 +59,21 @@ t.test('chooses among routes of one place by their conditions', async (t) => {
       ]
     },
     {
+      name: 'headers, cookies and parameters named like properties of Object.prototype',
+      routes: [
+        plain,
+        route('header', { path: '/a', when: { 'header:constructor': true } }),
+        route('cookie', { path: '/a', when: { 'cookie:__proto__': true } }),
+        route('query', { path: '/a', when: { 'query:tostring': 'a' } })
+      ],
+      asks: [
+        { comes: 'plain' },
+        { headers: { constructor: '1' }, comes: 'header' },
+        { headers: { cookie: '__proto__=1' }, comes: 'cookie' },
+        { url: '/a?tostring=a', comes: 'query' }
+      ]
+    },
+    {
       name: 'whether a header is present or absent',
       routes: [
         route('with', { path: '/a', when: { 'header:x-beta': true } }),

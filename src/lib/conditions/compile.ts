@@ -3,7 +3,7 @@ import { matchesGlob } from '../glob.ts'
 import { readAddresses } from '../http/address-lists.ts'
 import { type ClientTrust, clientAddress, clientScheme } from '../http/addresses.ts'
 import { cookiesIn } from '../http/cookies.ts'
-import { cgiName, isForwardedHeader } from '../http/headers.ts'
+import { cgiName, isForwardedHeader, requestHeader } from '../http/headers.ts'
 import { rangeMatcher } from '../http/networks.ts'
 import type { Condition } from './options.ts'
 
@@ -42,7 +42,9 @@ function compileCondition({ kind, name, accepts }: Condition): HoldsFor {
   const isForwarded = isForwardedHeader(cgiName(name))
   return ({ raw, trust }) =>
     isAnyAccepted(
-      isForwarded && !trust.trusts(raw.socket.remoteAddress ?? '') ? [] : headerValues(raw.headers[name])
+      isForwarded && !trust.trusts(raw.socket.remoteAddress ?? '')
+        ? []
+        : headerValues(requestHeader({ headers: raw.headers, raw }, name))
     )
 }
 
@@ -61,9 +63,8 @@ function compileValues(accepts: boolean | readonly string[]): (value: string) =>
 }
 
 /** Returns the value of a header, and where it is a list, its members (RFC 9110 section 5.3). */
-function headerValues(value: string | readonly string[] | undefined): readonly string[] {
-  if (value === undefined) return []
-  const text = typeof value === 'string' ? value : value.join(', ')
+function headerValues(text: string | undefined): readonly string[] {
+  if (text === undefined) return []
   return text.includes(',') ? [text, ...text.split(',').map((member) => member.trim())] : [text]
 }
 

@@ -87,7 +87,10 @@ export const isForwardedHeader = (name: string): boolean =>
   name.startsWith('x-forwarded-') || FORWARDED_HEADERS.has(name)
 
 /** Returns a header of a request by its lower-case name, several fields as one list; undefined for none, also for names such as "constructor". */
-export function requestHeader({ headers, raw }: FastifyRequest, name: string): string | undefined {
+export function requestHeader(
+  { headers, raw }: Pick<FastifyRequest, 'headers' | 'raw'>,
+  name: string
+): string | undefined {
   if (Object.hasOwn(headers, name)) {
     const value = headers[name]
     return Array.isArray(value) ? value.join(', ') : value
