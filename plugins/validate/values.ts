@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { pointerPart } from '../../src/lib/body/json-schema/subschemas.ts'
+import { mapSubschemas, pointerPart } from '../../src/lib/body/json-schema/subschemas.ts'
 import {
   declaredProperties,
+  namedProperties,
   type TextReader,
   textReader
 } from '../../src/lib/body/json-schema/text-values.ts'
@@ -24,10 +25,10 @@ function partJudge(app: FastifyInstance, part: Part, schema: object): PartJudge 
   const bundle = bundleOf(schema)
   const compiler = leaseCompiler(app, bundle)
   const readers = new Map<string, TextReader>()
-  for (const [name, each] of declaredProperties(bundle.documents.get(bundle.uri), bundle))
-    readers.set(name, textReader(each, bundle))
+  const root = bundle.documents.get(bundle.uri)
+  for (const [name, each] of declaredProperties(root, bundle)) readers.set(name, textReader(each, bundle))
   return {
-    names: new Set(readers.keys()),
+    names: namedProperties(root, bundle),
     judge(values, errors) {
       const read: Record<string, unknown> = {}
       for (const [name, texts] of values) {
@@ -105,7 +106,7 @@ function headerTexts(
 export function lowerCased(schema: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   const { properties, required } = schema
   return {
-    ...schema,
+    ...mapSubschemas(schema, (inner) => (isObject(inner) ? lowerCased(inner) : inner)),
     ...(isObject(properties)
       ? {
           properties: Object.fromEntries(

@@ -104,6 +104,37 @@ t.test('params, query and headers are judged as the types of their schema', asyn
   t.match(none.json<Problem>().errors, [{ in: 'headers', pointer: '#', keyword: 'required' }])
 })
 
+t.test('a schema of headers names those that it requires or makes conditions of', async (t) => {
+  const cases: [schema: object, headers: Record<string, string>, status: number][] = [
+    [{ required: ['X-Tenant'] }, {}, 400],
+    [{ required: ['X-Tenant'] }, { 'x-tenant': 'a' }, 200],
+    [{ required: ['constructor'] }, {}, 400],
+    [{ required: ['constructor'] }, { constructor: 'a' }, 200],
+    [{ not: { required: ['X-Debug'] } }, {}, 200],
+    [{ not: { required: ['X-Debug'] } }, { 'x-debug': '1' }, 400],
+    [
+      { anyOf: [{ required: ['X-A'] }, { properties: { 'X-B': { const: '1' } }, required: ['X-B'] }] },
+      {},
+      400
+    ],
+    [{ anyOf: [{ required: ['X-A'] }, { required: ['X-B'] }] }, { 'x-b': '1' }, 200],
+    [{ allOf: [{ properties: { 'X-A': { type: 'integer' } } }] }, { 'x-a': 'b' }, 400],
+    [{ allOf: [{ properties: { 'X-A': { type: 'integer' } } }] }, { 'x-a': '7' }, 200],
+    [{ dependentRequired: { 'x-a': ['x-b'] } }, { 'x-a': '1' }, 400],
+    [{ dependentRequired: { 'x-a': ['x-b'] } }, { 'x-a': '1', 'x-b': '1' }, 200],
+    [{ dependentSchemas: { 'x-a': { required: ['x-b'] } } }, { 'x-a': '1' }, 400],
+    [{ if: { not: { required: ['x-a'] } }, else: { required: ['x-b'] } }, { 'x-a': '1' }, 400],
+    [{ $ref: '#/$defs/a', $defs: { a: { required: ['X-A'] } } }, { 'x-a': '1' }, 200]
+  ]
+  for (const [schema, headers, status] of cases) {
+    const app = await gateway(t, {
+      routes: [{ path: '/', validate: { headers: schema }, respond: { body: 'valid' } }]
+    })
+    const answer = await app.inject({ url: '/', headers })
+    t.equal(answer.statusCode, status, `${JSON.stringify(schema)} ${JSON.stringify(headers)}`)
+  }
+})
+
 t.test('a body is judged and goes on as the bytes that came', async (t) => {
   const app = await gateway(t, {
     routes: [{ path: '/orders/:id', validate: words, proxy: { upstream: await upstream(t) } }]

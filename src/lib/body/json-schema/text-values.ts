@@ -76,6 +76,24 @@ export function declaredProperties(schema: unknown, bundle: SchemaBundle): Reado
   return found
 }
 
+/** Names the properties that a schema of an object declares, requires or makes conditions of, through references and branches. */
+export function namedProperties(schema: unknown, bundle: SchemaBundle): ReadonlySet<string> {
+  const names = new Set<string>()
+  const seen = new Set<object>()
+  const pending: unknown[] = [schema]
+  for (const each of pending)
+    for (const part of partsOf(each, resolverOf(bundle), seen)) {
+      const { properties, required, dependentRequired, dependentSchemas } = part
+      const others = isObject(dependentRequired) ? Object.values(dependentRequired) : []
+      for (const map of [properties, dependentRequired, dependentSchemas])
+        if (isObject(map)) for (const name of Object.keys(map)) names.add(name)
+      for (const name of [required, ...others].flat()) if (typeof name === 'string') names.add(name)
+      for (const branch of ['not', 'if', 'then', 'else']) pending.push(part[branch])
+      if (isObject(dependentSchemas)) pending.push(...Object.values(dependentSchemas))
+    }
+  return names
+}
+
 function scalar(text: string, types: ReadonlySet<string>): unknown {
   if ((types.has('number') || types.has('integer')) && NUMBER.test(text)) {
     const number = Number(text)
