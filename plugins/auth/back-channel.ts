@@ -3,7 +3,7 @@ import { request } from 'undici'
 import { askUpstream, bufferedBody, type WholeAnswer } from '../../src/lib/ask-upstream.ts'
 import type { Simulation } from '../../src/lib/contracts/simulation.ts'
 import type { UpstreamService } from '../../src/lib/contracts/upstream.ts'
-import { ownHead } from '../../src/lib/http/request-head.ts'
+import { ownHead } from '../../src/lib/http/flat-head.ts'
 import { isIdempotent, makeRetry } from '../../src/lib/retry.ts'
 import { readLimited } from './jwt/read-limited.ts'
 

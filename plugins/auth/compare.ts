@@ -4,6 +4,7 @@ import { readAddresses } from '../../src/lib/http/address-lists.ts'
 import { rangeMatcher } from '../../src/lib/http/networks.ts'
 import { globSet } from '../../src/lib/read-regular-set.ts'
 import { complement, type RegularSet } from '../../src/lib/regular-set.ts'
+import { narrowed, widened } from './access-changes.ts'
 import { type Alternative, acceptedStrategies, alternativesOf } from './alternatives.ts'
 import { strategyChanges } from './compare-strategies.ts'
 import { issuersOf } from './jwt/issuers.ts'
@@ -48,18 +49,6 @@ export const comparison: Comparison = {
       ...issuersOf(jwt).map(({ jwks }) => (typeof jwks === 'object' ? jwks.upstream : undefined))
     ].filter((name) => name !== undefined)
 }
-
-const widened = (path: OptionChange['path'], message: string): OptionChange => ({
-  class: 'widened-access',
-  path,
-  message
-})
-
-const narrowed = (path: OptionChange['path'], message: string): OptionChange => ({
-  class: 'narrowed-access',
-  path,
-  message
-})
 
 function optionalChanges(before: AuthOptions, after: AuthOptions): OptionChange[] {
   if (before.optional === after.optional) return []

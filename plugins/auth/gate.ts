@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { createError } from '../../src/kit/index.ts'
 import { settleCallback } from '../../src/lib/callback.ts'
-import type { PrivateHeader } from '../../src/lib/http/request-head.ts'
+import type { PrivateHeader } from '../../src/lib/http/copied-headers.ts'
 import type { ProtectedResource } from '../../src/lib/protected-resource.ts'
 import { Internal, withHeaders } from '../../src/lib/refusals.ts'
 import { alternativesOf, callerOfAlternative, isNeeded } from './alternatives.ts'

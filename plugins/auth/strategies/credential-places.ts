@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
+import type { PrivateHeader } from '../../../src/lib/http/copied-headers.ts'
 import { requestHeader } from '../../../src/lib/http/headers.ts'
-import type { PrivateHeader } from '../../../src/lib/http/request-head.ts'
 import { queryOf } from '../../../src/lib/http/url-parts.ts'
 
 /** Returns whether an Authorization header holds a Bearer token (RFC 6750 section 2.1). */

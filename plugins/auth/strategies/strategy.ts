@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Caller } from '../../../src/lib/caller.ts'
-import type { PrivateHeader } from '../../../src/lib/http/request-head.ts'
+import type { PrivateHeader } from '../../../src/lib/http/copied-headers.ts'
 
 /** A wrong credential, with a reason for logs and metrics that the client never sees. */
 export class WrongCredential {
