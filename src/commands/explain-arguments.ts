@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { showPath } from '../config/fault.ts'
 import { type CallerStandIn, readCaller } from '../simulation/callers.ts'
+import { type Expectation, expectOptions } from '../test-runner/expectation-schema.ts'
 import { readTests, schemaFaults } from '../test-runner/read-file.ts'
-import { type Expectation, expectOptions } from '../test-runner/schema.ts'
 import { throwConfigErrors, UsageError } from './outcome.ts'
 
 /** Returns a method; throws a UsageError for what no request line can have. */

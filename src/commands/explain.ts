@@ -4,9 +4,9 @@ import { explanationText } from '../explain/text.ts'
 import { catalog } from '../gateway/catalog.ts'
 import { standIn } from '../simulation/callers.ts'
 import type { SimulatedOutcome } from '../simulation/simulation.ts'
+import type { Expectation } from '../test-runner/expectation-schema.ts'
 import { matchExpectation } from '../test-runner/match.ts'
 import { outcomeOf } from '../test-runner/outcome.ts'
-import type { Expectation } from '../test-runner/schema.ts'
 import { CONFIG_OPTION, type Command } from './command.ts'
 import {
   addressOf,

@@ -1,5 +1,6 @@
 import type { Caller } from '../lib/caller.ts'
-import type { TestStep, WrittenCaller } from './schema.ts'
+import type { WrittenCaller } from './caller-schema.ts'
+import type { TestStep } from './schema.ts'
 
 /** The callers of a file of tests, by name. */
 export type Callers = Readonly<Record<string, WrittenCaller>>

@@ -1,10 +1,10 @@
 import type { UpstreamCall } from '../lib/contracts/simulation.ts'
 import { fieldPairs } from '../lib/http/headers.ts'
+import type { ExpectedCall } from './expectation-schema.ts'
 import type { Mismatch } from './match.ts'
 import { bodyMismatches } from './match-body.ts'
 import { headerMismatches } from './match-headers.ts'
 import { quoted, textMismatch } from './match-text.ts'
-import type { ExpectedCall } from './schema.ts'
 
 /** Compares a request that an upstream got; null expects none. Messages begin with `who`. */
 export function callMismatches(

@@ -1,6 +1,6 @@
+import type { ExpectedHeader } from './expectation-schema.ts'
 import type { Mismatch } from './match.ts'
 import { quoted, textMismatch } from './match-text.ts'
-import type { ExpectedHeader } from './schema.ts'
 
 /** Compares headers: those that are expected have to be there, null ones must be absent, others may be there. */
 export function headerMismatches(

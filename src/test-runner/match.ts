@@ -1,11 +1,11 @@
 import type { Path } from '../config/fault.ts'
 import type { UpstreamCall } from '../lib/contracts/simulation.ts'
+import type { Expectation, ExpectedCall } from './expectation-schema.ts'
 import { bodyMismatches } from './match-body.ts'
 import { callMismatches } from './match-call.ts'
 import { headerMismatches } from './match-headers.ts'
 import { quoted } from './match-text.ts'
 import type { Outcome } from './outcome.ts'
-import type { Expectation, ExpectedCall } from './schema.ts'
 
 /** One thing that is not as expected. */
 export interface Mismatch {

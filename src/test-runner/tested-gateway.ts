@@ -9,10 +9,11 @@ import { SimulatedClock } from '../simulation/clock.ts'
 import { SimulatedGateway, type SimulatedOutcome, type SimulatedRequest } from '../simulation/simulation.ts'
 import type { Coverage } from './coverage.ts'
 import { loadTestedConfig } from './load-config.ts'
-import type { ScriptedUpstreams, TestFile } from './schema.ts'
+import type { TestFile } from './schema.ts'
 import { testKeySet } from './sign.ts'
 import { type LeftNoState, makeLeftNoState } from './stateless.ts'
 import { UpstreamScript } from './upstream-script.ts'
+import type { ScriptedUpstreams } from './upstreams-schema.ts'
 
 /** What the tests of a file share. */
 export interface TestContext {

@@ -5,7 +5,7 @@ import { duration } from '../lib/units.ts'
 import { bodyMismatches } from './match-body.ts'
 import { shown } from './match-call.ts'
 import { headerMismatches } from './match-headers.ts'
-import type { ScriptedUpstreams } from './schema.ts'
+import type { ScriptedUpstreams } from './upstreams-schema.ts'
 import { bodyBytes, fieldsOf } from './written-request.ts'
 
 type Entry = ScriptedUpstreams[string][number]

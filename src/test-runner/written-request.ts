@@ -1,5 +1,5 @@
 import type { WrittenRequest } from '../simulation/request-bytes.ts'
-import type { TestRequest, WrittenHeaders } from './schema.ts'
+import type { TestRequest, WrittenHeaders } from './request-schema.ts'
 
 /** The address of the client where a request names none (RFC 5737). */
 const DEFAULT_ADDRESS = '192.0.2.1'

@@ -2,7 +2,7 @@ import t from 'tap'
 import type { UpstreamCall } from '../../../src/lib/contracts/simulation.ts'
 import { matchExpectation } from '../../../src/test-runner/match.ts'
 import type { Outcome } from '../../../src/test-runner/outcome.ts'
-import type { Expectation } from '../../../src/test-runner/schema.ts'
+import type { Expectation } from '../../../src/test-runner/expectation-schema.ts'
 
 const call = (more: Partial<UpstreamCall> = {}): UpstreamCall => ({
   upstream: 'orders',
