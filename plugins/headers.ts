@@ -15,6 +15,7 @@ import {
 import { identityHeadersOf } from '../src/lib/caller.ts'
 import { acceptsProviderSession } from '../src/lib/caller-tokens.ts'
 import { isSame } from '../src/lib/compare-options.ts'
+import { isAlwaysForwarded, isNeverForwarded } from '../src/lib/http/copied-headers.ts'
 import {
   compileHeaders,
   type HeaderChange,
@@ -26,7 +27,6 @@ import {
 import { HeaderName } from '../src/lib/http/header-options.ts'
 import { cgiName, cleanHeader } from '../src/lib/http/headers.ts'
 import { HOP_BY_HOP } from '../src/lib/http/hop-by-hop.ts'
-import { isAlwaysForwarded, isNeverForwarded } from '../src/lib/http/request-head.ts'
 import { getOrCreate } from '../src/lib/memoize.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { WITH_TOKENS } from '../src/lib/values.ts'

@@ -2,8 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import { callerIdentity } from '../../src/lib/caller.ts'
 import { peerOf } from '../../src/lib/http/addresses.ts'
+import { headerOf } from '../../src/lib/http/flat-head.ts'
 import { isForwardedHeader } from '../../src/lib/http/headers.ts'
-import { headerOf } from '../../src/lib/http/request-head.ts'
 import { NOT_SENT } from './fields.ts'
 
 /** A request for which a stored response is chosen (RFC 9111 section 4). */

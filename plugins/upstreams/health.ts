@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici'
-import { ownHead } from '../../src/lib/http/request-head.ts'
+import { ownHead } from '../../src/lib/http/flat-head.ts'
 import { statusMatcher } from '../../src/lib/http/statuses.ts'
 import { SocketsExhausted } from '../../src/lib/refusals.ts'
 import { duration } from '../../src/lib/units.ts'

@@ -1,7 +1,7 @@
 import { wall } from '../../src/lib/clock.ts'
 import { deltaSeconds, MAX_SECONDS, responseDirectives } from '../../src/lib/http/cache-control.ts'
+import { headerOf } from '../../src/lib/http/flat-head.ts'
 import { joinVary } from '../../src/lib/http/headers.ts'
-import { headerOf } from '../../src/lib/http/request-head.ts'
 import type { LegOutcome } from './run.ts'
 
 /** Returns the headers of a response that its legs decide. */

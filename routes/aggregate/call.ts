@@ -12,7 +12,7 @@ import type {
   UpstreamService,
   UpstreamTarget
 } from '../../src/lib/contracts/upstream.ts'
-import { headerOf } from '../../src/lib/http/request-head.ts'
+import { headerOf } from '../../src/lib/http/flat-head.ts'
 import { buffersFull, type Refusal } from '../../src/lib/refusals.ts'
 import { CallFailed, type LegFailure } from './failures.ts'
 

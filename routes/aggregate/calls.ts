@@ -1,7 +1,7 @@
 import { decodeBody } from '../../src/lib/body/content-coding.ts'
 import { type BufferBudget, Reservation } from '../../src/lib/buffers.ts'
 import type { AttemptPolicy, UpstreamService } from '../../src/lib/contracts/upstream.ts'
-import { headerOf } from '../../src/lib/http/request-head.ts'
+import { headerOf } from '../../src/lib/http/flat-head.ts'
 import { buffersFull } from '../../src/lib/refusals.ts'
 import { Call, type CallLimits, type LegResponse } from './call.ts'
 import { CallFailed } from './failures.ts'

@@ -13,7 +13,7 @@ import {
 } from '../../src/lib/body/json.ts'
 import { compileShape, hasShape } from '../../src/lib/body/shape.ts'
 import { cacheOptionsOf } from '../../src/lib/http/cache-options.ts'
-import { headerOf } from '../../src/lib/http/request-head.ts'
+import { headerOf } from '../../src/lib/http/flat-head.ts'
 import { makeRetry } from '../../src/lib/retry.ts'
 import { templateParts } from '../../src/lib/template-parts.ts'
 import { duration, size } from '../../src/lib/units.ts'

@@ -9,7 +9,7 @@ import type {
   ResponseCache,
   RouteCache
 } from '../../src/lib/contracts/cache.ts'
-import { setHeader } from '../../src/lib/http/request-head.ts'
+import { setHeader } from '../../src/lib/http/flat-head.ts'
 import { cut, isClosed } from '../../src/lib/http/response.ts'
 import { onResponseClosed } from '../../src/lib/http/response-end.ts'
 import { DeadlineExceeded, NotStored, type Refusal, withHeaders } from '../../src/lib/refusals.ts'

@@ -10,7 +10,7 @@ import type {
   UpstreamService,
   UpstreamTarget
 } from '../../src/lib/contracts/upstream.ts'
-import { headForHost, setHeader } from '../../src/lib/http/request-head.ts'
+import { headForHost, setHeader } from '../../src/lib/http/flat-head.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { Share, SizeOrNone, share, sizeOrNone } from '../../src/lib/units.ts'
 import type { PreparedRequest } from './plan.ts'

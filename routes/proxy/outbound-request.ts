@@ -1,8 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import type { OutboundRequest, UpstreamTarget } from '../../src/lib/contracts/upstream.ts'
 import type { Deadline } from '../../src/lib/deadline.ts'
+import { setHeader } from '../../src/lib/http/flat-head.ts'
 import { isHttp2 } from '../../src/lib/http/http2.ts'
-import { type RequestHeadOptions, setHeader } from '../../src/lib/http/request-head.ts'
+import type { RequestHeadOptions } from '../../src/lib/http/request-head.ts'
 import type { PreparedRequest } from './plan.ts'
 import { RequestBody, type RequestBodyListener } from './request-body.ts'
 

@@ -10,7 +10,7 @@ import type {
 } from '../../src/lib/contracts/upstream.ts'
 import { Deadline } from '../../src/lib/deadline.ts'
 import { guarded } from '../../src/lib/guarded.ts'
-import { headForHost } from '../../src/lib/http/request-head.ts'
+import { headForHost } from '../../src/lib/http/flat-head.ts'
 import { DeadlineExceeded } from '../../src/lib/refusals.ts'
 import type { CachedPlans } from './cached-plans.ts'
 import type { ForwardPlan, PreparedRequest } from './plan.ts'

@@ -2,10 +2,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Head, RouteInfo } from '../../src/kit/index.ts'
 import type { ResponseSource } from '../../src/lib/contracts/cache.ts'
 import { setCookieName } from '../../src/lib/http/cookies.ts'
+import { headerOf, setHeader } from '../../src/lib/http/flat-head.ts'
 import { joinVary } from '../../src/lib/http/headers.ts'
 import { HOP_BY_HOP, nominatedBy } from '../../src/lib/http/hop-by-hop.ts'
 import { isHttp2 } from '../../src/lib/http/http2.ts'
-import { headerOf, setHeader } from '../../src/lib/http/request-head.ts'
 import { getOrCreate } from '../../src/lib/memoize.ts'
 
 /** How the headers of a target's responses are changed on a route. */

@@ -1,4 +1,4 @@
-import { isNeverForwarded } from '../../lib/http/request-head.ts'
+import { isNeverForwarded } from '../../lib/http/copied-headers.ts'
 import { type Json, type JsonObject, objectAt } from '../json.ts'
 import { Names } from '../names.ts'
 import type { SourceNode } from '../source-node.ts'

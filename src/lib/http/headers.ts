@@ -119,3 +119,9 @@ export function fieldPairs(fields: readonly string[]): [name: string, value: str
   for (let i = 0; i < fields.length; i += 2) pairs.push([fields[i] ?? '', fields[i + 1] ?? ''])
   return pairs
 }
+
+// RFC 9110 sections 8, 13 and 14; "If" is WebDAV's.
+const RESOURCE_FIELD = /^(if|if-.*|range|content-.*|digest|repr-digest)$/
+
+/** Returns whether a header, by its lower-case name, is about the body of a request, or makes the request conditional or partial. */
+export const isResourceField = (name: string): boolean => RESOURCE_FIELD.test(name)

@@ -1,4 +1,4 @@
-import { headerOf, setHeader } from './request-head.ts'
+import { headerOf, setHeader } from './flat-head.ts'
 
 /** The status and headers of a response, which a stage may change until its stream gives the first byte. */
 export class StageHead {
