@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import t from 'tap'
 import { loadConfig } from '../../src/index.ts'
-import { gateway, type Scope, upstream } from '../helpers.ts'
+import { gateway, type Scope, type Seen, upstream } from '../helpers.ts'
 
 const page = { path: '/app/*', respond: { body: '{caller.id}' } }
 const load = { 'sec-fetch-mode': 'navigate' }
@@ -120,6 +120,31 @@ t.test('copies no field back that belongs to the message, the connection or the 
   t.equal(headers['x-renewed'], 'yes')
   t.equal(headers['x-hop'], undefined)
   t.equal(headers.location, undefined, 'not named')
+})
+
+t.test('reads what the service says of the caller as UTF-8, else as ISO 8859-1', async (t) => {
+  const cases: [bytes: Buffer, id: string][] = [
+    [Buffer.from('Łukasz'), '%C5%81ukasz'],
+    [Buffer.from('Zoë', 'latin1'), 'Zo%C3%AB'],
+    [Buffer.from('ada'), 'ada']
+  ]
+  for (const [bytes, id] of cases) {
+    const value = bytes.toString('latin1')
+    const url = await upstream(t, (_request, response) => {
+      response.writeHead(200, { 'x-user': value, 'x-roles': Buffer.from('Ärzte').toString('latin1') }).end()
+    })
+    const app = await gateway(t, {
+      auth: {
+        forward: { upstream: url, copy: ['x-user'], caller: { id: 'x-user', roles: 'x-roles' } },
+        identity: { 'x-id': 'id' },
+        require: { roles: ['Ärzte'] }
+      },
+      routes: [{ path: '/*', proxy: { upstream: await upstream(t) } }]
+    })
+    const { headers } = (await app.inject('/a')).json<Seen>()
+    t.equal(headers['x-id'], id)
+    t.equal(headers['x-user'], value, 'the copy has the same bytes')
+  }
 })
 
 t.test('errors of the options', async (t) => {

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { createError } from '../../../src/kit/index.ts'
 import { makeServiceQuestion, type ServiceResponse } from '../../../src/lib/ask-service.ts'
 import type { Caller } from '../../../src/lib/caller.ts'
+import { headerText } from '../../../src/lib/http/headers.ts'
 import type { Refusal } from '../../../src/lib/refusals.ts'
 import type { AuthOptions } from '../options.ts'
 import { isRedirected, signInRedirect } from '../sign-in.ts'
@@ -84,16 +85,20 @@ function textIn(headers: Readonly<Record<string, unknown>>, name: string | undef
 }
 
 function callerIn(headers: Readonly<Record<string, unknown>>, names: ForwardOptions['caller']): Caller {
+  const read = (name: string | undefined): string | undefined => {
+    const value = textIn(headers, name)
+    return value === undefined ? undefined : headerText(value)
+  }
   const list = (name: string | undefined, separator: RegExp): string[] =>
-    (textIn(headers, name) ?? '')
+    (read(name) ?? '')
       .split(separator)
       .map((each) => each.trim())
       .filter(Boolean)
-  const name = textIn(headers, names.name)
-  const email = textIn(headers, names.email)
+  const name = read(names.name)
+  const email = read(names.email)
   return {
     // A service that names no caller accepts all requests as the same one.
-    id: textIn(headers, names.id) ?? 'forward',
+    id: read(names.id) ?? 'forward',
     ...(name === undefined ? {} : { name }),
     ...(email === undefined ? {} : { email }),
     roles: list(names.roles, /,/),

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { FastifyRequest } from 'fastify'
 import { setBounded } from '../memoize.ts'
 
@@ -23,6 +24,12 @@ export const isHeaderValue = (text: string): boolean => !INVALID.test(text)
 /** Removes invalid characters from a header value, which decoded request values may contain. */
 export const cleanHeader = (value: string): string =>
   isHeaderValue(value) ? value : value.replaceAll(ALL_INVALID, '')
+
+/** Reads the bytes of a header value, one a character, as UTF-8; as ISO 8859-1 where they are not (RFC 9110 section 5.5). */
+export function headerText(value: string): string {
+  const bytes = Buffer.from(value, 'latin1')
+  return isUtf8(bytes) ? bytes.toString('utf8') : value
+}
 
 /** Splits a list of case-insensitive tokens, such as the options of Connection, and lowers their case. */
 export const tokensOf = (value: string): string[] => value.toLowerCase().split(',').map(trim)
