@@ -178,6 +178,8 @@ function content(stream: number, size: number, last: number): Buffer {
 const head = (stream: number, flags: number, ...more: Fields): Buffer =>
   frame(TYPE.headers, FLAG.endHeaders | flags, stream, literals([[':status', '200'], ...more]))
 
+const EMPTY: Fields[number] = ['content-length', '0']
+
 /** Reads an answer over a client of each version, once `held` is over: what came, and whether it looked whole. An upload of `true` never ends. */
 async function read(t: Scope & { testdir(): string }, url: string) {
   const { ca } = certificate(t)
@@ -244,6 +246,27 @@ async function read(t: Scope & { testdir(): string }, url: string) {
   }
   return { byOne, byTwo }
 }
+
+t.test('serves the next request after a response that ends its connection', async (t) => {
+  let isInvalid = false
+  const { url, opened } = await byFrames(t, (socket, stream) => {
+    // Content beyond its length is an error of the connection for Node.js.
+    const body = frame(TYPE.data, FLAG.endStream, stream, Buffer.from('x'))
+    socket.write(Buffer.concat([head(stream, 0, ...(isInvalid ? [EMPTY] : [])), body]))
+  })
+  const app = await gateway(t, {
+    upstreams: { up: { url, http2: true } },
+    routes: [{ path: '/*', proxy: { upstream: 'up' } }]
+  })
+  for (let i = 0; i < 12; i++) {
+    isInvalid = true
+    await app.inject({ method: 'HEAD', url: '/' }).catch(() => {})
+    isInvalid = false
+    const { statusCode, body } = await app.inject('/')
+    t.equal(`${statusCode} ${body}`, '200 x')
+  }
+  t.ok(opened() > 1, 'the connections did end')
+})
 
 t.test(
   'treats a response as complete only with END_STREAM or at its Content-Length',
