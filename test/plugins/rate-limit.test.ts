@@ -350,7 +350,7 @@ t.test('sends the RateLimit headers on every counted response', async (t) => {
     const answer = await app.inject(url)
     t.equal(answer.statusCode, status, url)
     t.equal(answer.headers['ratelimit-policy'], '"default";q=100;w=3600')
-    t.match(answer.headers['ratelimit'], /^"default";r=\d+;t=3600$/, 'ours, not the upstream’s')
+    t.match(answer.headers['ratelimit'], /^"default";r=\d+;t=3[56]\d\d$/, 'ours, not the upstream’s')
   }
   t.equal((await app.inject('/proxy/x')).headers['retry-after'], '7', 'what is theirs stays')
 })

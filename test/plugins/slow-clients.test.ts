@@ -234,7 +234,7 @@ t.test(
     const { certFile: cert, keyFile: key } = authority(t).issue('/CN=localhost', 'DNS:localhost')
     const logs = { plain: readableLog(), secure: readableLog() }
     const config = {
-      limits: { idle: '2s', time: '1s' },
+      limits: { idle: '2s', time: '2s' },
       routes: [
         { path: '/files/*', files: { root: dir } },
         { path: '/proxy', proxy: { upstream: origin } },

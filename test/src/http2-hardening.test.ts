@@ -467,7 +467,7 @@ t.test('ends connections by GOAWAY with their last responses on drain', { skip }
         { path: '/own', respond: { body: 'mine' } }
       ]
     },
-    { drainDelay: 1000 }
+    { drainDelay: 3000 }
   )
   const isGoaway = ({ type }: Frame): boolean => type === TYPE.goaway
   const lastOf = (goaway: Frame | undefined): number => goaway?.payload.readUInt32BE(0) ?? -1

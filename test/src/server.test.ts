@@ -206,7 +206,7 @@ t.test('sends Connection: close from the beginning of the drain delay', async (t
         { path: '/version', respond: { body: 'here' } }
       ]
     },
-    { drainDelay: 400 }
+    { drainDelay: 3000 }
   )
   const request = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
   const kept = connect(port, '127.0.0.1')
@@ -238,7 +238,7 @@ t.test('sends Connection: close from the beginning of the drain delay', async (t
 })
 
 t.test('reports not ready, and still serves, during the drain delay', async (t) => {
-  const { served, url } = await listening(t, answering('here'), { drainDelay: 400 })
+  const { served, url } = await listening(t, answering('here'), { drainDelay: 3000 })
   t.equal((await ask(`${url}/-/ready`)).status, 200)
   const drained = served.drain()
   const { status, headers } = await ask(`${url}/-/ready`)

@@ -84,7 +84,7 @@ t.test('encodes what it decodes, and decodes nothing else', async (t) => {
 /** Opens a gateway's side of a Redis. */
 async function open(t: Test, { url }: RealRedis): Promise<RedisStore> {
   const store = new RedisStore(
-    { redis: url, tls: undefined, prefix: 'sallyport:', timeout: 500 },
+    { redis: url, tls: undefined, prefix: 'sallyport:', timeout: 3000 },
     pino({ level: 'silent' })
   )
   t.teardown(() => store.close())

@@ -311,7 +311,7 @@ t.test('sends requests to other targets while a circuit breaker is open', async 
   while (!target(app, 1).health.breakerOpen) await app.inject('/x')
   const refused = await app.inject('/x')
   t.equal(refused.statusCode, 503, 'all are open')
-  t.equal(refused.headers['retry-after'], '3600')
+  t.match(refused.headers['retry-after'], /^3[56]\d\d$/)
 })
 
 t.test('uses backups while a half-open circuit breaker is probed', async (t) => {

@@ -1,10 +1,12 @@
 import t from 'tap'
-import { gateway } from '../../helpers.ts'
+import { gateway, movableClock } from '../../helpers.ts'
 import { answering, service } from './services.ts'
 
 const YEAR = 31_536_000
 
 t.test('Cache-Control is the strictest of the legs, and Vary the union', async (t) => {
+  // Times are exact while it stands still.
+  movableClock(t, Date.parse('2026-11-30T12:00:00Z'))
   const soon = (seconds: number): string => new Date(Date.now() + seconds * 1000).toUTCString()
   const hour = { 'cache-control': 'max-age=3600' }
   /** The headers of two legs, and those of the response. */
