@@ -540,7 +540,9 @@ for (const where of ['by workers without a store', 'by gateways with a Redis'] a
         peers.map((own) =>
           behind(t, real, {
             oidc: OFFLINE,
-            ...(shared === undefined ? { setup: { keep: new Keep(own) } } : { store: { redis: shared.url } })
+            ...(shared === undefined
+              ? { setup: { keep: new Keep(own) } }
+              : { store: { redis: shared.url, timeout: '10s' } })
           })
         )
       )

@@ -55,7 +55,7 @@ async function pair(t: Test, server: RealRedis | undefined): Promise<[FastifyIns
     const app = await gateway(t, config(undefined))
     return [app, app]
   }
-  const store = { redis: server.url }
+  const store = { redis: server.url, timeout: '10s' }
   return [await gateway(t, config(store)), await gateway(t, config(store))]
 }
 
@@ -131,7 +131,7 @@ for (const where of ['in memory', 'in Redis'] as const)
 
 t.test('a store holds no cookie and no session id', { skip }, async (t) => {
   const server = await redis(t)
-  const app = await gateway(t, config({ redis: server.url, prefix: 'mine:' }))
+  const app = await gateway(t, config({ redis: server.url, prefix: 'mine:', timeout: '10s' }))
   const cookie = cookieOf(await logIn(app))
   const id = decodeURIComponent(cookie).split('=')[1]?.split('.')[0] ?? ''
   const keys = cli(server.port, 'keys', '*').trim().split('\n')
@@ -146,7 +146,7 @@ t.test('a store holds no cookie and no session id', { skip }, async (t) => {
 
 t.test('sessions in a store end after their idle and absolute timeouts', { skip }, async (t) => {
   const server = await redis(t)
-  const app = await gateway(t, config({ redis: server.url }, { idle: '10m', absolute: '1h' }))
+  const app = await gateway(t, config({ redis: server.url, timeout: '10s' }, { idle: '10m', absolute: '1h' }))
   const cookie = cookieOf(await logIn(app))
   const key = cli(server.port, 'keys', 'sallyport:session:*').trim()
   const left = (): number => Number(cli(server.port, 'pttl', key))

@@ -47,7 +47,7 @@ t.test('two gateways on one Redis count exactly like one', { skip }, async (t) =
   t.test('in one round trip a request, however many limits it has', async (t) => {
     const also = { day: { max: 1000, window: '1d' }, hour: { max: 1000, window: '1h', by: 'header:x-user' } }
     const app = await gateway(t, {
-      store: { redis: server.url },
+      store: { redis: server.url, timeout: '10s' },
       rateLimit: { max: 1000, window: '1m', also },
       routes: [{ path: '/a', respond }]
     })
@@ -69,7 +69,7 @@ t.test(
   async (t) => {
     const server = await redis(t)
     const app = await gateway(t, {
-      store: { redis: server.url },
+      store: { redis: server.url, timeout: '10s' },
       rateLimit: { max: 1, window: '10s' },
       routes: [{ path: '/a', respond }]
     })
@@ -100,7 +100,7 @@ t.test(
       arrived.shift()?.()
     })
     const { urls } = await two(t, {
-      store: { redis: server.url },
+      store: { redis: server.url, timeout: '10s' },
       rateLimit: { maxInFlight: 1 },
       routes: [{ path: '/a', proxy: { upstream: target } }]
     })
@@ -194,7 +194,11 @@ t.test('boots without its store and connects later', { skip }, async (t) => {
 t.test('keeps the connection over a reload and closes it with the last user', { skip }, async (t) => {
   const server = await redis(t)
   const keep = new Keep()
-  const config = { store: { redis: server.url }, rateLimit: { max: 1 }, routes: [{ path: '/a', respond }] }
+  const config = {
+    store: { redis: server.url, timeout: '10s' },
+    rateLimit: { max: 1 },
+    routes: [{ path: '/a', respond }]
+  }
   const clients = (): number => cli(server.port, 'client', 'list').split('name=sallyport').length - 1
   const first = await gateway(t, config, { keep })
   await first.inject('/a')
@@ -214,7 +218,7 @@ t.test(
   async (t) => {
     const works = async (t: Test, store: object): Promise<void> => {
       const { urls } = await two(t, {
-        store,
+        store: { timeout: '10s', ...store },
         rateLimit: { max: 3, window: '7d' },
         routes: [{ path: '/a', respond }]
       })

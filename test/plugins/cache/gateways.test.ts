@@ -130,7 +130,7 @@ t.test('a purge reaches all workers', async (t) => {
 t.test('two gateways on one Redis', { skip: withoutRedis }, async (t) => {
   const server = await redis(t)
   const { url, count } = await counted(t)
-  const config = configFor(url, { store: { redis: server.url } })
+  const config = configFor(url, { store: { redis: server.url, timeout: '10s' } })
   const one = await started(t, config)
   const two = await started(t, config)
   t.match(await shop(`${one.url}/7`), { body: 'answer 1' })

@@ -380,7 +380,7 @@ t.test('gateways share the legs in Redis, and their purges', { skip: withoutRedi
     '/a': (_request, response) => void response.writeHead(200, FRESH).end(String(++count)),
     '/b/1': '1'
   })
-  const root = { store: { redis: server.url } }
+  const root = { store: { redis: server.url, timeout: '10s' } }
   const [one, other] = [await cached(t, {}, { url, root }), await cached(t, {}, { url, root })]
   const bodyFrom = async ({ url: at }: Cached): Promise<string> => {
     const request = send(`${at}/x/1`, { headers: { host: 'shop.example' }, agent: false }).end()
