@@ -9,7 +9,7 @@ import { Coverage } from '../src/test-runner/coverage.ts'
 import { prepareTests, runTests } from '../src/test-runner/run-file.ts'
 
 // A gateway boots for each test of each variant.
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 const examples = fileURLToPath(new URL('../examples', import.meta.url))
 const files = readdirSync(examples, { recursive: true, encoding: 'utf8' }).filter(

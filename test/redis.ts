@@ -98,6 +98,10 @@ const said = (port: number, ...args: readonly string[]): string =>
 export const cli = (port: number, ...args: readonly string[]): string =>
   execFileSync('redis-cli', ['-p', String(port), ...args], { stdio: ['ignore', 'pipe', 'ignore'] }).toString()
 
+/** Waits until gateways have stored so many values of their caches: a response does not wait for that. */
+export const stored = ({ port }: RealRedis, count: number): Promise<void> =>
+  until(() => cli(port, 'keys', 'sallyport:cache:*').split('\n').filter(Boolean).length >= count)
+
 /** Polls until a condition in another process is true. */
 export async function until(come: () => boolean): Promise<void> {
   while (!come()) await wait(20)

@@ -18,7 +18,7 @@ import {
 } from '../helpers.ts'
 import { provider, Visitor } from '../provider.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 const ISSUER = 'https://login.example.com/realms/shop'
 const CERTS = '/realms/shop/certs'

@@ -15,7 +15,7 @@ import {
 } from '../helpers.ts'
 import { provider, type RealProvider, Visitor } from '../provider.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 const routes = (url: string): object[] => [
   { path: '/app/*', proxy: { upstream: url } },

@@ -22,7 +22,7 @@ import { provider, type RealProvider, Visitor } from '../provider.ts'
 import { freePort, redis, until, withoutRedis } from '../redis.ts'
 
 // Each test walks through the pages of a real provider.
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 interface Stage extends Listening {
   readonly real: RealProvider

@@ -12,7 +12,7 @@ import { sallyport } from '../helpers.ts'
 import { draws } from '../random.ts'
 
 // The command line is run as a user does.
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 t.test('JSON is formatted like this', async (t) => {
   const wide = 'a value that is long '.repeat(3)

@@ -19,7 +19,7 @@ import { provider } from '../provider.ts'
 import { freePort } from '../redis.ts'
 
 // Many processes, one after the other.
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 /** Makes a folder of a template as a user does, and lets its gateway listen. */
 async function started(

@@ -5,7 +5,7 @@ import { sallyport } from '../helpers.ts'
 const HASH = `sha256:${'0'.repeat(64)}`
 
 // Many processes, one after the other.
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 /** Runs a command with --json; returns its exit code, and its output without the version, which is 1. */
 async function output(

@@ -12,7 +12,7 @@ import { gateway, SECRET, sallyport } from '../helpers.ts'
 // The descriptions are checked by a validator that others wrote: the schema of OpenAPI 3.1 and its rules.
 
 // The command line is run as a user does.
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 interface Operation {
   operationId: string

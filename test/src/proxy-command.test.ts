@@ -13,7 +13,7 @@ import { makeAuthority, signCertificate } from '../../src/lib/local-authority/si
 import { ask, movableClock, noOpenssl, running, type Seen, sallyport, upstream } from '../helpers.ts'
 
 // Many processes, one after the other.
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 const DAY_MS = 86_400_000
 const name = 'proxy'

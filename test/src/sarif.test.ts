@@ -6,7 +6,7 @@ import t from 'tap'
 import { sallyport } from '../helpers.ts'
 
 // Several processes, one after the other.
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 const text = {
   type: 'object',

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { readSettings } from '../../src/process/settings.ts'
 import { ask, BIN, clean } from '../helpers.ts'
 
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 const CONFIG = '{ "routes": [{ "path": "/", "respond": { "body": "here" } }] }'
 

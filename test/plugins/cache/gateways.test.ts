@@ -4,7 +4,7 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { ask, type Running, running, upstream } from '../../helpers.ts'
-import { redis, withoutRedis } from '../../redis.ts'
+import { redis, stored, withoutRedis } from '../../redis.ts'
 
 const TAGGED = { 'cache-control': 'max-age=600', 'surrogate-key': 'all-products' }
 
@@ -134,6 +134,7 @@ t.test('two gateways on one Redis', { skip: withoutRedis }, async (t) => {
   const one = await started(t, config)
   const two = await started(t, config)
   t.match(await shop(`${one.url}/7`), { body: 'answer 1' })
+  await stored(server, 1)
   t.match(await shop(`${two.url}/7`), { body: 'answer 1', isHit: true })
   await purge(one.admin, { tags: ['product-7'] })
   while ((await shop(`${two.url}/7`)).body === 'answer 1') await wait(20)

@@ -4,7 +4,7 @@ import { text } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { type Listening, listening } from '../../helpers.ts'
-import { redis, withoutRedis } from '../../redis.ts'
+import { redis, stored, withoutRedis } from '../../redis.ts'
 import { type Answer, answering, service } from './services.ts'
 
 const FRESH = { 'cache-control': 'max-age=60' }
@@ -388,6 +388,7 @@ t.test('gateways share the legs in Redis, and their purges', { skip: withoutRedi
     return await text(response)
   }
   t.equal(await bodyFrom(one), '{"a":1,"b":1}')
+  await stored(server, 1)
   t.equal(await bodyFrom(other), '{"a":1,"b":1}')
   t.equal(count, 1)
   await one.app.responseCache?.purge({ all: true })

@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { Keep } from '../../../src/index.ts'
 import { gateway, listening } from '../../helpers.ts'
-import { redis, withoutRedis } from '../../redis.ts'
+import { redis, stored, withoutRedis } from '../../redis.ts'
 import { service } from './services.ts'
 
 const FRESH = { 'cache-control': 'max-age=60' }
@@ -90,17 +90,18 @@ t.test('compresses what the legs make, also from the cache', async (t) => {
 })
 
 t.test('gateways share complete responses in Redis', { skip: withoutRedis }, async (t) => {
-  const { url: store } = await redis(t)
+  const server = await redis(t)
   let asked = 0
   const url = await service(t, {
     '/a': (_request, response) => void response.writeHead(200, FRESH).end(String(++asked))
   })
   const config = {
-    store: { redis: store },
+    store: { redis: server.url, timeout: '10s' },
     routes: [{ path: '/x', cache: true, aggregate: { legs: { a: { upstream: url, path: '/a' } } } }]
   }
   const [one, other] = [await listening(t, config), await listening(t, config)]
   t.equal((await get(`${one.url}/x`))[0], '{"a":1}')
+  await stored(server, 1)
   const [body, { headers }] = await get(`${other.url}/x`)
   t.equal(body, '{"a":1}')
   t.match(headers['cache-status'], /hit/)

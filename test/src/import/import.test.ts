@@ -7,7 +7,7 @@ import { type FormatName, importFile } from '../../../src/import/index.ts'
 import { sallyport } from '../../helpers.ts'
 
 // Many processes, one after the other.
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 const SOURCE = 'server {\n  location /a/ {\n    proxy_pass http://127.0.0.1:4001;\n  }\n}\n'
 
