@@ -127,7 +127,9 @@ export class Http2Connection {
 
   /** Whether the connection can take a request now. */
   get hasRoom(): boolean {
-    return this.#state === 'open' && this.#streams < this.#maxStreams && !this.#session.closed
+    const { closed, destroyed } = this.#session
+    // After an error of the upstream the session is destroyed some ticks before it emits 'close', and never "closed".
+    return this.#state === 'open' && this.#streams < this.#maxStreams && !closed && !destroyed
   }
 
   /** Whether the connection takes requests, perhaps after others have ended. */

@@ -190,11 +190,8 @@ export class ClientStream {
     if (
       !this.#hasHeaders &&
       (rstCode === NGHTTP2_REFUSED_STREAM || id === undefined || id > connection.lastStreamId)
-    ) {
-      // A session that ended itself, as after a protocol error, opens no stream, but closes a little later.
-      if (id === undefined) connection.retire()
+    )
       return new RequestNotProcessed()
-    }
     if (!connection.isDestroyed)
       return this.#failure ?? new errors.InformationalError(`HTTP/2 stream reset with code ${rstCode}`)
     const lost = new errors.SocketError(connection.failure?.message ?? 'other side closed')
