@@ -12,7 +12,7 @@ import {
 import { escapesFor } from '../src/lib/escape.ts'
 import { ignoreBodies } from '../src/lib/http/bodies.ts'
 import { type HeaderOptions, textAfter } from '../src/lib/http/header-changes.ts'
-import { HeaderName, headerFaults } from '../src/lib/http/header-options.ts'
+import { headerFaults, ResponseHeaders } from '../src/lib/http/header-options.ts'
 import { paramFaults } from '../src/lib/http/rewrite.ts'
 import type { Static } from '../src/lib/schema.ts'
 import { yieldIfDue } from '../src/lib/time-slicing.ts'
@@ -31,13 +31,7 @@ export const options = Type.Object(
       maximum: 599,
       description: 'The response status.'
     }),
-    headers: Type.Record(HeaderName, Type.String(), {
-      additionalProperties: false,
-      default: {},
-      [REPLACED_WHOLE]: true,
-      description: 'The response headers.',
-      examples: [{ 'content-type': 'text/plain' }]
-    }),
+    headers: ResponseHeaders,
     body: Type.Optional(
       Type.Unknown({
         [REPLACED_WHOLE]: true,

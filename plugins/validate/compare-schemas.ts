@@ -47,7 +47,7 @@ const READ: Readonly<Record<Name, ReadsAlike | undefined>> = {
   body: undefined,
   params: propertiesReadAlike(takesOthers),
   query: propertiesReadAlike(takesOthers),
-  // A header that is not named is not looked at, so that one that is required is missing.
+  // A header that nothing names is not looked at; one that is required is.
   headers: propertiesReadAlike(
     (schema, name) =>
       isPlainObject(schema) && !(Array.isArray(schema['required']) && schema['required'].includes(name))

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type OptionFault, Type } from '../../src/kit/index.ts'
-import { HeaderName, headerFaults } from '../../src/lib/http/header-options.ts'
+import { headerFaults, ResponseHeaders } from '../../src/lib/http/header-options.ts'
 import { ErrorStatuses, statusMatcher } from '../../src/lib/http/statuses.ts'
 import type { Refusal } from '../../src/lib/refusals.ts'
 import type { Static } from '../../src/lib/schema.ts'
@@ -23,13 +23,7 @@ export const fallback = Type.Object(
         examples: [200]
       })
     ),
-    headers: Type.Record(HeaderName, Type.String(), {
-      additionalProperties: false,
-      default: {},
-      [REPLACED_WHOLE]: true,
-      description: 'The response headers.',
-      examples: [{ 'content-type': 'text/plain' }]
-    }),
+    headers: ResponseHeaders,
     body: Type.Optional(
       Type.Unknown({
         [REPLACED_WHOLE]: true,
