@@ -1,6 +1,6 @@
 import cors, { type FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Comparison, OptionChange } from '../src/kit/concern.ts'
+import type { AboutComparison, Comparison, OptionChange } from '../src/kit/concern.ts'
 import {
   defineWarning,
   fp,
@@ -13,7 +13,7 @@ import {
 } from '../src/kit/index.ts'
 import { originMatcher } from '../src/lib/caller.ts'
 import { captureHooks } from '../src/lib/capture-hooks.ts'
-import { hasMoreOrigins, isSame } from '../src/lib/compare-options.ts'
+import { hasMoreOrigins, isSame, notIn } from '../src/lib/compare-options.ts'
 import { isLoopbackHost } from '../src/lib/http/networks.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
 import { Duration, duration } from '../src/lib/units.ts'
@@ -127,7 +127,7 @@ export function warnings({ origins, credentials }: CorsOptions): Warning[] {
 
 /** How `diff` compares two resolved options: what pages with the credentials of a user may do, and what others may read. */
 export const comparison: Comparison = {
-  changes(before: CorsOptions | undefined, after: CorsOptions | undefined) {
+  changes(before: CorsOptions | undefined, after: CorsOptions | undefined, about) {
     const withCredentials = (options: CorsOptions | undefined): readonly string[] =>
       options?.credentials === true ? options.origins : []
     const [old, next] = [before?.origins ?? [], after?.origins ?? []]
@@ -143,17 +143,51 @@ export const comparison: Comparison = {
       found.push({ class: 'exposure', path: origins, message: 'lets pages of more origins read responses' })
     if (hasMoreOrigins(old, next) || hasMoreOrigins(withCredentials(before), withCredentials(after)))
       found.push({ class: 'narrowed-access', path: origins, message: 'allows pages of fewer origins' })
-    for (const name of ['methods', 'headers', 'expose'] as const)
-      if (before !== undefined && after !== undefined && !isSame(before[name], after[name]))
-        found.push({
-          class: 'exposure',
-          path: [name],
-          message: 'allows pages of other origins something else'
-        })
+    if (before !== undefined && after !== undefined)
+      found.push(...allowedChanges(before, after, about), ...exposedChanges(before, after))
     return found
   },
   options: { maxAge: { class: 'timing', message: 'lets browsers keep preflights for another time' } }
 }
+
+/** Compares the methods and headers of requests that pages may send: for a user where both have credentials. */
+function allowedChanges(before: CorsOptions, after: CorsOptions, about: AboutComparison): OptionChange[] {
+  const isForUsers = before.credentials && after.credentials
+  const methodsIn = (options: CorsOptions, route: RouteInfo | undefined): readonly string[] =>
+    route === undefined ? (options.methods ?? DEFAULT_METHODS) : methodsFor(options, route)
+  // Undefined where all headers are allowed.
+  const headersIn = ({ headers }: CorsOptions): readonly string[] | undefined =>
+    headers?.map((name) => name.toLowerCase())
+  const lists = [
+    ['methods', methodsIn(before, about.before), methodsIn(after, about.after)],
+    ['headers', headersIn(before), headersIn(after)]
+  ] as const
+  return lists.flatMap(([name, old, next]): OptionChange[] => {
+    const isMore = old !== undefined && (next === undefined || notIn(next, old).length > 0)
+    const isLess = next !== undefined && (old === undefined || notIn(old, next).length > 0)
+    const at = { path: [name], message: `lets pages of other origins send other ${name}` }
+    if (!isForUsers) return isMore || isLess ? [{ class: 'exposure', ...at }] : []
+    return [
+      ...(isMore
+        ? [{ ...at, class: 'widened-access' as const, message: `lets pages send more ${name} for a user` }]
+        : []),
+      ...(isLess
+        ? [{ ...at, class: 'narrowed-access' as const, message: `lets pages send fewer ${name} for a user` }]
+        : [])
+    ]
+  })
+}
+
+const exposedChanges = (before: CorsOptions, after: CorsOptions): OptionChange[] =>
+  isSame(before.expose, after.expose)
+    ? []
+    : [
+        {
+          class: 'exposure',
+          path: ['expose'],
+          message: 'lets pages of other origins read other headers'
+        }
+      ]
 
 type Hook = (request: FastifyRequest, reply: FastifyReply, next: (error?: Error) => void) => void
 

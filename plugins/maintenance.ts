@@ -84,13 +84,11 @@ export const comparison: Comparison = {
       ...(more === undefined
         ? []
         : ([
-            { class: 'loosened-limits', path, message: `lets more addresses pass, such as ${more}` }
+            { class: 'widened-access', path, message: `lets more addresses pass, such as ${more}` }
           ] as const)),
       ...(less === undefined
         ? []
-        : ([
-            { class: 'tightened-limits', path, message: `refuses more addresses, such as ${less}` }
-          ] as const))
+        : ([{ class: 'narrowed-access', path, message: `refuses more addresses, such as ${less}` }] as const))
     ]
   },
   admits: ({ on, allow }: MaintenanceOptions, { ip }) =>

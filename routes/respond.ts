@@ -79,6 +79,7 @@ const OTHERWISE = { class: 'moved', message: 'responds otherwise' } as const
 
 /** How `diff` compares two resolved options. */
 export const comparison: TargetComparison = {
+  refuses: ({ status }: RespondOptions) => status >= 400,
   options: { status: OTHERWISE, headers: OTHERWISE, body: OTHERWISE }
 }
 

@@ -7,7 +7,7 @@ type Entry = UpstreamOptions | undefined
 
 /** How `diff` compares two entries of "upstreams". */
 export const comparison: Comparison = {
-  destination,
+  destinations,
   changes(before: Entry, after: Entry) {
     const found: OptionChange[] = []
     const [old, next] = [before?.tls, after?.tls]
@@ -52,7 +52,7 @@ export const comparison: Comparison = {
               message: 'refuses other spellings of paths by "paths.ambiguous"'
             }
       )
-    if (!isSame(before.targets, after.targets) && destination(before) === destination(after))
+    if (!isSame(before.targets, after.targets) && isSame(destinations(before), destinations(after)))
       found.push({ class: 'timing', path: ['targets'], message: 'shares requests otherwise among targets' })
     return [
       ...found,
@@ -86,13 +86,13 @@ const TIMING = [
 ] as const
 
 /** Returns where requests are sent, whatever the shares of the targets. */
-function destination({ url, targets, discover, host }: UpstreamOptions): string {
+function destinations({ url, targets, discover, host }: UpstreamOptions): string[] {
   const urls = [
     ...(url === undefined ? [] : [url]),
     ...(targets ?? []).map((target) => (typeof target === 'string' ? target : target.url))
   ]
-  const places = urls.map((each) => each.replace(/\/$/, '')).toSorted()
-  if (discover === undefined && host === undefined) return [...new Set(places)].join(' ')
+  const places = [...new Set(urls.map((each) => each.replace(/\/$/, '')))].toSorted()
+  if (discover === undefined && host === undefined) return places
   const { every: _every, ...name } = discover ?? { every: '' }
-  return stableText([places, name, host])
+  return (places.length === 0 ? [''] : places).map((place) => stableText([place, name, host]))
 }

@@ -22,8 +22,10 @@ export type Reach = ReadonlyMap<string, ReadonlySet<string>>
 export function reachOf(side: ComparedSide, { target: key, targetOptions }: PlannedRoute): Reach {
   const reach = new Map<string, Set<string>>()
   for (const { upstream, file, as = '' } of reachedBy(targetOf(side, key), targetOptions)) {
-    const place = upstream === undefined ? `file ${side.fileText(file ?? '')}` : side.destination(upstream)
-    reach.set(place, new Set([...(reach.get(place) ?? []), as]))
+    // Each target of an upstream may be one that another route protects.
+    const places =
+      upstream === undefined ? [`file ${side.fileText(file ?? '')}`] : side.destinations(upstream)
+    for (const place of places) reach.set(place, new Set([...(reach.get(place) ?? []), as]))
   }
   return reach
 }
@@ -43,8 +45,35 @@ export function targetChanges(
 ): ModuleChange[] {
   const [old, next] = [before.planned, after.planned]
   const { target: key } = next
+  const refusals = refusalChanges(sides, old, next)
   if (old.target !== key)
-    return [{ key, class: 'moved', path: [], message: `responds in place of "${old.target}"` }]
+    return [...refusals, { key, class: 'moved', path: [], message: `responds in place of "${old.target}"` }]
+  return [...refusals, ...changesOfTarget(sides, before, after, isBuiltin)]
+}
+
+/** Compares whether two targets refuse every request. */
+function refusalChanges(sides: Sides, old: PlannedRoute, next: PlannedRoute): ModuleChange[] {
+  const refuses = (side: ComparedSide, { target, targetOptions }: PlannedRoute): boolean =>
+    targetOf(side, target)?.comparison?.refuses?.(targetOptions as never) === true
+  const [refused, isRefusing] = [refuses(sides.before, old), refuses(sides.after, next)]
+  if (refused === isRefusing) return []
+  const { target: key } = next
+  return [
+    refused
+      ? { key, class: 'widened-access', path: [], message: `answers requests that "${old.target}" refused` }
+      : { key, class: 'narrowed-access', path: [], message: 'refuses every request' }
+  ]
+}
+
+/** Compares the options of a target that both routes have. */
+function changesOfTarget(
+  sides: Sides,
+  before: PlannedMatch,
+  after: PlannedMatch,
+  isBuiltin: (module: object) => boolean
+): ModuleChange[] {
+  const [old, next] = [before.planned, after.planned]
+  const { target: key } = next
   const target = targetOf(sides.after, key)
   if (target === undefined) return []
   const [reached, reaches] = [reachOf(sides.before, old), reachOf(sides.after, next)]

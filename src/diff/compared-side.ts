@@ -59,12 +59,17 @@ export class ComparedSide {
     })
   }
 
-  /** Returns a text that is equal for upstreams whose requests are sent to the same place. */
+  /** Returns a text that is equal for upstreams whose requests are sent to the same places. */
   destination(nameOrUrl: string): string {
+    return this.destinations(nameOrUrl).join(' ')
+  }
+
+  /** Returns a text for each place that the requests to an upstream are sent to. */
+  destinations(nameOrUrl: string): readonly string[] {
     const entries = namedEntries(this.plan)
     const entry = Object.hasOwn(entries, nameOrUrl) ? entries[nameOrUrl] : undefined
-    const find = this.#named?.comparison?.destination
-    return entry === undefined || find === undefined ? nameOrUrl.replace(/\/$/, '') : find(entry as never)
+    const find = this.#named?.comparison?.destinations
+    return entry === undefined || find === undefined ? [nameOrUrl.replace(/\/$/, '')] : find(entry as never)
   }
 }
 

@@ -74,8 +74,8 @@ export interface Comparison {
   readonly asks?: (options: never) => readonly string[]
   /** Returns the files whose content counts, beside those that options name. */
   readonly files?: (options: never) => readonly string[]
-  /** Returns where the requests to a named entry are sent. */
-  readonly destination?: (entry: never) => string
+  /** Returns the places that the requests to a named entry are sent to, in an order of their own. */
+  readonly destinations?: (entry: never) => readonly string[]
   /** Returns whether a logged request passes a gate; undefined if the log does not tell. */
   readonly admits?: (options: never, request: LoggedRequest) => boolean | undefined
 }
@@ -84,6 +84,8 @@ export interface Comparison {
 export interface TargetComparison {
   /** Returns what requests can reach: upstreams by name or URL, or folders, each with what else decides about it, such as a rewritten path. */
   readonly reaches?: (options: never) => readonly Reached[]
+  /** Returns whether every request is refused, such as by a response with 403; by default none is. */
+  readonly refuses?: (options: never) => boolean
   /** Returns what else changes for requests, beside what is reached. */
   readonly changes?: (before: never, after: never, about: AboutComparison) => readonly OptionChange[]
   readonly options?: OptionMeanings

@@ -27,6 +27,18 @@ const CASES: readonly (readonly [what: string, before: Config, after: Config, fo
     routes(orders, { ...orders, path: '/o/*' }),
     [NEWLY_ANSWERED]
   ],
+  [
+    'a public upstream with a target that only protected routes reached',
+    {
+      upstreams: { shop: { targets: [PUBLIC] } },
+      ...routes(orders, { ...shop, proxy: { upstream: 'shop' } })
+    },
+    {
+      upstreams: { shop: { targets: [PUBLIC, PROTECTED] } },
+      ...routes(orders, { ...shop, proxy: { upstream: 'shop' } })
+    },
+    [REACHES('/orders/*'), 'moved proxy']
+  ],
   ['a wider path', routes({ ...orders, path: '/orders/:id' }), routes(orders), [NEWLY_ANSWERED]],
   [
     'a wider expression',

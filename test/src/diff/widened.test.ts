@@ -127,6 +127,41 @@ const WEAKENED: readonly (readonly [what: string, option: string, before: Config
     route({ cors: { origins: ['https://a.example'] } }),
     route({ cors: { origins: ['https://a.example'], credentials: true } })
   ],
+  [
+    'more methods of pages with credentials',
+    'cors.methods',
+    route({ cors: { origins: ['https://a.example'], credentials: true, methods: ['GET'] } }),
+    route({ cors: { origins: ['https://a.example'], credentials: true } })
+  ],
+  [
+    'more headers of pages with credentials',
+    'cors.headers',
+    route({ cors: { origins: ['https://a.example'], credentials: true, headers: ['X-A'] } }),
+    route({ cors: { origins: ['https://a.example'], credentials: true, headers: ['x-a', 'x-b'] } })
+  ],
+  [
+    'a path that was refused by a response',
+    'proxy',
+    {
+      routes: [
+        { path: '/*', proxy: { upstream: UPSTREAM } },
+        { path: '/admin/*', respond: { status: 403 } }
+      ]
+    },
+    { routes: [{ path: '/*', proxy: { upstream: UPSTREAM } }] }
+  ],
+  [
+    'a response that refused',
+    'respond',
+    { routes: [{ path: '/admin', respond: { status: 403 } }] },
+    { routes: [{ path: '/admin', respond: { status: 200 } }] }
+  ],
+  [
+    'more addresses that maintenance lets pass',
+    'maintenance.allow',
+    route({ maintenance: { allow: ['192.0.2.1'] } }),
+    route({ maintenance: { allow: ['192.0.2.0/24'] } })
+  ],
   ['auth only reports', 'auth.mode', auth({}), auth({ mode: 'report' })],
   [
     'ipAccess only reports',
