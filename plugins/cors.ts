@@ -88,7 +88,7 @@ export function faults({ origins, credentials }: CorsOptions): OptionFault[] {
     : [
         {
           path: ['origins', invalid],
-          message: `expected "*" as the whole first label, as in "https://*.example.com", got "${origins[invalid]}"`
+          message: `expected "*" as the whole first label, as in "https://*.example.com", got "${origins[invalid]}"; name each port and scheme`
         }
       ]
 }

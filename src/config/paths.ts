@@ -146,6 +146,14 @@ function splitSegments(path: string): string[] {
   return segments
 }
 
+/** Says how a part of a segment is written, such as that of "/add*". */
+function partOfSegment(segment: string): string {
+  const [, before = '', after = ''] = /^([\w.-]*)\*([\w.-]*)$/.exec(segment) ?? []
+  if (before === '' && after === '') return ''
+  const part = [before, after].map((literal) => literal.replaceAll('.', '\\\\.')).join('.*')
+  return `, and ":name(${part})" a part of one`
+}
+
 function readLiteral(text: string, segment: string, last: boolean): string {
   if (segment === '' && !last)
     throw new PathError(`The path "${text}" has an empty segment; one "/" would work`)
@@ -153,7 +161,7 @@ function readLiteral(text: string, segment: string, last: boolean): string {
     throw new PathError(`The path "${text}" has a dot segment, which no request can have`)
   if (segment.includes('*'))
     throw new PathError(
-      `The path "${text}" has a "*" that is not at its end; "/*" matches everything below, ":name" one segment`
+      `The path "${text}" has a "*" that is not at its end; "/*" matches everything below, ":name" one segment${partOfSegment(segment)}`
     )
   if (segment.startsWith(':'))
     throw new PathError(

@@ -22,6 +22,8 @@ export interface Visit {
   root: string | undefined
   /** The folder and the fallback of `try_files`. */
   fallback: string | undefined
+  /** Whether `try_files` looks for pages without their extension. */
+  cleanUrls: boolean
   /** What `file_server` serves, for all places alike. */
   served: readonly (string | undefined)[] | undefined
   /** A path that `rewrite` puts in place of the whole one. */

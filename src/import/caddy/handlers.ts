@@ -30,17 +30,27 @@ export const HANDLERS: Readonly<Record<string, Handler>> = {
   },
   try_files(line, args, visit) {
     const last = args.at(-1) ?? ''
-    const isSimple = args.slice(0, -1).every((arg) => arg === '{path}' || arg === '{path}/')
+    visit.cleanUrls = args.includes('{path}.html')
+    const isSimple = args.slice(0, -1).every((arg) => TRIED.has(arg))
     if (isSimple && /^\/[^{}?]*$/.test(last)) visit.fallback = last
-    else if (!args.every((arg) => arg === '{path}' || arg === '{path}/')) note(line, visit)
+    else if (!isSimple || (last !== '=404' && !TRIED.has(last))) note(line, visit)
     return false
   },
   rewrite(line, args, visit) {
     if (!rewriteFrom(args[0] ?? '', visit)) visit.doubts.push({ line, text: line.words.join(' ') })
     return false
   },
-  uri(line, [operation, prefix = ''], visit) {
+  uri(line, [operation, prefix = '', replacement = ''], visit) {
     const base = visit.base
+    const [, from] = /^\^((?:\/[\w-]+)*)\/\(\.\*\)\$?$/.exec(prefix) ?? []
+    const [, to] = /^((?:\/[\w-]+)*)\/\$\{?1\}?$/.exec(replacement) ?? []
+    if (operation === 'path_regexp' && from !== undefined && to !== undefined) {
+      // Of a shorter path, such as that of "handle /*", only a part would change.
+      if (base.startsWith(`${from}/`) || (base === from && visit.place.rest === 'below'))
+        visit.base = to + base.slice(from.length)
+      else visit.doubts.push({ line, text: line.words.join(' ') })
+      return false
+    }
     const isInside = base === prefix || base.startsWith(`${prefix}/`)
     if (operation !== 'strip_prefix' || /[{}]/.test(prefix))
       visit.doubts.push({ line, text: line.words.join(' ') })
@@ -94,6 +104,9 @@ function respond(line: Line, args: readonly string[], visit: Visit): boolean {
   return true
 }
 
+// What "try_files" looks at; the second is the option "cleanUrls".
+const TRIED: ReadonlySet<string> = new Set(['{path}', '{path}.html', '{path}/', '{path}/index.html'])
+
 function fileServer(line: Line, args: readonly string[], visit: Visit): boolean {
   const { place, route, base } = visit
   let root = visit.root ?? '.'
@@ -110,14 +123,17 @@ function fileServer(line: Line, args: readonly string[], visit: Visit): boolean 
   }
   if (args.includes('browse')) visit.translation.missing(line, 'file_server browse', route)
   const path = literal(visit.whole ?? base)
-  visit.served = [root, visit.fallback]
+  visit.served = [root, visit.fallback, String(visit.cleanUrls)]
   const at = (folder: string, rest: string): string => `${folder.replace(/\/$/, '')}${rest}`
+  if (visit.cleanUrls && place.rest === 'none' && path !== '' && !path.endsWith('/'))
+    visit.translation.missing(line, `try_files {path}.html of ${path}`, route)
   if (place.rest === 'partial') visit.doubts.push({ line, text: line.words.join(' ') })
   else if (place.rest === 'none' && path !== '' && !path.endsWith('/'))
     route['files'] = { file: at(root, path) }
   else if (place.rest === 'none') route['files'] = { file: at(root, `${path.replace(/\/$/, '')}/index.html`) }
   else {
     const files: JsonObject = { root: at(root, path) || '/' }
+    if (visit.cleanUrls) files['cleanUrls'] = true
     if (visit.fallback?.startsWith(`${base}/`) === true)
       files['fallback'] = literal(visit.fallback.slice(base.length))
     else if (visit.fallback !== undefined)

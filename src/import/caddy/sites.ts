@@ -120,6 +120,7 @@ function visitAt(
     base: place.base,
     root: undefined,
     fallback: undefined,
+    cleanUrls: false,
     served: undefined,
     whole: undefined
   }

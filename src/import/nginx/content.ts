@@ -134,6 +134,23 @@ function brokenRewrite({ args }: Directive, match: Match, path: string, scope: S
   return literalTemplate(to === '' ? '/' : to)
 }
 
+/** Translates `rewrite … permanent` and `rewrite … redirect` of every path of a location; undefined for another one. */
+export function redirectOf(directive: Directive, place: ContentPlace): JsonObject | undefined {
+  const { path, scope, match } = place
+  const [pattern = '', replacement = '', flag] = directive.args
+  const isUrl = /^(?:https?:\/\/|\$scheme)/.test(replacement)
+  const status = flag === 'permanent' ? 301 : flag === 'redirect' || (flag === undefined && isUrl) ? 302 : 0
+  if (status === 0) return undefined
+  const [, slash] = /^\^?(\/?)\(\.\*\)\$?$/.exec(pattern) ?? []
+  const end = slash === undefined ? '$request_uri?' : `${slash}$1`
+  if (slash !== undefined || /^(?:\^|\^?\.\*\$?)$/.test(pattern))
+    return replacement.endsWith(end)
+      ? redirectTo(`${replacement.slice(0, -end.length)}$request_uri`, status, { path, captures: [], scope })
+      : undefined
+  const to = brokenRewrite(directive, match, path, scope)
+  return to === undefined ? undefined : { to: to.endsWith('/') ? to : `${to}/`, status }
+}
+
 function addTimes(proxy: JsonObject, { scope, route, translation, upstreams }: ContentPlace): void {
   const read = durationOf(scope.value('proxy_read_timeout') ?? scope.value('grpc_read_timeout') ?? '')
   if (read !== undefined) proxy['timeout'] = read

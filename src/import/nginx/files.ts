@@ -1,6 +1,7 @@
 import type { JsonObject } from '../json.ts'
 import { literal } from '../values.ts'
 import type { ContentPlace, Obstacle } from './content.ts'
+import { missingFileOf } from './missing-files.ts'
 import type { Directive } from './parse.ts'
 import { durationOf } from './units.ts'
 
@@ -23,10 +24,31 @@ export function addFiles(place: ContentPlace): Obstacle | undefined {
   const base = path.endsWith('/*') ? path.slice(0, -2) : path
   const files: JsonObject = { root: literal(alias !== undefined ? folder : joined(folder, base)) }
   const fallback = addFallback(files, base, place)
+  const page = missingFileOf(scope)?.page ?? ''
+  if (page.startsWith(`${base}/`)) files['fallback'] = literal(page.slice(base.length))
+  else if (page !== '') return { directive: root, text: `rewrite … ${page}` }
   const age = ageOf(scope.value('expires'))
   if (age !== undefined) files['maxAge'] = age
   route['files'] = files
   return fallback
+}
+
+// What "try_files" looks at; the second is the option "cleanUrls".
+const PAGE = '$uri.html'
+const TRIED: ReadonlySet<string> = new Set(['$uri', PAGE, '$uri/', '$uri/index.html'])
+
+/** Returns the folder of a proxied location whose files come first, and whether pages are looked for; undefined if ours can't say which folder that is. */
+export function filesBeside({ scope, path }: ContentPlace): JsonObject | undefined {
+  const alias = scope.own('alias').at(-1)?.args[0]
+  const folder = alias ?? scope.value('root')
+  if (folder === undefined || folder.includes('$') || path.includes('/:')) return undefined
+  // Ours looks up what follows the path, and nginx all of it, unless there is an alias.
+  if (alias !== undefined && !path.endsWith('/*')) return undefined
+  const isBelow = alias === undefined && path.endsWith('/*')
+  return {
+    root: literal(isBelow ? joined(folder, path.slice(0, -2)) : folder),
+    ...(scope.last('try_files')?.args.includes(PAGE) === true ? { cleanUrls: true } : {})
+  }
 }
 
 // The URI of "try_files /page.html =404".
@@ -42,12 +64,12 @@ function addFallback(
   const last = directive?.args.at(-1)
   if (directive === undefined || last === undefined) return undefined
   if (/\.php|^@/.test(last)) return { directive, text: `try_files ${directive.args.join(' ')}` }
-  if (directive.args.slice(0, -1).some((arg) => arg !== '$uri' && arg !== '$uri/' && arg !== last))
+  if (directive.args.includes(PAGE)) files['cleanUrls'] = true
+  if (directive.args.slice(0, -1).some((arg) => !TRIED.has(arg) && arg !== last))
     translation.missing(directive, `try_files ${directive.args.join(' ')}`, route)
   if (last.startsWith('/') && last.startsWith(`${base}/`) && !last.includes('$'))
     files['fallback'] = literal(last.slice(base.length))
-  else if (last !== '=404' && last !== '$uri' && last !== '$uri/')
-    translation.missing(directive, `try_files … ${last}`, route)
+  else if (last !== '=404' && !TRIED.has(last)) translation.missing(directive, `try_files … ${last}`, route)
   return undefined
 }
 

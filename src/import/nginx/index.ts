@@ -152,7 +152,12 @@ function count(directives: readonly Directive[], translation: Translation, isLef
       translation.missing(directive, [name, ...args].join(' '))
     else if (!isNoted() && !CONTAINERS.has(name)) countOne(translation, isLeftOut)
     if (name !== 'upstream' && name !== 'events' && (CONTAINERS.has(name) || name === 'if'))
-      count(block, translation, isLeftOut || isShut(directive, translation))
+      // What leaves an `if` has no meaning of its own.
+      count(
+        name === 'if' ? block.filter((each) => each.name !== 'break') : block,
+        translation,
+        isLeftOut || isShut(directive, translation)
+      )
     else if (name === 'upstream')
       translation.done(block.filter((each) => !isNotedAt(each, translation)).length)
   }

@@ -1,14 +1,14 @@
 import { refuse } from '../close.ts'
 import { type JsonObject, objectAt } from '../json.ts'
 import type { Translation } from '../translation.ts'
-import { literal } from '../values.ts'
 import { branchOf } from './branches.ts'
-import { addProxy, addReturn, type ContentPlace } from './content.ts'
+import { addProxy, addReturn, type ContentPlace, redirectOf } from './content.ts'
 import { kindOf } from './directives.ts'
-import { addFiles } from './files.ts'
+import { addFiles, filesBeside } from './files.ts'
 import { type Doubt, type ForwardAuth, guardsOf, limitsOf, noteDoubts, type Zone } from './guards.ts'
 import { responseHeaders } from './headers.ts'
 import type { Match } from './match.ts'
+import { missingFileOf } from './missing-files.ts'
 import type { Directive } from './parse.ts'
 import type { Scope } from './scope.ts'
 import { durationOf, sizeOf } from './units.ts'
@@ -49,7 +49,11 @@ export function routeOf(location: Location, path: string, site: Site): JsonObjec
     outermostReturn(scope) === undefined
       ? guardsOf(scope, site.forward)
       : { options: {}, doubts: [], isRefused: false }
-  const doubts: Doubt[] = [...guards.doubts, ...unknownGuards(scope)]
+  const fileCheck = missingFileOf(scope)?.directive
+  const doubts: Doubt[] = [
+    ...guards.doubts,
+    ...unknownGuards(scope).filter((doubt) => doubt.directive !== fileCheck)
+  ]
   if (guards.isRefused && doubts.length === 0) {
     route['respond'] = { status: 403 }
     return route
@@ -83,7 +87,13 @@ function addTarget(place: ContentPlace, site: Site, location: Directive): Doubt[
     .filter(({ args }) => args[2] !== 'break')
     .map((directive) => ({ directive, text: `rewrite ${directive.args.join(' ')}` }))
   if (returned !== undefined) return found(addReturn(returned, place))
-  if (rewrites.length > 0) return rewrites
+  if (rewrites.length > 0) {
+    const [first] = scope.nearest('rewrite')
+    const redirect = rewrites.length === 1 && first !== undefined ? redirectOf(first, place) : undefined
+    if (redirect === undefined) return rewrites
+    route['redirect'] = redirect
+    return []
+  }
   if (pass !== undefined) return found(addProxy(pass, place))
   const name = scope.last('try_files')?.args.at(-1)
   if (name?.startsWith('@') === true) {
@@ -105,24 +115,32 @@ function addTarget(place: ContentPlace, site: Site, location: Directive): Doubt[
       unknownGuards(named.scope).length > 0
     )
       return [{ directive: location, text: `try_files … ${name}` }]
-    const root = scope.value('root')
     const problem = addProxy(inner, {
       ...place,
       scope: named.scope,
       match: { ...place.match, kind: 'prefix', text: '/' }
     })
-    if (
-      root !== undefined &&
-      !root.includes('$') &&
-      problem === undefined &&
-      scope.last('try_files')?.args[0]?.startsWith('$uri') === true
-    )
-      objectAt(route, 'proxy')['files'] = { root: literal(root) }
+    if (problem === undefined && scope.last('try_files')?.args[0]?.startsWith('$uri') === true)
+      addFilesBeside(place, location)
+    return found(problem)
+  }
+  const missing = missingFileOf(scope)
+  if (missing?.pass !== undefined) {
+    const problem = addProxy(missing.pass, place)
+    if (problem === undefined) addFilesBeside(place, missing.directive)
     return found(problem)
   }
   const problem = addFiles(place)
   if (problem !== undefined) return [problem]
   return route['files'] === undefined ? [{ directive: location, text: 'a location without a target' }] : []
+}
+
+/** Adds the files that come before the service of a location. */
+function addFilesBeside(place: ContentPlace, directive: Directive): void {
+  const files = filesBeside(place)
+  if (files !== undefined) objectAt(place.route, 'proxy')['files'] = files
+  else if (place.scope.value('root') !== undefined)
+    place.translation.missing(directive, 'the files that come before the service', place.route)
 }
 
 // A `return` of a server answers for all of its locations, before they are looked at.

@@ -215,20 +215,27 @@ function forwardAuth(options: Node, visit: Visit): void {
 }
 
 // What is translated of an expression: a literal prefix, and all that follows it.
-const PREFIX_AND_REST = /^\^?((?:[\w/-]|\\?\.(?![*+]))*)\(\.[*+]\)\$?$/
+const PREFIX_AND_REST =
+  /^(\^?)((?:[\w/-]|\\?\.(?![*+]))*?)(\(\.[*+]\)|\(\/\|\$\)\(\.\*\)|\/\?\(\.\*\)|\(\/\.\*\)\??)\$?$/
 
 function replacePathRegex(options: Node, visit: Visit): void {
-  const prefix = PREFIX_AND_REST.exec(options.get('regex').text() ?? '')?.[1]?.replaceAll('\\', '')
-  const to = /^([^$]*)\$\{?1\}?$/.exec(options.get('replacement').text() ?? '')?.[1]
-  const from = prefix?.replace(/\/$/, '')
-  if (from === undefined || to === undefined || prefix?.endsWith('/') !== to.endsWith('/')) {
-    doubt(options, visit, `replacePathRegex ${options.get('regex').text() ?? ''}`)
+  const regex = options.get('regex').text() ?? ''
+  const [, start, written = '', rest = ''] = PREFIX_AND_REST.exec(regex) ?? []
+  const from = written.replaceAll('\\', '').replace(/\/$/, '')
+  const group = rest.startsWith('(/|') ? '2' : '1'
+  const [, to, inserted] = /^([^$]*)\$\{?(\d)\}?$/.exec(options.get('replacement').text() ?? '') ?? []
+  // The slash stays outside of what is inserted, or is its first character.
+  const hasSlash = rest.startsWith('(.') ? written.endsWith('/') : !rest.startsWith('(/.')
+  if (start === undefined || to === undefined || inserted !== group || hasSlash !== to.endsWith('/')) {
+    doubt(options, visit, `replacePathRegex ${regex}`)
     return
   }
+  // It names whole segments, and leaves `/api` and `/apple` apart.
+  const isWhole = start === '^' && !rest.startsWith('/?') && (hasSlash || rest.startsWith('(/.'))
+  if (visit.place.rest === 'partial' && isWhole) return
   if (visit.base === from || visit.base.startsWith(`${from}/`))
     visit.base = to.replace(/\/$/, '') + visit.base.slice(from.length)
-  else if (visit.place.rest !== 'none')
-    doubt(options, visit, `replacePathRegex ${options.get('regex').text() ?? ''}`)
+  else if (visit.place.rest !== 'none') doubt(options, visit, `replacePathRegex ${regex}`)
 }
 
 function redirectRegex(options: Node, visit: Visit): void {

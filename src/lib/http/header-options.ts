@@ -20,7 +20,10 @@ export const ResponseHeaders = Type.Record(HeaderName, Type.String(), {
 export function headerFaults(name: string, value: unknown, path: OptionFault['path']): OptionFault[] {
   const found: OptionFault[] = []
   if (FRAMING.has(name.toLowerCase()))
-    found.push({ path, message: `"${name}" frames the message itself and can't be changed` })
+    found.push({
+      path,
+      message: `"${name}" frames the message itself and can't be changed${name.toLowerCase() === 'host' ? '; "proxy.preserveHost" sends that of the client, "host" of an upstream another one' : ''}`
+    })
   if (typeof value === 'string' && /[\r\n\0]/.test(value))
     found.push({ path, message: `The value of "${name}" has a line break, which no header can have` })
   return found

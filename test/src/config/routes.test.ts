@@ -174,7 +174,14 @@ rejects('rejects invalid routes', [
   ...(
     [
       ['/a/*/b', 'a "*" that is not at its end; "/*" matches everything below, ":name" one segment'],
-      ['/a*', 'a "*" that is not at its end'],
+      [
+        '/a*',
+        'a "*" that is not at its end; "/*" matches everything below, ":name" one segment, and ":name(a.*)" a part of one'
+      ],
+      [
+        '/*.js',
+        'a "*" that is not at its end; "/*" matches everything below, ":name" one segment, and ":name(.*\\\\.js)"'
+      ],
       ['/a//b', 'an empty segment; one "/" would work'],
       ['/a/../b', 'a dot segment, which no request can have'],
       ['/a/:', '":", which is not a parameter; ":id" or ":id(\\\\d+)" would work'],

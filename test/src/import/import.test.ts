@@ -5,6 +5,7 @@ import t from 'tap'
 import { catalog } from '../../../src/gateway/catalog.ts'
 import { type FormatName, importFile } from '../../../src/import/index.ts'
 import { sallyport } from '../../helpers.ts'
+import { expectAll, translated } from './translated.ts'
 
 // Many processes, one after the other.
 t.setTimeout(600_000)
@@ -206,4 +207,35 @@ t.test('the keys of hashes and the ports of health checks are those of the sourc
     t.match(Object.values((parse(text) as { upstreams: object }).upstreams)[0], has, source)
     t.strictSame(translation.notes, [], source)
   }
+})
+
+t.test('paths that an expression rewrites are those that the source sends on', async (t) => {
+  const traefik = (regex: string, replacement: string): string =>
+    `http:\n  routers: { r: { rule: "PathPrefix(\`/api\`)", service: s, middlewares: [m] } }\n  middlewares: { m: { replacePathRegex: { regex: "${regex}", replacement: "${replacement}" } } }\n  services: { s: { loadBalancer: { servers: [{ url: "http://127.0.0.1:4001" }] } } }\n`
+  const caddy = (line: string): string =>
+    `:80 {\n  handle /api/* {\n    ${line}\n    reverse_proxy 127.0.0.1:4001\n  }\n}\n`
+  const kong = (uri: string, base = ''): string =>
+    `_format_version: "3.0"\nservices:\n- name: a\n  url: http://127.0.0.1:4001${base}\n  routes:\n  - name: r\n    paths: ["~/api/(?<id>\\\\d+)$"]\n    plugins:\n    - { name: request-transformer, config: { replace: { uri: "${uri}" } } }\n`
+  const cases: [format: FormatName, source: string, url: string, path: string | undefined][] = [
+    ['traefik', traefik('^/api/(.*)', '/$1'), '/api/a?b=c', '/a?b=c'],
+    ['traefik', traefik('^/api/(.*)', '/$1'), '/apiary/a', '/apiary/a'],
+    ['traefik', traefik('^/api(/|$)(.*)', '/v2/$2'), '/api/a/b', '/v2/a/b'],
+    ['traefik', traefik('^/api(/|$)(.*)', '/v2/$2'), '/apiary/b', '/apiary/b'],
+    ['traefik', traefik('^/api/?(.*)', '/$1'), '/api/a', '/a'],
+    ['traefik', traefik('^/api/?(.*)', '/$1'), '/apiary', undefined],
+    ['traefik', traefik('^/api(/.*)', '$1'), '/api/a', '/a'],
+    ['traefik', traefik('/api/(.*)', '/$1'), '/apiary/a', undefined],
+    ['traefik', traefik('^/api/v(.*)', '/$1'), '/api/v1', undefined],
+    ['traefik', traefik('^/api/(.*)', '/$2'), '/api/a', undefined],
+    ['caddy', caddy('uri path_regexp ^/api/(.*)$ /v2/$1'), '/api/a', '/v2/a'],
+    ['caddy', caddy('uri path_regexp ^/api/x/(.*)$ /v2/$1'), '/api/a', undefined],
+    ['caddy', caddy('uri replace a b'), '/api/a', undefined],
+    ['kong', kong('/item/$(uri_captures.id)/x'), '/api/7', '/item/7/x'],
+    ['kong', kong('/item/$(uri_captures.id)', '/base'), '/api/7', undefined],
+    ['kong', kong('/item?id=7'), '/api/7', undefined]
+  ]
+  for (const [format, source, url, path] of cases)
+    await expectAll(t, await translated(t, format, source), [
+      path === undefined ? { url, status: 403 } : { url, status: 200, path }
+    ])
 })

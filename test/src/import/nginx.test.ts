@@ -174,3 +174,50 @@ t.test('text of a source stays text, whatever it looks like', async (t) => {
     { url: '/b/x.php', status: 404 }
   ])
 })
+
+t.test('files that come first, pages without .html and rewrites answer as in nginx', async (t) => {
+  const source = `server {
+  root www;
+  location / { try_files $uri $uri.html $uri/ =404; }
+  location /app/ { try_files $uri $uri.html @app; }
+  location /old/ { if (!-f $request_filename) { proxy_pass http://127.0.0.1:4001; break; } }
+  location /spa/ { if (!-e $request_filename) { rewrite ^(.*)$ /spa/index.html break; } }
+  location /php/ { if (!-f $request_filename) { rewrite ^ /index.php last; } }
+  location /two/ { if (!-f $request_filename) { proxy_pass http://127.0.0.1:4001; } if (!-d $request_filename) { return 404; } }
+  location /moved/ { rewrite ^/moved/(.*)$ /new/$1 permanent; }
+  location /away { rewrite ^ https://www.example.com$request_uri? redirect; }
+  location /kept/ { rewrite ^/kept/(a|b)/(.*)$ /new/$2 permanent; }
+  location @app { proxy_pass http://127.0.0.1:4001; }
+}
+`
+  const made = await translated(t, 'nginx', source, {
+    www: {
+      'index.html': 'index',
+      'about.html': 'about',
+      'a.txt': 'outside',
+      app: { 'a.txt': 'app', 'page.html': 'page' },
+      old: { 'a.txt': 'old' },
+      spa: { 'index.html': 'spa', 'a.js': 'js' }
+    }
+  })
+  await expectAll(t, made, [
+    { url: '/about', status: 200, body: 'about' },
+    { url: '/none', status: 404 },
+    { url: '/app/a.txt', status: 200, body: 'app' },
+    { url: '/app/page', status: 200, body: 'page' },
+    { url: '/app/about', status: 200, path: '/app/about' },
+    { url: '/old/a.txt', status: 200, body: 'old' },
+    { url: '/old/b.txt?c=d', status: 200, path: '/old/b.txt?c=d' },
+    { url: '/spa/a.js', status: 200, body: 'js' },
+    { url: '/spa/any/where', status: 200, body: 'spa' },
+    { url: '/php/a', status: 403 },
+    { url: '/two/a', status: 403 },
+    { url: '/moved/a/b?c=d', status: 301, location: '/new/a/b?c=d' },
+    { url: '/away/a?c=d', status: 302, location: 'https://www.example.com/away/a?c=d' },
+    { url: '/kept/a/b', status: 403 }
+  ])
+  t.strictSame(
+    made.translation.notes.map(({ line }) => line),
+    [7, 8, 11]
+  )
+})

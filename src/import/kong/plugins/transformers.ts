@@ -1,4 +1,4 @@
-import { type Json, type JsonObject, objectAt } from '../../json.ts'
+import { isJsonObject, type Json, type JsonObject, objectAt } from '../../json.ts'
 import { secretHeader } from '../../secret-headers.ts'
 import type { SourceNode } from '../../source-node.ts'
 import { literal, literalTemplate } from '../../values.ts'
@@ -8,14 +8,15 @@ import type { RouteContext } from './context.ts'
 /** Translates request-transformer: headers, query and JSON bodies. */
 export function addRequestTransformer({ config, node }: Plugin, context: RouteContext): void {
   const { route, translation } = context
-  for (const [action, key] of [
-    ['replace', 'uri'],
-    ['rename', 'querystring']
-  ] as const)
-    if (config.get(action).get(key).items.length > 0) {
-      context.close(node.line, `request-transformer: ${action}.${key}`)
-      return
-    }
+  if (config.get('rename').get('querystring').items.length > 0) {
+    context.close(node.line, 'request-transformer: rename.querystring')
+    return
+  }
+  const uri = config.get('replace').get('uri')
+  if (uri.exists && !replacePath(uri.text ?? '', context)) {
+    context.close(node.line, 'request-transformer: replace.uri')
+    return
+  }
   if (config.get('http_method').exists) {
     context.close(node.line, 'request-transformer: http_method')
     return
@@ -31,6 +32,21 @@ export function addRequestTransformer({ config, node }: Plugin, context: RouteCo
   const body = bodyChanges(config, 'body')
   if (Object.keys(body).length > 0) objectAt(route, 'transform')['request'] = body
   translation.done()
+}
+
+/** Puts another path in place of that of the route; returns whether ours can say it: of an exact path, at a service without a path of its own, which Kong replaces, too. */
+function replacePath(uri: string, context: RouteContext): boolean {
+  const { route, translation } = context
+  const proxy = route['proxy']
+  const upstreams = translation.config['upstreams']
+  const upstream = isJsonObject(proxy) ? String(proxy['upstream']) : ''
+  const targets = (isJsonObject(upstreams) ? upstreams[upstream] : undefined) ?? upstream
+  if (/:\/\/[^"/]+\/[^"]/.test(JSON.stringify(targets))) return false
+  const isExact = [route['path']].flat().every((path) => typeof path === 'string' && !path.endsWith('/*'))
+  const rewrite = /^\/[^?#]*$/.test(uri) && isExact ? template(uri, context) : undefined
+  if (rewrite === undefined || upstream === '') return false
+  objectAt(route, 'proxy')['rewrite'] = rewrite
+  return true
 }
 
 /** Translates response-transformer: headers and JSON bodies. */
