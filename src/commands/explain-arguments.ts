@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { showPath } from '../config/fault.ts'
+import { unreadable } from '../lib/unreadable.ts'
 import { type CallerStandIn, readCaller } from '../simulation/callers.ts'
 import { type Expectation, expectOptions } from '../test-runner/expectation-schema.ts'
 import { readTests, schemaFaults } from '../test-runner/read-file.ts'
@@ -10,6 +11,10 @@ import { throwConfigErrors, UsageError } from './outcome.ts'
 export function methodOf(text: string): string {
   if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(text))
     throw new UsageError(`expected a method such as GET, got "${text}"`)
+  const upper = text.toUpperCase()
+  // Methods are case-sensitive (RFC 9110 section 9.1), and the parser takes none in small letters.
+  if (text !== upper)
+    throw new UsageError(`expected a method in capital letters, got "${text}"; "${upper}" would work`)
   return text
 }
 
@@ -82,7 +87,11 @@ export async function callerOf(written: unknown, config: string): Promise<Caller
 function callerIn(file: string): CallerStandIn {
   let value: unknown
   try {
-    value = JSON.parse(readFile(file).toString('utf8'))
+    value = JSON.parse(
+      readFile(file)
+        .toString('utf8')
+        .replace(/^\uFEFF/, '')
+    )
   } catch (error) {
     if (error instanceof UsageError) throw error
     throw new UsageError(`${file} is not JSON: ${(error as Error).message}`)
@@ -100,6 +109,6 @@ export function readFile(file: string): Buffer {
   try {
     return readFileSync(file)
   } catch (error) {
-    throw new UsageError(`${file} can't be read (${(error as NodeJS.ErrnoException).code})`)
+    throw new UsageError(unreadable(file, error))
   }
 }

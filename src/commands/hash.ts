@@ -13,7 +13,7 @@ export const command: Command = {
   },
   positionals: [],
   async run({ values }) {
-    const line = await readSecret('The password or key: ')
+    const line = await readSecret('The password or key: ', 'sallyport hash')
     const hash =
       values['key'] === true
         ? `sha256:${createHash('sha256').update(line).digest('hex')}`

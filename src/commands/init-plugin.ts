@@ -1,9 +1,10 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Script } from 'node:vm'
 import { coreOptions, ROOT_ONLY_KEYS, routeOptions } from '../config/schema.ts'
 import { CommandError, UsageError } from './outcome.ts'
+import { writeNew } from './replace-file.ts'
 
 /** What kind of plugin is written. */
 export type PluginKind = 'concern' | 'target'
@@ -31,8 +32,7 @@ export async function initPlugin(
   const files: string[] = []
   for (const [file, text] of await readTemplate(kind, names, version)) {
     const path = join(into, file)
-    await mkdir(dirname(path), { recursive: true })
-    await writeFile(path, text)
+    await writeNew(path, text, 0o644)
     files.push(relative('.', path))
   }
   return { files, folder: into }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { access, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { access, readdir, readFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { findConfig } from '../config/find-config.ts'
@@ -7,6 +7,7 @@ import { NODE_FLAGS } from '../process/node-flags.ts'
 import type { Command } from './command.ts'
 import { CommandError, UsageError } from './outcome.ts'
 import { JSON_OPTION, printJson } from './print-json.ts'
+import { writeNew } from './replace-file.ts'
 
 /** The templates by name, each with what to type once it is written. */
 const TEMPLATES: Readonly<Record<string, string>> = {
@@ -67,8 +68,7 @@ export const command: Command = {
     for (const [name, text] of files) {
       const file = join(folder, name)
       if (await exists(file)) continue
-      await mkdir(dirname(file), { recursive: true })
-      await writeFile(file, text, { mode: PRIVATE.has(name) ? 0o600 : 0o644 })
+      await writeNew(file, text, PRIVATE.has(name) ? 0o600 : 0o644)
       written.push(relative('.', file))
     }
     const next = TEMPLATES[String(template)] ?? 'npx sallyport, then curl http://localhost:3000/hello/you'

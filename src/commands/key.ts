@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { listOption, readCallers, writeCallers } from './callers-file.ts'
+import { wall } from '../lib/clock.ts'
+import { listOption, readCallers, writeCallers, wrongAction } from './callers-file.ts'
 import type { Command } from './command.ts'
 import { UsageError } from './outcome.ts'
 import { JSON_OPTION, printJson } from './print-json.ts'
@@ -17,12 +18,15 @@ export const command: Command = {
   },
   positionals: [['add'], 'ID'],
   async run({ positionals: [action, id], values }) {
-    if (action !== 'add' || id === undefined) throw new UsageError(`usage: ${command.usage}`)
+    if (action !== 'add' || id === undefined) throw new UsageError(wrongAction(action, command))
+    if (id === '') throw new UsageError('expected an ID that names the caller, got ""')
     const { expires } = values
     if (expires !== undefined && !/^\d{4}-\d{2}-\d{2}$/.test(String(expires)))
       throw new UsageError(`expected a day such as 2027-01-01, got "${String(expires)}"`)
+    if (expires !== undefined && !(Date.parse(String(expires)) > wall()))
+      throw new UsageError(`expected a day to come after --expires, got "${String(expires)}"`)
     const file = String(values['file'])
-    const keys = await readCallers(file)
+    const keys = await readCallers(file, 'id')
     const key = randomBytes(32).toString('base64url')
     const roles = listOption(values['roles'])
     const scopes = listOption(values['scopes'])

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { CommandError } from './outcome.ts'
 
 /** Who may do what with a file that is written. */
@@ -25,8 +26,29 @@ export async function replaceFile(file: string, content: string, access: FileAcc
     await rename(temporary, file)
   } catch (error) {
     await rm(temporary, { force: true })
-    throw new CommandError(`${file} can't be written (${(error as NodeJS.ErrnoException).code})`)
+    throw new CommandError(unwritable(file, error))
   }
+}
+
+/** Writes a new file, and the folders that lead to it. Throws a CommandError if that fails. */
+export async function writeNew(file: string, content: string, mode: number): Promise<void> {
+  try {
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, content, { mode })
+  } catch (error) {
+    throw new CommandError(unwritable(file, error))
+  }
+}
+
+/** Returns why a file can't be written. */
+function unwritable(file: string, error: unknown): string {
+  const { code } = error as NodeJS.ErrnoException
+  if (code === 'ENOENT') return `There is no folder ${dirname(file)}; nothing was written`
+  if (code === 'EEXIST' || code === 'ENOTDIR')
+    return `expected a folder, got the file ${dirname(file)}; nothing was written`
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
+    return `The file ${file} can't be written: permission denied`
+  return `The file ${file} can't be written (${code})`
 }
 
 // A file system without owners refuses any change.

@@ -1,13 +1,23 @@
+import { isUtf8 } from 'node:buffer'
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
-import { text } from 'node:stream/consumers'
+import { buffer } from 'node:stream/consumers'
 import { CommandError } from './outcome.ts'
 
-/** Reads one line that is a secret: typed without being shown, or from stdin. Throws a CommandError if it is empty or several lines. */
-export async function readSecret(prompt: string): Promise<string> {
-  const line = process.stdin.isTTY ? await typed(prompt) : (await text(process.stdin)).replace(/\r?\n$/, '')
+/** Reads one line that is a secret: typed without being shown, or from stdin. Throws a CommandError if it is empty or several lines; `piped` is the command that would read it from a pipe. */
+export async function readSecret(prompt: string, piped: string): Promise<string> {
+  return secretIn(process.stdin.isTTY ? Buffer.from(await typed(prompt)) : await buffer(process.stdin), piped)
+}
+
+/** Returns the secret in the bytes of one line; without a byte order mark, which nobody types at a log-in. */
+export function secretIn(bytes: Buffer, piped: string): string {
+  if (!isUtf8(bytes)) throw new CommandError('expected UTF-8 on stdin, got another encoding')
+  const line = bytes
+    .toString('utf8')
+    .replace(/^\uFEFF/, '')
+    .replace(/\r?\n$/, '')
   if (line === '')
-    throw new CommandError('expected a line on stdin, got none; printf %s "$PASSWORD" | sallyport hash')
+    throw new CommandError(`expected a line on stdin, got none; printf %s "$PASSWORD" | ${piped}`)
   if (/[\r\n]/.test(line))
     throw new CommandError('expected one line on stdin, got several; hash one at a time')
   return line

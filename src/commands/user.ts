@@ -1,5 +1,5 @@
 import { hashPassword } from '../../plugins/auth/index.ts'
-import { listOption, readCallers, writeCallers } from './callers-file.ts'
+import { listOption, readCallers, writeCallers, wrongAction } from './callers-file.ts'
 import type { Command } from './command.ts'
 import { CommandError, UsageError } from './outcome.ts'
 import { JSON_OPTION, printJson } from './print-json.ts'
@@ -16,14 +16,21 @@ export const command: Command = {
   },
   positionals: [['add'], 'NAME'],
   async run({ positionals: [action, name], values }) {
-    if (action !== 'add' || name === undefined) throw new UsageError(`usage: ${command.usage}`)
+    if (action !== 'add' || name === undefined) throw new UsageError(wrongAction(action, command))
+    // HTTP Basic ends the name at a colon (RFC 7617 section 2).
+    if (!/^[^:\p{Cc}]+$/u.test(name))
+      throw new UsageError(
+        `expected a name without colons and control characters, got ${JSON.stringify(name)}`
+      )
     const file = String(values['file'])
-    const users = await readCallers(file)
+    const users = await readCallers(file, 'name')
     if (users.some((user) => user['name'] === name))
       throw new CommandError(
         `There is a user "${name}" in ${file} already; remove the entry first to change it`
       )
-    const password = await hashPassword(await readSecret(`Password of ${name}: `))
+    const password = await hashPassword(
+      await readSecret(`Password of ${name}: `, `sallyport user add ${name}`)
+    )
     const roles = listOption(values['roles'])
     const { email } = values
     await writeCallers(file, [

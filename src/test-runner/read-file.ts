@@ -23,6 +23,10 @@ export async function readTests(file: string): Promise<ReadTests> {
   const add = (path: Path, message: string): void => {
     faults.push(faultAt(source, path, message))
   }
+  if (isObject(source.value) && source.value['routes'] !== undefined && source.value['tests'] === undefined) {
+    add([], `expected a file of tests, got a config; "-c ${file}" names the config`)
+    throw new ConfigError(faults)
+  }
   for (const { path, message } of schemaFaults(testFileOptions, source.value)) add(path, message)
   if (faults.length > 0) throw new ConfigError(sortFaults(faults))
   // The schema has proved it.
