@@ -169,7 +169,9 @@ export default fp<TargetRoutes<RedirectOptions>>(
       options: { to, status, rest, query: keepsQuery }
     } of routes) {
       await yieldIfDue()
-      const { origin, path } = partsOf(to)
+      const { origin, path: written } = partsOf(to)
+      // A fragment comes after what is kept of the request (RFC 3986 section 3).
+      const [, path = written, fragment = ''] = /^([^#]*)(#[^{}]*)$/.exec(written) ?? []
       const originTemplate = template(origin, ORIGIN_VALUES)
       const rewrite = makeRewrite(path, info.paths, { rest })
       for (const mount of mounts)
@@ -190,7 +192,7 @@ export default fp<TargetRoutes<RedirectOptions>>(
               origin === '' ? target.replace(/^\/{2,}/, '/') : originTemplate.render(request) + target
             return reply
               .code(status)
-              .header('location', location + query)
+              .header('location', location + query + fragment)
               .send()
           }
         })

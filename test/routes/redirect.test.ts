@@ -314,3 +314,20 @@ t.test('redirects to the configured location', async (t) => {
       })
   })
 })
+
+t.test('puts a fragment after the rest of the path and the query', async (t) => {
+  const app = await gateway(t, {
+    routes: [
+      { path: '/a', ...to('/b/#top') },
+      { path: '/c/*', ...to('https://www.example.com/d/?x=1#top') },
+      { path: '/e/*', redirect: { to: '/f/#top', rest: false, query: false } }
+    ]
+  })
+  const cases: [url: string, location: string][] = [
+    ['/a?q=1', '/b/?q=1#top'],
+    ['/a', '/b/#top'],
+    ['/c/g?q=1', 'https://www.example.com/d/g?x=1&q=1#top'],
+    ['/e/g?q=1', '/f/#top']
+  ]
+  for (const [url, location] of cases) t.equal((await app.inject(url)).headers['location'], location, url)
+})
