@@ -707,7 +707,7 @@ t.test('coverage: a gate has passed when a request has passed all of its phases'
   const request = 'GET /a'
   const named = 'GET /a?q=1'
   const halves = `
-import { fp, perRoute } from '${new URL('../../src/kit/index.ts', import.meta.url)}'
+import { fp, perRoute } from '${new URL('../../src/kit/index.ts', import.meta.url).href}'
 export const key = 'halves'
 export const options = { type: 'object', additionalProperties: false, description: 'x', properties: {
   open: { type: 'boolean', default: false, description: 'x' },

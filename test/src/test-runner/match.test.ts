@@ -1,8 +1,8 @@
 import t from 'tap'
 import type { UpstreamCall } from '../../../src/lib/contracts/simulation.ts'
+import type { Expectation } from '../../../src/test-runner/expectation-schema.ts'
 import { matchExpectation } from '../../../src/test-runner/match.ts'
 import type { Outcome } from '../../../src/test-runner/outcome.ts'
-import type { Expectation } from '../../../src/test-runner/expectation-schema.ts'
 
 const call = (more: Partial<UpstreamCall> = {}): UpstreamCall => ({
   upstream: 'orders',
