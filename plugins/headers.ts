@@ -25,7 +25,7 @@ import {
   tokensInHeaders
 } from '../src/lib/http/header-changes.ts'
 import { HeaderName } from '../src/lib/http/header-options.ts'
-import { cgiName, cleanHeader } from '../src/lib/http/headers.ts'
+import { cgiName, cleanHeader, isAmbiguousName } from '../src/lib/http/headers.ts'
 import { HOP_BY_HOP } from '../src/lib/http/hop-by-hop.ts'
 import { getOrCreate } from '../src/lib/memoize.ts'
 import { overrideOf, type Static } from '../src/lib/schema.ts'
@@ -40,8 +40,8 @@ export const requestHeaders = ({ request }: HeadersOptions): string[] =>
 export const dropsRequestHeader = ({ only, underscores }: HeadersOptions = OFF, name: string): boolean => {
   const plain = cgiName(name)
   if (isNeverForwarded(name) || isAlwaysForwarded(name, plain)) return false
-  const isListed = only?.some((listed) => listed.toLowerCase() === name) !== false
-  return !isListed || (underscores === 'drop' && name !== plain)
+  const isListed = only === undefined || only.some((listed) => listed.toLowerCase() === name)
+  return !isListed || (underscores === 'drop' && isAmbiguousName(name, plain))
 }
 
 export const options = Type.Object(
@@ -64,7 +64,7 @@ export const options = Type.Object(
       enum: ['drop', 'keep'],
       default: 'drop',
       description:
-        'Whether request headers with an underscore, which many services take for the header with a dash, are removed (drop) or forwarded (keep); names that begin with one and the metadata of gRPC calls always are.'
+        'Whether request headers with an underscore, which many services take for the header with a dash, are removed (drop) or forwarded (keep); a name that begins with an underscore and the metadata of gRPC calls are always forwarded.'
     }),
     response: HeaderChanges('response', {
       description:
@@ -132,8 +132,8 @@ const droppedName = defineWarning(
 
 /** Warns of listed headers that `underscores` removes. */
 export const warnings = ({ only = [], underscores }: HeadersOptions): Warning[] => {
-  const dropped =
-    underscores === 'keep' ? [] : only.filter((name) => name.toLowerCase() !== cgiName(name.toLowerCase()))
+  const isDropped = (name: string): boolean => isAmbiguousName(name, cgiName(name))
+  const dropped = underscores === 'keep' ? [] : only.filter((name) => isDropped(name.toLowerCase()))
   return dropped.length === 0
     ? []
     : [

@@ -70,13 +70,14 @@ t.test('a request that is forwarded: its upstream request, and who added and rem
 })
 
 t.test('names the concern that keeps a header of the client from the upstream', async (t) => {
-  const only = ['accept', 'X-Listed', 'x_listed', 'cf-connecting-ip']
+  const only = ['accept', 'X-Listed', 'x_listed', '_listed', 'cf-connecting-ip']
   const aggregate = { legs: { a: { upstream: 'orders', path: '/' } } }
   const headers = [
     ['Accept', 'a'],
     ['x-listed', 'a'],
     ['X-Other', 'a'],
     ['x_listed', 'a'],
+    ['_listed', 'a'],
     ['Forwarded', 'for=1'],
     ['cf-connecting-ip', '1.2.3.4'],
     ['Proxy', 'a'],

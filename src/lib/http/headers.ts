@@ -52,9 +52,9 @@ const trim = (text: string): string => text.trim()
 export const cgiName = (name: string): string =>
   NOT_CGI.test(name) ? name.replaceAll(ALL_NOT_CGI, '-') : name
 
-/** Returns whether servers may take a header, by its lower-case name and its CGI name, for another one. No header begins with a dash, so "__proto__" is none. */
+/** Returns whether servers may take a header, by its lower-case name and its CGI name, for another one. No header begins with a dash, so a name that begins with an underscore is none of them. */
 export const isAmbiguousName = (name: string, plain: string): boolean =>
-  name !== plain && !plain.startsWith('-')
+  name !== plain && !name.startsWith('_')
 
 /** Returns whether a route, by its options, forwards headers with underscores, which CGI servers take for others. */
 export function keepsUnderscores(options: Readonly<Record<string, unknown>> | undefined): boolean {

@@ -83,7 +83,12 @@ const triples: Readonly<Record<string, Triple>> = {
   },
   SP_WARN_HEADERS_UNDERSCORES: {
     warns: { routes: [{ ...route, headers: { only: ['accept', 'x_tenant'] } }] },
-    near: { routes: [{ ...route, headers: { only: ['accept', 'x_tenant'], underscores: 'keep' } }] }
+    near: {
+      routes: [
+        { ...route, headers: { only: ['accept', 'x_tenant'], underscores: 'keep' } },
+        { ...route, path: '/b', headers: { only: ['x-tenant', '_tenant', '__proto__'] } }
+      ]
+    }
   },
   SP_WARN_INCLUDE_GATE_OFF: {
     warns: { auth: keys, routes: [{ include: 'off.json' }] },
