@@ -68,7 +68,7 @@ export const describes = ({ status }: RedirectOptions): Description => ({
 })
 
 export function faults({ to, rest }: RedirectOptions, about: About): OptionFault[] {
-  const { origin, path } = partsOf(to)
+  const { origin, path, fragment } = partsOf(to)
   const { paths } = about
   const isOwn =
     isOwnOrigin(origin, about, about.optionsOf('tls') ? 'https' : 'http') || isPublicOrigin(origin, about)
@@ -93,7 +93,11 @@ export function faults({ to, rest }: RedirectOptions, about: About): OptionFault
             message: `expected another address than the route's own, got "${to}": "${target}" would redirect to itself`
           }
         ]
-  return [...templateFaults(origin, ['to'], ORIGIN_VALUES), ...rewriteFaults(path, paths, ['to']), ...loop]
+  return [
+    ...templateFaults(origin, ['to'], ORIGIN_VALUES),
+    ...rewriteFaults(path + fragment, paths, ['to']),
+    ...loop
+  ]
 }
 
 /** Returns whether a redirect adds a slash to an exact path; then the route must not match the path with the slash. */
@@ -141,9 +145,11 @@ function normalizedPath(path: string): string {
 // Other values of a request would let the client choose the host.
 const ORIGIN_VALUES: readonly ValueKind[] = ['host']
 
-function partsOf(to: string): { origin: string; path: string } {
-  const [, origin = '', path = ''] = /^(https?:\/\/[^/?]*)?(.*)$/.exec(percentEncoded(to)) ?? []
-  return { origin, path: path.startsWith('/') ? path : `/${path}` }
+/** Splits an address; a "#" in a value such as {headers.x#y} begins no fragment. */
+function partsOf(to: string): { origin: string; path: string; fragment: string } {
+  const [, origin = '', path = '', fragment = ''] =
+    /^(https?:\/\/[^/?#]*)?((?:\{[^{}]*\}|[^#])*)(.*)$/.exec(percentEncoded(to)) ?? []
+  return { origin, path: path.startsWith('/') ? path : `/${path}`, fragment }
 }
 
 const percentEncoded = (to: string): string => to.replaceAll(/[^\x21-\x7e]/gu, encodeURIComponent)
@@ -169,11 +175,12 @@ export default fp<TargetRoutes<RedirectOptions>>(
       options: { to, status, rest, query: keepsQuery }
     } of routes) {
       await yieldIfDue()
-      const { origin, path: written } = partsOf(to)
-      // A fragment comes after what is kept of the request (RFC 3986 section 3).
-      const [, path = written, fragment = ''] = /^([^#]*)(#[^{}]*)$/.exec(written) ?? []
+      const { origin, path, fragment } = partsOf(to)
       const originTemplate = template(origin, ORIGIN_VALUES)
       const rewrite = makeRewrite(path, info.paths, { rest })
+      // A fragment comes after what is kept of the request (RFC 3986 section 3).
+      // In a query, values may be empty and have dot segments.
+      const queried = makeRewrite(`/?${fragment}`, info.paths, { rest: false })
       for (const mount of mounts)
         app.route({
           ...mount,
@@ -192,7 +199,7 @@ export default fp<TargetRoutes<RedirectOptions>>(
               origin === '' ? target.replace(/^\/{2,}/, '/') : originTemplate.render(request) + target
             return reply
               .code(status)
-              .header('location', location + query + fragment)
+              .header('location', location + query + queried(requested, request).slice(2))
               .send()
           }
         })

@@ -320,14 +320,22 @@ t.test('puts a fragment after the rest of the path and the query', async (t) => 
     routes: [
       { path: '/a', ...to('/b/#top') },
       { path: '/c/*', ...to('https://www.example.com/d/?x=1#top') },
-      { path: '/e/*', redirect: { to: '/f/#top', rest: false, query: false } }
+      { path: '/e/*', redirect: { to: '/f/#top', rest: false, query: false } },
+      { path: '/h', ...to('https://new.example#top') },
+      { path: '/orders/:id', ...to('/#/orders/{params.id}') },
+      { path: '/i/:id/*', ...to('/j/{params.id}?x={query.x}#{{{query.y}/{params.id}') }
     ]
   })
   const cases: [url: string, location: string][] = [
     ['/a?q=1', '/b/?q=1#top'],
     ['/a', '/b/#top'],
     ['/c/g?q=1', 'https://www.example.com/d/g?x=1&q=1#top'],
-    ['/e/g?q=1', '/f/#top']
+    ['/e/g?q=1', '/f/#top'],
+    ['/h', 'https://new.example/#top'],
+    ['/h?q=1', 'https://new.example/?q=1#top'],
+    ['/orders/7?q=1', '/?q=1#/orders/7'],
+    ['/i/1/g', '/j/1/g?x=#{/1'],
+    ['/i/1/g?x=a%23b&y=%0D%0Ac%23', '/j/1/g?x=a%23b&x=a%23b&y=%0D%0Ac%23#{%0D%0Ac%23/1']
   ]
   for (const [url, location] of cases) t.equal((await app.inject(url)).headers['location'], location, url)
 })
