@@ -108,17 +108,23 @@ export const faults = (options: HeadersOptions, about: About): OptionFault[] => 
   )
 ]
 
+// Why no route forwards these, and what would work.
+const NOT_LISTABLE: Readonly<Record<string, string>> = {
+  host: '"preserveHost": true of the target forwards it',
+  trailer: 'it is about the framing of one message (RFC 9110 section 6.6.2)',
+  expect: 'the gateway meets it itself (RFC 9110 section 10.1.1)',
+  proxy: 'it is never forwarded, since CGI takes it for the variable HTTP_PROXY (CVE-2016-5385)',
+  'sallyport-explain': 'it is for the gateway alone'
+}
+
 /** Returns the errors of listed headers that no route forwards. */
 const listFaults = ({ only = [] }: HeadersOptions): OptionFault[] =>
   only.flatMap((name, at) => {
     const lower = name.toLowerCase()
     if (!isNeverForwarded(lower)) return []
-    const instead =
-      lower === 'host'
-        ? '"preserveHost": true of the target forwards it'
-        : HOP_BY_HOP.has(lower)
-          ? 'it belongs to one connection (RFC 9110 section 7.6.1), and what an upgrade or trailers need is sent anyway'
-          : 'it is for the gateway alone'
+    const instead = HOP_BY_HOP.has(lower)
+      ? 'it belongs to one connection (RFC 9110 section 7.6.1), and what an upgrade or trailers need is sent anyway'
+      : NOT_LISTABLE[lower]
     return [
       { path: ['only', at], message: `expected a header that can be forwarded, got "${name}"; ${instead}` }
     ]

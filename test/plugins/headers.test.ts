@@ -209,7 +209,10 @@ t.test('rejects a config that would break the message', async (t) => {
     ['a listed host', { only: ['Host'] }, /can be forwarded, got "Host"; "preserveHost": true of the target/],
     ['a listed upgrade', { only: ['upgrade'] }, /got "upgrade"; it belongs to one connection/],
     ['listed trailers', { only: ['accept', 'TE'] }, /got "TE"; it belongs to one connection/],
-    ['a listed expectation', { only: ['expect'] }, /got "expect"; it is for the gateway alone/]
+    ['a listed expectation', { only: ['expect'] }, /got "expect"; the gateway meets it itself/],
+    ['a listed Trailer', { only: ['trailer'] }, /got "trailer"; it is about the framing of one message/],
+    ['a listed Proxy', { only: ['Proxy'] }, /got "Proxy"; it is never forwarded, .* \(CVE-2016-5385\)/],
+    ['a signature', { only: ['sallyport-explain'] }, /"sallyport-explain"; it is for the gateway alone/]
   ]
   for (const [name, headers, message] of cases)
     t.test(name, async (t) => {

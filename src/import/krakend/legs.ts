@@ -31,11 +31,11 @@ export function legsOf(endpoint: SourceNode, upstreams: Upstreams, context: Cont
       .replaceAll('.', '-')
     return /^[A-Za-z]/.test(name) ? name : `backend${i + 1}`
   })
-  const passed = listed(endpoint)
+  const passed = listed(endpoint, context)
   return backends.flatMap((backend, i) => {
     const leg = legOf(backend, { endpoint, names: named, upstreams, context, index: i })
     if (leg === undefined) return []
-    const own = listedBy(backend, passed)
+    const own = listedBy(backend, passed, context)
     const dropped = passed.filter((name) => !own.includes(name) && name !== '*')
     if (passed.includes('*') && !own.includes('*')) context.close(backend, 'input_headers of a backend alone')
     const headers = {
@@ -48,15 +48,21 @@ export function legsOf(endpoint: SourceNode, upstreams: Upstreams, context: Cont
   })
 }
 
-/** Returns the headers that an endpoint or a backend lists, in lower case, without those of a connection; "*" is all of them. */
-export const listed = (node: SourceNode): string[] =>
-  textsOf(node, 'input_headers', 'headers_to_pass')
-    .map((name) => name.toLowerCase())
-    .filter((name) => !isNeverForwarded(name))
+/** Returns the headers that an endpoint or a backend lists, in lower case, and notes those that are never forwarded; "*" is all of them. */
+export function listed(node: SourceNode, { route, translation }: Context): string[] {
+  const names = textsOf(node, 'input_headers', 'headers_to_pass')
+  for (const name of names.filter((each) => isNeverForwarded(each.toLowerCase())))
+    translation.missing(
+      node.line,
+      `input_headers ${name}, which is never forwarded${name.toLowerCase() === 'host' ? '; "preserveHost": true of "proxy" forwards it' : ''}`,
+      route
+    )
+  return names.map((name) => name.toLowerCase()).filter((name) => !isNeverForwarded(name))
+}
 
 /** Returns those of the headers of an endpoint that a backend gets. */
-export function listedBy(backend: SourceNode, passed: readonly string[]): string[] {
-  const own = listed(backend)
+export function listedBy(backend: SourceNode, passed: readonly string[], context: Context): string[] {
+  const own = listed(backend, context)
   if (own.length === 0 || own.includes('*')) return [...passed]
   return passed.includes('*') ? own : passed.filter((name) => own.includes(name))
 }

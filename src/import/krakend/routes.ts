@@ -125,7 +125,7 @@ function addProxy(endpoint: SourceNode, { upstreams, context }: Target): void {
   if (method !== undefined && method !== (endpoint.get('method').text ?? 'GET').toUpperCase())
     close(backend.get('method'), 'a backend with another method')
   route['proxy'] = { upstream, ...(pattern !== endpoint.get('endpoint').text && { rewrite }) }
-  const passed = listedBy(backend, listed(endpoint))
+  const passed = listedBy(backend, listed(endpoint, context), context)
   onlyListed(passed, route)
   const changes = headersOf(backend, context)
   if (Object.keys(changes.request).length > 0) objectAt(route, 'headers')['request'] = changes.request
@@ -166,7 +166,7 @@ function addAggregate(endpoint: SourceNode, { upstreams, context }: Target): voi
       `input_query_strings ${query.join(', ')}; where one is always there, add it to the path of a leg, such as ?${query[0]}={query.${query[0]}}`,
       route
     )
-  const passed = listed(endpoint)
+  const passed = listed(endpoint, context)
   onlyListed(passed, route)
   if (route['auth'] !== undefined && (passed.includes('*') || passed.includes('authorization')))
     objectAt(route, 'auth')['passOn'] = ['jwt']

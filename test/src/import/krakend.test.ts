@@ -203,6 +203,40 @@ t.test('flexible configuration of the environment, and keys that are shared or i
   t.strictSame(translation.notes, [])
 })
 
+t.test('a listed header that is never forwarded is noted', async (t) => {
+  const backend = { host: ['http://a.example.com'], url_pattern: '/a', input_headers: ['Proxy'] }
+  const listing = { output_encoding: 'no-op', input_headers: ['Host', 'X-A', 'connection'] }
+  const config = {
+    version: 3,
+    endpoints: [
+      { endpoint: '/one', ...listing, backend: [backend] },
+      {
+        endpoint: '/near',
+        output_encoding: 'no-op',
+        input_headers: ['X-Host', '*'],
+        backend: [{ ...backend, input_headers: [] }]
+      },
+      {
+        endpoint: '/two',
+        ...listing,
+        output_encoding: 'json',
+        backend: [backend, { ...backend, group: 'b' }]
+      }
+    ]
+  }
+  const file = join(t.testdir({ 'krakend.json': JSON.stringify(config, null, 1) }), 'krakend.json')
+  const { text, translation } = await importFile('krakend', file, catalog)
+  const never = (name: string): string => `input_headers ${name}, which is never forwarded`
+  const noted = [`${never('Host')}; "preserveHost": true of "proxy" forwards it`, never('connection')]
+  const found = translation.notes.map((note) => note.text)
+  t.strictSame(
+    found.filter((each) => each.startsWith('input_headers')),
+    [...noted, never('Proxy'), ...noted, never('Proxy'), never('Proxy')]
+  )
+  t.match(text, /not translated: input_headers Host/)
+  t.match(text, /"only": \["x-a"\]/)
+})
+
 t.test('a source that is no config of KrakenD is an error with its place', async (t) => {
   const cwd = t.testdir({ 'a.json': '{"endpoints": [\n{{ template "x" }}]}', 'b.json': '{"version": 3}' })
   for (const [file, message] of [
