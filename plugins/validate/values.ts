@@ -15,7 +15,7 @@ import { bundleOf, type ValidateOptions } from './options.ts'
 
 /** Judges the texts of one part of a request by the schema of an object. */
 export interface PartJudge {
-  /** The names that the schema has. */
+  /** The names that it reads. */
   readonly names: ReadonlySet<string>
   judge(values: Iterable<readonly [name: string, texts: readonly string[]]>, errors: RequestErrors): void
 }
@@ -28,7 +28,8 @@ function partJudge(app: FastifyInstance, part: Part, schema: object): PartJudge 
   const root = bundle.documents.get(bundle.uri)
   for (const [name, each] of declaredProperties(root, bundle)) readers.set(name, textReader(each, bundle))
   return {
-    names: namedProperties(root, bundle),
+    // Unknown parameters of the query may be refused, and headers that the schema only requires are read, too.
+    names: part === 'headers' ? namedProperties(root, bundle) : new Set(readers.keys()),
     judge(values, errors) {
       const read: Record<string, unknown> = {}
       for (const [name, texts] of values) {
@@ -104,16 +105,19 @@ function headerTexts(
 
 /** Writes the names of headers in lower case, since they are the same in any case (RFC 9110 section 5.1). */
 export function lowerCased(schema: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  const { properties, required } = schema
-  return {
-    ...mapSubschemas(schema, (inner) => (isObject(inner) ? lowerCased(inner) : inner)),
-    ...(isObject(properties)
-      ? {
-          properties: Object.fromEntries(
-            Object.entries(properties).map(([name, each]) => [name.toLowerCase(), each])
-          )
-        }
-      : {}),
-    ...(Array.isArray(required) ? { required: required.map((name) => String(name).toLowerCase()) } : {})
-  }
+  const copy = mapSubschemas(schema, (inner) => (isObject(inner) ? lowerCased(inner) : inner))
+  for (const keyword of ['properties', 'dependentSchemas', 'dependentRequired'])
+    if (isObject(copy[keyword])) copy[keyword] = withLowerKeys(copy[keyword])
+  if (Array.isArray(copy['required'])) copy['required'] = copy['required'].map(lower)
+  return copy
 }
+
+const withLowerKeys = (names: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(names).map(([name, each]) => [
+      name.toLowerCase(),
+      Array.isArray(each) ? each.map(lower) : each
+    ])
+  )
+
+const lower = (name: unknown): string => String(name).toLowerCase()

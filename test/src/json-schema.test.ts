@@ -225,7 +225,16 @@ t.test('a pattern that only the native engine takes is ended in time', async (t)
     ['many values', { items: { pattern: slow } }, Array(100).fill(text)],
     ['a name', { patternProperties: { [slow]: true } }, { [text]: 1 }],
     ['a pattern on TypeBox', { pattern: slow, $anchor: 'typebox' }, text],
-    ['a name on TypeBox', { patternProperties: { [slow]: true }, $anchor: 'typebox' }, { [text]: 1 }]
+    ['a name on TypeBox', { patternProperties: { [slow]: true }, $anchor: 'typebox' }, { [text]: 1 }],
+    [
+      'a name in a schema beside the known places',
+      {
+        'x-shared': { a: { patternProperties: { [slow]: true } } },
+        $ref: '#/x-shared/a',
+        unevaluatedProperties: true
+      },
+      { [text]: 1 }
+    ]
   ] as const) {
     await new Promise(setImmediate)
     t.match(compile(schema)(value)?.errors, [{ keyword: 'pattern', detail: /in time/ }], name)
@@ -245,6 +254,12 @@ t.test('the time limit of patterns does not count what the machine does meanwhil
   await new Promise(setImmediate)
   t.equal(inTime(busyAtFirst), true)
   t.equal(calls, 2, 'it is called again')
+  calls = 0
+  t.strictSame(
+    inTime(() => [inTime(busyAtFirst), calls]),
+    [true, 2],
+    'the outer call is called again, not the inner one'
+  )
 })
 
 t.test('compares unique items by value, in linear time', async (t) => {

@@ -122,6 +122,8 @@ t.test('a schema of headers names those that it requires or makes conditions of'
     [{ allOf: [{ properties: { 'X-A': { type: 'integer' } } }] }, { 'x-a': '7' }, 200],
     [{ dependentRequired: { 'x-a': ['x-b'] } }, { 'x-a': '1' }, 400],
     [{ dependentRequired: { 'x-a': ['x-b'] } }, { 'x-a': '1', 'x-b': '1' }, 200],
+    [{ dependentRequired: { 'X-A': ['X-B'] } }, { 'x-a': '1' }, 400],
+    [{ dependentSchemas: { 'X-A': { required: ['X-B'] } } }, { 'x-a': '1' }, 400],
     [{ dependentSchemas: { 'x-a': { required: ['x-b'] } } }, { 'x-a': '1' }, 400],
     [{ if: { not: { required: ['x-a'] } }, else: { required: ['x-b'] } }, { 'x-a': '1' }, 400],
     [{ $ref: '#/$defs/a', $defs: { a: { required: ['X-A'] } } }, { 'x-a': '1' }, 200]
@@ -273,7 +275,13 @@ t.test('a request without a body needs one where its method has it', async (t) =
 
 t.test('unknown parameters are kept, rejected or dropped', async (t) => {
   const own = await upstream(t)
-  const query = { properties: { a: { type: 'integer' }, 'b c': {} } }
+  // What a schema only mentions is unknown, too.
+  const query = {
+    properties: { a: { type: 'integer' }, 'b c': {} },
+    if: { required: ['x', 'y'] },
+    // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema.
+    then: true
+  }
   const app = await gateway(t, {
     routes: [
       { path: '/keep', validate: { query }, proxy: { upstream: own } },

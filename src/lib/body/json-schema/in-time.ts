@@ -4,6 +4,7 @@ import { type Context, createContext, Script } from 'node:vm'
 const TURN_MS = 50
 
 let left = TURN_MS
+let isRunning = false
 let context: (Context & { run?: (() => unknown) | undefined }) | undefined
 
 const script = new Script('run()')
@@ -13,12 +14,15 @@ export class PatternTimeout extends RangeError {}
 
 /** Calls a function that matches patterns on the native engine, whose time may be exponential in the length of a text; it may be called again where the machine was busy with something else. Throws PatternTimeout. */
 export function inTime<T>(run: () => T): T {
+  // The outer call has the time of the inner ones.
+  if (isRunning) return run()
   if (left === TURN_MS) setImmediate(beginTurn)
   // What takes too long is ended by a thread, which takes 0.3 ms to start.
   context ??= createContext(Object.create(null))
   context.run = run
+  isRunning = true
   try {
-    // The thread that ends it knows the time of day alone, of which a busy machine or a container's CPU limit may give this process little.
+    // The time limit of node:vm is one of elapsed time, of which a throttled container gets little CPU time.
     while (left > 0) {
       const began = process.threadCpuUsage()
       try {
@@ -31,6 +35,7 @@ export function inTime<T>(run: () => T): T {
       }
     }
   } finally {
+    isRunning = false
     context.run = undefined
   }
   throw new PatternTimeout('patterns take too long')

@@ -69,12 +69,12 @@ export function typeBoxValidator({ uri, documents }: SchemaBundle, pointer: stri
   return Object.assign(validate, { first: validate })
 }
 
-/** Returns whether a pattern of names in a schema may take the native engine more than linear time. */
-function hasSlowName(schema: unknown): boolean {
-  if (!isObject(schema)) return false
-  const { patternProperties } = schema
-  if (isObject(patternProperties) && !Object.keys(patternProperties).every(isPlainPattern)) return true
-  return [...subschemas(schema)].some(([, inner]) => hasSlowName(inner))
+/** Returns whether a pattern of names anywhere in a document, which references may lead to, takes the native engine more than linear time. */
+function hasSlowName(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const patterns = (value as { readonly patternProperties?: unknown }).patternProperties
+  if (isObject(patterns) && !Object.keys(patterns).every(isPlainPattern)) return true
+  return Object.values(value).some(hasSlowName)
 }
 
 // TypeBox asks formats about texts only.
