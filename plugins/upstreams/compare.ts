@@ -1,7 +1,7 @@
 import type { Comparison, OptionChange } from '../../src/kit/concern.ts'
 import { isSame, limitChanges, stableText } from '../../src/lib/compare-options.ts'
 import { size } from '../../src/lib/units.ts'
-import type { UpstreamOptions } from './options.ts'
+import { type UpstreamOptions, urlsOf } from './options.ts'
 
 type Entry = UpstreamOptions | undefined
 
@@ -86,12 +86,9 @@ const TIMING = [
 ] as const
 
 /** Returns where requests are sent, whatever the shares of the targets. */
-function destinations({ url, targets, discover, host }: UpstreamOptions): string[] {
-  const urls = [
-    ...(url === undefined ? [] : [url]),
-    ...(targets ?? []).map((target) => (typeof target === 'string' ? target : target.url))
-  ]
-  const places = [...new Set(urls.map((each) => each.replace(/\/$/, '')))].toSorted()
+function destinations(upstream: UpstreamOptions): string[] {
+  const { discover, host } = upstream
+  const places = [...new Set(urlsOf(upstream).map((each) => each.replace(/\/$/, '')))].toSorted()
   if (discover === undefined && host === undefined) return places
   const { every: _every, ...name } = discover ?? { every: '' }
   return (places.length === 0 ? [''] : places).map((place) => stableText([place, name, host]))

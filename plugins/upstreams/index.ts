@@ -4,7 +4,7 @@ import type { TargetDrain, UpstreamState } from '../../src/lib/contracts/metrics
 import { upstreamUrlFault } from '../../src/lib/http/upstream-names.ts'
 import { unreadable } from '../../src/lib/unreadable.ts'
 import { DrainedTargets } from './drained.ts'
-import { options, type UpstreamOptions, type UpstreamsOptions } from './options.ts'
+import { options, type UpstreamOptions, type UpstreamsOptions, urlsOf } from './options.ts'
 import { origins } from './origins.ts'
 import { optionsForUrl, Upstream } from './upstream.ts'
 import { planWarnings } from './warnings.ts'
@@ -43,11 +43,6 @@ function urlFaults([name, { url, targets = [] }]: [string, UpstreamsOptions[stri
     return message === undefined ? [] : [{ path: [name, ...path], message }]
   })
 }
-
-const urlsOf = ({ url, targets = [] }: UpstreamsOptions[string]): string[] => [
-  ...(url === undefined ? [] : [url]),
-  ...targets.map((target) => (typeof target === 'string' ? target : target.url))
-]
 
 function sourceFaults(upstreams: UpstreamsOptions): OptionFault[] {
   const faultsFound: OptionFault[] = []

@@ -118,3 +118,9 @@ export const options = Type.Record(Type.String({ pattern: '^[\\w.-]+$' }), upstr
 export type UpstreamOptions = Static<typeof upstream>
 export type UpstreamsOptions = Static<typeof options>
 export type StickyOptions = Static<typeof sticky>
+
+/** Lists the URLs that an upstream names. */
+export const urlsOf = ({ url, targets = [] }: UpstreamOptions): string[] => [
+  ...(url === undefined ? [] : [url]),
+  ...targets.map((target) => (typeof target === 'string' ? target : target.url))
+]

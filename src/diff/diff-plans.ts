@@ -74,7 +74,8 @@ const WIDENED: Readonly<Record<'protected' | 'listed', RouteChange>> = {
   },
   listed: {
     class: 'widened-access',
-    message: 'Requests are answered that were not, by what only the operations of a document reached'
+    message:
+      'Requests are answered that were not, by an upstream that only the operations of an OpenAPI document reached'
   }
 }
 

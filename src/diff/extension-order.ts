@@ -42,5 +42,5 @@ export function describeMove(
   ]
   return texts.length === 0
     ? undefined
-    : `${texts.join(', and ')} in place of the other way round, and only its author knows what that means for requests`
+    : `now ${texts.join(', and ')}, and did the reverse; what an extension of yours changes by that can't be told`
 }

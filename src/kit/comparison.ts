@@ -74,7 +74,7 @@ export interface Comparison {
   readonly asks?: (options: never) => readonly string[]
   /** Returns the files whose content counts, beside those that options name. */
   readonly files?: (options: never) => readonly string[]
-  /** Returns the places that the requests to a named entry are sent to, in an order of their own. */
+  /** Returns the places that the requests to a named entry are sent to, sorted. */
   readonly destinations?: (entry: never) => readonly string[]
   /** Returns whether a logged request passes a gate; undefined if the log does not tell. */
   readonly admits?: (options: never, request: LoggedRequest) => boolean | undefined

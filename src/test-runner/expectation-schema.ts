@@ -1,6 +1,7 @@
 import { type Static, type TUnsafe, Type } from 'typebox'
 
-const CLOSED = { additionalProperties: false } as const
+/** The options of a schema that has no other properties. */
+export const CLOSED = { additionalProperties: false } as const
 
 const Match = Type.Object(
   { match: Type.String({ description: 'A regular expression that a part of the value has to match.' }) },

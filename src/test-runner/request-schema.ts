@@ -1,8 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { EXPECTED } from '../lib/units.ts'
-import { expectOptions } from './expectation-schema.ts'
-
-const CLOSED = { additionalProperties: false } as const
+import { CLOSED, expectOptions } from './expectation-schema.ts'
 
 /** The schema of headers as they are sent. */
 export const Headers = Type.Record(

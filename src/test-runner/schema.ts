@@ -1,10 +1,9 @@
 import { type Static, Type } from 'typebox'
 import { Duration, EXPECTED } from '../lib/units.ts'
 import { callerOptions } from './caller-schema.ts'
+import { CLOSED } from './expectation-schema.ts'
 import { requestOptions } from './request-schema.ts'
 import { Upstreams } from './upstreams-schema.ts'
-
-const CLOSED = { additionalProperties: false } as const
 
 const Step = Type.Object(
   {

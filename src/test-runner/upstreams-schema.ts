@@ -1,9 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { Duration } from '../lib/units.ts'
-import { expectedBody, expectedHeaders } from './expectation-schema.ts'
+import { CLOSED, expectedBody, expectedHeaders } from './expectation-schema.ts'
 import { Headers } from './request-schema.ts'
-
-const CLOSED = { additionalProperties: false } as const
 
 const Status = Type.Union([
   Type.Integer({ minimum: 200, maximum: 599 }),

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { peerOf } from './addresses.ts'
-import { copyHeaders, forgedHeaders, isNoName, type Reserved } from './copied-headers.ts'
+import { copyHeaders, forgedHeaders, never, type Reserved } from './copied-headers.ts'
 import type { RequestHead } from './flat-head.ts'
 import { isResourceField } from './headers.ts'
 
@@ -11,7 +11,7 @@ export type WriteAuthRequestHead = (request: FastifyRequest, trusted: boolean, h
 export function authRequestHead(reserved: Reserved): WriteAuthRequestHead {
   const isForged = forgedHeaders(reserved)
   const copy = copyHeaders(
-    { ...reserved, onlyInGrpc: isNoName },
+    { ...reserved, onlyInGrpc: never },
     (name, plain, trusted) =>
       isResourceField(name) || plain.startsWith('x-forwarded-') || isForged(name, plain, trusted)
   )

@@ -32,8 +32,8 @@ interface Copied extends Reserved {
   onlyInGrpc(name: string, plain: string): boolean
 }
 
-/** Copies every name that is not dropped. */
-export const isNoName = (): boolean => false
+/** Returns false for every header. */
+export const never = (): boolean => false
 
 /** Copies headers of a client to the head of a request. */
 export type CopyHeaders = (
@@ -111,14 +111,14 @@ function isPrivate(headers: readonly PrivateHeader[], name: string, value: strin
 }
 
 // Without these, a body or an upgrade would be another one.
-const FRAMING = /^(?:content-length|content-type|content-encoding|sec-websocket-.*)$/
+const BODY_AND_UPGRADE = /^(?:content-length|content-type|content-encoding|sec-websocket-.*)$/
 
 /** The headers of a client that a route forwards, in lower case; undefined for all. */
 interface Listed extends Pick<Reserved, 'clientIpHeader'> {
   readonly only?: readonly string[] | undefined
 }
 
-/** Adds to a test that of headers that are not on the list of a route; what proxies say of the request is none of the client's. */
+/** Extends a test by the headers that a route does not list; those that a trusted proxy writes are always kept. */
 export function unlistedOr({ only, clientIpHeader }: Listed, isDropped: IsDropped): IsDropped {
   if (only === undefined) return isDropped
   const listed = new Set(only)
@@ -129,7 +129,7 @@ export function unlistedOr({ only, clientIpHeader }: Listed, isDropped: IsDroppe
 
 /** Returns whether a header, by its lower-case name and its CGI name, is forwarded although a route doesn't list it. */
 export const isAlwaysForwarded = (name: string, plain: string): boolean =>
-  FRAMING.test(name) || isForwardedHeader(plain)
+  BODY_AND_UPGRADE.test(name) || isForwardedHeader(plain)
 
 /** Returns whether a header, by its lower-case name, is forwarded by no route, whatever it lists. */
 export const isNeverForwarded = (name: string): boolean => HOP_BY_HOP.has(name) || NEVER_COPIED.has(name)

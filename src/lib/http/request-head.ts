@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { copyHeaders, forgedHeaders, isNoName, type Reserved, unlistedOr } from './copied-headers.ts'
+import { copyHeaders, forgedHeaders, never, type Reserved, unlistedOr } from './copied-headers.ts'
 import { headerOf, type RequestHead, setHeader } from './flat-head.ts'
 import { addForwarded } from './forwarded-fields.ts'
 import type { HeaderChange } from './header-changes.ts'
@@ -35,7 +35,7 @@ export function forwardedHead(options: RequestHeadOptions): WriteRequestHead {
   const isRefused = unlistedOr(options, forgedHeaders(options))
   const copy = copyHeaders(
     // CGI, WSGI, Rack and PHP take X_A for X-A, which the gateway has judged (CWE-444).
-    { ...options, onlyInGrpc: keepsUnderscores ? isNoName : isAmbiguousName },
+    { ...options, onlyInGrpc: keepsUnderscores ? never : isAmbiguousName },
     (name, plain, trusted) =>
       plain === requestId || plain === 'x-request-id' || isRefused(name, plain, trusted)
   )

@@ -294,20 +294,20 @@ t.test('tells of an extension that runs at another place as unknown', async (t) 
   })
   const after = { ...geo, after: 'rateLimit' }
   const before = { ...geo, before: 'rateLimit' }
-  const other = 'in place of the other way round, and only its author knows what that means for requests'
+  const other = ", and did the reverse; what an extension of yours changes by that can't be told"
   const found = async (...configs: readonly [Config, Config]): Promise<object[]> =>
     (await diff(...configs)).map(({ class: kind, option, message, routes }) => ({
       told: `${kind} ${option} ${message}`,
       routes: routes.map((each) => each.after)
     }))
   t.strictSame(await found(config(after, tag ?? {}), config(before, tag ?? {})), [
-    { told: `unknown geo runs before rateLimit ${other}`, routes: ['/a'] }
+    { told: `unknown geo now runs before rateLimit${other}`, routes: ['/a'] }
   ])
   t.strictSame(await found(config(before, tag ?? {}), config(after, tag ?? {})), [
-    { told: `unknown geo runs after rateLimit ${other}`, routes: ['/a'] }
+    { told: `unknown geo now runs after rateLimit${other}`, routes: ['/a'] }
   ])
   t.strictSame(await found(config(geo ?? {}, tag ?? {}), config(tag ?? {}, geo ?? {})), [
-    { told: `unknown tag runs before geo ${other}`, routes: ['/a'] }
+    { told: `unknown tag now runs before geo${other}`, routes: ['/a'] }
   ])
   t.strictSame(await found(config(before, tag ?? {}), config(before, tag ?? {})), [])
 })

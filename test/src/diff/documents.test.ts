@@ -375,7 +375,8 @@ t.test('compares the routes of the operations of a document', async (t) => {
     routes: [{ path: '/shop', operations: `${folder}/${file}`, proxy: { upstream: UPSTREAM }, ...options }]
   })
   const secured = (file: string): Config => group(file, { auth: { jwt, openapi: true } })
-  const LISTED = 'Requests are answered that were not, by what only the operations of a document reached'
+  const LISTED =
+    'Requests are answered that were not, by an upstream that only the operations of an OpenAPI document reached'
   const cases: [what: string, before: Config, after: Config, found: string[]][] = [
     ['the same', group('ab.json'), group('ab.json'), []],
     ['new operations', group('a.json'), group('ab.json'), [`widened-access undefined ${LISTED}`]],
