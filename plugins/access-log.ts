@@ -93,6 +93,7 @@ interface LogEntry {
   readonly bytesOut: number
   readonly caller: string | undefined
   readonly ip: string
+  upstreamStatus?: number
   aborted?: true
   traceId?: string
   refusedBy?: string | undefined
@@ -112,6 +113,7 @@ function logEntry(
 ): LogEntry {
   const { forwarding, caller, refusal, reported, traceContext } = request
   const hasUpstreamResponse = forwarding !== null && forwarding.ms >= 0
+  const replacedStatus = forwarding?.replacedStatus
   const line: LogEntry = {
     requestId: request.id,
     method: request.method,
@@ -123,10 +125,12 @@ function logEntry(
     target: forwarding?.target,
     upstreamMs: hasUpstreamResponse ? round(forwarding.ms) : undefined,
     bytesIn: forwarding?.bytesIn ?? (Number(request.headers['content-length']) || 0),
-    bytesOut: hasUpstreamResponse ? forwarding.bytesOut : ownBytesOf(request, reply),
+    bytesOut:
+      hasUpstreamResponse && replacedStatus === undefined ? forwarding.bytesOut : ownBytesOf(request, reply),
     caller: caller?.id,
     ip: addressOf(request)
   }
+  if (replacedStatus !== undefined) line.upstreamStatus = replacedStatus
   if (traceContext !== null) line.traceId = traceContext.traceId
   if (!reply.raw.writableEnded) line.aborted = true
   if (refusal !== null) {
@@ -149,6 +153,7 @@ function serialize(line: LogEntry): string {
   if (upstream !== undefined)
     json += `,"upstream":${quote(upstream)},"target":${quote(line.target ?? '')}${line.upstreamMs === undefined ? '' : `,"upstreamMs":${line.upstreamMs}`}`
   json += `,"bytesIn":${line.bytesIn},"bytesOut":${line.bytesOut}${caller === undefined ? '' : `,"caller":${quote(caller)}`},"ip":"${line.ip}"`
+  if (line.upstreamStatus !== undefined) json += `,"upstreamStatus":${line.upstreamStatus}`
   if (line.traceId !== undefined) json += `,"traceId":"${line.traceId}"`
   if (line.aborted) json += ',"aborted":true'
   if (line.code !== undefined)

@@ -1,6 +1,7 @@
 import { type BufferBudget, Reservation } from '../../src/lib/buffers.ts'
 import { monotonic, wall } from '../../src/lib/clock.ts'
 import type { CacheAnswer, CacheFill, CacheHead, FillHead } from '../../src/lib/contracts/cache.ts'
+import { STALE_IF_ERROR } from '../../src/lib/http/statuses.ts'
 import { answerFrom } from './answer.ts'
 import { type ForwardReason, writeCacheStatus } from './cache-status.ts'
 import type { Flight } from './coalescing/flight.ts'
@@ -29,8 +30,8 @@ export interface FillContext extends EntryContext {
   readonly servesStale: boolean
 }
 
-// Responses whose place a stale one takes.
-const ERRORS = new Set([500, 502, 503, 504])
+/** Returns whether a response that is not stored says more than a stored one; errors of a server say nothing of it. */
+const isNewer = (status: number): boolean => status < 500
 
 /** A request whose response is stored and shared. */
 export class Fill implements CacheFill {
@@ -71,13 +72,12 @@ export class Fill implements CacheFill {
     const { status } = response
     if (status === 304 && stale !== undefined)
       return { kind: 'stored', answer: this.#revalidated(stale, response) }
-    const instead = ERRORS.has(status) ? this.#staleAnswer(status) : undefined
+    const instead = STALE_IF_ERROR.has(status) ? this.#staleAnswer(status) : undefined
     if (instead !== undefined) return { kind: 'stored', answer: instead }
     const pending = this.#writer.prepare(response, wall())
     if (typeof pending === 'string') {
       this.#flight?.refuse()
-      // What the upstream says now is newer than what is stored.
-      if (stale !== undefined && status < 500) this.#writer.delete()
+      if (stale !== undefined && isNewer(status)) this.#writer.delete()
       return {
         kind: 'upstream',
         cacheStatus: writeCacheStatus({ fwd: reason, detail: pending }),
@@ -116,6 +116,12 @@ export class Fill implements CacheFill {
   fail(): void {
     this.#flight?.fail()
     this.#stopKeeping()
+  }
+
+  discard(status: number): void {
+    this.#flight?.refuse()
+    if (this.#context.stale !== undefined && isNewer(status)) this.#writer.delete()
+    this.fail()
   }
 
   staleIfError(): CacheAnswer | undefined {

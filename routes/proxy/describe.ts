@@ -4,6 +4,7 @@ import {
   describeRefusal,
   RETRY_AFTER
 } from '../../src/kit/index.ts'
+import { registeredStatuses } from '../../src/lib/http/statuses.ts'
 import { isObject } from '../../src/lib/schema.ts'
 import { UpstreamFailed, UpstreamTimeout, UpstreamUnavailable } from '../../src/lib/upstream-errors.ts'
 import { FALLBACK_STATUS } from './fallback.ts'
@@ -17,7 +18,7 @@ export function describes({ fallback, websocket }: ProxyOptions): Description {
     body: { content: { '*/*': {} } },
     responses: {
       default: { description: 'The response of the service.' },
-      ...(fallback === undefined ? {} : { [fallback.status ?? FALLBACK_STATUS]: fallbackResponse(fallback) })
+      ...(fallback === undefined ? {} : fallbackResponses(fallback))
     },
     refusals: [
       ...(checksOrigin ? [describeRefusal(OriginNotAllowed)] : []),
@@ -32,8 +33,23 @@ export function describes({ fallback, websocket }: ProxyOptions): Description {
   }
 }
 
-function fallbackResponse({ body }: NonNullable<ProxyOptions['fallback']>): DescribedResponse {
-  const description = 'The service does not respond.'
+const ABSENT = 'The service does not respond.'
+const REPLACED = 'The service responds with an error.'
+const EITHER = 'The service does not respond, or responds with an error.'
+
+type Fallback = NonNullable<ProxyOptions['fallback']>
+
+/** Describes the fallback by its statuses: the one that is set, else those of the responses that it replaces, too. */
+function fallbackResponses(fallback: Fallback): Record<number, DescribedResponse> {
+  const { on = [], status } = fallback
+  if (status !== undefined) return { [status]: fallbackResponse(fallback, on.length > 0 ? EITHER : ABSENT) }
+  const replaced = registeredStatuses(on)
+  const own = fallbackResponse(fallback, replaced.includes(FALLBACK_STATUS) ? EITHER : ABSENT)
+  const each = replaced.map((code) => [code, fallbackResponse(fallback, REPLACED)])
+  return { ...Object.fromEntries(each), [FALLBACK_STATUS]: own }
+}
+
+function fallbackResponse({ body }: Fallback, description: string): DescribedResponse {
   if (body === undefined) return { description }
   return {
     description,

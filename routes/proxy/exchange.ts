@@ -13,10 +13,11 @@ import { guarded } from '../../src/lib/guarded.ts'
 import { grpcRefusal, grpcTimeoutOf, isGrpc } from '../../src/lib/http/grpc.ts'
 import { isHttp2 } from '../../src/lib/http/http2.ts'
 import { offResponseClosed, type ResponseListener } from '../../src/lib/http/response-end.ts'
+import { STALE_IF_ERROR } from '../../src/lib/http/statuses.ts'
 import { upgradeOf } from '../../src/lib/http/upgrade.ts'
 import { DeadlineExceeded } from '../../src/lib/refusals.ts'
 import { UpstreamFailed, upstreamRefusal } from '../../src/lib/upstream-errors.ts'
-import type { Fallback } from './fallback.ts'
+import type { Fallback, ReplacedResponse } from './fallback.ts'
 import { flushSoon, type PendingHeaders } from './header-flush.ts'
 import { ProxiedRequest } from './outbound-request.ts'
 import type { ForwardPlan, PreparedRequest } from './plan.ts'
@@ -121,7 +122,8 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
     if (this.#state !== 'waiting') return 'drain'
     this.#onResponseStarted(target)
     if (this.#plan.fallback?.replaces(status) === true) {
-      this.#replaceResponse(status, this.#plan.fallback)
+      const { strips } = this.#plan.responseHeadFor(target).head
+      this.#replaceResponse({ status, fields, strips }, this.#plan.fallback)
       return 'drain'
     }
     // These have no body, whatever their headers say (RFC 9110 section 6.4.1).
@@ -141,10 +143,12 @@ export class Exchange implements AnswerListener, RequestBodyListener, ResponseWr
   }
 
   /** Sends what replaces a response of the upstream: a stored one after an error of the server, else the fallback. */
-  #replaceResponse(status: number, fallback: Fallback): void {
-    if (status >= 500 && this.#recover(new UpstreamFailed())) return
-    this.#response.release()
-    if (this.#endRequest()) fallback.replace(this.#reply, status)
+  #replaceResponse(replaced: ReplacedResponse, fallback: Fallback): void {
+    const { status } = replaced
+    if (STALE_IF_ERROR.has(status) && this.#recover(new UpstreamFailed())) return
+    this.#forwarding.replacedStatus = status
+    this.#response.discard(status)
+    if (this.#endRequest()) fallback.replace(this.#reply, replaced)
   }
 
   /** Starts another response in place of a failed one; returns whether there is one. */

@@ -5,6 +5,7 @@ import { ErrorStatuses, statusMatcher } from '../../src/lib/http/statuses.ts'
 import type { Refusal } from '../../src/lib/refusals.ts'
 import type { Static } from '../../src/lib/schema.ts'
 import { NO_SECRET, REPLACED_WHOLE } from '../../src/lib/units.ts'
+import { endToEndFields } from './response-head.ts'
 
 export const fallback = Type.Object(
   {
@@ -56,7 +57,16 @@ export interface Fallback {
   /** Returns whether it replaces a response of the upstream with this status. */
   replaces(status: number): boolean
   /** Sends it in place of a response of the upstream. */
-  replace(reply: FastifyReply, replaced: number): void
+  replace(reply: FastifyReply, replaced: ReplacedResponse): void
+}
+
+/** A response of the upstream that is replaced. */
+export interface ReplacedResponse {
+  readonly status: number
+  /** Lower-case names and values in turn. */
+  readonly fields: readonly string[]
+  /** The headers of upstreams that the route removes. */
+  readonly strips: ReadonlySet<string>
 }
 
 /** Compiles the response that replaces errors. */
@@ -73,6 +83,22 @@ export function makeFallback({ on, status, headers, body }: FallbackOptions): Fa
       send(reply, status ?? FALLBACK_STATUS, refusal.headers)
     },
     replaces: on === undefined ? () => false : statusMatcher(on),
-    replace: (reply, replaced) => send(reply, status ?? replaced)
+    replace(reply, replaced) {
+      if (status === undefined) copyStatusFields(reply, replaced)
+      send(reply, status ?? replaced.status)
+    }
+  }
+}
+
+// A 405 must have Allow, and a 401 a challenge (RFC 9110 sections 10.2.1, 10.2.3 and 11.6.1).
+const STATUS_FIELDS = ['allow', 'retry-after', 'www-authenticate']
+
+/** Copies the headers that belong to the status of the response rather than to its body. */
+function copyStatusFields(reply: FastifyReply, { fields, strips }: ReplacedResponse): void {
+  const passed = endToEndFields(fields)
+  for (const name of STATUS_FIELDS) {
+    if (strips.has(name) || reply.hasHeader(name)) continue
+    const values = passed.filter((_, i) => i % 2 === 1 && passed[i - 1] === name)
+    if (values.length > 0) reply.header(name, values.length === 1 ? values[0] : values)
   }
 }

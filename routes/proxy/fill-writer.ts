@@ -199,6 +199,14 @@ export class FillWriter extends ResponseWriter {
     if (!this.isClosed) super.flushHeaders()
   }
 
+  override discard(status: number): void {
+    if (this.#phase === 'waiting') {
+      this.#phase = 'over'
+      this.#fill.discard(status)
+    }
+    this.release()
+  }
+
   override release(): void {
     super.release()
     this.#before?.destroy()

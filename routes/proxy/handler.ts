@@ -127,6 +127,7 @@ export function makeHandler(
       options.rewrite,
       options.preserveHost,
       options.rewriteBack,
+      options.fallback?.on,
       ...upstreamNames(options).map((name) => app.upstream(name).optionsHash)
     ]
   })

@@ -86,7 +86,8 @@ export class Refresh implements OutboundRequest, AnswerListener {
   ): BodyAction {
     if (this.#isOver) return 'drain'
     if (this.#plan.forward.fallback?.replaces(status) === true) {
-      this.#fail()
+      this.#plan.fill.discard(status)
+      this.#finish()
       return 'drain'
     }
     const endStream = extent === 'headers' || status === 204 || status === 304

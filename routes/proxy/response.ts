@@ -212,6 +212,11 @@ export class ResponseWriter implements StagedResponseListener {
     this.#request.server.buffers.release(READ_AHEAD)
   }
 
+  /** Gives up on a response of the upstream that another one replaces. */
+  discard(_status: number): void {
+    this.release()
+  }
+
   /** Adds trailers; returns false if they can't be sent. */
   addTrailers(trailers: readonly [string, string][]): boolean {
     return addTrailers(this.#response, trailers)

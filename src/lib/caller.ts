@@ -66,6 +66,8 @@ export interface Forwarding {
   ms: number
   bytesIn: number
   bytesOut: number
+  /** The status of the upstream's response where another response replaces it. */
+  replacedStatus?: number
 }
 
 /** Compiles "header:NAME", "cookie:NAME" or "query:NAME" into a function that reads it from a request; throws a RangeError on anything else. */

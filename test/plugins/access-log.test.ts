@@ -37,6 +37,14 @@ t.test('writes the same line field by field as from an object', async (t) => {
     routes: [
       { path: '/up/*', name: 'a "name" of a route', proxy: { upstream: await upstream(t) } },
       { path: '/gone/*', proxy: { upstream: 'http://127.0.0.1:1' } },
+      {
+        path: '/replaced',
+        rateLimit: false,
+        proxy: {
+          upstream: await upstream(t, (_request, response) => void response.writeHead(404).end('own')),
+          fallback: { on: ['404'], status: 200, body: 'ours' }
+        }
+      },
       { path: '/own', auth: { mode: 'enforce' }, respond: { body: 'mine' } }
     ]
   }
@@ -46,6 +54,7 @@ t.test('writes the same line field by field as from an object', async (t) => {
     { url: '/own' },
     { url: '/own', headers: { 'x-api-key': 'key' }, method: 'POST' as const, payload: 'a body' },
     { url: '/gone/x' },
+    { url: '/replaced' },
     { url: '/nowhere' },
     { url: '/nowhere' }
   ]
@@ -74,6 +83,8 @@ t.test('writes the same line field by field as from an object', async (t) => {
   t.strictSame(written.map(steady), lines.map(steady))
   t.match(written[0], { caller: strange, route: 'a "name" of a route', path: '/up/x' })
   t.match(written[1], { wouldRefuse: ['auth SP_ERR_AUTH_MISSING'], headers: { authorization: '[redacted]' } })
+  t.match(written[5], { path: '/replaced', status: 200, upstreamStatus: 404, bytesOut: 4 })
+  t.notOk('upstreamStatus' in (written[0] ?? {}), 'only where a response was replaced')
   t.match(written.at(-1), { status: 429, refusedBy: 'rateLimit', code: 'SP_ERR_RATE_LIMIT_EXCEEDED' })
 })
 

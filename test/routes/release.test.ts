@@ -285,6 +285,45 @@ t.test('sends the fallback for errors of the upstream that it names, and keeps t
   t.same([post.statusCode, post.body], [404, 'ours'], 'a body that is unread is discarded')
 })
 
+t.test('sends the headers that belong to the status of a replaced response', async (t) => {
+  const target = await upstream(t, ({ url }, response) => {
+    response.writeHead(401, {
+      'www-authenticate': ['Basic realm="a"', 'Bearer'],
+      'retry-after': '7',
+      allow: 'GET',
+      'x-other': 'b',
+      ...(url === '/nominated' ? { connection: 'close, allow' } : {})
+    })
+    response.end('own')
+  })
+  const on = ['401']
+  const proxy = (fallback: object): object => ({ upstream: target, fallback })
+  const app = await gateway(t, {
+    routes: [
+      { path: ['/kept', '/nominated'], proxy: proxy({ on }) },
+      { path: '/set', proxy: proxy({ on, headers: { 'retry-after': '1' } }) },
+      { path: '/status', proxy: proxy({ on, status: 403 }) },
+      { path: '/removed', headers: { response: { 'retry-after': false } }, proxy: proxy({ on }) }
+    ]
+  })
+  const challenges = ['Basic realm="a"', 'Bearer']
+  const cases: [url: string, challenge: string[] | undefined, wait: string | undefined, allow?: string][] = [
+    ['/kept', challenges, '7', 'GET'],
+    ['/nominated', challenges, '7'],
+    ['/set', challenges, '1', 'GET'],
+    ['/status', undefined, undefined],
+    ['/removed', challenges, undefined, 'GET']
+  ]
+  for (const [url, challenge, retryAfter, allow] of cases) {
+    const { headers } = await app.inject(url)
+    t.strictSame(
+      [headers['www-authenticate'], headers['retry-after'], headers.allow, headers['x-other']],
+      [challenge, retryAfter, allow, undefined],
+      url
+    )
+  }
+})
+
 t.test('neither changes nor delays a response when the mirror fails', async (t) => {
   const cases: { name: string; mirror: string }[] = [
     { name: 'refuses', mirror: 'http://127.0.0.1:1' },

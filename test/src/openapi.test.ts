@@ -406,6 +406,27 @@ t.test('the schemas of validate', async (t) => {
   t.notMatch(JSON.stringify(document), folder, 'and without the names of folders')
 })
 
+t.test('the fallback of a proxy is described under each status that it is sent with', async (t) => {
+  const absent = 'The service does not respond.'
+  const replaced = 'The service responds with an error.'
+  const either = 'The service does not respond, or responds with an error.'
+  const cases: [fallback: object, described: Record<string, string>][] = [
+    [{}, { 503: absent }],
+    [{ status: 200 }, { 200: absent }],
+    [{ on: ['404', 410] }, { 404: replaced, 410: replaced, 503: absent }],
+    [{ on: ['502-503'] }, { 502: replaced, 503: either }],
+    [{ on: ['404'], status: 200 }, { 200: either }]
+  ]
+  for (const [fallback, described] of cases) {
+    const document = await describe(t, {
+      routes: [{ path: '/a', methods: ['GET'], proxy: { ...proxy, fallback: { ...fallback, body: 'ours' } } }]
+    })
+    const { responses } = operationAt(document, 'get', '/a')
+    for (const status of ['200', '404', '410', '502', '503'])
+      t.equal(responses[status]?.description, described[status], `${JSON.stringify(fallback)}: ${status}`)
+  }
+})
+
 t.test('the response of an aggregate has the keys that its legs make', async (t) => {
   const upstream = 'http://127.0.0.1:9'
   const user = { upstream, path: '/user', pick: ['name', 'address.city', 'tags.*.id'] }

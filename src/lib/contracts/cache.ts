@@ -104,7 +104,7 @@ export type Lookup =
   /** By a 504, because the client takes a stored response only. */
   | { readonly kind: 'refuse'; readonly cacheStatus: string }
 
-/** A request to the upstream whose response is stored and shared. The target calls `head`, then `write` for each part, then `end`; or `fail` at any time. Nothing more is called once a stored answer was returned. */
+/** A request to the upstream whose response is stored and shared. The target calls `head`, then `write` for each part, then `end`; or `discard` in place of all of them; or `fail` at any time. Nothing more is called once a stored answer was returned. */
 export interface CacheFill {
   /** The request fields to remove before those of `sets` are set: the client's own conditions, which the cache answers. */
   readonly removes: readonly string[]
@@ -118,6 +118,8 @@ export interface CacheFill {
   end(): void
   /** Gives up, before or after the head; requests that wait ask the upstream themselves. */
   fail(): void
+  /** Takes the status of a response that the target replaces by its own: nothing is stored, and what the upstream no longer has is removed. */
+  discard(status: number): void
   /** Returns the stale response that the client gets in place of a failed attempt; undefined for none. */
   staleIfError(): CacheAnswer | undefined
   /** Whether the body is kept, so that a slow client need not hold it back. */

@@ -25,6 +25,9 @@ const statusOption = (pattern: string, minimum: number, expected: string): TUnsa
     [EXPECTED]: expected
   })
 
+/** The statuses of errors that a stale response may take the place of (RFC 5861 section 4). */
+export const STALE_IF_ERROR: ReadonlySet<number> = new Set([500, 502, 503, 504])
+
 interface StatusProps {
   readonly description: string
   readonly default?: readonly StatusOption[]

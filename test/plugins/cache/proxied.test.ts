@@ -272,6 +272,8 @@ t.test('entries outlive a reload, unless what they depend on has changed', async
     [{}, undefined, 'answer 1'],
     [{ proxy: { upstream: 'one', rewrite: '/inner' } }, undefined, 'answer 3'],
     [{}, '32kb', 'answer 4'],
+    [{ proxy: { upstream: 'one', fallback: { on: ['404'] } } }, undefined, 'answer 5'],
+    [{ proxy: { upstream: 'one', fallback: { body: 'down' } } }, undefined, 'answer 1'],
     [{}, undefined, 'answer 1']
   ]
   for (const [route, maxHeaders, expected] of steps) {

@@ -127,6 +127,58 @@ t.test(
   }
 )
 
+for (const [status, isKept] of [
+  [404, false],
+  [410, false],
+  [500, true],
+  [503, true]
+] as const)
+  t.test(
+    `${isKept ? 'keeps' : 'removes'} a stale response when a ${status} is replaced in the background`,
+    async (t) => {
+      const pass = clock(t)
+      const answer: Answer = (_request, response, count) =>
+        void response.writeHead(count === 1 ? 200 : status).end(`answer ${count}`)
+      const gateway = await front(t, { ttl: '10s', staleWhileRevalidate: '1m' }, answer, {
+        proxy: { fallback: { on: ['4xx', '5xx'], body: 'fallback' } }
+      })
+      await gateway.get('/a')
+      pass(20)
+      t.match(await gateway.get('/a'), { status: 200, body: 'answer 1' })
+      if (!isKept) {
+        while ((await gateway.get('/a')).body === 'answer 1') await wait(5)
+        t.match(await gateway.get('/a'), { status, body: 'fallback' })
+        return
+      }
+      // A second renewal begins after the first one has failed.
+      while (gateway.seen.length < 3) {
+        t.match(await gateway.get('/a'), { status: 200, body: 'answer 1' })
+        await wait(5)
+      }
+    }
+  )
+
+t.test('a replaced response tells which errors a stale one takes the place of', async (t) => {
+  const cases: [status: number, first: string, later: string][] = [
+    [503, 'answer 1', 'answer 1'],
+    [501, 'fallback', 'answer 1'],
+    [505, 'fallback', 'answer 1'],
+    [404, 'fallback', 'fallback']
+  ]
+  for (const [status, first, later] of cases) {
+    const pass = clock(t)
+    const answer: Answer = (_request, response, count) =>
+      void response.writeHead(count === 1 ? 200 : count === 2 ? status : 502).end(`answer ${count}`)
+    const gateway = await front(t, { ttl: '10s', staleIfError: '1m' }, answer, {
+      proxy: { fallback: { on: ['4xx', '5xx'], body: 'fallback' } }
+    })
+    await gateway.get('/a')
+    pass(20)
+    t.match(await gateway.get('/a'), { body: first }, `${status}`)
+    t.match(await gateway.get('/a'), { body: later }, `502 after ${status}`)
+  }
+})
+
 t.test('never beyond must-revalidate or no-cache', async (t) => {
   for (const field of [
     'max-age=10, must-revalidate',
