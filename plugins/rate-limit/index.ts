@@ -119,8 +119,9 @@ function guessingWarnings(options: RateLimitOptions, auth: unknown): Warning[] {
 
 /** Says by which key each limit counts, and that nothing is counted yet. */
 export function assumes(options: RateLimitOptions, request: FastifyRequest): string[] {
-  const network = clientNetwork(addressOf(request))
-  if (exemptMatcher(options.exempt)(request)) return [`"${key}" exempts ${network}, and counts nothing`]
+  const address = addressOf(request)
+  if (exemptMatcher(options.exempt)(request)) return [`"${key}" exempts ${address}, and counts nothing`]
+  const network = clientNetwork(address)
   return [['default', options] as const, ...Object.entries(options.also)].map(
     ([name, { by }]) =>
       `The limit "${name}" of "${key}" counts by ${by}${by === 'ip' ? ` (${network})` : ''}; nothing is counted yet`

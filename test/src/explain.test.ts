@@ -202,6 +202,18 @@ t.test('the options of a gate come with their level, and secrets are masked', as
   )
 })
 
+t.test('a limit names the network that it counts, or the address that is exempt', async (t) => {
+  const rateLimit = { max: 3, exempt: ['2001:db8::/48'] }
+  const cases: [from: string, said: RegExp][] = [
+    ['2001:db8::1', /"rateLimit" exempts 2001:db8::1, and counts nothing/],
+    ['2001:db8:1::1', /counts by ip \(2001:db8:1:[^1)]*\)/]
+  ]
+  for (const [from, said] of cases) {
+    const found = await explained({ routes: [{ path: '/a', rateLimit, proxy }] }, '/a', { from })
+    t.match(found.assumes.join('\n'), said)
+  }
+})
+
 t.test('a caller that stands in is judged by what the route requires', async (t) => {
   const config = {
     auth: {
