@@ -83,7 +83,7 @@ export const fetchOver =
     })
     const { status, fields } = answer
     // A response has no other ones (RFC 9110 section 15).
-    if (status > 599) throw new TypeError(`invalid status ${status}`)
+    if (status > 599) throw new TypeError('fetch failed', { cause: new Error(`invalid status ${status}`) })
     const found = new Headers()
     for (let i = 0; i < fields.length; i += 2) found.append(fields[i] ?? '', fields[i + 1] ?? '')
     const response = new Response(NO_BODY.has(status) ? null : new Uint8Array(answer.body), {

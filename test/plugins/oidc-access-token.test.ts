@@ -30,9 +30,15 @@ interface Stage {
 }
 
 /** A real provider, and the options of a gateway that passes its access tokens on. */
-async function stage(t: Scope, { refreshes = true } = {}): Promise<Stage> {
+async function stage(
+  t: Scope,
+  { refreshes = true, ttl }: { refreshes?: boolean; ttl?: object } = {}
+): Promise<Stage> {
   const real = await provider(t, {
-    configuration: refreshes ? {} : { issueRefreshToken: async () => false }
+    configuration: {
+      ...(refreshes ? {} : { issueRefreshToken: async () => false }),
+      ...(ttl === undefined ? {} : { ttl })
+    }
   })
   const auth = {
     session: true,
@@ -228,6 +234,54 @@ t.test('sends the tokens of a session in headers of your choice', async (t) => {
   const plain = (await seenAt(ada, `${url}/plain/a`)) as object
   t.notMatch(JSON.stringify(plain), access, 'not on other routes')
   for (const token of [access, id]) t.notOk(JSON.stringify(lines).includes(token), 'it is in no log')
+})
+
+t.test('an ID token that can not be verified is asked for again soon', async (t) => {
+  const ttl = { AccessToken: 7200, RefreshToken: 86_400, IdToken: 650, Session: 86_400, Grant: 86_400 }
+  const { real, auth, echoing } = await stage(t, { ttl: { ...ttl, Interaction: 600 } })
+  const { log, lines } = readableLog()
+  const { url } = await listening(
+    t,
+    {
+      session: { idle: '7d', absolute: '30d' },
+      auth: { ...auth, passOn: [], identity: { 'x-id': 'idToken' } },
+      accessLog: false,
+      routes: [{ path: '/app/*', proxy: { upstream: echoing } }]
+    },
+    { log }
+  )
+  real.know(url)
+  const pass = clock(t)
+  const ada = new Visitor()
+  await ada.logInAs('ada', `${url}/app/`)
+  const sent = async (): Promise<string | undefined> =>
+    ((await seenAt(ada, `${url}/app/`)) as Record<string, string>)['x-id']
+  const first = await sent()
+  const path = '/.well-known/openid-configuration'
+  const document = (await (await fetch(real.issuer + path)).json()) as object
+  let status = 503
+  // The keys have moved, so that those that are known are not used.
+  real.answerFirst((request, response) => {
+    if (request.url === path)
+      response
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end(JSON.stringify({ ...document, jwks_uri: `${real.issuer}/new/jwks` }))
+    else if (request.url !== '/new/jwks') return false
+    else if (status === 503) response.writeHead(503).end()
+    else {
+      request.url = '/jwks'
+      return false
+    }
+    return true
+  })
+  pass(700)
+  t.equal(await sent(), first, 'the earlier one, while no keys can be fetched')
+  t.ok(lines.some(({ msg }) => msg === 'id token not verified, using the earlier one'))
+  status = 200
+  pass(31)
+  const second = await sent()
+  t.match(second, /^eyJ/)
+  t.not(second, first, 'the new one soon after')
 })
 
 t.test('tokens are no part of a cache key: the entry of a caller outlives them', async (t) => {

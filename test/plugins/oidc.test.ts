@@ -638,6 +638,65 @@ t.test('fetches the discovery document again', async (t) => {
   })
 })
 
+t.test('tells keys that can not be fetched from keys that are none', async (t) => {
+  const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 1024 })
+  const { n } = publicKey.export({ format: 'jwk' })
+  const placed =
+    (jwks_uri: unknown): Change =>
+    (document) => ({ ...document, jwks_uri })
+  const short = ({ keys }: { keys?: object[] }): object => ({ keys: keys?.map((key) => ({ ...key, n })) })
+  const cases: [name: string, path: string, change: Change | number, status: number, cause?: RegExp][] = [
+    ['no jwks_uri', DISCOVERY, placed(undefined), 401, /got none; set "endpoints.jwks"$/],
+    ['a jwks_uri that is no URL', DISCOVERY, placed('keys'), 401, /set "endpoints.jwks"$/],
+    ['short keys', '/jwks', short, 401, /^expected RSA keys of 2048 bits/],
+    ['503 for keys', '/jwks', 503, 503],
+    ['no response for keys', '/jwks', 0, 503]
+  ]
+  for (const [name, path, change, status, cause = /./] of cases)
+    t.test(name, async (t) => {
+      const real = await provider(t)
+      const { url, lines } = await behind(t, real)
+      real.know(url)
+      const document = (await (await fetch(real.issuer + path)).json()) as Record<string, unknown>
+      real.answerFirst((request, response) => {
+        if (request.url !== path) return false
+        if (change === 0) response.destroy()
+        else if (typeof change === 'number') response.writeHead(change).end()
+        else
+          response
+            .writeHead(200, { 'content-type': 'application/json' })
+            .end(JSON.stringify(change(document)))
+        return true
+      })
+      t.equal((await new Visitor().logInAs('ada', `${url}/private/`)).status, status)
+      t.match(lines.find(({ msg }) => msg === 'oidc login failed')?.['cause'], cause)
+    })
+})
+
+t.test('a malformed ID token is invalid, and no sign of an unavailable provider', async (t) => {
+  const real = await provider(t)
+  const { url, lines } = await behind(t, real)
+  real.know(url)
+  // A byte that is no UTF-8, which openid-client lets pass.
+  const header = Buffer.from('{"alg":"RS256","x":"\xff"}', 'latin1').toString('base64url')
+  real.answerFirst((request, response) => {
+    if (request.url !== '/token') return false
+    const end = response.end.bind(response)
+    response.end = ((body: string) => {
+      const tokens = JSON.parse(body) as { id_token: string }
+      const changed = JSON.stringify({ ...tokens, id_token: tokens.id_token.replace(/^[^.]+/, header) })
+      response.setHeader('content-length', Buffer.byteLength(changed))
+      return end(changed)
+    }) as typeof response.end
+    return false
+  })
+  t.equal((await new Visitor().logInAs('ada', `${url}/private/`)).status, 401)
+  t.equal(lines.find(({ msg }) => msg === 'oidc login failed')?.['cause'], 'ERR_JWT_INVALID')
+})
+
+const DISCOVERY = '/.well-known/openid-configuration'
+type Change = (document: Record<string, unknown>) => object
+
 t.test('logs the issuer of the provider if the config has another one', async (t) => {
   const real = await provider(t)
   real.know('http://localhost')

@@ -16,6 +16,13 @@ export class InsecurePage extends Error {
   }
 }
 
+/** The provider names no place of its keys. */
+export class KeysUnplaced extends Error {
+  constructor() {
+    super('expected the URL of keys as "jwks_uri" in the discovery document, got none; set "endpoints.jwks"')
+  }
+}
+
 /** Returns the cause of a failed request to the provider for the log, without tokens, codes and secrets. */
 export function causeOf(error: unknown, issuer: string): string {
   const {
@@ -25,7 +32,10 @@ export function causeOf(error: unknown, issuer: string): string {
     cause
   } = error as { code?: string; error?: string; name?: string; cause?: unknown }
   if (oauthError !== undefined) return oauthError
-  if (error instanceof InsecurePage) return error.message
+  if (error instanceof InsecurePage || error instanceof KeysUnplaced) return error.message
+  // That of jose for a short key.
+  if (error instanceof TypeError && error.message.includes('modulusLength'))
+    return 'expected RSA keys of 2048 bits or more'
   const response = cause instanceof Response ? cause : undefined
   if (response !== undefined && code === 'OAUTH_RESPONSE_IS_NOT_CONFORM')
     return `expected 200 from ${loggableUrl(response.url)}, got ${response.status}`
@@ -50,10 +60,15 @@ function otherIssuerIn(error: unknown): string | undefined {
   return undefined
 }
 
-/** Returns whether an endpoint may have moved: no response, 404, 405 or 410, or an unknown key. */
+/** Returns whether no response came to a request, as `fetch` says it; other errors of this type are of what was sent or received. */
+const isFetchFailure = (error: unknown): boolean =>
+  error instanceof TypeError && error.message === 'fetch failed' && error.cause !== undefined
+
+/** Returns whether an endpoint may have moved: no response, 404, 405 or 410, an unknown key, or no place of keys. */
 export function hasMoved(error: unknown): boolean {
-  const { name, cause } = error as { name?: string; cause?: unknown }
-  if (name === 'TypeError' || error instanceof errors.JWKSNoMatchingKey) return true
+  const { cause } = error as { cause?: unknown }
+  if (isFetchFailure(error) || error instanceof KeysUnplaced) return true
+  if (error instanceof errors.JWKSNoMatchingKey) return true
   if (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC') return true
   return cause instanceof Response && [404, 405, 410].includes(cause.status)
 }
@@ -77,7 +92,7 @@ export function isUnavailable(error: unknown): boolean {
     cause?: unknown
   }
   return (
-    name === 'TypeError' ||
+    isFetchFailure(error) ||
     name === 'TimeoutError' ||
     error instanceof errors.JWKSTimeout ||
     // The response to a request for keys was not 200 or no JSON.

@@ -1,4 +1,11 @@
-import { decodeProtectedHeader, errors, type JWTVerifyOptions, type JWTVerifyResult, jwtVerify } from 'jose'
+import {
+  decodeProtectedHeader,
+  errors,
+  type JWTVerifyOptions,
+  type JWTVerifyResult,
+  jwtVerify,
+  type ProtectedHeaderParameters
+} from 'jose'
 import type { ServerMetadata } from 'openid-client'
 import { verifyWithAnyKey } from '../jwt/token.ts'
 import { ALGORITHMS, type ProviderKeys, type RemoteKeySet } from './provider-keys.ts'
@@ -23,7 +30,7 @@ export async function verifyIdToken(
   metadata: ServerMetadata,
   { keys, clientId, secret = '' }: IdTokenChecks
 ): Promise<void> {
-  const { alg = '' } = decodeProtectedHeader(token)
+  const { alg = '' } = headerOf(token)
   const clockTolerance = CLOCK_TOLERANCE_SECONDS
   const { payload, protectedHeader } =
     alg.startsWith('HS') && secret !== ''
@@ -34,6 +41,14 @@ export async function verifyIdToken(
   // OpenID Connect Core 1.0 section 3.1.3.7, item 5.
   if (payload['azp'] !== undefined && payload['azp'] !== clientId)
     throw new errors.JWTClaimValidationFailed('expected this client in "azp"', payload, 'azp')
+}
+
+function headerOf(token: string): ProtectedHeaderParameters {
+  try {
+    return decodeProtectedHeader(token)
+  } catch (cause) {
+    throw new errors.JWTInvalid('expected an ID token with a header', { cause })
+  }
 }
 
 /** Verifies a token; a provider may rotate its key under the same id or without one. */

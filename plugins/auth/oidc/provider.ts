@@ -202,7 +202,7 @@ export class Provider {
       ...(idToken === undefined ? {} : { idToken }),
       ...(refreshToken === undefined ? {} : { refreshToken }),
       ...(this.#needs.accessToken ? accessTokenOf(tokens) : {}),
-      ...this.#renewalOf(tokens, refreshToken)
+      ...this.#renewalOf(tokens, refreshToken, idToken)
     }
   }
 
@@ -225,15 +225,22 @@ export class Provider {
     }
   }
 
-  /** Returns when the tokens must be refreshed: before the first of those that routes pass on expires. */
-  #renewalOf(tokens: Tokens, refreshToken: string | undefined): Pick<Provided, 'renewAt'> {
+  /** Returns when the tokens must be refreshed: before the first of those that routes pass on expires, and soon where an earlier ID token was kept. */
+  #renewalOf(
+    tokens: Tokens,
+    refreshToken: string | undefined,
+    kept: string | undefined
+  ): Pick<Provided, 'renewAt'> {
     const { accessToken, idToken } = this.#needs
     const expiresIn = tokens.expiresIn()
     // Some providers send no ID token with a refresh; an earlier one is no reason for another refresh.
-    const idExpiresIn = idToken ? (tokens.claims()?.exp ?? 0) - wall() / 1000 : 0
+    const sent = tokens.id_token
+    const { exp = 0 } = idToken && sent !== undefined && kept !== undefined ? decodeJwt(kept) : {}
+    const idExpiresIn = exp - wall() / 1000
     const lifetimes = [
       ...(expiresIn === undefined ? [] : [expiresIn]),
-      ...(idExpiresIn > 0 ? [idExpiresIn] : [])
+      ...(idExpiresIn > 0 ? [idExpiresIn] : []),
+      ...(sent === kept || sent === undefined ? [] : [UNVERIFIED_SECONDS])
     ]
     if (refreshToken === undefined || lifetimes.length === 0) return {}
     const seconds = Math.min(...lifetimes)
@@ -261,6 +268,9 @@ export class Provider {
     this.#log.warn({ issuer: this.issuer, cause: causeOf(error, this.issuer) }, message)
   }
 }
+
+// When tokens are refreshed again after an ID token that could not be verified.
+const UNVERIFIED_SECONDS = 30
 
 // How long before its expiry an access token is renewed, so that it is valid when it reaches the upstream.
 const MAX_RENEWAL_MARGIN_MS = 30_000
