@@ -16,8 +16,8 @@ export class InsecurePage extends Error {
   }
 }
 
-/** The provider names no place of its keys. */
-export class KeysUnplaced extends Error {
+/** The provider names no URL of its keys. */
+export class KeysUrlMissing extends Error {
   constructor() {
     super('expected the URL of keys as "jwks_uri" in the discovery document, got none; set "endpoints.jwks"')
   }
@@ -32,7 +32,7 @@ export function causeOf(error: unknown, issuer: string): string {
     cause
   } = error as { code?: string; error?: string; name?: string; cause?: unknown }
   if (oauthError !== undefined) return oauthError
-  if (error instanceof InsecurePage || error instanceof KeysUnplaced) return error.message
+  if (error instanceof InsecurePage || error instanceof KeysUrlMissing) return error.message
   // That of jose for a short key.
   if (error instanceof TypeError && error.message.includes('modulusLength'))
     return 'expected RSA keys of 2048 bits or more'
@@ -60,14 +60,14 @@ function otherIssuerIn(error: unknown): string | undefined {
   return undefined
 }
 
-/** Returns whether no response came to a request, as `fetch` says it; other errors of this type are of what was sent or received. */
+/** Returns whether no response came to a request, as `fetch` reports it; a TypeError of another message is a bug or a malformed value. */
 const isFetchFailure = (error: unknown): boolean =>
   error instanceof TypeError && error.message === 'fetch failed' && error.cause !== undefined
 
-/** Returns whether an endpoint may have moved: no response, 404, 405 or 410, an unknown key, or no place of keys. */
+/** Returns whether an endpoint may have moved: no response, 404, 405 or 410, an unknown key, or no URL of keys. */
 export function hasMoved(error: unknown): boolean {
   const { cause } = error as { cause?: unknown }
-  if (isFetchFailure(error) || error instanceof KeysUnplaced) return true
+  if (isFetchFailure(error) || error instanceof KeysUrlMissing) return true
   if (error instanceof errors.JWKSNoMatchingKey) return true
   if (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC') return true
   return cause instanceof Response && [404, 405, 410].includes(cause.status)

@@ -2,7 +2,7 @@ import { createRemoteJWKSet, customFetch } from 'jose'
 import type { ServerMetadata } from 'openid-client'
 import type { ProviderFetch } from '../back-channel.ts'
 import { TIMEOUT_SECONDS } from './discovery.ts'
-import { KeysUnplaced } from './errors.ts'
+import { KeysUrlMissing } from './errors.ts'
 
 /** The signature algorithms with public keys. */
 export const ALGORITHMS: readonly string[] = [
@@ -25,7 +25,7 @@ export class ProviderKeys {
 
   /** Returns the function that finds the key of a token; throws if the provider names no URL of keys. */
   of({ jwks_uri: uri = '' }: ServerMetadata): RemoteKeySet {
-    if (!URL.canParse(uri)) throw new KeysUnplaced()
+    if (!URL.canParse(uri)) throw new KeysUrlMissing()
     if (this.#known?.uri !== uri)
       this.#known = {
         uri,
