@@ -1,8 +1,9 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
@@ -43,6 +44,13 @@ export async function gateway(
   const app = await buildGateway(await loadConfig(config, env), keep, log, options)
   t.teardown(() => app.close())
   return app
+}
+
+/** Returns the path of a Unix socket, which has to be shorter than paths in the folder of a test may be. */
+export function socketPath(t: Scope): string {
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  return join(folder, 'up.sock')
 }
 
 /** A session secret that is long enough. */

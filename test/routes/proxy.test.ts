@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import http, { type RequestListener } from 'node:http'
 import https from 'node:https'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { join } from 'node:path'
 import t from 'tap'
 import {
   ask,
@@ -17,6 +16,7 @@ import {
   readableLog,
   type Scope,
   type Seen,
+  socketPath,
   statusOf,
   upstream
 } from '../helpers.ts'
@@ -373,7 +373,7 @@ t.test('prepends the base path of the upstream', async (t) => {
 })
 
 t.test('reaches an upstream behind a Unix socket', async (t) => {
-  const path = join(t.testdir(), 'up.sock')
+  const path = socketPath(t)
   const server = http.createServer(echo).listen(path)
   await once(server, 'listening')
   t.teardown(() => server.close())

@@ -1,11 +1,8 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
 import http, { type IncomingHttpHeaders, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import http2 from 'node:http2'
 import { type AddressInfo, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import t from 'tap'
 import {
@@ -16,6 +13,7 @@ import {
   readableLog,
   type Scope,
   type Seen,
+  socketPath,
   upstream
 } from '../helpers.ts'
 
@@ -856,10 +854,7 @@ t.test('http2: reconnects to an upstream that closed its connection or was down 
 })
 
 t.test('http2 over a Unix socket, which @fastify/reply-from refuses', async (t) => {
-  // A socket path has to be short, so it is not in the folder of the test.
-  const folder = await mkdtemp(join(tmpdir(), 'sallyport-'))
-  t.teardown(() => rm(folder, { recursive: true }))
-  const path = join(folder, 'up.sock')
+  const path = socketPath(t)
   const server = http2.createServer()
   server.on('stream', (stream, { ':path': asked }) => {
     stream.respond({ ':status': 200 })
