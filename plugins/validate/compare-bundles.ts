@@ -5,7 +5,7 @@ import { declaredProperties, readingOf, textReader } from '../../src/lib/body/js
 import { stableText } from '../../src/lib/compare-options.ts'
 import { isObject } from '../../src/lib/schema.ts'
 
-/** What a change accepts: as much, less, more, or more as far as can be told. */
+/** Which values are accepted after a change: the same, fewer, more, or possibly more. */
 export type Acceptance = 'same' | 'less' | 'more' | 'maybe'
 
 /** Returns whether what one schema accepts is the same value to another one. */

@@ -127,7 +127,7 @@ function compare(old: DescribedParameter, next: DescribedParameter): Acceptance 
 const byFlag = (isStricter: boolean, wasStricter: boolean): Acceptance =>
   isStricter === wasStricter ? 'same' : isStricter ? 'less' : 'more'
 
-// What accepts more in one respect accepts more; that something is less is then not told.
+// If a parameter accepts more values in one way and fewer in another, it counts as accepting more.
 const both = (one: Acceptance, other: Acceptance): Acceptance =>
   (['more', 'maybe', 'less'] as const).find((each) => one === each || other === each) ?? 'same'
 

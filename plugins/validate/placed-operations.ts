@@ -132,7 +132,7 @@ const isNotEmpty = ({ names, literals }: PathTemplate[number]): boolean =>
 const folded = (template: PathTemplate): PathTemplate =>
   template.map(({ literals, names }) => ({ literals: literals.map((each) => each.toLowerCase()), names }))
 
-/** Returns whether requests of a route may have a path; also where that can't be told. */
+/** Returns false if no request of a route has a path that matches, and true otherwise or if it is unknown. */
 function mayLeadTo({ segments, isOpen }: RoutePath, whole: PathTemplate): boolean {
   // What is written encoded may be equal to something else.
   if ([...segments, ...whole].some(({ literals }) => literals.some((each) => each.includes('%')))) return true

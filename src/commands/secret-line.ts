@@ -9,7 +9,7 @@ export async function readSecret(prompt: string, piped: string): Promise<string>
   return secretIn(process.stdin.isTTY ? Buffer.from(await typed(prompt)) : await buffer(process.stdin), piped)
 }
 
-/** Returns the secret in the bytes of one line; without a byte order mark, which nobody types at a log-in. */
+/** Returns the secret in the bytes of one line, without a byte order mark, which editors add and is no part of the secret. */
 export function secretIn(bytes: Buffer, piped: string): string {
   if (!isUtf8(bytes)) throw new CommandError('expected UTF-8 on stdin, got another encoding')
   const line = bytes

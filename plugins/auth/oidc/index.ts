@@ -16,7 +16,8 @@ import {
   readState,
   writeState
 } from './login-state.ts'
-import { Provider, type TokenNeeds } from './provider.ts'
+import { Provider } from './provider.ts'
+import type { TokenNeeds } from './token-lifetime.ts'
 
 export { Provider, type TokenNeeds }
 

@@ -2,7 +2,6 @@ import type { FastifyBaseLogger } from 'fastify'
 import { decodeJwt } from 'jose'
 import * as client from 'openid-client'
 import type { Provided } from '../../../src/lib/caller.ts'
-import { wall } from '../../../src/lib/clock.ts'
 import type { Peers } from '../../../src/lib/contracts/peers.ts'
 import type { Store } from '../../../src/lib/contracts/store.ts'
 import type { ProviderFetch } from '../back-channel.ts'
@@ -21,6 +20,7 @@ import { verifyIdToken } from './id-token.ts'
 import { type LogoutToken, LogoutTokens } from './logout-tokens.ts'
 import type { OidcOptions } from './options.ts'
 import { ProviderKeys } from './provider-keys.ts'
+import { accessTokenOf, renewalOf, type TokenNeeds, type Tokens } from './token-lifetime.ts'
 import { type RefreshResult, type StoredSession, TokenRefresh } from './token-refresh.ts'
 
 /** The parameters of one authorization code flow. */
@@ -41,20 +41,10 @@ export interface ProviderParts {
   readonly log: FastifyBaseLogger
 }
 
-type Tokens = client.TokenEndpointResponse & client.TokenEndpointResponseHelpers
-
 // The maximum age of the discovery document when a log-in starts or an endpoint has moved.
 const RECENT_MS = 500
 // Servers and proxies refuse longer URLs.
 const MAX_URL_LENGTH = 2000
-
-/** What the routes of a gateway need; complete when all of them are registered. */
-export interface TokenNeeds {
-  /** Whether a route passes on access tokens. */
-  accessToken: boolean
-  /** Whether a route passes on ID tokens. */
-  idToken: boolean
-}
 
 /** An OpenID Connect provider and the requests to it. */
 export class Provider {
@@ -202,7 +192,7 @@ export class Provider {
       ...(idToken === undefined ? {} : { idToken }),
       ...(refreshToken === undefined ? {} : { refreshToken }),
       ...(this.#needs.accessToken ? accessTokenOf(tokens) : {}),
-      ...this.#renewalOf(tokens, refreshToken, idToken)
+      ...renewalOf(tokens, { needs: this.#needs, refreshToken, idToken })
     }
   }
 
@@ -225,28 +215,6 @@ export class Provider {
     }
   }
 
-  /** Returns when the tokens must be refreshed: before the first of those that routes pass on expires, and soon where an earlier ID token was kept. */
-  #renewalOf(
-    tokens: Tokens,
-    refreshToken: string | undefined,
-    kept: string | undefined
-  ): Pick<Provided, 'renewAt'> {
-    const { accessToken, idToken } = this.#needs
-    const expiresIn = tokens.expiresIn()
-    // Some providers send no ID token with a refresh; an earlier one is no reason for another refresh.
-    const sent = tokens.id_token
-    const { exp = 0 } = idToken && sent !== undefined && kept !== undefined ? decodeJwt(kept) : {}
-    const idExpiresIn = exp - wall() / 1000
-    const lifetimes = [
-      ...(expiresIn === undefined ? [] : [expiresIn]),
-      ...(idExpiresIn > 0 ? [idExpiresIn] : []),
-      ...(sent === kept || sent === undefined ? [] : [UNVERIFIED_SECONDS])
-    ]
-    if (refreshToken === undefined || lifetimes.length === 0) return {}
-    const seconds = Math.min(...lifetimes)
-    return { renewAt: wall() + seconds * 1000 - (accessToken || idToken ? renewalMargin(seconds) : 0) }
-  }
-
   /** Fetches the claims of the userinfo endpoint; "unavailable" if the provider does not respond, and then earlier claims stay valid. */
   async #fetchUserinfo(accessToken: string, sub: string): Promise<Record<string, unknown> | 'unavailable'> {
     if (this.#options.endpoints.userinfo === false) return {}
@@ -266,26 +234,6 @@ export class Provider {
 
   #warn(error: unknown, message: string): void {
     this.#log.warn({ issuer: this.issuer, cause: causeOf(error, this.issuer) }, message)
-  }
-}
-
-// When tokens are refreshed again after an ID token that could not be verified.
-const UNVERIFIED_SECONDS = 30
-
-// How long before its expiry an access token is renewed, so that it is valid when it reaches the upstream.
-const MAX_RENEWAL_MARGIN_MS = 30_000
-
-const renewalMargin = (expiresIn: number): number => Math.min(MAX_RENEWAL_MARGIN_MS, (expiresIn * 1000) / 4)
-
-/** Reads an access token that can be sent as Bearer (RFC 6750 section 2.1); an empty one stands for any other, so that it is not asked for again. */
-function accessTokenOf(tokens: Tokens): Pick<Provided, 'accessToken' | 'accessTokenExpiresAt'> {
-  const expiresIn = tokens.expiresIn()
-  const { access_token: accessToken, token_type: type } = tokens
-  const isUsable = type.toLowerCase() === 'bearer' && /^[\w.~+/-]+=*$/.test(accessToken) && expiresIn !== 0
-  if (!isUsable) return { accessToken: '' }
-  return {
-    accessToken,
-    ...(expiresIn === undefined ? {} : { accessTokenExpiresAt: wall() + expiresIn * 1000 })
   }
 }
 

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Caller, Provided } from '../../../src/lib/caller.ts'
 import { wall } from '../../../src/lib/clock.ts'
-import type { TokenNeeds } from '../oidc/provider.ts'
+import type { TokenNeeds } from '../oidc/token-lifetime.ts'
 import { authUnavailable } from '../unavailable.ts'
 import { callerOf, type Users } from '../users.ts'
 import type { Strategy } from './strategy.ts'

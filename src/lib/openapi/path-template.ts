@@ -40,7 +40,7 @@ const weight = (segment: TemplateSegment): number =>
 export const templateKey = (template: PathTemplate): string =>
   template.map(({ literals }) => `/${literals.join('{}')}`).join('')
 
-/** Returns whether a path may match two templates; also where that can't be told. */
+/** Returns false if no path matches both of two templates, and true otherwise or if it is unknown. */
 export const mayOverlap = (one: PathTemplate, other: PathTemplate): boolean =>
   one.length === other.length && one.every((segment, i) => mayMatchBoth(segment, other[i] ?? segment))
 
